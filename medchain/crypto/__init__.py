@@ -1,0 +1,1 @@
+"""Cryptography: suites, record envelope, field roots, key wrapping, sealing, signatures, WebAuthn assertion check."""

@@ -1,0 +1,250 @@
+"""Signatures: Ed25519 (transactions, cosignatures), ML-DSA-44 (cosignatures) and the ES256 check (passkeys).
+
+Keeps true: an Ed25519 signature counts exactly when libsodium's ``crypto_sign_verify_detached`` says so, since in a
+replicated machine two opinions are a fork; a malformed key or signature is "not valid", never an exception. Trusts
+libsodium (through PyNaCl) and OpenSSL (through cryptography), and that callers sign only bytes with a domain tag.
+Source: RFC 8032, FIPS 204, FIPS 186-5; `docs/spec/keys.md`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
+from nacl import bindings
+from nacl.exceptions import BadSignatureError
+
+from medchain.encoding import digest
+from medchain.errors import InputError
+
+ED25519: Final = "ed25519"
+"""Algorithm name of Ed25519 keys, as it enters a key id."""
+
+MLDSA44: Final = "mldsa44"
+"""Algorithm name of ML-DSA-44 keys, as it enters a key id."""
+
+SEED_BYTES: Final = 32
+"""Size of the seed of either kind of signing key."""
+
+ED25519_PUBLIC_BYTES: Final = 32
+"""Size of an Ed25519 public key."""
+
+ED25519_SIGNATURE_BYTES: Final = 64
+"""Size of an Ed25519 signature."""
+
+MLDSA44_PUBLIC_BYTES: Final = 1312
+"""Size of an ML-DSA-44 public key."""
+
+MLDSA44_SIGNATURE_BYTES: Final = 2420
+"""Size of an ML-DSA-44 signature."""
+
+MLDSA44_MAX_CONTEXT_BYTES: Final = 255
+"""Longest context that ML-DSA accepts (FIPS 204 §5.2)."""
+
+P256_POINT_BYTES: Final = 65
+"""Size of an uncompressed P-256 point (SEC 1 §2.3.3)."""
+
+
+def key_id(algorithm: str, public: bytes) -> str:
+    """Name a public key.
+
+    Args:
+        algorithm: its algorithm in ASCII, such as `ED25519`; the same bytes under another algorithm are another key.
+        public: its public bytes.
+
+    Returns:
+        32 lower-case hexadecimal digits: the first 16 bytes of the tagged digest (`docs/spec/keys.md`).
+    """
+    return digest("medchain/key/v1", algorithm.encode("ascii"), public)[:16].hex()
+
+
+class Ed25519Signer:
+    """An Ed25519 private key, expanded once, so that a signature is one call into libsodium.
+
+    Attributes:
+        public: 32 bytes.
+    """
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """Expand the key.
+
+        Args:
+            seed: 32 secret bytes (RFC 8032 §5.1.5).
+
+        Raises:
+            InputError: ``signing.seed`` for another size.
+        """
+        _check_seed(seed)
+        self.public, self._secret = bindings.crypto_sign_seed_keypair(seed)
+
+    def __repr__(self) -> str:
+        """Name the key without showing it."""
+        return f"Ed25519Signer(key_id={key_id(ED25519, self.public)})"
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message, which must start with a domain tag; returns 64 bytes (RFC 8032 §5.1.6)."""
+        return bindings.crypto_sign(message, self._secret)[:ED25519_SIGNATURE_BYTES]
+
+
+def ed25519_public(seed: bytes) -> bytes:
+    """Derive the 32-byte public key of a 32-byte seed; raises `InputError` ``signing.seed`` for another size."""
+    return Ed25519Signer(seed).public
+
+
+def ed25519_sign(seed: bytes, message: bytes) -> bytes:
+    """Sign once; who signs often keeps an `Ed25519Signer`. Raises `InputError` ``signing.seed``."""
+    return Ed25519Signer(seed).sign(message)
+
+
+def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether libsodium accepts an Ed25519 signature.
+
+    libsodium refuses S ≥ L, small-order R and A, and non-canonical A, and checks without the cofactor; OpenSSL and others
+    differ, so nothing else may judge these signatures.
+
+    Args:
+        public: 32 bytes; any other size is "not valid".
+        message: what was signed.
+        signature: 64 bytes; any other size is "not valid".
+
+    Returns:
+        Whether the signature is valid.
+    """
+    # PyNaCl does not check the sizes: a short key would be read past its end, a long signature taken for message.
+    if len(public) != ED25519_PUBLIC_BYTES or len(signature) != ED25519_SIGNATURE_BYTES:
+        return False
+    try:
+        bindings.crypto_sign_open(signature + message, public)
+    except BadSignatureError:
+        return False
+    return True
+
+
+class MlDsa44Signer:
+    """An ML-DSA-44 private key, expanded once.
+
+    Attributes:
+        public: 1,312 bytes.
+    """
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """Expand the key.
+
+        Args:
+            seed: 32 secret bytes (ξ of FIPS 204 algorithm 1).
+
+        Raises:
+            InputError: ``signing.seed`` for another size.
+        """
+        _check_seed(seed)
+        self._key = MLDSA44PrivateKey.from_seed_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        """Name the key without showing it."""
+        return f"MlDsa44Signer(key_id={key_id(MLDSA44, self.public)})"
+
+    def sign(self, message: bytes, context: bytes = b"") -> bytes:
+        """Sign a message, hedged (FIPS 204 algorithm 2).
+
+        Args:
+            message: what to sign; it starts with a domain tag.
+            context: at most 255 bytes.
+
+        Returns:
+            2,420 bytes.
+
+        Raises:
+            InputError: ``signing.context`` for a longer context.
+        """
+        if len(context) > MLDSA44_MAX_CONTEXT_BYTES:
+            raise InputError("signing.context", size=len(context))
+        return self._key.sign(message, context)
+
+
+def mldsa44_public(seed: bytes) -> bytes:
+    """Derive the 1,312-byte public key of a 32-byte seed; raises `InputError` ``signing.seed`` for another size."""
+    return MlDsa44Signer(seed).public
+
+
+def mldsa44_sign(seed: bytes, message: bytes, context: bytes = b"") -> bytes:
+    """Sign once; who signs often keeps an `MlDsa44Signer`. Raises `InputError` ``signing.seed``, ``signing.context``."""
+    return MlDsa44Signer(seed).sign(message, context)
+
+
+def mldsa44_verify(public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:
+    """Tell whether an ML-DSA-44 signature is valid (FIPS 204 algorithm 3).
+
+    Args:
+        public: 1,312 bytes; any other size is "not valid".
+        message: what was signed.
+        signature: 2,420 bytes; any other size is "not valid".
+        context: at most 255 bytes; longer is "not valid".
+
+    Returns:
+        Whether the signature is valid.
+    """
+    if len(public) != MLDSA44_PUBLIC_BYTES or len(context) > MLDSA44_MAX_CONTEXT_BYTES:
+        return False
+    try:
+        _mldsa44_key(public).verify(signature, message, context)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def es256_verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether an ES256 signature (ECDSA on P-256 with SHA-256) is valid.
+
+    Args:
+        public: uncompressed point, 65 bytes starting with 4; anything else, or a point off the curve, is "not valid".
+        message: what was signed, not hashed.
+        signature: DER ``SEQUENCE { r, s }``, as WebAuthn carries it; a high s is accepted, as the standard says.
+
+    Returns:
+        Whether the signature is valid.
+    """
+    if not is_p256_point(public):
+        return False
+    try:
+        _p256_key(public).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def is_p256_point(public: bytes) -> bool:
+    """Tell whether bytes are an uncompressed point on P-256 (SEC 1 §2.3.4); 65 bytes, the first of them 4."""
+    if len(public) != P256_POINT_BYTES or public[0] != 4:  # noqa: PLR2004  # SEC 1's mark of an uncompressed point
+        return False
+    try:
+        _p256_key(public)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_seed(seed: bytes) -> None:
+    """Refuse a seed of another size."""
+    if len(seed) != SEED_BYTES:
+        raise InputError("signing.seed", size=len(seed))
+
+
+@lru_cache(maxsize=256)
+def _mldsa44_key(public: bytes) -> MLDSA44PublicKey:
+    """Parse a public key; a consortium has few and verifies with each often."""
+    return MLDSA44PublicKey.from_public_bytes(public)
+
+
+@lru_cache(maxsize=256)
+def _p256_key(public: bytes) -> ec.EllipticCurvePublicKey:
+    """Parse a public key, checking that it is on the curve."""
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
