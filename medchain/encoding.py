@@ -1,0 +1,171 @@
+"""Canonical bytes: the one way in which a value becomes bytes that are hashed or signed.
+
+Keeps true: a value has one encoding, an encoding one value; what is not canonical is refused. Trusts nothing.
+Source: RFC 8785 (JSON Canonicalization Scheme), restricted as `docs/spec/encoding.md` says; the tagged digest is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import orjson
+
+from medchain.errors import InputError
+
+Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+
+MAX_DEPTH: Final = 32
+"""Deepest nesting that a canonical document may have; ours need nine, a FHIR Consent inside a body about twenty."""
+
+MAX_INT: Final = 2**53 - 1
+"""Largest magnitude of an integer: what every JSON implementation keeps exactly (RFC 7493 §2.2)."""
+
+
+def digest(tag: str, *fields: bytes) -> bytes:
+    """Hash fields under a domain tag: SHA-256 over each of tag and fields, prefixed by its length.
+
+    Args:
+        tag: ASCII domain tag, such as ``medchain/body/v1``; no two formats share one.
+        fields: any number of byte strings of any length.
+
+    Returns:
+        32 bytes.
+    """
+    hasher = hashlib.sha256()
+    raw = tag.encode("ascii")
+    hasher.update(len(raw).to_bytes(8, "big") + raw)
+    for field in fields:
+        hasher.update(len(field).to_bytes(8, "big") + field)
+    return hasher.digest()
+
+
+def canonical(value: Json) -> bytes:
+    """Encode a value as RFC 8785 JSON in UTF-8.
+
+    Args:
+        value: null, booleans, integers up to `MAX_INT`, text, arrays, objects with ASCII member names. No floats.
+
+    Returns:
+        The only encoding of ``value``.
+
+    Raises:
+        InputError: ``encoding.not_representable`` for anything else, lone surrogates included.
+    """
+    _check(value, MAX_DEPTH)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise InputError("encoding.not_representable") from error
+
+
+def parse_canonical(data: bytes, *, max_bytes: int) -> Json:
+    """Decode canonical JSON and refuse every other spelling of the same value.
+
+    Args:
+        data: the encoded document.
+        max_bytes: largest size accepted; checked first.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: ``encoding.too_large``, ``encoding.not_json`` or ``encoding.not_canonical`` (duplicate names,
+            white space, other escapes, floats, depth beyond `MAX_DEPTH`).
+    """
+    if len(data) > max_bytes:
+        raise InputError("encoding.too_large", size=len(data), limit=max_bytes)
+    try:
+        value: Json = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise InputError("encoding.not_json") from error
+    if canonical(value) != data:
+        raise InputError("encoding.not_canonical")
+    return value
+
+
+def members(value: Json, required: Mapping[str, type], optional: Mapping[str, type] | None = None) -> dict[str, Json]:
+    """Check that a value is an object with exactly the members named, each of the type named.
+
+    Args:
+        value: a decoded document.
+        required: member name → `str`, `int`, `bool`, `list` or `dict`. A `bool` is no `int`.
+        optional: members that may be absent.
+
+    Returns:
+        The object.
+
+    Raises:
+        InputError: ``encoding.members`` with the field ``member``.
+    """
+    if type(value) is not dict:
+        raise InputError("encoding.members", member="")
+    extra = optional or {}
+    for name, kind in required.items():
+        if type(value.get(name)) is not kind:
+            raise InputError("encoding.members", member=name)
+    for name, item in value.items():
+        if name not in required and (name not in extra or type(item) is not extra[name]):
+            raise InputError("encoding.members", member=name)
+    return value
+
+
+def unhex(text: Json, size_bytes: int) -> bytes:
+    """Decode lower-case hexadecimal of a fixed size.
+
+    Raises:
+        InputError: ``encoding.hex`` for another length, upper case, white space or no text.
+    """
+    if type(text) is str and len(text) == 2 * size_bytes:
+        try:
+            raw = bytes.fromhex(text)
+        except ValueError:
+            raw = b""
+        if raw.hex() == text:
+            return raw
+    raise InputError("encoding.hex", size_bytes=size_bytes)
+
+
+def unbase64(text: Json, *, max_bytes: int = 1 << 20) -> bytes:
+    """Decode standard base64 with padding (RFC 4648 §4), in its canonical spelling only.
+
+    Raises:
+        InputError: ``encoding.base64``.
+    """
+    if type(text) is str and len(text) <= 4 * (max_bytes // 3 + 1):
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise InputError("encoding.base64") from None
+        if base64.b64encode(raw).decode() == text:
+            return raw
+    raise InputError("encoding.base64")
+
+
+def base64_text(data: bytes) -> str:
+    """Encode as standard base64 with padding (RFC 4648 §4)."""
+    return base64.b64encode(data).decode()
+
+
+def _check(value: object, depth: int) -> None:
+    """Refuse what RFC 8785 and our restriction cannot represent, in one pass."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return
+    if kind is int:
+        if -MAX_INT <= value <= MAX_INT:  # type: ignore[operator]  # narrowed by the exact type test above
+            return
+    elif depth > 0 and kind is list:
+        for item in value:  # type: ignore[attr-defined]  # narrowed as above
+            _check(item, depth - 1)
+        return
+    elif depth > 0 and kind is dict:
+        for name, item in value.items():  # type: ignore[attr-defined]  # narrowed as above
+            if type(name) is not str or not name.isascii():
+                raise InputError("encoding.not_representable", member=repr(name)[:40])
+            _check(item, depth - 1)
+        return
+    raise InputError("encoding.not_representable", kind=kind.__name__)
