@@ -16,7 +16,7 @@ import orjson
 
 from medchain.errors import InputError
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 MAX_DEPTH: Final = 32
 """Deepest nesting that a canonical document may have; ours need nine, a FHIR Consent inside a body about twenty."""

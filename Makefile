@@ -1,0 +1,73 @@
+# `make demo` starts the consortium, `make test` checks everything. Both make .venv on first use.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
+PYTEST := $(BIN)/python -m pytest
+# For the demo: a folder of FHIR bundles instead of the sample data, and further options, such as ARGS=--once.
+DATA ?=
+ARGS ?=
+
+.PHONY: help demo test check soak clean lint venv requirements
+
+help:
+	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
+	@echo "make test         everything: style, types, imports, all tests (what CI runs)"
+	@echo "make check        the same without browsers and engines, for the inner loop"
+	@echo "make soak         long seeds and races"
+	@echo "make clean        remove what make and the tools have made, the demo's data included"
+	@echo "make requirements compile requirements/*.in anew"
+
+demo: $(VENV)/base.stamp
+	@exec $(BIN)/medchain demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+# pytest comes last in each: its closing line is the last line. It enforces the coverage floors itself.
+test: lint
+	@$(PYTEST) -m "not slow" --cov --cov-report= --floors core,rest
+
+check: lint
+	@$(PYTEST) -m "not slow and not e2e and not engine" --cov --cov-report= --floors core
+
+soak: $(VENV)/dev.stamp
+	@$(PYTEST) -m "not e2e and not engine" --hypothesis-profile soak
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+venv: $(VENV)/dev.stamp
+
+# The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
+$(VENV)/base.stamp: requirements/base.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "MedChain needs Python 3.11 or later; name one with PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -r requirements/base.txt
+	$(PIP) install --quiet --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt
+	$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+COMPILE := CUSTOM_COMPILE_COMMAND="make requirements" var/pip-tools/bin/pip-compile --quiet --generate-hashes \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --allow-unsafe
+
+requirements:
+	$(PYTHON) -m venv var/pip-tools
+	var/pip-tools/bin/python -m pip --disable-pip-version-check install --quiet pip-tools
+	$(COMPILE) --output-file requirements/base.txt requirements/base.in
+	$(COMPILE) --output-file requirements/dev.txt requirements/dev.in
+
+clean:
+	rm -rf $(VENV) var build dist htmlcov .coverage .coverage.* \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
