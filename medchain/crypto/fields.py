@@ -1,0 +1,270 @@
+"""Field trees: one root over salted fields, so that one field can be shown and the rest stays hidden.
+
+The same tree serves the fields of a FHIR record and those of a ledger body. Keeps true: a shown field proves name, value
+and salt under the root; a hidden one cannot be guessed, as each has its own salt; leaves are sorted by digest and mixed
+with padding, so neither order nor exact number shows. Does not prove that a name occurs once: whoever holds all fields
+(the endorser of a body, the opener of a record) recomputes the root and sees to that. Trusts the caller for the salts.
+Source: RFC 6962 §2.1 for the idea of the audit path; `docs/spec/record-envelope.md`, `docs/spec/body.md`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NoReturn
+
+import orjson
+
+from medchain.errors import InputError, VerificationError
+
+FIELD_SALT_BYTES: Final = 32
+"""Size of a field's salt."""
+
+MAX_RECORD_DEPTH: Final = 64
+"""Deepest nesting of a record; FHIR's own examples need about twenty."""
+
+MAX_PROOF_DEPTH: Final = 32
+"""Longest audit path that is looked at."""
+
+
+def _framed(tag: str) -> bytes:
+    """Frame a tag as `medchain.encoding.digest` does."""
+    return len(tag).to_bytes(8, "big") + tag.encode("ascii")
+
+
+_LEN_32: Final = (32).to_bytes(8, "big")
+# Heads of the tagged digests, prepared: a record has dozens of leaves, and one call to SHA-256 each is what they cost.
+_LEAF_HEAD: Final = _framed("medchain/field/v1") + _LEN_32
+_PAD_HEAD: Final = _framed("medchain/field-pad/v1") + _LEN_32
+_NODE_HEAD: Final = _framed("medchain/field-node/v1") + _LEN_32
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProof:
+    """Audit path of one leaf.
+
+    Attributes:
+        position: index of the leaf among the sorted leaves.
+        siblings: 32 bytes each, the leaf's own sibling first.
+    """
+
+    position: int
+    siblings: tuple[bytes, ...]
+
+
+def field_leaf(salt: bytes, name: str, value: bytes) -> bytes:
+    """Digest one field: ``digest("medchain/field/v1", salt, name, value)``.
+
+    Args:
+        salt: 32 secret random bytes, never used for another field.
+        name: member name of a body, or JSON pointer into a record.
+        value: the JSON text of the value (canonical JSON; in a record a number as it was written).
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        InputError: ``fields.salt`` for a salt of another size.
+    """
+    if len(salt) != FIELD_SALT_BYTES:
+        raise InputError("fields.salt", size=len(salt))
+    raw = name.encode()
+    sizes = len(raw).to_bytes(8, "big"), len(value).to_bytes(8, "big")
+    return sha256(b"".join((_LEAF_HEAD, salt, sizes[0], raw, sizes[1], value))).digest()
+
+
+def pad_leaf(salt: bytes) -> bytes:
+    """Digest one padding leaf: ``digest("medchain/field-pad/v1", salt)``; looks like any other to who lacks the salt.
+
+    Args:
+        salt: 32 secret random bytes.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        InputError: ``fields.salt`` for a salt of another size.
+    """
+    if len(salt) != FIELD_SALT_BYTES:
+        raise InputError("fields.salt", size=len(salt))
+    return sha256(_PAD_HEAD + salt).digest()
+
+
+def padded_count(count: int) -> int:
+    """Return the number of leaves, padding included, of a tree over ``count`` fields: the next power of two."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def field_root(leaves: Sequence[bytes]) -> bytes:
+    """Compute the root.
+
+    Args:
+        leaves: digests of all fields and of the padding, in any order; a power of two of them, at least one.
+
+    Returns:
+        32 bytes; of a single leaf the leaf itself.
+
+    Raises:
+        InputError: ``fields.leaves`` for another number, size, or a leaf that occurs twice.
+    """
+    *_, top = _levels(leaves)
+    return top[0]
+
+
+def prove_field(leaves: Sequence[bytes], leaf: bytes) -> FieldProof:
+    """Make the audit path of one leaf.
+
+    Args:
+        leaves: as in `field_root`.
+        leaf: one of them.
+
+    Returns:
+        The proof.
+
+    Raises:
+        InputError: ``fields.leaves`` as in `field_root`, ``fields.unknown_leaf`` if it is none of them.
+    """
+    if leaf not in leaves:
+        raise InputError("fields.unknown_leaf")
+    *below, _ = _levels(leaves)
+    position = sorted(leaves).index(leaf)
+    return FieldProof(position, tuple(level[(position >> height) ^ 1] for height, level in enumerate(below)))
+
+
+def verify_field(root: bytes, name: str, value: bytes, salt: bytes, proof: FieldProof) -> None:
+    """Check that a field is under a root.
+
+    Args:
+        root: the root, from a commitment or body hash that was itself verified.
+        name: the field's name.
+        value: its JSON text.
+        salt: its salt, 32 bytes.
+        proof: its audit path.
+
+    Raises:
+        InputError: ``fields.salt``.
+        VerificationError: ``fields.proof``.
+    """
+    node = field_leaf(salt, name, value)
+    depth = len(proof.siblings)
+    if depth > MAX_PROOF_DEPTH or not 0 <= proof.position < 1 << depth or any(len(s) != 32 for s in proof.siblings):  # noqa: PLR2004  # SHA-256
+        raise VerificationError("fields.proof")
+    for height, sibling in enumerate(proof.siblings):
+        right = proof.position >> height & 1
+        node = _node(sibling, node) if right else _node(node, sibling)
+    if not hmac.compare_digest(node, root):
+        raise VerificationError("fields.proof")
+
+
+def record_fields(content: bytes) -> list[tuple[str, str]]:
+    """Take a FHIR JSON record apart.
+
+    Args:
+        content: UTF-8 JSON as received; the caller has bounded its size.
+
+    Returns:
+        For each primitive, in document order: its JSON pointer (RFC 6901) and its JSON text: a number to the letter
+        (``2255.00`` stays), a string in its canonical spelling (RFC 8785), ``true``, ``false`` or ``null``.
+
+    Raises:
+        InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep), ``fields.duplicate_name``,
+            ``fields.none`` if there is no primitive in it or it is no object.
+    """
+    try:
+        document = _DECODER.decode(content.decode())
+        found = list(_walk(document, "", MAX_RECORD_DEPTH)) if type(document) is dict else []
+    except (ValueError, RecursionError, orjson.JSONEncodeError):
+        # Without its cause: a JSON error quotes the document, which is patient data.
+        raise InputError("fields.not_json") from None
+    if not found:
+        raise InputError("fields.none")
+    return found
+
+
+def record_field_salt(field_key: bytes, path: str) -> bytes:
+    """Derive a field's salt: ``HMAC-SHA256(field_key, "salt" ‖ path)``.
+
+    Args:
+        field_key: the record's key for this, `medchain.crypto.commitment.record_field_key`.
+        path: the field's JSON pointer.
+
+    Returns:
+        32 bytes; shown together with the field.
+    """
+    return hmac.digest(field_key, b"salt" + path.encode(), "sha256")
+
+
+def record_field_leaves(field_key: bytes, fields: Sequence[tuple[str, str]]) -> list[bytes]:
+    """Digest all fields of a record, and pad.
+
+    Args:
+        field_key: as in `record_field_salt`.
+        fields: from `record_fields`.
+
+    Returns:
+        The leaves for `field_root` and `prove_field`; padding salts are ``HMAC-SHA256(field_key, "pad" ‖ index as u32)``.
+    """
+    leaves = [field_leaf(record_field_salt(field_key, path), path, text.encode()) for path, text in fields]
+    for index in range(padded_count(len(leaves)) - len(leaves)):
+        leaves.append(pad_leaf(hmac.digest(field_key, b"pad" + index.to_bytes(4, "big"), "sha256")))
+    return leaves
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    """Compute ``digest("medchain/field-node/v1", left, right)``."""
+    return sha256(_NODE_HEAD + left + _LEN_32 + right).digest()
+
+
+def _levels(leaves: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield the tree from the sorted leaves to the level of one."""
+    level = sorted(leaves)
+    if len(level) != padded_count(len(level)) or len(set(level)) != len(level) or any(len(e) != 32 for e in level):  # noqa: PLR2004  # SHA-256
+        raise InputError("fields.leaves", count=len(level))
+    yield level
+    while len(level) > 1:
+        level = [_node(level[at], level[at + 1]) for at in range(0, len(level), 2)]
+        yield level
+
+
+class _Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build an object, refusing a name that occurs twice: readers would disagree on its value."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InputError("fields.duplicate_name")
+    return members
+
+
+def _constant(_name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are no JSON."""
+    raise ValueError
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_constant
+)
+
+
+def _walk(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each primitive."""
+    if depth == 0:
+        raise ValueError
+    match value:
+        case dict():
+            for name, item in value.items():
+                yield from _walk(item, f"{path}/{name.replace('~', '~0').replace('/', '~1')}", depth - 1)
+        case list():
+            for index, item in enumerate(value):
+                yield from _walk(item, f"{path}/{index}", depth - 1)
+        case _Number():
+            yield path, str(value)
+        case _:
+            yield path, orjson.dumps(value).decode()
