@@ -1,11 +1,11 @@
 """The record envelope: one record version, encrypted under its own data key.
 
-Keeps true: an envelope opens only with its key (key commitment), for the ledger, object, version and content type it was
-sealed for; its size tells little (Padmé); a wrong key and a changed byte are not told apart. A stream yields only
+Keeps true: an envelope opens only with its key (key commitment), for the ledger, object, version and content type it
+was sealed for; its size tells little (Padmé); a wrong key and a changed byte are not told apart. A stream yields only
 authenticated bytes, but only its regular end shows that it is whole. Trusts libsodium, and the caller for a fresh data
 key a version.
-Source: `docs/spec/record-envelope.md`; draft-irtf-cfrg-xchacha-03; libsodium secretstream; Padmé: Nikitin et al., "Reducing
-Metadata Leakage from Encrypted Files and Communication with PURBs" (2019) §4; ISO/IEC 7816-4 padding.
+Source: `docs/spec/record-envelope.md`; draft-irtf-cfrg-xchacha-03; libsodium secretstream; ISO/IEC 7816-4 padding;
+Padmé: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs" (2019) §4.
 """
 
 from __future__ import annotations
@@ -187,15 +187,14 @@ def open_stream(dek: bytes, context: RecordContext, pieces: Iterable[bytes]) -> 
 
     Raises:
         InputError: ``keys.size``.
-        VerificationError: as in `open_record`; also from the iterator, for an envelope cut short, reordered or too long.
+        VerificationError: as in `open_record`; also from the iterator, for an envelope cut short, reordered or with
+            something after its end.
     """
     sealed = _blocks(pieces)
     header = next(sealed, b"")
     key = _opening_key(dek, header, _STREAM)
     state = bindings.crypto_secretstream_xchacha20poly1305_state()
-    bindings.crypto_secretstream_xchacha20poly1305_init_pull(
-        state, header[len(_MAGIC) + 1 : -COMMITMENT_BYTES], key
-    )
+    bindings.crypto_secretstream_xchacha20poly1305_init_pull(state, header[len(_MAGIC) + 1 : -COMMITMENT_BYTES], key)
     contents = _opened_chunks(state, _aad(header, context), sealed)
     salt, content = _parted(next(contents))
     return salt, _nonempty(content, contents)

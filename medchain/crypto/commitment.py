@@ -1,7 +1,7 @@
 """Record commitments: what the ledger holds of a record, binding it without telling it.
 
-Keeps true: the commitment depends on salt and content alone, so it outlives re-encryption; without the salt nothing of a
-record can be guessed from it. Trusts the caller for 32 fresh random bytes of salt a version, kept with the content.
+Keeps true: the commitment depends on salt and content alone, so it outlives re-encryption; without the salt nothing of
+a record can be guessed from it. Trusts the caller for 32 fresh random bytes of salt a version, kept with the content.
 Source: `docs/spec/record-envelope.md`.
 """
 

@@ -1,9 +1,10 @@
 """Field trees: one root over salted fields, so that one field can be shown and the rest stays hidden.
 
-The same tree serves the fields of a FHIR record and those of a ledger body. Keeps true: a shown field proves name, value
-and salt under the root; a hidden one cannot be guessed, as each has its own salt; leaves are sorted by digest and mixed
-with padding, so neither order nor exact number shows. Does not prove that a name occurs once: whoever holds all fields
-(the endorser of a body, the opener of a record) recomputes the root and sees to that. Trusts the caller for the salts.
+The same tree serves the fields of a FHIR record and those of a ledger body. Keeps true: a shown field proves name,
+value and salt under the root; a hidden one cannot be guessed, as each has its own salt; leaves are sorted by digest and
+mixed with padding, so neither order nor exact number shows. Does not prove that a name occurs once: whoever holds all
+fields (the endorser of a body, the opener of a record) recomputes the root and sees to that. Trusts the caller for the
+salts.
 Source: RFC 6962 §2.1 for the idea of the audit path; `docs/spec/record-envelope.md`, `docs/spec/body.md`.
 """
 
@@ -170,8 +171,8 @@ def record_fields(content: bytes) -> list[tuple[str, str]]:
         (``2255.00`` stays), a string in its canonical spelling (RFC 8785), ``true``, ``false`` or ``null``.
 
     Raises:
-        InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep), ``fields.duplicate_name``,
-            ``fields.none`` if there is no primitive in it or it is no object.
+        InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep),
+            ``fields.duplicate_name``, ``fields.none`` if there is no primitive in it or it is no object.
     """
     try:
         document = _DECODER.decode(content.decode())
@@ -205,12 +206,13 @@ def record_field_leaves(field_key: bytes, fields: Sequence[tuple[str, str]]) -> 
         fields: from `record_fields`.
 
     Returns:
-        The leaves for `field_root` and `prove_field`; padding salts are ``HMAC-SHA256(field_key, "pad" ‖ index as u32)``.
+        The leaves for `field_root` and `prove_field`; the salts of the padding are
+        ``HMAC-SHA256(field_key, "pad" ‖ index as u32)``.
     """
     leaves = [field_leaf(record_field_salt(field_key, path), path, text.encode()) for path, text in fields]
-    for index in range(padded_count(len(leaves)) - len(leaves)):
-        leaves.append(pad_leaf(hmac.digest(field_key, b"pad" + index.to_bytes(4, "big"), "sha256")))
-    return leaves
+    missing = padded_count(len(leaves)) - len(leaves)
+    salts = (hmac.digest(field_key, b"pad" + index.to_bytes(4, "big"), "sha256") for index in range(missing))
+    return [*leaves, *map(pad_leaf, salts)]
 
 
 def _node(left: bytes, right: bytes) -> bytes:

@@ -8,6 +8,7 @@ Source: RFC 8032, FIPS 204, FIPS 186-5; `docs/spec/keys.md`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -19,7 +20,7 @@ from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
 from medchain.encoding import digest
-from medchain.errors import InputError
+from medchain.errors import InputError, VerificationError
 
 ED25519: Final = "ed25519"
 """Algorithm name of Ed25519 keys, as it enters a key id."""
@@ -47,6 +48,39 @@ MLDSA44_MAX_CONTEXT_BYTES: Final = 255
 
 P256_POINT_BYTES: Final = 65
 """Size of an uncompressed P-256 point (SEC 1 §2.3.3)."""
+
+# C2SP CCTV ed25519: vectors 7 (points with small-order components that cancel out), 51 (that do not) and 3 (a public key
+# of small order). A rule that refuses mixed points errs on the first, one with the cofactor on the second, OpenSSL's on
+# the third.
+_RULE: Final = (
+    (
+        "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
+        (
+            "36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56b"
+            "bbfd00bd9c259d8d222d15e67a3d8228585050dbb9b9585be20d8fadc721da03"
+        ),
+        b"ed25519vectors",
+        True,
+    ),
+    (
+        "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
+        (
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a3506"
+            "030b03796b78f7afeadfccaedc9d09ce6d487d1ece1f16b1ae2b59b7e5c40603"
+        ),
+        b"ed25519vectors 3",
+        False,
+    ),
+    (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        (
+            "36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56b"
+            "05ba9a796274d80437afa36f1236563f2f3b0aa84cecddc3d20914615ba4fe02"
+        ),
+        b"ed25519vectors 3",
+        False,
+    ),
+)
 
 
 def key_id(algorithm: str, public: bytes) -> str:
@@ -105,8 +139,8 @@ def ed25519_sign(seed: bytes, message: bytes) -> bytes:
 def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether libsodium accepts an Ed25519 signature.
 
-    libsodium refuses S ≥ L, small-order R and A, and non-canonical A, and checks without the cofactor; OpenSSL and others
-    differ, so nothing else may judge these signatures.
+    The rule is that of libsodium up to 1.0.20: no S ≥ L, no small-order R or A, no non-canonical A, and the equation
+    without the cofactor. OpenSSL and later versions of libsodium differ (`check_ed25519_rule`).
 
     Args:
         public: 32 bytes; any other size is "not valid".
@@ -124,6 +158,23 @@ def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     except BadSignatureError:
         return False
     return True
+
+
+def check_ed25519_rule(verify: Callable[[bytes, bytes, bytes], bool] = ed25519_verify) -> None:
+    """Check that the libsodium installed judges as the ledger's rule says; each node does so when it starts.
+
+    Versions after 1.0.20 multiply by the cofactor and accept what older ones refuse. A node with such a version would
+    leave the others at the first such signature, and anyone can make one for a key of his own.
+
+    Args:
+        verify: the function that is checked.
+
+    Raises:
+        VerificationError: ``signing.ed25519_rule``.
+    """
+    for public, signature, message, valid in _RULE:
+        if verify(bytes.fromhex(public), message, bytes.fromhex(signature)) is not valid:
+            raise VerificationError("signing.ed25519_rule")
 
 
 class MlDsa44Signer:
@@ -176,7 +227,7 @@ def mldsa44_public(seed: bytes) -> bytes:
 
 
 def mldsa44_sign(seed: bytes, message: bytes, context: bytes = b"") -> bytes:
-    """Sign once; who signs often keeps an `MlDsa44Signer`. Raises `InputError` ``signing.seed``, ``signing.context``."""
+    """Sign once; who signs often keeps an `MlDsa44Signer`. Raises `InputError` as that does."""
     return MlDsa44Signer(seed).sign(message, context)
 
 
