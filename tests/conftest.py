@@ -43,9 +43,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which files are below their floor."""
-    for line in config.stash.get(_LINES, []):
+    """Say which files are below their floor, in the closing line too."""
+    lines = config.stash.get(_LINES, [])
+    for line in lines:
         terminalreporter.write_line(line, red=True)
+    missed = [line for line in lines if line.startswith("coverage of ")]
+    if missed:
+        terminalreporter.stats["coverage floor missed"] = missed
 
 
 def _shortfall(name: str) -> list[str]:

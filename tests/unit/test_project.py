@@ -1,0 +1,278 @@
+"""Checks on the project itself: what reviewers would otherwise have to look for."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("medchain", "consent", "fhir_bridge")
+TOP_LEVEL = {
+    ".ci",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "benchmarks",
+    "consent",
+    "docs",
+    "fhir_bridge",
+    "medchain",
+    "pyproject.toml",
+    "requirements",
+    "sample_data",
+    "setup.cfg",
+    "tests",
+}
+# Written in two halves, or this file would find itself.
+FOREIGN = [
+    first + second
+    for first, second in [
+        ("../", "shared"),
+        ("/wo", "rk/"),
+        ("/ro", "ot/"),
+        ("/ho", "me/"),
+        ("py", "pi.org"),
+        ("python", "hosted.org"),
+        ("registry.", "npmjs"),
+        ("registry.", "yarnpkg"),
+        ("proxy.", "golang.org"),
+    ]
+]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+def _tracked() -> list[Path]:
+    """Return what git tracks or would with `git add .`, so that a new file is judged before its commit."""
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in sorted(set(listed.split("\0"))) if name and (ROOT / name).is_file()]
+
+
+def _setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def _pyproject() -> dict[str, dict]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def _normal(requirement: str) -> str:
+    """Return a requirement's project name as PEP 503 normalises it."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name, requirement
+    return re.sub(r"[-_.]+", "-", name.group()).lower()
+
+
+def _pins(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Read a compiled requirements file: project → (version, hashes)."""
+    text = (ROOT / "requirements" / name).read_text("utf-8")
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.lstrip().startswith("#")]
+    pins = {}
+    for line in lines:
+        found = re.fullmatch(r"([a-z0-9.-]+)==(\S+)((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)
+        assert found, f"{name}: not an exact, hashed pin: {line[:80]}"
+        pins[_normal(found[1])] = (found[2], re.findall(r"[0-9a-f]{64}", found[3]))
+    return pins
+
+
+def _python_files() -> list[Path]:
+    return [file for file in _tracked() if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in PACKAGES]
+
+
+def _names(file: str) -> set[str]:
+    """Read a requirements/*.in file: the projects asked for."""
+    lines = (ROOT / "requirements" / file).read_text("utf-8").splitlines()
+    return {_normal(line) for line in lines if line and not line.startswith(("#", "-"))}
+
+
+def test_ruff_selects_every_rule():
+    assert _pyproject()["tool"]["ruff"]["lint"]["select"] == ["ALL"]
+
+
+def test_every_ignored_rule_stands_alone_with_its_reason():
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    ignored = [line for line in settings.splitlines() if re.match(r'\s+"[A-Z]+\d*",?', line)]
+    lint = _pyproject()["tool"]["ruff"]["lint"]
+    assert len(ignored) == len(lint["ignore"]) + sum(len(rules) for rules in lint["per-file-ignores"].values())
+    assert [line for line in ignored if not re.search(r"# \S+", line)] == []
+
+
+def test_every_suppression_in_code_has_its_rule_and_its_reason():
+    suppressed = re.compile(
+        r"# (?:noqa|type: ignore)(?!(?:: [A-Z]+\d+(?:, ?[A-Z]+\d+)*|\[[a-z, -]+\])\s+(?:[#–-] ?)\S)"
+    )
+    bare = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in _tracked()
+        if file.suffix == ".py" and file != Path(__file__)
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if suppressed.search(line)
+    ]
+    assert bare == []
+
+
+def test_pyproject_holds_the_build_backend_and_ruff_only():
+    settings = _pyproject()
+    assert set(settings) == {"build-system", "tool"}
+    assert set(settings["tool"]) == {"ruff"}
+
+
+@pytest.mark.parametrize("name", ["base.txt", "dev.txt"])
+def test_every_requirement_is_pinned_with_hashes(name):
+    pins = _pins(name)
+    assert len(pins) > len(_names(name.replace(".txt", ".in")))
+    assert all(hashes for _, hashes in pins.values())
+
+
+def test_running_and_developing_use_the_same_versions():
+    assert _pins("base.txt").items() <= _pins("dev.txt").items()
+
+
+def test_requirements_name_what_setup_cfg_asks_for():
+    setup = _setup()
+    running = {_normal(line) for line in setup["options"]["install_requires"].split("\n") if line}
+    testing = {_normal(line) for line in setup["options.extras_require"]["test"].split("\n") if line}
+    # setuptools installs our own package and is no part of it.
+    assert _names("base.in") == running | {"setuptools"}
+    assert _names("dev.in") == testing
+
+
+def test_every_package_that_running_needs_has_its_reason_in_the_record_of_dependencies():
+    record = (ROOT / "docs/adr/0002-dependencies.md").read_text("utf-8").lower().replace("_", "-").replace(".", "-")
+    assert [name for name in [*_pins("base.txt"), *_names("dev.in")] if name not in record] == []
+
+
+def test_the_top_level_holds_only_what_belongs_there():
+    assert {file.relative_to(ROOT).parts[0] for file in _tracked()} <= TOP_LEVEL
+
+
+def test_no_file_names_a_machine_or_a_package_registry():
+    found = [
+        f"{file.relative_to(ROOT)}: {text}"
+        for file in _tracked()
+        for text in FOREIGN
+        if text.encode() in file.read_bytes()
+    ]
+    assert found == []
+
+
+def test_no_package_re_exports():
+    busy = [
+        str(file.relative_to(ROOT))
+        for file in _python_files()
+        if file.name == "__init__.py"
+        and not (len(body := ast.parse(file.read_text("utf-8")).body) == 1 and isinstance(body[0], ast.Expr))
+    ]
+    assert busy == []
+
+
+def test_no_function_is_longer_than_sixty_lines():
+    long = [
+        f"{file.relative_to(ROOT)}: {node.name}"
+        for file in _python_files()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.body[ast.get_docstring(node) is not None and len(node.body) > 1].lineno >= 60
+    ]
+    assert long == []
+
+
+def test_no_name_says_nothing():
+    empty = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}
+    assert [str(file.relative_to(ROOT)) for file in _python_files() if empty & {file.stem, file.parent.name}] == []
+
+
+def test_the_import_contracts_cover_every_module_of_the_packages():
+    layers = set(re.findall(r"[a-z_.]+", _setup()["importlinter:contract:floors"]["layers"]))
+    modules = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in _python_files()}
+    rooms = {re.sub(r"\.__init__$", "", ".".join(module.split(".")[:2])) for module in modules}
+    uncovered = {room for room in rooms if room not in layers and room.split(".")[0] not in layers}
+    assert uncovered == {"medchain"}
+
+
+def test_installing_gives_every_file_of_the_packages_and_the_command(tmp_path):
+    source, wheels = tmp_path / "source", tmp_path / "wheels"
+    for file in _tracked():
+        if file.relative_to(ROOT).parts[0] in {*PACKAGES, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"}:
+            (source / file.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, source / file.relative_to(ROOT))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", wheels, source], check=True, capture_output=True)
+    with zipfile.ZipFile(next(wheels.iterdir())) as wheel:
+        packed = {name for name in wheel.namelist() if name.split("/")[0] in PACKAGES}
+        commands = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    ours = {str(file.relative_to(ROOT)) for file in _tracked() if file.relative_to(ROOT).parts[0] in PACKAGES}
+    assert packed == ours
+    assert [line.strip() for line in commands[0].splitlines() if line] == [
+        "[console_scripts]",
+        "medchain = medchain.cli:main",
+    ]
+
+
+def test_continuous_integration_runs_make_test():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    commands = [line for line in script.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    assert [line for line in commands if line.startswith("make ")] == commands[-1:]
+    assert commands[-1].startswith("make test ")
+
+
+@pytest.mark.parametrize("target", ["help", "demo", "test", "check", "soak", "clean"])
+def test_make_has_the_target(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_decision_records_are_numbered_in_sequence():
+    names = sorted(file.name for file in (ROOT / "docs/adr").iterdir())
+    assert names[0] == "0001-layout-and-tools.md"
+    assert [re.match(r"(\d{4})-[a-z0-9-]+\.md$", name)[1] for name in names] == [
+        f"{number:04}" for number in range(1, len(names) + 1)
+    ]
+
+
+@pytest.mark.parametrize("record", sorted((ROOT / "docs/adr").glob("*.md")), ids=lambda record: record.stem)
+def test_a_decision_record_has_its_five_headings(record):
+    headings = re.findall(r"^## (.+)$", record.read_text("utf-8"), re.MULTILINE)
+    assert headings == ["Context", "Options", "Decision", "Consequences", "Status"]
+
+
+def test_the_glossary_gives_each_term_once_in_both_languages_with_its_meaning():
+    lines = (ROOT / "docs/glossary.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    terms = [row for row in rows if row[0] != "term"]
+    assert len(terms) >= 60
+    assert [row for row in terms if len(row) != 3 or not CHINESE.search(row[1]) or not row[2].endswith(".")] == []
+    assert [row[0].lower() for row in terms] == sorted({row[0].lower() for row in terms})
+
+
+def test_every_relative_link_in_the_documents_leads_somewhere():
+    broken = [
+        f"{file.relative_to(ROOT)}: {link}"
+        for file in _tracked()
+        if file.suffix == ".md" and "vectors" not in file.parts
+        for link in re.findall(r"\]\(([^)#\s]+)", file.read_text("utf-8"))
+        if "://" not in link and not link.startswith("mailto:") and not (file.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_the_changelog_speaks_of_the_version_in_setup_cfg():
+    version = re.escape(_setup()["metadata"]["version"])
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased" or re.fullmatch(version, headings[0])
