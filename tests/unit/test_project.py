@@ -238,6 +238,29 @@ def test_make_has_the_target(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("floor", "status", "closing"), [("60", 0, "1 passed in"), ("90", 1, "1 passed, 1 coverage floor missed in")]
+)
+def test_a_run_below_its_coverage_floor_fails_and_its_closing_line_says_so(tmp_path, floor, status, closing):
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path / "tests")
+    (tmp_path / "setup.cfg").write_text(
+        f"[coverage:run]\nbranch = true\nsource = .\n[floors]\ncore = {floor} part.py\n"
+    )
+    # Four statements, three of them run; two branches, one of them taken: 4 of 6.
+    (tmp_path / "part.py").write_text("def choose(x):\n    if x:\n        return 1\n    return 2\n")
+    (tmp_path / "tests/test_part.py").write_text("from part import choose\ndef test_it():\n    assert choose(1) == 1\n")
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", "-o", "pythonpath=."]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    arguments = ["--cov", "--cov-report=", "--floors", "core", "tests"]
+    done = subprocess.run(
+        [*run, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert closing in done.stdout.splitlines()[-1]
+    assert ("coverage of core: 66.67 %, floor 90 %" in done.stdout) == (status == 1)
+
+
 def test_decision_records_are_numbered_in_sequence():
     names = sorted(file.name for file in (ROOT / "docs/adr").iterdir())
     assert names[0] == "0001-layout-and-tools.md"
