@@ -1,0 +1,354 @@
+"""Genesis: the first leaf, which names the ledger, its first members and what a passkey may sign for.
+
+Keeps true: the ledger id is the hash of the whole document, so no part of it can be changed or shown differently; a
+node starts only when each member has proved possession of each key over that id. Trusts whoever compares the ledger id
+over another channel.
+Source: `docs/spec/genesis.md`, C2SP tlog-policy, C2SP signed-note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.members import (
+    ACTIVE,
+    ALGORITHMS,
+    COSIGN_ED25519_KEY,
+    COSIGN_MLDSA44_KEY,
+    LOG_KEY,
+    Members,
+    Organisation,
+    ProtocolRules,
+    check_proof,
+    is_origin,
+    make_key,
+    organisation_content,
+    parse_organisation,
+)
+from medchain.ledger.policy import Policy, parse_policy
+from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES
+
+GENESIS_TYPE: Final = "medchain/genesis/v1"
+"""Type member of the document."""
+
+SIGNATURES_TYPE: Final = "medchain/genesis-signatures/v1"
+"""Type member of the file of proofs beside it."""
+
+SUITE: Final = 1
+"""The only algorithm suite so far."""
+
+_MAX_ORIGIN: Final = 200
+_MAX_SIGN_ORIGINS: Final = 64
+_NOTE_LOG: Final = 0x01
+_NOTE_COSIGN_ED25519: Final = 0x04
+_NOTE_COSIGN_MLDSA44: Final = 0x06
+_GENESIS: Final = {
+    "demo": bool,
+    "members": list,
+    "orderer": str,
+    "origin": str,
+    "policy": dict,
+    "protocol": int,
+    "quorum": int,
+    "rp_id": str,
+    "sign_origins": list,
+    "suite": int,
+    "time": int,
+    "type": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """A genesis document, decoded.
+
+    Attributes:
+        encoded: its canonical bytes, leaf 0.
+        ledger: ledger id, SHA-256 of those.
+        members: the first members, policy and protocol.
+        origin: origin line of checkpoints, ``HOST/NAME``.
+        demo: whether ``localhost`` may be the relying party.
+        previous: digest of the last final checkpoint of an abandoned ledger, 32 bytes, or None.
+        rp_id: WebAuthn relying-party id of every passkey.
+        sign_origins: the only web origins at which a passkey's signature counts.
+        suite: algorithm suite.
+        time: Unix seconds, time of height 0.
+    """
+
+    encoded: bytes
+    ledger: bytes
+    members: Members
+    origin: str
+    demo: bool
+    previous: bytes | None
+    rp_id: str
+    sign_origins: frozenset[str]
+    suite: int
+    time: int
+
+
+def genesis_member(organisation: Organisation) -> Json:
+    """Write an organisation as a genesis lists it: one key for each use, without status and proofs."""
+    content = organisation_content(organisation)
+    return {
+        **{name: content[name] for name in ("control", "name", "org_id", "origins", "role", "url")},
+        "keys": {key.use: key.text if isinstance(key.text, str) else dict(key.text) for key in organisation.keys},
+    }
+
+
+def build_genesis(  # noqa: PLR0913  # the document has that many members that the caller chooses
+    organisations: Sequence[Organisation],
+    *,
+    origin: str,
+    policy: Json,
+    protocol: ProtocolRules,
+    rp_id: str,
+    sign_origins: Sequence[str],
+    time: int,
+    demo: bool = False,
+    previous: bytes | None = None,
+) -> Genesis:
+    """Write a genesis.
+
+    Args:
+        organisations: the first members, all active, one key for each use.
+        origin: origin line of checkpoints, ``HOST/NAME``.
+        policy: content of the first policy.
+        protocol: orderer, quorum k and protocol version.
+        rp_id: WebAuthn relying-party id.
+        sign_origins: web origins at which a passkey's signature counts.
+        time: Unix seconds.
+        demo: whether ``localhost`` may be the relying party.
+        previous: digest of the last final checkpoint of an abandoned ledger, or None.
+
+    Returns:
+        The genesis.
+
+    Raises:
+        InputError: as `parse_genesis`.
+        VerificationError: as `parse_genesis`.
+    """
+    ordered = sorted(organisations, key=lambda organisation: organisation.org_id)
+    document: Json = {
+        "demo": demo,
+        "members": [genesis_member(organisation) for organisation in ordered],
+        "orderer": protocol.orderer,
+        "origin": origin,
+        "policy": policy,
+        "previous": None if previous is None else previous.hex(),
+        "protocol": protocol.protocol,
+        "quorum": protocol.quorum,
+        "rp_id": rp_id,
+        "sign_origins": [*sorted(sign_origins)],
+        "suite": SUITE,
+        "time": time,
+        "type": GENESIS_TYPE,
+    }
+    return parse_genesis(canonical(document))
+
+
+def parse_genesis(data: bytes) -> Genesis:
+    """Decode a genesis strictly.
+
+    Args:
+        data: canonical bytes, as leaf 0 has them.
+
+    Returns:
+        The genesis.
+
+    Raises:
+        InputError: ``encoding.*``, ``genesis.malformed``, ``organisation.*``, ``policy.*``.
+        VerificationError: ``members.*`` when quorum, orderer or keys do not fit together.
+    """
+    top = parse_canonical(data, max_bytes=MAX_LEAF_BYTES)
+    if type(top) is not dict or "previous" not in top:
+        raise InputError("encoding.members", member="previous")
+    previous = top["previous"]
+    top = members({name: item for name, item in top.items() if name != "previous"}, _GENESIS)
+    genesis = Genesis(
+        encoded=data,
+        ledger=sha256(data).digest(),
+        members=_members(top),
+        origin=str(top["origin"]),
+        demo=top["demo"] is True,
+        previous=None if previous is None else unhex(previous, HASH_BYTES),
+        rp_id=str(top["rp_id"]),
+        sign_origins=_sign_origins(top["sign_origins"]),
+        suite=_number(top["suite"]),
+        time=_number(top["time"]),
+    )
+    _check(genesis, str(top["type"]))
+    return genesis
+
+
+def genesis_signatures(proofs: Mapping[str, Mapping[str, bytes]]) -> Json:
+    """Write the file of proofs.
+
+    Args:
+        proofs: org_id → key use → signature over `medchain.ledger.members.proof_message`.
+
+    Returns:
+        Content of ``genesis.signatures.json``.
+    """
+    return {
+        "proofs": {
+            org_id: {use: base64_text(proof) for use, proof in signed.items()} for org_id, signed in proofs.items()
+        },
+        "type": SIGNATURES_TYPE,
+    }
+
+
+def verify_genesis(genesis: Genesis, signatures: Json) -> None:
+    """Check that each member has proved possession of each of its keys.
+
+    Args:
+        genesis: the genesis, whose ledger id the caller knows from elsewhere.
+        signatures: from `genesis_signatures`.
+
+    Raises:
+        InputError: ``encoding.*``.
+        VerificationError: ``organisation.proof`` for a proof that is absent, superfluous or wrong.
+    """
+    top = members(signatures, {"proofs": dict, "type": str})
+    proofs = top["proofs"]
+    organisations = genesis.members.organisations
+    if top["type"] != SIGNATURES_TYPE or type(proofs) is not dict or proofs.keys() != organisations.keys():
+        raise VerificationError("organisation.proof", use="", org_id="")
+    for organisation in organisations.values():
+        signed = members(proofs[organisation.org_id], dict.fromkeys(ALGORITHMS, str))
+        for key in organisation.keys:
+            check_proof(genesis.ledger, organisation, key, unbase64(signed[key.use]))
+
+
+def cosigner_name(org_id: str, origin: str, use: str) -> str:
+    """Name a cosigner: ``ORG_ID.HOST/cosigner/ed25519`` or ``…/mldsa44``.
+
+    Args:
+        org_id: the organisation.
+        origin: origin line of the ledger, whose part before the first slash is the host.
+        use: `COSIGN_ED25519_KEY` or `COSIGN_MLDSA44_KEY`.
+
+    Returns:
+        The key name of its signature lines.
+    """
+    return f"{org_id}.{origin.partition('/')[0]}/cosigner/{use.removeprefix('cosign-')}"
+
+
+def verifier_key(name: str, algorithm: int, public: bytes) -> str:
+    """Write a verifier key (C2SP signed-note): name, key hash, and base64 of algorithm byte and public key.
+
+    Args:
+        name: key name.
+        algorithm: signature type byte.
+        public: public key.
+
+    Returns:
+        ``NAME+HHHHHHHH+BASE64``.
+    """
+    typed = bytes([algorithm]) + public
+    key_hash = sha256(name.encode() + b"\n" + typed).digest()[:4]
+    return f"{name}+{key_hash.hex()}+{base64_text(typed)}"
+
+
+def trusted_policy_text(snapshot: Members, origin: str) -> str:
+    """Write the policy.txt that checkpoints under these members must satisfy.
+
+    Args:
+        snapshot: the members.
+        origin: origin line of the ledger.
+
+    Returns:
+        C2SP tlog-policy text: the orderer's log key, two witnesses and a group for each active organisation, and the
+        group ``consortium`` of k of them as quorum.
+    """
+    orderer = snapshot.organisations[snapshot.protocol.orderer]
+    lines = [f"log {verifier_key(origin, _NOTE_LOG, orderer.key(LOG_KEY).public)}"]
+    for organisation in snapshot.active:
+        org_id = organisation.org_id
+        for use, suffix, algorithm in _COSIGNERS:
+            name = cosigner_name(org_id, origin, use)
+            lines.append(f"witness {org_id}-{suffix} {verifier_key(name, algorithm, organisation.key(use).public)}")
+        lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
+    names = " ".join(organisation.org_id for organisation in snapshot.active)
+    lines += [f"group consortium {snapshot.protocol.quorum} {names}", "quorum consortium", ""]
+    return "\n".join(lines)
+
+
+_COSIGNERS: Final = (
+    (COSIGN_ED25519_KEY, "ed", _NOTE_COSIGN_ED25519),
+    (COSIGN_MLDSA44_KEY, "pq", _NOTE_COSIGN_MLDSA44),
+)
+
+
+def _members(top: Mapping[str, Json]) -> Members:
+    """Read the first members, policy and protocol."""
+    rows = top["members"]
+    found = [_member(row) for row in rows] if type(rows) is list else []
+    ids = [organisation.org_id for organisation in found]
+    if not ids or ids != sorted(set(ids)):
+        raise InputError("genesis.malformed", member="members")
+    rules = ProtocolRules(str(top["orderer"]), _number(top["quorum"]), _number(top["protocol"]))
+    policy: Policy = parse_policy(top["policy"])
+    snapshot = Members({organisation.org_id: organisation for organisation in found}, policy, rules)
+    snapshot.check()
+    return snapshot
+
+
+def _member(row: Json) -> Organisation:
+    """Read one member; what it has in common with an organisation's content is judged there."""
+    if type(row) is not dict or type(row.get("keys")) is not dict or "status" in row:
+        raise InputError("encoding.members", member="members")
+    keys = members(row["keys"], {use: str for use in ALGORITHMS if use != "authentication"} | {"authentication": dict})
+    made = [make_key(str(row.get("org_id")), use, text) for use, text in keys.items()]
+    rows: list[Json] = [
+        {"id": key.id, "proof": None, "public": keys[key.use], "use": key.use}
+        for key in sorted(made, key=lambda key: key.id)
+    ]
+    organisation, _ = parse_organisation({**row, "keys": rows, "status": ACTIVE})
+    return organisation
+
+
+def _check(genesis: Genesis, type_name: str) -> None:
+    """Check ranges, and that only a demo signs at ``localhost``."""
+    host, slash, name = genesis.origin.partition("/")
+    printable = all("!" <= char <= "~" and char != "+" for char in genesis.origin)
+    checks = {
+        "type": type_name == GENESIS_TYPE,
+        "suite": genesis.suite == SUITE,
+        "origin": bool(host and slash and name) and printable and len(genesis.origin) <= _MAX_ORIGIN,
+        "protocol": genesis.members.protocol.protocol >= 1,
+        "rp_id": genesis.demo if genesis.rp_id == "localhost" else is_origin("https://" + genesis.rp_id),
+        "sign_origins": 0 < len(genesis.sign_origins) <= _MAX_SIGN_ORIGINS
+        and all(_signs_for(genesis, origin) for origin in genesis.sign_origins),
+    }
+    for member, holds in checks.items():
+        if not holds:
+            raise InputError("genesis.malformed", member=member)
+
+
+def _signs_for(genesis: Genesis, origin: str) -> bool:
+    """Tell whether a web origin lies at or under the relying-party id, as WebAuthn demands, and is encrypted."""
+    scheme, _, rest = origin.partition("://")
+    host = rest.partition(":")[0]
+    below = host == genesis.rp_id or host.endswith("." + genesis.rp_id)
+    return is_origin(origin) and below and (scheme == "https" or genesis.demo)
+
+
+def _sign_origins(value: Json) -> frozenset[str]:
+    """Read the signing origins, sorted and unique."""
+    listed = [str(item) for item in value] if type(value) is list else []
+    if listed != sorted(set(listed)):
+        raise InputError("genesis.malformed", member="sign_origins")
+    return frozenset(listed)
+
+
+def _number(value: Json) -> int:
+    """Return a number whose type `members` has checked; none is negative."""
+    if type(value) is not int or value < 0:
+        raise InputError("genesis.malformed", member="number")
+    return value

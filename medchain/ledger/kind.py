@@ -1,0 +1,129 @@
+"""What a kind of object is, and what its check may look at.
+
+Keeps true: the machine knows a kind only by these values, so it is the same for all; the meaning of a body is judged by
+the kind's pure `check`, which every endorser and party runs on its own state before it signs or relies. Trusts the
+caller of a check for an honest context: its own members, its own time, bodies that it opened itself.
+Source: `docs/spec/transaction.md`, `docs/spec/consent.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn, Protocol
+
+from medchain.encoding import Json
+from medchain.errors import VerificationError
+from medchain.ledger.genesis import Genesis
+from medchain.ledger.members import Members
+from medchain.ledger.object import ACTIVE, ENDED, Body, StateRecord
+from medchain.ledger.transaction import Change, Signer
+
+ONCE: Final[Mapping[str | None, frozenset[str]]] = {None: frozenset({ACTIVE})}
+"""Transitions of kinds whose objects have one version."""
+
+LIVING: Final[Mapping[str | None, frozenset[str]]] = {
+    None: frozenset({ACTIVE}),
+    ACTIVE: frozenset({ACTIVE, ENDED}),
+}
+"""Transitions of kinds whose objects are renewed and ended by their creator."""
+
+
+class BodySource(Protocol):
+    """Where a check finds the bodies of other objects."""
+
+    def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
+        """Return the head of an object and the part of its body that this organisation holds, or None."""
+        ...
+
+
+class DecisionPort(Protocol):
+    """The decision whether a consent permits an access; its meaning lives on the consent floor."""
+
+    def permits(self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int) -> bool:
+        """Tell whether a consent's content permits an access's content at a time (Unix seconds)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What a check may look at.
+
+    Attributes:
+        genesis: for ledger id, relying party and signing origins.
+        members: those in force.
+        time: the checker's own time, Unix seconds.
+        own: org_id of the organisation that checks.
+        role: as what it checks: ``creator``, ``independent``, ``member``, or ``party`` (custodian or recipient).
+        creator: org_id of the transaction's creator.
+        signers: rows of the transaction.
+        change: the change that the body belongs to.
+        row: index of the object in the change.
+        previous: the object's head and its body, None for a new object.
+        bodies: other objects.
+        decision: the decision on accesses.
+    """
+
+    genesis: Genesis
+    members: Members
+    time: int
+    own: str
+    role: str
+    creator: str
+    signers: tuple[Signer, ...]
+    change: Change
+    row: int
+    previous: tuple[StateRecord, Body] | None
+    bodies: BodySource
+    decision: DecisionPort
+
+    @property
+    def object_id(self) -> bytes:
+        """Id of the object, 16 bytes."""
+        return self.change.objects[self.row].id
+
+    @property
+    def version(self) -> int:
+        """Its new version."""
+        return self.change.objects[self.row].version
+
+
+Check = Callable[[Body, CheckContext], None]
+"""Raises `VerificationError` with the code of the rule that a body breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object.
+
+    Attributes:
+        name: as it stands in changes and map keys.
+        number: never used again for another.
+        transitions: head's status (None: no head) → statuses that may follow.
+        check: judges a body.
+        public_body: whether the content stands in the transaction.
+        batch: whether a change may list many objects.
+        max_until_s: how far ahead ``until`` may lie; None where it may be null or anything.
+        stoppable: whether an active version must carry a stop hash; others must not.
+        refs: kinds that the refs must have, sorted; every ref of these must be a ref too.
+    """
+
+    name: str
+    number: int
+    transitions: Mapping[str | None, frozenset[str]]
+    check: Check
+    public_body: bool = False
+    batch: bool = False
+    max_until_s: int | None = None
+    stoppable: bool = False
+    refs: tuple[str, ...] = ()
+
+
+def refuse(code: str, **fields: int | str | None) -> NoReturn:
+    """Raise `VerificationError`: a body breaks a rule."""
+    raise VerificationError(code, **fields)
+
+
+def no_sealed_body(_body: Body, context: CheckContext) -> None:
+    """Check of kinds whose content is public or absent; raises `VerificationError` ``body.superfluous``."""
+    refuse("body.superfluous", kind=context.change.kind)

@@ -1,0 +1,172 @@
+"""Kind access: releases under one grant, many a version; one chain for each grant and custodian.
+
+Keeps true: no release is on the ledger that its grant and consent did not permit at that place in the order; each names
+the requester's signed request, so custodian and recipient can hide one only together. Trusts the decision above this
+floor for what the consent's rules permit in detail.
+Source: `docs/spec/consent.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json, members, unhex
+from medchain.errors import InputError
+from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kinds import grant as grants
+from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
+from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.transaction import HASH_BYTES
+
+MAX_ACCESSES: Final = 1000
+"""Most accesses of one version."""
+
+_FIELDS: Final = ("accesses", "consents", "grant")
+_ROW: Final = {
+    "commitments_root": str,
+    "count": int,
+    "purpose": str,
+    "request_hash": str,
+    "time": int,
+    "wraps_hash": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One release.
+
+    Attributes:
+        request_hash: hash of the requester's signed request, 32 bytes.
+        count: how many records were released.
+        commitments_root: root over their commitments, 32 bytes.
+        wraps_hash: hash of the wrapped data keys, 32 bytes.
+        purpose: purpose-of-use code.
+        time: Unix seconds.
+    """
+
+    request_hash: bytes
+    count: int
+    commitments_root: bytes
+    wraps_hash: bytes
+    purpose: str
+    time: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Write the row."""
+        return {
+            "commitments_root": self.commitments_root.hex(),
+            "count": self.count,
+            "purpose": self.purpose,
+            "request_hash": self.request_hash.hex(),
+            "time": self.time,
+            "wraps_hash": self.wraps_hash.hex(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """An access object's content.
+
+    Attributes:
+        grant: map key of the grant, 32 bytes.
+        consents: map keys of the consents, sorted.
+        accesses: what was released since the version before.
+    """
+
+    grant: bytes
+    consents: tuple[bytes, ...]
+    accesses: tuple[Access, ...]
+
+    def to_content(self) -> dict[str, Json]:
+        """Write the content."""
+        return {
+            "accesses": [row.to_json() for row in self.accesses],
+            "consents": [key.hex() for key in self.consents],
+            "grant": self.grant.hex(),
+        }
+
+
+def read(content: Mapping[str, Json]) -> Accesses:
+    """Read a whole content strictly; raises `InputError`."""
+    fields(content, _FIELDS)
+    rows, consents = content["accesses"], content["consents"]
+    if type(rows) is not list or not 0 < len(rows) <= MAX_ACCESSES or type(consents) is not list:
+        raise InputError("access.rows")
+    keys = tuple(unhex(key, HASH_BYTES) for key in consents)
+    if not keys or list(keys) != sorted(set(keys)):
+        raise InputError("access.rows")
+    return Accesses(unhex(content["grant"], HASH_BYTES), keys, tuple(_row(row) for row in rows))
+
+
+def check(body: Body, context: CheckContext) -> None:
+    """Judge an access object's body.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``access.refs``, ``.grant``, ``.consent``, ``.organisation``, ``.role``, ``.party``,
+            ``.custodian``, ``.purpose``, ``.period``, ``.time``, ``.repeated``, ``.denied``.
+    """
+    accesses = read(body.content)
+    if context.change.status == ACTIVE and {ref.key for ref in context.change.refs} != {
+        accesses.grant,
+        *accesses.consents,
+    }:
+        refuse("access.refs")
+    grant = _grant(accesses, context)
+    check_parties(context, (grant.custodian, grant.recipient), "access")
+    if grant.custodian != context.creator:
+        refuse("access.custodian", org_id=grant.custodian)
+    if len({row.request_hash for row in accesses.accesses}) != len(accesses.accesses):
+        # One signed request is one release: a second under it would be hidden behind the first.
+        refuse("access.repeated")
+    for row in accesses.accesses:
+        _check_row(row, grant, accesses, context)
+
+
+def _grant(accesses: Accesses, context: CheckContext) -> grants.Grant:
+    """Return the grant, which must stand on the consents named."""
+    record, content = _head(accesses.grant, "grant", context)
+    if {ref.key for ref in record.refs} != set(accesses.consents):
+        refuse("access.refs")
+    return grants.read(content)
+
+
+def _check_row(row: Access, grant: grants.Grant, accesses: Accesses, context: CheckContext) -> None:
+    """Judge one release."""
+    check_event_time(context, row.time, "access.time")
+    if row.purpose != grant.purpose:
+        refuse("access.purpose")
+    if row.time < grant.period.start or (grant.period.end is not None and row.time > grant.period.end):
+        refuse("access.period", time=row.time)
+    for key in accesses.consents:
+        _, consent = _head(key, "consent", context)
+        if not context.decision.permits(consent, row.to_json(), row.time):
+            refuse("access.denied")
+
+
+def _head(key: bytes, kind: str, context: CheckContext) -> tuple[StateRecord, Mapping[str, Json]]:
+    """Return record and content of what the access stands on; a missing body means deny."""
+    found = context.bodies.head(key)
+    if found is None or found[0].kind != kind:
+        refuse(f"access.{kind}")
+    return found[0], found[1].content
+
+
+def _row(value: Json) -> Access:
+    """Read one release."""
+    row = members(value, _ROW)
+    return Access(
+        unhex(row["request_hash"], HASH_BYTES),
+        count(row["count"]),
+        unhex(row["commitments_root"], HASH_BYTES),
+        unhex(row["wraps_hash"], HASH_BYTES),
+        short_text(row["purpose"]),
+        count(row["time"]),
+    )
+
+
+KIND: Final = Kind(name="access", number=8, transitions=LIVING, check=check, refs=("consent", "grant"))
+"""One version for each batch of releases."""

@@ -1,0 +1,269 @@
+"""Kind consent: a patient allows one recipient one purpose, signed with the patient's own passkey.
+
+Keeps true: what is allowed is what was signed, by a passkey of the subject's head, at a signing origin; a later version
+never gives more without a new signature; recipient, purpose and subject of an object never change. Staff may attest a
+paper consent, which is marked as such and can only narrow what was signed. Trusts the port above for what the FHIR
+Consent means in detail.
+Source: `docs/spec/consent.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json, members, unhex
+from medchain.errors import InputError
+from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.content import (
+    DAY_S,
+    Period,
+    check_full,
+    check_parties,
+    check_types,
+    fields,
+    key_or_none,
+    names,
+    period,
+    period_json,
+    short_text,
+    types_within,
+)
+from medchain.ledger.kinds.subject import read_delegates, read_passkeys
+from medchain.ledger.object import ACTIVE, Body, Evidence, in_force, stop_hash
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+
+CREATE: Final = "create"
+"""Operation of version 1."""
+
+RENEW: Final = "renew"
+"""Operation of later versions."""
+
+WITHDRAW: Final = "withdraw"
+"""Operation of the body of a stop that the patient signed."""
+
+ATTESTING_STAFF: Final = 2
+"""How many members of staff attest a consent without a passkey."""
+
+_FIELDS: Final = (
+    "acting_for",
+    "custodians",
+    "data_period",
+    "fhir",
+    "nonce",
+    "operation",
+    "period",
+    "purpose",
+    "recipient",
+    "resource_types",
+    "stop",
+    "subject",
+)
+_EVER: Final = Period(0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A consent's content.
+
+    Attributes:
+        subject: map key of the subject object of the person who signs, 32 bytes.
+        acting_for: map key of the person whose data it is, where a delegate signs.
+        custodians: org_ids that may release, sorted.
+        recipient: org_id that may receive.
+        purpose: purpose-of-use code (HL7 v3 PurposeOfUse).
+        resource_types: FHIR types, sorted, or ``*`` alone.
+        period: when it is in force.
+        data_period: which dates of records it covers; None: all.
+        fhir: the FHIR Consent.
+        operation: `CREATE` or `RENEW`.
+        nonce: 16 random bytes.
+        stop: 32 random bytes; who knows them can stop it.
+    """
+
+    subject: bytes
+    acting_for: bytes | None
+    custodians: tuple[str, ...]
+    recipient: str
+    purpose: str
+    resource_types: tuple[str, ...]
+    period: Period
+    data_period: Period | None
+    fhir: Mapping[str, Json]
+    operation: str
+    nonce: bytes
+    stop: bytes
+
+    @property
+    def patient(self) -> bytes:
+        """Map key of the person whose data it is."""
+        return self.subject if self.acting_for is None else self.acting_for
+
+    def to_content(self) -> dict[str, Json]:
+        """Write the content."""
+        return {
+            "acting_for": None if self.acting_for is None else self.acting_for.hex(),
+            "custodians": list(self.custodians),
+            "data_period": None if self.data_period is None else period_json(self.data_period),
+            "fhir": dict(self.fhir),
+            "nonce": self.nonce.hex(),
+            "operation": self.operation,
+            "period": period_json(self.period),
+            "purpose": self.purpose,
+            "recipient": self.recipient,
+            "resource_types": list(self.resource_types),
+            "stop": self.stop.hex(),
+            "subject": self.subject.hex(),
+        }
+
+    def signed(self) -> signing.Signed:
+        """Return what the passkey signs, beside object and content root."""
+        return signing.Signed(f"consent/{self.operation}", self.subject, self.acting_for, self.nonce)
+
+
+def read(content: Mapping[str, Json]) -> Consent:
+    """Read a whole content strictly; raises `InputError`."""
+    fields(content, _FIELDS)
+    fhir, data_period = content["fhir"], content["data_period"]
+    if type(fhir) is not dict or fhir.get("resourceType") != "Consent":
+        raise InputError("consent.fhir")
+    return Consent(
+        subject=unhex(content["subject"], HASH_BYTES),
+        acting_for=key_or_none(content["acting_for"]),
+        custodians=names(content["custodians"]),
+        recipient=short_text(content["recipient"]),
+        purpose=short_text(content["purpose"]),
+        resource_types=names(content["resource_types"]),
+        period=period(content["period"]),
+        data_period=None if data_period is None else period(data_period),
+        fhir=fhir,
+        operation=short_text(content["operation"]),
+        nonce=unhex(content["nonce"], ID_BYTES),
+        stop=unhex(content["stop"], HASH_BYTES),
+    )
+
+
+def check(body: Body, context: CheckContext) -> None:
+    """Judge a consent's body.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``consent.not_full``, ``.organisation``, ``.party``, ``.role``, ``.creator``,
+            ``.resource_types``, ``.expires``, ``.expired``, ``.stop``, ``.operation``, ``.changed``, ``.widening``,
+            ``.subject``, ``.custodian``, ``.delegate``, ``.attested``, or ``signing.credential``, ``assertion.*``.
+    """
+    check_full(context, is_full=body.is_full, kind="consent")
+    consent = read(body.content)
+    check_parties(context, (*consent.custodians, consent.recipient), "consent")
+    if context.change.status != ACTIVE:
+        return
+    _check_terms(consent, context)
+    before = None if context.previous is None else read(context.previous[1].content)
+    if consent.operation != (CREATE if before is None else RENEW):
+        refuse("consent.operation", operation=consent.operation)
+    wider = before is None or _check_successor(before, consent)
+    _check_subject(consent, context)
+    if signing.has_assertion(body):
+        _check_assertion(body, consent, context)
+    elif wider and before is not None:
+        refuse("consent.widening")
+    else:
+        _check_attested(body)
+
+
+def check_withdrawal(body: Body, context: CheckContext) -> None:
+    """Judge the body of a stop: whether the patient signed it (else the stop is the organisation's own).
+
+    Args:
+        body: content ``{"nonce","object","operation":"withdraw"}`` with an assertion as evidence.
+        context: as for the consent's next version, ``previous`` its head.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``consent.withdrawal``, ``consent.subject``, ``consent.delegate``, ``signing.credential``,
+            ``assertion.*``.
+    """
+    content = members(body.content, {"nonce": str, "object": str, "operation": str})
+    if context.previous is None or content["operation"] != WITHDRAW:
+        refuse("consent.withdrawal")
+    record, before = context.previous
+    if unhex(content["object"], HASH_BYTES) != record.key:
+        refuse("consent.withdrawal")
+    consent = read(before.content)
+    nonce = unhex(content["nonce"], ID_BYTES)
+    signed = signing.Signed(f"consent/{WITHDRAW}", consent.subject, consent.acting_for, nonce)
+    signing.check_signature(body, context, signed, read_passkeys(_subject_content(consent.subject, context)))
+
+
+def _check_terms(consent: Consent, context: CheckContext) -> None:
+    """Check that what the ledger shows is what the content says."""
+    check_types(consent.resource_types, "consent.resource_types")
+    if context.change.expires != consent.period.last_day:
+        refuse("consent.expires")
+    if consent.period.end is not None and consent.period.end < context.time:
+        refuse("consent.expired")
+    if context.change.stop_hash != stop_hash(consent.stop):
+        refuse("consent.stop")
+
+
+def _check_successor(before: Consent, after: Consent) -> bool:
+    """Refuse another subject, recipient or purpose; tell whether more is given than before."""
+    fixed = (before.subject, before.acting_for, before.recipient, before.purpose)
+    if fixed != (after.subject, after.acting_for, after.recipient, after.purpose):
+        refuse("consent.changed")
+    return not (
+        set(after.custodians) <= set(before.custodians)
+        and types_within(after.resource_types, before.resource_types)
+        and before.period.contains(after.period)
+        and (before.data_period or _EVER).contains(after.data_period or _EVER)
+        # What the FHIR Consent permits in detail is judged above this floor; here any change of it counts as more.
+        and before.fhir == after.fhir
+    )
+
+
+def _check_subject(consent: Consent, context: CheckContext) -> None:
+    """Check who signs, for whom, and that the custodians are that person's."""
+    signer = _subject_content(consent.subject, context)
+    patient = signer
+    if consent.acting_for is not None:
+        patient = _subject_content(consent.acting_for, context)
+        day = context.time // DAY_S
+        if not any(row.subject == consent.subject and row.until >= day for row in read_delegates(patient)):
+            refuse("consent.delegate")
+    # A recipient is not shown where the patient is treated; those who sign are.
+    if context.role == "party" and "custodians" not in patient:
+        return
+    custodians = names(patient.get("custodians"))
+    if not set(consent.custodians) <= set(custodians):
+        refuse("consent.custodian")
+    if context.creator not in {*consent.custodians, consent.recipient, patient.get("enroller")}:
+        refuse("consent.creator", org_id=context.creator)
+
+
+def _subject_content(key: bytes, context: CheckContext) -> Mapping[str, Json]:
+    """Return what is shown of a subject that is in force."""
+    found = context.bodies.head(key)
+    if found is None or found[0].kind != "subject" or not in_force(found[0], context.time // DAY_S):
+        refuse("consent.subject")
+    return found[1].content
+
+
+def _check_assertion(body: Body, consent: Consent, context: CheckContext) -> None:
+    """Check the patient's signature against the passkeys of the subject's head."""
+    passkeys = read_passkeys(_subject_content(consent.subject, context))
+    signing.check_signature(body, context, consent.signed(), passkeys)
+
+
+def _check_attested(body: Body) -> None:
+    """Check that two different members of staff attest what no passkey signed."""
+    evidence = body.evidence.value if isinstance(body.evidence, Evidence) else None
+    if type(evidence) is not dict or evidence.keys() != {"attested_by"}:
+        refuse("consent.attested")
+    if len(names(evidence["attested_by"])) != ATTESTING_STAFF:
+        refuse("consent.attested")
+
+
+KIND: Final = Kind(name="consent", number=6, transitions=LIVING, check=check, max_until_s=60, stoppable=True)
+"""Stopped by whoever holds its body."""

@@ -1,0 +1,152 @@
+"""Kind emergency: a release without consent, to save a life, that somebody must review.
+
+Keeps true: an emergency names who looked, why and at how much, and stays open until its review is on the ledger. Trusts
+the custodian for the fact that there was one; the review is there to judge that.
+Source: `docs/spec/consent.md`; HL7 v3 ActReason BTG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json, members, unhex
+from medchain.ledger.kind import CheckContext, Kind, refuse
+from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
+from medchain.ledger.object import ACTIVE, ENDED, Body
+from medchain.ledger.transaction import HASH_BYTES
+
+_FIELDS: Final = (
+    "commitments_root",
+    "count",
+    "custodian",
+    "patient",
+    "reason",
+    "recipient",
+    "request_hash",
+    "review",
+    "staff",
+    "time",
+    "wraps_hash",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What became of an emergency.
+
+    Attributes:
+        by: who reviewed it.
+        finding: ``justified`` or another code.
+        time: Unix seconds.
+    """
+
+    by: str
+    finding: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """An emergency's content.
+
+    Attributes:
+        custodian: org_id that released.
+        recipient: org_id that received.
+        patient: the custodian's own reference to the patient.
+        staff: who asked.
+        reason: why.
+        request_hash: hash of the signed request, 32 bytes.
+        count: how many records.
+        commitments_root: root over their commitments, 32 bytes.
+        wraps_hash: hash of the wrapped data keys, 32 bytes.
+        time: Unix seconds.
+        review: None until it is reviewed.
+    """
+
+    custodian: str
+    recipient: str
+    patient: str
+    staff: str
+    reason: str
+    request_hash: bytes
+    count: int
+    commitments_root: bytes
+    wraps_hash: bytes
+    time: int
+    review: Review | None
+
+    def to_content(self) -> dict[str, Json]:
+        """Write the content."""
+        review = self.review
+        return {
+            "commitments_root": self.commitments_root.hex(),
+            "count": self.count,
+            "custodian": self.custodian,
+            "patient": self.patient,
+            "reason": self.reason,
+            "recipient": self.recipient,
+            "request_hash": self.request_hash.hex(),
+            "review": None if review is None else {"by": review.by, "finding": review.finding, "time": review.time},
+            "staff": self.staff,
+            "time": self.time,
+            "wraps_hash": self.wraps_hash.hex(),
+        }
+
+
+def read(content: Mapping[str, Json]) -> Emergency:
+    """Read a whole content strictly; raises `InputError`."""
+    fields(content, _FIELDS)
+    return Emergency(
+        custodian=short_text(content["custodian"]),
+        recipient=short_text(content["recipient"]),
+        patient=short_text(content["patient"]),
+        staff=short_text(content["staff"]),
+        reason=short_text(content["reason"]),
+        request_hash=unhex(content["request_hash"], HASH_BYTES),
+        count=count(content["count"]),
+        commitments_root=unhex(content["commitments_root"], HASH_BYTES),
+        wraps_hash=unhex(content["wraps_hash"], HASH_BYTES),
+        time=count(content["time"]),
+        review=_review(content["review"]),
+    )
+
+
+def check(body: Body, context: CheckContext) -> None:
+    """Judge an emergency's body.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``emergency.organisation``, ``.party``, ``.role``, ``.custodian``, ``.time``, ``.review``,
+            ``.changed``.
+    """
+    emergency = read(body.content)
+    check_parties(context, (emergency.custodian, emergency.recipient), "emergency")
+    if emergency.custodian != context.creator:
+        refuse("emergency.custodian", org_id=emergency.custodian)
+    check_event_time(context, emergency.time, "emergency.time")
+    reviewed = emergency.review is not None
+    if reviewed != (context.change.status == ENDED):
+        refuse("emergency.review")
+    if context.previous is not None:
+        before = context.previous[1].content
+        if {**before, "review": None} != {**body.content, "review": None}:
+            refuse("emergency.changed")
+
+
+def _review(value: Json) -> Review | None:
+    """Read a review or null."""
+    if value is None:
+        return None
+    row = members(value, {"by": str, "finding": str, "time": int})
+    return Review(short_text(row["by"]), short_text(row["finding"]), count(row["time"]))
+
+
+KIND: Final = Kind(
+    name="emergency",
+    number=9,
+    transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ENDED})},
+    check=check,
+)
+"""Active until it is reviewed; no consent is needed, so nothing is refused for lack of one."""

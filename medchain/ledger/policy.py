@@ -1,0 +1,270 @@
+"""Endorsement policies: who must sign a transition, as data on the ledger, and which independent endorser is drawn.
+
+Keeps true: a missing rule refuses; a suspended organisation never counts and no organisation counts twice towards a
+share; the drawn order follows from public values that the creator cannot choose once its number is used. Whether the
+signatures and the draw are right is the machine's business: `satisfied` believes the rows it is given.
+Source: `docs/spec/endorsement.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from medchain.encoding import Json, canonical, digest, members
+from medchain.errors import InputError
+from medchain.ledger.transaction import CREATOR, INDEPENDENT, Signer
+
+POLICY_TYPE: Final = "medchain/policy/v1"
+"""Type member of a policy's content."""
+
+MAX_DEPTH: Final = 8
+"""Deepest nesting of an expression."""
+
+MAX_NODES: Final = 64
+"""Most nodes of an expression."""
+
+MAX_RULES: Final = 64
+"""Most rules of a policy."""
+
+ROLES: Final = ("authority", "hospital", "insurer", "regulator")
+"""Roles of organisations."""
+
+_POLICY_RULE: Final = "policy/active"
+
+DRAWN_ROLES: Final = frozenset({"authority", "hospital", "regulator"})
+"""Roles from which independent endorsers are drawn."""
+
+
+class Elector(Protocol):
+    """What a policy needs to know of an organisation."""
+
+    @property
+    def org_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def role(self) -> str:
+        """Its role."""
+        ...
+
+    @property
+    def control(self) -> str:
+        """Who controls it: two organisations under one control are not independent."""
+        ...
+
+
+class Electorate(Protocol):
+    """What a policy needs to know of the members."""
+
+    @property
+    def active(self) -> Sequence[Elector]:
+        """All organisations that are neither suspended nor removed, sorted by org_id."""
+        ...
+
+    def signer(self, key_id: str) -> Elector | None:
+        """The active organisation of a ledger key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """``creator``, ``independent``, ``org:ORG_ID`` or ``role:ROLE``.
+
+    Attributes:
+        what: the part before the colon.
+        name: the part after it, or empty.
+    """
+
+    what: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOf:
+    """At least ``count`` of ``parts``; ``and`` and ``or`` are its ends.
+
+    Attributes:
+        count: how many.
+        parts: all different.
+    """
+
+    count: int
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of all active organisations, or of those of a role.
+
+    Attributes:
+        numerator: of the share.
+        denominator: of the share.
+        more: whether it must be exceeded (majority) rather than reached.
+        role: a role, or None for all members.
+    """
+
+    numerator: int
+    denominator: int
+    more: bool
+    role: str | None
+
+
+Expression: TypeAlias = Named | OutOf | Share
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules in force.
+
+    Attributes:
+        rules: ``kind/status`` → expression.
+        content: the same as it stands on the ledger.
+    """
+
+    rules: Mapping[str, Expression]
+    content: Mapping[str, Json]
+
+
+def parse_policy(content: Json) -> Policy:
+    """Read a policy's content strictly.
+
+    Args:
+        content: ``{"rules":{…},"type":"medchain/policy/v1"}``.
+
+    Returns:
+        The policy.
+
+    Raises:
+        InputError: ``encoding.members`` or ``policy.malformed``.
+    """
+    top = members(content, {"rules": dict, "type": str})
+    rules = top["rules"]
+    if top["type"] != POLICY_TYPE or type(rules) is not dict or not 0 < len(rules) <= MAX_RULES:
+        raise InputError("policy.malformed", rule="")
+    if _POLICY_RULE not in rules:
+        # Without it no policy could ever replace this one.
+        raise InputError("policy.malformed", rule=_POLICY_RULE)
+    return Policy({name: _rule(name, value) for name, value in rules.items()}, top)
+
+
+def satisfied(expression: Expression, signers: Sequence[Signer], electorate: Electorate, creator: str) -> bool:
+    """Tell whether signers satisfy an expression.
+
+    Args:
+        expression: from `parse_policy`.
+        signers: rows whose signatures, roles and draw hold.
+        electorate: the members in force.
+        creator: org_id of the transaction's creator.
+
+    Returns:
+        Whether they do.
+    """
+    signed = [(elector, row.role) for row in signers if (elector := electorate.signer(row.key_id)) is not None]
+    return _holds(expression, signed, electorate, creator)
+
+
+def draw_order(electorate: Electorate, creator: str, number: int, seed: bytes) -> list[str]:
+    """Order the candidates for independent endorser.
+
+    Args:
+        electorate: the members in force.
+        creator: org_id of the transaction's creator.
+        number: the creator's number of this draw.
+        seed: map root at the seed height (ledger id at height 0), 32 bytes.
+
+    Returns:
+        org_ids of all active organisations of a role in `DRAWN_ROLES` under other control; place = rank.
+    """
+    controls = {elector.control for elector in electorate.active if elector.org_id == creator}
+    candidates = [e.org_id for e in electorate.active if e.role in DRAWN_ROLES and e.control not in controls]
+    parts = (creator.encode("ascii"), number.to_bytes(8, "big"), seed)
+    return sorted(candidates, key=lambda org_id: digest("medchain/draw/v1", *parts, org_id.encode("ascii")))
+
+
+def _holds(expression: Expression, signed: Sequence[tuple[Elector, str]], electorate: Electorate, creator: str) -> bool:
+    """Evaluate an expression over resolved signers."""
+    match expression:
+        case Named("creator"):
+            return any(role == CREATOR and elector.org_id == creator for elector, role in signed)
+        case Named("independent"):
+            return any(role == INDEPENDENT for _, role in signed)
+        case Named("org", name):
+            return any(elector.org_id == name for elector, _ in signed)
+        case Named(_, name):
+            return any(elector.role == name for elector, _ in signed)
+        case OutOf(count, parts):
+            return sum(_holds(part, signed, electorate, creator) for part in parts) >= count
+        case Share(numerator, denominator, more, role):
+            votes = _count((elector for elector, _ in signed), role) * denominator
+            needed = _count(electorate.active, role) * numerator
+            # Of nobody there is no share: a role without members must not make a rule true.
+            return votes > needed if more else votes >= needed > 0
+
+
+def _count(electors: Iterable[Elector], role: str | None) -> int:
+    """Count distinct organisations of a role."""
+    return len({elector.org_id for elector in electors if role is None or elector.role == role})
+
+
+def _rule(name: str, value: Json) -> Expression:
+    """Read one rule."""
+    expression, nodes = _expression(name, value, MAX_DEPTH)
+    if nodes > MAX_NODES or name.count("/") != 1:
+        raise InputError("policy.malformed", rule=name[:64])
+    return expression
+
+
+def _expression(rule: str, value: Json, depth: int) -> tuple[Expression, int]:
+    """Read an expression; returns it with its number of nodes."""
+    if depth > 0 and type(value) is str:
+        return _named(rule, value), 1
+    if depth > 0 and type(value) is dict and len(value) == 1:
+        (operator, operand), *_ = value.items()
+        if type(operand) is list and operator in {"and", "or"}:
+            return _out_of(rule, len(operand) if operator == "and" else 1, operand, depth)
+        if type(operand) is list and operator == "out_of" and len(operand) == 2:  # noqa: PLR2004  # [N, parts]
+            return _out_of(rule, operand[0], operand[1], depth)
+        if type(operand) is list and operator == "fraction" and len(operand) == 3:  # noqa: PLR2004  # [NUM, DEN, who]
+            return _fraction(rule, *operand), 1
+        if operator == "majority":
+            return Share(1, 2, more=True, role=_whose(rule, operand)), 1
+    raise InputError("policy.malformed", rule=rule[:64])
+
+
+def _named(rule: str, text: str) -> Named:
+    """Read a leaf."""
+    if text in {CREATOR, INDEPENDENT}:
+        return Named(text, "")
+    what, _, name = text.partition(":")
+    if (what == "org" and name) or (what == "role" and name in ROLES):
+        return Named(what, name)
+    raise InputError("policy.malformed", rule=rule[:64])
+
+
+def _out_of(rule: str, count: Json, parts: Json, depth: int) -> tuple[OutOf, int]:
+    """Read a threshold over different parts: the same part twice would count one signer twice."""
+    if type(count) is not int or type(parts) is not list or not 0 < count <= len(parts):
+        raise InputError("policy.malformed", rule=rule[:64])
+    if len({canonical(part) for part in parts}) != len(parts):
+        raise InputError("policy.malformed", rule=rule[:64])
+    found = [_expression(rule, part, depth - 1) for part in parts]
+    return OutOf(count, tuple(part for part, _ in found)), 1 + sum(nodes for _, nodes in found)
+
+
+def _fraction(rule: str, numerator: Json, denominator: Json, whose: Json) -> Share:
+    """Read a fraction above zero and at most one."""
+    if type(numerator) is not int or type(denominator) is not int or not 0 < numerator <= denominator:
+        raise InputError("policy.malformed", rule=rule[:64])
+    return Share(numerator, denominator, more=False, role=_whose(rule, whose))
+
+
+def _whose(rule: str, text: Json) -> str | None:
+    """Read ``member`` or ``role:ROLE``."""
+    if text == "member":
+        return None
+    if type(text) is str and text.startswith("role:") and text[5:] in ROLES:
+        return text[5:]
+    raise InputError("policy.malformed", rule=rule[:64])
