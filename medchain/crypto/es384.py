@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -85,11 +84,12 @@ def es384_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     Returns:
         Whether the signature is valid.
     """
-    if len(signature) != SIGNATURE_BYTES or not _is_point(public):
+    key = _parsed(public)
+    if key is None or len(signature) != SIGNATURE_BYTES:
         return False
     r, s = (int.from_bytes(half, "big") for half in (signature[:_COORDINATE_BYTES], signature[_COORDINATE_BYTES:]))
     try:
-        _parsed(public).verify(encode_dss_signature(r, s), message, _ALGORITHM)
+        key.verify(encode_dss_signature(r, s), message, _ALGORITHM)
     except InvalidSignature:
         return False
     return True
@@ -101,7 +101,7 @@ def public_jwk(public: bytes) -> dict[str, str]:
     Raises:
         InputError: ``es384.public`` for bytes that are no point on the curve.
     """
-    if not _is_point(public):
+    if _parsed(public) is None:
         raise InputError("es384.public")
     x, y = public[1 : 1 + _COORDINATE_BYTES], public[1 + _COORDINATE_BYTES :]
     return {"crv": "P-384", "kty": "EC", "x": _encode(x), "y": _encode(y)}
@@ -139,18 +139,11 @@ def _decode(text: Json) -> bytes:
         raise InputError("es384.public") from None
 
 
-def _is_point(public: bytes) -> bool:
-    """Tell whether bytes are an uncompressed point on P-384."""
-    if len(public) != PUBLIC_BYTES or public[0] != 4:  # noqa: PLR2004  # SEC 1's mark of an uncompressed point
-        return False
+def _parsed(public: bytes) -> ec.EllipticCurvePublicKey | None:
+    """Parse an uncompressed point; OpenSSL checks that it is on the curve."""
+    if len(public) != PUBLIC_BYTES:
+        return None
     try:
-        _parsed(public)
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), public)
     except ValueError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _parsed(public: bytes) -> ec.EllipticCurvePublicKey:
-    """Parse a public key, checking that it is on the curve."""
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), public)
+        return None

@@ -177,6 +177,8 @@ def record_fields(content: bytes) -> list[tuple[str, str]]:
     try:
         document = _DECODER.decode(content.decode())
         found = list(_walk(document, "", MAX_RECORD_DEPTH)) if type(document) is dict else []
+        # A lone surrogate in a name has no encoding; orjson refuses those in values.
+        "".join(path for path, _ in found).encode()
     except (ValueError, RecursionError, orjson.JSONEncodeError):
         # Without its cause: a JSON error quotes the document, which is patient data.
         raise InputError("fields.not_json") from None

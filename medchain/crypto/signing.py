@@ -9,7 +9,6 @@ Source: RFC 8032, FIPS 204, FIPS 186-5; `docs/spec/keys.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -49,9 +48,9 @@ MLDSA44_MAX_CONTEXT_BYTES: Final = 255
 P256_POINT_BYTES: Final = 65
 """Size of an uncompressed P-256 point (SEC 1 §2.3.3)."""
 
-# C2SP CCTV ed25519: vectors 7 (points with small-order components that cancel out), 51 (that do not) and 3 (a public key
-# of small order). A rule that refuses mixed points errs on the first, one with the cofactor on the second, OpenSSL's on
-# the third.
+# C2SP CCTV ed25519: vectors 7 (points with small-order components that cancel out), 51 (that do not) and 3 (a public
+# key of small order). A rule that refuses mixed points errs on the first, one with the cofactor on the second,
+# OpenSSL's on the third.
 _RULE: Final = (
     (
         "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
@@ -246,7 +245,7 @@ def mldsa44_verify(public: bytes, message: bytes, signature: bytes, context: byt
     if len(public) != MLDSA44_PUBLIC_BYTES or len(context) > MLDSA44_MAX_CONTEXT_BYTES:
         return False
     try:
-        _mldsa44_key(public).verify(signature, message, context)
+        MLDSA44PublicKey.from_public_bytes(public).verify(signature, message, context)
     except InvalidSignature:
         return False
     return True
@@ -263,10 +262,11 @@ def es256_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     Returns:
         Whether the signature is valid.
     """
-    if not is_p256_point(public):
+    key = _p256_key(public)
+    if key is None:
         return False
     try:
-        _p256_key(public).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True
@@ -274,28 +274,20 @@ def es256_verify(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def is_p256_point(public: bytes) -> bool:
     """Tell whether bytes are an uncompressed point on P-256 (SEC 1 §2.3.4); 65 bytes, the first of them 4."""
-    if len(public) != P256_POINT_BYTES or public[0] != 4:  # noqa: PLR2004  # SEC 1's mark of an uncompressed point
-        return False
+    return _p256_key(public) is not None
+
+
+def _p256_key(public: bytes) -> ec.EllipticCurvePublicKey | None:
+    """Parse an uncompressed point; OpenSSL checks that it is on the curve."""
+    if len(public) != P256_POINT_BYTES:
+        return None
     try:
-        _p256_key(public)
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _check_seed(seed: bytes) -> None:
     """Refuse a seed of another size."""
     if len(seed) != SEED_BYTES:
         raise InputError("signing.seed", size=len(seed))
-
-
-@lru_cache(maxsize=256)
-def _mldsa44_key(public: bytes) -> MLDSA44PublicKey:
-    """Parse a public key; a consortium has few and verifies with each often."""
-    return MLDSA44PublicKey.from_public_bytes(public)
-
-
-@lru_cache(maxsize=256)
-def _p256_key(public: bytes) -> ec.EllipticCurvePublicKey:
-    """Parse a public key, checking that it is on the curve."""
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)

@@ -1,0 +1,67 @@
+"""Record commitments: recomputed here plainly."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+
+from medchain.crypto import commitment, fields
+from medchain.errors import InputError
+
+SALT = bytes(range(32))
+CONTENT = b'{"resourceType":"Basic","id":"1"}'
+
+
+def digest(tag: str, *parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in (tag.encode(), *parts))).digest()
+
+
+def test_a_commitment_is_the_digest_of_salted_content_and_field_root():
+    whole = digest("medchain/record-whole/v1", SALT, CONTENT)
+    assert commitment.whole_digest(SALT, CONTENT) == whole
+    assert commitment.record_commitment(SALT, CONTENT, bytes(32)) == digest(
+        "medchain/record-commitment/v1", whole, bytes(32)
+    )
+    assert bytes(32) == commitment.NO_FIELDS
+
+
+def test_the_field_root_comes_from_salt_and_content_alone():
+    key = hmac.digest(hmac.digest(bytes(32), SALT, "sha256"), b"medchain/record-fields/v1\x01", "sha256")
+    assert commitment.record_field_key(SALT) == key
+    leaves = [
+        digest("medchain/field/v1", hmac.digest(key, b"salt" + path, "sha256"), path, text)
+        for path, text in ((b"/resourceType", b'"Basic"'), (b"/id", b'"1"'))
+    ]
+    left, right = sorted(leaves)
+    assert commitment.record_field_root(SALT, CONTENT) == digest("medchain/field-node/v1", left, right)
+
+
+def test_one_field_is_shown_against_a_commitment_without_the_record():
+    root = commitment.record_field_root(SALT, CONTENT)
+    key = commitment.record_field_key(SALT)
+    leaves = fields.record_field_leaves(key, fields.record_fields(CONTENT))
+    salt = fields.record_field_salt(key, "/id")
+    # What the verifier gets: the whole digest, the root, and name, value, salt and path of the field.
+    whole = commitment.whole_digest(SALT, CONTENT)
+    assert digest("medchain/record-commitment/v1", whole, root) == commitment.record_commitment(SALT, CONTENT, root)
+    fields.verify_field(root, "/id", b'"1"', salt, fields.prove_field(leaves, leaves[1]))
+
+
+def test_another_salt_content_or_field_root_gives_another_commitment():
+    known = commitment.record_commitment(SALT, CONTENT, commitment.NO_FIELDS)
+    others = [
+        commitment.record_commitment(bytes(32), CONTENT, commitment.NO_FIELDS),
+        commitment.record_commitment(SALT, CONTENT + b" ", commitment.NO_FIELDS),
+        commitment.record_commitment(SALT, CONTENT, commitment.record_field_root(SALT, CONTENT)),
+    ]
+    assert len({known, *others}) == 4
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_salt_of_another_size_is_refused(size):
+    for make in (commitment.whole_digest, commitment.record_field_root):
+        with pytest.raises(InputError) as caught:
+            make(bytes(size), CONTENT)
+        assert caught.value.code == "commitment.salt"
