@@ -1,0 +1,1 @@
+"""The database: two encrypted files, the only place that speaks SQL."""

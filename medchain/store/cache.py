@@ -1,0 +1,56 @@
+"""A cache with a bound in bytes.
+
+Keeps true: the sum of the sizes never exceeds the bound; threads may share it. Trusts the sizes that callers give.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class BoundedCache(Generic[Key, Value]):
+    """Least recently used entries go first."""
+
+    __slots__ = ("_entries", "_limit_bytes", "_lock", "_size_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        """Start empty, with a bound on the sum of sizes."""
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of all entries."""
+        return self._size_bytes
+
+    def get(self, key: Key) -> Value | None:
+        """Return an entry and count it as used, or None."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is None:
+                return None
+            self._entries.move_to_end(key)
+            return found[0]
+
+    def put(self, key: Key, value: Value, size_bytes: int) -> None:
+        """Add or replace an entry, and drop the oldest ones beyond the bound."""
+        with self._lock:
+            old = self._entries.pop(key, None)
+            self._size_bytes += size_bytes - (old[1] if old else 0)
+            self._entries[key] = (value, size_bytes)
+            while self._size_bytes > self._limit_bytes:
+                _, (_, freed) = self._entries.popitem(last=False)
+                self._size_bytes -= freed
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._size_bytes = 0

@@ -1,0 +1,414 @@
+"""Opens a database file: encrypted as a whole, durable, of a known schema, and not rolled back behind our back.
+
+Keeps true: a transaction that ended is on the disk (WAL, full sync); a file is never created or read without its key;
+connections, and so page caches, are bounded for the process. Each write transaction raises a counter in the file, and
+then writes it beside the file: SQLite takes a cut or damaged WAL for the end of the log and silently serves an older
+state, and a file that counts less than its mark is refused instead. Trusts SQLCipher for the secrecy and integrity of
+pages, and the folder for nothing but availability.
+Source: docs/adr/0004-encrypted-sqlite.md; sqlite.org/wal.html; `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert, inspect, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import QueuePool
+from sqlcipher3 import dbapi2
+
+from medchain.errors import ConflictError, InputError, UnavailableError
+from medchain.store import tables
+from medchain.store.faults import corrupt, fault, translated
+
+KEY_BYTES: Final = 32
+"""Size of a file's key; it is used as it is, without stretching."""
+
+DEFAULT_CACHE_BYTES: Final = 32 << 20
+"""Page cache of one opened file, over all connections of the process."""
+
+DEFAULT_CONNECTIONS: Final = 4
+"""Most connections of one opened file in a process."""
+
+BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a writer waits for one in another process."""
+
+_WAL_PAGES: Final = 4096
+_WAL_KEPT_BYTES: Final = 64 << 20
+_MARK_BYTES: Final = 8
+_MODE: Final = "medchain_mode"
+_PLAIN: Final = "plain"
+_SNAPSHOT: Final = "snapshot"
+_WRITE: Final = "write"
+_BEGIN: Final = {_SNAPSHOT: "BEGIN", _WRITE: "BEGIN IMMEDIATE"}
+
+
+class FileKind(StrEnum):
+    """Which of a node's two files."""
+
+    LEDGER = "ledger"
+    RECORDS = "records"
+
+
+SCHEMA: Final = {FileKind.LEDGER: "ledger_0001", FileKind.RECORDS: "records_0001"}
+"""Newest migration of each file."""
+
+_MARKS: Final = {FileKind.LEDGER: tables.ledger_mark, FileKind.RECORDS: tables.records_mark}
+
+
+class _Compilable(Protocol):
+    """What SQLAlchemy can turn into text."""
+
+    def compile(self, bind: None = None, dialect: Dialect | None = None) -> Any:  # noqa: ANN401  # SQLAlchemy's own
+        """Turn into text."""
+        ...
+
+
+class Statement:
+    """A statement turned into the dialect's text once, so that many rows cost only what the driver takes."""
+
+    __slots__ = ("_names", "_positional", "text")
+
+    def __init__(self, statement: _Compilable, dialect: Dialect) -> None:
+        """Turn into text; parameters are numbered as the statement names them."""
+        compiled = statement.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._positional = bool(compiled.positional)
+        self._names = tuple(compiled.positiontup or compiled.params)
+
+    def many(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run for each row; values in the order of the statement's parameters."""
+        if not rows:
+            return
+        if self._positional:
+            connection.exec_driver_sql(self.text, list(rows))
+        else:
+            connection.exec_driver_sql(self.text, [dict(zip(self._names, row, strict=True)) for row in rows])
+
+    def first(self, connection: Connection, *values: object) -> tuple[Any, ...] | None:
+        """Run a query and return its first row; Any because columns differ."""
+        parameters = values if self._positional else dict(zip(self._names, values, strict=True))
+        row = connection.exec_driver_sql(self.text, parameters).first()
+        return None if row is None else tuple(row)
+
+
+def insert_into(table: Table, dialect: Dialect) -> Statement:
+    """Make the statement that inserts rows of all columns, in the table's order."""
+    return Statement(insert(table), dialect)
+
+
+def put_into(table: Table, dialect: Dialect) -> Statement:
+    """Make the statement that inserts rows of all columns, or replaces those of the same primary key."""
+    make = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    statement = make(table)
+    rest = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    return Statement(
+        statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest), dialect
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An opened file.
+
+    Attributes:
+        engine: SQLAlchemy's engine.
+        kind: which file.
+        path: where it is.
+    """
+
+    engine: Engine
+    kind: FileKind
+    path: Path
+    _connect: Callable[[Path], Any]
+    _mark_file: int
+    _writing: threading.RLock
+
+    @contextmanager
+    def read(self, table: str, key: str = "") -> Iterator[Connection]:
+        """Give a connection that sees one state of the file throughout.
+
+        Args:
+            table: what is read, for error messages.
+            key: which row, for error messages.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`.
+        """
+        with translated(table, key), self.engine.connect() as connection:
+            yield connection.execution_options(**{_MODE: _SNAPSHOT})
+
+    @contextmanager
+    def write(self, table: str, key: str = "") -> Iterator[Connection]:
+        """Give a connection whose changes are kept together when the block ends, or not at all if it raises.
+
+        Args:
+            table: what is written, for error messages.
+            key: which row, for error messages.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`. The changes may have been kept all the same, if it
+                was the commit that failed.
+        """
+        with self._writing, translated(table, key), self.engine.connect() as connection:
+            connection.execution_options(**{_MODE: _WRITE})
+            with connection.begin():
+                yield connection
+                mark = self._raise_mark(connection)
+            os.pwrite(self._mark_file, mark.to_bytes(_MARK_BYTES, "big"), 0)
+
+    @contextmanager
+    def erase(self, table: str, key: str = "") -> Iterator[Connection]:
+        """Give a connection as `write` does, whose deleted rows are overwritten, in the WAL as well once it ends."""
+        with self.write(table, key) as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
+            try:
+                yield connection
+            finally:
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA secure_delete = OFF").all()
+        self.checkpoint()
+
+    def reader(self) -> Connection:
+        """Return a connection for single queries on the newest state, for the caller to keep and close."""
+        with translated("file"):
+            return self.engine.connect().execution_options(**{_MODE: _PLAIN})
+
+    def checkpoint(self) -> None:
+        """Move the WAL's content into the file and cut the WAL, as far as readers let it."""
+        with self._writing, translated("file"), self.engine.connect() as connection:
+            connection.execution_options(**{_MODE: _PLAIN})
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+    def backup(self, target: Path) -> None:
+        """Copy the file while others read and write it; the copy has the same key and one consistent state.
+
+        Args:
+            target: new file; it appears whole or not at all.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`.
+        """
+        partial = target.with_name(target.name + ".partial")
+        try:
+            for leftover in (partial, _sibling(partial, "-wal"), _sibling(partial, "-shm")):
+                leftover.unlink(missing_ok=True)
+            os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._copy_into(partial)
+            _sync(partial)
+            partial.replace(target)
+            _sync(target.parent)
+        except OSError as error:
+            raise UnavailableError("store.io", table="file") from error
+
+    def check(self) -> None:
+        """Read all of the file and verify it: every page's authentication code, every table and index.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        with self.read("file") as connection:
+            damaged = connection.exec_driver_sql("PRAGMA cipher_integrity_check").first()
+            sound = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+        if damaged is not None or sound != "ok":
+            raise corrupt("file")
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
+        os.close(self._mark_file)
+
+    def _copy_into(self, partial: Path) -> None:
+        """Copy all pages in one step, so that writers cannot change the source meanwhile."""
+        with self.read("file") as connection:
+            try:
+                copy = self._connect(partial)
+                try:
+                    connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]  # the driver's own
+                finally:
+                    copy.close()
+            except dbapi2.Error as error:
+                raise fault(error, "file") from error
+
+    def _raise_mark(self, connection: Connection) -> int:
+        """Count this write transaction."""
+        table = _MARKS[self.kind]
+        connection.execute(table.update().values(value=table.c.value + 1))
+        return int(connection.execute(select(table.c.value)).scalar_one())
+
+
+def open_database(
+    path: Path,
+    key: bytes,
+    *,
+    kind: FileKind,
+    migrate: bool = True,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    connections: int = DEFAULT_CONNECTIONS,
+) -> Database:
+    """Open or create a file.
+
+    Args:
+        path: the file; its folder exists.
+        key: `KEY_BYTES` secret bytes.
+        kind: which of the two files.
+        migrate: whether to create or upgrade the tables; otherwise another schema is refused.
+        cache_bytes: page cache over all connections.
+        connections: most connections.
+
+    Returns:
+        The opened file.
+
+    Raises:
+        InputError: ``store.key`` for a key of another size.
+        VerificationError: ``store.corrupt`` for a damaged file, another key, or a file older than its mark.
+        ConflictError: ``store.schema`` for a schema that this version does not know.
+        UnavailableError: ``store.io`` and others.
+    """
+    if len(key) != KEY_BYTES:
+        raise InputError("store.key", size=len(key))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        mark_file = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UnavailableError("store.io", table="file") from error
+
+    def dial(file: Path) -> Any:  # noqa: ANN401  # sqlcipher3 has no types
+        return connect(file, key, cache_bytes // connections)
+
+    engine = _engine(path, dial, connections)
+    database = Database(engine, kind, path, dial, mark_file, threading.RLock())
+    try:
+        _prepare(database, migrate=migrate)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def mark_path(path: Path) -> Path:
+    """Return where the counter of a file's write transactions stands; removing it accepts an older state."""
+    return _sibling(path, "-mark")
+
+
+def _engine(path: Path, dial: Callable[[Path], Any], connections: int) -> Engine:
+    """Make an engine whose connections are all keyed and durable."""
+    engine = create_engine(
+        "sqlite://",
+        module=dbapi2,
+        creator=lambda: dial(path),
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        hide_parameters=True,
+    )
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  # sqlcipher3 has no types
+    """Open one connection of the driver.
+
+    Args:
+        path: the file.
+        key: its key.
+        cache_bytes: page cache.
+
+    Returns:
+        The driver's connection, without transactions of its own.
+
+    Raises:
+        Error: the driver's errors.
+    """
+    connection = dbapi2.connect(str(path), isolation_level=None, check_same_thread=False)
+    try:
+        # The library's own log goes to stderr and says no more than the errors that we raise.
+        connection.execute("PRAGMA cipher_log_level = NONE")
+        connection.set_key(f"x'{key.hex()}'")
+        for setting in (
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            f"cache_size = -{max(cache_bytes >> 10, 256)}",
+            f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {_WAL_KEPT_BYTES}",
+            "foreign_keys = ON",
+            "temp_store = MEMORY",
+            "trusted_schema = OFF",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+    except dbapi2.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin(connection: Connection) -> None:
+    """Start the kind of transaction that was asked for; a writer takes its lock at once, so as not to fail later."""
+    statement = _BEGIN.get(connection.get_execution_options().get(_MODE, _SNAPSHOT))
+    if statement is not None:
+        connection.exec_driver_sql(statement)
+
+
+def _prepare(database: Database, *, migrate: bool) -> None:
+    """Bring the schema up to date, then compare the file with its mark."""
+    current = _schema(database)
+    if current != SCHEMA[database.kind]:
+        if not migrate:
+            raise ConflictError("store.schema", schema=current)
+        _migrate(database)
+    with database.read("commit_mark") as connection:
+        counted = connection.execute(select(_MARKS[database.kind].c.value)).scalar_one()
+    if counted < int.from_bytes(os.pread(database._mark_file, _MARK_BYTES, 0), "big"):  # noqa: SLF001  # same module
+        raise corrupt("commit_mark", "rolled_back")
+
+
+def _schema(database: Database) -> str | None:
+    """Return the migration that the file is at, None for a new file."""
+    with database.read("alembic_version") as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return version
+
+
+def _migrate(database: Database) -> None:
+    """Run the migrations in one transaction."""
+    # Imported here: the migrations' library is large, and a file is migrated once.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util.exc import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations" / database.kind))
+    with translated("alembic_version"), database.engine.connect() as connection:
+        connection.execution_options(**{_MODE: _WRITE})
+        with connection.begin():
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise ConflictError("store.schema") from error
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    """Return the file beside another."""
+    return path.with_name(path.name + suffix)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

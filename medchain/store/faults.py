@@ -1,0 +1,73 @@
+"""Turns the database's errors into ours; the only place that knows SQLite's numbers.
+
+Keeps true: damage is a `VerificationError` that names the table and the key, and is never retried; a full disk, a busy
+file or a failed read is an `UnavailableError`; nothing of a statement or its parameters goes into a message.
+Source: sqlite.org/rescode.html; `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from medchain.errors import ConflictError, MedchainError, UnavailableError, VerificationError
+
+_CORRUPT: Final = frozenset({11, 26})
+_CORRUPT_READS: Final = frozenset({10 | 2 << 8, 10 | 32 << 8, 10 | 33 << 8})
+_RETRIED: Final = {
+    5: "store.busy",
+    6: "store.busy",
+    8: "store.read_only",
+    10: "store.io",
+    13: "store.full",
+    14: "store.io",
+}
+
+
+@contextmanager
+def translated(table: str, key: str = "") -> Iterator[None]:
+    """Raise our errors for the database's.
+
+    Args:
+        table: what is being read or written, for the message.
+        key: which row, for the message; never patient data.
+
+    Raises:
+        VerificationError: ``store.corrupt`` for a damaged file, a wrong file key included.
+        UnavailableError: ``store.full``, ``store.busy``, ``store.read_only``, ``store.io``.
+        ConflictError: ``store.conflict`` for a row that is already there.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError("store.conflict", table=table, key=key) from error
+    except DBAPIError as error:
+        raise fault(error.orig, table, key) from error
+    except SQLAlchemyError as error:
+        # A pool without a free connection, above all.
+        raise UnavailableError("store.io", table=table, key=key) from error
+
+
+def fault(original: BaseException | None, table: str, key: str = "") -> MedchainError:
+    """Choose our error for one of the driver.
+
+    Args:
+        original: the driver's exception.
+        table: what was read or written.
+        key: which row.
+
+    Returns:
+        The error to raise.
+    """
+    number = getattr(original, "sqlite_errorcode", 0)
+    if number & 0xFF in _CORRUPT or number in _CORRUPT_READS:
+        return corrupt(table, key)
+    return UnavailableError(_RETRIED.get(number & 0xFF, "store.io"), table=table, key=key)
+
+
+def corrupt(table: str, key: int | str | bytes = "") -> VerificationError:
+    """Name what is damaged; the caller raises it."""
+    return VerificationError("store.corrupt", table=table, key=key.hex() if isinstance(key, bytes) else key)

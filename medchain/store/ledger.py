@@ -1,0 +1,626 @@
+"""The ledger file: blocks, leaves, tiles, state records and what follows from them; one transaction a block.
+
+It is the machine's `View`, the tree's `TileSource` and the map's `PageSource` of the newest state. Keeps true: a block
+is there with all that belongs to it, or not at all, also when the process dies or a commit's outcome is unknown; leaves
+that are served hash to what the tiles say. Trusts the caller of `commit_block` to have executed and verified the block,
+and to be the only process that writes the file.
+Source: `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, bindparam, select
+
+from medchain.encoding import canonical
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
+from medchain.ledger.machine import DrawState
+from medchain.ledger.members import (
+    Members,
+    organisation_content,
+    parse_organisation,
+    parse_protocol,
+    protocol_content,
+)
+from medchain.ledger.object import StateRecord
+from medchain.ledger.policy import parse_policy
+from medchain.store import tables
+from medchain.store.cache import BoundedCache
+from medchain.store.engine import Database, Statement, insert_into, put_into
+from medchain.store.faults import corrupt, translated
+from medchain.store.index import Snapshot, StateIndex
+from medchain.store.notes import BodyTable, CheckpointTable
+from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
+from medchain.tlog.statemap import MapRoot, MapUpdate
+from medchain.tlog.tiles import TILE_HEIGHT, TILE_WIDTH
+
+RECORD_CACHE_BYTES: Final = 12 << 20
+"""Cache of state records."""
+
+TILE_CACHE_BYTES: Final = 4 << 20
+"""Cache of full tiles."""
+
+ID_PREFIX_BYTES: Final = 8
+"""How much of a transaction id is kept to find it; the leaf has the rest."""
+
+_RECORD_COST: Final = 1200
+_TILE_COST: Final = 8400
+_BLOCKS_AT_ONCE: Final = 256
+_LEAVES_AT_ONCE: Final = 1024
+_MAX_SEEDS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block.
+
+    Attributes:
+        height: -1 for the empty file.
+        time: Unix seconds.
+        size: leaves after it.
+        root: root of the log after it.
+        map_root: root hash of the map after it.
+        frontier: right edge of the log after it.
+        last_record: number of its last state record.
+    """
+
+    height: int
+    time: int
+    size: int
+    root: bytes
+    map_root: bytes
+    frontier: Frontier
+    last_record: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWrite:
+    """All that a block adds.
+
+    Attributes:
+        height: one more than the newest block's.
+        time: Unix seconds.
+        leaves: its transactions, and its state leaf last.
+        frontier: right edge of the log after it; gives size and root.
+        tiles: from `medchain.tlog.tiles.tiles_for_append`.
+        map: from `medchain.tlog.statemap.update`.
+        history: every state record made, in order.
+        members: the members after it, None if they stay.
+        draws: creator → draws that changed.
+        checkpoint: its checkpoint with the log's signature line.
+    """
+
+    height: int
+    time: int
+    leaves: Sequence[bytes]
+    frontier: Frontier
+    tiles: Mapping[tuple[int, int], bytes]
+    map: MapUpdate
+    history: Sequence[StateRecord]
+    members: Members | None
+    draws: Mapping[str, DrawState]
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A block as it was committed.
+
+    Attributes:
+        height: from 0.
+        time: Unix seconds.
+        first: position of its first leaf.
+        size: leaves of the log after it; its state leaf is at ``size`` − 1.
+        root: root of the log after it.
+        map_root: root hash of the map after it.
+        checkpoint: its checkpoint with the log's signature line.
+    """
+
+    height: int
+    time: int
+    first: int
+    size: int
+    root: bytes
+    map_root: bytes
+    checkpoint: str
+
+
+_EMPTY: Final = Head(-1, 0, 0, Frontier.empty().root(), MapRoot.empty().hash, Frontier.empty(), 0)
+
+
+class LedgerStore(CheckpointTable, BodyTable):
+    """The ledger file, opened by the one process that writes it. Threads may share it."""
+
+    def __init__(self, database: Database) -> None:
+        """Read the newest state.
+
+        Args:
+            database: the ledger file.
+
+        Raises:
+            VerificationError: ``store.corrupt`` if its parts do not agree.
+        """
+        CheckpointTable.__init__(self, database)
+        BodyTable.__init__(self, database)
+        dialect = database.engine.dialect
+        self._lock = threading.RLock()
+        self._reader = database.reader()
+        self._index = StateIndex(database, self._reader)
+        self._inserts = {
+            name: insert_into(tables.LEDGER.tables[name], dialect)
+            for name in ("block", "leaf", "members", "state_record", "tile")
+        }
+        self._puts = {name: put_into(tables.LEDGER.tables[name], dialect) for name in ("draw", "edge")}
+        record, tile = tables.state_record, tables.tile
+        self._read_record = Statement(
+            select(record.c.previous, record.c.key, record.c.data).where(record.c.seq == bindparam("seq")), dialect
+        )
+        self._read_tile = Statement(
+            select(tile.c.data).where(tile.c.level == bindparam("level"), tile.c.number == bindparam("number")), dialect
+        )
+        self._records: BoundedCache[bytes, StateRecord] = BoundedCache(RECORD_CACHE_BYTES)
+        self._tiles: BoundedCache[tuple[int, int], bytes] = BoundedCache(TILE_CACHE_BYTES)
+        self._seeds: dict[int, bytes] = {}
+        self._head = _EMPTY
+        self._edge: dict[int, bytes] = {}
+        self._members: Members | None = None
+        self._draws: dict[str, DrawState] = {}
+        self._is_loaded = False
+        with self._fresh():
+            pass
+
+    @property
+    def head(self) -> Head:
+        """The newest block."""
+        with self._fresh():
+            return self._head
+
+    @property
+    def map_root(self) -> MapRoot:
+        """Root of the newest map."""
+        with self._fresh():
+            return self._index.root
+
+    @property
+    def members(self) -> Members:
+        """The members in force; raises `NotFoundError` ``store.empty`` before height 0."""
+        with self._fresh():
+            if self._members is None:
+                raise NotFoundError("store.empty")
+            return self._members
+
+    def record(self, key: bytes) -> StateRecord | None:
+        """Return the head of an object, or None.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        # After a commit whose outcome is unknown the cache says nothing.
+        found = self._records.get(key) if self._is_loaded else None
+        if found is None:
+            with self._fresh():
+                seq = self._index.head(key)
+                if seq is not None:
+                    found = self._record_at(seq, key)[1]
+                    self._records.put(key, found, _RECORD_COST)
+        return found
+
+    def draws(self, creator: str) -> DrawState:
+        """Return the draws of a creator."""
+        with self._fresh():
+            return self._draws.get(creator, DrawState())
+
+    def seed(self, height: int) -> bytes | None:
+        """Return the map root of the state entry at a height, None if there is none."""
+        found = self._seeds.get(height)
+        if found is None and 0 <= height <= self.head.height:
+            if len(self._seeds) >= _MAX_SEEDS:
+                self._seeds.clear()
+            found = self._seeds[height] = self.block(height).map_root
+        return found
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Return a tile's first hashes (`medchain.tlog.tiles.TileSource`).
+
+        Raises:
+            VerificationError: ``store.corrupt`` if the file has not as many.
+        """
+        with self._fresh():
+            size = self._head.size >> TILE_HEIGHT * level
+            data = self._edge.get(level, b"") if index == size // TILE_WIDTH else self._full_tile(level, index)
+        if len(data) < width * HASH_BYTES:
+            raise corrupt("tile", f"{level}/{index}")
+        return data[: width * HASH_BYTES]
+
+    def page(self, key: bytes) -> bytes | None:
+        """Return a page of the newest map (`medchain.tlog.statemap.PageSource`)."""
+        with self._fresh():
+            return self._index.page(key)
+
+    @contextmanager
+    def map_at(self, height: int) -> Iterator[Snapshot]:
+        """Give the map after a block, unchanged while the caller proves from it.
+
+        Args:
+            height: of the block.
+
+        Raises:
+            UnavailableError: ``store.map_moved_on`` for a block before the last write of map pages.
+            VerificationError: ``store.corrupt``.
+        """
+        with self._fresh():
+            row = self._block_row(height)
+            yield self._index.at(height, row.last_record, row.map_root)
+
+    def commit_block(self, write: BlockWrite) -> None:
+        """Keep a block, with all that belongs to it, in one transaction.
+
+        Args:
+            write: an executed and verified block.
+
+        Raises:
+            ConflictError: ``store.height`` unless it follows the newest block.
+            UnavailableError: ``store.full`` and others; if the commit itself failed, the block may have been kept, and
+                `head` tells.
+        """
+        with self._fresh():
+            if write.height != self._head.height + 1 or write.frontier.size != self._head.size + len(write.leaves):
+                raise ConflictError("store.height", height=write.height, own=self._head.height)
+            rows, heads = self._record_rows(write.history)
+            last_record = self._head.last_record + len(rows)
+            is_flush = self._index.is_full()
+            self._is_loaded = False
+            with self._database.write("block", str(write.height)) as connection:
+                self._insert(connection, write, rows)
+                if is_flush:
+                    self._index.write(connection, write.height, last_record, write.map, heads)
+            self._index.advance(write.height, last_record, write.map, heads)
+            if is_flush:
+                self._index.written()
+            self._advance(write, last_record)
+            self._is_loaded = True
+
+    def flush(self) -> None:
+        """Write what waits in memory, when there is time; loses nothing if it fails."""
+        with self._fresh():
+            if self._index.base.height == self._head.height:
+                return
+            nothing = MapUpdate(self._index.root, {})
+            with self._database.write("map_page") as connection:
+                self._index.write(connection, self._head.height, self._head.last_record, nothing, {})
+            self._index.written()
+
+    def block(self, height: int) -> StoredBlock:
+        """Return a block; raises `NotFoundError` ``store.block`` if there is none."""
+        row = self._block_row(height)
+        return _stored(row)
+
+    def block_at(self, position: int) -> StoredBlock:
+        """Return the block that holds a leaf; raises `NotFoundError` ``store.block``."""
+        chosen = select(tables.block).where(tables.block.c.size > position).order_by(tables.block.c.size).limit(1)
+        return self._one_block(chosen, position)
+
+    def block_of_size(self, size: int) -> StoredBlock:
+        """Return the block after which the log has a size; raises `NotFoundError` ``store.block``."""
+        return self._one_block(select(tables.block).where(tables.block.c.size == size), size)
+
+    def blocks(self, first: int, max_bytes: int) -> list[tuple[StoredBlock, list[bytes]]]:
+        """Return blocks from a height on, each with its transactions.
+
+        Args:
+            first: the first height.
+            max_bytes: how many bytes of leaves; at least one block is returned if there is one.
+
+        Returns:
+            (block, its leaves without the state leaf), in order.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        chosen = select(tables.block).where(tables.block.c.height >= first).order_by(tables.block.c.height)
+        with self._database.read("block", str(first)) as connection:
+            rows = [_stored(row) for row in connection.execute(chosen.limit(_BLOCKS_AT_ONCE))]
+        found: list[tuple[StoredBlock, list[bytes]]] = []
+        left = max_bytes
+        for row in rows:
+            leaves = self.leaves(row.first, row.size - 1)
+            left -= sum(map(len, leaves))
+            if found and left < 0:
+                break
+            found.append((row, leaves))
+        return found
+
+    def leaf(self, position: int) -> bytes:
+        """Return a leaf, compared with its tile.
+
+        Raises:
+            NotFoundError: ``store.leaf``.
+            VerificationError: ``store.corrupt``.
+        """
+        if not 0 <= position < self.head.size:
+            raise NotFoundError("store.leaf", position=position)
+        return self.leaves(position, position + 1)[0]
+
+    def leaves(self, start: int, end: int) -> list[bytes]:
+        """Return the leaves from ``start`` to before ``end``, compared with their tiles.
+
+        Raises:
+            InputError: ``store.leaf`` for a range that does not exist.
+            VerificationError: ``store.corrupt``.
+        """
+        if not 0 <= start <= end <= self.head.size:
+            raise InputError("store.leaf", start=start, end=end)
+        leaf = tables.leaf.c
+        chosen = select(leaf.position, leaf.data).where(leaf.position >= start, leaf.position < end)
+        with self._database.read("leaf", str(start)) as connection:
+            rows = connection.execute(chosen.order_by(leaf.position)).all()
+        found = [row[1] for row in rows]
+        for position, data in enumerate(found, start):
+            index, offset = divmod(position, TILE_WIDTH)
+            tile = self.tile(0, index, offset + 1)
+            if rows[position - start][0] != position or leaf_hash(data) != tile[offset * HASH_BYTES :]:
+                raise corrupt("leaf", position)
+        if len(found) != end - start:
+            raise corrupt("leaf", start + len(found))
+        return found
+
+    def history(self, key: bytes) -> list[StateRecord]:
+        """Return all versions of an object, the newest first, each checked against the next one's ``previous``.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        with self._fresh():
+            seq = self._index.head(key)
+            found: list[StateRecord] = []
+            while seq is not None:
+                at = seq
+                seq, record = self._record_at(at, key)
+                if found and record.digest != found[-1].previous:
+                    raise corrupt("state_record", at)
+                found.append(record)
+        if found and (found[-1].version != 1 or found[-1].previous is not None):
+            raise corrupt("state_record", key)
+        return found
+
+    def record_at(self, key: bytes, position: int) -> StateRecord | None:
+        """Return the version of an object that was the head after a position, or None; raises as `history`."""
+        return next((record for record in self.history(key) if record.since <= position), None)
+
+    def transaction_position(self, transaction: bytes, *, first: int = 0) -> int | None:
+        """Find a transaction by its id.
+
+        Args:
+            transaction: SHA-256 of its payload.
+            first: a position that it cannot be before; the search reads every block after it, the newest first.
+
+        Returns:
+            Its position, or None.
+        """
+        table = tables.block.c
+        prefix, before = transaction[:ID_PREFIX_BYTES], self.head.height + 1
+        while before > 0:
+            chosen = select(table.height, table.first, table.ids).where(table.height < before, table.size > first)
+            with self._database.read("block") as connection:
+                rows = connection.execute(chosen.order_by(table.height.desc()).limit(_BLOCKS_AT_ONCE)).all()
+            for row in rows:
+                for position in _positions(row.ids, prefix, row.first):
+                    if _transaction_id(self.leaf(position)) == transaction:
+                        return position
+            before = rows[-1].height if rows else 0
+        return None
+
+    def members_at(self, height: int) -> Members:
+        """Return the members after a block; raises `NotFoundError` ``store.block``."""
+        chosen = select(tables.members.c.data).where(tables.members.c.height <= height)
+        with self._database.read("members", str(height)) as connection:
+            data = connection.execute(chosen.order_by(tables.members.c.height.desc()).limit(1)).scalar_one_or_none()
+        if data is None:
+            raise NotFoundError("store.block", height=height)
+        return _decode_members(data)
+
+    def members_changes(self) -> list[int]:
+        """Return the heights of the blocks that changed the members, height 0 included, in order."""
+        with self._database.read("members") as connection:
+            chosen = select(tables.members.c.height).order_by(tables.members.c.height)
+            return [int(height) for height in connection.execute(chosen).scalars()]
+
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        with self._lock:
+            try:
+                self.flush()
+            finally:
+                self._reader.close()
+                self._database.close()
+
+    @contextmanager
+    def _fresh(self) -> Iterator[None]:
+        """Hold the lock, and read the newest state again after a commit whose outcome is unknown."""
+        with self._lock:
+            if not self._is_loaded:
+                self._load()
+            yield
+
+    def _load(self) -> None:
+        """Read the newest state and check that its parts agree."""
+        self._records.clear()
+        self._tiles.clear()
+        self._seeds.clear()
+        newest = select(tables.block).order_by(tables.block.c.height.desc()).limit(1)
+        with translated("block"):
+            row = self._reader.execute(newest).first()
+            edges = self._reader.execute(select(tables.edge)).all()
+            draws = self._reader.execute(select(tables.draw)).all()
+        self._head = _EMPTY if row is None else _head(row)
+        self._index.load(self._head.height, self._head.last_record, self._head.map_root)
+        self._edge = _checked_edge(self._head.size, {level: (number, data) for level, number, data in edges})
+        self._draws = {creator: DrawState(number, used, given_up) for creator, number, used, given_up in draws}
+        self._members = self.members_at(self._head.height) if row is not None else None
+        self._is_loaded = True
+
+    def _insert(self, connection: Connection, write: BlockWrite, rows: list[tuple[object, ...]]) -> None:
+        """Write the rows that a block appends, and the few that it replaces."""
+        first = self._head.size
+        full = TILE_WIDTH * HASH_BYTES
+        insert = self._inserts
+        insert["leaf"].many(connection, list(enumerate(write.leaves, first)))
+        insert["state_record"].many(connection, rows)
+        done = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) == full]
+        grown = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) != full]
+        insert["tile"].many(connection, done)
+        self._puts["edge"].many(connection, grown)
+        drawn = [(creator, draw.number, draw.used, draw.given_up) for creator, draw in write.draws.items()]
+        self._puts["draw"].many(connection, drawn)
+        if write.members is not None:
+            insert["members"].many(connection, [(write.height, _encode_members(write.members))])
+        frontier = write.frontier
+        # In the order of the table's columns.
+        row = (write.height, write.time, first, frontier.size, self._head.last_record + len(rows), frontier.root())
+        ids = b"".join(_transaction_id(leaf)[:ID_PREFIX_BYTES] for leaf in write.leaves)
+        insert["block"].many(connection, [(*row, write.map.root.hash, frontier.to_bytes(), ids, write.checkpoint)])
+
+    def _advance(self, write: BlockWrite, last_record: int) -> None:
+        """Move on in memory to a block that was kept."""
+        full = TILE_WIDTH * HASH_BYTES
+        for (level, number), data in write.tiles.items():
+            if len(data) == full:
+                self._tiles.put((level, number), data, _TILE_COST)
+                self._edge.pop(level, None)
+        self._edge.update({level: data for (level, _), data in write.tiles.items() if len(data) != full})
+        for record in write.history:
+            self._records.put(record.key, record, _RECORD_COST)
+        self._draws.update(write.draws)
+        self._members = write.members or self._members
+        frontier = write.frontier
+        root, map_root = frontier.root(), write.map.root.hash
+        self._head = Head(write.height, write.time, frontier.size, root, map_root, frontier, last_record)
+
+    def _record_rows(self, history: Sequence[StateRecord]) -> tuple[list[tuple[object, ...]], dict[bytes, int]]:
+        """Number a block's state records, each with the number of its object's previous one."""
+        rows: list[tuple[object, ...]] = []
+        heads: dict[bytes, int] = {}
+        for seq, record in enumerate(history, self._head.last_record + 1):
+            key = record.key
+            previous = None if record.version == 1 else heads.get(key) or self._index.head(key)
+            rows.append((seq, previous, key, record.encode()))
+            heads[key] = seq
+        return rows, heads
+
+    def _record_at(self, seq: int, key: bytes) -> tuple[int | None, StateRecord]:
+        """Read a state record by number; returns the number of the previous version too."""
+        with translated("state_record", str(seq)):
+            row = self._read_record.first(self._reader, seq)
+        if row is None or row[1] != key:
+            raise corrupt("state_record", seq)
+        try:
+            record = StateRecord.decode(row[2])
+        except MedchainError as error:
+            raise corrupt("state_record", seq) from error
+        if record.key != key:
+            raise corrupt("state_record", seq)
+        return row[0], record
+
+    def _full_tile(self, level: int, index: int) -> bytes:
+        """Return a full tile."""
+        data = self._tiles.get((level, index))
+        if data is None:
+            with translated("tile", f"{level}/{index}"):
+                row = self._read_tile.first(self._reader, level, index)
+            data = b"" if row is None else bytes(row[0])
+            self._tiles.put((level, index), data, _TILE_COST)
+        return data
+
+    def _block_row(self, height: int) -> Any:  # noqa: ANN401  # SQLAlchemy's row
+        """Read a block's row."""
+        with self._database.read("block", str(height)) as connection:
+            row = connection.execute(select(tables.block).where(tables.block.c.height == height)).first()
+        if row is None:
+            raise NotFoundError("store.block", height=height)
+        return row
+
+    def _one_block(self, chosen: Any, number: int) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's query
+        """Read one block by another column."""
+        with self._database.read("block", str(number)) as connection:
+            row = connection.execute(chosen).first()
+        if row is None:
+            raise NotFoundError("store.block", number=number)
+        return _stored(row)
+
+
+def _head(row: Any) -> Head:  # noqa: ANN401  # SQLAlchemy's row
+    """Check the newest block's row in itself."""
+    try:
+        frontier = Frontier.from_bytes(row.frontier)
+    except MedchainError as error:
+        raise corrupt("block", row.height) from error
+    if frontier.size != row.size or frontier.root() != row.root:
+        raise corrupt("block", row.height)
+    return Head(row.height, row.time, row.size, row.root, row.map_root, frontier, row.last_record)
+
+
+def _stored(row: Any) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's row
+    """Turn a row into a block."""
+    return StoredBlock(row.height, row.time, row.first, row.size, row.root, row.map_root, row.checkpoint)
+
+
+def _checked_edge(size: int, rows: Mapping[int, tuple[int, bytes]]) -> dict[int, bytes]:
+    """Return the partial tiles that a tree of a size has; raises if one is missing."""
+    edge = {}
+    level = 0
+    while size:
+        number, width = divmod(size, TILE_WIDTH)
+        if width:
+            found = rows.get(level, (-1, b""))
+            if found[0] != number or len(found[1]) != width * HASH_BYTES:
+                raise corrupt("edge", level)
+            edge[level] = found[1]
+        size = number
+        level += 1
+    return edge
+
+
+def _positions(ids: bytes, prefix: bytes, first: int) -> Iterator[int]:
+    """Return where a prefix stands in a block's ids."""
+    at = ids.find(prefix)
+    while at >= 0:
+        if at % ID_PREFIX_BYTES == 0:
+            yield first + at // ID_PREFIX_BYTES
+        at = ids.find(prefix, at + 1)
+
+
+def _transaction_id(leaf: bytes) -> bytes:
+    """Return the transaction id of an envelope that was parsed before it was accepted; zeros for other leaves."""
+    payload = orjson.loads(leaf).get("payload")
+    return hashlib.sha256(base64.b64decode(payload)).digest() if payload else bytes(HASH_BYTES)
+
+
+def _encode_members(snapshot: Members) -> bytes:
+    """Encode members as their objects' contents."""
+    organisations = snapshot.organisations.values()
+    return canonical(
+        {
+            "organisations": [organisation_content(organisation) for organisation in organisations],
+            "policy": dict(snapshot.policy.content),
+            "protocol": protocol_content(snapshot.protocol),
+        }
+    )
+
+
+def _decode_members(data: bytes) -> Members:
+    """Decode what `_encode_members` wrote."""
+    try:
+        top = orjson.loads(data)
+        organisations = [parse_organisation(content)[0] for content in top["organisations"]]
+        rules, protocol = parse_policy(top["policy"]), parse_protocol(top["protocol"])
+    except (MedchainError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise corrupt("members") from error
+    return Members({organisation.org_id: organisation for organisation in organisations}, rules, protocol)

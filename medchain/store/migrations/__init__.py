@@ -1,0 +1,1 @@
+"""Alembic migrations, a folder for each of the two files."""

@@ -1,0 +1,503 @@
+"""The records file: sealed record versions, their keys, the outbox, used tokens, accesses and erasures.
+
+Keeps true: a record version and the intent to anchor it are kept together or not at all; a version is written once; a
+token counts once over all processes; a key that was destroyed stays destroyed, also when an older copy of the file is
+restored and the erasures are replayed. Trusts callers to give sealed envelopes, wrapped keys and tokens in place of
+identifiers: nothing of a record is in clear here but its type and its own random id.
+Source: `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+
+from medchain.errors import ConflictError, NotFoundError
+from medchain.store.engine import Database, Statement, put_into
+from medchain.store.tables import access, anchor, epoch, erasure, outbox, record, used_token
+
+ANCHOR: Final = "anchor"
+"""Kind of the outbox intents that `RecordStore.put_versions` writes."""
+
+MAX_PAGE: Final = 1000
+"""Most rows of one answer."""
+
+_PRUNE_EVERY: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVersion:
+    """A version of a record, sealed.
+
+    Attributes:
+        type: FHIR resource type.
+        id: FHIR id.
+        version: from 1.
+        object_id: id of its object on the ledger, 16 random bytes.
+        patient: keyed token of the patient.
+        epoch_id: which key wraps its data key.
+        created: Unix seconds.
+        commitment: what the ledger holds, 32 bytes.
+        wrapped_dek: its data key, wrapped.
+        envelope: the sealed record.
+        seq: number in this file, 0 before it is stored.
+        position: leaf index of its anchor, None while it is pending.
+    """
+
+    type: str
+    id: str
+    version: int
+    object_id: bytes
+    patient: str
+    epoch_id: bytes
+    created: int
+    commitment: bytes
+    wrapped_dek: bytes
+    envelope: bytes
+    seq: int = 0
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A key that wraps data keys of one patient.
+
+    Attributes:
+        id: 16 bytes.
+        patient: keyed token of the patient.
+        number: from 1 for each patient.
+        created: Unix seconds.
+        wrapped_key: the key under the node's root key; None once it is destroyed.
+        destroyed: Unix seconds, or None.
+    """
+
+    id: bytes
+    patient: str
+    number: int
+    created: int
+    wrapped_key: bytes | None
+    destroyed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Something that must come to the ledger.
+
+    Attributes:
+        id: number in the outbox; rising, never given twice.
+        kind: `ANCHOR` or what the node calls it.
+        payload: what is needed to make the transaction; for `ANCHOR` empty.
+        created: Unix seconds.
+        deadline: Unix seconds by which it should be ordered, or None.
+        record: number of the record version to anchor, or None.
+        object_id: of that record version, or None.
+        version: of that record version, or None.
+        commitment: of that record version, or None.
+    """
+
+    id: int
+    kind: str
+    payload: bytes
+    created: int
+    deadline: int | None
+    record: int | None = None
+    object_id: bytes | None = None
+    version: int | None = None
+    commitment: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One access to a patient's records, as this node saw it.
+
+    Attributes:
+        object_id: id of its object on the ledger, 16 bytes; unique.
+        patient: keyed token of the patient.
+        direction: ``given`` or ``received``, or what the node calls it.
+        time: Unix seconds.
+        detail: canonical JSON.
+        position: leaf index of its entry, None while it is pending.
+    """
+
+    object_id: bytes
+    patient: str
+    direction: str
+    time: int
+    detail: bytes
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """That a key was destroyed.
+
+    Attributes:
+        epoch_id: which.
+        time: Unix seconds.
+        position: leaf index of its entry, None while it is pending.
+    """
+
+    epoch_id: bytes
+    time: int
+    position: int | None
+
+
+class RecordStore:
+    """The records file. Processes and threads may share it."""
+
+    def __init__(self, database: Database) -> None:
+        """Use an opened records file."""
+        dialect = database.engine.dialect
+        self._database = database
+        columns = ("type", "id", "version", "object_id", "patient", "epoch_id")
+        more = ("created", "commitment", "wrapped_dek", "envelope")
+        values: dict[str, Any] = {name: bindparam(name) for name in (*columns, *more)}
+        self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **values), dialect)
+        intent: dict[str, Any] = {
+            name: bindparam(name) for name in ("kind", "record", "payload", "created", "deadline")
+        }
+        self._insert_intent = Statement(insert(outbox).values(**intent), dialect)
+        self._put_anchor = put_into(anchor, dialect)
+        self._put_erasure = put_into(erasure, dialect)
+        self._tokens_used = 0
+
+    def put_versions(self, rows: Sequence[RecordVersion], *, deadline: int | None = None) -> list[int]:
+        """Store record versions, and the intents to anchor them, together.
+
+        Args:
+            rows: each the first version of its record or the next one.
+            deadline: when they should be ordered, Unix seconds.
+
+        Returns:
+            Their numbers, in order.
+
+        Raises:
+            ConflictError: ``store.conflict`` if a version is there already, or its predecessor is not, or its key is
+                unknown or destroyed; nothing is stored then.
+            UnavailableError: ``store.full`` and others; nothing is stored unless the commit itself failed.
+        """
+        with self._database.write("record") as connection:
+            _check_epochs(connection, {row.epoch_id for row in rows})
+            _check_versions(connection, rows)
+            first = 1 + (connection.execute(select(func.max(record.c.seq))).scalar_one() or 0)
+            numbers = list(range(first, first + len(rows)))
+            self._insert_record.many(
+                connection, [(seq, *_columns(row)) for seq, row in zip(numbers, rows, strict=True)]
+            )
+            intents = [(ANCHOR, seq, b"", row.created, deadline) for seq, row in zip(numbers, rows, strict=True)]
+            self._insert_intent.many(connection, intents)
+        return numbers
+
+    def get(self, type_name: str, record_id: str, version: int | None = None) -> RecordVersion | None:
+        """Return a version of a record, the newest if none is named; None if there is none."""
+        chosen = _versions().where(record.c.type == type_name, record.c.id == record_id)
+        if version is not None:
+            chosen = chosen.where(record.c.version == version)
+        found = self._read(chosen.order_by(record.c.version.desc()).limit(1))
+        return found[0] if found else None
+
+    def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
+        """Return all versions of a record, the newest first."""
+        chosen = _versions().where(record.c.type == type_name, record.c.id == record_id)
+        return self._read(chosen.order_by(record.c.version.desc()))
+
+    def by_object(self, object_id: bytes, version: int | None = None) -> RecordVersion | None:
+        """Return a record by the id of its object on the ledger."""
+        chosen = _versions().where(record.c.object_id == object_id)
+        if version is not None:
+            chosen = chosen.where(record.c.version == version)
+        found = self._read(chosen.order_by(record.c.version.desc()).limit(1))
+        return found[0] if found else None
+
+    def by_patient(
+        self,
+        patient: str,
+        types: Collection[str] | None = None,
+        period: tuple[int, int] | None = None,
+        *,
+        after: int = 0,
+        limit: int = MAX_PAGE,
+    ) -> list[RecordVersion]:
+        """Return the newest versions of a patient's records.
+
+        Args:
+            patient: keyed token.
+            types: which types; None for all.
+            period: first and last second in which a version was stored; None for all.
+            after: number of the last row of the page before.
+            limit: most rows.
+
+        Returns:
+            In the order in which they were stored.
+        """
+        later = record.alias("later")
+        superseded = select(later.c.seq).where(
+            later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version
+        )
+        chosen = _versions().where(record.c.patient == patient, record.c.seq > after, ~superseded.exists())
+        if types is not None:
+            chosen = chosen.where(record.c.type.in_(sorted(types)))
+        if period is not None:
+            chosen = chosen.where(record.c.created.between(*period))
+        return self._read(chosen.order_by(record.c.seq).limit(min(limit, MAX_PAGE)))
+
+    def count(self) -> int:
+        """Return how many record versions there are."""
+        with self._database.read("record") as connection:
+            return int(connection.execute(select(func.count()).select_from(record)).scalar_one())
+
+    def put_epoch(self, row: Epoch) -> None:
+        """Store a wrapped key; raises `ConflictError` ``store.conflict`` if its id or number is taken."""
+        with self._database.write("epoch", row.id.hex()) as connection:
+            connection.execute(
+                insert(epoch).values(
+                    id=row.id,
+                    patient=row.patient,
+                    number=row.number,
+                    created=row.created,
+                    destroyed=row.destroyed,
+                    wrapped_key=row.wrapped_key,
+                )
+            )
+
+    def epoch(self, epoch_id: bytes) -> Epoch | None:
+        """Return a key by its id, destroyed ones included."""
+        return self._epoch(select(epoch).where(epoch.c.id == epoch_id))
+
+    def newest_epoch(self, patient: str) -> Epoch | None:
+        """Return a patient's newest key, destroyed or not; None if the patient has none."""
+        return self._epoch(select(epoch).where(epoch.c.patient == patient).order_by(epoch.c.number.desc()).limit(1))
+
+    def rewrap_epochs(self, keys: Iterable[tuple[bytes, bytes]]) -> None:
+        """Replace wrapped keys after a change of the root key, all together.
+
+        Args:
+            keys: (id, key wrapped anew).
+
+        Raises:
+            NotFoundError: ``store.epoch`` for an unknown or destroyed key; nothing is replaced then.
+        """
+        with self._database.erase("epoch") as connection:
+            for epoch_id, wrapped in keys:
+                alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
+                if connection.execute(update(epoch).where(alive).values(wrapped_key=wrapped)).rowcount != 1:
+                    raise NotFoundError("store.epoch", epoch=epoch_id.hex())
+
+    def epochs(self, *, after: bytes = b"", limit: int = MAX_PAGE) -> list[Epoch]:
+        """Return keys that are not destroyed, by id, page by page."""
+        chosen = select(epoch).where(epoch.c.id > after, epoch.c.destroyed.is_(None)).order_by(epoch.c.id).limit(limit)
+        with self._database.read("epoch") as connection:
+            return [_epoch(row) for row in connection.execute(chosen)]
+
+    def erase(self, epoch_id: bytes, time: int, *, intent: bytes | None = None) -> None:
+        """Destroy a key for ever, and note the erasure; a second time changes nothing.
+
+        Args:
+            epoch_id: which key.
+            time: Unix seconds.
+            intent: payload of the ledger entry to make (outbox kind ``erasure``), or None.
+
+        Raises:
+            NotFoundError: ``store.epoch``.
+        """
+        with self._database.erase("epoch", epoch_id.hex()) as connection:
+            known = connection.execute(select(epoch.c.destroyed).where(epoch.c.id == epoch_id)).first()
+            if known is None:
+                raise NotFoundError("store.epoch", epoch=epoch_id.hex())
+            if known.destroyed is None:
+                _destroy(connection, epoch_id, time)
+                self._put_erasure.many(connection, [(epoch_id, time, None)])
+                if intent is not None:
+                    self._insert_intent.many(connection, [("erasure", None, intent, time, None)])
+
+    def erasures(self) -> list[Erasure]:
+        """Return all erasures, the oldest first; a backup is given them again before it serves."""
+        with self._database.read("erasure") as connection:
+            rows = connection.execute(select(erasure).order_by(erasure.c.time, erasure.c.epoch_id)).all()
+        return [Erasure(row.epoch_id, row.time, row.position) for row in rows]
+
+    def replay_erasures(self, known: Iterable[Erasure]) -> int:
+        """Destroy again what was destroyed after a backup was made.
+
+        Args:
+            known: erasures from elsewhere; keys that this file never had are noted as well.
+
+        Returns:
+            How many keys were destroyed by it.
+        """
+        destroyed = 0
+        with self._database.erase("erasure") as connection:
+            for item in known:
+                destroyed += _destroy(connection, item.epoch_id, item.time)
+                self._put_erasure.many(connection, [(item.epoch_id, item.time, item.position)])
+        return destroyed
+
+    def put_intent(self, kind: str, payload: bytes, time: int, *, deadline: int | None = None) -> int:
+        """Put an intent into the outbox and return its number."""
+        with self._database.write("outbox") as connection:
+            values = {"kind": kind, "record": None, "payload": payload, "created": time, "deadline": deadline}
+            return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
+
+    def pending(self, limit: int, *, after: int = 0, kind: str | None = None) -> list[Intent]:
+        """Return what waits in the outbox, the oldest first.
+
+        Args:
+            limit: most intents.
+            after: number of the last one already seen.
+            kind: only this kind.
+        """
+        more = (record.c.object_id, record.c.version, record.c.commitment)
+        chosen = select(outbox, *more).outerjoin(record, record.c.seq == outbox.c.record).where(outbox.c.id > after)
+        if kind is not None:
+            chosen = chosen.where(outbox.c.kind == kind)
+        with self._database.read("outbox") as connection:
+            rows = connection.execute(chosen.order_by(outbox.c.id).limit(limit)).all()
+        return [Intent(row.id, row.kind, row.payload, row.created, row.deadline, row.record, *row[-3:]) for row in rows]
+
+    def pending_count(self) -> int:
+        """Return how much waits in the outbox."""
+        with self._database.read("outbox") as connection:
+            return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
+
+    def mark_ordered(self, ids: Sequence[int], position: int) -> None:
+        """Take intents out of the outbox once a block holds their transaction; again changes nothing.
+
+        Args:
+            ids: their numbers.
+            position: leaf index of the transaction.
+        """
+        with self._database.write("outbox") as connection:
+            chosen = select(outbox.c.record).where(outbox.c.id.in_(ids), outbox.c.record.is_not(None))
+            anchored = connection.execute(chosen).scalars().all()
+            self._put_anchor.many(connection, [(seq, position) for seq in anchored])
+            connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+
+    def drop_intents(self, ids: Sequence[int]) -> None:
+        """Take intents out of the outbox that can never be ordered; the caller has told whoever must know."""
+        with self._database.write("outbox") as connection:
+            connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+
+    def use_once(self, jti: str, until: int, *, now: int | None = None) -> bool:
+        """Use a token.
+
+        Args:
+            jti: what makes it unique, its issuer included.
+            until: when it is refused for its age anyway, Unix seconds.
+            now: Unix seconds; from time to time, tokens older than that are forgotten.
+
+        Returns:
+            True the first time over all processes, False after that.
+
+        Raises:
+            UnavailableError: the token must be refused then.
+        """
+        digest = hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
+        try:
+            with self._database.write("used_token") as connection:
+                connection.execute(insert(used_token).values(jti=digest, until=until))
+                if now is not None and self._tokens_used % _PRUNE_EVERY == 0:
+                    connection.execute(delete(used_token).where(used_token.c.until < now))
+        except ConflictError:
+            return False
+        self._tokens_used += 1
+        return True
+
+    def put_accesses(self, rows: Sequence[Access], *, intent: tuple[str, bytes] | None = None) -> None:
+        """Note accesses, and if given an intent to bring them to the ledger, together.
+
+        Args:
+            rows: with unique object ids.
+            intent: kind and payload for the outbox.
+
+        Raises:
+            ConflictError: ``store.conflict`` if one is noted already; none is noted then.
+        """
+        with self._database.write("access") as connection:
+            connection.execute(
+                insert(access),
+                [
+                    {
+                        "object_id": row.object_id,
+                        "patient": row.patient,
+                        "direction": row.direction,
+                        "time": row.time,
+                        "position": row.position,
+                        "detail": row.detail,
+                    }
+                    for row in rows
+                ],
+            )
+            if intent is not None:
+                self._insert_intent.many(connection, [(intent[0], None, intent[1], rows[0].time, None)])
+
+    def mark_access(self, object_id: bytes, position: int) -> None:
+        """Note at which leaf an access stands."""
+        with self._database.write("access", object_id.hex()) as connection:
+            connection.execute(update(access).where(access.c.object_id == object_id).values(position=position))
+
+    def accesses(self, patient: str, *, after: int = 0, limit: int = MAX_PAGE) -> list[Access]:
+        """Return a patient's accesses from a time on, the oldest first."""
+        chosen = select(access).where(access.c.patient == patient, access.c.time >= after)
+        with self._database.read("access") as connection:
+            rows = connection.execute(chosen.order_by(access.c.time, access.c.seq).limit(min(limit, MAX_PAGE))).all()
+        return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _read(self, chosen: Select[Any]) -> list[RecordVersion]:
+        """Run a query for record versions."""
+        with self._database.read("record") as connection:
+            return [RecordVersion(*row) for row in connection.execute(chosen)]
+
+    def _epoch(self, chosen: Select[Any]) -> Epoch | None:
+        """Run a query for one key."""
+        with self._database.read("epoch") as connection:
+            row = connection.execute(chosen).first()
+        return None if row is None else _epoch(row)
+
+
+def _versions() -> Select[Any]:
+    """Select record versions with the columns in the order of `RecordVersion`."""
+    names = ("type", "id", "version", "object_id", "patient", "epoch_id", "created", "commitment", "wrapped_dek")
+    columns = (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position)
+    return select(*columns).outerjoin(anchor, anchor.c.record == record.c.seq)
+
+
+def _columns(row: RecordVersion) -> tuple[object, ...]:
+    """Return a version's columns in the order of the table."""
+    names = (row.type, row.id, row.version, row.object_id, row.patient, row.epoch_id)
+    return (*names, row.created, row.commitment, row.wrapped_dek, row.envelope)
+
+
+def _check_epochs(connection: Connection, ids: Collection[bytes]) -> None:
+    """Refuse keys that are not there or destroyed: what they wrap could not be opened, or not be erased."""
+    alive = select(func.count()).select_from(epoch).where(epoch.c.id.in_(ids), epoch.c.destroyed.is_(None))
+    if connection.execute(alive).scalar_one() != len(ids):
+        raise ConflictError("store.conflict", table="epoch")
+
+
+def _check_versions(connection: Connection, rows: Sequence[RecordVersion]) -> None:
+    """Refuse a version without its predecessor; the table itself refuses one that is there."""
+    given = {(row.type, row.id, row.version) for row in rows}
+    for row in rows:
+        if row.version > 1 and (row.type, row.id, row.version - 1) not in given:
+            before = (record.c.type == row.type) & (record.c.id == row.id) & (record.c.version == row.version - 1)
+            if connection.execute(select(record.c.seq).where(before)).first() is None:
+                raise ConflictError("store.conflict", table="record")
+
+
+def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:
+    """Remove a wrapped key, and return whether there was one."""
+    alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
+    return int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
+
+
+def _epoch(row: Any) -> Epoch:  # noqa: ANN401  # SQLAlchemy's row
+    """Turn a row into a key."""
+    return Epoch(row.id, row.patient, row.number, row.created, row.wrapped_key, row.destroyed)

@@ -1,0 +1,240 @@
+"""The tables of both files, as SQLAlchemy Core sees them; `docs/spec/store.md` says who writes each.
+
+Keeps true: what is authoritative is append-only (leaves, state records, blocks, record versions); what can be computed
+again from it (heads, map pages) is marked so and may lag behind. Trusts that migrations made the tables.
+Source: `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+LEDGER: Final = MetaData()
+"""Tables of the ledger file."""
+
+RECORDS: Final = MetaData()
+"""Tables of the records file."""
+
+
+_ROW_NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")
+"""Type of a primary key that counts; SQLite stores the rows in its order only if it is called INTEGER."""
+
+
+def _mark(metadata: MetaData) -> Table:
+    """Make the table of one row that counts write transactions, so that a lost one is noticed."""
+    return Table(
+        "commit_mark",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("value", BigInteger, nullable=False),
+    )
+
+
+ledger_mark: Final = _mark(LEDGER)
+records_mark: Final = _mark(RECORDS)
+
+leaf: Final = Table(
+    "leaf",
+    LEDGER,
+    Column("position", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+tile: Final = Table(
+    "tile",
+    LEDGER,
+    Column("level", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "number"),
+)
+
+edge: Final = Table(
+    "edge",
+    LEDGER,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+block: Final = Table(
+    "block",
+    LEDGER,
+    Column("height", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("last_record", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("map_root", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    Column("checkpoint", Text, nullable=False),
+)
+
+state_record: Final = Table(
+    "state_record",
+    LEDGER,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("previous", BigInteger, nullable=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+members: Final = Table(
+    "members",
+    LEDGER,
+    Column("height", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+draw: Final = Table(
+    "draw",
+    LEDGER,
+    Column("creator", String(40), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("given_up", BigInteger, nullable=False),
+)
+
+head: Final = Table(
+    "head",
+    LEDGER,
+    Column("key", LargeBinary, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+map_page: Final = Table(
+    "map_page",
+    LEDGER,
+    Column("key", LargeBinary, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+map_base: Final = Table(
+    "map_base",
+    LEDGER,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("height", BigInteger, nullable=False),
+    Column("last_record", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+)
+
+checkpoint: Final = Table(
+    "checkpoint",
+    LEDGER,
+    Column("size", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("final", Integer, nullable=False),
+    Column("pinned", Integer, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+body: Final = Table(
+    "body",
+    LEDGER,
+    Column("key", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("key", "version"),
+)
+
+epoch: Final = Table(
+    "epoch",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("patient", String(128), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("destroyed", BigInteger, nullable=True),
+    Column("wrapped_key", LargeBinary, nullable=True),
+    UniqueConstraint("patient", "number", name="epoch_patient_number"),
+)
+
+record: Final = Table(
+    "record",
+    RECORDS,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("type", String(64), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("object_id", LargeBinary, nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("epoch_id", LargeBinary, ForeignKey("epoch.id"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("wrapped_dek", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    UniqueConstraint("type", "id", "version", name="record_type_id_version"),
+)
+
+record_by_patient: Final = Index("record_by_patient", record.c.patient, record.c.type, record.c.created)
+record_by_object: Final = Index("record_by_object", record.c.object_id, record.c.version)
+
+anchor: Final = Table(
+    "anchor",
+    RECORDS,
+    Column("record", _ROW_NUMBER, ForeignKey("record.seq"), primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+)
+
+outbox: Final = Table(
+    "outbox",
+    RECORDS,
+    Column("id", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("record", BigInteger, ForeignKey("record.seq"), nullable=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("deadline", BigInteger, nullable=True),
+    # Without it SQLite gives the number of a row that was just removed to the next one.
+    sqlite_autoincrement=True,
+)
+
+used_token: Final = Table(
+    "used_token",
+    RECORDS,
+    Column("jti", LargeBinary, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+used_token_by_until: Final = Index("used_token_by_until", used_token.c.until)
+
+access: Final = Table(
+    "access",
+    RECORDS,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("object_id", LargeBinary, nullable=False, unique=True),
+    Column("patient", String(128), nullable=False),
+    Column("direction", String(16), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=True),
+    Column("detail", LargeBinary, nullable=False),
+)
+
+access_by_patient: Final = Index("access_by_patient", access.c.patient, access.c.time)
+
+erasure: Final = Table(
+    "erasure",
+    RECORDS,
+    Column("epoch_id", LargeBinary, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=True),
+)
