@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Final, NoReturn
 
 from medchain.crypto.signing import ED25519_PUBLIC_BYTES, ed25519_verify, es256_verify, is_p256_point
 from medchain.errors import InputError, VerificationError
@@ -169,7 +169,7 @@ def _client_data(raw: bytes) -> dict[str, object]:
     if len(raw) > MAX_CLIENT_DATA_BYTES:
         raise VerificationError("assertion.client_data")
     try:
-        data = json.loads(raw.decode(), object_pairs_hook=_unique)
+        data = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise VerificationError("assertion.client_data") from None
     if type(data) is not dict:
@@ -183,6 +183,11 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(data) != len(pairs):
         raise ValueError
     return data
+
+
+def _no_constant(_name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are no JSON."""
+    raise ValueError
 
 
 def _check_authenticator_data(request: AssertionRequest, data: bytes) -> None:
@@ -220,19 +225,23 @@ _TAG: Final = 6
 
 
 def _skip(data: bytes, at: int, depth: int) -> int:
-    """Return where a CBOR item ends (RFC 8949 §3), definite lengths only; raises for what is cut short or too deep."""
+    """Return where a CBOR item ends (RFC 8949 §3): definite lengths, no tags, not too deep.
+
+    What is cut short ends beyond the data or raises `IndexError`; each item costs a byte, so a large count costs
+    nothing.
+    """
     major, info = data[at] >> 5, data[at] & 31
     at += 1
     argument = info
     if info >= 24:  # noqa: PLR2004  # the argument follows in 1, 2, 4 or 8 bytes
-        size = 1 << (info - 24)
-        if info > 27 or at + size > len(data):  # noqa: PLR2004  # reserved or indefinite
+        if info > 27:  # noqa: PLR2004  # reserved or indefinite
             raise ValueError
+        size = 1 << (info - 24)
         argument = int.from_bytes(data[at : at + size], "big")
         at += size
     if major in {_BYTES, _TEXT}:
         at += argument
-    if at > len(data) or depth == 0 or major == _TAG:
+    if depth == 0 or major == _TAG:
         raise ValueError
     items = {_ARRAY: argument, _MAP: 2 * argument}.get(major, 0)
     for _ in range(items):

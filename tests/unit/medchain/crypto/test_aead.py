@@ -163,42 +163,20 @@ def test_attack_an_envelope_moved_to_another_ledger_object_version_or_type_does_
     assert code_of(lambda: open_stream(stream, context=other)) == "envelope.authentication"
 
 
-PRIME = 2**130 - 5
-
-
-def collide(sealed: bytes, aad: bytes, keys: list[tuple[int, int]]) -> bytes:
-    """Change two blocks of a ciphertext so that one Poly1305 tag fits under two keys, and append that tag.
-
-    The tag is linear in the blocks: choose it, solve two equations for two blocks, try again until both are 128 bits.
-    """
-    text = aad + sealed + len(aad).to_bytes(8, "little") + len(sealed).to_bytes(8, "little")
-    blocks = [int.from_bytes(text[at : at + 16], "little") + 2**128 for at in range(0, len(text), 16)]
-    free = (len(aad) // 16 + 4, len(aad) // 16 + 5)
-    for tag in range(10_000):
-        rows = []
-        for r, s in keys:
-            weights = [pow(r, len(blocks) - at, PRIME) for at in range(len(blocks))]
-            rest = sum(w * b for at, (w, b) in enumerate(zip(weights, blocks, strict=True)) if at not in free)
-            rows.append((weights[free[0]], weights[free[1]], ((tag - s) % 2**128 - rest) % PRIME))
-        (a, b, t), (c, d, u) = rows
-        inverse = pow(a * d - b * c, -1, PRIME)
-        x, y = (t * d - b * u) * inverse % PRIME, (a * u - t * c) * inverse % PRIME
-        if x >> 128 == y >> 128 == 1:
-            found = (x - 2**128).to_bytes(16, "little") + (y - 2**128).to_bytes(16, "little")
-            return sealed[:64] + found + sealed[96:] + tag.to_bytes(16, "little")
-    raise AssertionError
-
-
-def test_attack_a_ciphertext_made_to_open_under_two_keys_opens_under_the_committed_one_only(poly1305_key):
-    nonce = bytes(24)
-    header = b"MC1\x01\x00" + nonce + hkdf(DEK, b"mc1 commit")
+def test_attack_a_ciphertext_made_to_open_under_two_keys_opens_under_the_committed_one_only(collide):
     keys = [hkdf(dek, b"mc1 encrypt") for dek in (DEK, OTHER_DEK)]
-    plaintext = (b"\x00" + SALT + b"x" * 100 + b"\x80").ljust(256, b"\0")
-    sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad_of(header), nonce, keys[0])[:-16]
-    body = collide(sealed, aad_of(header), [poly1305_key(key, nonce) for key in keys])
-    # The bare cipher opens it under both keys, to two texts: this is what the commitment is for.
-    texts = {bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(body, aad_of(header), nonce, key) for key in keys}
+    seal = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt
+    decrypt = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt
+    # A nonce for which both texts end in the padding's marker.
+    nonces = (number.to_bytes(24, "big") for number in range(100_000))
+    nonce = next(n for n in nonces if len({seal(bytes(256), None, n, key)[255] for key in keys}) == 1)
+    header = b"MC1\x01\x00" + nonce + hkdf(DEK, b"mc1 commit")
+    sealed = seal((b"\x00" + SALT).ljust(255, b"x") + b"\x80", aad_of(header), nonce, keys[0])[:-16]
+    body = collide(sealed, 4, aad_of(header), nonce, keys)
+    # The bare cipher opens it under both keys, to two well-padded texts: this is what the commitment is for.
+    texts = {decrypt(body, aad_of(header), nonce, key) for key in keys}
     assert len(texts) == 2
+    assert {text[-1] for text in texts} == {0x80}
     assert aead.open_record(DEK, CONTEXT, header + body)[0] == SALT
     assert code_of(lambda: aead.open_record(OTHER_DEK, CONTEXT, header + body)) == "envelope.authentication"
 
@@ -381,6 +359,9 @@ def test_the_forger_of_streams_makes_good_ones_too():
     assert open_stream(forge_stream([(FULL, MESSAGE), (LAST, FINAL)])) == (SALT, FULL[33:] + b"y")
     ten = [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 7, (LAST, END), (ZERO, FINAL)]
     assert open_stream(forge_stream(ten)) == (SALT, FULL[33:] + ZERO * 7 + b"y")
+    # 33 chunks go to 36.
+    long = [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 31, (LAST, END), (ZERO, MESSAGE), (ZERO, MESSAGE), (ZERO, FINAL)]
+    assert open_stream(forge_stream(long)) == (SALT, FULL[33:] + ZERO * 31 + b"y")
 
 
 @pytest.mark.parametrize(
@@ -394,7 +375,9 @@ def test_the_forger_of_streams_makes_good_ones_too():
         [(FULL, FINAL)],
         [(b"\x00\x80".ljust(CHUNK, b"\0"), FINAL)],
         [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 7, (LAST, END), (LAST, FINAL)],
-        [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 7, (LAST, END), (ZERO, END), (ZERO, FINAL)],
+        [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 7, (LAST, REKEY), (ZERO, FINAL)],
+        [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 31, (LAST, END), (ZERO, END), (ZERO, MESSAGE), (ZERO, FINAL)],
+        [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 31, (LAST, END), (ZERO, REKEY), (ZERO, MESSAGE), (ZERO, FINAL)],
         [(FULL, MESSAGE), *[(ZERO, MESSAGE)] * 7, (LAST, FINAL)],
         [(FULL[:-1], MESSAGE), (LAST, FINAL)],
     ],
@@ -407,7 +390,9 @@ def test_the_forger_of_streams_makes_good_ones_too():
         "no marker at all",
         "no room for a salt",
         "padding that is no zeros",
+        "unknown tag for the end",
         "two ends",
+        "unknown tag in the padding",
         "too little padding",
         "short chunk",
     ],

@@ -142,10 +142,24 @@ def test_an_absent_cross_origin_and_unknown_members_are_allowed():
         json.dumps(client_data()).encode("utf-16"),
         json.dumps(client_data()).encode()[:-1] + b',"origin":"https://evil.example"}',
         json.dumps(client_data()).encode()[:-1] + b',"x":{"a":1,"a":1}}',
+        json.dumps(client_data(x=float("nan"))).encode(),
         b"[" * 8000,
         json.dumps(client_data(pad="x" * 8192)).encode(),
     ],
-    ids=["empty", "cut", "array", "text", "no utf-8", "mark", "utf-16", "twice", "twice inside", "deep", "large"],
+    ids=[
+        "empty",
+        "cut",
+        "array",
+        "text",
+        "no utf-8",
+        "mark",
+        "utf-16",
+        "twice",
+        "twice inside",
+        "not a number",
+        "deep",
+        "large",
+    ],
 )
 def test_attack_malformed_client_data_is_refused(raw):
     assert code_of(answer(raw)) == "assertion.client_data"
@@ -209,6 +223,7 @@ BAD_EXTENSIONS = [
     "bf6161f5ff",
     "a161615f4100ff",
     "a16161c000",
+    "a16161c0",
     "a161611c",
     "a16161" + "81" * 9 + "00",
     "bbffffffffffffffff",

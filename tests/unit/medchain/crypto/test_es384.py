@@ -33,6 +33,7 @@ def test_the_published_signature_is_valid_and_no_changed_one_is():
     assert not es384.es384_verify(PUBLIC, b"simple", SIGNATURE)
     assert not es384.es384_verify(PUBLIC, b"sample", SIGNATURE[::-1])
     assert not es384.es384_verify(PUBLIC, b"sample", SIGNATURE + b"\0")
+    assert not es384.es384_verify(PUBLIC, b"sample", SIGNATURE[:48] + b"\0" + SIGNATURE[48:])
     assert not es384.es384_verify(PUBLIC, b"sample", bytes(96))
 
 

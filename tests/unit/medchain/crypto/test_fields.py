@@ -149,6 +149,16 @@ def test_a_malformed_proof_fails(proof):
     assert caught.value.code == "fields.proof"
 
 
+def test_a_path_of_32_is_followed_and_a_longer_one_is_not_looked_at():
+    root = fields.field_leaf(SALTS[0], "a", b"1")
+    for depth in range(33):
+        proof = fields.FieldProof(0, (SALTS[1],) * depth)
+        fields.verify_field(root, "a", b"1", SALTS[0], proof)
+        root = node(root, SALTS[1])
+    with pytest.raises(VerificationError):
+        fields.verify_field(root, "a", b"1", SALTS[0], fields.FieldProof(0, (SALTS[1],) * 33))
+
+
 def test_a_changed_sibling_or_position_fails():
     leaves = leaves_of(8)
     root, proof = fields.field_root(leaves), fields.prove_field(leaves, leaves[2])

@@ -8,6 +8,7 @@ import traceback
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl import bindings
 
 from medchain.crypto import keywrap
 from medchain.errors import InputError, VerificationError
@@ -94,6 +95,30 @@ def test_no_changed_byte_of_a_wrap_opens_and_all_fail_alike():
         assert (caught.value.code, caught.value.fields) == ("keys.unwrap", {})
     with pytest.raises(VerificationError) as caught:
         keywrap.unwrap_key(KEY, wrapped, AAD)
+    assert caught.value.code == "keys.unwrap"
+
+
+def test_attack_a_wrap_made_to_open_under_two_keys_opens_under_the_committed_one_only(collide):
+    nonce = bytes(24)
+    header = b"\x01" + nonce + hkdf(ROOT, b"medchain/wrap/commit/v1")
+    keys = [hkdf(key, b"medchain/wrap/encrypt/v1") for key in (ROOT, KEY)]
+    sealed = collide(bytes(32), 0, header + AAD, nonce, keys)
+    # The bare cipher opens it under both keys.
+    opened = {bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, header + AAD, nonce, key) for key in keys}
+    assert len(opened) == 2
+    assert keywrap.unwrap_key(ROOT, header + sealed, AAD) in opened
+    with pytest.raises(VerificationError) as caught:
+        keywrap.unwrap_key(KEY, header + sealed, AAD)
+    assert caught.value.code == "keys.unwrap"
+
+
+def test_a_wrap_of_another_suite_is_refused_even_if_authentic():
+    header = b"\x02" + bytes(24) + hkdf(ROOT, b"medchain/wrap/commit/v1")
+    sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
+        KEY, header + AAD, bytes(24), hkdf(ROOT, b"medchain/wrap/encrypt/v1")
+    )
+    with pytest.raises(VerificationError) as caught:
+        keywrap.unwrap_key(ROOT, header + sealed, AAD)
     assert caught.value.code == "keys.unwrap"
 
 
