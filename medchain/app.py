@@ -1,0 +1,95 @@
+"""The roof: puts one node's web application together.
+
+Keeps true: every view declares its callers, or the application is not built; a worker forgets the key it was handed
+once it has opened what it needs, and ends with its parent. Trusts the blueprints of the floors below.
+Source: `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Thread
+from typing import Final
+
+from flask import Flask
+
+from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
+from medchain.encoding import Json, unhex
+from medchain.node.assembly import WebNode, open_web_node
+from medchain.node.clock import system_clock
+from medchain.node.config import load_config
+from medchain.node.keystore import Layout, Unlock
+from medchain.node.log import open_log
+from medchain.node.peers import Limits
+from medchain.web.service import check_callers, health_blueprint, prepare
+from medchain.web.workers import CONFIG_VARIABLE, UNLOCK_VARIABLE
+
+_STATUS_LIMITS: Final = Limits(timeout_s=2.0)
+_PARENT_CHECK_S: Final = 1.0
+_MAX_WORKERS: Final = 64
+
+
+def create_app(node: WebNode) -> Flask:
+    """Put a node's web application together.
+
+    Args:
+        node: opened records, keys and the way to the daemon.
+
+    Returns:
+        The application.
+
+    Raises:
+        InputError: ``route.callers`` for a view that does not declare who may call it.
+    """
+    app = Flask("medchain", static_folder=None)
+    prepare(app)
+
+    def status() -> Json:
+        return node.local.call("status", {}, _STATUS_LIMITS)
+
+    app.register_blueprint(health_blueprint(status))
+    check_callers(app)
+    return app
+
+
+def worker_application() -> Flask:
+    """Make the application of a granian worker, from what `medchain.web.workers` put into the environment.
+
+    Returns:
+        The application; what it opened stays open for the life of the process.
+
+    Raises:
+        MedchainError: the node cannot be opened.
+    """
+    halves = Unlock(SecretBytes(unhex(os.environ.pop(UNLOCK_VARIABLE, ""), KEY_BYTES)), None)
+    config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
+    layout = Layout(config.folder)
+    open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
+    Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    node = ExitStack().enter_context(open_web_node(config, halves, system_clock))
+    return create_app(node)
+
+
+def _take_slot(run: Path) -> int:
+    """Find the lowest number that no living worker of this node has, for the name of its log."""
+    for slot in range(_MAX_WORKERS):
+        descriptor = os.open(run / f"web-{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+        else:
+            return slot
+    return _MAX_WORKERS
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process once its parent is gone: nobody would stop or replace it any more."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGKILL)

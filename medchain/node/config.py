@@ -1,0 +1,523 @@
+"""A node's configuration: `node.toml`, then the environment (MEDCHAIN_…), then flags; the later wins.
+
+Keeps true: a node starts only from a configuration without mistakes; every mistake is found in one reading and
+explained in Chinese and English, with the way out. Trusts whoever may write the file: it names folders and addresses.
+Long for its two tables, of settings and of messages.
+Source: `docs/spec/node-protocol.md` for what the addresses mean.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+from medchain.errors import InputError
+from medchain.ledger.members import check_org_id
+
+CONFIG_NAME: Final = "node.toml"
+"""Name of the file inside the node's folder."""
+
+ENVIRONMENT_PREFIX: Final = "MEDCHAIN_"
+"""`web.listen` is read from `MEDCHAIN_WEB_LISTEN`."""
+
+MAX_CONFIG_BYTES: Final = 64 * 1024
+"""Largest configuration file that is looked at."""
+
+Value: TypeAlias = "str | int"
+"""What a setting may hold."""
+
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+class Address(NamedTuple):
+    """Where a server listens: host and port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A server's certificate.
+
+    Attributes:
+        certificate: PEM file with the chain.
+        key: PEM file with the private key.
+    """
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """All settings of a node, checked.
+
+    Attributes:
+        folder: the node's folder, absolute.
+        org_id: the organisation whose node this is.
+        peer_listen: where the ledger daemon serves other nodes.
+        peer_tls: its certificate, or None for plain HTTP (loopback, or behind a proxy).
+        peer_ca: PEM file with the authorities that peers' certificates must come from; None for the system's.
+        web_listen: where the web workers serve systems and people.
+        web_tls: their certificate, or None.
+        web_workers: processes.
+        web_threads: threads a process.
+        key_source: ``file`` or ``passphrase``: how the root key is opened.
+        key_file: the root key's file: a key file, or the key sealed with the passphrase.
+        database_cache_mib: page cache of both databases together.
+        log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        stop_timeout_s: how long requests under way may take at a stop.
+    """
+
+    folder: Path
+    org_id: str
+    peer_listen: Address
+    peer_tls: Tls | None
+    peer_ca: Path | None
+    web_listen: Address
+    web_tls: Tls | None
+    web_workers: int
+    web_threads: int
+    key_source: str
+    key_file: Path
+    database_cache_mib: int
+    log_level: str
+    stop_timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A mistake in a configuration, or something to think about.
+
+    Attributes:
+        setting: name such as ``web.listen``; empty when it concerns the whole file.
+        code: stable code.
+        fatal: whether the node will not start.
+        zh: what is wrong and what to do, in Chinese.
+        en: the same in English.
+    """
+
+    setting: str
+    code: str
+    fatal: bool
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: ``section.key``.
+        default: its value where nobody sets it; None where somebody must.
+        check: gives the code of what is wrong, or None.
+        choices: allowed values, where there are few.
+        low: smallest number.
+        high: largest number.
+        zh: what it is, in Chinese.
+        en: the same in English.
+    """
+
+    name: str
+    default: Value | None
+    zh: str
+    en: str
+    check: Callable[[Value], str | None] = field(default=lambda _value: None)
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 0
+
+
+def _address_problem(value: Value) -> str | None:
+    """Check ``host:port``."""
+    try:
+        _address(str(value))
+    except ValueError:
+        return "config.address"
+    return None
+
+
+def _org_id_problem(value: Value) -> str | None:
+    """Check an organisation's id: a slug."""
+    try:
+        check_org_id(str(value))
+    except InputError:
+        return "config.org_id"
+    return None
+
+
+SETTINGS: Final = (
+    Setting("organisation.id", None, "本机构的标识", "the organisation's id", _org_id_problem),
+    Setting(
+        "peer.listen",
+        "127.0.0.1:41001",
+        "账本守护进程的监听地址",
+        "where the ledger daemon listens for other nodes",
+        _address_problem,
+    ),
+    Setting("peer.certificate", "", "守护进程的 TLS 证书（PEM）", "the daemon's TLS certificate (PEM)"),
+    Setting("peer.key", "", "守护进程的 TLS 私钥（PEM）", "the daemon's TLS private key (PEM)"),
+    Setting("peer.ca", "", "信任的 CA 证书（PEM）", "authorities that peers' certificates come from (PEM)"),
+    Setting(
+        "web.listen",
+        "127.0.0.1:41000",
+        "网页与 FHIR 的监听地址",
+        "where pages and FHIR are served",
+        _address_problem,
+    ),
+    Setting("web.certificate", "", "网页的 TLS 证书（PEM）", "the web server's TLS certificate (PEM)"),
+    Setting("web.key", "", "网页的 TLS 私钥（PEM）", "the web server's TLS private key (PEM)"),
+    Setting("web.workers", 2, "网页进程数", "web processes", low=1, high=64),
+    Setting("web.threads", 16, "每个网页进程的线程数", "threads of a web process", low=1, high=256),
+    Setting(
+        "keys.source",
+        "file",
+        "根密钥的打开方式",
+        "how the root key is opened",
+        choices=("file", "passphrase"),
+    ),
+    Setting("keys.file", "keys/root.key", "根密钥文件", "the root key's file"),
+    Setting("database.cache_mib", 128, "数据库缓存（MiB）", "page cache of the databases (MiB)", low=16, high=65536),
+    Setting(
+        "log.level",
+        "info",
+        "日志级别",
+        "what is logged",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
+)
+"""Every setting there is, in the order of the file."""
+
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
+_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
+    "config.missing": (
+        "找不到配置文件 {value}。用 medchain init 建立节点，或用 --config 指明文件。",
+        "There is no configuration file {value}. Make a node with `medchain init`, or name the file with --config.",
+    ),
+    "config.too_large": ("配置文件超过 64 KiB。", "The configuration file is larger than 64 KiB."),
+    "config.not_text": ("配置文件不是 UTF-8 文本。", "The configuration file is not UTF-8 text."),
+    "config.not_toml": ("配置文件不是合法的 TOML：{value}。", "The configuration file is not TOML: {value}."),
+    "config.unknown": ("没有名为 {setting} 的设置。{hint_zh}", "There is no setting {setting}. {hint_en}"),
+    "config.required": (
+        "缺少 {setting}（{zh}）。请在 node.toml 中写明。",
+        "{setting} ({en}) is missing. Say it in node.toml.",
+    ),
+    "config.type": ("{setting} 应为{kind_zh}，现为 {value}。", "{setting} must be {kind_en}, not {value}."),
+    "config.range": (
+        "{setting} 应在 {low} 到 {high} 之间，现为 {value}。",
+        "{setting} must lie between {low} and {high}, not {value}.",
+    ),
+    "config.choice": (
+        "{setting} 只能是 {choices}，现为 {value}。",
+        "{setting} must be one of {choices}, not {value}.",
+    ),
+    "config.address": (
+        "{setting} 应为 主机:端口，例如 127.0.0.1:41001，现为 {value}。",
+        "{setting} must be host:port, such as 127.0.0.1:41001, not {value}.",
+    ),
+    "config.org_id": (
+        "{setting} 应由小写字母、数字和连字符组成，例如 renhe-hospital，现为 {value}。",
+        "{setting} must be lower-case letters, digits and hyphens, such as renhe-hospital, not {value}.",
+    ),
+    "config.same_address": (
+        "peer.listen 与 web.listen 都是 {value}。两个服务需要各自的端口。",
+        "peer.listen and web.listen are both {value}. Each server needs a port of its own.",
+    ),
+    "config.half_tls": (
+        "{setting} 缺少：TLS 同时需要证书与私钥。",
+        "{setting} is missing: TLS needs both a certificate and its private key.",
+    ),
+    "config.no_file": (
+        "{setting} 指向的文件 {value} 不存在。",
+        "{setting} names the file {value}, which is not there.",
+    ),
+    "config.open_key": (
+        "{value} 可被其他用户读取。请执行 chmod 600 {value}。",
+        "{value} can be read by other users. Run chmod 600 {value}.",
+    ),
+    "config.plain_http": (
+        "{setting} 是 {value}：从其他机器可达，却没有 TLS。请设置证书，或只在反向代理之后使用。",
+        "{setting} is {value}: reachable from other machines without TLS. Set a certificate, or put a proxy before it.",
+    ),
+}
+
+
+def setting_names() -> tuple[str, ...]:
+    """Name every setting, for help and for flags."""
+    return tuple(_BY_NAME)
+
+
+def load_config(path: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> NodeConfig:
+    """Read a node's configuration.
+
+    Args:
+        path: the file; its folder is the node's folder.
+        environment: variables of the process; those that name no setting are not looked at.
+        flags: setting name → text, from the command line.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: ``config.invalid`` with the first mistake; `explain` tells all of them.
+    """
+    values, problems = _read(path, environment, flags)
+    problems += _judge(path.parent, values)
+    for problem in problems:
+        if problem.fatal:
+            raise InputError("config.invalid", setting=problem.setting, problem=problem.code)
+    return _build(path.parent.resolve(), values)
+
+
+def explain(path: Path, environment: Mapping[str, str] | None = None) -> list[Problem]:
+    """Tell everything that is wrong with a configuration, or worth a thought.
+
+    Args:
+        path: the file.
+        environment: variables of the process.
+
+    Returns:
+        The problems in the order of the file; none for a good one.
+    """
+    values, problems = _read(path, environment or {}, {})
+    if any(problem.setting == "" for problem in problems):
+        return problems
+    return problems + _judge(path.parent, values)
+
+
+def config_text(values: Mapping[str, Value]) -> str:
+    """Write a `node.toml` with comments in both languages.
+
+    Args:
+        values: setting name → value; the rest is written as comments with the defaults.
+
+    Returns:
+        TOML text.
+
+    Raises:
+        InputError: ``config.invalid`` for a name that is no setting.
+    """
+    for name in values:
+        if name not in _BY_NAME:
+            raise InputError("config.invalid", setting=name, problem="config.unknown")
+    lines: list[str] = []
+    section = ""
+    for setting in SETTINGS:
+        here, key = setting.name.split(".")
+        if here != section:
+            lines += ["", f"[{here}]"] if lines else [f"[{here}]"]
+            section = here
+        lines.append(f"# {setting.zh} / {setting.en}")
+        if setting.name in values:
+            lines.append(f"{key} = {_toml(values[setting.name])}")
+        else:
+            lines.append(f"# {key} = {_toml(setting.default if setting.default is not None else '')}")
+    return "\n".join(lines) + "\n"
+
+
+def _read(
+    path: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+) -> tuple[dict[str, Value], list[Problem]]:
+    """Gather values from the three places; problems are those of spelling and type."""
+    found, problems = _read_file(path)
+    for setting in SETTINGS:
+        variable = ENVIRONMENT_PREFIX + setting.name.replace(".", "_").upper()
+        if variable in environment:
+            found[setting.name] = _from_text(setting, environment[variable])
+    for name, text in flags.items():
+        if name in _BY_NAME:
+            found[name] = _from_text(_BY_NAME[name], text)
+        else:
+            problems.append(_unknown(name))
+    values: dict[str, Value] = {}
+    for setting in SETTINGS:
+        value = found.get(setting.name, setting.default)
+        if value is None:
+            problems.append(_problem("config.required", setting.name, zh=setting.zh, en=setting.en))
+        elif (problem := _value_problem(setting, value)) is not None:
+            problems.append(problem)
+        else:
+            values[setting.name] = value  # type: ignore[assignment]  # _value_problem has checked the type
+    return values, problems
+
+
+def _read_file(path: Path) -> tuple[dict[str, object], list[Problem]]:
+    """Parse the file; a problem without a setting means that nothing of it could be read."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError:
+        return {}, [_problem("config.missing", "", value=str(path))]
+    if len(raw) > MAX_CONFIG_BYTES:
+        return {}, [_problem("config.too_large", "")]
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return {}, [_problem("config.not_text", "")]
+    except tomllib.TOMLDecodeError as error:
+        return {}, [_problem("config.not_toml", "", value=str(error))]
+    found: dict[str, object] = {}
+    problems: list[Problem] = []
+    for section, content in document.items():
+        rows = content if isinstance(content, dict) else {"": content}
+        for key, value in rows.items():
+            name = f"{section}.{key}".rstrip(".")
+            if name in _BY_NAME:
+                found[name] = value
+            else:
+                problems.append(_unknown(name))
+    return found, problems
+
+
+def _from_text(setting: Setting, text: str) -> object:
+    """Read a value from the environment or a flag; a number that is none stays text and is refused as such."""
+    if isinstance(setting.default, int) and text.isascii() and text.isdigit():
+        return int(text)
+    return text
+
+
+def _value_problem(setting: Setting, value: object) -> Problem | None:
+    """Judge one value by itself."""
+    name, shown = setting.name, repr(value)[:80]
+    if isinstance(setting.default, int):
+        if type(value) is not int:
+            return _problem("config.type", name, kind_zh="整数", kind_en="a whole number", value=shown)
+        if not setting.low <= value <= setting.high:
+            return _problem("config.range", name, low=str(setting.low), high=str(setting.high), value=shown)
+        return None
+    if type(value) is not str:
+        return _problem("config.type", name, kind_zh="文本", kind_en="text", value=shown)
+    if setting.choices and value not in setting.choices:
+        return _problem("config.choice", name, choices=", ".join(setting.choices), value=shown)
+    code = setting.check(value)
+    return None if code is None else _problem(code, name, value=shown)
+
+
+def _judge(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
+    """Judge the values together, and against the disk."""
+    problems: list[Problem] = []
+    listens = [str(values[name]) for name in ("peer.listen", "web.listen") if name in values]
+    if len(set(listens)) < len(listens) and not listens[0].endswith(":0"):
+        problems.append(_problem("config.same_address", "peer.listen", value=listens[0]))
+    for section in ("peer", "web"):
+        problems += _judge_tls(folder, section, values)
+    problems += _judge_files(folder, values)
+    return problems
+
+
+def _judge_tls(folder: Path, section: str, values: Mapping[str, Value]) -> list[Problem]:
+    """Judge one server's certificate and address."""
+    certificate, key = values.get(f"{section}.certificate"), values.get(f"{section}.key")
+    problems: list[Problem] = []
+    if bool(certificate) != bool(key):
+        missing = "key" if certificate else "certificate"
+        problems.append(_problem("config.half_tls", f"{section}.{missing}"))
+    listen = values.get(f"{section}.listen")
+    if not certificate and isinstance(listen, str) and not _is_loopback(_address(listen).host):
+        problems.append(_problem("config.plain_http", f"{section}.listen", fatal=False, value=listen))
+    if key and (folder / str(key)).is_file():
+        problems += _judge_mode(folder / str(key), f"{section}.key")
+    return problems
+
+
+def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
+    """Judge the files that are named."""
+    problems = [
+        _problem("config.no_file", name, value=str(values[name]))
+        for name in ("peer.certificate", "peer.key", "peer.ca", "web.certificate", "web.key")
+        if values.get(name) and not (folder / str(values[name])).is_file()
+    ]
+    root = folder / str(values.get("keys.file", ""))
+    if root.is_file():
+        problems += _judge_mode(root, "keys.file")
+    elif (folder / "keys").is_dir():
+        problems.append(_problem("config.no_file", "keys.file", value=str(values.get("keys.file"))))
+    return problems
+
+
+def _judge_mode(path: Path, name: str) -> list[Problem]:
+    """Refuse a secret that others can read."""
+    return [_problem("config.open_key", name, value=str(path))] if path.stat().st_mode & 0o077 else []
+
+
+def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
+    """Turn checked values into the configuration."""
+    ca = str(values["peer.ca"])
+    return NodeConfig(
+        folder=folder,
+        org_id=str(values["organisation.id"]),
+        peer_listen=_address(str(values["peer.listen"])),
+        peer_tls=_tls(folder, "peer", values),
+        peer_ca=folder / ca if ca else None,
+        web_listen=_address(str(values["web.listen"])),
+        web_tls=_tls(folder, "web", values),
+        web_workers=int(values["web.workers"]),
+        web_threads=int(values["web.threads"]),
+        key_source=str(values["keys.source"]),
+        key_file=folder / str(values["keys.file"]),
+        database_cache_mib=int(values["database.cache_mib"]),
+        log_level=str(values["log.level"]),
+        stop_timeout_s=int(values["node.stop_timeout_s"]),
+    )
+
+
+def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:
+    """Name a server's certificate, if it has one."""
+    certificate = str(values[f"{section}.certificate"])
+    return Tls(folder / certificate, folder / str(values[f"{section}.key"])) if certificate else None
+
+
+def _address(text: str) -> Address:
+    """Split ``host:port``; an IPv6 host stands in brackets."""
+    parts = urlsplit(f"//{text}")
+    host = parts.hostname
+    if host is None or parts.port is None or parts.username is not None or parts.path or parts.query:
+        raise ValueError(text)
+    if ":" in host:
+        ipaddress.IPv6Address(host)
+    elif not _HOST.fullmatch(host):
+        raise ValueError(text)
+    return Address(host, parts.port)
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether an address is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _unknown(name: str) -> Problem:
+    """Explain a name that is no setting, with the nearest that is one."""
+    near = difflib.get_close_matches(name, _BY_NAME, n=1)
+    hint_zh = f"是否想写 {near[0]}？" if near else f"可用的设置：{', '.join(_BY_NAME)}。"
+    hint_en = f"Did you mean {near[0]}?" if near else f"The settings are: {', '.join(_BY_NAME)}."
+    return _problem("config.unknown", name, hint_zh=hint_zh, hint_en=hint_en)
+
+
+def _problem(code: str, setting: str, *, fatal: bool = True, **fields: str) -> Problem:
+    """Word a problem in both languages."""
+    zh, en = _MESSAGES[code]
+    return Problem(
+        setting, code, fatal, zh.format(setting=setting, **fields), en.format(setting=setting, **fields).rstrip()
+    )
+
+
+def _toml(value: Value) -> str:
+    """Write a value as TOML (a basic string, or a number)."""
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,318 @@
+"""Who is calling: node-to-node assertions, and their check. The one door to the JOSE library on this floor.
+
+A caller signs, with its organisation's authentication key, a short-lived statement about exactly one request: method,
+path with query, hash of the body, ledger and organisation called (private_key_jwt's form, RFC 7523, bound to the
+request in the manner of RFC 9449). Keeps true: an assertion counts for one request, once, within a minute, and only
+while the ledger lists its key for an active organisation; whatever else it says is refused, and nothing of it is looked
+at before its size. Trusts the members snapshot, the clock within `MAX_SKEW_S`, and OpenSSL through joserfc.
+Source: RFC 7515, RFC 7518 §3.4, RFC 7523 §3, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, Protocol
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from medchain.crypto.es384 import ES384, Es384Signer, public_jwk
+from medchain.crypto.signing import key_id
+from medchain.encoding import Json, canonical, digest, members, parse_canonical
+from medchain.errors import AccessDeniedError, InputError, NotFoundError
+from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, Members
+from medchain.node.clock import Clock
+
+SCHEME: Final = "MedChain-Peer"
+"""Scheme of the Authorization header; not Bearer, so that no token of SMART is ever taken for one of these."""
+
+MAX_LIFETIME_S: Final = 60
+"""Longest lifetime of an assertion."""
+
+MAX_SKEW_S: Final = 30
+"""How far ahead of ours a caller's clock may be."""
+
+MAX_ASSERTION_BYTES: Final = 2048
+"""Largest assertion that is looked at."""
+
+_ALGORITHM: Final = "ES384"
+_TYPE: Final = "medchain-peer+jwt"
+_JTI: Final = re.compile(r"[0-9a-f]{32}")
+_CLAIMS: Final = {
+    "aud": str,
+    "body": str,
+    "exp": int,
+    "htm": str,
+    "htu": str,
+    "iat": int,
+    "iss": str,
+    "jti": str,
+    "sub": str,
+}
+
+
+class Directory(Protocol):
+    """The members of the ledger, as of now."""
+
+    def authentication_key(self, org_id: str, name: str) -> bytes | None:
+        """Find an organisation's key.
+
+        Args:
+            org_id: the organisation.
+            name: key id.
+
+        Returns:
+            The public point, 97 bytes, if the organisation is active and the key is listed for authentication now.
+        """
+        ...
+
+
+class SingleUse(Protocol):
+    """Remembers what was used."""
+
+    def use_once(self, jti: str, until: int) -> bool:
+        """Use an id.
+
+        Args:
+            jti: the id.
+            until: Unix seconds after which it may be forgotten.
+
+        Returns:
+            Whether this is its first use, in whatever process.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequest:
+    """What an assertion is bound to.
+
+    Attributes:
+        method: upper case.
+        target: path with its query string, as sent.
+        body: all of it.
+    """
+
+    method: str
+    target: str
+    body: bytes
+
+
+class PeerSigner:
+    """Makes assertions for one organisation."""
+
+    __slots__ = ("_clock", "_header", "_key", "_ledger_hex", "_org_id")
+
+    def __init__(self, org_id: str, ledger: bytes, signer: Es384Signer, clock: Clock) -> None:
+        """Prepare the key.
+
+        Args:
+            org_id: whose assertions.
+            ledger: ledger id, 32 bytes.
+            signer: its authentication key.
+            clock: gives Unix seconds.
+        """
+        self._org_id = org_id
+        self._ledger_hex = ledger.hex()
+        self._key = ECKey.import_key(dict(signer.private_jwk()))
+        self._header = {"alg": _ALGORITHM, "kid": key_id(ES384, signer.public), "typ": _TYPE}
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        """Name the key without showing it."""
+        return f"PeerSigner(org_id={self._org_id}, key_id={self._header['kid']})"
+
+    def assertion(self, audience: str, request: PeerRequest) -> str:
+        """Sign an assertion for one request.
+
+        Args:
+            audience: the organisation called.
+            request: what it is bound to.
+
+        Returns:
+            JWS compact serialisation.
+        """
+        now = self._clock()
+        claims: Json = {
+            "aud": audience_of(self._ledger_hex, audience),
+            "body": _body_hash(request.body),
+            "exp": now + MAX_LIFETIME_S,
+            "htm": request.method,
+            "htu": request.target,
+            "iat": now,
+            "iss": self._org_id,
+            "jti": secrets.token_hex(16),
+            "sub": self._org_id,
+        }
+        return jws.serialize_compact(dict(self._header), canonical(claims), self._key, [_ALGORITHM])
+
+
+class PeerVerifier:
+    """Checks assertions sent to one organisation."""
+
+    __slots__ = ("_audience", "_clock", "_directory", "_durable", "_used")
+
+    def __init__(self, org_id: str, ledger: bytes, directory: Directory, durable: SingleUse, clock: Clock) -> None:
+        """Say who is called.
+
+        Args:
+            org_id: the organisation called.
+            ledger: ledger id, 32 bytes.
+            directory: the members, asked anew for every request.
+            durable: remembers the used assertions of requests that change something, across processes and restarts;
+                those of reads are remembered here only, since a long poll is not worth a synced write.
+            clock: gives Unix seconds.
+        """
+        self._audience = audience_of(ledger.hex(), org_id)
+        self._directory = directory
+        self._durable = durable
+        self._used = MemorySingleUse(clock)
+        self._clock = clock
+
+    def verify(self, assertion: str, request: PeerRequest) -> str:
+        """Check an assertion and use it up.
+
+        Args:
+            assertion: JWS compact serialisation.
+            request: the request that it came with.
+
+        Returns:
+            The org_id of the caller.
+
+        Raises:
+            AccessDeniedError: ``peer_auth.malformed`` (size, form, header, algorithm, claims), ``peer_auth.audience``,
+                ``peer_auth.request`` (other method, path or body), ``peer_auth.time``, ``peer_auth.unknown`` (no active
+                member with that key), ``peer_auth.signature``, ``peer_auth.replayed``.
+        """
+        signed, key_name, claims = _parse(assertion)
+        self._check_claims(claims, request)
+        issuer = str(claims["iss"])
+        public = self._directory.authentication_key(issuer, key_name)
+        if public is None:
+            raise AccessDeniedError("peer_auth.unknown")
+        if not _is_signed(signed, public):
+            raise AccessDeniedError("peer_auth.signature")
+        # Last, so that nobody can use up an id that is not his.
+        once = self._used if request.method == "GET" else self._durable
+        if not once.use_once(f"peer:{issuer}:{claims['jti']}", _number(claims["exp"])):
+            raise AccessDeniedError("peer_auth.replayed")
+        return issuer
+
+    def _check_claims(self, claims: dict[str, Json], request: PeerRequest) -> None:
+        """Check what the assertion says of itself against the request and the clock."""
+        if claims["aud"] != self._audience:
+            raise AccessDeniedError("peer_auth.audience")
+        if (claims["htm"], claims["htu"], claims["body"]) != (
+            request.method,
+            request.target,
+            _body_hash(request.body),
+        ):
+            raise AccessDeniedError("peer_auth.request")
+        now, issued, expires = self._clock(), _number(claims["iat"]), _number(claims["exp"])
+        lives = issued < expires <= issued + MAX_LIFETIME_S
+        if not lives or issued > now + MAX_SKEW_S or expires <= now:
+            raise AccessDeniedError("peer_auth.time")
+
+
+class MembersDirectory:
+    """The members snapshot of this moment, as a `Directory` and as an address book."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, snapshot: Callable[[], Members]) -> None:
+        """Say where the snapshot comes from.
+
+        Args:
+            snapshot: gives the members as of the newest block applied.
+        """
+        self._members = snapshot
+
+    def authentication_key(self, org_id: str, name: str) -> bytes | None:
+        """Find an active organisation's authentication key, see `Directory`."""
+        organisation = self._members().organisations.get(org_id)
+        if organisation is None or organisation.status != ACTIVE:
+            return None
+        keys = (key.public for key in organisation.keys if key.use == AUTHENTICATION_KEY and key.id == name)
+        return next(keys, None)
+
+    def address(self, org_id: str) -> str:
+        """Return an active organisation's url; raises `NotFoundError` ``peer.unknown``."""
+        organisation = self._members().organisations.get(org_id)
+        if organisation is None or organisation.status != ACTIVE:
+            raise NotFoundError("peer.unknown", org_id=org_id)
+        return organisation.url
+
+
+class MemorySingleUse:
+    """Remembers used ids in this process."""
+
+    __slots__ = ("_clock", "_lock", "_until")
+
+    def __init__(self, clock: Clock) -> None:
+        """Start with nothing used.
+
+        Args:
+            clock: gives Unix seconds.
+        """
+        self._clock = clock
+        self._lock = Lock()
+        self._until: dict[str, int] = {}
+
+    def use_once(self, jti: str, until: int) -> bool:
+        """Use an id, see `SingleUse`."""
+        with self._lock:
+            now = self._clock()
+            # Ids come in about the order in which they end, so forgetting starts at the front.
+            while self._until and self._until[first := next(iter(self._until))] < now:
+                del self._until[first]
+            if jti in self._until:
+                return False
+            self._until[jti] = until
+            return True
+
+
+def audience_of(ledger_hex: str, org_id: str) -> str:
+    """Name the called organisation on its ledger, as the claim ``aud`` does."""
+    return f"medchain:{ledger_hex}:{org_id}"
+
+
+def _body_hash(body: bytes) -> str:
+    """Hash a body."""
+    return digest("medchain/peer-body/v1", body).hex()
+
+
+def _parse(assertion: str) -> tuple[jws.CompactSignature, str, dict[str, Json]]:
+    """Take an assertion apart strictly; nothing of it is believed yet."""
+    if len(assertion) > MAX_ASSERTION_BYTES or not assertion.isascii():
+        raise AccessDeniedError("peer_auth.malformed")
+    try:
+        signed = jws.extract_compact(assertion.encode("ascii"))
+        claims = members(parse_canonical(signed.payload or b"", max_bytes=MAX_ASSERTION_BYTES), _CLAIMS)
+    except (JoseError, InputError, ValueError, TypeError, AttributeError):
+        # TypeError, AttributeError: the library takes a header that is JSON, but no object, for one.
+        raise AccessDeniedError("peer_auth.malformed") from None
+    header = signed.headers()
+    name = header.get("kid")
+    if type(name) is not str or header != {"alg": _ALGORITHM, "kid": name, "typ": _TYPE}:
+        raise AccessDeniedError("peer_auth.malformed")
+    if claims["iss"] != claims["sub"] or not _JTI.fullmatch(str(claims["jti"])):
+        raise AccessDeniedError("peer_auth.malformed")
+    return signed, name, claims
+
+
+def _is_signed(signed: jws.CompactSignature, public: bytes) -> bool:
+    """Check the signature by the key that the ledger lists, whatever the header says."""
+    try:
+        return jws.validate_compact(signed, ECKey.import_key(dict(public_jwk(public))), [_ALGORITHM])
+    except (JoseError, ValueError):
+        return False
+
+
+def _number(value: Json) -> int:
+    """Narrow a claim whose type `members` has checked."""
+    return value if isinstance(value, int) else 0

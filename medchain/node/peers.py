@@ -1,0 +1,378 @@
+"""Calls to other nodes, and from web workers to the node's own daemon.
+
+Keeps true: a call ends by its deadline whatever the other side does (hangs, trickles, sends without end); an answer is
+at most as large as the caller allows; redirects are not followed, so that an assertion goes to nobody else; with TLS
+the peer's certificate is checked. Connections are kept and used again. Trusts nothing that a peer answers: who calls
+must verify it.
+Source: RFC 9112; `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from medchain.encoding import Json
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner
+from medchain.node.timed_socket import TimedSocket
+
+CONNECT_TIMEOUT_S: Final = 3.0
+"""Patience for a connection, TLS included."""
+
+CALL_TIMEOUT_S: Final = 15.0
+"""Patience for a whole call where the caller says nothing else."""
+
+MAX_ANSWER_BYTES: Final = 8 << 20
+"""Largest answer where the caller says nothing else: an answer with blocks holds 4 MiB."""
+
+MAX_IDLE: Final = 4
+"""Idle connections kept to one peer."""
+
+IDLE_S: Final = 20.0
+"""How long one is kept; less than the server's own patience, so that it seldom closes under a request."""
+
+OCTETS: Final = "application/octet-stream"
+"""Content type of frames and notes."""
+
+JSON: Final = "application/json"
+"""Content type of canonical JSON."""
+
+_CHUNK_BYTES: Final = 64 * 1024
+_MAX_ERROR_BYTES: Final = 4096
+_OK: Final = range(200, 300)
+_ERRORS: Final[Mapping[int, type[MedchainError]]] = {
+    400: InputError,
+    401: AccessDeniedError,
+    403: AccessDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: InputError,
+    422: VerificationError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a peer answered; nothing of it is verified.
+
+    Attributes:
+        status: HTTP status, 200 to 299.
+        body: all of it.
+    """
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a call may take.
+
+    Attributes:
+        timeout_s: from the first byte sent to the last received; connecting is apart.
+        max_bytes: size of the answer's body.
+    """
+
+    timeout_s: float = CALL_TIMEOUT_S
+    max_bytes: int = MAX_ANSWER_BYTES
+
+
+class HttpPool:
+    """Kept connections to one address. Safe for many threads: each call has a connection of its own."""
+
+    __slots__ = ("_context", "_idle", "_lock", "_parts", "name")
+
+    def __init__(self, url: str, name: str, context: ssl.SSLContext | None) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            url: ``http://host:port`` or ``https://host:port``, without path.
+            name: who is called, for errors.
+            context: for https.
+
+        Raises:
+            InputError: ``peer.url``.
+        """
+        parts = urlsplit(url)
+        secure = parts.scheme == "https" and context is not None
+        if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in ("", "/"):
+            raise InputError("peer.url", peer=name)
+        self._parts = parts
+        self._context = context if secure else None
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
+        self._lock = Lock()
+        self.name = name
+
+    def request(self, request: PeerRequest, headers: Mapping[str, str], limits: Limits) -> Answer:
+        """Make a call.
+
+        Args:
+            request: method, target and body.
+            headers: further header fields.
+            limits: of time and size.
+
+        Returns:
+            The answer, when the peer accepted the call.
+
+        Raises:
+            UnavailableError: ``peer.unreachable``, ``peer.timeout``, ``peer.broken`` (no HTTP, or lost on the way: it
+                may have been done or not), ``peer.busy`` (503, with the delay that it asks for), ``peer.failed`` (5xx).
+            VerificationError: ``peer.too_large``, ``peer.redirect``.
+            MedchainError: what the peer's error says, with its code, for the other statuses.
+        """
+        connection, kept = self._take()
+        try:
+            return self._exchange(connection, request, headers, limits)
+        except _ClosedError:
+            connection.close()
+            if not kept:
+                raise UnavailableError("peer.broken", peer=self.name) from None
+        # The peer had closed a kept connection before it read the request: once more, on a new one.
+        connection = self._connect()
+        try:
+            return self._exchange(connection, request, headers, limits)
+        except _ClosedError:
+            connection.close()
+            raise UnavailableError("peer.broken", peer=self.name) from None
+        except AccessDeniedError as error:
+            if error.code == "peer_auth.replayed":
+                # It had been read after all, and the answer was lost: the assertion keeps it from being done twice.
+                raise UnavailableError("peer.broken", peer=self.name) from error
+            raise
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        request: PeerRequest,
+        headers: Mapping[str, str],
+        limits: Limits,
+    ) -> Answer:
+        """Send and receive on one connection; keep it if all went well."""
+        deadline = time.monotonic() + limits.timeout_s
+        with _wrapped_errors(self.name, connection):
+            sock = connection.sock
+            timed = sock if isinstance(sock, TimedSocket) else TimedSocket(sock, deadline)
+            timed.deadline = deadline
+            connection.sock = timed
+            connection.request(request.method, request.target, request.body or None, dict(headers))
+            response = connection.getresponse()
+            body = _read_body(response, limits.max_bytes, self.name)
+        status, closes, retry_after = response.status, response.will_close, response.getheader("Retry-After", "")
+        if closes:
+            connection.close()
+        else:
+            self._give(connection)
+        if status in _OK:
+            return Answer(status, body)
+        raise _error_of(status, body, retry_after, self.name)
+
+    def _take(self) -> tuple[http.client.HTTPConnection, bool]:
+        """Take an idle connection, or make one; tells which."""
+        fresh_after = time.monotonic() - IDLE_S
+        with self._lock:
+            while self._idle:
+                since, connection = self._idle.pop()
+                if since > fresh_after:
+                    return connection, True
+                connection.close()
+        return self._connect(), False
+
+    def _give(self, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection for the next call."""
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append((time.monotonic(), connection))
+                return
+        connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        """Connect."""
+        host, port = str(self._parts.hostname), self._parts.port
+        connection = (
+            http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
+            if self._context is None
+            else http.client.HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT_S, context=self._context)
+        )
+        # http.client connects by itself again after a close; a call must know that it has lost its connection.
+        connection.auto_open = 0
+        try:
+            connection.connect()
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            connection.close()
+            raise UnavailableError("peer.unreachable", peer=self.name) from error
+        return connection
+
+
+class PeerClient:
+    """Calls other organisations' daemons, each call with an assertion of its own."""
+
+    __slots__ = ("_address_of", "_ca", "_lock", "_pools", "_signer")
+
+    def __init__(self, signer: PeerSigner, address_of: Callable[[str], str], ca: Path | None = None) -> None:
+        """Prepare.
+
+        Args:
+            signer: makes the assertions.
+            address_of: org_id → its current url, from the ledger; asked at each call, so that a new address needs no
+                restart. Raises `NotFoundError` for who is no active member.
+            ca: authorities that certificates must come from; None for the system's.
+        """
+        self._signer = signer
+        self._address_of = address_of
+        self._ca = ca
+        self._pools: dict[str, tuple[str, HttpPool]] = {}
+        self._lock = Lock()
+
+    def get(self, org_id: str, target: str, limits: Limits = Limits()) -> Answer:
+        """Call with GET; arguments and errors as in `call`."""
+        return self.call(org_id, PeerRequest("GET", target, b""), OCTETS, limits)
+
+    def post(
+        self,
+        org_id: str,
+        target: str,
+        body: bytes,
+        content_type: str = OCTETS,
+        limits: Limits = Limits(),
+    ) -> Answer:
+        """Call with POST; arguments and errors as in `call`."""
+        return self.call(org_id, PeerRequest("POST", target, body), content_type, limits)
+
+    def call(self, org_id: str, request: PeerRequest, content_type: str, limits: Limits) -> Answer:
+        """Call another organisation.
+
+        Args:
+            org_id: whom.
+            request: method, target (path with query) and body.
+            content_type: of the body.
+            limits: of time and size.
+
+        Returns:
+            The answer; nothing of it is verified.
+
+        Raises:
+            MedchainError: as `HttpPool.request`; ``NotFoundError`` for who is no member.
+        """
+        headers = {"Authorization": f"{SCHEME} {self._signer.assertion(org_id, request)}"}
+        if request.body:
+            headers["Content-Type"] = content_type
+        return self._pool(org_id).request(request, headers, limits)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for _, pool in pools:
+            pool.close()
+
+    def _pool(self, org_id: str) -> HttpPool:
+        """Find the connections to a peer's current address."""
+        url = self._address_of(org_id)
+        with self._lock:
+            known = self._pools.get(org_id)
+            if known is not None and known[0] == url:
+                return known[1]
+            pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None)
+            self._pools[org_id] = (url, pool)
+        if known is not None:
+            known[1].close()
+        return pool
+
+
+def _context(ca: Path | None) -> ssl.SSLContext:
+    """Demand TLS 1.3 and a certificate from the authorities named."""
+    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+class _ClosedError(Exception):
+    """The peer closed the connection before it answered."""
+
+
+@contextmanager
+def _wrapped_errors(name: str, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Turn what can go wrong on the wire into our errors; the connection is not used again."""
+    try:
+        yield
+    except TimeoutError as error:
+        connection.close()
+        raise UnavailableError("peer.timeout", peer=name) from error
+    except (http.client.RemoteDisconnected, ConnectionError) as error:
+        raise _ClosedError from error
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        connection.close()
+        raise UnavailableError("peer.broken", peer=name) from error
+    except VerificationError:
+        connection.close()
+        raise
+
+
+def _read_body(response: http.client.HTTPResponse, max_bytes: int, name: str) -> bytes:
+    """Read a body, at most so many bytes of it; what it claims to be is checked before any is read."""
+    if response.length is not None and response.length > max_bytes:
+        raise VerificationError("peer.too_large", peer=name, limit=max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := response.read1(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > max_bytes:
+            raise VerificationError("peer.too_large", peer=name, limit=max_bytes)
+        chunks.append(chunk)
+    if response.length:
+        # Ended before its Content-Length: half an answer is none.
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(chunks)
+
+
+def _error_of(status: int, body: bytes, retry_after: str, name: str) -> MedchainError:
+    """Turn a refusal into the error that the peer's code names."""
+    code = _code_of(body)
+    kind = _ERRORS.get(status)
+    if kind is not None:
+        return kind(code or f"peer.status_{status}", peer=name)
+    if status == 503:  # noqa: PLR2004  # Service Unavailable
+        delay = int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 4 else 1  # noqa: PLR2004  # up to 999 s
+        return UnavailableError(code or "peer.busy", retry_after_s=delay, peer=name)
+    if status in range(300, 400):
+        return VerificationError("peer.redirect", peer=name)
+    return UnavailableError("peer.failed", peer=name, status=status)
+
+
+def _code_of(body: bytes) -> str | None:
+    """Read the code from a peer's error, if it has the form of one."""
+    try:
+        document: Json = orjson.loads(body[:_MAX_ERROR_BYTES])
+    except orjson.JSONDecodeError:
+        return None
+    code = document.get("code") if isinstance(document, dict) else None
+    plausible = isinstance(code, str) and len(code) <= 64 and code.replace(".", "").replace("_", "").isalnum()  # noqa: PLR2004  # longer than any code
+    return code if plausible and isinstance(code, str) and code.isascii() else None

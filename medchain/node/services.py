@@ -1,0 +1,152 @@
+"""What the node's own parts do for its servers: the ports behind the routes.
+
+Each is small and named for what it gives; `medchain/web` turns requests into calls of these, `medchain/web/daemon.py`
+puts implementations behind them. Keeps true: a service is told who calls, and checks for itself whether that
+organisation may; it raises our errors, which the web floor words. Trusts the web floor for the caller's identity.
+Source: `docs/spec/ordering.md`, `docs/spec/endorsement.md`, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medchain.encoding import Json
+from medchain.ordering.block import Block
+from medchain.ordering.receipt import Outcome
+
+
+class OrderingService(Protocol):
+    """Ordering and checkpoints, for members; the other side of `medchain.ordering.driver.OrdererClient`."""
+
+    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Order envelopes.
+
+        Args:
+            leaves: as submitted, not looked at; each speaks for itself, whoever brought it.
+
+        Returns:
+            An outcome for each, in order, after it is committed.
+
+        Raises:
+            UnavailableError: ``ordering.full``, ``ordering.not_orderer`` and others.
+        """
+        ...
+
+    def blocks(self, first: int, wait_s: float = 0) -> list[Block]:
+        """Give blocks from a height on, waiting so long for the first one."""
+        ...
+
+    def checkpoint(self) -> str | None:
+        """Give the newest note with the signature lines known, None before the first."""
+        ...
+
+    def cosign(self, note: str) -> None:
+        """Take a note with a member's lines; raises `VerificationError` for lines that do not verify."""
+        ...
+
+    def stand_down(self, leaf: bytes) -> str | None:
+        """Stop cosigning for a lost orderer, on a takeover agreed upon; gives the newest note."""
+        ...
+
+
+class EndorsementService(Protocol):
+    """Endorsing what other members submit."""
+
+    def endorse(self, document: bytes, peer: str) -> Json:
+        """Answer an endorsement request (`docs/spec/endorsement.md` 4) with a signature, or raise the rule broken."""
+        ...
+
+
+class BodyService(Protocol):
+    """Sealed bodies that other members send."""
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Open, check and store a body (`docs/spec/body.md` 6); answers what was stored, once it is durable."""
+        ...
+
+
+class ReleaseService(Protocol):
+    """Records released to other members."""
+
+    def release(self, document: bytes, peer: str) -> bytes:
+        """Answer a request for records, after its access entry is final, or raise why not."""
+        ...
+
+
+class LogService(Protocol):
+    """The transparency log, for members and mirrors."""
+
+    def checkpoint(self) -> bytes:
+        """Give the newest note with a quorum's lines; raises `NotFoundError` before the first."""
+        ...
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Give a tile; raises `NotFoundError` for one beyond the log."""
+        ...
+
+    def entry_bundle(self, index: int, width: int) -> bytes:
+        """Give an entry bundle; raises `NotFoundError` for one beyond the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a node is.
+
+    Attributes:
+        ready: whether it serves its users now.
+        reasons: stable codes of what is amiss, such as ``replica.behind``; some do not make it unready.
+        height: newest block applied.
+        size: leaves of the log.
+        final_size: leaves that a quorum has cosigned.
+    """
+
+    ready: bool
+    reasons: tuple[str, ...]
+    height: int
+    size: int
+    final_size: int
+
+
+def health_document(health: Health) -> Json:
+    """Write how a node is, for `/readyz` and the command line."""
+    return {
+        "final_size": health.final_size,
+        "height": health.height,
+        "ready": health.ready,
+        "reasons": list[Json](health.reasons),
+        "size": health.size,
+    }
+
+
+class HealthService(Protocol):
+    """How the daemon is."""
+
+    def health(self) -> Health:
+        """Look, without waiting for anything."""
+        ...
+
+
+class LocalService(Protocol):
+    """What web workers and the command line ask of the daemon."""
+
+    def operations(self) -> Sequence[str]:
+        """Name the operations."""
+        ...
+
+    def call(self, operation: str, document: Json) -> Json:
+        """Do one.
+
+        Args:
+            operation: its name.
+            document: what the operation takes.
+
+        Returns:
+            What the operation gives.
+
+        Raises:
+            NotFoundError: ``local.operation``.
+        """
+        ...

@@ -1,0 +1,346 @@
+"""The node's first process: starts the ledger daemon and the web workers, watches them, stops them in order.
+
+Keeps true: one node runs once in its folder; a child that dies is started again, later each time it dies young; a
+daemon that lives but no longer beats is killed and started again; children get only the half of the root key that is
+theirs, through a pipe; a child whose supervisor is gone ends by itself, since the pipe closes. At a stop the web
+workers go first, so that nobody is turned away by a node that still answers. Trusts the operating system.
+Source: `docs/spec/node-protocol.md`, `docs/adr/0005-node-processes.md`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Final, Self
+
+from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.errors import ConflictError, UnavailableError
+from medchain.node.config import ENVIRONMENT_PREFIX, load_config
+from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
+from medchain.node.keystore import Layout, Unlock, open_root_file, unlock, write_private_file
+from medchain.node.local import STATE_NAME
+from medchain.node.log import Log, open_log
+
+NODE_STATE_NAME: Final = "node.json"
+"""Name of the file in the folder `run` that tells of the supervisor and its children."""
+
+PASSPHRASE_VARIABLE: Final = "MEDCHAIN_PASSPHRASE"  # noqa: S105  # a name
+"""Environment variable with the root key's passphrase; children do not inherit it."""
+
+FIRST_DELAY_S: Final = 0.5
+"""How long after its death a child is started again; doubled each time."""
+
+LONGEST_DELAY_S: Final = 30.0
+"""Longest such delay."""
+
+SETTLED_S: Final = 60.0
+"""Who lived so long starts with the first delay again."""
+
+START_S: Final = 60.0
+"""How long a daemon may take from its start to its first beat: it replays what its crash left."""
+
+_POLL_S: Final = 0.1
+_METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+_LOG: Final = Log("supervisor")
+_MAX_UNLOCK_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to keep running.
+
+    Attributes:
+        name: for logs and the state file.
+        arguments: of the process, the executable first.
+        unlock: first line of its standard input.
+        heartbeat: file that it must keep beating, if it does.
+        ready: file that it writes once it serves; the next child waits for it.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    unlock: bytes
+    heartbeat: Path | None = None
+    ready: Path | None = None
+
+
+@dataclass(slots=True)
+class _Running:
+    """A child with its present process."""
+
+    child: Child
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    restarts: int = 0
+    delay_s: float = FIRST_DELAY_S
+    next_start: float = field(default=0.0)
+
+
+def run_node(config_path: Path, flags: Mapping[str, str], passphrase: str | None = None) -> int:
+    """Run a node until SIGTERM or SIGINT.
+
+    Args:
+        config_path: its `node.toml`.
+        flags: settings from the command line.
+        passphrase: of the root key, where the configuration says that it is sealed with one.
+
+    Returns:
+        Exit status: 0 after an orderly stop, 1 when a child had to be killed.
+
+    Raises:
+        ConflictError: ``node.running`` when the node runs already.
+        MedchainError: a configuration or root key that cannot be used.
+    """
+    config = load_config(config_path, os.environ, flags)
+    halves = unlock(open_root_file(config.key_file, passphrase if config.key_source == "passphrase" else None))
+    layout = Layout(config.folder)
+    layout.create()
+    open_log(layout.logs, "supervisor", config.log_level)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with NodeLock(layout.run / "lock"):
+        _clean(layout)
+        environment = _environment(layout, flags)
+        children = node_children(config_path.resolve(), layout, halves)
+        return Supervisor(layout, children, environment, config.stop_timeout_s).run(stop)
+
+
+def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Child, ...]:
+    """Name the processes of a node, in the order in which they start.
+
+    Their modules are above this floor and are named, not imported: each is a program of its own.
+    """
+    python = (sys.executable, "-m")
+    return (
+        Child(
+            "daemon",
+            (*python, "medchain.web.daemon", str(config_path)),
+            encode_unlock(halves),
+            layout.run / HEARTBEAT_NAME,
+            layout.run / STATE_NAME,
+        ),
+        Child("web", (*python, "medchain.web.workers", str(config_path)), encode_unlock(Unlock(halves.web, None))),
+    )
+
+
+def encode_unlock(halves: Unlock) -> bytes:
+    """Write halves of the root key as the first line of a child's standard input."""
+    document: Json = {
+        "daemon": None if halves.daemon is None else bytes(halves.daemon).hex(),
+        "web": bytes(halves.web).hex(),
+    }
+    return canonical(document) + b"\n"
+
+
+def decode_unlock(line: bytes) -> Unlock:
+    """Read what `encode_unlock` wrote; raises `InputError` ``encoding.*``."""
+    document = parse_canonical(line.rstrip(b"\n"), max_bytes=_MAX_UNLOCK_BYTES)
+    is_web = isinstance(document, dict) and document.get("daemon") is None
+    found = members(document, {"daemon": type(None) if is_web else str, "web": str})
+    web = SecretBytes(unhex(found["web"], KEY_BYTES))
+    return Unlock(web, None if is_web else SecretBytes(unhex(found["daemon"], KEY_BYTES)))
+
+
+class NodeLock:
+    """Keeps a second node out of a folder."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: Path) -> None:
+        """Name the lock's file."""
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take it; raises `ConflictError` ``node.running``."""
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise ConflictError("node.running", folder=str(self._path.parent.parent)) from error
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        """Give it back."""
+        os.close(self._descriptor)
+
+
+class Supervisor:
+    """Keeps children running."""
+
+    __slots__ = ("_environment", "_layout", "_running", "_stop_timeout_s")
+
+    def __init__(
+        self, layout: Layout, children: Sequence[Child], environment: Mapping[str, str], stop_timeout_s: float
+    ) -> None:
+        """Plan; nothing is started yet.
+
+        Args:
+            layout: of the node's folder.
+            children: in the order in which they start; they stop in reverse.
+            environment: of the children.
+            stop_timeout_s: patience with each child at a stop.
+        """
+        self._layout = layout
+        self._running = [_Running(child) for child in children]
+        self._environment = dict(environment)
+        self._stop_timeout_s = stop_timeout_s
+
+    def run(self, stop: Event) -> int:
+        """Run until told to stop.
+
+        Args:
+            stop: ends it when set.
+
+        Returns:
+            Exit status: 0, or 1 when a child had to be killed at the stop.
+        """
+        _LOG.info("node.starting")
+        while not stop.is_set():
+            self._step(time.monotonic())
+            stop.wait(_POLL_S)
+        _LOG.info("node.stopping")
+        killed = [self._end(running) for running in reversed(self._running)]
+        (self._layout.run / NODE_STATE_NAME).unlink(missing_ok=True)
+        _LOG.info("node.stopped")
+        return 1 if any(killed) else 0
+
+    def _step(self, now: float) -> None:
+        """Look at every child once."""
+        changed = False
+        for running in self._running:
+            process = running.process
+            if process is not None and process.poll() is not None:
+                self._bury(running, now)
+                changed = True
+            elif process is not None and self._is_stalled(running, now):
+                _LOG.error("child.stalled", child=running.child.name, pid=process.pid)
+                process.kill()
+            if running.process is None and now >= running.next_start and self._is_next(running):
+                self._start(running, now)
+                changed = True
+        if changed:
+            self._write_state()
+
+    def _is_next(self, running: _Running) -> bool:
+        """Tell whether all children before this one serve."""
+        before = self._running[: self._running.index(running)]
+        return all(
+            earlier.process is not None and (earlier.child.ready is None or earlier.child.ready.exists())
+            for earlier in before
+        )
+
+    def _start(self, running: _Running, now: float) -> None:
+        """Start a child and hand it its key."""
+        child = running.child
+        for path in (child.ready, child.heartbeat):
+            if path is not None:
+                path.unlink(missing_ok=True)
+        # A session of its own: Ctrl-C reaches the supervisor alone, which stops the children in order.
+        process = subprocess.Popen(  # noqa: S603  # our own modules, no shell
+            child.arguments, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
+        )
+        running.process, running.started = process, now
+        try:
+            if process.stdin is not None:
+                process.stdin.write(child.unlock)
+                process.stdin.flush()
+        except OSError:
+            _LOG.warning("child.died_at_start", child=child.name)
+        _LOG.info("child.started", child=child.name, pid=process.pid)
+
+    def _bury(self, running: _Running, now: float) -> None:
+        """Note a child's death and plan its next life."""
+        if running.process is None:
+            return
+        status = running.process.returncode
+        if running.process.stdin is not None:
+            running.process.stdin.close()
+        if now - running.started > SETTLED_S:
+            running.delay_s = FIRST_DELAY_S
+        running.process = None
+        running.next_start = now + running.delay_s
+        running.restarts += 1
+        _LOG.error("child.died", child=running.child.name, status=status, restarts=running.restarts)
+        running.delay_s = min(2 * running.delay_s, LONGEST_DELAY_S)
+
+    def _is_stalled(self, running: _Running, now: float) -> bool:
+        """Tell whether a child that should beat does not."""
+        if running.child.heartbeat is None:
+            return False
+        age_s = heartbeat_age_s(running.child.heartbeat)
+        return now - running.started > START_S if age_s is None else age_s > STALL_S
+
+    def _end(self, running: _Running) -> bool:
+        """Stop a child; tells whether it had to be killed."""
+        process = running.process
+        if process is None or process.poll() is not None:
+            return False
+        process.terminate()
+        killed = False
+        try:
+            process.wait(self._stop_timeout_s + 2)
+        except subprocess.TimeoutExpired:
+            _LOG.error("child.killed", child=running.child.name, pid=process.pid)
+            process.kill()
+            process.wait()
+            killed = True
+        if process.stdin is not None:
+            process.stdin.close()
+        return killed
+
+    def _write_state(self) -> None:
+        """Tell who runs, for `medchain status`."""
+        processes: Json = {
+            running.child.name: {
+                "pid": None if running.process is None else running.process.pid,
+                "restarts": running.restarts,
+            }
+            for running in self._running
+        }
+        document: Json = {"pid": os.getpid(), "processes": processes, "type": "medchain/node-state/v1"}
+        write_private_file(self._layout.run / NODE_STATE_NAME, canonical(document))
+
+
+def read_node_state(layout: Layout) -> dict[str, Json]:
+    """Read who runs.
+
+    Returns:
+        ``{"pid":…,"processes":{NAME:{"pid":…,"restarts":…}}}``.
+
+    Raises:
+        UnavailableError: ``node.not_running``.
+    """
+    try:
+        content = (layout.run / NODE_STATE_NAME).read_bytes()
+    except OSError as error:
+        raise UnavailableError("node.not_running") from error
+    return members(parse_canonical(content, max_bytes=_MAX_UNLOCK_BYTES), {"pid": int, "processes": dict, "type": str})
+
+
+def _clean(layout: Layout) -> None:
+    """Remove what an earlier life left."""
+    for name in (STATE_NAME, NODE_STATE_NAME, HEARTBEAT_NAME):
+        (layout.run / name).unlink(missing_ok=True)
+    shutil.rmtree(layout.run / "metrics", ignore_errors=True)
+    (layout.run / "metrics").mkdir(mode=0o700)
+
+
+def _environment(layout: Layout, flags: Mapping[str, str]) -> dict[str, str]:
+    """Make the children's environment: flags become variables, which have the same weight there."""
+    environment = {name: value for name, value in os.environ.items() if name != PASSPHRASE_VARIABLE}
+    environment |= {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): value for name, value in flags.items()}
+    environment[_METRICS_VARIABLE] = str(layout.run / "metrics")
+    return environment

@@ -1,0 +1,177 @@
+"""The ledger daemon's routes: ordering, endorsement, bodies, releases and the log, for members; health; local calls.
+
+Each route reads its request strictly, calls one service and writes the answer. Keeps true: sizes are bounded here,
+before a byte is read; who calls is declared beside each handler. Trusts the router for the caller's identity, nothing
+else about a request.
+Source: `docs/spec/ordering.md`, `docs/spec/endorsement.md` 4, `docs/spec/node-protocol.md`, C2SP tlog-tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from medchain.encoding import parse_canonical
+from medchain.errors import InputError
+from medchain.ledger.transaction import MAX_LEAF_BYTES
+from medchain.node import metrics
+from medchain.node.peers import OCTETS
+from medchain.node.services import (
+    BodyService,
+    EndorsementService,
+    HealthService,
+    LocalService,
+    LogService,
+    OrderingService,
+    ReleaseService,
+    health_document,
+)
+from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, blocks_answer, parse_submission
+from medchain.ordering.receipt import outcomes_bytes
+from medchain.tlog.tiles import parse_tile_path
+from medchain.web.routing import Caller, Request, Response, Route, callers, json_response
+
+MAX_BODY_DOCUMENT_BYTES: Final = 2 << 20
+"""Largest endorsement request or sealed body."""
+
+MAX_RELEASE_REQUEST_BYTES: Final = 256 * 1024
+"""Largest request for records."""
+
+MAX_LOCAL_BYTES: Final = 16 << 20
+"""Largest document of a local call."""
+
+MAX_WAIT_S: Final = 30
+"""Longest poll."""
+
+_MAX_HEIGHT: Final = 2**53 - 1
+_NOTE: Final = "text/plain; charset=utf-8"
+
+
+def ordering_routes(service: OrderingService) -> list[Route]:
+    """Make the routes of ordering (`docs/spec/ordering.md`)."""
+
+    @callers(Caller.PEER)
+    def submit(request: Request) -> Response:
+        return Response(outcomes_bytes(service.submit(parse_submission(request.body))))
+
+    @callers(Caller.PEER)
+    def blocks(request: Request) -> Response:
+        first = request.number("from", default=0, high=_MAX_HEIGHT)
+        wait_s = request.number("wait", default=0, high=MAX_WAIT_S)
+        return Response(blocks_answer(service.blocks(first, wait_s)), content_type=OCTETS)
+
+    @callers(Caller.PEER)
+    def checkpoint(_request: Request) -> Response:
+        return _note_response(service.checkpoint())
+
+    @callers(Caller.PEER)
+    def cosign(request: Request) -> Response:
+        service.cosign(_note_text(request.body))
+        return Response(b"", 204)
+
+    @callers(Caller.PEER)
+    def stand_down(request: Request) -> Response:
+        return _note_response(service.stand_down(request.body))
+
+    return [
+        Route("ordering.submit", "POST", "/ordering/submit", submit, MAX_ANSWER_BYTES, is_poll=True),
+        Route("ordering.blocks", "GET", "/ordering/blocks", blocks, is_poll=True),
+        Route("ordering.checkpoint", "GET", "/ordering/checkpoint", checkpoint),
+        Route("ordering.cosign", "POST", "/ordering/cosign", cosign, MAX_NOTE_BYTES),
+        Route("ordering.stand_down", "POST", "/ordering/stand-down", stand_down, MAX_LEAF_BYTES),
+    ]
+
+
+def endorsement_routes(service: EndorsementService) -> list[Route]:
+    """Make the route of endorsement (`docs/spec/endorsement.md` 4)."""
+
+    @callers(Caller.PEER)
+    def endorse(request: Request) -> Response:
+        return json_response(service.endorse(request.body, request.peer))
+
+    return [Route("endorse", "POST", "/endorse", endorse, MAX_BODY_DOCUMENT_BYTES)]
+
+
+def exchange_routes(bodies: BodyService, releases: ReleaseService) -> list[Route]:
+    """Make the routes of bodies and releases (`docs/spec/body.md` 6, `docs/spec/node-protocol.md`)."""
+
+    @callers(Caller.PEER)
+    def receive(request: Request) -> Response:
+        return json_response(bodies.receive(request.body, request.peer))
+
+    @callers(Caller.PEER)
+    def release(request: Request) -> Response:
+        return Response(releases.release(request.body, request.peer), content_type=OCTETS)
+
+    return [
+        Route("bodies", "POST", "/bodies", receive, MAX_BODY_DOCUMENT_BYTES),
+        Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True),
+    ]
+
+
+def log_routes(service: LogService) -> list[Route]:
+    """Make the routes of the log: C2SP tlog-tiles under ``/log``, for members and for this node."""
+
+    @callers(Caller.PEER, Caller.LOCAL)
+    def checkpoint(_request: Request) -> Response:
+        return Response(service.checkpoint(), content_type=_NOTE)
+
+    @callers(Caller.PEER, Caller.LOCAL)
+    def tile(request: Request) -> Response:
+        name = parse_tile_path(request.path_values["tile"])
+        if name.level is None:
+            return Response(service.entry_bundle(name.index, name.width), content_type=OCTETS)
+        return Response(service.tile(name.level, name.index, name.width), content_type=OCTETS)
+
+    return [
+        Route("log.checkpoint", "GET", "/log/checkpoint", checkpoint),
+        Route("log.tile", "GET", "/log/(?P<tile>tile/[0-9a-z./]{1,80})", tile),
+    ]
+
+
+def health_routes(service: HealthService) -> list[Route]:
+    """Make the routes for supervisors and monitors. Public: they tell numbers of the ledger, nothing else."""
+
+    @callers(Caller.PUBLIC)
+    def alive(_request: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    @callers(Caller.PUBLIC)
+    def ready(_request: Request) -> Response:
+        health = service.health()
+        return json_response(health_document(health), 200 if health.ready else 503)
+
+    return [
+        Route("healthz", "GET", "/healthz", alive),
+        Route("readyz", "GET", "/readyz", ready),
+    ]
+
+
+def local_routes(service: LocalService) -> list[Route]:
+    """Make the routes for web workers and the command line of this node: operations and metrics."""
+
+    @callers(Caller.LOCAL)
+    def call(request: Request) -> Response:
+        document = parse_canonical(request.body, max_bytes=MAX_LOCAL_BYTES)
+        return json_response(service.call(request.path_values["operation"], document))
+
+    @callers(Caller.LOCAL)
+    def numbers(_request: Request) -> Response:
+        return Response(metrics.expose(), content_type=metrics.CONTENT_TYPE)
+
+    return [
+        Route("local", "POST", "/local/(?P<operation>[a-z][a-z_.]{0,63})", call, MAX_LOCAL_BYTES, is_poll=True),
+        Route("metrics", "GET", "/metrics", numbers),
+    ]
+
+
+def _note_response(note: str | None) -> Response:
+    """Answer a note, or 204 where there is none yet."""
+    return Response(b"", 204) if note is None else Response(note.encode("utf-8"), content_type=_NOTE)
+
+
+def _note_text(body: bytes) -> str:
+    """Read a note's text; what it says is for the service to verify."""
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError("request.malformed") from error

@@ -1,0 +1,282 @@
+"""The ledger daemon's HTTP server: threads, kept connections, and a bound on everything.
+
+Keeps true: at most `MAX_CONNECTIONS` connections, the body bounded by its route before any of it is read, headers and
+bodies finished by a deadline however they trickle, one answer a request; a stop lets requests under way end. Requests
+with Transfer-Encoding or with two lengths are refused, so no proxy can read another request than we do. Trusts
+`http.server` to parse request lines and fields; why it and not granian: `docs/adr/0012-daemon-http-server.md`.
+Source: RFC 9112.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
+from threading import BoundedSemaphore, Condition, Thread
+from typing import Final
+
+from medchain.errors import InputError, MedchainError
+from medchain.node.config import Address, Tls
+from medchain.node.log import Log
+from medchain.node.metrics import REQUEST_SECONDS, REQUESTS
+from medchain.node.timed_socket import TimedSocket
+from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response
+
+MAX_CONNECTIONS: Final = 256
+"""Connections at a time; one more is answered 503 and closed."""
+
+STRANGER_IDLE_S: Final = 5.0
+"""How long a connection may idle before anybody on it was known to be a member or ourselves."""
+
+IDLE_S: Final = 60.0
+"""How long a connection of a known caller may idle."""
+
+HEAD_S: Final = 5.0
+"""Time for request line and fields, and for the TLS handshake."""
+
+BODY_S: Final = 30.0
+"""Time for a body."""
+
+SEND_S: Final = 30.0
+"""Time for the other side to take an answer."""
+
+_MAX_LINE_BYTES: Final = 8192
+_MAX_LENGTH_DIGITS: Final = 12
+_LOG: Final = Log("http")
+
+
+class DaemonServer:
+    """Serves one router at one address."""
+
+    __slots__ = ("_server", "_thread")
+
+    def __init__(self, address: Address, router: Router, tls: Tls | None = None) -> None:
+        """Bind and listen; connections wait until `start`.
+
+        Args:
+            address: where; port 0 lets the system choose.
+            router: what is served.
+            tls: certificate, or None for plain HTTP.
+
+        Raises:
+            OSError: the address is taken, or the certificate cannot be read.
+        """
+        self._server = _Server(address, router, None if tls is None else _server_context(tls))
+        self._thread = Thread(target=self._server.serve_forever, name=f"http-{router.server}", daemon=True)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        return Address(str(host), int(port))
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Tell whether connections are being accepted."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Accept no more, let requests under way end, close.
+
+        Args:
+            timeout_s: patience.
+
+        Returns:
+            Whether all had ended by then.
+        """
+        self._server.draining = True
+        self._server.shutdown()
+        self._server.server_close()
+        with self._server.idle:
+            return self._server.idle.wait_for(lambda: self._server.under_way == 0, timeout_s)
+
+
+class _Server(TCPServer):
+    """Accepts connections, each into a thread of its own."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, address: Address, router: Router, context: ssl.SSLContext | None) -> None:
+        """Bind and listen."""
+        if ":" in address.host:
+            self.address_family = socket.AF_INET6
+        self.router = router
+        self.context = context
+        self.draining = False
+        self.under_way = 0
+        self.idle = Condition()
+        self._free = BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__((address.host, address.port), _Handler)
+
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """Hand a connection to a thread, or turn it away."""
+        if not isinstance(request, socket.socket):
+            return
+        if self._free.acquire(blocking=False):
+            Thread(target=self._serve, args=(request, client_address), name="http-connection", daemon=True).start()
+            return
+        request.settimeout(0)
+        try:
+            request.send(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+        except OSError:
+            _LOG.debug("connection.lost")
+        self.shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Write nothing: the default prints a traceback of whatever a client did."""
+
+    def _serve(self, request: socket.socket, client_address: object) -> None:
+        """Serve one connection to its end."""
+        try:
+            _Handler(request, client_address, self)
+        except (OSError, ValueError) as error:
+            # A client that went away, or spoke no TLS.
+            _LOG.debug("connection.lost", type=type(error).__name__)
+        finally:
+            self.shutdown_request(request)
+            self._free.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection. Named and shaped by `http.server`; only its parsing is used."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        """Shake hands, and put a deadline on all that follows."""
+        sock = self.request
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.server.context is not None:
+            sock.settimeout(HEAD_S)
+            sock = self.server.context.wrap_socket(sock, server_side=True)
+        self.timed = TimedSocket(sock, time.monotonic() + HEAD_S)
+        self.rfile = self.reader = self.timed.makefile()
+        self.known = False
+        self.expects_continue = False
+
+    def finish(self) -> None:
+        """Close; what was to be sent has been."""
+        self.rfile.close()
+        self.timed.close()
+
+    def handle_one_request(self) -> None:
+        """Read one request, answer it."""
+        self.close_connection = True
+        self.timed.allow(IDLE_S if self.known else STRANGER_IDLE_S)
+        if not self.reader.peek(1) or self.server.draining:
+            return
+        with self.server.idle:
+            self.server.under_way += 1
+        try:
+            self._handle_begun()
+        finally:
+            with self.server.idle:
+                self.server.under_way -= 1
+                self.server.idle.notify_all()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  # http.server's signature
+        """Answer what `http.server` could not parse, without quoting it."""
+        status = HTTPStatus(code).value
+        refused = error_response(InputError("request.malformed"), secrets.token_hex(8), status)
+        self._send(refused, {}, keep=False)
+
+    def handle_expect_100(self) -> bool:
+        """Wait with "100 Continue" until the length has been judged."""
+        self.expects_continue = True
+        return True
+
+    def _handle_begun(self) -> None:
+        """Handle a request whose first byte is there."""
+        self.timed.allow(HEAD_S)
+        self.expects_continue = False
+        self.raw_requestline = self.rfile.readline(_MAX_LINE_BYTES + 1)
+        if len(self.raw_requestline) > _MAX_LINE_BYTES:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif self.raw_requestline and self.parse_request():
+            self._answer(secrets.token_hex(8))
+
+    def _answer(self, request_id: str) -> None:
+        """Find the route, read the body, call the handler, send."""
+        router, started = self.server.router, time.monotonic()
+        wants_close = self.close_connection
+        path, _, query = self.path.partition("?")
+        name, is_poll = "none", False
+        try:
+            size = self._length()
+            route, values = router.find(self.command, path)
+            name, is_poll = route.name, route.is_poll
+            body = self._body(route, size)
+        except MedchainError as error:
+            # The body has not been read, so what follows on this connection would be taken for a request.
+            self._send(error_response(error, request_id), {"X-Request-Id": request_id}, keep=False)
+            REQUESTS.labels(router.server, name, "refused").inc()
+            return
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        request = Request(self.command, path, query, headers, body, request_id, "", values)
+        response = router.answer(route, request)
+        self.known = self.known or (response.status < 400 and Caller.PUBLIC not in callers_of(route.handler))  # noqa: PLR2004  # first error status
+        keep = not (wants_close or self.server.draining)
+        self._send(response, {"X-Request-Id": request_id, **response.headers}, keep=keep)
+        REQUESTS.labels(router.server, name, str(response.status)).inc()
+        if not is_poll:
+            REQUEST_SECONDS.labels(router.server, name).observe(time.monotonic() - started)
+
+    def _length(self) -> int:
+        """Judge what the fields say of the body."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if "Transfer-Encoding" in self.headers or len(lengths) > 1:
+            raise InputError("request.length")
+        text = lengths[0].strip() if lengths else "0"
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_LENGTH_DIGITS):
+            raise InputError("request.length")
+        return int(text)
+
+    def _body(self, route: Route, size: int) -> bytes:
+        """Read the body, if the route takes one of that size."""
+        if size > route.max_bytes:
+            raise InputError("request.too_large", limit=route.max_bytes)
+        self.timed.allow(BODY_S)
+        if self.expects_continue:
+            self.timed.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = self.rfile.read(size)
+        if len(body) != size:
+            raise InputError("request.length")
+        return body
+
+    def _send(self, response: Response, headers: Mapping[str, str], *, keep: bool) -> None:
+        """Send an answer in one piece."""
+        self.close_connection = not keep
+        lines = [
+            f"HTTP/1.1 {response.status} {_phrase(response.status)}",
+            f"Date: {self.date_time_string()}",
+            f"Content-Type: {response.content_type}",
+            f"Content-Length: {len(response.body)}",
+            f"Connection: {'keep-alive' if keep else 'close'}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        self.timed.allow(SEND_S)
+        self.timed.sendall("\r\n".join((*lines, "", "")).encode("ascii") + response.body)
+
+
+def _phrase(status: int) -> str:
+    """Name a status."""
+    return HTTPStatus(status).phrase
+
+
+def _server_context(tls: Tls) -> ssl.SSLContext:
+    """Serve TLS 1.3."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context

@@ -1,0 +1,97 @@
+"""The web workers as a program: ``python -m medchain.web.workers NODE.TOML``, started by the supervisor.
+
+granian listens, terminates TLS where it is configured, and keeps N worker processes running, each of which builds the
+application by `medchain.app.worker_application`. Keeps true: workers get the web half of the root key and nothing else;
+all end when the supervisor does. Trusts granian.
+Source: `docs/adr/0005-node-processes.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from threading import Thread
+from typing import Final
+
+from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from medchain.node.config import NodeConfig, load_config
+from medchain.node.supervisor import decode_unlock
+
+CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
+"""Environment variable by which workers find the configuration."""
+
+UNLOCK_VARIABLE: Final = "MEDCHAIN_WEB_UNLOCK"
+"""Environment variable with the web half of the root key, in hex; a worker removes it as soon as it has read it."""
+
+APPLICATION: Final = "medchain.app:worker_application"
+"""Named, not imported: the roof is above this floor, and this process needs none of it."""
+
+_HEAD_TIMEOUT_MS: Final = 10_000
+_RESPAWN_S: Final = 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop.
+
+    Args:
+        arguments: the path of the configuration.
+
+    Returns:
+        Exit status 0; granian exits by itself after a failure.
+    """
+    halves = decode_unlock(sys.stdin.buffer.readline())
+    config = load_config(Path(arguments[0]), os.environ, {})
+    os.environ[CONFIG_VARIABLE] = arguments[0]
+    os.environ[UNLOCK_VARIABLE] = bytes(halves.web).hex()
+    Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
+    make_server(config).serve()
+    return 0
+
+
+def make_server(config: NodeConfig) -> MPServer:
+    """Set up granian.
+
+    Args:
+        config: address, TLS, workers and threads.
+
+    Returns:
+        The server; `serve` blocks.
+    """
+    tls = config.web_tls
+    return MPServer(
+        APPLICATION,
+        address=config.web_listen.host,
+        port=config.web_listen.port,
+        interface=Interfaces.WSGI,
+        factory=True,
+        workers=config.web_workers,
+        blocking_threads=config.web_threads,
+        # More waiting requests than that are refused by closing, not queued without end.
+        backpressure=4 * config.web_threads,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS),
+        websockets=False,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        respawn_interval=_RESPAWN_S,
+        workers_kill_timeout=config.stop_timeout_s,
+        ssl_cert=None if tls is None else tls.certificate,
+        ssl_key=None if tls is None else tls.key,
+        ssl_protocol_min=SSLProtocols.tls13,
+    )
+
+
+def _watch_supervisor() -> None:
+    """Stop when the supervisor is gone."""
+    while sys.stdin.buffer.read(4096):
+        """Nothing more is expected; whatever comes is dropped."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
