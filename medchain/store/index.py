@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from medchain.errors import UnavailableError, VerificationError
 from medchain.store.cache import BoundedCache
@@ -128,7 +128,7 @@ class StateIndex:
         """
         with translated("map_base"):
             row = self._reader.execute(select(map_base.c.height, map_base.c.last_record, map_base.c.root)).first()
-        self.base = Base(-1, 0, MapRoot.empty()) if row is None else Base(row[0], row[1], MapRoot.from_bytes(row[2]))
+        self.base = Base(-1, 0, MapRoot.empty()) if row is None else Base(row[0], row[1], MapRoot(row[2]))
         self._clean.clear()
         self._heads = {}
         self._earlier = None
@@ -192,7 +192,7 @@ class StateIndex:
         """
         self._put_head.many(connection, sorted({**self._heads, **heads}.items()))
         self._put_page.many(connection, sorted({**self._newest.pages, **changed.pages}.items()))
-        self._put_base.many(connection, [(1, height, last_record, changed.root.to_bytes())])
+        self._put_base.many(connection, [(1, height, last_record, changed.root.hash)])
 
     def written(self) -> None:
         """Note that the newest state is in the file: what waited becomes the cache's."""
@@ -207,6 +207,17 @@ class StateIndex:
         """Move the newest state on by a block that was kept."""
         self._newest.advance(height, last_record, changed)
         self._heads.update(heads)
+
+    def drop_above(self, connection: Connection, height: int) -> None:
+        """Forget in the file what is of later blocks: heads and pages have no earlier versions, so all of them go.
+
+        Args:
+            connection: the caller's transaction, after which `load` computes everything again.
+            height: of the block that becomes the newest.
+        """
+        if self.base.height > height:
+            for table in (head, map_page, map_base):
+                connection.execute(delete(table))
 
     def file_page(self, key: bytes) -> bytes | None:
         """Return a page as it is in the file."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, select
 
 from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
@@ -156,9 +156,9 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._index = StateIndex(database, self._reader)
         self._inserts = {
             name: insert_into(tables.LEDGER.tables[name], dialect)
-            for name in ("block", "leaf", "members", "state_record", "tile")
+            for name in ("block", "draw", "leaf", "members", "state_record", "tile")
         }
-        self._puts = {name: put_into(tables.LEDGER.tables[name], dialect) for name in ("draw", "edge")}
+        self._put_edge = put_into(tables.edge, dialect)
         record, tile = tables.state_record, tables.tile
         self._read_record = Statement(
             select(record.c.previous, record.c.key, record.c.data).where(record.c.seq == bindparam("seq")), dialect
@@ -297,6 +297,26 @@ class LedgerStore(CheckpointTable, BodyTable):
             with self._database.write("map_page") as connection:
                 self._index.write(connection, self._head.height, self._head.last_record, nothing, {})
             self._index.written()
+
+    def rewind(self, height: int) -> None:
+        """Drop all blocks above a height; the caller knows that none of them is final.
+
+        Args:
+            height: of the block that becomes the newest.
+
+        Raises:
+            NotFoundError: ``store.block`` if there is none.
+            MedchainError: see `medchain.store.faults.translated`; all is dropped or nothing.
+        """
+        with self._fresh():
+            row = self._block_row(height)
+            edge = self._edge_at(row.size)
+            self._is_loaded = False
+            with self._database.write("block", str(height)) as connection:
+                _drop_above(connection, row)
+                connection.execute(delete(tables.edge))
+                self._put_edge.many(connection, edge)
+                self._index.drop_above(connection, height)
 
     def block(self, height: int) -> StoredBlock:
         """Return a block; raises `NotFoundError` ``store.block`` if there is none."""
@@ -459,11 +479,11 @@ class LedgerStore(CheckpointTable, BodyTable):
         with translated("block"):
             row = self._reader.execute(newest).first()
             edges = self._reader.execute(select(tables.edge)).all()
-            draws = self._reader.execute(select(tables.draw)).all()
+            draws = self._reader.execute(_newest_draws()).all()
         self._head = _EMPTY if row is None else _head(row)
         self._index.load(self._head.height, self._head.last_record, self._head.map_root)
         self._edge = _checked_edge(self._head.size, {level: (number, data) for level, number, data in edges})
-        self._draws = {creator: DrawState(number, used, given_up) for creator, number, used, given_up in draws}
+        self._draws = {row.creator: DrawState(row.number, row.used, row.given_up) for row in draws}
         self._members = self.members_at(self._head.height) if row is not None else None
         self._is_loaded = True
 
@@ -477,9 +497,10 @@ class LedgerStore(CheckpointTable, BodyTable):
         done = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) == full]
         grown = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) != full]
         insert["tile"].many(connection, done)
-        self._puts["edge"].many(connection, grown)
-        drawn = [(creator, draw.number, draw.used, draw.given_up) for creator, draw in write.draws.items()]
-        self._puts["draw"].many(connection, drawn)
+        self._put_edge.many(connection, grown)
+        height = write.height
+        drawn = [(creator, height, draw.number, draw.used, draw.given_up) for creator, draw in write.draws.items()]
+        insert["draw"].many(connection, drawn)
         if write.members is not None:
             insert["members"].many(connection, [(write.height, _encode_members(write.members))])
         frontier = write.frontier
@@ -539,6 +560,18 @@ class LedgerStore(CheckpointTable, BodyTable):
             self._tiles.put((level, index), data, _TILE_COST)
         return data
 
+    def _edge_at(self, size: int) -> list[tuple[int, int, bytes]]:
+        """Return the partial tiles that the tree had at an earlier size."""
+        edge = []
+        level = 0
+        while size:
+            number, width = divmod(size, TILE_WIDTH)
+            if width:
+                edge.append((level, number, self.tile(level, number, width)))
+            size = number
+            level += 1
+        return edge
+
     def _block_row(self, height: int) -> Any:  # noqa: ANN401  # SQLAlchemy's row
         """Read a block's row."""
         with self._database.read("block", str(height)) as connection:
@@ -565,6 +598,34 @@ def _head(row: Any) -> Head:  # noqa: ANN401  # SQLAlchemy's row
     if frontier.size != row.size or frontier.root() != row.root:
         raise corrupt("block", row.height)
     return Head(row.height, row.time, row.size, row.root, row.map_root, frontier, row.last_record)
+
+
+def _newest_draws() -> Select[Any]:
+    """Select each creator's newest draws."""
+    table = tables.draw
+    newest = select(table.c.creator, func.max(table.c.height).label("height")).group_by(table.c.creator).subquery()
+    return select(table).join(newest, (table.c.creator == newest.c.creator) & (table.c.height == newest.c.height))
+
+
+def _drop_above(connection: Connection, row: Any) -> None:  # noqa: ANN401  # SQLAlchemy's row
+    """Delete what the blocks above one added."""
+    size = row.size
+    for table, is_above in (
+        (tables.leaf, tables.leaf.c.position >= size),
+        (tables.state_record, tables.state_record.c.seq > row.last_record),
+        (tables.members, tables.members.c.height > row.height),
+        (tables.draw, tables.draw.c.height > row.height),
+        (tables.checkpoint, tables.checkpoint.c.size > size),
+        (tables.block, tables.block.c.height > row.height),
+    ):
+        connection.execute(delete(table).where(is_above))
+    level = 0
+    while size:
+        size //= TILE_WIDTH
+        is_beyond = (tables.tile.c.level == level) & (tables.tile.c.number >= size)
+        connection.execute(delete(tables.tile).where(is_beyond))
+        level += 1
+    connection.execute(delete(tables.tile).where(tables.tile.c.level >= level))
 
 
 def _stored(row: Any) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's row

@@ -106,10 +106,12 @@ members: Final = Table(
 draw: Final = Table(
     "draw",
     LEDGER,
-    Column("creator", String(40), primary_key=True),
+    Column("creator", String(40), nullable=False),
+    Column("height", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False),
     Column("given_up", BigInteger, nullable=False),
+    PrimaryKeyConstraint("creator", "height"),
 )
 
 head: Final = Table(

@@ -50,10 +50,11 @@ def upgrade() -> None:
     op.create_table(
         "draw",
         sa.Column("creator", sa.String(length=40), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("used", sa.BigInteger(), nullable=False),
         sa.Column("given_up", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("creator"),
+        sa.PrimaryKeyConstraint("creator", "height"),
     )
     op.create_table(
         "edge",

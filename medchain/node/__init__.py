@@ -1,0 +1,1 @@
+"""What a node does: applying blocks, records, submission, endorsement, peers, keys."""

@@ -1,0 +1,434 @@
+"""The replica: applies blocks to this node's copy of the ledger, and proves what it holds.
+
+Functional core, imperative shell: the machine says what a block changes, the log and the map follow from it, and the
+store keeps all of it in one transaction. Keeps true: a block is kept only if its checkpoint, under the orderer's log
+key, has the size and root that this node reaches by itself; no proof leaves here that does not verify. Trusts its own
+store, whose damage it finds when it proves, and the driver for the time.
+Source: `docs/spec/ordering.md` 1; `docs/spec/transaction.md` 9; `docs/spec/proof-bundle.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from medchain.crypto.signing import ed25519_verify
+from medchain.encoding import Json, base64_text, unbase64
+from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.genesis import Genesis, parse_genesis, verify_genesis
+from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, state_leaf
+from medchain.ledger.members import LOG_KEY, Members
+from medchain.ledger.object import StateRecord
+from medchain.ordering.block import Block
+from medchain.ordering.driver import Applied, Proposal
+from medchain.store.faults import corrupt
+from medchain.store.ledger import BlockWrite, LedgerStore
+from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from medchain.tlog.statemap import MapProof, prove, update, verify_map
+from medchain.tlog.tiles import consistency_proof, inclusion_proof, tiles_for_append
+
+_LOG_ALGORITHM: Final = b"\x01"
+_KEY_HASH_BYTES: Final = 4
+
+
+class LogPen(Protocol):
+    """Signs checkpoints with this organisation's log key."""
+
+    def __call__(self, origin: str, size: int, root: bytes) -> str:
+        """Return the checkpoint as a note with the log's signature line (C2SP tlog-checkpoint)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EntryProof:
+    """That the log holds a leaf.
+
+    Attributes:
+        leaf: its bytes.
+        position: its index.
+        size: size of the tree that the proof is for.
+        hashes: inclusion proof, from the leaf's sibling up.
+    """
+
+    leaf: bytes
+    position: int
+    size: int
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProof:
+    """What the state after a block holds under a key.
+
+    Attributes:
+        record: the head at that block, or None if absence is proven.
+        map: proof against the map root in the state leaf.
+        state: proof of that state leaf, the last leaf of its tree.
+    """
+
+    record: StateRecord | None
+    map: MapProof
+    state: EntryProof
+
+
+class Replica:
+    """This node's copy of the ledger (`medchain.ordering.driver.Replica`). Threads may share it."""
+
+    def __init__(self, store: LedgerStore, *, pen: LogPen | None = None) -> None:
+        """Open a copy that `create` started.
+
+        Args:
+            store: the ledger file.
+            pen: signs checkpoints; needed to order.
+
+        Raises:
+            NotFoundError: ``store.empty`` if there is no ledger yet.
+            VerificationError: ``store.corrupt``.
+        """
+        if store.head.height < 0:
+            raise NotFoundError("store.empty")
+        self.store = store
+        try:
+            self.genesis = parse_genesis(store.leaf(0))
+        except InputError as error:
+            raise corrupt("leaf", 0) from error
+        self._pen = pen
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, store: LedgerStore, genesis: Genesis, signatures: Json, *, pen: LogPen | None = None) -> Replica:
+        """Start a copy from the genesis; one that was started from it before is opened.
+
+        Args:
+            store: an empty ledger file, or one of this ledger.
+            genesis: whose ledger id the caller knows from elsewhere.
+            signatures: content of ``genesis.signatures.json``.
+            pen: signs checkpoints; needed to order.
+
+        Returns:
+            The replica.
+
+        Raises:
+            VerificationError: ``organisation.proof``, or ``replica.ledger`` for a file of another ledger.
+        """
+        verify_genesis(genesis, signatures)
+        if store.head.height < 0:
+            write = _write(store, 0, genesis.time, apply_genesis(genesis))
+            # Every node makes block 0 from the genesis by itself: its checkpoint needs nobody's signature.
+            checkpoint = checkpoint_text(genesis.origin, write.frontier.size, write.frontier.root())
+            store.commit_block(replace(write, members=genesis.members, checkpoint=checkpoint))
+        replica = cls(store, pen=pen)
+        if replica.genesis.ledger != genesis.ledger:
+            raise VerificationError("replica.ledger", own=replica.genesis.ledger.hex())
+        return replica
+
+    @property
+    def ledger(self) -> bytes:
+        """Ledger id, 32 bytes."""
+        return self.genesis.ledger
+
+    @property
+    def height(self) -> int:
+        """Height of the newest block; 0 after the genesis."""
+        return self.store.head.height
+
+    @property
+    def time(self) -> int:
+        """Time of the newest block, Unix seconds."""
+        return self.store.head.time
+
+    @property
+    def size(self) -> int:
+        """Leaves of the log."""
+        return self.store.head.size
+
+    @property
+    def root(self) -> bytes:
+        """Root of the log, 32 bytes."""
+        return self.store.head.root
+
+    @property
+    def members(self) -> Members:
+        """The members after the newest block."""
+        return self.store.members
+
+    def apply(self, block: Block, *, verified: Container[bytes] | None = None) -> Applied:
+        """Execute a block of another orderer, compare everything, and keep it in one transaction.
+
+        Args:
+            block: exactly the next one; how near its time is to the clock is the driver's business.
+            verified: SHA-256 of envelopes whose signatures this node verified before.
+
+        Returns:
+            What is kept.
+
+        Raises:
+            VerificationError: ``block.height``, ``block.time``, ``block.empty``, ``block.transaction``,
+                ``block.checkpoint`` (origin, form or log line), ``block.size``, ``block.root``. Nothing is kept then,
+                and it is an alarm.
+            UnavailableError: as `LedgerStore.commit_block`; the block may have been kept then, `height` tells.
+        """
+        with self._lock:
+            head, before = self.store.head, self.store.members
+            if block.height != head.height + 1:
+                raise VerificationError("block.height", height=block.height, own=head.height)
+            if block.time < head.time:
+                raise VerificationError("block.time", height=block.height, time=block.time)
+            if not block.transactions:
+                raise VerificationError("block.empty", height=block.height)
+            size, root, signed = read_checkpoint(block.checkpoint, self.genesis.origin)
+            is_current = signed(_log_key(before))
+            # Only the block that names a new orderer may be that one's own, and it holds nothing else.
+            if not is_current and len(block.transactions) > 1:
+                raise VerificationError("block.checkpoint", height=block.height)
+            effects = self._execute(block.transactions, block.time, strict=True, verified=verified)
+            if not is_current and not (_hands_over(before, effects.members) and signed(_log_key(effects.members))):
+                raise VerificationError("block.checkpoint", height=block.height)
+            write = _write(self.store, block.height, block.time, effects)
+            if size != write.frontier.size:
+                raise VerificationError("block.size", height=block.height, size=size)
+            if root != write.frontier.root():
+                raise VerificationError("block.root", height=block.height, size=size)
+            self._commit(write, effects, block.checkpoint)
+            return Applied(block.height, block.time, size, root)
+
+    def propose(
+        self, leaves: Sequence[bytes], time: int, *, takeover: bool = False, verified: Container[bytes] | None = None
+    ) -> Proposal:
+        """Make the next block of the transactions that the machine accepts, sign it and keep it.
+
+        Args:
+            leaves: envelopes, in order.
+            time: Unix seconds; a time before the newest block's is raised to it.
+            takeover: whether this is the block by which a new orderer takes over from a lost one: one transaction.
+            verified: SHA-256 of envelopes whose signatures this node verified before.
+
+        Returns:
+            The block, and what was refused.
+
+        Raises:
+            VerificationError: ``block.protocol`` if this organisation's log key is not the one that must sign.
+            UnavailableError: as `LedgerStore.commit_block`; the block may have been kept then, `height` tells.
+        """
+        with self._lock:
+            before = self.store.members
+            if self._pen is None or (takeover and len(leaves) != 1):
+                raise VerificationError("block.protocol", takeover=int(takeover))
+            time = max(time, self.store.head.time)
+            effects = self._execute(leaves, time, strict=False, verified=verified)
+            refusals = {index: refusal.code for index, refusal in effects.refusals}
+            if not effects.leaves:
+                return Proposal(None, refusals)
+            if takeover and not _hands_over(before, effects.members):
+                raise VerificationError("block.protocol", takeover=1)
+            write = _write(self.store, self.store.head.height + 1, time, effects)
+            checkpoint = self._pen(self.genesis.origin, write.frontier.size, write.frontier.root())
+            signed = read_checkpoint(checkpoint, self.genesis.origin)[2]
+            if not signed(_log_key(effects.members if takeover else before)):
+                raise VerificationError("block.protocol", takeover=int(takeover))
+            self._commit(write, effects, checkpoint)
+            return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals)
+
+    def blocks(self, first: int, max_bytes: int) -> list[Block]:
+        """Return blocks from a height on, at least one if there is one, else as many as ``max_bytes`` of leaves."""
+        return [
+            Block(block.height, block.time, tuple(leaves), block.checkpoint)
+            for block, leaves in self.store.blocks(first, max_bytes)
+        ]
+
+    def transaction_height(self, transaction_id: bytes) -> int | None:
+        """Return the height of the block that holds a transaction, or None."""
+        position = self.store.transaction_position(transaction_id)
+        return None if position is None else self.store.block_at(position).height
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the log at a block end, or None if no block of ours ends there."""
+        try:
+            return self._root_of(size)
+        except NotFoundError:
+            return None
+
+    def height_of(self, size: int) -> int | None:
+        """Return the height of the block that ends at a size, or None."""
+        try:
+            return self.store.block_of_size(size).height
+        except NotFoundError:
+            return None
+
+    def rewind(self, height: int) -> None:
+        """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5).
+
+        Raises:
+            ConflictError: ``replica.final`` if one of them is final.
+        """
+        with self._lock:
+            final = self.store.final()
+            if final is not None and self.store.block(height).size < final.size:
+                raise ConflictError("replica.final", height=height, final=final.size)
+            self.store.rewind(height)
+
+    def prove_entry(self, position: int, size: int | None = None) -> EntryProof:
+        """Prove that the log holds a leaf.
+
+        Args:
+            position: its index.
+            size: size of an earlier tree, such as the newest final one; None for the newest.
+
+        Raises:
+            NotFoundError: ``store.leaf`` if that tree has no such leaf.
+            VerificationError: ``store.corrupt``.
+        """
+        size = self.size if size is None else size
+        if not 0 <= position < size <= self.size:
+            raise NotFoundError("store.leaf", position=position)
+        leaf = self.store.leaf(position)
+        hashes = inclusion_proof(position, size, self.store)
+        try:
+            verify_inclusion(leaf_hash(leaf), position, size, hashes, self._root_of(size))
+        except VerificationError as error:
+            raise corrupt("tile", position) from error
+        return EntryProof(leaf, position, size, tuple(hashes))
+
+    def prove_state(self, size: int | None = None) -> EntryProof:
+        """Prove the state leaf that closes a block.
+
+        Args:
+            size: size of the log after that block; None for the newest.
+
+        Raises:
+            NotFoundError: ``store.block`` if no block ends there.
+            VerificationError: ``store.corrupt``.
+        """
+        block = self.store.block_of_size(self.size if size is None else size)
+        proof = self.prove_entry(block.size - 1, block.size)
+        if proof.leaf != state_leaf(block.height, block.time, block.map_root):
+            raise corrupt("block", block.height)
+        return proof
+
+    def prove_record(self, key: bytes, size: int | None = None) -> RecordProof:
+        """Prove what the state after a block holds under a key: the record, or that there is none.
+
+        Args:
+            key: map key, 32 bytes.
+            size: size of the log after that block, such as the newest final one; None for the newest.
+
+        Raises:
+            NotFoundError: ``store.block`` if no block ends there.
+            UnavailableError: ``store.map_moved_on`` if the map of that block is not kept any more; a later one is.
+            VerificationError: ``store.corrupt``.
+        """
+        block = self.store.block_of_size(self.size if size is None else size)
+        state = self.prove_state(block.size)
+        with self.store.map_at(block.height) as snapshot:
+            try:
+                proof = prove(snapshot.root, key, snapshot)
+                verify_map(block.map_root, proof)
+            except VerificationError as error:
+                raise corrupt("map_page", key) from error
+        record = self.store.record_at(key, block.size - 1)
+        if (None if record is None else record.digest) != proof.value:
+            raise corrupt("state_record", key)
+        return RecordProof(record, proof, state)
+
+    def prove_growth(self, old_size: int, size: int | None = None) -> tuple[bytes, ...]:
+        """Prove that the log only grew from one block end to another (RFC 6962 §2.1.2).
+
+        Raises:
+            NotFoundError: ``store.block`` if no block ends there.
+            VerificationError: ``store.corrupt``.
+        """
+        size = self.size if size is None else size
+        old_root, root = self._root_of(old_size), self._root_of(size)
+        proof = consistency_proof(old_size, size, self.store)
+        try:
+            verify_consistency(old_size, old_root, size, root, proof)
+        except VerificationError as error:
+            raise corrupt("tile", f"{old_size}-{size}") from error
+        return tuple(proof)
+
+    def _root_of(self, size: int) -> bytes:
+        """Return the root of the log of a size at which a block ends."""
+        head = self.store.head
+        return head.root if size == head.size else self.store.block_of_size(size).root
+
+    def _execute(
+        self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
+    ) -> BlockEffects:
+        """Run the machine for the next block."""
+        head = self.store.head
+        context = block_context(head.height + 1, time, head.size, self.genesis.ledger)
+        return apply_block(self.store, context, leaves, strict=strict, verified=verified)
+
+    def _commit(self, write: BlockWrite, effects: BlockEffects, checkpoint: str) -> None:
+        """Keep a block."""
+        changed = effects.members is not self.store.members
+        self.store.commit_block(replace(write, members=effects.members if changed else None, checkpoint=checkpoint))
+
+
+def checkpoint_text(origin: str, size: int, root: bytes) -> str:
+    """Write a checkpoint's text, without signature lines (C2SP tlog-checkpoint)."""
+    return f"{origin}\n{size}\n{base64_text(root)}\n"
+
+
+def read_checkpoint(note: str, origin: str) -> tuple[int, bytes, Callable[[bytes], bool]]:
+    """Read a block's checkpoint.
+
+    Args:
+        note: the text and the log's signature line, nothing else (C2SP signed-note, tlog-checkpoint).
+        origin: origin line that it must have.
+
+    Returns:
+        Size, root, and a function that tells whether the line is that of a public log key.
+
+    Raises:
+        VerificationError: ``block.checkpoint`` for another form.
+    """
+    lines = note.split("\n")
+    if len(lines) != 6 or lines[0] != origin or lines[3] or lines[5]:  # noqa: PLR2004  # text, empty line, line, end
+        raise VerificationError("block.checkpoint")
+    start = f"\N{EM DASH} {origin} "
+    try:
+        root, signature = unbase64(lines[2]), unbase64(lines[4].removeprefix(start))
+    except InputError as error:
+        raise VerificationError("block.checkpoint") from error
+    size, text = lines[1], note[: -len(lines[4]) - 2]
+    if not (size.isascii() and size.isdigit() and str(int(size)) == size) or not lines[4].startswith(start):
+        raise VerificationError("block.checkpoint")
+
+    def is_signed_by(public: bytes) -> bool:
+        expected = log_key_hash(origin, public)
+        is_named = signature[:_KEY_HASH_BYTES] == expected
+        return is_named and ed25519_verify(public, text.encode(), signature[_KEY_HASH_BYTES:])
+
+    return int(size), root, is_signed_by
+
+
+def log_key_hash(origin: str, public: bytes) -> bytes:
+    """Return the four bytes that name a log key in its signature lines (C2SP signed-note)."""
+    return hashlib.sha256(origin.encode() + b"\n" + _LOG_ALGORITHM + public).digest()[:_KEY_HASH_BYTES]
+
+
+def _log_key(members: Members) -> bytes:
+    """Return the public log key of the organisation that orders."""
+    return members.organisations[members.protocol.orderer].key(LOG_KEY).public
+
+
+def _hands_over(before: Members, after: Members) -> bool:
+    """Tell whether another organisation orders from now on."""
+    return before.protocol.orderer != after.protocol.orderer
+
+
+def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) -> BlockWrite:
+    """Compute map, state leaf and log after a block; members and checkpoint are still to be set."""
+    changes = {key: record.digest for key, record in effects.records.items()}
+    changed = update(store.map_root, changes, store)
+    leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    head = store.head
+    tiles = tiles_for_append(head.size, hashes, store)
+    return BlockWrite(
+        height, time, leaves, head.frontier.append(hashes), tiles, changed, effects.history, None, effects.draws, ""
+    )

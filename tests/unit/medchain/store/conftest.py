@@ -1,0 +1,28 @@
+"""One place where store tests get their databases, so that another database can be put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from medchain.store.engine import Database, FileKind, open_database
+
+KEY = bytes(range(32))
+
+Opener = Callable[[FileKind], Database]
+
+
+@pytest.fixture
+def store_engine(tmp_path: Path) -> Iterator[Opener]:
+    """Open a node's file, as often as asked; what a test left open is closed in the end."""
+    opened: list[Database] = []
+
+    def open_file(kind: FileKind) -> Database:
+        opened.append(open_database(tmp_path / f"{kind}.db", KEY, kind=kind))
+        return opened[-1]
+
+    yield open_file
+    for database in opened:
+        database.engine.dispose()
