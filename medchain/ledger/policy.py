@@ -128,6 +128,27 @@ class Policy:
     content: Mapping[str, Json]
 
 
+def default_policy() -> dict[str, Json]:
+    """Return the content of the policy that a new ledger starts with.
+
+    Returns:
+        One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, consent, grant: the creator
+        and one independent; to end them, the creator. Membership, policy, protocol: a majority with a regulator.
+    """
+    alone = ("access", "emergency", "erasure", "record")
+    widened = ("subject", "consent", "grant")
+    rules: dict[str, Json] = {f"{kind}/active": CREATOR for kind in alone}
+    rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
+    rules |= {f"{kind}/ended": CREATOR for kind in ("access", "emergency", *widened)}
+    rules |= {f"record/{status}": CREATOR for status in ("deleted", "entered-in-error")}
+    rules |= {
+        f"{kind}/active": {"and": [{"majority": "member"}, "role:regulator"]}
+        for kind in ("organisation", "policy", "protocol")
+    }
+    rules["organisation/update"] = CREATOR
+    return {"rules": rules, "type": POLICY_TYPE}
+
+
 def parse_policy(content: Json) -> Policy:
     """Read a policy's content strictly.
 

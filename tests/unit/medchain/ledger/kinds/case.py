@@ -1,0 +1,210 @@
+"""One patient, her consent, grant and accesses, with the context in which each organisation checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from medchain.crypto.assertion import encode_credential_key
+from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.encoding import Json
+from medchain.errors import MedchainError
+from medchain.ledger.kind import CheckContext
+from medchain.ledger.kinds import check_body, signing
+from medchain.ledger.kinds.access import Access, Accesses
+from medchain.ledger.kinds.consent import Consent
+from medchain.ledger.kinds.content import Period
+from medchain.ledger.kinds.grant import Grant
+from medchain.ledger.kinds.subject import Subject, passkey
+from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
+from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    RENHE,
+    TIME,
+    TONGJI,
+    World,
+    fresh,
+    key,
+    seed,
+)
+
+ORIGIN = "https://sign.consent.example"
+RP_ID = "consent.example"
+PHONE = SoftwareAuthenticator(seed("phone"), RP_ID)
+THIEF = SoftwareAuthenticator(seed("thief"), RP_ID)
+END = TIME + 30 * 86400
+
+
+def passkey_of(authenticator: SoftwareAuthenticator):
+    return passkey(authenticator.credential_id, encode_credential_key(authenticator.credential), TIME - 100)
+
+
+SUBJECT = Subject((passkey_of(PHONE),), (), (RENHE, TONGJI), RENHE, "identity-card", TIME - 100, seed("n")[:16])
+
+
+@dataclass
+class Decision:
+    """A decision that notes what it was asked."""
+
+    answer: bool = True
+    asked: list = field(default_factory=list)
+
+    def permits(self, consent, access, time) -> bool:
+        self.asked.append((consent, access, time))
+        return self.answer
+
+
+@dataclass
+class Case:
+    """A world with bodies, seen by one organisation."""
+
+    world: World = field(default_factory=World)
+    bodies: dict[bytes, tuple[StateRecord, Body]] = field(default_factory=dict)
+    decision: Decision = field(default_factory=Decision)
+
+    def head(self, key: bytes):
+        return self.bodies.get(key)
+
+    def keep(self, kind: str, content: dict[str, Json], evidence: Json = None, **record: object) -> StateRecord:
+        """Put an object and its body into the state."""
+        body = build_body(kind, content, evidence, fresh)
+        kept = self.world.add(kind, RENHE, body_hash=body.body_hash, **record)
+        self.bodies[kept.key] = (kept, body)
+        return kept
+
+    def previous(self, kept: StateRecord | None):
+        return None if kept is None else self.bodies[kept.key]
+
+    def context(self, kind: str, body: Body, **changes: object) -> CheckContext:
+        """Make the context of a new object of Renhe, endorsed and checked by the commission."""
+        kept = changes.pop("before", None)
+        own = changes.pop("own", COMMISSION)
+        role = changes.pop("role", "independent")
+        creator = changes.pop("creator", RENHE)
+        endorser = changes.pop("endorser", COMMISSION)
+        object_id = changes.pop("object_id", b"\x11" * 16 if kept is None else kept.id)
+        change = {"status": "active", "refs": (), "stop_hash": None, "expires": None} | changes
+        row = ObjectRow(object_id, 1 if kept is None else kept.version + 1, body.body_hash)
+        signers = [Signer(key(creator, "ledger").id, "creator")]
+        if endorser is not None:
+            signers.append(Signer(key(endorser, "ledger").id, "independent"))
+        return CheckContext(
+            genesis=self.world.genesis,
+            members=self.world.members,
+            time=TIME,
+            own=own,
+            role=role,
+            creator=creator,
+            signers=tuple(sorted(signers)),
+            change=Change(kind, objects=(row,), **change),
+            row=0,
+            previous=self.previous(kept),
+            bodies=self,
+            decision=self.decision,
+        )
+
+
+def code(body: Body, context: CheckContext, check: Callable = check_body) -> str:
+    """Return the code of a refusal, or nothing."""
+    try:
+        check(body, context)
+    except MedchainError as error:
+        reason = error.fields.get("reason")
+        return f"{error.code} {reason}" if reason else error.code
+    return ""
+
+
+@dataclass
+class ConsentCase(Case):
+    """The patient enrolled; a consent to Anxin in the making."""
+
+    subject: StateRecord = None
+
+    def __post_init__(self) -> None:
+        """Enrol the patient."""
+        self.subject = self.keep("subject", SUBJECT.to_content())
+
+    def consent(self, **changes: object) -> Consent:
+        made = Consent(
+            subject=self.subject.key,
+            acting_for=None,
+            custodians=(RENHE,),
+            recipient=ANXIN,
+            purpose="HPAYMT",
+            resource_types=("Condition", "Observation"),
+            period=Period(TIME - 1000, END),
+            data_period=Period(TIME - 10**8, TIME),
+            fhir={"resourceType": "Consent", "status": "active"},
+            operation="create",
+            nonce=seed("nonce")[:16],
+            stop=seed("stop"),
+        )
+        return replace(made, **changes)
+
+    def terms(self, consent: Consent, **changes: object) -> dict[str, object]:
+        return {"expires": consent.period.last_day, "stop_hash": stop_hash(consent.stop)} | changes
+
+    def signed(self, consent: Consent, pen=PHONE, origin: str = ORIGIN, **changes: object):
+        """Sign a consent; returns body and context."""
+        draft = build_body("consent", consent.to_content(), None, fresh)
+        return self.sign_body(draft, consent.signed(), pen, origin, **self.terms(consent, **changes))
+
+    def sign_body(self, draft: Body, what: signing.Signed, pen, origin: str, **changes: object):
+        """Put a passkey's signature into a body's evidence."""
+        ledger = changes.pop("ledger", self.world.genesis.ledger)
+        context = self.context(draft.kind, draft, **changes)
+        previous = None if context.previous is None else context.previous[0].digest
+        challenge = signing.challenge(ledger, context.object_id, context.version, previous, draft.content_root, what)
+        given = pen.sign(challenge, origin)
+        evidence = signing.assertion_evidence(
+            given.credential_id, given.client_data_json, given.authenticator_data, given.signature
+        )
+        body = draft.with_evidence(fresh(32), evidence)
+        return body, self.context(draft.kind, body, **changes)
+
+    def attested(self, consent: Consent, evidence: Json, **changes: object):
+        """Let staff attest a consent; returns body and context."""
+        body = build_body("consent", consent.to_content(), evidence, fresh)
+        return body, self.context("consent", body, **self.terms(consent, **changes))
+
+    def kept_consent(self, consent: Consent | None = None, **record: object) -> StateRecord:
+        """Put a consent into the state."""
+        made = consent or self.consent()
+        return self.keep("consent", made.to_content(), {"assertion": {}}, stop_hash=stop_hash(made.stop), **record)
+
+    def grant(self, consent: StateRecord, **changes: object) -> Grant:
+        made = Grant(
+            consent=consent.key,
+            custodian=RENHE,
+            recipient=ANXIN,
+            purpose="HPAYMT",
+            resource_types=("Observation",),
+            period=Period(TIME - 500, END),
+            stop=seed("grant stop"),
+        )
+        return replace(made, **changes)
+
+    def kept_grant(self, consent: StateRecord, **record: object) -> StateRecord:
+        """Put a grant into the state."""
+        refs = (Ref(consent.key, consent.version),)
+        return self.keep("grant", self.grant(consent).to_content(), None, refs=refs, **record)
+
+
+def access_row(**changes: object) -> Access:
+    return replace(Access(fresh(32), 3, fresh(32), fresh(32), "HPAYMT", TIME - 5), **changes)
+
+
+def accesses(grant: StateRecord, consent: StateRecord, *rows: Access) -> Accesses:
+    return Accesses(grant.key, (consent.key,), rows or (access_row(),))
+
+
+def malformed(spoiled: dict[str, Json], kind: str, case: Case, **changes: object) -> str:
+    """Check a content of another form."""
+    body = build_body(kind, spoiled, None, fresh)
+    return code(body, case.context(kind, body, **changes))
+
+
+def key_of(kind: str, context: CheckContext) -> bytes:
+    return map_key(kind, context.creator, context.object_id)

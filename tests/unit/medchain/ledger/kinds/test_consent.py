@@ -1,0 +1,380 @@
+"""The check of a consent: each lie that an endorser must not sign."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medchain.crypto.assertion import PasskeyAlgorithm, encode_credential_key
+from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.encoding import digest
+from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.consent import check_withdrawal
+from medchain.ledger.kinds.content import Period
+from medchain.ledger.kinds.subject import Delegate, passkey
+from medchain.ledger.object import build_body
+from tests.unit.medchain.ledger.kinds.case import (
+    END,
+    ORIGIN,
+    PHONE,
+    RP_ID,
+    SUBJECT,
+    THIEF,
+    ConsentCase,
+    code,
+    passkey_of,
+)
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, DAY, RENHE, TAIPING, TIME, TONGJI, fresh, seed
+
+STAFF = {"attested_by": ["doctor", "nurse"]}
+
+
+@pytest.fixture
+def case():
+    return ConsentCase()
+
+
+def test_a_consent_that_the_patient_signed_is_endorsed(case):
+    assert code(*case.signed(case.consent())) == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "role"), [(RENHE, "creator"), (RENHE, "party"), (ANXIN, "party"), (COMMISSION, "independent")]
+)
+def test_every_party_reaches_the_same_verdict(case, own, role):
+    assert code(*case.signed(case.consent(), own=own, role=role)) == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "role"), [(ANXIN, "creator"), (TAIPING, "party"), (TONGJI, "independent"), (COMMISSION, "party")]
+)
+def test_who_does_not_hold_the_role_in_which_it_is_asked_does_not_sign(case, own, role):
+    assert code(*case.signed(case.consent(), own=own, role=role)) == "consent.role"
+
+
+def test_the_challenge_covers_ledger_object_version_operation_and_content():
+    signed = signing.Signed("consent/create", b"\x01" * 32, None, b"\x02" * 16)
+    expected = (
+        '{"acting_for":null,"content_root":"CC","id":"II","ledger":"LL","nonce":"NN","operation":"consent/create",'
+        '"previous":null,"subject":"SS","version":1}'
+    )
+    parts = {"CC": "03" * 32, "II": "04" * 16, "LL": "05" * 32, "NN": "02" * 16, "SS": "01" * 32}
+    for mark, value in parts.items():
+        expected = expected.replace(mark, value)
+    made = signing.challenge(b"\x05" * 32, b"\x04" * 16, 1, None, b"\x03" * 32, signed)
+    assert made == digest("medchain/consent-challenge/v1", expected.encode())
+
+
+def test_a_passkey_of_somebody_else_is_refused(case):
+    assert code(*case.signed(case.consent(), pen=THIEF)) == "signing.credential"
+
+
+def test_a_stolen_credential_id_with_another_key_is_refused(case):
+    thief = SoftwareAuthenticator(seed("thief"), RP_ID)
+    thief.credential_id = PHONE.credential_id
+    assert code(*case.signed(case.consent(), pen=thief)) == "assertion.signature"
+
+
+def test_a_signature_at_a_portals_own_address_does_not_count(case):
+    assert code(*case.signed(case.consent(), origin="https://renhe-hospital.example")) == "assertion.origin"
+
+
+def test_a_signature_for_another_ledger_does_not_count(case):
+    assert code(*case.signed(case.consent(), ledger=fresh(32))) == "assertion.challenge"
+
+
+def test_a_signature_under_another_content_does_not_count(case):
+    body, _ = case.signed(case.consent())
+    wider = case.consent(resource_types=("*",))
+    forged = build_body("consent", wider.to_content(), body.evidence.value, fresh)
+    assert code(forged, case.context("consent", forged, **case.terms(wider))) == "assertion.challenge"
+
+
+def test_a_signature_for_another_object_does_not_count(case):
+    body, context = case.signed(case.consent())
+    other = case.context("consent", body, object_id=fresh(16), **case.terms(case.consent()))
+    assert code(body, context) == ""
+    assert code(body, other) == "assertion.challenge"
+
+
+def test_an_expired_or_ended_subject_signs_nothing(case):
+    record, body = case.bodies[case.subject.key]
+    for spoiled in (replace(record, status="ended"), replace(record, expires=DAY - 1), replace(record, kind="grant")):
+        case.bodies[case.subject.key] = (spoiled, body)
+        assert code(*case.signed(case.consent())) == "consent.subject"
+
+
+def test_a_subject_whose_body_is_missing_denies(case):
+    del case.bodies[case.subject.key]
+    assert code(*case.signed(case.consent())) == "consent.subject"
+
+
+def test_a_body_with_another_hash_than_the_ledger_has_is_refused(case):
+    body, context = case.signed(case.consent())
+    assert code(body.with_evidence(fresh(32), None), context) == "body.hash"
+
+
+def test_a_body_of_another_kind_is_refused(case):
+    body = build_body("grant", {"a": 1}, None, fresh)
+    assert code(body, case.context("consent", body)) == "body.kind"
+    unknown = build_body("claim", {"a": 1}, None, fresh)
+    assert code(unknown, case.context("claim", unknown)) == "body.kind"
+
+
+def test_an_endorser_does_not_vouch_for_fields_that_it_cannot_see(case):
+    body, context = case.signed(case.consent())
+    assert code(body.redact(body.content, keep_evidence=True), context) == "consent.not_full"
+    party = replace(context, own=ANXIN, role="party")
+    assert code(body.redact(body.content, keep_evidence=True), party) == ""
+
+
+@pytest.mark.parametrize("custodians", [("nobody",), ("nobody", RENHE)])
+def test_a_custodian_that_is_no_member_is_refused(case, custodians):
+    assert code(*case.signed(case.consent(custodians=custodians))) == "consent.organisation"
+
+
+def test_a_suspended_recipient_is_refused(case):
+    members = case.world.members
+    suspended = replace(members.organisations[ANXIN], status="suspended")
+    case.world.members = members.with_organisation(suspended)
+    assert code(*case.signed(case.consent())) == "consent.organisation"
+
+
+def test_an_endorser_that_is_a_party_is_not_independent(case):
+    consent = case.consent(custodians=(RENHE, TONGJI))
+    assert code(*case.signed(consent, own=TONGJI, endorser=TONGJI)) == "consent.party"
+    assert code(*case.signed(consent, own=ANXIN, role="party", endorser=TONGJI)) == "consent.party"
+
+
+def test_an_endorser_under_a_partys_control_is_not_independent(case):
+    members = case.world.members
+    sister = replace(members.organisations[COMMISSION], control=members.organisations[ANXIN].control)
+    case.world.members = members.with_organisation(sister)
+    assert code(*case.signed(case.consent())) == "consent.party"
+
+
+def test_an_endorser_of_whom_nobody_knows_is_not_independent(case):
+    members = case.world.members
+    case.world.members = members.with_organisation(replace(members.organisations[COMMISSION], status="suspended"))
+    assert code(*case.signed(case.consent())) == "consent.party"
+
+
+def test_a_custodian_that_is_not_the_patients_is_refused(case):
+    case.bodies[case.subject.key] = (
+        case.subject,
+        build_body("subject", replace(SUBJECT, custodians=(TONGJI,)).to_content(), None, fresh),
+    )
+    assert code(*case.signed(case.consent())) == "consent.custodian"
+
+
+def test_a_stranger_cannot_submit_a_consent(case):
+    assert code(*case.signed(case.consent(), creator=TAIPING, own=COMMISSION)) == "consent.creator"
+
+
+def test_a_recipient_checks_without_seeing_where_the_patient_is_treated(case):
+    record, body = case.bodies[case.subject.key]
+    case.bodies[case.subject.key] = (record, body.redact(["passkeys", "delegates"]))
+    assert code(*case.signed(case.consent(), own=ANXIN, role="party")) == ""
+    assert code(*case.signed(case.consent())) == "body.malformed content.names"
+
+
+def test_a_ledger_expiry_that_is_not_the_consents_is_refused(case):
+    assert code(*case.signed(case.consent(), expires=DAY + 3650)) == "consent.expires"
+    assert code(*case.signed(case.consent(), expires=None)) == "consent.expires"
+    assert code(*case.signed(case.consent(period=Period(TIME, None)))) == ""
+
+
+def test_a_consent_that_is_over_is_refused(case):
+    assert code(*case.signed(case.consent(period=Period(TIME - 10, TIME - 1)))) == "consent.expired"
+
+
+def test_a_stop_hash_that_the_preimage_in_the_body_does_not_open_is_refused(case):
+    assert code(*case.signed(case.consent(), stop_hash=fresh(32))) == "consent.stop"
+
+
+def test_all_types_stand_alone(case):
+    assert code(*case.signed(case.consent(resource_types=("*",)))) == ""
+    assert code(*case.signed(case.consent(resource_types=("*", "Condition")))) == "consent.resource_types"
+
+
+def test_the_first_version_creates(case):
+    assert code(*case.signed(case.consent(operation="renew"))) == "consent.operation"
+
+
+# Staff
+
+
+def test_two_members_of_staff_can_attest_a_paper_consent(case):
+    assert code(*case.attested(case.consent(), STAFF)) == ""
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [None, {}, {"attested_by": ["doctor", "nurse"], "more": 1}],
+)
+def test_what_nobody_attests_is_refused(case, evidence):
+    assert code(*case.attested(case.consent(), evidence)) == "consent.attested"
+
+
+def test_one_or_three_members_of_staff_do_not_attest(case):
+    for staff in (["doctor"], ["a", "b", "c"]):
+        assert code(*case.attested(case.consent(), {"attested_by": staff})) == "consent.attested"
+    assert code(*case.attested(case.consent(), {"attested_by": ["a", "a"]})) == "body.malformed content.names"
+
+
+def test_evidence_that_is_hidden_attests_nothing(case):
+    body, context = case.attested(case.consent(), STAFF, own=ANXIN, role="party")
+    assert code(body.redact(body.content), context) == "consent.attested"
+
+
+def test_an_assertion_of_another_form_is_malformed(case):
+    for evidence in ({"assertion": {}}, {"assertion": 5}):
+        assert code(*case.attested(case.consent(), evidence)).startswith("body.malformed encoding.members")
+
+
+# Later versions
+
+
+def renewed(case, before, pen=PHONE, **changes: object):
+    after = replace(case.consent(), operation="renew", nonce=fresh(16), **changes)
+    return case.signed(after, pen=pen, before=before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resource_types": ("*",)},
+        {"resource_types": ("Condition", "Observation", "Procedure")},
+        {"custodians": (RENHE, TONGJI)},
+        {"period": Period(TIME - 1000, END + 86400)},
+        {"period": Period(TIME - 1000, None)},
+        {"period": Period(TIME - 1001, END)},
+        {"data_period": None},
+        {"data_period": Period(TIME - 10**8, None)},
+        {"fhir": {"resourceType": "Consent", "status": "active", "provision": {}}},
+    ],
+)
+def test_staff_cannot_widen_what_a_patient_signed_and_the_patient_can(case, changes):
+    before = case.kept_consent()
+    after = replace(case.consent(), operation="renew", **changes)
+    assert code(*case.attested(after, STAFF, before=before)) == "consent.widening"
+    assert code(*renewed(case, before, **changes)) == ""
+    assert code(*renewed(case, before, pen=THIEF, **changes)) == "signing.credential"
+
+
+@pytest.mark.parametrize("changes", [{}, {"resource_types": ("Condition",)}, {"period": Period(TIME, END - 86400)}])
+def test_staff_can_narrow(case, changes):
+    before = case.kept_consent()
+    after = replace(case.consent(), operation="renew", **changes)
+    assert code(*case.attested(after, STAFF, before=before)) == ""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"recipient": TAIPING}, {"purpose": "HMARKT"}, {"subject": b"\x01" * 32}, {"acting_for": b"\x01" * 32}]
+)
+def test_subject_recipient_and_purpose_never_change(case, changes):
+    assert code(*renewed(case, case.kept_consent(), **changes)) == "consent.changed"
+
+
+def test_a_later_version_renews(case):
+    after = replace(case.consent(), operation="create")
+    assert code(*case.signed(after, before=case.kept_consent())) == "consent.operation"
+
+
+def test_ending_a_consent_needs_no_signature(case):
+    body = build_body("consent", case.consent().to_content(), None, fresh)
+    context = case.context("consent", body, status="ended", before=case.kept_consent())
+    assert code(body, context) == ""
+
+
+# Delegates
+
+
+def delegated(case, until):
+    helper = SoftwareAuthenticator(seed("helper"), RP_ID)
+    signer = case.keep("subject", replace(SUBJECT, passkeys=(passkey_of(helper),)).to_content())
+    patient = replace(SUBJECT, delegates=(Delegate(signer.key, until),))
+    represented = case.keep("subject", patient.to_content())
+    return helper, case.consent(subject=signer.key, acting_for=represented.key)
+
+
+def test_a_delegate_signs_for_the_patient(case):
+    helper, consent = delegated(case, DAY)
+    assert consent.patient == consent.acting_for
+    assert code(*case.signed(consent, pen=helper)) == ""
+
+
+def test_a_delegate_whose_time_is_over_signs_nothing(case):
+    helper, consent = delegated(case, DAY - 1)
+    assert code(*case.signed(consent, pen=helper)) == "consent.delegate"
+
+
+def test_who_is_no_delegate_signs_for_nobody(case):
+    assert case.consent().patient == case.subject.key
+    other = case.keep("subject", SUBJECT.to_content())
+    assert code(*case.signed(case.consent(acting_for=other.key))) == "consent.delegate"
+
+
+# Withdrawal
+
+
+def withdrawal(case, pen=PHONE, before=None, **changes: object):
+    kept = before or case.kept_consent()
+    content = {"nonce": "07" * 16, "object": kept.key.hex(), "operation": "withdraw"} | changes
+    what = signing.Signed("consent/withdraw", case.subject.key, None, b"\x07" * 16)
+    return case.sign_body(build_body("consent", content, None, fresh), what, pen, ORIGIN, before=kept)
+
+
+def test_a_withdrawal_is_signed_by_the_patient(case):
+    assert code(*withdrawal(case), check_withdrawal) == ""
+    assert code(*withdrawal(case, pen=THIEF), check_withdrawal) == "signing.credential"
+
+
+def test_a_withdrawal_of_something_else_is_none(case):
+    assert code(*withdrawal(case, object="00" * 32), check_withdrawal) == "consent.withdrawal"
+    assert code(*withdrawal(case, operation="create"), check_withdrawal) == "consent.withdrawal"
+    body, context = withdrawal(case)
+    assert code(body, replace(context, previous=None), check_withdrawal) == "consent.withdrawal"
+
+
+# Form
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "reason"),
+    [
+        ("subject", "00", "encoding.hex"),
+        ("acting_for", "", "encoding.hex"),
+        ("custodians", [], "content.names"),
+        ("custodians", [TONGJI, RENHE], "content.names"),
+        ("custodians", [5], "content.text"),
+        ("recipient", "", "content.text"),
+        ("purpose", "x" * 201, "content.text"),
+        ("resource_types", "*", "content.names"),
+        ("period", {"start": 5}, "content.period"),
+        ("period", {"start": 5, "end": 4}, "content.period"),
+        ("period", {"start": -1, "end": None}, "content.period"),
+        ("period", {"start": True, "end": None}, "content.period"),
+        ("period", {"start": 1, "end": "2"}, "content.period"),
+        ("period", None, "content.period"),
+        ("data_period", [], "content.period"),
+        ("fhir", {"resourceType": "Patient"}, "consent.fhir"),
+        ("fhir", [], "consent.fhir"),
+        ("operation", None, "content.text"),
+        ("nonce", "00", "encoding.hex"),
+        ("stop", None, "encoding.hex"),
+        ("more", 1, "content.fields"),
+    ],
+)
+def test_a_content_of_another_form_is_malformed(case, member, value, reason):
+    body = build_body("consent", case.consent().to_content() | {member: value}, STAFF, fresh)
+    assert code(body, case.context("consent", body)) == f"body.malformed {reason}"
+
+
+def test_a_passkey_may_be_of_ed25519(case):
+
+    pen = SoftwareAuthenticator(seed("ed"), RP_ID, PasskeyAlgorithm.ED25519)
+    row = passkey(pen.credential_id, encode_credential_key(pen.credential), TIME)
+    signer = case.keep("subject", replace(SUBJECT, passkeys=(row,)).to_content())
+    assert code(*case.signed(case.consent(subject=signer.key), pen=pen)) == ""

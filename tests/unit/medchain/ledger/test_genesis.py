@@ -1,0 +1,313 @@
+"""Genesis, members and the policy text that follows from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from medchain.encoding import base64_text, canonical, unbase64
+from medchain.errors import InputError, MedchainError, VerificationError
+from medchain.ledger.genesis import (
+    build_genesis,
+    genesis_signatures,
+    parse_genesis,
+    trusted_policy_text,
+    verifier_key,
+    verify_genesis,
+)
+from medchain.ledger.members import (
+    Members,
+    ProtocolRules,
+    is_own_update,
+    organisation_content,
+    parse_organisation,
+    parse_protocol,
+    quorum_floor,
+)
+from medchain.ledger.policy import default_policy, parse_policy
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TIME, genesis, key, organisation, prove
+
+
+def document():
+    return json.loads(genesis().encoded)
+
+
+def proofs():
+    made = genesis()
+    return {
+        org_id: {k.use: prove(made.ledger, k) for k in member.keys}
+        for org_id, member in made.members.organisations.items()
+    }
+
+
+def test_the_ledger_id_is_the_hash_of_the_whole_document():
+    assert genesis().ledger == sha256(genesis().encoded).digest()
+    assert parse_genesis(genesis().encoded) == genesis()
+
+
+def test_a_genesis_with_all_proofs_verifies():
+    verify_genesis(genesis(), genesis_signatures(proofs()))
+
+
+@pytest.mark.parametrize("use", ["authentication", "cosign-ed25519", "cosign-mldsa44", "encryption", "ledger", "log"])
+def test_a_genesis_in_which_a_member_claims_a_key_that_it_does_not_hold_is_refused(use):
+    signed = proofs()
+    signed[ANXIN][use] = signed[RENHE][use]
+    with pytest.raises(VerificationError, match=r"organisation\.proof"):
+        verify_genesis(genesis(), genesis_signatures(signed))
+
+
+def test_a_genesis_whose_members_have_not_all_signed_is_refused():
+    signed = proofs()
+    del signed[ANXIN]
+    with pytest.raises(VerificationError, match=r"organisation\.proof"):
+        verify_genesis(genesis(), genesis_signatures(signed))
+    with pytest.raises(VerificationError, match=r"organisation\.proof"):
+        verify_genesis(genesis(), {**genesis_signatures(proofs()), "type": "other"})
+
+
+def test_a_genesis_that_lacks_the_proof_of_one_key_is_refused():
+    signed = proofs()
+    del signed[ANXIN]["log"]
+    with pytest.raises(InputError):
+        verify_genesis(genesis(), genesis_signatures(signed))
+
+
+def test_a_successor_ledger_names_the_checkpoint_that_it_follows():
+    successor = document() | {"previous": "07" * 32}
+    assert parse_genesis(canonical(successor)).previous == b"\x07" * 32
+    made = build_genesis(
+        [organisation(RENHE, "hospital")],
+        origin="medchain.example/next",
+        policy=default_policy(),
+        protocol=ProtocolRules(RENHE, 1, 1),
+        rp_id="localhost",
+        sign_origins=["http://localhost:41000"],
+        time=TIME,
+        demo=True,
+        previous=b"\x07" * 32,
+    )
+    assert (made.previous, made.demo) == (b"\x07" * 32, True)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("type", "medchain/other/v1"),
+        ("suite", 2),
+        ("protocol", 0),
+        ("origin", "medchain.example"),
+        ("origin", "/name"),
+        ("origin", "medchain.example/two words"),
+        ("origin", "medchain.example/" + "x" * 200),
+        ("origin", "medchain.example/a+b"),
+        ("rp_id", "localhost"),
+        ("rp_id", "no host"),
+        ("sign_origins", []),
+        ("sign_origins", ["https://b.consent.example", "https://a.consent.example"]),
+        ("sign_origins", ["https://evil.example"]),
+        ("sign_origins", ["https://evilconsent.example"]),
+        ("sign_origins", ["http://sign.consent.example"]),
+        ("sign_origins", ["https://sign.consent.example/path"]),
+        ("sign_origins", [1]),
+        ("previous", "00"),
+        ("previous", 5),
+        ("time", -1),
+        ("members", []),
+        ("members", ["member"]),
+        ("quorum", 3),
+        ("quorum", 6),
+        ("orderer", "nobody"),
+        ("policy", {}),
+        ("extra", 1),
+    ],
+)
+def test_a_genesis_of_another_form_is_refused(member, value):
+    with pytest.raises(MedchainError):
+        parse_genesis(canonical(document() | {member: value}))
+
+
+def test_a_genesis_that_does_not_say_whether_it_follows_another_is_refused():
+    lacking = document()
+    del lacking["previous"]
+    with pytest.raises(InputError):
+        parse_genesis(canonical(lacking))
+    with pytest.raises(InputError):
+        parse_genesis(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("org_id", "Upper"),
+        ("org_id", "ledger"),
+        ("org_id", "consortium"),
+        ("org_id", "renhe-ed"),
+        ("org_id", "-x"),
+        ("org_id", 5),
+        ("role", "patient"),
+        ("control", ""),
+        ("name", {}),
+        ("name", {"en": 5}),
+        ("name", {"en": ""}),
+        ("url", "ftp://x"),
+        ("origins", ["https://x/path"]),
+        ("origins", ["https://b", "https://a"]),
+        ("origins", [f"https://{at:02}" for at in range(17)]),
+        ("status", "active"),
+        ("keys", []),
+        ("keys", {}),
+        ("extra", 1),
+    ],
+)
+def test_a_genesis_with_a_malformed_member_is_refused(member, value):
+    spoiled = document()
+    spoiled["members"][0][member] = value
+    with pytest.raises(InputError):
+        parse_genesis(canonical(spoiled))
+
+
+def test_two_members_with_one_key_are_refused():
+    spoiled = document()
+    spoiled["members"][0]["keys"]["ledger"] = spoiled["members"][1]["keys"]["ledger"]
+    with pytest.raises(VerificationError, match=r"members\.key"):
+        parse_genesis(canonical(spoiled))
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("use", "other"),
+        ("id", "00" * 16),
+        ("public", base64_text(bytes(31))),
+        ("public", {}),
+        ("proof", "!"),
+        ("extra", 1),
+    ],
+)
+def test_an_organisation_with_a_malformed_key_is_refused(change, value):
+    content = organisation_content(organisation(RENHE, "hospital"))
+    content["keys"][0][change] = value
+    with pytest.raises(InputError):
+        parse_organisation(content)
+
+
+def test_an_authentication_key_must_be_a_jwk():
+    content = organisation_content(organisation(RENHE, "hospital"))
+    row = next(row for row in content["keys"] if row["use"] == "authentication")
+    row["public"] = base64_text(bytes(97))
+    with pytest.raises(InputError, match=r"organisation\.key"):
+        parse_organisation(content)
+
+
+def test_an_organisation_needs_a_key_of_each_use_and_has_one_log_key():
+    member = organisation(RENHE, "hospital")
+    without = replace(member, keys=tuple(k for k in member.keys if k.use != "log"))
+    with pytest.raises(InputError, match=r"organisation\.keys"):
+        parse_organisation(organisation_content(without))
+    with pytest.raises(InputError, match=r"organisation\.keys"):
+        without.key("log")
+    two = replace(member, keys=tuple(sorted((*member.keys, key(RENHE, "log", 2)), key=lambda k: k.id)))
+    with pytest.raises(InputError, match=r"organisation\.keys"):
+        parse_organisation(organisation_content(two))
+
+
+def test_keys_out_of_order_are_refused():
+    member = organisation(RENHE, "hospital")
+    with pytest.raises(InputError, match=r"organisation\.keys"):
+        parse_organisation(organisation_content(replace(member, keys=member.keys[::-1])))
+
+
+def test_an_organisations_content_comes_back_as_it_went():
+    member = organisation(RENHE, "hospital")
+    found, given = parse_organisation(organisation_content(member, {member.keys[0].id: base64_text(b"proof")}))
+    assert (found, given) == (member, {member.keys[0].id: b"proof"})
+
+
+# n, f and the smallest k by hand: k > (n + f) / 2.
+@pytest.mark.parametrize(
+    ("count", "floor"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (8, 6), (9, 6), (10, 7)]
+)
+def test_the_quorum_lies_above_half_of_members_and_faulty_ones(count, floor):
+    assert quorum_floor(count) == floor
+    organisations = {f"org{at}": organisation(f"org{at}", "hospital") for at in range(count)}
+    policy = parse_policy(default_policy())
+    for quorum in range(count + 2):
+        snapshot = Members(organisations, policy, ProtocolRules("org0", quorum, 1))
+        if floor <= quorum <= count:
+            snapshot.check()
+        else:
+            with pytest.raises(VerificationError, match=r"members\.quorum"):
+                snapshot.check()
+
+
+def test_suspended_and_removed_organisations_neither_sign_nor_count():
+    snapshot = genesis().members
+    suspended = snapshot.with_organisation(replace(snapshot.organisations[ANXIN], status="suspended"))
+    removed = snapshot.with_organisation(replace(snapshot.organisations[ANXIN], status="removed"))
+    name = key(ANXIN, "ledger").id
+    assert snapshot.signer(name) == snapshot.organisations[ANXIN]
+    assert [suspended.signer(name), removed.signer(name)] == [None, None]
+    assert [name in suspended.keys, name in removed.keys] == [True, False]
+    assert ANXIN not in {member.org_id for member in suspended.active}
+
+
+def test_more_organisations_than_a_ledger_may_have_are_refused():
+    snapshot = genesis().members
+    gone = {f"org{at}": replace(organisation(RENHE, "hospital"), status="removed") for at in range(60)}
+    with pytest.raises(VerificationError, match=r"members\.count"):
+        replace(snapshot, organisations={**snapshot.organisations, **gone}).check()
+
+
+def test_an_organisation_changes_keys_url_and_origins_alone_and_nothing_else():
+    before = organisation(RENHE, "hospital")
+    assert is_own_update(before, replace(before, url="https://new.example", origins=(), keys=before.keys[1:]))
+    assert not is_own_update(before, replace(before, role="regulator"))
+    assert not is_own_update(before, replace(before, status="suspended"))
+    assert not is_own_update(None, before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"orderer": "x", "protocol": 0, "quorum": 1},
+        {"orderer": "x", "protocol": 1, "quorum": 0},
+        {"orderer": "x", "protocol": 1, "quorum": "1"},
+        {"orderer": "x", "protocol": 1},
+    ],
+)
+def test_a_malformed_protocol_is_refused(content):
+    with pytest.raises(InputError):
+        parse_protocol(content)
+
+
+def test_a_verifier_key_is_that_of_the_signed_note_specification():
+    # The example of golang.org/x/mod/sumdb/note: the key of sum.golang.org.
+    raw = unbase64("Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8")
+    expected = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+    assert verifier_key("sum.golang.org", raw[0], raw[1:]) == expected
+
+
+def test_the_policy_text_names_orderer_witnesses_groups_and_quorum():
+    lines = trusted_policy_text(genesis().members, genesis().origin).split("\n")
+    assert lines[0].startswith("log medchain.example/test+")
+    assert [line.split(" ")[:2] for line in lines[1:4]] == [
+        ["witness", f"{ANXIN}-ed"],
+        ["witness", f"{ANXIN}-pq"],
+        ["group", ANXIN],
+    ]
+    assert f" {ANXIN}.medchain.example/cosigner/ed25519+" in lines[1]
+    assert f" {ANXIN}.medchain.example/cosigner/mldsa44+" in lines[2]
+    assert lines[3] == f"group {ANXIN} all {ANXIN}-ed {ANXIN}-pq"
+    assert lines[-3:] == ["group consortium 4 " + " ".join(sorted(ROLES)), "quorum consortium", ""]
+    assert len(lines) == 1 + 3 * 5 + 3
+
+
+def test_a_suspended_member_is_no_witness():
+    snapshot = genesis().members
+    suspended = snapshot.with_organisation(replace(snapshot.organisations[ANXIN], status="suspended"))
+    assert ANXIN not in trusted_policy_text(suspended, genesis().origin)
+    assert COMMISSION in trusted_policy_text(suspended, genesis().origin)

@@ -1,0 +1,906 @@
+"""The machine: every refusal by the attack that it stops, and what blocks do to the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medchain.encoding import base64_text, canonical
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.machine import (
+    DRAW_LAG,
+    DRAW_WINDOW,
+    DrawState,
+    Effects,
+    StateLeaf,
+    apply_block,
+    apply_genesis,
+    block_context,
+    parse_state_leaf,
+    seed_heights,
+    state_leaf,
+)
+from medchain.ledger.members import organisation_content, protocol_content
+from medchain.ledger.object import StateRecord, map_key, public_body_hash, stop_hash
+from medchain.ledger.policy import default_policy, draw_order
+from medchain.ledger.transaction import Change, Draw, Envelope, Signer, parse_envelope
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    DAY,
+    RENHE,
+    ROLES,
+    TAIPING,
+    TONGJI,
+    World,
+    fresh,
+    genesis,
+    key,
+    next_row,
+    organisation,
+    organisation_key,
+    prove,
+    ref,
+    refs,
+    rows,
+    sign,
+)
+
+PREIMAGE = bytes(range(32))
+VOTERS = (RENHE, TONGJI, COMMISSION)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def anchor(number: int = 1) -> Change:
+    return Change("record", "active", rows(number))
+
+
+def grant_of(consent: StateRecord, **changes: object) -> Change:
+    return replace(Change("grant", "active", rows(), refs(consent), fresh(32), DAY + 9), **changes)
+
+
+def consent_in(world: World, **changes: object) -> StateRecord:
+    return world.add("consent", RENHE, **({"stop_hash": stop_hash(PREIMAGE), "expires": DAY + 9} | changes))
+
+
+# Accepted
+
+
+def test_an_anchor_makes_a_record_for_each_object(world):
+    change = anchor(3)
+    effects = world.apply(world.transaction(RENHE, change))
+    made = [effects.records[map_key("record", RENHE, row.id)] for row in change.objects]
+    assert [(r.version, r.status, r.since, r.previous, r.body_hash) for r in made] == [
+        (1, "active", 2, None, row.body_hash) for row in change.objects
+    ]
+
+
+def test_a_second_version_holds_the_digest_of_the_first(world):
+    first = world.add("record", RENHE)
+    effects = world.apply(world.transaction(RENHE, Change("record", "deleted", next_row(first))))
+    second = effects.records[first.key]
+    assert (second.version, second.status, second.previous) == (2, "deleted", first.digest)
+
+
+def test_every_kind_can_be_made(world):
+    consent = consent_in(world)
+    grant = world.add("grant", RENHE, stop_hash=fresh(32), refs=refs(consent))
+    made = [
+        anchor(),
+        Change("subject", "active", rows()),
+        Change("consent", "active", rows(), (), fresh(32), DAY + 9),
+        grant_of(consent),
+        Change("access", "active", rows(), refs(grant, consent)),
+        Change("emergency", "active", rows()),
+        Change("erasure", "active", rows()),
+    ]
+    effects = world.apply(*(world.transaction(RENHE, change, **next_draw(world, at)) for at, change in enumerate(made)))
+    assert [record.kind for record in effects.history] == [change.kind for change in made]
+    assert [record.since for record in effects.history] == list(range(2, 9))
+
+
+def next_draw(world: World, at: int) -> dict[str, object]:
+    return {"draw": Draw(0, at + 1, 0), "signers": [(RENHE, "creator"), (world.drawn(RENHE, at + 1), "independent")]}
+
+
+# Refused
+
+
+def test_a_transaction_of_another_ledger_is_refused(world):
+    assert world.refusal(world.transaction(RENHE, anchor(), ledger=fresh(32))) == "transaction.ledger"
+    assert world.refusal(world.stop(RENHE, fresh(32), PREIMAGE, ledger=fresh(32))) == "transaction.ledger"
+
+
+def test_a_transaction_of_another_protocol_version_is_refused(world):
+    assert world.refusal(world.transaction(RENHE, anchor(), protocol=2)) == "transaction.protocol"
+
+
+def test_a_machine_that_does_not_know_the_protocol_halts(world):
+    world.members = world.members.with_protocol(replace(world.members.protocol, protocol=2))
+    with pytest.raises(VerificationError, match=r"block\.protocol"):
+        world.execute(world.transaction(RENHE, anchor(), protocol=2))
+
+
+def test_a_forged_signature_is_refused(world):
+    good = sign(world.transaction(RENHE, anchor()))
+    forged = replace(good, signatures=((good.signatures[0][0], bytes(64)),))
+    assert world.refusal(good) == ""
+    assert world.refusal(forged) == "transaction.signature"
+
+
+def test_a_signature_by_another_member_under_the_creators_name_is_refused(world):
+    payload = world.transaction(RENHE, anchor())
+    stolen = sign(world.transaction(TONGJI, anchor())).signatures[0][1]
+    envelope = sign(payload)
+    assert (
+        world.refusal(replace(envelope, signatures=((envelope.signatures[0][0], stolen),))) == "transaction.signature"
+    )
+
+
+def test_a_signature_over_another_payload_is_refused(world):
+    first, second = (sign(world.transaction(RENHE, anchor())) for _ in range(2))
+    swapped = Envelope(second.payload, second.transaction, first.signatures, second.leaf)
+    assert world.refusal(swapped) == "transaction.signature"
+
+
+def test_a_key_of_nobody_is_refused(world):
+    payload = world.transaction(RENHE, anchor(), signers=[("newcomer-hospital", "creator")])
+    assert world.refusal(payload) == "transaction.signer_unknown"
+
+
+def test_a_key_of_another_use_is_refused(world):
+    row = (Signer(key(RENHE, "log").id, "creator"),)
+    payload = replace(world.transaction(RENHE, anchor()), signers=row)
+    envelope = sign(world.transaction(RENHE, anchor()))
+    assert world.refusal(replace(envelope, transaction=payload)) == "transaction.signer_unknown"
+
+
+def test_an_organisation_cannot_submit_for_another(world):
+    payload = world.transaction(RENHE, anchor(), signers=[(TONGJI, "creator")])
+    assert world.refusal(payload) == "transaction.creator"
+
+
+def test_a_transaction_that_its_creator_did_not_sign_is_refused(world):
+    payload = world.transaction(RENHE, anchor(), signers=[(RENHE, "member")])
+    assert world.refusal(payload) == "transaction.creator"
+
+
+def test_a_role_that_does_not_exist_is_refused(world):
+    payload = world.transaction(RENHE, anchor(), signers=[(RENHE, "creator"), (ANXIN, "submitter")])
+    assert world.refusal(payload) == "transaction.role"
+
+
+def test_two_independent_endorsers_are_refused(world):
+    signers = [(RENHE, "creator"), (TONGJI, "independent"), (COMMISSION, "independent")]
+    payload = world.transaction(RENHE, anchor(), signers=signers, draw=Draw(0, 1, 0))
+    assert world.refusal(payload) == "transaction.role"
+
+
+def test_a_kind_that_does_not_exist_is_refused(world):
+    assert world.refusal(world.transaction(RENHE, Change("claim", "active", rows()))) == "transaction.kind"
+
+
+def test_nobody_but_the_machine_writes_state_entries(world):
+    assert world.refusal(world.transaction(RENHE, Change("state", "active", rows()))) == "transaction.status"
+
+
+@pytest.mark.parametrize("status", ["stopped", "gone", "ended"])
+def test_a_status_that_the_kind_does_not_have_is_refused(world, status):
+    assert world.refusal(world.transaction(RENHE, Change("record", status, rows()))) == "transaction.status"
+
+
+def test_a_transition_that_the_kind_does_not_have_is_refused(world):
+    ended = world.add("access", RENHE, status="ended")
+    change = Change("access", "ended", next_row(ended))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.status"
+    erased = world.add("erasure", RENHE)
+    assert (
+        world.refusal(world.transaction(RENHE, Change("erasure", "active", next_row(erased)))) == "transaction.status"
+    )
+
+
+def test_many_objects_of_a_kind_that_does_not_come_in_batches_are_refused(world):
+    assert world.refusal(world.transaction(RENHE, Change("erasure", "active", rows(2)))) == "transaction.objects"
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_a_version_that_does_not_follow_the_head_is_refused(world, version):
+    head = world.add("record", RENHE, version=2, previous=fresh(32))
+    row = (next_row(head)[0]._replace(version=version),)
+    assert world.refusal(world.transaction(RENHE, Change("record", "active", row))) == "transaction.version"
+
+
+def test_the_first_version_of_an_object_is_one(world):
+    assert world.refusal(world.transaction(RENHE, Change("record", "active", rows(1, 2)))) == "transaction.version"
+
+
+def test_another_organisation_cannot_continue_an_object(world):
+    head = world.add("record", RENHE)
+    payload = world.transaction(TONGJI, Change("record", "active", next_row(head)))
+    assert world.refusal(payload) == "transaction.version"
+
+
+def test_a_stopped_object_has_no_further_version(world):
+    head = consent_in(world, status="stopped")
+    change = Change("consent", "active", next_row(head), (), fresh(32), DAY)
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.stopped"
+
+
+def test_an_object_that_is_over_already_is_refused(world):
+    consent = consent_in(world)
+    assert world.refusal(world.transaction(RENHE, grant_of(consent, expires=DAY - 1))) == "transaction.expired"
+    assert world.refusal(world.transaction(RENHE, grant_of(consent, expires=DAY))) == ""
+
+
+def test_a_grant_without_consent_is_refused(world):
+    change = Change("grant", "active", rows(), (), fresh(32), DAY)
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+
+
+def test_a_grant_on_something_else_than_a_consent_is_refused(world):
+    subject = world.add("subject", RENHE)
+    assert world.refusal(world.transaction(RENHE, grant_of(subject))) == "transaction.ref"
+
+
+def test_a_ref_to_another_version_than_the_head_is_refused(world):
+    consent = consent_in(world)
+    for version in (2, 3):
+        change = grant_of(consent, refs=(ref(consent)._replace(version=version),))
+        assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+
+
+def test_a_ref_to_nothing_is_refused(world):
+    change = grant_of(consent_in(world), refs=(ref(consent_in(world))._replace(key=fresh(32)),))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+
+
+def test_a_ref_to_an_ended_object_is_refused(world):
+    consent = consent_in(world, status="ended")
+    assert world.refusal(world.transaction(RENHE, grant_of(consent))) == "transaction.ref"
+
+
+def test_a_ref_to_an_expired_object_is_refused(world):
+    consent = consent_in(world, expires=DAY - 1)
+    assert world.refusal(world.transaction(RENHE, grant_of(consent))) == "transaction.ref_expired"
+
+
+def test_an_access_must_stand_on_the_consent_of_its_grant(world):
+    consent, other = consent_in(world), consent_in(world)
+    grant = world.add("grant", RENHE, stop_hash=fresh(32), refs=refs(consent))
+    change = Change("access", "active", rows(), refs(grant, other))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+    alone = Change("access", "active", rows(), refs(grant))
+    assert world.refusal(world.transaction(RENHE, alone)) == "transaction.ref"
+
+
+def test_a_kind_without_refs_may_have_none(world):
+    change = replace(anchor(), refs=refs(consent_in(world)))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+
+
+@pytest.mark.parametrize("until", [None, -1, 61])
+def test_a_widening_transaction_cannot_be_held_back(world, until):
+    value = None if until is None else world.time + until
+    payload = world.transaction(RENHE, grant_of(consent_in(world)), until=value)
+    assert world.refusal(payload) == "transaction.until"
+
+
+@pytest.mark.parametrize("until", [0, 60])
+def test_until_includes_its_last_second(world, until):
+    assert world.refusal(world.transaction(RENHE, grant_of(consent_in(world)), until=world.time + until)) == ""
+
+
+def test_an_anchor_may_wait_but_not_beyond_its_own_until(world):
+    assert world.refusal(world.transaction(RENHE, anchor(), until=None)) == ""
+    assert world.refusal(world.transaction(RENHE, anchor(), until=world.time + 9999)) == ""
+    assert world.refusal(world.transaction(RENHE, anchor(), until=world.time - 1)) == "transaction.until"
+
+
+def test_a_consent_that_nobody_could_stop_is_refused(world):
+    change = Change("consent", "active", rows(), (), None, DAY)
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.stop_hash"
+
+
+def test_a_stop_hash_where_nothing_can_be_stopped_is_refused(world):
+    change = replace(anchor(), stop_hash=fresh(32))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.stop_hash"
+
+
+def test_a_rule_that_the_policy_does_not_have_refuses(world):
+    rules = dict(world.members.policy.rules)
+    del rules["erasure/active"]
+    world.members = world.members.with_policy(replace(world.members.policy, rules=rules))
+    payload = world.transaction(RENHE, Change("erasure", "active", rows_of(1)))
+    assert world.refusal(payload) == "transaction.policy_missing"
+
+
+def rows_of(number):
+    return rows(number)
+
+
+def test_a_consent_without_independent_endorser_is_refused(world):
+    change = Change("consent", "active", rows(), (), fresh(32), DAY)
+    payload = world.transaction(RENHE, change, signers=[(RENHE, "creator")])
+    assert world.refusal(payload) == "transaction.policy"
+
+
+def test_one_change_that_lacks_endorsement_spoils_the_transaction(world):
+    payload = world.transaction(
+        RENHE, anchor(), Change("consent", "active", rows(), (), fresh(32), DAY), signers=[(RENHE, "creator")]
+    )
+    assert world.refusal(payload) == "transaction.policy"
+
+
+# The draw
+
+
+def consent_change() -> Change:
+    return Change("consent", "active", rows(), (), fresh(32), DAY + 9)
+
+
+def test_another_endorser_than_the_drawn_one_is_refused(world):
+    order = [world.drawn(RENHE, 1, rank) for rank in range(2)]
+    assert sorted(order) == sorted([TONGJI, COMMISSION])
+    right = world.transaction(
+        RENHE, consent_change(), signers=[(RENHE, "creator"), (order[1], "independent")], draw=Draw(0, 1, 1)
+    )
+    wrong = replace(right, draw=Draw(0, 1, 0))
+    assert (world.refusal(right), world.refusal(wrong)) == ("", "transaction.draw")
+
+
+def test_a_rank_beyond_the_candidates_is_refused(world):
+    payload = world.transaction(RENHE, consent_change())
+    assert world.refusal(replace(payload, draw=Draw(0, 1, 2))) == "transaction.draw"
+
+
+def test_an_endorser_under_the_creators_control_is_never_drawn(world):
+    sister = replace(world.members.organisations[TONGJI], control=f"control of {RENHE}")
+    world.members = world.members.with_organisation(sister)
+    signers = [(RENHE, "creator"), (TONGJI, "independent")]
+    for rank in range(3):
+        payload = world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(0, 1, rank))
+        assert world.refusal(payload) == "transaction.draw"
+
+
+def test_an_insurer_is_never_drawn(world):
+    signers = [(RENHE, "creator"), (ANXIN, "independent")]
+    for rank in range(4):
+        payload = world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(0, 1, rank))
+        assert world.refusal(payload) == "transaction.draw"
+
+
+@pytest.mark.parametrize("number", [0, 65])
+def test_a_draw_number_outside_the_window_is_refused(world, number):
+    signers = [(RENHE, "creator"), (world.drawn(RENHE, number), "independent")]
+    payload = world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(0, number, 0))
+    assert world.refusal(payload) == "transaction.draw"
+
+
+def test_a_draw_number_is_used_once(world):
+    first, second = (world.transaction(RENHE, consent_change()) for _ in range(2))
+    assert first.draw == second.draw
+    world.apply(first)
+    assert world.refusal(second) == "transaction.draw"
+
+
+def test_transactions_under_way_together_may_be_ordered_in_any_order(world):
+    made = [world.transaction(RENHE, consent_change(), **next_draw(world, at)) for at in range(8)]
+    effects = world.apply(*made[::-1])
+    assert len(effects.leaves) == 8
+    assert world.draws(RENHE) == DrawState(8, 0, 0)
+
+
+def test_a_draw_without_independent_endorser_is_refused_and_the_reverse(world):
+    assert world.refusal(world.transaction(RENHE, anchor(), draw=Draw(0, 1, 0))) == "transaction.draw"
+    payload = world.transaction(RENHE, consent_change())
+    assert world.refusal(replace(payload, draw=None)) == "transaction.draw"
+
+
+def test_the_seed_is_that_of_the_last_two_intervals(world):
+    world.height = 600
+    world.seeds = {512: fresh(32), 256: fresh(32)}
+    for height, expected in ((512, ""), (256, ""), (0, "transaction.draw"), (768, "transaction.draw")):
+        seed = world.seeds.get(height, world.genesis.ledger)
+        endorser = draw_order(world.members, RENHE, 1, seed)[0]
+        signers = [(RENHE, "creator"), (endorser, "independent")]
+        payload = world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(height, 1, 0))
+        assert world.refusal(payload) == expected
+
+
+def test_a_seed_that_the_state_does_not_have_is_refused(world):
+    world.height = 600
+    payload = world.transaction(RENHE, consent_change(), draw=Draw(512, 1, 0))
+    assert world.refusal(payload) == "transaction.draw"
+
+
+@pytest.mark.parametrize(
+    ("height", "expected"),
+    [(0, (0,)), (1, (0,)), (256, (0,)), (257, (256, 0)), (512, (256, 0)), (513, (512, 256))],
+)
+def test_seed_heights(height, expected):
+    assert seed_heights(height) == expected
+
+
+@given(st.lists(st.integers(0, DRAW_WINDOW - 1), max_size=200))
+def test_draw_numbers_are_used_once_and_every_number_is_accounted_for(steps):
+    state, used = DrawState(), set()
+    for step in steps:
+        number = state.number + 1 + step
+        assert state.is_open(number) == (number not in used)
+        if not state.is_open(number):
+            continue
+        state = state.use(number)
+        used.add(number)
+        assert not state.is_open(number)
+        assert state.used < 2**32
+        assert state.number - state.given_up == sum(n <= state.number for n in used)
+        assert state.used.bit_count() == sum(n > state.number for n in used)
+
+
+def test_a_number_that_falls_too_far_behind_is_given_up_and_counted():
+    state = DrawState().use(DRAW_LAG + 1)
+    assert (state.number, state.given_up, state.is_open(1), state.is_open(2)) == (1, 1, False, True)
+
+
+# Stops
+
+
+def test_a_stranger_with_the_preimage_can_stop(world):
+    consent = consent_in(world)
+    stopped = world.apply(world.stop(TAIPING, consent.key, PREIMAGE)).records[consent.key]
+    assert stopped == replace(consent, version=2, status="stopped", since=2, previous=consent.digest)
+
+
+def test_the_body_of_a_stop_replaces_the_body_hash(world):
+    consent, evidence = consent_in(world), fresh(32)
+    stopped = world.apply(world.stop(TAIPING, consent.key, PREIMAGE, evidence=evidence)).records[consent.key]
+    assert stopped.body_hash == evidence
+
+
+def test_nobody_can_stop_without_the_preimage(world):
+    consent = consent_in(world)
+    assert world.refusal(world.stop(RENHE, consent.key, fresh(32))) == "stop.preimage"
+
+
+def test_a_second_stop_changes_nothing(world):
+    consent = consent_in(world)
+    world.apply(world.stop(TAIPING, consent.key, PREIMAGE))
+    before = dict(world.records)
+    effects = world.apply(world.stop(RENHE, consent.key, PREIMAGE), strict=False)
+    assert [refusal.code for _, refusal in effects.refusals] == ["stop.repeated"]
+    assert world.records == before
+
+
+def test_what_does_not_exist_cannot_be_stopped(world):
+    assert world.refusal(world.stop(RENHE, fresh(32), PREIMAGE)) == "stop.unknown"
+
+
+def test_what_has_no_stop_hash_or_is_ended_cannot_be_stopped(world):
+    record, ended = world.add("record", RENHE), consent_in(world, status="ended")
+    assert world.refusal(world.stop(RENHE, record.key, PREIMAGE)) == "stop.not_stoppable"
+    assert world.refusal(world.stop(RENHE, ended.key, PREIMAGE)) == "stop.not_stoppable"
+
+
+def test_a_stop_needs_a_member_in_its_own_name(world):
+    consent = consent_in(world)
+    good = world.stop(ANXIN, consent.key, PREIMAGE)
+    assert world.refusal(replace(good, creator=TAIPING)) == "transaction.creator"
+    creator = replace(good, signers=(Signer(good.signers[0].key_id, "creator"),))
+    assert world.refusal(creator) == "transaction.role"
+    outsider = replace(good, signers=(Signer(key("newcomer-hospital", "ledger").id, "submitter"),))
+    assert world.refusal(outsider) == "transaction.signer_unknown"
+    two = sorted(Signer(key(org, "ledger").id, "submitter") for org in (ANXIN, TAIPING))
+    assert world.refusal(replace(good, creator=owner_of(two[0]), signers=tuple(two))) == "transaction.role"
+
+
+def owner_of(row):
+    return next(org for org in ROLES if key(org, "ledger").id == row.key_id)
+
+
+def test_a_stop_signed_with_a_key_of_another_use_is_refused(world):
+    good = sign(world.stop(ANXIN, consent_in(world).key, PREIMAGE))
+    other = replace(good.transaction, signers=(Signer(key(ANXIN, "log").id, "submitter"),))
+    assert world.refusal(replace(good, transaction=other)) == "transaction.signer_unknown"
+
+
+def test_a_stop_with_a_forged_signature_is_refused(world):
+    good = sign(world.stop(ANXIN, consent_in(world).key, PREIMAGE))
+    assert world.refusal(replace(good, signatures=((good.signatures[0][0], bytes(64)),))) == "transaction.signature"
+
+
+def test_a_suspended_organisation_can_still_stop(world):
+    consent = consent_in(world)
+    suspended = replace(world.members.organisations[ANXIN], status="suspended")
+    world.members = world.members.with_organisation(suspended)
+    assert world.refusal(world.stop(ANXIN, consent.key, PREIMAGE)) == ""
+
+
+def test_an_access_endorsed_before_the_stop_but_ordered_after_it_is_refused(world):
+    consent = consent_in(world)
+    grant = world.add("grant", RENHE, stop_hash=fresh(32), refs=refs(consent))
+    access = sign(world.transaction(RENHE, Change("access", "active", rows(), refs(grant, consent))))
+    assert world.refusal(access) == ""
+    effects = world.apply(world.stop(ANXIN, consent.key, PREIMAGE), access, strict=False)
+    assert [(index, refusal.code) for index, refusal in effects.refusals] == [(1, "transaction.stopped")]
+
+
+def test_a_grant_endorsed_before_the_stop_of_its_consent_is_refused_after_it(world):
+    consent = consent_in(world)
+    grant = sign(world.transaction(RENHE, grant_of(consent)))
+    world.apply(world.stop(ANXIN, consent.key, PREIMAGE))
+    assert world.refusal(grant) == "transaction.stopped"
+
+
+def test_a_ref_that_names_the_stopped_version_is_refused(world):
+    consent = consent_in(world, status="stopped", version=2, previous=fresh(32))
+    assert world.refusal(world.transaction(RENHE, grant_of(consent))) == "transaction.stopped"
+
+
+# Replay
+
+
+@pytest.mark.parametrize("kind", ["record", "subject", "consent", "grant", "access", "emergency", "erasure"])
+def test_a_transaction_cannot_be_replayed(world, kind):
+    consent = consent_in(world)
+    grant = world.add("grant", RENHE, stop_hash=fresh(32), refs=refs(consent))
+    change = {
+        "record": anchor(5),
+        "consent": consent_change(),
+        "grant": grant_of(consent),
+        "access": Change("access", "active", rows(), refs(grant, consent)),
+    }.get(kind, Change(kind, "active", rows()))
+    envelope = sign(world.transaction(RENHE, change, until=world.time + 60))
+    world.apply(envelope)
+    assert world.refusal(envelope) == "transaction.version"
+
+
+@pytest.mark.parametrize("kind", ["organisation", "policy", "protocol"])
+def test_a_public_transaction_cannot_be_replayed(world, kind):
+    content = {
+        "organisation": organisation_content(replace(world.members.organisations[RENHE], url="https://new.example")),
+        "policy": default_policy(),
+        "protocol": protocol_content(replace(world.members.protocol, quorum=5)),
+    }[kind]
+    envelope = sign(world.public(RENHE, (kind, content), signers=[TONGJI, COMMISSION]))
+    world.apply(envelope)
+    assert world.refusal(envelope) == "transaction.version"
+
+
+# Membership, policy, protocol
+
+
+def newcomer(**changes: object):
+    return organisation("newcomer-hospital", "hospital", **changes)
+
+
+def joining(world: World, member=None, proofs=None):
+    joined = member or newcomer()
+    signed = {k.id: base64_text(prove(world.genesis.ledger, k)) for k in joined.keys}
+    return organisation_content(joined, signed if proofs is None else proofs)
+
+
+def larger_quorum(world: World, quorum: int = 5):
+    return "protocol", protocol_content(replace(world.members.protocol, quorum=quorum))
+
+
+def test_a_majority_with_a_regulator_lets_an_organisation_join(world):
+    # Six members bear one fault: k > 3.5, so k = 4 stays.
+    effects = world.apply(world.public(RENHE, ("organisation", joining(world)), signers=[TONGJI, COMMISSION]))
+    assert "newcomer-hospital" in effects.members.organisations
+    assert effects.records[organisation_key("newcomer-hospital")].creator == "newcomer-hospital"
+    assert world.refusal(world.transaction("newcomer-hospital", anchor())) == ""
+
+
+def test_nobody_joins_without_a_majority_or_without_a_regulator(world):
+    content = ("organisation", joining(world))
+    assert world.refusal(world.public(RENHE, content, signers=[COMMISSION])) == "transaction.policy"
+    assert world.refusal(world.public(RENHE, content, signers=[TONGJI, ANXIN])) == "transaction.policy"
+
+
+def test_nobody_joins_with_a_key_that_it_does_not_hold(world):
+    proofs = {k.id: base64_text(prove(world.genesis.ledger, k)) for k in newcomer().keys}
+    for name in proofs:
+        lacking = {other: proof for other, proof in proofs.items() if other != name}
+        payload = world.public(RENHE, ("organisation", joining(world, proofs=lacking)), signers=[TONGJI, COMMISSION])
+        assert world.refusal(payload) == "transaction.body"
+
+
+def test_nobody_joins_with_the_key_of_another(world):
+    stolen = replace(key(RENHE, "ledger"), org_id="newcomer-hospital")
+    member = newcomer(keys=tuple(sorted((*newcomer().keys, stolen), key=lambda k: k.id)))
+    proofs = {k.id: base64_text(prove(world.genesis.ledger, k)) for k in newcomer().keys}
+    proofs[stolen.id] = base64_text(ledger_proof(world, stolen))
+    payload = world.public(RENHE, ("organisation", joining(world, member, proofs)), signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.key"
+
+
+def ledger_proof(world, stolen):
+    from medchain.ledger.members import proof_message  # noqa: PLC0415  # only here
+    from tests.unit.medchain.ledger.world import ledger_signer  # noqa: PLC0415  # only here
+
+    return ledger_signer(RENHE).sign(proof_message(world.genesis.ledger, stolen))
+
+
+def test_members_that_outgrow_the_quorum_must_raise_it_in_the_same_transaction(world):
+    world.members = world.members.with_organisation(newcomer())
+    member = organisation("eighth", "hospital")
+    seventh = organisation("seventh", "hospital")
+    # Eight members bear two faults: k > 5.
+    world.members = world.members.with_organisation(seventh)
+    content = ("organisation", joining(world, member))
+    voters = [TONGJI, COMMISSION, ANXIN, TAIPING]
+    assert world.refusal(world.public(RENHE, content, signers=voters)) == "transaction.quorum"
+    both = world.public(RENHE, content, larger_quorum(world, 6), signers=voters)
+    assert world.refusal(both) == ""
+
+
+@pytest.mark.parametrize(
+    ("quorum", "expected"), [(3, "transaction.quorum"), (4, ""), (5, ""), (6, "transaction.quorum")]
+)
+def test_the_quorum_stays_within_its_bounds(world, quorum, expected):
+    payload = world.public(RENHE, larger_quorum(world, quorum), signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == expected
+
+
+def test_a_hand_over_names_an_active_organisation(world):
+    rules = world.members.protocol
+    for orderer, expected in ((TONGJI, ""), ("nobody", "transaction.orderer")):
+        content = ("protocol", protocol_content(replace(rules, orderer=orderer)))
+        assert world.refusal(world.public(RENHE, content, signers=[TONGJI, COMMISSION])) == expected
+    effects = world.apply(
+        world.public(
+            RENHE, ("protocol", protocol_content(replace(rules, orderer=TONGJI))), signers=[TONGJI, COMMISSION]
+        )
+    )
+    assert effects.members.protocol.orderer == TONGJI
+
+
+def test_the_orderer_cannot_be_suspended_without_a_hand_over(world):
+    content = (
+        "organisation",
+        organisation_content(replace(world.members.organisations[COMMISSION], status="suspended")),
+    )
+    payload = world.public(RENHE, content, signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.orderer"
+
+
+def suspended(world: World, org_id: str, status: str = "suspended"):
+    return "organisation", organisation_content(replace(world.members.organisations[org_id], status=status))
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("suspended", "transaction.suspended"), ("removed", "transaction.signer_unknown")]
+)
+def test_an_organisation_that_is_suspended_or_removed_submits_nothing(world, status, expected):
+    world.apply(world.public(RENHE, suspended(world, ANXIN, status), signers=[TONGJI, COMMISSION]))
+    assert world.refusal(world.transaction(ANXIN, anchor())) == expected
+    assert world.refusal(world.public(RENHE, suspended(world, TAIPING), signers=[ANXIN, COMMISSION])) == expected
+
+
+def test_a_suspended_organisation_can_come_back(world):
+    world.apply(world.public(RENHE, suspended(world, ANXIN), signers=[TONGJI, COMMISSION]))
+    world.apply(world.public(RENHE, suspended(world, ANXIN, "active"), signers=[TONGJI, COMMISSION]))
+    assert world.refusal(world.transaction(ANXIN, anchor())) == ""
+
+
+def test_an_organisation_cannot_suspend_another_alone(world):
+    assert world.refusal(world.public(RENHE, suspended(world, ANXIN))) == "transaction.policy"
+
+
+def rotated(world: World, org_id: str):
+    ledger = world.genesis.ledger
+    member, new = world.members.organisations[org_id], key(org_id, "ledger", 2)
+    keys = tuple(sorted((*(k for k in member.keys if k.use != "ledger"), new), key=lambda k: k.id))
+    return "organisation", organisation_content(
+        replace(member, keys=keys), {new.id: base64_text(prove(ledger, new, 2))}
+    )
+
+
+def test_an_organisation_rotates_its_own_key_and_the_old_one_ends(world):
+    world.apply(world.public(RENHE, rotated(world, RENHE)))
+    assert world.refusal(world.transaction(RENHE, anchor())) == "transaction.signer_unknown"
+    payload = world.transaction(RENHE, anchor())
+    assert world.refusal(replace(payload, signers=(Signer(key(RENHE, "ledger", 2).id, "creator"),))) == ""
+
+
+def test_an_organisation_cannot_rotate_anothers_key_alone(world):
+    assert world.refusal(world.public(RENHE, rotated(world, ANXIN))) == "transaction.policy"
+
+
+def test_an_organisation_cannot_change_its_role_alone(world):
+    content = organisation_content(replace(world.members.organisations[RENHE], role="regulator"))
+    assert world.refusal(world.public(RENHE, ("organisation", content))) == "transaction.policy"
+
+
+def test_a_policy_changes_only_under_the_policy_before_it(world):
+    lax = {"rules": {"policy/active": "creator"}, "type": "medchain/policy/v1"}
+    assert world.refusal(world.public(RENHE, ("policy", lax))) == "transaction.policy"
+    world.apply(world.public(RENHE, ("policy", lax), signers=[TONGJI, COMMISSION]))
+    assert world.refusal(world.public(RENHE, ("policy", default_policy()))) == ""
+    assert world.refusal(world.transaction(RENHE, anchor())) == "transaction.policy_missing"
+
+
+def test_changes_of_one_transaction_are_all_judged_under_the_policy_before_it(world):
+    lax = {"rules": {"policy/active": "creator", "protocol/active": "creator"}, "type": "medchain/policy/v1"}
+    assert world.refusal(world.public(RENHE, ("policy", lax), larger_quorum(world))) == "transaction.policy"
+
+
+def test_a_public_content_that_is_not_what_its_hash_says_is_refused(world):
+    payload = world.public(RENHE, ("policy", default_policy()), signers=[TONGJI, COMMISSION])
+    other = default_policy()
+    other["rules"]["x/y"] = "creator"
+    assert world.refusal(replace(payload, bodies=(other,))) == "transaction.body"
+
+
+def test_a_malformed_public_content_is_refused(world):
+    payload = world.public(RENHE, ("policy", {"rules": {}, "type": "x"}), signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.body"
+
+
+def test_bodies_must_match_the_changes(world):
+    good = world.public(RENHE, larger_quorum(world), signers=[TONGJI, COMMISSION])
+    assert world.refusal(replace(good, bodies=())) == "transaction.bodies"
+    assert world.refusal(replace(good, bodies=("text",))) == "transaction.bodies"
+    assert world.refusal(replace(good, bodies=(*good.bodies, {}))) == "transaction.bodies"
+    assert world.refusal(world.transaction(RENHE, anchor(), bodies=({},))) == "transaction.bodies"
+
+
+def test_a_public_object_under_another_id_is_refused(world):
+    good = world.public(RENHE, larger_quorum(world), signers=[TONGJI, COMMISSION])
+    content = good.bodies[0]
+    row = rows()[0]._replace(body_hash=public_body_hash("protocol", content))
+    change = replace(good.changes[0], objects=(row,))
+    assert world.refusal(replace(good, changes=(change,))) == "transaction.owner"
+
+
+def test_a_public_object_does_not_expire(world):
+    good = world.public(RENHE, larger_quorum(world), signers=[TONGJI, COMMISSION])
+    change = replace(good.changes[0], expires=DAY + 9)
+    assert world.refusal(replace(good, changes=(change,))) == "transaction.expired"
+
+
+# Blocks
+
+
+def test_a_replica_refuses_a_block_with_a_refused_transaction(world):
+    good, bad = world.transaction(RENHE, anchor()), world.transaction(RENHE, anchor(), ledger=fresh(32))
+    with pytest.raises(VerificationError, match=r"block\.transaction") as caught:
+        world.apply(good, bad)
+    assert caught.value.fields == {"position": 3, "reason": "transaction.ledger"}
+
+
+def test_the_orderer_leaves_refused_transactions_out_and_positions_close_up(world):
+    good, bad, last = (world.transaction(RENHE, anchor()) for _ in range(3))
+    bad = replace(bad, ledger=fresh(32))
+    effects = world.apply(good, bad, last, strict=False)
+    assert [(index, refusal.code) for index, refusal in effects.refusals] == [(1, "transaction.ledger")]
+    assert [record.since for record in effects.history] == [2, 3]
+    assert effects.leaves == tuple(effects.leaves)
+    assert len(effects.leaves) == 2
+
+
+def test_what_is_no_envelope_is_refused(world):
+    effects = apply_block(world, world.context, [b"{}", bytes(70000)], strict=False)
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.malformed", "transaction.too_large"]
+
+
+def test_a_state_leaf_cannot_be_submitted(world):
+    effects = apply_block(world, world.context, [state_leaf(1, 2, bytes(32))], strict=False)
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.malformed"]
+
+
+def test_a_block_has_a_largest_size(world, monkeypatch):
+    leaves = [sign(world.transaction(RENHE, anchor())).leaf for _ in range(3)]
+    monkeypatch.setattr("medchain.ledger.machine.MAX_BLOCK_BYTES", len(leaves[0]) + len(leaves[1]))
+    effects = apply_block(world, world.context, leaves, strict=False)
+    assert [(index, refusal.code) for index, refusal in effects.refusals] == [(2, "transaction.size_left")]
+
+
+def test_a_transaction_sees_what_those_before_it_in_the_block_did(world):
+    record = anchor()
+    first = world.transaction(RENHE, record)
+    second_row = (record.objects[0]._replace(version=2),)
+    effects = world.apply(first, world.transaction(RENHE, Change("record", "deleted", second_row)))
+    assert [(r.version, r.status) for r in effects.history] == [(1, "active"), (2, "deleted")]
+    assert [r.version for r in effects.records.values()] == [2]
+
+
+def test_a_key_rotated_in_a_block_is_gone_for_the_rest_of_it(world):
+    effects = world.apply(world.public(RENHE, rotated(world, RENHE)), world.transaction(RENHE, anchor()), strict=False)
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.signer_unknown"]
+
+
+def test_draws_of_one_block_build_on_one_another(world):
+    same = [world.transaction(RENHE, consent_change()) for _ in range(2)]
+    effects = world.apply(*same, strict=False)
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.draw"]
+    assert effects.draws == {RENHE: DrawState(1, 0, 0)}
+
+
+def test_the_seed_of_a_block_comes_from_the_blocks_before_it(world):
+    world.height = 300
+    world.seeds = {256: fresh(32)}
+    endorser = draw_order(world.members, RENHE, 1, world.seeds[256])[0]
+    signers = [(RENHE, "creator"), (endorser, "independent")]
+    effects = world.apply(world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(256, 1, 0)))
+    assert len(effects.leaves) == 1
+
+
+def test_signatures_verified_before_are_not_verified_again_and_all_others_are(world):
+    good = sign(world.transaction(RENHE, anchor()))
+    forged_leaf = good.leaf.replace(base64_text(good.signatures[0][1]).encode(), base64_text(bytes(64)).encode())
+    for known, expected in (((), ["transaction.signature"]), ({sha256(forged_leaf).digest()}, [])):
+        effects = apply_block(world, world.context, [forged_leaf], strict=False, verified=known)
+        assert [refusal.code for _, refusal in effects.refusals] == expected
+
+
+@given(st.permutations(range(6)))
+def test_the_same_block_gives_the_same_effects(order):
+    world = World()
+    consent = consent_in(world)
+    payloads = [
+        *(world.transaction(RENHE, anchor()) for _ in range(2)),
+        world.transaction(RENHE, consent_change()),
+        world.transaction(RENHE, grant_of(consent)),
+        world.stop(ANXIN, consent.key, PREIMAGE),
+        world.public(RENHE, rotated(world, RENHE)),
+    ]
+    leaves = [sign(payloads[at]).leaf for at in order]
+    first, second = (apply_block(world, world.context, leaves, strict=False) for _ in range(2))
+    assert first == second
+    replayed = apply_block(world, world.context, first.leaves, strict=True)
+    assert (replayed.records, replayed.members, replayed.draws) == (first.records, first.members, first.draws)
+
+
+@given(st.data())
+def test_a_changed_byte_never_changes_what_is_accepted(data):
+    world = World()
+    leaf = sign(world.transaction(RENHE, consent_change())).leaf
+    at = data.draw(st.integers(0, len(leaf) - 1))
+    changed = leaf[:at] + bytes([leaf[at] ^ data.draw(st.integers(1, 255))]) + leaf[at + 1 :]
+    assert apply_block(world, world.context, [changed], strict=False).leaves == ()
+
+
+def test_execute_changes_nothing_itself(world):
+    before = dict(world.records), dict(world.draw_states), world.members
+    assert isinstance(world.execute(world.transaction(RENHE, consent_change())), Effects)
+    assert before == (world.records, world.draw_states, world.members)
+
+
+def test_height_zero_holds_organisations_policy_and_protocol():
+    effects = apply_genesis(genesis())
+    assert effects.leaves == (genesis().encoded,)
+    assert sorted(record.kind for record in effects.history) == ["organisation"] * 5 + ["policy", "protocol"]
+    assert {(r.version, r.since, r.previous) for r in effects.history} == {(1, 0, None)}
+    assert effects.members == genesis().members
+
+
+def test_a_state_leaf_comes_back_as_it_went():
+    leaf = state_leaf(3, 4, b"\x05" * 32)
+    assert leaf == b'{"height":3,"map_root":"%s","time":4,"type":"medchain/state/v1"}' % (b"05" * 32)
+    assert parse_state_leaf(leaf) == StateLeaf(3, 4, b"\x05" * 32)
+    with pytest.raises(InputError):
+        parse_envelope(leaf)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"height": -1}, {"time": -1}, {"type": "x"}, {"map_root": "00"}, {"height": True}, {"extra": 1}, {"time": "4"}],
+)
+def test_a_state_leaf_of_another_form_is_refused(change):
+    document = {"height": 3, "map_root": "05" * 32, "time": 4, "type": "medchain/state/v1"} | change
+    with pytest.raises(InputError):
+        parse_state_leaf(canonical(document))
+
+
+def test_the_day_of_a_block_follows_from_its_time():
+    assert block_context(1, 86400 * 5 - 1, 2, bytes(32)).day == 4
+    assert block_context(1, 86400 * 5, 2, bytes(32)).day == 5
