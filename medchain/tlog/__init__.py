@@ -1,1 +1,1 @@
-"""The transparency log: Merkle tree, state map, notes, checkpoints, policies and proofs; no I/O."""
+"""The transparency log: Merkle tree, state map, signed notes, checkpoints, quorum policy, tiles and proofs; no I/O."""
