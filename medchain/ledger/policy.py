@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from medchain.encoding import Json, canonical, digest, members
 from medchain.errors import InputError
@@ -218,11 +218,13 @@ def _holds(expression: Expression, signed: Sequence[tuple[Elector, str]], electo
             return any(elector.role == name for elector, _ in signed)
         case OutOf(count, parts):
             return sum(_holds(part, signed, electorate, creator) for part in parts) >= count
-        case Share(numerator, denominator, more, role):
-            votes = _count((elector for elector, _ in signed), role) * denominator
-            needed = _count(electorate.active, role) * numerator
+        case Share():
+            votes = _count((elector for elector, _ in signed), expression.role) * expression.denominator
+            needed = _count(electorate.active, expression.role) * expression.numerator
             # Of nobody there is no share: a role without members must not make a rule true.
-            return votes > needed if more else votes >= needed > 0
+            return votes > needed if expression.more else votes >= needed > 0
+        case _:
+            assert_never(expression)
 
 
 def _count(electors: Iterable[Elector], role: str | None) -> int:
