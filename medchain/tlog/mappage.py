@@ -231,7 +231,7 @@ class PageWriter:
 
 def _corrupt(position: int) -> VerificationError:
     """Say which page is not as it was written."""
-    return VerificationError("tlog.page_corrupt", page=page_key(position).hex())
+    return VerificationError("tlog.page_corrupt", key=page_key(position).hex())
 
 
 def _span(page: bytes | bytearray, slot: int) -> tuple[int, int]:

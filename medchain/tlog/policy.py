@@ -8,6 +8,7 @@ Source: C2SP tlog-policy; C2SP signed-note for unknown and broken signatures; `d
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,27 +71,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Cosigner:
-    """A witness whose cosignature counted, and when it was made, in seconds since 1970."""
-
-    witness: Witness
-    timestamp_s: int
-
-
-@dataclass(frozen=True, slots=True)
 class VerifiedCheckpoint:
     """A checkpoint that satisfies a policy.
 
     Attributes:
         checkpoint: the tree head.
         log_key: the log key whose line is on it; the first of the policy if there are several.
-        cosigners: all witnesses whose cosignatures were verified, and young enough where that was asked, in the
-            policy's order.
+        cosigners: name in the policy of every witness whose cosignature was verified, and young enough where that was
+            asked → when it was made, in seconds since 1970; in the policy's order.
     """
 
     checkpoint: Checkpoint
     log_key: VerifierKey
-    cosigners: tuple[Cosigner, ...]
+    cosigners: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +193,16 @@ class Policy:
         cosigners = self._cosigners(checkpoint, parsed)
         if now is not None and max_age_s is not None:
             oldest, newest = max(now - max_age_s, 1), now + FUTURE_SKEW_S
-            cosigners = [cosigner for cosigner in cosigners if oldest <= cosigner.timestamp_s <= newest]
-        if not self.is_quorum({cosigner.witness.name for cosigner in cosigners}):
+            cosigners = {name: time for name, time in cosigners.items() if oldest <= time <= newest}
+        if not self.is_quorum(cosigners.keys()):
             raise VerificationError("tlog.quorum", cosigners=len(cosigners))
-        return VerifiedCheckpoint(checkpoint, log_key, tuple(cosigners))
+        return VerifiedCheckpoint(checkpoint, log_key, cosigners)
 
-    def is_quorum(self, witnessed: set[str]) -> bool:
+    def is_quorum(self, witnessed: Collection[str]) -> bool:
         """Tell whether witnesses, given by their names in the policy, are a quorum."""
-        satisfied = set(witnessed)
+        satisfied = {witness.name for witness in self.witnesses} & set(witnessed)
         for entry in self.components:
             if isinstance(entry, Group):
-                satisfied.discard(entry.name)
                 if sum(member in satisfied for member in entry.members) >= entry.needed:
                     satisfied.add(entry.name)
         return self.quorum == _NONE or self.quorum in satisfied
@@ -227,9 +219,9 @@ class Policy:
             raise VerificationError("tlog.log_signature")
         return signed[0]
 
-    def _cosigners(self, checkpoint: Checkpoint, note: Note) -> list[Cosigner]:
+    def _cosigners(self, checkpoint: Checkpoint, note: Note) -> dict[str, int]:
         """Verify every line of a witness of the policy; of several by one key the latest counts, once."""
-        cosigners = []
+        cosigners = {}
         for witness in self.witnesses:
             times = [
                 verify_cosignature(checkpoint, witness.key, signature)
@@ -237,7 +229,7 @@ class Policy:
                 if (signature.name, signature.key_id) == (witness.key.name, witness.key.key_id)
             ]
             if times:
-                cosigners.append(Cosigner(witness, max(times)))
+                cosigners[witness.name] = max(times)
         return cosigners
 
 

@@ -16,7 +16,7 @@ from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, parse_decimal, verify_log_signature
 from medchain.tlog.merkle import EMPTY_ROOT, MAX_PROOF_HASHES, verify_consistency
 from medchain.tlog.note import MAX_NOTE_BYTES, Note, VerifierKey, parse_note
-from medchain.tlog.policy import Policy
+from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_hash_lines, split_proof
 
 _OLD: Final = "old "
@@ -130,6 +130,31 @@ def witness_decide(
     except VerificationError:
         return Refused(422, "tlog.witness_consistency")
     return Accepted(WitnessState(checkpoint.size, checkpoint.root), checkpoint)
+
+
+def verify_add_checkpoint(data: bytes, old_note: bytes, policy: Policy) -> VerifiedCheckpoint:
+    """Check, offline, that a log only grew from one signed checkpoint to another.
+
+    Args:
+        data: an add-checkpoint request body, with the later checkpoint.
+        old_note: the earlier checkpoint.
+        policy: a policy that both checkpoints must satisfy.
+
+    Returns:
+        The later checkpoint and its signers.
+
+    Raises:
+        InputError: if something is malformed.
+        VerificationError: if a checkpoint does not satisfy the policy; ``tlog.consistency`` if they are of different
+            logs, the proof starts elsewhere, or it does not hold.
+    """
+    request = parse_add_checkpoint(data)
+    verified = policy.check(request.checkpoint)
+    old, new = policy.check(old_note).checkpoint, verified.checkpoint
+    if old.origin != new.origin or request.old_size != old.size:
+        raise VerificationError("tlog.consistency", old_size=old.size, size=new.size)
+    verify_consistency(old.size, old.root, new.size, new.root, request.proof)
+    return verified
 
 
 def split_view(note_a: bytes, note_b: bytes, policy: Policy) -> bool:
