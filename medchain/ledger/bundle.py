@@ -8,24 +8,25 @@ Source: `docs/spec/proof-bundle.md`; C2SP tlog-proof, tlog-policy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
 from medchain.crypto.commitment import record_commitment
-from medchain.encoding import Json, members, parse_canonical, unbase64, unhex
-from medchain.errors import InputError, MedchainError, VerificationError
-from medchain.ledger.genesis import parse_genesis, trusted_policy_text, verifier_key
-from medchain.ledger.machine import StateLeaf, parse_state_leaf
-from medchain.ledger.members import LOG_KEY, Members, parse_organisation, parse_protocol
-from medchain.ledger.object import MAX_BODY_BYTES, ORGANISATION, STOPPED, Body, StateRecord, map_key, public_owner
-from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES, Stop, Transaction, parse_envelope
-from medchain.tlog.checkpoint import VerifiedCheckpoint
-from medchain.tlog.policy import Policy, parse_policy
-from medchain.tlog.proof import verify_tlog_proof
+from medchain.encoding import canonical, members, parse_canonical, unbase64, unhex
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.genesis import parse_genesis
+from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.object import ORGANISATION, STOPPED, Body, StateRecord, map_key, public_owner
+from medchain.ledger.policy_chain import policy_in_force
+from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
+from medchain.tlog.merkle import verify_consistency
+from medchain.tlog.policy import Policy, VerifiedCheckpoint
+from medchain.tlog.proof import parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, verify_map
-from medchain.tlog.witness import parse_add_checkpoint, verify_add_checkpoint
+from medchain.tlog.witness import parse_add_checkpoint
 
 MAX_BUNDLE_BYTES: Final = 64 * 1024 * 1024
 """Largest bundle, all files together."""
@@ -39,10 +40,17 @@ MAX_AGE_S: Final = 300
 ANSWER_TYPE: Final = "medchain/answer/v1"
 """Type member of ``answer.json``."""
 
+RECORD_OPENING_TYPE: Final = "medchain/opening/v1"
+"""Type member of ``opening.json`` with a record."""
+
+BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
+"""Type member of ``opening.json`` with a body."""
+
 _ENTRY_FILES: Final = frozenset({"answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"})
 _STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof", "map.json"})
 _OPTIONAL_FILES: Final = frozenset({"record.json", "opening.json", "consistency.txt", "checkpoint-old", "genesis.json"})
-_STEP_FILES: Final = frozenset({"entry.bin", "old.tlog-proof", "new.tlog-proof", "policy.txt"})
+_STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
+_PUBLIC_KINDS: Final = frozenset({ORGANISATION, "policy", "protocol"})
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -91,95 +99,135 @@ def verify_bundle(
         files: relative name, with ``/``, → content.
         policy_text: the verifier's own trusted policy (C2SP tlog-policy).
         now: Unix seconds.
-        max_age_s: how old cosignatures may be for a current answer.
+        max_age_s: how old cosignatures may be for a current answer, in seconds.
         ledger: expected ledger id, 32 bytes, or None.
 
     Returns:
         What it proves.
 
     Raises:
-        InputError: ``bundle.*`` or ``encoding.*`` for what is no bundle.
+        InputError: ``bundle.*``, ``encoding.*`` or the code of the format for what is no bundle.
         VerificationError: for what does not hold, with the code of the rule broken.
     """
     _check_names(files)
-    policy = _policy_in_force(files, policy_text, ledger)
+    policy = policy_in_force(files, policy_text)
     leaf = files["entry.bin"]
     position, checkpoint = verify_tlog_proof(files["entry.tlog-proof"], leaf, policy)
-    found_ledger = _ledger_of(leaf)
-    if ledger is not None and found_ledger not in {None, ledger.hex()}:
+    named = _ledger_of(leaf)
+    if ledger is not None and named not in {None, ledger}:
         raise VerificationError("bundle.ledger")
     if "state.bin" in files:
-        verdict = _state_answer(files, policy, position, now - max_age_s)
-        _check_consistency(files, policy, {checkpoint.checkpoint.size})
+        verdict = _state_verdict(files, policy, position, now=now, max_age_s=max_age_s)
+    elif files.keys() & {"record.json", "opening.json"}:
+        raise InputError("bundle.files", name="state.bin")
     else:
-        if "record.json" in files or "opening.json" in files:
-            raise InputError("bundle.files", name="state.bin")
-        times = [stamp for _, stamp in checkpoint.cosigners]
-        verdict = Verdict(
-            "entry", False, None, None, position, checkpoint.checkpoint.size, min(times, default=0), None, None,
-            tuple(name for name, _ in checkpoint.cosigners), None,
-        )
-        _check_consistency(files, policy, {checkpoint.checkpoint.size})
-    return _with_ledger(verdict, found_ledger, files["answer.json"])
+        verdict = _entry_verdict(position, checkpoint)
+    _check_consistency(files, policy, verdict.size)
+    verdict = replace(verdict, ledger=None if named is None else named.hex())
+    _check_answer(files["answer.json"], verdict)
+    return verdict
+
+
+def answer_document(verdict: Verdict) -> bytes:
+    """Write ``answer.json``: what the bundle claims to answer, which the proofs must say as well."""
+    return canonical(
+        {
+            "answer": verdict.answer,
+            "ledger": verdict.ledger,
+            "object": verdict.object,
+            "position": verdict.position,
+            "size": verdict.size,
+            "type": ANSWER_TYPE,
+        }
+    )
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:
     """Refuse a bundle with other files than the format's, or too large."""
     if len(files) > MAX_FILES or sum(len(content) for content in files.values()) > MAX_BUNDLE_BYTES:
         raise InputError("bundle.too_large", files=len(files))
-    for name in sorted(_ENTRY_FILES):
-        if name not in files:
-            raise InputError("bundle.files", name=name)
-    present = _STATE_FILES & files.keys()
-    if present and present != _STATE_FILES:
-        raise InputError("bundle.files", name=min(_STATE_FILES - present))
-    for name in files:
-        folder, _, rest = name.rpartition("/")
-        step = folder.removeprefix("policies/")
-        in_step = folder.startswith("policies/") and len(step) == 2 and step.isdecimal() and rest in _STEP_FILES  # noqa: PLR2004  # steps are numbered with two digits
-        if name not in _ENTRY_FILES | _STATE_FILES | _OPTIONAL_FILES and not in_step:
+    needed = _ENTRY_FILES | (_STATE_FILES if _STATE_FILES & files.keys() else frozenset())
+    for name in sorted(needed - files.keys()):
+        raise InputError("bundle.files", name=name)
+    for name in sorted(files.keys() - _ENTRY_FILES - _STATE_FILES - _OPTIONAL_FILES):
+        if not _STEP.match(name):
             raise InputError("bundle.files", name=name[:64])
 
 
-def _ledger_of(leaf: bytes) -> str | None:
-    """Return the ledger id that a leaf names; None for a state leaf, the genesis' own id for the genesis."""
-    try:
-        return parse_envelope(leaf).transaction.ledger.hex()
-    except InputError:
-        pass
-    try:
+def _ledger_of(leaf: bytes) -> bytes | None:
+    """Return the ledger id that a leaf names: an envelope's, or the genesis' own; None for a state leaf."""
+    value = parse_canonical(leaf, max_bytes=len(leaf))
+    if type(value) is dict and "payload" in value:
+        return parse_envelope(leaf).transaction.ledger
+    if type(value) is dict and "map_root" in value:
         parse_state_leaf(leaf)
-    except InputError:
-        return parse_genesis(leaf).ledger.hex()
-    return None
+        return None
+    return parse_genesis(leaf).ledger
 
 
-def _state_answer(files: Mapping[str, bytes], policy: Policy, position: int, oldest: int) -> Verdict:
+def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
+    """Say that an entry is in the log; "current" has no meaning for it."""
+    return Verdict(
+        answer="entry",
+        current=False,
+        ledger=None,
+        object=None,
+        position=position,
+        size=checkpoint.checkpoint.size,
+        time=_oldest(checkpoint),
+        status=None,
+        version=None,
+        cosigners=_names(checkpoint),
+        opened=None,
+    )
+
+
+def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *, now: int, max_age_s: int) -> Verdict:
     """Judge state, map, record and opening."""
     state = parse_state_leaf(files["state.bin"])
     index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
     proof = MapProof.from_json(files["map.json"])
     verify_map(state.map_root, proof)
     size = checkpoint.checkpoint.size
-    stamps = [stamp for _, stamp in checkpoint.cosigners]
-    current = index == size - 1 and min(stamps, default=0) >= oldest
-    cosigners = tuple(name for name, _ in checkpoint.cosigners)
-    key = proof.key.hex()
-    if proof.value is None:
-        if "record.json" in files or "opening.json" in files:
-            raise VerificationError("bundle.record")
-        return Verdict("absent", current, None, key, position, size, state.time, None, None, cosigners, None)
-    record = _record(files, proof, proof.value, position, state, index)
-    opened = _opening(files, record)
+    record = None if proof.value is None else _record(files, proof, proof.value, position)
+    if record is None and files.keys() & {"record.json", "opening.json"}:
+        raise VerificationError("bundle.record")
     return Verdict(
-        "record", current, None, key, position, size, state.time, record.status, record.version, cosigners, opened
+        answer="absent" if record is None else "record",
+        current=index == size - 1 and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s),
+        ledger=None,
+        object=proof.key.hex(),
+        position=position,
+        size=size,
+        time=state.time,
+        status=None if record is None else record.status,
+        version=None if record is None else record.version,
+        cosigners=_names(checkpoint),
+        opened=None if record is None else _opening(files, record),
     )
 
 
-def _record(
-    files: Mapping[str, bytes], proof: MapProof, value: bytes, position: int, state: StateLeaf, index: int
-) -> StateRecord:
-    """Check the state record against map and entry."""
+def _oldest(checkpoint: VerifiedCheckpoint) -> int:
+    """Return the oldest time at which a counted cosigner signed; 0 where the policy counts none."""
+    return min((cosigner.timestamp_s for cosigner in checkpoint.cosigners), default=0)
+
+
+def _names(checkpoint: VerifiedCheckpoint) -> tuple[str, ...]:
+    """Return the key names of the cosigners."""
+    return tuple(cosigner.witness.key.name for cosigner in checkpoint.cosigners)
+
+
+def _is_fresh(proof: bytes, policy: Policy, now: int, max_age_s: int) -> bool:
+    """Tell whether a quorum cosigned within the limit; older lines beyond it do not count against that."""
+    try:
+        policy.check(parse_proof(proof).checkpoint, now=now, max_age_s=max_age_s)
+    except VerificationError:
+        return False
+    return True
+
+
+def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes, position: int) -> StateRecord:
+    """Check the state record against the map, and the entry against the record."""
     if "record.json" not in files:
         raise InputError("bundle.files", name="record.json")
     data = files["record.json"]
@@ -188,25 +236,71 @@ def _record(
     record = StateRecord.decode(data)
     if record.key != proof.key:
         raise VerificationError("bundle.record")
-    leaf = files["entry.bin"]
-    if leaf == files["state.bin"] or (state.height == 0 and position == 0):
-        # A record of height 0 stands in the genesis itself; a state leaf says nothing of single objects.
-        if record.since != position:
-            raise VerificationError("bundle.entry")
-    elif record.since != position or position >= index or not _is_in(record, leaf):
+    if record.since != position or not _makes(files["entry.bin"], record, position):
         raise VerificationError("bundle.entry")
     return record
 
 
-def _is_in(record: StateRecord, leaf: bytes) -> bool:
-    """Tell whether an entry is the one that made this version of an object."""
-    if position_zero(leaf):
-        return record.version == 1
+def _makes(leaf: bytes, record: StateRecord, position: int) -> bool:
+    """Tell whether an entry is the one that made this version of an object; the genesis made those of position 0."""
+    if position == 0:
+        return parse_genesis(leaf).encoded == leaf
     transaction = parse_envelope(leaf).transaction
     if isinstance(transaction, Stop):
         return transaction.object == record.key and record.status == STOPPED
-    for change, creator in _owned(transaction):
-        for row in change_rows(change):
-            if map_key(change.kind, creator, row.id) == record.key:
-                return (row.version, row.body_hash, change.status) == (record.version, record.body_hash, record.status)
-    return False
+    made = (record.key, record.version, record.body_hash, record.status)
+    return made in set(_objects(transaction))
+
+
+def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]]:
+    """List map key, version, body hash and status of all objects that a transaction makes."""
+    bodies = iter(transaction.bodies)
+    for change in transaction.changes:
+        creator = transaction.creator
+        if change.kind in _PUBLIC_KINDS:
+            content = next(bodies, None)
+            creator, _ = public_owner(change.kind, content if type(content) is dict else {"org_id": ""})
+        for row in change.objects:
+            yield map_key(change.kind, creator, row.id), row.version, row.body_hash, change.status
+
+
+def _opening(files: Mapping[str, bytes], record: StateRecord) -> bytes | None:
+    """Open the content against the record's body hash."""
+    if "opening.json" not in files:
+        return None
+    value = parse_canonical(files["opening.json"], max_bytes=MAX_BUNDLE_BYTES)
+    if type(value) is dict and value.get("type") == BODY_OPENING_TYPE:
+        top = members(value, {"body": dict, "type": str})
+        body = Body.from_json(top["body"])
+        if body.kind != record.kind:
+            raise VerificationError("bundle.opening")
+        body.verify(record.body_hash)
+        return canonical(top["body"])
+    top = members(value, dict.fromkeys(("content", "content_type", "field_root", "salt", "type"), str))
+    content = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES)
+    found = record_commitment(unhex(top["salt"], HASH_BYTES), content, unhex(top["field_root"], HASH_BYTES))
+    if top["type"] != RECORD_OPENING_TYPE or found != record.body_hash:
+        raise VerificationError("bundle.opening")
+    return content
+
+
+def _check_consistency(files: Mapping[str, bytes], policy: Policy, size: int) -> None:
+    """Check that the asker's earlier checkpoint is a beginning of the log that the answer is about."""
+    present = files.keys() & {"consistency.txt", "checkpoint-old"}
+    if not present:
+        return
+    if len(present) == 1:
+        raise InputError("bundle.files", name="checkpoint-old")
+    old = policy.check(files["checkpoint-old"]).checkpoint
+    request = parse_add_checkpoint(files["consistency.txt"])
+    new = policy.check(request.checkpoint).checkpoint
+    if request.old_size != old.size or new.size != size:
+        raise VerificationError("bundle.consistency")
+    verify_consistency(old.size, old.root, new.size, new.root, request.proof)
+
+
+def _check_answer(data: bytes, verdict: Verdict) -> None:
+    """Refuse a bundle whose own words say something else than its proofs."""
+    parse_canonical(data, max_bytes=_MAX_ANSWER_BYTES)
+    if data != answer_document(verdict):
+        raise VerificationError("bundle.answer")

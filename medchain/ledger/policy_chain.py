@@ -1,0 +1,117 @@
+"""From the policy that a verifier trusts to the one in force: each change of members under both quorums.
+
+Keeps true: a later policy is believed only if the entry that made it is in a log that a quorum of the policy before
+cosigned and a quorum of the policy after as well, and if it is the very text that follows from the change. Trusts the
+policy that the verifier brought, nothing else in the bundle.
+Source: `docs/spec/proof-bundle.md` 7; `docs/spec/genesis.md` 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.genesis import parse_genesis, trusted_policy_text
+from medchain.ledger.members import Members, parse_organisation, parse_protocol
+from medchain.ledger.object import ORGANISATION
+from medchain.ledger.transaction import Stop, parse_envelope
+from medchain.tlog.policy import Policy
+from medchain.tlog.proof import verify_tlog_proof
+
+MAX_STEPS: Final = 99
+"""Most steps of a chain; a longer one needs a later trusted policy."""
+
+_PROTOCOL: Final = "protocol"
+
+
+def policy_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
+    """Walk a bundle's policy chain.
+
+    Args:
+        files: relative name → content; ``policies/NN/…`` and ``genesis.json`` where there is a chain.
+        policy_text: the trusted policy.
+
+    Returns:
+        The policy under which the bundle's own proofs must verify: the trusted one if there is no chain.
+
+    Raises:
+        InputError: ``bundle.files`` for a chain with holes, or the code of a format.
+        VerificationError: ``bundle.policy_chain`` when it does not begin at the trusted policy or a step does not
+            follow, ``tlog.*`` when a step is not final under both quorums.
+    """
+    steps = sorted({name.split("/")[1] for name in files if name.startswith("policies/")})
+    trusted = Policy.parse(policy_text.encode())
+    if not steps:
+        return trusted
+    if steps != [f"{number:02d}" for number in range(1, len(steps) + 1)] or "genesis.json" not in files:
+        raise InputError("bundle.files", name="policies")
+    genesis = parse_genesis(files["genesis.json"])
+    snapshot, position = genesis.members, 0
+    in_force = trusted if _same(snapshot, genesis.origin, trusted) else None
+    for step in steps:
+        folder = {
+            name: _file(files, f"policies/{step}/{name}") for name in ("entry.bin", "old.tlog-proof", "new.tlog-proof")
+        }
+        after = _after(snapshot, folder["entry.bin"], genesis.ledger)
+        if in_force is not None:
+            position = _check_step(
+                folder, _either(snapshot, after, genesis.origin), _policy(after, genesis.origin), position
+            )
+            in_force = _policy(after, genesis.origin)
+        elif _same(after, genesis.origin, trusted):
+            in_force = trusted
+        snapshot = after
+    if in_force is None:
+        raise VerificationError("bundle.policy_chain")
+    return in_force
+
+
+def _file(files: Mapping[str, bytes], name: str) -> bytes:
+    """Return a file that a step must have."""
+    if name not in files:
+        raise InputError("bundle.files", name=name)
+    return files[name]
+
+
+def _after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
+    """Return the members after a change, as the machine makes them."""
+    transaction = parse_envelope(leaf).transaction
+    if isinstance(transaction, Stop) or transaction.ledger != ledger:
+        raise VerificationError("bundle.policy_chain")
+    after = snapshot
+    for change, content in zip(transaction.changes, transaction.bodies, strict=False):
+        if change.kind == ORGANISATION:
+            after = after.with_organisation(parse_organisation(content)[0])
+        elif change.kind == _PROTOCOL:
+            after = after.with_protocol(parse_protocol(content))
+    after.check()
+    return after
+
+
+def _check_step(folder: Mapping[str, bytes], old: Policy, new: Policy, position: int) -> int:
+    """Check that a change is final under both quorums and comes after the change before; returns its position."""
+    leaf = folder["entry.bin"]
+    index, _ = verify_tlog_proof(folder["old.tlog-proof"], leaf, old)
+    again, _ = verify_tlog_proof(folder["new.tlog-proof"], leaf, new)
+    if index != again or index <= position:
+        raise VerificationError("bundle.policy_chain")
+    return index
+
+
+def _policy(snapshot: Members, origin: str) -> Policy:
+    """Return the policy that follows from members."""
+    return Policy.parse(trusted_policy_text(snapshot, origin).encode())
+
+
+def _either(before: Members, after: Members, origin: str) -> Policy:
+    """Return the old quorum's policy with both orderers' log lines: a lost orderer can sign no more checkpoints."""
+    old, new = trusted_policy_text(before, origin), trusted_policy_text(after, origin)
+    line = new.splitlines()[0]
+    text = old if old.startswith(line + "\n") else f"{line}\n{old}"
+    return Policy.parse(text.encode())
+
+
+def _same(snapshot: Members, origin: str, trusted: Policy) -> bool:
+    """Tell whether members give the trusted policy."""
+    return _policy(snapshot, origin) == trusted
