@@ -22,11 +22,10 @@ from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import ORGANISATION, STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
-from medchain.tlog.merkle import verify_consistency
 from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, verify_map
-from medchain.tlog.witness import parse_add_checkpoint
+from medchain.tlog.witness import verify_add_checkpoint
 
 MAX_BUNDLE_BYTES: Final = 64 * 1024 * 1024
 """Largest bundle, all files together."""
@@ -68,7 +67,7 @@ class Verdict:
         time: Unix seconds: the ledger's time of the state proven, or the oldest cosignature counted.
         status: status of the object, None for an entry or an absence.
         version: version of the object, None likewise.
-        cosigners: names of those whose cosignatures were counted.
+        cosigners: names, in the policy, of those whose cosignatures were counted.
         opened: the record's bytes, or the body's canonical JSON, None where the bundle does not show it.
     """
 
@@ -177,7 +176,7 @@ def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
         time=_oldest(checkpoint),
         status=None,
         version=None,
-        cosigners=_names(checkpoint),
+        cosigners=tuple(checkpoint.cosigners),
         opened=None,
     )
 
@@ -202,19 +201,14 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
         time=state.time,
         status=None if record is None else record.status,
         version=None if record is None else record.version,
-        cosigners=_names(checkpoint),
+        cosigners=tuple(checkpoint.cosigners),
         opened=None if record is None else _opening(files, record),
     )
 
 
 def _oldest(checkpoint: VerifiedCheckpoint) -> int:
     """Return the oldest time at which a counted cosigner signed; 0 where the policy counts none."""
-    return min((cosigner.timestamp_s for cosigner in checkpoint.cosigners), default=0)
-
-
-def _names(checkpoint: VerifiedCheckpoint) -> tuple[str, ...]:
-    """Return the key names of the cosigners."""
-    return tuple(cosigner.witness.key.name for cosigner in checkpoint.cosigners)
+    return min(checkpoint.cosigners.values(), default=0)
 
 
 def _is_fresh(proof: bytes, policy: Policy, now: int, max_age_s: int) -> bool:
@@ -291,12 +285,9 @@ def _check_consistency(files: Mapping[str, bytes], policy: Policy, size: int) ->
         return
     if len(present) == 1:
         raise InputError("bundle.files", name="checkpoint-old")
-    old = policy.check(files["checkpoint-old"]).checkpoint
-    request = parse_add_checkpoint(files["consistency.txt"])
-    new = policy.check(request.checkpoint).checkpoint
-    if request.old_size != old.size or new.size != size:
+    grown = verify_add_checkpoint(files["consistency.txt"], files["checkpoint-old"], policy)
+    if grown.checkpoint.size != size:
         raise VerificationError("bundle.consistency")
-    verify_consistency(old.size, old.root, new.size, new.root, request.proof)
 
 
 def _check_answer(data: bytes, verdict: Verdict) -> None:

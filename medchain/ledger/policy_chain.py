@@ -53,10 +53,10 @@ def policy_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
         folder = {
             name: _file(files, f"policies/{step}/{name}") for name in ("entry.bin", "old.tlog-proof", "new.tlog-proof")
         }
-        after = _after(snapshot, folder["entry.bin"], genesis.ledger)
+        after = members_after(snapshot, folder["entry.bin"], genesis.ledger)
         if in_force is not None:
             position = _check_step(
-                folder, _either(snapshot, after, genesis.origin), _policy(after, genesis.origin), position
+                folder, step_policy(snapshot, after, genesis.origin), _policy(after, genesis.origin), position
             )
             in_force = _policy(after, genesis.origin)
         elif _same(after, genesis.origin, trusted):
@@ -74,8 +74,21 @@ def _file(files: Mapping[str, bytes], name: str) -> bytes:
     return files[name]
 
 
-def _after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
-    """Return the members after a change, as the machine makes them."""
+def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
+    """Return the members after a change, as the machine makes them.
+
+    Args:
+        snapshot: the members before.
+        leaf: the envelope of the change.
+        ledger: ledger id, 32 bytes.
+
+    Returns:
+        The members after it.
+
+    Raises:
+        InputError: as `parse_envelope` and the contents' own codes.
+        VerificationError: ``bundle.policy_chain`` for a stop or another ledger's envelope, ``members.*``.
+    """
     transaction = parse_envelope(leaf).transaction
     if isinstance(transaction, Stop) or transaction.ledger != ledger:
         raise VerificationError("bundle.policy_chain")
@@ -104,8 +117,17 @@ def _policy(snapshot: Members, origin: str) -> Policy:
     return Policy.parse(trusted_policy_text(snapshot, origin).encode())
 
 
-def _either(before: Members, after: Members, origin: str) -> Policy:
-    """Return the old quorum's policy with both orderers' log lines: a lost orderer can sign no more checkpoints."""
+def step_policy(before: Members, after: Members, origin: str) -> Policy:
+    """Return the quorum before a change with both orderers' log lines: a lost orderer signs no more checkpoints.
+
+    Args:
+        before: whose quorum it is.
+        after: the members after the change, the same as ``before`` for the quorum after it.
+        origin: origin line of the ledger.
+
+    Returns:
+        The policy under which the change's entry must be final.
+    """
     old, new = trusted_policy_text(before, origin), trusted_policy_text(after, origin)
     line = new.splitlines()[0]
     text = old if old.startswith(line + "\n") else f"{line}\n{old}"

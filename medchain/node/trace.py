@@ -1,0 +1,224 @@
+"""Tracing: the bundle that proves an answer offline, made from this node's own copy of the ledger.
+
+Keeps true: every bundle is made against a final checkpoint, and nothing leaves that `medchain.ledger.bundle` would not
+verify under the policy of that checkpoint. Trusts the replica, which checks its own proofs.
+Source: `docs/spec/proof-bundle.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from medchain.encoding import Json, base64_text, canonical
+from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.bundle import BODY_OPENING_TYPE, RECORD_OPENING_TYPE, Verdict, answer_document
+from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.members import Members
+from medchain.ledger.object import Body
+from medchain.ledger.policy_chain import members_after, step_policy
+from medchain.ledger.transaction import Stop, parse_envelope
+from medchain.node.replica import EntryProof, Replica
+from medchain.store.notes import StoredCheckpoint
+from medchain.tlog.checkpoint import parse_checkpoint
+from medchain.tlog.note import parse_note
+from medchain.tlog.policy import Policy
+from medchain.tlog.proof import format_proof
+from medchain.tlog.witness import AddCheckpointRequest
+
+
+def record_opening(content: bytes, content_type: str, salt: bytes, field_root: bytes) -> bytes:
+    """Write ``opening.json`` of a record.
+
+    Args:
+        content: the record's bytes.
+        content_type: its media type.
+        salt: 32 bytes, from its envelope.
+        field_root: 32 bytes, zeros where single fields are not committed.
+
+    Returns:
+        Canonical JSON.
+    """
+    document: dict[str, Json] = {
+        "content": base64_text(content),
+        "content_type": content_type,
+        "field_root": field_root.hex(),
+        "salt": salt.hex(),
+        "type": RECORD_OPENING_TYPE,
+    }
+    return canonical(document)
+
+
+def body_opening(body: Body) -> bytes:
+    """Write ``opening.json`` of a body, whole or redacted."""
+    return canonical({"body": body.to_json(), "type": BODY_OPENING_TYPE})
+
+
+def export_object(
+    replica: Replica, key: bytes, *, opening: bytes | None = None, old_checkpoint: bytes | None = None
+) -> dict[str, bytes]:
+    """Prove what the newest final state holds under a key: its head, or that there is none.
+
+    Args:
+        replica: the ledger.
+        key: map key, 32 bytes.
+        opening: ``opening.json``, or None to show no content.
+        old_checkpoint: an earlier cosigned checkpoint of the asker's; the bundle then proves that the log only grew.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        NotFoundError: ``trace.absent`` when there is nothing to open.
+        ConflictError: ``trace.not_final`` while the object's newest version is not final yet.
+        UnavailableError: ``trace.no_final`` before the first final checkpoint.
+        VerificationError: ``store.corrupt``.
+    """
+    final = _final(replica)
+    answer = replica.prove_record(key, final.size)
+    if answer.record is None:
+        newest = replica.store.record(key)
+        if newest is not None:
+            raise ConflictError("trace.not_final", since=newest.since)
+        if opening is not None:
+            raise NotFoundError("trace.absent")
+        entry = answer.state
+    else:
+        entry = replica.prove_entry(answer.record.since, final.size)
+    verdict = _claim("absent" if answer.record is None else "record", replica, entry, key)
+    files = _entry(replica, entry, verdict, final) | {
+        "map.json": answer.map.to_json(),
+        "state.bin": answer.state.leaf,
+        "state.tlog-proof": _proof(answer.state, final.note),
+    }
+    if answer.record is not None:
+        files["record.json"] = answer.record.encode()
+        if opening is not None:
+            files["opening.json"] = opening
+    return files | _growth(replica, final, old_checkpoint)
+
+
+def export_entry(replica: Replica, position: int, *, old_checkpoint: bytes | None = None) -> dict[str, bytes]:
+    """Prove that the log holds an entry.
+
+    Args:
+        replica: the ledger.
+        position: leaf index.
+        old_checkpoint: as for `export_object`.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        NotFoundError: ``store.leaf`` if there is no such entry; ``trace.not_final`` is a `ConflictError`.
+        UnavailableError: ``trace.no_final`` before the first final checkpoint.
+    """
+    final = _final(replica)
+    if final.size <= position < replica.size:
+        raise ConflictError("trace.not_final", since=position)
+    entry = replica.prove_entry(position, final.size)
+    return _entry(replica, entry, _claim("entry", replica, entry, None), final) | _growth(
+        replica, final, old_checkpoint
+    )
+
+
+def _final(replica: Replica) -> StoredCheckpoint:
+    """Return the newest final checkpoint."""
+    final = replica.store.final()
+    if final is None:
+        raise UnavailableError("trace.no_final")
+    return final
+
+
+def _claim(answer: str, replica: Replica, entry: EntryProof, key: bytes | None) -> Verdict:
+    """Say what the bundle answers; a verifier compares it with what it finds."""
+    is_state = entry.position > 0 and entry.leaf.startswith(b'{"height":')
+    return Verdict(
+        answer=answer,
+        current=False,
+        ledger=None if is_state else replica.ledger.hex(),
+        object=None if key is None else key.hex(),
+        position=entry.position,
+        size=entry.size,
+        time=0,
+        status=None,
+        version=None,
+        cosigners=(),
+        opened=None,
+    )
+
+
+def _entry(replica: Replica, entry: EntryProof, verdict: Verdict, final: StoredCheckpoint) -> dict[str, bytes]:
+    """Write the files that every bundle has, and the policy chain where there is one."""
+    members = replica.store.members_at(replica.store.block_of_size(final.size).height)
+    files = {
+        "answer.json": answer_document(verdict),
+        "entry.bin": entry.leaf,
+        "entry.tlog-proof": _proof(entry, final.note),
+        "policy.txt": trusted_policy_text(members, replica.genesis.origin).encode(),
+    }
+    steps = list(_steps(replica, final))
+    if steps:
+        files["genesis.json"] = replica.genesis.encoded
+    for number, step in enumerate(steps, 1):
+        files |= {f"policies/{number:02d}/{name}": content for name, content in step.items()}
+    return files
+
+
+def _steps(replica: Replica, final: StoredCheckpoint) -> Iterator[dict[str, bytes]]:
+    """Prove each change of the policy text under the quorum before and the quorum after."""
+    origin = replica.genesis.origin
+    before = replica.genesis.members
+    for height in sorted(replica.store.members_changes()):
+        block = replica.store.block(height)
+        after = replica.store.members_at(height)
+        if block.size > final.size or trusted_policy_text(after, origin) == trusted_policy_text(before, origin):
+            continue
+        position = _change_position(replica, block.first, block.size, before)
+        notes = [note for size in (block.size, final.size) if (note := replica.store.checkpoint(size)) is not None]
+        yield {
+            "entry.bin": replica.store.leaf(position),
+            "new.tlog-proof": _proof_under(replica, position, notes, step_policy(after, after, origin)),
+            "old.tlog-proof": _proof_under(replica, position, notes, step_policy(before, after, origin)),
+            "policy.txt": trusted_policy_text(after, origin).encode(),
+        }
+        before = after
+
+
+def _change_position(replica: Replica, first: int, size: int, before: Members) -> int:
+    """Return the position of the entry in a block that changes the policy text."""
+    ledger, origin = replica.ledger, replica.genesis.origin
+    for offset, leaf in enumerate(replica.store.leaves(first, size - 1)):
+        transaction = parse_envelope(leaf).transaction
+        if isinstance(transaction, Stop) or not transaction.bodies:
+            continue
+        if trusted_policy_text(members_after(before, leaf, ledger), origin) != trusted_policy_text(before, origin):
+            return first + offset
+    raise NotFoundError("trace.policy_chain")
+
+
+def _proof_under(replica: Replica, position: int, notes: Sequence[StoredCheckpoint], policy: Policy) -> bytes:
+    """Prove an entry against the first checkpoint that satisfies a policy."""
+    for note in notes:
+        try:
+            policy.check(note.note.encode())
+        except VerificationError:
+            continue
+        return _proof(replica.prove_entry(position, note.size), note.note)
+    raise UnavailableError("trace.policy_chain", position=position)
+
+
+def _proof(entry: EntryProof, note: str) -> bytes:
+    """Write a tlog-proof."""
+    return format_proof(entry.position, entry.hashes, note.encode())
+
+
+def _growth(replica: Replica, final: StoredCheckpoint, old_checkpoint: bytes | None) -> dict[str, bytes]:
+    """Prove that the log only grew since the asker's checkpoint."""
+    if old_checkpoint is None:
+        return {}
+    old_size = parse_checkpoint(parse_note(old_checkpoint).text).size
+    if old_size > final.size:
+        raise ConflictError("trace.newer_checkpoint", size=old_size, final=final.size)
+    hashes = replica.prove_growth(old_size, final.size)
+    request = AddCheckpointRequest(old_size, hashes, final.note.encode())
+    return {"checkpoint-old": old_checkpoint, "consistency.txt": request.to_bytes()}
