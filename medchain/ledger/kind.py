@@ -16,7 +16,7 @@ from medchain.encoding import Json
 from medchain.errors import VerificationError
 from medchain.ledger.genesis import Genesis
 from medchain.ledger.members import Members
-from medchain.ledger.object import ACTIVE, ENDED, Body, StateRecord
+from medchain.ledger.object import ACTIVE, ENDED, Body, StateRecord, map_key
 from medchain.ledger.transaction import Change, Signer
 
 ONCE: Final[Mapping[str | None, frozenset[str]]] = {None: frozenset({ACTIVE})}
@@ -81,6 +81,11 @@ class CheckContext:
     def object_id(self) -> bytes:
         """Id of the object, 16 bytes."""
         return self.change.objects[self.row].id
+
+    @property
+    def key(self) -> bytes:
+        """Map key of the object, 32 bytes."""
+        return map_key(self.change.kind, self.creator, self.object_id)
 
     @property
     def version(self) -> int:

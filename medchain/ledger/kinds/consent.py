@@ -177,24 +177,27 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
     """Judge the body of a stop: whether the patient signed it (else the stop is the organisation's own).
 
     Args:
-        body: content ``{"nonce","object","operation":"withdraw"}`` with an assertion as evidence.
-        context: as for the consent's next version, ``previous`` its head.
+        body: content ``{"nonce","object","operation":"withdraw","subject"}`` with an assertion as evidence.
+        context: as for the consent's next version: its creator, ``previous`` its head.
 
     Raises:
         InputError: for a malformed content.
-        VerificationError: ``consent.withdrawal``, ``consent.subject``, ``consent.delegate``, ``signing.credential``,
-            ``assertion.*``.
+        VerificationError: ``consent.withdrawal``, ``consent.subject``, ``signing.credential``, ``assertion.*``.
     """
-    content = members(body.content, {"nonce": str, "object": str, "operation": str})
+    content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
     if context.previous is None or content["operation"] != WITHDRAW:
         refuse("consent.withdrawal")
     record, before = context.previous
     if unhex(content["object"], HASH_BYTES) != record.key:
         refuse("consent.withdrawal")
     consent = read(before.content)
-    nonce = unhex(content["nonce"], ID_BYTES)
-    signed = signing.Signed(f"consent/{WITHDRAW}", consent.subject, consent.acting_for, nonce)
-    signing.check_signature(body, context, signed, read_passkeys(_subject_content(consent.subject, context)))
+    nonce, subject = unhex(content["nonce"], ID_BYTES), unhex(content["subject"], HASH_BYTES)
+    # Whoever signed it, the patient can take it back.
+    if subject not in {consent.subject, consent.patient}:
+        refuse("consent.withdrawal")
+    acting_for = None if subject == consent.patient else consent.patient
+    signed = signing.Signed(f"consent/{WITHDRAW}", subject, acting_for, nonce)
+    signing.check_signature(body, context, signed, read_passkeys(_subject_content(subject, context)))
 
 
 def _check_terms(consent: Consent, context: CheckContext) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion
 from medchain.encoding import Json, base64_text, canonical, digest, members, unbase64
 from medchain.ledger.kind import CheckContext, refuse
-from medchain.ledger.object import Body, Evidence, map_key
+from medchain.ledger.object import Body, Evidence
 
 
 class Credential(Protocol):
@@ -49,13 +49,14 @@ class Signed:
 
 
 def challenge(
-    ledger: bytes, object_id: bytes, version: int, previous: bytes | None, content_root: bytes, signed: Signed
+    ledger: bytes, object_key: bytes, version: int, previous: bytes | None, content_root: bytes, signed: Signed
 ) -> bytes:
     """Compute the challenge that the passkey signs.
 
     Args:
         ledger: ledger id, 32 bytes.
-        object_id: id of the object that is created or changed, 16 bytes.
+        object_key: map key of the object that is created or changed, 32 bytes. Not its id alone: another organisation
+            could make an object of the same id, and so revive under its own name what the patient had stopped.
         version: the version that it gets.
         previous: digest of its head, None at version 1.
         content_root: of the body whose evidence the assertion will be.
@@ -67,9 +68,9 @@ def challenge(
     document: Json = {
         "acting_for": None if signed.acting_for is None else signed.acting_for.hex(),
         "content_root": content_root.hex(),
-        "id": object_id.hex(),
         "ledger": ledger.hex(),
         "nonce": signed.nonce.hex(),
+        "object": object_key.hex(),
         "operation": signed.operation,
         "previous": None if previous is None else previous.hex(),
         "subject": signed.subject.hex(),
@@ -98,11 +99,6 @@ def has_assertion(body: Body) -> bool:
     return isinstance(evidence, Evidence) and type(evidence.value) is dict and "assertion" in evidence.value
 
 
-def own_key(context: CheckContext, kind: str) -> bytes:
-    """Return the map key of the object that the context is about."""
-    return map_key(kind, context.creator, context.object_id)
-
-
 def check_signature(body: Body, context: CheckContext, signed: Signed, passkeys: Sequence[Credential]) -> None:
     """Check the assertion in a body's evidence.
 
@@ -124,9 +120,7 @@ def check_signature(body: Body, context: CheckContext, signed: Signed, passkeys:
     if not keys:
         refuse("signing.credential")
     previous = None if context.previous is None else context.previous[0].digest
-    expected = challenge(
-        context.genesis.ledger, context.object_id, context.version, previous, body.content_root, signed
-    )
+    expected = challenge(context.genesis.ledger, context.key, context.version, previous, body.content_root, signed)
     request = AssertionRequest(expected, context.genesis.rp_id, context.genesis.sign_origins)
     parts = (unbase64(assertion[name]) for name in ("client_data_json", "authenticator_data", "signature"))
     check_assertion(request, keys[0], *parts)

@@ -1,7 +1,7 @@
 """Kind state: the entries that the machine itself writes at the end of a block.
 
 No transaction may be of this kind; it stands in the registry so that its name and number are never used for another.
-Source: `docs/spec/transaction.md`, rule 9.
+Source: `docs/spec/transaction.md`, rule 10.
 """
 
 from __future__ import annotations

@@ -181,8 +181,7 @@ def _check_successor(body: Body, subject: Subject, context: CheckContext, before
         return
     if not signing.has_assertion(body):
         refuse("subject.unsigned")
-    key = signing.own_key(context, "subject")
-    signed = signing.Signed("subject/update", key, None, subject.nonce)
+    signed = signing.Signed("subject/update", context.key, None, subject.nonce)
     signing.check_signature(body, context, signed, known)
 
 

@@ -28,6 +28,7 @@ from medchain.ledger.members import (
     quorum_floor,
 )
 from medchain.ledger.policy import default_policy, parse_policy
+from medchain.tlog.policy import Policy
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TIME, genesis, key, organisation, prove
 
 
@@ -304,6 +305,12 @@ def test_the_policy_text_names_orderer_witnesses_groups_and_quorum():
     assert lines[3] == f"group {ANXIN} all {ANXIN}-ed {ANXIN}-pq"
     assert lines[-3:] == ["group consortium 4 " + " ".join(sorted(ROLES)), "quorum consortium", ""]
     assert len(lines) == 1 + 3 * 5 + 3
+
+
+def test_the_policy_text_is_read_back_by_the_log():
+    read = Policy.parse(trusted_policy_text(genesis().members, genesis().origin).encode())
+    assert [log.key.name for log in read.logs] == ["medchain.example/test"]
+    assert len(read.witnesses) == 10
 
 
 def test_a_suspended_member_is_no_witness():

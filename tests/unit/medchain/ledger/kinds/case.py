@@ -16,7 +16,7 @@ from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.grant import Grant
 from medchain.ledger.kinds.subject import Subject, passkey
-from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
+from medchain.ledger.object import Body, StateRecord, build_body, stop_hash
 from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer
 from tests.unit.medchain.ledger.world import (
     ANXIN,
@@ -156,7 +156,7 @@ class ConsentCase(Case):
         ledger = changes.pop("ledger", self.world.genesis.ledger)
         context = self.context(draft.kind, draft, **changes)
         previous = None if context.previous is None else context.previous[0].digest
-        challenge = signing.challenge(ledger, context.object_id, context.version, previous, draft.content_root, what)
+        challenge = signing.challenge(ledger, context.key, context.version, previous, draft.content_root, what)
         given = pen.sign(challenge, origin)
         evidence = signing.assertion_evidence(
             given.credential_id, given.client_data_json, given.authenticator_data, given.signature
@@ -204,7 +204,3 @@ def malformed(spoiled: dict[str, Json], kind: str, case: Case, **changes: object
     """Check a content of another form."""
     body = build_body(kind, spoiled, None, fresh)
     return code(body, case.context(kind, body, **changes))
-
-
-def key_of(kind: str, context: CheckContext) -> bytes:
-    return map_key(kind, context.creator, context.object_id)

@@ -56,13 +56,13 @@ def test_who_does_not_hold_the_role_in_which_it_is_asked_does_not_sign(case, own
 def test_the_challenge_covers_ledger_object_version_operation_and_content():
     signed = signing.Signed("consent/create", b"\x01" * 32, None, b"\x02" * 16)
     expected = (
-        '{"acting_for":null,"content_root":"CC","id":"II","ledger":"LL","nonce":"NN","operation":"consent/create",'
+        '{"acting_for":null,"content_root":"CC","ledger":"LL","nonce":"NN","object":"II","operation":"consent/create",'
         '"previous":null,"subject":"SS","version":1}'
     )
-    parts = {"CC": "03" * 32, "II": "04" * 16, "LL": "05" * 32, "NN": "02" * 16, "SS": "01" * 32}
+    parts = {"CC": "03" * 32, "II": "04" * 32, "LL": "05" * 32, "NN": "02" * 16, "SS": "01" * 32}
     for mark, value in parts.items():
         expected = expected.replace(mark, value)
-    made = signing.challenge(b"\x05" * 32, b"\x04" * 16, 1, None, b"\x03" * 32, signed)
+    made = signing.challenge(b"\x05" * 32, b"\x04" * 32, 1, None, b"\x03" * 32, signed)
     assert made == digest("medchain/consent-challenge/v1", expected.encode())
 
 
@@ -89,6 +89,13 @@ def test_a_signature_under_another_content_does_not_count(case):
     wider = case.consent(resource_types=("*",))
     forged = build_body("consent", wider.to_content(), body.evidence.value, fresh)
     assert code(forged, case.context("consent", forged, **case.terms(wider))) == "assertion.challenge"
+
+
+def test_a_stopped_consent_cannot_be_revived_by_another_party_under_the_same_id(case):
+    body, context = case.signed(case.consent())
+    revived = case.context("consent", body, creator=ANXIN, object_id=context.object_id, **case.terms(case.consent()))
+    assert code(body, context) == ""
+    assert code(body, revived) == "assertion.challenge"
 
 
 def test_a_signature_for_another_object_does_not_count(case):
@@ -321,8 +328,15 @@ def test_who_is_no_delegate_signs_for_nobody(case):
 
 def withdrawal(case, pen=PHONE, before=None, **changes: object):
     kept = before or case.kept_consent()
-    content = {"nonce": "07" * 16, "object": kept.key.hex(), "operation": "withdraw"} | changes
-    what = signing.Signed("consent/withdraw", case.subject.key, None, b"\x07" * 16)
+    subject = changes.pop("signer", case.subject.key)
+    acting_for = changes.pop("acting_for", None)
+    content = {
+        "nonce": "07" * 16,
+        "object": kept.key.hex(),
+        "operation": "withdraw",
+        "subject": subject.hex(),
+    } | changes
+    what = signing.Signed("consent/withdraw", subject, acting_for, b"\x07" * 16)
     return case.sign_body(build_body("consent", content, None, fresh), what, pen, ORIGIN, before=kept)
 
 
@@ -334,8 +348,18 @@ def test_a_withdrawal_is_signed_by_the_patient(case):
 def test_a_withdrawal_of_something_else_is_none(case):
     assert code(*withdrawal(case, object="00" * 32), check_withdrawal) == "consent.withdrawal"
     assert code(*withdrawal(case, operation="create"), check_withdrawal) == "consent.withdrawal"
+    assert code(*withdrawal(case, subject="00" * 32), check_withdrawal) == "consent.withdrawal"
     body, context = withdrawal(case)
     assert code(body, replace(context, previous=None), check_withdrawal) == "consent.withdrawal"
+
+
+def test_patient_and_delegate_can_each_withdraw_what_the_delegate_signed(case):
+    helper, consent = delegated(case, DAY)
+    before = case.kept_consent(consent)
+    by_patient = withdrawal(case, before=before, signer=consent.patient)
+    by_helper = withdrawal(case, pen=helper, before=before, signer=consent.subject, acting_for=consent.patient)
+    assert code(*by_patient, check_withdrawal) == ""
+    assert code(*by_helper, check_withdrawal) == ""
 
 
 # Form
