@@ -291,8 +291,8 @@ def explain(path: Path, environment: Mapping[str, str] | None = None) -> list[Pr
         The problems in the order of the file; none for a good one.
     """
     values, problems = _read(path, environment or {}, {})
-    if any(problem.setting == "" for problem in problems):
-        return problems
+    if whole := [problem for problem in problems if not problem.setting]:
+        return whole
     return problems + _judge(path.parent, values)
 
 

@@ -114,7 +114,8 @@ def own_routes(parts: DaemonParts) -> list[Route]:
 
 def _watch_supervisor(stop: Event) -> None:
     """Wait until the supervisor is gone."""
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: its lock would be held at a fork, and at the interpreter's end.
+    while os.read(sys.stdin.fileno(), 4096):
         """Nothing more is expected; whatever comes is dropped."""
     stop.set()
 

@@ -76,7 +76,7 @@ def make_server(config: NodeConfig) -> MPServer:
         backpressure=4 * config.web_threads,
         http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS),
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         respawn_failed_workers=True,
         respawn_interval=_RESPAWN_S,
         workers_kill_timeout=config.stop_timeout_s,
@@ -88,7 +88,8 @@ def make_server(config: NodeConfig) -> MPServer:
 
 def _watch_supervisor() -> None:
     """Stop when the supervisor is gone."""
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: its lock would be held at a fork, and at the interpreter's end.
+    while os.read(sys.stdin.fileno(), 4096):
         """Nothing more is expected; whatever comes is dropped."""
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,0 +1,163 @@
+"""A node's configuration: where it comes from, and how mistakes are explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medchain.errors import InputError
+from medchain.node.config import Address, Problem, config_text, explain, load_config, setting_names
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "node.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def only(problems: list[Problem]) -> Problem:
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+MINIMAL = '[organisation]\nid = "renhe-hospital"\n'
+
+
+def test_a_minimal_file_gives_a_node_on_loopback(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL), {}, {})
+    assert config.org_id == "renhe-hospital"
+    assert config.folder == tmp_path
+    assert config.web_listen == Address("127.0.0.1", 41000)
+    assert config.peer_listen == Address("127.0.0.1", 41001)
+    assert config.peer_tls is None
+    assert config.key_file == tmp_path / "keys" / "root.key"
+
+
+def test_the_environment_beats_the_file_and_a_flag_beats_both(tmp_path):
+    path = write(tmp_path, MINIMAL + "[web]\nworkers = 3\nthreads = 4\n[log]\nlevel = 'debug'\n")
+    config = load_config(
+        path, {"MEDCHAIN_WEB_WORKERS": "5", "MEDCHAIN_WEB_THREADS": "6", "PATH": "/bin"}, {"web.workers": "7"}
+    )
+    assert (config.web_workers, config.web_threads, config.log_level) == (7, 6, "debug")
+
+
+def test_an_ipv6_address_stands_in_brackets(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL + '[web]\nlisten = "[::1]:4100"\n'), {}, {})
+    assert config.web_listen == Address("::1", 4100)
+
+
+def test_certificates_are_found_beside_the_file(tmp_path):
+    for name in ("c.pem", "k.pem", "ca.pem"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "k.pem").chmod(0o600)
+    text = MINIMAL + '[peer]\ncertificate = "c.pem"\nkey = "k.pem"\nca = "ca.pem"\n'
+    config = load_config(write(tmp_path, text), {}, {})
+    assert config.peer_tls is not None
+    assert (config.peer_tls.certificate, config.peer_tls.key) == (tmp_path / "c.pem", tmp_path / "k.pem")
+    assert config.peer_ca == tmp_path / "ca.pem"
+    assert explain(tmp_path / "node.toml") == []
+
+
+def test_a_mistake_keeps_the_node_from_starting(tmp_path):
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, MINIMAL + "[web]\nworkers = 0\n"), {}, {})
+    assert caught.value.code == "config.invalid"
+    assert caught.value.fields == {"setting": "web.workers", "problem": "config.range"}
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "code", "hint"),
+    [
+        ("", "organisation.id", "config.required", "organisation's id"),
+        ('[organisation]\nid = "Renhe Hospital"\n', "organisation.id", "config.org_id", "hyphens"),
+        (MINIMAL + "[web]\nworker = 2\n", "web.worker", "config.unknown", "Did you mean web.workers?"),
+        (MINIMAL + "[zzzzzz]\nqqqq = 2\n", "zzzzzz.qqqq", "config.unknown", "web.listen"),
+        ("nothing = 1\n" + MINIMAL, "nothing", "config.unknown", "settings"),
+        (MINIMAL + '[web]\nworkers = "two"\n', "web.workers", "config.type", "a whole number"),
+        (MINIMAL + "[web]\nworkers = true\n", "web.workers", "config.type", "a whole number"),
+        (MINIMAL + "[web]\nworkers = 65\n", "web.workers", "config.range", "between 1 and 64"),
+        (MINIMAL + "[web]\nlisten = 80\n", "web.listen", "config.type", "text"),
+        (MINIMAL + '[web]\nlisten = "80"\n', "web.listen", "config.address", "host:port"),
+        (MINIMAL + '[web]\nlisten = "a b:80"\n', "web.listen", "config.address", "host:port"),
+        (MINIMAL + '[web]\nlisten = "[::zz]:80"\n', "web.listen", "config.address", "host:port"),
+        (MINIMAL + '[web]\nlisten = "h:70000"\n', "web.listen", "config.address", "host:port"),
+        (MINIMAL + '[log]\nlevel = "loud"\n', "log.level", "config.choice", "debug, info"),
+        (MINIMAL + '[web]\nlisten = "127.0.0.1:41001"\n', "peer.listen", "config.same_address", "of its own"),
+        (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
+    ],
+)
+def test_each_mistake_is_explained_in_both_languages(tmp_path, text, setting, code, hint):
+    problem = only(explain(write(tmp_path, text)))
+    assert (problem.setting, problem.code, problem.fatal) == (setting, code, True)
+    assert hint in problem.en
+    assert any("\u4e00" <= character <= "\u9fff" for character in problem.zh)
+    assert "{" not in problem.zh + problem.en
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    problems = explain(write(tmp_path, '[organisation]\nid = "x y"\n[web]\nworkers = 0\n[peer]\nlisten = "?"\n'))
+    assert {problem.setting for problem in problems} == {"organisation.id", "web.workers", "peer.listen"}
+
+
+def test_a_certificate_without_its_key_is_a_mistake(tmp_path):
+    (tmp_path / "c.pem").write_text("x")
+    problem = only(explain(write(tmp_path, MINIMAL + '[web]\ncertificate = "c.pem"\n')))
+    assert (problem.setting, problem.code) == ("web.key", "config.half_tls")
+
+
+def test_a_tls_key_that_others_can_read_is_a_mistake(tmp_path):
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "k.pem").chmod(0o640)
+    problem = only(explain(write(tmp_path, MINIMAL + '[web]\ncertificate = "c.pem"\nkey = "k.pem"\n')))
+    assert (problem.setting, problem.code) == ("web.key", "config.open_key")
+
+
+def test_a_missing_root_key_is_a_mistake_once_there_are_keys(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    assert explain(path) == []
+    (tmp_path / "keys").mkdir()
+    assert only(explain(path)).code == "config.no_file"
+
+
+def test_plain_http_for_other_machines_is_worth_a_thought_but_starts(tmp_path):
+    path = write(tmp_path, MINIMAL + '[peer]\nlisten = "0.0.0.0:41001"\n')
+    problem = only(explain(path))
+    assert (problem.code, problem.fatal) == ("config.plain_http", False)
+    assert load_config(path, {}, {}).peer_listen.host == "0.0.0.0"  # noqa: S104  # what the test is about
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"\xff\xfe", "config.not_text"), (b"[web\n", "config.not_toml"), (b"#" * 70_000, "config.too_large")],
+)
+def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path, content, code):
+    path = tmp_path / "node.toml"
+    path.write_bytes(content)
+    assert only(explain(path)).code == code
+
+
+def test_a_file_that_is_not_there_is_one_mistake(tmp_path):
+    problem = only(explain(tmp_path / "node.toml"))
+    assert problem.code == "config.missing"
+    assert "medchain init" in problem.en
+
+
+def test_an_unknown_flag_is_refused(tmp_path):
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, MINIMAL), {}, {"web.colour": "red"})
+    assert caught.value.fields["problem"] == "config.unknown"
+
+
+def test_a_written_file_reads_back(tmp_path):
+    path = write(tmp_path, config_text({"organisation.id": "renhe-hospital", "web.workers": 4, "log.level": "error"}))
+    config = load_config(path, {}, {})
+    assert (config.org_id, config.web_workers, config.log_level) == ("renhe-hospital", 4, "error")
+    text = path.read_text(encoding="utf-8")
+    assert all(name.split(".")[1] in text for name in setting_names())
+
+
+def test_a_setting_that_does_not_exist_is_not_written():
+    with pytest.raises(InputError):
+        config_text({"web.colour": "red"})
