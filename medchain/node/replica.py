@@ -9,16 +9,14 @@ Source: `docs/spec/ordering.md` 1; `docs/spec/transaction.md` 9; `docs/spec/proo
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
-from medchain.crypto.signing import ed25519_verify
-from medchain.encoding import Json, base64_text, unbase64
+from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.ledger.genesis import Genesis, parse_genesis, verify_genesis
+from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text, verify_genesis
 from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.object import StateRecord
@@ -26,20 +24,18 @@ from medchain.ordering.block import Block
 from medchain.ordering.driver import Applied, Proposal
 from medchain.store.faults import corrupt
 from medchain.store.ledger import BlockWrite, LedgerStore
+from medchain.store.notes import StoredCheckpoint
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from medchain.tlog.note import KeyType, Note, Signature, VerifierKey, parse_note
+from medchain.tlog.policy import Policy
 from medchain.tlog.statemap import MapProof, prove, update, verify_map
 from medchain.tlog.tiles import consistency_proof, inclusion_proof, tiles_for_append
 
-_LOG_ALGORITHM: Final = b"\x01"
-_KEY_HASH_BYTES: Final = 4
+LogPen = Callable[[Checkpoint], Note]
+"""Signs a checkpoint with this organisation's log key: `medchain.tlog.checkpoint.sign_checkpoint` with its signer."""
 
-
-class LogPen(Protocol):
-    """Signs checkpoints with this organisation's log key."""
-
-    def __call__(self, origin: str, size: int, root: bytes) -> str:
-        """Return the checkpoint as a note with the log's signature line (C2SP tlog-checkpoint)."""
-        ...
+_TIMESTAMP_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +114,8 @@ class Replica:
         if store.head.height < 0:
             write = _write(store, 0, genesis.time, apply_genesis(genesis))
             # Every node makes block 0 from the genesis by itself: its checkpoint needs nobody's signature.
-            checkpoint = checkpoint_text(genesis.origin, write.frontier.size, write.frontier.root())
-            store.commit_block(replace(write, members=genesis.members, checkpoint=checkpoint))
+            made = Checkpoint(genesis.origin, write.frontier.size, write.frontier.root())
+            store.commit_block(replace(write, members=genesis.members, checkpoint=made.text()))
         replica = cls(store, pen=pen)
         if replica.genesis.ledger != genesis.ledger:
             raise VerificationError("replica.ledger", own=replica.genesis.ledger.hex())
@@ -179,21 +175,23 @@ class Replica:
                 raise VerificationError("block.time", height=block.height, time=block.time)
             if not block.transactions:
                 raise VerificationError("block.empty", height=block.height)
-            size, root, signed = read_checkpoint(block.checkpoint, self.genesis.origin)
-            is_current = signed(_log_key(before))
+            claimed, line = _read(block.checkpoint, self.genesis.origin)
+            is_current = _is_signed(claimed, line, before)
             # Only the block that names a new orderer may be that one's own, and it holds nothing else.
             if not is_current and len(block.transactions) > 1:
                 raise VerificationError("block.checkpoint", height=block.height)
             effects = self._execute(block.transactions, block.time, strict=True, verified=verified)
-            if not is_current and not (_hands_over(before, effects.members) and signed(_log_key(effects.members))):
+            if not is_current and not (
+                _hands_over(before, effects.members) and _is_signed(claimed, line, effects.members)
+            ):
                 raise VerificationError("block.checkpoint", height=block.height)
             write = _write(self.store, block.height, block.time, effects)
-            if size != write.frontier.size:
-                raise VerificationError("block.size", height=block.height, size=size)
-            if root != write.frontier.root():
-                raise VerificationError("block.root", height=block.height, size=size)
+            if claimed.size != write.frontier.size:
+                raise VerificationError("block.size", height=block.height, size=claimed.size)
+            if claimed.root != write.frontier.root():
+                raise VerificationError("block.root", height=block.height, size=claimed.size)
             self._commit(write, effects, block.checkpoint)
-            return Applied(block.height, block.time, size, root)
+            return Applied(block.height, block.time, claimed.size, claimed.root)
 
     def propose(
         self, leaves: Sequence[bytes], time: int, *, takeover: bool = False, verified: Container[bytes] | None = None
@@ -225,10 +223,11 @@ class Replica:
             if takeover and not _hands_over(before, effects.members):
                 raise VerificationError("block.protocol", takeover=1)
             write = _write(self.store, self.store.head.height + 1, time, effects)
-            checkpoint = self._pen(self.genesis.origin, write.frontier.size, write.frontier.root())
-            signed = read_checkpoint(checkpoint, self.genesis.origin)[2]
-            if not signed(_log_key(effects.members if takeover else before)):
+            made = Checkpoint(self.genesis.origin, write.frontier.size, write.frontier.root())
+            note = self._pen(made)
+            if not _is_signed(made, note.signatures[0], effects.members if takeover else before):
                 raise VerificationError("block.protocol", takeover=int(takeover))
+            checkpoint = note.to_bytes().decode()
             self._commit(write, effects, checkpoint)
             return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals)
 
@@ -354,6 +353,55 @@ class Replica:
         head = self.store.head
         return head.root if size == head.size else self.store.block_of_size(size).root
 
+    def put_note(self, note: bytes) -> StoredCheckpoint:
+        """Keep what a note with cosignatures adds to what is known, and tell whether a quorum has cosigned.
+
+        The checkpoint after a change of members must have the quorum of the members before and after it
+        (`docs/spec/genesis.md` 7), and is kept for ever.
+
+        Args:
+            note: a checkpoint of a block end of this node.
+
+        Returns:
+            The checkpoint with all lines known; ``time`` is when the quorum was last complete.
+
+        Raises:
+            InputError: ``tlog.*`` for another form.
+            VerificationError: ``replica.checkpoint`` for another log, size or root; ``tlog.signature`` or
+                ``tlog.cosignature`` for a false line of a member, ``tlog.log_signature`` without the log's. Nothing is
+                kept then.
+        """
+        given = parse_note(note)
+        checkpoint = parse_checkpoint(given.text)
+        if checkpoint.origin != self.genesis.origin or self.root_at(checkpoint.size) != checkpoint.root:
+            raise VerificationError("replica.checkpoint", size=checkpoint.size)
+        policies = self._policies(checkpoint.size)
+        names = {(key.name, key.key_id) for policy in policies for key in _keys(policy)}
+        given = replace(given, signatures=tuple(s for s in given.signatures if (s.name, s.key_id) in names))
+        for policy in policies:
+            replace(policy, quorum="none").check(given.to_bytes())
+        with self._lock:
+            known = self.store.checkpoint(checkpoint.size)
+            merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
+            time = _quorum_time(policies, merged.to_bytes())
+            stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
+            if stored != known:
+                self.store.put_checkpoint(
+                    stored.note, size=stored.size, time=time, final=stored.final, pinned=stored.pinned
+                )
+            return stored
+
+    def _policies(self, size: int) -> list[Policy]:
+        """Return the policies that the checkpoint at a block end must satisfy: one, or two where members changed."""
+        height = self.store.block_of_size(size).height
+        before = _policy(self.store.members_at(max(height - 1, 0)), self.genesis.origin)
+        if height == 0 or height not in self.store.members_changes():
+            return [before]
+        after = _policy(self.store.members_at(height), self.genesis.origin)
+        # The block that names a new orderer is signed by the old one, or in a takeover by the new one.
+        logs = (*before.logs, *(log for log in after.logs if log not in before.logs))
+        return [replace(before, logs=logs), replace(after, logs=logs)]
+
     def _execute(
         self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
     ) -> BlockEffects:
@@ -368,52 +416,62 @@ class Replica:
         self.store.commit_block(replace(write, members=effects.members if changed else None, checkpoint=checkpoint))
 
 
-def checkpoint_text(origin: str, size: int, root: bytes) -> str:
-    """Write a checkpoint's text, without signature lines (C2SP tlog-checkpoint)."""
-    return f"{origin}\n{size}\n{base64_text(root)}\n"
-
-
-def read_checkpoint(note: str, origin: str) -> tuple[int, bytes, Callable[[bytes], bool]]:
-    """Read a block's checkpoint.
-
-    Args:
-        note: the text and the log's signature line, nothing else (C2SP signed-note, tlog-checkpoint).
-        origin: origin line that it must have.
-
-    Returns:
-        Size, root, and a function that tells whether the line is that of a public log key.
-
-    Raises:
-        VerificationError: ``block.checkpoint`` for another form.
-    """
-    lines = note.split("\n")
-    if len(lines) != 6 or lines[0] != origin or lines[3] or lines[5]:  # noqa: PLR2004  # text, empty line, line, end
-        raise VerificationError("block.checkpoint")
-    start = f"\N{EM DASH} {origin} "
+def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:
+    """Read a block's checkpoint: of this log, and with one line; raises `VerificationError` ``block.checkpoint``."""
     try:
-        root, signature = unbase64(lines[2]), unbase64(lines[4].removeprefix(start))
+        note = parse_note(checkpoint.encode())
+        claimed = parse_checkpoint(note.text)
     except InputError as error:
         raise VerificationError("block.checkpoint") from error
-    size, text = lines[1], note[: -len(lines[4]) - 2]
-    if not (size.isascii() and size.isdigit() and str(int(size)) == size) or not lines[4].startswith(start):
+    if claimed.origin != origin or len(note.signatures) != 1:
         raise VerificationError("block.checkpoint")
-
-    def is_signed_by(public: bytes) -> bool:
-        expected = log_key_hash(origin, public)
-        is_named = signature[:_KEY_HASH_BYTES] == expected
-        return is_named and ed25519_verify(public, text.encode(), signature[_KEY_HASH_BYTES:])
-
-    return int(size), root, is_signed_by
+    return claimed, note.signatures[0]
 
 
-def log_key_hash(origin: str, public: bytes) -> bytes:
-    """Return the four bytes that name a log key in its signature lines (C2SP signed-note)."""
-    return hashlib.sha256(origin.encode() + b"\n" + _LOG_ALGORITHM + public).digest()[:_KEY_HASH_BYTES]
+def _is_signed(checkpoint: Checkpoint, line: Signature, members: Members) -> bool:
+    """Tell whether a line is that of the organisation that orders."""
+    public = members.organisations[members.protocol.orderer].key(LOG_KEY).public
+    try:
+        verify_log_signature(checkpoint, VerifierKey(checkpoint.origin, KeyType.ED25519, public), line)
+    except VerificationError:
+        return False
+    return True
 
 
-def _log_key(members: Members) -> bytes:
-    """Return the public log key of the organisation that orders."""
-    return members.organisations[members.protocol.orderer].key(LOG_KEY).public
+def _keys(policy: Policy) -> list[VerifierKey]:
+    """Return all keys that a policy knows."""
+    return [*policy.log_keys, *(witness.key for witness in policy.witnesses)]
+
+
+def _policy(members: Members, origin: str) -> Policy:
+    """Return the policy of a set of members."""
+    return Policy.parse(trusted_policy_text(members, origin).encode())
+
+
+def _newest_lines(known: Note, other: Note) -> Note:
+    """Merge two copies of a note; of two cosignatures by one key the later one stays."""
+    mine = {(line.name, line.key_id): line for line in known.signatures}
+    later = [
+        line
+        for line in other.signatures
+        if (line.name, line.key_id) not in mine
+        or line.data[:_TIMESTAMP_BYTES] > mine[line.name, line.key_id].data[:_TIMESTAMP_BYTES]
+    ]
+    return known.add(later)
+
+
+def _quorum_time(policies: Sequence[Policy], note: bytes) -> int:
+    """Return the latest time such that the cosignatures since then are a quorum under each policy; 0 if never."""
+    times = []
+    for policy in policies:
+        cosigners = replace(policy, quorum="none").check(note).cosigners
+        complete = (
+            moment
+            for moment in sorted(set(cosigners.values()), reverse=True)
+            if policy.is_quorum({name for name, time in cosigners.items() if time >= moment})
+        )
+        times.append(next(complete, 0))
+    return min(times)
 
 
 def _hands_over(before: Members, after: Members) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, MedchainError, UnavailableError, VerificationError
 
@@ -46,6 +47,8 @@ def translated(table: str, key: str = "") -> Iterator[None]:
         raise ConflictError("store.conflict", table=table, key=key) from error
     except DBAPIError as error:
         raise fault(error.orig, table, key) from error
+    except dbapi2.Error as error:
+        raise fault(error, table, key) from error
     except SQLAlchemyError as error:
         # A pool without a free connection, above all.
         raise UnavailableError("store.io", table=table, key=key) from error

@@ -26,7 +26,7 @@ class StoredCheckpoint:
 
     Attributes:
         size: of the tree.
-        time: the oldest cosignature that counts for the quorum, Unix seconds; 0 if there is none yet.
+        time: the latest moment such that the cosignatures since then are a quorum, Unix seconds; 0 if there is none.
         final: whether a quorum cosigned it.
         pinned: whether it must be kept, such as the one after a change of members.
         note: the signed note (C2SP signed-note).
@@ -53,7 +53,7 @@ class CheckpointTable:
         Args:
             note: verified note, all known lines merged.
             size: its tree size.
-            time: oldest cosignature counted, Unix seconds; 0 if there is none.
+            time: the latest moment such that the cosignatures since then are a quorum; 0 if there is none.
             final: whether the quorum is reached.
             pinned: whether to keep it for ever.
 

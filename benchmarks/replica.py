@@ -1,0 +1,138 @@
+"""How fast a replica applies blocks on one core, beside the floor of the signature checks alone.
+
+    python benchmarks/replica.py --transactions 2000 --block 100 --prefill 0
+
+Each transaction has two signatures (a subject, endorsed by the drawn organisation). `--prefill` first puts that many
+objects into the ledger without executing anything, so that the cost at a size can be seen. Prints one line a phase, the
+configuration and the commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter, process_time
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from medchain.crypto.signing import ed25519_verify  # noqa: E402  # the path first
+from medchain.ledger.machine import BlockEffects  # noqa: E402
+from medchain.ledger.object import StateRecord  # noqa: E402
+from medchain.ledger.transaction import pae  # noqa: E402
+from medchain.node import replica as replicas  # noqa: E402
+from medchain.node.replica import Replica  # noqa: E402
+from medchain.ordering.block import Block  # noqa: E402
+from medchain.store.engine import FileKind, open_database  # noqa: E402
+from medchain.store.ledger import LedgerStore  # noqa: E402
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE  # noqa: E402
+from tests.unit.medchain.node.ledgers import Author, replica_on  # noqa: E402
+
+LEAF_BYTES = 900
+PREFILL_BLOCK = 2000
+
+
+def main() -> None:
+    """Run the phases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--transactions", type=int, default=2000)
+    parser.add_argument("--block", type=int, default=100)
+    parser.add_argument("--prefill", type=int, default=0)
+    options = parser.parse_args()
+    revision = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(revision, check=False, cwd=ROOT, capture_output=True, text=True).stdout  # noqa: S603  # ours
+    print(f"commit {commit.strip()}  python {sys.version.split()[0]}  {options}")
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        orderer = replica_on(_store(Path(folder) / "orderer.db"), COMMISSION)
+        follower = replica_on(_store(Path(folder) / "follower.db"))
+        for replica in (orderer, follower):
+            _prefill(replica, options.prefill)
+        _measure(orderer, follower, options.transactions, options.block)
+        size = sum(file.stat().st_size for file in Path(folder).glob("follower.db*"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(f"follower's file {size >> 20} MiB at {follower.size} entries; this process at most {peak} MiB")
+
+
+def _measure(orderer: Replica, follower: Replica, transactions: int, block: int) -> None:
+    """Order, apply, and verify the same signatures bare."""
+    author = Author(replica=orderer)
+    spent = dict.fromkeys(("propose", "apply"), 0.0)
+    cpu, proofs, floor = 0.0, 0.0, 0.0
+    worst = 0.0
+    for batch in _batches(transactions, block):
+        envelopes = [author.subject(number + 1) for number in batch]
+        start = perf_counter()
+        proposal = orderer.propose([envelope.leaf for envelope in envelopes], orderer.time + 1)
+        spent["propose"] += perf_counter() - start
+        if proposal.block is None or proposal.refusals:
+            sys.exit(f"refused: {proposal.refusals}")
+        start, start_cpu = perf_counter(), process_time()
+        follower.apply(Block(*(getattr(proposal.block, name) for name in Block.__slots__)))
+        took = perf_counter() - start
+        spent["apply"] += took
+        worst = max(worst, took)
+        cpu += process_time() - start_cpu
+        start = perf_counter()
+        for envelope in envelopes:
+            message = pae(envelope.payload)
+            for key_id, signature in envelope.signatures:
+                if not ed25519_verify(orderer.members.keys[key_id].public, message, signature):
+                    sys.exit("a signature does not hold")
+        floor += perf_counter() - start
+        key = envelopes[0].transaction.changes[0].objects[0].id
+        start = perf_counter()
+        follower.prove_record(_subject_key(key))
+        proofs += perf_counter() - start
+    if orderer.root != follower.root:
+        sys.exit("the roots differ")
+    for name, seconds in (*spent.items(), ("floor", floor)):
+        print(f"{name:8} {transactions / seconds:10,.0f} tx/s {seconds / transactions * 1e6:8.1f} us/tx")
+    count = -(-transactions // block)
+    print(f"apply: {cpu / transactions * 1e6:.1f} us/tx of CPU; slowest block {worst * 1e3:.1f} ms")
+    print(f"proof of a record: {proofs / count * 1e3:.2f} ms")
+
+
+def _subject_key(object_id: bytes) -> bytes:
+    """Return the map key of a subject of the author's."""
+    return StateRecord("subject", RENHE, object_id, 1, "active", bytes(32), None, None, (), 0, None).key
+
+
+def _batches(count: int, block: int) -> Iterator[range]:
+    """Cut a range into blocks."""
+    for start in range(0, count, block):
+        yield range(start, min(start + block, count))
+
+
+def _store(path: Path) -> LedgerStore:
+    """Open a ledger file."""
+    return LedgerStore(open_database(path, bytes(32), kind=FileKind.LEDGER))
+
+
+def _prefill(replica: Replica, count: int) -> None:
+    """Put objects into the ledger without executing anything; both replicas get the same ones."""
+    start = perf_counter()
+    numbers = iter(range(count))
+    while chunk := [number for _, number in zip(range(PREFILL_BLOCK), numbers, strict=False)]:
+        first = replica.size
+        records = [
+            StateRecord(
+                "record", RENHE, number.to_bytes(16, "big"), 1, "active", bytes(32), None, None, (), first + at, None
+            )
+            for at, number in enumerate(chunk)
+        ]
+        leaves = tuple(b'{"n":%d,"pad":"%s"}' % (number, b"x" * LEAF_BYTES) for number in chunk)
+        effects = BlockEffects(leaves, {r.key: r for r in records}, replica.members, {}, (), tuple(records))
+        write = replicas._write(replica.store, replica.height + 1, replica.time, effects)  # noqa: SLF001  # on purpose
+        replica.store.commit_block(write)
+    if count:
+        print(f"prefill  {count / (perf_counter() - start):10,.0f} entries/s")
+
+
+if __name__ == "__main__":
+    main()
