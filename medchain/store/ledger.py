@@ -482,7 +482,7 @@ class LedgerStore(CheckpointTable, BodyTable):
             draws = self._reader.execute(_newest_draws()).all()
         self._head = _EMPTY if row is None else _head(row)
         self._index.load(self._head.height, self._head.last_record, self._head.map_root)
-        self._edge = _checked_edge(self._head.size, {level: (number, data) for level, number, data in edges})
+        self._edge = _checked_edge(self._head.frontier, {level: (number, data) for level, number, data in edges})
         self._draws = {row.creator: DrawState(row.number, row.used, row.given_up) for row in draws}
         self._members = self.members_at(self._head.height) if row is not None else None
         self._is_loaded = True
@@ -506,7 +506,7 @@ class LedgerStore(CheckpointTable, BodyTable):
         frontier = write.frontier
         # In the order of the table's columns.
         row = (write.height, write.time, first, frontier.size, self._head.last_record + len(rows), frontier.root())
-        ids = b"".join(_transaction_id(leaf)[:ID_PREFIX_BYTES] for leaf in write.leaves)
+        ids = b"".join(_transaction_id(leaf)[:ID_PREFIX_BYTES].ljust(ID_PREFIX_BYTES, b"\0") for leaf in write.leaves)
         insert["block"].many(connection, [(*row, write.map.root.hash, frontier.to_bytes(), ids, write.checkpoint)])
 
     def _advance(self, write: BlockWrite, last_record: int) -> None:
@@ -633,20 +633,31 @@ def _stored(row: Any) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's row
     return StoredBlock(row.height, row.time, row.first, row.size, row.root, row.map_root, row.checkpoint)
 
 
-def _checked_edge(size: int, rows: Mapping[int, tuple[int, bytes]]) -> dict[int, bytes]:
-    """Return the partial tiles that a tree of a size has; raises if one is missing."""
+def _checked_edge(frontier: Frontier, rows: Mapping[int, tuple[int, bytes]]) -> dict[int, bytes]:
+    """Return the partial tiles that a tree has, each checked against the frontier.
+
+    Raises:
+        VerificationError: ``store.corrupt`` if one is missing or other than it must be.
+    """
     edge = {}
-    level = 0
+    roots = list(frontier.hashes)
+    size, level = frontier.size, 0
     while size:
-        number, width = divmod(size, TILE_WIDTH)
+        size, width = divmod(size, TILE_WIDTH)
+        number, data = rows.get(level, (-1, b""))
         if width:
-            found = rows.get(level, (-1, b""))
-            if found[0] != number or len(found[1]) != width * HASH_BYTES:
+            expected = [roots.pop() for _ in range(width.bit_count())][::-1]
+            if number != size or len(data) != width * HASH_BYTES or _subtree_roots(data) != expected:
                 raise corrupt("edge", level)
-            edge[level] = found[1]
-        size = number
+            edge[level] = data
         level += 1
     return edge
+
+
+def _subtree_roots(data: bytes) -> list[bytes]:
+    """Return the roots of the perfect subtrees that make up a partial tile, the largest first."""
+    hashes = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+    return list(Frontier.empty().append(hashes).hashes)
 
 
 def _positions(ids: bytes, prefix: bytes, first: int) -> Iterator[int]:
@@ -659,9 +670,9 @@ def _positions(ids: bytes, prefix: bytes, first: int) -> Iterator[int]:
 
 
 def _transaction_id(leaf: bytes) -> bytes:
-    """Return the transaction id of an envelope that was parsed before it was accepted; zeros for other leaves."""
+    """Return the transaction id of an envelope that was parsed before it was accepted; nothing for other leaves."""
     payload = orjson.loads(leaf).get("payload")
-    return hashlib.sha256(base64.b64decode(payload)).digest() if payload else bytes(HASH_BYTES)
+    return hashlib.sha256(base64.b64decode(payload)).digest() if payload else b""
 
 
 def _encode_members(snapshot: Members) -> bytes:

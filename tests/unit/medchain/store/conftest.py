@@ -1,4 +1,4 @@
-"""One place where store tests get their databases, so that another database can be put in its place."""
+"""One place where tests get their databases, so that another database can be put in its place."""
 
 from __future__ import annotations
 
@@ -14,15 +14,27 @@ KEY = bytes(range(32))
 Opener = Callable[[FileKind], Database]
 
 
-@pytest.fixture
-def store_engine(tmp_path: Path) -> Iterator[Opener]:
-    """Open a node's file, as often as asked; what a test left open is closed in the end."""
+def _opener(folder: Path) -> Iterator[Opener]:
+    """Open a node's files, as often as asked; what a test leaves open is closed in the end."""
+    folder.mkdir()
     opened: list[Database] = []
 
     def open_file(kind: FileKind) -> Database:
-        opened.append(open_database(tmp_path / f"{kind}.db", KEY, kind=kind))
+        opened.append(open_database(folder / f"{kind}.db", KEY, kind=kind))
         return opened[-1]
 
     yield open_file
     for database in opened:
         database.engine.dispose()
+
+
+@pytest.fixture
+def store_engine(tmp_path: Path) -> Iterator[Opener]:
+    """Files of one node."""
+    yield from _opener(tmp_path / "node")
+
+
+@pytest.fixture
+def other_engine(tmp_path: Path) -> Iterator[Opener]:
+    """Files of another node."""
+    yield from _opener(tmp_path / "other")

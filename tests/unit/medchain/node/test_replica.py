@@ -1,0 +1,438 @@
+"""The replica: what it applies, refuses, orders, proves and calls final; and what a fault leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.encoding import parse_canonical
+from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.genesis import cosigner_name
+from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.members import protocol_content
+from medchain.node.replica import Replica
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from medchain.tlog.checkpoint import cosign, parse_checkpoint
+from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from medchain.tlog.note import parse_note
+from medchain.tlog.statemap import verify_map
+from tests.unit.medchain.ledger import world as consortium
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis, sign
+from tests.unit.medchain.node.ledgers import Author, anchored, block_of, pen, proofs, replica_on
+
+MISSING = bytes(32)
+
+
+@pytest.fixture
+def database(store_engine):
+    return store_engine(FileKind.LEDGER)
+
+
+@pytest.fixture
+def orderer(database):
+    return replica_on(LedgerStore(database), COMMISSION)
+
+
+@pytest.fixture
+def follower(other_engine):
+    return replica_on(LedgerStore(other_engine(FileKind.LEDGER)))
+
+
+@pytest.fixture
+def author(orderer):
+    return Author(replica=orderer)
+
+
+def cosigned(checkpoint: str, *organisations: str, time: int) -> bytes:
+    """Add both cosignature lines of organisations."""
+    note = parse_note(checkpoint.encode())
+    head = parse_checkpoint(note.text)
+    lines = []
+    for org_id in organisations:
+        for use, make in (("cosign-ed25519", Ed25519Signer), ("cosign-mldsa44", MlDsa44Signer)):
+            name = cosigner_name(org_id, genesis().origin, use)
+            lines.append(cosign(head, name, make(consortium.seed(org_id, use, 1)), time))
+    return note.add(lines).to_bytes()
+
+
+def protocol_change(author: Author, orderer_id: str):
+    """Write a vote of the members for another orderer."""
+    rules = replace(author.members.protocol, orderer=orderer_id)
+    voters = [org_id for org_id in ROLES if org_id != RENHE]
+    return sign(author.public(RENHE, ("protocol", protocol_content(rules)), signers=voters, until=None))
+
+
+def test_block_0_is_the_genesis_and_its_state_leaf(orderer):
+    # docs/spec/genesis.md 3
+    assert (orderer.height, orderer.size, orderer.time) == (0, 2, TIME)
+    assert orderer.store.leaf(0) == genesis().encoded
+    state = parse_state_leaf(orderer.store.leaf(1))
+    assert (state.height, state.time) == (0, TIME)
+    assert set(orderer.members.organisations) == set(ROLES)
+    assert orderer.ledger == hashlib.sha256(genesis().encoded).digest()
+
+
+def test_creating_again_opens_what_is_there(orderer, author):
+    block_of(orderer, author.anchor())
+    again = Replica.create(orderer.store, genesis(), proofs())
+    assert again.height == 1
+
+
+def test_a_genesis_without_proofs_of_possession_is_refused(store_engine):
+    forged = parse_canonical(b'{"proofs":{},"type":"medchain/genesis-proofs/v1"}', max_bytes=100)
+    with pytest.raises(VerificationError):
+        Replica.create(LedgerStore(store_engine(FileKind.LEDGER)), genesis(), forged)
+
+
+def test_a_file_of_another_ledger_is_refused(orderer, monkeypatch):
+    monkeypatch.setattr("medchain.node.replica.verify_genesis", lambda *_: None)
+    with pytest.raises(VerificationError, match=r"replica\.ledger"):
+        Replica.create(orderer.store, replace(genesis(), ledger=bytes(32)), None)
+
+
+def test_an_empty_file_has_no_replica(store_engine):
+    with pytest.raises(NotFoundError):
+        Replica(LedgerStore(store_engine(FileKind.LEDGER)))
+
+
+def test_a_follower_reaches_the_same_roots(orderer, follower, author):
+    for number in range(1, 4):
+        block = block_of(orderer, author.anchor(5), author.subject(number))
+        applied = follower.apply(block)
+        assert (applied.height, applied.size, applied.root) == (orderer.height, orderer.size, orderer.root)
+    assert follower.store.map_root == orderer.store.map_root
+    assert follower.blocks(1, 1 << 20) == orderer.blocks(1, 1 << 20)
+
+
+def test_blocks_are_cut_at_a_size_but_never_below_one(orderer, author):
+    for _ in range(3):
+        block_of(orderer, author.anchor())
+    assert [block.height for block in orderer.blocks(2, 1)] == [2]
+    assert [block.height for block in orderer.blocks(1, 1 << 20)] == [1, 2, 3]
+    assert orderer.blocks(4, 1 << 20) == []
+
+
+def test_refused_transactions_are_left_out_with_their_codes(orderer, author):
+    good, late = author.anchor(), author.subject(1, until=TIME - 1)
+    proposal = orderer.propose([late.leaf, b"nonsense", good.leaf, good.leaf], TIME + 1)
+    assert proposal.refusals == {0: "transaction.until", 1: "transaction.malformed", 3: "transaction.version"}
+    assert proposal.block.transactions == (good.leaf,)
+
+
+def test_nothing_accepted_makes_no_block(orderer):
+    proposal = orderer.propose([b"nonsense"], TIME + 1)
+    assert proposal.block is None
+    assert orderer.height == 0
+
+
+def test_the_orderers_time_never_goes_back(orderer, author):
+    block_of(orderer, author.anchor(), time=TIME + 50)
+    assert block_of(orderer, author.anchor(), time=TIME + 20).time == TIME + 50
+
+
+def test_without_a_log_key_nothing_is_ordered(follower, author):
+    with pytest.raises(VerificationError, match=r"block\.protocol"):
+        follower.propose([author.anchor().leaf], TIME + 1)
+
+
+def test_another_members_log_key_does_not_order(follower, author):
+    impostor = Replica(follower.store, pen=pen(ANXIN))
+    with pytest.raises(VerificationError, match=r"block\.protocol"):
+        impostor.propose([author.anchor().leaf], TIME + 1)
+    assert follower.height == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda block: replace(block, height=2), "block.height"),
+        (lambda block: replace(block, height=0), "block.height"),
+        (lambda block: replace(block, time=TIME - 1), "block.time"),
+        (lambda block: replace(block, transactions=()), "block.empty"),
+        (lambda block: replace(block, transactions=(b"nonsense",)), "block.transaction"),
+        (lambda block: replace(block, transactions=block.transactions[::-1]), "block.root"),
+        (lambda block: replace(block, transactions=block.transactions[:1]), "block.size"),
+        (lambda block: replace(block, transactions=block.transactions * 2), "block.transaction"),
+        (lambda block: replace(block, time=block.time + 1), "block.root"),
+        (lambda block: replace(block, checkpoint=""), "block.checkpoint"),
+        (lambda block: replace(block, checkpoint=block.checkpoint.replace("/test", "/rest")), "block.checkpoint"),
+        (
+            lambda block: replace(block, checkpoint=block.checkpoint + block.checkpoint.split("\n")[4] + "\n"),
+            "block.checkpoint",
+        ),
+        (lambda block: replace(block, checkpoint=block.checkpoint[:-6] + "AAA=\n"), "block.checkpoint"),
+    ],
+)
+def test_a_lying_orderers_block_is_refused_and_nothing_kept(orderer, follower, author, change, code):
+    block = block_of(orderer, author.anchor(), author.anchor())
+    with pytest.raises(VerificationError) as caught:
+        follower.apply(change(block))
+    assert caught.value.code == code
+    assert follower.height == 0
+    assert follower.apply(block).height == 1
+
+
+def test_a_block_signed_by_another_member_is_refused(orderer, follower, author):
+    block = block_of(orderer, author.anchor())
+    head = parse_checkpoint(parse_note(block.checkpoint.encode()).text)
+    forged = replace(block, checkpoint=pen(TONGJI)(head).to_bytes().decode())
+    with pytest.raises(VerificationError, match=r"block\.checkpoint"):
+        follower.apply(forged)
+    with pytest.raises(VerificationError, match=r"block\.checkpoint"):
+        follower.apply(replace(forged, transactions=block.transactions * 2))
+
+
+def test_a_planned_hand_over_counts_from_the_next_block(orderer, follower, author):
+    follower.apply(block_of(orderer, protocol_change(author, TONGJI)))
+    with pytest.raises(VerificationError, match=r"block\.protocol"):
+        orderer.propose([author.anchor().leaf], TIME + 9)
+    successor = Replica(follower.store, pen=pen(TONGJI))
+    block = block_of(successor, Author(replica=successor).anchor())
+    assert orderer.apply(block).height == 2
+    assert orderer.root == successor.root
+
+
+def test_a_successor_takes_over_from_a_lost_orderer(orderer, follower, author):
+    successor = Replica(follower.store, pen=pen(TONGJI))
+    vote = protocol_change(author, TONGJI)
+    proposal = successor.propose([vote.leaf], TIME + 5, takeover=True)
+    assert orderer.apply(proposal.block).height == 1
+    assert orderer.members.protocol.orderer == TONGJI
+
+
+def test_a_takeover_is_the_vote_and_nothing_else(follower, author):
+    successor = Replica(follower.store, pen=pen(TONGJI))
+    vote, other = protocol_change(author, TONGJI).leaf, author.anchor().leaf
+    for leaves in ([vote, other], [other]):
+        with pytest.raises(VerificationError, match=r"block\.protocol"):
+            successor.propose(leaves, TIME + 5, takeover=True)
+    assert successor.height == 0
+
+
+def test_a_block_of_two_is_no_takeover(orderer, follower, author):
+    vote, other = protocol_change(author, TONGJI), author.anchor()
+    block = block_of(orderer, vote, other)
+    head = parse_checkpoint(parse_note(block.checkpoint.encode()).text)
+    with pytest.raises(VerificationError, match=r"block\.checkpoint"):
+        follower.apply(replace(block, checkpoint=pen(TONGJI)(head).to_bytes().decode()))
+
+
+def test_an_entry_is_proven_to_the_newest_and_to_an_earlier_tree(orderer, author):
+    roots = {}
+    for _ in range(4):
+        block_of(orderer, author.anchor())
+        roots[orderer.size] = orderer.root
+    for size, root in roots.items():
+        proof = orderer.prove_entry(2, size)
+        verify_inclusion(leaf_hash(proof.leaf), 2, size, proof.hashes, root)
+    assert orderer.prove_entry(2).size == orderer.size
+    with pytest.raises(NotFoundError):
+        orderer.prove_entry(5, 4)
+
+
+def test_growth_is_proven_between_block_ends(orderer, author):
+    block_of(orderer, author.anchor(), author.anchor())
+    old_size, old_root = orderer.size, orderer.root
+    block_of(orderer, author.anchor())
+    proof = orderer.prove_growth(old_size)
+    verify_consistency(old_size, old_root, orderer.size, orderer.root, proof)
+
+
+def test_a_record_is_proven_with_its_state_leaf(orderer, author):
+    envelope = author.anchor(2)
+    block_of(orderer, envelope)
+    for key in anchored(envelope):
+        proof = orderer.prove_record(key)
+        state = parse_state_leaf(proof.state.leaf)
+        verify_map(state.map_root, proof.map)
+        assert proof.state.position == orderer.size - 1
+        assert proof.map.value == hashlib.sha256(proof.record.encode()).digest()
+        assert (proof.record.kind, proof.record.since, proof.record.version) == ("record", 2, 1)
+
+
+def test_absence_is_proven(orderer, author):
+    block_of(orderer, author.anchor())
+    proof = orderer.prove_record(MISSING)
+    verify_map(parse_state_leaf(proof.state.leaf).map_root, proof.map)
+    assert proof.record is None
+    assert proof.map.value is None
+
+
+def test_a_record_is_proven_as_it_was_at_an_earlier_block(orderer, author):
+    envelope, later = author.anchor(1), author.anchor(1)
+    block_of(orderer, envelope)
+    size = orderer.size
+    block_of(orderer, later)
+    [key], [later_key] = anchored(envelope), anchored(later)
+    assert orderer.prove_record(key, size).record is not None
+    assert orderer.prove_record(later_key, size).record is None
+    assert orderer.prove_record(later_key).record is not None
+    assert orderer.prove_record(later_key, 2).record is None
+
+
+def test_after_pages_were_written_earlier_maps_are_gone_and_it_says_so(orderer, author):
+    block_of(orderer, author.anchor(1))
+    size = orderer.size
+    block_of(orderer, author.anchor(1))
+    orderer.store.flush()
+    with pytest.raises(UnavailableError, match=r"store\.map_moved_on"):
+        orderer.prove_record(MISSING, size)
+    assert orderer.prove_record(MISSING).record is None
+
+
+def test_proofs_want_a_block_end(orderer, author):
+    block_of(orderer, author.anchor(), author.anchor())
+    with pytest.raises(NotFoundError):
+        orderer.prove_record(MISSING, 3)
+    assert orderer.root_at(3) is None
+    assert orderer.height_of(3) is None
+    assert orderer.height_of(orderer.size) == 1
+
+
+def test_a_transaction_is_found_by_its_id(orderer, author):
+    envelopes = [author.anchor() for _ in range(3)]
+    block_of(orderer, *envelopes[:2])
+    block_of(orderer, envelopes[2])
+    ids = [hashlib.sha256(envelope.payload).digest() for envelope in envelopes]
+    assert [orderer.transaction_height(item) for item in ids] == [1, 1, 2]
+    assert [orderer.store.transaction_position(item) for item in ids] == [2, 3, 5]
+    assert orderer.store.transaction_position(ids[0], first=5) is None
+    assert orderer.transaction_height(MISSING) is None
+
+
+def test_a_checkpoint_is_final_with_a_quorum_and_not_before(orderer, author):
+    # Five members, k = 4 (docs/spec/genesis.md 6).
+    block = block_of(orderer, author.anchor())
+    three = orderer.put_note(cosigned(block.checkpoint, RENHE, TONGJI, ANXIN, time=TIME + 10))
+    assert (three.final, three.time) == (False, 0)
+    four = orderer.put_note(cosigned(block.checkpoint, TAIPING, time=TIME + 20))
+    # The quorum is as old as the oldest of the four.
+    assert (four.final, four.time, four.size) == (True, TIME + 10, orderer.size)
+    assert orderer.store.final() == four
+
+
+def test_newer_cosignatures_make_the_final_checkpoint_younger_and_older_ones_do_not_age_it(orderer, author):
+    block = block_of(orderer, author.anchor())
+    everyone = tuple(ROLES)
+    orderer.put_note(cosigned(block.checkpoint, *everyone, time=TIME + 10))
+    assert orderer.put_note(cosigned(block.checkpoint, *everyone, time=TIME + 40)).time == TIME + 40
+    assert orderer.put_note(cosigned(block.checkpoint, *everyone, time=TIME + 20)).time == TIME + 40
+
+
+def test_an_organisations_one_line_is_no_vote(orderer, author):
+    # docs/spec/genesis.md 6: group ORG all ORG-ed ORG-pq
+    block = block_of(orderer, author.anchor())
+    note = parse_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    ed_only = replace(note, signatures=tuple(s for s in note.signatures if not s.name.endswith("mldsa44")))
+    assert not orderer.put_note(ed_only.to_bytes()).final
+
+
+def test_a_false_line_is_refused_and_kept_nowhere(orderer, author):
+    block = block_of(orderer, author.anchor())
+    note = parse_note(cosigned(block.checkpoint, RENHE, time=TIME + 10))
+    bad = replace(note.signatures[1], data=note.signatures[1].data[:-1] + bytes([note.signatures[1].data[-1] ^ 1]))
+    with pytest.raises(VerificationError):
+        orderer.put_note(replace(note, signatures=(note.signatures[0], bad)).to_bytes())
+    assert orderer.store.checkpoint() is None
+
+
+def test_a_note_of_another_root_is_refused(orderer, author):
+    block_of(orderer, author.anchor())
+    other = pen()(replace(parse_checkpoint(parse_note(orderer.blocks(1, 1)[0].checkpoint.encode()).text), root=MISSING))
+    with pytest.raises(VerificationError, match=r"replica\.checkpoint"):
+        orderer.put_note(other.to_bytes())
+
+
+def test_lines_of_strangers_are_dropped(orderer, author):
+    block = block_of(orderer, author.anchor())
+    note = parse_note(block.checkpoint.encode())
+    head = parse_checkpoint(note.text)
+    stranger = cosign(head, "stranger.example/cosigner", Ed25519Signer(bytes(32)), TIME)
+    kept = orderer.put_note(note.add([stranger]).to_bytes())
+    assert "stranger" not in kept.note
+
+
+def test_the_checkpoint_after_a_change_of_members_needs_both_quorums_and_stays(orderer, author):
+    block = block_of(orderer, protocol_change(author, TONGJI))
+    kept = orderer.put_note(cosigned(block.checkpoint, RENHE, TONGJI, ANXIN, COMMISSION, time=TIME + 10))
+    assert (kept.final, kept.pinned) == (True, True)
+
+
+def test_blocks_that_never_became_final_can_be_dropped(orderer, follower, author):
+    envelopes = [author.anchor(2) for _ in range(4)]
+    states = []
+    for number, envelope in enumerate(envelopes, 1):
+        follower.apply(block_of(orderer, envelope, author.subject(number)))
+        states.append((orderer.size, orderer.root, orderer.store.map_root))
+        if number == 3:
+            follower.store.flush()
+    for replica in (orderer, follower):
+        replica.rewind(2)
+        assert (replica.size, replica.root, replica.store.map_root) == states[1]
+        assert replica.store.draws(RENHE).number == 2
+        assert replica.store.record(anchored(envelopes[3])[0]) is None
+        assert replica.prove_record(anchored(envelopes[0])[0]).record is not None
+    follower.apply(block_of(orderer, envelopes[3]))
+    assert follower.root == orderer.root
+
+
+def test_a_rewind_gives_back_the_tiles_of_the_smaller_tree(orderer, author):
+    for _ in range(3):
+        block_of(orderer, *[author.anchor(1) for _ in range(100)])
+    size, root = orderer.size, orderer.root
+    for _ in range(3):
+        block_of(orderer, *[author.anchor(1) for _ in range(100)])
+    orderer.rewind(3)
+    assert (orderer.size, orderer.root) == (size, root)
+    for position in (0, 255, 256, size - 1):
+        proof = orderer.prove_entry(position)
+        verify_inclusion(leaf_hash(proof.leaf), position, size, proof.hashes, root)
+    block_of(orderer, author.anchor())
+    orderer.prove_entry(256)
+
+
+def test_what_is_final_is_never_dropped(orderer, author):
+    block_of(orderer, author.anchor())
+    block = block_of(orderer, author.anchor())
+    orderer.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    with pytest.raises(ConflictError, match=r"replica\.final"):
+        orderer.rewind(1)
+    orderer.rewind(2)
+    assert orderer.height == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("leaf", "UPDATE leaf SET data = CAST(data || ' ' AS BLOB) WHERE position = 2"),
+        ("edge", "UPDATE edge SET data = zeroblob(length(data)) WHERE level = 0"),
+        ("state_record", "UPDATE state_record SET data = CAST(replace(data, 'active', 'ending') AS BLOB)"),
+        ("tile", "UPDATE tile SET data = zeroblob(length(data))"),
+        ("map_page", "UPDATE map_page SET data = zeroblob(length(data))"),
+    ],
+)
+def test_damage_that_the_files_own_codes_miss_is_found_named_and_not_served(
+    orderer, author, database, table, statement
+):
+    envelope = author.anchor(1)
+    block_of(orderer, envelope, *[author.anchor(1) for _ in range(260)])
+    orderer.store.flush()
+    with database.write(table) as connection:
+        connection.execute(text(statement))
+    with pytest.raises(VerificationError) as caught:
+        use_everything(database, anchored(envelope)[0])
+    assert caught.value.code == "store.corrupt"
+    # A leaf and its tile are compared with each other, so either may be named.
+    assert caught.value.fields["table"] in ({"leaf", "tile"} if table in {"leaf", "tile"} else {table})
+
+
+def use_everything(database, key: bytes) -> None:
+    """Open the file and prove from it."""
+    reopened = Replica(LedgerStore(database))
+    reopened.prove_record(key)
+    reopened.prove_entry(2)
