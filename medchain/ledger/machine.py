@@ -9,7 +9,8 @@ Rules, in the order in which they are judged (each refusal names the first that 
 
 Keeps true: the same blocks give the same records, members and draws on every node; nothing is applied twice; what is
 refused changes nothing; what a stop ended cannot be used by anything ordered after it. `execute` changes nothing
-itself: it reads through a view and returns effects. Trusts the view to be the state after the block before.
+itself: it reads through a view and returns effects. All rules stand in one file, so that who judges them reads them in
+one place. Trusts the view to be the state after the block before.
 Source: `docs/spec/transaction.md`, `docs/spec/endorsement.md`.
 """
 

@@ -2,7 +2,8 @@
 
 Keeps true: every key belongs to one organisation; an organisation that takes part has a key for each use; there is an
 orderer with a log key, and the quorum k is above (n + f) / 2, so that two quorums always share an honest member. A
-change of members makes a new snapshot. Trusts nothing: contents are parsed strictly, new keys prove their possession.
+change of members makes a new snapshot. Reading a key, proving it and counting its owner stand in one file, since each
+is safe only with the others. Trusts nothing: contents are parsed strictly, new keys prove their possession.
 Source: `docs/spec/genesis.md`.
 """
 

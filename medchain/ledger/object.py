@@ -3,7 +3,7 @@
 Keeps true: a record's key follows from kind, creator and id; a record holds the digest of the one before it, so the
 newest proves the whole chain; a body's hash covers each field under its own salt, so that some can be shown and others
 not. A body that shows everything proves that no name occurs twice; one that hides leaves does not (`Body.is_full`).
-Trusts the caller for the randomness of salts.
+Record and body stand in one file, since a version is both. Trusts the caller for the randomness of salts.
 Source: `docs/spec/state-record.md`, `docs/spec/body.md`.
 """
 

@@ -2,7 +2,8 @@
 
 Keeps true: a payload has one spelling and so one id; an envelope carries exactly the signatures that its payload names,
 in that order, so that a leaf cannot be varied without a new signature. Structure only: whether the signatures, versions
-and rules hold is the machine's business. Trusts nothing.
+and rules hold is the machine's business. Reading and writing stand in one file, so that they stay inverse. Trusts
+nothing.
 Source: DSSE 1.0; `docs/spec/transaction.md`.
 """
 

@@ -869,6 +869,44 @@ def test_a_changed_byte_never_changes_what_is_accepted(data):
     assert apply_block(world, world.context, [changed], strict=False).leaves == ()
 
 
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 2**53 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(max_codepoint=127), max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """List the paths to everything inside a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(*path, name) for name, _ in inside] + [p for name, item in inside for p in places(item, (*path, name))]
+
+
+@given(st.sampled_from(["organisation", "policy", "protocol"]), json_values, st.data())
+def test_whatever_a_public_content_holds_the_machine_gives_an_answer(kind, value, data):
+    world = World()
+    content = {
+        "organisation": joining(world),
+        "policy": default_policy(),
+        "protocol": protocol_content(world.members.protocol),
+    }[kind]
+    path = data.draw(st.sampled_from(places(content)))
+    inside = content
+    for step in path[:-1]:
+        inside = inside[step]
+    inside[path[-1]] = value
+    good = world.public(RENHE, larger_quorum(world), signers=[TONGJI, COMMISSION])
+    row = rows()[0]._replace(body_hash=public_body_hash(kind, content))
+    payload = replace(good, changes=(Change(kind, "active", (row,)),), bodies=(content,))
+    assert world.refusal(payload) in {"transaction.body", "transaction.owner"}
+
+
 def test_execute_changes_nothing_itself(world):
     before = dict(world.records), dict(world.draw_states), world.members
     assert isinstance(world.execute(world.transaction(RENHE, consent_change())), Effects)
