@@ -1,0 +1,301 @@
+"""Cosigning: vouches for block ends that this node has executed, and gathers what others vouch for.
+
+Keeps true: never a smaller size than was cosigned before, never another root, nothing before the node has caught up,
+nothing after a split view was seen or the node has stood down; lines are verified before they are kept. Two notes of
+one size with different roots, both with a valid log line, are proof of a split view. Trusts its replica, and its own
+memory of what it cosigned, which must survive a crash.
+Source: `docs/spec/ordering.md` 4 and 5; C2SP tlog-cosignature, tlog-witness.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Protocol
+
+from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Members
+from medchain.ordering.driver import Alarm, Clock, Replica
+
+SPLIT_VIEW: Final = "checkpoint.split_view"
+"""Alarm: two histories under one log key."""
+
+BUSY_S: Final = 0.2
+"""Least time between two cosignatures while blocks come."""
+
+IDLE_S: Final = 30
+"""Time after which the newest block end is cosigned anew, so that freshness can be demanded."""
+
+MAX_NOTES: Final = 64
+"""How many of the newest sizes are remembered with their lines."""
+
+
+class LineName(NamedTuple):
+    """Whose signature line it is: organisation, and use of its key."""
+
+    org_id: str
+    use: str
+
+
+class Line(NamedTuple):
+    """A verified cosignature line: when it was made, Unix seconds, and its text without the line's end."""
+
+    time: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A note of which only what was verified is left.
+
+    Attributes:
+        size: leaves of the log.
+        root: 32 bytes.
+        log_org: the organisation whose log key signed it.
+        log_line: that line's text.
+        lines: verified cosignature lines.
+    """
+
+    size: int
+    root: bytes
+    log_org: str
+    log_line: str
+    lines: Mapping[LineName, Line]
+
+
+class Notary(Protocol):
+    """Reads and writes checkpoint notes under the members' keys."""
+
+    def read(self, note: str, members: Members) -> Reading:
+        """Verify a note.
+
+        Raises:
+            InputError: ``checkpoint.*`` or ``note.*`` for what is no note.
+            VerificationError: ``checkpoint.*`` for another origin, no valid line of a member's log key, or a line of
+                a known cosigner that does not verify. Lines of unknown keys are left out.
+        """
+        ...
+
+    def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
+        """Make this organisation's two lines."""
+        ...
+
+    def write(self, size: int, root: bytes, log_line: str, lines: Mapping[LineName, Line]) -> str:
+        """Write a note with lines."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What a node must not forget: a cosignature is a promise.
+
+    Attributes:
+        floor: the largest size that it cosigned.
+        size: of the block end that all it cosigns must extend.
+        root: of that block end.
+        stood_down: org_id of the new orderer for whose takeover it waits, cosigning nothing; empty if for none.
+        replaced: the orderer that the last takeover replaced, if any; what it signed above ``replaced_from`` is void.
+        replaced_from: size of the last block of its that was kept.
+    """
+
+    floor: int = 0
+    size: int = 0
+    root: bytes = b""
+    stood_down: str = ""
+    replaced: str = ""
+    replaced_from: int = 0
+
+
+class Memory(Protocol):
+    """Keeps `Vouched` on disk; ``save`` returns once it is durable."""
+
+    def load(self) -> Vouched:
+        """Return what was saved last, `Vouched()` at first."""
+        ...
+
+    def save(self, vouched: Vouched) -> None:
+        """Keep it."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Keeps notes for those who prove with them."""
+
+    def put(self, note: str, size: int, *, final: bool) -> None:
+        """Keep a verified note."""
+        ...
+
+
+class Cosigner:
+    """One organisation's cosigning. Safe for many threads."""
+
+    def __init__(  # its ports
+        self,
+        replica: Replica,
+        notary: Notary,
+        memory: Memory,
+        checkpoints: Checkpoints,
+        clock: Clock,
+        *,
+        raise_alarm: Callable[[Alarm], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            replica: the node's ledger.
+            notary: reads and writes notes.
+            memory: what was cosigned.
+            checkpoints: gets each note that grew.
+            clock: gives Unix seconds.
+            raise_alarm: told of a split view.
+        """
+        self._replica = replica
+        self._notary = notary
+        self._memory = memory
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._raise_alarm = raise_alarm
+        self._lock = threading.RLock()
+        self._vouched = memory.load()
+        self._notes: dict[int, Reading] = {}
+        self._is_split = False
+        self._cosigned_at = 0
+        self.final_size = 0
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it cosigns nothing."""
+        return self._is_split or bool(self._vouched.stood_down)
+
+    def learn(self, note: str) -> None:
+        """Take a block's own checkpoint, or a note that a peer sent.
+
+        Raises:
+            InputError: a note that is none.
+            VerificationError: ``checkpoint.*``, a line that does not verify.
+        """
+        reading = self._notary.read(note, self._replica.members)
+        with self._lock:
+            if self._is_void(reading) or self._is_other(reading):
+                return
+            known = self._notes.get(reading.size)
+            self._keep(reading if known is None else replace(known, lines=_merged(known.lines, reading.lines)))
+
+    def vouch(self, *, is_caught_up: bool) -> str | None:
+        """Cosign the newest block end, if it is time and nothing speaks against it.
+
+        Args:
+            is_caught_up: whether the node has all blocks that there are; after a restore it has not.
+
+        Returns:
+            The note with all lines known, to be sent to the orderer and the peers; None if nothing was cosigned.
+        """
+        with self._lock:
+            size, root, now = self._replica.size, self._replica.root, self._clock()
+            if not is_caught_up or self.is_stopped or size not in self._notes or self._notes[size].root != root:
+                return None
+            vouched = self._vouched
+            if vouched.size and self._replica.root_at(vouched.size) != vouched.root:
+                # What we cosigned is not part of what we have: one of the two is a lie, and we do not help it.
+                self._split(vouched.size, "own")
+                return None
+            is_renewal = size == vouched.floor == vouched.size
+            if size < vouched.floor or (size == vouched.floor and not is_renewal):
+                return None
+            if is_renewal and now - self._cosigned_at < IDLE_S:
+                return None
+            # Remember first: a crash between the two must not lead to a second, different cosignature.
+            self._remember(replace(vouched, floor=size, size=size, root=root))
+            self._cosigned_at = now
+            known = self._notes[size]
+            self._keep(replace(known, lines=_merged(known.lines, self._notary.cosign(size, root, now))))
+            return self._text(self._notes[size])
+
+    def note(self, size: int | None = None) -> str | None:
+        """Return the newest note of our own history with the lines known, or that of a size."""
+        with self._lock:
+            mine = [at for at in self._notes if at <= self._replica.size] if size is None else [size]
+            return self._text(self._notes[max(mine)]) if mine and max(mine) in self._notes else None
+
+    @property
+    def vouched(self) -> Vouched:
+        """What it must not forget."""
+        return self._vouched
+
+    def stand_down(self, new_orderer: str) -> None:
+        """Cosign nothing until the takeover's block is applied; durable when it returns."""
+        with self._lock:
+            self._remember(replace(self._vouched, stood_down=new_orderer))
+
+    def resume(self, base_size: int, base_root: bytes, replaced: str) -> None:
+        """Go on after a takeover.
+
+        Args:
+            base_size: size of the last block that was kept; what was cosigned above it is void.
+            base_root: its root.
+            replaced: org_id of the orderer that was lost.
+        """
+        with self._lock:
+            floor = self._vouched.floor
+            self._remember(Vouched(floor, base_size, base_root, replaced=replaced, replaced_from=base_size))
+            self._notes = {size: reading for size, reading in self._notes.items() if size <= base_size}
+
+    def _is_void(self, reading: Reading) -> bool:
+        """Tell whether a note is of those that a takeover has made, or is about to make, void."""
+        vouched = self._vouched
+        if vouched.stood_down:
+            return self._replica.root_at(reading.size) != reading.root
+        return reading.log_org == vouched.replaced and reading.size > vouched.replaced_from
+
+    def _is_other(self, reading: Reading) -> bool:
+        """Compare a note with our own history and with other notes of its size; a difference is a split view."""
+        mine = self._replica.root_at(reading.size)
+        known = self._notes.get(reading.size)
+        if (mine is None or mine == reading.root) and (known is None or known.root == reading.root):
+            return False
+        self._split(reading.size, "peer")
+        return True
+
+    def _split(self, size: int, source: str) -> None:
+        """Stop cosigning, and say why."""
+        if not self._is_split:
+            self._is_split = True
+            self._raise_alarm(Alarm(SPLIT_VIEW, self._replica.height, {"size": size, "source": source}, latched=True))
+
+    def _keep(self, reading: Reading) -> None:
+        """Remember a note, forget old ones, and notice finality."""
+        members = self._replica.members
+        self._notes[reading.size] = reading
+        for size in sorted(self._notes)[:-MAX_NOTES]:
+            del self._notes[size]
+        if self._replica.root_at(reading.size) != reading.root:
+            return
+        final = len(complete(reading.lines, members)) >= members.protocol.quorum
+        if final:
+            self.final_size = max(self.final_size, reading.size)
+        self._checkpoints.put(self._text(reading), reading.size, final=final)
+
+    def _text(self, reading: Reading) -> str:
+        """Write a note."""
+        return self._notary.write(reading.size, reading.root, reading.log_line, reading.lines)
+
+    def _remember(self, vouched: Vouched) -> None:
+        """Save first, then go by it."""
+        self._memory.save(vouched)
+        self._vouched = vouched
+
+
+def _merged(known: Mapping[LineName, Line], more: Mapping[LineName, Line]) -> dict[LineName, Line]:
+    """Join lines; of two by one key the newer one stays, so that an old one sent again does no harm."""
+    merged = dict(known)
+    for name, line in more.items():
+        if name not in merged or merged[name].time < line.time:
+            merged[name] = line
+    return merged
+
+
+def complete(lines: Mapping[LineName, Line], members: Members) -> frozenset[str]:
+    """Return the active organisations of which both lines are there."""
+    uses = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
+    active = (organisation.org_id for organisation in members.active)
+    return frozenset(org_id for org_id in active if all(LineName(org_id, use) in lines for use in uses))

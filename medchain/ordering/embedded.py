@@ -1,0 +1,381 @@
+"""The embedded driver: one organisation orders, the others follow and verify; the ledger says which one.
+
+Puts orderer, follower, cosigner and outbox of one node together and gives each its thread. Keeps true: the role is what
+the members' newest protocol object says, asked anew at each step, so that a hand-over needs no restart; a node orders
+and cosigns only after it has looked at its peers, since it may have been restored or replaced meanwhile; `stop` waits
+for everything that was accepted. Trusts its replica; what comes from peers is verified.
+Source: `docs/spec/ordering.md`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.crypto.signing import Ed25519Signer
+from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.ordering.block import MAX_ANSWER_BYTES, Block
+from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
+from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
+from medchain.ordering.feed import Feed
+from medchain.ordering.follower import POLL_S, Follower
+from medchain.ordering.orderer import Orderer, OrdererLimits
+from medchain.ordering.outbox import Outbox, Receipts
+from medchain.ordering.receipt import Outcome
+from medchain.ordering.succession import Succession
+
+ASK_OTHERS_AFTER: Final = 3
+"""After how many failures in a row a follower asks other members for blocks."""
+
+MAX_ALARMS: Final = 64
+"""How many latched alarms are kept; the first ones matter most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the embedded driver needs from its node.
+
+    Attributes:
+        replica: the node's ledger.
+        notary: reads and writes checkpoint notes.
+        memory: what was cosigned, on disk.
+        checkpoints: keeps notes.
+        receipts: keeps receipts.
+        clock: gives Unix seconds.
+        connect: org_id → the way to that organisation; asked anew at each use, so that a new address needs nothing.
+    """
+
+    replica: Replica
+    notary: Notary
+    memory: Memory
+    checkpoints: Checkpoints
+    receipts: Receipts
+    clock: Clock
+    connect: Callable[[str], OrdererClient]
+
+
+class EmbeddedDriver:
+    """Ordering for one node (`medchain.ordering.driver.OrderingDriver`)."""
+
+    def __init__(
+        self,
+        org_id: str,
+        log_signer: Ed25519Signer,
+        ports: Ports,
+        *,
+        limits: OrdererLimits | None = None,
+        restored: bool = False,
+        poll_s: int = POLL_S,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            org_id: the node's organisation.
+            log_signer: its log key.
+            ports: what the node gives.
+            limits: of the orderer's queue.
+            restored: whether the ledger's file comes from a backup. Then nothing is ordered or cosigned until a quorum
+                of members has said, in this run, that there is nothing newer.
+            poll_s: how long a poll waits.
+        """
+        self._org_id = org_id
+        self._ports = ports
+        self._poll_s = poll_s
+        self._pen = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._alarms: list[Alarm] = []
+        self._looked_at: set[str] = set()
+        self._is_ready = False
+        self._restored = restored
+        self._turn = 0
+        self._last_orderer = ports.replica.members.protocol.orderer
+        replica, clock = ports.replica, ports.clock
+        self.feed = Feed(replica)
+        self.cosigner = Cosigner(
+            replica, ports.notary, ports.memory, ports.checkpoints, clock, raise_alarm=self._raise_alarm
+        )
+        self.orderer = Orderer(
+            replica,
+            org_id,
+            log_signer,
+            clock,
+            pen=self._pen,
+            feed=self.feed,
+            limits=limits,
+            on_block=self._ordered,
+        )
+        self.follower = Follower(
+            replica,
+            self._source,
+            clock,
+            pen=self._pen,
+            feed=self.feed,
+            on_block=self._applied,
+            reroute=self._look_at,
+        )
+        self.outbox = Outbox(replica, self.submit, clock, ports.receipts, self._raise_alarm)
+        self._succession = Succession(
+            replica,
+            ports.notary,
+            self.cosigner,
+            self.follower,
+            clock,
+            org_id=org_id,
+            pen=self._pen,
+            peers=self._peers,
+            on_takeover=self._taken_over,
+        )
+
+    @property
+    def is_orderer(self) -> bool:
+        """Whether the ledger names this organisation as the orderer."""
+        return self._ports.replica.members.protocol.orderer == self._org_id
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether, as far as this node can know, it has every block."""
+        return self._is_ready and (self.is_orderer or self.follower.is_caught_up)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._stopping.clear()
+        self.prepare()
+        for name, turn in (("follower", self._follow), ("cosigner", self._cosign), ("outbox", self._send)):
+            thread = threading.Thread(target=self._guarded, args=(name, turn), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def prepare(self) -> None:
+        """Begin to order, without the threads that follow, cosign and submit; a test takes those steps itself."""
+        replica = self._ports.replica
+        if replica.height > 0:
+            self.cosigner.learn(replica.blocks(replica.height, 1)[0].checkpoint)
+        self.orderer.start()
+
+    def stop(self) -> None:
+        """Finish what was accepted and end; a poll under way may take its time to return."""
+        self._stopping.set()
+        self.orderer.stop()
+        self.feed.close()
+        self.outbox.wake()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Offer envelopes to whoever orders; see `medchain.ordering.driver.OrderingDriver.submit`."""
+        orderer = self._ports.replica.members.protocol.orderer
+        if orderer == self._org_id:
+            return self.order(leaves)
+        outcomes = self._ports.connect(orderer).submit(leaves)
+        if len(outcomes) != len(leaves):
+            raise InputError("receipt.malformed", count=len(outcomes))
+        return outcomes
+
+    def order(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Order what a member sent here; never passes it on, or two that mistake each other would send it to and fro.
+
+        Raises:
+            UnavailableError: ``ordering.not_orderer``, ``ordering.not_ready``, and as `Orderer.submit`.
+        """
+        if not self.is_orderer:
+            raise UnavailableError("ordering.not_orderer", orderer=self._ports.replica.members.protocol.orderer)
+        if not self._is_ready:
+            raise UnavailableError("ordering.not_ready", asked=len(self._looked_at))
+        return self.orderer.submit(leaves)
+
+    def blocks(self, first: int, wait_s: float = 0) -> list[Block]:
+        """Return blocks from a height on, waiting so long for the first one."""
+        return self.feed.blocks(first, wait_s)
+
+    def frames(self, first: int, wait_s: float = 0, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+        """Return the same as frames, encoded once for all who ask."""
+        return self.feed.frames(first, wait_s, max_bytes)
+
+    def height(self) -> int:
+        """Height of the newest block that this node has applied."""
+        return self._ports.replica.height
+
+    def checkpoint(self) -> str | None:
+        """Return the newest note with the lines known."""
+        return self.cosigner.note()
+
+    def cosign(self, note: str) -> None:
+        """Take a note with a member's lines; raises as `Cosigner.learn`."""
+        self.cosigner.learn(note)
+
+    def stand_down(self, leaf: bytes) -> str | None:
+        """Stop cosigning for an orderer that is being replaced; see `Succession.stand_down`."""
+        return self._succession.stand_down(leaf)
+
+    def takeover(self, leaf: bytes) -> Block:
+        """Become the orderer after the old one is lost; see `Succession.take_over`."""
+        block = self._succession.take_over(leaf)
+        self._is_ready = True
+        return block
+
+    def health(self) -> Health:
+        """Tell how it is."""
+        alarms = list(self._alarms)
+        if self.follower.alarm is not None:
+            alarms.append(self.follower.alarm)
+        failure = self.orderer.failure
+        if failure is not None and failure.code == "ordering.failed":
+            alarms.append(Alarm(failure.code, self.height(), failure.fields))
+        return Health(
+            "orderer" if self.is_orderer else "follower",
+            self.height(),
+            self._ports.replica.members.protocol.orderer,
+            self.is_caught_up,
+            self.orderer.waiting,
+            tuple(alarms),
+        )
+
+    def look_round(self) -> bool:
+        """Ask every peer once whether it has what we lack; tells whether this node may order and cosign now.
+
+        An orderer whose file was lost and restored would otherwise order a second history, and one that was replaced
+        meanwhile would go on alone.
+        """
+        for org_id, client in self._peers().items():
+            try:
+                while blocks := client.blocks(self._ports.replica.height + 1, 0):
+                    for block in blocks:
+                        self.follower.apply(block)
+            except UnavailableError:
+                continue
+            except MedchainError:
+                # Its blocks do not fit ours: it has taken another way at a takeover, or it lies.
+                self._look_at(client)
+                continue
+            self._look_at(client)
+            self._looked_at.add(org_id)
+        quorum = self._ports.replica.members.protocol.quorum
+        self._is_ready = self._is_ready or not self._restored or len(self._looked_at) + 1 >= quorum
+        return self._is_ready
+
+    def follow_once(self, wait_s: int = 0) -> int:
+        """Ask once for blocks, or, while this node orders, look round; returns how many were applied."""
+        awaited = self.cosigner.vouched.stood_down
+        if not self._is_ready or self.is_orderer:
+            self.look_round()
+        elif awaited and awaited != self._org_id:
+            self._look_at(self._ports.connect(awaited))
+        return self.follower.step(wait_s) if self._is_ready else 0
+
+    def cosign_once(self) -> bool:
+        """Cosign if it is time, and send the lines round; tells whether it did."""
+        note = self.cosigner.vouch(is_caught_up=self.is_caught_up)
+        if note is None:
+            return False
+        for client in self._peers().values():
+            try:
+                client.cosign(note)
+            except MedchainError:
+                # It fetches them with the next checkpoint.
+                continue
+        return True
+
+    def gather_once(self) -> None:
+        """Fetch the lines that the orderer, or the next peer in turn, knows."""
+        peers = self._peers()
+        if not peers:
+            return
+        orderer = self._ports.replica.members.protocol.orderer
+        names = [orderer] if orderer in peers else sorted(peers)
+        self._turn += 1
+        try:
+            note = peers[names[self._turn % len(names)]].checkpoint()
+            if note is not None:
+                self.cosigner.learn(note)
+        except MedchainError:
+            return
+
+    def _peers(self) -> dict[str, OrdererClient]:
+        """List the other active members."""
+        active = self._ports.replica.members.active
+        return {o.org_id: self._ports.connect(o.org_id) for o in active if o.org_id != self._org_id}
+
+    def _source(self, failures: int) -> OrdererClient | None:
+        """Choose whom to ask for blocks: the orderer, or, when it does not answer, the others in turn."""
+        orderer = self.cosigner.vouched.stood_down or self._ports.replica.members.protocol.orderer
+        if orderer == self._org_id:
+            return None
+        peers = self._peers()
+        others = [name for name in sorted(peers) if name != orderer]
+        if failures <= ASK_OTHERS_AFTER or not others:
+            return self._ports.connect(orderer)
+        return peers[others[failures % len(others)]]
+
+    def _look_at(self, client: OrdererClient) -> bool:
+        """Look for a takeover at a peer."""
+        return self._succession.look_at(client)
+
+    def _ordered(self, block: Block) -> None:
+        """Take note of a block of our own."""
+        self._last_orderer = self._ports.replica.members.protocol.orderer
+        self.cosigner.learn(block.checkpoint)
+        self.outbox.seen(block)
+
+    def _applied(self, block: Block, applied: Applied) -> None:
+        """Take note of a block of another orderer."""
+        orderer = self._ports.replica.members.protocol.orderer
+        if orderer != self._last_orderer:
+            self._change_orderer(block, applied, orderer)
+        self.cosigner.learn(block.checkpoint)
+        self.outbox.seen(block)
+
+    def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
+        """Notice a new orderer; one that signed the very block that names it has taken over from a lost one."""
+        reading = self._ports.notary.read(block.checkpoint, self._ports.replica.members)
+        if reading.log_org == orderer or self.cosigner.vouched.stood_down:
+            size = applied.size - len(block.transactions) - 1
+            self.cosigner.resume(size, self._ports.replica.root_at(size) or b"", self._last_orderer)
+        self._last_orderer = orderer
+
+    def _taken_over(self, block: Block) -> None:
+        """Go on under the new orderer."""
+        self._last_orderer = self._ports.replica.members.protocol.orderer
+        self.feed.publish()
+        self.cosigner.learn(block.checkpoint)
+        self.outbox.reset()
+        self.outbox.seen(block)
+
+    def _raise_alarm(self, alarm: Alarm) -> None:
+        """Keep an alarm until somebody has looked."""
+        if len(self._alarms) < MAX_ALARMS and alarm not in self._alarms:
+            self._alarms.append(alarm)
+
+    def _guarded(self, name: str, turn: Callable[[], None]) -> None:
+        """Run a thread; one that ends by an error must not end unseen."""
+        try:
+            turn()
+        except Exception:
+            # The outermost handler of this thread.
+            self._raise_alarm(Alarm("ordering.thread", self.height(), {"name": name}, latched=True))
+            raise
+
+    def _follow(self) -> None:
+        """Follow until stopped; while this node orders, look round now and then."""
+        while not self._stopping.is_set():
+            applied = self.follow_once(self._poll_s)
+            if not self._is_ready:
+                self._stopping.wait(1)
+            elif applied == 0 and self.is_orderer:
+                self._stopping.wait(self._poll_s)
+            self._stopping.wait(self.follower.backoff_s())
+
+    def _cosign(self) -> None:
+        """Cosign and gather until stopped."""
+        while not self._stopping.wait(BUSY_S):
+            self.cosign_once()
+            self.gather_once()
+
+    def _send(self) -> None:
+        """Submit what is in the outbox until stopped."""
+        while not self._stopping.is_set():
+            self.outbox.step()
+            self.outbox.wait_for_work(1)

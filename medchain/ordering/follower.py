@@ -1,0 +1,135 @@
+"""The follower: fetches blocks, has the replica verify them, and raises the alarm at what is wrong.
+
+Keeps true: no block is skipped, none is kept that the replica refuses; a block's time is near our clock, once we have
+been level with the orderer; whom the blocks came from does not matter. Trusts its replica and its clock.
+Source: `docs/spec/ordering.md` 1, 3 and 5.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ordering.backoff import backoff_s
+from medchain.ordering.block import Block
+from medchain.ordering.driver import Alarm, Applied, Clock, OrdererClient, Replica
+from medchain.ordering.feed import Feed
+
+MAX_CLOCK_DIFFERENCE_S: Final = 60
+"""How far a block's time may be from our clock."""
+
+POLL_S: Final = 5
+"""How long a poll waits at the orderer; also how long a stop may take."""
+
+
+class Follower:
+    """Keeps a replica level with the ledger. One thread calls `step`."""
+
+    def __init__(  # its ports
+        self,
+        replica: Replica,
+        source: Callable[[int], OrdererClient | None],
+        clock: Clock,
+        *,
+        pen: threading.Lock,
+        feed: Feed,
+        on_block: Callable[[Block, Applied], None],
+        reroute: Callable[[OrdererClient], bool],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            replica: the node's ledger.
+            source: number of failures in a row → whom to ask; None while this node orders.
+            clock: gives Unix seconds.
+            pen: held by whoever writes to the replica.
+            feed: told of each block.
+            on_block: told of each block applied.
+            reroute: given whom to ask, looks for a takeover there; tells whether it found one.
+        """
+        self._replica = replica
+        self._source = source
+        self._clock = clock
+        self._pen = pen
+        self._feed = feed
+        self._on_block = on_block
+        self._reroute = reroute
+        self._not_before = 0
+        self.failures = 0
+        self.is_caught_up = False
+        self.alarm: Alarm | None = None
+
+    def step(self, wait_s: int = POLL_S) -> int:
+        """Ask once and apply what comes.
+
+        Args:
+            wait_s: how long to wait for a block.
+
+        Returns:
+            How many blocks were applied.
+        """
+        client = self._source(self.failures)
+        if client is None:
+            self.is_caught_up, self.failures = True, 0
+            return 0
+        asked_at = self._clock()
+        try:
+            blocks = client.blocks(self._replica.height + 1, wait_s)
+        except UnavailableError:
+            self.failures += 1
+            return 0
+        except MedchainError as error:
+            self._refuse(error)
+            return 0
+        if not blocks and self.failures and self._reroute(client):
+            return 0
+        if not blocks:
+            # Whoever gave nothing had nothing then: what it gives later was made later.
+            self._not_before = max(self._not_before, asked_at - MAX_CLOCK_DIFFERENCE_S)
+            self.is_caught_up, self.failures = True, 0
+            return 0
+        return self._apply_all(blocks, client)
+
+    def backoff_s(self) -> float:
+        """Choose how long to wait before the next step."""
+        return backoff_s(self.failures)
+
+    def apply(self, block: Block) -> Applied:
+        """Verify and keep one block; raises as `Replica.apply`, and ``block.time``."""
+        now = self._clock()
+        if block.time > now + MAX_CLOCK_DIFFERENCE_S or block.time < self._not_before:
+            raise VerificationError("block.time", time=block.time, now=now)
+        with self._pen:
+            applied = self._replica.apply(block)
+        self.alarm = None
+        self._feed.publish()
+        self._on_block(block, applied)
+        return applied
+
+    def forget_level(self) -> None:
+        """Forget that we were level: after a takeover, older blocks come again from another orderer."""
+        self._not_before = 0
+        self.is_caught_up = False
+
+    def _apply_all(self, blocks: Sequence[Block], client: OrdererClient) -> int:
+        """Apply blocks up to the first that is wrong."""
+        for count, block in enumerate(blocks):
+            try:
+                self.apply(block)
+            except UnavailableError:
+                self.failures += 1
+                return count
+            except (InputError, VerificationError) as error:
+                if not self._reroute(client):
+                    self._refuse(error)
+                return count
+        self.failures = 0
+        return len(blocks)
+
+    def _refuse(self, error: MedchainError) -> None:
+        """Raise the alarm; the same height is asked for again, and the alarm ends only when a right block comes."""
+        self.failures += 1
+        self.is_caught_up = False
+        self.alarm = Alarm(error.code, self._replica.height + 1, error.fields)

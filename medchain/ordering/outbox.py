@@ -1,0 +1,268 @@
+"""The outbox's client side: submits until it sees the transaction in a block, and holds the orderer to its receipts.
+
+Keeps true: what was added is submitted again until a block holds it or it is refused for good; a receipt's height that
+passes without its transaction is an alarm with the receipt as evidence. A transaction counts as ordered only when our
+own replica has applied its block; a receipt alone is a promise. Durable intents are the store's; after a restart they
+are added again, which changes nothing for those already in a block. Trusts the replica.
+Source: `docs/spec/ordering.md` 2.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias
+
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ledger.members import LOG_KEY
+from medchain.ledger.transaction import parse_envelope, transaction_id
+from medchain.ordering.backoff import backoff_s
+from medchain.ordering.block import Block, accepted_id
+from medchain.ordering.driver import Alarm, Clock, Replica
+from medchain.ordering.receipt import Outcome, Receipt, Refused, verify_receipt
+
+WITHHELD: Final = "ordering.withheld"
+"""Alarm: a receipt's height has passed without its transaction."""
+
+REORDERED: Final = "ordering.reordered"
+"""Alarm: a transaction came in a later block than its receipt promised."""
+
+MAX_PENDING: Final = 65_536
+"""Most transactions under way."""
+
+RESEND_S: Final = 5.0
+"""After how long without its block a transaction is submitted again."""
+
+_BATCH: Final = 256
+_MAX_BATCH_BYTES: Final = 1024 * 1024
+
+
+class Receipts(Protocol):
+    """Keeps receipts and broken ones, on disk in a node."""
+
+    def put(self, receipt: Receipt) -> None:
+        """Keep a verified receipt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A transaction is in a block that our own replica applied.
+
+    Attributes:
+        id: transaction id.
+        height: of the block.
+    """
+
+    id: bytes
+    height: int
+
+
+Fate: TypeAlias = Ordered | Refused
+"""What became of a transaction."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A transaction under way."""
+
+    leaf: bytes
+    due: float = 0.0
+    failures: int = 0
+    receipt: Receipt | None = None
+    is_withheld: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+    fate: Fate | None = None
+
+
+class Outbox:
+    """Transactions of this node that are not in a block yet. Safe for many threads; one calls `step`."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        submit: Callable[[Sequence[bytes]], list[Outcome]],
+        clock: Clock,
+        receipts: Receipts,
+        raise_alarm: Callable[[Alarm], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            replica: the node's ledger.
+            submit: `OrderingDriver.submit`.
+            clock: gives Unix seconds.
+            receipts: keeps receipts.
+            raise_alarm: told of broken ones.
+        """
+        self._replica = replica
+        self._submit = submit
+        self._clock = clock
+        self._receipts = receipts
+        self._raise_alarm = raise_alarm
+        self._changed = threading.Condition()
+        self._pending: dict[bytes, _Pending] = {}
+
+    def __len__(self) -> int:
+        """Count the transactions under way."""
+        return len(self._pending)
+
+    def add(self, leaf: bytes) -> bytes:
+        """Take a transaction on; the same one again changes nothing.
+
+        Args:
+            leaf: its envelope.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InputError: ``transaction.*`` for what is no envelope.
+            UnavailableError: ``outbox.full``.
+        """
+        known = transaction_id(parse_envelope(leaf).payload)
+        with self._changed:
+            if known not in self._pending:
+                if len(self._pending) >= MAX_PENDING:
+                    raise UnavailableError("outbox.full", waiting=len(self._pending))
+                self._pending[known] = _Pending(leaf)
+                self._changed.notify_all()
+        height = self._replica.transaction_height(known)
+        if height is not None:
+            self._finish(known, Ordered(known, height))
+        return known
+
+    def wait(self, known: bytes, timeout_s: float) -> Fate | None:
+        """Wait for a transaction's fate; None if it has none yet, or was never added."""
+        with self._changed:
+            pending = self._pending.get(known)
+        if pending is None:
+            height = self._replica.transaction_height(known)
+            return None if height is None else Ordered(known, height)
+        pending.done.wait(timeout_s)
+        return pending.fate
+
+    def receipt(self, known: bytes) -> Receipt | None:
+        """Return the receipt of a transaction under way, or None: what narrows binds on it already."""
+        with self._changed:
+            pending = self._pending.get(known)
+            return None if pending is None else pending.receipt
+
+    def step(self) -> int:
+        """Submit what is due, once; returns how many envelopes were answered."""
+        batch = self._due(time.monotonic())
+        if not batch:
+            return 0
+        try:
+            outcomes = self._submit([pending.leaf for _, pending in batch])
+        except MedchainError as error:
+            self._delay(batch, error)
+            return 0
+        for (known, pending), outcome in zip(batch, outcomes, strict=True):
+            self._take(known, pending, outcome)
+        return len(outcomes)
+
+    def wait_for_work(self, timeout_s: float) -> None:
+        """Wait until something may be due."""
+        with self._changed:
+            now = time.monotonic()
+            nearest = min((pending.due - now for pending in self._pending.values()), default=timeout_s)
+            if nearest > 0:
+                self._changed.wait(min(nearest, timeout_s))
+
+    def wake(self) -> None:
+        """End a `wait_for_work`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def seen(self, block: Block) -> None:
+        """Look for our transactions in a block that the replica has applied, and for broken receipts."""
+        if not self._pending:
+            return
+        for known in map(accepted_id, block.transactions):
+            pending = self._pending.get(known)
+            if pending is not None:
+                if pending.receipt is not None and pending.receipt.height_at_most < block.height:
+                    self._break(REORDERED, pending.receipt, block.height)
+                self._finish(known, Ordered(known, block.height))
+        with self._changed:
+            rows = list(self._pending.values())
+        for pending in rows:
+            receipt = pending.receipt
+            if receipt is not None and receipt.height_at_most <= block.height and not pending.is_withheld:
+                pending.is_withheld = True
+                pending.due = 0.0
+                self._break(WITHHELD, receipt, block.height)
+
+    def reset(self) -> None:
+        """Submit everything anew: after a takeover, receipts of the lost orderer bind nobody."""
+        with self._changed:
+            for pending in self._pending.values():
+                pending.receipt, pending.due, pending.is_withheld = None, 0.0, False
+            self._changed.notify_all()
+
+    def _due(self, now: float) -> list[tuple[bytes, _Pending]]:
+        """Choose what to submit now, the oldest first."""
+        batch: list[tuple[bytes, _Pending]] = []
+        size = 0
+        with self._changed:
+            for known, pending in self._pending.items():
+                if pending.due > now:
+                    continue
+                size += len(pending.leaf)
+                if batch and (len(batch) == _BATCH or size > _MAX_BATCH_BYTES):
+                    break
+                pending.due = now + RESEND_S
+                batch.append((known, pending))
+        return batch
+
+    def _delay(self, batch: Sequence[tuple[bytes, _Pending]], error: MedchainError) -> None:
+        """Try again later, as late as the error asks for."""
+        least = float(error.retry_after_s) if isinstance(error, UnavailableError) else 0.0
+        now = time.monotonic()
+        with self._changed:
+            for _, pending in batch:
+                pending.failures += 1
+                pending.due = now + max(least * (0.5 + backoff_s(1)), backoff_s(pending.failures))
+
+    def _take(self, known: bytes, pending: _Pending, outcome: Outcome) -> None:
+        """Take the orderer's answer for one transaction."""
+        if isinstance(outcome, Refused):
+            height = self._replica.transaction_height(known)
+            self._finish(known, outcome if height is None else Ordered(known, height))
+            return
+        members = self._replica.members
+        log_key = members.organisations[members.protocol.orderer].key(LOG_KEY).public
+        try:
+            verify_receipt(outcome, self._replica.ledger, known, log_key)
+        except (InputError, VerificationError) as error:
+            self._raise_alarm(Alarm(error.code, self._replica.height, error.fields))
+            pending.failures += 1
+            return
+        if pending.receipt is None or outcome.height_at_most < pending.receipt.height_at_most:
+            # A later promise does not undo an earlier one.
+            pending.receipt = outcome
+            self._receipts.put(outcome)
+        # Our height first: a block that is applied between the two questions must not look as if it held nothing.
+        own = self._replica.height
+        height = self._replica.transaction_height(known)
+        if height is not None:
+            self._finish(known, Ordered(known, height))
+        elif pending.receipt.height_at_most <= own and not pending.is_withheld:
+            pending.is_withheld = True
+            self._break(WITHHELD, pending.receipt, self._replica.height)
+
+    def _finish(self, known: bytes, fate: Fate) -> None:
+        """Tell whoever waits."""
+        with self._changed:
+            pending = self._pending.pop(known, None)
+        if pending is not None:
+            pending.fate = fate
+            pending.done.set()
+
+    def _break(self, code: str, receipt: Receipt, height: int) -> None:
+        """Raise the alarm over a broken receipt."""
+        fields: dict[str, int | str | None] = {"id": receipt.id.hex(), "height_at_most": receipt.height_at_most}
+        self._raise_alarm(Alarm(code, height, fields, latched=True))
