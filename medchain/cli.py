@@ -1,0 +1,225 @@
+"""The roof: the command line `medchain`.
+
+Keeps true: an error of our tree becomes one line with its code, in the reader's language, and the exit code of its
+class; nobody is shown a traceback. Trusts the commands of `medchain.commands.registry`.
+Source: `docs/commands.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TextIO
+
+from medchain.commands import messages
+from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text
+from medchain.commands.registry import COMMANDS, GROUPS
+from medchain.encoding import Json, canonical
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.node.clock import system_clock
+from medchain.node.config import explain
+
+_EXITS: Final[Mapping[type[MedchainError], Exit]] = {
+    VerificationError: Exit.REFUSED,
+    InputError: Exit.INPUT,
+    NotFoundError: Exit.NOT_FOUND,
+    AccessDeniedError: Exit.DENIED,
+    ConflictError: Exit.CONFLICT,
+    UnavailableError: Exit.UNAVAILABLE,
+}
+_CHINESE_LOCALES: Final = ("zh", "chinese")
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """Run a command.
+
+    Args:
+        arguments: words after the program's name; None for those of the process.
+        environment: variables; None for those of the process.
+        out: where the answer goes; None for standard output.
+        err: where the rest goes; None for standard error.
+
+    Returns:
+        The exit code, see `medchain.commands.command.Exit`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    variables = dict(os.environ if environment is None else environment)
+    out, err = out or sys.stdout, err or sys.stderr
+    language = _language(words, variables)
+    parser = make_parser(language)
+    try:
+        parsed = parser.parse_args(words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.INPUT
+    context = Context(parsed, language, bool(parsed.json), out, err, system_clock, variables)
+    command: Command = parsed.command
+    return run(command, context)
+
+
+def run(command: Command, context: Context) -> int:
+    """Run one command and turn what it raises into an exit code.
+
+    Args:
+        command: which.
+        context: what it is given.
+
+    Returns:
+        Its exit code.
+    """
+    try:
+        return command.run(context)
+    except MedchainError as error:
+        _report(context, error)
+        return exit_of(error)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; what is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except OSError as error:
+        _report_line(context, "system.io", messages.SYSTEM_IO, {"reason": error.strerror or "", "path": _path(error)})
+        return Exit.UNAVAILABLE
+    except Exception as error:  # noqa: BLE001  # the outermost handler
+        _report_line(context, "internal", messages.INTERNAL, {"error": type(error).__name__, "place": _place(error)})
+        return Exit.INTERNAL
+
+
+def exit_of(error: MedchainError) -> Exit:
+    """Choose the exit code of an error."""
+    return next((code for kind, code in _EXITS.items() if isinstance(error, kind)), Exit.INTERNAL)
+
+
+def make_parser(language: str) -> argparse.ArgumentParser:
+    """Make the parser of all commands.
+
+    Args:
+        language: of the help.
+
+    Returns:
+        The parser; a parsed namespace holds the `Command` as ``command``.
+    """
+
+    def say(text: Text) -> str:
+        return text.in_language(language)
+
+    top = argparse.ArgumentParser(
+        "medchain",
+        description=say(messages.TOP_SUMMARY),
+        epilog=say(messages.TOP_EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--lang", choices=LANGUAGES, help=say(messages.LANG_HELP))
+    # `Any`: argparse keeps the type of its sub-parsers private.
+    places: dict[tuple[str, ...], Any] = {(): top.add_subparsers(metavar=say(messages.COMMAND_WORD), required=True)}
+    for group in GROUPS:
+        parser = places[()].add_parser(group.name, help=say(group.summary), description=say(group.summary))
+        places[group.name,] = parser.add_subparsers(metavar=say(messages.COMMAND_WORD), required=True)
+    for command in COMMANDS:
+        parser = places[command.path[:-1]].add_parser(
+            command.path[-1],
+            help=say(command.summary),
+            description=say(command.summary),
+            epilog=f"{say(messages.EXAMPLES)}:\n{_indented(say(command.examples))}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _common(parser, command, say)
+        command.arguments(parser, say)
+        parser.set_defaults(command=command)
+    return top
+
+
+def _common(parser: argparse.ArgumentParser, command: Command, say: Callable[[Text], str]) -> None:
+    """Declare what every command takes."""
+    parser.add_argument("--json", action="store_true", help=say(messages.JSON_HELP))
+    # No default: it must not overwrite the one that stands before the command.
+    parser.add_argument("--lang", choices=LANGUAGES, default=argparse.SUPPRESS, help=say(messages.LANG_HELP))
+    if command.needs_config:
+        parser.add_argument("--config", metavar="FILE", help=say(messages.CONFIG_HELP))
+
+
+def _language(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Choose the language before arguments are parsed, since help and mistakes need it as well."""
+    for index, word in enumerate(words):
+        given = word.partition("=")[2] if word.startswith("--lang=") else ""
+        if word == "--lang" and index + 1 < len(words):
+            given = words[index + 1]
+        if given in LANGUAGES:
+            return given
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if environment.get(name):
+            return "zh" if environment[name].lower().startswith(_CHINESE_LOCALES) else "en"
+    return "en"
+
+
+def _report(context: Context, error: MedchainError) -> None:
+    """Tell of one of our errors; a configuration's mistakes are told one by one."""
+    if error.code == "config.invalid":
+        for problem in explain(context.config_path(), context.environment):
+            context.err.write(f"{problem.zh if context.language == 'zh' else problem.en} ({problem.code})\n")
+        return
+    fields = {name: "" if value is None else value for name, value in error.fields.items()}
+    text = messages.ERRORS.get(error.code)
+    if text is None:
+        text = next((text for kind, text in messages.ERROR_KINDS.items() if isinstance(error, kind)), messages.INTERNAL)
+    _report_line(context, error.code, text, fields)
+
+
+def _report_line(context: Context, code: str, text: Text, fields: Mapping[str, int | str]) -> None:
+    """Write an error as one line, or as one document with `--json`."""
+    if context.as_json:
+        document: Json = {"code": code, "fields": dict[str, Json](fields)}
+        context.err.write(canonical(document).decode("utf-8") + "\n")
+        return
+    detail = " ".join(f"{name}={value}" for name, value in fields.items() if f"{{{name}}}" not in text.en)
+    line = context.say(text, **fields) if _has_all(text, fields) else code
+    context.err.write(f"{line} ({code}{' ' if detail else ''}{detail})\n".replace("\r", " "))
+
+
+def _has_all(text: Text, fields: Mapping[str, int | str]) -> bool:
+    """Tell whether a text can be worded with these fields."""
+    try:
+        text.en.format(**fields)
+        text.zh.format(**fields)
+    except (KeyError, IndexError):
+        return False
+    return True
+
+
+def _path(error: OSError) -> str:
+    """Name the file of an error of the system."""
+    return str(error.filename or "")
+
+
+def _place(error: Exception) -> str:
+    """Name where an error came from: the innermost file and line, for a report to the authors."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None:
+        return ""
+    return f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}"  # noqa: PTH119  # a name, no path
+
+
+def _indented(text: str) -> str:
+    """Set examples off."""
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

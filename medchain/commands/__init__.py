@@ -1,0 +1,1 @@
+"""The commands of `medchain`, one file a group; `registry` lists them."""

@@ -1,0 +1,256 @@
+"""`medchain verify`: judges a proof bundle offline; and `medchain log mirror`: copies the log to a folder.
+
+Keeps true: the policy comes from outside the bundle; a bundle's size and names are bounded before it is read whole; a
+mirror keeps a tile only with the size its path promises, and writes the checkpoint last, so that it never claims more
+than is there. Trusts `medchain.ledger.bundle` for the verdict.
+Source: `docs/spec/proof-bundle.md`; C2SP tlog-tiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.encoding import Json, base64_text, unhex
+from medchain.errors import InputError, NotFoundError, VerificationError
+from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
+from medchain.node.keystore import write_private_file
+from medchain.node.local import LocalClient
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from medchain.tlog.merkle import Frontier, leaf_hash
+from medchain.tlog.note import parse_note
+from medchain.tlog.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    entries_path,
+    parse_entry_bundle,
+    tile_path,
+)
+
+_MAX_POLICY_BYTES: Final = 1 << 20
+_HASH_BYTES: Final = 32
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """Read a bundle's files from a folder or a zip, within the bounds of `docs/spec/proof-bundle.md` 1.
+
+    Args:
+        path: folder or zip file.
+
+    Returns:
+        Relative name, with ``/`` → content.
+
+    Raises:
+        NotFoundError: ``file.missing``.
+        InputError: ``bundle.size``, ``bundle.files``, ``bundle.link``, ``bundle.format``.
+    """
+    if path.is_dir():
+        return _bounded(_folder_files(path))
+    if not path.is_file():
+        raise NotFoundError("file.missing", path=str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _bounded(_zip_files(archive))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zipfile.LargeZipFile) as error:
+        raise InputError("bundle.format", path=str(path)) from error
+
+
+def _folder_files(folder: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """List a folder's files."""
+    for path in sorted(folder.rglob("*")):
+        name = PurePosixPath(path.relative_to(folder)).as_posix()
+        if path.is_symlink():
+            raise InputError("bundle.link", name=name)
+        if path.is_file():
+            yield name, lambda limit, path=path: _head(path, limit)  # type: ignore[misc]  # the default binds the name
+
+
+def _head(path: Path, limit: int) -> bytes:
+    """Read so much of a file."""
+    with path.open("rb") as file:
+        return file.read(limit)
+
+
+def _zip_files(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """List a zip's files; the declared size is not believed."""
+    seen: set[str] = set()
+    for item in archive.infolist():
+        if item.is_dir():
+            continue
+        if item.filename in seen or (item.external_attr >> 28) == 0xA:  # noqa: PLR2004  # a symbolic link in Unix mode
+            raise InputError("bundle.link", name=item.filename)
+        seen.add(item.filename)
+        yield item.filename, lambda limit, item=item: _unzipped(archive, item, limit)  # type: ignore[misc]  # as above
+
+
+def _unzipped(archive: zipfile.ZipFile, item: zipfile.ZipInfo, limit: int) -> bytes:
+    """Unpack so much of a file."""
+    with archive.open(item) as file:
+        return file.read(limit)
+
+
+def _bounded(files: Iterator[tuple[str, Callable[[int], bytes]]]) -> dict[str, bytes]:
+    """Read files until a bound is passed."""
+    found: dict[str, bytes] = {}
+    left = MAX_BUNDLE_BYTES
+    for name, read in files:
+        if len(found) == MAX_FILES:
+            raise InputError("bundle.files", limit=MAX_FILES)
+        content = read(left + 1)
+        left -= len(content)
+        if left < 0:
+            raise InputError("bundle.size", limit=MAX_BUNDLE_BYTES)
+        found[name] = content
+    return found
+
+
+def _verify_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `verify` takes."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=say(messages.VERIFY_BUNDLE))
+    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help=say(messages.VERIFY_POLICY))
+    parser.add_argument("--ledger", metavar="HEX", help=say(messages.VERIFY_LEDGER))
+    parser.add_argument("--current", action="store_true", help=say(messages.VERIFY_CURRENT))
+    parser.add_argument("--max-age", type=int, default=MAX_AGE_S, metavar="SECONDS", help=say(messages.VERIFY_AGE))
+    parser.add_argument("--show", action="store_true", help=say(messages.VERIFY_SHOW))
+
+
+def _verify(context: Context) -> int:
+    """Judge a bundle."""
+    given = context.arguments
+    try:
+        policy = _head(given.policy, _MAX_POLICY_BYTES + 1).decode("utf-8")
+    except OSError as error:
+        raise NotFoundError("file.missing", path=str(given.policy)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("policy.text", path=str(given.policy)) from error
+    ledger = None if given.ledger is None else unhex(given.ledger, _HASH_BYTES)
+    files = read_bundle(given.bundle)
+    verdict = verify_bundle(files, policy, now=context.clock(), max_age_s=given.max_age, ledger=ledger)
+    context.answer(_verdict_document(verdict, show=given.show), _verdict_lines(context, verdict, show=given.show))
+    return Exit.STALE if given.current and not verdict.current else Exit.DONE
+
+
+def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
+    """Write a verdict as a document."""
+    document: dict[str, Json] = {
+        "answer": verdict.answer,
+        "cosigners": list[Json](verdict.cosigners),
+        "current": verdict.current,
+        "ledger": verdict.ledger,
+        "object": verdict.object,
+        "position": verdict.position,
+        "size": verdict.size,
+        "status": verdict.status,
+        "time": verdict.time,
+        "verdict": "verified" if verdict.current else "verified as of",
+        "version": verdict.version,
+    }
+    if show and verdict.opened is not None:
+        document["opened_b64"] = base64_text(verdict.opened)
+    return document
+
+
+def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterator[str]:
+    """Word a verdict: first what holds, then what it is about."""
+    if verdict.current:
+        yield context.say(messages.VERDICT_CURRENT, size=verdict.size)
+    else:
+        yield context.say(messages.VERDICT_AS_OF, size=verdict.size, time=verdict.time)
+    match verdict.answer:
+        case "absent":
+            yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
+        case "record":
+            yield context.say(
+                messages.VERDICT_RECORD,
+                object=verdict.object,
+                status=verdict.status,
+                version=verdict.version,
+                position=verdict.position,
+            )
+        case _:
+            yield context.say(messages.VERDICT_ENTRY, position=verdict.position)
+    yield context.say(messages.VERDICT_COSIGNERS, count=len(verdict.cosigners), names=", ".join(verdict.cosigners))
+    if verdict.opened is not None:
+        yield context.say(messages.VERDICT_OPENED, size=len(verdict.opened))
+        if show:
+            yield verdict.opened.decode("utf-8", "replace")
+
+
+def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `log mirror` takes."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help=say(messages.MIRROR_FOLDER))
+
+
+def _mirror(context: Context) -> int:
+    """Copy the final log to a folder."""
+    client, folder = LocalClient(context.config().folder), context.arguments.folder
+    note = client.get("/log/checkpoint")
+    checkpoint = parse_checkpoint(parse_note(note).text)
+    size = checkpoint.size
+    fetched = 0
+    for name, tile_bytes in _tile_names(size):
+        path = folder / name
+        if path.is_file():
+            continue
+        content = client.get(f"/log/{name}")
+        if tile_bytes is None:
+            parse_entry_bundle(content)
+        elif len(content) != tile_bytes:
+            raise InputError("tlog.tile_width", path=name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private_file(path, content)
+        fetched += 1
+    _check_mirror(folder, checkpoint)
+    write_private_file(folder / "checkpoint", note)
+    document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
+    context.answer(document, [context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
+    return Exit.DONE
+
+
+def _check_mirror(folder: Path, checkpoint: Checkpoint) -> None:
+    """Compute the root from the entries that lie in the folder."""
+    frontier = Frontier.empty()
+    for index, width in _row(checkpoint.size):
+        leaves = parse_entry_bundle((folder / entries_path(index, width)).read_bytes(), width)
+        frontier = frontier.append([leaf_hash(leaf) for leaf in leaves])
+    folder.mkdir(parents=True, exist_ok=True)
+    if frontier.root() != checkpoint.root:
+        raise VerificationError("log.root", size=checkpoint.size)
+
+
+def _tile_names(size: int) -> Iterator[tuple[str, int | None]]:
+    """Name the files of a log: entry bundles with None, tiles with their size in bytes."""
+    for index, width in _row(size):
+        yield entries_path(index, width), None
+    level = 0
+    while size >> TILE_HEIGHT * level:
+        for index, width in _row(size >> TILE_HEIGHT * level):
+            yield tile_path(level, index, width), width * _HASH_BYTES
+        level += 1
+
+
+def _row(count: int) -> Iterator[tuple[int, int]]:
+    """Number the tiles of a level, the partial one last."""
+    full, rest = divmod(count, TILE_WIDTH)
+    yield from ((index, TILE_WIDTH) for index in range(full))
+    if rest:
+        yield full, rest
+
+
+COMMANDS: Final = (
+    Command(
+        ("verify",),
+        messages.VERIFY_SUMMARY,
+        messages.VERIFY_EXAMPLES,
+        _verify,
+        _verify_arguments,
+        needs_config=False,
+    ),
+    Command(("log", "mirror"), messages.MIRROR_SUMMARY, messages.MIRROR_EXAMPLES, _mirror, _mirror_arguments),
+)
+"""The commands of this file."""

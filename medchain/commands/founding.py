@@ -1,0 +1,320 @@
+"""`medchain init` and `medchain join`: a node's folder, and the way from member files to a common genesis.
+
+Keeps true: nothing that exists is overwritten; only public keys leave the folder; a node takes over a genesis only when
+it names this node's own keys, when every founder proved possession of every key, and when its ledger id is the one that
+the person was told over another channel. Trusts the person for that comparison.
+Source: `docs/spec/genesis.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
+from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures, parse_genesis, verify_genesis
+from medchain.ledger.members import (
+    ACTIVE,
+    ALGORITHMS,
+    AUTHENTICATION_KEY,
+    Organisation,
+    ProtocolRules,
+    check_org_id,
+    make_key,
+    quorum_floor,
+)
+from medchain.ledger.policy import ROLES, default_policy
+from medchain.node.config import CONFIG_NAME, config_text, load_config
+from medchain.node.keystore import (
+    Layout,
+    create_keys,
+    create_root_file,
+    genesis_proofs,
+    open_daemon_keys,
+    open_web_keys,
+    public_keys,
+    unlock,
+    write_private_file,
+)
+
+MEMBER_TYPE: Final = "medchain/member/v1"
+"""Type member of a member file."""
+
+PROOFS_TYPE: Final = "medchain/genesis-proofs/v1"
+"""Type member of a file with one founder's proofs."""
+
+MAX_FILE_BYTES: Final = 1 << 20
+"""Largest file of a founder that is looked at."""
+
+SIGNATURES_NAME: Final = "genesis.signatures.json"
+"""Name of the founders' proofs beside the genesis."""
+
+_HASH_BYTES: Final = 32
+_PROTOCOL: Final = 1
+_KEYS: Final = {use: dict if use == AUTHENTICATION_KEY else str for use in ALGORITHMS}
+_MEMBER: Final = {
+    "control": str,
+    "keys": dict,
+    "name": dict,
+    "org_id": str,
+    "origins": list,
+    "role": str,
+    "type": str,
+    "url": str,
+}
+
+
+def member_document(organisation: Organisation) -> Json:
+    """Write a member file: what the other founders need of an organisation, all of it public."""
+    return {
+        "control": organisation.control,
+        "keys": {key.use: key.text if isinstance(key.text, str) else dict(key.text) for key in organisation.keys},
+        "name": dict(organisation.name),
+        "org_id": organisation.org_id,
+        "origins": list(organisation.origins),
+        "role": organisation.role,
+        "type": MEMBER_TYPE,
+        "url": organisation.url,
+    }
+
+
+def read_member(content: bytes) -> Organisation:
+    """Read a member file; raises `InputError` ``encoding.*``, ``member.type``, ``organisation.key``."""
+    top = members(parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES), _MEMBER)
+    if top["type"] != MEMBER_TYPE:
+        raise InputError("member.type")
+    keys = members(top["keys"], _KEYS)
+    org_id = str(top["org_id"])
+    made = sorted((make_key(org_id, use, text) for use, text in keys.items()), key=lambda key: key.id)
+    return Organisation(
+        org_id=org_id,
+        role=str(top["role"]),
+        control=str(top["control"]),
+        name=top["name"] if isinstance(top["name"], dict) else {},
+        url=str(top["url"]),
+        origins=tuple(str(item) for item in top["origins"]) if isinstance(top["origins"], list) else (),
+        status=ACTIVE,
+        keys=tuple(made),
+    )
+
+
+def _init_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `init` takes."""
+    parser.add_argument("folder", type=Path, help=say(messages.INIT_FOLDER))
+    parser.add_argument("--org-id", required=True, metavar="ORG", help=say(messages.INIT_ORG))
+    parser.add_argument("--role", required=True, choices=ROLES, help=say(messages.INIT_ROLE))
+    parser.add_argument("--name-zh", required=True, metavar="NAME", help=say(messages.INIT_NAME_ZH))
+    parser.add_argument("--name-en", required=True, metavar="NAME", help=say(messages.INIT_NAME_EN))
+    parser.add_argument("--control", metavar="WHO", help=say(messages.INIT_CONTROL))
+    parser.add_argument("--url", default="http://127.0.0.1:41001", metavar="URL", help=say(messages.INIT_URL))
+    parser.add_argument("--origin", action="append", default=[], metavar="URL", help=say(messages.INIT_ORIGIN))
+    parser.add_argument("--peer-listen", default="127.0.0.1:41001", metavar="HOST:PORT", help=say(messages.INIT_PEER))
+    parser.add_argument("--web-listen", default="127.0.0.1:41000", metavar="HOST:PORT", help=say(messages.INIT_WEB))
+    parser.add_argument("--passphrase", action="store_true", help=say(messages.INIT_PASSPHRASE))
+
+
+def _init(context: Context) -> int:
+    """Make a node's folder."""
+    given = context.arguments
+    check_org_id(given.org_id)
+    folder: Path = given.folder
+    if (folder / CONFIG_NAME).exists():
+        raise ConflictError("keystore.exists", path=str(folder / CONFIG_NAME))
+    passphrase = _new_passphrase(context) if given.passphrase else None
+    layout = Layout(folder)
+    layout.create()
+    root = create_root_file(folder / "keys" / "root.key", passphrase)
+    keys = create_keys(folder, given.org_id, unlock(root))
+    settings = {
+        "organisation.id": given.org_id,
+        "peer.listen": given.peer_listen,
+        "web.listen": given.web_listen,
+        "keys.source": "file" if passphrase is None else "passphrase",
+    }
+    (folder / CONFIG_NAME).write_text(config_text(settings), encoding="utf-8")
+    load_config(folder / CONFIG_NAME, {}, {})
+    organisation = Organisation(
+        org_id=given.org_id,
+        role=given.role,
+        control=given.control or given.org_id,
+        name={"en": given.name_en, "zh": given.name_zh},
+        url=given.url,
+        origins=tuple(sorted(given.origin)),
+        status=ACTIVE,
+        keys=tuple(make_key(given.org_id, use, text) for use, text in keys.items()),
+    )
+    member = folder / "member.json"
+    member.write_bytes(canonical(member_document(organisation)) + b"\n")
+    document: Json = {"folder": str(folder), "member": str(member), "org_id": given.org_id}
+    context.answer(document, [context.say(messages.INIT_DONE, folder=folder, member=member)])
+    if passphrase is None:
+        context.tell(messages.INIT_KEY_FILE, path=folder / "keys" / "root.key")
+    return Exit.DONE
+
+
+def _new_passphrase(context: Context) -> str:
+    """Ask for a new passphrase, twice where a person types it."""
+    first = context.passphrase(messages.PASSPHRASE_NEW)
+    if context.passphrase(messages.PASSPHRASE_AGAIN) != first:
+        raise InputError("passphrase.differ")
+    return first
+
+
+def _propose_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `join propose` takes."""
+    parser.add_argument("members", nargs="+", type=Path, metavar="MEMBER.json", help=say(messages.PROPOSE_MEMBERS))
+    parser.add_argument("--name", required=True, metavar="HOST/NAME", help=say(messages.PROPOSE_NAME))
+    parser.add_argument("--orderer", required=True, metavar="ORG", help=say(messages.PROPOSE_ORDERER))
+    parser.add_argument("--quorum", type=int, metavar="K", help=say(messages.PROPOSE_QUORUM))
+    parser.add_argument("--rp-id", required=True, metavar="DOMAIN", help=say(messages.PROPOSE_RP))
+    parser.add_argument(
+        "--sign-origin", required=True, action="append", metavar="URL", help=say(messages.PROPOSE_SIGN_ORIGIN)
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help=say(messages.PROPOSE_POLICY))
+    parser.add_argument("--demo", action="store_true", help=say(messages.PROPOSE_DEMO))
+    parser.add_argument("--out", type=Path, default=Path("genesis.json"), metavar="FILE", help=say(messages.OUT_FILE))
+
+
+def _propose(context: Context) -> int:
+    """Write a genesis from member files."""
+    given = context.arguments
+    organisations = [read_member(_read(path)) for path in given.members]
+    policy = default_policy() if given.policy is None else _document(_read(given.policy))
+    quorum = quorum_floor(len(organisations)) if given.quorum is None else given.quorum
+    genesis = build_genesis(
+        organisations,
+        origin=given.name,
+        policy=policy,
+        protocol=ProtocolRules(given.orderer, quorum, _PROTOCOL),
+        rp_id=given.rp_id,
+        sign_origins=given.sign_origin,
+        time=context.clock(),
+        demo=given.demo,
+    )
+    _write_new(given.out, genesis.encoded)
+    document: Json = {"file": str(given.out), "ledger": genesis.ledger.hex(), "quorum": quorum}
+    context.answer(document, [context.say(messages.PROPOSE_DONE, file=given.out, ledger=genesis.ledger.hex())])
+    return Exit.DONE
+
+
+def _sign_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `join sign` takes."""
+    parser.add_argument("genesis", type=Path, metavar="GENESIS.json", help=say(messages.GENESIS_FILE))
+    parser.add_argument("--out", type=Path, metavar="FILE", help=say(messages.OUT_FILE))
+
+
+def _sign(context: Context) -> int:
+    """Prove possession of one's own keys for a genesis."""
+    config = context.config()
+    genesis = parse_genesis(_read(context.arguments.genesis))
+    _check_own_keys(genesis, config.org_id, config.folder)
+    halves = context.halves(config, messages.PASSPHRASE)
+    web, daemon = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
+    proofs = genesis_proofs(config.org_id, genesis.ledger, web, daemon)
+    document: Json = {
+        "ledger": genesis.ledger.hex(),
+        "org_id": config.org_id,
+        "proofs": {use: base64_text(proof) for use, proof in proofs.items()},
+        "type": PROOFS_TYPE,
+    }
+    out: Path = context.arguments.out or Path(f"proofs.{config.org_id}.json")
+    _write_new(out, canonical(document))
+    answer: Json = {"file": str(out), "ledger": genesis.ledger.hex()}
+    context.answer(answer, [context.say(messages.SIGN_DONE, file=out, ledger=genesis.ledger.hex())])
+    return Exit.DONE
+
+
+def _start_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `join start` takes."""
+    parser.add_argument("genesis", type=Path, metavar="GENESIS.json", help=say(messages.GENESIS_FILE))
+    parser.add_argument("proofs", nargs="+", type=Path, metavar="PROOFS.json", help=say(messages.START_PROOFS))
+    parser.add_argument("--ledger", required=True, metavar="HEX", help=say(messages.START_LEDGER))
+
+
+def _start(context: Context) -> int:
+    """Take over a genesis."""
+    config = context.config()
+    genesis = parse_genesis(_read(context.arguments.genesis))
+    if unhex(context.arguments.ledger, _HASH_BYTES) != genesis.ledger:
+        raise VerificationError("genesis.ledger", ledger=genesis.ledger.hex())
+    _check_own_keys(genesis, config.org_id, config.folder)
+    signatures = genesis_signatures(dict(_read_proofs(path, genesis) for path in context.arguments.proofs))
+    verify_genesis(genesis, signatures)
+    layout = Layout(config.folder)
+    if layout.genesis.exists() and layout.genesis.read_bytes() != genesis.encoded:
+        raise ConflictError("genesis.exists", path=str(layout.genesis))
+    write_private_file(config.folder / SIGNATURES_NAME, canonical(signatures))
+    write_private_file(layout.genesis, genesis.encoded)
+    document: Json = {"ledger": genesis.ledger.hex(), "members": list[Json](sorted(genesis.members.organisations))}
+    count = len(genesis.members.organisations)
+    context.answer(document, [context.say(messages.START_DONE, ledger=genesis.ledger.hex(), count=count)])
+    return Exit.DONE
+
+
+def _read_proofs(path: Path, genesis: Genesis) -> tuple[str, dict[str, bytes]]:
+    """Read one founder's proofs."""
+    shape = {"ledger": str, "org_id": str, "proofs": dict, "type": str}
+    top = members(parse_canonical(_read(path), max_bytes=MAX_FILE_BYTES), shape)
+    if top["type"] != PROOFS_TYPE:
+        raise InputError("proofs.type", path=str(path))
+    if top["ledger"] != genesis.ledger.hex():
+        raise VerificationError("proofs.ledger", path=str(path))
+    proofs = members(top["proofs"], dict.fromkeys(ALGORITHMS, str))
+    return str(top["org_id"]), {use: unbase64(proof) for use, proof in proofs.items()}
+
+
+def _check_own_keys(genesis: Genesis, org_id: str, folder: Path) -> None:
+    """See that a genesis names this node with the keys that it holds."""
+    organisation = genesis.members.organisations.get(org_id)
+    if organisation is None:
+        raise VerificationError("genesis.not_member", org_id=org_id)
+    own = {make_key(org_id, use, text).id for use, text in public_keys(folder).items()}
+    if {key.id for key in organisation.keys} != own:
+        raise VerificationError("genesis.own_keys", org_id=org_id)
+
+
+def _read(path: Path) -> bytes:
+    """Read a small file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError("file.missing", path=str(path)) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise InputError("file.too_large", path=str(path), limit=MAX_FILE_BYTES)
+    return content
+
+
+def _document(content: bytes) -> Json:
+    """Read a canonical document that ends with or without a line feed."""
+    return parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise ConflictError("file.exists", path=str(path)) from error
+
+
+COMMANDS: Final = (
+    Command(("init",), messages.INIT_SUMMARY, messages.INIT_EXAMPLES, _init, _init_arguments, needs_config=False),
+    Command(
+        ("join", "propose"),
+        messages.PROPOSE_SUMMARY,
+        messages.PROPOSE_EXAMPLES,
+        _propose,
+        _propose_arguments,
+        needs_config=False,
+    ),
+    Command(("join", "sign"), messages.SIGN_SUMMARY, messages.SIGN_EXAMPLES, _sign, _sign_arguments),
+    Command(("join", "start"), messages.START_SUMMARY, messages.START_EXAMPLES, _start, _start_arguments),
+)
+"""The commands of this file."""

@@ -1,0 +1,453 @@
+"""Every word that the command line says, in Chinese and English. Long for being a table.
+
+Keeps true: a text and its translation have the same fields (a test compares them). Trusts nothing: fields are shown as
+they are, and never hold patient data, keys or tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from medchain.commands.command import Text
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+
+# The program
+
+TOP_SUMMARY: Final = Text(
+    "MedChain：各机构在患者本人同意下共享健康数据，事后可离线证明。",
+    "MedChain: organisations share health data under the patient's own consent, and can prove it offline.",
+)
+TOP_EXAMPLES: Final = Text(
+    "初次使用：\n"
+    "  medchain init node --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital'\n"
+    "  medchain config check --config node/node.toml\n"
+    "  medchain node run --config node/node.toml\n"
+    "每个命令都有带示例的帮助：medchain 命令 --help",
+    "To begin:\n"
+    "  medchain init node --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital'\n"
+    "  medchain config check --config node/node.toml\n"
+    "  medchain node run --config node/node.toml\n"
+    "Each command has help with examples: medchain COMMAND --help",
+)
+COMMAND_WORD: Final = Text("命令", "COMMAND")
+EXAMPLES: Final = Text("示例", "examples")
+LANG_HELP: Final = Text("语言，默认取自 LANG", "language; LANG decides otherwise")
+JSON_HELP: Final = Text("以一个 JSON 文档作答", "answer one JSON document")
+CONFIG_HELP: Final = Text(
+    "节点的 node.toml；默认取 MEDCHAIN_CONFIG，否则为当前文件夹中的 node.toml",
+    "the node's node.toml; otherwise MEDCHAIN_CONFIG, otherwise node.toml in this folder",
+)
+OUT_FILE: Final = Text("写入的文件", "file to write")
+PASSPHRASE: Final = Text("根密钥口令", "Passphrase of the root key")
+PASSPHRASE_NEW: Final = Text("新口令（至少 12 个字符）", "New passphrase (at least 12 characters)")
+PASSPHRASE_AGAIN: Final = Text("再次输入口令", "The same passphrase again")
+
+# init
+
+INIT_SUMMARY: Final = Text(
+    "建立节点文件夹：配置、根密钥与全部密钥", "make a node's folder: settings, root key, all keys"
+)
+INIT_EXAMPLES: Final = Text(
+    "medchain init renhe --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital'\n"
+    "medchain init renhe --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital' \\\n"
+    "    --url https://node.renhe.example --peer-listen 0.0.0.0:443 --passphrase    # 以口令保护根密钥",
+    "medchain init renhe --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital'\n"
+    "medchain init renhe --org-id renhe-hospital --role hospital --name-zh 仁和医院 --name-en 'Renhe Hospital' \\\n"
+    "    --url https://node.renhe.example --peer-listen 0.0.0.0:443 --passphrase    # a passphrase guards the root key",
+)
+INIT_FOLDER: Final = Text("新节点的文件夹", "folder of the new node")
+INIT_ORG: Final = Text("机构标识：小写字母、数字与连字符", "the organisation's id: lower-case letters, digits, hyphens")
+INIT_ROLE: Final = Text("机构的角色", "the organisation's role")
+INIT_NAME_ZH: Final = Text("中文名称", "name in Chinese")
+INIT_NAME_EN: Final = Text("英文名称", "name in English")
+INIT_CONTROL: Final = Text(
+    "控制该机构的主体；同一主体控制的机构不算彼此独立",
+    "who controls the organisation; those under one control are not independent of each other",
+)
+INIT_URL: Final = Text("其他节点访问本节点的地址", "where other nodes reach this one")
+INIT_ORIGIN: Final = Text("门户网站的源，可重复", "web origin of a portal, may be repeated")
+INIT_PEER: Final = Text("账本守护进程的监听地址", "where the ledger daemon listens")
+INIT_WEB: Final = Text("网页与 FHIR 的监听地址", "where pages and FHIR are served")
+INIT_PASSPHRASE: Final = Text(
+    "以口令（MEDCHAIN_PASSPHRASE 或询问）保护根密钥，而非密钥文件",
+    "guard the root key by a passphrase (MEDCHAIN_PASSPHRASE, or asked for) instead of a key file",
+)
+INIT_DONE: Final = Text(
+    "节点已建于 {folder}。把 {member}（只含公钥）交给其他创始成员。",
+    "The node is in {folder}. Give {member} (public keys only) to the other founders.",
+)
+INIT_KEY_FILE: Final = Text(
+    "根密钥在 {path}：持有者可打开一切。请移到安全处并备份，或改用 --passphrase。",
+    "The root key is in {path}: who holds it opens everything. Guard it and keep a copy, or use --passphrase.",
+)
+
+# join
+
+JOIN_GROUP: Final = Text("创建联盟账本：由成员文件到创世文件", "found a consortium: from member files to a genesis")
+PROPOSE_SUMMARY: Final = Text("由成员文件写出创世文件", "write a genesis from member files")
+PROPOSE_EXAMPLES: Final = Text(
+    "medchain join propose */member.json --name medchain.example/east --orderer health-commission \\\n"
+    "    --rp-id medchain.example --sign-origin https://sign.medchain.example",
+    "medchain join propose */member.json --name medchain.example/east --orderer health-commission \\\n"
+    "    --rp-id medchain.example --sign-origin https://sign.medchain.example",
+)
+PROPOSE_MEMBERS: Final = Text("每个创始成员的 member.json", "member.json of each founder")
+PROPOSE_NAME: Final = Text("账本名称，作为检查点的首行", "name of the ledger, first line of its checkpoints")
+PROPOSE_ORDERER: Final = Text("负责排序的机构", "organisation that orders")
+PROPOSE_QUORUM: Final = Text("法定联署数，默认为允许的最小值", "how many must cosign; the smallest allowed by default")
+PROPOSE_RP: Final = Text("通行密钥的依赖方域名", "relying-party domain of passkeys")
+PROPOSE_SIGN_ORIGIN: Final = Text("患者签署同意的网页源，可重复", "web origin at which patients sign, may be repeated")
+PROPOSE_POLICY: Final = Text("背书策略文件，默认为内置策略", "endorsement policy; the built-in one by default")
+PROPOSE_DEMO: Final = Text("演示账本，可用 localhost", "a demo ledger, which may use localhost")
+PROPOSE_DONE: Final = Text(
+    "创世文件在 {file}。账本标识 {ledger}：请经另一渠道（电话、当面）与各成员核对。",
+    "The genesis is in {file}. Ledger id {ledger}: compare it with each member over another channel, such as a call.",
+)
+SIGN_SUMMARY: Final = Text("为创世文件证明本节点持有全部密钥", "prove possession of this node's keys for a genesis")
+SIGN_EXAMPLES: Final = Text(
+    "medchain join sign genesis.json --config renhe/node.toml",
+    "medchain join sign genesis.json --config renhe/node.toml",
+)
+SIGN_DONE: Final = Text(
+    "证明在 {file}，请交给各成员。账本标识 {ledger}。",
+    "The proofs are in {file}; give them to every member. Ledger id {ledger}.",
+)
+GENESIS_FILE: Final = Text("创世文件", "the genesis")
+START_SUMMARY: Final = Text("核验创世文件与全部证明，并由此启动", "verify a genesis with all proofs, and start from it")
+START_EXAMPLES: Final = Text(
+    "medchain join start genesis.json proofs.*.json --ledger 5f2c… --config renhe/node.toml",
+    "medchain join start genesis.json proofs.*.json --ledger 5f2c… --config renhe/node.toml",
+)
+START_PROOFS: Final = Text("每个成员的证明", "proofs of each member")
+START_LEDGER: Final = Text("经另一渠道得知的账本标识", "ledger id as told over another channel")
+START_DONE: Final = Text(
+    "已加入账本 {ledger}，共 {count} 个成员。用 medchain node run 启动节点。",
+    "Joined ledger {ledger} with {count} members. Start the node with `medchain node run`.",
+)
+
+# node, status, config
+
+NODE_GROUP: Final = Text("运行节点", "run a node")
+CONFIG_GROUP: Final = Text("节点的配置", "a node's configuration")
+RUN_SUMMARY: Final = Text("运行节点，直到收到停止信号", "run a node until it is told to stop")
+RUN_EXAMPLES: Final = Text(
+    "medchain node run --config renhe/node.toml\n"
+    "medchain node run --config renhe/node.toml --set web.workers=4 --set log.level=debug",
+    "medchain node run --config renhe/node.toml\n"
+    "medchain node run --config renhe/node.toml --set web.workers=4 --set log.level=debug",
+)
+SET_HELP: Final = Text("覆盖一项设置，可重复", "override a setting, may be repeated")
+RUN_STARTING: Final = Text(
+    "{org_id} 的节点启动中，网页与 FHIR 在 {web}；按 Ctrl-C 停止。",
+    "Starting the node of {org_id}; pages and FHIR at {web}; Ctrl-C stops it.",
+)
+STATUS_SUMMARY: Final = Text("节点的状况", "how a node is")
+STATUS_EXAMPLES: Final = Text(
+    "medchain status --config renhe/node.toml\nmedchain status --json | jq .health.final_size",
+    "medchain status --config renhe/node.toml\nmedchain status --json | jq .health.final_size",
+)
+STATUS_READY: Final = Text("就绪", "ready")
+STATUS_NOT_READY: Final = Text("未就绪", "not ready")
+STATUS_NODE: Final = Text("{org_id}：{state}", "{org_id}: {state}")
+STATUS_LEDGER: Final = Text(
+    "账本：高度 {height}，{size} 条，其中 {final_size} 条已终局",
+    "ledger: height {height}, {size} entries, {final_size} of them final",
+)
+STATUS_REASONS: Final = Text("需要留意：{reasons}", "to look at: {reasons}")
+STATUS_PROCESS: Final = Text(
+    "{name}：进程 {pid}，重启 {restarts} 次", "{name}: process {pid}, restarted {restarts} times"
+)
+CHECK_SUMMARY: Final = Text("检查配置，一次指出所有问题", "check a configuration, all mistakes at once")
+CHECK_EXAMPLES: Final = Text(
+    "medchain config check --config renhe/node.toml", "medchain config check --config renhe/node.toml"
+)
+CHECK_GOOD: Final = Text("{file} 没有问题。", "{file} is good.")
+CHECK_FATAL: Final = Text("错误：{text}", "mistake: {text}")
+CHECK_WARNING: Final = Text("提醒：{text}", "note: {text}")
+
+# verify, log mirror
+
+VERIFY_SUMMARY: Final = Text("离线核验证明包", "verify a proof bundle offline")
+VERIFY_EXAMPLES: Final = Text(
+    "medchain verify bundle.zip --policy trusted-policy.txt\n"
+    "medchain verify bundle/ --policy trusted-policy.txt --current --max-age 300    # 须为最新状态，否则退出码 3",
+    "medchain verify bundle.zip --policy trusted-policy.txt\n"
+    "medchain verify bundle/ --policy trusted-policy.txt --current --max-age 300    # newest state, or exit code 3",
+)
+VERIFY_BUNDLE: Final = Text("证明包：文件夹或 zip 文件", "bundle: a folder or a zip file")
+VERIFY_POLICY: Final = Text(
+    "您信任的 policy.txt，须来自包外", "policy.txt that you trust, from elsewhere than the bundle"
+)
+VERIFY_LEDGER: Final = Text("应为的账本标识", "ledger id that it must be")
+VERIFY_CURRENT: Final = Text("要求是最新状态", "demand the newest state")
+VERIFY_AGE: Final = Text("最新状态的联署最多多旧（秒）", "how old the newest state's cosignatures may be (seconds)")
+VERIFY_SHOW: Final = Text("显示包中打开的内容", "show the content that the bundle opens")
+VERDICT_CURRENT: Final = Text(
+    "核验通过：为当前状态（检查点含 {size} 条）。", "Verified: it holds now (checkpoint of {size} entries)."
+)
+VERDICT_AS_OF: Final = Text(
+    "核验通过：截至检查点 {size} 条、时刻 {time}；不说明其后的状态。",
+    "Verified as of the checkpoint of {size} entries, time {time}; it says nothing of later ones.",
+)
+VERDICT_ENTRY: Final = Text("账本第 {position} 条确有此记录。", "This is entry {position} of the ledger.")
+VERDICT_RECORD: Final = Text(
+    "对象 {object} 的状态为 {status}，版本 {version}，登记于第 {position} 条。",
+    "Object {object} is {status} at version {version}, registered by entry {position}.",
+)
+VERDICT_ABSENT: Final = Text("账本上没有对象 {object}。", "There is no object {object} on the ledger.")
+VERDICT_COSIGNERS: Final = Text("计入的联署 {count} 个：{names}", "{count} cosignatures counted: {names}")
+VERDICT_OPENED: Final = Text(
+    "内容（{size} 字节）自登记以来未被改动。", "The content ({size} bytes) is unaltered since registration."
+)
+LOG_GROUP: Final = Text("透明日志", "the transparency log")
+MIRROR_SUMMARY: Final = Text(
+    "把已终局的日志复制到文件夹，并核对根哈希", "copy the final log to a folder, and check its root"
+)
+MIRROR_EXAMPLES: Final = Text(
+    "medchain log mirror mirror/ --config renhe/node.toml", "medchain log mirror mirror/ --config renhe/node.toml"
+)
+MIRROR_FOLDER: Final = Text("写入的文件夹", "folder to write")
+MIRROR_DONE: Final = Text(
+    "{folder} 中有 {size} 条日志，新取 {fetched} 个文件，根哈希相符。",
+    "{folder} has {size} entries, {fetched} files were new, the root matches.",
+)
+
+# clients and tokens
+
+CLIENT_GROUP: Final = Text("可取得访问令牌的客户端系统", "client systems that may get access tokens")
+CLIENT_ADD_SUMMARY: Final = Text("登记客户端及其公钥与权限", "register a client with its public key and scopes")
+CLIENT_ADD_EXAMPLES: Final = Text(
+    "medchain client add his --jwk his.public.jwk --scope 'system/*.cru'\n"
+    "medchain client add lab --jwk lab.public.jwk --scope system/Observation.c --scope system/Patient.r",
+    "medchain client add his --jwk his.public.jwk --scope 'system/*.cru'\n"
+    "medchain client add lab --jwk lab.public.jwk --scope system/Observation.c --scope system/Patient.r",
+)
+CLIENT_ID: Final = Text("客户端标识", "the client's id")
+CLIENT_JWK: Final = Text("客户端的 ES384 公钥（JWK 文件）", "the client's ES384 public key (JWK file)")
+CLIENT_SCOPE: Final = Text(
+    "允许的权限，可重复，如 system/*.cru", "scope allowed, may be repeated, such as system/*.cru"
+)
+CLIENT_ADDED: Final = Text("已登记客户端 {client}：{scopes}", "Registered client {client}: {scopes}")
+CLIENT_LIST_SUMMARY: Final = Text("列出客户端", "list the clients")
+CLIENT_LIST_EXAMPLES: Final = Text("medchain client list", "medchain client list")
+CLIENT_ROW: Final = Text("{client}：{scopes}", "{client}: {scopes}")
+CLIENT_NONE: Final = Text("没有登记客户端。", "No client is registered.")
+CLIENT_REMOVE_SUMMARY: Final = Text("注销客户端；已发的令牌到期即止", "remove a client; tokens already given run out")
+CLIENT_REMOVE_EXAMPLES: Final = Text("medchain client remove lab", "medchain client remove lab")
+CLIENT_REMOVED: Final = Text("已注销客户端 {client}。", "Removed client {client}.")
+TOKEN_GROUP: Final = Text("访问令牌", "access tokens")
+TOKEN_SUMMARY: Final = Text(
+    "签发短期访问令牌，供试用与脚本", "issue a short-lived access token, for trials and scripts"
+)
+TOKEN_EXAMPLES: Final = Text(
+    "curl -H \"Authorization: Bearer $(medchain token issue --scope 'system/*.r')\" http://127.0.0.1:41000/fhir/Patient/1",
+    "curl -H \"Authorization: Bearer $(medchain token issue --scope 'system/*.r')\" http://127.0.0.1:41000/fhir/Patient/1",
+)
+TOKEN_CLIENT: Final = Text("令牌所属的名称", "who the token is for")
+TOKEN_SECONDS: Final = Text("有效秒数，最多 3600", "for how many seconds, at most 3600")
+
+# import
+
+IMPORT_SUMMARY: Final = Text(
+    "导入 FHIR Bundle 或 NDJSON，可中断后继续，不遗漏任何一条",
+    "import FHIR Bundles or NDJSON; can be interrupted and resumed, and loses nothing unsaid",
+)
+IMPORT_EXAMPLES: Final = Text(
+    "medchain import bundles/ --config renhe/node.toml\n"
+    "medchain import patients.ndjson.gz more.json.xz --config renhe/node.toml\n"
+    "medchain import bundles/ --rejected rejected.ndjson    # 拒收的条目及原因",
+    "medchain import bundles/ --config renhe/node.toml\n"
+    "medchain import patients.ndjson.gz more.json.xz --config renhe/node.toml\n"
+    "medchain import bundles/ --rejected rejected.ndjson    # what was refused, and why",
+)
+IMPORT_PATHS: Final = Text(
+    "文件或文件夹：.json、.ndjson，可为 .gz、.xz", "files or folders: .json, .ndjson, also .gz, .xz"
+)
+IMPORT_JOURNAL: Final = Text("进度文件，默认在节点文件夹中", "journal of what is done; in the node's folder by default")
+IMPORT_REJECTED: Final = Text(
+    "写入被拒条目清单的文件（不含内容）", "file for the list of what was refused (no content)"
+)
+IMPORT_PROGRESS: Final = Text(
+    "[{bar}] {done}/{total} 个文件，已存 {stored} 条，拒收 {rejected} 条",
+    "[{bar}] {done}/{total} files, {stored} stored, {rejected} refused",
+)
+IMPORT_DONE: Final = Text(
+    "读入 {entries} 条：存入 {stored}，原已存在 {present}，拒收 {rejected}；跳过已导入的文件 {skipped} 个。",
+    "{entries} entries read: {stored} stored, {present} there already, {rejected} refused; "
+    "{skipped} files were imported before.",
+)
+IMPORT_REFUSED: Final = Text(
+    "拒收 {file} 第 {entry} 条：{code} {detail}", "refused {file} entry {entry}: {code} {detail}"
+)
+
+# records
+
+RECORD_GROUP: Final = Text("本节点的记录", "records of this node")
+RECORD_NAME: Final = Text("记录，如 Observation/123", "record, such as Observation/123")
+RECORD_VERSION: Final = Text("版本，默认为最新", "version; the newest by default")
+RECORD_SHOW_SUMMARY: Final = Text("显示记录的内容", "show a record's content")
+RECORD_SHOW_EXAMPLES: Final = Text(
+    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2",
+    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2",
+)
+RECORD_HISTORY_SUMMARY: Final = Text("列出记录的版本及其锚定", "list a record's versions and their anchors")
+RECORD_HISTORY_EXAMPLES: Final = Text("medchain record history Patient/1", "medchain record history Patient/1")
+RECORD_ROW: Final = Text(
+    "版本 {version}：存于 {created}，对象 {object}，{anchored}",
+    "version {version}: stored {created}, object {object}, {anchored}",
+)
+RECORD_PENDING: Final = Text("待锚定", "not anchored yet")
+RECORD_ANCHORED: Final = Text("锚定于第 {position} 条", "anchored by entry {position}")
+RECORD_PROVE_SUMMARY: Final = Text("写出记录的证明包（zip）", "write a record's proof bundle (zip)")
+RECORD_PROVE_EXAMPLES: Final = Text(
+    "medchain record prove Observation/123 --out proof.zip", "medchain record prove Observation/123 --out proof.zip"
+)
+RECORD_PROVED: Final = Text("证明包在 {file}，共 {count} 个文件。", "The bundle is in {file}, {count} files.")
+
+# members and policy
+
+ORG_GROUP: Final = Text("联盟成员", "members of the consortium")
+ORG_LIST_SUMMARY: Final = Text("列出成员", "list the members")
+ORG_LIST_EXAMPLES: Final = Text("medchain org list", "medchain org list")
+ORG_ROW: Final = Text("{org_id}（{name}）：{role}，{status}，{url}", "{org_id} ({name}): {role}, {status}, {url}")
+ORG_SHOW_SUMMARY: Final = Text("显示成员及其公钥标识", "show a member and the ids of its keys")
+ORG_SHOW_EXAMPLES: Final = Text("medchain org show renhe-hospital", "medchain org show renhe-hospital")
+ORG_ID: Final = Text("机构标识", "the organisation's id")
+ORG_CONTROL: Final = Text("控制方：{control}", "controlled by: {control}")
+ORG_KEY: Final = Text("密钥 {use}：{key}", "key {use}: {key}")
+POLICY_GROUP: Final = Text("背书策略与信任策略", "endorsement policy and trusted policy")
+POLICY_SHOW_SUMMARY: Final = Text("显示现行背书策略", "show the endorsement policy in force")
+POLICY_SHOW_EXAMPLES: Final = Text(
+    "medchain policy show\nmedchain policy show --trusted > trusted-policy.txt    # 供 medchain verify 使用",
+    "medchain policy show\nmedchain policy show --trusted > trusted-policy.txt    # for medchain verify",
+)
+POLICY_TRUSTED: Final = Text(
+    "写出检查点的信任策略（policy.txt）", "write the trusted policy of checkpoints (policy.txt)"
+)
+POLICY_ROW: Final = Text("{rule}：{expression}", "{rule}: {expression}")
+
+# backup, restore, doctor
+
+BACKUP_SUMMARY: Final = Text("备份运行中的节点（不含根密钥）", "back up a node, running or not (without its root key)")
+BACKUP_EXAMPLES: Final = Text(
+    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml",
+    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml",
+)
+BACKUP_FOLDER: Final = Text("尚不存在的文件夹", "folder that does not exist yet")
+BACKUP_DONE: Final = Text(
+    "备份在 {folder}，{count} 个文件。根密钥不在其中，请另外保管。",
+    "The backup is in {folder}, {count} files. The root key is not in it: keep it elsewhere.",
+)
+RESTORE_SUMMARY: Final = Text("由备份恢复为新的节点文件夹", "restore a backup to a new node's folder")
+RESTORE_EXAMPLES: Final = Text(
+    "medchain restore /mnt/backup/renhe-1 renhe-new --root-key /mnt/safe/root.key",
+    "medchain restore /mnt/backup/renhe-1 renhe-new --root-key /mnt/safe/root.key",
+)
+RESTORE_BACKUP: Final = Text("备份文件夹", "the backup's folder")
+RESTORE_FOLDER: Final = Text("新的节点文件夹", "folder of the restored node")
+RESTORE_ROOT: Final = Text("根密钥文件", "the root key's file")
+RESTORE_DONE: Final = Text(
+    "已恢复到 {folder}，{count} 个文件核对无误。",
+    "Restored to {folder}, {count} files compared.",
+)
+DOCTOR_SUMMARY: Final = Text(
+    "检查节点：密码库、配置、密钥、权限、数据库、时钟、磁盘、其他节点",
+    "examine a node: cryptography, settings, keys, permissions, databases, clock, disk, other nodes",
+)
+DOCTOR_EXAMPLES: Final = Text("medchain doctor --config renhe/node.toml", "medchain doctor --config renhe/node.toml")
+DOCTOR_FULL: Final = Text("读完数据库的每一页", "read every page of the databases")
+DOCTOR_GOOD: Final = Text("正常  {check}{detail}", "good  {check}{detail}")
+DOCTOR_BAD: Final = Text("异常  {check}：{detail}", "bad   {check}: {detail}")
+DOCTOR_SKIPPED: Final = Text("略过  {check}：{detail}", "skip  {check}: {detail}")
+DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
+    "signatures": Text("签名判定规则", "rule of signatures"),
+    "configuration": Text("配置", "configuration"),
+    "keys": Text("密钥", "keys"),
+    "permissions": Text("文件权限", "permissions"),
+    "records": Text("记录数据库", "records database"),
+    "ledger": Text("账本数据库", "ledger database"),
+    "clock": Text("时钟", "clock"),
+    "disk": Text("磁盘空间", "disk space"),
+    "daemon": Text("守护进程", "daemon"),
+    "peers": Text("其他节点", "other nodes"),
+}
+
+# Errors
+
+SYSTEM_IO: Final = Text("系统拒绝了文件操作：{reason} {path}", "The system refused a file operation: {reason} {path}")
+INTERNAL: Final = Text("内部错误 {error}（{place}）", "Internal error {error} at {place}")
+ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
+    InputError: Text("输入有误。", "The input is not right."),
+    AccessDeniedError: Text("没有权限。", "Not allowed."),
+    NotFoundError: Text("找不到。", "Not found."),
+    ConflictError: Text("与现状冲突。", "It conflicts with what is there."),
+    VerificationError: Text("核验未通过。", "Refused: it does not verify."),
+    UnavailableError: Text("暂时不可用，请稍后重试。", "Not available now; try again later."),
+}
+"""What is said of a code that has no text of its own."""
+
+ERRORS: Final[Mapping[str, Text]] = {
+    "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
+    "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
+    "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
+    "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
+    "daemon.not_running": Text(
+        "守护进程没有运行。用 medchain node run 启动节点。",
+        "The daemon is not running. Start it with `medchain node run`.",
+    ),
+    "encoding.hex": Text(
+        "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
+    ),
+    "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
+    "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),
+    "file.too_large": Text("{path} 超过 {limit} 字节。", "{path} is larger than {limit} bytes."),
+    "genesis.exists": Text("{path} 已是另一个账本的创世文件。", "{path} is the genesis of another ledger already."),
+    "genesis.ledger": Text(
+        "创世文件的账本标识是 {ledger}，与您给出的不同：请停止并向各成员核实。",
+        "The genesis has ledger id {ledger}, not the one that you gave: stop and ask the members.",
+    ),
+    "genesis.missing": Text(
+        "缺少创世文件 {path}。用 medchain join start 加入账本。",
+        "There is no genesis {path}. Join a ledger with `medchain join start`.",
+    ),
+    "genesis.not_member": Text("创世文件中没有 {org_id}。", "The genesis does not name {org_id}."),
+    "genesis.own_keys": Text(
+        "创世文件中 {org_id} 的密钥不是本节点的密钥。", "The keys that the genesis gives {org_id} are not this node's."
+    ),
+    "keystore.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
+    "keystore.no_root_key": Text("打不开根密钥 {path}。", "The root key {path} cannot be opened."),
+    "keystore.open_key": Text(
+        "{path} 可被其他用户读取。请执行 chmod 600 {path}。", "{path} can be read by other users. Run chmod 600 {path}."
+    ),
+    "keys.unwrap": Text("密钥与根密钥不符。", "The keys do not belong to this root key."),
+    "local.operation": Text("运行中的节点没有操作 {operation}。", "The running node has no operation {operation}."),
+    "node.not_running": Text(
+        "{folder} 中的节点没有运行。用 medchain node run 启动。",
+        "The node in {folder} is not running. Start it with `medchain node run`.",
+    ),
+    "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
+    "passphrase.authentication": Text(
+        "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."
+    ),
+    "passphrase.differ": Text("两次输入的口令不同。", "The two passphrases differ."),
+    "passphrase.missing": Text(
+        "需要口令：在终端输入，或设置环境变量 {variable}。",
+        "A passphrase is needed: type it at a terminal, or set the variable {variable}.",
+    ),
+    "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
+    "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
+    "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
+    "store.corrupt": Text(
+        "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."
+    ),
+}
+"""Code → text. A text's fields are those of the error."""
