@@ -241,7 +241,7 @@ def _check_subject(consent: Consent, context: CheckContext) -> None:
     custodians = names(patient.get("custodians"))
     if not set(consent.custodians) <= set(custodians):
         refuse("consent.custodian")
-    if context.creator not in {*consent.custodians, consent.recipient, patient.get("enroller")}:
+    if context.creator not in (*consent.custodians, consent.recipient, patient.get("enroller")):
         refuse("consent.creator", org_id=context.creator)
 
 
