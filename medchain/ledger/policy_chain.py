@@ -9,6 +9,7 @@ Source: `docs/spec/proof-bundle.md` 7; `docs/spec/genesis.md` 7.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from medchain.errors import InputError, VerificationError
@@ -54,11 +55,10 @@ def policy_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
             name: _file(files, f"policies/{step}/{name}") for name in ("entry.bin", "old.tlog-proof", "new.tlog-proof")
         }
         after = members_after(snapshot, folder["entry.bin"], genesis.ledger)
+        old, new = step_policy(snapshot, after, genesis.origin), step_policy(after, snapshot, genesis.origin)
         if in_force is not None:
-            position = _check_step(
-                folder, step_policy(snapshot, after, genesis.origin), _policy(after, genesis.origin), position
-            )
-            in_force = _policy(after, genesis.origin)
+            position = _check_step(folder, old, new, position)
+            in_force = new
         elif _same(after, genesis.origin, trusted):
             in_force = trusted
         snapshot = after
@@ -117,21 +117,22 @@ def _policy(snapshot: Members, origin: str) -> Policy:
     return Policy.parse(trusted_policy_text(snapshot, origin).encode())
 
 
-def step_policy(before: Members, after: Members, origin: str) -> Policy:
-    """Return the quorum before a change with both orderers' log lines: a lost orderer signs no more checkpoints.
+def step_policy(quorum: Members, other: Members, origin: str) -> Policy:
+    """Return the policy of one side of a change, with the log lines of both.
+
+    The block of a hand-over is signed by the old orderer, that of a takeover by the new one, since a lost orderer signs
+    nothing more; what counts is the quorum.
 
     Args:
-        before: whose quorum it is.
-        after: the members after the change, the same as ``before`` for the quorum after it.
+        quorum: members whose quorum must have cosigned.
+        other: members on the other side of the change, whose orderer may have signed.
         origin: origin line of the ledger.
 
     Returns:
         The policy under which the change's entry must be final.
     """
-    old, new = trusted_policy_text(before, origin), trusted_policy_text(after, origin)
-    line = new.splitlines()[0]
-    text = old if old.startswith(line + "\n") else f"{line}\n{old}"
-    return Policy.parse(text.encode())
+    mine, theirs = _policy(quorum, origin), _policy(other, origin)
+    return replace(mine, logs=(*mine.logs, *(log for log in theirs.logs if log not in mine.logs)))
 
 
 def _same(snapshot: Members, origin: str, trusted: Policy) -> bool:

@@ -177,7 +177,7 @@ def _steps(replica: Replica, final: StoredCheckpoint) -> Iterator[dict[str, byte
         notes = [note for size in (block.size, final.size) if (note := replica.store.checkpoint(size)) is not None]
         yield {
             "entry.bin": replica.store.leaf(position),
-            "new.tlog-proof": _proof_under(replica, position, notes, step_policy(after, after, origin)),
+            "new.tlog-proof": _proof_under(replica, position, notes, step_policy(after, before, origin)),
             "old.tlog-proof": _proof_under(replica, position, notes, step_policy(before, after, origin)),
             "policy.txt": trusted_policy_text(after, origin).encode(),
         }

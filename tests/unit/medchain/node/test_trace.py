@@ -1,0 +1,465 @@
+"""Bundles made from a replica verify offline, and nothing but what was proven is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from medchain.crypto.commitment import NO_FIELDS, record_commitment
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.encoding import base64_text, canonical
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.bundle import Verdict, verify_bundle
+from medchain.ledger.genesis import cosigner_name, trusted_policy_text, verifier_key
+from medchain.ledger.machine import state_leaf
+from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
+from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
+from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
+from medchain.node.replica import Replica
+from medchain.node.trace import body_opening, export_entry, export_object, record_opening
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
+from medchain.tlog.merkle import leaf_hash, node_hash
+from medchain.tlog.note import parse_note
+from medchain.tlog.proof import format_proof
+from medchain.tlog.statemap import MapRoot, prove, update
+from tests.unit.medchain.ledger import world as consortium
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, fresh, genesis, key, sign
+from tests.unit.medchain.node.ledgers import Author, block_of, pen, replica_on
+from tests.unit.medchain.store.conftest import Opener
+
+ORIGIN = "medchain.example/test"
+CONTENT, SALT = b'{"resourceType":"Observation","valueQuantity":{"value":5.60}}', b"\x07" * 32
+QUORUM = (ANXIN, COMMISSION, RENHE, TONGJI)
+
+
+def finalise(
+    replica: Replica, *, cosigners: tuple[str, ...] = QUORUM, generations: Mapping[str, int] | None = None
+) -> None:
+    """Cosign the newest block end as the organisations would; with which generation of the Ed25519 key."""
+    block = replica.store.block_of_size(replica.size)
+    note = parse_note(block.checkpoint.encode())
+    checkpoint = parse_checkpoint(note.text)
+    for org_id in cosigners:
+        for use, maker in (("cosign-ed25519", Ed25519Signer), ("cosign-mldsa44", MlDsa44Signer)):
+            generation = (generations or {}).get(org_id, 1) if use == "cosign-ed25519" else 1
+            signer = maker(consortium.seed(org_id, use, generation))
+            note = note.add([cosign(checkpoint, cosigner_name(org_id, ORIGIN, use), signer, replica.time)])
+    replica.put_note(note.to_bytes())
+
+
+@pytest.fixture
+def author(store_engine: Opener) -> Iterator[Author]:
+    store = LedgerStore(store_engine(FileKind.LEDGER))
+    yield Author(replica=replica_on(store, COMMISSION))
+    store.close()
+
+
+@pytest.fixture
+def anchored(author: Author) -> bytes:
+    """Anchor one record among others, and make it final; returns its map key."""
+    row = ObjectRow(b"\x11" * 16, 1, record_commitment(SALT, CONTENT, NO_FIELDS))
+    block_of(author.replica, author.anchor())
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    return map_key("record", RENHE, row.id)
+
+
+def policy() -> str:
+    return trusted_policy_text(genesis().members, ORIGIN)
+
+
+def verify(files: dict[str, bytes], author: Author, **other: object) -> Verdict:
+    return verify_bundle(files, policy(), **{"now": author.replica.time + 10, "ledger": genesis().ledger, **other})
+
+
+def opened(author: Author, anchored: bytes) -> dict[str, bytes]:
+    opening = record_opening(CONTENT, "application/fhir+json", SALT, NO_FIELDS)
+    return export_object(author.replica, anchored, opening=opening)
+
+
+def test_a_record_is_proven_to_the_byte_with_the_trusted_policy_alone(author: Author, anchored: bytes) -> None:
+    verdict = verify(opened(author, anchored), author)
+    assert (verdict.answer, verdict.status, verdict.version) == ("record", "active", 1)
+    assert verdict.current
+    assert verdict.opened == CONTENT
+    assert verdict.object == anchored.hex()
+    assert verdict.ledger == genesis().ledger.hex()
+    assert len(verdict.cosigners) == 2 * len(QUORUM)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_key_that_was_never_used_is_proven_absent(author: Author) -> None:
+    verdict = verify(export_object(author.replica, b"\x99" * 32), author)
+    assert (verdict.answer, verdict.status, verdict.opened, verdict.current) == ("absent", None, None, True)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_an_entry_is_proven_without_any_state(author: Author) -> None:
+    verdict = verify(export_entry(author.replica, 2), author)
+    assert (verdict.answer, verdict.position, verdict.current) == ("entry", 2, False)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_an_organisation_of_the_genesis_is_proven_by_the_genesis(author: Author) -> None:
+    verdict = verify(export_object(author.replica, map_key("organisation", RENHE, organisation_id(RENHE))), author)
+    assert (verdict.answer, verdict.position, verdict.version) == ("record", 0, 1)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_changed_organisation_is_proven_by_its_own_entry(author: Author) -> None:
+    moved = replace(author.members.organisations[RENHE], url="http://127.0.0.1/moved")
+    block_of(author.replica, sign(author.public(RENHE, ("organisation", organisation_content(moved)), until=None)))
+    finalise(author.replica)
+    verdict = verify(export_object(author.replica, map_key("organisation", RENHE, organisation_id(RENHE))), author)
+    assert verdict.version == 2
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_stopped_object_is_proven_by_its_stop(author: Author) -> None:
+    stop = stoppable(author)
+    target = stop.object
+    block_of(author.replica, sign(stop))
+    finalise(author.replica)
+    verdict = verify(export_object(author.replica, target), author)
+    assert (verdict.status, verdict.version) == ("stopped", 2)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_body_is_opened_whole_or_redacted(author: Author) -> None:
+    body = build_body("subject", {"enroller": RENHE, "secret": "x"}, None, fresh)
+    row = ObjectRow(fresh(16), 1, body.body_hash)
+    block_of(
+        author.replica,
+        sign(author.transaction(RENHE, Change("subject", "active", (row,)), until=author.replica.time + 30)),
+    )
+    finalise(author.replica)
+    target = map_key("subject", RENHE, row.id)
+    shown = body.redact(["enroller"])
+    verdict = verify(export_object(author.replica, target, opening=body_opening(shown)), author)
+    assert verdict.opened == canonical(shown.to_json())
+    other = build_body("grant", {"enroller": RENHE}, None, fresh)
+    files = export_object(author.replica, target, opening=body_opening(other))
+    with pytest.raises(VerificationError, match=r"bundle\.opening"):
+        verify(files, author)
+
+
+def test_an_old_cosignature_is_as_of_then_not_current(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    assert not verify(files, author, now=author.replica.time + 301).current
+    assert verify(files, author, now=author.replica.time + 299).current
+
+
+def test_the_log_is_shown_to_have_only_grown_since_the_askers_checkpoint(author: Author, anchored: bytes) -> None:
+    old = author.replica.store.final().note.encode()
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    files = export_object(author.replica, anchored, old_checkpoint=old)
+    assert verify(files, author).answer == "record"
+    with pytest.raises(VerificationError):
+        verify(files | {"checkpoint-old": author.replica.store.final().note.encode()}, author)
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        verify({name: data for name, data in files.items() if name != "checkpoint-old"}, author)
+    younger = export_object(author.replica, anchored, old_checkpoint=old)
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    later = export_object(author.replica, anchored, old_checkpoint=old)
+    with pytest.raises(VerificationError, match=r"bundle\.consistency"):
+        verify(later | {"consistency.txt": younger["consistency.txt"]}, author)
+
+
+def test_a_checkpoint_newer_than_ours_cannot_be_grown_from(author: Author, anchored: bytes) -> None:
+    older = author.replica.store.final().note.encode().replace(b"\n8\n", b"\n9\n")
+    with pytest.raises(ConflictError, match=r"trace\.newer_checkpoint"):
+        export_object(author.replica, anchored, old_checkpoint=older)
+
+
+def test_every_flipped_byte_is_refused_or_leaves_the_same_answer(author: Author, anchored: bytes) -> None:
+    # A sample of the positions; `make soak` and the end-to-end tests flip every one.
+    files = opened(author, anchored)
+    truth = verify(files, author)
+    for name, data in files.items():
+        step = 3 if len(data) < 1500 else 211
+        for position in range(0, len(data), step):
+            changed = bytearray(data)
+            changed[position] ^= 1
+            try:
+                found = verify(files | {name: bytes(changed)}, author)
+            except MedchainError:
+                continue
+            assert name == "policy.txt" or (found.opened, found.position) == (truth.opened, truth.position)
+            assert replace(found, cosigners=()) == replace(truth, cosigners=())
+
+
+def test_a_policy_inside_the_bundle_is_never_trusted(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    lenient = policy().rsplit("quorum", 1)[0] + "quorum none\n"
+    finalise(author.replica)
+    other = policy().replace("group consortium 4", "group consortium 5")
+    with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+        verify_bundle(files | {"policy.txt": lenient.encode()}, other, now=author.replica.time)
+
+
+def test_another_ledgers_bundle_is_refused(author: Author, anchored: bytes) -> None:
+    with pytest.raises(VerificationError, match=r"bundle\.ledger"):
+        verify(export_object(author.replica, anchored), author, ledger=b"\x00" * 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("map.json", "bundle.files"), ("record.json", "bundle.files"), ("entry.bin", "bundle.files")],
+)
+def test_a_missing_file_is_named(author: Author, anchored: bytes, name: str, code: str) -> None:
+    files = export_object(author.replica, anchored)
+    del files[name]
+    with pytest.raises(InputError, match=code):
+        verify(files, author)
+
+
+def test_foreign_files_are_refused(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    for name in ("../policy.txt", "readme", "policies/1/entry.bin", "policies/001/entry.bin"):
+        with pytest.raises(InputError, match=r"bundle\.files"):
+            verify(files | {name: b""}, author)
+
+
+def test_too_many_or_too_large_files_are_refused(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    with pytest.raises(InputError, match=r"bundle\.too_large"):
+        verify(files | {str(number): b"" for number in range(512)}, author)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_record_without_its_state_is_no_bundle(author: Author) -> None:
+    files = export_entry(author.replica, 2) | {"record.json": b"{}"}
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        verify(files, author)
+
+
+def test_the_parts_of_two_records_do_not_make_one(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    other_key = author.replica.store.leaf(2)
+    first = next(iter(orjson.loads(_payload(other_key))["changes"][0]["objects"]))
+    other = export_object(author.replica, map_key("record", RENHE, bytes.fromhex(first[0])))
+    for name, code in (("record.json", "bundle.record"), ("map.json", "bundle.record")):
+        with pytest.raises(VerificationError, match=code):
+            verify(files | {name: other[name]}, author)
+    with pytest.raises(VerificationError, match=r"bundle\.entry"):
+        verify(files | {name: other[name] for name in ("entry.bin", "entry.tlog-proof")}, author)
+    both = {name: other[name] for name in ("map.json", "record.json")}
+    with pytest.raises(VerificationError, match=r"bundle\.entry"):
+        verify(files | both, author)
+
+
+def _payload(leaf: bytes) -> bytes:
+    return parse_envelope(leaf).payload
+
+
+def test_an_absence_with_a_record_is_refused(author: Author, anchored: bytes) -> None:
+    absent = export_object(author.replica, b"\x99" * 32)
+    record = export_object(author.replica, anchored)["record.json"]
+    with pytest.raises(VerificationError, match=r"bundle\.record"):
+        verify(absent | {"record.json": record}, author)
+
+
+def test_words_that_say_more_than_the_proofs_are_refused(author: Author, anchored: bytes) -> None:
+    files = export_object(author.replica, anchored)
+    answer = orjson.loads(files["answer.json"])
+    answer["position"] += 1
+    with pytest.raises(VerificationError, match=r"bundle\.answer"):
+        verify(files | {"answer.json": canonical(answer)}, author)
+
+
+def test_another_content_or_salt_is_refused(author: Author, anchored: bytes) -> None:
+    for opening in (
+        record_opening(CONTENT.replace(b"5.60", b"5.6"), "application/fhir+json", SALT, NO_FIELDS),
+        record_opening(CONTENT, "application/fhir+json", b"\x08" * 32, NO_FIELDS),
+        record_opening(CONTENT, "application/fhir+json", SALT, b"\x01" * 32),
+    ):
+        with pytest.raises(VerificationError, match=r"bundle\.opening"):
+            verify(export_object(author.replica, anchored, opening=opening), author)
+
+
+def test_nothing_is_exported_before_it_is_final(author: Author) -> None:
+    with pytest.raises(UnavailableError, match=r"trace\.no_final"):
+        export_entry(author.replica, 0)
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    row = ObjectRow(b"\x22" * 16, 1, fresh(32))
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    with pytest.raises(ConflictError, match=r"trace\.not_final"):
+        export_object(author.replica, map_key("record", RENHE, row.id))
+    with pytest.raises(ConflictError, match=r"trace\.not_final"):
+        export_entry(author.replica, author.replica.size - 1)
+    with pytest.raises(NotFoundError):
+        export_entry(author.replica, author.replica.size)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_what_is_absent_cannot_be_opened(author: Author) -> None:
+    with pytest.raises(NotFoundError, match=r"trace\.absent"):
+        export_object(author.replica, b"\x99" * 32, opening=b"{}")
+
+
+def with_new_cosigning_key(author: Author, org_id: str) -> Envelope:
+    """Make the entry by which an organisation changes its Ed25519 cosigning key."""
+    before = author.members.organisations[org_id]
+    old, new = before.key("cosign-ed25519"), key(org_id, "cosign-ed25519", 2)
+    keys = tuple(sorted((*(k for k in before.keys if k != old), new), key=lambda k: k.id))
+    proofs = {new.id: base64_text(consortium.prove(genesis().ledger, new, 2))}
+    content = organisation_content(replace(before, keys=keys), proofs)
+    return sign(author.public(org_id, ("organisation", content), until=None))
+
+
+def stoppable(author: Author) -> Stop:
+    """Order a consent and return its stop."""
+    preimage, row = fresh(32), ObjectRow(fresh(16), 1, fresh(32))
+    change = Change("consent", "active", (row,), stop_hash=stop_hash(preimage))
+    block_of(author.replica, sign(author.transaction(RENHE, change, until=author.replica.time + 30)))
+    return author.stop(ANXIN, map_key("consent", RENHE, row.id), preimage)
+
+
+class TestPolicyChain:
+    """A change of k or of the orderer is final under both quorums, and bundles carry the proof."""
+
+    @pytest.fixture
+    def changed(self, author: Author) -> bytes:
+        """Raise k from 4 to 5, then anchor a record."""
+        block_of(author.replica, author.anchor())
+        content = protocol_content(ProtocolRules(COMMISSION, 5, 1))
+        voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
+        block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
+        finalise(author.replica, cosigners=tuple(sorted(ROLES)))
+        envelope = author.anchor(1)
+        block_of(author.replica, envelope)
+        finalise(author.replica, cosigners=tuple(sorted(ROLES)))
+        return map_key("record", RENHE, envelope.transaction.changes[0].objects[0].id)
+
+    def test_a_verifier_that_trusts_the_first_policy_reaches_the_last(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        assert "policies/01/entry.bin" in files
+        assert verify(files, author).answer == "record"
+
+    def test_a_verifier_that_trusts_the_last_policy_believes_it_too(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        later = trusted_policy_text(author.members, ORIGIN)
+        assert later != policy()
+        assert verify_bundle(files, later, now=author.replica.time).answer == "record"
+
+    def test_a_verifier_that_trusts_another_policy_does_not(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        stranger = policy().replace("group consortium 4", "group consortium 3")
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify_bundle(files, stranger, now=author.replica.time)
+
+    def test_a_chain_with_a_hole_is_refused(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        for name in ("policies/01/old.tlog-proof", "genesis.json"):
+            with pytest.raises(InputError, match=r"bundle\.files"):
+                verify({other: data for other, data in files.items() if other != name}, author)
+
+    def test_a_change_that_only_one_quorum_saw_is_refused(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        for name in ("policies/01/old.tlog-proof", "policies/01/new.tlog-proof"):
+            with pytest.raises(VerificationError):
+                verify(files | {name: files["entry.tlog-proof"]}, author)
+
+    def test_a_stop_or_another_ledgers_entry_is_no_step(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
+        foreign = sign(author.transaction(RENHE, Change("record", "active", consortium.rows(1)), ledger=b"\x05" * 32))
+        for envelope in (stop, foreign):
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(files | {"policies/01/entry.bin": envelope.leaf}, author)
+
+    def test_the_same_step_twice_is_refused(self, author: Author, changed: bytes) -> None:
+        files = export_object(author.replica, changed)
+        twice = {name.replace("/01/", "/02/"): data for name, data in files.items() if name.startswith("policies/")}
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify(files | twice, author)
+
+    def test_an_organisation_with_another_cosigning_key_is_a_step(self, author: Author) -> None:
+        block_of(author.replica, author.anchor())
+        stopped = stoppable(author)
+        block_of(author.replica, author.anchor(), sign(stopped), with_new_cosigning_key(author, RENHE))
+        others = tuple(org_id for org_id in sorted(ROLES) if org_id != RENHE)
+        finalise(author.replica, cosigners=others)
+        files = export_entry(author.replica, 2)
+        assert "policies/01/entry.bin" in files
+        assert verify(files, author).answer == "entry"
+
+
+def test_a_handed_over_orderer_is_a_step_of_the_chain(author: Author) -> None:
+    block_of(author.replica, author.anchor())
+    content = protocol_content(ProtocolRules(RENHE, 4, 1))
+    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
+    block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
+    finalise(author.replica)
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    files = export_entry(author.replica, 2)
+    assert verify(files, author).answer == "entry"
+
+
+def test_a_change_that_the_quorum_before_never_cosigned_cannot_be_exported(author: Author) -> None:
+    for org_id in (RENHE, TONGJI):
+        block_of(author.replica, with_new_cosigning_key(author, org_id))
+    block_of(author.replica, author.anchor())
+    finalise(author.replica, generations={RENHE: 2, TONGJI: 2})
+    with pytest.raises(UnavailableError, match=r"trace\.policy_chain"):
+        export_entry(author.replica, 2)
+
+
+def test_a_new_endorsement_policy_changes_no_trusted_policy(author: Author) -> None:
+    content = dict(author.members.policy.content)
+    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
+    k5 = protocol_content(ProtocolRules(COMMISSION, 5, 1))
+    both = author.public(COMMISSION, ("policy", content), ("protocol", k5), signers=voters, until=None)
+    block_of(author.replica, sign(both))
+    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
+    files = export_entry(author.replica, 2)
+    assert sorted(name for name in files if name.endswith("entry.bin")) == ["entry.bin", "policies/01/entry.bin"]
+    assert verify(files, author).answer == "entry"
+
+
+def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned_it() -> None:
+    # No honest machine makes such a map; a bundle of a dishonest quorum must still not show one object as another.
+    signer = Ed25519Signer(consortium.seed("dishonest"))
+    record = StateRecord("record", RENHE, b"\x01" * 16, 1, "active", b"\x02" * 32, None, None, (), 1, None)
+    wrong = map_key("record", RENHE, b"\x09" * 16)
+    pages: dict[bytes, bytes] = {}
+    changed = update(MapRoot.empty(), {wrong: record.digest}, Pages(pages))
+    leaf, state = genesis().encoded, state_leaf(1, 5, changed.root.hash)
+    pages.update(changed.pages)
+    hashes = [leaf_hash(leaf), leaf_hash(state)]
+    note = sign_checkpoint(Checkpoint(ORIGIN, 2, node_hash(*hashes)), signer).to_bytes()
+    files = {
+        "answer.json": b"{}",
+        "entry.bin": leaf,
+        "entry.tlog-proof": format_proof(0, [hashes[1]], note),
+        "map.json": prove(changed.root, wrong, Pages(pages)).to_json(),
+        "policy.txt": b"",
+        "record.json": record.encode(),
+        "state.bin": state,
+        "state.tlog-proof": format_proof(1, [hashes[0]], note),
+    }
+    trusted = f"log {verifier_key(ORIGIN, 1, signer.public)}\nquorum none\n"
+    with pytest.raises(VerificationError, match=r"bundle\.record"):
+        verify_bundle(files, trusted, now=5)
+
+
+class Pages:
+    """Map pages in memory."""
+
+    def __init__(self, pages: dict[bytes, bytes]) -> None:
+        """Read from a dictionary."""
+        self._pages = pages
+
+    def page(self, key: bytes) -> bytes | None:
+        return self._pages.get(key)
