@@ -14,7 +14,7 @@ from sqlalchemy import Select, delete, func, select
 
 from medchain.errors import ConflictError
 from medchain.store.engine import Database, put_into
-from medchain.store.tables import body, checkpoint
+from medchain.store.tables import body, checkpoint, vouched
 
 KEPT_CHECKPOINTS: Final = 64
 """How many of the newest checkpoints are kept beside the newest final one and the pinned ones."""
@@ -40,12 +40,13 @@ class StoredCheckpoint:
 
 
 class CheckpointTable:
-    """Checkpoints by size."""
+    """Checkpoints by size, and what this node has cosigned."""
 
     def __init__(self, database: Database) -> None:
         """Use the ledger file."""
         self._database = database
         self._put_checkpoint = put_into(checkpoint, database.engine.dialect)
+        self._put_vouched = put_into(vouched, database.engine.dialect)
 
     def put_checkpoint(self, note: str, *, size: int, time: int, final: bool, pinned: bool = False) -> None:
         """Keep a checkpoint, in the place of the one of the same size; drop those that nobody needs any more.
@@ -82,6 +83,17 @@ class CheckpointTable:
         return self._checkpoint(
             select(checkpoint).where(checkpoint.c.final == 1).order_by(checkpoint.c.size.desc()).limit(1)
         )
+
+    def put_vouched(self, data: bytes) -> None:
+        """Keep what this node has cosigned, in the place of what was kept before; durable when this returns."""
+        with self._database.write("vouched") as connection:
+            self._put_vouched.many(connection, [(1, data)])
+
+    def vouched(self) -> bytes | None:
+        """Return what `put_vouched` kept last, None at first."""
+        with self._database.read("vouched") as connection:
+            found: bytes | None = connection.execute(select(vouched.c.data)).scalar_one_or_none()
+            return found
 
     def _checkpoint(self, chosen: Select[tuple[int, int, int, int, str]]) -> StoredCheckpoint | None:
         """Run a query for one row."""

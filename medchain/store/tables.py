@@ -148,6 +148,13 @@ checkpoint: Final = Table(
     Column("note", Text, nullable=False),
 )
 
+vouched: Final = Table(
+    "vouched",
+    LEDGER,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 body: Final = Table(
     "body",
     LEDGER,

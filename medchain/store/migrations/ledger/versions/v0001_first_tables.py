@@ -113,4 +113,10 @@ def upgrade() -> None:
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("level", "number"),
     )
+    op.create_table(
+        "vouched",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.execute(sa.text("INSERT INTO commit_mark (id, value) VALUES (1, 0)"))

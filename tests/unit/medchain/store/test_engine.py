@@ -1,0 +1,287 @@
+"""Opening a file: keys, damage, lost writes, full disks, schemas, copies."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select, text
+from sqlcipher3 import dbapi2
+
+from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.store import tables
+from medchain.store.engine import FileKind, connect, mark_path, open_database
+from medchain.store.faults import fault
+from tests.unit.medchain.store.conftest import KEY
+
+LEDGER, RECORDS = FileKind.LEDGER, FileKind.RECORDS
+PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file.db"
+
+
+def leave_wal(database, rows: int = 3) -> None:
+    """Put leaves into a file, each in its own transaction, and leave them in the WAL."""
+    for position in range(rows):
+        with database.write("leaf") as connection:
+            connection.execute(tables.leaf.insert().values(position=position, data=bytes(3000)))
+
+
+def count(database) -> int:
+    with database.read("leaf") as connection:
+        return len(connection.execute(select(tables.leaf.c.position)).all())
+
+
+@pytest.mark.parametrize("kind", list(FileKind))
+def test_migrations_make_exactly_the_tables_that_the_code_uses(store_engine, kind):
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  # a large import for one test
+    from alembic.migration import MigrationContext  # noqa: PLC0415  # as above
+
+    metadata = tables.LEDGER if kind is LEDGER else tables.RECORDS
+    with store_engine(kind).read("file") as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_nothing_in_the_file_is_in_clear(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    with database.write("body") as connection:
+        connection.execute(tables.body.insert().values(key=b"k", version=1, data=b"a patient's name" * 20))
+    database.close()
+    for file in path.parent.iterdir():
+        data = file.read_bytes()
+        assert b"patient" not in data
+        assert b"CREATE TABLE" not in data
+        assert b"SQLite format" not in data
+
+
+def test_files_are_for_their_owner_alone(path):
+    open_database(path, KEY, kind=LEDGER).close()
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+
+
+def test_another_key_is_refused(path):
+    open_database(path, KEY, kind=LEDGER).close()
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        open_database(path, bytes(32), kind=LEDGER)
+
+
+def test_a_short_key_is_refused(path):
+    with pytest.raises(InputError, match=r"store\.key"):
+        open_database(path, b"short", kind=LEDGER)
+    assert not path.exists()
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
+    with pytest.raises(UnavailableError, match=r"store\.io"):
+        open_database(tmp_path / "absent" / "file.db", KEY, kind=LEDGER)
+
+
+def test_another_files_schema_is_refused(path):
+    open_database(path, KEY, kind=LEDGER).close()
+    with pytest.raises(ConflictError, match=r"store\.schema"):
+        open_database(path, KEY, kind=RECORDS)
+
+
+def test_a_new_file_is_refused_where_migration_is_not_allowed(path):
+    with pytest.raises(ConflictError, match=r"store\.schema"):
+        open_database(path, KEY, kind=LEDGER, migrate=False)
+
+
+def test_a_flipped_byte_anywhere_is_found(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    leave_wal(database, 40)
+    database.checkpoint()
+    database.close()
+    sound = path.read_bytes()
+    for page in range(len(sound) // PAGE):
+        # Ciphertext, initialisation vector, authentication code.
+        for offset in (700, PAGE - 75, PAGE - 10):
+            damaged = bytearray(sound)
+            damaged[page * PAGE + offset] ^= 1
+            path.write_bytes(damaged)
+            with pytest.raises(VerificationError, match=r"store\.corrupt"):
+                check(path)
+    path.write_bytes(sound)
+    check(path)
+
+
+def check(path: Path) -> None:
+    """Open a file and read all of it."""
+    database = open_database(path, KEY, kind=LEDGER)
+    try:
+        database.check()
+    finally:
+        database.close()
+
+
+def copy_of(path: Path, target: Path) -> Path:
+    """Copy a file that is open with what stands beside it, as a killed process leaves it."""
+    target.mkdir()
+    for suffix in ("", "-wal", "-mark"):
+        shutil.copy(path.with_name(path.name + suffix), target)
+    return target / path.name
+
+
+@pytest.mark.parametrize("cut", ["last frame", "half", "all", "a flipped byte", "the file"])
+def test_a_cut_wal_is_found_where_sqlite_would_serve_an_older_state(path, tmp_path, cut):
+    database = open_database(path, KEY, kind=LEDGER)
+    database.checkpoint()
+    leave_wal(database)
+    left = copy_of(path, tmp_path / "left")
+    wal = left.with_name(left.name + "-wal")
+    data = wal.read_bytes()
+    match cut:
+        case "last frame":
+            wal.write_bytes(data[: -(PAGE + 24)])
+        case "half":
+            wal.write_bytes(data[: len(data) // 2])
+        case "all":
+            wal.write_bytes(b"")
+        case "the file":
+            wal.unlink()
+        case _:
+            wal.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
+    with pytest.raises(VerificationError) as caught:
+        open_database(left, KEY, kind=LEDGER)
+    assert caught.value.fields == {"table": "commit_mark", "key": "rolled_back"}
+    # Removing the mark accepts what is left.
+    mark_path(left).unlink()
+    open_database(left, KEY, kind=LEDGER).close()
+
+
+def test_a_whole_wal_is_used(path, tmp_path):
+    database = open_database(path, KEY, kind=LEDGER)
+    leave_wal(database)
+    left = open_database(copy_of(path, tmp_path / "left"), KEY, kind=LEDGER)
+    assert count(left) == 3
+    left.close()
+
+
+def test_a_full_disk_refuses_the_write_and_keeps_what_was(path):
+    database = open_database(path, KEY, kind=LEDGER, connections=1)
+    leave_wal(database, 1)
+    with database.read("file") as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}").all()
+    rows = [{"position": position, "data": bytes(3000)} for position in range(1, 50)]
+    with pytest.raises(UnavailableError, match=r"store\.full"), database.write("leaf") as connection:
+        connection.execute(tables.leaf.insert(), rows)
+    assert count(database) == 1
+    with database.read("file") as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000").all()
+    with database.write("leaf") as connection:
+        connection.execute(tables.leaf.insert().values(position=1, data=b""))
+    assert count(database) == 2
+    database.close()
+
+
+def test_a_transaction_that_fails_half_way_keeps_nothing(store_engine):
+    database = store_engine(LEDGER)
+    rows = [{"position": position, "data": b""} for position in (0, 1, 0)]
+    with pytest.raises(ConflictError), database.write("leaf") as connection:
+        connection.execute(tables.leaf.insert(), rows)
+    assert count(database) == 0
+
+
+def test_a_commit_that_fails_but_is_kept_is_not_called_rolled_back(path):
+    database = open_database(path, KEY, kind=LEDGER)
+
+    def kept(connection) -> None:
+        connection.connection.commit()
+        raise dbapi2.OperationalError
+
+    event.listen(database.engine, "commit", kept)
+    with pytest.raises(UnavailableError, match=r"store\.io"):
+        leave_wal(database, 1)
+    event.remove(database.engine, "commit", kept)
+    assert count(database) == 1
+    database.close()
+    reopened = open_database(path, KEY, kind=LEDGER)
+    assert count(reopened) == 1
+    reopened.close()
+
+
+def test_a_row_that_is_there_is_a_conflict(store_engine):
+    database = store_engine(LEDGER)
+    leave_wal(database, 1)
+    with pytest.raises(ConflictError, match=r"store\.conflict"):
+        leave_wal(database, 1)
+
+
+def test_statements_and_their_values_stay_out_of_errors(store_engine):
+    database = store_engine(LEDGER)
+    with pytest.raises(UnavailableError) as caught, database.write("body", "k") as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "a patient's name"})
+    assert "patient" not in str(caught.value)
+    assert "patient" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    # sqlite.org/rescode.html
+    [
+        (13, "store.full"),
+        (5, "store.busy"),
+        (6, "store.busy"),
+        (517, "store.busy"),
+        (8, "store.read_only"),
+        (10, "store.io"),
+        (778, "store.io"),
+        (14, "store.io"),
+        (1, "store.io"),
+        (11, "store.corrupt"),
+        (26, "store.corrupt"),
+        (267, "store.corrupt"),
+        (522, "store.corrupt"),
+    ],
+)
+def test_the_drivers_errors_become_ours(number, code):
+    error = dbapi2.OperationalError()
+    error.sqlite_errorcode = number
+    made = fault(error, "leaf", "7")
+    assert made.code == code
+    assert made.fields == {"table": "leaf", "key": "7"}
+    assert isinstance(made, VerificationError if code == "store.corrupt" else UnavailableError)
+
+
+def test_a_backup_is_one_state_made_while_others_write(path, tmp_path):
+    database = open_database(path, KEY, kind=LEDGER)
+    leave_wal(database)
+    target = tmp_path / "backup.db"
+    (tmp_path / "backup.db.partial").write_bytes(b"what a killed attempt left")
+    database.backup(target)
+    with database.write("leaf") as connection:
+        connection.execute(tables.leaf.insert().values(position=9, data=b""))
+    restored = open_database(target, KEY, kind=LEDGER)
+    restored.check()
+    assert count(restored) == 3
+    restored.close()
+    database.close()
+    assert b"SQLite format" not in target.read_bytes()
+    assert not (tmp_path / "backup.db.partial").exists()
+    with pytest.raises(VerificationError):
+        open_database(target, bytes(32), kind=LEDGER)
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing(store_engine, tmp_path):
+    with pytest.raises(UnavailableError, match=r"store\.io"):
+        store_engine(LEDGER).backup(tmp_path / "absent" / "backup.db")
+
+
+def test_a_reader_sees_one_state_throughout(store_engine):
+    database = store_engine(LEDGER)
+    with database.read("leaf") as connection:
+        assert connection.execute(select(tables.leaf)).all() == []
+        leave_wal(database, 1)
+        assert connection.execute(select(tables.leaf)).all() == []
+    assert count(database) == 1
+
+
+def test_the_driver_alone_gives_nothing_without_the_key(path):
+    open_database(path, KEY, kind=LEDGER).close()
+    with pytest.raises(dbapi2.DatabaseError):
+        connect(path, bytes(32), 1 << 20)

@@ -1,0 +1,299 @@
+"""The ledger file under faults: a block is there whole or not at all; what is written behind comes back."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.node.replica import Replica
+from medchain.store import index
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from medchain.store.notes import KEPT_CHECKPOINTS
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, next_row, sign
+from tests.unit.medchain.node.ledgers import Author, anchored, block_of, replica_on
+from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
+
+LEDGER = FileKind.LEDGER
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def database(store_engine):
+    return store_engine(LEDGER)
+
+
+@pytest.fixture
+def store(database):
+    return LedgerStore(database)
+
+
+@pytest.fixture
+def orderer(other_engine):
+    return replica_on(LedgerStore(other_engine(LEDGER)), COMMISSION)
+
+
+@pytest.fixture
+def author(orderer):
+    return Author(replica=orderer)
+
+
+@pytest.fixture
+def replica(store):
+    return replica_on(store)
+
+
+@pytest.fixture(params=[False, True], ids=["pages wait", "pages are written"])
+def limit(request, monkeypatch):
+    """Whether the block's transaction also writes heads and pages."""
+    if request.param:
+        monkeypatch.setattr(index, "DIRTY_LIMIT_BYTES", -1)
+
+
+def state(store: LedgerStore) -> tuple[object, ...]:
+    """Return all that a block changes, read from the file and not from memory."""
+    database = store._database  # noqa: SLF001  # a second reader of the same file
+    again = LedgerStore(database)
+    with database.read("state_record") as connection:
+        keys = sorted(set(connection.execute(text("SELECT key FROM state_record")).scalars()))
+    found = again.head, again.map_root, again.members, again.draws(RENHE), [again.record(key) for key in keys]
+    again._reader.close()  # noqa: SLF001  # the file stays open
+    return found
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_block_that_fails_at_any_step_is_not_kept_and_can_be_applied_again(database, replica, orderer, author):
+    replica.apply(block_of(orderer, author.anchor(), author.subject(1)))
+    before = state(replica.store)
+    block = block_of(orderer, *[author.anchor(1) for _ in range(260)], author.subject(2))
+    step = 0
+    while True:
+        step += 1
+        with at_step(database, step, fail) as seen:
+            try:
+                replica.apply(block)
+                break
+            except UnavailableError as error:
+                assert error.code == "store.full"  # noqa: PT017  # the last step does not fail
+        assert seen
+        assert replica.height == 1
+        assert state(replica.store) == before
+    assert step > 10
+    assert (replica.height, replica.root) == (2, orderer.root)
+    assert state(replica.store)[0].root == orderer.root
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_block_whose_commit_failed_but_was_kept_is_known_afterwards(database, replica, orderer, author):
+    block = block_of(orderer, author.anchor(), author.subject(1))
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        replica.apply(block)
+    assert (replica.height, replica.root) == (1, orderer.root)
+    with pytest.raises(VerificationError, match=r"block\.height"):
+        replica.apply(block)
+    replica.apply(block_of(orderer, author.anchor(), author.subject(2)))
+    assert state(replica.store) == state(orderer.store)
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_process_killed_at_any_step_leaves_the_block_whole_or_absent(store_engine, replica, orderer, author):
+    replica.apply(block_of(orderer, author.anchor(), author.subject(1)))
+    before = state(replica.store)
+    block = block_of(orderer, author.anchor(), author.subject(2))
+    after = state(orderer.store)
+    replica.store.close()
+    outcomes = []
+    while True:
+
+        def work() -> None:
+            own = store_engine(LEDGER)
+            child = Replica(LedgerStore(own))
+            with at_step(own, len(outcomes) + 1, kill):
+                child.apply(block)
+            kill()
+
+        assert killed(work)
+        reopened = store_engine(LEDGER)
+        found = state(LedgerStore(reopened))
+        reopened.check()
+        reopened.engine.dispose()
+        assert found in (before, after)
+        outcomes.append(found == after)
+        if found == after:
+            break
+    # Only the death after the commit keeps it.
+    assert outcomes.count(True) == 1
+    assert len(outcomes) > 8
+
+
+def test_what_waits_in_memory_is_computed_again_at_the_next_start(database, replica, orderer, author):
+    keys = []
+    for number in range(1, 6):
+        envelope = author.anchor(3)
+        keys += anchored(envelope)
+        replica.apply(block_of(orderer, envelope, author.subject(number)))
+        if number == 2:
+            replica.store.flush()
+    again = Replica(LedgerStore(database))
+    assert again.store.map_root == replica.store.map_root
+    for key in keys:
+        assert again.prove_record(key).record == replica.store.record(key)
+
+
+def test_a_flush_that_fails_loses_nothing(database, replica, orderer, author):
+    envelope = author.anchor(3)
+    replica.apply(block_of(orderer, envelope))
+    for step in range(1, 6):
+        with at_step(database, step, fail), pytest.raises(UnavailableError):
+            replica.store.flush()
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        replica.store.flush()
+    assert replica.prove_record(anchored(envelope)[0]).record is not None
+    replica.store.flush()
+    replica.apply(block_of(orderer, author.anchor()))
+    assert Replica(LedgerStore(database)).root == orderer.root
+
+
+def test_versions_of_an_object_form_a_chain(orderer, author):
+    first = author.anchor(1)
+    block_of(orderer, first)
+    [key] = anchored(first)
+    for _ in range(2):
+        change = first.transaction.changes[0]
+        row = next_row(orderer.store.record(key))
+        again = author.transaction(RENHE, type(change)("record", "active", row), until=None)
+        block_of(orderer, sign(again))
+    versions = orderer.store.history(key)
+    assert [record.version for record in versions] == [3, 2, 1]
+    assert versions[0].previous == versions[1].digest
+    assert orderer.store.record_at(key, versions[1].since) == versions[1]
+    assert orderer.store.record_at(key, versions[2].since - 1) is None
+    assert LedgerStore(orderer.store._database).history(key) == versions  # noqa: SLF001  # from the file
+
+
+def test_blocks_come_in_order_and_whole(replica, orderer, author):
+    block = block_of(orderer, author.anchor())
+    replica.apply(block)
+    store = replica.store
+    with pytest.raises(ConflictError, match=r"store\.height"):
+        store.commit_block(type("Write", (), {"height": 3})())
+    assert store.block(1).checkpoint == block.checkpoint
+    assert store.block_at(2) == store.block(1)
+    assert store.block_of_size(4).height == 1
+    for missing in (lambda: store.block(2), lambda: store.block_at(4), lambda: store.block_of_size(3)):
+        with pytest.raises(NotFoundError):
+            missing()
+    with pytest.raises(InputError):
+        store.leaves(0, 5)
+    with pytest.raises(NotFoundError):
+        store.leaf(4)
+
+
+def test_members_are_kept_for_each_height_at_which_they_changed(replica):
+    assert replica.store.members_at(0) == replica.members
+    assert replica.store.members_changes() == [0]
+    with pytest.raises(NotFoundError):
+        replica.store.members_at(-1)
+
+
+def test_an_empty_file_says_so(store):
+    assert (store.head.height, store.head.size) == (-1, 0)
+    with pytest.raises(NotFoundError, match=r"store\.empty"):
+        _ = store.members
+    assert store.seed(0) is None
+    store.flush()
+
+
+def test_seeds_are_the_map_roots_of_blocks(orderer, author):
+    block_of(orderer, author.anchor())
+    assert orderer.store.seed(1) == orderer.store.head.map_root
+    assert orderer.store.seed(1) == orderer.store.block(1).map_root
+    assert orderer.store.seed(2) is None
+
+
+def test_a_body_is_kept_once_and_destroyed_by_version_or_object(store):
+    store.put_body(KEY, 1, b"first")
+    store.put_body(KEY, 1, b"first")
+    store.put_body(KEY, 2, b"second")
+    with pytest.raises(ConflictError):
+        store.put_body(KEY, 1, b"other")
+    assert (store.body(KEY, 1), store.body_versions(KEY)) == (b"first", [1, 2])
+    assert store.delete_body(KEY, 1) == 1
+    assert (store.body(KEY, 1), store.body_versions(KEY)) == (None, [2])
+    assert store.delete_body(KEY) == 1
+    assert store.delete_body(KEY) == 0
+
+
+@pytest.mark.parametrize("write", [lambda s: s.put_body(KEY, 1, b"new"), lambda s: s.delete_body(KEY, 9)])
+def test_writes_of_bodies_fail_whole_or_are_kept_whole(database, store, write):
+    store.put_body(KEY, 9, b"old")
+    with at_step(database, 3, fail), pytest.raises(UnavailableError, match=r"store\.full"):
+        write(store)
+    assert store.body_versions(KEY) == [9]
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        write(store)
+    assert store.body_versions(KEY) != [9]
+
+
+def test_old_checkpoints_go_but_pinned_and_final_ones_stay(store):
+    store.put_checkpoint("pinned", size=1, time=0, final=False, pinned=True)
+    store.put_checkpoint("final", size=2, time=7, final=True)
+    for size in range(3, 3 + KEPT_CHECKPOINTS + 5):
+        store.put_checkpoint(f"note {size}", size=size, time=0, final=False)
+    assert store.checkpoint(1).note == "pinned"
+    assert store.final().note == "final"
+    assert store.checkpoint(3) is None
+    assert store.checkpoint().size == KEPT_CHECKPOINTS + 7
+    store.put_checkpoint("again", size=2, time=9, final=True)
+    assert (store.final().note, store.final().time) == ("again", 9)
+
+
+def test_a_checkpoint_fails_whole_or_is_kept_whole(database, store):
+    with at_step(database, 3, fail), pytest.raises(UnavailableError):
+        store.put_checkpoint("note", size=1, time=0, final=False)
+    assert store.checkpoint() is None
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        store.put_checkpoint("note", size=1, time=0, final=False)
+    assert store.checkpoint(1).note == "note"
+
+
+def test_what_a_node_has_vouched_for_is_kept(store):
+    assert store.vouched() is None
+    store.put_vouched(b"one")
+    store.put_vouched(b"two")
+    assert store.vouched() == b"two"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM leaf WHERE position = 2",
+        "DELETE FROM state_record WHERE seq = 8",
+        "UPDATE state_record SET key = data WHERE seq = 8",
+        "DELETE FROM edge",
+        "DELETE FROM map_page",
+        "UPDATE block SET root = map_root",
+        "UPDATE block SET frontier = root",
+        "UPDATE members SET data = CAST('{}' AS BLOB)",
+        "UPDATE map_base SET root = zeroblob(32)",
+        "DELETE FROM head",
+    ],
+)
+def test_rows_that_do_not_agree_are_found(database, replica, orderer, author, statement):
+    envelope = author.anchor(1)
+    replica.apply(block_of(orderer, envelope))
+    replica.store.flush()
+    replica.apply(block_of(orderer, author.anchor(1)))
+    with database.write("file") as connection:
+        connection.execute(text(statement))
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        use(database, anchored(envelope)[0])
+
+
+def use(database, key: bytes) -> None:
+    """Open the file and use what it holds."""
+    again = Replica(LedgerStore(database))
+    again.prove_record(key)
+    again.store.history(key)
+    again.blocks(1, 1 << 20)
