@@ -162,8 +162,8 @@ def open_web_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterator[
     """Open what a web worker needs; arguments and errors as in `open_daemon_node`, the web half is enough."""
     layout = Layout(config.folder)
     keys = open_web_keys(config.folder, halves)
-    with _records(config, layout, keys) as records:
-        yield WebNode(config, clock, keys, records, LocalClient(config.folder))
+    with _records(config, layout, keys) as records, closing(LocalClient(config.folder)) as local:
+        yield WebNode(config, clock, keys, records, local)
 
 
 def read_genesis(layout: Layout) -> Genesis:

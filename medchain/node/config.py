@@ -442,7 +442,8 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     if root.is_file():
         problems += _judge_mode(root, "keys.file")
     elif (folder / "keys").is_dir():
-        problems.append(_problem("config.no_file", "keys.file", value=str(values.get("keys.file"))))
+        # Not fatal here: it may lie on a medium that is there at the start only; who opens it finds out.
+        problems.append(_problem("config.no_file", "keys.file", fatal=False, value=str(values.get("keys.file"))))
     return problems
 
 

@@ -100,6 +100,13 @@ class LocalClient:
         """Read one of the daemon's own routes, such as ``/log/checkpoint``; errors as in `call`."""
         return self._send(PeerRequest("GET", target, b""), limits or Limits()).body
 
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+
     def _send(self, request: PeerRequest, limits: Limits) -> Answer:
         """Call, and once more if the daemon has started anew since."""
         pool, secret = self._connection(fresh=False)
@@ -121,6 +128,8 @@ class LocalClient:
                     state = read_state(self._layout)
                 except InputError as error:
                     raise UnavailableError("daemon.not_running") from error
+                if self._pool is not None:
+                    self._pool.close()
                 self._pool = HttpPool(str(state["local"]), "daemon", None)
                 self._secret = str(state["secret"])
             return self._pool, self._secret

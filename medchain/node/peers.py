@@ -183,7 +183,8 @@ class HttpPool:
             connection.sock = timed
             connection.request(request.method, request.target, request.body or None, dict(headers))
             response = connection.getresponse()
-            body = _read_body(response, limits.max_bytes, self.name)
+            with response:
+                body = _read_body(response, limits.max_bytes, self.name)
         status, closes, retry_after = response.status, response.will_close, response.getheader("Retry-After", "")
         if closes:
             connection.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _BUFFER_BYTES: Final = 64 * 1024
@@ -26,6 +26,8 @@ class TimedSocket:
 
     sock: socket.socket
     deadline: float
+    _readers: int = field(default=0, init=False)
+    _is_closed: bool = field(default=False, init=False)
 
     def allow(self, seconds: float) -> None:
         """Set the deadline so far from now."""
@@ -44,12 +46,21 @@ class TimedSocket:
         self.sock.sendall(data)
 
     def makefile(self, _mode: str = "rb") -> io.BufferedReader:
-        """Give a buffered reader; closing it leaves the socket open."""
+        """Give a buffered reader; closing it leaves the socket open, and the socket closes after its readers."""
+        self._readers += 1
         return io.BufferedReader(_Reader(self), _BUFFER_BYTES)
 
     def close(self) -> None:
-        """Close the socket."""
-        self.sock.close()
+        """Close the socket, once nothing reads from it any more."""
+        self._is_closed = True
+        if self._readers == 0:
+            self.sock.close()
+
+    def reader_closed(self) -> None:
+        """Note that a reader has gone."""
+        self._readers -= 1
+        if self._is_closed:
+            self.close()
 
 
 class _Reader(io.RawIOBase):
@@ -58,6 +69,12 @@ class _Reader(io.RawIOBase):
     def __init__(self, timed: TimedSocket) -> None:
         """Read from a socket."""
         self._timed = timed
+
+    def close(self) -> None:
+        """Close this reader."""
+        if not self.closed:
+            super().close()
+            self._timed.reader_closed()
 
     def readable(self) -> bool:
         """Tell that this can be read."""

@@ -45,6 +45,9 @@ BODY_S: Final = 30.0
 SEND_S: Final = 30.0
 """Time for the other side to take an answer."""
 
+STOP_POLL_S: Final = 0.2
+"""How often a server looks whether it was told to stop."""
+
 _MAX_LINE_BYTES: Final = 8192
 _MAX_LENGTH_DIGITS: Final = 12
 _LOG: Final = Log("http")
@@ -67,7 +70,9 @@ class DaemonServer:
             OSError: the address is taken, or the certificate cannot be read.
         """
         self._server = _Server(address, router, None if tls is None else _server_context(tls))
-        self._thread = Thread(target=self._server.serve_forever, name=f"http-{router.server}", daemon=True)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(STOP_POLL_S,), name=f"http-{router.server}", daemon=True
+        )
 
     @property
     def address(self) -> Address:

@@ -1,0 +1,79 @@
+"""The node's logs: one JSON object a line, and nothing that anybody sent."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+import pytest
+
+from medchain.errors import VerificationError
+from medchain.node.log import Log, open_log
+
+
+@pytest.fixture
+def lines(tmp_path):
+    open_log(tmp_path, "daemon", "info")
+    yield lambda: [orjson.loads(line) for line in (tmp_path / "daemon.jsonl").read_bytes().splitlines()]
+    logger = logging.getLogger("medchain")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+    logging.raiseExceptions = True
+
+
+def test_an_event_is_one_line_with_its_fields(lines):
+    Log("http").info("request.refused", route="log.tile", status=404)
+    (line,) = lines()
+    assert line.pop("time") > 0
+    assert line == {
+        "level": "info",
+        "process": "daemon",
+        "part": "http",
+        "event": "request.refused",
+        "route": "log.tile",
+        "status": 404,
+    }
+
+
+def test_what_is_below_the_level_is_not_written(lines):
+    Log("http").debug("connection.lost")
+    Log("http").warning("daemon.requests_cut")
+    assert [line["level"] for line in lines()] == ["warning"]
+
+
+def test_the_text_of_an_exception_is_not_written(lines, tmp_path, capsys):
+    open_log(tmp_path, "daemon", "info")
+    with pytest.raises(ValueError, match="张三") as caught:
+        int("张三 110101199003070011")
+    Log("web").error("request.failed", caught.value)
+    (line,) = lines()
+    assert line["error"]["type"] == "ValueError"
+    assert line["error"]["at"][0].startswith("test_log.py:")
+    assert "张三" not in (tmp_path / "daemon.jsonl").read_text() + capsys.readouterr().err
+
+
+def test_our_own_errors_give_code_and_fields(lines):
+    Log("web").error("block.refused", VerificationError("block.root", height=7))
+    assert lines()[0]["error"] == {"code": "block.root", "height": 7}
+
+
+def test_a_field_cannot_pose_as_another_and_long_text_is_cut(lines):
+    Log("web").info("event", level="error", note="x" * 500)
+    (line,) = lines()
+    assert line["level"] == "info"
+    assert len(line["note"]) == 200
+
+
+def test_errors_are_shown_on_standard_error_too(lines, tmp_path, capsys):
+    # Anew, so that it takes the standard error that is captured.
+    open_log(tmp_path, "daemon", "info")
+    Log("web").error("disk.full")
+    assert orjson.loads(capsys.readouterr().err)["event"] == lines()[0]["event"] == "disk.full"
+
+
+def test_a_line_break_in_a_field_stays_in_its_line(lines):
+    Log("web").info("event", note='a\n{"level":"error"}')
+    assert len(lines()) == 1

@@ -1,0 +1,202 @@
+"""The supervisor: it starts, watches, starts again and stops its children; small programs stand for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from medchain.errors import ConflictError, InputError, UnavailableError
+from medchain.node import supervisor as supervisor_module
+from medchain.node.keystore import Layout, Unlock, unlock
+from medchain.node.supervisor import (
+    Child,
+    NodeLock,
+    Supervisor,
+    decode_unlock,
+    encode_unlock,
+    node_children,
+    read_node_state,
+)
+
+HALVES = unlock(bytes(32))
+
+LIVES = """
+import os, sys, time
+line = sys.stdin.readline()
+open(sys.argv[1] + ".got", "w").write(line)
+open(sys.argv[1] + ".pid", "a").write(f"{os.getpid()}\\n")
+open(sys.argv[1] + ".env", "w").write(repr(dict(os.environ)))
+"""
+WAITS = LIVES + "sys.stdin.read()\n"
+DIES = LIVES + "sys.exit(3)\n"
+IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + LIVES + "time.sleep(60)\n"
+BEATS_ONCE = LIVES + "open(sys.argv[1] + '.beat', 'w').write(f'{time.monotonic():.3f}'); sys.stdin.read()\n"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(supervisor_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(supervisor_module, "FIRST_DELAY_S", 0.02)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    found = Layout(tmp_path)
+    found.create()
+    return found
+
+
+def child(layout: Layout, name: str, program: str, **more: object) -> Child:
+    return Child(name, (sys.executable, "-S", "-c", program, str(layout.run / name)), b"secret\n", **more)
+
+
+class Running:
+    """A supervisor in a thread."""
+
+    def __init__(self, layout: Layout, *children: Child, stop_timeout_s: float = 2) -> None:
+        """Start it."""
+        self.stop, self.status = Event(), None
+        self.layout = layout
+        supervisor = Supervisor(layout, children, {"PATH": os.environ["PATH"]}, stop_timeout_s)
+        self.thread = Thread(target=lambda: setattr(self, "status", supervisor.run(self.stop)))
+        self.thread.start()
+
+    def pids(self, name: str) -> list[int]:
+        try:
+            return [int(line) for line in (self.layout.run / f"{name}.pid").read_text().split()]
+        except OSError:
+            return []
+
+    def end(self) -> int | None:
+        self.stop.set()
+        self.thread.join(10)
+        return self.status
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 5) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_children_get_their_line_and_stop_when_told(layout):
+    running = Running(layout, child(layout, "one", WAITS))
+    assert wait_for(lambda: running.pids("one"))
+    assert (layout.run / "one.got").read_text() == "secret\n"
+    state = read_node_state(layout)
+    assert state["processes"] == {"one": {"pid": running.pids("one")[0], "restarts": 0}}
+    assert running.end() == 0
+    assert not is_alive(running.pids("one")[0])
+    with pytest.raises(UnavailableError):
+        read_node_state(layout)
+
+
+def test_a_child_that_is_killed_is_started_again(layout):
+    running = Running(layout, child(layout, "one", WAITS))
+    assert wait_for(lambda: running.pids("one"))
+    os.kill(running.pids("one")[0], signal.SIGKILL)
+    assert wait_for(lambda: len(running.pids("one")) == 2)
+    assert wait_for(lambda: read_node_state(layout)["processes"]["one"]["restarts"] == 1)
+    running.end()
+
+
+def test_a_child_that_dies_young_is_started_later_each_time(layout, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "LONGEST_DELAY_S", 0.3)
+    running = Running(layout, child(layout, "one", DIES))
+    time.sleep(1.2)
+    lives = len(running.pids("one"))
+    running.end()
+    # At 20, 40, 80, 160, 300, 300 ms between lives, not 50 of them.
+    assert 3 <= lives <= 7
+
+
+def test_a_child_that_no_longer_beats_is_killed_and_started_again(layout, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "STALL_S", 0.2)
+    running = Running(layout, child(layout, "one", BEATS_ONCE, heartbeat=layout.run / "one.beat"))
+    assert wait_for(lambda: len(running.pids("one")) >= 2)
+    running.end()
+
+
+def test_a_child_that_never_beats_is_killed_after_its_time_to_start(layout, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "START_S", 0.2)
+    running = Running(layout, child(layout, "one", WAITS, heartbeat=layout.run / "one.beat"))
+    assert wait_for(lambda: len(running.pids("one")) >= 2)
+    running.end()
+
+
+def test_the_next_child_waits_until_the_one_before_serves(layout):
+    ready = layout.run / "ready"
+    running = Running(layout, child(layout, "one", WAITS, ready=ready), child(layout, "two", WAITS))
+    assert wait_for(lambda: running.pids("one"))
+    time.sleep(0.1)
+    assert running.pids("two") == []
+    ready.touch()
+    assert wait_for(lambda: running.pids("two"))
+    running.end()
+
+
+def test_children_stop_in_reverse_order(layout):
+    slow = LIVES + (
+        "import signal\n"
+        "def note(*_):\n"
+        "    open(sys.argv[1][:-3] + 'order', 'a').write(sys.argv[1][-3:] + ' '); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, note)\n"
+        "open(sys.argv[1] + '.up', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    running = Running(layout, child(layout, "one", slow), child(layout, "two", slow))
+    assert wait_for(lambda: (layout.run / "one.up").exists() and (layout.run / "two.up").exists())
+    assert running.end() == 0
+    assert (layout.run / "order").read_text().split() == ["two", "one"]
+
+
+def test_a_child_that_does_not_stop_is_killed(layout):
+    running = Running(layout, child(layout, "one", IGNORES), stop_timeout_s=-1.8)
+    assert wait_for(lambda: running.pids("one"))
+    assert running.end() == 1
+    assert not is_alive(running.pids("one")[0])
+
+
+def test_a_node_runs_once_in_its_folder(layout):
+    with NodeLock(layout.run / "lock"), pytest.raises(ConflictError), NodeLock(layout.run / "lock"):
+        pytest.fail("a second node got in")
+    with NodeLock(layout.run / "lock"):
+        """It can be taken again once it was given back."""
+
+
+def test_web_workers_are_handed_the_web_half_alone(layout):
+    daemon, web = node_children(Path("/n/node.toml"), layout, HALVES)
+    assert decode_unlock(daemon.unlock) == HALVES
+    assert decode_unlock(web.unlock) == Unlock(HALVES.web, None)
+    assert bytes(HALVES.daemon).hex().encode() not in web.unlock
+    assert daemon.heartbeat is not None
+    assert "medchain.web.daemon" in daemon.arguments
+    assert "medchain.web.workers" in web.arguments
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b'{"daemon":null,"web":"00"}', b'{"daemon":7,"web":"00"}'])
+def test_a_line_that_is_no_key_is_refused(line):
+    with pytest.raises(InputError):
+        decode_unlock(line)
+
+
+def test_a_passphrase_in_the_environment_is_not_inherited(layout, monkeypatch):
+    monkeypatch.setenv("MEDCHAIN_PASSPHRASE", "correct horse")
+    environment = supervisor_module._environment(layout, {"web.workers": "7"})  # noqa: SLF001  # what children see
+    assert "correct horse" not in environment.values()
+    assert environment["MEDCHAIN_WEB_WORKERS"] == "7"
+    assert encode_unlock(HALVES).endswith(b"\n")

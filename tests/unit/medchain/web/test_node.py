@@ -1,0 +1,199 @@
+"""A whole node as processes: it comes up, heals, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from medchain.ledger.genesis import build_genesis
+from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
+from medchain.node.config import config_text
+from medchain.node.keystore import Layout, create_keys, create_root_file, unlock
+from medchain.node.local import LocalClient
+from medchain.node.supervisor import read_node_state
+
+ORG = "renhe-hospital"
+RUN = (
+    "import sys; from pathlib import Path; from medchain.node.supervisor import run_node;"
+    "sys.exit(run_node(Path(sys.argv[1]), {}))"
+)
+POLICY = {"rules": {"policy/active": {"majority": "member"}}, "type": "medchain/policy/v1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 20) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+class Node:
+    """A node's folder, and its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make keys, configuration and a ledger of one."""
+        self.layout = Layout(folder)
+        self.peer_port, self.web_port = free_port(), free_port()
+        public = create_keys(folder, ORG, unlock(create_root_file(folder / "keys" / "root.key", None)))
+        keys = sorted((make_key(ORG, use, text) for use, text in public.items()), key=lambda key: key.id)
+        url = f"http://127.0.0.1:{self.peer_port}"
+        founder = Organisation(ORG, "hospital", "renhe", {"en": "Renhe", "zh": "仁和"}, url, (), ACTIVE, tuple(keys))
+        genesis = build_genesis(
+            [founder],
+            origin="medchain.example/test",
+            policy=POLICY,
+            protocol=ProtocolRules(ORG, 1, 1),
+            rp_id="localhost",
+            sign_origins=["http://localhost:1"],
+            time=1_796_083_200,
+            demo=True,
+        )
+        self.layout.genesis.write_bytes(genesis.encoded)
+        settings = {
+            "organisation.id": ORG,
+            "peer.listen": f"127.0.0.1:{self.peer_port}",
+            "web.listen": f"127.0.0.1:{self.web_port}",
+            "web.workers": 1,
+        }
+        self.config = folder / "node.toml"
+        self.config.write_text(config_text(settings), encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self.config)])
+        assert wait_for(
+            lambda: self.status(self.peer_port, "/healthz") == self.status(self.web_port, "/healthz") == 200
+        )
+
+    def status(self, port: int, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def pids(self) -> dict[str, int]:
+        return {name: entry["pid"] for name, entry in read_node_state(self.layout)["processes"].items()}
+
+    def family(self) -> set[int]:
+        """Find all processes that name this node's configuration."""
+        found = set()
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and str(self.config).encode() in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def node(tmp_path) -> Iterator[Node]:
+    made = Node(tmp_path / "node")
+    yield made
+    if made.process is not None:
+        made.process.kill()
+        made.process.wait()
+    assert wait_for(lambda: not made.family())
+
+
+@pytest.mark.e2e
+def test_a_node_comes_up_answers_and_stops_cleanly(node):
+    node.start()
+    assert node.status(node.peer_port, "/log/checkpoint") == 401
+    assert node.status(node.peer_port, "/metrics") == 404
+    assert node.status(node.web_port, "/metrics") == 200
+    local = LocalClient(node.layout.folder)
+    assert local.call("status", {})["height"] >= -1
+    local.close()
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(20) == 0
+    assert node.family() == set()
+    left = {path.name for path in node.layout.run.iterdir() if path.suffix != ".lock"}
+    assert left == {"lock", "metrics"}
+    for log in node.layout.logs.glob("*.jsonl"):
+        assert all(isinstance(orjson.loads(line), dict) for line in log.read_bytes().splitlines())
+
+
+@pytest.mark.e2e
+def test_a_killed_daemon_comes_back_and_web_workers_find_it(node):
+    node.start()
+    before = node.pids()
+    os.kill(before["daemon"], signal.SIGKILL)
+    assert wait_for(lambda: node.pids()["daemon"] not in (None, before["daemon"]))
+    assert wait_for(lambda: node.status(node.peer_port, "/healthz") == 200)
+    # 503 is the daemon's own answer, that there is no block yet; or 200 where there is one.
+    assert wait_for(lambda: "height" in body(node.web_port, "/readyz"))
+    assert node.pids()["web"] == before["web"]
+
+
+def body(port: int, path: str) -> dict[str, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return orjson.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.e2e
+def test_a_killed_web_worker_comes_back(node):
+    node.start()
+    workers = node.family() - {node.process.pid, *node.pids().values()}
+    assert workers
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_for(lambda: node.family() - {node.process.pid, *node.pids().values()} - workers)
+    assert wait_for(lambda: node.status(node.web_port, "/healthz") == 200)
+
+
+@pytest.mark.e2e
+def test_without_its_supervisor_a_node_ends(node):
+    node.start()
+    node.process.kill()
+    assert wait_for(lambda: not node.family())
+
+
+@pytest.mark.e2e
+def test_a_second_node_in_the_same_folder_is_refused(node):
+    node.start()
+    second = subprocess.run(
+        [sys.executable, "-c", RUN, str(node.config)], capture_output=True, timeout=20, check=False, text=True
+    )
+    assert second.returncode != 0
+    assert "node.running" in second.stderr
+    assert node.status(node.web_port, "/healthz") == 200
+
+
+def test_the_daemon_loads_no_web_framework_and_no_fhir_model():
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, medchain.web.daemon; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    heavy = {"flask", "werkzeug", "jinja2", "fhir", "fhir_core", "pydantic", "authlib", "granian"}
+    heavy |= {"fhir_bridge", "consent.web", "consent.fhir", "medchain.app", "medchain.web.service"}
+    assert "medchain.web.server" in loaded
+    assert heavy.isdisjoint(loaded)
