@@ -159,6 +159,7 @@ class Cosigner:
         self._vouched = memory.load()
         self._notes: dict[int, Reading] = {}
         self._is_split = False
+        self._evidence: tuple[str, ...] = ()
         self._cosigned_at = 0
         self.final_size = 0
 
@@ -222,6 +223,11 @@ class Cosigner:
         """What it must not forget."""
         return self._vouched
 
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Notes under valid log lines that contradict each other; none while there is no split view."""
+        return self._evidence
+
     def stand_down(self, new_orderer: str) -> None:
         """Cosign nothing until the takeover's block is applied; durable when it returns."""
         with self._lock:
@@ -253,6 +259,8 @@ class Cosigner:
         known = self._notes.get(reading.size)
         if (mine is None or mine == reading.root) and (known is None or known.root == reading.root):
             return False
+        if not self._evidence:
+            self._evidence = tuple(self._text(item) for item in (known, reading) if item is not None)
         self._split(reading.size, "peer")
         return True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +92,7 @@ class EmbeddedDriver:
         self._is_ready = False
         self._restored = restored
         self._turn = 0
+        self._told: tuple[str, ...] = ()
         self._last_orderer = ports.replica.members.protocol.orderer
         replica, clock = ports.replica, ports.clock
         self.feed = Feed(replica)
@@ -268,16 +270,23 @@ class EmbeddedDriver:
 
     def cosign_once(self) -> bool:
         """Cosign if it is time, and send the lines round; tells whether it did."""
+        evidence = self.cosigner.evidence
+        if evidence != self._told:
+            # The others may have seen one side only, and whoever saw both has stopped sending lines.
+            self._told = evidence
+            for note in evidence:
+                self._send_round(note)
         note = self.cosigner.vouch(is_caught_up=self.is_caught_up)
         if note is None:
             return False
-        for client in self._peers().values():
-            try:
-                client.cosign(note)
-            except MedchainError:
-                # It fetches them with the next checkpoint.
-                continue
+        self._send_round(note)
         return True
+
+    def _send_round(self, note: str) -> None:
+        """Give a note to every peer; who is not reached fetches it with the next checkpoint."""
+        for client in self._peers().values():
+            with suppress(MedchainError):
+                client.cosign(note)
 
     def gather_once(self) -> None:
         """Fetch the lines that the orderer, or the next peer in turn, knows."""
@@ -336,13 +345,16 @@ class EmbeddedDriver:
             self.cosigner.resume(size, self._ports.replica.root_at(size) or b"", self._last_orderer)
         self._last_orderer = orderer
 
-    def _taken_over(self, block: Block) -> None:
-        """Go on under the new orderer."""
+    def _taken_over(self, block: Block, dropped: Sequence[bytes]) -> None:
+        """Go on under the new orderer; whoever had a dropped block brings its transactions to the new one."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
         self.feed.publish()
         self.cosigner.learn(block.checkpoint)
         self.outbox.reset()
         self.outbox.seen(block)
+        for leaf in dropped:
+            with suppress(MedchainError):
+                self.outbox.add(leaf)
 
     def _raise_alarm(self, alarm: Alarm) -> None:
         """Keep an alarm until somebody has looked."""

@@ -9,7 +9,7 @@ Source: `docs/spec/ordering.md` 5.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES
@@ -34,7 +34,7 @@ class Succession:
         org_id: str,
         pen: threading.Lock,
         peers: Callable[[], Mapping[str, OrdererClient]],
-        on_takeover: Callable[[Block], None],
+        on_takeover: Callable[[Block, Sequence[bytes]], None],
     ) -> None:
         """Prepare.
 
@@ -47,7 +47,7 @@ class Succession:
             org_id: the node's organisation.
             pen: held by whoever writes to the replica.
             peers: gives the other active members, the lost one too.
-            on_takeover: told of the takeover's block.
+            on_takeover: told of the takeover's block and the transactions that were dropped.
         """
         self._replica = replica
         self._notary = notary
@@ -97,7 +97,7 @@ class Succession:
         notes = self._ask_to_stand_down(leaf)
         cosigned, roots = self._read_notes(notes)
         size = kept_size(cosigned, members, self._cosigner.final_size)
-        self._go_to(size, roots.get(size))
+        dropped = self._go_to(size, roots.get(size))
         with self._pen:
             base = self._replica.size, self._replica.root
             now = max(self._clock(), self._replica.time)
@@ -105,7 +105,7 @@ class Succession:
         if proposal.block is None:
             raise VerificationError(proposal.refusals.get(0, "takeover.transaction"))
         self._cosigner.resume(*base, lost)
-        self._on_takeover(proposal.block)
+        self._on_takeover(proposal.block, dropped)
         return proposal.block
 
     def look_at(self, client: OrdererClient) -> bool:
@@ -145,7 +145,7 @@ class Succession:
             self._replica.rewind(block.height - 1)
         # Whoever is told of each block notices the new orderer, and lets the cosigner go on from the block before.
         self._follower.apply(block)
-        self._on_takeover(block)
+        self._on_takeover(block, dropped)
         return True
 
     def _ask_to_stand_down(self, leaf: bytes) -> dict[str, str | None]:
@@ -177,22 +177,28 @@ class Succession:
                 cosigned[org_id] = max(cosigned[org_id], reading.size)
         return cosigned, roots
 
-    def _go_to(self, size: int, root: bytes | None) -> None:
-        """Bring our replica to a block end, forwards with the peers' blocks or backwards."""
+    def _go_to(self, size: int, root: bytes | None) -> list[bytes]:
+        """Bring our replica to a block end, forwards with the peers' blocks or backwards; returns what was dropped."""
         self._follower.forget_level()
         for client in self._peers().values():
             self._fetch_to(size, client)
-        if self._replica.size > size > 0:
-            height = self._replica.height_of(size)
-            if height is None:
-                raise VerificationError("takeover.catch_up", size=size)
-            with self._pen:
-                self._replica.rewind(height)
-        elif size == 0 and self._replica.height > 0:
-            with self._pen:
-                self._replica.rewind(0)
-        if (size and self._replica.size != size) or (root is not None and self._replica.root != root):
+        height = self._replica.height_of(size) if size else 0
+        if height is None or (root is not None and self._replica.root_at(size) != root):
             raise VerificationError("takeover.catch_up", size=size, own=self._replica.size)
+        return self._rewind(height)
+
+    def _rewind(self, height: int) -> list[bytes]:
+        """Drop the blocks above a height; returns their transactions, which have to be submitted again."""
+        dropped: list[bytes] = []
+        with self._pen:
+            first = height + 1
+            while first <= self._replica.height:
+                for block in self._replica.blocks(first, MAX_BLOCK_BYTES):
+                    dropped += block.transactions
+                    first = block.height + 1
+            if first > height + 1:
+                self._replica.rewind(height)
+        return dropped
 
     def _fetch_to(self, size: int, client: OrdererClient) -> None:
         """Apply a peer's blocks while we are short of a size."""

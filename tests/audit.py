@@ -1,0 +1,197 @@
+"""The judge from outside: leaves, checkpoints and public keys, and code that shares nothing with what made them.
+
+Merkle root, map root, notes and cosignatures are computed anew in the plainest way that the specifications allow; the
+transactions are replayed by the machine on a dictionary. Source: RFC 6962 §2.1; C2SP signed-note, tlog-cosignature;
+`docs/spec/log.md` and `docs/spec/transaction.md`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+from medchain.ledger.genesis import Genesis
+from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context
+from medchain.ledger.members import Members
+from medchain.ledger.object import StateRecord
+
+
+def h(*parts: bytes) -> bytes:
+    """Hash the parts, one after the other."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def merkle_root(hashes: Sequence[bytes]) -> bytes:
+    """RFC 6962 §2.1, word for word."""
+    if not hashes:
+        return h()
+    if len(hashes) == 1:
+        return hashes[0]
+    split = 1
+    while split * 2 < len(hashes):
+        split *= 2
+    return h(b"\x01", merkle_root(hashes[:split]), merkle_root(hashes[split:]))
+
+
+def map_root(entries: Mapping[bytes, bytes]) -> bytes:
+    """Root of the compressed trie: keys as strings of bits, split by hand."""
+    rows = sorted((f"{int.from_bytes(key, 'big'):0256b}", value) for key, value in entries.items())
+    zeros, ones = ([row for row in rows if row[0][0] == bit] for bit in "01")
+    no_child = _node(_node(h(b"\x00"), 0, b"\x01" * 32), 0, b"\x01" * 32)
+    left = _subtree(zeros) if zeros else no_child
+    right = _subtree(ones) if ones else no_child
+    return _node(h(left, right), 0, bytes(32))
+
+
+def _subtree(rows: Sequence[tuple[str, bytes]]) -> bytes:
+    """Hash the topmost node over at least one entry."""
+    if len(rows) == 1:
+        return _node(rows[0][1], 256, int(rows[0][0], 2).to_bytes(32, "big"))
+    first, last = rows[0][0], rows[-1][0]
+    shared = next(at for at in range(256) if first[at] != last[at])
+    middle = next(at for at, row in enumerate(rows) if row[0][shared] == "1")
+    label = int(first[:shared].ljust(256, "0"), 2).to_bytes(32, "big")
+    return _node(h(_subtree(rows[:middle]), _subtree(rows[middle:])), shared, label)
+
+
+def _node(value: bytes, bits: int, label: bytes) -> bytes:
+    return h(value, h(bits.to_bytes(4, "big"), label))
+
+
+@dataclass
+class Replay:
+    """One ledger, replayed."""
+
+    members: Members
+    records: dict[bytes, StateRecord] = field(default_factory=dict)
+    draw_states: dict[str, DrawState] = field(default_factory=dict)
+    seeds: dict[int, bytes] = field(default_factory=dict)
+    leaves: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    checkpoints: list[str] = field(default_factory=list)
+    ends: list[tuple[int, bytes]] = field(default_factory=list)
+    orderers: list[str] = field(default_factory=list)
+    time: int = 0
+
+    def record(self, key: bytes) -> StateRecord | None:
+        return self.records.get(key)
+
+    def draws(self, creator: str) -> DrawState:
+        return self.draw_states.get(creator, DrawState())
+
+    def seed(self, height: int) -> bytes | None:
+        return self.seeds.get(height)
+
+
+class Auditor:
+    """Judges the ledgers of all nodes, and remembers what it has judged."""
+
+    def __init__(self, founding: Genesis) -> None:
+        """Judge the ledgers of one genesis."""
+        self._genesis = founding
+        self._replays: dict[str, Replay] = {}
+        self.finals: dict[int, bytes] = {}
+
+    def audit(self, name: str, leaves: Sequence[bytes], checkpoints: Sequence[str]) -> None:
+        """Judge one node's whole ledger; what it showed before and still shows is not judged twice."""
+        replay = self._replays.get(name)
+        if replay is None or replay.leaves != leaves[: len(replay.leaves)]:
+            replay = self._replays[name] = Replay(self._genesis.members)
+        for height in range(len(replay.ends), len(checkpoints)):
+            start = replay.ends[-1][0] if replay.ends else 0
+            end = next(at for at in range(start, len(leaves)) if b'"medchain/state/v1"' in leaves[at]) + 1
+            self._block(replay, height, leaves[start:end], checkpoints[height])
+        assert len(replay.leaves) == len(leaves), "leaves outside any block"
+        for size, root in self.finals.items():
+            known = [end_root for end, end_root in replay.ends if end == size]
+            assert known in ([], [root]), f"{name} has left a final block"
+
+    def audit_final(self, name: str, note: str) -> None:
+        """Judge a checkpoint that a node calls final."""
+        text, size, root = self._text(note)
+        replay = self._replays[name]
+        assert (size, root) in replay.ends
+        assert self.finals.setdefault(size, root) == root, "two final histories"
+        lines = dict(self._lines(note))
+        complete = [o for o in replay.members.active if self._cosigned(o, text, size, root, lines)]
+        assert len(complete) >= replay.members.protocol.quorum
+
+    def _block(self, replay: Replay, height: int, leaves: Sequence[bytes], checkpoint: str) -> None:
+        """Judge one block, and move on."""
+        state = json.loads(leaves[-1])
+        assert (state["height"], state["type"]) == (height, "medchain/state/v1")
+        assert set(state) == {"height", "map_root", "time", "type"}
+        assert state["time"] >= replay.time
+        before = replay.members.protocol.orderer
+        if height == 0:
+            effects = apply_genesis(self._genesis)
+            assert list(effects.leaves) == list(leaves[:-1])
+        else:
+            assert len(leaves) > 1
+            context = block_context(height, state["time"], len(replay.leaves), self._genesis.ledger)
+            effects = apply_block(replay, context, leaves[:-1], strict=True)
+        replay.records.update(effects.records)
+        replay.draw_states.update(effects.draws)
+        replay.members = effects.members
+        replay.time = state["time"]
+        root_of_map = map_root({key: h(record.encode()) for key, record in replay.records.items()})
+        assert state["map_root"] == root_of_map.hex()
+        replay.seeds[height] = root_of_map
+        replay.leaves += leaves
+        replay.hashes += [h(b"\x00", leaf) for leaf in leaves]
+        replay.ends.append((len(replay.hashes), merkle_root(replay.hashes)))
+        if height:
+            signers = {before, effects.members.protocol.orderer} if len(leaves) == 2 else {before}
+            self._log_line(replay, checkpoint, signers)
+
+    def _log_line(self, replay: Replay, checkpoint: str, signers: set[str]) -> None:
+        """Judge the line of the log's key."""
+        text, size, root = self._text(checkpoint)
+        assert (size, root) == replay.ends[-1]
+        [(_, raw)] = self._lines(checkpoint)
+        for org_id in signers:
+            public = self._public(replay.members.organisations[org_id], "log")
+            if raw[:4] == h(self._genesis.origin.encode(), b"\n\x01", public)[:4]:
+                Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode())
+                return
+        raise AssertionError("nobody who may has signed the checkpoint")
+
+    def _cosigned(self, organisation, text: str, size: int, root: bytes, lines: Mapping[str, bytes]) -> bool:
+        """Judge both lines of an organisation."""
+        host, origin = self._genesis.origin.partition("/")[0], self._genesis.origin.encode()
+        ed_name = f"{organisation.org_id}.{host}/cosigner/ed25519"
+        pq_name = f"{organisation.org_id}.{host}/cosigner/mldsa44"
+        if ed_name not in lines or pq_name not in lines:
+            return False
+        raw = lines[ed_name]
+        time = int.from_bytes(raw[4:12], "big")
+        signed = f"cosignature/v1\ntime {time}\n{text}".encode()
+        Ed25519PublicKey.from_public_bytes(self._public(organisation, "cosign-ed25519")).verify(raw[12:], signed)
+        raw, name = lines[pq_name], pq_name.encode()
+        tree = b"\0" * 8 + size.to_bytes(8, "big") + root
+        signed = b"subtree/v1\n\0" + bytes([len(name)]) + name + raw[4:12] + bytes([len(origin)]) + origin + tree
+        MLDSA44PublicKey.from_public_bytes(self._public(organisation, "cosign-mldsa44")).verify(raw[12:], signed)
+        return True
+
+    def _text(self, note: str) -> tuple[str, int, bytes]:
+        """Take a note's text apart."""
+        text = note.partition("\n\n")[0] + "\n"
+        origin, size, root, end = text.split("\n")
+        assert (origin, end) == (self._genesis.origin, "")
+        return text, int(size), base64.b64decode(root, validate=True)
+
+    @staticmethod
+    def _lines(note: str) -> list[tuple[str, bytes]]:
+        """Take a note's signature lines apart."""
+        rows = [line.split(" ") for line in note.partition("\n\n")[2].splitlines()]
+        return [(name, base64.b64decode(signature, validate=True)) for _, name, signature in rows]
+
+    @staticmethod
+    def _public(organisation, use: str) -> bytes:
+        return next(key.public for key in organisation.keys if key.use == use)

@@ -1,0 +1,531 @@
+"""The simulator: any number of organisations in memory, real machine, real log, real signatures, a network that lies.
+
+Time stands until a test moves it; chance comes from a seed; only the orderers' committer threads run by themselves, and
+every call waits for them, so a seed always plays the same. `Consortium.check` judges all ledgers from outside
+(`tests/audit.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from typing import Self
+
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ledger.genesis import Genesis, build_genesis
+from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
+from medchain.ledger.members import (
+    LOG_KEY,
+    Members,
+    ProtocolRules,
+    organisation_content,
+    protocol_content,
+    quorum_floor,
+)
+from medchain.ledger.object import StateRecord, map_key, public_body_hash, public_owner
+from medchain.ledger.policy import default_policy
+from medchain.ledger.transaction import Change, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
+from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
+from medchain.ordering.cosign import Vouched
+from medchain.ordering.driver import Applied, Proposal
+from medchain.ordering.embedded import EmbeddedDriver, Ports
+from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
+from medchain.ordering.orderer import OrdererLimits
+from medchain.ordering.receipt import Outcome, Receipt, outcomes_bytes, parse_outcomes
+from medchain.tlog.checkpoint import parse_checkpoint, verify_log_signature
+from medchain.tlog.merkle import Frontier, leaf_hash
+from medchain.tlog.note import KeyType, VerifierKey, parse_note
+from medchain.tlog.statemap import MapRoot, update
+from tests.audit import Auditor
+from tests.unit.medchain.ledger.world import key, organisation, seed
+
+START = 1_796_083_200
+ROLES = ("regulator", "hospital", "insurer", "hospital", "insurer", "authority")
+
+
+@cache
+def log_signer(org_id: str) -> Ed25519Signer:
+    """Return an organisation's log key."""
+    return Ed25519Signer(seed(org_id, "log", 1))
+
+
+@cache
+def ledger_signer(org_id: str) -> Ed25519Signer:
+    """Return an organisation's ledger key."""
+    return Ed25519Signer(seed(org_id, "ledger", 1))
+
+
+@cache
+def cosign_keys(org_id: str) -> CosignKeys:
+    """Return an organisation's cosigning keys."""
+    return CosignKeys(
+        org_id, Ed25519Signer(seed(org_id, "cosign-ed25519", 1)), MlDsa44Signer(seed(org_id, "cosign-mldsa44", 1))
+    )
+
+
+@cache
+def genesis(count: int) -> Genesis:
+    """Return the genesis of so many organisations; ``org-0``, a regulator, orders."""
+    made = [organisation(f"org-{number}", ROLES[number % len(ROLES)]) for number in range(count)]
+    return build_genesis(
+        made,
+        origin="medchain.example/simulated",
+        policy=default_policy(),
+        protocol=ProtocolRules("org-0", quorum_floor(count), 1),
+        rp_id="consent.example",
+        sign_origins=["https://sign.consent.example"],
+        time=START,
+    )
+
+
+class Dice:
+    """Chance from a seed."""
+
+    def __init__(self, start: int) -> None:
+        """Begin with a seed."""
+        self._state = sha256(b"dice %d" % start).digest()
+
+    def below(self, bound: int) -> int:
+        """Return a number below a bound."""
+        self._state = sha256(self._state).digest()
+        return int.from_bytes(self._state[:8], "big") % bound
+
+    def falls(self, percent: int) -> bool:
+        """Tell whether something that happens so often happens now."""
+        return self.below(100) < percent
+
+    def bytes(self, size: int) -> bytes:
+        """Return up to 32 bytes."""
+        self._state = sha256(self._state).digest()
+        return self._state[:size]
+
+
+class MemoryReplica:
+    """A replica (`medchain.ordering.driver.Replica`) without a disk."""
+
+    def __init__(self, founding: Genesis, signer: Ed25519Signer) -> None:
+        """Begin with height 0."""
+        self.genesis = founding
+        self.signer = signer
+        self.members: Members = founding.members
+        self.records: dict[bytes, StateRecord] = {}
+        self.draw_states: dict[str, DrawState] = {}
+        self.seeds: dict[int, bytes] = {}
+        self.pages: dict[bytes, bytes] = {}
+        self.map_root = MapRoot.empty()
+        self.frontier = Frontier.empty()
+        self.leaves: list[bytes] = []
+        self.chain: list[tuple[Block, int, bytes]] = []
+        self.places: dict[bytes, int] = {}
+        self._add(apply_genesis(founding), founding.time, "")
+
+    @property
+    def ledger(self) -> bytes:
+        return self.genesis.ledger
+
+    @property
+    def height(self) -> int:
+        return len(self.chain) - 1
+
+    @property
+    def time(self) -> int:
+        return self.chain[-1][0].time
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    @property
+    def root(self) -> bytes:
+        return self.frontier.root()
+
+    def record(self, name: bytes) -> StateRecord | None:
+        return self.records.get(name)
+
+    def draws(self, creator: str) -> DrawState:
+        return self.draw_states.get(creator, DrawState())
+
+    def seed(self, height: int) -> bytes | None:
+        return self.seeds.get(height)
+
+    def page(self, name: bytes) -> bytes | None:
+        return self.pages.get(name)
+
+    def fork(self) -> MemoryReplica:
+        """Copy it: a lying orderer keeps two."""
+        other = copy(self)
+        for name in ("records", "draw_states", "seeds", "pages", "leaves", "chain", "places"):
+            setattr(other, name, copy(getattr(self, name)))
+        return other
+
+    def apply(self, block: Block) -> Applied:
+        if block.height != self.height + 1:
+            raise VerificationError("block.height", height=block.height)
+        if block.time < self.time:
+            raise VerificationError("block.time", time=block.time)
+        if not block.transactions:
+            raise VerificationError("block.empty", height=block.height)
+        size, root, signed = self._read(block.checkpoint)
+        before = self.members
+        is_current = signed(_log_key(before))
+        effects = self._execute(block.transactions, block.time, strict=True)
+        hands_over = before.protocol.orderer != effects.members.protocol.orderer
+        is_takeover = hands_over and len(block.transactions) == 1 and signed(_log_key(effects.members))
+        if not is_current and not is_takeover:
+            raise VerificationError("block.checkpoint", height=block.height)
+        after = self.fork()
+        after._add(effects, block.time, block.checkpoint)  # noqa: SLF001  # a copy of itself
+        if after.size != size:
+            raise VerificationError("block.size", size=size)
+        if after.root != root:
+            raise VerificationError("block.root", size=size)
+        self.__dict__.update(after.__dict__)
+        return Applied(self.height, self.time, self.size, self.root)
+
+    def propose(self, leaves: Sequence[bytes], time: int, *, takeover: bool = False) -> Proposal:
+        effects = self._execute(leaves, time, strict=False)
+        refusals = {index: refusal.code for index, refusal in effects.refusals}
+        if not effects.leaves:
+            return Proposal(None, refusals)
+        orderer = effects.members if takeover else self.members
+        if _log_key(orderer) != self.signer.public:
+            raise VerificationError("block.protocol")
+        self._add(effects, time, None)
+        return Proposal(self.chain[-1][0], refusals)
+
+    def blocks(self, first: int, max_bytes: int) -> list[Block]:
+        found: list[Block] = []
+        for block, _, _ in self.chain[first : first + 64]:
+            max_bytes -= sum(map(len, block.transactions))
+            if found and max_bytes < 0:
+                break
+            found.append(block)
+        return found
+
+    def transaction_height(self, transaction_id: bytes) -> int | None:
+        return self.places.get(transaction_id)
+
+    def root_at(self, size: int) -> bytes | None:
+        return next((root for _, end, root in reversed(self.chain) if end == size), None)
+
+    def height_of(self, size: int) -> int | None:
+        return next((block.height for block, end, _ in reversed(self.chain) if end == size), None)
+
+    def rewind(self, height: int) -> None:
+        kept = [block for block, _, _ in self.chain[1 : height + 1]]
+        self.__init__(self.genesis, self.signer)
+        for block in kept:
+            self.apply(block)
+
+    def _read(self, note: str) -> tuple[int, bytes, Callable[[bytes], bool]]:
+        try:
+            parsed = parse_note(note.encode())
+            checkpoint = parse_checkpoint(parsed.text)
+        except InputError as error:
+            raise VerificationError("block.checkpoint") from error
+        if checkpoint.origin != self.genesis.origin or len(parsed.signatures) != 1:
+            raise VerificationError("block.checkpoint")
+
+        def signed(public: bytes) -> bool:
+            try:
+                log_key = VerifierKey(checkpoint.origin, KeyType.ED25519, public)
+                verify_log_signature(checkpoint, log_key, parsed.signatures[0])
+            except VerificationError:
+                return False
+            return True
+
+        return checkpoint.size, checkpoint.root, signed
+
+    def _execute(self, leaves, time, *, strict):
+        context = block_context(self.height + 1, time, self.size, self.ledger)
+        return apply_block(self, context, leaves, strict=strict)
+
+    def _add(self, effects, time: int, checkpoint: str | None) -> None:
+        changed = update(self.map_root, {name: r.digest for name, r in effects.records.items()}, self)
+        self.pages.update(changed.pages)
+        self.map_root = changed.root
+        self.records.update(effects.records)
+        self.draw_states.update(effects.draws)
+        self.members = effects.members
+        height = len(self.chain)
+        self.seeds[height] = changed.root.hash
+        self.append(effects.leaves, time, state_leaf(height, time, changed.root.hash), checkpoint)
+
+    def append(self, accepted: Sequence[bytes], time: int, *rest: bytes | str | None) -> None:
+        """Append leaves as a block; a liar chooses what comes after the transactions."""
+        *closing, checkpoint = rest
+        added = [*accepted, *closing]
+        self.leaves += added
+        self.frontier = self.frontier.append([leaf_hash(leaf) for leaf in added])
+        height = len(self.chain)
+        if checkpoint is None:
+            checkpoint = log_pen(self.signer, self.genesis.origin, self.size, self.root)
+        self.chain.append((Block(height, time, tuple(accepted), checkpoint), self.size, self.root))
+        if height:
+            self.places.update((accepted_id(leaf), height) for leaf in accepted)
+
+
+def _log_key(members: Members) -> bytes:
+    return members.organisations[members.protocol.orderer].key(LOG_KEY).public
+
+
+@dataclass
+class Disk:
+    """What a node keeps beside its ledger."""
+
+    vouched: Vouched = field(default_factory=Vouched)
+    notes: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
+
+    def load(self) -> Vouched:
+        return self.vouched
+
+    def save(self, vouched: Vouched) -> None:
+        self.vouched = vouched
+
+    def put(self, item: str | Receipt, size: int = 0, *, final: bool = False) -> None:
+        if isinstance(item, Receipt):
+            self.receipts.append(item)
+        else:
+            self.notes[size] = (item, final)
+
+
+@dataclass
+class Faults:
+    """How bad the network is, in per cent of calls."""
+
+    drop: int = 0
+    lose_answer: int = 0
+    delay: int = 0
+    tamper: int = 0
+
+
+class Link:
+    """The way from one organisation to another (`medchain.ordering.driver.OrdererClient`), through bytes."""
+
+    def __init__(self, consortium: Consortium, source: str, target: str) -> None:
+        """Connect two nodes."""
+        self._consortium = consortium
+        self._source = source
+        self._target = target
+
+    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        answer = self._call(lambda node: outcomes_bytes(node.lie("submit", leaves) or node.driver.order(leaves)))
+        return parse_outcomes(answer, len(leaves))
+
+    def blocks(self, first: int, wait_s: int) -> list[Block]:
+        del wait_s
+        source = self._source
+        return parse_blocks(
+            self._call(lambda node: _lied(node, "blocks", source, first) or node.driver.frames(first), changes=False)
+        )
+
+    def checkpoint(self) -> str | None:
+        return self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False).decode() or None
+
+    def cosign(self, note: str) -> None:
+        self._call(lambda node: node.driver.cosign(note) or b"")
+
+    def stand_down(self, leaf: bytes) -> str | None:
+        return self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()).decode() or None
+
+    def _call(self, action: Callable[[Node], bytes], *, changes: bool = True) -> bytes:
+        consortium, faults, dice = self._consortium, self._consortium.faults, self._consortium.dice
+        node = consortium.nodes[self._target]
+        cut = {self._source, self._target} & consortium.cut_off
+        if cut or not node.is_up or dice.falls(faults.drop):
+            raise UnavailableError("peer.unreachable", peer=self._target)
+        if changes and dice.falls(faults.delay):
+            consortium.late.append((node, action))
+            raise UnavailableError("peer.timeout", peer=self._target)
+        answer = action(node)
+        if dice.falls(faults.lose_answer):
+            raise UnavailableError("peer.broken", peer=self._target)
+        if answer and dice.falls(faults.tamper):
+            at = dice.below(len(answer))
+            answer = answer[:at] + bytes([answer[at] ^ 1 << dice.below(7)]) + answer[at + 1 :]
+            try:
+                answer.decode("ascii" if answer.isascii() else "latin-1")
+            except UnicodeDecodeError:
+                raise UnavailableError("peer.broken", peer=self._target) from None
+        return answer
+
+
+def _lied(node: Node, what: str, source: str, first: int) -> bytes:
+    """Ask a liar for blocks."""
+    blocks = node.lie(what, source, first)
+    return blocks_answer(blocks) if blocks else b""
+
+
+class Node:
+    """One organisation."""
+
+    def __init__(self, consortium: Consortium, org_id: str) -> None:
+        """Start a node."""
+        self.org_id = org_id
+        self.is_up = True
+        self.disk = Disk()
+        self.lies: dict[str, Callable[..., object]] = {}
+        self._consortium = consortium
+        self.replica = MemoryReplica(consortium.genesis, log_signer(org_id))
+        self.driver = self._open(restored=False)
+
+    def lie(self, what: str, *about: object) -> object:
+        """Return what a liar says instead of the truth, or None."""
+        return self.lies[what](*about) if what in self.lies else None
+
+    def restart(self, *, restored: bool = False) -> None:
+        """Stop and start with what is on disk; what was only in memory is gone."""
+        self.driver.orderer.stop()
+        self.driver = self._open(restored=restored)
+
+    def restore(self, height: int) -> None:
+        """Come back from a backup of the ledger and of nothing else."""
+        self.replica.rewind(min(height, self.replica.height))
+        self.disk = Disk()
+        self.restart(restored=True)
+
+    def _open(self, *, restored: bool) -> EmbeddedDriver:
+        consortium = self._consortium
+        ports = Ports(
+            self.replica,
+            LedgerNotary(consortium.genesis.origin, cosign_keys(self.org_id)),
+            self.disk,
+            self.disk,
+            self.disk,
+            lambda: consortium.now,
+            lambda target: Link(consortium, self.org_id, target),
+        )
+        driver = EmbeddedDriver(
+            self.org_id, log_signer(self.org_id), ports, limits=OrdererLimits(window_s=0), restored=restored
+        )
+        driver.prepare()
+        return driver
+
+    def step(self) -> None:
+        """Do each thing once that a node's threads do all the time."""
+        if self.is_up:
+            self.driver.follow_once()
+            self.driver.cosign_once()
+            self.driver.gather_once()
+            self.driver.outbox.step()
+
+    def alarms(self) -> set[str]:
+        """Return the codes of what is wrong now."""
+        return {alarm.code for alarm in self.driver.health().alarms}
+
+
+class Consortium:
+    """Organisations, their network, and what was asked of them."""
+
+    def __init__(self, count: int = 5, start: int = 0) -> None:
+        """Start so many nodes; the seed decides all chance."""
+        self.genesis = genesis(count)
+        self.dice = Dice(start)
+        self.now = START + 100
+        self.faults = Faults()
+        self.cut_off: set[str] = set()
+        self.late: list[tuple[Node, Callable[[Node], bytes]]] = []
+        self.nodes: dict[str, Node] = {}
+        for number in range(count):
+            self.nodes[f"org-{number}"] = Node(self, f"org-{number}")
+        self.auditor = Auditor(self.genesis)
+
+    def __enter__(self) -> Self:
+        """Run the orderers' threads until the block ends."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End them."""
+        for node in self.nodes.values():
+            node.driver.orderer.stop()
+
+    @property
+    def orderer(self) -> Node:
+        """The node that the most advanced ledger names as orderer."""
+        ahead = max(self.nodes.values(), key=lambda node: node.replica.height)
+        return self.nodes[ahead.replica.members.protocol.orderer]
+
+    def anchor(self, org_id: str, count: int = 1) -> bytes:
+        """Make a record anchor; returns its envelope."""
+        rows = sorted(ObjectRow(self.dice.bytes(16), 1, self.dice.bytes(32)) for _ in range(count))
+        return self.sign(self._payload(org_id, (Change("record", "active", tuple(rows)),), (), (), self.nodes[org_id]))
+
+    def hand_over(self, target: str, view: Node, *, voters: Sequence[str] | None = None) -> bytes:
+        """Make the protocol change that names another orderer, signed by all but those who are down."""
+        rules = replace(view.replica.members.protocol, orderer=target)
+        content = protocol_content(rules)
+        owner, object_id = public_owner("protocol", content)
+        head = view.replica.record(map_key("protocol", owner, object_id))
+        row = ObjectRow(object_id, head.version + 1, public_body_hash("protocol", content))
+        up = [name for name, node in self.nodes.items() if node.is_up] if voters is None else voters
+        others = [name for name in up if name != target]
+        return self.sign(self._payload(target, (Change("protocol", "active", (row,)),), (content,), others, view))
+
+    def move(self, target: str, url: str, view: Node) -> bytes:
+        """Make the change by which an organisation gives itself another address."""
+        moved = replace(view.replica.members.organisations[target], url=url)
+        content = organisation_content(moved)
+        owner, object_id = public_owner("organisation", content)
+        head = view.replica.record(map_key("organisation", owner, object_id))
+        row = ObjectRow(object_id, head.version + 1, public_body_hash("organisation", content))
+        return self.sign(self._payload(target, (Change("organisation", "active", (row,)),), (content,), (), view))
+
+    def sign(self, payload: Transaction) -> bytes:
+        """Sign with the keys of those whom a payload names."""
+        data = payload_bytes(payload)
+        pens = {key(org_id, "ledger").id: ledger_signer(org_id) for org_id in self.nodes}
+        return seal(data, [(row.key_id, pens[row.key_id].sign(pae(data))) for row in payload.signers]).leaf
+
+    def _payload(self, creator, changes, bodies, members, view: Node) -> Transaction:
+        rows = [(creator, "creator"), *((name, "member") for name in members)]
+        signers = tuple(sorted(Signer(key(name, "ledger").id, role) for name, role in rows))
+        protocol = view.replica.members.protocol.protocol
+        nonce = self.dice.bytes(16)
+        return Transaction(creator, changes, bodies, signers, None, self.genesis.ledger, nonce, None, protocol)
+
+    def step(self, seconds: int = 1) -> None:
+        """Let time pass, late calls arrive in any order, and each node do its turn, in any order."""
+        self.now += seconds
+        while self.late and self.dice.falls(60):
+            node, action = self.late.pop(self.dice.below(len(self.late)))
+            if node.is_up:
+                try:
+                    action(node)
+                except MedchainError:
+                    continue
+        names = sorted(self.nodes)
+        while names:
+            self.nodes[names.pop(self.dice.below(len(names)))].step()
+
+    def settle(self, steps: int = 12) -> None:
+        """Make the network good, let everybody catch up and everything be ordered and cosigned."""
+        self.faults, self.cut_off, self.late = Faults(), set(), []
+        for node in self.nodes.values():
+            node.is_up = True
+        for _ in range(steps):
+            self.hurry()
+            self.step(35)
+
+    def hurry(self) -> None:
+        """Make everything due that waits for a time on the machine's own clock."""
+        for node in self.nodes.values():
+            for pending in node.driver.outbox._pending.values():  # noqa: SLF001  # it has no other clock to move
+                pending.due = 0.0
+
+    def check(self) -> None:
+        """Judge all ledgers from outside, with nothing but leaves, checkpoints and the genesis."""
+        for org_id, node in self.nodes.items():
+            self.auditor.audit(org_id, node.replica.leaves, [block.checkpoint for block, _, _ in node.replica.chain])
+            for note, final in node.disk.notes.values():
+                if final:
+                    self.auditor.audit_final(org_id, note)
+
+
+def is_level(nodes: Mapping[str, Node]) -> bool:
+    """Tell whether all nodes have the same roots."""
+    return len({(node.replica.size, node.replica.root, node.replica.map_root.hash) for node in nodes.values()}) == 1
