@@ -49,10 +49,13 @@ def main() -> None:
     commit = subprocess.run(revision, check=False, cwd=ROOT, capture_output=True, text=True).stdout  # noqa: S603  # ours
     print(f"commit {commit.strip()}  python {sys.version.split()[0]}  {options}")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        orderer = replica_on(_store(Path(folder) / "orderer.db"), COMMISSION)
-        follower = replica_on(_store(Path(folder) / "follower.db"))
-        for replica in (orderer, follower):
-            _prefill(replica, options.prefill)
+        first = open_database(Path(folder) / "orderer.db", bytes(32), kind=FileKind.LEDGER)
+        orderer = replica_on(LedgerStore(first), COMMISSION)
+        _prefill(orderer, options.prefill)
+        orderer.store.flush()
+        first.backup(Path(folder) / "follower.db")
+        second = open_database(Path(folder) / "follower.db", bytes(32), kind=FileKind.LEDGER, adopt=True)
+        follower = replica_on(LedgerStore(second))
         _measure(orderer, follower, options.transactions, options.block)
         size = sum(file.stat().st_size for file in Path(folder).glob("follower.db*"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -107,11 +110,6 @@ def _batches(count: int, block: int) -> Iterator[range]:
     """Cut a range into blocks."""
     for start in range(0, count, block):
         yield range(start, min(start + block, count))
-
-
-def _store(path: Path) -> LedgerStore:
-    """Open a ledger file."""
-    return LedgerStore(open_database(path, bytes(32), kind=FileKind.LEDGER))
 
 
 def _prefill(replica: Replica, count: int) -> None:

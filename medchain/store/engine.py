@@ -2,14 +2,15 @@
 
 Keeps true: a transaction that ended is on the disk (WAL, full sync); a file is never created or read without its key;
 connections, and so page caches, are bounded for the process. Each write transaction raises a counter in the file, and
-then writes it beside the file: SQLite takes a cut or damaged WAL for the end of the log and silently serves an older
-state, and a file that counts less than its mark is refused instead. Trusts SQLCipher for the secrecy and integrity of
-pages, and the folder for nothing but availability.
+then writes it, authenticated, beside the file: SQLite takes a cut or damaged WAL for the end of the log and silently
+serves an older state, and a file that counts less than its mark is refused instead. Trusts SQLCipher for the secrecy
+and integrity of pages, and the folder for nothing but availability.
 Source: docs/adr/0004-encrypted-sqlite.md; sqlite.org/wal.html; `docs/spec/store.md`.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,8 @@ BUSY_TIMEOUT_MS: Final = 10_000
 
 _WAL_PAGES: Final = 4096
 _WAL_KEPT_BYTES: Final = 64 << 20
-_MARK_BYTES: Final = 8
+_COUNT_BYTES: Final = 8
+_MARK_BYTES: Final = 24
 _MODE: Final = "medchain_mode"
 _PLAIN: Final = "plain"
 _SNAPSHOT: Final = "snapshot"
@@ -134,6 +136,7 @@ class Database:
     path: Path
     _connect: Callable[[Path], Any]
     _mark_file: int
+    _mark: Callable[[int], bytes]
     _writing: threading.RLock
 
     @contextmanager
@@ -167,7 +170,7 @@ class Database:
             with connection.begin():
                 yield connection
                 mark = self._raise_mark(connection)
-            os.pwrite(self._mark_file, mark.to_bytes(_MARK_BYTES, "big"), 0)
+            os.pwrite(self._mark_file, self._mark(mark), 0)
 
     @contextmanager
     def erase(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -226,6 +229,26 @@ class Database:
         if damaged is not None or sound != "ok":
             raise corrupt("file")
 
+    def compare_mark(self, counted: int, *, adopt: bool) -> None:
+        """Refuse a file that has lost write transactions; a new or adopted file gets its mark.
+
+        Args:
+            counted: what the file counts.
+            adopt: whether to accept it as it is.
+
+        Raises:
+            VerificationError: ``store.corrupt``, table ``commit_mark``.
+        """
+        mark = os.pread(self._mark_file, _MARK_BYTES, 0)
+        if adopt or counted == 0 == len(mark):
+            os.pwrite(self._mark_file, self._mark(counted), 0)
+            return
+        promised = int.from_bytes(mark[:_COUNT_BYTES], "big")
+        if not hmac.compare_digest(mark, self._mark(promised)):
+            raise corrupt("commit_mark", "mark")
+        if counted < promised:
+            raise corrupt("commit_mark", "rolled_back")
+
     def close(self) -> None:
         """Close all connections that are not in use."""
         self.engine.dispose()
@@ -256,6 +279,7 @@ def open_database(
     *,
     kind: FileKind,
     migrate: bool = True,
+    adopt: bool = False,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     connections: int = DEFAULT_CONNECTIONS,
 ) -> Database:
@@ -266,6 +290,7 @@ def open_database(
         key: `KEY_BYTES` secret bytes.
         kind: which of the two files.
         migrate: whether to create or upgrade the tables; otherwise another schema is refused.
+        adopt: whether to accept a file that is older than its mark or has none, such as a restored backup.
         cache_bytes: page cache over all connections.
         connections: most connections.
 
@@ -290,9 +315,14 @@ def open_database(
         return connect(file, key, cache_bytes // connections)
 
     engine = _engine(path, dial, connections)
-    database = Database(engine, kind, path, dial, mark_file, threading.RLock())
+
+    def mark(count: int) -> bytes:
+        counted = count.to_bytes(_COUNT_BYTES, "big")
+        return counted + hmac.digest(key, b"medchain/store-mark/v1" + counted, "sha256")[: _MARK_BYTES - _COUNT_BYTES]
+
+    database = Database(engine, kind, path, dial, mark_file, mark, threading.RLock())
     try:
-        _prepare(database, migrate=migrate)
+        _prepare(database, migrate=migrate, adopt=adopt)
     except BaseException:
         database.close()
         raise
@@ -300,7 +330,7 @@ def open_database(
 
 
 def mark_path(path: Path) -> Path:
-    """Return where the counter of a file's write transactions stands; removing it accepts an older state."""
+    """Return where the counter of a file's write transactions stands."""
     return _sibling(path, "-mark")
 
 
@@ -364,7 +394,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _prepare(database: Database, *, migrate: bool) -> None:
+def _prepare(database: Database, *, migrate: bool, adopt: bool) -> None:
     """Bring the schema up to date, then compare the file with its mark."""
     current = _schema(database)
     if current != SCHEMA[database.kind]:
@@ -372,9 +402,8 @@ def _prepare(database: Database, *, migrate: bool) -> None:
             raise ConflictError("store.schema", schema=current)
         _migrate(database)
     with database.read("commit_mark") as connection:
-        counted = connection.execute(select(_MARKS[database.kind].c.value)).scalar_one()
-    if counted < int.from_bytes(os.pread(database._mark_file, _MARK_BYTES, 0), "big"):  # noqa: SLF001  # same module
-        raise corrupt("commit_mark", "rolled_back")
+        counted = int(connection.execute(select(_MARKS[database.kind].c.value)).scalar_one())
+    database.compare_mark(counted, adopt=adopt)
 
 
 def _schema(database: Database) -> str | None:

@@ -11,7 +11,7 @@ from medchain.store.engine import Database, FileKind, open_database
 
 KEY = bytes(range(32))
 
-Opener = Callable[[FileKind], Database]
+Opener = Callable[..., Database]
 
 
 def _opener(folder: Path) -> Iterator[Opener]:
@@ -19,8 +19,8 @@ def _opener(folder: Path) -> Iterator[Opener]:
     folder.mkdir()
     opened: list[Database] = []
 
-    def open_file(kind: FileKind) -> Database:
-        opened.append(open_database(folder / f"{kind}.db", KEY, kind=kind))
+    def open_file(kind: FileKind, *, adopt: bool = False) -> Database:
+        opened.append(open_database(folder / f"{kind}.db", KEY, kind=kind, adopt=adopt))
         return opened[-1]
 
     yield open_file

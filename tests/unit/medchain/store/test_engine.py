@@ -129,6 +129,8 @@ def copy_of(path: Path, target: Path) -> Path:
 @pytest.mark.parametrize("cut", ["last frame", "half", "all", "a flipped byte", "the file"])
 def test_a_cut_wal_is_found_where_sqlite_would_serve_an_older_state(path, tmp_path, cut):
     database = open_database(path, KEY, kind=LEDGER)
+    with database.write("leaf"):
+        pass
     database.checkpoint()
     leave_wal(database)
     left = copy_of(path, tmp_path / "left")
@@ -148,9 +150,35 @@ def test_a_cut_wal_is_found_where_sqlite_would_serve_an_older_state(path, tmp_pa
     with pytest.raises(VerificationError) as caught:
         open_database(left, KEY, kind=LEDGER)
     assert caught.value.fields == {"table": "commit_mark", "key": "rolled_back"}
-    # Removing the mark accepts what is left.
+    # Only who says so accepts what is left.
     mark_path(left).unlink()
+    with pytest.raises(VerificationError):
+        open_database(left, KEY, kind=LEDGER)
+    open_database(left, KEY, kind=LEDGER, adopt=True).close()
     open_database(left, KEY, kind=LEDGER).close()
+
+
+def test_a_mark_that_this_key_did_not_make_is_refused(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    leave_wal(database)
+    database.close()
+    mark = bytearray(mark_path(path).read_bytes())
+    mark[7] -= 1
+    mark_path(path).write_bytes(mark)
+    with pytest.raises(VerificationError) as caught:
+        open_database(path, KEY, kind=LEDGER)
+    assert caught.value.fields == {"table": "commit_mark", "key": "mark"}
+
+
+def test_a_process_killed_before_the_mark_was_written_leaves_a_good_file(path, tmp_path):
+    database = open_database(path, KEY, kind=LEDGER)
+    mark = mark_path(path).read_bytes()
+    leave_wal(database, 1)
+    left = copy_of(path, tmp_path / "left")
+    mark_path(left).write_bytes(mark)
+    reopened = open_database(left, KEY, kind=LEDGER)
+    assert count(reopened) == 1
+    reopened.close()
 
 
 def test_a_whole_wal_is_used(path, tmp_path):
@@ -256,7 +284,7 @@ def test_a_backup_is_one_state_made_while_others_write(path, tmp_path):
     database.backup(target)
     with database.write("leaf") as connection:
         connection.execute(tables.leaf.insert().values(position=9, data=b""))
-    restored = open_database(target, KEY, kind=LEDGER)
+    restored = open_database(target, KEY, kind=LEDGER, adopt=True)
     restored.check()
     assert count(restored) == 3
     restored.close()

@@ -180,7 +180,7 @@ def test_a_restored_backup_destroys_what_was_erased_since(store, database, tmp_p
     backup = tmp_path / "other" / "records.db"
     database.backup(backup)
     store.erase(EPOCH.id, 200)
-    restored = RecordStore(other_engine(FileKind.RECORDS))
+    restored = RecordStore(other_engine(FileKind.RECORDS, adopt=True))
     assert restored.epoch(EPOCH.id).wrapped_key == b"wrapped"
     later = Erasure(b"never here", 300, 9)
     assert restored.replay_erasures([*store.erasures(), later]) == 1
