@@ -1,0 +1,268 @@
+"""The anchor: brings the commitments of stored records to the ledger, in batches that link nothing.
+
+Keeps true: a record version that was stored is anchored, whatever crashes when, and never twice: the ledger's own state
+says what is in, and the machine takes each version once; an intent leaves the outbox only when its transaction is
+final; a batch mixes whatever waits, shuffled, so that it tells nothing of who was treated when. Trusts the store and the
+replica of this node.
+Source: `docs/spec/record-envelope.md`, `docs/spec/transaction.md`, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final, NamedTuple
+
+from medchain.crypto.signing import ED25519, Ed25519Signer, key_id
+from medchain.errors import InputError, MedchainError
+from medchain.ledger.object import ACTIVE, StateRecord, map_key
+from medchain.ledger.transaction import (
+    CREATOR,
+    ID_BYTES,
+    MAX_OBJECTS,
+    Change,
+    ObjectRow,
+    Signer,
+    Transaction,
+    pae,
+    payload_bytes,
+    seal,
+)
+from medchain.node.log import Log
+from medchain.node.replica import Replica
+from medchain.ordering.receipt import Outcome, Receipt
+from medchain.store.records import ANCHOR, Intent, RecordStore
+
+PERIOD_S: Final = 0.2
+"""Longest wait between two rounds."""
+
+MAX_WAITING: Final = 16 * MAX_OBJECTS
+"""Most intents looked at in one round."""
+
+MAX_BACKOFF_S: Final = 10.0
+"""Longest wait after failures."""
+
+_RECORD: Final = "record"
+_LOG: Final = Log("anchor")
+
+
+class Flight(NamedTuple):
+    """A batch that the orderer has promised.
+
+    Attributes:
+        ids: numbers of its intents.
+        height: the block of this height, or an earlier one, holds it.
+    """
+
+    ids: frozenset[int]
+    height: int
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round found and did.
+
+    Attributes:
+        marked: intents that are final and left the outbox.
+        ordered: intents in a block that is not final yet.
+        submitted: intents in batches submitted now.
+        refused: codes of batches refused.
+        conflicts: intents whose version the ledger holds with another commitment; somebody must look.
+    """
+
+    marked: int = 0
+    ordered: int = 0
+    submitted: int = 0
+    refused: list[str] = field(default_factory=list)
+    conflicts: int = 0
+
+
+class Anchor:
+    """Anchors one organisation's records. One thread calls it."""
+
+    def __init__(
+        self,
+        org_id: str,
+        signer: Ed25519Signer,
+        replica: Replica,
+        records: RecordStore,
+        submit: Callable[[Sequence[bytes]], list[Outcome]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            org_id: the organisation.
+            signer: its ledger key.
+            replica: the node's ledger.
+            records: records and outbox.
+            submit: `medchain.ordering.driver.OrderingDriver.submit`.
+        """
+        self._org_id = org_id
+        self._signer = signer
+        self._replica = replica
+        self._records = records
+        self._submit = submit
+        self._flights: list[Flight] = []
+        self._conflicts: set[int] = set()
+
+    def run(self, stop: Event) -> None:
+        """Anchor until told to stop; what is unavailable is tried again, later each time."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                done = self.round()
+            except MedchainError as error:
+                failures += 1
+                _LOG.warning("anchor.delayed", code=error.code, failures=failures)
+            else:
+                failures = failures + 1 if done.refused else 0
+            stop.wait(min(PERIOD_S * 2**failures, MAX_BACKOFF_S))
+
+    def round(self) -> Round:
+        """Reconcile the outbox with the ledger, and submit what is not in it.
+
+        Returns:
+            What happened.
+
+        Raises:
+            UnavailableError: the orderer or the disk; nothing is lost, the next round does it.
+        """
+        done = Round()
+        height = self._replica.height
+        self._flights = [flight for flight in self._flights if flight.height > height]
+        flying = frozenset().union(*(flight.ids for flight in self._flights))
+        ready: list[Intent] = []
+        final = self._final_size()
+        marks: dict[int, list[int]] = {}
+        for intent in self._pending():
+            record = self._version(intent)
+            if record is not None:
+                self._reconcile(intent, record, final, marks, done)
+            elif intent.id not in flying and self._is_next(intent):
+                ready.append(intent)
+        for position, ids in marks.items():
+            self._records.mark_ordered(ids, position)
+            done.marked += len(ids)
+        self._send(ready, done)
+        return done
+
+    def _pending(self) -> Iterator[Intent]:
+        """List what waits, page by page."""
+        after = 0
+        for _ in range(MAX_WAITING // MAX_OBJECTS):
+            page = self._records.pending(MAX_OBJECTS, after=after, kind=ANCHOR)
+            yield from page
+            if len(page) < MAX_OBJECTS:
+                return
+            after = page[-1].id
+
+    def _reconcile(
+        self, intent: Intent, record: StateRecord, final: int, marks: dict[int, list[int]], done: Round
+    ) -> None:
+        """Deal with an intent whose version the ledger holds."""
+        if record.body_hash != intent.commitment:
+            done.conflicts += 1
+            if intent.id not in self._conflicts:
+                # Two histories of one record: a restored records file. Nothing here may decide which is right.
+                self._conflicts.add(intent.id)
+                _LOG.error("anchor.conflict", intent=intent.id, version=record.version)
+        elif record.since < final:
+            marks.setdefault(record.since, []).append(intent.id)
+        else:
+            done.ordered += 1
+
+    def _version(self, intent: Intent) -> StateRecord | None:
+        """Return the state record of an intent's version, None if the ledger does not hold it."""
+        key = self._key(intent)
+        head = self._replica.store.record(key)
+        if head is None or intent.version is None or head.version < intent.version:
+            return None
+        if head.version == intent.version:
+            return head
+        return next((row for row in self._replica.store.history(key) if row.version == intent.version), None)
+
+    def _is_next(self, intent: Intent) -> bool:
+        """Tell whether an intent's version follows the head; a later one waits for those before it."""
+        head = self._replica.store.record(self._key(intent))
+        return intent.version == (1 if head is None else head.version + 1)
+
+    def _key(self, intent: Intent) -> bytes:
+        """Return the map key of an intent's object."""
+        return map_key(_RECORD, self._org_id, intent.object_id or b"")
+
+    def _send(self, ready: Sequence[Intent], done: Round) -> None:
+        """Submit intents in shuffled batches."""
+        sealed = [pair for batch in make_batches(ready) for pair in self._envelopes(batch)]
+        if not sealed:
+            return
+        outcomes = self._submit([leaf for _, leaf in sealed])
+        for (batch, _), outcome in zip(sealed, outcomes, strict=True):
+            if isinstance(outcome, Receipt):
+                self._flights.append(Flight(frozenset(intent.id for intent in batch), outcome.height_at_most))
+                done.submitted += len(batch)
+            else:
+                done.refused.append(outcome.code)
+                _LOG.warning("anchor.refused", code=outcome.code, objects=len(batch))
+
+    def _envelopes(self, batch: Sequence[Intent]) -> Iterator[tuple[Sequence[Intent], bytes]]:
+        """Sign a batch, as two where one would be too large for a leaf (versions of very many digits)."""
+        try:
+            yield batch, self._envelope(batch)
+        except InputError as error:
+            if error.code != "transaction.too_large" or len(batch) == 1:
+                raise
+            half = len(batch) // 2
+            yield from self._envelopes(batch[:half])
+            yield from self._envelopes(batch[half:])
+
+    def _envelope(self, batch: Sequence[Intent]) -> bytes:
+        """Sign one transaction."""
+        snapshot = self._replica.members
+        own = key_id(ED25519, self._signer.public)
+        payload = payload_bytes(
+            Transaction(
+                creator=self._org_id,
+                changes=tuple(_changes(batch)),
+                bodies=(),
+                signers=(Signer(own, CREATOR),),
+                draw=None,
+                ledger=self._replica.ledger,
+                nonce=secrets.token_bytes(ID_BYTES),
+                until=None,
+                protocol=snapshot.protocol.protocol,
+            )
+        )
+        return seal(payload, [(own, self._signer.sign(pae(payload)))]).leaf
+
+    def _final_size(self) -> int:
+        """Return how many leaves are final."""
+        final = self._replica.store.final()
+        return 0 if final is None else final.size
+
+
+def make_batches(intents: Sequence[Intent]) -> Iterator[list[Intent]]:
+    """Shuffle intents and split them; a batch holds at most `MAX_OBJECTS`, no object twice.
+
+    Args:
+        intents: at most one version of an object each.
+
+    Yields:
+        Batches; which intents meet in one is the random source's choice.
+    """
+    shuffled = list({intent.object_id: intent for intent in intents}.values())
+    secrets.SystemRandom().shuffle(shuffled)
+    for start in range(0, len(shuffled), MAX_OBJECTS):
+        yield shuffled[start : start + MAX_OBJECTS]
+
+
+def _changes(batch: Sequence[Intent]) -> Iterator[Change]:
+    """Write a batch's changes, one for each status."""
+    by_status: dict[str, list[ObjectRow]] = {}
+    for intent in batch:
+        status = intent.payload.decode("ascii") or ACTIVE
+        row = ObjectRow(intent.object_id or b"", intent.version or 0, intent.commitment or b"")
+        by_status.setdefault(status, []).append(row)
+    for status, rows in sorted(by_status.items()):
+        yield Change(_RECORD, status, tuple(sorted(rows)))

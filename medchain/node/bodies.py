@@ -1,0 +1,360 @@
+"""Bodies of sealed objects: how they travel, where they lie, who gets which part.
+
+Keeps true: a body is used only if its hash is the one on this node's own ledger; one that has another hash than the
+payload or the ledger says is refused before it is stored; what is accepted is durable before it is acknowledged; only
+an object's owner brings what is not yet ordered. Trusts whoever sealed for nothing: HPKE does not name it.
+Source: `docs/spec/body.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import Final
+
+from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
+from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
+from medchain.errors import ConflictError, InputError, VerificationError
+from medchain.ledger.kinds import access, consent, emergency, grant, subject
+from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
+from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
+from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
+from medchain.store.ledger import LedgerStore
+
+SEALED_TYPE: Final = "medchain/sealed-body/v1"
+"""Type member of a sealed body, and of what it is bound to."""
+
+BODIES_TYPE: Final = "medchain/bodies/v1"
+"""Type member of a delivery of bodies."""
+
+STORED_TYPE: Final = "medchain/bodies-stored/v1"
+"""Type member of the answer to a delivery."""
+
+MAX_DOCUMENT_BYTES: Final = 2 << 20
+"""Largest delivery or endorsement request."""
+
+MAX_BODIES: Final = 16
+"""Most bodies of one document."""
+
+ENDORSER_SUBJECT_FIELDS: Final = frozenset({"custodians", "delegates", "enroller", "passkeys"})
+"""What the endorser of a consent is shown of its subject: what the check needs."""
+
+_PAD: Final = 1024
+_MARK: Final = b"\x80"
+_SEALED: Final = {"key": str, "object": str, "sealed": str, "type": str, "version": int}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBody:
+    """A body as it came out of its seal; its hash is not compared yet.
+
+    Attributes:
+        object: map key of its object, 32 bytes.
+        version: version of its object.
+        body: whole or redacted.
+    """
+
+    object: bytes
+    version: int
+    body: Body
+
+
+def seal_body(key: Key, ledger: bytes, opened: OpenedBody) -> Json:
+    """Seal a body to an organisation.
+
+    Args:
+        key: its encryption key, from the ledger.
+        ledger: ledger id, 32 bytes.
+        opened: object, version and the part of the body that it gets.
+
+    Returns:
+        The sealed body as JSON.
+    """
+    info = _info(key.id, ledger, opened.object, opened.version)
+    plain = canonical(opened.body.to_json()) + _MARK
+    sealed = seal_to(key.public, info, b"", plain.ljust(-(-len(plain) // _PAD) * _PAD, b"\0"))
+    return {
+        "key": key.id,
+        "object": opened.object.hex(),
+        "sealed": base64_text(sealed),
+        "type": SEALED_TYPE,
+        "version": opened.version,
+    }
+
+
+def open_body(document: Json, ledger: bytes, keys: Mapping[str, SealingPrivateKey]) -> OpenedBody:
+    """Open a sealed body.
+
+    Args:
+        document: from `seal_body`.
+        ledger: ledger id, 32 bytes.
+        keys: this organisation's encryption keys by id.
+
+    Returns:
+        What was sealed.
+
+    Raises:
+        InputError: ``encoding.*``, ``body.malformed``.
+        VerificationError: ``body.key`` for a key that is not ours, ``sealing.authentication``.
+    """
+    top = members(document, _SEALED)
+    version, private = top["version"], keys.get(str(top["key"]))
+    if top["type"] != SEALED_TYPE or type(version) is not int or version < 1:
+        raise InputError("body.malformed", member="type")
+    if private is None:
+        raise VerificationError("body.key")
+    key = unhex(top["object"], HASH_BYTES)
+    info = _info(private.key_id, ledger, key, version)
+    padded = bytes(open_sealed(private, info, b"", unbase64(top["sealed"], max_bytes=2 * MAX_BODY_BYTES)))
+    plain = padded.rstrip(b"\0")
+    if len(padded) % _PAD or len(padded) - len(plain) >= _PAD or not plain.endswith(_MARK):
+        raise InputError("body.malformed", member="padding")
+    return OpenedBody(key, version, Body.from_json(parse_canonical(plain[:-1], max_bytes=MAX_BODY_BYTES)))
+
+
+def bodies_document(payload: bytes | None, sealed: Sequence[Json]) -> bytes:
+    """Write a delivery of bodies.
+
+    Args:
+        payload: the transaction that the bodies belong to; None for objects that are on the ledger.
+        sealed: from `seal_body`, all to one organisation.
+
+    Returns:
+        Canonical JSON.
+    """
+    text = None if payload is None else base64_text(payload)
+    return canonical({"bodies": list(sealed), "payload": text, "type": BODIES_TYPE})
+
+
+def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozenset[str]:
+    """Tell which organisations must hold a body, its creator included where the content names it.
+
+    Args:
+        kind: name of the object's kind.
+        content: its whole content.
+        source: bodies of other objects: the parties of an access are those of its grant.
+
+    Returns:
+        org_ids.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``access.grant`` for an access whose grant's body is not here.
+    """
+    match kind:
+        case "subject":
+            read = subject.read(content)
+            return frozenset({*read.custodians, read.enroller})
+        case "consent":
+            allowed = consent.read(content)
+            return frozenset({*allowed.custodians, allowed.recipient})
+        case "grant":
+            given = grant.read(content)
+            return frozenset({given.custodian, given.recipient})
+        case "access":
+            found = source.head(access.read(content).grant)
+            if found is None:
+                raise VerificationError("access.grant")
+            return parties("grant", found[1].content, source)
+        case "emergency":
+            case_ = emergency.read(content)
+            return frozenset({case_.custodian, case_.recipient})
+        case _:
+            return frozenset()
+
+
+class BodyShelf:
+    """Bodies that this organisation holds: fills `medchain.ledger.kind.BodySource`. Threads may share it."""
+
+    __slots__ = ("_lock", "_store")
+
+    def __init__(self, store: LedgerStore) -> None:
+        """Use the ledger file."""
+        self._store = store
+        self._lock = RLock()
+
+    def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
+        """Return an object's head and the part of its body that is here, compared with each other; None without."""
+        record = self._store.record(key)
+        if record is None:
+            return None
+        # A stop without evidence keeps the hash, and so the body, of the version before.
+        found = (self.at(key, version) for version in (record.version, record.version - 1))
+        body = next((item for item in found if item is not None and item.body_hash == record.body_hash), None)
+        return None if body is None else (record, body)
+
+    def at(self, key: bytes, version: int) -> Body | None:
+        """Return what is kept for a version, whatever the ledger says; None if nothing is."""
+        data = self._store.body(key, version)
+        return None if data is None else Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES))
+
+    def keep(self, key: bytes, version: int, body: Body) -> None:
+        """Keep a body whose hash was compared with a payload or the ledger; durable when it returns.
+
+        Of two parts of one body the one that shows more stays. A body that was never accepted gives way to another.
+
+        Args:
+            key: map key of its object.
+            version: version of its object.
+            body: whole or redacted.
+
+        Raises:
+            ConflictError: ``body.conflict`` if the ledger holds another one at that version.
+        """
+        with self._lock:
+            known = self.at(key, version)
+            if known is not None and known.body_hash == body.body_hash:
+                if _shown(known) >= _shown(body):
+                    return
+            elif known is not None and self._is_accepted(key, version, known.body_hash):
+                raise ConflictError("body.conflict", version=version)
+            if known is not None:
+                self._store.delete_body(key, version)
+            self._store.put_body(key, version, canonical(body.to_json()))
+
+    def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
+        """Tell whether the ledger holds that hash at that version."""
+        return any(row.version == version and row.body_hash == body_hash for row in self._store.history(key))
+
+
+class BodyReceiver:
+    """Takes bodies that members send; fills `medchain.node.services.BodyService`."""
+
+    __slots__ = ("_keys", "_ledger", "_shelf", "_store")
+
+    def __init__(
+        self, ledger: bytes, store: LedgerStore, shelf: BodyShelf, keys: Mapping[str, SealingPrivateKey]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            ledger: ledger id, 32 bytes.
+            store: this node's ledger.
+            shelf: where bodies are kept.
+            keys: this organisation's encryption keys by id.
+        """
+        self._ledger = ledger
+        self._store = store
+        self._shelf = shelf
+        self._keys = keys
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Open, compare and keep bodies.
+
+        Args:
+            document: from `bodies_document`.
+            peer: org_id of the sender.
+
+        Returns:
+            ``{"stored":N,"type":…}``, once all are durable.
+
+        Raises:
+            InputError: ``encoding.*``, ``transaction.*``, ``body.malformed``.
+            VerificationError: ``body.hash`` for another body than payload or ledger name, ``body.unknown`` for an
+                object of neither, ``body.creator`` for a payload of somebody else, ``body.key``, ``sealing.authentication``.
+            ConflictError: ``body.conflict``.
+        """
+        top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)
+        if type(top) is not dict or top.keys() != {"bodies", "payload", "type"} or top["type"] != BODIES_TYPE:
+            raise InputError("encoding.members", member="bodies")
+        rows = top["bodies"]
+        if type(rows) is not list or not 0 < len(rows) <= MAX_BODIES:
+            raise InputError("encoding.members", member="bodies")
+        announced = self._announced(top["payload"], peer)
+        opened = [open_body(row, self._ledger, self._keys) for row in rows]
+        # All are compared before one is kept.
+        for item in opened:
+            item.body.verify(self._expected(item, announced))
+        for item in opened:
+            self._shelf.keep(item.object, item.version, item.body)
+        return {"stored": len(opened), "type": STORED_TYPE}
+
+    def _announced(self, payload: Json, peer: str) -> Mapping[tuple[bytes, int], bytes]:
+        """Read which bodies a payload that is not ordered yet promises; only the owner may announce."""
+        if payload is None:
+            return {}
+        transaction = parse_payload(unbase64(payload))
+        if not isinstance(transaction, Transaction) or transaction.ledger != self._ledger:
+            raise VerificationError("body.unknown")
+        if transaction.creator != peer:
+            raise VerificationError("body.creator")
+        return announced_hashes(transaction)
+
+    def _expected(self, item: OpenedBody, announced: Mapping[tuple[bytes, int], bytes]) -> bytes:
+        """Return the hash that a body must have. The ledger's word counts before a payload's."""
+        for record in self._store.history(item.object):
+            if record.version == item.version:
+                return record.body_hash
+        body_hash = announced.get((item.object, item.version))
+        if body_hash is None:
+            raise VerificationError("body.unknown", version=item.version)
+        return body_hash
+
+
+def announced_hashes(transaction: Transaction) -> dict[tuple[bytes, int], bytes]:
+    """Return (map key, version) → body hash of all objects of a transaction."""
+    return {
+        (map_key(change.kind, transaction.creator, row.id), row.version): row.body_hash
+        for change in transaction.changes
+        for row in change.objects
+    }
+
+
+def encryption_key(snapshot: Members, org_id: str) -> Key:
+    """Return the current encryption key of an active member; raises `VerificationError` ``body.party``."""
+    organisation = next((item for item in snapshot.active if item.org_id == org_id), None)
+    if organisation is None:
+        raise VerificationError("body.party", org_id=org_id)
+    return organisation.key(ENCRYPTION_KEY)
+
+
+def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tuple[bytes, Callable[[Body], Body]]]:
+    """Tell which other objects' bodies somebody needs to judge an object, and how much of each.
+
+    Args:
+        kind: name of the object's kind.
+        content: its whole content.
+        shelf: bodies of other objects.
+
+    Returns:
+        (map key, what an endorser is shown of its body): a consent needs its subjects, a grant its consent, an access
+        its grant and consents.
+
+    Raises:
+        InputError: for a malformed content.
+    """
+    match kind:
+        case "consent":
+            read = consent.read(content)
+            keys = {read.subject, read.patient}
+            return [(key, _subject_part) for key in sorted(keys)]
+        case "grant":
+            return [(grant.read(content).consent, _whole)]
+        case "access":
+            rows = access.read(content)
+            return [(key, _whole) for key in (rows.grant, *rows.consents) if shelf.head(key) is not None]
+        case _:
+            return []
+
+
+def _subject_part(body: Body) -> Body:
+    """Show what the check of a consent needs of its subject."""
+    return body.redact(ENDORSER_SUBJECT_FIELDS)
+
+
+def _whole(body: Body) -> Body:
+    """Show all."""
+    return body
+
+
+def _shown(body: Body) -> tuple[int, int]:
+    """Measure how much of a body is shown."""
+    return (len(body.fields) + len(body.padding), 0 if isinstance(body.evidence, bytes) else 1)
+
+
+def _info(key_id: str, ledger: bytes, key: bytes, version: int) -> bytes:
+    """Bind a sealed body to receiver, ledger, object and version."""
+    return canonical(
+        {"key": key_id, "ledger": ledger.hex(), "object": key.hex(), "type": SEALED_TYPE, "version": version}
+    )

@@ -1,0 +1,269 @@
+"""Stops: what narrows binds this node as soon as it hears of it, and is brought to the ledger until it is there.
+
+Keeps true: a stop that was accepted here is on disk before anybody is told so; an object that is stopped here is
+stopped, whatever the ledger says yet; a notice counts only if it reveals the preimage that this node's own ledger
+wants, under the signature of a member. Trusts the replica.
+Source: `docs/spec/transaction.md` 9, `docs/spec/consent.md` 8, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final
+
+from medchain.encoding import Json, base64_text, canonical, parse_canonical, unbase64, unhex
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
+from medchain.ledger.kind import CheckContext
+from medchain.ledger.kinds.consent import check_withdrawal
+from medchain.ledger.machine import Refusal, block_context, execute
+from medchain.ledger.object import STOPPED, Body, StateRecord
+from medchain.ledger.transaction import (
+    CREATOR,
+    HASH_BYTES,
+    ID_BYTES,
+    SUBMITTER,
+    Change,
+    Envelope,
+    ObjectRow,
+    Signer,
+    Stop,
+    pae,
+    parse_envelope,
+    payload_bytes,
+    seal,
+)
+from medchain.node.bodies import MAX_BODIES, OpenedBody, encryption_key, open_body, parties, seal_body
+from medchain.node.endorse import Identity, Judge
+from medchain.node.log import Log
+from medchain.store.records import RecordStore
+
+STOP: Final = "stop"
+"""Outbox kind of a stop that is not final yet; its payload is the envelope."""
+
+NOTICE_TYPE: Final = "medchain/stop-notice/v1"
+"""Type member of a notice of a stop."""
+
+_MAX_NOTICE_BYTES: Final = 2 << 20
+_LOG: Final = Log("stops")
+
+
+class StopBook:
+    """The stops that this node has made or heard of. Threads may share it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        judge: Judge,
+        records: RecordStore,
+        push: Callable[[str, bytes], None],
+        queue: Callable[[bytes], bytes],
+    ) -> None:
+        """Read what is not final yet, and queue it again.
+
+        Args:
+            identity: organisation and keys.
+            judge: this node's own judgement.
+            records: keeps stops until they are final.
+            push: delivers a document to an organisation's body service.
+            queue: takes an envelope on and submits it until it is ordered.
+        """
+        self._identity = identity
+        self._judge = judge
+        self._records = records
+        self._push = push
+        self._queue = queue
+        self._lock = Lock()
+        self._heard: dict[bytes, tuple[int, bytes]] = {}
+        for intent in records.pending(1000, kind=STOP):
+            self._heard[_target(intent.payload)] = (intent.id, intent.payload)
+
+    def is_stopped(self, key: bytes) -> bool:
+        """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
+        with self._lock:
+            if key in self._heard:
+                return True
+        record = self._judge.replica.store.record(key)
+        return record is not None and record.status == STOPPED
+
+    def stop(self, key: bytes, evidence: Body | None = None) -> bytes:
+        """Stop an object whose body is here; it binds when this returns.
+
+        Args:
+            key: its map key, 32 bytes.
+            evidence: body of a withdrawal that the patient signed; None for a stop of this organisation's own.
+
+        Returns:
+            The envelope.
+
+        Raises:
+            NotFoundError: ``stop.unknown`` if the object or its body is not here.
+            ConflictError: ``stop.repeated``, ``stop.not_stoppable``.
+            VerificationError: of the withdrawal's check; without the evidence the stop is still possible.
+        """
+        found = self._judge.shelf.head(key)
+        if found is None:
+            raise NotFoundError("stop.unknown")
+        record, body = found
+        if evidence is not None:
+            self._check(evidence, record, body)
+        envelope = self._envelope(key, unhex(body.content.get("stop"), HASH_BYTES), evidence)
+        self._judge_envelope(envelope)
+        if evidence is not None:
+            self._judge.shelf.keep(key, record.version + 1, evidence)
+        self._accept(key, envelope.leaf)
+        self._tell(record, body, envelope, evidence)
+        return envelope.leaf
+
+    def receive(self, document: bytes, _peer: str) -> Json:
+        """Hear of a stop; any member may bring it, since it speaks for itself.
+
+        Args:
+            document: ``{"bodies":[sealed evidence],"stop":envelope,"type":…}``.
+
+        Returns:
+            ``{"stopped":map key,"type":…}``, once it is durable.
+
+        Raises:
+            InputError: ``encoding.*``, ``transaction.*``.
+            VerificationError: ``stop.unknown``, ``stop.preimage``, ``transaction.signature`` and others of the machine;
+                ``body.hash`` for evidence that the stop does not name.
+        """
+        top = parse_canonical(document, max_bytes=_MAX_NOTICE_BYTES)
+        if type(top) is not dict or top.keys() != {"bodies", "stop", "type"} or top["type"] != NOTICE_TYPE:
+            raise InputError("encoding.members", member="stop")
+        rows, envelope = top["bodies"], parse_envelope(unbase64(top["stop"]))
+        stop = envelope.transaction
+        if type(rows) is not list or len(rows) > MAX_BODIES or not isinstance(stop, Stop):
+            raise InputError("encoding.members", member="bodies")
+        known = self.is_stopped(stop.object)
+        if not known:
+            self._judge_envelope(envelope)
+        self._keep_evidence(
+            stop, [open_body(row, self._judge.replica.ledger, self._identity.encryption) for row in rows]
+        )
+        if not known:
+            self._accept(stop.object, envelope.leaf)
+        return {"stopped": stop.object.hex(), "type": NOTICE_TYPE}
+
+    def settle(self) -> int:
+        """Queue what the ledger does not have yet, and forget what is final; returns how many are left."""
+        store = self._judge.replica.store
+        final = store.final()
+        size = 0 if final is None else final.size
+        with self._lock:
+            heard = dict(self._heard)
+        for key, (intent, leaf) in heard.items():
+            record = store.record(key)
+            if record is None or record.status != STOPPED:
+                self._queue(leaf)
+            elif record.since < size:
+                self._records.drop_intents([intent])
+                with self._lock:
+                    self._heard.pop(key, None)
+        return len(self._heard)
+
+    def _judge_envelope(self, envelope: Envelope) -> None:
+        """Run the machine on our own state, signature included."""
+        replica = self._judge.replica
+        head = replica.store.head
+        context = block_context(head.height + 1, max(self._judge.clock(), head.time), head.size, replica.ledger)
+        outcome = execute(replica.store, envelope, context)
+        if isinstance(outcome, Refusal):
+            conflict = outcome.code in {"stop.repeated", "stop.not_stoppable"}
+            raise (ConflictError if conflict else VerificationError)(outcome.code, **outcome.fields)
+
+    def _accept(self, key: bytes, leaf: bytes) -> None:
+        """Remember on disk first; from then on it binds."""
+        intent = self._records.put_intent(STOP, leaf, self._judge.clock())
+        with self._lock:
+            self._heard[key] = (intent, leaf)
+        try:
+            self._queue(leaf)
+        except MedchainError as error:
+            # `settle` queues it again.
+            _LOG.warning("stop.queued_later", code=error.code)
+
+    def _tell(self, record: StateRecord, body: Body, envelope: Envelope, evidence: Body | None) -> None:
+        """Tell the parties at once; who cannot be reached hears of it from the ledger."""
+        for org_id in sorted(self._parties(record, body) - {self._identity.org_id}):
+            rows: list[Json] = []
+            try:
+                if evidence is not None:
+                    receiver = encryption_key(self._judge.replica.members, org_id)
+                    opened = OpenedBody(record.key, record.version + 1, evidence)
+                    rows.append(seal_body(receiver, self._judge.replica.ledger, opened))
+                self._push(org_id, notice(envelope.leaf, rows))
+            except MedchainError as error:
+                _LOG.info("stop.untold", peer=org_id, code=error.code)
+
+    def _parties(self, record: StateRecord, body: Body) -> frozenset[str]:
+        """Return who must hear of it: the parties and the owner."""
+        return parties(record.kind, body.content, self._judge.shelf) | {record.creator}
+
+    def _envelope(self, key: bytes, preimage: bytes, evidence: Body | None) -> Envelope:
+        """Sign a stop."""
+        replica = self._judge.replica
+        payload = payload_bytes(
+            Stop(
+                creator=self._identity.org_id,
+                object=key,
+                preimage=preimage,
+                evidence=None if evidence is None else evidence.body_hash,
+                signers=(Signer(self._identity.key_id, SUBMITTER),),
+                ledger=replica.ledger,
+                nonce=secrets.token_bytes(ID_BYTES),
+                until=None,
+                protocol=replica.members.protocol.protocol,
+            )
+        )
+        return seal(payload, [(self._identity.key_id, self._identity.signer.sign(pae(payload)))])
+
+    def _check(self, evidence: Body, record: StateRecord, body: Body) -> None:
+        """Check that the patient signed a withdrawal."""
+        row = ObjectRow(record.id, record.version + 1, evidence.body_hash)
+        context = CheckContext(
+            genesis=self._judge.replica.genesis,
+            members=self._judge.replica.members,
+            time=self._judge.clock(),
+            own=self._identity.org_id,
+            role=CREATOR,
+            creator=record.creator,
+            signers=(),
+            change=Change(record.kind, STOPPED, (row,)),
+            row=0,
+            previous=(record, body),
+            bodies=self._judge.shelf,
+            decision=self._judge.decision,
+        )
+        check_withdrawal(evidence, context)
+
+    def _keep_evidence(self, stop: Stop, opened: Sequence[OpenedBody]) -> None:
+        """Compare evidence with the stop's hash, and keep it."""
+        for item in opened:
+            if stop.evidence is None or item.object != stop.object:
+                raise VerificationError("body.unknown", version=item.version)
+            item.body.verify(stop.evidence)
+            self._judge.shelf.keep(item.object, item.version, item.body)
+
+
+def notice(leaf: bytes, sealed: Sequence[Json]) -> bytes:
+    """Write a notice of a stop.
+
+    Args:
+        leaf: its envelope.
+        sealed: its evidence, sealed to the receiver; none for a stop without.
+
+    Returns:
+        Canonical JSON.
+    """
+    return canonical({"bodies": list(sealed), "stop": base64_text(leaf), "type": NOTICE_TYPE})
+
+
+def _target(leaf: bytes) -> bytes:
+    """Return which object a stop that this node keeps is about."""
+    stop = parse_envelope(leaf).transaction
+    if not isinstance(stop, Stop):
+        raise VerificationError("store.corrupt", table="outbox")
+    return stop.object

@@ -1,0 +1,445 @@
+"""Submitting sealed transactions: from a body to an entry that is final.
+
+The way: body → payload with draw → the drawn endorser, or the next one where it is a party or does not answer → bodies
+to the parties → own signature → order → final. Keeps true: nothing is submitted that this node's own checks refuse; an
+endorser that refuses is not shopped around; each rank that was passed over shows in the draw; what is returned as done
+is final on this node's own ledger. Trusts its replica; what peers answer is verified.
+Source: `docs/spec/endorsement.md`, `docs/spec/body.md` 6, `docs/spec/transaction.md`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, Protocol
+
+from medchain.crypto.signing import ed25519_verify
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ledger.kinds import KINDS, access, consent, grant
+from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
+from medchain.ledger.machine import DRAW_WINDOW, seed_heights
+from medchain.ledger.members import LEDGER_KEY, Organisation
+from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key, stop_hash
+from medchain.ledger.policy import draw_order, satisfied
+from medchain.ledger.transaction import (
+    CREATOR,
+    ID_BYTES,
+    INDEPENDENT,
+    Change,
+    Draw,
+    ObjectRow,
+    Ref,
+    Signer,
+    Transaction,
+    pae,
+    payload_bytes,
+    seal,
+)
+from medchain.node.bodies import (
+    OpenedBody,
+    bodies_document,
+    encryption_key,
+    parties,
+    seal_body,
+    shares,
+)
+from medchain.node.endorse import Identity, Judge, endorse_request, parse_endorsement
+from medchain.node.log import Log
+from medchain.node.peers import JSON, Limits, PeerClient
+from medchain.ordering.receipt import Outcome, Refused
+from medchain.store.records import RecordStore
+
+DELIVER: Final = "deliver"
+"""Outbox kind of a body that a party does not have yet."""
+
+UNTIL_S: Final = 45
+"""How far ahead ``until`` is set: below the 60 s that kinds allow, for clocks that differ."""
+
+FINAL_TIMEOUT_S: Final = 30.0
+"""How long to wait for a transaction to become final."""
+
+_LOOK_S: Final = 0.01
+_ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
+_PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
+_CONFLICTS: Final = frozenset(
+    {"stop.repeated", "transaction.ref", "transaction.ref_expired", "transaction.stopped", "transaction.version"}
+)
+_LOG: Final = Log("submit")
+
+
+class OtherMembers(Protocol):
+    """The way to other organisations' endorsers and bodies."""
+
+    def endorse(self, org_id: str, document: bytes) -> bytes:
+        """Ask for an endorsement; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+    def push(self, org_id: str, document: bytes) -> None:
+        """Deliver bodies; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+
+class HttpMembers:
+    """The same over HTTP."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self, peers: PeerClient) -> None:
+        """Use the node's calls."""
+        self._peers = peers
+
+    def endorse(self, org_id: str, document: bytes) -> bytes:
+        """Ask for an endorsement."""
+        return self._peers.post(org_id, "/endorse", document, JSON, _ENDORSE).body
+
+    def push(self, org_id: str, document: bytes) -> None:
+        """Deliver bodies."""
+        self._peers.post(org_id, "/bodies", document, JSON, _PUSH)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The next version of an object with a sealed body.
+
+    Attributes:
+        kind: name of its kind.
+        object_id: 16 bytes.
+        body: whole, with its evidence.
+        status: status that it gets.
+    """
+
+    kind: str
+    object_id: bytes
+    body: Body
+    status: str = ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A transaction that is final.
+
+    Attributes:
+        key: map key of its object, 32 bytes.
+        record: the object's state record.
+        endorser: org_id of who endorsed it, or None.
+        rank: its place in the drawn order, or None.
+        final_size: size of the final tree that covers it.
+    """
+
+    key: bytes
+    record: StateRecord
+    endorser: str | None
+    rank: int | None
+    final_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A payload with all signatures but the own one."""
+
+    payload: bytes
+    signatures: tuple[tuple[str, bytes], ...] = ()
+    endorser: str | None = None
+    rank: int | None = None
+
+
+class Submitter:
+    """Submits one organisation's sealed transactions. Threads may share it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        judge: Judge,
+        records: RecordStore,
+        peers: OtherMembers,
+        submit: Callable[[Sequence[bytes]], list[Outcome]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            identity: organisation and keys.
+            judge: this node's own judgement.
+            records: keeps what could not be delivered yet.
+            peers: the way to others.
+            submit: `medchain.ordering.driver.OrderingDriver.submit`.
+        """
+        self._identity = identity
+        self._judge = judge
+        self._records = records
+        self._peers = peers
+        self._submit = submit
+        self._lock = Lock()
+        self._numbers: dict[int, int] = {}
+
+    def submit(self, draft: Draft, *, timeout_s: float = FINAL_TIMEOUT_S) -> Submitted:
+        """Bring an object's next version to the ledger.
+
+        Args:
+            draft: what it becomes.
+            timeout_s: how long to wait for it to be final.
+
+        Returns:
+            What is final.
+
+        Raises:
+            InputError: for a malformed content.
+            VerificationError: what this node's own check or the endorser's refuses, with its code.
+            ConflictError: the state has moved on: version, ref or stop.
+            UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.not_final`` if the quorum does not
+                answer in time (it may become final later), those of ordering.
+        """
+        change = self._change(draft)
+        version = change.objects[0].version
+        key = map_key(draft.kind, self._identity.org_id, draft.object_id)
+        prepared = self._endorsed(draft, change, key) if self._needs_independent(change) else self._alone(draft, change)
+        self._judge.shelf.keep(key, version, draft.body)
+        self._deliver_all(draft, key, version, prepared.payload)
+        own = (self._identity.key_id, self._identity.signer.sign(pae(prepared.payload)))
+        self._order(seal(prepared.payload, [own, *prepared.signatures]).leaf)
+        record, final_size = self.wait_final(key, version, timeout_s)
+        if record.body_hash != draft.body.body_hash:
+            raise ConflictError("submit.superseded", version=version)
+        return Submitted(key, record, prepared.endorser, prepared.rank, final_size)
+
+    def wait_final(self, key: bytes, version: int, timeout_s: float) -> tuple[StateRecord, int]:
+        """Wait until a version of an object is final.
+
+        Args:
+            key: map key of the object.
+            version: its version, or a later one.
+            timeout_s: how long.
+
+        Returns:
+            The state record of that version, and the size of the final tree.
+
+        Raises:
+            UnavailableError: ``submit.not_final``.
+        """
+        store = self._judge.replica.store
+        deadline = time.monotonic() + timeout_s
+        while True:
+            head = store.record(key)
+            if head is not None and head.version >= version:
+                record = head if head.version == version else _version(store.history(key), version)
+                final = store.final()
+                if record is not None and final is not None and record.since < final.size:
+                    return record, final.size
+            if time.monotonic() > deadline:
+                raise UnavailableError("submit.not_final", version=version)
+            time.sleep(_LOOK_S)
+
+    def deliver_pending(self) -> int:
+        """Deliver what parties could not take before; returns how much is still to be delivered."""
+        left = 0
+        for intent in self._records.pending(256, kind=DELIVER):
+            top = members(parse_canonical(intent.payload, max_bytes=4096), {"key": str, "org_id": str, "version": int})
+            key, org_id, version = unhex(top["key"], 32), str(top["org_id"]), top["version"]
+            body = self._judge.shelf.at(key, version) if type(version) is int else None
+            if body is None or type(version) is not int:
+                self._records.drop_intents([intent.id])
+                continue
+            try:
+                self._push(org_id, None, [OpenedBody(key, version, body)])
+            except MedchainError as error:
+                _LOG.info("submit.undelivered", peer=org_id, code=error.code)
+                left += 1
+            else:
+                self._records.drop_intents([intent.id])
+        return left
+
+    def _change(self, draft: Draft) -> Change:
+        """Derive what the ledger shows from the content."""
+        key = map_key(draft.kind, self._identity.org_id, draft.object_id)
+        head = self._judge.replica.store.record(key)
+        row = ObjectRow(draft.object_id, 1 if head is None else head.version + 1, draft.body.body_hash)
+        kind = KINDS.get(draft.kind)
+        if kind is None or kind.public_body or kind.batch:
+            raise InputError("submit.kind", kind=draft.kind[:64])
+        content, is_active = draft.body.content, draft.status == ACTIVE
+        expires, stop = _terms(draft.kind, content) if is_active else (None, None)
+        refs = self._refs(draft.kind, content) if is_active else ()
+        return Change(draft.kind, draft.status, (row,), refs, stop, expires)
+
+    def _refs(self, kind: str, content: Mapping[str, Json]) -> tuple[Ref, ...]:
+        """Return what the object stands on, at its heads."""
+        keys: tuple[bytes, ...] = ()
+        if kind == "grant":
+            keys = (grant.read(content).consent,)
+        elif kind == "access":
+            rows = access.read(content)
+            keys = (rows.grant, *rows.consents)
+        heads = [(key, self._judge.replica.store.record(key)) for key in keys]
+        return tuple(sorted(Ref(key, 1 if head is None else head.version) for key, head in heads))
+
+    def _needs_independent(self, change: Change) -> bool:
+        """Tell whether the policy wants more than the creator."""
+        snapshot = self._judge.replica.members
+        rule = snapshot.policy.rules.get(f"{change.kind}/{change.status}")
+        if rule is None:
+            raise VerificationError("transaction.policy_missing", rule=f"{change.kind}/{change.status}")
+        own = Signer(self._identity.key_id, CREATOR)
+        return not satisfied(rule, (own,), snapshot, self._identity.org_id)
+
+    def _alone(self, draft: Draft, change: Change) -> _Prepared:
+        """Make a payload that nobody else signs."""
+        own = (Signer(self._identity.key_id, CREATOR),)
+        transaction = self._transaction(change, own, None)
+        key = map_key(draft.kind, self._identity.org_id, draft.object_id)
+        self._judge.check(transaction, {(key, change.objects[0].version): draft.body}, CREATOR)
+        return _Prepared(payload_bytes(transaction))
+
+    def _endorsed(self, draft: Draft, change: Change, key: bytes) -> _Prepared:
+        """Make a payload, and have the drawn organisation endorse it."""
+        number = self._take_number()
+        try:
+            for rank, endorser in self._candidates(draft, number):
+                ledger_key = endorser.key(LEDGER_KEY)
+                rows = (Signer(self._identity.key_id, CREATOR), Signer(ledger_key.id, INDEPENDENT))
+                draw = Draw(self._seed_height(), number, rank)
+                transaction = self._transaction(change, tuple(sorted(rows)), draw)
+                version = change.objects[0].version
+                self._judge.check(transaction, {(key, version): draft.body}, CREATOR)
+                payload = payload_bytes(transaction)
+                try:
+                    answer = self._peers.endorse(endorser.org_id, self._request(draft, key, version, payload, endorser))
+                except UnavailableError as error:
+                    # Down, not unwilling: only then does the next one sign, and the rank shows it.
+                    _LOG.warning("submit.endorser_down", peer=endorser.org_id, rank=rank, code=error.code)
+                    continue
+                signature = parse_endorsement(answer, ledger_key.id)
+                if not ed25519_verify(ledger_key.public, pae(payload), signature):
+                    raise VerificationError("endorse.signature", peer=endorser.org_id)
+                return _Prepared(payload, ((ledger_key.id, signature),), endorser.org_id, rank)
+        except MedchainError:
+            self._give_back(number)
+            raise
+        self._give_back(number)
+        raise UnavailableError("submit.no_endorser", retry_after_s=5)
+
+    def _candidates(self, draft: Draft, number: int) -> Iterator[tuple[int, Organisation]]:
+        """List the drawn order without those that are parties or under a party's control."""
+        replica = self._judge.replica
+        snapshot = replica.members
+        height = self._seed_height()
+        seed = replica.store.seed(height) if height else replica.ledger
+        involved = {*parties(draft.kind, draft.body.content, self._judge.shelf), self._identity.org_id}
+        controls = {item.control for item in snapshot.active if item.org_id in involved}
+        order = draw_order(snapshot, self._identity.org_id, number, seed or b"")
+        for rank, org_id in enumerate(order):
+            organisation = snapshot.organisations[org_id]
+            if organisation.control not in controls:
+                yield rank, organisation
+
+    def _request(self, draft: Draft, key: bytes, version: int, payload: bytes, endorser: Organisation) -> bytes:
+        """Seal to the endorser what it must see."""
+        shelf = self._judge.shelf
+        opened = [OpenedBody(key, version, draft.body)]
+        for other, part in shares(draft.kind, draft.body.content, shelf):
+            found = shelf.head(other)
+            if found is not None:
+                opened.append(OpenedBody(other, found[0].version, part(found[1])))
+        previous = shelf.head(key)
+        if previous is not None:
+            opened.append(OpenedBody(key, previous[0].version, previous[1]))
+        receiver = encryption_key(self._judge.replica.members, endorser.org_id)
+        return endorse_request(payload, [seal_body(receiver, self._judge.replica.ledger, item) for item in opened])
+
+    def _deliver_all(self, draft: Draft, key: bytes, version: int, payload: bytes) -> None:
+        """Push the body to its parties; what cannot be delivered waits in the outbox."""
+        others = parties(draft.kind, draft.body.content, self._judge.shelf) - {self._identity.org_id}
+        for org_id in sorted(others):
+            rows = [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
+            try:
+                self._push(org_id, payload, rows)
+            except UnavailableError as error:
+                _LOG.info("submit.undelivered", peer=org_id, code=error.code)
+                for item in rows:
+                    self._records.put_intent(DELIVER, _delivery(org_id, item), self._judge.clock())
+
+    def _beside(self, draft: Draft, org_id: str) -> Iterable[OpenedBody]:
+        """Give the recipient of a consent what it needs of the subject: passkeys, not where the patient is treated."""
+        if draft.kind != "consent":
+            return
+        content = consent.read(draft.body.content)
+        if org_id in content.custodians:
+            return
+        for key in sorted({content.subject, content.patient}):
+            found = self._judge.shelf.head(key)
+            if found is not None:
+                yield OpenedBody(key, found[0].version, found[1].redact(RECIPIENT_FIELDS))
+
+    def _push(self, org_id: str, payload: bytes | None, rows: Sequence[OpenedBody]) -> None:
+        """Seal and deliver."""
+        receiver = encryption_key(self._judge.replica.members, org_id)
+        sealed = [seal_body(receiver, self._judge.replica.ledger, item) for item in rows]
+        self._peers.push(org_id, bodies_document(payload, sealed))
+
+    def _order(self, leaf: bytes) -> None:
+        """Have it ordered."""
+        outcome = self._submit([leaf])[0]
+        if isinstance(outcome, Refused):
+            kind = ConflictError if outcome.code in _CONFLICTS else VerificationError
+            raise kind(outcome.code)
+
+    def _transaction(self, change: Change, signers: tuple[Signer, ...], draw: Draw | None) -> Transaction:
+        """Put a payload together."""
+        replica = self._judge.replica
+        return Transaction(
+            creator=self._identity.org_id,
+            changes=(change,),
+            bodies=(),
+            signers=signers,
+            draw=draw,
+            ledger=replica.ledger,
+            nonce=secrets.token_bytes(ID_BYTES),
+            until=self._judge.clock() + UNTIL_S,
+            protocol=replica.members.protocol.protocol,
+        )
+
+    def _seed_height(self) -> int:
+        """Return the newest height that may seed a draw in the next block."""
+        return seed_heights(self._judge.replica.height + 1)[0]
+
+    def _take_number(self) -> int:
+        """Take a draw number that is neither used nor under way."""
+        draws = self._judge.replica.store.draws(self._identity.org_id)
+        now = self._judge.clock()
+        with self._lock:
+            self._numbers = {number: end for number, end in self._numbers.items() if end >= now}
+            for number in range(draws.number + 1, draws.number + 1 + DRAW_WINDOW):
+                if draws.is_open(number) and number not in self._numbers:
+                    self._numbers[number] = now + UNTIL_S
+                    return number
+        raise UnavailableError("submit.draws_busy", retry_after_s=UNTIL_S)
+
+    def _give_back(self, number: int) -> None:
+        """Give back a number that no transaction carries."""
+        with self._lock:
+            self._numbers.pop(number, None)
+
+
+def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | None]:
+    """Return last day and stop hash of a content."""
+    match kind:
+        case "consent":
+            allowed = consent.read(content)
+            return allowed.period.last_day, stop_hash(allowed.stop)
+        case "grant":
+            given = grant.read(content)
+            return given.period.last_day, stop_hash(given.stop)
+        case _:
+            return None, None
+
+
+def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None:
+    """Find a version."""
+    return next((record for record in history if record.version == version), None)
+
+
+def _delivery(org_id: str, item: OpenedBody) -> bytes:
+    """Write down what is to be delivered."""
+    return canonical({"key": item.object.hex(), "org_id": org_id, "version": item.version})

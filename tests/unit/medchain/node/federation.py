@@ -1,0 +1,327 @@
+"""Whole nodes of the consortium of the ledger's tests in one process: real keys, real files, calls in place of HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consent.decision import ConsentDecision
+from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.crypto.assertion import encode_credential_key
+from medchain.crypto.sealing import SealingPrivateKey
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.encoding import Json, parse_canonical
+from medchain.errors import UnavailableError
+from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import grant as grants
+from medchain.ledger.kinds import signing, subject
+from medchain.ledger.kinds.content import Period
+from medchain.ledger.object import Body, build_body, map_key
+from medchain.node.endorse import Identity
+from medchain.node.ledger_node import LedgerKeys, LedgerNode, OrderingDesk, Surroundings
+from medchain.node.records import RecordService
+from medchain.node.submit import Draft
+from medchain.ordering.notary import CosignKeys
+from medchain.store.engine import FileKind, open_database
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import RecordStore
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    RENHE,
+    ROLES,
+    TIME,
+    TONGJI,
+    fresh,
+    genesis,
+    key,
+    seed,
+)
+from tests.unit.medchain.node.ledgers import proofs
+
+NOW = TIME + 100
+ORIGIN = "https://sign.consent.example"
+DAY_S = 86400
+
+
+@dataclass
+class Site:
+    """One organisation's node and its files."""
+
+    org_id: str
+    folder: Path
+    federation: Federation
+    node: LedgerNode = None
+    ledger: LedgerStore = None
+    records: RecordStore = None
+    service: RecordService = None
+    _open: ExitStack = None
+
+    def start(self) -> None:
+        """Open the files and put the node together, also after a `crash`."""
+        self.folder.mkdir(exist_ok=True)
+        self._open = ExitStack()
+        file_key = seed(self.org_id, "file")
+        self.ledger = LedgerStore(open_database(self.folder / "ledger.db", file_key, kind=FileKind.LEDGER))
+        self._open.callback(self.ledger.close)
+        self.records = RecordStore(open_database(self.folder / "records.db", file_key, kind=FileKind.RECORDS))
+        self._open.callback(self.records.close)
+        self.service = RecordService(
+            self.records, genesis().ledger, seed(self.org_id, "records"), self.federation.clock
+        )
+        around = Surroundings(
+            genesis=genesis(),
+            signatures=proofs(),
+            ledger=self.ledger,
+            records=self.records,
+            vouched=self.folder / "vouched.json",
+            decision=ConsentDecision(),
+            connect=lambda org_id: Line(self.federation, self.org_id, org_id),
+            others=Others(self.federation, self.org_id),
+            clock=self.federation.clock,
+        )
+        self.node = LedgerNode(keys_of(self.org_id), around)
+        self.node.driver.prepare()
+
+    def stop(self) -> None:
+        """Close everything."""
+        self.node.driver.stop()
+        self._open.close()
+
+    @property
+    def replica(self):
+        return self.node.replica
+
+
+def keys_of(org_id: str) -> LedgerKeys:
+    """Return an organisation's private keys."""
+    encryption = SealingPrivateKey(seed(org_id, "encryption", 1))
+    return LedgerKeys(
+        Identity(org_id, Ed25519Signer(seed(org_id, "ledger", 1)), {encryption.key_id: encryption}),
+        Ed25519Signer(seed(org_id, "log", 1)),
+        CosignKeys(
+            org_id,
+            Ed25519Signer(seed(org_id, "cosign-ed25519", 1)),
+            MlDsa44Signer(seed(org_id, "cosign-mldsa44", 1)),
+        ),
+    )
+
+
+@dataclass
+class Federation:
+    """All nodes, and what lies between them."""
+
+    folder: Path
+    time: int = NOW
+    sites: dict[str, Site] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    tamper: Callable[[str, str, str, bytes], bytes] = lambda _what, _sender, _receiver, data: data
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _ticker: threading.Thread = None
+    _error: BaseException | None = None
+
+    def clock(self) -> int:
+        return self.time
+
+    def start(self, org_ids: Sequence[str] = tuple(ROLES)) -> None:
+        """Start the nodes, and what makes them follow and cosign."""
+        for org_id in org_ids:
+            self.sites[org_id] = Site(org_id, self.folder / org_id, self)
+            self.sites[org_id].start()
+        self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
+        self._ticker.start()
+
+    def stop(self) -> None:
+        """End everything; raises what went wrong on the way."""
+        self._stopping.set()
+        self._ticker.join()
+        for site in self.sites.values():
+            site.stop()
+        if self._error is not None:
+            raise self._error
+
+    def crash(self, org_id: str) -> Site:
+        """End a node and start it again from its files."""
+        with self._lock:
+            self.sites[org_id].stop()
+            self.sites[org_id].start()
+        return self.sites[org_id]
+
+    def step(self) -> None:
+        """Let every node follow, cosign and fetch lines once."""
+        with self._lock:
+            for site in self.sites.values():
+                if site.org_id not in self.down:
+                    site.node.driver.follow_once()
+                    site.node.driver.cosign_once()
+
+    def _tick(self) -> None:
+        try:
+            while not self._stopping.wait(0.01):
+                self.step()
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def reach(self, sender: str, receiver: str) -> Site:
+        """Find another node."""
+        if {sender, receiver} & self.down or receiver not in self.sites:
+            raise UnavailableError("peer.unreachable", peer=receiver)
+        return self.sites[receiver]
+
+
+@dataclass
+class Line:
+    """The way to another node's ordering (`OrdererClient`)."""
+
+    federation: Federation
+    sender: str
+    receiver: str
+
+    def _desk(self) -> OrderingDesk:
+        return OrderingDesk(self.federation.reach(self.sender, self.receiver).node.driver)
+
+    def submit(self, leaves):
+        return self._desk().submit(leaves)
+
+    def blocks(self, first, wait_s):
+        return self._desk().blocks(first, 0)
+
+    def checkpoint(self):
+        return self._desk().checkpoint()
+
+    def cosign(self, note):
+        self._desk().cosign(note)
+
+    def stand_down(self, leaf):
+        return self._desk().stand_down(leaf)
+
+
+@dataclass
+class Others:
+    """The way to other nodes' endorsers and bodies (`OtherMembers`)."""
+
+    federation: Federation
+    sender: str
+
+    def endorse(self, org_id: str, document: bytes) -> bytes:
+        from medchain.encoding import canonical
+
+        site = self._pass("endorse", org_id)
+        given = self.federation.tamper("endorse", self.sender, org_id, document)
+        answer = canonical(site.node.endorser.endorse(given, self.sender))
+        return self.federation.tamper("endorsement", org_id, self.sender, answer)
+
+    def push(self, org_id: str, document: bytes) -> None:
+        site = self._pass("push", org_id)
+        site.node.bodies.receive(self.federation.tamper("push", self.sender, org_id, document), self.sender)
+
+    def _pass(self, what: str, org_id: str) -> Site:
+        self.federation.seen.append((what, self.sender, org_id))
+        return self.federation.reach(self.sender, org_id)
+
+
+class Patient:
+    """A person with a passkey, at home in one organisation."""
+
+    def __init__(self, federation: Federation, name: str = "patient", home: str = RENHE) -> None:
+        """Make the passkey."""
+        self.federation = federation
+        self.home = home
+        self.authenticator = SoftwareAuthenticator(seed(name, "passkey"), genesis().rp_id)
+        self.object_id = fresh(16)
+        self.key = map_key("subject", home, self.object_id)
+
+    def subject(self, custodians: Sequence[str] = (RENHE,), **changes: object) -> Draft:
+        """Draft the person's subject object."""
+        made = subject.Subject(
+            passkeys=(
+                subject.passkey(
+                    self.authenticator.credential_id, encode_credential_key(self.authenticator.credential), NOW
+                ),
+            ),
+            delegates=(),
+            custodians=tuple(sorted(custodians)),
+            enroller=self.home,
+            method="identity-card",
+            verified=NOW,
+            nonce=fresh(16),
+        )
+        body = build_body("subject", {**made.to_content(), **changes}, None, fresh)
+        return Draft("subject", self.object_id, body)
+
+    def consent(self, custodians: Sequence[str] = (RENHE,), recipient: str = ANXIN, **changes: object) -> Draft:
+        """Draft a consent, signed with the passkey."""
+        made = consents.Consent(
+            subject=self.key,
+            acting_for=None,
+            custodians=tuple(sorted(custodians)),
+            recipient=recipient,
+            purpose="HPAYMT",
+            resource_types=("Condition", "Observation"),
+            period=Period(NOW - 10, NOW + 30 * DAY_S),
+            data_period=None,
+            fhir={"resourceType": "Consent", "status": "active"},
+            operation="create",
+            nonce=fresh(16),
+            stop=fresh(32),
+        )
+        object_id = fresh(16)
+        body = build_body("consent", {**made.to_content(), **changes}, None, fresh)
+        target = map_key("consent", self.home, object_id)
+        return Draft("consent", object_id, self.sign(body, target, 1, None, made.signed()))
+
+    def sign(self, body: Body, target: bytes, version: int, previous: bytes | None, signed: signing.Signed) -> Body:
+        """Sign a content with the passkey."""
+        challenge = signing.challenge(genesis().ledger, target, version, previous, body.content_root, signed)
+        answer = self.authenticator.sign(challenge, ORIGIN)
+        evidence = signing.assertion_evidence(
+            answer.credential_id, answer.client_data_json, answer.authenticator_data, answer.signature
+        )
+        return body.with_evidence(fresh(32), evidence)
+
+    def withdrawal(self, consent_key: bytes, version: int, previous: bytes) -> Body:
+        """Sign the withdrawal of a consent."""
+        nonce = fresh(16)
+        content: dict[str, Json] = {
+            "nonce": nonce.hex(),
+            "object": consent_key.hex(),
+            "operation": "withdraw",
+            "subject": self.key.hex(),
+        }
+        body = build_body("consent", content, None, fresh)
+        signed = signing.Signed("consent/withdraw", self.key, None, nonce)
+        return self.sign(body, consent_key, version, previous, signed)
+
+
+def grant(consent_key: bytes, custodian: str = RENHE, recipient: str = ANXIN, **changes: object) -> Draft:
+    """Draft a grant within a consent."""
+    made = grants.Grant(
+        consent=consent_key,
+        custodian=custodian,
+        recipient=recipient,
+        purpose="HPAYMT",
+        resource_types=("Observation",),
+        period=Period(NOW, NOW + 7 * DAY_S),
+        stop=fresh(32),
+    )
+    return Draft("grant", fresh(16), build_body("grant", {**made.to_content(), **changes}, None, fresh))
+
+
+__all__ = [
+    "ANXIN",
+    "COMMISSION",
+    "RENHE",
+    "ROLES",
+    "TONGJI",
+    "Federation",
+    "Patient",
+    "grant",
+    "key",
+    "parse_canonical",
+]
