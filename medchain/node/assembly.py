@@ -12,17 +12,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from medchain.encoding import Json
-from medchain.errors import NotFoundError, VerificationError
+from medchain.encoding import Json, parse_canonical
+from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.node import metrics
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
 from medchain.node.daemon import Job, Watched
 from medchain.node.keystore import DaemonKeys, Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
+from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
+from medchain.node.replica import Replica
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
     BodyService,
@@ -35,6 +37,7 @@ from medchain.node.services import (
     ReleaseService,
     health_document,
 )
+from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
@@ -55,8 +58,7 @@ class DaemonNode:
         clock: gives Unix seconds.
         web_keys: authentication and record keys.
         daemon_keys: the others.
-        genesis: of the ledger.
-        ledger: the ledger file; the daemon alone opens it.
+        replica: this node's copy of the ledger; the daemon alone opens it.
         records: records and outbox, shared with the web workers.
         directory: the members of this moment.
         peers: calls to other nodes.
@@ -67,8 +69,7 @@ class DaemonNode:
     clock: Clock
     web_keys: WebKeys
     daemon_keys: DaemonKeys
-    genesis: Genesis
-    ledger: LedgerStore
+    replica: Replica
     records: RecordStore
     directory: MembersDirectory
     peers: PeerClient
@@ -88,6 +89,7 @@ class DaemonParts:
         releases: releases records.
         jobs: run for as long as the daemon.
         watched: must not stand still.
+        drain: called first at a stop.
         close: called at the end, in reverse order.
     """
 
@@ -100,6 +102,7 @@ class DaemonParts:
     releases: ReleaseService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
+    drain: tuple[Callable[[], None], ...] = ()
     close: tuple[Callable[[], None], ...] = ()
 
 
@@ -139,7 +142,7 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
         VerificationError: ``keys.unwrap``, ``store.corrupt``.
     """
     layout = Layout(config.folder)
-    genesis = read_genesis(layout)
+    genesis, signatures = read_genesis(layout)
     web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
     with (
         _records(config, layout, web_keys) as records,
@@ -151,10 +154,11 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
             )
         ) as ledger,
     ):
+        replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log))
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
         with closing(PeerClient(signer, directory.address, config.peer_ca)) as peers:
-            yield DaemonNode(config, layout, clock, web_keys, daemon_keys, genesis, ledger, records, directory, peers)
+            yield DaemonNode(config, layout, clock, web_keys, daemon_keys, replica, records, directory, peers)
 
 
 @contextmanager
@@ -166,45 +170,64 @@ def open_web_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterator[
         yield WebNode(config, clock, keys, records, local)
 
 
-def read_genesis(layout: Layout) -> Genesis:
-    """Read the node's genesis; raises `NotFoundError` ``genesis.missing``, `VerificationError` for a damaged one."""
-    try:
-        content = layout.genesis.read_bytes()
-    except OSError as error:
-        raise NotFoundError("genesis.missing", path=str(layout.genesis)) from error
-    if len(content) > MAX_GENESIS_BYTES:
-        raise VerificationError("genesis.too_large")
-    return parse_genesis(content)
+def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
+    """Read the node's genesis with its proofs, which `Replica.create` verifies.
+
+    Returns:
+        The genesis and the content of ``genesis.signatures.json``.
+
+    Raises:
+        NotFoundError: ``genesis.missing``.
+        InputError: ``encoding.*`` and others for damaged files.
+    """
+    contents: list[bytes] = []
+    for path in (layout.genesis, layout.genesis_signatures):
+        try:
+            with path.open("rb") as file:
+                contents.append(file.read(MAX_GENESIS_BYTES + 1))
+        except OSError as error:
+            raise NotFoundError("genesis.missing", path=str(path)) from error
+    return parse_genesis(contents[0]), parse_canonical(contents[1], max_bytes=MAX_GENESIS_BYTES)
 
 
 def daemon_parts(node: DaemonNode) -> DaemonParts:
     """Make the daemon's parts."""
-    health = LedgerHealth(node.ledger)
+    ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
+    health = LedgerHealth(node.replica.store, ordering.driver)
     return DaemonParts(
-        log=ServedLog(node.ledger),
+        log=ServedLog(node.replica.store),
         health=health,
         local=LocalOperations({"status": lambda _document: health_document(health.health())}),
+        ordering=ordering.driver,
+        jobs=(Job("ordering", ordering.run),),
+        drain=(ordering.drain,),
+        close=(ordering.close,),
     )
 
 
 class LedgerHealth:
-    """Fills `medchain.node.services.HealthService` from the ledger store."""
+    """Fills `medchain.node.services.HealthService` from the ledger store and the ordering driver."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_driver", "_store")
 
-    def __init__(self, store: LedgerStore) -> None:
-        """Use a store."""
+    def __init__(self, store: LedgerStore, driver: EmbeddedDriver) -> None:
+        """Use a store and a driver."""
         self._store = store
+        self._driver = driver
 
     def health(self) -> Health:
-        """Look at the newest block and the newest final checkpoint, and show the numbers to Prometheus."""
-        head, final = self._store.head, self._store.final()
+        """Look at the newest block, the newest final checkpoint and the driver; show the numbers to Prometheus."""
+        head, final, ordering = self._store.head, self._store.final(), self._driver.health()
         final_size = 0 if final is None else final.size
         metrics.LEDGER_HEIGHT.set(head.height)
         metrics.LEDGER_SIZE.set(head.size)
         metrics.FINAL_SIZE.set(final_size)
-        reasons = (("ledger.empty",) if head.height < 0 else ()) + (("ledger.not_final",) if not final_size else ())
-        return Health(head.height >= 0, reasons, head.height, head.size, final_size)
+        reasons = [alarm.code for alarm in ordering.alarms]
+        if not ordering.caught_up:
+            reasons.append("ordering.behind")
+        if final_size < head.size:
+            reasons.append("ledger.not_final")
+        return Health(ordering.caught_up, tuple(reasons), head.height, head.size, final_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final, Protocol, Self
@@ -93,6 +93,7 @@ class Plan:
         secret: that callers of ``local`` show.
         jobs: run in a thread each.
         watched: looked at with every beat.
+        drain: called first at a stop, so that requests that wait on purpose wait no longer.
         close: called at the end, in reverse order.
     """
 
@@ -101,7 +102,8 @@ class Plan:
     secret: str
     jobs: Sequence[Job] = ()
     watched: Sequence[Watched] = ()
-    close: Sequence[Callable[[], None]] = field(default=())
+    drain: Sequence[Callable[[], None]] = ()
+    close: Sequence[Callable[[], None]] = ()
 
 
 def new_secret() -> str:
@@ -122,9 +124,10 @@ def run_daemon(layout: Layout, plan: Plan, stop: Event, *, stop_timeout_s: float
     Returns:
         Exit status: 0 after a stop, 1 after a failure.
     """
-    failed = Event()
+    failed, end_jobs = Event(), Event()
     threads = [
-        Thread(target=_run_job, args=(job, stop, failed), name=f"job-{job.name}", daemon=True) for job in plan.jobs
+        Thread(target=_run_job, args=(job, end_jobs, stop, failed), name=f"job-{job.name}", daemon=True)
+        for job in plan.jobs
     ]
     for server in (plan.peer, plan.local):
         server.start()
@@ -142,7 +145,7 @@ def run_daemon(layout: Layout, plan: Plan, stop: Event, *, stop_timeout_s: float
         while not stop.wait(BEAT_S):
             _beat(heartbeat, plan)
     (layout.run / STATE_NAME).unlink(missing_ok=True)
-    _stop(plan, threads, stop_timeout_s)
+    _stop(plan, threads, end_jobs, stop_timeout_s)
     return 1 if failed.is_set() else 0
 
 
@@ -200,25 +203,28 @@ def _beat(heartbeat: Heartbeat, plan: Plan) -> None:
     heartbeat.beat()
 
 
-def _run_job(job: Job, stop: Event, failed: Event) -> None:
-    """Run a job; its end is the end of the daemon."""
+def _run_job(job: Job, end: Event, stop: Event, failed: Event) -> None:
+    """Run a job; its end before its time is the end of the daemon."""
     try:
-        job.run(stop)
+        job.run(end)
     except Exception as error:  # noqa: BLE001  # the outermost handler of a thread
         _LOG.error("daemon.job_failed", error, job=job.name)
         failed.set()
-    if not stop.is_set():
+    if not end.is_set():
         _LOG.error("daemon.job_ended", job=job.name)
         failed.set()
         stop.set()
 
 
-def _stop(plan: Plan, threads: Sequence[Thread], timeout_s: float) -> None:
+def _stop(plan: Plan, threads: Sequence[Thread], end_jobs: Event, timeout_s: float) -> None:
     """End servers, then jobs, then close."""
     deadline = time.monotonic() + timeout_s
+    for drain in plan.drain:
+        drain()
     for server in (plan.peer, plan.local):
         if not server.stop(max(0.1, deadline - time.monotonic())):
             _LOG.warning("daemon.requests_cut", port=server.address.port)
+    end_jobs.set()
     for thread in threads:
         thread.join(max(0.1, deadline - time.monotonic()))
         if thread.is_alive():

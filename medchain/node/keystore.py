@@ -103,6 +103,11 @@ class Layout:
         return self.folder / "genesis.json"
 
     @property
+    def genesis_signatures(self) -> Path:
+        """The founders' proofs of possession."""
+        return self.folder / "genesis.signatures.json"
+
+    @property
     def blobs(self) -> Path:
         """Large binaries, sealed in chunks."""
         return self.folder / "blobs"

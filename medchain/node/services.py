@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from medchain.encoding import Json
-from medchain.ordering.block import Block
 from medchain.ordering.receipt import Outcome
 
 
 class OrderingService(Protocol):
     """Ordering and checkpoints, for members; the other side of `medchain.ordering.driver.OrdererClient`."""
 
-    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
-        """Order envelopes.
+    def order(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Order envelopes here; they are never passed on.
 
         Args:
             leaves: as submitted, not looked at; each speaks for itself, whoever brought it.
@@ -34,8 +33,8 @@ class OrderingService(Protocol):
         """
         ...
 
-    def blocks(self, first: int, wait_s: float = 0) -> list[Block]:
-        """Give blocks from a height on, waiting so long for the first one."""
+    def frames(self, first: int, wait_s: float = 0) -> bytes:
+        """Give frames of blocks from a height on, waiting so long for the first one; none if none came in time."""
         ...
 
     def checkpoint(self) -> str | None:

@@ -82,7 +82,7 @@ def make_plan(node: DaemonNode, parts: DaemonParts) -> Plan:
         OSError: an address is taken.
     """
     secret = new_secret()
-    verifier = PeerVerifier(node.config.org_id, node.genesis.ledger, node.directory, node.records, node.clock)
+    verifier = PeerVerifier(node.config.org_id, node.replica.ledger, node.directory, node.records, node.clock)
     peer = Router("peer", peer_routes(parts), peers=verifier)
     local = Router("local", own_routes(parts), local_secret=secret)
     return Plan(
@@ -91,6 +91,7 @@ def make_plan(node: DaemonNode, parts: DaemonParts) -> Plan:
         secret=secret,
         jobs=parts.jobs,
         watched=parts.watched,
+        drain=parts.drain,
         close=parts.close,
     )
 

@@ -25,7 +25,7 @@ from medchain.node.services import (
     ReleaseService,
     health_document,
 )
-from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, blocks_answer, parse_submission
+from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, parse_submission
 from medchain.ordering.receipt import outcomes_bytes
 from medchain.tlog.tiles import parse_tile_path
 from medchain.web.routing import Caller, Request, Response, Route, callers, json_response
@@ -51,13 +51,13 @@ def ordering_routes(service: OrderingService) -> list[Route]:
 
     @callers(Caller.PEER)
     def submit(request: Request) -> Response:
-        return Response(outcomes_bytes(service.submit(parse_submission(request.body))))
+        return Response(outcomes_bytes(service.order(parse_submission(request.body))))
 
     @callers(Caller.PEER)
     def blocks(request: Request) -> Response:
         first = request.number("from", default=0, high=_MAX_HEIGHT)
         wait_s = request.number("wait", default=0, high=MAX_WAIT_S)
-        return Response(blocks_answer(service.blocks(first, wait_s)), content_type=OCTETS)
+        return Response(service.frames(first, wait_s), content_type=OCTETS)
 
     @callers(Caller.PEER)
     def checkpoint(_request: Request) -> Response:

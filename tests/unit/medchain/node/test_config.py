@@ -114,11 +114,12 @@ def test_a_tls_key_that_others_can_read_is_a_mistake(tmp_path):
     assert (problem.setting, problem.code) == ("web.key", "config.open_key")
 
 
-def test_a_missing_root_key_is_a_mistake_once_there_are_keys(tmp_path):
+def test_a_missing_root_key_is_worth_a_thought_once_there_are_keys(tmp_path):
     path = write(tmp_path, MINIMAL)
     assert explain(path) == []
     (tmp_path / "keys").mkdir()
-    assert only(explain(path)).code == "config.no_file"
+    problem = only(explain(path))
+    assert (problem.code, problem.fatal) == ("config.no_file", False)
 
 
 def test_plain_http_for_other_machines_is_worth_a_thought_but_starts(tmp_path):

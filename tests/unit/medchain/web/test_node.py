@@ -10,15 +10,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pytest
 
-from medchain.ledger.genesis import build_genesis
+from medchain.encoding import canonical
+from medchain.errors import NotFoundError
+from medchain.ledger.genesis import build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
 from medchain.node.config import config_text
-from medchain.node.keystore import Layout, create_keys, create_root_file, unlock
+from medchain.node.keystore import (
+    Layout,
+    create_keys,
+    create_root_file,
+    genesis_proofs,
+    open_daemon_keys,
+    open_web_keys,
+    unlock,
+)
 from medchain.node.local import LocalClient
 from medchain.node.supervisor import read_node_state
 
@@ -52,7 +63,8 @@ class Node:
         """Make keys, configuration and a ledger of one."""
         self.layout = Layout(folder)
         self.peer_port, self.web_port = free_port(), free_port()
-        public = create_keys(folder, ORG, unlock(create_root_file(folder / "keys" / "root.key", None)))
+        halves = unlock(create_root_file(folder / "keys" / "root.key", None))
+        public = create_keys(folder, ORG, halves)
         keys = sorted((make_key(ORG, use, text) for use, text in public.items()), key=lambda key: key.id)
         url = f"http://127.0.0.1:{self.peer_port}"
         founder = Organisation(ORG, "hospital", "renhe", {"en": "Renhe", "zh": "仁和"}, url, (), ACTIVE, tuple(keys))
@@ -67,6 +79,8 @@ class Node:
             demo=True,
         )
         self.layout.genesis.write_bytes(genesis.encoded)
+        proofs = genesis_proofs(ORG, genesis.ledger, open_web_keys(folder, halves), open_daemon_keys(folder, halves))
+        self.layout.genesis_signatures.write_bytes(canonical(genesis_signatures({ORG: proofs})))
         settings = {
             "organisation.id": ORG,
             "peer.listen": f"127.0.0.1:{self.peer_port}",
@@ -124,9 +138,13 @@ def test_a_node_comes_up_answers_and_stops_cleanly(node):
     assert node.status(node.peer_port, "/log/checkpoint") == 401
     assert node.status(node.peer_port, "/metrics") == 404
     assert node.status(node.web_port, "/metrics") == 200
-    local = LocalClient(node.layout.folder)
-    assert local.call("status", {})["height"] >= -1
-    local.close()
+    with closing(LocalClient(node.layout.folder)) as local:
+        assert wait_for(lambda: local.call("status", {})["ready"])
+        # The genesis and its state leaf; every node makes them by itself, so nobody cosigns them yet.
+        assert local.call("status", {})["size"] == 2
+        with pytest.raises(NotFoundError):
+            local.get("/log/checkpoint")
+    assert node.status(node.web_port, "/readyz") == 200
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(20) == 0
     assert node.family() == set()

@@ -10,7 +10,7 @@ from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.assembly import DaemonParts, LocalOperations
 from medchain.node.services import Health
-from medchain.ordering.block import Block, parse_blocks, submission
+from medchain.ordering.block import Block, blocks_answer, parse_blocks, submission
 from medchain.ordering.receipt import Receipt, Refused, parse_outcomes
 from medchain.web.daemon import own_routes, peer_routes
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, status_of
@@ -28,13 +28,13 @@ class Ordering:
         self.asked: list[object] = []
         self.note: str | None = "note\n"
 
-    def submit(self, leaves):
+    def order(self, leaves):
         self.asked.append(list(leaves))
         return [RECEIPT, Refused("transaction.version")][: len(leaves)]
 
-    def blocks(self, first, wait_s=0):
+    def frames(self, first, wait_s=0):
         self.asked.append((first, wait_s))
-        return [BLOCK]
+        return blocks_answer([BLOCK])
 
     def checkpoint(self):
         return self.note
