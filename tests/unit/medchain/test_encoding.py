@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,3 +202,60 @@ def test_an_error_says_its_code_and_fields():
 def test_an_error_that_may_be_retried_says_when():
     error = UnavailableError("peer.away", retry_after_s=5, org_id="x")
     assert (error.code, error.retry_after_s, error.fields) == ("peer.away", 5, {"org_id": "x"})
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        (b'{"a":1.5}', "encoding.not_representable"),
+        (b'{"a":[1,2e5]}', "encoding.not_representable"),
+        (b'{"a":-0.0}', "encoding.not_representable"),
+        (b'{"a":9007199254740992}', "encoding.not_representable"),
+        (b'{"a":-9007199254740992}', "encoding.not_representable"),
+        ('{"é":1}'.encode(), "encoding.not_representable"),
+        (b"[" * 33 + b"]" * 33, "encoding.not_representable"),
+        (b'{"a":1,"a":1}', "encoding.not_canonical"),
+        (b'{"a":"\\u0061"}', "encoding.not_canonical"),
+        (b"1.5", "encoding.not_representable"),
+    ],
+)
+def test_the_glance_at_a_document_lets_nothing_pass_that_the_walk_refuses(document: bytes, code: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_canonical(document, max_bytes=1000)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b'{"a":":1.5","b":",1234567890123456"}', b'{"a":9007199254740991}', b"7", b'["' + b"[" * 40 + b'"]'],
+)
+def test_text_that_looks_like_a_number_or_nesting_is_accepted(document: bytes) -> None:
+    assert canonical(parse_canonical(document, max_bytes=1000)) == document
+
+
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from([":1.5", "[9"])
+)
+
+
+@given(
+    st.recursive(
+        _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    )
+)
+def test_glance_and_walk_agree_on_everything_that_json_can_write(value: object) -> None:
+    try:
+        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return
+    try:
+        canonical(orjson.loads(data))
+        walked = True
+    except InputError:
+        walked = False
+    try:
+        parse_canonical(data, max_bytes=1 << 20)
+        parsed = True
+    except InputError:
+        parsed = False
+    assert parsed == walked
