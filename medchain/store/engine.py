@@ -45,6 +45,7 @@ _WAL_PAGES: Final = 4096
 _WAL_KEPT_BYTES: Final = 64 << 20
 _COUNT_BYTES: Final = 8
 _MARK_BYTES: Final = 24
+_MARK_READS: Final = 5
 _MODE: Final = "medchain_mode"
 _PLAIN: Final = "plain"
 _SNAPSHOT: Final = "snapshot"
@@ -229,25 +230,48 @@ class Database:
         if damaged is not None or sound != "ok":
             raise corrupt("file")
 
-    def compare_mark(self, counted: int, *, adopt: bool) -> None:
-        """Refuse a file that has lost write transactions; a new or adopted file gets its mark.
+    def promised(self, *, adopt: bool) -> int | None:
+        """Return the number that stands beside the file.
 
         Args:
+            adopt: whether to do without it.
+
+        Returns:
+            How many write transactions the file must count; None if there is no mark yet.
+
+        Raises:
+            VerificationError: ``store.corrupt``, table ``commit_mark``, for a mark that this key did not make.
+        """
+        if adopt:
+            return None
+        # A second look, because another process may be writing it just now.
+        for _ in range(_MARK_READS):
+            mark = os.pread(self._mark_file, _MARK_BYTES, 0)
+            if not mark:
+                return None
+            number = int.from_bytes(mark[:_COUNT_BYTES], "big")
+            if hmac.compare_digest(mark, self._mark(number)):
+                return number
+        raise corrupt("commit_mark", "mark")
+
+    def compare(self, promised: int | None, counted: int, *, adopt: bool) -> None:
+        """Refuse a file that has lost write transactions; a new or adopted one gets its mark.
+
+        Args:
+            promised: from `promised`.
             counted: what the file counts.
-            adopt: whether to accept it as it is.
+            adopt: whether to accept a file that counts writes without a mark.
 
         Raises:
             VerificationError: ``store.corrupt``, table ``commit_mark``.
         """
-        mark = os.pread(self._mark_file, _MARK_BYTES, 0)
-        if adopt or counted == 0 == len(mark):
-            os.pwrite(self._mark_file, self._mark(counted), 0)
-            return
-        promised = int.from_bytes(mark[:_COUNT_BYTES], "big")
-        if not hmac.compare_digest(mark, self._mark(promised)):
-            raise corrupt("commit_mark", "mark")
-        if counted < promised:
+        if promised is not None and counted < promised:
             raise corrupt("commit_mark", "rolled_back")
+        # Another process may have made the file and its mark just now.
+        if promised is None and counted > 0 and not adopt and self.promised(adopt=False) is None:
+            raise corrupt("commit_mark", "absent")
+        if promised is None and (adopt or counted == 0):
+            os.pwrite(self._mark_file, self._mark(counted), 0)
 
     def close(self) -> None:
         """Close all connections that are not in use."""
@@ -401,9 +425,11 @@ def _prepare(database: Database, *, migrate: bool, adopt: bool) -> None:
         if not migrate:
             raise ConflictError("store.schema", schema=current)
         _migrate(database)
+    # First the mark: another process may write between the two, and the file then counts more.
+    promised = database.promised(adopt=adopt)
     with database.read("commit_mark") as connection:
         counted = int(connection.execute(select(_MARKS[database.kind].c.value)).scalar_one())
-    database.compare_mark(counted, adopt=adopt)
+    database.compare(promised, counted, adopt=adopt)
 
 
 def _schema(database: Database) -> str | None:

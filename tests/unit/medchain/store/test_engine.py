@@ -11,7 +11,7 @@ from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.store import tables
-from medchain.store.engine import FileKind, connect, mark_path, open_database
+from medchain.store.engine import Database, FileKind, connect, mark_path, open_database
 from medchain.store.faults import fault
 from tests.unit.medchain.store.conftest import KEY
 
@@ -168,6 +168,39 @@ def test_a_mark_that_this_key_did_not_make_is_refused(path):
     with pytest.raises(VerificationError) as caught:
         open_database(path, KEY, kind=LEDGER)
     assert caught.value.fields == {"table": "commit_mark", "key": "mark"}
+
+
+def test_opening_while_another_process_writes_is_no_rollback(path, monkeypatch):
+    writer = open_database(path, KEY, kind=LEDGER)
+    leave_wal(writer, 1)
+    honest = Database.promised
+
+    def late(self, *, adopt: bool):
+        promised = honest(self, adopt=adopt)
+        with writer.write("leaf"):
+            pass
+        return promised
+
+    monkeypatch.setattr(Database, "promised", late)
+    open_database(path, KEY, kind=LEDGER).close()
+
+
+def test_opening_while_another_process_makes_the_file_is_no_rollback(path, monkeypatch):
+    honest = Database.promised
+    others = []
+
+    def late(self, *, adopt: bool):
+        promised = honest(self, adopt=adopt)
+        monkeypatch.setattr(Database, "promised", honest)
+        others.append(open_database(path, KEY, kind=LEDGER))
+        leave_wal(others[0], 1)
+        return promised
+
+    monkeypatch.setattr(Database, "promised", late)
+    opened = open_database(path, KEY, kind=LEDGER)
+    assert count(opened) == 1
+    for database in (opened, *others):
+        database.close()
 
 
 def test_a_process_killed_before_the_mark_was_written_leaves_a_good_file(path, tmp_path):
