@@ -82,12 +82,12 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray) -> bytes:
     """
     page = fetch(page_key(position))
     if page is None or page[:_KINDS] != _TAG or page[HASH_BYTES:_PAIR_BYTES] != top:
-        raise _corrupt(position)
+        raise corrupt_page(position)
     kinds = page[_KINDS:_KINDS_END]
     if kinds == _ALL_CHILDREN and len(page) == _TAIL:
         return page
     if kinds.translate(None, _VALID_KINDS) or len(page) != _TAIL + ENTRY_BYTES * sum(kinds.translate(_ENTRY_COUNTS)):
-        raise _corrupt(position)
+        raise corrupt_page(position)
     return page
 
 
@@ -105,7 +105,7 @@ def check_page(page: bytes, position: int, slots: Iterable[int]) -> None:
     expected = bytearray(page)
     _climb(expected, position, slots)
     if expected != page:
-        raise _corrupt(position)
+        raise corrupt_page(position)
 
 
 def slot_of(key: bytes, position: int) -> int:
@@ -124,7 +124,7 @@ def slot_bucket(page: bytes, position: int, slot: int) -> bytes:
     start, end = _span(page, slot)
     bucket = page[start:end]
     if (bucket_hash(bucket) if bucket else ABSENT) != heap_hash(page, SLOTS + slot):
-        raise _corrupt(position)
+        raise corrupt_page(position)
     return bucket
 
 
@@ -215,7 +215,7 @@ class PageWriter:
             start, end = _span(page, slot)
             bucket = bytes(page[start:end])
             if before is not None and (bucket_hash(bucket) if bucket else ABSENT) != before:
-                raise _corrupt(position)
+                raise corrupt_page(position)
             merged = _merged(bucket, entries) if bucket else entries
             if len(merged) <= BUCKET_ENTRIES:
                 page[start:end] = bucket = b"".join([part for entry in merged for part in entry])
@@ -229,7 +229,7 @@ class PageWriter:
         return top
 
 
-def _corrupt(position: int) -> VerificationError:
+def corrupt_page(position: int) -> VerificationError:
     """Say which page is not as it was written."""
     return VerificationError("tlog.page_corrupt", key=page_key(position).hex())
 
@@ -310,7 +310,7 @@ def _climb_one(page: bytearray, position: int, slot: int, before: bytes | None, 
             top = sha256(sha256(sibling + top if is_right else top + sibling).digest() + label).digest()
         start >>= 1
         if before is not None and page[start : start + HASH_BYTES] != before:
-            raise _corrupt(position)
+            raise corrupt_page(position)
         page[start : start + HASH_BYTES] = top
     return top
 

@@ -200,11 +200,10 @@ class Policy:
 
     def is_quorum(self, witnessed: Collection[str]) -> bool:
         """Tell whether witnesses, given by their names in the policy, are a quorum."""
-        satisfied = {witness.name for witness in self.witnesses} & set(witnessed)
+        satisfied = {witness.name for witness in self.witnesses}.intersection(witnessed)
         for entry in self.components:
-            if isinstance(entry, Group):
-                if sum(member in satisfied for member in entry.members) >= entry.needed:
-                    satisfied.add(entry.name)
+            if isinstance(entry, Group) and len(satisfied.intersection(entry.members)) >= entry.needed:
+                satisfied.add(entry.name)
         return self.quorum == _NONE or self.quorum in satisfied
 
     def _log_key(self, checkpoint: Checkpoint, note: Note) -> VerifierKey:
