@@ -76,7 +76,8 @@ class Follower:
             return 0
         asked_at = self._clock()
         try:
-            blocks = client.blocks(self._replica.height + 1, wait_s)
+            # Who does not know yet whether it is level asks without waiting: the node serves nobody until it knows.
+            blocks = client.blocks(self._replica.height + 1, wait_s if self.is_caught_up else 0)
         except UnavailableError:
             self.failures += 1
             return 0
