@@ -274,8 +274,8 @@ class EmbeddedDriver:
         if evidence != self._told:
             # The others may have seen one side only, and whoever saw both has stopped sending lines.
             self._told = evidence
-            for note in evidence:
-                self._send_round(note)
+            for proof in evidence:
+                self._send_round(proof)
         note = self.cosigner.vouch(is_caught_up=self.is_caught_up)
         if note is None:
             return False

@@ -141,8 +141,7 @@ class Succession:
             return False
         new_orderer(block.transactions[0], self._replica.ledger, self._replica.members)
         self._follower.forget_level()
-        with self._pen:
-            self._replica.rewind(block.height - 1)
+        dropped = self._rewind(block.height - 1)
         # Whoever is told of each block notices the new orderer, and lets the cosigner go on from the block before.
         self._follower.apply(block)
         self._on_takeover(block, dropped)
