@@ -1,0 +1,376 @@
+"""The custodian's side of a release: judge a signed request, put the access on the ledger, then hand out records.
+
+The order is the whole point: request verified → grant and consent in force on final state, and not stopped as far as
+this node has heard → decision → records chosen → access entry ordered and final → stops looked at once more → records.
+Keeps true: no byte of a record leaves before its access entry is final; a request is answered once; a stop binds as
+soon as it is heard; who may not gets the answer of what does not exist, and the reason stays here. Requests that come
+while an entry of their grant is under way go into the next one together. Trusts this node's stores and replica, the
+decision that the roof passes in, and the server for which organisation calls.
+Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from medchain.crypto.keywrap import SecretBytes
+from medchain.crypto.sealing import wrap_release
+from medchain.encoding import Json, canonical, digest
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+)
+from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import grant as grants
+from medchain.ledger.kinds.access import Access as AccessRow
+from medchain.ledger.kinds.access import Accesses
+from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
+from medchain.ledger.object import StateRecord, build_body
+from medchain.ledger.transaction import ID_BYTES
+from medchain.node.log import Log
+from medchain.node.pending import AccessEntry, PendingReleases, Release
+from medchain.node.release import (
+    REQUEST_AHEAD_S,
+    REQUEST_LIFE_S,
+    Answer,
+    SignedRequest,
+    access_entry_id,
+    access_id,
+    access_key,
+    commitments_root,
+    parse_request,
+    wraps_hash,
+)
+from medchain.node.release_ports import CustodianParts
+from medchain.node.standing import Holdings, Standing
+from medchain.store.records import Access
+
+GIVEN: Final = "given"
+"""Direction of a noted access: a release by this node."""
+
+REFUSED: Final = "refused"
+"""Direction of a noted access: a release that was refused."""
+
+MAX_BATCH: Final = 100
+"""Most requests of one version of an access object."""
+
+WAIT_S: Final = 30.0
+"""How long a request waits for its access entry."""
+
+_NOTHING: Final = "release.nothing"
+_MARGIN_BYTES: Final = 1 << 20
+_PAGE: Final = 200
+_LOG: Final = Log("release")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request that waits for its entry."""
+
+    signed: SignedRequest
+    key: Key
+    release: Release | None = None
+    error: MedchainError | None = None
+    is_done: bool = False
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The requests under one grant: one entry at a time, and the next takes all that wait."""
+
+    turn: Lock = field(default_factory=Lock)
+    waiting: list[_Waiting] = field(default_factory=list)
+    users: int = 0
+
+
+class Custodian:
+    """Releases records; fills `medchain.node.services.ReleaseService`. Threads may share it."""
+
+    __slots__ = ("_chains", "_holdings", "_lock", "_parts", "_pending")
+
+    def __init__(self, parts: CustodianParts) -> None:
+        """Take up the releases whose answers were under way when the node ended.
+
+        Args:
+            parts: what it is made from.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        self._parts = parts
+        self._holdings = Holdings(parts)
+        self._lock = Lock()
+        self._chains: dict[bytes, _Chain] = {}
+        self._pending = PendingReleases(parts.records, parts.clock)
+
+    def release(self, document: bytes, peer: str) -> bytes:
+        """Answer a request for records, after its access entry is final.
+
+        Args:
+            document: from `medchain.node.release.SignedRequest.encode`.
+            peer: org_id of who calls.
+
+        Returns:
+            `medchain.node.release.Answer.encode`.
+
+        Raises:
+            InputError: ``encoding.*``, ``content.*``, ``release.malformed``.
+            AccessDeniedError: ``release.recipient``, ``.custodian``, ``.ledger``, ``.key``, ``.signature``, ``.time``:
+                what is wrong with the request itself.
+            ConflictError: ``release.replayed``.
+            NotFoundError: ``release.nothing`` for whatever may not be released or does not exist, all alike.
+            UnavailableError: no quorum or no orderer; the same request may be sent again while it is young.
+        """
+        try:
+            signed = parse_request(document)
+            key = self._verify(signed, peer)
+        except (InputError, AccessDeniedError) as error:
+            self._refuse(document, "", error.code)
+            raise
+        release = self._entered(signed, key, document) if self._is_first(signed) else self._again(signed, document)
+        return self._hand_out(release, document)
+
+    def _verify(self, signed: SignedRequest, peer: str) -> Key:
+        """Check that a request is by who calls, for this node and of now; returns the key to wrap to."""
+        request, now = signed.request, self._parts.clock()
+        member = {item.org_id: item for item in self._parts.ledger.members.active}.get(peer)
+        if member is None or request.recipient != peer:
+            raise AccessDeniedError("release.recipient")
+        if request.custodian != self._parts.org_id:
+            raise AccessDeniedError("release.custodian")
+        if request.ledger != self._parts.ledger_id:
+            raise AccessDeniedError("release.ledger")
+        keys = {key.id: key for key in member.keys}
+        own, target = keys.get(signed.key_id), keys.get(request.encryption_key)
+        if own is None or own.use != AUTHENTICATION_KEY or target is None or target.use != ENCRYPTION_KEY:
+            raise AccessDeniedError("release.key")
+        if not signed.is_signed_by(own.public):
+            raise AccessDeniedError("release.signature")
+        if not now - REQUEST_LIFE_S <= request.time <= now + REQUEST_AHEAD_S:
+            raise AccessDeniedError("release.time")
+        return target
+
+    def _is_first(self, signed: SignedRequest) -> bool:
+        """Use a request; a second time it is only good for the answer that it never got."""
+        name = f"release {signed.request.hash.hex()}"
+        return self._parts.records.use_once(name, signed.request.time + REQUEST_LIFE_S, now=self._parts.clock())
+
+    def _again(self, signed: SignedRequest, document: bytes) -> Release:
+        """Find the release of a request that was entered and never answered; brings its entry to the ledger if needed.
+
+        The node may have ended before its entry was ordered: the same entry is tried again, never another one.
+        """
+        found = self._pending.find(signed.request.hash)
+        if found is None:
+            self._refuse(document, "", "release.replayed")
+            raise ConflictError("release.replayed")
+        release, entry = found
+        try:
+            with self._turn(release.grant):
+                if self._listed(release.grant, entry) is None:
+                    self._place(release.grant, entry)
+        except UnavailableError:
+            raise
+        except MedchainError as error:
+            self._pending.finish(release.request_hash)
+            self._refuse(document, release.patient, error.code)
+            raise NotFoundError(_NOTHING) from None
+        return release
+
+    def _entered(self, signed: SignedRequest, key: Key, document: bytes) -> Release:
+        """Have an access entry made for a request, together with others under the same grant."""
+        item = _Waiting(signed, key)
+        grant = signed.request.grant
+        with self._turn(grant, item) as chain:
+            if not item.is_done:
+                with self._lock:
+                    # Ours first: who has the turn makes the entry that it waits for.
+                    chain.waiting.remove(item)
+                    batch, chain.waiting = [item, *chain.waiting[: MAX_BATCH - 1]], chain.waiting[MAX_BATCH - 1 :]
+                self._enter(grant, batch)
+        if item.release is not None:
+            return item.release
+        if item.error is None or isinstance(item.error, UnavailableError):
+            raise item.error or UnavailableError("release.busy")
+        self._refuse(document, self._patient_of(grant), item.error.code)
+        raise NotFoundError(_NOTHING)
+
+    @contextmanager
+    def _turn(self, grant: bytes, item: _Waiting | None = None) -> Iterator[_Chain]:
+        """Wait for the turn to make an entry under a grant; raises `UnavailableError` ``release.busy``."""
+        with self._lock:
+            chain = self._chains.setdefault(grant, _Chain())
+            chain.users += 1
+            if item is not None:
+                chain.waiting.append(item)
+        try:
+            if not chain.turn.acquire(timeout=WAIT_S):
+                raise UnavailableError("release.busy")
+            try:
+                yield chain
+            finally:
+                chain.turn.release()
+        finally:
+            with self._lock:
+                chain.users -= 1
+                if item is not None and item in chain.waiting:
+                    chain.waiting.remove(item)
+                if not chain.users:
+                    self._chains.pop(grant, None)
+
+    def _enter(self, grant: bytes, batch: Sequence[_Waiting]) -> None:
+        """Make one access entry for a batch and wait until it is final; each request gets its release or its error."""
+        try:
+            for item, release in self._made(grant, batch):
+                item.release = release
+        except MedchainError as error:
+            for item in batch:
+                item.error = item.error or error
+        finally:
+            for item in batch:
+                item.is_done = True
+
+    def _made(self, grant: bytes, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Release]]:
+        """Make the entry; what one request lacks does not hold up the others."""
+        self._pending.prune()
+        key = access_key(grant, self._parts.org_id)
+        head = self._parts.ledger.record(key)
+        version = 1 if head is None else head.version + 1
+        standing = self._holdings.standing(grant)
+        prepared: list[tuple[_Waiting, AccessRow, Release]] = []
+        for item in batch:
+            try:
+                prepared.append((item, *self._prepare(item, standing, access_entry_id(key, version))))
+            except MedchainError as error:
+                item.error = error
+        if not prepared:
+            return []
+        entry = self._entry(grant, version, standing, [(item.signed, row) for item, row, _ in prepared])
+        self._pending.keep(entry, [release for _, _, release in prepared])
+        try:
+            self._place(grant, entry)
+        except UnavailableError:
+            raise
+        except MedchainError:
+            self._pending.drop(release for _, _, release in prepared)
+            raise
+        return [(item, release) for item, _, release in prepared]
+
+    def _prepare(self, item: _Waiting, standing: Standing, entry_id: bytes) -> tuple[AccessRow, Release]:
+        """Decide one request, choose its records and wrap their data keys."""
+        request, parts = item.signed.request, self._parts
+        if (request.recipient, request.purpose) != (standing.grant.recipient, standing.grant.purpose):
+            raise AccessDeniedError("release.grant")
+        patient = parts.patients.token(standing.consent.patient)
+        if patient is None:
+            raise AccessDeniedError("release.patient")
+        chosen, following = self._holdings.choose(request, standing, patient)
+        if not chosen:
+            raise AccessDeniedError("release.no_record")
+        deks: list[SecretBytes] = [parts.service.data_key(row.stored) for row in chosen]
+        wraps = wrap_release(item.key.public, request.hash, entry_id, item.key.id, deks)
+        root = commitments_root([(row.anchor.key, row.stored.version, row.stored.commitment) for row in chosen])
+        now = parts.clock()
+        row = AccessRow(request.hash, len(chosen), root, wraps_hash(wraps), request.purpose, now)
+        records = tuple((each.stored.object_id, each.stored.version) for each in chosen)
+        return row, Release(request.hash, request.time, request.grant, patient, wraps, records, following)
+
+    def _entry(
+        self, grant: bytes, version: int, standing: Standing, rows: Sequence[tuple[SignedRequest, AccessRow]]
+    ) -> AccessEntry:
+        """Write the access object's next version; the signed requests are its evidence."""
+        content = Accesses(grant, (standing.grant.consent,), tuple(row for _, row in rows)).to_content()
+        evidence: Json = {"requests": [signed.to_json() for signed, _ in rows]}
+        body = build_body("access", content, evidence, self._parts.random)
+        return AccessEntry(access_id(grant, self._parts.org_id), version, body, standing.refs)
+
+    def _place(self, grant: bytes, entry: AccessEntry) -> None:
+        """Bring an entry to the ledger."""
+        try:
+            self._parts.access.place(entry)
+        except UnavailableError:
+            raise
+        except MedchainError:
+            # An attempt before this one, of which nobody knew what became, may be what stands in its way.
+            record = self._parts.ledger.record(access_key(grant, self._parts.org_id))
+            if record is not None and record.version >= entry.version and self._listed(grant, entry) is not None:
+                return
+            raise
+
+    def _hand_out(self, release: Release, document: bytes) -> bytes:
+        """Write the answer, if its entry is final and nothing was stopped since; a request is answered once."""
+        found = self._pending.find(release.request_hash)
+        if found is None:
+            self._refuse(document, release.patient, "release.replayed")
+            raise ConflictError("release.replayed")
+        entry = found[1]
+        record = self._listed(release.grant, entry)
+        if record is None:
+            raise UnavailableError("release.not_final")
+        try:
+            if self._holdings.standing(release.grant).refs != entry.refs:
+                raise AccessDeniedError("release.grant")
+            records = tuple(self._holdings.sealed(object_id, version) for object_id, version in release.records)
+        except UnavailableError:
+            raise
+        except MedchainError as error:
+            self._pending.finish(release.request_hash)
+            self._refuse(document, release.patient, error.code)
+            raise NotFoundError(_NOTHING) from None
+        self._note(record, release)
+        if not self._pending.finish(release.request_hash):
+            raise ConflictError("release.replayed")
+        _LOG.info("release.given", records=len(records), version=entry.version)
+        return Answer(release.request_hash, entry.version, release.wraps, records, release.following).encode()
+
+    def _listed(self, grant: bytes, entry: AccessEntry) -> StateRecord | None:
+        """Return the state record of an entry, if it is final and holds this body."""
+        final, body_hash = self._holdings.final_size(), entry.body.body_hash
+        for record in self._parts.ledger.history(access_key(grant, self._parts.org_id)):
+            if record.version == entry.version:
+                return record if record.since < final and record.body_hash == body_hash else None
+        return None
+
+    def _note(self, record: StateRecord, release: Release) -> None:
+        """Note a release as given, once."""
+        detail = canonical(
+            {
+                "access": [record.key.hex(), record.version],
+                "grant": release.grant.hex(),
+                "records": [[object_id.hex(), version] for object_id, version in release.records],
+                "request_hash": release.request_hash.hex(),
+            }
+        )
+        name, now = release.request_hash[:ID_BYTES], self._parts.clock()
+        try:
+            self._parts.records.put_accesses([Access(name, release.patient, GIVEN, now, detail, record.since)])
+        except ConflictError:
+            return
+
+    def _refuse(self, document: bytes, patient: str, reason: str) -> None:
+        """Note a refusal with its reason; the same document is noted once."""
+        detail = canonical({"reason": reason, "request": digest("medchain/refused-document/v1", document).hex()})
+        name = digest("medchain/refusal/v1", document, reason.encode("ascii"))[:ID_BYTES]
+        _LOG.warning("release.refused", code=reason)
+        try:
+            self._parts.records.put_accesses([Access(name, patient, REFUSED, self._parts.clock(), detail)])
+        except ConflictError:
+            return
+
+    def _patient_of(self, grant_key: bytes) -> str:
+        """Return the token of the patient whom a grant is about, empty if that cannot be told."""
+        try:
+            found = self._parts.bodies.head(grant_key)
+            above = None if found is None else self._parts.bodies.head(grants.read(found[1].content).consent)
+            subject = None if above is None else consents.read(above[1].content).patient
+        except MedchainError:
+            return ""
+        return "" if subject is None else self._parts.patients.token(subject) or ""

@@ -1,0 +1,447 @@
+"""The asker's side of a release: sign a request, open the answer, and believe none of it before our own ledger agrees.
+
+Keeps true: what is returned was sealed to us, is exactly what the access entry on our own final ledger says was
+released, and each record is the version that its custodian registered; one that is not refuses the whole answer, by
+name. The access is noted here as well, so neither side can hide it alone. Trusts this node's own ledger and keys.
+Source: `docs/spec/release.md`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn, Protocol
+
+from medchain.crypto.aead import RecordContext, open_record, open_stream
+from medchain.crypto.commitment import NO_FIELDS, record_commitment, record_field_root
+from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.keywrap import SecretBytes
+from medchain.crypto.sealing import SealingPrivateKey, open_release
+from medchain.encoding import Json, canonical
+from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.ledger.kinds import access as accesses
+from medchain.ledger.kinds.access import Access as AccessRow
+from medchain.ledger.kinds.content import ANY_TYPE, Period
+from medchain.ledger.members import ENCRYPTION_KEY
+from medchain.ledger.object import ACTIVE, Body, Evidence, StateRecord, map_key
+from medchain.ledger.transaction import ID_BYTES
+from medchain.node.clock import Clock
+from medchain.node.log import Log
+from medchain.node.peers import JSON, Limits, PeerClient
+from medchain.node.release import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    ReleasedRecord,
+    ReleaseRequest,
+    SignedRequest,
+    access_entry_id,
+    access_key,
+    commitments_root,
+    parse_answer,
+    sign_request,
+    wraps_hash,
+)
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import Access, RecordStore
+
+RECEIVED: Final = "received"
+"""Direction of a noted access: records that another organisation released to this node."""
+
+REJECTED: Final = "rejected"
+"""Direction of a noted answer that was not what the ledger says."""
+
+WAIT_S: Final = 30.0
+"""How long to wait until our own ledger has the access entry and the records."""
+
+ATTEMPTS: Final = 3
+"""How often one signed request is sent where the way was lost."""
+
+_LOOK_S: Final = 0.01
+_LIMITS: Final = Limits(timeout_s=75.0, max_bytes=MAX_ANSWER_BYTES)
+_STREAM: Final = b"\1"
+_FORM_AT: Final = 4
+_LOG: Final = Log("exchange")
+
+
+class Custodians(Protocol):
+    """The way to other organisations' records."""
+
+    def release(self, org_id: str, document: bytes) -> bytes:
+        """Ask for records; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+
+class BodyVersions(Protocol):
+    """Bodies that this organisation holds."""
+
+    def at(self, key: bytes, version: int) -> Body | None:
+        """Return what is kept for a version of an object, None if nothing is."""
+        ...
+
+
+class HttpCustodians:
+    """The same over HTTP."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self, peers: PeerClient) -> None:
+        """Use the node's calls."""
+        self._peers = peers
+
+    def release(self, org_id: str, document: bytes) -> bytes:
+        """Ask for records."""
+        return self._peers.post(org_id, "/release", document, JSON, _LIMITS).body
+
+
+@dataclass(frozen=True, slots=True)
+class AskerParts:
+    """What an asker is made from.
+
+    Attributes:
+        org_id: this organisation.
+        ledger_id: 32 bytes.
+        authentication: signs requests.
+        encryption: this organisation's encryption keys by id.
+        ledger: the ledger file.
+        records: the records file.
+        bodies: bodies that were sent to this organisation.
+        custodians: the way to others.
+        clock: gives Unix seconds.
+    """
+
+    org_id: str
+    ledger_id: bytes
+    authentication: Es384Signer
+    encryption: Mapping[str, SealingPrivateKey]
+    ledger: LedgerStore
+    records: RecordStore
+    bodies: BodyVersions
+    custodians: Custodians
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRecord:
+    """A record that is what its custodian registered.
+
+    Attributes:
+        creator: org_id of the custodian, which registered it.
+        object_id: id of its object on the ledger, 16 bytes.
+        version: of the record.
+        content_type: media type.
+        content: its bytes.
+        salt: of the commitment, 32 secret bytes.
+        commitment: what the ledger holds.
+        position: leaf index of its anchor.
+        is_newest: whether our ledger knew no later version when it was opened.
+    """
+
+    creator: str
+    object_id: bytes
+    version: int
+    content_type: str
+    content: bytes
+    salt: bytes
+    commitment: bytes
+    position: int
+    is_newest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer that was opened and agrees with our ledger.
+
+    Attributes:
+        request_hash: of our request, 32 bytes.
+        access: state record of the access entry.
+        records: in the custodian's order.
+        following: `ReleaseRequest.after` of a further request, None where there is no more.
+    """
+
+    request_hash: bytes
+    access: StateRecord
+    records: tuple[ReceivedRecord, ...]
+    following: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        custodian: org_id of the organisation that holds the records.
+        grant: map key of its grant to us, 32 bytes.
+        purpose: purpose-of-use code.
+        resource_types: FHIR types, or ``*`` alone.
+        period: dates of records; None for all.
+        after: where to go on, `Received.following`; 0 for the first request.
+    """
+
+    custodian: str
+    grant: bytes
+    purpose: str
+    resource_types: tuple[str, ...] = (ANY_TYPE,)
+    period: Period | None = None
+    after: int = 0
+
+
+class Asker:
+    """Asks other organisations for records. Threads may share it."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: AskerParts) -> None:
+        """Use parts.
+
+        Args:
+            parts: what it is made from.
+        """
+        self._parts = parts
+
+    def request_release(self, wish: Wish) -> Received:
+        """Ask for records, and open what comes; arguments and errors as in `prepare` and `fetch`."""
+        return self.fetch(self.prepare(wish))
+
+    def prepare(self, wish: Wish) -> SignedRequest:
+        """Sign a request; who keeps it can send it again while it is young, also after a crash.
+
+        Args:
+            wish: what is asked for.
+
+        Returns:
+            The signed request.
+
+        Raises:
+            UnavailableError: ``exchange.key`` while the ledger lists no encryption key that we hold.
+        """
+        parts = self._parts
+        own = parts.ledger.members.organisations[parts.org_id].keys
+        usable = [key.id for key in own if key.use == ENCRYPTION_KEY and key.id in parts.encryption]
+        if not usable:
+            raise UnavailableError("exchange.key")
+        request = ReleaseRequest(
+            ledger=parts.ledger_id,
+            custodian=wish.custodian,
+            recipient=parts.org_id,
+            grant=wish.grant,
+            purpose=wish.purpose,
+            resource_types=tuple(sorted(set(wish.resource_types))),
+            period=wish.period,
+            after=wish.after,
+            encryption_key=usable[0],
+            nonce=secrets.token_bytes(ID_BYTES),
+            time=parts.clock(),
+        )
+        return sign_request(parts.authentication, request)
+
+    def fetch(self, signed: SignedRequest) -> Received:
+        """Send a request, open the answer and compare it with our own ledger.
+
+        Args:
+            signed: from `prepare`.
+
+        Returns:
+            The records.
+
+        Raises:
+            NotFoundError: ``release.nothing``: not permitted or not there, which is not told apart.
+            ConflictError: ``release.replayed`` for a request that was answered before.
+            AccessDeniedError: what is wrong with the request itself.
+            VerificationError: ``exchange.*``: the answer is not what the ledger says; ``exchange.record`` names the
+                record. Nothing of it is returned, and it is noted.
+            UnavailableError: the way, or our own ledger is behind.
+        """
+        data = self._send(signed)
+        try:
+            received = self.open(signed, data)
+        except VerificationError as error:
+            _LOG.warning("exchange.rejected", code=error.code, peer=signed.request.custodian)
+            self._note(REJECTED, signed, None, {"reason": error.code})
+            raise
+        listed: list[Json] = [[row.object_id.hex(), row.version] for row in received.records]
+        self._note(RECEIVED, signed, received.access, {"records": listed})
+        return received
+
+    def open(self, signed: SignedRequest, data: bytes) -> Received:
+        """Open an answer, however it came; arguments and errors as in `fetch`."""
+        request = signed.request
+        try:
+            answer = parse_answer(data)
+        except InputError as error:
+            raise VerificationError("exchange.format", reason=error.code) from error
+        if answer.request_hash != request.hash:
+            raise VerificationError("exchange.request")
+        key = access_key(request.grant, request.custodian)
+        entry = self._entry(key, answer.access_version)
+        row = self._row(signed, entry)
+        anchors = [self._anchor(request.custodian, record) for record in answer.records]
+        self._compare(answer, row, anchors)
+        deks = self._data_keys(answer, request, access_entry_id(key, entry.version))
+        rows = zip(answer.records, anchors, deks, strict=True)
+        records = tuple(self._opened(record, anchor, dek) for record, anchor, dek in rows)
+        return Received(request.hash, entry, records, answer.following)
+
+    def _send(self, signed: SignedRequest) -> bytes:
+        """Send, and again where the way was lost: the same request is released once, whatever got lost."""
+        document = signed.encode()
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._parts.custodians.release(signed.request.custodian, document)
+            except UnavailableError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                _LOG.info("exchange.again", code=error.code, peer=signed.request.custodian)
+        raise UnavailableError("exchange.unanswered")
+
+    def _entry(self, key: bytes, version: int) -> StateRecord:
+        """Wait until our own final ledger has the access entry."""
+        found = self._awaited(key, version)
+        if found is None:
+            raise VerificationError("exchange.access", version=version)
+        return found
+
+    def _awaited(self, key: bytes, version: int) -> StateRecord | None:
+        """Wait until a version of an object is final here; None if it does not come."""
+        ledger = self._parts.ledger
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            head, final = ledger.record(key), ledger.final()
+            if head is not None and head.version >= version:
+                found = head if head.version == version else _version(ledger.history(key), version)
+                if found is not None and final is not None and found.since < final.size:
+                    return found
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(_LOOK_S)
+
+    def _row(self, signed: SignedRequest, entry: StateRecord) -> AccessRow:
+        """Find our request in the access entry's body, which must be here: both sides hold the log of accesses."""
+        body = self._parts.bodies.at(entry.key, entry.version)
+        if body is None or body.body_hash != entry.body_hash or entry.status != ACTIVE:
+            raise VerificationError("exchange.access", version=entry.version)
+        try:
+            listed = accesses.read(body.content)
+        except InputError as error:
+            raise VerificationError("exchange.access", reason=error.code) from error
+        if listed.grant != signed.request.grant or listed.grant not in {ref.key for ref in entry.refs}:
+            raise VerificationError("exchange.access", reason="grant")
+        rows = [row for row in listed.accesses if row.request_hash == signed.request.hash]
+        if len(rows) != 1 or signed.to_json() not in _requests(body):
+            raise VerificationError("exchange.access", reason="request")
+        return rows[0]
+
+    def _anchor(self, custodian: str, record: ReleasedRecord) -> StateRecord:
+        """Find a record's version on our own final ledger."""
+        key = map_key("record", custodian, record.object_id)
+        final = self._parts.ledger.final()
+        found = _version(self._parts.ledger.history(key), record.version)
+        if found is None or final is None or found.since >= final.size or found.since != record.position:
+            _refuse(record, "unknown")
+        if found.status != ACTIVE:
+            _refuse(record, found.status)
+        return found
+
+    def _compare(self, answer: Answer, row: AccessRow, anchors: Sequence[StateRecord]) -> None:
+        """Compare what came with what the access entry says was released."""
+        if wraps_hash(answer.wraps) != row.wraps_hash:
+            raise VerificationError("exchange.wraps")
+        listed = [(anchor.key, anchor.version, anchor.body_hash) for anchor in anchors]
+        if len({key for key, _, _ in listed}) != len(listed) or len(listed) != row.count:
+            raise VerificationError("exchange.records", count=len(listed))
+        if commitments_root(listed) != row.commitments_root:
+            raise VerificationError("exchange.records", count=len(listed))
+
+    def _data_keys(self, answer: Answer, request: ReleaseRequest, entry_id: bytes) -> list[SecretBytes]:
+        """Open the data keys."""
+        private = self._parts.encryption.get(request.encryption_key)
+        if private is None:
+            raise VerificationError("exchange.wraps")
+        try:
+            deks = open_release(private, request.hash, entry_id, private.key_id, answer.wraps)
+        except VerificationError as error:
+            raise VerificationError("exchange.wraps", reason=error.code) from error
+        if len(deks) != len(answer.records):
+            raise VerificationError("exchange.wraps")
+        return deks
+
+    def _opened(self, record: ReleasedRecord, anchor: StateRecord, dek: bytes) -> ReceivedRecord:
+        """Open one record and compare it with its commitment on our own ledger."""
+        context = RecordContext(self._parts.ledger_id, record.object_id, record.version, record.content_type)
+        try:
+            salt, content = _open_envelope(dek, context, record.envelope)
+        except VerificationError as error:
+            _refuse(record, error.code)
+        if not _is_committed(salt, content, anchor.body_hash):
+            _refuse(record, "commitment")
+        head = self._parts.ledger.record(anchor.key)
+        return ReceivedRecord(
+            anchor.creator,
+            record.object_id,
+            record.version,
+            record.content_type,
+            content,
+            salt,
+            anchor.body_hash,
+            anchor.since,
+            head is not None and head.version == record.version,
+        )
+
+    def _note(self, direction: str, signed: SignedRequest, entry: StateRecord | None, more: Mapping[str, Json]) -> None:
+        """Note what came; the same request is noted once in each direction."""
+        request = signed.request
+        detail = canonical(
+            {
+                "access": None if entry is None else [entry.key.hex(), entry.version],
+                "custodian": request.custodian,
+                "grant": request.grant.hex(),
+                "request_hash": request.hash.hex(),
+                **more,
+            }
+        )
+        name = request.hash[:ID_BYTES] if direction == RECEIVED else request.hash[ID_BYTES:]
+        position = None if entry is None else entry.since
+        try:
+            self._parts.records.put_accesses(
+                [Access(name, request.grant.hex(), direction, self._parts.clock(), detail, position)]
+            )
+        except ConflictError:
+            return
+
+
+def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None:
+    """Find a version."""
+    return next((record for record in history if record.version == version), None)
+
+
+def _requests(body: Body) -> list[Json]:
+    """Return the signed requests in the evidence of an access."""
+    value = body.evidence.value if isinstance(body.evidence, Evidence) else None
+    found = value.get("requests") if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _open_envelope(dek: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:
+    """Open an envelope of either form; returns salt and content."""
+    if envelope[_FORM_AT : _FORM_AT + 1] == _STREAM:
+        salt, pieces = open_stream(dek, context, [envelope])
+        return salt, b"".join(pieces)
+    return open_record(dek, context, envelope)
+
+
+def _is_committed(salt: bytes, content: bytes, commitment: bytes) -> bool:
+    """Tell whether salt and content are what a commitment says, with a field root or without."""
+    if hmac.compare_digest(record_commitment(salt, content, NO_FIELDS), commitment):
+        return True
+    try:
+        root = record_field_root(salt, content)
+    except InputError:
+        return False
+    return hmac.compare_digest(record_commitment(salt, content, root), commitment)
+
+
+def _refuse(record: ReleasedRecord, reason: str) -> NoReturn:
+    """Refuse an answer for one record."""
+    raise VerificationError("exchange.record", object_id=record.object_id.hex(), version=record.version, reason=reason)

@@ -1,0 +1,155 @@
+"""What a custodian needs for a release from other parts of the node and from the floors above: its ports.
+
+Keeps true: each is small and named for what it gives; the decision is made above this floor and passed in by the roof.
+Source: `docs/spec/release.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medchain.encoding import Json
+from medchain.errors import ConflictError
+from medchain.ledger.kind import BodySource
+from medchain.node.clock import Clock
+from medchain.node.pending import AccessEntry
+from medchain.node.records import RecordService
+from medchain.node.submit import Draft, Submitter
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import RecordStore
+
+
+class AccessLedger(Protocol):
+    """Brings access entries to the ledger."""
+
+    def place(self, entry: AccessEntry) -> None:
+        """Give the body to its parties, sign, order, and wait until it is final.
+
+        Raises:
+            ConflictError: the machine refused it for good; the code says why.
+            UnavailableError: not final yet; it may become so.
+        """
+        ...
+
+
+class SubmittedAccess:
+    """Fills `AccessLedger` by the node's submitter."""
+
+    __slots__ = ("_submitter",)
+
+    def __init__(self, submitter: Submitter) -> None:
+        """Use the node's submitter."""
+        self._submitter = submitter
+
+    def place(self, entry: AccessEntry) -> None:
+        """Submit it; raises what `Submitter.submit` raises, and ``release.version`` if another version came first."""
+        done = self._submitter.submit(Draft("access", entry.object_id, entry.body))
+        if done.record.version != entry.version or done.record.refs != entry.refs:
+            raise ConflictError("release.version", version=done.record.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the decision is asked.
+
+    Attributes:
+        custodian: org_id of this node.
+        recipient: org_id of who asks.
+        purpose: purpose-of-use code.
+        time: Unix seconds.
+        resource_types: FHIR types asked for, or ``("*",)``.
+    """
+
+    custodian: str
+    recipient: str
+    purpose: str
+    time: int
+    resource_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentInForce:
+    """A consent as the decision sees it.
+
+    Attributes:
+        key: map key, 32 bytes.
+        version: of its head.
+        content: of its body, compared with the ledger.
+    """
+
+    key: bytes
+    version: int
+    content: Mapping[str, Json]
+
+
+class Ruling(Protocol):
+    """What the decision answers."""
+
+    @property
+    def denial(self) -> str | None:
+        """Why nothing passes; None if something may."""
+        ...
+
+    @property
+    def limits_dates(self) -> bool:
+        """Whether `passes` needs to know when a record's event was."""
+        ...
+
+    def passes(self, resource_type: str, date: int | None) -> bool:
+        """Tell whether a record of a type and an event's date (Unix seconds) may be read."""
+        ...
+
+
+class ReleaseDecision(Protocol):
+    """The decision on requests; its meaning lives on the consent floor, the roof passes it in."""
+
+    def rule(self, question: Question, given: Sequence[ConsentInForce]) -> Ruling:
+        """Decide under the consents in force."""
+        ...
+
+
+class Patients(Protocol):
+    """Who a subject of the ledger is in this node's records."""
+
+    def token(self, subject: bytes) -> str | None:
+        """Return the keyed token of a subject's patient, None if the subject is not known here.
+
+        Args:
+            subject: map key of the subject object, 32 bytes.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CustodianParts:
+    """What a custodian is made from.
+
+    Attributes:
+        org_id: this organisation.
+        ledger_id: 32 bytes.
+        ledger: the ledger file.
+        records: the records file.
+        service: opens records and their data keys.
+        bodies: bodies that this organisation holds.
+        access: brings access entries to the ledger.
+        decision: decides.
+        patients: finds patients.
+        is_stopped: whether a stop of an object (map key) was heard, ordered or not.
+        clock: gives Unix seconds.
+        random: gives as many unpredictable bytes as it is asked for.
+    """
+
+    org_id: str
+    ledger_id: bytes
+    ledger: LedgerStore
+    records: RecordStore
+    service: RecordService
+    bodies: BodySource
+    access: AccessLedger
+    decision: ReleaseDecision
+    patients: Patients
+    is_stopped: Callable[[bytes], bool]
+    clock: Clock
+    random: Callable[[int], bytes]

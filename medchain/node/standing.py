@@ -1,0 +1,240 @@
+"""What may be released now: grant and consent in force, and the records that pass. Reads, decides, changes nothing.
+
+Keeps true: an object counts only if its head is the same on final and on newest state, active, not expired by clock or
+ledger, and not stopped as far as this node has heard; a missing or redacted body means no; only record versions whose
+anchor is final are chosen, and only those that request, grant and decision all let pass. Trusts the decision.
+Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json
+from medchain.errors import AccessDeniedError
+from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import grant as grants
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
+from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
+from medchain.ledger.transaction import Ref
+from medchain.node.event_time import event_span
+from medchain.node.records import FHIR_JSON
+from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, ReleaseRequest
+from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling
+from medchain.store.records import RecordVersion
+
+_MARGIN_BYTES: Final = 1 << 20
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A grant and its consent, in force.
+
+    Attributes:
+        grant: what its body says.
+        consent: what the consent's body says.
+        refs: both at their heads, sorted.
+        content: of the consent's body, for the decision.
+    """
+
+    grant: grants.Grant
+    consent: consents.Consent
+    refs: tuple[Ref, ...]
+    content: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A record version that is to be released.
+
+    Attributes:
+        stored: as it is stored.
+        anchor: its place on the final ledger.
+    """
+
+    stored: RecordVersion
+    anchor: StateRecord
+
+
+class Holdings:
+    """This node's records and permissions, as a release sees them. Threads may share it."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: CustodianParts) -> None:
+        """Use parts.
+
+        Args:
+            parts: what a custodian is made from.
+        """
+        self._parts = parts
+
+    def standing(self, grant_key: bytes) -> Standing:
+        """Find a grant and its consent in force.
+
+        Args:
+            grant_key: map key, 32 bytes.
+
+        Returns:
+            Both.
+
+        Raises:
+            AccessDeniedError: ``release.grant``, ``release.consent``, ``release.body``; every doubt is a no.
+            MedchainError: a body that cannot be read.
+        """
+        refs = [self._in_force(grant_key, "grant")]
+        grant = grants.read(self._content(grant_key, refs[0].version))
+        if grant.custodian != self._parts.org_id:
+            raise AccessDeniedError("release.grant")
+        refs.append(self._in_force(grant.consent, "consent"))
+        content = self._content(grant.consent, refs[1].version)
+        record = self._parts.ledger.record(grant_key)
+        if record is None or record.refs != (refs[1],):
+            raise AccessDeniedError("release.grant")
+        return Standing(grant, consents.read(content), tuple(sorted(refs)), content)
+
+    def _in_force(self, key: bytes, kind: str) -> Ref:
+        """Return an object's head if it is in force; every doubt is a no."""
+        newest, final = self._parts.ledger.record(key), self._final_head(key)
+        holds = (
+            newest is not None
+            and newest == final
+            and newest.kind == kind
+            and in_force(newest, self._now() // DAY_S)
+            and not self._parts.is_stopped(key)
+        )
+        if newest is None or not holds:
+            code = f"release.{kind}"
+            raise AccessDeniedError(code)
+        return Ref(key, newest.version)
+
+    def _content(self, key: bytes, version: int) -> dict[str, Json]:
+        """Return the content of a head's body, which must be whole; a missing one means deny."""
+        found = self._parts.bodies.head(key)
+        if found is None or found[0].version != version or not found[1].is_full:
+            raise AccessDeniedError("release.body")
+        found[1].verify(found[0].body_hash)
+        return found[1].content
+
+    def choose(self, request: ReleaseRequest, standing: Standing, patient: str) -> tuple[list[Chosen], int | None]:
+        """Choose the records that were asked for, are granted and pass the decision.
+
+        Args:
+            request: verified.
+            standing: grant and consent in force.
+            patient: keyed token of the patient whose consent it is.
+
+        Returns:
+            At most as many as an answer holds, and where a further request goes on, None where there is no more.
+
+        Raises:
+            AccessDeniedError: the decision's reason, or ``release.types``.
+        """
+        types = _within(request.resource_types, standing.grant.resource_types)
+        question = Question(request.custodian, request.recipient, request.purpose, self._now(), types)
+        ruling = self._parts.decision.rule(
+            question, [ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)]
+        )
+        period = standing.grant.period
+        if not types or ruling.denial is not None or not period.contains(Period(self._now(), self._now())):
+            raise AccessDeniedError(ruling.denial or "release.types")
+        chosen: list[Chosen] = []
+        size = 0
+        after = last = request.after
+        while True:
+            page = self._parts.records.by_patient(
+                patient, None if types == (ANY_TYPE,) else types, after=after, limit=_PAGE
+            )
+            for newest in page:
+                found = self._anchored(newest)
+                if found is None or not self._passes(found.stored, request.period, ruling):
+                    continue
+                size += len(found.stored.envelope)
+                if len(chosen) == MAX_RECORDS or (chosen and size > MAX_ANSWER_BYTES - _MARGIN_BYTES):
+                    return chosen, last
+                chosen.append(found)
+                last = newest.seq
+            if len(page) < _PAGE:
+                return chosen, None
+            after = page[-1].seq
+
+    def _anchored(self, newest: RecordVersion) -> Chosen | None:
+        """Find the newest final version of a record, if it is one to show."""
+        anchor = self._final_head(map_key("record", self._parts.org_id, newest.object_id))
+        if anchor is None or anchor.status != ACTIVE:
+            return None
+        stored = newest
+        if newest.version != anchor.version:
+            older = self._parts.records.by_object(newest.object_id, anchor.version)
+            if older is None:
+                return None
+            stored = older
+        return Chosen(stored, anchor) if stored.commitment == anchor.body_hash else None
+
+    def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling) -> bool:
+        """Judge one record; it is opened only where its date matters."""
+        if period is None and not ruling.limits_dates:
+            return ruling.passes(stored.type, None)
+        span = event_span(self._parts.service.open(stored).content, stored.created)
+        if span is None:
+            # A date that nobody can tell is outside every limit, the asker's own included.
+            return period is None and ruling.passes(stored.type, None)
+        ends = (span.start, span.start if span.end is None else span.end)
+        return (period is None or period.contains(span)) and all(ruling.passes(stored.type, end) for end in ends)
+
+    def sealed(self, object_id: bytes, version: int) -> ReleasedRecord:
+        """Read one record as it is kept.
+
+        Args:
+            object_id: of its object, 16 bytes.
+            version: of the record.
+
+        Returns:
+            The record with its envelope.
+
+        Raises:
+            AccessDeniedError: ``release.no_record`` for one that was deleted meanwhile.
+            NotFoundError: ``record.erased`` for one whose key was destroyed meanwhile.
+        """
+        stored = self._parts.records.by_object(object_id, version)
+        anchor = self._final_head(map_key("record", self._parts.org_id, object_id))
+        if stored is None or anchor is None or anchor.status != ACTIVE:
+            raise AccessDeniedError("release.no_record")
+        self._parts.service.data_key(stored)
+        position = anchor.since if anchor.version == version else self._since(anchor.key, version)
+        return ReleasedRecord(object_id, version, FHIR_JSON, position, stored.envelope)
+
+    def _since(self, key: bytes, version: int) -> int:
+        """Return the position of an earlier version."""
+        return next(row.since for row in self._parts.ledger.history(key) if row.version == version)
+
+    def _now(self) -> int:
+        """The later of clock and ledger, so that neither can hold an end of validity back."""
+        return max(self._parts.clock(), self._parts.ledger.head.time)
+
+    def final_size(self) -> int:
+        """How many leaves are final."""
+        final = self._parts.ledger.final()
+        return 0 if final is None else final.size
+
+    def _final_head(self, key: bytes) -> StateRecord | None:
+        """Return an object's head on final state."""
+        head, final = self._parts.ledger.record(key), self.final_size()
+        if head is None or head.since < final:
+            return head
+        return self._parts.ledger.record_at(key, final - 1)
+
+
+def _within(asked: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the types that were asked for and are granted."""
+    if granted == (ANY_TYPE,):
+        return asked
+    return granted if asked == (ANY_TYPE,) else tuple(sorted(set(asked) & set(granted)))
+
+
+def _version_of(standing: Standing) -> int:
+    """Return the consent's version."""
+    return next(ref.version for ref in standing.refs if ref.key == standing.grant.consent)
