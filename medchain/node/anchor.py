@@ -1,9 +1,9 @@
 """The anchor: brings the commitments of stored records to the ledger, in batches that link nothing.
 
-Keeps true: a record version that was stored is anchored, whatever crashes when, and never twice: the ledger's own state
-says what is in, and the machine takes each version once; an intent leaves the outbox only when its transaction is
-final; a batch mixes whatever waits, shuffled, so that it tells nothing of who was treated when. Trusts the store and the
-replica of this node.
+Keeps true: a record version that was stored is anchored, whatever crashes when, and never twice: the ledger's own
+state says what is in, and the machine takes each version once; an intent leaves the outbox only when its transaction is
+final; a batch mixes whatever waits, shuffled, so that it tells nothing of who was treated when. Trusts the store and
+the replica of this node.
 Source: `docs/spec/record-envelope.md`, `docs/spec/transaction.md`, `docs/spec/node-protocol.md`.
 """
 

@@ -252,7 +252,8 @@ class BodyReceiver:
         Raises:
             InputError: ``encoding.*``, ``transaction.*``, ``body.malformed``.
             VerificationError: ``body.hash`` for another body than payload or ledger name, ``body.unknown`` for an
-                object of neither, ``body.creator`` for a payload of somebody else, ``body.key``, ``sealing.authentication``.
+                object of neither, ``body.creator`` for a payload of somebody else, ``body.key``,
+                ``sealing.authentication``.
             ConflictError: ``body.conflict``.
         """
         top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)

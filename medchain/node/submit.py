@@ -50,6 +50,7 @@ from medchain.node.bodies import (
 from medchain.node.endorse import Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
+from medchain.node.pending import AccessEntry
 from medchain.ordering.receipt import Outcome, Refused
 from medchain.store.records import RecordStore
 
@@ -110,12 +111,16 @@ class Draft:
         object_id: 16 bytes.
         body: whole, with its evidence.
         status: status that it gets.
+        version: version that it must get; None for whichever is next.
+        refs: what it must stand on, sorted; None for the heads of what its content names.
     """
 
     kind: str
     object_id: bytes
     body: Body
     status: str = ACTIVE
+    version: int | None = None
+    refs: tuple[Ref, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +130,38 @@ class Submitted:
     Attributes:
         key: map key of its object, 32 bytes.
         record: the object's state record.
-        endorser: org_id of who endorsed it, or None.
-        rank: its place in the drawn order, or None.
         final_size: size of the final tree that covers it.
+        endorser: org_id of who endorsed it just now, or None.
+        rank: its place in the drawn order, or None.
     """
 
     key: bytes
     record: StateRecord
-    endorser: str | None
-    rank: int | None
     final_size: int
+    endorser: str | None = None
+    rank: int | None = None
+
+
+class AccessPlacer:
+    """Brings access entries to the ledger; fills `medchain.node.custodian.AccessLedger`."""
+
+    __slots__ = ("_submitter",)
+
+    def __init__(self, submitter: Submitter) -> None:
+        """Use this node's submitter."""
+        self._submitter = submitter
+
+    def place(self, entry: AccessEntry) -> None:
+        """Submit an entry and wait until it is final; one that is on the ledger already is only waited for.
+
+        Raises:
+            ConflictError: it is refused for good; the code says why.
+            UnavailableError: not final yet; it may become so.
+        """
+        try:
+            self._submitter.submit(Draft("access", entry.object_id, entry.body, version=entry.version, refs=entry.refs))
+        except (InputError, VerificationError) as error:
+            raise ConflictError(error.code, **error.fields) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +206,7 @@ class Submitter:
         """Bring an object's next version to the ledger.
 
         Args:
-            draft: what it becomes.
+            draft: what it becomes. One that names its version and is on the ledger already is not submitted again.
             timeout_s: how long to wait for it to be final.
 
         Returns:
@@ -192,9 +219,11 @@ class Submitter:
             UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.not_final`` if the quorum does not
                 answer in time (it may become final later), those of ordering.
         """
+        key = map_key(draft.kind, self._identity.org_id, draft.object_id)
+        if draft.version is not None and self._is_ordered(key, draft.version, draft.body):
+            return Submitted(key, *self.wait_final(key, draft.version, timeout_s))
         change = self._change(draft)
         version = change.objects[0].version
-        key = map_key(draft.kind, self._identity.org_id, draft.object_id)
         prepared = self._endorsed(draft, change, key) if self._needs_independent(change) else self._alone(draft, change)
         self._judge.shelf.keep(key, version, draft.body)
         self._deliver_all(draft, key, version, prepared.payload)
@@ -203,7 +232,7 @@ class Submitter:
         record, final_size = self.wait_final(key, version, timeout_s)
         if record.body_hash != draft.body.body_hash:
             raise ConflictError("submit.superseded", version=version)
-        return Submitted(key, record, prepared.endorser, prepared.rank, final_size)
+        return Submitted(key, record, final_size, prepared.endorser, prepared.rank)
 
     def wait_final(self, key: bytes, version: int, timeout_s: float) -> tuple[StateRecord, int]:
         """Wait until a version of an object is final.
@@ -251,6 +280,11 @@ class Submitter:
                 self._records.drop_intents([intent.id])
         return left
 
+    def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
+        """Tell whether the ledger holds a body at a version."""
+        record = _version(self._judge.replica.store.history(key), version)
+        return record is not None and record.body_hash == body.body_hash
+
     def _change(self, draft: Draft) -> Change:
         """Derive what the ledger shows from the content."""
         key = map_key(draft.kind, self._identity.org_id, draft.object_id)
@@ -261,7 +295,9 @@ class Submitter:
             raise InputError("submit.kind", kind=draft.kind[:64])
         content, is_active = draft.body.content, draft.status == ACTIVE
         expires, stop = _terms(draft.kind, content) if is_active else (None, None)
-        refs = self._refs(draft.kind, content) if is_active else ()
+        refs = draft.refs if draft.refs is not None else self._refs(draft.kind, content) if is_active else ()
+        if draft.version is not None and draft.version != row.version:
+            raise ConflictError("transaction.version", version=draft.version)
         return Change(draft.kind, draft.status, (row,), refs, stop, expires)
 
     def _refs(self, kind: str, content: Mapping[str, Json]) -> tuple[Ref, ...]:

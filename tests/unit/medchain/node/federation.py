@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consent.decision import ConsentDecision
-from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.crypto.assertion import encode_credential_key
+from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
-from medchain.encoding import Json, parse_canonical
+from medchain.encoding import Json, canonical, parse_canonical
 from medchain.errors import UnavailableError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
@@ -21,10 +21,13 @@ from medchain.ledger.kinds import signing, subject
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import Body, build_body, map_key
 from medchain.node.endorse import Identity
-from medchain.node.ledger_node import LedgerKeys, LedgerNode, OrderingDesk, Surroundings
+from medchain.node.ledger_driver import ReceiptFile, ReplicaNotes, VouchedFile, pen_of
+from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.records import RecordService
+from medchain.node.replica import Replica
 from medchain.node.submit import Draft
-from medchain.ordering.notary import CosignKeys
+from medchain.ordering.embedded import EmbeddedDriver, Ports
+from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
@@ -72,19 +75,31 @@ class Site:
         self.service = RecordService(
             self.records, genesis().ledger, seed(self.org_id, "records"), self.federation.clock
         )
-        around = Surroundings(
-            genesis=genesis(),
-            signatures=proofs(),
-            ledger=self.ledger,
-            records=self.records,
-            vouched=self.folder / "vouched.json",
-            decision=ConsentDecision(),
-            connect=lambda org_id: Line(self.federation, self.org_id, org_id),
-            others=Others(self.federation, self.org_id),
-            clock=self.federation.clock,
+        keys = keys_of(self.org_id)
+        log = Ed25519Signer(seed(self.org_id, "log", 1))
+        replica = Replica.create(self.ledger, genesis(), proofs(), pen=pen_of(log))
+        receipts = ReceiptFile(self.folder / "receipts.jsonl")
+        self._open.callback(receipts.close)
+        cosign = CosignKeys(
+            self.org_id,
+            Ed25519Signer(seed(self.org_id, "cosign-ed25519", 1)),
+            MlDsa44Signer(seed(self.org_id, "cosign-mldsa44", 1)),
         )
-        self.node = LedgerNode(keys_of(self.org_id), around)
-        self.node.driver.prepare()
+        ports = Ports(
+            replica=replica,
+            notary=LedgerNotary(genesis().origin, cosign),
+            memory=VouchedFile(self.folder / "vouched.json"),
+            checkpoints=ReplicaNotes(replica),
+            receipts=receipts,
+            clock=self.federation.clock,
+            connect=lambda org_id: Line(self.federation, self.org_id, org_id),
+        )
+        driver = EmbeddedDriver(self.org_id, log, ports)
+        others = Others(self.federation, self.org_id)
+        self.node = LedgerNode(
+            keys, Surroundings(replica, driver, self.records, ConsentDecision(), others, self.federation.clock)
+        )
+        driver.prepare()
 
     def stop(self) -> None:
         """Close everything."""
@@ -96,18 +111,10 @@ class Site:
         return self.node.replica
 
 
-def keys_of(org_id: str) -> LedgerKeys:
+def keys_of(org_id: str) -> Identity:
     """Return an organisation's private keys."""
     encryption = SealingPrivateKey(seed(org_id, "encryption", 1))
-    return LedgerKeys(
-        Identity(org_id, Ed25519Signer(seed(org_id, "ledger", 1)), {encryption.key_id: encryption}),
-        Ed25519Signer(seed(org_id, "log", 1)),
-        CosignKeys(
-            org_id,
-            Ed25519Signer(seed(org_id, "cosign-ed25519", 1)),
-            MlDsa44Signer(seed(org_id, "cosign-mldsa44", 1)),
-        ),
-    )
+    return Identity(org_id, Ed25519Signer(seed(org_id, "ledger", 1)), {encryption.key_id: encryption})
 
 
 @dataclass
@@ -125,6 +132,10 @@ class Federation:
     _ticker: threading.Thread = None
     _error: BaseException | None = None
 
+    def wait(self) -> None:
+        """Let the nodes get on for a moment."""
+        self._stopping.wait(0.01)
+
     def clock(self) -> int:
         return self.time
 
@@ -133,6 +144,8 @@ class Federation:
         for org_id in org_ids:
             self.sites[org_id] = Site(org_id, self.folder / org_id, self)
             self.sites[org_id].start()
+        # An orderer orders only after it has looked round once.
+        self.step()
         self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
         self._ticker.start()
 
@@ -183,13 +196,13 @@ class Line:
     sender: str
     receiver: str
 
-    def _desk(self) -> OrderingDesk:
-        return OrderingDesk(self.federation.reach(self.sender, self.receiver).node.driver)
+    def _desk(self) -> EmbeddedDriver:
+        return self.federation.reach(self.sender, self.receiver).node.driver
 
     def submit(self, leaves):
-        return self._desk().submit(leaves)
+        return self._desk().order(leaves)
 
-    def blocks(self, first, wait_s):
+    def blocks(self, first, _wait_s):
         return self._desk().blocks(first, 0)
 
     def checkpoint(self):
@@ -210,8 +223,6 @@ class Others:
     sender: str
 
     def endorse(self, org_id: str, document: bytes) -> bytes:
-        from medchain.encoding import canonical
-
         site = self._pass("endorse", org_id)
         given = self.federation.tamper("endorse", self.sender, org_id, document)
         answer = canonical(site.node.endorser.endorse(given, self.sender))

@@ -26,7 +26,7 @@ def anchor_all(federation, org_id):
         site.node.anchor.round()
         if site.records.pending_count() == 0:
             return
-        federation._stopping.wait(0.01)
+        federation.wait()
     raise AssertionError("never final")
 
 
