@@ -15,12 +15,15 @@ from typing import Final
 from medchain.encoding import Json, parse_canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
+from medchain.ledger.kind import DecisionPort
 from medchain.node import metrics
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
 from medchain.node.daemon import Job, Watched
+from medchain.node.endorse import Identity
 from medchain.node.keystore import DaemonKeys, Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.ledger_driver import LedgerDriver, pen_of
+from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
@@ -37,6 +40,7 @@ from medchain.node.services import (
     ReleaseService,
     health_document,
 )
+from medchain.node.submit import HttpMembers
 from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -190,16 +194,31 @@ def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
     return parse_genesis(contents[0]), parse_canonical(contents[1], max_bytes=MAX_GENESIS_BYTES)
 
 
-def daemon_parts(node: DaemonNode) -> DaemonParts:
-    """Make the daemon's parts."""
+def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
+    """Make the daemon's parts.
+
+    Args:
+        node: the opened node.
+        decision: the decision on accesses, from the consent floor.
+
+    Returns:
+        The parts; nothing runs yet.
+    """
     ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
     health = LedgerHealth(node.replica.store, ordering.driver)
+    keys = node.daemon_keys
+    side = LedgerNode(
+        Identity(node.config.org_id, keys.ledger, keys.encryption),
+        Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
+    )
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
-        local=LocalOperations({"status": lambda _document: health_document(health.health())}),
+        local=LocalOperations({"status": lambda _document: health_document(health.health()), **side.operations()}),
         ordering=ordering.driver,
-        jobs=(Job("ordering", ordering.run),),
+        endorsement=side.endorser,
+        bodies=side.bodies,
+        jobs=(Job("ordering", ordering.run), *side.jobs()),
         drain=(ordering.drain,),
         close=(ordering.close,),
     )

@@ -125,7 +125,7 @@ def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Ch
     return (
         Child(
             "daemon",
-            (*python, "medchain.web.daemon", str(config_path)),
+            (*python, "medchain.daemon", str(config_path)),
             encode_unlock(halves),
             layout.run / HEARTBEAT_NAME,
             layout.run / STATE_NAME,

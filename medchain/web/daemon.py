@@ -1,4 +1,4 @@
-"""The ledger daemon as a program: ``python -m medchain.web.daemon NODE.TOML``, started by the supervisor.
+"""The ledger daemon's process: opens the node, serves it, ends it. `medchain.daemon` is the program.
 
 Keeps true: it holds no page, template, session or FHIR model; it ends when its supervisor does, since its standard
 input closes. Trusts the supervisor, which hands it the root key's halves in the first line.
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
 from medchain.errors import MedchainError
-from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts, open_daemon_node
+from medchain.node.assembly import DaemonNode, DaemonParts, open_daemon_node
 from medchain.node.clock import system_clock
 from medchain.node.config import Address, load_config
 from medchain.node.daemon import Plan, new_secret, run_daemon
@@ -24,12 +25,13 @@ from medchain.node.log import Log, open_log
 from medchain.node.peer_auth import PeerVerifier
 from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
+    body_routes,
     endorsement_routes,
-    exchange_routes,
     health_routes,
     local_routes,
     log_routes,
     ordering_routes,
+    release_routes,
 )
 from medchain.web.routing import Route, Router
 from medchain.web.server import DaemonServer
@@ -40,11 +42,12 @@ EXIT_REFUSED: Final = 2
 _LOG: Final = Log("daemon")
 
 
-def main(arguments: list[str]) -> int:
+def run(config_path: Path, parts_of: Callable[[DaemonNode], DaemonParts]) -> int:
     """Run the daemon.
 
     Args:
-        arguments: the path of the configuration.
+        config_path: the node's configuration.
+        parts_of: makes the parts of an opened node.
 
     Returns:
         Exit status: 0 after a stop, 1 after a failure, 2 when the node cannot be opened.
@@ -54,13 +57,13 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     Thread(target=_watch_supervisor, args=(stop,), name="supervisor-watch", daemon=True).start()
-    config = load_config(Path(arguments[0]), os.environ, {})
+    config = load_config(config_path, os.environ, {})
     layout = Layout(config.folder)
     layout.create()
     open_log(layout.logs, "daemon", config.log_level)
     try:
         with open_daemon_node(config, halves, system_clock) as node:
-            plan = make_plan(node, daemon_parts(node))
+            plan = make_plan(node, parts_of(node))
             scheme = "http" if config.peer_tls is None else "https"
             return run_daemon(layout, plan, stop, stop_timeout_s=config.stop_timeout_s, peer_scheme=scheme)
     except (MedchainError, OSError) as error:
@@ -103,8 +106,10 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += ordering_routes(parts.ordering)
     if parts.endorsement is not None:
         routes += endorsement_routes(parts.endorsement)
-    if parts.bodies is not None and parts.releases is not None:
-        routes += exchange_routes(parts.bodies, parts.releases)
+    if parts.bodies is not None:
+        routes += body_routes(parts.bodies)
+    if parts.releases is not None:
+        routes += release_routes(parts.releases)
     return routes
 
 
@@ -119,7 +124,3 @@ def _watch_supervisor(stop: Event) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         """Nothing more is expected; whatever comes is dropped."""
     stop.set()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -91,21 +91,24 @@ def endorsement_routes(service: EndorsementService) -> list[Route]:
     return [Route("endorse", "POST", "/endorse", endorse, MAX_BODY_DOCUMENT_BYTES)]
 
 
-def exchange_routes(bodies: BodyService, releases: ReleaseService) -> list[Route]:
-    """Make the routes of bodies and releases (`docs/spec/body.md` 6, `docs/spec/node-protocol.md`)."""
+def body_routes(service: BodyService) -> list[Route]:
+    """Make the route of bodies (`docs/spec/body.md` 6)."""
 
     @callers(Caller.PEER)
     def receive(request: Request) -> Response:
-        return json_response(bodies.receive(request.body, request.peer))
+        return json_response(service.receive(request.body, request.peer))
+
+    return [Route("bodies", "POST", "/bodies", receive, MAX_BODY_DOCUMENT_BYTES)]
+
+
+def release_routes(service: ReleaseService) -> list[Route]:
+    """Make the route of releases (`docs/spec/node-protocol.md`)."""
 
     @callers(Caller.PEER)
     def release(request: Request) -> Response:
-        return Response(releases.release(request.body, request.peer), content_type=OCTETS)
+        return Response(service.release(request.body, request.peer), content_type=OCTETS)
 
-    return [
-        Route("bodies", "POST", "/bodies", receive, MAX_BODY_DOCUMENT_BYTES),
-        Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True),
-    ]
+    return [Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True)]
 
 
 def log_routes(service: LogService) -> list[Route]:

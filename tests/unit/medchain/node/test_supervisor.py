@@ -184,7 +184,7 @@ def test_web_workers_are_handed_the_web_half_alone(layout):
     assert decode_unlock(web.unlock) == Unlock(HALVES.web, None)
     assert bytes(HALVES.daemon).hex().encode() not in web.unlock
     assert daemon.heartbeat is not None
-    assert "medchain.web.daemon" in daemon.arguments
+    assert "medchain.daemon" in daemon.arguments
     assert "medchain.web.workers" in web.arguments
 
 

@@ -206,7 +206,7 @@ def test_a_second_node_in_the_same_folder_is_refused(node):
 
 def test_the_daemon_loads_no_web_framework_and_no_fhir_model():
     loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, medchain.web.daemon; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, medchain.daemon; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
