@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -498,3 +500,14 @@ def test_white_space_and_order_in_json_are_free():
     spaced = json.dumps(dict(reversed(good_document().items())), indent=2).encode() + b"\n"
     assert MapProof.from_json(spaced) == proof
     verify_map(root.hash, proof)
+
+
+def test_the_example_of_the_specification_verifies():
+    page = (Path(__file__).parents[4] / "docs" / "spec" / "log.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")
+    root = bytes.fromhex(re.search("root `([0-9a-f]{64})`", example[1])[1])
+    proof = MapProof.from_json(example[0].encode())
+    assert proof.value is None
+    verify_map(root, proof)
+    assert f"`{MapRoot.empty().hash.hex()}`" in page
+    assert f"`{EMPTY_NODE.hash.hex()}`" in page
