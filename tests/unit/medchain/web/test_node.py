@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
@@ -18,7 +18,7 @@ import pytest
 
 from medchain.encoding import canonical
 from medchain.errors import NotFoundError
-from medchain.ledger.genesis import build_genesis, genesis_signatures
+from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
 from medchain.node.config import config_text
 from medchain.node.keystore import (
@@ -28,17 +28,24 @@ from medchain.node.keystore import (
     genesis_proofs,
     open_daemon_keys,
     open_web_keys,
+    public_keys,
     unlock,
 )
 from medchain.node.local import LocalClient
+from medchain.node.records import NewRecord, RecordService
 from medchain.node.supervisor import read_node_state
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
 
 ORG = "renhe-hospital"
 RUN = (
     "import sys; from pathlib import Path; from medchain.node.supervisor import run_node;"
     "sys.exit(run_node(Path(sys.argv[1]), {}))"
 )
-POLICY = {"rules": {"policy/active": {"majority": "member"}}, "type": "medchain/policy/v1"}
+POLICY = {
+    "rules": {"policy/active": {"majority": "member"}, "record/active": "creator"},
+    "type": "medchain/policy/v1",
+}
 
 
 def free_port() -> int:
@@ -59,30 +66,14 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 20) -> bool:
 class Node:
     """A node's folder, and its processes."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make keys, configuration and a ledger of one."""
-        self.layout = Layout(folder)
+    def __init__(self, folder: Path, org_id: str = ORG) -> None:
+        """Make keys and configuration."""
+        self.layout, self.org_id = Layout(folder), org_id
         self.peer_port, self.web_port = free_port(), free_port()
-        halves = unlock(create_root_file(folder / "keys" / "root.key", None))
-        public = create_keys(folder, ORG, halves)
-        keys = sorted((make_key(ORG, use, text) for use, text in public.items()), key=lambda key: key.id)
-        url = f"http://127.0.0.1:{self.peer_port}"
-        founder = Organisation(ORG, "hospital", "renhe", {"en": "Renhe", "zh": "仁和"}, url, (), ACTIVE, tuple(keys))
-        genesis = build_genesis(
-            [founder],
-            origin="medchain.example/test",
-            policy=POLICY,
-            protocol=ProtocolRules(ORG, 1, 1),
-            rp_id="localhost",
-            sign_origins=["http://localhost:1"],
-            time=1_796_083_200,
-            demo=True,
-        )
-        self.layout.genesis.write_bytes(genesis.encoded)
-        proofs = genesis_proofs(ORG, genesis.ledger, open_web_keys(folder, halves), open_daemon_keys(folder, halves))
-        self.layout.genesis_signatures.write_bytes(canonical(genesis_signatures({ORG: proofs})))
+        self.halves = unlock(create_root_file(folder / "keys" / "root.key", None))
+        create_keys(folder, org_id, self.halves)
         settings = {
-            "organisation.id": ORG,
+            "organisation.id": org_id,
             "peer.listen": f"127.0.0.1:{self.peer_port}",
             "web.listen": f"127.0.0.1:{self.web_port}",
             "web.workers": 1,
@@ -90,6 +81,12 @@ class Node:
         self.config = folder / "node.toml"
         self.config.write_text(config_text(settings), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
+
+    def organisation(self) -> Organisation:
+        public = public_keys(self.layout.folder).items()
+        keys = sorted((make_key(self.org_id, use, text) for use, text in public), key=lambda key: key.id)
+        url = f"http://127.0.0.1:{self.peer_port}"
+        return Organisation(self.org_id, "hospital", self.org_id, {"en": "Renhe"}, url, (), ACTIVE, tuple(keys))
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self.config)])
@@ -122,14 +119,71 @@ class Node:
         return found
 
 
+def found(*nodes: Node) -> Genesis:
+    """Found a ledger of these nodes, the first of which orders."""
+    genesis = build_genesis(
+        [node.organisation() for node in nodes],
+        origin="medchain.example/test",
+        policy=POLICY,
+        protocol=ProtocolRules(nodes[0].org_id, len(nodes), 1),
+        rp_id="localhost",
+        sign_origins=["http://localhost:1"],
+        time=int(time.time()) - 60,  # noqa: TID251  # a real ledger begins now
+        demo=True,
+    )
+    proofs = {}
+    for node in nodes:
+        folder = node.layout.folder
+        keys = open_web_keys(folder, node.halves), open_daemon_keys(folder, node.halves)
+        proofs[node.org_id] = genesis_proofs(node.org_id, genesis.ledger, *keys)
+    for node in nodes:
+        node.layout.genesis.write_bytes(genesis.encoded)
+        node.layout.genesis_signatures.write_bytes(canonical(genesis_signatures(proofs)))
+    return genesis
+
+
+@contextmanager
+def ending(*nodes: Node) -> Iterator[None]:
+    """End all processes of nodes, however the test went."""
+    try:
+        yield
+    finally:
+        for node in nodes:
+            if node.process is not None:
+                node.process.kill()
+                node.process.wait()
+        assert wait_for(lambda: not any(node.family() for node in nodes))
+
+
 @pytest.fixture
 def node(tmp_path) -> Iterator[Node]:
     made = Node(tmp_path / "node")
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.wait()
-    assert wait_for(lambda: not made.family())
+    found(made)
+    with ending(made):
+        yield made
+
+
+@pytest.mark.e2e
+def test_a_record_is_anchored_ordered_and_final_on_two_nodes_and_one_may_come_late(tmp_path):
+    orderer, hospital = Node(tmp_path / "a", "health-commission"), Node(tmp_path / "b", "renhe-hospital")
+    genesis = found(orderer, hospital)
+    keys = open_web_keys(hospital.layout.folder, hospital.halves)
+    with ending(orderer, hospital):
+        hospital.start()
+        database = open_database(hospital.layout.records, keys.records_database, kind=FileKind.RECORDS)
+        with closing(RecordStore(database)) as store:
+            service = RecordService(store, genesis.ledger, keys.records, lambda: int(time.time()))  # noqa: TID251  # real
+            service.create(NewRecord("Observation", "o1", b'{"resourceType":"Observation","id":"o1"}', "p1"))
+        orderer.start()
+        for node in (orderer, hospital):
+            with closing(LocalClient(node.layout.folder)) as local:
+                # Genesis and its state leaf, the anchor and its state leaf.
+                assert wait_for(lambda local=local: local.call("status", {})["final_size"] == 4), node.org_id
+                note = local.get("/log/checkpoint").decode()
+                assert note.startswith("medchain.example/test\n4\n")
+                # The log's line and two of each organisation.
+                assert note.count("\n\u2014 ") == 5
+                assert len(local.get("/log/tile/0/000.p/4")) == 4 * 32
 
 
 @pytest.mark.e2e
