@@ -1,0 +1,124 @@
+"""What ordering keeps on disk in a node, and the way to another organisation's ordering."""
+
+from __future__ import annotations
+
+import logging.handlers
+
+import pytest
+
+from medchain.encoding import canonical
+from medchain.errors import InputError, VerificationError
+from medchain.node import ledger_driver
+from medchain.node.ledger_driver import ReceiptFile, VouchedFile
+from medchain.node.orderer_client import HttpOrdererClient
+from medchain.node.peers import Answer
+from medchain.ordering.block import Block, blocks_answer, parse_submission
+from medchain.ordering.cosign import Vouched
+from medchain.ordering.receipt import Receipt, Refused, outcomes_bytes
+
+RECEIPT = Receipt(bytes(32), bytes(range(32)), 7, 1_796_083_200, bytes(64))
+BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
+
+
+def test_nothing_was_vouched_for_at_first(tmp_path):
+    assert VouchedFile(tmp_path / "vouched.json").load() == Vouched()
+
+
+def test_what_was_vouched_for_is_still_so_after_a_restart(tmp_path):
+    vouched = Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5)
+    VouchedFile(tmp_path / "vouched.json").save(vouched)
+    assert VouchedFile(tmp_path / "vouched.json").load() == vouched
+    assert (tmp_path / "vouched.json").stat().st_mode & 0o077 == 0
+    VouchedFile(tmp_path / "vouched.json").save(Vouched(floor=10))
+    assert VouchedFile(tmp_path / "vouched.json").load() == Vouched(floor=10)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"floor": 1}'])
+def test_a_damaged_promise_is_not_taken_for_none(tmp_path, content):
+    (tmp_path / "vouched.json").write_bytes(content)
+    with pytest.raises(InputError):
+        VouchedFile(tmp_path / "vouched.json").load()
+
+
+def test_a_promise_of_another_type_is_refused(tmp_path):
+    path = tmp_path / "vouched.json"
+    VouchedFile(path).save(Vouched())
+    path.write_bytes(path.read_bytes().replace(b"vouched/v1", b"vouched/v2"))
+    with pytest.raises(InputError):
+        VouchedFile(path).load()
+
+
+def test_receipts_are_kept_and_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_driver, "_MAX_RECEIPTS_BYTES", 2000)
+    receipts = ReceiptFile(tmp_path / "receipts.jsonl")
+    for _ in range(20):
+        receipts.put(RECEIPT)
+    receipts.close()
+    lines = (tmp_path / "receipts.jsonl").read_text().splitlines()
+    assert bytes(range(32)).hex() in lines[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"receipts.jsonl", "receipts.jsonl.1"}
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4000
+
+
+def test_a_receipt_that_cannot_be_kept_does_not_stop_ordering(tmp_path, monkeypatch):
+    receipts = ReceiptFile(tmp_path / "receipts.jsonl")
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(logging.handlers.RotatingFileHandler, "shouldRollover", _full_disk)
+    receipts.put(RECEIPT)
+    receipts.close()
+
+
+def _full_disk(*_arguments: object) -> bool:
+    raise OSError(28, "No space left on device")
+
+
+class Peers:
+    """Answers with what it was given and notes what it is asked."""
+
+    def __init__(self, answer: bytes) -> None:
+        """Prepare the answer."""
+        self.answer = answer
+        self.asked: list[tuple[object, ...]] = []
+
+    def get(self, org_id, target, limits):
+        self.asked.append((org_id, target, limits.max_bytes < 1 << 25))
+        return Answer(200, self.answer)
+
+    def post(self, org_id, target, body, limits=None):
+        self.asked.append((org_id, target, body))
+        return Answer(200, self.answer)
+
+
+def test_envelopes_are_offered_and_answered_one_by_one():
+    peers = Peers(outcomes_bytes([RECEIPT, Refused("transaction.version")]))
+    assert HttpOrdererClient(peers, "o").submit([b"one", b"two"]) == [RECEIPT, Refused("transaction.version")]
+    org_id, target, body = peers.asked[0]
+    assert (org_id, target, parse_submission(body)) == ("o", "/ordering/submit", [b"one", b"two"])
+
+
+def test_an_answer_for_another_number_of_envelopes_is_refused():
+    with pytest.raises(InputError):
+        HttpOrdererClient(Peers(outcomes_bytes([RECEIPT])), "o").submit([b"one", b"two"])
+
+
+def test_blocks_are_asked_for_from_a_height_on():
+    peers = Peers(blocks_answer([BLOCK]))
+    assert HttpOrdererClient(peers, "o").blocks(4, 20) == [BLOCK]
+    assert peers.asked == [("o", "/ordering/blocks?from=4&wait=20", True)]
+
+
+@pytest.mark.parametrize("answer", [b"\x00\x00\x00\x02{}", b"\x00", canonical({})])
+def test_what_are_no_blocks_is_refused(answer):
+    with pytest.raises(InputError):
+        HttpOrdererClient(Peers(answer), "o").blocks(0, 0)
+
+
+def test_notes_go_both_ways():
+    peers = Peers("— note\n".encode())
+    client = HttpOrdererClient(peers, "o")
+    assert client.checkpoint() == client.stand_down(b"leaf") == "— note\n"
+    client.cosign("— mine\n")
+    assert peers.asked[-1] == ("o", "/ordering/cosign", "— mine\n".encode())
+    assert HttpOrdererClient(Peers(b""), "o").checkpoint() is None
+    with pytest.raises(VerificationError):
+        HttpOrdererClient(Peers(b"\xff"), "o").checkpoint()
