@@ -16,7 +16,7 @@ from threading import Event
 from typing import Final, NamedTuple
 
 from medchain.crypto.signing import ED25519, Ed25519Signer, key_id
-from medchain.errors import InputError, MedchainError
+from medchain.errors import MedchainError
 from medchain.ledger.object import ACTIVE, StateRecord, map_key
 from medchain.ledger.transaction import (
     CREATOR,
@@ -194,11 +194,11 @@ class Anchor:
 
     def _send(self, ready: Sequence[Intent], done: Round) -> None:
         """Submit intents in shuffled batches."""
-        sealed = [pair for batch in make_batches(ready) for pair in self._envelopes(batch)]
-        if not sealed:
+        batches = list(make_batches(ready))
+        if not batches:
             return
-        outcomes = self._submit([leaf for _, leaf in sealed])
-        for (batch, _), outcome in zip(sealed, outcomes, strict=True):
+        outcomes = self._submit([self._envelope(batch) for batch in batches])
+        for batch, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, Receipt):
                 self._flights.append(Flight(frozenset(intent.id for intent in batch), outcome.height_at_most))
                 done.submitted += len(batch)
@@ -206,19 +206,8 @@ class Anchor:
                 done.refused.append(outcome.code)
                 _LOG.warning("anchor.refused", code=outcome.code, objects=len(batch))
 
-    def _envelopes(self, batch: Sequence[Intent]) -> Iterator[tuple[Sequence[Intent], bytes]]:
-        """Sign a batch, as two where one would be too large for a leaf (versions of very many digits)."""
-        try:
-            yield batch, self._envelope(batch)
-        except InputError as error:
-            if error.code != "transaction.too_large" or len(batch) == 1:
-                raise
-            half = len(batch) // 2
-            yield from self._envelopes(batch[:half])
-            yield from self._envelopes(batch[half:])
-
     def _envelope(self, batch: Sequence[Intent]) -> bytes:
-        """Sign one transaction."""
+        """Sign a batch; `MAX_OBJECTS` rows fit into a leaf whatever their versions."""
         snapshot = self._replica.members
         own = key_id(ED25519, self._signer.public)
         payload = payload_bytes(

@@ -1,0 +1,242 @@
+"""The anchor: nothing twice, nothing lost, whatever breaks between the outbox and the ledger."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+from medchain.crypto.signing import Ed25519Signer
+from medchain.errors import UnavailableError
+from medchain.ledger.object import map_key
+from medchain.ledger.transaction import Change, ObjectRow, parse_envelope, transaction_id
+from medchain.node.anchor import Anchor, make_batches
+from medchain.node.records import NewRecord, RecordService
+from medchain.ordering.receipt import Refused, sign_receipt
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import Intent, RecordStore
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, fresh, seed, sign
+from tests.unit.medchain.node.federation import NOW
+from tests.unit.medchain.node.ledgers import Author, block_of, replica_on
+
+CONTENT = b'{"resourceType":"Observation"}'
+
+
+class Bench:
+    """An anchor over a real ledger that its own node orders."""
+
+    def __init__(self, opener) -> None:
+        """Open the files."""
+        self.replica = replica_on(LedgerStore(opener(FileKind.LEDGER)), COMMISSION)
+        self.records = RecordStore(opener(FileKind.RECORDS))
+        self.service = RecordService(self.records, self.replica.ledger, seed("records"), lambda: NOW)
+        self.leaves: list[bytes] = []
+        self.log = Ed25519Signer(seed(COMMISSION, "log", 1))
+        self.restart()
+
+    def restart(self, submit=None) -> None:
+        """Forget everything that is not on disk."""
+        signer = Ed25519Signer(seed(RENHE, "ledger", 1))
+        self.anchor = Anchor(RENHE, signer, self.replica, self.records, submit or self.submit)
+
+    def submit(self, leaves):
+        """Order envelopes, as the orderer does."""
+        self.leaves += leaves
+        proposal = self.replica.propose(leaves, NOW)
+        height = self.replica.height
+        return [
+            Refused(proposal.refusals[index])
+            if index in proposal.refusals
+            else sign_receipt(self.log, self.replica.ledger, transaction_id(parse_envelope(leaf).payload), height, NOW)
+            for index, leaf in enumerate(leaves)
+        ]
+
+    def finish(self) -> None:
+        """Let a quorum have cosigned everything."""
+        self.replica.store.put_checkpoint("note", size=self.replica.size, time=NOW, final=True)
+
+    def store(self, count: int, first: int = 0, **changes: object) -> list:
+        """Store records of as many patients."""
+        rows = [NewRecord("Observation", f"o{n}", CONTENT, f"p{n}", **changes) for n in range(first, first + count)]
+        return self.service.create_many(rows)
+
+    def head(self, stored):
+        """Return the state record of a record."""
+        return self.replica.store.record(map_key("record", RENHE, stored.object_id))
+
+
+@pytest.fixture
+def bench(store_engine):
+    return Bench(store_engine)
+
+
+def anchored_objects(leaves):
+    """List the objects of envelopes."""
+    return [row for leaf in leaves for change in parse_envelope(leaf).transaction.changes for row in change.objects]
+
+
+def test_a_stored_record_is_on_the_ledger_after_one_round(bench):
+    (stored,) = bench.store(1)
+    assert bench.anchor.round().submitted == 1
+    assert bench.head(stored).body_hash == stored.commitment
+
+
+def test_an_intent_leaves_the_outbox_only_when_it_is_final(bench):
+    (stored,) = bench.store(1)
+    bench.anchor.round()
+    assert bench.anchor.round().ordered == 1
+    assert bench.records.pending_count() == 1
+    bench.finish()
+    assert bench.anchor.round().marked == 1
+    assert bench.records.pending_count() == 0
+    assert bench.records.by_object(stored.object_id).position == bench.head(stored).since
+
+
+def test_a_node_killed_between_submission_and_mark_anchors_nothing_twice(bench):
+    rows = bench.store(3)
+    bench.anchor.round()
+    bench.restart()
+    bench.anchor.round()
+    bench.finish()
+    bench.restart()
+    bench.anchor.round()
+    assert sorted(row.id for row in anchored_objects(bench.leaves)) == sorted(row.object_id for row in rows)
+    assert bench.records.pending_count() == 0
+
+
+def test_a_submission_that_failed_and_was_not_kept_is_made_again(bench):
+    (stored,) = bench.store(1)
+
+    def fail(_leaves):
+        raise UnavailableError("ordering.full")
+
+    bench.restart(fail)
+    with pytest.raises(UnavailableError):
+        bench.anchor.round()
+    assert bench.head(stored) is None
+    bench.restart()
+    bench.anchor.round()
+    assert bench.head(stored).version == 1
+
+
+def test_a_submission_that_failed_but_was_kept_is_not_made_twice(bench):
+    bench.store(2)
+
+    def lose(leaves):
+        bench.submit(leaves)
+        raise UnavailableError("peer.broken")
+
+    bench.restart(lose)
+    with pytest.raises(UnavailableError):
+        bench.anchor.round()
+    assert bench.anchor.round().ordered == 2
+    assert len(bench.leaves) == 1
+
+
+def test_a_batch_under_way_is_not_submitted_again_before_its_promised_height(bench):
+    bench.store(1)
+    calls = []
+
+    def promise(leaves):
+        calls.append(leaves)
+        known = transaction_id(parse_envelope(leaves[0]).payload)
+        return [sign_receipt(bench.log, bench.replica.ledger, known, bench.replica.height + 1, NOW)]
+
+    bench.restart(promise)
+    bench.anchor.round()
+    bench.anchor.round()
+    assert len(calls) == 1
+    block_of(bench.replica, Author(replica=bench.replica).anchor(1), time=NOW)
+    # The promise is broken: its height has come without it.
+    bench.anchor.round()
+    assert len(calls) == 2
+
+
+def test_later_versions_wait_for_the_earlier_ones(bench):
+    first, second = bench.service.create_many(
+        [NewRecord("Observation", "o1", CONTENT, "p1"), NewRecord("Observation", "o1", CONTENT, "p1", 2)]
+    )
+    assert bench.anchor.round().submitted == 1
+    assert bench.head(first).version == 1
+    assert bench.anchor.round().submitted == 1
+    assert bench.head(second).body_hash == second.commitment
+    bench.finish()
+    assert bench.anchor.round().marked == 2
+
+
+def test_a_batch_has_at_most_400_objects_and_fits_into_a_leaf(bench):
+    bench.store(401)
+    bench.anchor.round()
+    sizes = sorted(len(anchored_objects([leaf])) for leaf in bench.leaves)
+    assert sizes == [1, 400]
+    assert max(map(len, bench.leaves)) < 65_536
+
+
+def test_a_batch_is_mixed_over_all_that_waits(bench):
+    rows = bench.store(800)
+    bench.anchor.round()
+    first = {row.id for row in anchored_objects(bench.leaves[:1])}
+    stored_first = {row.object_id for row in rows[:400]}
+    # Of 400 drawn from 800, all from the first half: less likely than 10^-230.
+    assert first != stored_first
+    assert 0 < len(first & stored_first) < 400
+
+
+def test_no_object_occurs_twice_in_a_batch():
+    intents = [Intent(n, "anchor", b"", NOW, None, n, bytes(16), 1, bytes(32)) for n in range(3)]
+    assert [len(batch) for batch in make_batches(intents)] == [1]
+
+
+def test_an_anchor_names_neither_patient_nor_type(bench):
+    bench.store(2)
+    bench.anchor.round()
+    payload = parse_envelope(bench.leaves[0]).payload
+    assert b"Observation" not in payload
+    assert b"p1" not in payload.replace(b'"protocol"', b"")
+
+
+def test_400_objects_of_any_version_and_status_fit_into_a_leaf(bench):
+    statuses = (b"", b"deleted", b"entered-in-error")
+    intents = [Intent(n, "anchor", statuses[n % 3], NOW, None, n, fresh(16), 2**53 - 1, fresh(32)) for n in range(400)]
+    leaf = bench.anchor._envelope(intents)  # noqa: SLF001  # no ledger reaches such versions
+    assert len(anchored_objects([leaf])) == 400
+    assert len(leaf) < 65_536
+
+
+def test_a_version_that_the_ledger_holds_with_another_commitment_stays_and_holds_up_nobody(bench):
+    (lost,) = bench.store(1)
+    author = Author(replica=bench.replica)
+    change = Change("record", "active", (ObjectRow(lost.object_id, 1, fresh(32)),))
+    block_of(bench.replica, sign(author.transaction(RENHE, change, until=None)), time=NOW)
+    (other,) = bench.store(1, first=1)
+    found = bench.anchor.round()
+    assert (found.conflicts, found.submitted) == (1, 1)
+    bench.finish()
+    assert bench.anchor.round().marked == 1
+    assert [intent.object_id for intent in bench.records.pending(9)] == [lost.object_id]
+    assert bench.head(other).version == 1
+
+
+def test_a_batch_that_is_refused_stays_in_the_outbox(bench):
+    bench.store(1)
+    bench.restart(lambda leaves: [Refused("transaction.suspended") for _ in leaves])
+    assert bench.anchor.round().refused == ["transaction.suspended"]
+    assert bench.records.pending_count() == 1
+
+
+def test_the_anchor_goes_on_after_failures_until_it_is_told_to_stop(bench):
+    bench.store(1)
+    stop, calls = Event(), []
+
+    def fail_once(leaves):
+        calls.append(leaves)
+        if len(calls) == 1:
+            raise UnavailableError("ordering.full")
+        stop.set()
+        return bench.submit(leaves)
+
+    bench.restart(fail_once)
+    bench.anchor.run(stop)
+    assert len(calls) == 2
+    assert len(bench.leaves) == 1

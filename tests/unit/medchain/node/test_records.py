@@ -1,0 +1,228 @@
+"""Records: what is stored is sealed, committed to and due for its anchor; what is read was verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medchain.crypto.commitment import NO_FIELDS, record_commitment, record_field_root
+from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.node.records import NewRecord, RecordService
+from medchain.store.engine import FileKind
+from medchain.store.records import Epoch, RecordStore
+from tests.unit.medchain.ledger.world import seed
+
+LEDGER = bytes(32)
+KEY = seed("records key")
+NOW = 1_796_083_200
+OBSERVATION = b'{"resourceType":"Observation","id":"o1","valueInteger":42}'
+CONDITION = b'{"resourceType":"Condition","id":"c1","code":{"text":"Hypertonie"}}'
+
+
+@pytest.fixture
+def store(store_engine):
+    return RecordStore(store_engine(FileKind.RECORDS))
+
+
+@pytest.fixture
+def service(store):
+    return RecordService(store, LEDGER, KEY, lambda: NOW)
+
+
+def observation(**changes: object) -> NewRecord:
+    return replace(NewRecord("Observation", "o1", OBSERVATION, "p1"), **changes)
+
+
+def test_what_is_read_is_what_was_stored(service):
+    service.create(observation())
+    assert service.read("Observation", "o1").content == OBSERVATION
+
+
+def test_a_record_and_the_intent_to_anchor_it_are_stored_together(service, store):
+    stored = service.create(observation())
+    (intent,) = store.pending(10, kind="anchor")
+    assert (intent.object_id, intent.version, intent.commitment) == (stored.object_id, 1, stored.commitment)
+
+
+def test_the_commitment_is_that_of_the_specification(service):
+    opened = service.open(service.create(observation()))
+    assert opened.stored.commitment == record_commitment(opened.salt, OBSERVATION, bytes(32))
+    assert opened.field_root == NO_FIELDS
+
+
+def test_a_type_that_claims_cite_has_a_field_root(service):
+    opened = service.open(service.create(NewRecord("Condition", "c1", CONDITION, "p1")))
+    root = record_field_root(opened.salt, CONDITION)
+    assert opened.field_root == root != NO_FIELDS
+    assert opened.stored.commitment == record_commitment(opened.salt, CONDITION, root)
+
+
+def test_a_cited_type_that_is_no_json_is_refused_and_nothing_is_stored(service, store):
+    with pytest.raises(InputError):
+        service.create_many([observation(), NewRecord("Condition", "c1", b"no json", "p1")])
+    assert store.count() == 0
+
+
+def test_nothing_of_a_record_or_patient_is_in_what_is_stored(service):
+    stored = service.create(observation(patient="340102199001011234"))
+    everything = repr(stored).encode() + stored.envelope
+    assert b"340102199001011234" not in everything
+    assert b"valueInteger" not in everything
+
+
+def test_versions_share_an_object_and_nothing_else(service):
+    first = service.create(observation())
+    second = service.update(observation(content=OBSERVATION.replace(b"42", b"43")), expected=1)
+    assert (second.version, second.object_id) == (2, first.object_id)
+    assert service.data_key(first) != service.data_key(second)
+    assert [row.version for row in service.history("Observation", "o1")] == [2, 1]
+    assert service.read("Observation", "o1", 1).content == OBSERVATION
+
+
+def test_the_same_content_twice_tells_nobody_that_it_is_the_same(service):
+    first, second = service.create_many([observation(), observation(id="o2")])
+    assert first.commitment != second.commitment
+    assert first.object_id != second.object_id
+
+
+def test_versions_of_one_record_may_come_together(service):
+    first, second = service.create_many([observation(), observation(version=2)])
+    assert first.object_id == second.object_id
+
+
+def test_an_update_of_another_version_than_the_newest_is_a_conflict(service):
+    service.create(observation())
+    with pytest.raises(ConflictError) as caught:
+        service.update(observation(), expected=2)
+    assert caught.value.code == "record.version"
+
+
+def test_an_update_of_what_is_not_there_is_not_found(service):
+    with pytest.raises(NotFoundError) as caught:
+        service.update(observation())
+    assert caught.value.code == "record.unknown"
+
+
+def test_two_updates_at_the_same_moment_are_one_update_and_one_conflict(service, store):
+    service.create(observation())
+
+    class Late(RecordStore):
+        """Looks before another process writes."""
+
+        def get(self, type_name, record_id, _version=None):
+            return store.get(type_name, record_id, 1)
+
+    late = RecordService(Late(store._database), LEDGER, KEY, lambda: NOW)  # noqa: SLF001  # a second process
+    service.update(observation())
+    with pytest.raises(ConflictError) as caught:
+        late.update(observation())
+    assert caught.value.code == "record.version"
+
+
+def test_a_record_that_exists_cannot_be_created_again(service, store):
+    service.create(observation())
+    with pytest.raises(ConflictError):
+        service.create_many([observation(id="o2"), observation()])
+    assert store.count() == 1
+    assert store.pending_count() == 1
+
+
+def test_what_is_not_there_is_not_found(service):
+    with pytest.raises(NotFoundError) as caught:
+        service.read("Observation", "o1")
+    assert caught.value.code == "record.unknown"
+
+
+def test_a_changed_commitment_is_noticed(service):
+    stored = service.create(observation())
+    with pytest.raises(VerificationError) as caught:
+        service.open(replace(stored, commitment=bytes(32)))
+    assert caught.value.code == "record.commitment"
+
+
+def test_an_envelope_of_another_version_is_noticed(service):
+    first, second = service.create_many([observation(), observation(version=2)])
+    with pytest.raises(VerificationError):
+        service.open(replace(second, envelope=first.envelope))
+    with pytest.raises(VerificationError):
+        service.open(replace(second, envelope=first.envelope, wrapped_dek=first.wrapped_dek))
+
+
+def test_another_key_than_the_nodes_opens_nothing(service, store):
+    stored = service.create(observation())
+    with pytest.raises(VerificationError) as caught:
+        RecordService(store, LEDGER, seed("other"), lambda: NOW).open(stored)
+    assert caught.value.code == "keys.unwrap"
+
+
+def test_each_patient_has_a_key_of_their_own(service):
+    one, other, more = service.create_many([observation(), observation(id="o2", patient="p2"), observation(id="o3")])
+    assert one.epoch_id != other.epoch_id
+    assert one.epoch_id == more.epoch_id
+    assert one.patient != other.patient
+
+
+def test_an_erased_record_is_gone_and_the_next_one_has_a_new_key(service, store):
+    first = service.create(observation())
+    store.erase(first.epoch_id, NOW)
+    with pytest.raises(NotFoundError) as caught:
+        service.open(first)
+    assert caught.value.code == "record.erased"
+    second = service.create(observation(id="o2"))
+    assert store.epoch(second.epoch_id).number == 2
+    assert service.read("Observation", "o2").content == OBSERVATION
+
+
+def test_a_key_destroyed_between_look_and_write_is_not_used(service, store):
+    first = service.create(observation())
+
+    class Stale(RecordStore):
+        """Shows a key that was destroyed, once."""
+
+        shown = store.newest_epoch(first.patient)
+
+        def newest_epoch(self, patient):
+            stale, self.shown = self.shown, None
+            return stale or super().newest_epoch(patient)
+
+    store.erase(first.epoch_id, NOW)
+    stale = RecordService(Stale(store._database), LEDGER, KEY, lambda: NOW)  # noqa: SLF001  # a second process
+    second = stale.create(observation(id="o2"))
+    assert second.epoch_id != first.epoch_id
+    assert stale.read("Observation", "o2").content == OBSERVATION
+
+
+def test_two_processes_that_draw_a_key_at_the_same_moment_use_one(service, store):
+    class Slow(RecordStore):
+        """Another process is faster, once."""
+
+        is_first = True
+
+        def put_epoch(self, row: Epoch) -> None:
+            if self.is_first:
+                self.is_first = False
+                service.create(observation(id="o0"))
+            super().put_epoch(row)
+
+    slow = RecordService(Slow(store._database), LEDGER, KEY, lambda: NOW)  # noqa: SLF001  # a second process
+    second = slow.create(observation())
+    assert second.epoch_id == store.get("Observation", "o0").epoch_id
+
+
+def test_a_large_record_is_sealed_as_a_stream_and_comes_back(service):
+    content = b'{"resourceType":"Binary","data":"' + b"A" * (3 << 20) + b'"}'
+    stored = service.create(NewRecord("Binary", "b1", content, "p1"))
+    assert stored.envelope[4] == 1
+    assert service.open(stored).content == content
+
+
+def test_what_concerns_no_patient_is_sealed_as_well(service):
+    stored = service.create(NewRecord("Organization", "g1", b'{"resourceType":"Organization"}', ""))
+    assert service.open(stored).content == b'{"resourceType":"Organization"}'
+
+
+def test_a_record_that_another_organisation_released_opens_with_its_data_key(service, store):
+    stored = service.create(observation())
+    receiver = RecordService(store, LEDGER, seed("receiver"), lambda: NOW)
+    assert receiver.open_with(stored, service.data_key(stored)).content == OBSERVATION
