@@ -251,7 +251,9 @@ class Cosigner:
         vouched = self._vouched
         if vouched.stood_down:
             return self._replica.root_at(reading.size) != reading.root
-        return reading.log_org == vouched.replaced and reading.size > vouched.replaced_from
+        # An organisation that orders again speaks for the ledger again.
+        is_replaced = reading.log_org == vouched.replaced != self._replica.members.protocol.orderer
+        return is_replaced and reading.size > vouched.replaced_from
 
     def _is_other(self, reading: Reading) -> bool:
         """Compare a note with our own history and with other notes of its size; a difference is a split view."""

@@ -183,7 +183,7 @@ class EmbeddedDriver:
         Raises:
             UnavailableError: ``ordering.not_orderer``, ``ordering.not_ready``, and as `Orderer.submit`.
         """
-        if not self.is_orderer:
+        if not self.is_orderer or self.cosigner.vouched.stood_down:
             raise UnavailableError("ordering.not_orderer", orderer=self._ports.replica.members.protocol.orderer)
         if not self._is_ready:
             raise UnavailableError("ordering.not_ready", asked=len(self._looked_at))

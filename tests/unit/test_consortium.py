@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from medchain.errors import UnavailableError, VerificationError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.machine import state_leaf
+from medchain.ledger.object import map_key, public_owner
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.outbox import Ordered
 from medchain.ordering.receipt import Refused, sign_receipt, verify_receipt
@@ -404,6 +405,8 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.consortium: Consortium = None
         self.added: list[bytes] = []
+        self.last: Exception | None = None
+        self.agreed: tuple[bytes, Node | None] | None = None
 
     @initialize(count=st.sampled_from([2, 4, 5]), start=st.integers(0, 10_000))
     def begin(self, count, start):
@@ -442,29 +445,50 @@ class Life(RuleBasedStateMachine):
         for leaf in pending:
             node.driver.outbox.add(leaf)
 
+    # Members sign one next version of the protocol object at a time (docs/spec/endorsement.md 4).
+    @precondition(lambda self: self.agreed is None)
     @rule(number=st.integers(0, 4))
     def hand_over(self, number):
         target = self.pick(number)
-        if target.org_id != target.replica.members.protocol.orderer:
-            target.driver.outbox.add(
-                self.consortium.hand_over(target.org_id, target, voters=list(self.consortium.nodes))
-            )
+        if self.may_agree(target):
+            leaf = self.consortium.hand_over(target.org_id, target, voters=list(self.consortium.nodes))
+            target.driver.outbox.add(leaf)
+            self.agreed = (leaf, None)
 
-    @precondition(lambda self: len(self.consortium.nodes) > 3)
+    @precondition(lambda self: self.agreed is None)
     @rule(number=st.integers(0, 4))
     def take_over(self, number):
         target = self.pick(number)
-        if target.org_id == target.replica.members.protocol.orderer:
-            return
-        leaf = self.consortium.hand_over(target.org_id, target, voters=list(self.consortium.nodes))
+        if self.may_agree(target):
+            leaf = self.consortium.hand_over(target.org_id, target, voters=list(self.consortium.nodes))
+            self.agreed = (leaf, target)
+            self.try_to_take_over()
+
+    @staticmethod
+    def may_agree(target: Node) -> bool:
+        """Members agree on a change of the orderer only when the one before it is final."""
+        head = target.replica.record(map_key("protocol", *public_owner("protocol", {})))
+        is_final = head.since == 0 or head.since < target.driver.cosigner.final_size
+        return is_final and target.org_id != target.replica.members.protocol.orderer
+
+    def try_to_take_over(self) -> None:
+        leaf, target = self.agreed
         try:
             target.driver.takeover(leaf)
-        except (VerificationError, UnavailableError):
-            return
+        except (VerificationError, UnavailableError) as error:
+            self.last = error
+        else:
+            self.agreed = (leaf, None)
 
     @rule()
     def settle(self):
-        self.consortium.settle(6)
+        self.consortium.settle(1)
+        if self.agreed is not None and self.agreed[1] is not None:
+            self.try_to_take_over()
+            assert self.agreed[1] is None, self.last
+        self.consortium.settle(10)
+        assert is_level(self.consortium.nodes)
+        self.agreed = None
 
     @invariant()
     def the_judge_is_content(self):
@@ -475,11 +499,11 @@ class Life(RuleBasedStateMachine):
         if self.consortium is None:
             return
         with self.consortium:
-            self.consortium.settle()
+            self.settle()
             self.consortium.check()
-            self.report()
+            self.judge_the_end()
 
-    def report(self) -> None:
+    def judge_the_end(self) -> None:
         nodes = self.consortium.nodes
         assert is_level(nodes), {
             n: (v.replica.height, v.replica.members.protocol.orderer, v.alarms()) for n, v in nodes.items()
