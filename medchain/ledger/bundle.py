@@ -22,6 +22,7 @@ from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import ORGANISATION, STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
+from medchain.tlog.mapnode import EMPTY_NODE
 from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, verify_map
@@ -45,9 +46,14 @@ RECORD_OPENING_TYPE: Final = "medchain/opening/v1"
 BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 """Type member of ``opening.json`` with a body."""
 
+ABSENCE_TYPE: Final = "medchain/absence/v1"
+"""Type member of ``absence.json``."""
+
 _ENTRY_FILES: Final = frozenset({"answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"})
 _STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof", "map.json"})
-_OPTIONAL_FILES: Final = frozenset({"record.json", "opening.json", "consistency.txt", "checkpoint-old", "genesis.json"})
+_OPTIONAL_FILES: Final = frozenset(
+    {"absence.json", "record.json", "opening.json", "consistency.txt", "checkpoint-old", "genesis.json"}
+)
 _STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
 _PUBLIC_KINDS: Final = frozenset({ORGANISATION, "policy", "protocol"})
 _MAX_ANSWER_BYTES: Final = 4096
@@ -185,7 +191,7 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
     """Judge state, map, record and opening."""
     state = parse_state_leaf(files["state.bin"])
     index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
-    proof = MapProof.from_json(files["map.json"])
+    proof = _map_proof(files)
     verify_map(state.map_root, proof)
     size = checkpoint.checkpoint.size
     record = None if proof.value is None else _record(files, proof, proof.value, position)
@@ -204,6 +210,37 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
         cosigners=tuple(checkpoint.cosigners),
         opened=None if record is None else _opening(files, record),
     )
+
+
+def _map_proof(files: Mapping[str, bytes]) -> MapProof:
+    """Read the map proof, and for an absence the value that binds the label of its first node.
+
+    Without that value anyone could write another label beside the right hash, and "prove" a present key absent
+    (`docs/spec/log.md` 16). It has a file of its own so that ``map.json`` stays what other tools know.
+    """
+    proof = MapProof.from_json(files["map.json"])
+    if any(node.value is not None for node in proof.nodes):
+        raise InputError("bundle.files", name="map.json")
+    if proof.value is not None or not proof.nodes or proof.nodes[0] == EMPTY_NODE:
+        if "absence.json" in files:
+            raise InputError("bundle.files", name="absence.json")
+        return proof
+    if "absence.json" not in files:
+        raise InputError("bundle.files", name="absence.json")
+    top = members(parse_canonical(files["absence.json"], max_bytes=_MAX_ANSWER_BYTES), {"type": str, "value": str})
+    if top["type"] != ABSENCE_TYPE:
+        raise InputError("bundle.files", name="absence.json")
+    return replace(proof, nodes=(replace(proof.nodes[0], value=unhex(top["value"], HASH_BYTES)), *proof.nodes[1:]))
+
+
+def map_files(proof: MapProof) -> dict[str, bytes]:
+    """Write ``map.json``, and ``absence.json`` where a proof of absence has a value to bind its first node."""
+    bare = replace(proof, nodes=tuple(replace(node, value=None) for node in proof.nodes))
+    files = {"map.json": bare.to_json()}
+    value = proof.nodes[0].value if proof.nodes else None
+    if proof.value is None and value is not None:
+        files["absence.json"] = canonical({"type": ABSENCE_TYPE, "value": value.hex()})
+    return files
 
 
 def _oldest(checkpoint: VerifiedCheckpoint) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.bundle import BODY_OPENING_TYPE, RECORD_OPENING_TYPE, Verdict, answer_document
+from medchain.ledger.bundle import BODY_OPENING_TYPE, RECORD_OPENING_TYPE, Verdict, answer_document, map_files
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import Members
 from medchain.ledger.object import Body
@@ -85,11 +85,8 @@ def export_object(
     else:
         entry = replica.prove_entry(answer.record.since, final.size)
     verdict = _claim("absent" if answer.record is None else "record", replica, entry, key)
-    files = _entry(replica, entry, verdict, final) | {
-        "map.json": answer.map.to_json(),
-        "state.bin": answer.state.leaf,
-        "state.tlog-proof": _proof(answer.state, final.note),
-    }
+    files = _entry(replica, entry, verdict, final) | map_files(answer.map)
+    files |= {"state.bin": answer.state.leaf, "state.tlog-proof": _proof(answer.state, final.note)}
     if answer.record is not None:
         files["record.json"] = answer.record.encode()
         if opening is not None:

@@ -14,7 +14,7 @@ from medchain.encoding import base64_text, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.bundle import Verdict, verify_bundle
 from medchain.ledger.genesis import cosigner_name, trusted_policy_text, verifier_key
-from medchain.ledger.machine import state_leaf
+from medchain.ledger.machine import parse_state_leaf, state_leaf
 from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
 from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
@@ -23,10 +23,11 @@ from medchain.node.trace import body_opening, export_entry, export_object, recor
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
+from medchain.tlog.mapnode import MapNode, leaf_node_hash
 from medchain.tlog.merkle import leaf_hash, node_hash
 from medchain.tlog.note import parse_note
 from medchain.tlog.proof import format_proof
-from medchain.tlog.statemap import MapRoot, prove, update
+from medchain.tlog.statemap import MapProof, MapRoot, prove, update, verify_map
 from tests.unit.medchain.ledger import world as consortium
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, fresh, genesis, key, sign
 from tests.unit.medchain.node.ledgers import Author, block_of, pen, replica_on
@@ -97,6 +98,42 @@ def test_a_record_is_proven_to_the_byte_with_the_trusted_policy_alone(author: Au
 def test_a_key_that_was_never_used_is_proven_absent(author: Author) -> None:
     verdict = verify(export_object(author.replica, b"\x99" * 32), author)
     assert (verdict.answer, verdict.status, verdict.opened, verdict.current) == ("absent", None, None, True)
+
+
+def test_a_present_key_cannot_be_shown_absent_by_another_label(author: Author, anchored: bytes) -> None:
+    # A node hash does not bind its label: torchwood's own check accepts the first of these.
+    files = export_object(author.replica, anchored)
+    proof = MapProof.from_json(files["map.json"])
+    leaf = MapNode(256, anchored, leaf_node_hash(anchored, proof.value))
+    label = bytes([*anchored[:-1], anchored[-1] ^ 1])
+    forged = MapProof(anchored, None, (replace(leaf, label=label), *proof.nodes))
+    state = parse_state_leaf(files["state.bin"])
+    verify_map(state.map_root, forged, allow_unbound=True)
+    bundle = {name: data for name, data in files.items() if name != "record.json"} | {
+        "map.json": forged.to_json(),
+        "entry.bin": files["state.bin"],
+        "entry.tlog-proof": files["state.tlog-proof"],
+    }
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        verify(bundle, author)
+    lie = canonical({"type": "medchain/absence/v1", "value": proof.value.hex()})
+    with pytest.raises(VerificationError, match=r"tlog\.map_proof"):
+        verify(bundle | {"absence.json": lie}, author)
+
+
+def test_what_binds_an_absence_stands_where_it_belongs_and_nowhere_else(author: Author, anchored: bytes) -> None:
+    absent = export_object(author.replica, b"\x99" * 32)
+    present = export_object(author.replica, anchored)
+    proof = MapProof.from_json(absent["map.json"])
+    value = orjson.loads(absent["absence.json"])["value"]
+    bound = replace(proof, nodes=(replace(proof.nodes[0], value=bytes.fromhex(value)), *proof.nodes[1:]))
+    for files in (
+        absent | {"map.json": bound.to_json()},
+        present | {"absence.json": absent["absence.json"]},
+        absent | {"absence.json": canonical({"type": "medchain/answer/v1", "value": value})},
+    ):
+        with pytest.raises(InputError, match=r"bundle\.files"):
+            verify(files, author)
 
 
 @pytest.mark.usefixtures("anchored")
