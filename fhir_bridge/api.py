@@ -1,0 +1,291 @@
+"""The FHIR R4 REST API of a node's own records: create, read, vread, update, transaction, proof.
+
+Keeps true: who calls is known, and may, before anything is parsed or looked up; what is stored is what was sent, with
+id, version and time set; what is answered is what is stored, opened and compared with its commitment; each answer says
+how far it is anchored. Trusts `RecordService` for records and the daemon for what is final.
+Source: FHIR R4 §3.1.0, RFC 9110, RFC 7240.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from fhir_bridge import bundle, capability, resources
+from fhir_bridge.authorize import CHALLENGE, identify, require
+from fhir_bridge.document import parse, write
+from fhir_bridge.outcome import FHIR_JSON, outcome, status_of
+from fhir_bridge.references import Resolver, rewrite
+from fhir_bridge.smart.scopes import Action, permits
+from fhir_bridge.smart.server import Access, TokenServer
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError
+from medchain.node.clock import Clock
+from medchain.node.log import Log
+from medchain.node.records import OpenedRecord, RecordService
+from medchain.store.records import RecordStore, RecordVersion
+from medchain.web.routing import Caller, callers
+
+MAX_WAIT_S: Final = 30
+"""Longest wait of `Prefer: wait=N`, in seconds."""
+
+ANCHORED: Final = "Medchain-Anchored"
+"""Header that says how far an answer is anchored: ``pending``, ``pending; position=N`` or ``final; position=N``."""
+
+_ACCEPTED: Final = ("application/fhir+json", "application/json")
+_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
+_MINIMAL: Final = re.compile(r"(?:^|[,;\s])return=minimal(?:$|[,;\s])")
+_POLL_S: Final = 0.05
+_MAX_VERSION_DIGITS: Final = 9
+_LOG: Final = Log("fhir")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the API works on.
+
+    Attributes:
+        service: stores and opens records.
+        store: the same records, sealed.
+        records_key: the node's records key.
+        tokens: checks access tokens.
+        token_url: where clients get them.
+        clock: gives Unix seconds.
+        final_size: tells how many leaves of the log are final.
+        prove: exports a record's proof bundle, file name → content.
+    """
+
+    service: RecordService
+    store: RecordStore
+    records_key: bytes
+    tokens: TokenServer
+    token_url: str
+    clock: Clock
+    final_size: Callable[[], int]
+    prove: Callable[[OpenedRecord], Mapping[str, bytes]]
+
+
+def fhir_blueprint(bridge: Bridge) -> Blueprint:
+    """Make the routes under ``/fhir``.
+
+    Args:
+        bridge: what they work on.
+
+    Returns:
+        The blueprint.
+    """
+    blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
+
+    @blueprint.get("/metadata")
+    @callers(Caller.PUBLIC)
+    def metadata() -> Response:
+        return Response(write(capability.statement(bridge.clock(), bridge.token_url)), 200, content_type=FHIR_JSON)
+
+    @blueprint.post("/<type_name>")
+    @callers(Caller.TOKEN)
+    def create(type_name: str) -> Response:
+        access = _access(bridge)
+        require(access, type_name, Action.CREATE)
+        return _create(bridge, access, type_name)
+
+    @blueprint.get("/<type_name>/<record_id>")
+    @callers(Caller.TOKEN)
+    def read(type_name: str, record_id: str) -> Response:
+        require(_access(bridge), type_name, Action.READ)
+        return _read(bridge, type_name, record_id, None)
+
+    @blueprint.get("/<type_name>/<record_id>/_history/<version>")
+    @callers(Caller.TOKEN)
+    def vread(type_name: str, record_id: str, version: str) -> Response:
+        require(_access(bridge), type_name, Action.READ)
+        if not (version.isascii() and version.isdigit() and len(version) <= _MAX_VERSION_DIGITS):
+            raise NotFoundError("record.unknown")
+        return _read(bridge, type_name, record_id, int(version))
+
+    @blueprint.put("/<type_name>/<record_id>")
+    @callers(Caller.TOKEN)
+    def update(type_name: str, record_id: str) -> Response:
+        access = _access(bridge)
+        require(access, type_name, Action.UPDATE)
+        return _update(bridge, access, type_name, record_id)
+
+    @blueprint.post("/", strict_slashes=False)
+    @blueprint.post("")
+    @callers(Caller.TOKEN)
+    def transaction() -> Response:
+        return _transaction(bridge, _access(bridge))
+
+    @blueprint.get("/<type_name>/<record_id>/$proof")
+    @callers(Caller.TOKEN)
+    def proof(type_name: str, record_id: str) -> Response:
+        require(_access(bridge), type_name, Action.READ)
+        opened = bridge.service.read(type_name, record_id)
+        return Response(zip_bundle(bridge.prove(opened)), 200, content_type="application/zip")
+
+    blueprint.register_error_handler(MedchainError, _refuse)
+    blueprint.register_error_handler(HTTPException, _refuse_http)
+    return blueprint
+
+
+def zip_bundle(files: Mapping[str, bytes]) -> bytes:
+    """Pack a proof bundle; the same files give the same bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def _access(bridge: Bridge) -> Access:
+    """Know the caller."""
+    return identify(request.headers.get("Authorization"), bridge.tokens)
+
+
+def _resolver(bridge: Bridge, access: Access) -> Resolver:
+    """Look things up by identifier for a caller: only where it may read, or it could ask who is a patient here."""
+    return Resolver(
+        bridge.service,
+        bridge.store,
+        bridge.records_key,
+        lambda type_name: permits(access.scopes, type_name, Action.READ),
+    )
+
+
+def _create(bridge: Bridge, access: Access, type_name: str) -> Response:
+    """Store a new record."""
+    resource = parse(_body())
+    resources.check_type(resource, type_name)
+    resolver = _resolver(bridge, access)
+    condition = request.headers.get("If-None-Exist")
+    rows = {"method": "POST", "url": type_name} | ({} if condition is None else {"ifNoneExist": condition})
+    plan = bundle.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": resource, "request": {**rows}}]},
+        resolver,
+        bridge.clock(),
+    )
+    bridge.service.create_many(plan.records)
+    entry = plan.entries[0]
+    return _stored(bridge, entry.type, entry.id, entry.version, 200 if entry.present else 201)
+
+
+def _update(bridge: Bridge, access: Access, type_name: str, record_id: str) -> Response:
+    """Store the next version of a record, or its first."""
+    resource = parse(_body())
+    resources.check_type(resource, type_name)
+    if resources.ID_PATTERN.fullmatch(record_id) is None or resource.get("id") != record_id:
+        raise InputError("resource.id")
+    resolver = _resolver(bridge, access)
+    newest = resolver.version(type_name, record_id)
+    wanted = request.headers.get("If-Match")
+    if wanted is not None and wanted != f'W/"{newest}"':
+        raise ConflictError("record.version")
+    rewrite(resource, {}, {}, resolver)
+    record = bundle.make_record(type_name, record_id, newest + 1, resource, bridge.clock())
+    try:
+        bridge.service.create(record)
+    except ConflictError as error:
+        # Another update came first.
+        raise ConflictError("record.version") from error
+    return _stored(bridge, type_name, record_id, newest + 1, 200 if newest else 201)
+
+
+def _transaction(bridge: Bridge, access: Access) -> Response:
+    """Do a transaction, all of it or nothing."""
+    given = parse(_body())
+    for method, type_name in sorted(bundle.types_of(given)):
+        require(access, type_name, Action.UPDATE if method == "PUT" else Action.CREATE)
+    resolver = _resolver(bridge, access)
+    now = bridge.clock()
+    plan = bundle.transaction(given, resolver, now)
+    stored = bridge.service.create_many(plan.records) if plan.records else []
+    _wait(bridge, stored)
+    response = Response(bundle.response(plan, now), 200, content_type=FHIR_JSON)
+    response.headers[ANCHORED] = _anchored(bridge, stored)
+    return response
+
+
+def _stored(bridge: Bridge, type_name: str, record_id: str, version: int, status: int) -> Response:
+    """Answer a record that was just stored, waiting for its anchor where the client asks for it."""
+    stored = bridge.store.get(type_name, record_id, version)
+    if stored is None:
+        raise UnavailableError("record.lost")
+    _wait(bridge, [stored])
+    response = _read(bridge, type_name, record_id, version)
+    response.status_code = status
+    response.headers["Location"] = f"/fhir/{type_name}/{record_id}/_history/{version}"
+    if _MINIMAL.search(request.headers.get("Prefer", "")):
+        response.set_data(b"")
+    return response
+
+
+def _read(bridge: Bridge, type_name: str, record_id: str, version: int | None) -> Response:
+    """Answer a record as it is stored."""
+    _check_accept()
+    opened = bridge.service.read(type_name, record_id, version)
+    stored = opened.stored
+    headers = {
+        "ETag": f'W/"{stored.version}"',
+        "Last-Modified": formatdate(stored.created, usegmt=True),
+        ANCHORED: _anchored(bridge, [stored]),
+    }
+    if request.method == "GET" and request.headers.get("If-None-Match") == headers["ETag"]:
+        return Response(b"", 304, headers)
+    return Response(opened.content, 200, headers, content_type=FHIR_JSON)
+
+
+def _anchored(bridge: Bridge, stored: list[RecordVersion]) -> str:
+    """Say how far records are anchored: the last of them counts."""
+    newest = [bridge.store.get(row.type, row.id, row.version) for row in stored]
+    positions = [row.position for row in newest if row is not None and row.position is not None]
+    if not stored or len(positions) < len(stored):
+        return "pending"
+    state = "final" if max(positions) < bridge.final_size() else "pending"
+    return f"{state}; position={max(positions)}"
+
+
+def _wait(bridge: Bridge, stored: list[RecordVersion]) -> None:
+    """Wait until records are final, for as long as the client wants and we allow."""
+    match = _WAIT.search(request.headers.get("Prefer", ""))
+    if match is None or not stored:
+        return
+    deadline = time.monotonic() + min(int(match[1]), MAX_WAIT_S)
+    while not _anchored(bridge, stored[-1:]).startswith("final") and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+def _body() -> bytes:
+    """Read the request's body, if it is FHIR JSON."""
+    if request.mimetype not in _ACCEPTED:
+        raise InputError("http.415")
+    return request.get_data(cache=False)
+
+
+def _check_accept() -> None:
+    """Refuse a client that takes no JSON."""
+    if request.accept_mimetypes and request.accept_mimetypes.best_match(_ACCEPTED) is None:
+        raise InputError("http.406")
+
+
+def _refuse(error: MedchainError) -> Response:
+    """Answer one of our errors as OperationOutcome."""
+    _LOG.info("request.refused", code=error.code, route=request.endpoint)
+    response = Response(outcome(error), status_of(error), content_type=FHIR_JSON)
+    if response.status_code == 401:  # noqa: PLR2004  # RFC 6750 §3
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, UnavailableError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _refuse_http(error: HTTPException) -> Response:
+    """Answer what Flask refuses in a view, such as a body that is too large."""
+    code = "request.too_large" if error.code == 413 else f"http.{error.code}"  # noqa: PLR2004  # RFC 9110 §15.5.14
+    return _refuse(InputError(code))

@@ -1,0 +1,120 @@
+"""Puts the FHIR floor of a web worker together and hangs it into the application.
+
+Keeps true: the numbers of what is final come from the daemon and are remembered for a moment only; while the daemon is
+away nothing is called final. Trusts the daemon of this node.
+Source: `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from flask import Flask
+
+from fhir_bridge.api import Bridge, fhir_blueprint
+from fhir_bridge.smart.clients import read_clients
+from fhir_bridge.smart.server import TokenServer, token_blueprint
+from medchain.encoding import Json, base64_text, unbase64
+from medchain.errors import UnavailableError, VerificationError
+from medchain.ledger.genesis import Genesis
+from medchain.ledger.object import map_key
+from medchain.node.assembly import WebNode
+from medchain.node.config import NodeConfig
+from medchain.node.peers import Limits
+from medchain.node.records import FHIR_JSON, OpenedRecord, RecordService
+from medchain.node.trace import record_opening
+
+PROVE: Final = "prove_object"
+"""Operation of the daemon: ``{"key":HEX,"opening":B64}`` → ``{"files":{NAME:B64}}``."""
+
+_RECORD: Final = "record"
+_REMEMBER_S: Final = 0.2
+_LIMITS: Final = Limits(timeout_s=2.0)
+_MAX_FILE_BYTES: Final = 64 << 20
+
+
+def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
+    """Register the FHIR API and the token endpoint.
+
+    Args:
+        app: prepared by `medchain.web.service.prepare`.
+        node: opened records, keys and the way to the daemon.
+        genesis: of the ledger.
+    """
+    addresses = token_addresses(node.config, genesis)
+    tokens = make_tokens(node, addresses)
+    app.register_blueprint(token_blueprint(tokens, addresses[0]))
+    bridge = Bridge(
+        service=RecordService(node.records, genesis.ledger, node.keys.records, node.clock),
+        store=node.records,
+        records_key=node.keys.records,
+        tokens=tokens,
+        token_url=addresses[0],
+        clock=node.clock,
+        final_size=_remembered(lambda: _final_size(node)),
+        prove=lambda opened: _prove(node, opened),
+    )
+    app.register_blueprint(fhir_blueprint(bridge))
+
+
+def make_tokens(node: WebNode, addresses: tuple[str, ...]) -> TokenServer:
+    """Make what gives and checks access tokens."""
+    return TokenServer(
+        node=node.config.org_id,
+        signer=node.keys.authentication,
+        audience=addresses,
+        clients=lambda: read_clients(node.config.folder),
+        use_once=lambda jti, until: node.records.use_once(jti, until, now=node.clock()),
+        clock=node.clock,
+    )
+
+
+def token_addresses(config: NodeConfig, genesis: Genesis) -> tuple[str, ...]:
+    """List the addresses of this node's token endpoint, the one that clients are told first.
+
+    They come from the genesis and the configuration, never from a request: an assertion that was made for another
+    server must not count here because somebody names that server in a header.
+    """
+    organisation = genesis.members.organisations.get(config.org_id)
+    origins = () if organisation is None else organisation.origins
+    scheme = "http" if config.web_tls is None else "https"
+    host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
+    return tuple(f"{origin}/token" for origin in (*origins, f"{scheme}://{host}:{config.web_listen.port}"))
+
+
+def _final_size(node: WebNode) -> int:
+    """Ask the daemon how much is final; nothing while it cannot be asked."""
+    try:
+        answer = node.local.call("status", {}, _LIMITS)
+    except UnavailableError:
+        return 0
+    size = answer.get("final_size") if isinstance(answer, dict) else None
+    return size if isinstance(size, int) else 0
+
+
+def _remembered(ask: Callable[[], int]) -> Callable[[], int]:
+    """Ask at most every `_REMEMBER_S` seconds; what is final stays final, so an old number is only too small."""
+    kept = (-_REMEMBER_S, 0)
+
+    def answer() -> int:
+        nonlocal kept
+        now = time.monotonic()
+        if now - kept[0] >= _REMEMBER_S:
+            kept = (now, ask())
+        return kept[1]
+
+    return answer
+
+
+def _prove(node: WebNode, opened: OpenedRecord) -> Mapping[str, bytes]:
+    """Have the daemon export the proof of a record's newest version."""
+    opening = record_opening(opened.content, FHIR_JSON, opened.salt, opened.field_root)
+    key = map_key(_RECORD, node.config.org_id, opened.stored.object_id)
+    asked: Json = {"key": key.hex(), "opening": base64_text(opening)}
+    answer = node.local.call(PROVE, asked)
+    files = answer.get("files") if isinstance(answer, dict) else None
+    if not isinstance(files, dict):
+        raise VerificationError("encoding.members", member="files")
+    return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}

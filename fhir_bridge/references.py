@@ -1,0 +1,204 @@
+"""Identity and references of resources: their ids, whose they are, and what they point to.
+
+A resource that is posted with a business identifier gets an id computed from it under the node's key, so that a
+conditional reference (`Practitioner?identifier=…`) is found without an index, and an id tells nothing to who lacks the
+key. Keeps true: a resource found by identifier was opened and still carries it; a reference is replaced as a whole or
+not at all. What was stored under an id of its sender's choosing is not found by identifier. Trusts the key.
+Source: FHIR R4 §3.1.0.8 (conditional create), §3.1.0.11.2 (replacement of references).
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from fhir_bridge.document import Element, Number, Resource, member, objects, parse
+from fhir_bridge.resources import TYPE_PATTERN
+from medchain.crypto.keywrap import derive
+from medchain.encoding import canonical
+from medchain.errors import AccessDeniedError, InputError, NotFoundError
+from medchain.node.records import RecordService
+from medchain.store.records import RecordStore
+
+_ID_CHARS: Final = 32
+_LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
+_URL_MEMBERS: Final = ("reference", "url", "valueUri", "valueUrl")
+_UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
+
+
+class Identifier(NamedTuple):
+    """A business identifier of a resource type."""
+
+    type: str
+    system: str
+    value: str
+
+
+class Resolver:
+    """Ids and identifiers against what the node holds, for one request or one import: it remembers what it found."""
+
+    __slots__ = ("_found", "_key", "_may_read", "_service", "_store")
+
+    def __init__(
+        self,
+        service: RecordService,
+        store: RecordStore,
+        records_key: bytes,
+        may_read: Callable[[str], bool] = lambda _type: True,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            service: opens records.
+            store: the same records, sealed.
+            records_key: the node's records key, 32 bytes.
+            may_read: tells whether the caller may read records of a type.
+        """
+        self._may_read = may_read
+        self._service = service
+        self._store = store
+        self._key = derive(records_key, "fhir-identifier")
+        self._found: dict[Identifier, str] = {}
+
+    def new_id(self, type_name: str, resource: Resource, taken: set[tuple[str, str]]) -> str:
+        """Choose the id of a new resource: by its first identifier, or a random one where that is taken."""
+        for identifier in identifiers(type_name, resource):
+            chosen = self._id_of(identifier)
+            if (type_name, chosen) not in taken and self.version(type_name, chosen) == 0:
+                return chosen
+            break
+        return secrets.token_hex(_ID_CHARS // 2)
+
+    def version(self, type_name: str, record_id: str) -> int:
+        """Return the newest version of a record, 0 where there is none."""
+        stored = self._store.get(type_name, record_id)
+        return 0 if stored is None else stored.version
+
+    def find(self, identifier: Identifier) -> str | None:
+        """Find the id of the record with an identifier; raises `AccessDeniedError` where the caller may not read."""
+        if not self._may_read(identifier.type):
+            raise AccessDeniedError("scope.denied")
+        if identifier not in self._found:
+            chosen = self._id_of(identifier)
+            try:
+                content = self._service.read(identifier.type, chosen).content
+            except NotFoundError:
+                return None
+            if identifier not in identifiers(identifier.type, parse(content)):
+                return None
+            self._found[identifier] = chosen
+        return self._found[identifier]
+
+    def _id_of(self, identifier: Identifier) -> str:
+        """Compute the id of an identifier."""
+        message = canonical([identifier.type, identifier.system, identifier.value])
+        return hmac.digest(self._key, message, "sha256").hex()[:_ID_CHARS]
+
+
+def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
+    """List a resource's business identifiers that have a value."""
+    listed = resource.get("identifier")
+    rows = listed if isinstance(listed, list) else [listed]
+    for row in rows:
+        if isinstance(row, dict) and member(row, "value"):
+            yield Identifier(type_name, member(row, "system"), member(row, "value"))
+
+
+def parse_condition(type_name: str, query: str) -> Identifier:
+    """Read ``identifier=SYSTEM|VALUE``, the only condition that is served.
+
+    Raises:
+        InputError: ``reference.condition``.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, max_num_fields=2)
+    except ValueError as error:
+        raise InputError("reference.condition") from error
+    if len(pairs) != 1 or pairs[0][0] != "identifier":
+        raise InputError("reference.condition")
+    system, bar, value = pairs[0][1].partition("|")
+    return Identifier(type_name, system, value) if bar else Identifier(type_name, "", system)
+
+
+def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
+    """Return the id of the patient whom a resource is about, empty where it is about none."""
+    if type_name == "Patient":
+        return record_id
+    for name in _PATIENT_MEMBERS:
+        value = resource.get(name)
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, dict) and (match := _LOCAL.fullmatch(member(first, "reference"))):
+            return match[1]
+    return ""
+
+
+def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver) -> None:
+    """Replace references to other entries and conditional references, in place.
+
+    Args:
+        resource: the resource.
+        places: full URL of an entry → ``Type/id``.
+        named: identifiers of this Bundle's own entries → id.
+        resolver: what the node holds.
+
+    Raises:
+        InputError: ``reference.unresolved`` for an entry that is not there, ``reference.condition`` for a condition
+            that cannot be read, ``reference.not_found`` for one that nothing fulfils.
+    """
+    for item in objects(resource):
+        for name in _URL_MEMBERS:
+            value = item.get(name)
+            if isinstance(value, str):
+                if value in places:
+                    item[name] = places[value]
+                elif name == "reference":
+                    item[name] = _resolved(value, named, resolver)
+
+
+def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolver) -> str:
+    """Resolve a conditional reference; leave others as they are."""
+    if reference.startswith(_UNRESOLVED):
+        raise InputError("reference.unresolved")
+    type_name, question, query = reference.partition("?")
+    if not question or TYPE_PATTERN.fullmatch(type_name) is None:
+        return reference
+    identifier = parse_condition(type_name, query)
+    found = named.get(identifier) or resolver.find(identifier)
+    if found is None:
+        raise InputError("reference.not_found", type=type_name)
+    return f"{type_name}/{found}"
+
+
+def with_identity(resource: Resource, record_id: str, version: int, time: int) -> Resource:
+    """Set id, version and time of a resource; everything else stays as it is and where it is.
+
+    Args:
+        resource: as it was sent.
+        record_id: its id.
+        version: from 1.
+        time: Unix seconds.
+
+    Returns:
+        The resource, type, id and meta first.
+    """
+    given = resource.get("meta")
+    stamp: dict[str, Element] = {"versionId": str(version), "lastUpdated": instant(time)}
+    meta = {**given, **stamp} if isinstance(given, dict) else stamp
+    rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
+    return {"resourceType": resource["resourceType"], "id": record_id, "meta": meta, **rest}
+
+
+def instant(time: int) -> str:
+    """Write Unix seconds as a FHIR instant."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def number(value: int) -> Number:
+    """Write a whole number into a document."""
+    return Number(str(value))

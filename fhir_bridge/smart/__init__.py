@@ -1,0 +1,1 @@
+"""SMART on FHIR backend services: scopes, clients, tokens. The door for JOSE libraries."""

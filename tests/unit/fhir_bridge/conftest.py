@@ -1,0 +1,93 @@
+"""A node's records in a temporary folder, and the FHIR API over them, with a clock that stands still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from fhir_bridge.api import Bridge, fhir_blueprint
+from fhir_bridge.smart.clients import read_clients
+from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.smart.server import TokenServer, token_blueprint
+from medchain.crypto.es384 import Es384Signer
+from medchain.node.records import RecordService
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+from medchain.web.service import check_callers, prepare
+
+NOW = 1_796_083_200
+NODE = "renhe-hospital"
+TOKEN_URL = "http://127.0.0.1:41000/token"
+
+
+def seed(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+@dataclass
+class Server:
+    """The API of one node, with its parts."""
+
+    folder: Path
+    store: RecordStore
+    service: RecordService
+    tokens: TokenServer
+    app: Flask
+    client: FlaskClient
+    time: list[int]
+    final: list[int] = field(default_factory=lambda: [0])
+
+    def call(self, method: str, path: str, body: Any = None, *, scope: str = "system/*.cru", **headers: str):  # noqa: ANN401  # any JSON
+        """Call with a token."""
+        token = self.tokens.issue("test", parse_scopes(scope))
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        kind = {} if data is None else {"Content-Type": "application/fhir+json"}
+        return self.client.open(
+            path, method=method, data=data, headers={"Authorization": f"Bearer {token}"} | kind | named
+        )
+
+    def anchor_all(self, position: int) -> None:
+        """Mark everything that waits as ordered at a position."""
+        self.store.mark_ordered([intent.id for intent in self.store.pending(1000)], position)
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[Server]:
+    key, time, final = seed("records"), [NOW], [0]
+    database = open_database(tmp_path / "records.db", seed("file"), kind=FileKind.RECORDS)
+    with closing(RecordStore(database)) as store:
+        service = RecordService(store, seed("ledger"), key, lambda: time[0])
+        tokens = TokenServer(
+            node=NODE,
+            signer=Es384Signer(seed("authentication")),
+            audience=(TOKEN_URL,),
+            clients=lambda: read_clients(tmp_path),
+            use_once=lambda jti, until: store.use_once(jti, until, now=time[0]),
+            clock=lambda: time[0],
+        )
+        bridge = Bridge(
+            service=service,
+            store=store,
+            records_key=key,
+            tokens=tokens,
+            token_url=TOKEN_URL,
+            clock=lambda: time[0],
+            final_size=lambda: final[0],
+            prove=lambda opened: {"entry.bin": opened.stored.object_id},
+        )
+        app = Flask("test", static_folder=None)
+        prepare(app)
+        app.register_blueprint(token_blueprint(tokens, TOKEN_URL))
+        app.register_blueprint(fhir_blueprint(bridge))
+        check_callers(app)
+        yield Server(tmp_path, store, service, tokens, app, app.test_client(), time, final)

@@ -1,0 +1,237 @@
+"""The REST API, from outside, over real records."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+
+PATIENT = {"resourceType": "Patient", "name": [{"family": "测试"}]}
+OBSERVATION = (
+    b'{"resourceType": "Observation", "status": "final", "code": {"text": "weight"},\n'
+    b' "valueQuantity": {"value": 5.60, "unit": "kg"}, "referenceRange": [{"high": {"value": 1.20E+4}}]}'
+)
+
+
+def code_of(response) -> str:
+    return json.loads(response.data)["issue"][0]["details"]["coding"][0]["code"]
+
+
+def created(server, body=PATIENT) -> str:
+    kind = body["resourceType"] if isinstance(body, dict) else "Observation"
+    response = server.call("POST", f"/fhir/{kind}", body)
+    assert response.status_code == 201, response.data
+    return response.headers["Location"].split("/_history/")[0]
+
+
+def test_what_is_created_can_be_read_with_the_same_bytes(server):
+    made = server.call("POST", "/fhir/Patient", PATIENT)
+    read = server.call("GET", made.headers["Location"].split("/_history/")[0])
+    assert read.status_code == 200
+    assert read.data == made.data
+    assert read.headers["Content-Type"] == "application/fhir+json"
+    assert read.headers["ETag"] == 'W/"1"'
+    assert read.headers["Last-Modified"] == "Tue, 01 Dec 2026 00:00:00 GMT"
+
+
+def test_numbers_are_kept_to_the_letter(server):
+    read = server.call("GET", created(server, OBSERVATION))
+    assert b'"value":5.60,' in read.data
+    assert b'"value":1.20E+4}' in read.data
+
+
+def test_id_version_and_time_are_set_and_the_rest_of_meta_is_kept(server):
+    body = PATIENT | {"id": "mine", "meta": {"versionId": "99", "profile": ["http://example.org/p"]}}
+    made = json.loads(server.call("POST", "/fhir/Patient", body).data)
+    assert made["id"] != "mine"
+    assert made["meta"] == {
+        "versionId": "1",
+        "profile": ["http://example.org/p"],
+        "lastUpdated": "2026-12-01T00:00:00Z",
+    }
+
+
+def test_an_update_makes_the_next_version_and_the_old_one_stays(server):
+    path = created(server)
+    record_id = path.rsplit("/", 1)[1]
+    changed = PATIENT | {"id": record_id, "active": True}
+    made = server.call("PUT", path, changed, If_Match='W/"1"')
+    assert (made.status_code, made.headers["ETag"]) == (200, 'W/"2"')
+    assert b"active" not in server.call("GET", f"{path}/_history/1").data
+    assert b"active" in server.call("GET", path).data
+
+
+def test_an_update_of_a_version_that_is_not_the_newest_is_refused(server):
+    path = created(server)
+    response = server.call("PUT", path, PATIENT | {"id": path.rsplit("/", 1)[1]}, If_Match='W/"7"')
+    assert (response.status_code, code_of(response)) == (412, "record.version")
+
+
+def test_an_update_may_create_under_the_id_of_its_sender(server):
+    response = server.call("PUT", "/fhir/Patient/p-1", PATIENT | {"id": "p-1"})
+    assert (response.status_code, response.headers["Location"]) == (201, "/fhir/Patient/p-1/_history/1")
+
+
+@pytest.mark.parametrize("record_id", [None, "p-2"])
+def test_an_update_whose_id_is_not_that_of_its_path_is_refused(server, record_id):
+    body = PATIENT if record_id is None else PATIENT | {"id": record_id}
+    response = server.call("PUT", "/fhir/Patient/p-1", body)
+    assert (response.status_code, code_of(response)) == (400, "resource.id")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "status"),
+    [
+        (b'{"resourceType":"Patient","active":true,"active":false}', "document.duplicate", 400),
+        (b'{"resourceType":"Patient","x":NaN}', "document.number", 400),
+        (b'{"resourceType":"Patient"', "document.not_json", 400),
+        (b"[]", "document.not_object", 400),
+        (b'{"resourceType":"Patient","x":' + b"[" * 64 + b"]" * 64 + b"}", "document.depth", 400),
+        (b'{"resourceType":"Patient","x":' + b"[" * 100_000, "document.depth", 400),
+        (b'{"resourceType":"Patient","birthDate":"19"}', "resource.invalid", 422),
+        (b'{"resourceType":"Patient","unknown":1}', "resource.invalid", 422),
+        (b'{"resourceType":"Patient","active":"true"}', "resource.invalid", 422),
+        (b'{"resourceType":"Observation"}', "resource.type", 400),
+    ],
+)
+def test_what_is_malformed_is_refused_with_its_code(server, body, code, status):
+    response = server.call("POST", "/fhir/Patient", body)
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == 0
+
+
+@pytest.mark.parametrize("type_name", ["Nonsense", "HumanName", "Bundle", "Evidence", "Citation", "patient"])
+def test_a_type_that_is_not_stored_is_refused(server, type_name):
+    response = server.call("POST", f"/fhir/{type_name}", {"resourceType": type_name})
+    assert response.status_code in (400, 403)
+    assert server.store.count() == 0
+
+
+def test_another_content_type_is_refused(server):
+    response = server.call("POST", "/fhir/Patient", b"<Patient/>", Content_Type="application/fhir+xml")
+    assert (response.status_code, code_of(response)) == (415, "http.415")
+
+
+def test_a_client_that_takes_only_xml_is_told_so(server):
+    response = server.call("GET", created(server), Accept="application/fhir+xml")
+    assert (response.status_code, code_of(response)) == (406, "http.406")
+
+
+def test_without_a_token_nothing_is_answered(server):
+    path = created(server)
+    for response in (server.client.get(path), server.client.get(path, headers={"Authorization": "Basic eDp5"})):
+        assert (response.status_code, code_of(response)) == (401, "token.missing")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_absent_and_forbidden_look_alike(server):
+    path = created(server)
+    forbidden = server.call("GET", path, scope="system/Observation.r")
+    absent = server.call("GET", "/fhir/Patient/none", scope="system/Patient.r")
+    assert (forbidden.status_code, forbidden.data) == (404, absent.data)
+    assert absent.status_code == 404
+    names = {"X-Request-Id"}
+    assert {k: v for k, v in forbidden.headers if k not in names} == {k: v for k, v in absent.headers if k not in names}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/fhir/Patient", "system/Patient.ru"),
+        ("POST", "/fhir/Patient", "system/Observation.cru"),
+        ("PUT", "/fhir/Patient/p-1", "system/Patient.cr"),
+    ],
+)
+def test_a_write_beyond_the_scope_is_refused_and_stores_nothing(server, method, path, scope):
+    response = server.call(method, path, PATIENT | {"id": "p-1"}, scope=scope)
+    assert (response.status_code, code_of(response)) == (403, "scope.denied")
+    assert server.store.count() == 0
+
+
+def test_an_answer_says_how_far_it_is_anchored(server):
+    path = created(server)
+    assert server.call("GET", path).headers["Medchain-Anchored"] == "pending"
+    server.anchor_all(41)
+    server.final[0] = 41
+    assert server.call("GET", path).headers["Medchain-Anchored"] == "pending; position=41"
+    server.final[0] = 42
+    assert server.call("GET", path).headers["Medchain-Anchored"] == "final; position=41"
+
+
+def test_a_client_that_waits_gets_its_answer_when_the_time_is_over(server):
+    response = server.call("POST", "/fhir/Patient", PATIENT, Prefer="wait=0")
+    assert (response.status_code, response.headers["Medchain-Anchored"]) == (201, "pending")
+
+
+def test_a_client_may_ask_for_no_content(server):
+    response = server.call("POST", "/fhir/Patient", PATIENT, Prefer="return=minimal")
+    assert (response.status_code, response.data) == (201, b"")
+
+
+def test_an_unchanged_record_is_not_sent_again(server):
+    assert server.call("GET", created(server), If_None_Match='W/"1"').status_code == 304
+
+
+def test_a_record_whose_key_was_destroyed_is_gone(server):
+    path = created(server)
+    stored = server.store.get("Patient", path.rsplit("/", 1)[1])
+    server.store.erase(stored.epoch_id, server.time[0])
+    response = server.call("GET", path)
+    assert (response.status_code, code_of(response)) == (410, "record.erased")
+
+
+def test_a_record_lies_under_the_key_of_its_patient(server):
+    path = created(server)
+    patient = path.removeprefix("/fhir/")
+    body = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": patient}}
+    made = server.call("POST", "/fhir/Basic", body)
+    stored = server.store.get("Basic", json.loads(made.data)["id"])
+    assert stored.patient == server.service.patient_token(patient.split("/")[1])
+
+
+def test_a_conditional_create_makes_a_record_once(server):
+    body = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}]}
+    first = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
+    second = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert server.store.count() == 1
+
+
+def test_who_may_only_create_cannot_ask_by_identifier_who_is_here(server):
+    body = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}]}
+    server.call("POST", "/fhir/Patient", body)
+    for value in ("7", "8"):
+        response = server.call(
+            "POST", "/fhir/Patient", body, scope="system/*.c", If_None_Exist=f"identifier=urn:x|{value}"
+        )
+        assert (response.status_code, code_of(response)) == (403, "scope.denied")
+
+
+def test_the_proof_of_a_record_is_a_zip_file(server):
+    response = server.call("GET", created(server) + "/$proof")
+    assert response.headers["Content-Type"] == "application/zip"
+    assert zipfile.ZipFile(io.BytesIO(response.data)).namelist() == ["entry.bin"]
+
+
+def test_a_proof_needs_the_right_to_read(server):
+    assert server.call("GET", created(server) + "/$proof", scope="system/*.c").status_code == 404
+
+
+def test_the_capability_statement_says_what_is_served_without_a_token(server):
+    document = json.loads(server.client.get("/fhir/metadata").data)
+    assert document["fhirVersion"] == "4.0.1"
+    codes = {row["code"] for row in document["rest"][0]["resource"][0]["interaction"]}
+    assert codes == {"create", "read", "vread", "update"}
+
+
+def test_a_search_is_not_served(server):
+    assert server.call("GET", "/fhir/Patient?name=x").status_code == 405
+
+
+def test_a_body_beyond_the_limit_is_refused(server):
+    server.app.config["MAX_CONTENT_LENGTH"] = 100
+    response = server.call("POST", "/fhir/Patient", PATIENT | {"language": "x" * 200})
+    assert (response.status_code, code_of(response)) == (413, "request.too_large")

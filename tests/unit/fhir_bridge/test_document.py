@@ -1,0 +1,65 @@
+"""JSON to the letter."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_bridge.document import Number, parse, write
+from medchain.errors import InputError
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?\Z").map(Number)
+VALUES = st.recursive(
+    st.none() | st.booleans() | TEXTS | NUMBERS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES))
+def test_what_is_written_is_read_again_and_written_the_same(document):
+    data = write(document)
+    assert parse(data) == document
+    assert write(parse(data)) == data
+
+
+@pytest.mark.parametrize("text", ["5.60", "2255.00", "1.20E+4", "1e-7", "-0", "0.0", "12345678901234567890.10"])
+def test_a_number_keeps_its_spelling(text):
+    assert write(parse(b'{"v":%b}' % text.encode())) == b'{"v":%b}' % text.encode()
+
+
+@pytest.mark.parametrize("text", ["1e9999", "1" * 65, "NaN", "Infinity", "-Infinity"])
+def test_a_number_that_readers_would_take_differently_is_refused(text):
+    with pytest.raises(InputError, match=r"document\.number"):
+        parse(b'{"v":%b}' % text.encode())
+
+
+@pytest.mark.parametrize("text", ["01", "1.", ".5", "+1", "0x1", "1_0"])
+def test_what_is_no_json_number_is_refused(text):
+    with pytest.raises(InputError, match=r"document\.not_json"):
+        parse(b'{"v":%b}' % text.encode())
+
+
+def test_a_name_that_stands_twice_is_refused_at_any_depth():
+    with pytest.raises(InputError, match=r"document\.duplicate"):
+        parse(b'{"a":[{"b":1,"b":1}]}')
+
+
+def test_a_lone_surrogate_is_refused_in_values_and_names():
+    for data in (rb'{"a":"\ud800"}', rb'{"\udfff":1}'):
+        with pytest.raises(InputError, match=r"document\.text"):
+            parse(data)
+
+
+@pytest.mark.parametrize("data", [b'\xff{"a":1}', b'{"a":"\xe4"}'])
+def test_what_is_not_utf8_is_refused(data):
+    with pytest.raises(InputError, match=r"document\.not_json"):
+        parse(data)
+
+
+def test_64_levels_are_read_and_65_refused():
+    assert parse(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}")
+    with pytest.raises(InputError, match=r"document\.depth"):
+        parse(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}")
