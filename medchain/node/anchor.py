@@ -207,7 +207,7 @@ class Anchor:
                 _LOG.warning("anchor.refused", code=outcome.code, objects=len(batch))
 
     def _envelope(self, batch: Sequence[Intent]) -> bytes:
-        """Sign a batch; `MAX_OBJECTS` rows fit into a leaf whatever their versions."""
+        """Sign a batch; `MAX_OBJECTS` rows fit into a leaf up to versions of 13 digits."""
         snapshot = self._replica.members
         own = key_id(ED25519, self._signer.public)
         payload = payload_bytes(
