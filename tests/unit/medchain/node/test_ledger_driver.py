@@ -84,7 +84,7 @@ class Peers:
         self.asked.append((org_id, target, limits.max_bytes < 1 << 25))
         return Answer(200, self.answer)
 
-    def post(self, org_id, target, body, limits=None):
+    def post(self, org_id, target, body, **_limits: object):
         self.asked.append((org_id, target, body))
         return Answer(200, self.answer)
 
