@@ -8,7 +8,7 @@ Source: `docs/architecture.md`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from flask import Flask
@@ -16,23 +16,16 @@ from flask import Flask
 from fhir_bridge.api import Bridge, fhir_blueprint
 from fhir_bridge.smart.clients import read_clients
 from fhir_bridge.smart.server import TokenServer, token_blueprint
-from medchain.encoding import Json, base64_text, unbase64
-from medchain.errors import UnavailableError, VerificationError
+from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
-from medchain.ledger.object import map_key
 from medchain.node.assembly import WebNode
 from medchain.node.config import NodeConfig
 from medchain.node.peers import Limits
-from medchain.node.records import FHIR_JSON, OpenedRecord, RecordService
-from medchain.node.trace import record_opening
+from medchain.node.proofs import record_proof
+from medchain.node.records import RecordService
 
-PROVE: Final = "prove_object"
-"""Operation of the daemon: ``{"key":HEX,"opening":B64}`` → ``{"files":{NAME:B64}}``."""
-
-_RECORD: Final = "record"
 _REMEMBER_S: Final = 0.2
 _LIMITS: Final = Limits(timeout_s=2.0)
-_MAX_FILE_BYTES: Final = 64 << 20
 
 
 def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
@@ -54,7 +47,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
         token_url=addresses[0],
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
-        prove=lambda opened: _prove(node, opened),
+        prove=lambda opened: record_proof(node.local, node.config.org_id, opened),
     )
     app.register_blueprint(fhir_blueprint(bridge))
 
@@ -106,15 +99,3 @@ def _remembered(ask: Callable[[], int]) -> Callable[[], int]:
         return kept[1]
 
     return answer
-
-
-def _prove(node: WebNode, opened: OpenedRecord) -> Mapping[str, bytes]:
-    """Have the daemon export the proof of a record's newest version."""
-    opening = record_opening(opened.content, FHIR_JSON, opened.salt, opened.field_root)
-    key = map_key(_RECORD, node.config.org_id, opened.stored.object_id)
-    asked: Json = {"key": key.hex(), "opening": base64_text(opening)}
-    answer = node.local.call(PROVE, asked)
-    files = answer.get("files") if isinstance(answer, dict) else None
-    if not isinstance(files, dict):
-        raise VerificationError("encoding.members", member="files")
-    return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
@@ -18,9 +19,10 @@ from typing import Final
 
 from flask import Flask
 
+from fhir_bridge import mount as fhir
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, unhex
-from medchain.node.assembly import WebNode, open_web_node
+from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import load_config
 from medchain.node.keystore import Layout, Unlock
@@ -34,11 +36,12 @@ _PARENT_CHECK_S: Final = 1.0
 _MAX_WORKERS: Final = 64
 
 
-def create_app(node: WebNode) -> Flask:
+def create_app(node: WebNode, mounts: Sequence[Callable[[Flask], None]] = ()) -> Flask:
     """Put a node's web application together.
 
     Args:
         node: opened records, keys and the way to the daemon.
+        mounts: register the blueprints of the floors above `medchain.web`.
 
     Returns:
         The application.
@@ -53,6 +56,8 @@ def create_app(node: WebNode) -> Flask:
         return node.local.call("status", {}, _STATUS_LIMITS)
 
     app.register_blueprint(health_blueprint(status))
+    for mount in mounts:
+        mount(app)
     check_callers(app)
     return app
 
@@ -72,7 +77,8 @@ def worker_application() -> Flask:
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
     Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     node = ExitStack().enter_context(open_web_node(config, halves, system_clock))
-    return create_app(node)
+    genesis, _ = read_genesis(layout)
+    return create_app(node, (lambda app: fhir.mount(app, node, genesis),))
 
 
 def _take_slot(run: Path) -> int:

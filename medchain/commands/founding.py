@@ -51,9 +51,6 @@ PROOFS_TYPE: Final = "medchain/genesis-proofs/v1"
 MAX_FILE_BYTES: Final = 1 << 20
 """Largest file of a founder that is looked at."""
 
-SIGNATURES_NAME: Final = "genesis.signatures.json"
-"""Name of the founders' proofs beside the genesis."""
-
 _HASH_BYTES: Final = 32
 _PROTOCOL: Final = 1
 _KEYS: Final = {use: dict if use == AUTHENTICATION_KEY else str for use in ALGORITHMS}
@@ -248,7 +245,7 @@ def _start(context: Context) -> int:
     layout = Layout(config.folder)
     if layout.genesis.exists() and layout.genesis.read_bytes() != genesis.encoded:
         raise ConflictError("genesis.exists", path=str(layout.genesis))
-    write_private_file(config.folder / SIGNATURES_NAME, canonical(signatures))
+    write_private_file(layout.genesis_signatures, canonical(signatures))
     write_private_file(layout.genesis, genesis.encoded)
     document: Json = {"ledger": genesis.ledger.hex(), "members": list[Json](sorted(genesis.members.organisations))}
     count = len(genesis.members.organisations)

@@ -27,6 +27,7 @@ from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
+from medchain.node.proofs import PROVE, prove_object
 from medchain.node.replica import Replica
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
@@ -214,7 +215,13 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
-        local=LocalOperations({"status": lambda _document: health_document(health.health()), **side.operations()}),
+        local=LocalOperations(
+            {
+                "status": lambda _document: health_document(health.health()),
+                PROVE: lambda document: prove_object(node.replica, document),
+                **side.operations(),
+            }
+        ),
         ordering=ordering.driver,
         endorsement=side.endorser,
         bodies=side.bodies,

@@ -1,0 +1,63 @@
+"""The daemon's operation that exports a proof bundle, for web workers and the command line.
+
+Keeps true: who asks gives the opening, since the daemon opens records for nobody. Trusts `medchain.node.trace`.
+Source: `docs/spec/proof-bundle.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from medchain.encoding import Json, base64_text, members, unbase64, unhex
+from medchain.errors import VerificationError
+from medchain.ledger.object import map_key
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.records import FHIR_JSON, OpenedRecord
+from medchain.node.replica import Replica
+from medchain.node.trace import export_object, record_opening
+
+PROVE: Final = "prove_object"
+"""Name of the operation: ``{"key":HEX,"opening":B64}`` → ``{"files":{NAME:B64}}``."""
+
+_RECORD: Final = "record"
+_MAX_FILE_BYTES: Final = 64 << 20
+
+
+class LocalDaemon(Protocol):
+    """Calls the node's daemon, see `medchain.node.local.LocalClient`."""
+
+    def call(self, operation: str, document: Json) -> Json:
+        """Have the daemon do something."""
+        ...
+
+
+def prove_object(replica: Replica, document: Json) -> Json:
+    """Do the operation; errors as `medchain.node.trace.export_object`."""
+    asked = members(document, {"key": str, "opening": str})
+    opening = unbase64(asked["opening"], max_bytes=_MAX_FILE_BYTES)
+    files = export_object(replica, unhex(asked["key"], HASH_BYTES), opening=opening)
+    return {"files": {name: base64_text(content) for name, content in files.items()}}
+
+
+def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapping[str, bytes]:
+    """Have the daemon export the proof of the newest version of one of this node's records.
+
+    Args:
+        daemon: the way to it.
+        org_id: this node's organisation.
+        opened: the record.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        MedchainError: what the operation raises.
+    """
+    opening = record_opening(opened.content, FHIR_JSON, opened.salt, opened.field_root)
+    key = map_key(_RECORD, org_id, opened.stored.object_id)
+    answer = daemon.call(PROVE, {"key": key.hex(), "opening": base64_text(opening)})
+    files = answer.get("files") if isinstance(answer, dict) else None
+    if not isinstance(files, dict):
+        raise VerificationError("encoding.members", member="files")
+    return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}
