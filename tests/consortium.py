@@ -318,11 +318,12 @@ class Link:
         return parse_outcomes(answer, len(leaves))
 
     def blocks(self, first: int, wait_s: int) -> list[Block]:
-        del wait_s
-        source = self._source
-        return parse_blocks(
-            self._call(lambda node: _lied(node, "blocks", source, first) or node.driver.frames(first), changes=False)
-        )
+        source, wait_s = self._source, min(wait_s, self._consortium.patience_s)
+
+        def ask(node: Node) -> bytes:
+            return _lied(node, "blocks", source, first) or node.driver.frames(first, wait_s)
+
+        return parse_blocks(self._call(ask, changes=False))
 
     def checkpoint(self) -> str | None:
         return self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False).decode() or None
@@ -427,6 +428,7 @@ class Consortium:
         self.genesis = genesis(count)
         self.dice = Dice(start)
         self.now = START + 100
+        self.patience_s = 0
         self.faults = Faults()
         self.cut_off: set[str] = set()
         self.late: list[tuple[Node, Callable[[Node], bytes]]] = []
@@ -443,6 +445,18 @@ class Consortium:
         """End them."""
         for node in self.nodes.values():
             node.driver.orderer.stop()
+
+    def start(self) -> None:
+        """Let all nodes' threads run; time still stands."""
+        self.patience_s = 1
+        for node in self.nodes.values():
+            node.driver.orderer.stop()
+            node.driver.start()
+
+    def stop(self) -> None:
+        """End all threads."""
+        for node in self.nodes.values():
+            node.driver.stop()
 
     @property
     def orderer(self) -> Node:
