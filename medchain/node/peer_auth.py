@@ -41,6 +41,7 @@ MAX_ASSERTION_BYTES: Final = 2048
 """Largest assertion that is looked at."""
 
 _ALGORITHM: Final = "ES384"
+_ORDERING: Final = "/ordering/"
 _TYPE: Final = "medchain-peer+jwt"
 _JTI: Final = re.compile(r"[0-9a-f]{32}")
 _CLAIMS: Final = {
@@ -164,8 +165,9 @@ class PeerVerifier:
             org_id: the organisation called.
             ledger: ledger id, 32 bytes.
             directory: the members, asked anew for every request.
-            durable: remembers the used assertions of requests that change something, across processes and restarts;
-                those of reads are remembered here only, since a long poll is not worth a synced write.
+            durable: remembers used assertions across processes and restarts; those of reads and of ordering are
+                remembered here only, since a repeated envelope or note changes nothing and a long poll is not worth a
+                synced write.
             clock: gives Unix seconds.
         """
         self._audience = audience_of(ledger.hex(), org_id)
@@ -198,7 +200,8 @@ class PeerVerifier:
         if not _is_signed(signed, public):
             raise AccessDeniedError("peer_auth.signature")
         # Last, so that nobody can use up an id that is not his.
-        once = self._used if request.method == "GET" else self._durable
+        is_harmless = request.method == "GET" or request.target.startswith(_ORDERING)
+        once = self._used if is_harmless else self._durable
         if not once.use_once(f"peer:{issuer}:{claims['jti']}", _number(claims["exp"])):
             raise AccessDeniedError("peer_auth.replayed")
         return issuer

@@ -106,11 +106,14 @@ def test_a_replay_to_another_process_of_the_node_is_refused(world):
     assert world.refusal(assertion) == "peer_auth.replayed"
 
 
-def test_a_replayed_read_is_refused(world):
-    request = PeerRequest("GET", "/log/checkpoint", b"")
-    assertion = world.signer().assertion("hospital", request)
-    world.verifier.verify(assertion, request)
-    assert world.refusal(assertion, request) == "peer_auth.replayed"
+@pytest.mark.parametrize(
+    "request_", [PeerRequest("GET", "/log/checkpoint", b""), PeerRequest("POST", "/ordering/submit", b"x")]
+)
+def test_a_replay_that_would_change_nothing_is_refused_without_a_write_to_disk(world, request_):
+    assertion = world.signer().assertion("hospital", request_)
+    world.verifier.verify(assertion, request_)
+    assert world.refusal(assertion, request_) == "peer_auth.replayed"
+    assert not world.durable._until  # noqa: SLF001  # nothing was written there
 
 
 def test_a_refused_assertion_does_not_use_up_anothers_id(world):
