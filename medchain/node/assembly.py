@@ -27,7 +27,7 @@ from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
-from medchain.node.proofs import PROVE, prove_object
+from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
 from medchain.node.replica import Replica
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
@@ -219,6 +219,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
             {
                 "status": lambda _document: health_document(health.health()),
                 PROVE: lambda document: prove_object(node.replica, document),
+                PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
                 **side.operations(),
             }
         ),

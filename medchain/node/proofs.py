@@ -1,4 +1,4 @@
-"""The daemon's operation that exports a proof bundle, for web workers and the command line.
+"""The daemon's operations that export proof bundles, for web workers and the command line.
 
 Keeps true: who asks gives the opening, since the daemon opens records for nobody. Trusts `medchain.node.trace`.
 Source: `docs/spec/proof-bundle.md`.
@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
-from medchain.errors import VerificationError
+from medchain.errors import InputError, VerificationError
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.records import FHIR_JSON, OpenedRecord
 from medchain.node.replica import Replica
-from medchain.node.trace import export_object, record_opening
+from medchain.node.trace import export_entry, export_object, record_opening
 
 PROVE: Final = "prove_object"
-"""Name of the operation: ``{"key":HEX,"opening":B64}`` → ``{"files":{NAME:B64}}``."""
+"""Name of the operation: ``{"key":HEX}`` with ``"opening":B64`` where content is shown → ``{"files":{NAME:B64}}``."""
+
+PROVE_ENTRY: Final = "prove_entry"
+"""Name of the operation for an entry of the log: ``{"position":N}`` → the same."""
 
 _RECORD: Final = "record"
 _MAX_FILE_BYTES: Final = 64 << 20
@@ -34,10 +37,17 @@ class LocalDaemon(Protocol):
 
 def prove_object(replica: Replica, document: Json) -> Json:
     """Do the operation; errors as `medchain.node.trace.export_object`."""
-    asked = members(document, {"key": str, "opening": str})
-    opening = unbase64(asked["opening"], max_bytes=_MAX_FILE_BYTES)
-    files = export_object(replica, unhex(asked["key"], HASH_BYTES), opening=opening)
-    return {"files": {name: base64_text(content) for name, content in files.items()}}
+    asked = members(document, {"key": str}, {"opening": str})
+    opening = unbase64(asked["opening"], max_bytes=_MAX_FILE_BYTES) if "opening" in asked else None
+    return _answer(export_object(replica, unhex(asked["key"], HASH_BYTES), opening=opening))
+
+
+def prove_entry(replica: Replica, document: Json) -> Json:
+    """Do the operation; errors as `medchain.node.trace.export_entry`."""
+    position = members(document, {"position": int})["position"]
+    if type(position) is not int or position < 0:
+        raise InputError("encoding.members", member="position")
+    return _answer(export_entry(replica, position))
 
 
 def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapping[str, bytes]:
@@ -61,3 +71,8 @@ def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapp
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")
     return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}
+
+
+def _answer(files: Mapping[str, bytes]) -> Json:
+    """Write a bundle."""
+    return {"files": {name: base64_text(content) for name, content in files.items()}}
