@@ -193,6 +193,8 @@ class Cosigner:
         """
         with self._lock:
             size, root, now = self._replica.size, self._replica.root, self._clock()
+            if is_caught_up and not self.is_stopped and size not in self._notes and self._replica.height > 0:
+                self.learn(self._replica.blocks(self._replica.height, 1)[0].checkpoint)
             if not is_caught_up or self.is_stopped or size not in self._notes or self._notes[size].root != root:
                 return None
             vouched = self._vouched

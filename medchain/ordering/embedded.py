@@ -21,7 +21,7 @@ from medchain.ordering.block import MAX_ANSWER_BYTES, Block
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
 from medchain.ordering.feed import Feed
-from medchain.ordering.follower import POLL_S, Follower
+from medchain.ordering.follower import POLL_S, Follower, Source
 from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.outbox import Outbox, Receipts
 from medchain.ordering.receipt import Outcome
@@ -308,16 +308,15 @@ class EmbeddedDriver:
         active = self._ports.replica.members.active
         return {o.org_id: self._ports.connect(o.org_id) for o in active if o.org_id != self._org_id}
 
-    def _source(self, failures: int) -> OrdererClient | None:
-        """Choose whom to ask for blocks: the orderer, or, when it does not answer, the others in turn."""
+    def _source(self, failures: int) -> Source | None:
+        """Choose whom to ask for blocks: the orderer, or, when it does not answer, all members in turn."""
         orderer = self.cosigner.vouched.stood_down or self._ports.replica.members.protocol.orderer
         if orderer == self._org_id:
             return None
         peers = self._peers()
-        others = [name for name in sorted(peers) if name != orderer]
-        if failures <= ASK_OTHERS_AFTER or not others:
-            return self._ports.connect(orderer)
-        return peers[others[failures % len(others)]]
+        names = [orderer, *(name for name in sorted(peers) if name != orderer)]
+        asked = orderer if failures <= ASK_OTHERS_AFTER else names[failures % len(names)]
+        return Source(self._ports.connect(asked), asked == orderer)
 
     def _look_at(self, client: OrdererClient) -> bool:
         """Look for a takeover at a peer."""
@@ -364,7 +363,11 @@ class EmbeddedDriver:
     def _guarded(self, name: str, turn: Callable[[], None]) -> None:
         """Run a thread; one that ends by an error must not end unseen."""
         try:
-            turn()
+            while not self._stopping.is_set():
+                with suppress(UnavailableError):
+                    turn()
+                # Only the disk or a peer gets here: not now, but perhaps soon.
+                self._stopping.wait(1)
         except Exception:
             # The outermost handler of this thread.
             self._raise_alarm(Alarm("ordering.thread", self.height(), {"name": name}, latched=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ordering.backoff import backoff_s
@@ -24,13 +24,20 @@ POLL_S: Final = 5
 """How long a poll waits at the orderer; also how long a stop may take."""
 
 
+class Source(NamedTuple):
+    """Whom to ask: the way there, and whether it is the orderer, whose word on what is newest counts."""
+
+    client: OrdererClient
+    is_orderer: bool
+
+
 class Follower:
     """Keeps a replica level with the ledger. One thread calls `step`."""
 
     def __init__(  # its ports
         self,
         replica: Replica,
-        source: Callable[[int], OrdererClient | None],
+        source: Callable[[int], Source | None],
         clock: Clock,
         *,
         pen: threading.Lock,
@@ -70,28 +77,23 @@ class Follower:
         Returns:
             How many blocks were applied.
         """
-        client = self._source(self.failures)
-        if client is None:
+        source = self._source(self.failures)
+        if source is None:
             self.is_caught_up, self.failures = True, 0
             return 0
         asked_at = self._clock()
         try:
-            # Who does not know yet whether it is level asks without waiting: the node serves nobody until it knows.
-            blocks = client.blocks(self._replica.height + 1, wait_s if self.is_caught_up else 0)
+            blocks = source.client.blocks(self._replica.height + 1, wait_s)
         except UnavailableError:
             self.failures += 1
             return 0
         except MedchainError as error:
             self._refuse(error)
             return 0
-        if not blocks and self.failures and self._reroute(client):
-            return 0
         if not blocks:
-            # Whoever gave nothing had nothing then: what it gives later was made later.
-            self._not_before = max(self._not_before, asked_at - MAX_CLOCK_DIFFERENCE_S)
-            self.is_caught_up, self.failures = True, 0
+            self._take_nothing(source, asked_at)
             return 0
-        return self._apply_all(blocks, client)
+        return self._apply_all(blocks, source.client)
 
     def backoff_s(self) -> float:
         """Choose how long to wait before the next step."""
@@ -113,6 +115,15 @@ class Follower:
         """Forget that we were level: after a takeover, older blocks come again from another orderer."""
         self._not_before = 0
         self.is_caught_up = False
+
+    def _take_nothing(self, source: Source, asked_at: int) -> None:
+        """Learn from an empty answer: of the orderer, that we are level; of another, perhaps a takeover."""
+        if source.is_orderer:
+            # Whoever gave nothing had nothing then: what it gives later was made later.
+            self._not_before = max(self._not_before, asked_at - MAX_CLOCK_DIFFERENCE_S)
+            self.is_caught_up, self.failures = True, 0
+        elif not self._reroute(source.client):
+            self.failures += 1
 
     def _apply_all(self, blocks: Sequence[Block], client: OrdererClient) -> int:
         """Apply blocks up to the first that is wrong."""

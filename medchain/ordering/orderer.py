@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -237,7 +238,9 @@ class Orderer:
         self._feed.publish()
         self._answer(items, proposal)
         if proposal.block is not None:
-            self._on_block(proposal.block)
+            with suppress(UnavailableError):
+                # What watches blocks finds this one again by itself; ordering goes on.
+                self._on_block(proposal.block)
 
     def _check_role(self) -> None:
         """Refuse to order for another: the role moves with the block that says so."""
@@ -256,7 +259,11 @@ class Orderer:
             elif code == _SIZE_LEFT and len(item.leaf) <= MAX_LEAF_BYTES and len(items) > 1:
                 again.append(item)
             else:
-                item.answer(self._refusal(item.leaf, code or "transaction.malformed", now))
+                try:
+                    item.answer(self._refusal(item.leaf, code or "transaction.malformed", now))
+                except MedchainError as error:
+                    # The disk: nobody may wait for ever because one look-up failed.
+                    item.fail(error)
         self._requeue(again)
 
     def _refusal(self, leaf: bytes, code: str, now: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""What every ordering driver must do. A driver's test module subclasses `DriverSuite` and gives the fixture ``cluster``."""
+"""What every ordering driver must do: a driver's tests subclass `DriverSuite` and give the fixture ``cluster``."""
 
 from __future__ import annotations
 

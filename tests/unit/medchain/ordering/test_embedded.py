@@ -1,4 +1,4 @@
-"""The embedded driver passes the suite of all drivers, with a replica in memory and with the one on an encrypted file."""
+"""The embedded driver passes the suite of all drivers, with a replica in memory and with one on an encrypted file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import pytest
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import UnavailableError
+from medchain.ledger.genesis import genesis_signatures
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import sign_checkpoint
 from tests.consortium import Consortium, MemoryReplica, log_signer
+from tests.unit.medchain.ledger.world import prove
 from tests.unit.medchain.ordering.driver_suite import DriverSuite, until
 
 
@@ -69,9 +71,6 @@ def file_replica(folder, consortium: Consortium, org_id: str) -> Replica:
 
 def proofs(memory: MemoryReplica):
     """Prove possession of every key of the genesis."""
-    from medchain.ledger.genesis import genesis_signatures
-    from tests.unit.medchain.ledger.world import prove
-
     organisations = memory.genesis.members.organisations.values()
     return genesis_signatures({o.org_id: {key.use: prove(memory.ledger, key) for key in o.keys} for o in organisations})
 
