@@ -51,7 +51,9 @@ BLOCK_LAG_S: Final = 60
 MAX_UNTIL_S: Final = 120
 """How far ahead ``until`` may lie in anything that is endorsed: a promise must end."""
 
-_GRACE_S: Final = 0.6
+PATIENCE_S: Final = 1.0
+"""How long a refusal waits for a block that would make it wrong: who asks may be ahead of us."""
+
 _LOOK_S: Final = 0.02
 _REQUEST: Final = {"bodies": list, "payload": str, "type": str}
 
@@ -205,16 +207,20 @@ class Judge:
 class Endorser:
     """Endorses; fills `medchain.node.services.EndorsementService`. Threads may share it."""
 
-    __slots__ = ("_identity", "_judge", "_lock", "_memory", "_promised")
+    __slots__ = ("_identity", "_judge", "_lock", "_memory", "_patience_s", "_promised")
 
-    def __init__(self, identity: Identity, judge: Judge, memory: RecordStore) -> None:
+    def __init__(
+        self, identity: Identity, judge: Judge, memory: RecordStore, *, patience_s: float = PATIENCE_S
+    ) -> None:
         """Prepare.
 
         Args:
             identity: organisation and keys.
             judge: this node's own judgement.
             memory: keeps what was promised, on disk.
+            patience_s: how long a refusal waits for a block that would make it wrong.
         """
+        self._patience_s = patience_s
         self._identity = identity
         self._judge = judge
         self._memory = memory
@@ -237,10 +243,9 @@ class Endorser:
                 ``.bodies``, ``.double``, ``body.*``, ``transaction.*`` or one of the kind's.
         """
         payload, transaction, rows = self._read(document, peer)
-        self._execute(payload, transaction)
         opened = [open_body(row, self._judge.replica.ledger, self._identity.encryption) for row in rows]
-        own, others = self._compared(transaction, opened)
-        self._judge.check(transaction, own, INDEPENDENT, others)
+        own = _own(transaction, opened)
+        self._await_judgement(payload, transaction, own, opened)
         with self._lock:
             self._promise(payload, transaction, own)
             for item in opened:
@@ -268,39 +273,49 @@ class Endorser:
             raise VerificationError("endorse.until")
         return payload, transaction, rows
 
-    def _execute(self, payload: bytes, transaction: Transaction) -> None:
-        """Execute on our own state; where we may be a block behind who asks, look again before refusing."""
-        deadline = time.monotonic() + _GRACE_S
+    def _await_judgement(
+        self,
+        payload: bytes,
+        transaction: Transaction,
+        own: Mapping[tuple[bytes, int], Body],
+        opened: Sequence[OpenedBody],
+    ) -> None:
+        """Judge on our own state; where we may be a block behind who asks, judge again before refusing."""
+        deadline = time.monotonic() + self._patience_s
         replica = self._judge.replica
         while True:
             height = replica.height
-            outcome = self._judge.execute(payload, transaction)
-            if not isinstance(outcome, Refusal):
+            try:
+                self._judgement(payload, transaction, own, opened)
+            except VerificationError:
+                while replica.height == height:
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(_LOOK_S)
+            else:
                 return
-            while replica.height == height:
-                if time.monotonic() > deadline:
-                    raise VerificationError(outcome.code, **outcome.fields)
-                time.sleep(_LOOK_S)
 
-    def _compared(
-        self, transaction: Transaction, opened: Sequence[OpenedBody]
-    ) -> tuple[dict[tuple[bytes, int], Body], dict[bytes, Body]]:
-        """Compare each body's hash with payload or ledger; tells apart the transaction's own and those of others."""
-        expected = announced_hashes(transaction)
-        own: dict[tuple[bytes, int], Body] = {}
+    def _judgement(
+        self,
+        payload: bytes,
+        transaction: Transaction,
+        own: Mapping[tuple[bytes, int], Body],
+        opened: Sequence[OpenedBody],
+    ) -> None:
+        """Judge on our state as it is now: the machine's rules, then the meaning of each body."""
+        outcome = self._judge.execute(payload, transaction)
+        if isinstance(outcome, Refusal):
+            raise VerificationError(outcome.code, **outcome.fields)
         others: dict[bytes, Body] = {}
         for item in opened:
-            body_hash = expected.get((item.object, item.version))
-            if body_hash is not None:
-                item.body.verify(body_hash)
-                own[item.object, item.version] = item.body
+            if (item.object, item.version) in own:
                 continue
             head = self._judge.replica.store.record(item.object)
             if head is None or head.version != item.version:
                 raise VerificationError("endorse.bodies", version=item.version)
             item.body.verify(head.body_hash)
             others[item.object] = item.body
-        return own, others
+        self._judge.check(transaction, own, INDEPENDENT, others)
 
     def _promise(self, payload: bytes, transaction: Transaction, versions: Mapping[tuple[bytes, int], Body]) -> None:
         """Promise versions to one transaction for as long as it could be accepted; the disk remembers."""
@@ -316,3 +331,15 @@ class Endorser:
                 if not self._memory.use_once(name, (slot + 1) * SLOT_S, now=now):
                     raise VerificationError("endorse.double")
             self._promised[key, version] = (known, end)
+
+
+def _own(transaction: Transaction, opened: Sequence[OpenedBody]) -> dict[tuple[bytes, int], Body]:
+    """Choose the bodies of the transaction's own objects, compared with its payload."""
+    expected = announced_hashes(transaction)
+    own: dict[tuple[bytes, int], Body] = {}
+    for item in opened:
+        body_hash = expected.get((item.object, item.version))
+        if body_hash is not None:
+            item.body.verify(body_hash)
+            own[item.object, item.version] = item.body
+    return own

@@ -50,7 +50,6 @@ from medchain.node.bodies import (
 from medchain.node.endorse import Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
-from medchain.node.pending import AccessEntry
 from medchain.ordering.receipt import Outcome, Refused
 from medchain.store.records import RecordStore
 
@@ -140,28 +139,6 @@ class Submitted:
     final_size: int
     endorser: str | None = None
     rank: int | None = None
-
-
-class AccessPlacer:
-    """Brings access entries to the ledger; fills `medchain.node.custodian.AccessLedger`."""
-
-    __slots__ = ("_submitter",)
-
-    def __init__(self, submitter: Submitter) -> None:
-        """Use this node's submitter."""
-        self._submitter = submitter
-
-    def place(self, entry: AccessEntry) -> None:
-        """Submit an entry and wait until it is final; one that is on the ledger already is only waited for.
-
-        Raises:
-            ConflictError: it is refused for good; the code says why.
-            UnavailableError: not final yet; it may become so.
-        """
-        try:
-            self._submitter.submit(Draft("access", entry.object_id, entry.body, version=entry.version, refs=entry.refs))
-        except (InputError, VerificationError) as error:
-            raise ConflictError(error.code, **error.fields) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,7 @@ class Federation:
                 if site.org_id not in self.down:
                     site.node.driver.follow_once()
                     site.node.driver.cosign_once()
+                    site.node.driver.gather_once()
 
     def _tick(self) -> None:
         try:

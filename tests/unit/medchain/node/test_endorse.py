@@ -62,12 +62,12 @@ class Desk:
         self.shelf = BodyShelf(self.replica.store)
         self.judge = Judge(self.org_id, self.replica, self.shelf, ConsentDecision(), lambda: self.now)
         self.records = RecordStore(opener(FileKind.RECORDS))
-        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records)
+        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records, patience_s=0)
         self.patient = Patient(None)
 
     def restart(self) -> None:
         """Forget everything that is not on disk."""
-        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records)
+        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records, patience_s=0)
 
     def transaction(self, request: Request):
         """Write the payload of a request."""
@@ -379,6 +379,39 @@ def test_an_anchor_is_not_endorsed(desk):
     with pytest.raises(VerificationError) as caught:
         desk.endorser.endorse(endorse_request(payload_bytes(transaction), []), RENHE)
     assert caught.value.code == "endorse.kind"
+
+
+def test_an_endorser_that_is_a_block_behind_waits_for_it(desk):
+    desk.place(desk.subject())
+    blocks = []
+    store_record = desk.replica.store.record
+
+    class Behind:
+        """A ledger that learns of the subject only while it judges."""
+
+        def __getattr__(self, name) -> object:
+            return getattr(desk.replica.store, name)
+
+        def record(self, key):
+            if key == desk.patient.key and not blocks:
+                blocks.append(block_of(desk.replica, desk.author.anchor(1), time=NOW))
+                return None
+            return store_record(key)
+
+    class Lagging:
+        """The replica over it."""
+
+        store = Behind()
+
+        def __getattr__(self, name) -> object:
+            return getattr(desk.replica, name)
+
+    judge = replace(desk.judge, replica=Lagging())
+    desk.endorser = Endorser(keys_of(desk.org_id), judge, desk.records, patience_s=1)
+    payload, answer = desk.ask(desk.consent())
+    assert answer["key"] == key(desk.org_id, "ledger").id
+    assert payload
+    assert len(blocks) == 1
 
 
 def test_the_same_request_again_gets_the_same_signature(desk):

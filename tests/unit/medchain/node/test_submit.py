@@ -1,0 +1,480 @@
+"""Submitting over five whole nodes: draws, endorsers that are down or lie, bodies, stops, finality."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from medchain.encoding import canonical, parse_canonical
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.kinds import access
+from medchain.ledger.members import ENCRYPTION_KEY
+from medchain.ledger.object import STOPPED, build_body, map_key
+from medchain.ledger.policy import draw_order
+from medchain.ledger.transaction import (
+    Change,
+    ObjectRow,
+    Ref,
+    Signer,
+    Stop,
+    Transaction,
+    pae,
+    parse_envelope,
+    payload_bytes,
+    seal,
+)
+from medchain.node.bodies import OpenedBody, bodies_document, seal_body
+from medchain.node.records import NewRecord
+from medchain.node.stops import notice
+from medchain.node.submit import Draft
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    RENHE,
+    TAIPING,
+    TONGJI,
+    fresh,
+    genesis,
+    key,
+    ledger_signer,
+)
+from tests.unit.medchain.node.federation import NOW, Federation, Patient, grant
+
+LEDGER = genesis().ledger
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    made = Federation(tmp_path_factory.mktemp("federation"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def federation(shared):
+    """Five nodes, all up and honest at the start of each test."""
+    yield shared
+    shared.down.clear()
+    shared.tamper = Federation.tamper
+    shared.time = NOW
+
+
+@pytest.fixture
+def hospital(federation):
+    return federation.sites[RENHE].node
+
+
+def drawn(federation, creator=RENHE, rank=0):
+    """Return who is drawn for a creator's next transaction."""
+    store = federation.sites[creator].replica.store
+    return draw_order(store.members, creator, store.draws(creator).number + 1, LEDGER)[rank]
+
+
+def until(condition, timeout_s=5):
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(0.01)
+
+
+def final(federation, org_id, target, version=1):
+    """Wait until an object's version is final at a node; returns its state record."""
+    return federation.sites[org_id].node.submitter.wait_final(target, version, 5)[0]
+
+
+def consented(federation, patient):
+    """Enrol a patient and let her consent; returns the consent."""
+    node = federation.sites[RENHE].node
+    node.submitter.submit(patient.subject())
+    return node.submitter.submit(patient.consent())
+
+
+def test_the_drawn_organisation_endorses_with_rank_0(federation, hospital):
+    expected = drawn(federation)
+    done = hospital.submitter.submit(Patient(federation).subject())
+    assert (done.endorser, done.rank) == (expected, 0)
+    assert final(federation, TONGJI, done.key) == done.record
+
+
+def test_an_endorser_that_is_down_is_passed_over_and_the_rank_shows_it(federation, hospital):
+    first, second = drawn(federation), drawn(federation, rank=1)
+    refuse = {first}
+
+    def reach(sender, receiver):
+        if receiver in refuse and ("endorse", sender, receiver) == federation.seen[-1]:
+            raise UnavailableError("peer.unreachable", peer=receiver)
+        return original(sender, receiver)
+
+    original, federation.reach = federation.reach, reach
+    try:
+        done = hospital.submitter.submit(Patient(federation).subject())
+    finally:
+        del federation.reach
+    assert (done.endorser, done.rank) == (second, 1)
+    leaf = hospital.replica.store.leaf(done.record.since)
+    draw = parse_envelope(leaf).transaction.draw
+    assert draw.rank == 1
+
+
+def test_a_party_is_never_the_endorser_and_the_next_rank_signs(federation, hospital):
+    patient = Patient(federation)
+    for _ in range(3):
+        done = hospital.submitter.submit(Patient(federation).subject((RENHE, TONGJI)))
+        assert done.endorser == COMMISSION
+    assert patient.key != done.key
+
+
+def test_without_any_endorser_nothing_is_submitted(federation, hospital):
+    federation.down |= {TONGJI, COMMISSION}
+    patient = Patient(federation)
+    with pytest.raises(UnavailableError) as caught:
+        hospital.submitter.submit(patient.subject())
+    assert caught.value.code == "submit.no_endorser"
+    assert hospital.replica.store.record(patient.key) is None
+
+
+def test_an_endorser_that_refuses_is_not_shopped_around(federation, hospital):
+    federation.tamper = lambda what, *_, data=None: b"{}" if what == "endorse" else data
+
+    def tamper(what, _sender, _receiver, data):
+        return b"{}" if what == "endorse" else data
+
+    federation.tamper = tamper
+    federation.seen.clear()
+    with pytest.raises(InputError):
+        hospital.submitter.submit(Patient(federation).subject())
+    assert [what for what, _, _ in federation.seen] == ["endorse"]
+
+
+def test_a_forged_endorsement_is_noticed_before_anything_is_submitted(federation, hospital):
+    def tamper(what, _sender, _receiver, data):
+        if what != "endorsement":
+            return data
+        answer = parse_canonical(data, max_bytes=9999)
+        return canonical({**answer, "signature": "A" * 86 + "=="})
+
+    federation.tamper = tamper
+    patient = Patient(federation)
+    with pytest.raises(VerificationError) as caught:
+        hospital.submitter.submit(patient.subject())
+    assert caught.value.code == "endorse.signature"
+    assert hospital.replica.store.record(patient.key) is None
+
+
+def test_what_this_node_itself_would_refuse_reaches_nobody(federation, hospital):
+    federation.seen.clear()
+    with pytest.raises(VerificationError) as caught:
+        hospital.submitter.submit(Patient(federation).consent())
+    assert caught.value.code == "consent.subject"
+    assert federation.seen == []
+
+
+def test_kinds_without_a_sealed_body_are_refused(hospital):
+    body = build_body("record", {"a": 1}, None, fresh)
+    with pytest.raises(InputError) as caught:
+        hospital.submitter.submit(Draft("record", fresh(16), body))
+    assert caught.value.code == "submit.kind"
+
+
+def test_a_subject_is_renewed_under_the_passkey_and_its_next_version_endorsed(federation, hospital):
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+    renewed = hospital.submitter.submit(patient.subject((RENHE, TAIPING)))
+    assert renewed.record.version == 2
+    body = federation.sites[TAIPING].node.shelf.head(patient.key)[1]
+    assert body.content["custodians"] == [RENHE, TAIPING]
+
+
+def test_a_body_reaches_exactly_its_parties(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    endorser = federation.sites[allowed.endorser]
+    for org_id in (RENHE, ANXIN):
+        assert federation.sites[org_id].node.shelf.at(allowed.key, 1).is_full
+    assert endorser.node.shelf.at(allowed.key, 1).is_full
+    others = {RENHE, ANXIN, TAIPING, TONGJI, COMMISSION} - {RENHE, ANXIN, allowed.endorser}
+    assert all(federation.sites[org_id].node.shelf.at(allowed.key, 1) is None for org_id in others)
+    assert hospital.shelf.head(allowed.key)[0].version == 1
+
+
+def test_a_party_that_is_down_gets_its_body_later(federation, hospital):
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+    federation.down.add(ANXIN)
+    allowed = hospital.submitter.submit(patient.consent())
+    assert hospital.submitter.deliver_pending() == 2
+    federation.down.clear()
+    final(federation, ANXIN, allowed.key)
+    assert hospital.submitter.deliver_pending() == 0
+    insurer = federation.sites[ANXIN].node
+    assert insurer.shelf.head(allowed.key)[1].is_full
+    assert set(insurer.shelf.head(patient.key)[1].content) >= {"delegates", "passkeys"}
+    assert federation.sites[RENHE].records.pending(9, kind="deliver") == []
+
+
+def test_without_a_quorum_nothing_is_reported_as_final(federation, hospital):
+    patient = Patient(federation)
+    federation.down |= {ANXIN, TAIPING}
+    with pytest.raises(UnavailableError) as caught:
+        hospital.submitter.submit(patient.subject(), timeout_s=0.5)
+    assert caught.value.code == "submit.not_final"
+    federation.down.clear()
+    assert final(federation, RENHE, patient.key).version == 1
+
+
+def test_many_at_once_get_numbers_of_their_own(federation, hospital):
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(hospital.submitter.submit(Patient(federation).subject())))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = {parse_envelope(hospital.replica.store.leaf(item.record.since)).transaction.draw.number for item in done}
+    assert len(numbers) == len(done) == 6
+
+
+def accesses(consent_key, grant_key):
+    """Write an access object's body."""
+    row = access.Access(fresh(32), 1, fresh(32), fresh(32), "HPAYMT", NOW)
+    return build_body("access", access.Accesses(grant_key, (consent_key,), (row,)).to_content(), None, fresh)
+
+
+def test_an_access_entry_goes_to_the_recipient_and_is_placed_once(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    granted = hospital.submitter.submit(grant(allowed.key))
+    refs = tuple(sorted((Ref(allowed.key, 1), Ref(granted.key, 1))))
+    draft = Draft("access", fresh(16), accesses(allowed.key, granted.key), version=1, refs=refs)
+    first = hospital.submitter.submit(draft)
+    size = hospital.replica.size
+    again = hospital.submitter.submit(draft)
+    assert (first.endorser, again.record) == (None, first.record)
+    assert hospital.replica.size == size
+    assert federation.sites[ANXIN].node.shelf.at(first.key, 1).is_full
+    with pytest.raises(ConflictError) as caught:
+        hospital.submitter.submit(replace(draft, body=accesses(allowed.key, granted.key)))
+    assert caught.value.code == "transaction.version"
+
+
+def test_an_access_after_its_consent_was_stopped_is_refused_by_order(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    granted = hospital.submitter.submit(grant(allowed.key))
+    hospital.stops.stop(allowed.key)
+    hospital.driver.outbox.step()
+    until(lambda: hospital.replica.store.record(allowed.key).status == STOPPED)
+    refs = tuple(sorted((Ref(allowed.key, 1), Ref(granted.key, 1))))
+    draft = Draft("access", fresh(16), accesses(allowed.key, granted.key), version=1, refs=refs)
+    with pytest.raises(ConflictError) as caught:
+        hospital.submitter.submit(draft)
+    assert caught.value.code == "transaction.stopped"
+
+
+def test_a_stop_binds_its_parties_before_it_is_ordered(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    final(federation, ANXIN, allowed.key)
+    insurer = federation.sites[ANXIN].node
+    insurer.stops.stop(allowed.key)
+    assert insurer.stops.is_stopped(allowed.key)
+    assert hospital.stops.is_stopped(allowed.key)
+    assert hospital.replica.store.record(allowed.key).status == "active"
+
+
+def test_a_stop_outlives_a_crash_and_comes_to_the_ledger(federation):
+    allowed = consented(federation, Patient(federation))
+    federation.sites[RENHE].node.stops.stop(allowed.key)
+    site = federation.crash(RENHE)
+    assert site.node.stops.is_stopped(allowed.key)
+    site.node.stops.settle()
+    site.node.driver.outbox.step()
+    until(lambda: site.replica.store.record(allowed.key).status == STOPPED)
+    final(federation, RENHE, allowed.key, 2)
+    until(lambda: site.node.stops.settle() == 0)
+    assert site.records.pending(9, kind="stop") == []
+    assert site.node.stops.is_stopped(allowed.key)
+
+
+def test_a_withdrawal_carries_the_patients_signature_to_every_party(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    leaf = hospital.stops.stop(allowed.key, evidence)
+    assert parse_envelope(leaf).transaction.evidence == evidence.body_hash
+    assert federation.sites[ANXIN].node.shelf.at(allowed.key, 2) == evidence
+    hospital.driver.outbox.step()
+    assert final(federation, RENHE, allowed.key, 2).body_hash == evidence.body_hash
+
+
+def test_a_withdrawal_that_the_patient_did_not_sign_is_refused(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    stranger = Patient(federation, "stranger")
+    stranger.key = patient.key
+    with pytest.raises(VerificationError) as caught:
+        hospital.stops.stop(allowed.key, stranger.withdrawal(allowed.key, 2, allowed.record.digest))
+    assert caught.value.code == "signing.credential"
+    assert not hospital.stops.is_stopped(allowed.key)
+
+
+def test_what_cannot_be_stopped_or_is_unknown_says_so(federation, hospital):
+    with pytest.raises(NotFoundError) as caught:
+        hospital.stops.stop(fresh(32))
+    assert caught.value.code == "stop.unknown"
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+    with pytest.raises((ConflictError, InputError)):
+        hospital.stops.stop(patient.key)
+
+
+def stop_leaf(target, preimage, creator=ANXIN, signer=ANXIN):
+    """Sign a stop."""
+    key_id = key(creator, "ledger").id
+    made = Stop(creator, target, preimage, None, (Signer(key_id, "submitter"),), LEDGER, fresh(16), None, 1)
+    payload = payload_bytes(made)
+    return seal(payload, [(key_id, ledger_signer(signer).sign(pae(payload)))]).leaf
+
+
+def test_a_notice_without_the_preimage_or_with_a_forged_signature_binds_nobody(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    preimage = bytes.fromhex(hospital.shelf.head(allowed.key)[1].content["stop"])
+    for leaf, code in (
+        (stop_leaf(allowed.key, fresh(32)), "stop.preimage"),
+        (stop_leaf(allowed.key, preimage, signer=TONGJI), "transaction.signature"),
+        (stop_leaf(fresh(32), preimage), "stop.unknown"),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            hospital.bodies.receive(notice(leaf, []), ANXIN)
+        assert caught.value.code == code
+    assert not hospital.stops.is_stopped(allowed.key)
+    hospital.bodies.receive(notice(stop_leaf(allowed.key, preimage), []), TONGJI)
+    assert hospital.stops.is_stopped(allowed.key)
+
+
+def test_evidence_that_the_stop_does_not_name_is_refused(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    preimage = bytes.fromhex(hospital.shelf.head(allowed.key)[1].content["stop"])
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    sealed = seal_body(key(RENHE, ENCRYPTION_KEY), LEDGER, OpenedBody(allowed.key, 2, evidence))
+    with pytest.raises(VerificationError) as caught:
+        hospital.bodies.receive(notice(stop_leaf(allowed.key, preimage), [sealed]), ANXIN)
+    assert caught.value.code == "body.unknown"
+    assert not hospital.stops.is_stopped(allowed.key)
+
+
+def announced(body, object_id, creator=RENHE):
+    """Write a payload that announces a body."""
+    change = Change("subject", "active", (ObjectRow(object_id, 1, body.body_hash),))
+    signers = (Signer(key(creator, "ledger").id, "creator"),)
+    return payload_bytes(Transaction(creator, (change,), (), signers, None, LEDGER, fresh(16), NOW, 1))
+
+
+def delivery(payload, target, body, receiver=TONGJI, version=1):
+    """Write a delivery of one body."""
+    return bodies_document(
+        payload, [seal_body(key(receiver, ENCRYPTION_KEY), LEDGER, OpenedBody(target, version, body))]
+    )
+
+
+def test_a_body_with_another_hash_than_announced_is_refused(federation):
+    patient = Patient(federation)
+    draft, other = patient.subject(), patient.subject()
+    receiver = federation.sites[TONGJI].node
+    with pytest.raises(VerificationError) as caught:
+        receiver.bodies.receive(delivery(announced(draft.body, draft.object_id), patient.key, other.body), RENHE)
+    assert caught.value.code == "body.hash"
+    assert receiver.shelf.at(patient.key, 1) is None
+
+
+def test_a_body_is_taken_only_from_the_owner_and_only_for_what_is_announced(federation):
+    patient = Patient(federation)
+    draft = patient.subject()
+    receiver = federation.sites[TONGJI].node
+    payload = announced(draft.body, draft.object_id)
+    for document, peer, code in (
+        (delivery(payload, patient.key, draft.body), ANXIN, "body.creator"),
+        (delivery(payload, fresh(32), draft.body), RENHE, "body.unknown"),
+        (delivery(payload, patient.key, draft.body, version=2), RENHE, "body.unknown"),
+        (delivery(None, patient.key, draft.body), RENHE, "body.unknown"),
+        (delivery(payload, patient.key, draft.body, receiver=ANXIN), RENHE, "body.key"),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            receiver.bodies.receive(document, peer)
+        assert caught.value.code == code
+    receiver.bodies.receive(delivery(payload, patient.key, draft.body), RENHE)
+    assert receiver.shelf.at(patient.key, 1) == draft.body
+
+
+def test_the_ledgers_hash_counts_before_a_payloads(federation, hospital):
+    patient = Patient(federation)
+    done = hospital.submitter.submit(patient.subject((RENHE, TAIPING)))
+    final(federation, TAIPING, done.key)
+    other = patient.subject()
+    with pytest.raises(VerificationError) as caught:
+        federation.sites[TAIPING].node.bodies.receive(
+            delivery(announced(other.body, other.object_id), patient.key, other.body, TAIPING), RENHE
+        )
+    assert caught.value.code == "body.hash"
+
+
+def test_a_body_that_was_never_accepted_gives_way_to_another(federation):
+    patient = Patient(federation)
+    receiver = federation.sites[TONGJI].node
+    for draft in (patient.subject(), patient.subject()):
+        receiver.bodies.receive(delivery(announced(draft.body, draft.object_id), patient.key, draft.body), RENHE)
+        assert receiver.shelf.at(patient.key, 1) == draft.body
+
+
+def test_of_two_parts_of_a_body_the_one_that_shows_more_stays(federation, hospital):
+    patient = Patient(federation)
+    done = hospital.submitter.submit(patient.subject())
+    body = hospital.shelf.at(done.key, 1)
+    part = body.redact({"passkeys"})
+    receiver = federation.sites[ANXIN].node
+    final(federation, ANXIN, done.key)
+    for shown, kept in ((part, part), (body, body), (part, body)):
+        receiver.bodies.receive(delivery(None, done.key, shown, ANXIN), RENHE)
+        assert receiver.shelf.at(done.key, 1) == kept
+
+
+def test_a_delivery_of_another_form_is_refused(hospital):
+    for document in (canonical([]), canonical({"bodies": [], "payload": None, "type": "x"}), bodies_document(None, [])):
+        with pytest.raises(InputError):
+            hospital.bodies.receive(document, ANXIN)
+
+
+def test_a_crash_of_the_whole_node_between_submission_and_mark_loses_and_doubles_nothing(federation):
+    site = federation.sites[TONGJI]
+    rows = site.service.create_many(
+        [NewRecord("Observation", f"crash-{n}", b'{"resourceType":"Observation"}', f"p{n}") for n in range(5)]
+    )
+    site.node.anchor.round()
+    site = federation.crash(TONGJI)
+    until(lambda: site.node.anchor.round() is not None and site.records.pending_count() == 0)
+    for row in rows:
+        history = site.replica.store.history(map_key("record", TONGJI, row.object_id))
+        assert [record.version for record in history] == [1]
+        assert site.records.by_object(row.object_id).position == history[0].since
+
+
+def test_local_operations_submit_show_and_stop(federation, hospital):
+    operations = hospital.operations()
+    patient = Patient(federation)
+    for draft in (patient.subject(), patient.consent()):
+        document = {"body": draft.body.to_json(), "id": draft.object_id.hex(), "kind": draft.kind, "status": "active"}
+        done = operations["submit"](document)
+    assert done["version"] == 1
+    shown = operations["object"]({"object": done["key"]})
+    assert (shown["final"], shown["stopped"], shown["record"]["kind"]) == (True, False, "consent")
+    assert operations["body"]({"object": done["key"]})["body"] == draft.body.to_json()
+    assert operations["stop"]({"object": done["key"]}) == {"object": done["key"], "stopped": True}
+    assert operations["object"]({"object": done["key"]})["stopped"]
+    assert operations["object"]({"object": "00" * 32}) == {"final": False, "record": None, "stopped": False}
+    assert operations["body"]({"object": "00" * 32}) == {"body": None}
