@@ -26,7 +26,7 @@ from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import load_config
 from medchain.node.keystore import Layout, Unlock
-from medchain.node.log import open_log
+from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
 from medchain.web.service import check_callers, health_blueprint, prepare
 from medchain.web.workers import CONFIG_VARIABLE, UNLOCK_VARIABLE
@@ -75,6 +75,7 @@ def worker_application() -> Flask:
     config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
     layout = Layout(config.folder)
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
+    log_uncaught()
     Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     node = ExitStack().enter_context(open_web_node(config, halves, system_clock))
     genesis, _ = read_genesis(layout)

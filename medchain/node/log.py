@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Final
@@ -96,6 +97,13 @@ def open_log(folder: Path, process: str, level: str) -> None:
     logger.addHandler(alarm)
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def log_uncaught() -> None:
+    """Write uncaught exceptions as events: a traceback of Python's shows their text, which may quote anybody."""
+    events = Log("process")
+    sys.excepthook = lambda _kind, error, _trace: events.error("process.failed", error)
+    threading.excepthook = lambda given: events.error("thread.failed", given.exc_value)
 
 
 class JsonFormatter(logging.Formatter):

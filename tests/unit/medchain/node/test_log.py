@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 
 import orjson
 import pytest
 
 from medchain.errors import VerificationError
-from medchain.node.log import Log, open_log
+from medchain.node.log import Log, log_uncaught, open_log
 
 
 @pytest.fixture
@@ -53,6 +55,21 @@ def test_the_text_of_an_exception_is_not_written(lines, tmp_path, capsys):
     assert line["error"]["type"] == "ValueError"
     assert line["error"]["at"][0].startswith("test_log.py:")
     assert "张三" not in (tmp_path / "daemon.jsonl").read_text() + capsys.readouterr().err
+
+
+def test_what_nobody_caught_is_an_event_too(lines, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    log_uncaught()
+    thread = threading.Thread(target=int, args=("张三",))
+    thread.start()
+    thread.join()
+    sys.excepthook(ValueError, ValueError("李四"), None)
+    assert [(line["event"], line["error"]["type"]) for line in lines()] == [
+        ("thread.failed", "ValueError"),
+        ("process.failed", "ValueError"),
+    ]
+    assert "张三" not in str(lines())
 
 
 def test_our_own_errors_give_code_and_fields(lines):
