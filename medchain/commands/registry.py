@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from medchain.commands import (
+    access,
     checking,
+    demo,
     founding,
+    importing,
     messages,
     running,
 )
@@ -17,12 +20,17 @@ GROUPS: Final = (
     Group("node", messages.NODE_GROUP),
     Group("config", messages.CONFIG_GROUP),
     Group("log", messages.LOG_GROUP),
+    Group("client", messages.CLIENT_GROUP),
+    Group("token", messages.TOKEN_GROUP),
 )
 """Words under which commands stand."""
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    *demo.COMMANDS,
     *founding.COMMANDS,
     *running.COMMANDS,
+    *access.COMMANDS,
+    *importing.COMMANDS,
     *checking.COMMANDS,
 )
 """Every command."""

@@ -1,0 +1,145 @@
+"""Files of FHIR content as units that are stored at once: a Bundle, or so many lines of NDJSON.
+
+Keeps true: each entry of a file is in exactly one unit, or refused with its reason; a file's digest is over its bytes
+as they lie on the disk. Trusts nothing: what cannot be read is refused, not skipped.
+Source: FHIR R4 §3.1.0.11; Bulk Data Access (NDJSON).
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO, Final, TypeAlias
+
+from fhir_bridge.document import Element, Resource, parse
+from medchain.errors import InputError, MedchainError, NotFoundError
+
+MAX_BUNDLE_BYTES: Final = 512 << 20
+"""Largest Bundle, unpacked."""
+
+MAX_LINE_BYTES: Final = 64 << 20
+"""Longest line of NDJSON."""
+
+LINES_PER_UNIT: Final = 500
+"""How many lines of NDJSON are stored together."""
+
+_SUFFIXES: Final = (".json", ".ndjson")
+_PACKED: Final = (".gz", ".xz")
+_Readable: TypeAlias = "IO[bytes] | gzip.GzipFile | lzma.LZMAFile"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is stored at once.
+
+    Attributes:
+        name: digest of the file and number of the unit in it.
+        bundle: a Bundle, or a collection of lines.
+        numbers: for each entry of it, its number in the file, from 1.
+        refused: entries that could not be parsed: their number in the file, and why.
+    """
+
+    name: str
+    bundle: Resource
+    numbers: Sequence[int]
+    refused: Sequence[tuple[int, MedchainError]]
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """List the files to import: those named, and those below the folders named, in order; raises `NotFoundError`."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(item for item in path.rglob("*") if item.is_file() and _is_content(item))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise NotFoundError("file.missing", path=str(path))
+    return list(dict.fromkeys(found))
+
+
+def units(path: Path) -> Iterator[Unit]:
+    """Split a file into units.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The units, in the order of the file.
+
+    Raises:
+        InputError: ``import.unreadable`` for a file that cannot be unpacked, ``document.*`` for a Bundle that is no
+            JSON; what was given before stands.
+    """
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    plain = path.with_suffix("") if path.suffix in _PACKED else path
+    try:
+        with _opened(path) as file:
+            if plain.suffix == ".ndjson":
+                yield from _line_units(digest, file)
+            else:
+                yield _bundle_unit(f"{digest}/0", parse(_bounded(file.read(MAX_BUNDLE_BYTES + 1), MAX_BUNDLE_BYTES)))
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise InputError("import.unreadable") from error
+
+
+def _is_content(path: Path) -> bool:
+    """Tell whether a file in a folder is FHIR content by its name."""
+    plain = path.with_suffix("") if path.suffix in _PACKED else path
+    return plain.suffix in _SUFFIXES and not path.name.startswith(".")
+
+
+def _opened(path: Path) -> _Readable:
+    """Open a file, unpacking it."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    return lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb")
+
+
+def _bounded(data: bytes, limit: int) -> bytes:
+    """Refuse what is too large."""
+    if len(data) > limit:
+        raise InputError("import.too_large", limit=limit)
+    return data
+
+
+def _bundle_unit(name: str, resource: Resource, number: int = 0) -> Unit:
+    """Make a unit of a Bundle or of one resource; ``number`` is its line in NDJSON."""
+    rows = resource.get("entry") if resource.get("resourceType") == "Bundle" else None
+    count = len(rows) if isinstance(rows, list) else 1
+    return Unit(name, resource, [number] * count if number else range(1, count + 1), ())
+
+
+def _line_units(digest: str, file: _Readable) -> Iterator[Unit]:
+    """Make units of lines; a Bundle on a line is a unit of its own."""
+    made, number = 0, 0
+    entries: list[Element] = []
+    numbers: list[int] = []
+    refused: list[tuple[int, MedchainError]] = []
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise InputError("import.too_large", limit=MAX_LINE_BYTES)
+        if not line.strip():
+            continue
+        try:
+            resource = parse(line)
+        except InputError as error:
+            refused.append((number, error))
+            continue
+        if resource.get("resourceType") == "Bundle":
+            yield _bundle_unit(f"{digest}/line-{number}", resource, number)
+            continue
+        entries.append({"resource": resource})
+        numbers.append(number)
+        if len(entries) == LINES_PER_UNIT:
+            yield Unit(f"{digest}/{made}", {"resourceType": "Bundle", "entry": entries}, numbers, refused)
+            made, entries, numbers, refused = made + 1, [], [], []
+    if entries or refused:
+        yield Unit(f"{digest}/{made}", {"resourceType": "Bundle", "entry": entries}, numbers, refused)
