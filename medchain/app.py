@@ -77,9 +77,13 @@ def worker_application() -> Flask:
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
     log_uncaught()
     Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
-    node = ExitStack().enter_context(open_web_node(config, halves, system_clock))
+    opened = ExitStack()
+    node = opened.enter_context(open_web_node(config, halves, system_clock))
     genesis, _ = read_genesis(layout)
-    return create_app(node, (lambda app: fhir.mount(app, node, genesis),))
+    app = create_app(node, (lambda app: fhir.mount(app, node, genesis),))
+    # Held by the application: a generator that nobody holds is closed, and the files with it.
+    app.extensions["medchain-opened"] = opened
+    return app
 
 
 def _take_slot(run: Path) -> int:
