@@ -214,6 +214,25 @@ class Cosigner:
             self._keep(replace(known, lines=_merged(known.lines, self._notary.cosign(size, root, now))))
             return self._text(self._notes[size])
 
+    def recall(self) -> None:
+        """Know again, after a start, the newest block end and what this node vouched for, with its own lines.
+
+        A member that has forgotten its lines would let a takeover drop a block that they made final.
+        """
+        with self._lock:
+            vouched, height = self._vouched, self._replica.height
+            if height > 0:
+                self.learn(self._replica.blocks(height, 1)[0].checkpoint)
+            at = self._replica.height_of(vouched.size) if vouched.size == vouched.floor else None
+            if not at or self._replica.root_at(vouched.size) != vouched.root:
+                return
+            self.learn(self._replica.blocks(at, 1)[0].checkpoint)
+            known = self._notes.get(vouched.size)
+            if known is not None and known.root == vouched.root:
+                # The same size and root once more: no new promise.
+                lines = self._notary.cosign(vouched.size, vouched.root, self._clock())
+                self._keep(replace(known, lines=_merged(known.lines, lines)))
+
     def note(self, size: int | None = None) -> str | None:
         """Return the newest note of our own history with the lines known, or that of a size."""
         with self._lock:

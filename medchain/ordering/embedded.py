@@ -152,9 +152,7 @@ class EmbeddedDriver:
 
     def prepare(self) -> None:
         """Begin to order, without the threads that follow, cosign and submit; a test takes those steps itself."""
-        replica = self._ports.replica
-        if replica.height > 0:
-            self.cosigner.learn(replica.blocks(replica.height, 1)[0].checkpoint)
+        self.cosigner.recall()
         self.orderer.start()
 
     def stop(self) -> None:

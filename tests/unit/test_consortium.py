@@ -262,6 +262,20 @@ def test_who_was_away_during_a_takeover_drops_the_blocks_that_never_were_final(c
     consortium.check()
 
 
+def test_a_takeover_after_every_node_was_restarted_keeps_what_was_final(consortium):
+    leaf = ordered(consortium, "org-1")
+    consortium.settle(2)
+    for node in consortium.nodes.values():
+        node.restart()
+    consortium.nodes["org-0"].is_up = False
+    taker = consortium.nodes["org-2"]
+    taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
+    assert taker.replica.transaction_height(_id(leaf)) == 1
+    assert taker.replica.height == 2
+    consortium.settle(4)
+    consortium.check()
+
+
 def test_who_stood_down_cosigns_nothing_for_the_lost_orderer_also_after_a_restart(consortium):
     ordered(consortium, "org-1")
     node = consortium.nodes["org-3"]
