@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement, put_into
+from medchain.store.links import LinkTable
 from medchain.store.tables import access, anchor, epoch, erasure, outbox, record, used_token
 
 ANCHOR: Final = "anchor"
@@ -146,11 +147,12 @@ class Erasure:
     position: int | None
 
 
-class RecordStore:
+class RecordStore(LinkTable):
     """The records file. Processes and threads may share it."""
 
     def __init__(self, database: Database) -> None:
         """Use an opened records file."""
+        LinkTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database
         columns = ("type", "id", "version", "object_id", "patient", "epoch_id")

@@ -247,3 +247,13 @@ erasure: Final = Table(
     Column("time", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=True),
 )
+
+subject_link: Final = Table(
+    "subject_link",
+    RECORDS,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("patient", String(128), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+subject_link_by_patient: Final = Index("subject_link_by_patient", subject_link.c.patient)
