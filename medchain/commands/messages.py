@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from medchain.commands import demo_texts
 from medchain.commands.command import Text
 from medchain.errors import (
     AccessDeniedError,
@@ -396,6 +397,7 @@ ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
 """What is said of a code that has no text of its own."""
 
 ERRORS: Final[Mapping[str, Text]] = {
+    **demo_texts.ERRORS,
     "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
     "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),

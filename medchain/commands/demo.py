@@ -1,0 +1,419 @@
+"""`medchain demo`: five organisations on this machine, from made-up patient records to proofs that anybody can check.
+
+Keeps true: nothing is simulated but the patient's phone; a check that fails ends the demo with its reason and an exit
+code other than 0; whatever was started is stopped, after Ctrl-C, SIGTERM or a failure of a node as well. Trusts the
+parts in the files beside this one.
+Source: `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.smart.server import TokenServer
+from medchain.commands import demo_texts as texts
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.demo_bundles import (
+    BUNDLES_NAME,
+    Judged,
+    entry_files,
+    judge,
+    judge_tampered,
+    object_files,
+    write_bundle,
+    zip_files,
+)
+from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, open_consortium
+from medchain.commands.demo_ledger import Count, cosigners, count_entries
+from medchain.commands.demo_load import Loader, sample_folder, sources
+from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
+from medchain.encoding import Json, unhex
+from medchain.errors import VerificationError
+from medchain.ledger.object import map_key
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.config import load_config
+from medchain.node.keystore import open_web_keys
+from medchain.node.peer_auth import PeerRequest
+from medchain.node.peers import HttpPool, Limits
+
+FOLDER: Final = Path("var") / "demo"
+"""Where the demo lives unless told otherwise."""
+
+_SCOPES: Final = "system/*.crus"
+_TOKEN_S: Final = 300
+_RENEW_S: Final = 120
+_WATCH_S: Final = 0.5
+_SHOWN_HEX: Final = 16
+_ABSENT_ID: Final = bytes(16)
+_LIMITS: Final = Limits(timeout_s=30.0, max_bytes=64 << 20)
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Access tokens of the hospitals, renewed before they run out.
+
+    Attributes:
+        consortium: whose.
+        context: of the command.
+    """
+
+    consortium: Consortium
+    context: Context
+    _kept: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    def get(self, org_id: str) -> str:
+        """Return a token of a hospital's node."""
+        made, token = self._kept.get(org_id, (0.0, ""))
+        now = time.monotonic()
+        if not token or now - made > _RENEW_S:
+            token = self._issue(org_id)
+            self._kept[org_id] = (now, token)
+        return token
+
+    def _issue(self, org_id: str) -> str:
+        """Issue one with the node's own authentication key, as its operator would."""
+        node = self.consortium.nodes[org_id]
+        config = load_config(node.config_path, self.context.environment, {})
+        keys = open_web_keys(config.folder, self.context.halves(config, messages.PASSPHRASE))
+        server = TokenServer(
+            node=org_id,
+            signer=keys.authentication,
+            audience=(),
+            clients=dict,
+            use_once=lambda _jti, _until: False,
+            clock=self.context.clock,
+        )
+        return server.issue("demo", parse_scopes(_SCOPES), _TOKEN_S)
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, context: Context, consortium: Consortium, began: float) -> None:
+        """Prepare.
+
+        Args:
+            context: of the command.
+            consortium: nothing of which runs yet.
+            began: monotonic time of the start.
+        """
+        self._context = context
+        self._consortium = consortium
+        self._began = began
+        self._tokens = Tokens(consortium, context)
+        self._story = Story(consortium, context.clock)
+        self._measured: dict[str, Json] = {}
+        self._judged: list[Judged] = []
+        self._shown = -1
+
+    def run(self, data: Path | None) -> None:
+        """Play everything and check it.
+
+        Args:
+            data: folder of bundles; None for the sample data.
+
+        Raises:
+            MedchainError: a check that failed.
+        """
+        consortium = self._consortium
+        self.tell(texts.STARTING)
+        consortium.start()
+        consortium.wait_serving()
+        self._measure("ready")
+        self.tell(texts.STARTED)
+        self._load(data)
+        patient = str(self._consortium.facts["patient"])
+        subject = self._enrol(patient)
+        consent = self._told(self._story.consent(subject), texts.CONSENTED)
+        grant = self._told(self._story.grant(consent.key), texts.GRANTED)
+        self._exchange(consent.key, grant.key, subject)
+        self._prove(patient, consent, grant.key)
+        self._agree()
+
+    def tell(self, text: Text, **fields: object) -> None:
+        """Tell of progress."""
+        line = self._context.say(text, **fields)
+        if self._context.err.isatty():
+            self._context.err.write("\r\x1b[K")
+        self._context.tell(texts.LINE, seconds=time.monotonic() - self._began, text=line)
+
+    def summary(self) -> tuple[Json, list[str]]:
+        """Say what there is now, as a document and as lines for a person."""
+        consortium = self._consortium
+        count = count_entries(consortium.nodes[ORDERER])
+        names = cosigners(consortium.nodes[ORDERER], consortium.policy_path.read_bytes())
+        self._measure("all")
+        return self._document(count, names), list(self._lines(count, names))
+
+    def _load(self, data: Path | None) -> None:
+        """Load the data, or find those of an earlier run."""
+        facts = self._consortium.facts
+        if facts.get("records"):
+            self.tell(texts.KEPT_DATA, records=facts["records"])
+            return
+        files = sources(sample_folder() if data is None else data)
+        loader = Loader(self._consortium, self._tokens.get, self._progress)
+        seconds = loader.load(files)
+        for item in loader.loaded.values():
+            for name, code in item.refused:
+                self.tell(texts.REFUSED_FILE, file=name, code=code)
+        rate = loader.records / max(seconds, 0.001)
+        self.tell(texts.LOADED, records=loader.records, seconds=seconds, rate=rate)
+        self._expect("load.refused", is_true=not any(item.refused for item in loader.loaded.values()))
+        expected = {hospital: item.records for hospital, item in loader.loaded.items()}
+        self._wait_anchored(expected)
+        self.tell(texts.ANCHORED, records=loader.records)
+        self._measure("loaded")
+        self._agree()
+        patients = loader.loaded[CUSTODIAN].patients
+        self._expect("load.patient", is_true=bool(patients))
+        self._consortium.remember(patient=patients[0], records=loader.records)
+
+    def _wait_anchored(self, expected: dict[str, int]) -> None:
+        """Wait until the ledger, read entry by entry, holds the anchor of every record."""
+
+        def anchored() -> bool:
+            objects = count_entries(self._consortium.nodes[ORDERER]).objects
+            return all(objects["record", hospital] >= count for hospital, count in expected.items())
+
+        self._consortium.wait_for(anchored, "demo.not_anchored")
+
+    def _enrol(self, patient: str) -> bytes:
+        """Enrol the patient, unless an earlier run did."""
+        known = self._consortium.facts.get("subject")
+        if isinstance(known, str) and self._story.is_enrolled(unhex(known, HASH_BYTES)):
+            self.tell(texts.ENROLLED_BEFORE)
+            return unhex(known, HASH_BYTES)
+        placed = self._told(self._story.enrol(patient), texts.ENROLLED)
+        self._consortium.remember(subject=placed.key.hex())
+        return placed.key
+
+    def _exchange(self, consent: bytes, grant: bytes, subject: bytes) -> None:
+        """Read with consent, without, and after its withdrawal."""
+        story = self._story
+        read = story.read(RECIPIENT, grant)
+        self._expect("read.records", is_true=read.count > 0)
+        self._measured["read_s"] = f"{read.seconds:.3f}"
+        self.tell(texts.READ, recipient=self._name(RECIPIENT), count=read.count, seconds=read.seconds)
+        self._expect("read.stranger", is_true=story.refused(STRANGER, grant))
+        self.tell(texts.STRANGER_REFUSED, org=self._name(STRANGER))
+        self.tell(texts.WITHDRAWN, seconds=story.withdraw(consent, subject))
+        self._expect("read.after_withdrawal", is_true=story.refused(RECIPIENT, grant))
+        self.tell(texts.READ_REFUSED, org=self._name(RECIPIENT))
+        self.tell(texts.STOP_FINAL, seconds=story.wait_status(consent, "stopped", list(self._consortium.nodes)))
+        self._expect("read.after_stop", is_true=story.refused(RECIPIENT, grant))
+        own, given = story.accesses(CUSTODIAN, grant)
+        other, received = story.accesses(RECIPIENT, grant)
+        self._expect("access.same", is_true=own == other and given == received and len(given) == 1)
+        self.tell(texts.ACCESSES, version=own.version, count=len(given))
+
+    def _prove(self, patient: str, consent: Placed, grant: bytes) -> None:
+        """Export a bundle of each kind of answer, and have each verified by a process that knows the policy alone."""
+        home, regulator = self._consortium.nodes[CUSTODIAN], self._consortium.nodes[ORDERER]
+        access, _ = self._story.accesses(RECIPIENT, grant)
+        bundles = {
+            "record": self._record_proof(patient),
+            "absent": object_files(regulator, map_key("record", CUSTODIAN, _ABSENT_ID)),
+            "consent-withdrawn": object_files(regulator, consent.key),
+            "access": object_files(self._consortium.nodes[RECIPIENT], access.key),
+            "consent-entry": entry_files(home, consent.position),
+        }
+        answers = ("record", "absent", "record", "record", "entry")
+        folder, policy = self._consortium.folder / BUNDLES_NAME, self._consortium.policy_path
+        for (name, files), answer in zip(bundles.items(), answers, strict=True):
+            write_bundle(folder / name, files)
+            judged = judge(folder / name, policy)
+            self._expect(f"bundle.{name}", is_true=judged.is_verified and judged.verdict.get("answer") == answer)
+            if name == "consent-withdrawn":
+                self._expect("bundle.status", is_true=judged.verdict.get("status") == "stopped")
+            self._judged.append(judged)
+            self.tell(texts.VERIFIED, name=name, answer=answer, cosigners=len(_listed(judged.verdict, "cosigners")))
+        tampered = judge_tampered(folder / "record", policy)
+        self._expect("bundle.tampered", is_true=tampered.code == Exit.REFUSED)
+        self.tell(texts.TAMPERED, name="record", code=tampered.reason)
+
+    def _record_proof(self, patient: str) -> dict[str, bytes]:
+        """Fetch a record's bundle from the hospital's API."""
+        node = self._consortium.nodes[CUSTODIAN]
+        pool = HttpPool(f"http://127.0.0.1:{node.web_port}", CUSTODIAN, None)
+        headers = {"Authorization": f"Bearer {self._tokens.get(CUSTODIAN)}"}
+        try:
+            request = PeerRequest("GET", f"/fhir/Patient/{patient}/$proof", b"")
+            return zip_files(pool.request(request, headers, _LIMITS).body)
+        finally:
+            pool.close()
+
+    def _agree(self) -> None:
+        """See that all five nodes hold the same final root."""
+        self._consortium.wait_agreed()
+        checkpoint = self._consortium.checkpoint()
+        self.tell(texts.AGREED, size=checkpoint.size, root=checkpoint.root.hex()[:_SHOWN_HEX] + "…")
+
+    def _told(self, placed: Placed, text: Text) -> Placed:
+        """Tell of an object that became final."""
+        self.tell(
+            text,
+            endorser=self._name(placed.endorser),
+            seconds=placed.seconds,
+            recipient=self._name(RECIPIENT),
+            purpose=PURPOSE,
+            types=", ".join(RESOURCE_TYPES),
+        )
+        return placed
+
+    def _progress(self, done: int, total: int, records: int) -> None:
+        """Show how far loading is: one line that changes on a terminal, a line now and then elsewhere."""
+        if self._context.err.isatty():
+            line = self._context.say(texts.LOADING, done=done, total=total, records=records)
+            self._context.err.write(f"\r\x1b[K{line}")
+            self._context.err.flush()
+        elif done * 4 // total > self._shown:
+            self._shown = done * 4 // total
+            self.tell(texts.LOADING, done=done, total=total, records=records)
+
+    def _measure(self, what: str) -> None:
+        """Keep the time since the start."""
+        self._measured[f"{what}_s"] = f"{time.monotonic() - self._began:.1f}"
+
+    def _expect(self, check: str, *, is_true: bool) -> None:
+        """End the demo if a check fails."""
+        if not is_true:
+            raise VerificationError("demo.expected", check=check)
+
+    def _name(self, org_id: str) -> str:
+        """Name an organisation in the reader's language."""
+        founder = next((item for item in FOUNDERS if item.org_id == org_id), None)
+        if founder is None:
+            return org_id
+        return founder.zh if self._context.language == "zh" else founder.en
+
+    def _document(self, count: Count, names: list[str]) -> Json:
+        """Write the summary as a document."""
+        nodes: dict[str, Json] = {}
+        for org_id, node in self._consortium.nodes.items():
+            nodes[org_id] = {
+                "folder": str(node.folder),
+                "records": count.objects["record", org_id],
+                "web": node.web_url,
+            }
+        return {
+            "blocks": count.blocks,
+            "bundles": {item.name: dict(item.verdict) for item in self._judged},
+            "cosigners": list[Json](names),
+            "ledger": self._consortium.genesis.ledger.hex(),
+            "measured": dict(self._measured),
+            "nodes": nodes,
+            "policy": str(self._consortium.policy_path),
+            "root": count.checkpoint.root.hex(),
+            "size": count.checkpoint.size,
+            "transactions": count.transactions,
+        }
+
+    def _lines(self, count: Count, names: list[str]) -> Iterator[str]:
+        """Word the summary."""
+        say, consortium, size = self._context.say, self._consortium, count.checkpoint.size
+        yield say(texts.HEADING, seconds=time.monotonic() - self._began)
+        yield say(texts.WHO)
+        for org_id, node in consortium.nodes.items():
+            held = count.objects["record", org_id]
+            text = texts.HOLDER if held else texts.NON_HOLDER
+            yield say(text, name=self._name(org_id), records=held, size=size, web=node.web_url)
+        yield say(
+            texts.LEDGER,
+            size=size,
+            transactions=count.transactions,
+            blocks=count.blocks,
+            orderer=self._name(ORDERER),
+        )
+        kinds: dict[str, int] = {}
+        for (kind, _), number in count.objects.items():
+            kinds[kind] = kinds.get(kind, 0) + number
+        yield say(texts.OBJECTS, objects=", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())))
+        yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
+        yield say(texts.COSIGNERS, names=", ".join(self._name(name) for name in names))
+        folder = consortium.folder / BUNDLES_NAME
+        yield say(texts.PROOFS, folder=folder, example=folder / "record", policy=consortium.policy_path)
+        node = consortium.nodes[HOSPITALS[0]]
+        yield say(texts.TOKEN, config=node.config_path, web=node.web_url, patient=consortium.facts["patient"])
+
+
+def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `demo` takes."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help=say(texts.DATA_HELP))
+    parser.add_argument("--once", action="store_true", help=say(texts.ONCE_HELP))
+    parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=say(texts.FOLDER_HELP))
+
+
+def _demo(context: Context) -> int:
+    """Run the demo."""
+    began = time.monotonic()
+    given = context.arguments
+    with _interruptible():
+        consortium, is_new = open_consortium(given.folder, context)
+        demo = Demo(context, consortium, began)
+        demo.tell(texts.FOUNDED if is_new else texts.REUSED, folder=consortium.folder)
+        try:
+            demo.run(given.data)
+            document, lines = demo.summary()
+            if not given.once:
+                lines.append(context.say(texts.RUNNING))
+            context.answer(document, lines)
+            if not given.once:
+                _stay(consortium)
+        finally:
+            _ignore_interrupts()
+            demo.tell(texts.STOPPING)
+            consortium.stop()
+            demo.tell(texts.STOPPED)
+    return Exit.DONE
+
+
+def _stay(consortium: Consortium) -> None:
+    """Run until Ctrl-C or SIGTERM, or until a node ends."""
+    try:
+        while True:
+            consortium.check_running()
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have SIGTERM do what Ctrl-C does, also where the shell has Ctrl-C ignored, as it does in the background."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_interrupts() -> None:
+    """Let nothing cut the stopping short; it has its own limit of time."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _listed(document: object, name: str) -> list[object]:
+    """Return a list in a document, empty where there is none."""
+    found = document.get(name) if isinstance(document, dict) else None
+    return found if isinstance(found, list) else []
+
+
+COMMANDS: Final = (Command(("demo",), texts.SUMMARY, texts.EXAMPLES, _demo, _arguments, needs_config=False),)
+"""The commands of this file."""

@@ -1,0 +1,481 @@
+"""The demo's consortium: five organisations, each a node in a folder of its own, run as processes of their own.
+
+Everything is done with the commands that an operator would use (`medchain init`, `join`, `node run`). Keeps true: what
+another program made is never removed; a founding that was cut short begins anew; whatever is started is stopped, in
+order, also when one of the nodes fails. Trusts the operating system for free ports and for process groups.
+Source: `docs/spec/genesis.md`, `docs/adr/0005-node-processes.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from medchain.commands import founding
+from medchain.commands.command import Command, Context
+from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
+from medchain.node.keystore import Layout, write_private_file
+from medchain.node.local import LocalClient
+from medchain.node.peers import Limits
+from medchain.node.supervisor import read_node_state
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from medchain.tlog.note import parse_note
+
+ORDERER: Final = "health-commission"
+"""Who orders in the demo."""
+
+POLICY_NAME: Final = "policy.txt"
+"""Name of the file with the trusted policy."""
+
+START_TIMEOUT_S: Final = 90.0
+"""How long the nodes may take to start and to agree."""
+
+STOP_TIMEOUT_S: Final = 30.0
+"""How long a node may take to stop."""
+
+_STATE_NAME: Final = "demo.json"
+_UNFINISHED_NAME: Final = "founding"
+_STATE_TYPE: Final = "medchain/demo/v1"
+_MAX_STATE_BYTES: Final = 64 * 1024
+# Below the range from which systems take ports for outgoing connections, so that a port is still free next time.
+_FIRST_PORT: Final = 21000
+_LAST_PORT: Final = 31000
+_PORTS_APART: Final = 20
+_LOOK_S: Final = 0.05
+_QUICK: Final = Limits(timeout_s=5.0)
+# One web process a node: five nodes share this machine.
+_SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
+
+
+class Founder(NamedTuple):
+    """An organisation of the demo."""
+
+    org_id: str
+    role: str
+    zh: str
+    en: str
+
+
+FOUNDERS: Final = (
+    Founder("renhe-hospital", "hospital", "仁和医院", "Renhe Hospital"),
+    Founder("binhai-hospital", "hospital", "滨海第二医院", "Binhai Second Hospital"),
+    Founder("anxin-insurance", "insurer", "安心健康保险", "Anxin Health Insurance"),
+    Founder("taihe-insurance", "insurer", "泰和保险", "Taihe Insurance"),
+    Founder(ORDERER, "regulator", "市卫生健康委员会", "Municipal Health Commission"),
+)
+"""The five, as in the sample data."""
+
+HOSPITALS: Final = tuple(founder.org_id for founder in FOUNDERS if founder.role == "hospital")
+"""Who holds records."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One organisation's node.
+
+    Attributes:
+        founder: the organisation.
+        folder: its folder.
+        web_port: of its web workers.
+        peer_port: of its daemon.
+        local: calls to its daemon.
+        process: its supervisor while it runs.
+    """
+
+    founder: Founder
+    folder: Path
+    web_port: int
+    peer_port: int
+    local: LocalClient
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config_path(self) -> Path:
+        """Its configuration."""
+        return self.folder / "node.toml"
+
+    @property
+    def web_url(self) -> str:
+        """Where its web workers are."""
+        return f"http://localhost:{self.web_port}"
+
+
+@dataclass(slots=True)
+class Consortium:
+    """The five nodes of a folder.
+
+    Attributes:
+        folder: of the demo.
+        genesis: of their ledger.
+        nodes: org_id → node, in the order of `FOUNDERS`.
+        facts: what the demo keeps of its earlier runs.
+    """
+
+    folder: Path
+    genesis: Genesis
+    nodes: dict[str, Node]
+    facts: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def policy_path(self) -> Path:
+        """The trusted policy."""
+        return self.folder / POLICY_NAME
+
+    def __enter__(self) -> Self:
+        """Begin; nothing runs yet."""
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        """Stop what runs."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start all nodes; returns at once.
+
+        Raises:
+            ConflictError: ``demo.port`` if another program has taken a port, ``node.running`` if a node runs already.
+        """
+        for node in self.nodes.values():
+            if _runs(node.folder):
+                raise ConflictError("node.running", folder=str(node.folder))
+            for port in (node.web_port, node.peer_port):
+                if not _is_free(port):
+                    raise ConflictError("demo.port", port=port, org_id=node.founder.org_id)
+        for org_id in self.nodes:
+            self.start_node(org_id)
+
+    def start_node(self, org_id: str) -> None:
+        """Start one node, in a session and process group of its own."""
+        node = self.nodes[org_id]
+        words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config_path)]
+        words += [word for setting in _SETTINGS for word in ("--set", setting)]
+        node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
+        with node.folder.joinpath("logs", "console.log").open("ab") as console:
+            node.process = subprocess.Popen(  # noqa: S603  # our own command, no shell
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+
+    def check_running(self) -> None:
+        """See that all nodes run; raises `UnavailableError` ``demo.node_ended``."""
+        for org_id, node in self.nodes.items():
+            status = None if node.process is None else node.process.poll()
+            if node.process is None or status is not None:
+                log = str(node.folder / "logs")
+                raise UnavailableError("demo.node_ended", org_id=org_id, status=str(status), logs=log)
+
+    def wait_for(self, condition: Callable[[], bool], code: str, timeout_s: float = START_TIMEOUT_S) -> float:
+        """Wait until something holds while all nodes run.
+
+        Args:
+            condition: tells whether it holds; a node that cannot be asked yet counts as no.
+            code: of the error.
+            timeout_s: how long.
+
+        Returns:
+            Seconds that it took.
+
+        Raises:
+            UnavailableError: the code, or ``demo.node_ended``.
+        """
+        began = time.monotonic()
+        while True:
+            self.check_running()
+            with suppress(UnavailableError):
+                if condition():
+                    return time.monotonic() - began
+            if time.monotonic() - began > timeout_s:
+                raise UnavailableError(code, seconds=int(timeout_s))
+            time.sleep(_LOOK_S)
+
+    def wait_serving(self) -> float:
+        """Wait until every node's daemon and web workers answer; returns the seconds."""
+        return self.wait_for(lambda: all(_serves(node) for node in self.nodes.values()), "demo.not_started")
+
+    def wait_agreed(self, size: int = 1) -> float:
+        """Wait until all nodes hold the same final checkpoint of at least a size.
+
+        Args:
+            size: leaves that it covers at least.
+
+        Returns:
+            Seconds that it took.
+
+        Raises:
+            UnavailableError: ``demo.not_agreed``.
+            VerificationError: ``demo.split`` if two nodes hold different roots for one size.
+        """
+
+        def agreed() -> bool:
+            found = [parse_checkpoint(parse_note(note).text) for note in self.checkpoints().values()]
+            roots: dict[int, bytes] = {}
+            for checkpoint in found:
+                if roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+                    raise VerificationError("demo.split", size=checkpoint.size)
+            return len(roots) == 1 and found[0].size >= size
+
+        return self.wait_for(agreed, "demo.not_agreed")
+
+    def checkpoints(self) -> dict[str, bytes]:
+        """Fetch each node's newest final checkpoint; raises `UnavailableError` while one has none."""
+        notes = {}
+        for org_id, node in self.nodes.items():
+            try:
+                notes[org_id] = node.local.get("/log/checkpoint", _QUICK)
+            except UnavailableError:
+                raise
+            except MedchainError as error:
+                raise UnavailableError("demo.no_checkpoint", org_id=org_id) from error
+        return notes
+
+    def checkpoint(self, org_id: str = ORDERER) -> Checkpoint:
+        """Read one node's newest final checkpoint."""
+        return parse_checkpoint(parse_note(self.nodes[org_id].local.get("/log/checkpoint", _QUICK)).text)
+
+    def status(self, org_id: str) -> dict[str, Json]:
+        """Ask a daemon how it is."""
+        answer = self.nodes[org_id].local.call("status", {}, _QUICK)
+        return answer if isinstance(answer, dict) else {}
+
+    def remember(self, **facts: Json) -> None:
+        """Keep facts for the next run."""
+        self.facts |= facts
+        _write_state(self.folder, self.nodes, self.facts)
+
+    def stop(self) -> None:
+        """Stop all nodes: the orderer last, so that the others can still hand in what they have."""
+        running = [node for node in self.nodes.values() if node.process is not None]
+        ordered = sorted(running, key=lambda node: node.founder.org_id == ORDERER)
+        for node in ordered:
+            _signal(node, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for node in ordered:
+            _await_end(node, deadline)
+            node.local.close()
+
+
+def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
+    """Find the demo's consortium in a folder, or found it.
+
+    Args:
+        folder: of the demo.
+        context: of the command.
+
+    Returns:
+        The consortium, nothing of which runs, and whether it is new.
+
+    Raises:
+        ConflictError: ``demo.folder`` if the folder holds something else.
+    """
+    folder = folder.resolve()
+    is_new = not (folder / _STATE_NAME).exists()
+    if is_new:
+        _clear(folder)
+        _found(folder, context)
+    ports, facts = _read_state(folder)
+    nodes = {}
+    for founder in FOUNDERS:
+        home = folder / founder.org_id
+        web_port, peer_port = ports[founder.org_id]
+        nodes[founder.org_id] = Node(founder, home, web_port, peer_port, LocalClient(home))
+    genesis = parse_genesis(Layout(nodes[ORDERER].folder).genesis.read_bytes())
+    return Consortium(folder, genesis, nodes, facts), is_new
+
+
+def call(command: Sequence[str], words: Sequence[str], context: Context, commands: Sequence[Command]) -> Json:
+    """Run another command in this process and return its answer.
+
+    Args:
+        command: its path, such as ``("join", "sign")``.
+        words: its arguments.
+        context: of the command that calls.
+        commands: where to look for it.
+
+    Returns:
+        The document that it answers with `--json`.
+
+    Raises:
+        MedchainError: what the command raises.
+    """
+    found = next(item for item in commands if item.path == tuple(command))
+    parser = argparse.ArgumentParser(" ".join(command), add_help=False)
+    parser.add_argument("--config")
+    found.arguments(parser, lambda text: text.in_language(context.language))
+    out = io.StringIO()
+    arguments = parser.parse_args(list(words))
+    inner = replace(context, arguments=arguments, as_json=True, out=out, err=io.StringIO())
+    if found.run(inner):
+        raise InputError("demo.command", command=" ".join(command))
+    return parse_canonical(out.getvalue().rstrip("\n").encode(), max_bytes=_MAX_STATE_BYTES)
+
+
+def _found(folder: Path, context: Context) -> None:
+    """Make five nodes and have them agree on a genesis, as five operators would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _UNFINISHED_NAME).write_bytes(b"")
+    ports = _free_ports(len(FOUNDERS))
+    for founder in FOUNDERS:
+        web_port, peer_port = ports[founder.org_id]
+        _init(folder, founder, web_port, peer_port, context)
+    proposal = folder / "genesis.json"
+    origins = [f"--sign-origin=http://localhost:{ports[org_id][0]}" for org_id in HOSPITALS]
+    proposed = call(
+        ("join", "propose"),
+        [
+            *(str(folder / founder.org_id / "member.json") for founder in FOUNDERS),
+            "--name=medchain.example/demo",
+            f"--orderer={ORDERER}",
+            "--rp-id=localhost",
+            *origins,
+            "--demo",
+            f"--out={proposal}",
+        ],
+        context,
+        founding.COMMANDS,
+    )
+    ledger = str(proposed["ledger"]) if isinstance(proposed, dict) else ""
+    proofs = [str(folder / f"proofs.{founder.org_id}.json") for founder in FOUNDERS]
+    for founder, proof in zip(FOUNDERS, proofs, strict=True):
+        own = f"--config={folder / founder.org_id / 'node.toml'}"
+        call(("join", "sign"), [str(proposal), f"--out={proof}", own], context, founding.COMMANDS)
+    for founder in FOUNDERS:
+        own = f"--config={folder / founder.org_id / 'node.toml'}"
+        words = [str(proposal), *proofs, f"--ledger={ledger}", own]
+        call(("join", "start"), words, context, founding.COMMANDS)
+    genesis = parse_genesis(proposal.read_bytes())
+    (folder / POLICY_NAME).write_text(trusted_policy_text(genesis.members, genesis.origin), encoding="utf-8")
+    _write_state(folder, ports, {})
+    (folder / _UNFINISHED_NAME).unlink()
+
+
+def _init(folder: Path, founder: Founder, web_port: int, peer_port: int, context: Context) -> None:
+    """Make one node's folder."""
+    words = [
+        str(folder / founder.org_id),
+        f"--org-id={founder.org_id}",
+        f"--role={founder.role}",
+        f"--name-zh={founder.zh}",
+        f"--name-en={founder.en}",
+        f"--url=http://127.0.0.1:{peer_port}",
+        f"--origin=http://localhost:{web_port}",
+        f"--peer-listen=127.0.0.1:{peer_port}",
+        f"--web-listen=127.0.0.1:{web_port}",
+    ]
+    call(("init",), words, context, founding.COMMANDS)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a founding that was cut short; raises `ConflictError` ``demo.folder`` for anything else."""
+    if not folder.exists():
+        return
+    if (folder / _UNFINISHED_NAME).exists():
+        for founder in FOUNDERS:
+            shutil.rmtree(folder / founder.org_id, ignore_errors=True)
+        for path in (*folder.glob("proofs.*.json"), folder / "genesis.json", folder / POLICY_NAME):
+            path.unlink(missing_ok=True)
+    elif any(folder.iterdir()):
+        raise ConflictError("demo.folder", folder=str(folder))
+
+
+def _write_state(folder: Path, ports: Mapping[str, tuple[int, int] | Node], facts: Mapping[str, Json]) -> None:
+    """Write what the next run needs."""
+    rows: dict[str, Json] = {}
+    for org_id, row in ports.items():
+        web_port, peer_port = (row.web_port, row.peer_port) if isinstance(row, Node) else row
+        rows[org_id] = {"peer": peer_port, "web": web_port}
+    document: Json = {"facts": dict(facts), "ports": rows, "type": _STATE_TYPE}
+    write_private_file(folder / _STATE_NAME, canonical(document))
+
+
+def _read_state(folder: Path) -> tuple[dict[str, tuple[int, int]], dict[str, Json]]:
+    """Read what an earlier run kept."""
+    content = (folder / _STATE_NAME).read_bytes()
+    top = members(parse_canonical(content, max_bytes=_MAX_STATE_BYTES), {"facts": dict, "ports": dict, "type": str})
+    facts, rows = top["facts"], top["ports"]
+    if top["type"] != _STATE_TYPE or not isinstance(rows, dict) or not isinstance(facts, dict):
+        raise ConflictError("demo.folder", folder=str(folder))
+    ports = {}
+    for founder in FOUNDERS:
+        row = members(rows.get(founder.org_id), {"peer": int, "web": int})
+        ports[founder.org_id] = (int(str(row["web"])), int(str(row["peer"])))
+    return ports, facts
+
+
+def _free_ports(count: int) -> dict[str, tuple[int, int]]:
+    """Find two free ports for each organisation, all in one row; raises `ConflictError` ``demo.no_ports``."""
+    for first in range(_FIRST_PORT, _LAST_PORT, _PORTS_APART):
+        row = range(first, first + 2 * count)
+        if all(_is_free(port) for port in row):
+            return {founder.org_id: (first + i, first + count + i) for i, founder in enumerate(FOUNDERS)}
+    raise ConflictError("demo.no_ports")
+
+
+def _is_free(port: int) -> bool:
+    """Tell whether nobody listens on a port of this machine."""
+    with socket.socket() as probe:
+        # As servers do: a connection of an earlier run that lingers does not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _runs(folder: Path) -> bool:
+    """Tell whether a node of an earlier run still lives."""
+    try:
+        process = int(str(read_node_state(Layout(folder))["pid"]))
+        os.kill(process, 0)
+    except (MedchainError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _serves(node: Node) -> bool:
+    """Tell whether a node's daemon and web workers answer."""
+    node.local.call("status", {}, _QUICK)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(socket.create_connection(("127.0.0.1", node.web_port), timeout=1))
+        except OSError:
+            return False
+    return True
+
+
+def _signal(node: Node, number: int) -> None:
+    """Signal a node's supervisor, which stops the rest of the node."""
+    if node.process is not None and node.process.poll() is None:
+        node.process.send_signal(number)
+
+
+def _await_end(node: Node, deadline: float) -> None:
+    """Wait for a node's end; one that does not end in time is killed, and its children end with it."""
+    if node.process is None:
+        return
+    try:
+        node.process.wait(max(0.1, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(node.process.pid, signal.SIGKILL)
+        node.process.wait()
+    node.process = None

@@ -1,0 +1,161 @@
+"""What `medchain demo` says, in Chinese and English. Beside `messages`, since nothing else says these words.
+
+Keeps true: as `medchain.commands.messages`. Trusts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from medchain.commands.command import Text
+
+SUMMARY: Final = Text(
+    "在本机启动五家机构的示例联盟，载入数据并演示主要流程",
+    "start the sample consortium of five organisations here, load data, play the main path",
+)
+EXAMPLES: Final = Text(
+    "medchain demo    # 一直运行，Ctrl-C 停止\n"
+    "medchain demo --once    # 检查完毕即退出，以退出码表示结果\n"
+    "medchain demo --data synthea/ --folder var/synthea    # 使用自己的 FHIR Bundle 文件夹",
+    "medchain demo    # runs until Ctrl-C\n"
+    "medchain demo --once    # ends after the checks; the exit code says how they went\n"
+    "medchain demo --data synthea/ --folder var/synthea    # your own folder of FHIR Bundles",
+)
+DATA_HELP: Final = Text(
+    "FHIR Bundle 文件夹（.json，可为 .gz、.xz）；默认为示例数据",
+    "folder of FHIR Bundles (.json, also .gz, .xz); the sample data by default",
+)
+ONCE_HELP: Final = Text("检查完毕即停止并退出", "stop and end after the checks")
+FOLDER_HELP: Final = Text("演示所用文件夹，默认 var/demo", "the demo's folder; var/demo by default")
+
+# Progress; each line begins with the seconds since the start.
+
+LINE: Final = Text("[{seconds:5.1f} 秒] {text}", "[{seconds:5.1f} s] {text}")
+FOUNDED: Final = Text(
+    "五家机构各自生成密钥并共同签署创世文件：{folder}",
+    "Five organisations made their keys and signed a common genesis: {folder}",
+)
+REUSED: Final = Text("沿用 {folder} 中的联盟", "Using the consortium in {folder}")
+STARTING: Final = Text(
+    "启动五个节点，各有自己的进程、密钥与数据库", "Starting five nodes, each with its own processes, keys and databases"
+)
+STARTED: Final = Text("五个节点均已就绪", "All five nodes are ready")
+LOADING: Final = Text(
+    "已提交 {done}/{total} 个文件，{records} 条记录", "{done} of {total} files posted, {records} records"
+)
+LOADED: Final = Text(
+    "{records} 条记录经 FHIR 接口存入两家医院，用时 {seconds:.1f} 秒（每秒 {rate:.0f} 条）",
+    "{records} records went into the two hospitals over FHIR in {seconds:.1f} s ({rate:.0f}/s)",
+)
+REFUSED_FILE: Final = Text("医院拒收 {file}：{code}", "A hospital refused {file}: {code}")
+ANCHORED: Final = Text(
+    "全部 {records} 条记录的承诺已在账本上并经法定联署",
+    "The commitments of all {records} records are on the ledger, cosigned by a quorum",
+)
+AGREED: Final = Text(
+    "五个节点得到同一根哈希：{size} 条，{root}", "All five nodes have the same root: {size} entries, {root}"
+)
+KEPT_DATA: Final = Text("数据已在上次载入：{records} 条", "The data were loaded before: {records} records")
+ENROLLED: Final = Text(
+    "仁和医院为患者登记通行密钥，由抽签选出的 {endorser} 背书（{seconds:.2f} 秒）",
+    "Renhe Hospital enrols a patient's passkey; {endorser} was drawn to endorse it ({seconds:.2f} s)",
+)
+ENROLLED_BEFORE: Final = Text("患者已在上次登记", "The patient was enrolled before")
+CONSENTED: Final = Text(
+    "患者用通行密钥签署同意：{recipient} 可为 {purpose} 读取 {types}；{endorser} 背书（{seconds:.2f} 秒）",
+    "The patient signs a consent with the passkey: {recipient} may read {types} for {purpose}; endorsed by {endorser} "
+    "({seconds:.2f} s)",
+)
+GRANTED: Final = Text(
+    "仁和医院在同意范围内授权（{endorser} 背书，{seconds:.2f} 秒）",
+    "Renhe Hospital grants access within the consent (endorsed by {endorser}, {seconds:.2f} s)",
+)
+READ: Final = Text(
+    "{recipient} 的节点收到并打开 {count} 条密封记录，逐条与账本承诺相符（{seconds:.2f} 秒，含访问登记）",
+    "{recipient}'s node received and opened {count} sealed records; each matches its commitment on the ledger "
+    "({seconds:.2f} s, access entry included)",
+)
+STRANGER_REFUSED: Final = Text("{org} 用同一授权请求：被拒绝", "{org} asks under the same grant: refused")
+WITHDRAWN: Final = Text(
+    "患者撤回同意：{seconds:.2f} 秒内对医院生效", "The patient withdraws: it binds the hospital within {seconds:.2f} s"
+)
+READ_REFUSED: Final = Text("{org} 再次请求：被拒绝", "{org} asks again: refused")
+STOP_FINAL: Final = Text(
+    "撤回已在五个节点终局（{seconds:.2f} 秒）", "The withdrawal is final on all five nodes ({seconds:.2f} s)"
+)
+ACCESSES: Final = Text(
+    "双方账本上的访问登记一致：版本 {version}，列出 {count} 次释放",
+    "The access entry is the same on both sides' ledgers: version {version}, listing {count} release(s)",
+)
+VERIFIED: Final = Text(
+    "离线核验 {name}：通过（{answer}，{cosigners} 个联署）",
+    "Offline, {name}: verified ({answer}, {cosigners} cosignatures)",
+)
+TAMPERED: Final = Text("改动一个比特的 {name}：被拒绝（{code}）", "{name} with one bit flipped: refused ({code})")
+STOPPING: Final = Text("停止五个节点", "Stopping five nodes")
+STOPPED: Final = Text("五个节点已停止", "Five nodes stopped")
+NODE_LOST: Final = Text("{org} 的节点意外结束；日志在 {logs}", "{org}'s node ended; its logs are in {logs}")
+
+# The summary
+
+HEADING: Final = Text(
+    "\n演示完成，用时 {seconds:.0f} 秒。所有检查通过。", "\nDone in {seconds:.0f} s. All checks passed."
+)
+WHO: Final = Text("\n谁持有什么：", "\nWho holds what:")
+HOLDER: Final = Text(
+    "  {name}：{records} 条加密记录；账本副本 {size} 条；{web}",
+    "  {name}: {records} records, encrypted; a copy of the ledger, {size} entries; {web}",
+)
+NON_HOLDER: Final = Text(
+    "  {name}：无记录；账本副本 {size} 条；{web}", "  {name}: no records; a copy of the ledger, {size} entries; {web}"
+)
+LEDGER: Final = Text(
+    "\n账本：{size} 条，{transactions} 笔交易，{blocks} 个区块；排序者 {orderer}",
+    "\nLedger: {size} entries, {transactions} transactions, {blocks} blocks; ordered by {orderer}",
+)
+OBJECTS: Final = Text("  对象版本：{objects}", "  versions of objects: {objects}")
+CHECKPOINT: Final = Text("  检查点 {size}，根 {root}", "  checkpoint {size}, root {root}")
+COSIGNERS: Final = Text("  联署（Ed25519 与 ML-DSA-44）：{names}", "  cosigned (Ed25519 and ML-DSA-44) by {names}")
+PROOFS: Final = Text(
+    "\n证明包：{folder}\n  自行核验：medchain verify {example} --policy {policy}",
+    "\nProof bundles: {folder}\n  verify one: medchain verify {example} --policy {policy}",
+)
+TOKEN: Final = Text(
+    "\n试用接口：\n"
+    "  TOKEN=$(medchain token issue --config {config} --scope 'system/*.crus')\n"
+    '  curl -H "Authorization: Bearer $TOKEN" {web}/fhir/Patient/{patient}',
+    "\nTry the API:\n"
+    "  TOKEN=$(medchain token issue --config {config} --scope 'system/*.crus')\n"
+    '  curl -H "Authorization: Bearer $TOKEN" {web}/fhir/Patient/{patient}',
+)
+RUNNING: Final = Text("\n节点仍在运行，按 Ctrl-C 停止。", "\nThe nodes keep running; press Ctrl-C to stop them.")
+
+ERRORS: Final[Mapping[str, Text]] = {
+    "demo.answer": Text("节点的回答不完整（{step}）。", "A node's answer is not whole ({step})."),
+    "demo.command": Text("命令未完成：{command}。", "A command did not succeed: {command}."),
+    "demo.expected": Text("检查未通过：{check}。", "A check failed: {check}."),
+    "demo.file": Text("数据文件已损坏。", "A data file is damaged."),
+    "demo.folder": Text(
+        "{folder} 中有其他内容，未作改动。请用 --folder 指定空文件夹。",
+        "{folder} holds something else; nothing was changed. Name an empty folder with --folder.",
+    ),
+    "demo.no_data": Text("{folder} 中没有 FHIR Bundle 文件。", "There are no FHIR Bundles in {folder}."),
+    "demo.no_ports": Text("找不到空闲端口。", "No free ports were found."),
+    "demo.node_ended": Text(
+        "{org_id} 的节点已结束；日志在 {logs}。", "The node of {org_id} ended; its logs are in {logs}."
+    ),
+    "demo.not_agreed": Text("节点在 {seconds} 秒内未得到同一根哈希。", "The nodes did not agree within {seconds} s."),
+    "demo.not_anchored": Text("记录在 {seconds} 秒内未全部锚定。", "Not all records were anchored within {seconds} s."),
+    "demo.not_final": Text("对象在 {seconds} 秒内未终局。", "An object did not become final within {seconds} s."),
+    "demo.not_started": Text("节点在 {seconds} 秒内未就绪。", "The nodes were not ready within {seconds} s."),
+    "demo.port": Text(
+        "{org_id} 的端口 {port} 被其他程序占用。请停止该程序，或用 --folder 另建演示。",
+        "Port {port} of {org_id} is taken by another program. Stop it, or make another demo with --folder.",
+    ),
+    "demo.root": Text(
+        "日志条目与检查点 {size} 的根不符。", "The log's entries do not make the root of checkpoint {size}."
+    ),
+    "demo.split": Text("两个节点在 {size} 条处根哈希不同。", "Two nodes have different roots at {size} entries."),
+}
+"""Code → text, as in `medchain.commands.messages.ERRORS`."""
