@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import pytest
 
 from consent.release import ReleaseRules
 from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import parse_canonical
 from medchain.errors import MedchainError
 from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, AskerParts, Wish
 from medchain.node.records import NewRecord
+from medchain.node.release import access_key
 from medchain.node.release_ports import CustodianParts, SubmittedAccess
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
 
-PATIENT = "patient-1"
+_NUMBERS = count(1)
 
 
 def observation(number: int, when: str = "2026-11-20T08:00:00Z") -> bytes:
@@ -33,6 +38,7 @@ class Exchange:
 
     federation: Federation
     patient: Patient = None
+    local: str = field(default_factory=lambda: f"patient-{next(_NUMBERS)}")
     consent: bytes = b""
     grant: bytes = b""
     links: dict[bytes, str] = field(default_factory=dict)
@@ -43,26 +49,45 @@ class Exchange:
     after_place: Callable[[], None] = lambda: None
     sent: list[bytes] = field(default_factory=list)
     entries: list = field(default_factory=list)
+    timeout_s: float = 10.0
+    before: list[bytes] = field(default_factory=list)
 
-    def open(self, **consent: object) -> None:
+    def __post_init__(self) -> None:
+        """Remember what others left."""
+        self.forget()
+
+    def open(self, custodians: Sequence[str] = (RENHE,), **consent: object) -> None:
         """Enrol the patient, record her consent and the grant."""
         submitter = self.federation.sites[RENHE].node.submitter
         self.patient = Patient(self.federation)
-        submitter.submit(self.patient.subject())
+        enrolled = submitter.submit(self.patient.subject(custodians))
+        for site in self.federation.sites.values():
+            # Who is given a part of the subject with the consent must know the subject.
+            site.node.submitter.wait_final(enrolled.key, 1, 10)
+        consent["custodians"] = sorted(custodians)
         self.consent = submitter.submit(self.patient.consent(**consent)).key
         self.grant = self.give()
+
+    def another(self) -> Exchange:
+        """Return another patient's exchange under the same consent, with a grant of its own."""
+        return replace(
+            self, local=f"patient-{next(_NUMBERS)}", grant=self.give(), custodians={}, askers={}, sent=[], entries=[]
+        )
 
     def give(self, **changes: object) -> bytes:
         """Record a grant."""
         submitter = self.federation.sites[RENHE].node.submitter
         return submitter.submit(grant(self.consent, **changes)).key
 
-    def store(self, *contents: bytes, type_name: str = "Observation", patient: str = PATIENT) -> None:
+    def store(self, *contents: bytes, type_name: str = "Observation", patient: str = "") -> None:
         """Store records at the custodian and anchor them."""
         site = self.federation.sites[RENHE]
         known = site.records.count()
         site.service.create_many(
-            [NewRecord(type_name, f"r{known + at}", content, patient) for at, content in enumerate(contents)]
+            [
+                NewRecord(type_name, f"r{known + at}", content, patient or self.local)
+                for at, content in enumerate(contents)
+            ]
         )
         self.anchor()
 
@@ -113,6 +138,7 @@ class Exchange:
                     bodies=site.node.shelf,
                     custodians=Way(self, org_id),
                     clock=self.federation.clock,
+                    wait_s=5.0,
                 )
             )
         return self.askers[org_id]
@@ -128,12 +154,22 @@ class Exchange:
         values = {"custodian": RENHE, "grant": self.grant, "purpose": "HPAYMT", "resource_types": ("Observation",)}
         return Wish(**(values | changes))
 
-    def refusals(self, patient: str | None = None) -> list[bytes]:
-        """Return what the custodian noted of refusals."""
-        site = self.federation.sites[RENHE]
-        tokens = ["", site.service.patient_token(PATIENT)] if patient is None else [patient]
-        rows = [row for token in tokens for row in site.records.accesses(token) if row.direction == "refused"]
-        return [row.detail for row in rows]
+    @property
+    def token(self) -> str:
+        """The patient's token at the custodian."""
+        return self.federation.sites[RENHE].service.patient_token(self.local)
+
+    def forget(self) -> None:
+        """Count refusals anew from now on."""
+        self.before = self._refused("") + self._refused(self.token)
+
+    def refusals(self) -> list[bytes]:
+        """Return what the custodian noted of refusals since `forget`."""
+        return [row for row in self._refused("") + self._refused(self.token) if row not in self.before]
+
+    def _refused(self, token: str) -> list[bytes]:
+        rows = self.federation.sites[RENHE].records.accesses(token)
+        return [row.detail for row in rows if row.direction == "refused"]
 
 
 @dataclass
@@ -146,7 +182,9 @@ class Placed:
     def place(self, entry) -> None:
         self.exchange.entries.append(entry)
         self.exchange.before_place()
-        SubmittedAccess(self.site.node.submitter).place(entry)
+        SubmittedAccess(self.site.org_id, self.site.ledger, self.site.node.submitter, self.exchange.timeout_s).place(
+            entry
+        )
         self.exchange.after_place()
 
 
@@ -158,7 +196,7 @@ class Links:
     site: Site
 
     def token(self, subject: bytes) -> str | None:
-        return self.site.service.patient_token(PATIENT) if subject == self.exchange.patient.key else None
+        return self.exchange.token if subject == self.exchange.patient.key else None
 
 
 @dataclass
@@ -190,3 +228,20 @@ def together(*calls: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.join()
     return found
+
+
+def reasons(exchange: Exchange) -> set[str]:
+    return {parse_canonical(detail, max_bytes=4096)["reason"] for detail in exchange.refusals()}
+
+
+def entry_version(exchange) -> int:
+    """Return the newest version of the accesses under the grant at the custodian, 0 without."""
+    head = exchange.federation.sites[RENHE].ledger.record(access_key(exchange.grant, RENHE))
+    return 0 if head is None else head.version
+
+
+def refused(exchange, wish=None) -> str:
+    """Ask and return how it was refused, to the letter."""
+    with pytest.raises(MedchainError) as caught:
+        exchange.asker().request_release(wish or exchange.wish())
+    return f"{type(caught.value).__name__} {caught.value}"

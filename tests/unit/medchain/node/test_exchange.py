@@ -2,27 +2,470 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
+
 import pytest
 
-from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
+from medchain.errors import (
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.ledger.kinds import access as accesses
+from medchain.ledger.kinds.content import Period
+from medchain.ledger.object import build_body, map_key
+from medchain.node import standing
+from medchain.node.records import NewRecord
+from medchain.node.release import (
+    access_id,
+    access_key,
+    parse_answer,
+)
+from medchain.node.submit import Draft
+from tests.unit.medchain.ledger.world import fresh
+from tests.unit.medchain.node.exchanges import (
+    ANXIN,
+    RENHE,
+    Exchange,
+    Federation,
+    entry_version,
+    observation,
+    reasons,
+    refused,
+    together,
+)
+from tests.unit.medchain.node.federation import COMMISSION, NOW, TONGJI, grant
+
+DAY_S = 86400
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory):
+    made = Federation(tmp_path_factory.mktemp("federation"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def opened(federation):
+    """Open one consent for the tests that leave patient, consent and records as they are."""
+    made = Exchange(federation)
+    made.open()
+    made.store(observation(1), observation(2))
+    return made
 
 
 @pytest.fixture
-def exchange(tmp_path):
-    federation = Federation(tmp_path)
-    federation.start()
+def granted(opened):
+    """Give each test a grant of its own under that consent."""
+    made = replace(opened, grant=opened.give(), custodians={}, askers={}, sent=[], entries=[])
+    yield made
+    calm(made)
+
+
+@pytest.fixture
+def exchange(opened):
+    """Give each test records of its own too."""
+    made = opened.another()
+    made.store(observation(1), observation(2))
+    yield made
+    calm(made)
+
+
+@pytest.fixture
+def own(federation):
+    """Give each test a patient, a consent and a grant of its own."""
     made = Exchange(federation)
     made.open()
+    made.store(observation(1), observation(2))
     yield made
-    federation.stop()
+    calm(made)
 
 
-def test_granted_records_arrive_whole_and_the_access_is_final_on_both_ledgers(exchange):
-    exchange.store(observation(1), observation(2))
-    received = exchange.asker().request_release(exchange.wish())
+def calm(exchange) -> None:
+    """Undo what a test did to the network and to time."""
+    exchange.federation.tamper = lambda *arguments: arguments[-1]
+    exchange.federation.time = NOW
+    exchange.federation.down.clear()
+
+
+# What is released, and what both sides keep of it
+
+
+def test_granted_records_arrive_whole_and_the_access_is_final_on_both_ledgers(granted):
+    received = granted.asker().request_release(granted.wish())
     assert [row.content for row in received.records] == [observation(1), observation(2)]
+    assert all(row.is_newest and row.creator == RENHE for row in received.records)
     assert received.following is None
     for org_id in (RENHE, ANXIN):
-        store = exchange.federation.sites[org_id].ledger
+        store = granted.federation.sites[org_id].ledger
         assert store.record(received.access.key) == received.access
         assert received.access.since < store.final().size
+
+
+def test_both_sides_keep_the_access_entry_with_the_signed_request_in_it(granted):
+    signed = granted.asker().prepare(granted.wish())
+    received = granted.asker().fetch(signed)
+    for org_id in (RENHE, ANXIN):
+        body = granted.federation.sites[org_id].node.shelf.at(received.access.key, 1)
+        rows = accesses.read(body.content).accesses
+        assert [(row.request_hash, row.count, row.purpose) for row in rows] == [(signed.request.hash, 2, "HPAYMT")]
+        assert body.evidence.value == {"requests": [signed.to_json()]}
+        assert body.body_hash == received.access.body_hash
+
+
+def test_both_sides_note_the_access_with_its_place_on_the_ledger(granted):
+    received = granted.asker().request_release(granted.wish())
+    custodian, asker = granted.federation.sites[RENHE], granted.federation.sites[ANXIN]
+    given = custodian.records.accesses(granted.token)
+    taken = asker.records.accesses(granted.grant.hex())
+    assert (given[-1].direction, given[-1].position) == ("given", received.access.since)
+    assert [(row.direction, row.position) for row in taken] == [("received", received.access.since)]
+
+
+def test_no_wrapped_key_is_kept_once_the_answer_is_given(granted):
+    granted.asker().request_release(granted.wish())
+    assert granted.federation.sites[RENHE].records.pending(10, kind="release") == []
+
+
+def test_a_second_request_is_a_second_version_of_the_same_chain(granted):
+    first = granted.asker().request_release(granted.wish())
+    second = granted.asker().request_release(granted.wish())
+    assert (first.access.key, first.access.version) == (access_key(granted.grant, RENHE), 1)
+    assert (second.access.key, second.access.version) == (first.access.key, 2)
+
+
+def test_that_nothing_was_released_under_a_grant_can_be_proven(granted):
+    unused = granted.give()
+    granted.asker().request_release(granted.wish())
+    replica = granted.federation.sites[COMMISSION].replica
+    assert replica.prove_record(access_key(unused, RENHE)).record is None
+    assert replica.prove_record(access_key(granted.grant, RENHE)).record.version == 1
+
+
+# Minimum necessary
+
+
+def test_only_types_that_are_asked_for_and_granted_leave(exchange):
+    exchange.store(b'{"resourceType":"Condition","id":"c1"}', type_name="Condition")
+    received = exchange.asker().request_release(exchange.wish(resource_types=("*",)))
+    assert [row.content for row in received.records] == [observation(1), observation(2)]
+    nothing = refused(exchange, exchange.wish(resource_types=("Condition",)))
+    assert nothing == "NotFoundError release.nothing"
+
+
+def test_only_records_of_the_period_asked_for_leave(exchange):
+    exchange.store(observation(3, "2020-05-05"), b'{"resourceType":"Observation","id":"o4"}')
+    period = Period(1_588_291_200, 1_590_969_599)  # May 2020 in UTC
+    received = exchange.asker().request_release(exchange.wish(period=period))
+    assert [row.content for row in received.records] == [observation(3, "2020-05-05")]
+
+
+def test_only_records_within_the_dates_of_the_consent_leave(own):
+    span = {"start": NOW - 30 * DAY_S, "end": NOW}
+    own.open(data_period=span)
+    own.store(observation(3, "2020-05-05"), b'{"resourceType":"Observation","id":"o4"}')
+    received = own.asker().request_release(own.wish())
+    assert [row.content for row in received.records] == [observation(1), observation(2)]
+
+
+def test_a_record_leaves_only_once_it_is_final(exchange):
+    site = exchange.federation.sites[RENHE]
+    site.service.create(NewRecord("Observation", exchange.local, observation(9), exchange.local))
+    assert len(exchange.asker().request_release(exchange.wish()).records) == 2
+    exchange.anchor()
+    assert len(exchange.asker().request_release(exchange.wish()).records) == 3
+
+
+def test_of_a_record_that_changed_the_final_version_leaves(exchange):
+    site = exchange.federation.sites[RENHE]
+    first = site.records.by_patient(exchange.token)[0].id
+    site.service.update(NewRecord("Observation", first, observation(7), exchange.local))
+    before = exchange.asker().request_release(exchange.wish())
+    assert {row.content for row in before.records} == {observation(1), observation(2)}
+    exchange.anchor()
+    after = exchange.asker().request_release(exchange.wish())
+    assert {row.content for row in after.records} == {observation(7), observation(2)}
+
+
+def test_records_of_another_patient_never_leave(exchange):
+    exchange.store(observation(8), patient="somebody-else")
+    received = exchange.asker().request_release(exchange.wish())
+    assert observation(8) not in {row.content for row in received.records}
+
+
+def test_a_large_record_and_one_with_a_field_root_arrive_as_well(exchange):
+    exchange.grant = exchange.give(resource_types=["Condition"])
+    condition = b'{"resourceType":"Condition","id":"c1","note":[{"text":"' + b"a" * (1 << 20) + b'"}]}'
+    exchange.store(condition, type_name="Condition")
+    received = exchange.asker().request_release(exchange.wish(resource_types=("Condition",)))
+    assert [row.content for row in received.records] == [condition]
+
+
+def test_what_does_not_fit_is_for_a_further_request(exchange, monkeypatch):
+    monkeypatch.setattr(standing, "MAX_RECORDS", 2)
+    exchange.store(observation(3))
+    first = exchange.asker().request_release(exchange.wish())
+    second = exchange.asker().request_release(exchange.wish(after=first.following))
+    assert [row.content for row in first.records] == [observation(1), observation(2)]
+    assert [row.content for row in second.records] == [observation(3)]
+    assert second.following is None
+
+
+# Refusals
+
+
+def test_absent_and_forbidden_get_the_same_answer_and_the_reason_stays_at_the_custodian(granted):
+    consent, allowed = granted.consent, granted.grant
+    stopped = granted.give()
+    granted.federation.sites[RENHE].node.stops.stop(stopped)
+    answers = {
+        refused(granted, granted.wish(grant=fresh(32))),
+        refused(granted, granted.wish(grant=consent)),
+        refused(granted, granted.wish(grant=stopped)),
+        refused(granted, granted.wish(purpose="TREAT")),
+        refused(granted, granted.wish(resource_types=("Condition",))),
+        refused(granted, granted.wish(period=Period(0, 1))),
+    }
+    assert answers == {"NotFoundError release.nothing"}
+    assert entry_version(granted) == 0
+    assert allowed == granted.grant
+    assert len(granted.refusals()) == 6
+    assert {"release.grant", "release.types", "release.no_record"} <= reasons(granted)
+
+
+def test_a_request_is_answered_once(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.asker().fetch(signed)
+    with pytest.raises(ConflictError, match=r"release\.replayed"):
+        granted.asker().fetch(signed)
+    assert entry_version(granted) == 1
+
+
+def test_a_custodian_releases_nothing_under_anothers_grant(own):
+    own.open(custodians=(RENHE, TONGJI))
+    site = own.federation.sites[TONGJI]
+    site.node.submitter.wait_final(own.consent, 1, 5)
+    body = grant(own.consent, custodian=TONGJI)
+    theirs = site.node.submitter.submit(body).key
+    own.federation.sites[RENHE].node.submitter.wait_final(theirs, 1, 5)
+    # Even if this node holds the body, as one that endorsed it does.
+    own.federation.sites[RENHE].node.shelf.keep(theirs, 1, body.body)
+    assert refused(own, own.wish(grant=theirs)) == "NotFoundError release.nothing"
+    assert reasons(own) == {"release.grant"}
+
+
+def test_a_grant_that_has_expired_releases_nothing(granted):
+    granted.federation.time += 8 * DAY_S
+    assert refused(granted) == "NotFoundError release.nothing"
+
+
+def test_a_grant_whose_body_is_gone_releases_nothing(granted):
+    granted.federation.sites[RENHE].ledger.delete_body(granted.grant)
+    assert refused(granted) == "NotFoundError release.nothing"
+    assert reasons(granted) == {"release.body"}
+
+
+def test_records_whose_key_was_destroyed_do_not_leave(exchange):
+    site = exchange.federation.sites[RENHE]
+    site.records.erase(site.records.newest_epoch(exchange.token).id, exchange.federation.time)
+    assert refused(exchange) == "NotFoundError release.nothing"
+
+
+# Stops
+
+
+def test_a_stop_binds_when_it_is_heard_and_not_when_it_is_ordered(own):
+    own.federation.down.add(COMMISSION)  # it orders
+    own.federation.sites[RENHE].node.stops.stop(own.consent)
+    assert own.federation.sites[RENHE].ledger.record(own.consent).status == "active"
+    assert refused(own) == "NotFoundError release.nothing"
+    assert reasons(own) == {"release.consent"}
+    own.federation.down.clear()
+
+
+def test_a_stop_that_is_ordered_first_refuses_the_entry(own):
+    site = own.federation.sites[ANXIN]
+
+    def stop_first():
+        # Another member stops; the custodian does not hear of it but from the ledger.
+        own.federation.tamper = lambda what, *_: kill_push() if what == "push" else _[-1]
+        site.node.stops.stop(own.consent)
+        site.node.driver.outbox.step()
+        own.federation.tamper = lambda *arguments: arguments[-1]
+
+    def kill_push():
+        raise UnavailableError("peer.unreachable")
+
+    own.before_place = stop_first
+    assert refused(own) == "NotFoundError release.nothing"
+    assert entry_version(own) == 0
+    assert len(reasons(own)) == 1
+    assert own.federation.sites[RENHE].records.pending(10, kind="release") == []
+
+
+def test_a_stop_between_entry_and_answer_holds_the_records_back(granted):
+    granted.after_place = lambda: granted.federation.sites[RENHE].node.stops.stop(granted.grant)
+    assert refused(granted) == "NotFoundError release.nothing"
+    # The entry says more than what left, never less.
+    assert entry_version(granted) == 1
+    assert reasons(granted) == {"release.grant"}
+
+
+# Faults on the way
+
+
+def test_a_node_killed_between_entry_and_answer_gives_the_same_release_when_asked_again(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.after_place = kill
+    with pytest.raises(Killed):
+        granted.asker().fetch(signed)
+    granted.after_place = lambda: None
+    granted.crash()
+    received = granted.asker().fetch(signed)
+    assert (received.access.version, entry_version(granted)) == (1, 1)
+    assert [row.content for row in received.records] == [observation(1), observation(2)]
+    with pytest.raises(ConflictError, match=r"release\.replayed"):
+        granted.asker().fetch(signed)
+
+
+def test_a_node_killed_before_its_entry_was_ordered_brings_the_same_entry_when_asked_again(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.before_place = kill
+    with pytest.raises(Killed):
+        granted.asker().fetch(signed)
+    granted.before_place = lambda: None
+    granted.crash()
+    assert entry_version(granted) == 0
+    received = granted.asker().fetch(signed)
+    assert (received.access.version, received.access.body_hash) == (1, granted.entries[0].body.body_hash)
+
+
+def test_what_was_withdrawn_while_a_node_was_down_does_not_leave_afterwards(own):
+    signed = own.asker().prepare(own.wish())
+    own.after_place = kill
+    with pytest.raises(Killed):
+        own.asker().fetch(signed)
+    own.after_place = lambda: None
+    own.crash()
+    own.federation.sites[RENHE].node.stops.stop(own.consent)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        own.asker().fetch(signed)
+
+
+def test_an_answer_that_nobody_fetches_is_forgotten_once_its_request_is_too_old(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.after_place = kill
+    with pytest.raises(Killed):
+        granted.asker().fetch(signed)
+    granted.after_place = lambda: None
+    granted.federation.time += 121
+    granted.crash()
+    granted.custodian()
+    assert granted.federation.sites[RENHE].records.pending(10, kind="release") == []
+    assert entry_version(granted) == 1
+
+
+def test_without_a_quorum_nothing_leaves_and_with_it_the_same_request_is_answered(granted):
+    granted.timeout_s = 0.3
+    granted.federation.down |= {TONGJI, "taiping-insurance"}
+    signed = granted.asker().prepare(granted.wish())
+    with pytest.raises(UnavailableError):
+        granted.custodian().release(signed.encode(), ANXIN)
+    granted.federation.down.clear()
+    granted.timeout_s = 10.0
+    assert granted.asker().fetch(signed).access.version == 1
+    assert entry_version(granted) == 1
+
+
+def test_a_lost_answer_is_asked_for_again_and_never_given_twice(granted):
+    def lose(_data):
+        raise UnavailableError("peer.broken")
+
+    granted.on_answer = lose
+    with pytest.raises(ConflictError, match=r"release\.replayed"):
+        granted.asker().request_release(granted.wish())
+    assert entry_version(granted) == 1
+
+
+# Many at once
+
+
+def test_requests_that_come_while_an_entry_is_under_way_go_into_the_next_one_together(granted):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        entered.set()
+        assert go_on.wait(10)
+
+    granted.before_place = hold
+    asker, chains = granted.asker(), granted.custodian()._chains  # noqa: SLF001  # to see who waits
+
+    def release_the_first():
+        assert entered.wait(10)
+        granted.before_place = lambda: None
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            chain = chains.get(granted.grant)
+            if chain is not None and len(chain.waiting) == 5:
+                break
+            time.sleep(0.005)
+        go_on.set()
+
+    def later():
+        assert entered.wait(10)
+        return asker.request_release(granted.wish())
+
+    first, *others = together(lambda: asker.request_release(granted.wish()), *([later] * 5), release_the_first)[:-1]
+    assert first.access.version == 1
+    assert [other.access.version for other in others] == [2] * 5
+    body = granted.federation.sites[ANXIN].node.shelf.at(first.access.key, 2)
+    assert len({row.request_hash for row in accesses.read(body.content).accesses}) == 5
+
+
+def test_one_bad_request_does_not_hold_up_the_others_of_its_entry(granted):
+    good, bad = granted.wish(), granted.wish(resource_types=("Condition",))
+    asker, _ = granted.asker(), granted.custodian()
+    found = together(*(lambda wish=wish: asker.request_release(wish) for wish in (good, bad, good)))
+    assert [type(item).__name__ for item in found] == ["Received", "NotFoundError", "Received"]
+
+
+def test_an_entry_whose_body_was_not_given_to_us_is_refused(granted):
+    answers: list[bytes] = []
+    granted.on_answer = lambda data: answers.append(data) or data
+    signed = granted.asker().prepare(granted.wish())
+    received = granted.asker().fetch(signed)
+    granted.federation.sites[ANXIN].ledger.delete_body(received.access.key)
+    with pytest.raises(VerificationError, match=r"exchange\.access"):
+        granted.asker().open(signed, answers[0])
+
+
+def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted):
+    # The custodian enters an access under a hash that we never signed, and so without our signed request.
+    signed = granted.asker().prepare(granted.wish())
+    row = accesses.Access(signed.request.hash, 1, fresh(32), fresh(32), "HPAYMT", NOW)
+    content = accesses.Accesses(granted.grant, (granted.consent,), (row,)).to_content()
+    site = granted.federation.sites[RENHE]
+    key = access_key(granted.grant, RENHE)
+    object_id = access_id(granted.grant, RENHE)
+    site.node.submitter.submit(Draft("access", object_id, build_body("access", content, None, fresh)))
+    assert map_key("access", RENHE, object_id) == key
+    granted.federation.sites[ANXIN].node.submitter.wait_final(key, 1, 5)
+    answers: list[bytes] = []
+    granted.on_answer = lambda data: answers.append(data) or data
+    granted.asker().request_release(granted.wish())
+    forged = replace(parse_answer(answers[0]), request_hash=signed.request.hash, access_version=1)
+    with pytest.raises(VerificationError, match=r"exchange\.access"):
+        granted.asker().open(signed, forged.encode())
