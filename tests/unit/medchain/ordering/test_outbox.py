@@ -1,0 +1,210 @@
+"""Outbox and follower: submitted again until seen in a block; refusals are told; errors on the way lose nothing."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from medchain.errors import InputError, UnavailableError, VerificationError
+from medchain.ordering import outbox as module
+from medchain.ordering.block import accepted_id
+from medchain.ordering.feed import Feed
+from medchain.ordering.follower import Follower, Source
+from medchain.ordering.outbox import Ordered, Outbox
+from medchain.ordering.receipt import Refused, sign_receipt
+from tests.consortium import Consortium, Disk, MemoryReplica, log_signer
+
+NOW = 1_796_083_300
+
+
+@pytest.fixture
+def consortium():
+    with Consortium(2) as made:
+        yield made
+
+
+class Wire:
+    """An orderer at the end of a wire: says what it is told to say."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to say."""
+        self.answers: list[object] = []
+        self.got: list[list[bytes]] = []
+
+    def submit(self, leaves):
+        self.got.append(list(leaves))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def blocks(self, _first, _wait_s):
+        return self.submit(())
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+@pytest.fixture
+def replica(consortium):
+    return MemoryReplica(consortium.genesis, log_signer("org-0"))
+
+
+@pytest.fixture
+def alarms():
+    return []
+
+
+@pytest.fixture
+def outbox(replica, wire, alarms):
+    return Outbox(replica, wire.submit, lambda: NOW, Disk(), alarms.append)
+
+
+def test_what_could_not_be_sent_is_sent_again_when_the_orderer_said(consortium, outbox, wire):
+    leaf = consortium.anchor("org-1")
+    known = outbox.add(leaf)
+    wire.answers = [UnavailableError("ordering.full", retry_after_s=60)]
+    assert outbox.step() == 0
+    assert outbox.step() == 0
+    assert wire.got == [[leaf]]
+    assert outbox.wait(known, 0) is None
+    assert len(outbox) == 1
+
+
+def test_the_same_transaction_added_twice_is_submitted_once(consortium, outbox, wire):
+    leaf = consortium.anchor("org-1")
+    assert outbox.add(leaf) == outbox.add(leaf)
+    wire.answers = [[Refused("transaction.version")]]
+    outbox.step()
+    assert wire.got == [[leaf]]
+
+
+def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
+    known = outbox.add(consortium.anchor("org-1"))
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(outbox.wait(known, 10)))
+    waiting.start()
+    wire.answers = [[Refused("transaction.policy")]]
+    outbox.step()
+    waiting.join(10)
+    assert found == [Refused("transaction.policy")]
+    assert len(outbox) == 0
+
+
+def test_a_transaction_that_is_in_our_ledger_already_needs_no_orderer(consortium, outbox, wire, replica):
+    leaf = consortium.anchor("org-1")
+    replica.propose([leaf], NOW)
+    known = outbox.add(leaf)
+    assert outbox.wait(known, 0) == Ordered(known, 1)
+    assert outbox.step() == 0
+    assert wire.got == []
+
+
+def test_a_refusal_of_what_our_ledger_holds_is_no_refusal(consortium, outbox, wire, replica):
+    leaf = consortium.anchor("org-1")
+    known = outbox.add(leaf)
+    replica.propose([leaf], NOW)
+    wire.answers = [[Refused("transaction.version")]]
+    outbox.step()
+    assert outbox.wait(known, 0) == Ordered(known, 1)
+
+
+def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(consortium, outbox, wire, replica, alarms):
+    leaf = consortium.anchor("org-1")
+    known = outbox.add(leaf)
+    assert outbox.receipt(known) is None
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 1, NOW)]]
+    outbox.step()
+    assert outbox.receipt(known).height_at_most == 1
+    assert outbox.wait(known, 0) is None
+    outbox.seen(replica.propose([leaf], NOW).block)
+    assert outbox.wait(known, 0) == Ordered(known, 1)
+    assert alarms == []
+
+
+def test_a_receipt_for_a_height_that_we_have_without_its_transaction_is_withholding(
+    consortium, outbox, wire, replica, alarms
+):
+    replica.propose([consortium.anchor("org-1")], NOW)
+    known = outbox.add(consortium.anchor("org-1"))
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 1, NOW)]]
+    outbox.step()
+    assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
+
+
+def test_a_full_outbox_refuses_and_what_is_no_envelope_is_not_taken(consortium, outbox, monkeypatch):
+    monkeypatch.setattr(module, "MAX_PENDING", 1)
+    outbox.add(consortium.anchor("org-1"))
+    with pytest.raises(UnavailableError, match=r"outbox\.full"):
+        outbox.add(consortium.anchor("org-1"))
+    with pytest.raises(InputError, match=r"transaction\.malformed"):
+        outbox.add(b"{}")
+
+
+def test_many_are_sent_in_batches(consortium, outbox, wire):
+    for _ in range(300):
+        outbox.add(consortium.anchor("org-1"))
+    wire.answers = [[Refused("transaction.policy")] * 256, [Refused("transaction.policy")] * 44]
+    assert (outbox.step(), outbox.step(), outbox.step()) == (256, 44, 0)
+
+
+@pytest.fixture
+def follower(replica, wire):
+    made = Follower(
+        replica,
+        lambda _failures: Source(wire, is_orderer=True),
+        lambda: NOW,
+        pen=threading.Lock(),
+        feed=Feed(replica),
+        on_block=lambda _block, _applied: None,
+        reroute=lambda _client: False,
+    )
+    made.backoff_s()
+    return made
+
+
+def test_a_follower_that_gets_no_answer_waits_longer_each_time_and_is_not_alarmed(follower, wire):
+    wire.answers = [UnavailableError("peer.unreachable")] * 3
+    for _ in range(3):
+        follower.step()
+    assert follower.failures == 3
+    assert follower.alarm is None
+    assert 0.2 <= follower.backoff_s() <= 0.4
+
+
+def test_an_answer_that_is_no_block_is_an_alarm(follower, wire):
+    wire.answers = [InputError("block.malformed"), []]
+    follower.step()
+    assert follower.alarm.code == "block.malformed"
+    assert not follower.is_caught_up
+
+
+def test_a_disk_that_fails_while_applying_is_tried_again(consortium, follower, wire, replica):
+    block = replica.fork().propose([consortium.anchor("org-1")], NOW).block
+    wire.answers = [[block], [block]]
+    apply, calls = replica.apply, []
+
+    def fail_once(given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise UnavailableError("store.full")
+        return apply(given)
+
+    replica.apply = fail_once
+    assert follower.step() == 0
+    assert follower.alarm is None
+    assert follower.step() == 1
+    assert replica.transaction_height(accepted_id(block.transactions[0])) == 1
+
+
+def test_a_block_of_another_height_is_an_alarm(consortium, follower, wire, replica):
+    ahead = replica.fork()
+    ahead.propose([consortium.anchor("org-1")], NOW)
+    wire.answers = [[ahead.propose([consortium.anchor("org-1")], NOW).block]]
+    assert follower.step() == 0
+    assert follower.alarm.code == "block.height"
+    with pytest.raises(VerificationError):
+        replica.apply(ahead.chain[-1][0])
