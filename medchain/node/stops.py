@@ -77,7 +77,7 @@ class StopBook:
         self._lock = Lock()
         self._heard: dict[bytes, tuple[int, bytes]] = {}
         for intent in records.pending(1000, kind=STOP):
-            self._heard[_target(intent.payload)] = (intent.id, intent.payload)
+            self._heard[_parsed(intent.payload).object] = (intent.id, intent.payload)
 
     def is_stopped(self, key: bytes) -> bool:
         """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
@@ -106,9 +106,14 @@ class StopBook:
         if found is None:
             raise NotFoundError("stop.unknown")
         record, body = found
+        if self.is_stopped(key):
+            raise ConflictError("stop.repeated", version=record.version)
+        if record.stop_hash is None:
+            raise ConflictError("stop.not_stoppable", status=record.status)
         if evidence is not None:
             self._check(evidence, record, body)
-        envelope = self._envelope(key, unhex(body.content.get("stop"), HASH_BYTES), evidence)
+        evidence_hash = None if evidence is None else evidence.body_hash
+        envelope = self._envelope(key, unhex(body.content.get("stop"), HASH_BYTES), evidence_hash)
         self._judge_envelope(envelope)
         if evidence is not None:
             self._judge.shelf.keep(key, record.version + 1, evidence)
@@ -140,6 +145,9 @@ class StopBook:
         known = self.is_stopped(stop.object)
         if not known:
             self._judge_envelope(envelope)
+        elif stop.evidence != self._known_evidence(stop.object):
+            # It is stopped already, by another stop: this one adds nothing, and brings no evidence for that one.
+            return {"stopped": stop.object.hex(), "type": NOTICE_TYPE}
         self._keep_evidence(
             stop, [open_body(row, self._judge.replica.ledger, self._identity.encryption) for row in rows]
         )
@@ -157,12 +165,21 @@ class StopBook:
         for key, (intent, leaf) in heard.items():
             record = store.record(key)
             if record is None or record.status != STOPPED:
-                self._queue(leaf)
+                self._queue(self._current(leaf))
             elif record.since < size:
                 self._records.drop_intents([intent])
                 with self._lock:
                     self._heard.pop(key, None)
         return len(self._heard)
+
+    def _current(self, leaf: bytes) -> bytes:
+        """Return an envelope that the machine takes now, signed anew where keys or rules have changed."""
+        try:
+            self._judge_envelope(parse_envelope(leaf))
+        except VerificationError:
+            stop = _parsed(leaf)
+            return self._envelope(stop.object, stop.preimage, stop.evidence).leaf
+        return leaf
 
     def _judge_envelope(self, envelope: Envelope) -> None:
         """Run the machine on our own state, signature included."""
@@ -202,7 +219,7 @@ class StopBook:
         """Return who must hear of it: the parties and the owner."""
         return parties(record.kind, body.content, self._judge.shelf) | {record.creator}
 
-    def _envelope(self, key: bytes, preimage: bytes, evidence: Body | None) -> Envelope:
+    def _envelope(self, key: bytes, preimage: bytes, evidence_hash: bytes | None) -> Envelope:
         """Sign a stop."""
         replica = self._judge.replica
         payload = payload_bytes(
@@ -210,7 +227,7 @@ class StopBook:
                 creator=self._identity.org_id,
                 object=key,
                 preimage=preimage,
-                evidence=None if evidence is None else evidence.body_hash,
+                evidence=evidence_hash,
                 signers=(Signer(self._identity.key_id, SUBMITTER),),
                 ledger=replica.ledger,
                 nonce=secrets.token_bytes(ID_BYTES),
@@ -239,12 +256,26 @@ class StopBook:
         )
         check_withdrawal(evidence, context)
 
+    def _known_evidence(self, key: bytes) -> bytes | None:
+        """Return the evidence's hash of the stop that counts here."""
+        with self._lock:
+            heard = self._heard.get(key)
+        record = self._judge.replica.store.record(key)
+        if record is not None and record.status == STOPPED:
+            return record.body_hash
+        return None if heard is None else _parsed(heard[1]).evidence
+
     def _keep_evidence(self, stop: Stop, opened: Sequence[OpenedBody]) -> None:
-        """Compare evidence with the stop's hash, and keep it."""
+        """Compare evidence with the stop's hash, and keep it as the body of the version that the stop makes."""
+        record = self._judge.replica.store.record(stop.object)
+        if record is None:
+            raise VerificationError("stop.unknown")
+        version = record.version + (record.status != STOPPED)
         for item in opened:
-            if stop.evidence is None or item.object != stop.object:
+            if stop.evidence is None or (item.object, item.version) != (stop.object, version):
                 raise VerificationError("body.unknown", version=item.version)
             item.body.verify(stop.evidence)
+        for item in opened:
             self._judge.shelf.keep(item.object, item.version, item.body)
 
 
@@ -261,9 +292,9 @@ def notice(leaf: bytes, sealed: Sequence[Json]) -> bytes:
     return canonical({"bodies": list(sealed), "stop": base64_text(leaf), "type": NOTICE_TYPE})
 
 
-def _target(leaf: bytes) -> bytes:
-    """Return which object a stop that this node keeps is about."""
+def _parsed(leaf: bytes) -> Stop:
+    """Read a stop that this node keeps."""
     stop = parse_envelope(leaf).transaction
     if not isinstance(stop, Stop):
         raise VerificationError("store.corrupt", table="outbox")
-    return stop.object
+    return stop

@@ -27,6 +27,7 @@ from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key, stop_hash
 from medchain.ledger.policy import draw_order, satisfied
 from medchain.ledger.transaction import (
     CREATOR,
+    HASH_BYTES,
     ID_BYTES,
     INDEPENDENT,
     Change,
@@ -51,7 +52,7 @@ from medchain.node.endorse import Identity, Judge, endorse_request, parse_endors
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.ordering.receipt import Outcome, Refused
-from medchain.store.records import RecordStore
+from medchain.store.records import Intent, RecordStore
 
 DELIVER: Final = "deliver"
 """Outbox kind of a body that a party does not have yet."""
@@ -62,7 +63,13 @@ UNTIL_S: Final = 45
 FINAL_TIMEOUT_S: Final = 30.0
 """How long to wait for a transaction to become final."""
 
+DELIVER_FOR_S: Final = 600
+"""How long the body of something that was never ordered is offered to its parties."""
+
 _LOOK_S: Final = 0.01
+_RETRY_S: Final = 0.25
+_MAX_DELIVERY_BYTES: Final = 16 * 1024
+_DELIVERY: Final = {"fields": list, "key": str, "org_id": str, "version": int}
 _ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
 _PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
 _CONFLICTS: Final = frozenset(
@@ -205,7 +212,7 @@ class Submitter:
         self._judge.shelf.keep(key, version, draft.body)
         self._deliver_all(draft, key, version, prepared.payload)
         own = (self._identity.key_id, self._identity.signer.sign(pae(prepared.payload)))
-        self._order(seal(prepared.payload, [own, *prepared.signatures]).leaf)
+        self._order(seal(prepared.payload, [own, *prepared.signatures]).leaf, min(timeout_s, UNTIL_S))
         record, final_size = self.wait_final(key, version, timeout_s)
         if record.body_hash != draft.body.body_hash:
             raise ConflictError("submit.superseded", version=version)
@@ -242,20 +249,32 @@ class Submitter:
         """Deliver what parties could not take before; returns how much is still to be delivered."""
         left = 0
         for intent in self._records.pending(256, kind=DELIVER):
-            top = members(parse_canonical(intent.payload, max_bytes=4096), {"key": str, "org_id": str, "version": int})
-            key, org_id, version = unhex(top["key"], 32), str(top["org_id"]), top["version"]
-            body = self._judge.shelf.at(key, version) if type(version) is int else None
-            if body is None or type(version) is not int:
+            org_id, item = self._undelivered(intent)
+            if item is None:
                 self._records.drop_intents([intent.id])
                 continue
             try:
-                self._push(org_id, None, [OpenedBody(key, version, body)])
+                self._push(org_id, None, [item])
             except MedchainError as error:
                 _LOG.info("submit.undelivered", peer=org_id, code=error.code)
                 left += 1
             else:
                 self._records.drop_intents([intent.id])
         return left
+
+    def _undelivered(self, intent: Intent) -> tuple[str, OpenedBody | None]:
+        """Read what is to be delivered to whom; None where the body is gone, or was never ordered and is old."""
+        top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY)
+        key, org_id, version = unhex(top["key"], HASH_BYTES), str(top["org_id"]), top["version"]
+        body = self._judge.shelf.at(key, version) if type(version) is int else None
+        if body is None or type(version) is not int:
+            return org_id, None
+        if not self._is_ordered(key, version, body) and intent.created + DELIVER_FOR_S < self._judge.clock():
+            return org_id, None
+        names = {str(name) for name in top["fields"]} if type(top["fields"]) is list else set()
+        # The same part as at first, never more: the whole only to who was to get the whole.
+        part = body if body.is_full and names == body.content.keys() else body.redact(names)
+        return org_id, OpenedBody(key, version, part)
 
     def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
         """Tell whether the ledger holds a body at a version."""
@@ -391,12 +410,23 @@ class Submitter:
         sealed = [seal_body(receiver, self._judge.replica.ledger, item) for item in rows]
         self._peers.push(org_id, bodies_document(payload, sealed))
 
-    def _order(self, leaf: bytes) -> None:
-        """Have it ordered."""
-        outcome = self._submit([leaf])[0]
+    def _order(self, leaf: bytes, timeout_s: float) -> None:
+        """Have it ordered; an answer that was lost is asked for again, since the same envelope counts once."""
+        outcome = self._outcome(leaf, time.monotonic() + timeout_s)
         if isinstance(outcome, Refused):
             kind = ConflictError if outcome.code in _CONFLICTS else VerificationError
             raise kind(outcome.code)
+
+    def _outcome(self, leaf: bytes, deadline: float) -> Outcome:
+        """Submit until there is an answer; raises `UnavailableError` after the deadline."""
+        while True:
+            try:
+                return self._submit([leaf])[0]
+            except UnavailableError as error:
+                if time.monotonic() + _RETRY_S > deadline:
+                    raise
+                _LOG.info("submit.again", code=error.code)
+                time.sleep(_RETRY_S)
 
     def _transaction(self, change: Change, signers: tuple[Signer, ...], draw: Draw | None) -> Transaction:
         """Put a payload together."""
@@ -454,5 +484,6 @@ def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None
 
 
 def _delivery(org_id: str, item: OpenedBody) -> bytes:
-    """Write down what is to be delivered."""
-    return canonical({"key": item.object.hex(), "org_id": org_id, "version": item.version})
+    """Write down which part of a body is to be delivered."""
+    names: list[Json] = [*item.body.content]
+    return canonical({"fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})

@@ -60,7 +60,6 @@ def federation(shared):
     yield shared
     shared.down.clear()
     shared.tamper = Federation.tamper
-    shared.time = NOW
 
 
 @pytest.fixture
@@ -186,6 +185,7 @@ def test_a_subject_is_renewed_under_the_passkey_and_its_next_version_endorsed(fe
     hospital.submitter.submit(patient.subject())
     renewed = hospital.submitter.submit(patient.subject((RENHE, TAIPING)))
     assert renewed.record.version == 2
+    final(federation, TAIPING, patient.key, 2)
     body = federation.sites[TAIPING].node.shelf.head(patient.key)[1]
     assert body.content["custodians"] == [RENHE, TAIPING]
 
@@ -213,8 +213,45 @@ def test_a_party_that_is_down_gets_its_body_later(federation, hospital):
     assert hospital.submitter.deliver_pending() == 0
     insurer = federation.sites[ANXIN].node
     assert insurer.shelf.head(allowed.key)[1].is_full
-    assert set(insurer.shelf.head(patient.key)[1].content) >= {"delegates", "passkeys"}
+    assert set(insurer.shelf.head(patient.key)[1].content) == {"delegates", "passkeys"}
     assert federation.sites[RENHE].records.pending(9, kind="deliver") == []
+
+
+def test_what_was_never_ordered_is_not_offered_for_ever(federation, hospital):
+    patient = Patient(federation)
+    draft = patient.subject()
+    site = federation.sites[RENHE]
+    hospital.shelf.keep(patient.key, 1, draft.body)
+    document = {"fields": ["passkeys"], "key": patient.key.hex(), "org_id": ANXIN, "version": 1}
+    site.records.put_intent("deliver", canonical(document), NOW - 600)
+    site.records.put_intent("deliver", canonical({**document, "key": "00" * 32}), NOW)
+    assert hospital.submitter.deliver_pending() == 1
+    site.records.drop_intents([intent.id for intent in site.records.pending(9, kind="deliver")])
+    site.records.put_intent("deliver", canonical(document), NOW - 601)
+    assert hospital.submitter.deliver_pending() == 0
+    assert site.records.pending(9, kind="deliver") == []
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(federation, hospital):
+    lost = []
+
+    def lose(leaves):
+        outcomes = hospital.driver.submit(leaves)
+        if not lost:
+            lost.append(outcomes)
+            raise UnavailableError("peer.broken")
+        return outcomes
+
+    patient = Patient(federation)
+    submitter = hospital.submitter
+    original, submitter._submit = submitter._submit, lose  # noqa: SLF001  # the network loses an answer
+    try:
+        done = submitter.submit(patient.subject())
+    finally:
+        submitter._submit = original  # noqa: SLF001  # and is whole again
+    assert len(lost) == 1
+    assert done.record.version == 1
+    assert len(hospital.replica.store.history(patient.key)) == 1
 
 
 def test_without_a_quorum_nothing_is_reported_as_final(federation, hospital):
@@ -329,14 +366,20 @@ def test_what_cannot_be_stopped_or_is_unknown_says_so(federation, hospital):
     assert caught.value.code == "stop.unknown"
     patient = Patient(federation)
     hospital.submitter.submit(patient.subject())
-    with pytest.raises((ConflictError, InputError)):
+    with pytest.raises(ConflictError) as caught:
         hospital.stops.stop(patient.key)
+    assert caught.value.code == "stop.not_stoppable"
+    allowed = hospital.submitter.submit(patient.consent())
+    hospital.stops.stop(allowed.key)
+    with pytest.raises(ConflictError) as caught:
+        hospital.stops.stop(allowed.key)
+    assert caught.value.code == "stop.repeated"
 
 
-def stop_leaf(target, preimage, creator=ANXIN, signer=ANXIN):
+def stop_leaf(target, preimage, creator=ANXIN, signer=ANXIN, evidence=None):
     """Sign a stop."""
     key_id = key(creator, "ledger").id
-    made = Stop(creator, target, preimage, None, (Signer(key_id, "submitter"),), LEDGER, fresh(16), None, 1)
+    made = Stop(creator, target, preimage, evidence, (Signer(key_id, "submitter"),), LEDGER, fresh(16), None, 1)
     payload = payload_bytes(made)
     return seal(payload, [(key_id, ledger_signer(signer).sign(pae(payload)))]).leaf
 
@@ -367,6 +410,35 @@ def test_evidence_that_the_stop_does_not_name_is_refused(federation, hospital):
         hospital.bodies.receive(notice(stop_leaf(allowed.key, preimage), [sealed]), ANXIN)
     assert caught.value.code == "body.unknown"
     assert not hospital.stops.is_stopped(allowed.key)
+
+
+def test_false_evidence_for_a_stop_that_was_heard_replaces_nothing(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    preimage = bytes.fromhex(hospital.shelf.head(allowed.key)[1].content["stop"])
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    hospital.stops.stop(allowed.key, evidence)
+    false = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    sealed = seal_body(key(RENHE, ENCRYPTION_KEY), LEDGER, OpenedBody(allowed.key, 2, false))
+    for digest in (None, false.body_hash):
+        hospital.bodies.receive(notice(stop_leaf(allowed.key, preimage, evidence=digest), [sealed]), ANXIN)
+        assert hospital.shelf.at(allowed.key, 2) == evidence
+
+
+def test_the_same_notice_again_changes_nothing(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    preimage = bytes.fromhex(hospital.shelf.head(allowed.key)[1].content["stop"])
+    document = notice(stop_leaf(allowed.key, preimage), [])
+    for _ in range(2):
+        assert hospital.bodies.receive(document, ANXIN)["stopped"] == allowed.key.hex()
+    intents = federation.sites[RENHE].records.pending(99, kind="stop")
+    assert sum(parse_envelope(intent.payload).transaction.object == allowed.key for intent in intents) == 1
+
+
+def test_a_notice_of_another_form_is_refused(hospital):
+    leaf = stop_leaf(fresh(32), fresh(32))
+    with pytest.raises(InputError):
+        hospital.bodies.receive(notice(leaf, []).replace(b'"bodies":[]', b'"bodies":{}'), ANXIN)
 
 
 def announced(body, object_id, creator=RENHE):
@@ -478,3 +550,12 @@ def test_local_operations_submit_show_and_stop(federation, hospital):
     assert operations["object"]({"object": done["key"]})["stopped"]
     assert operations["object"]({"object": "00" * 32}) == {"final": False, "record": None, "stopped": False}
     assert operations["body"]({"object": "00" * 32}) == {"body": None}
+
+
+def test_a_stop_whose_signer_is_gone_is_signed_anew(federation, hospital):
+    allowed = consented(federation, Patient(federation))
+    preimage = bytes.fromhex(hospital.shelf.head(allowed.key)[1].content["stop"])
+    gone = stop_leaf(allowed.key, preimage, signer=TONGJI)
+    fresh_leaf = hospital.stops._current(gone)  # noqa: SLF001  # a key that was rotated since
+    stop = parse_envelope(fresh_leaf).transaction
+    assert (stop.creator, stop.object, stop.preimage) == (RENHE, allowed.key, preimage)
