@@ -175,8 +175,7 @@ class Custodian:
         release, entry = found
         try:
             with self._turn(release.grant):
-                if self._listed(release.grant, entry) is None:
-                    self._place(release.grant, entry)
+                self._place(release.grant, entry)
         except UnavailableError:
             raise
         except MedchainError as error:
@@ -296,14 +295,12 @@ class Custodian:
         """Bring an entry to the ledger."""
         try:
             self._parts.access.place(entry)
-        except UnavailableError:
-            raise
-        except MedchainError:
-            # An attempt before this one, of which nobody knew what became, may be what stands in its way.
-            record = self._parts.ledger.record(access_key(grant, self._parts.org_id))
-            if record is not None and record.version >= entry.version and self._listed(grant, entry) is not None:
-                return
-            raise
+        except ConflictError:
+            head = self._parts.ledger.record(access_key(grant, self._parts.org_id))
+            if head is None or head.version < entry.version:
+                raise
+            # An attempt of which nobody knew what became may be what stands in its way: then it is only waited for.
+            self._parts.access.place(entry)
 
     def _hand_out(self, release: Release, document: bytes) -> bytes:
         """Write the answer, if its entry is final and nothing was stopped since; a request is answered once."""

@@ -110,6 +110,7 @@ class AskerParts:
         bodies: bodies that were sent to this organisation.
         custodians: the way to others.
         clock: gives Unix seconds.
+        wait_s: how long to wait until our own ledger has what an answer names.
     """
 
     org_id: str
@@ -121,6 +122,7 @@ class AskerParts:
     bodies: BodyVersions
     custodians: Custodians
     clock: Clock
+    wait_s: float = WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +308,7 @@ class Asker:
     def _awaited(self, key: bytes, version: int) -> StateRecord | None:
         """Wait until a version of an object is final here; None if it does not come."""
         ledger = self._parts.ledger
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self._parts.wait_s
         while True:
             head, final = ledger.record(key), ledger.final()
             if head is not None and head.version >= version:

@@ -13,10 +13,11 @@ from typing import Protocol
 from medchain.encoding import Json
 from medchain.errors import ConflictError
 from medchain.ledger.kind import BodySource
+from medchain.ledger.object import map_key
 from medchain.node.clock import Clock
 from medchain.node.pending import AccessEntry
 from medchain.node.records import RecordService
-from medchain.node.submit import Draft, Submitter
+from medchain.node.submit import FINAL_TIMEOUT_S, Draft, Submitter
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 
@@ -25,7 +26,7 @@ class AccessLedger(Protocol):
     """Brings access entries to the ledger."""
 
     def place(self, entry: AccessEntry) -> None:
-        """Give the body to its parties, sign, order, and wait until it is final.
+        """Give the body to its parties, sign, order, and wait until it is final; for one ordered before, only wait.
 
         Raises:
             ConflictError: the machine refused it for good; the code says why.
@@ -37,17 +38,41 @@ class AccessLedger(Protocol):
 class SubmittedAccess:
     """Fills `AccessLedger` by the node's submitter."""
 
-    __slots__ = ("_submitter",)
+    __slots__ = ("_ledger", "_org_id", "_submitter", "_timeout_s")
 
-    def __init__(self, submitter: Submitter) -> None:
-        """Use the node's submitter."""
+    def __init__(
+        self, org_id: str, ledger: LedgerStore, submitter: Submitter, timeout_s: float = FINAL_TIMEOUT_S
+    ) -> None:
+        """Prepare.
+
+        Args:
+            org_id: this organisation.
+            ledger: the ledger file.
+            submitter: the node's submitter.
+            timeout_s: how long to wait for an entry to be final.
+        """
+        self._org_id = org_id
+        self._ledger = ledger
         self._submitter = submitter
+        self._timeout_s = timeout_s
 
     def place(self, entry: AccessEntry) -> None:
-        """Submit it; raises what `Submitter.submit` raises, and ``release.version`` if another version came first."""
-        done = self._submitter.submit(Draft("access", entry.object_id, entry.body))
-        if done.record.version != entry.version or done.record.refs != entry.refs:
-            raise ConflictError("release.version", version=done.record.version)
+        """Submit an entry, or only wait for one that is ordered already.
+
+        Raises:
+            ConflictError: ``release.version`` if the ledger holds another entry at that version, or grant or consent
+                have moved on; others of `Submitter.submit`.
+            UnavailableError: as `Submitter.submit`.
+        """
+        key = map_key("access", self._org_id, entry.object_id)
+        head = self._ledger.record(key)
+        if head is None or head.version < entry.version:
+            draft = Draft("access", entry.object_id, entry.body)
+            record = self._submitter.submit(draft, timeout_s=self._timeout_s).record
+        else:
+            record, _ = self._submitter.wait_final(key, entry.version, self._timeout_s)
+        if (record.version, record.refs, record.body_hash) != (entry.version, entry.refs, entry.body.body_hash):
+            raise ConflictError("release.version", version=record.version)
 
 
 @dataclass(frozen=True, slots=True)

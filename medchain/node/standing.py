@@ -131,16 +131,18 @@ class Holdings:
             At most as many as an answer holds, and where a further request goes on, None where there is no more.
 
         Raises:
-            AccessDeniedError: the decision's reason, or ``release.types``.
+            AccessDeniedError: the decision's reason, ``release.types`` or ``release.period``.
         """
         types = _within(request.resource_types, standing.grant.resource_types)
-        question = Question(request.custodian, request.recipient, request.purpose, self._now(), types)
+        now = self._now()
+        if not types or not standing.grant.period.contains(Period(now, now)):
+            raise AccessDeniedError("release.period" if types else "release.types")
+        question = Question(request.custodian, request.recipient, request.purpose, now, types)
         ruling = self._parts.decision.rule(
             question, [ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)]
         )
-        period = standing.grant.period
-        if not types or ruling.denial is not None or not period.contains(Period(self._now(), self._now())):
-            raise AccessDeniedError(ruling.denial or "release.types")
+        if ruling.denial is not None:
+            raise AccessDeniedError(ruling.denial)
         chosen: list[Chosen] = []
         size = 0
         after = last = request.after
