@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 from consent.decision import ConsentDecision
+from consent.release import ReleaseRules
 from medchain.node.assembly import daemon_parts
 from medchain.web.daemon import run
 
 
 def main(arguments: list[str]) -> int:
     """Run the daemon; the argument is the path of the configuration, the answer the exit status."""
-    return run(Path(arguments[0]), lambda node: daemon_parts(node, ConsentDecision()))
+    return run(Path(arguments[0]), lambda node: daemon_parts(node, ConsentDecision(), ReleaseRules()))
 
 
 if __name__ == "__main__":

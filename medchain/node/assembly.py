@@ -21,6 +21,8 @@ from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
+from medchain.node.exchange import HttpCustodians
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.keystore import DaemonKeys, Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
@@ -28,6 +30,8 @@ from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
 from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
+from medchain.node.records import RecordService
+from medchain.node.release_ports import ReleaseDecision
 from medchain.node.replica import Replica
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
@@ -195,12 +199,13 @@ def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
     return parse_genesis(contents[0]), parse_canonical(contents[1], max_bytes=MAX_GENESIS_BYTES)
 
 
-def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
+def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecision) -> DaemonParts:
     """Make the daemon's parts.
 
     Args:
         node: the opened node.
         decision: the decision on accesses, from the consent floor.
+        rules: the decision on requests for records, from the same.
 
     Returns:
         The parts; nothing runs yet.
@@ -208,9 +213,22 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
     ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
     health = LedgerHealth(node.replica.store, ordering.driver)
     keys = node.daemon_keys
+    identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
     side = LedgerNode(
-        Identity(node.config.org_id, keys.ledger, keys.encryption),
+        identity,
         Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
+    )
+    exchange = ExchangeNode(
+        identity,
+        ExchangeSurroundings(
+            side,
+            node.records,
+            RecordService(node.records, node.replica.ledger, node.web_keys.records, node.clock),
+            node.web_keys.authentication,
+            rules,
+            HttpCustodians(node.peers),
+            node.clock,
+        ),
     )
     return DaemonParts(
         log=ServedLog(node.replica.store),
@@ -221,11 +239,13 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort) -> DaemonParts:
                 PROVE: lambda document: prove_object(node.replica, document),
                 PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
                 **side.operations(),
+                **exchange.operations(),
             }
         ),
         ordering=ordering.driver,
         endorsement=side.endorser,
         bodies=side.bodies,
+        releases=exchange.custodian,
         jobs=(Job("ordering", ordering.run), *side.jobs()),
         drain=(ordering.drain,),
         close=(ordering.close,),
