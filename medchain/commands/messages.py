@@ -356,6 +356,16 @@ RESTORE_EXAMPLES: Final = Text(
 RESTORE_BACKUP: Final = Text("备份文件夹", "the backup's folder")
 RESTORE_FOLDER: Final = Text("新的节点文件夹", "folder of the restored node")
 RESTORE_ROOT: Final = Text("根密钥文件", "the root key's file")
+RESTORE_OLD: Final = Text(
+    "旧节点的文件夹，若其记录数据库仍可读：其后销毁的密钥会再次销毁",
+    "the old node's folder, if its records can still be read: keys destroyed since are destroyed again",
+)
+RESTORE_ERASED: Final = Text("再次销毁了 {count} 个密钥。", "{count} keys were destroyed again.")
+RESTORE_ERASURES: Final = Text(
+    "备份之后销毁过的患者密钥在此副本中仍然存在：启动前请用 --old 重放，或重新执行删除。",
+    "Keys of patients destroyed after the backup exist again in this copy: replay them with --old, or erase again, "
+    "before you start it.",
+)
 RESTORE_DONE: Final = Text(
     "已恢复到 {folder}，{count} 个文件核对无误。",
     "Restored to {folder}, {count} files compared.",
@@ -406,6 +416,8 @@ ERRORS: Final[Mapping[str, Text]] = {
         "守护进程没有运行。用 medchain node run 启动节点。",
         "The daemon is not running. Start it with `medchain node run`.",
     ),
+    "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
+    "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),
     "encoding.hex": Text(
         "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
     ),
@@ -437,6 +449,7 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The node in {folder} is not running. Start it with `medchain node run`.",
     ),
     "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
+    "organisation.unknown": Text("联盟中没有 {org_id}。", "There is no member {org_id}."),
     "passphrase.authentication": Text(
         "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."
     ),
@@ -447,6 +460,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
     "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
+    "record.name": Text("记录写作 类型/标识，如 Patient/1。", "A record is written TYPE/ID, such as Patient/1."),
     "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
     "store.corrupt": Text(
         "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."

@@ -8,9 +8,13 @@ from medchain.commands import (
     access,
     checking,
     demo,
+    doctor,
     founding,
     importing,
+    keeping,
+    membership,
     messages,
+    records,
     running,
 )
 from medchain.commands.command import Command, Group
@@ -19,6 +23,9 @@ GROUPS: Final = (
     Group("join", messages.JOIN_GROUP),
     Group("node", messages.NODE_GROUP),
     Group("config", messages.CONFIG_GROUP),
+    Group("record", messages.RECORD_GROUP),
+    Group("org", messages.ORG_GROUP),
+    Group("policy", messages.POLICY_GROUP),
     Group("log", messages.LOG_GROUP),
     Group("client", messages.CLIENT_GROUP),
     Group("token", messages.TOKEN_GROUP),
@@ -31,6 +38,10 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *running.COMMANDS,
     *access.COMMANDS,
     *importing.COMMANDS,
+    *records.COMMANDS,
     *checking.COMMANDS,
+    *membership.COMMANDS,
+    *keeping.COMMANDS,
+    *doctor.COMMANDS,
 )
 """Every command."""

@@ -1,0 +1,216 @@
+"""`medchain doctor`: looks at everything that a node stands on, and says what is wrong and what is not.
+
+Keeps true: nothing is changed; a check that fails does not keep the others from being made; what cannot be looked at is
+said to be skipped, never good. Trusts nothing of the node.
+Source: `docs/commands.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.crypto.signing import check_ed25519_rule
+from medchain.encoding import Json
+from medchain.errors import MedchainError, UnavailableError, VerificationError
+from medchain.node.assembly import read_genesis
+from medchain.node.config import NodeConfig, explain
+from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys
+from medchain.node.local import LocalClient
+from medchain.node.peers import Limits
+from medchain.store.engine import FileKind, open_database
+
+MIN_FREE_BYTES: Final = 2 << 30
+"""Least free space on the node's disk."""
+
+MAX_CLOCK_SKEW_S: Final = 30
+"""How far the clocks of other nodes may be from ours; blocks more than 60 s away are refused."""
+
+_PEER_TIMEOUT_S: Final = 3.0
+_LIMITS: Final = Limits(timeout_s=3.0)
+_GOOD, _BAD, _SKIPPED = "good", "bad", "skipped"
+_SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "clients.json", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: its name, of `messages.DOCTOR_CHECKS`.
+        state: ``good``, ``bad`` or ``skipped``.
+        detail: a code or figures; empty where there is nothing to add.
+    """
+
+    check: str
+    state: str
+    detail: str = ""
+
+
+def examine(context: Context, *, full: bool) -> Iterator[Finding]:
+    """Make all checks.
+
+    Args:
+        context: of the command.
+        full: whether to read every page of the databases.
+
+    Yields:
+        A finding a check.
+    """
+    yield _try("signatures", check_ed25519_rule)
+    problems = [problem for problem in explain(context.config_path(), context.environment) if problem.fatal]
+    if problems:
+        yield Finding("configuration", _BAD, ", ".join(f"{item.setting} {item.code}" for item in problems))
+        return
+    yield Finding("configuration", _GOOD)
+    config = context.config()
+    yield _permissions(config.folder)
+    yield _disk(config.folder)
+    yield from _with_keys(context, config, full=full)
+    yield _daemon(config)
+    yield from _peers(context, config)
+
+
+def _try(check: str, function: Callable[[], object]) -> Finding:
+    """Make a check that raises when it fails."""
+    try:
+        detail = function()
+    except MedchainError as error:
+        return Finding(check, _BAD, str(error))
+    return Finding(check, _GOOD, detail if isinstance(detail, str) else "")
+
+
+def _permissions(folder: Path) -> Finding:
+    """See that nobody else can read what is the node's own."""
+    open_ones = [name for name in ("", *_SECRETS) if _is_open(folder / name)]
+    return Finding("permissions", _BAD if open_ones else _GOOD, ", ".join(str(folder / name) for name in open_ones))
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether others have rights to a file or folder."""
+    return path.exists() and bool(path.stat().st_mode & 0o077)
+
+
+def _disk(folder: Path) -> Finding:
+    """See that there is space left."""
+    free = shutil.disk_usage(folder).free
+    return Finding("disk", _GOOD if free >= MIN_FREE_BYTES else _BAD, f"{free >> 20} MiB")
+
+
+def _with_keys(context: Context, config: NodeConfig, *, full: bool) -> Iterator[Finding]:
+    """Open keys and databases."""
+    try:
+        halves = context.halves(config, messages.PASSPHRASE)
+        records_key = open_web_keys(config.folder, halves).records_database
+        ledger_key = open_daemon_keys(config.folder, halves).ledger_database
+    except MedchainError as error:
+        yield Finding("keys", _BAD, str(error))
+        return
+    yield Finding("keys", _GOOD)
+    layout = Layout(config.folder)
+    for check, path, key, kind in (
+        ("records", layout.records, records_key, FileKind.RECORDS),
+        ("ledger", layout.ledger, ledger_key, FileKind.LEDGER),
+    ):
+        if not path.exists():
+            yield Finding(check, _SKIPPED, path.name)
+            continue
+        yield _try(check, lambda path=path, key=key, kind=kind: _look_into(path, key, kind, full=full))  # type: ignore[misc]  # the defaults bind the names
+
+
+def _look_into(path: Path, key: bytes, kind: FileKind, *, full: bool) -> str:
+    """Open a database, and read all of it if asked."""
+    with closing(open_database(path, key, kind=kind, migrate=False)) as database:
+        if full:
+            database.check()
+    return f"{path.stat().st_size >> 20} MiB"
+
+
+def _daemon(config: NodeConfig) -> Finding:
+    """Ask the daemon how it is."""
+    try:
+        health = LocalClient(config.folder).call("status", {}, _LIMITS)
+    except UnavailableError as error:
+        return Finding("daemon", _SKIPPED, error.code)
+    if not isinstance(health, dict) or health.get("ready") is not True:
+        return Finding("daemon", _BAD, str(health.get("reasons") if isinstance(health, dict) else ""))
+    return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")
+
+
+def _peers(context: Context, config: NodeConfig) -> Iterator[Finding]:
+    """Call every other founder, and compare clocks."""
+    try:
+        genesis, _ = read_genesis(Layout(config.folder))
+    except MedchainError as error:
+        yield Finding("peers", _SKIPPED, error.code)
+        return
+    skews: list[int] = []
+    for organisation in genesis.members.active:
+        if organisation.org_id == config.org_id:
+            continue
+        try:
+            skews.append(_skew(organisation.url, context.clock))
+        except (OSError, HTTPException, ValueError) as error:
+            yield Finding("peers", _BAD, f"{organisation.org_id} {organisation.url} {type(error).__name__}")
+        else:
+            yield Finding("peers", _GOOD, organisation.org_id)
+    if not skews:
+        yield Finding("clock", _SKIPPED, "peers")
+        return
+    median = sorted(skews)[len(skews) // 2]
+    yield Finding("clock", _GOOD if abs(median) <= MAX_CLOCK_SKEW_S else _BAD, f"{median} s")
+
+
+def _skew(url: str, clock: Callable[[], int]) -> int:
+    """Tell how far a node's clock is from ours, in seconds, by the Date of its answer; its content is not looked at."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=_PEER_TIMEOUT_S)
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}/healthz")
+        date = connection.getresponse().headers.get("Date", "")
+    finally:
+        connection.close()
+    return int(parsedate_to_datetime(date).timestamp()) - clock()
+
+
+def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `doctor` takes."""
+    parser.add_argument("--full", action="store_true", help=say(messages.DOCTOR_FULL))
+
+
+def _doctor(context: Context) -> int:
+    """Examine a node."""
+    findings = list(examine(context, full=context.arguments.full))
+    rows: list[Json] = [{"check": item.check, "detail": item.detail, "state": item.state} for item in findings]
+    context.answer({"findings": rows}, [_line(context, item) for item in findings])
+    if any(item.state == _BAD for item in findings):
+        raise VerificationError("doctor.bad", count=sum(item.state == _BAD for item in findings))
+    return Exit.DONE
+
+
+def _line(context: Context, finding: Finding) -> str:
+    """Word a finding."""
+    check = context.say(messages.DOCTOR_CHECKS[finding.check])
+    match finding.state:
+        case "good":
+            detail = f" ({finding.detail})" if finding.detail else ""
+            return context.say(messages.DOCTOR_GOOD, check=check, detail=detail)
+        case "bad":
+            return context.say(messages.DOCTOR_BAD, check=check, detail=finding.detail)
+        case _:
+            return context.say(messages.DOCTOR_SKIPPED, check=check, detail=finding.detail)
+
+
+COMMANDS: Final = (Command(("doctor",), messages.DOCTOR_SUMMARY, messages.DOCTOR_EXAMPLES, _doctor, _arguments),)
+"""The command of this file."""

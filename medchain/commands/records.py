@@ -1,0 +1,135 @@
+"""`medchain record show`, `history` and `prove`: what this node holds, for its operator.
+
+Keeps true: what is shown was opened and compared with its commitment. Trusts whoever can open the root key.
+Source: `docs/commands.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fhir_bridge.api import zip_bundle
+from fhir_bridge.references import instant
+from fhir_bridge.resources import ID_PATTERN, TYPE_PATTERN
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.encoding import Json, base64_text
+from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.node.assembly import WebNode, open_web_node, read_genesis
+from medchain.node.keystore import Layout
+from medchain.node.proofs import record_proof
+from medchain.node.records import RecordService
+
+
+class _Name(NamedTuple):
+    """A record's type and id."""
+
+    type: str
+    id: str
+
+
+def _record_argument(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare the record."""
+    parser.add_argument("record", metavar="TYPE/ID", help=say(messages.RECORD_NAME))
+
+
+def _show_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `record show` takes."""
+    _record_argument(parser, say)
+    parser.add_argument("--version", type=int, metavar="N", help=say(messages.RECORD_VERSION))
+
+
+def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `record prove` takes."""
+    _record_argument(parser, say)
+    parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
+
+
+def _named(context: Context) -> _Name:
+    """Read ``Type/id``."""
+    type_name, _, record_id = context.arguments.record.partition("/")
+    if TYPE_PATTERN.fullmatch(type_name) is None or ID_PATTERN.fullmatch(record_id) is None:
+        raise InputError("record.name")
+    return _Name(type_name, record_id)
+
+
+@contextmanager
+def _opened(context: Context) -> Iterator[tuple[WebNode, RecordService]]:
+    """Open the node's records."""
+    config = context.config()
+    genesis, _ = read_genesis(Layout(config.folder))
+    with open_web_node(config, context.halves(config, messages.PASSPHRASE), context.clock) as node:
+        yield node, RecordService(node.records, genesis.ledger, node.keys.records, context.clock)
+
+
+def _show(context: Context) -> int:
+    """Show a record's content as it is stored."""
+    name = _named(context)
+    with _opened(context) as (_, service):
+        opened = service.read(name.type, name.id, context.arguments.version)
+    document: Json = {
+        "content_b64": base64_text(opened.content),
+        "object": opened.stored.object_id.hex(),
+        "position": opened.stored.position,
+        "version": opened.stored.version,
+    }
+    context.answer(document, [opened.content.decode("utf-8")])
+    return Exit.DONE
+
+
+def _history(context: Context) -> int:
+    """List a record's versions."""
+    name = _named(context)
+    with _opened(context) as (_, service):
+        versions = service.history(name.type, name.id)
+    if not versions:
+        raise NotFoundError("record.unknown")
+    rows: list[Json] = []
+    lines = []
+    for row in versions:
+        is_pending = row.position is None
+        anchored = messages.RECORD_PENDING if is_pending else messages.RECORD_ANCHORED
+        fields: dict[str, Json] = {
+            "version": row.version,
+            "created": instant(row.created),
+            "object": row.object_id.hex(),
+        }
+        lines.append(context.say(messages.RECORD_ROW, **fields, anchored=context.say(anchored, position=row.position)))
+        rows.append({**fields, "position": row.position})
+    context.answer({"versions": rows}, lines)
+    return Exit.DONE
+
+
+def _prove(context: Context) -> int:
+    """Write a record's proof bundle."""
+    name, out = _named(context), context.arguments.out
+    with _opened(context) as (node, service):
+        files = record_proof(node.local, node.config.org_id, service.read(name.type, name.id))
+    try:
+        with out.open("xb") as file:
+            file.write(zip_bundle(files))
+    except FileExistsError as error:
+        raise ConflictError("file.exists", path=str(out)) from error
+    count = len(files)
+    context.answer({"count": count, "file": str(out)}, [context.say(messages.RECORD_PROVED, file=out, count=count)])
+    return Exit.DONE
+
+
+COMMANDS: Final = (
+    Command(("record", "show"), messages.RECORD_SHOW_SUMMARY, messages.RECORD_SHOW_EXAMPLES, _show, _show_arguments),
+    Command(
+        ("record", "history"),
+        messages.RECORD_HISTORY_SUMMARY,
+        messages.RECORD_HISTORY_EXAMPLES,
+        _history,
+        _record_argument,
+    ),
+    Command(
+        ("record", "prove"), messages.RECORD_PROVE_SUMMARY, messages.RECORD_PROVE_EXAMPLES, _prove, _prove_arguments
+    ),
+)
+"""The commands of this file."""
