@@ -97,6 +97,7 @@ class Auditor:
         self._genesis = founding
         self._replays: dict[str, Replay] = {}
         self.finals: dict[int, bytes] = {}
+        self._judged: set[str] = set()
 
     def audit(self, name: str, leaves: Sequence[bytes], checkpoints: Sequence[str]) -> None:
         """Judge one node's whole ledger; what it showed before and still shows is not judged twice."""
@@ -114,6 +115,8 @@ class Auditor:
 
     def audit_final(self, name: str, note: str) -> None:
         """Judge a checkpoint that a node calls final."""
+        if note in self._judged:
+            return
         text, size, root = self._text(note)
         replay = self._replays[name]
         assert (size, root) in replay.ends
@@ -121,6 +124,8 @@ class Auditor:
         lines = dict(self._lines(note))
         complete = [o for o in replay.members.active if self._cosigned(o, text, size, root, lines)]
         assert len(complete) >= replay.members.protocol.quorum
+        # From now on `audit` holds every node to it.
+        self._judged.add(note)
 
     def _block(self, replay: Replay, height: int, leaves: Sequence[bytes], checkpoint: str) -> None:
         """Judge one block, and move on."""
