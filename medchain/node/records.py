@@ -10,14 +10,25 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from medchain.crypto.aead import MAX_WHOLE_BYTES, RecordContext, open_record, open_stream, seal_record, seal_stream
+from medchain.crypto.aead import (
+    HEADER_BYTES,
+    MAX_WHOLE_BYTES,
+    MIN_PADDED_BYTES,
+    RecordContext,
+    open_record,
+    open_stream,
+    seal_record,
+    seal_stream,
+)
 from medchain.crypto.commitment import NO_FIELDS, SALT_BYTES, record_commitment, record_field_root
-from medchain.crypto.keywrap import Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
-from medchain.errors import ConflictError, NotFoundError, VerificationError
+from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
+from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.kinds.record import DELETED
+from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.store.records import Epoch, RecordStore, RecordVersion
@@ -41,6 +52,7 @@ FIELD_ROOT_TYPES: Final = frozenset(
 """Types whose commitment covers a field root: those that a claim may cite field by field."""
 
 _EPOCH_ATTEMPTS: Final = 3
+_EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class NewRecord:
         content: its bytes, FHIR JSON as they are to be returned.
         patient: local id of the patient whose key seals it; empty for what concerns no patient.
         version: 1, or that of the newest version + 1.
+        status: what the ledger shows of it: ``active`` or ``entered-in-error``.
     """
 
     type: str
@@ -60,6 +73,7 @@ class NewRecord:
     content: bytes
     patient: str
     version: int = 1
+    status: str = ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +142,13 @@ class RecordService:
             As they are stored; not anchored yet.
 
         Raises:
-            InputError: ``fields.*`` for a type with a field root whose content is no FHIR JSON.
+            InputError: ``fields.*`` for a type with a field root whose content is no FHIR JSON; ``record.content`` for
+                an empty one.
             ConflictError: ``store.conflict`` if a version is there already or its predecessor is not; nothing is
                 stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
-        for attempt in range(_EPOCH_ATTEMPTS):
-            epochs = {patient: self._epoch(patient) for patient in {record.patient for record in records}}
-            rows = self._sealed(records, epochs)
-            try:
-                self._store.put_versions(rows, deadline=deadline)
-            except ConflictError as error:
-                # A key may have been destroyed since it was looked up: draw another.
-                if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
-                    raise
-            else:
-                return rows
-        raise ConflictError("store.conflict", table="epoch")
+        return self._store_all([(record, self.patient_token(record.patient)) for record in records], deadline)
 
     def update(self, record: NewRecord, *, expected: int | None = None) -> RecordVersion:
         """Store the next version of a record.
@@ -160,37 +164,56 @@ class RecordService:
             NotFoundError: ``record.unknown``.
             ConflictError: ``record.version`` if another version is the newest.
         """
-        newest = self._store.get(record.type, record.id)
-        if newest is None:
-            raise NotFoundError("record.unknown")
-        if expected is not None and newest.version != expected:
-            raise ConflictError("record.version", expected=expected, newest=newest.version)
-        following = NewRecord(record.type, record.id, record.content, record.patient, newest.version + 1)
-        try:
-            return self.create(following)
-        except ConflictError as error:
-            if error.fields.get("table") == "epoch":
-                raise
-            raise ConflictError("record.version", expected=newest.version) from error
+        newest = self._newest(record.type, record.id, expected)
+        return self._follow(newest, replace(record, version=newest.version + 1), self.patient_token(record.patient))
+
+    def delete(self, type_name: str, record_id: str, *, expected: int | None = None) -> RecordVersion:
+        """Store an empty next version, which the ledger shows as deleted; earlier versions stay.
+
+        Args:
+            type_name: FHIR resource type.
+            record_id: FHIR id.
+            expected: version that must be the newest; None for whichever is.
+
+        Returns:
+            As it is stored; where the newest version is deleted already, that one.
+
+        Raises:
+            NotFoundError: ``record.unknown``.
+            ConflictError: ``record.version``.
+        """
+        newest = self._newest(type_name, record_id, expected)
+        if self.is_deleted(newest):
+            return newest
+        following = NewRecord(type_name, record_id, b"", "", newest.version + 1, DELETED)
+        return self._follow(newest, following, newest.patient)
+
+    def is_deleted(self, stored: RecordVersion) -> bool:
+        """Tell whether a version is a deletion; errors as in `read`."""
+        # The envelope of an empty content has one size, which only short contents share.
+        return len(stored.envelope) == _EMPTY_BYTES and not self.open(stored).content
 
     def read(self, type_name: str, record_id: str, version: int | None = None) -> OpenedRecord:
         """Open a version of a record, the newest if none is named.
 
         Raises:
-            NotFoundError: ``record.unknown``; ``record.erased`` once its key was destroyed.
+            NotFoundError: ``record.unknown``; ``record.deleted``; ``record.erased`` once its key was destroyed.
             VerificationError: ``record.commitment``, ``envelope.*``, ``keys.unwrap``.
         """
         stored = self._store.get(type_name, record_id, version)
         if stored is None:
             raise NotFoundError("record.unknown")
-        return self.open(stored)
+        opened = self.open(stored)
+        if not opened.content:
+            raise NotFoundError("record.deleted", version=stored.version)
+        return opened
 
     def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
         """Return all versions of a record, sealed, the newest first."""
         return self._store.history(type_name, record_id)
 
     def open(self, stored: RecordVersion) -> OpenedRecord:
-        """Open a stored version and compare it with its commitment; errors as in `read`."""
+        """Open a stored version, a deletion too, and compare it with its commitment; errors as in `read`."""
         return self.open_with(stored, self.data_key(stored))
 
     def open_with(self, stored: RecordVersion, data_key: bytes) -> OpenedRecord:
@@ -215,16 +238,51 @@ class RecordService:
         wrapping = WrappingKey(self._key.unwrap(epoch.wrapped_key, _epoch_aad(epoch.patient, epoch.number)))
         return wrapping.unwrap(stored.wrapped_dek, _data_aad(stored.object_id, stored.version))
 
-    def _sealed(self, records: Sequence[NewRecord], epochs: dict[str, Epoch]) -> list[RecordVersion]:
+    def _newest(self, type_name: str, record_id: str, expected: int | None) -> RecordVersion:
+        """Return the newest version of a record, which must be the one expected."""
+        newest = self._store.get(type_name, record_id)
+        if newest is None:
+            raise NotFoundError("record.unknown")
+        if expected is not None and newest.version != expected:
+            raise ConflictError("record.version", expected=expected, newest=newest.version)
+        return newest
+
+    def _follow(self, newest: RecordVersion, record: NewRecord, token: str) -> RecordVersion:
+        """Store the version after the newest."""
+        try:
+            return self._store_all([(record, token)], None)[0]
+        except ConflictError as error:
+            if error.fields.get("table") == "epoch":
+                raise
+            raise ConflictError("record.version", expected=newest.version) from error
+
+    def _store_all(self, records: Sequence[tuple[NewRecord, str]], deadline: int | None) -> list[RecordVersion]:
+        """Seal and store records, each with its patient's token."""
+        if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
+            # An empty content is how a deletion is told from a record.
+            raise InputError("record.content")
+        payloads = [b"" if record.status == ACTIVE else record.status.encode("ascii") for record, _ in records]
+        for attempt in range(_EPOCH_ATTEMPTS):
+            rows = self._sealed(records, {token: self._epoch(token) for token in {token for _, token in records}})
+            try:
+                self._store.put_versions(rows, deadline=deadline, payloads=payloads)
+            except ConflictError as error:
+                # A key may have been destroyed since it was looked up: draw another.
+                if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
+                    raise
+            else:
+                return rows
+        raise ConflictError("store.conflict", table="epoch")
+
+    def _sealed(self, records: Sequence[tuple[NewRecord, str]], epochs: Mapping[str, Epoch]) -> list[RecordVersion]:
         """Seal records under their patients' keys."""
         now = self._clock()
         objects: dict[tuple[str, str], bytes] = {}
-        wrapping = {patient: self._wrapping(epoch) for patient, epoch in epochs.items()}
-        rows = []
-        for record in records:
-            object_id = self._object_id(record, objects)
-            rows.append(self._seal(record, object_id, epochs[record.patient], wrapping[record.patient], now))
-        return rows
+        wrapping = {token: self._wrapping(epoch) for token, epoch in epochs.items()}
+        return [
+            self._seal(record, self._object_id(record, objects), epochs[token], wrapping[token], now)
+            for record, token in records
+        ]
 
     def _seal(
         self, record: NewRecord, object_id: bytes, epoch: Epoch, wrapping: WrappingKey, now: int
@@ -255,12 +313,12 @@ class RecordService:
         return given[name]
 
     def _field_root(self, type_name: str, salt: bytes, content: bytes) -> bytes:
-        """Compute the field root, where the type has one."""
-        return record_field_root(salt, content) if type_name in self._field_root_types else NO_FIELDS
+        """Compute the field root, where the type has one; a deletion has no fields."""
+        has_fields = content and type_name in self._field_root_types
+        return record_field_root(salt, content) if has_fields else NO_FIELDS
 
-    def _epoch(self, patient: str) -> Epoch:
-        """Return the patient's current key, or draw one."""
-        token = self.patient_token(patient)
+    def _epoch(self, token: str) -> Epoch:
+        """Return a patient's current key, or draw one."""
         for _ in range(_EPOCH_ATTEMPTS):
             newest = self._store.newest_epoch(token)
             if newest is not None and newest.wrapped_key is not None:

@@ -91,7 +91,7 @@ class Intent:
     Attributes:
         id: number in the outbox; rising, never given twice.
         kind: `ANCHOR` or what the node calls it.
-        payload: what is needed to make the transaction; for `ANCHOR` empty.
+        payload: what is needed to make the transaction; for `ANCHOR` the status, empty for active.
         created: Unix seconds.
         deadline: Unix seconds by which it should be ordered, or None.
         record: number of the record version to anchor, or None.
@@ -167,12 +167,15 @@ class RecordStore(LinkTable):
         self._put_erasure = put_into(erasure, dialect)
         self._tokens_used = 0
 
-    def put_versions(self, rows: Sequence[RecordVersion], *, deadline: int | None = None) -> list[int]:
+    def put_versions(
+        self, rows: Sequence[RecordVersion], *, deadline: int | None = None, payloads: Sequence[bytes] | None = None
+    ) -> list[int]:
         """Store record versions, and the intents to anchor them, together.
 
         Args:
             rows: each the first version of its record or the next one.
             deadline: when they should be ordered, Unix seconds.
+            payloads: of the intents, one a row; None for empty ones.
 
         Returns:
             Their numbers, in order.
@@ -190,7 +193,11 @@ class RecordStore(LinkTable):
             self._insert_record.many(
                 connection, [(seq, *_columns(row)) for seq, row in zip(numbers, rows, strict=True)]
             )
-            intents = [(ANCHOR, seq, b"", row.created, deadline) for seq, row in zip(numbers, rows, strict=True)]
+            given = [b""] * len(rows) if payloads is None else payloads
+            intents = [
+                (ANCHOR, seq, payload, row.created, deadline)
+                for seq, payload, row in zip(numbers, given, rows, strict=True)
+            ]
             self._insert_intent.many(connection, intents)
         return numbers
 

@@ -165,6 +165,16 @@ def test_later_versions_wait_for_the_earlier_ones(bench):
     assert bench.anchor.round().marked == 2
 
 
+def test_a_deletion_is_on_the_ledger_with_its_status(bench):
+    (first,) = bench.store(1)
+    bench.anchor.round()
+    deleted = bench.service.delete("Observation", "o0")
+    (other,) = bench.store(1, first=1, status="entered-in-error")
+    bench.anchor.round()
+    assert (bench.head(first).status, bench.head(first).body_hash) == ("deleted", deleted.commitment)
+    assert bench.head(other).status == "entered-in-error"
+
+
 def test_a_batch_has_at_most_400_objects_and_fits_into_a_leaf(bench):
     bench.store(401)
     bench.anchor.round()

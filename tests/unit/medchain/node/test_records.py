@@ -210,6 +210,52 @@ def test_two_processes_that_draw_a_key_at_the_same_moment_use_one(service, store
     assert second.epoch_id == store.get("Observation", "o0").epoch_id
 
 
+def test_a_deleted_record_is_gone_but_its_history_stays(service, store):
+    service.create(NewRecord("Condition", "c1", CONDITION, "p1"))
+    deleted = service.delete("Condition", "c1", expected=1)
+    assert service.is_deleted(deleted)
+    with pytest.raises(NotFoundError) as caught:
+        service.read("Condition", "c1")
+    assert caught.value.code == "record.deleted"
+    assert service.read("Condition", "c1", 1).content == CONDITION
+    assert [intent.payload for intent in store.pending(9)] == [b"", b"deleted"]
+
+
+def test_a_deletion_is_sealed_under_the_patients_key_and_made_once(service, store):
+    first = service.create(observation())
+    deleted = service.delete("Observation", "o1")
+    assert (deleted.epoch_id, deleted.object_id, deleted.version) == (first.epoch_id, first.object_id, 2)
+    assert service.delete("Observation", "o1").version == 2
+    assert store.count() == 2
+
+
+def test_a_deleted_record_may_come_back(service):
+    service.create(observation())
+    service.delete("Observation", "o1")
+    assert service.update(observation()).version == 3
+    assert service.read("Observation", "o1").content == OBSERVATION
+
+
+def test_a_deletion_of_another_version_than_the_newest_is_a_conflict(service):
+    service.create(observation())
+    with pytest.raises(ConflictError) as caught:
+        service.delete("Observation", "o1", expected=7)
+    assert caught.value.code == "record.version"
+
+
+@pytest.mark.parametrize("changes", [{"content": b""}, {"status": "deleted"}])
+def test_only_a_deletion_is_empty(service, changes):
+    with pytest.raises(InputError) as caught:
+        service.create(observation(**changes))
+    assert caught.value.code == "record.content"
+
+
+def test_a_record_entered_in_error_says_so_to_the_ledger(service, store):
+    service.create(observation(status="entered-in-error"))
+    assert store.pending(9)[0].payload == b"entered-in-error"
+    assert service.read("Observation", "o1").content == OBSERVATION
+
+
 def test_a_large_record_is_sealed_as_a_stream_and_comes_back(service):
     content = b'{"resourceType":"Binary","data":"' + b"A" * (3 << 20) + b'"}'
     stored = service.create(NewRecord("Binary", "b1", content, "p1"))
