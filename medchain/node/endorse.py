@@ -19,7 +19,7 @@ from medchain.crypto.signing import ED25519, Ed25519Signer, key_id
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.kind import CheckContext, DecisionPort
-from medchain.ledger.kinds import KINDS, check_body
+from medchain.ledger.kinds.registry import KINDS, check_body
 from medchain.ledger.machine import Effects, Refusal, block_context, execute
 from medchain.ledger.object import Body, StateRecord, map_key
 from medchain.ledger.transaction import (

@@ -19,7 +19,8 @@ from typing import Final, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import KINDS, access, consent, grant
+from medchain.ledger.kinds import access, consent, grant
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.machine import DRAW_WINDOW, seed_heights
 from medchain.ledger.members import LEDGER_KEY, Organisation

@@ -186,6 +186,7 @@ def test_no_function_is_longer_than_sixty_lines():
     long = [
         f"{file.relative_to(ROOT)}: {node.name}"
         for file in _python_files()
+        if "versions" not in file.parts  # a migration is a table of columns
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.body[ast.get_docstring(node) is not None and len(node.body) > 1].lineno >= 60

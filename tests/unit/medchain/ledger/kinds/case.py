@@ -10,7 +10,8 @@ from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import Json
 from medchain.errors import MedchainError
 from medchain.ledger.kind import CheckContext
-from medchain.ledger.kinds import check_body, signing
+from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.registry import check_body
 from medchain.ledger.kinds.access import Access, Accesses
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.ledger.kinds import KINDS
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.access import read as read_accesses
 from medchain.ledger.kinds.emergency import Emergency, Review
 from medchain.ledger.kinds.emergency import read as read_emergency

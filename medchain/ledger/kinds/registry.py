@@ -1,0 +1,60 @@
+"""The kinds of objects, one file each, and the registry by which the machine and the endorsers know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.kind import CheckContext, Kind
+from medchain.ledger.kinds import (
+    access,
+    consent,
+    emergency,
+    erasure,
+    grant,
+    organisation,
+    policy,
+    protocol,
+    record,
+    state,
+    subject,
+)
+from medchain.ledger.object import Body
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        organisation.KIND,
+        policy.KIND,
+        protocol.KIND,
+        record.KIND,
+        subject.KIND,
+        consent.KIND,
+        grant.KIND,
+        access.KIND,
+        emergency.KIND,
+        erasure.KIND,
+        state.KIND,
+    )
+}
+"""Name → kind. Numbers 11 (claim) and 12 (attest) are taken by kinds that come later."""
+
+
+def check_body(body: Body, context: CheckContext) -> None:
+    """Check a sealed body as an endorser or a party does: its hash first, then what its kind says.
+
+    Args:
+        body: opened by the checker.
+        context: the checker's own state.
+
+    Raises:
+        VerificationError: ``body.kind``, ``body.hash``, ``body.malformed`` or a code of the kind.
+    """
+    if body.kind != context.change.kind or body.kind not in KINDS:
+        raise VerificationError("body.kind", kind=body.kind[:64])
+    body.verify(context.change.objects[context.row].body_hash)
+    try:
+        KINDS[body.kind].check(body, context)
+    except InputError as error:
+        raise VerificationError("body.malformed", kind=body.kind, reason=error.code) from error
