@@ -23,6 +23,9 @@ SPLIT_VIEW: Final = "checkpoint.split_view"
 BUSY_S: Final = 0.2
 """Least time between two cosignatures while blocks come."""
 
+PATIENCE_S: Final = 2
+"""How long a node waits for the others at the size that it cosigned last, before it goes on to a newer one."""
+
 IDLE_S: Final = 30
 """Time after which the newest block end is cosigned anew, so that freshness can be demanded."""
 
@@ -183,7 +186,7 @@ class Cosigner:
             self._keep(reading if known is None else replace(known, lines=_merged(known.lines, reading.lines)))
 
     def vouch(self, *, is_caught_up: bool) -> str | None:
-        """Cosign the newest block end, if it is time and nothing speaks against it.
+        """Cosign a block end, if it is time and nothing speaks against it: the newest, or one where others wait.
 
         Args:
             is_caught_up: whether the node has all blocks that there are; after a restore it has not.
@@ -192,10 +195,13 @@ class Cosigner:
             The note with all lines known, to be sent to the orderer and the peers; None if nothing was cosigned.
         """
         with self._lock:
-            size, root, now = self._replica.size, self._replica.root, self._clock()
-            if is_caught_up and not self.is_stopped and size not in self._notes and self._replica.height > 0:
+            now, newest = self._clock(), self._replica.size
+            if is_caught_up and not self.is_stopped and newest not in self._notes and self._replica.height > 0:
                 self.learn(self._replica.blocks(self._replica.height, 1)[0].checkpoint)
-            if not is_caught_up or self.is_stopped or size not in self._notes or self._notes[size].root != root:
+            size = self._meeting_size(now)
+            root = self._replica.root_at(size)
+            known = self._notes.get(size)
+            if not is_caught_up or self.is_stopped or root is None or known is None or known.root != root:
                 return None
             vouched = self._vouched
             if vouched.size and self._replica.root_at(vouched.size) != vouched.root:
@@ -210,7 +216,6 @@ class Cosigner:
             # Remember first: a crash between the two must not lead to a second, different cosignature.
             self._remember(replace(vouched, floor=size, size=size, root=root))
             self._cosigned_at = now
-            known = self._notes[size]
             self._keep(replace(known, lines=_merged(known.lines, self._notary.cosign(size, root, now))))
             return self._text(self._notes[size])
 
@@ -266,6 +271,23 @@ class Cosigner:
             floor = self._vouched.floor
             self._remember(Vouched(floor, base_size, base_root, replaced=replaced, replaced_from=base_size))
             self._notes = {size: reading for size, reading in self._notes.items() if size <= base_size}
+
+    def _meeting_size(self, now: int) -> int:
+        """Choose the block end to cosign.
+
+        A quorum must meet at one size. While blocks keep coming no two nodes would, if each cosigned the newest that it
+        has: so a size where others wait comes first, then the last own one, for a while, and only then the newest.
+        """
+        floor = self._vouched.floor
+        awaited = [
+            size
+            for size, reading in self._notes.items()
+            if floor < size <= self._replica.size and reading.lines and self._replica.root_at(size) == reading.root
+        ]
+        if awaited:
+            return max(awaited)
+        is_waiting = self.final_size < floor and now - self._cosigned_at < PATIENCE_S
+        return floor if is_waiting else self._replica.size
 
     def _is_void(self, reading: Reading) -> bool:
         """Tell whether a note is of those that a takeover has made, or is about to make, void."""

@@ -83,7 +83,9 @@ class Follower:
             return 0
         asked_at = self._clock()
         try:
-            blocks = source.client.blocks(self._replica.height + 1, wait_s)
+            # Who does not know yet whether it is level asks without waiting: only an empty answer tells, and until then
+            # the node serves nobody and cosigns nothing.
+            blocks = source.client.blocks(self._replica.height + 1, wait_s if self.is_caught_up else 0)
         except UnavailableError:
             self.failures += 1
             return 0
