@@ -27,7 +27,7 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.genesis import Genesis
 from medchain.ledger.kind import Kind
-from medchain.ledger.kinds import KINDS
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.members import (
     LEDGER_KEY,
     Members,
