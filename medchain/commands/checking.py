@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -188,28 +189,32 @@ def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
 
 def _mirror(context: Context) -> int:
     """Copy the final log to a folder."""
-    client, folder = LocalClient(context.config().folder), context.arguments.folder
-    note = client.get("/log/checkpoint")
-    checkpoint = parse_checkpoint(parse_note(note).text)
-    size = checkpoint.size
-    fetched = 0
-    for name, tile_bytes in _tile_names(size):
-        path = folder / name
-        if path.is_file():
-            continue
-        content = client.get(f"/log/{name}")
-        if tile_bytes is None:
-            parse_entry_bundle(content)
-        elif len(content) != tile_bytes:
-            raise InputError("tlog.tile_width", path=name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_private_file(path, content)
-        fetched += 1
+    folder: Path = context.arguments.folder
+    with closing(LocalClient(context.config().folder)) as client:
+        note = client.get("/log/checkpoint")
+        checkpoint = parse_checkpoint(parse_note(note).text)
+        fetched = sum(_fetch(client, folder, name, size) for name, size in _tile_names(checkpoint.size))
     _check_mirror(folder, checkpoint)
     write_private_file(folder / "checkpoint", note)
+    size = checkpoint.size
     document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
     context.answer(document, [context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
     return Exit.DONE
+
+
+def _fetch(client: LocalClient, folder: Path, name: str, tile_bytes: int | None) -> bool:
+    """Fetch a file of the log, unless it is there; tells whether it was new."""
+    path = folder / name
+    if path.is_file():
+        return False
+    content = client.get(f"/log/{name}")
+    if tile_bytes is None:
+        parse_entry_bundle(content)
+    elif len(content) != tile_bytes:
+        raise InputError("tlog.tile_width", path=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private_file(path, content)
+    return True
 
 
 def _check_mirror(folder: Path, checkpoint: Checkpoint) -> None:

@@ -139,7 +139,8 @@ def _look_into(path: Path, key: bytes, kind: FileKind, *, full: bool) -> str:
 def _daemon(config: NodeConfig) -> Finding:
     """Ask the daemon how it is."""
     try:
-        health = LocalClient(config.folder).call("status", {}, _LIMITS)
+        with closing(LocalClient(config.folder)) as client:
+            health = client.call("status", {}, _LIMITS)
     except UnavailableError as error:
         return Finding("daemon", _SKIPPED, error.code)
     if not isinstance(health, dict) or health.get("ready") is not True:

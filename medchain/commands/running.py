@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import closing
 from typing import Final
 
 from medchain.commands import messages
@@ -49,7 +50,8 @@ def _status(context: Context) -> int:
         processes: Json = read_node_state(Layout(config.folder))["processes"]
     except UnavailableError as error:
         raise UnavailableError("node.not_running", folder=str(config.folder)) from error
-    health = LocalClient(config.folder).call("status", {})
+    with closing(LocalClient(config.folder)) as client:
+        health = client.call("status", {})
     if not isinstance(health, dict):
         raise InputError("encoding.members", member="status")
     ready = health.get("ready") is True

@@ -1,0 +1,135 @@
+"""The command line as a whole: help, languages, errors and exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import string
+
+import pytest
+
+from medchain import errors
+from medchain.cli import main, make_parser, run
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.registry import COMMANDS, GROUPS
+
+NAMES = [" ".join(command.path) for command in COMMANDS]
+NOTHING = Text("无", "nothing")
+
+
+def texts() -> dict[str, Text]:
+    found = {name: value for name, value in vars(messages).items() if isinstance(value, Text)}
+    for table in (messages.ERRORS, messages.DOCTOR_CHECKS):
+        found |= dict(table)
+    return found | {kind.__name__: text for kind, text in messages.ERROR_KINDS.items()}
+
+
+def fields(text: str) -> list[str]:
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+
+
+def broken(error: BaseException, *, as_json: bool = False, language: str = "en") -> tuple[int, str]:
+    """Run a command that raises; returns exit code and what was said."""
+
+    def fail(_context: Context) -> int:
+        raise error
+
+    arguments = make_parser("en").parse_args(["status"])
+    err = io.StringIO()
+    context = Context(arguments, language, as_json, io.StringIO(), err, lambda: 0, {})
+    return run(Command(("x",), NOTHING, NOTHING, fail), context), err.getvalue()
+
+
+@pytest.mark.parametrize("name", texts())
+def test_a_text_says_the_same_in_both_languages(name):
+    text = texts()[name]
+    assert fields(text.zh) == fields(text.en)
+    assert text.zh.strip()
+    assert text.en.strip()
+    assert text.en.isascii() or name in ("TOP_EXAMPLES", "INIT_EXAMPLES", "START_EXAMPLES"), text.en
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_help_with_an_example(name, language, capsys):
+    assert main([*name.split(), "--help", "--lang", language], {}) == 0
+    shown = capsys.readouterr().out
+    assert f"medchain {name}" in shown.split(":\n", 1)[1]
+
+
+def test_each_group_has_a_command():
+    assert {group.name for group in GROUPS} == {command.path[0] for command in COMMANDS if len(command.path) > 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "chinese"),
+    [
+        ([], {"LANG": "zh_CN.UTF-8"}, True),
+        ([], {"LANG": "en_GB.UTF-8"}, False),
+        ([], {"LANG": "C"}, False),
+        ([], {}, False),
+        ([], {"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, False),
+        (["--lang", "zh"], {"LANG": "en_GB"}, True),
+        (["--lang=en"], {"LANG": "zh_CN"}, False),
+    ],
+)
+def test_the_language_is_that_of_the_flag_or_of_the_system(run, words, environment, chinese, tmp_path):
+    ran = run(*words, "config", "check", "--config", tmp_path / "none.toml", **environment)
+    assert ("错误" in ran.out) is chinese
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.VerificationError("a.b"), 1),
+        (errors.InputError("a.b"), 2),
+        (errors.NotFoundError("a.b"), 4),
+        (errors.AccessDeniedError("a.b"), 5),
+        (errors.ConflictError("a.b", version=3), 6),
+        (errors.UnavailableError("a.b"), 7),
+    ],
+)
+def test_an_error_is_one_line_with_its_code_and_the_exit_code_of_its_class(error, code):
+    for language in ("zh", "en"):
+        exit_code, said = broken(error, language=language)
+        assert exit_code == code
+        assert said.count("\n") == 1
+        assert "(a.b" in said
+        assert "Traceback" not in said
+    assert ("version=3" in said) is (code == 6)
+
+
+def test_with_json_an_error_is_a_document():
+    code, said = broken(errors.ConflictError("record.version", expected=2, newest=None), as_json=True)
+    assert code == 6
+    assert json.loads(said) == {"code": "record.version", "fields": {"expected": 2, "newest": ""}}
+
+
+def test_what_nobody_foresaw_is_one_line_without_its_text():
+    code, said = broken(ValueError("a patient's name"))
+    assert code == Exit.INTERNAL
+    assert said.startswith("Internal error ValueError at test_cli.py:")
+    assert said.count("\n") == 1
+    assert "patient" not in said
+
+
+def test_a_refusal_of_the_system_names_the_file():
+    code, said = broken(PermissionError(13, "Permission denied", "/some/file"))
+    assert code == Exit.UNAVAILABLE
+    assert "Permission denied /some/file (system.io)" in said
+
+
+def test_an_interrupt_is_no_error():
+    assert broken(KeyboardInterrupt()) == (130, "")
+
+
+def test_an_error_whose_text_lacks_a_field_is_still_told():
+    code, said = broken(errors.NotFoundError("file.missing"))
+    assert (code, said) == (4, "file.missing (file.missing)\n")
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["verify"], ["status", "--nonsense"], ["--lang", "fr", "status"]])
+def test_a_wrong_call_has_exit_code_2(words, capsys):
+    assert main(words, {}) == 2
+    assert "usage: medchain" in capsys.readouterr().err

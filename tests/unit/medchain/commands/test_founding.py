@@ -1,0 +1,133 @@
+"""From nothing to a common genesis, and the ways in which that must fail."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medchain.node.keystore import open_root_file
+
+WORDS = ("--role", "hospital", "--name-zh", "仁和医院", "--name-en", "Renhe Hospital")
+
+
+def joined(run, founded, node, *, genesis=None, proofs=None, ledger=None):
+    given = proofs or sorted(founded.glob("*.proofs"))
+    wanted = ledger or (founded / "ledger").read_text()
+    return run("join", "start", genesis or founded / "genesis.json", *given, "--ledger", wanted, "--config", node)
+
+
+def test_a_new_node_has_a_good_configuration_and_tells_its_public_keys_only(run, tmp_path):
+    made = run("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS, "--json")
+    assert made.code == 0
+    member = json.loads((tmp_path / "n" / "member.json").read_bytes())
+    assert (member["org_id"], member["name"]) == ("renhe-hospital", {"en": "Renhe Hospital", "zh": "仁和医院"})
+    assert len(member["keys"]) == 6
+    assert "d" not in member["keys"]["authentication"]
+    assert run("config", "check", "--config", tmp_path / "n" / "node.toml").code == 0
+    assert (tmp_path / "n").stat().st_mode & 0o077 == 0
+
+
+def test_a_node_is_made_once(run, tmp_path):
+    words = ("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS)
+    assert run(*words).code == 0
+    before = (tmp_path / "n" / "keys" / "root.key").read_bytes()
+    again = run(*words)
+    assert (again.code, "keystore.exists" in again.err) == (6, True)
+    assert (tmp_path / "n" / "keys" / "root.key").read_bytes() == before
+
+
+def test_an_organisation_needs_a_plain_id(run, tmp_path):
+    assert run("init", tmp_path / "n", "--org-id", "Renhe Hospital", *WORDS).code == 2
+    assert not (tmp_path / "n").exists()
+
+
+def test_a_passphrase_guards_the_root_key(run, tmp_path):
+    words = ("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS, "--passphrase")
+    assert run(*words, MEDCHAIN_PASSPHRASE="too short").code == 2
+    assert run(*words, MEDCHAIN_PASSPHRASE="correct horse battery").code == 0
+    assert open_root_file(tmp_path / "n" / "keys" / "root.key", "correct horse battery")
+    config = ("--config", tmp_path / "n" / "node.toml")
+    refused = run("doctor", *config, MEDCHAIN_PASSPHRASE="another passphrase")
+    assert "passphrase.authentication" in refused.out
+
+
+def test_a_node_joins_with_the_proofs_of_all(run, founded, node):
+    again = joined(run, founded, node)
+    assert (again.code, "3 members" in again.out) == (0, True)
+    assert (node.parent / "genesis.json").read_bytes() == (founded / "genesis.json").read_bytes()
+
+
+def test_a_genesis_of_another_id_than_was_told_is_refused(run, founded, node):
+    (node.parent / "genesis.json").unlink()
+    refused = joined(run, founded, node, ledger="00" * 32)
+    assert (refused.code, "genesis.ledger" in refused.err) == (1, True)
+    assert not (node.parent / "genesis.json").exists()
+
+
+def test_a_founder_that_did_not_prove_its_keys_is_noticed(run, founded, node):
+    refused = joined(run, founded, node, proofs=sorted(founded.glob("*.proofs"))[:2])
+    assert (refused.code, "organisation.proof" in refused.err) == (1, True)
+
+
+def test_a_changed_proof_is_refused(run, founded, node, tmp_path):
+    proofs = sorted(founded.glob("*.proofs"))
+    document = json.loads(proofs[0].read_bytes())
+    document["proofs"]["ledger"], document["proofs"]["log"] = document["proofs"]["log"], document["proofs"]["ledger"]
+    (tmp_path / "changed").write_text(json.dumps(document, separators=(",", ":"), sort_keys=True))
+    refused = joined(run, founded, node, proofs=[tmp_path / "changed", *proofs[1:]])
+    assert (refused.code, "organisation.proof" in refused.err) == (1, True)
+
+
+def test_a_genesis_with_other_keys_than_the_nodes_is_refused(run, founded, tmp_path):
+    assert run("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS).code == 0
+    for words in (("join", "sign", founded / "genesis.json", "--out", tmp_path / "p"), None):
+        config = ("--config", tmp_path / "n" / "node.toml")
+        refused = run(*words, *config) if words else joined(run, founded, tmp_path / "n" / "node.toml")
+        assert (refused.code, "genesis.own_keys" in refused.err) == (1, True)
+
+
+def test_a_genesis_that_does_not_name_the_node_is_refused(run, founded, tmp_path):
+    assert run("init", tmp_path / "n", "--org-id", "stranger", *WORDS).code == 0
+    refused = joined(run, founded, tmp_path / "n" / "node.toml")
+    assert (refused.code, "genesis.not_member" in refused.err) == (1, True)
+
+
+def test_a_node_keeps_to_its_ledger(run, founded, node):
+    (node.parent / "genesis.json").write_bytes(b"{}")
+    refused = joined(run, founded, node)
+    assert (refused.code, "genesis.exists" in refused.err) == (6, True)
+
+
+def test_proofs_for_another_ledger_are_refused(run, founded, node, tmp_path):
+    proofs = sorted(founded.glob("*.proofs"))
+    document = json.loads(proofs[0].read_bytes()) | {"ledger": "00" * 32}
+    (tmp_path / "other").write_text(json.dumps(document, separators=(",", ":"), sort_keys=True))
+    refused = joined(run, founded, node, proofs=[tmp_path / "other", *proofs[1:]])
+    assert (refused.code, "proofs.ledger" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"{}", "encoding.members"), (b"x", "encoding.not_json"), (b"{ }", "encoding.not_canonical")]
+)
+def test_a_damaged_member_file_is_refused(run, tmp_path, content, code):
+    (tmp_path / "m.json").write_bytes(content)
+    words = ("--name", "h/n", "--orderer", "x", "--rp-id", "x.example", "--sign-origin", "https://x.example")
+    refused = run("join", "propose", tmp_path / "m.json", *words, "--out", tmp_path / "g.json")
+    assert (refused.code, code in refused.err) == (2, True)
+    assert not (tmp_path / "g.json").exists()
+
+
+def test_a_quorum_that_two_halves_could_reach_is_refused(run, founded, tmp_path):
+    words = ("--name", "localhost/x", "--orderer", "health-commission", "--rp-id", "localhost", "--demo")
+    members = sorted(founded.glob("*/member.json"))
+    words = (*words, "--sign-origin", "http://localhost:1", "--out", tmp_path / "g.json")
+    assert run("join", "propose", *members, *words, "--quorum", "1").code == 1
+    assert run("join", "propose", *members, *words, "--quorum", "2").code == 0
+
+
+def test_a_genesis_is_not_overwritten(run, founded):
+    members = sorted(founded.glob("*/member.json"))
+    words = ("--name", "localhost/x", "--orderer", "health-commission", "--rp-id", "localhost", "--demo")
+    refused = run("join", "propose", *members, *words, "--sign-origin", "http://localhost:1", "--out", members[0])
+    assert (refused.code, "file.exists" in refused.err) == (6, True)

@@ -1,0 +1,184 @@
+"""Imports: nothing lost, nothing twice, interrupted anywhere."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+
+import pytest
+
+from medchain.commands.importing import Journal
+from medchain.node.records import RecordService
+
+PATIENT = {"resourceType": "Patient", "birthDate": "1980-01-02"}
+BAD = {"resourceType": "Patient", "birthDate": "x"}
+DOCTOR = {"resourceType": "Practitioner", "identifier": [{"system": "urn:staff", "value": "D1"}]}
+TREATED = {
+    "resourceType": "Basic",
+    "code": {"text": "x"},
+    "author": {"reference": "Practitioner?identifier=urn:staff|D1"},
+}
+
+
+def bundle(*resources: dict, kind: str = "transaction") -> bytes:
+    rows = [{"resource": item, "request": {"method": "POST", "url": item["resourceType"]}} for item in resources]
+    return json.dumps({"resourceType": "Bundle", "type": kind, "entry": rows}).encode()
+
+
+def lines(*resources: dict) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in resources)
+
+
+@pytest.fixture
+def take(run, node):
+    def imported(*words: object):
+        return run("import", *words, "--json", "--config", node)
+
+    return imported
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "in"
+    made.mkdir()
+    return made
+
+
+def test_files_of_all_kinds_in_a_folder_are_taken(take, folder):
+    (folder / "a.json").write_bytes(bundle(PATIENT, DOCTOR))
+    (folder / "b.json.gz").write_bytes(gzip.compress(bundle(PATIENT)))
+    (folder / "c.ndjson.xz").write_bytes(lzma.compress(lines(PATIENT, PATIENT)))
+    (folder / "deep").mkdir()
+    (folder / "deep" / "d.json").write_bytes(json.dumps(PATIENT).encode())
+    (folder / "notes.txt").write_bytes(b"no content")
+    ran = take(folder)
+    assert (ran.code, ran.document) == (0, {"entries": 6, "present": 0, "rejected": 0, "skipped": 0, "stored": 6})
+
+
+def test_each_entry_that_is_refused_is_reported_with_its_reason_and_the_rest_is_stored(take, folder, tmp_path):
+    (folder / "a.json").write_bytes(bundle(PATIENT, BAD, DOCTOR))
+    (folder / "b.ndjson").write_bytes(lines(PATIENT) + b"{broken\n\n" + lines(BAD, {"resourceType": "Nonsense"}))
+    (folder / "c.json").write_bytes(b"{")
+    (folder / "d.json.gz").write_bytes(gzip.compress(bundle(PATIENT))[:-9])
+    ran = take(folder, "--rejected", tmp_path / "rejected")
+    assert (ran.code, ran.document) == (1, {"entries": 9, "present": 0, "rejected": 6, "skipped": 0, "stored": 3})
+    rows = [json.loads(line) for line in (tmp_path / "rejected").read_bytes().splitlines()]
+    found = sorted((row["file"].rsplit("/", 1)[1], row["entry"], row["code"]) for row in rows)
+    assert found == [
+        ("a.json", 2, "resource.invalid"),
+        ("b.ndjson", 2, "document.not_json"),
+        ("b.ndjson", 4, "resource.invalid"),
+        ("b.ndjson", 5, "resource.type"),
+        ("c.json", 0, "document.not_json"),
+        ("d.json.gz", 0, "import.unreadable"),
+    ]
+    assert b"1980" not in (tmp_path / "rejected").read_bytes()
+
+
+def test_refusals_are_told_at_the_terminal(run, node, folder):
+    (folder / "a.json").write_bytes(bundle(BAD))
+    ran = run("import", folder, "--config", node)
+    assert ran.code == 1
+    assert "refused a.json entry 1: resource.invalid" in ran.err
+    assert "1 entries read: 0 stored" in ran.out
+
+
+def test_what_was_imported_is_not_imported_again(take, folder):
+    (folder / "a.json").write_bytes(bundle(PATIENT))
+    take(folder)
+    (folder / "b.json").write_bytes(bundle(DOCTOR))
+    ran = take(folder)
+    assert ran.document == {"entries": 1, "present": 0, "rejected": 0, "skipped": 1, "stored": 1}
+
+
+def test_a_file_with_the_same_bytes_is_the_same_file(take, folder):
+    (folder / "a.json").write_bytes(bundle(PATIENT))
+    (folder / "b.json").write_bytes(bundle(PATIENT))
+    assert take(folder).document == {"entries": 1, "present": 0, "rejected": 0, "skipped": 1, "stored": 1}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_import_that_was_interrupted_doubles_and_loses_nothing(take, folder, monkeypatch, kept):
+    """The power fails while the second file is stored: before it was kept, or after."""
+    (folder / "a.json").write_bytes(bundle(PATIENT))
+    (folder / "b.json").write_bytes(bundle(PATIENT, DOCTOR))
+    (folder / "c.json").write_bytes(bundle(PATIENT | {"gender": "female"}))
+    store, calls = RecordService.create_many, []
+
+    def fails(self, records, **more: object):
+        calls.append(len(records))
+        if len(calls) == 2:
+            if kept:
+                store(self, records, **more)
+            raise KeyboardInterrupt
+        return store(self, records, **more)
+
+    monkeypatch.setattr(RecordService, "create_many", fails)
+    assert take(folder).code == 130
+    monkeypatch.setattr(RecordService, "create_many", store)
+    ran = take(folder)
+    assert ran.code == 0
+    assert ran.document["stored"] == (1 if kept else 3)
+    assert ran.document["present"] == (2 if kept else 0)
+    assert take(folder).document == {"entries": 0, "present": 0, "rejected": 0, "skipped": 3, "stored": 0}
+
+
+def test_a_line_that_a_crash_cut_off_the_journal_does_not_count(tmp_path):
+    journal = Journal(tmp_path / "j")
+    journal.begin("u/0", ("Patient", "p", 1))
+    journal.finish("u/0")
+    journal.begin("u/1", ("Patient", "q", 1))
+    journal.close()
+    whole = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(whole[:-5])
+    again = Journal(tmp_path / "j")
+    assert (again.is_done("u/0"), again.begun("u/1")) == (True, None)
+    again.finish("u/1")
+    again.close()
+    last = Journal(tmp_path / "j")
+    assert last.is_done("u/1")
+    last.close()
+
+
+def test_a_file_waits_for_what_it_refers_to(take, folder):
+    (folder / "a.json").write_bytes(bundle(TREATED))
+    (folder / "b.json").write_bytes(bundle(DOCTOR))
+    ran = take(folder)
+    assert (ran.code, ran.document["stored"]) == (0, 2)
+
+
+def test_a_reference_that_nothing_fulfils_is_refused_in_the_end(take, folder):
+    (folder / "a.json").write_bytes(bundle(TREATED))
+    ran = take(folder)
+    assert (ran.code, ran.document["rejected"]) == (1, 1)
+    (folder / "b.json").write_bytes(bundle(DOCTOR))
+    assert take(folder).document["stored"] == 1
+
+
+def test_many_lines_are_stored_in_parts(take, folder):
+    (folder / "a.ndjson").write_bytes(lines(*[PATIENT] * 1203))
+    assert take(folder).document == {"entries": 1203, "present": 0, "rejected": 0, "skipped": 0, "stored": 1203}
+
+
+def test_a_bundle_on_a_line_is_taken(take, folder):
+    (folder / "a.ndjson").write_bytes(lines(PATIENT) + bundle(DOCTOR, PATIENT) + b"\n")
+    assert take(folder).document["stored"] == 3
+
+
+def test_a_file_that_is_not_there_is_an_error(take, tmp_path):
+    ran = take(tmp_path / "none")
+    assert (ran.code, "file.missing" in ran.err) == (4, True)
+
+
+def test_what_was_imported_can_be_shown_with_its_history(run, take, node, folder):
+    (folder / "a.json").write_bytes(json.dumps(PATIENT | {"id": "p1"}).encode())
+    take(folder)
+    shown = run("record", "show", "Patient/p1", "--config", node)
+    assert json.loads(shown.out)["birthDate"] == "1980-01-02"
+    assert "not anchored yet" in run("record", "history", "Patient/p1", "--config", node).out
+    assert run("record", "show", "Patient/none", "--config", node).code == 4
+    assert run("record", "history", "Patient/none", "--config", node).code == 4
+    assert run("record", "show", "nonsense", "--config", node).code == 2
+    assert run("record", "prove", "Patient/p1", "--config", node, "--out", folder / "x.zip").code == 7
+    assert not (folder / "x.zip").exists()

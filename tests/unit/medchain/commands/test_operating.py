@@ -1,0 +1,187 @@
+"""Status, clients, tokens, members, backup, restore and doctor."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+import pytest
+
+from medchain.crypto.es384 import Es384Signer, public_jwk
+from medchain.crypto.keywrap import derive
+from medchain.ledger.genesis import parse_genesis, trusted_policy_text
+from medchain.node.keystore import open_root_file, unlock
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+
+CLIENT = Es384Signer(b"c" * 32)
+PATIENT = {"resourceType": "Patient", "id": "p1"}
+
+
+@pytest.fixture
+def filled(run, node, tmp_path):
+    """A node with one patient."""
+    (tmp_path / "p.json").write_text(json.dumps(PATIENT))
+    assert run("import", tmp_path / "p.json", "--config", node).code == 0
+    return node
+
+
+def opened(node) -> RecordStore:
+    web = unlock(open_root_file(node.parent / "keys" / "root.key", None)).web
+    database = open_database(node.parent / "records.db", derive(web, "database/records"), kind=FileKind.RECORDS)
+    return RecordStore(database)
+
+
+def test_a_node_that_does_not_run_is_told(run, node):
+    for language in ("zh", "en"):
+        ran = run("status", "--config", node, "--lang", language)
+        assert (ran.code, "node.not_running" in ran.err) == (7, True)
+
+
+def test_a_broken_configuration_is_explained_by_every_command(run, tmp_path):
+    (tmp_path / "node.toml").write_text('[organisation]\nid = "Not Good"\n[web]\nworkers = 0\n')
+    for words in (("status",), ("doctor",), ("config", "check"), ("import", "x")):
+        (tmp_path / "x").touch()
+        ran = run(*words, "--config", tmp_path / "node.toml")
+        if words[0] != "import":
+            assert ran.code in (1, 2)
+            assert "config.org_id" in ran.err + ran.out or "organisation.id" in ran.out
+
+
+def test_a_setting_without_a_value_is_refused(run, node):
+    ran = run("node", "run", "--set", "web.workers", "--config", node)
+    assert (ran.code, "call.setting" in ran.err) == (2, True)
+
+
+def test_a_client_is_registered_listed_and_removed(run, node, tmp_path):
+    config = ("--config", node)
+    (tmp_path / "jwk").write_text(json.dumps(public_jwk(CLIENT.public) | {"kid": "k", "alg": "ES384"}))
+    words = ("client", "add", "his", "--jwk", tmp_path / "jwk", "--scope", "system/Patient.r", "--scope", "system/*.c")
+    assert run(*words, *config).code == 0
+    assert run(*words, *config).code == 6
+    listed = run("client", "list", "--json", *config).document
+    assert listed == {"clients": [{"client": "his", "scopes": "system/Patient.r system/*.c"}]}
+    assert run("client", "remove", "his", *config).code == 0
+    assert run("client", "remove", "his", *config).code == 4
+    assert "No client" in run("client", "list", *config).out
+
+
+def test_a_private_key_is_not_taken(run, node, tmp_path):
+    (tmp_path / "jwk").write_text(json.dumps(CLIENT.private_jwk()))
+    ran = run("client", "add", "his", "--jwk", tmp_path / "jwk", "--scope", "system/*.c", "--config", node)
+    assert (ran.code, "client.jwk" in ran.err) == (2, True)
+    assert not (node.parent / "clients.json").exists()
+
+
+def test_a_token_lives_an_hour_at_most(run, node):
+    words = ("token", "issue", "--scope", "system/*.r", "--config", node)
+    assert run(*words).out.count(".") == 2
+    assert run(*words, "--seconds", "3600").code == 0
+    assert run(*words, "--seconds", "3601").code == 2
+    assert run("token", "issue", "--scope", "everything", "--config", node).code == 2
+
+
+def test_members_and_policies_are_those_of_the_genesis_before_the_node_ran(run, node, founded):
+    rows = run("org", "list", "--json", "--config", node).document["organisations"]
+    assert [row["org_id"] for row in rows] == ["anxin-insurance", "health-commission", "renhe-hospital"]
+    shown = run("org", "show", "renhe-hospital", "--json", "--config", node).document
+    assert min(key["use"] for key in shown["keys"]) == "authentication"
+    assert run("org", "show", "nobody", "--config", node).code == 4
+    genesis = parse_genesis((founded / "genesis.json").read_bytes())
+    trusted = run("policy", "show", "--trusted", "--config", node)
+    assert trusted.out == trusted_policy_text(genesis.members, genesis.origin)
+    assert 'record/active: "creator"' in run("policy", "show", "--config", node).out
+
+
+def test_a_backup_restores_to_the_same_records_without_the_root_key_in_it(run, filled, tmp_path):
+    assert run("backup", tmp_path / "b", "--config", filled).code == 0
+    root = (filled.parent / "keys" / "root.key").read_bytes()
+    assert all(root not in path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file())
+    restored = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+    assert restored.code == 0, restored.err
+    shown = run("record", "show", "Patient/p1", "--config", tmp_path / "r" / "node.toml")
+    assert shown.out == run("record", "show", "Patient/p1", "--config", filled).out
+
+
+def test_a_restored_node_is_marked_as_such(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+    assert (tmp_path / "r" / "restored").exists()
+
+
+def test_a_key_destroyed_after_the_backup_is_destroyed_in_the_restored_node(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    with closing(opened(filled)) as store:
+        store.erase(store.get("Patient", "p1").epoch_id, 1)
+    words = ("--root-key", filled.parent / "keys" / "root.key", "--old", filled.parent)
+    restored = run("restore", tmp_path / "b", tmp_path / "r", *words)
+    assert "1 keys were destroyed again" in restored.err
+    ran = run("record", "show", "Patient/p1", "--config", tmp_path / "r" / "node.toml")
+    assert (ran.code, "record.erased" in ran.err) == (4, True)
+
+
+def test_a_restore_without_the_old_node_warns_of_keys_that_exist_again(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    restored = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+    assert "exist again" in restored.err
+
+
+@pytest.mark.parametrize("name", ["records.db", "keys/keystore.json", "genesis.json"])
+def test_a_changed_backup_is_refused_and_nothing_is_restored(run, filled, tmp_path, name):
+    run("backup", tmp_path / "b", "--config", filled)
+    content = bytearray((tmp_path / "b" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "b" / name).write_bytes(content)
+    ran = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+    assert (ran.code, "backup.changed" in ran.err) == (1, True)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_file_more_in_a_backup_is_noticed(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    (tmp_path / "b" / "clients.json").write_bytes(b"{}")
+    ran = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+    assert (ran.code, "backup.changed" in ran.err) == (1, True)
+
+
+def test_neither_backup_nor_restore_overwrites(run, filled, tmp_path):
+    assert run("backup", tmp_path, "--config", filled).code == 6
+    run("backup", tmp_path / "b", "--config", filled)
+    words = ("--root-key", filled.parent / "keys" / "root.key")
+    assert run("restore", tmp_path / "b", filled.parent, *words).code == 6
+
+
+def findings(run, node, *words: str) -> dict[str, str]:
+    ran = run("doctor", *words, "--json", "--config", node)
+    return {row["check"]: row["state"] for row in json.loads(ran.out.splitlines()[0])["findings"]}
+
+
+def test_the_doctor_says_what_is_good_and_what_it_could_not_look_at(run, filled):
+    found = findings(run, filled, "--full")
+    good = ("signatures", "configuration", "keys", "permissions", "records")
+    assert {name: found[name] for name in good} == dict.fromkeys(good, "good")
+    assert (found["ledger"], found["daemon"], found["clock"]) == ("skipped", "skipped", "skipped")
+
+
+def test_the_doctor_finds_peers_that_do_not_answer(run, filled):
+    assert findings(run, filled)["peers"] == "bad"
+    assert run("doctor", "--config", filled).code == 1
+
+
+def test_the_doctor_finds_a_damaged_database(run, filled):
+    path = filled.parent / "records.db"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert findings(run, filled, "--full")["records"] == "bad"
+
+
+def test_the_doctor_finds_what_others_can_read(run, filled):
+    (filled.parent / "records.db").chmod(0o644)
+    assert findings(run, filled)["permissions"] == "bad"
+
+
+def test_the_doctor_finds_another_root_key(run, filled):
+    path = filled.parent / "keys" / "root.key"
+    path.write_bytes(path.read_bytes().replace(path.read_bytes()[24:28], b"AAAA"))
+    assert findings(run, filled)["keys"] == "bad"
