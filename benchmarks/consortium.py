@@ -277,7 +277,7 @@ class Consortium:
         if self.full:
             words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config)]
         with (node.layout.folder / "console.log").open("ab") as console:
-            node.process = subprocess.Popen(  # noqa: S603  # our own program, no shell
+            node.process = subprocess.Popen(  # our own program, no shell
                 words, stdin=subprocess.PIPE, stdout=console, stderr=console, start_new_session=True, cwd=ROOT
             )
         if node.process.stdin is not None and not self.full:
@@ -365,5 +365,5 @@ def _free_port() -> int:
 
 def _git(*words: str) -> str:
     """Ask git."""
-    ran = subprocess.run(["git", *words], check=False, cwd=ROOT, capture_output=True, text=True)  # noqa: S603, S607
+    ran = subprocess.run(["git", *words], check=False, cwd=ROOT, capture_output=True, text=True)
     return ran.stdout.strip()

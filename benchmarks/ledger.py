@@ -24,10 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.consortium import ORDERER, Author, Consortium, commit, machine  # noqa: E402  # the path first
-from medchain.crypto.signing import Ed25519Signer, ed25519_verify  # noqa: E402
-from medchain.node.peers import Limits, PeerClient  # noqa: E402
-from medchain.ordering.block import submission  # noqa: E402
+from benchmarks.consortium import ORDERER, Author, Consortium, commit, machine
+from medchain.crypto.signing import Ed25519Signer, ed25519_verify
+from medchain.node.peers import Limits, PeerClient
+from medchain.ordering.block import submission
 
 CREATORS = ("renhe-hospital", "binhai-hospital", "anxin-insurance", "taihe-insurance")
 LATE = "taihe-insurance"

@@ -22,17 +22,17 @@ from time import perf_counter, process_time
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from medchain.crypto.signing import ed25519_verify  # noqa: E402  # the path first
-from medchain.ledger.machine import BlockEffects  # noqa: E402
-from medchain.ledger.object import StateRecord  # noqa: E402
-from medchain.ledger.transaction import pae  # noqa: E402
-from medchain.node import replica as replicas  # noqa: E402
-from medchain.node.replica import Replica  # noqa: E402
-from medchain.ordering.block import Block  # noqa: E402
-from medchain.store.engine import FileKind, open_database  # noqa: E402
-from medchain.store.ledger import LedgerStore  # noqa: E402
-from tests.unit.medchain.ledger.world import COMMISSION, RENHE  # noqa: E402
-from tests.unit.medchain.node.ledgers import Author, replica_on  # noqa: E402
+from medchain.crypto.signing import ed25519_verify
+from medchain.ledger.machine import BlockEffects
+from medchain.ledger.object import StateRecord
+from medchain.ledger.transaction import pae
+from medchain.node import replica as replicas
+from medchain.node.replica import Replica
+from medchain.ordering.block import Block
+from medchain.store.engine import FileKind, open_database
+from medchain.store.ledger import LedgerStore
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE
+from tests.unit.medchain.node.ledgers import Author, replica_on
 
 LEAF_BYTES = 900
 PREFILL_BLOCK = 2000
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--prefill", type=int, default=0)
     options = parser.parse_args()
     revision = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(revision, check=False, cwd=ROOT, capture_output=True, text=True).stdout  # noqa: S603  # ours
+    commit = subprocess.run(revision, check=False, cwd=ROOT, capture_output=True, text=True).stdout  # ours
     print(f"commit {commit.strip()}  python {sys.version.split()[0]}  {options}")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         first = open_database(Path(folder) / "orderer.db", bytes(32), kind=FileKind.LEDGER)

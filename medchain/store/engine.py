@@ -443,10 +443,9 @@ def _schema(database: Database) -> str | None:
 
 def _migrate(database: Database) -> None:
     """Run the migrations in one transaction."""
-    # Imported here: the migrations' library is large, and a file is migrated once.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util.exc import CommandError  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415  # large, and a file is migrated once
+    from alembic.config import Config  # noqa: PLC0415  # as above
+    from alembic.util.exc import CommandError  # noqa: PLC0415  # as above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations" / database.kind))

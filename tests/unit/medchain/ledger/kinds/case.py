@@ -11,11 +11,11 @@ from medchain.encoding import Json
 from medchain.errors import MedchainError
 from medchain.ledger.kind import CheckContext
 from medchain.ledger.kinds import signing
-from medchain.ledger.kinds.registry import check_body
 from medchain.ledger.kinds.access import Access, Accesses
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.grant import Grant
+from medchain.ledger.kinds.registry import check_body
 from medchain.ledger.kinds.subject import Subject, passkey
 from medchain.ledger.object import Body, StateRecord, build_body, stop_hash
 from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer

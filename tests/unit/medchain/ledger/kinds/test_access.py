@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.access import read as read_accesses
 from medchain.ledger.kinds.emergency import Emergency, Review
 from medchain.ledger.kinds.emergency import read as read_emergency
 from medchain.ledger.kinds.erasure import Erasure
 from medchain.ledger.kinds.erasure import read as read_erasure
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import (
