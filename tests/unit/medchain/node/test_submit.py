@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from medchain.crypto.assertion import encode_credential_key
+from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import canonical, parse_canonical
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access
+from medchain.ledger.kinds import access, subject
 from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import STOPPED, build_body, map_key
 from medchain.ledger.policy import draw_order
@@ -27,6 +30,8 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
+from medchain.node.local import LocalClient
+from medchain.node.peers import Limits
 from medchain.node.records import NewRecord
 from medchain.node.stops import notice
 from medchain.node.submit import Draft
@@ -40,8 +45,10 @@ from tests.unit.medchain.ledger.world import (
     genesis,
     key,
     ledger_signer,
+    seed,
 )
 from tests.unit.medchain.node.federation import NOW, Federation, Patient, grant
+from tests.unit.medchain.web import test_node as processes
 
 LEDGER = genesis().ledger
 
@@ -559,3 +566,27 @@ def test_a_stop_whose_signer_is_gone_is_signed_anew(federation, hospital):
     fresh_leaf = hospital.stops._current(gone)  # noqa: SLF001  # a key that was rotated since
     stop = parse_envelope(fresh_leaf).transaction
     assert (stop.creator, stop.object, stop.preimage) == (RENHE, allowed.key, preimage)
+
+
+@pytest.mark.e2e
+def test_a_subject_is_endorsed_and_final_on_three_nodes_as_processes(tmp_path, monkeypatch):
+    nodes = [processes.Node(tmp_path / org_id, org_id) for org_id in ("a-hospital", "b-hospital", "c-hospital")]
+    rules = {**processes.POLICY["rules"], "subject/active": {"and": ["creator", "independent"]}}
+    monkeypatch.setitem(processes.POLICY, "rules", rules)
+    processes.found(*nodes)
+    passkey = SoftwareAuthenticator(seed("passkey"), "localhost")
+    now = int(time.time())  # noqa: TID251  # real nodes run at the real time
+    row = subject.passkey(passkey.credential_id, encode_credential_key(passkey.credential), now)
+    made = subject.Subject((row,), (), ("b-hospital",), "b-hospital", "identity-card", now, fresh(16))
+    body = build_body("subject", made.to_content(), None, fresh)
+    document = {"body": body.to_json(), "id": fresh(16).hex(), "kind": "subject", "status": "active"}
+    with processes.ending(*nodes):
+        for node in nodes:
+            node.start()
+        with closing(LocalClient(nodes[1].layout.folder)) as local:
+            done = local.call("submit", document, Limits(timeout_s=60))
+        with closing(LocalClient(nodes[2].layout.folder)) as local:
+            assert processes.wait_for(lambda: local.call("object", {"object": done["key"]})["final"])
+            shown = local.call("object", {"object": done["key"]})["record"]
+    assert (done["rank"], done["endorser"] in {"a-hospital", "c-hospital"}) == (0, True)
+    assert (shown["creator"], shown["body_hash"]) == ("b-hospital", body.body_hash.hex())
