@@ -18,10 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from fhir_bridge.smart.scopes import parse_scopes
-from fhir_bridge.smart.server import TokenServer
+from medchain.commands import access
 from medchain.commands import demo_texts as texts
-from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.demo_bundles import (
     BUNDLES_NAME,
@@ -33,7 +31,7 @@ from medchain.commands.demo_bundles import (
     write_bundle,
     zip_files,
 )
-from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, open_consortium
+from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, call, open_consortium
 from medchain.commands.demo_ledger import Count, cosigners, count_entries
 from medchain.commands.demo_load import Loader, sample_folder, sources
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
@@ -41,8 +39,6 @@ from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.config import load_config
-from medchain.node.keystore import open_web_keys
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
@@ -50,7 +46,6 @@ FOLDER: Final = Path("var") / "demo"
 """Where the demo lives unless told otherwise."""
 
 _SCOPES: Final = "system/*.crus"
-_TOKEN_S: Final = 300
 _RENEW_S: Final = 120
 _WATCH_S: Final = 0.5
 _SHOWN_HEX: Final = 16
@@ -82,18 +77,9 @@ class Tokens:
 
     def _issue(self, org_id: str) -> str:
         """Issue one with the node's own authentication key, as its operator would."""
-        node = self.consortium.nodes[org_id]
-        config = load_config(node.config_path, self.context.environment, {})
-        keys = open_web_keys(config.folder, self.context.halves(config, messages.PASSPHRASE))
-        server = TokenServer(
-            node=org_id,
-            signer=keys.authentication,
-            audience=(),
-            clients=dict,
-            use_once=lambda _jti, _until: False,
-            clock=self.context.clock,
-        )
-        return server.issue("demo", parse_scopes(_SCOPES), _TOKEN_S)
+        words = [f"--config={self.consortium.nodes[org_id].config_path}", f"--scope={_SCOPES}", "--client=demo"]
+        answer = call(("token", "issue"), words, self.context, access.COMMANDS)
+        return str(answer["access_token"]) if isinstance(answer, dict) else ""
 
 
 class Demo:
@@ -136,7 +122,7 @@ class Demo:
         subject = self._enrol(patient)
         consent = self._told(self._story.consent(subject), texts.CONSENTED)
         grant = self._told(self._story.grant(consent.key), texts.GRANTED)
-        self._exchange(consent.key, grant.key, subject)
+        self._exchange(consent.key, grant.key)
         self._prove(patient, consent, grant.key)
         self._agree()
 
@@ -198,7 +184,7 @@ class Demo:
         self._consortium.remember(subject=placed.key.hex())
         return placed.key
 
-    def _exchange(self, consent: bytes, grant: bytes, subject: bytes) -> None:
+    def _exchange(self, consent: bytes, grant: bytes) -> None:
         """Read with consent, without, and after its withdrawal."""
         story = self._story
         read = story.read(RECIPIENT, grant)
@@ -207,7 +193,7 @@ class Demo:
         self.tell(texts.READ, recipient=self._name(RECIPIENT), count=read.count, seconds=read.seconds)
         self._expect("read.stranger", is_true=story.refused(STRANGER, grant))
         self.tell(texts.STRANGER_REFUSED, org=self._name(STRANGER))
-        self.tell(texts.WITHDRAWN, seconds=story.withdraw(consent, subject))
+        self.tell(texts.WITHDRAWN, seconds=story.withdraw(consent))
         self._expect("read.after_withdrawal", is_true=story.refused(RECIPIENT, grant))
         self.tell(texts.READ_REFUSED, org=self._name(RECIPIENT))
         self.tell(texts.STOP_FINAL, seconds=story.wait_status(consent, "stopped", list(self._consortium.nodes)))

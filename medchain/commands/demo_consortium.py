@@ -26,7 +26,7 @@ from typing import Final, NamedTuple, Self
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
 from medchain.encoding import Json, canonical, members, parse_canonical
-from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
 from medchain.node.keystore import Layout, write_private_file
 from medchain.node.local import LocalClient
@@ -198,7 +198,7 @@ class Consortium:
         began = time.monotonic()
         while True:
             self.check_running()
-            with suppress(UnavailableError):
+            with suppress(UnavailableError, NotFoundError):
                 if condition():
                     return time.monotonic() - began
             if time.monotonic() - began > timeout_s:

@@ -18,15 +18,11 @@ from typing import Final
 from medchain.commands.demo_consortium import HOSPITALS, Consortium, Node
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
-from medchain.encoding import Json, canonical, unhex
+from medchain.encoding import Json, base64_text, canonical, unhex
 from medchain.errors import NotFoundError, VerificationError
-from medchain.ledger.kinds import consent as consents
-from medchain.ledger.kinds import grant as grants
-from medchain.ledger.kinds import signing
-from medchain.ledger.kinds import subject as subjects
-from medchain.ledger.kinds.content import DAY_S, Period
-from medchain.ledger.object import ACTIVE, Body, StateRecord, build_body, map_key
-from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
 from medchain.node.keystore import write_private_file
 from medchain.node.peers import Limits
@@ -95,14 +91,13 @@ class Read:
 class Phone:
     """The patient's phone: a passkey, and what it signs."""
 
-    __slots__ = ("_authenticator", "_ledger", "_origin")
+    __slots__ = ("_authenticator", "_origin")
 
-    def __init__(self, folder: Path, ledger: bytes, origin: str, rp_id: str) -> None:
+    def __init__(self, folder: Path, origin: str, rp_id: str) -> None:
         """Make the passkey, or find the one of an earlier run.
 
         Args:
             folder: of the phone.
-            ledger: ledger id, 32 bytes.
             origin: of the page at which the patient signs.
             rp_id: relying party of the ledger.
         """
@@ -111,22 +106,27 @@ class Phone:
         if not path.exists():
             write_private_file(path, secrets.token_bytes(_SEED_BYTES))
         self._authenticator = SoftwareAuthenticator(path.read_bytes(), rp_id)
-        self._ledger = ledger
         self._origin = origin
 
-    def passkey(self, since: int) -> subjects.Passkey:
-        """Show the public half."""
-        credential = encode_credential_key(self._authenticator.credential)
-        return subjects.passkey(self._authenticator.credential_id, credential, since)
+    def credential(self) -> Json:
+        """Show the public half, as a browser registers it."""
+        return {
+            "credential_id": base64_text(self._authenticator.credential_id),
+            "public_key": base64_text(encode_credential_key(self._authenticator.credential)),
+        }
 
-    def sign(self, body: Body, key: bytes, version: int, previous: bytes | None, signed: signing.Signed) -> Body:
-        """Sign a body's content, and put the signature in as its evidence."""
-        challenge = signing.challenge(self._ledger, key, version, previous, body.content_root, signed)
-        answer = self._authenticator.sign(challenge, self._origin)
-        evidence = signing.assertion_evidence(
-            answer.credential_id, answer.client_data_json, answer.authenticator_data, answer.signature
-        )
-        return body.with_evidence(secrets.token_bytes(_SEED_BYTES), evidence)
+    def sign(self, draft: Json) -> Json:
+        """Answer the challenge of a draft; returns what goes back to the node."""
+        if not isinstance(draft, dict):
+            raise VerificationError("demo.answer", step="draft")
+        answer = self._authenticator.sign(unhex(draft["challenge"], HASH_BYTES), self._origin)
+        assertion: Json = {
+            "authenticator_data": base64_text(answer.authenticator_data),
+            "client_data_json": base64_text(answer.client_data_json),
+            "credential_id": base64_text(answer.credential_id),
+            "signature": base64_text(answer.signature),
+        }
+        return {"assertion": assertion, "draft": draft["draft"]}
 
 
 class Story:
@@ -143,7 +143,7 @@ class Story:
         self._clock = clock
         self.home: Node = consortium.nodes[CUSTODIAN]
         genesis = consortium.genesis
-        self._phone = Phone(consortium.folder / "phone", genesis.ledger, self.home.web_url, genesis.rp_id)
+        self._phone = Phone(consortium.folder / "phone", self.home.web_url, genesis.rp_id)
 
     def enrol(self, patient: str) -> Placed:
         """Enrol a patient: the hospital has seen the identity card, a drawn organisation endorses.
@@ -154,58 +154,32 @@ class Story:
         Returns:
             The subject object.
         """
-        now = self._clock()
-        content = subjects.Subject(
-            passkeys=(self._phone.passkey(now),),
-            delegates=(),
-            custodians=(CUSTODIAN,),
-            enroller=CUSTODIAN,
-            method="identity-card",
-            verified=now,
-            nonce=secrets.token_bytes(ID_BYTES),
-        ).to_content()
-        body = build_body("subject", content, None, secrets.token_bytes)
-        placed = self._submit("subject", secrets.token_bytes(ID_BYTES), body)
-        self.home.local.call("patient", {"patient": patient, "subject": placed.key.hex()}, _SLOW)
-        return placed
+        asked: Json = {
+            "credentials": [self._phone.credential()],
+            "custodians": [CUSTODIAN],
+            "method": "identity-card",
+            "patient": patient,
+        }
+        return self._placed("subject.enrol", asked)
 
     def consent(self, subject: bytes) -> Placed:
         """Have the patient sign a consent for the recipient."""
         now = self._clock()
-        object_id = secrets.token_bytes(ID_BYTES)
-        consent = consents.Consent(
-            subject=subject,
-            acting_for=None,
-            custodians=(CUSTODIAN,),
-            recipient=RECIPIENT,
-            purpose=PURPOSE,
-            resource_types=RESOURCE_TYPES,
-            period=Period(now - 1, now + _CONSENT_DAYS * DAY_S),
-            data_period=None,
-            fhir={"resourceType": "Consent", "status": "active"},
-            operation=consents.CREATE,
-            nonce=secrets.token_bytes(ID_BYTES),
-            stop=secrets.token_bytes(HASH_BYTES),
-        )
-        body = build_body("consent", consent.to_content(), None, secrets.token_bytes)
-        key = map_key("consent", CUSTODIAN, object_id)
-        return self._submit("consent", object_id, self._phone.sign(body, key, 1, None, consent.signed()))
+        terms: Json = {
+            "custodians": [CUSTODIAN],
+            "fhir": {"resourceType": "Consent", "status": "active"},
+            "period": {"end": now + _CONSENT_DAYS * DAY_S, "start": now},
+            "purpose": PURPOSE,
+            "recipient": RECIPIENT,
+            "resource_types": list(RESOURCE_TYPES),
+            "subject": subject.hex(),
+        }
+        draft = self.home.local.call("consent.draft", terms, _SLOW)
+        return self._placed("consent.give", self._phone.sign(draft))
 
     def grant(self, consent: bytes) -> Placed:
         """Let the recipient read, within the consent."""
-        now = self._clock()
-        content = grants.Grant(
-            consent=consent,
-            custodian=CUSTODIAN,
-            recipient=RECIPIENT,
-            purpose=PURPOSE,
-            resource_types=RESOURCE_TYPES,
-            period=Period(now, now + DAY_S),
-            stop=secrets.token_bytes(HASH_BYTES),
-        ).to_content()
-        return self._submit(
-            "grant", secrets.token_bytes(ID_BYTES), build_body("grant", content, None, secrets.token_bytes)
-        )
+        return self._placed("grant.give", {"consent": consent.hex()})
 
     def read(self, org_id: str, grant: bytes) -> Read:
         """Have an organisation's node ask the custodian, open what comes and compare it with its own ledger.
@@ -245,21 +219,12 @@ class Story:
             return True
         return False
 
-    def withdraw(self, consent: bytes, subject: bytes) -> float:
+    def withdraw(self, consent: bytes) -> float:
         """Have the patient sign the withdrawal; returns the seconds until it binds the custodian."""
-        head = self.head(self.home, consent)
-        nonce = secrets.token_bytes(ID_BYTES)
-        content: dict[str, Json] = {
-            "nonce": nonce.hex(),
-            "object": consent.hex(),
-            "operation": consents.WITHDRAW,
-            "subject": subject.hex(),
-        }
-        signed = signing.Signed(f"consent/{consents.WITHDRAW}", subject, None, nonce)
-        body = build_body("consent", content, None, secrets.token_bytes)
-        evidence = self._phone.sign(body, consent, head.version + 1, head.digest, signed)
+        draft = self.home.local.call("withdrawal.draft", {"consent": consent.hex()}, _SLOW)
+        signed = self._phone.sign(draft)
         began = time.monotonic()
-        self.home.local.call("stop", {"evidence": evidence.to_json(), "object": consent.hex()}, _SLOW)
+        self.home.local.call("withdrawal.give", signed, _SLOW)
         return time.monotonic() - began
 
     def accesses(self, org_id: str, grant: bytes) -> tuple[StateRecord, list[Json]]:
@@ -307,13 +272,12 @@ class Story:
             return None
         return record_of(answer["record"]).status
 
-    def _submit(self, kind: str, object_id: bytes, body: Body) -> Placed:
+    def _placed(self, operation: str, document: Json) -> Placed:
         """Have the hospital bring an object to the ledger and wait until it is final."""
         began = time.monotonic()
-        document: Json = {"body": body.to_json(), "id": object_id.hex(), "kind": kind, "status": ACTIVE}
-        answer = self.home.local.call("submit", document, _SLOW)
+        answer = self.home.local.call(operation, document, _SLOW)
         if not isinstance(answer, dict):
-            raise VerificationError("demo.answer", step=kind)
+            raise VerificationError("demo.answer", step=operation)
         return Placed(
             key=unhex(answer["key"], HASH_BYTES),
             position=int(str(answer["position"])),
