@@ -1,7 +1,7 @@
 """Five nodes for the benchmarks: folders, keys, a genesis, daemons in process groups of their own, and signed work.
 
 The daemons are those of the product (`python -m medchain.daemon`), with real HTTP, real files and synced writes; only
-the supervisor's part, handing over the key, is done here. `node run` in place of the bare daemon: `Consortium(full=True)`.
+the supervisor's part, handing over the key, is done here. With `Consortium(full=True)` it is `medchain node run`.
 """
 
 from __future__ import annotations
@@ -269,7 +269,9 @@ class Consortium:
             **self.settings,
         }
         (folder / "node.toml").write_text(config_text(settings), encoding="utf-8")
-        return Node(org_id, Layout(folder), port, halves, open_web_keys(folder, halves), open_daemon_keys(folder, halves))
+        return Node(
+            org_id, Layout(folder), port, halves, open_web_keys(folder, halves), open_daemon_keys(folder, halves)
+        )
 
     def _start(self, node: Node) -> None:
         """Start one node."""

@@ -17,7 +17,7 @@ Source: `docs/spec/transaction.md`, `docs/spec/endorsement.md`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol
@@ -94,6 +94,7 @@ POLICY: Final = "policy"
 PROTOCOL: Final = "protocol"
 """Name of the kind whose one object holds orderer, quorum and protocol version."""
 
+_PARSED_AT_ONCE: Final = 64
 _OWN_UPDATE: Final = "organisation/update"
 _MAX_STATE_BYTES: Final = 256
 
@@ -137,6 +138,10 @@ class View(Protocol):
 
     def record(self, key: bytes) -> StateRecord | None:
         """Return the head of an object, or None."""
+        ...
+
+    def expect(self, keys: Sequence[bytes]) -> None:
+        """Be told which objects are about to be read; a view may fetch them at once, or do nothing."""
         ...
 
     def draws(self, creator: str) -> DrawState:
@@ -275,11 +280,17 @@ def apply_block(
     accepted: list[bytes] = []
     refusals: list[tuple[int, Refusal]] = []
     size = 0
-    for index, leaf in enumerate(leaves):
+    for index, (leaf, parsed) in enumerate(_parsed(overlay, leaves)):
         position = context0.position + len(accepted)
         context = BlockContext(context0.height, context0.time, position, context0.ledger, context0.day)
         known = verified is not None and sha256(leaf).digest() in verified
-        outcome = _execute_leaf(overlay, leaf, context, size_left=MAX_BLOCK_BYTES - size, verified=known)
+        outcome: Effects | Refusal
+        if len(leaf) > MAX_BLOCK_BYTES - size:
+            outcome = Refusal("transaction.size_left", {"size": len(leaf), "limit": MAX_BLOCK_BYTES - size})
+        elif isinstance(parsed, Refusal):
+            outcome = parsed
+        else:
+            outcome = execute(overlay, parsed, context, verified=known)
         if isinstance(outcome, Effects):
             overlay.add(outcome)
             accepted.append(leaf)
@@ -388,6 +399,10 @@ class _Overlay:
         """Return the head of an object."""
         return self.records.get(key) or self._view.record(key)
 
+    def expect(self, keys: Sequence[bytes]) -> None:
+        """Pass on what is about to be read."""
+        self._view.expect(keys)
+
     def draws(self, creator: str) -> DrawState:
         """Return the draws of a creator."""
         return self.changed_draws.get(creator) or self._view.draws(creator)
@@ -405,17 +420,28 @@ class _Overlay:
             self.members = effects.members
 
 
-def _execute_leaf(
-    view: View, leaf: bytes, context: BlockContext, *, size_left: int, verified: bool
-) -> Effects | Refusal:
-    """Judge a leaf as it came."""
-    if len(leaf) > size_left:
-        return Refusal("transaction.size_left", {"size": len(leaf), "limit": size_left})
+def _parsed(view: View, leaves: Sequence[bytes]) -> Iterator[tuple[bytes, Envelope | Refusal]]:
+    """Decode leaves as they came, some at a time, and tell the view what they will ask it for."""
+    for start in range(0, len(leaves), _PARSED_AT_ONCE):
+        part = [(leaf, _parse(leaf)) for leaf in leaves[start : start + _PARSED_AT_ONCE]]
+        view.expect(
+            [
+                map_key(change.kind, parsed.transaction.creator, row.id)
+                for _, parsed in part
+                if isinstance(parsed, Envelope) and isinstance(parsed.transaction, Transaction)
+                for change in parsed.transaction.changes
+                for row in change.objects
+            ]
+        )
+        yield from part
+
+
+def _parse(leaf: bytes) -> Envelope | Refusal:
+    """Decode a leaf, or tell why it is none."""
     try:
-        envelope = parse_envelope(leaf)
+        return parse_envelope(leaf)
     except InputError as error:
         return Refusal(error.code, error.fields)
-    return execute(view, envelope, context, verified=verified)
 
 
 def _transaction(view: View, transaction: Transaction, context: BlockContext) -> Effects:

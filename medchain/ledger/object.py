@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -64,6 +65,7 @@ _RECORD: Final = {
 }
 
 
+@lru_cache(maxsize=16_384)
 def map_key(kind: str, creator: str, object_id: bytes) -> bytes:
     """Compute the map key of an object.
 

@@ -13,7 +13,7 @@ Source: `docs/spec/store.md`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +37,7 @@ CLEAN_LIMIT_BYTES: Final = 16 << 20
 
 _ROW_COST: Final = 150
 _READ_ROWS: Final = 5000
+_KEYS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class StateIndex:
         self._read_page = Statement(select(map_page.c.data).where(map_page.c.key == bindparam("key")), dialect)
         self._clean: BoundedCache[bytes, bytes] = BoundedCache(CLEAN_LIMIT_BYTES)
         self._heads: dict[bytes, int] = {}
+        self._expected: dict[bytes, int | None] = {}
         self.base = Base(-1, 0, MapRoot.empty())
         self._file = _FilePages(self)
         self._newest = Snapshot(-1, 0, MapRoot.empty(), self._file)
@@ -130,7 +132,7 @@ class StateIndex:
             row = self._reader.execute(select(map_base.c.height, map_base.c.last_record, map_base.c.root)).first()
         self.base = Base(-1, 0, MapRoot.empty()) if row is None else Base(row[0], row[1], MapRoot(row[2]))
         self._clean.clear()
-        self._heads = {}
+        self._heads, self._expected = {}, {}
         self._earlier = None
         self._newest = self._at_base()
         self._replay(self._newest, height, last_record, heads=self._heads)
@@ -140,11 +142,20 @@ class StateIndex:
     def head(self, key: bytes) -> int | None:
         """Return the number of an object's newest state record, or None."""
         seq = self._heads.get(key)
-        if seq is not None:
-            return seq
+        if seq is not None or key in self._expected:
+            return self._expected[key] if seq is None else seq
         with translated("head", key.hex()):
             row = self._read_head.first(self._reader, key)
         return None if row is None else int(row[0])
+
+    def expect(self, keys: Sequence[bytes]) -> None:
+        """Look up the heads of many objects at once, for `head` to know until the next block."""
+        unknown = [key for key in keys if key not in self._heads]
+        self._expected = dict.fromkeys(unknown)
+        for start in range(0, len(unknown), _KEYS_AT_ONCE):
+            chosen = select(head.c.key, head.c.seq).where(head.c.key.in_(unknown[start : start + _KEYS_AT_ONCE]))
+            with translated("head"):
+                self._expected.update((row[0], int(row[1])) for row in self._reader.execute(chosen))
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the newest map (`medchain.tlog.statemap.PageSource`)."""
@@ -206,6 +217,7 @@ class StateIndex:
     def advance(self, height: int, last_record: int, changed: MapUpdate, heads: Mapping[bytes, int]) -> None:
         """Move the newest state on by a block that was kept."""
         self._newest.advance(height, last_record, changed)
+        self._expected = {}
         self._heads.update(heads)
 
     def drop_above(self, connection: Connection, height: int) -> None:

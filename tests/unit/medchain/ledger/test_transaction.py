@@ -323,3 +323,32 @@ def test_what_could_not_be_decoded_is_not_encoded():
     good = World().transaction(RENHE, Change("record", "active", rows()))
     with pytest.raises(InputError):
         payload_bytes(replace(good, signers=()))
+
+
+@pytest.mark.parametrize("name", ["0A" * 16, "00" * 15, "0" * 31 + "\\", "0" * 31 + '"', "0" * 31 + "é", ""])
+def test_a_key_id_that_no_signer_can_have_is_refused(name):
+    document = envelope_document()
+    document["signatures"][0]["keyid"] = name
+    with pytest.raises(InputError) as caught:
+        parse_envelope(canonical(document))
+    assert caught.value.code == "transaction.signers"
+
+
+def test_no_changed_byte_of_an_envelope_gives_the_same_envelope_or_one_that_is_spelled_otherwise():
+    leaf = sign(World().transaction(RENHE, Change("record", "active", rows()))).leaf
+    good = parse_envelope(leaf)
+    for at in range(len(leaf)):
+        for flip in (1, 0x20, 0x80):
+            changed = leaf[:at] + bytes([leaf[at] ^ flip]) + leaf[at + 1 :]
+            try:
+                other = parse_envelope(changed)
+            except InputError:
+                continue
+            # Whoever reads it with a JSON parser reads the same, and writes the same bytes again.
+            document = json.loads(changed)
+            assert canonical(document) == changed
+            assert document["payload"] == base64_text(other.payload)
+            assert [(row["keyid"], row["sig"]) for row in document["signatures"]] == [
+                (name, base64_text(signature)) for name, signature in other.signatures
+            ]
+            assert (other.payload, other.signatures) != (good.payload, good.signatures)
