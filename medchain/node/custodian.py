@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from medchain.crypto.keywrap import SecretBytes
 from medchain.crypto.sealing import wrap_release
 from medchain.encoding import Json, canonical, digest
 from medchain.errors import (
@@ -274,7 +273,7 @@ class Custodian:
         chosen, following = self._holdings.choose(request, standing, patient)
         if not chosen:
             raise AccessDeniedError("release.no_record")
-        deks: list[SecretBytes] = [parts.service.data_key(row.stored) for row in chosen]
+        deks = parts.service.data_keys([row.stored for row in chosen])
         wraps = wrap_release(item.key.public, request.hash, entry_id, item.key.id, deks)
         root = commitments_root([(row.anchor.key, row.stored.version, row.stored.commitment) for row in chosen])
         now = parts.clock()
@@ -315,7 +314,7 @@ class Custodian:
         try:
             if self._holdings.standing(release.grant).refs != entry.refs:
                 raise AccessDeniedError("release.grant")
-            records = tuple(self._holdings.sealed(object_id, version) for object_id, version in release.records)
+            records = self._holdings.sealed(release.records)
         except UnavailableError:
             raise
         except MedchainError as error:

@@ -279,7 +279,8 @@ class Asker:
         key = access_key(request.grant, request.custodian)
         entry = self._entry(key, answer.access_version)
         row = self._row(signed, entry)
-        anchors = [self._anchor(request.custodian, record) for record in answer.records]
+        final = self._final_size()
+        anchors = [self._anchor(request.custodian, record, final) for record in answer.records]
         self._compare(answer, row, anchors)
         deks = self._data_keys(answer, request, access_entry_id(key, entry.version))
         rows = zip(answer.records, anchors, deks, strict=True)
@@ -335,16 +336,22 @@ class Asker:
             raise VerificationError("exchange.access", reason="request")
         return rows[0]
 
-    def _anchor(self, custodian: str, record: ReleasedRecord) -> StateRecord:
+    def _anchor(self, custodian: str, record: ReleasedRecord, final: int) -> StateRecord:
         """Find a record's version on our own final ledger."""
         key = map_key("record", custodian, record.object_id)
-        final = self._parts.ledger.final()
-        found = _version(self._parts.ledger.history(key), record.version)
-        if found is None or final is None or found.since >= final.size or found.since != record.position:
+        found = self._parts.ledger.record(key)
+        if found is None or found.version != record.version:
+            found = _version(self._parts.ledger.history(key), record.version)
+        if found is None or found.since >= final or found.since != record.position:
             _refuse(record, "unknown")
         if found.status != ACTIVE:
             _refuse(record, found.status)
         return found
+
+    def _final_size(self) -> int:
+        """How many leaves are final here."""
+        final = self._parts.ledger.final()
+        return 0 if final is None else final.size
 
     def _compare(self, answer: Answer, row: AccessRow, anchors: Sequence[StateRecord]) -> None:
         """Compare what came with what the access entry says was released."""

@@ -232,11 +232,17 @@ class RecordService:
 
     def data_key(self, stored: RecordVersion) -> SecretBytes:
         """Unwrap the data key of a stored version, to open or to release it; errors as in `read`."""
-        epoch = self._store.epoch(stored.epoch_id)
-        if epoch is None or epoch.wrapped_key is None:
-            raise NotFoundError("record.erased")
-        wrapping = WrappingKey(self._key.unwrap(epoch.wrapped_key, _epoch_aad(epoch.patient, epoch.number)))
-        return wrapping.unwrap(stored.wrapped_dek, _data_aad(stored.object_id, stored.version))
+        return self.data_keys([stored])[0]
+
+    def data_keys(self, stored: Sequence[RecordVersion]) -> list[SecretBytes]:
+        """Unwrap the data keys of many versions, each epoch key once; errors as in `read`."""
+        wrapping: dict[bytes, WrappingKey] = {}
+        for epoch_id in {row.epoch_id for row in stored}:
+            epoch = self._store.epoch(epoch_id)
+            if epoch is None or epoch.wrapped_key is None:
+                raise NotFoundError("record.erased")
+            wrapping[epoch_id] = self._wrapping(epoch)
+        return [wrapping[row.epoch_id].unwrap(row.wrapped_dek, _data_aad(row.object_id, row.version)) for row in stored]
 
     def _newest(self, type_name: str, record_id: str, expected: int | None) -> RecordVersion:
         """Return the newest version of a record, which must be the one expected."""

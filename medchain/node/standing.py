@@ -8,7 +8,7 @@ Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,7 +98,7 @@ class Holdings:
 
     def _in_force(self, key: bytes, kind: str) -> Ref:
         """Return an object's head if it is in force; every doubt is a no."""
-        newest, final = self._parts.ledger.record(key), self._final_head(key)
+        newest, final = self._parts.ledger.record(key), self._final_head(key, self.final_size())
         holds = (
             newest is not None
             and newest == final
@@ -143,7 +143,9 @@ class Holdings:
         )
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
+        final = self.final_size()
         chosen: list[Chosen] = []
+        alive: dict[bytes, bool] = {}
         size = 0
         after = last = request.after
         while True:
@@ -151,7 +153,7 @@ class Holdings:
                 patient, None if types == (ANY_TYPE,) else types, after=after, limit=_PAGE
             )
             for newest in page:
-                found = self._anchored(newest)
+                found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
                 if found is None or not self._passes(found.stored, request.period, ruling):
                     continue
                 size += len(found.stored.envelope)
@@ -163,9 +165,16 @@ class Holdings:
                 return chosen, None
             after = page[-1].seq
 
-    def _anchored(self, newest: RecordVersion) -> Chosen | None:
+    def _is_alive(self, epoch_id: bytes, known: dict[bytes, bool]) -> bool:
+        """Tell whether a key still exists; what was sealed under a destroyed one is no record any more."""
+        if epoch_id not in known:
+            epoch = self._parts.records.epoch(epoch_id)
+            known[epoch_id] = epoch is not None and epoch.wrapped_key is not None
+        return known[epoch_id]
+
+    def _anchored(self, newest: RecordVersion, final: int) -> Chosen | None:
         """Find the newest final version of a record, if it is one to show."""
-        anchor = self._final_head(map_key("record", self._parts.org_id, newest.object_id))
+        anchor = self._final_head(map_key("record", self._parts.org_id, newest.object_id), final)
         if anchor is None or anchor.status != ACTIVE:
             return None
         stored = newest
@@ -187,27 +196,34 @@ class Holdings:
         ends = (span.start, span.start if span.end is None else span.end)
         return (period is None or period.contains(span)) and all(ruling.passes(stored.type, end) for end in ends)
 
-    def sealed(self, object_id: bytes, version: int) -> ReleasedRecord:
-        """Read one record as it is kept.
+    def sealed(self, versions: Sequence[tuple[bytes, int]]) -> tuple[ReleasedRecord, ...]:
+        """Read records as they are kept.
 
         Args:
-            object_id: of its object, 16 bytes.
-            version: of the record.
+            versions: (id of the record's object, version).
 
         Returns:
-            The record with its envelope.
+            The records with their envelopes.
 
         Raises:
             AccessDeniedError: ``release.no_record`` for one that was deleted meanwhile.
             NotFoundError: ``record.erased`` for one whose key was destroyed meanwhile.
         """
-        stored = self._parts.records.by_object(object_id, version)
-        anchor = self._final_head(map_key("record", self._parts.org_id, object_id))
-        if stored is None or anchor is None or anchor.status != ACTIVE:
+        final = self.final_size()
+        rows = [row for row in self._parts.records.by_objects(versions) if row is not None]
+        if len(rows) != len(versions):
             raise AccessDeniedError("release.no_record")
-        self._parts.service.data_key(stored)
-        position = anchor.since if anchor.version == version else self._since(anchor.key, version)
-        return ReleasedRecord(object_id, version, FHIR_JSON, position, stored.envelope)
+        self._parts.service.data_keys(rows)
+        return tuple(self._released(row, final) for row in rows)
+
+    def _released(self, stored: RecordVersion, final: int) -> ReleasedRecord:
+        """Write one record with its place on the ledger."""
+        key = map_key("record", self._parts.org_id, stored.object_id)
+        anchor = self._final_head(key, final)
+        if anchor is None or anchor.status != ACTIVE:
+            raise AccessDeniedError("release.no_record")
+        position = anchor.since if anchor.version == stored.version else self._since(key, stored.version)
+        return ReleasedRecord(stored.object_id, stored.version, FHIR_JSON, position, stored.envelope)
 
     def _since(self, key: bytes, version: int) -> int:
         """Return the position of an earlier version."""
@@ -222,9 +238,9 @@ class Holdings:
         final = self._parts.ledger.final()
         return 0 if final is None else final.size
 
-    def _final_head(self, key: bytes) -> StateRecord | None:
-        """Return an object's head on final state."""
-        head, final = self._parts.ledger.record(key), self.final_size()
+    def _final_head(self, key: bytes, final: int) -> StateRecord | None:
+        """Return an object's head on the state after so many leaves."""
+        head = self._parts.ledger.record(key)
         if head is None or head.since < final:
             return head
         return self._parts.ledger.record_at(key, final - 1)

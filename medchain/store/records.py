@@ -28,6 +28,7 @@ MAX_PAGE: Final = 1000
 """Most rows of one answer."""
 
 _PRUNE_EVERY: Final = 1024
+_OBJECTS_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,22 @@ class RecordStore(LinkTable):
             chosen = chosen.where(record.c.version == version)
         found = self._read(chosen.order_by(record.c.version.desc()).limit(1))
         return found[0] if found else None
+
+    def by_objects(self, versions: Sequence[tuple[bytes, int]]) -> list[RecordVersion | None]:
+        """Return many record versions.
+
+        Args:
+            versions: (id of the record's object on the ledger, version).
+
+        Returns:
+            In that order; None for one that is not there.
+        """
+        found: dict[tuple[bytes, int], RecordVersion] = {}
+        for start in range(0, len(versions), _OBJECTS_AT_ONCE):
+            ids = {object_id for object_id, _ in versions[start : start + _OBJECTS_AT_ONCE]}
+            for row in self._read(_versions().where(record.c.object_id.in_(ids))):
+                found[row.object_id, row.version] = row
+        return [found.get(version) for version in versions]
 
     def by_patient(
         self,

@@ -282,6 +282,20 @@ def test_records_whose_key_was_destroyed_do_not_leave(exchange):
     site = exchange.federation.sites[RENHE]
     site.records.erase(site.records.newest_epoch(exchange.token).id, exchange.federation.time)
     assert refused(exchange) == "NotFoundError release.nothing"
+    exchange.store(observation(5))
+    received = exchange.asker().request_release(exchange.wish())
+    assert [row.content for row in received.records] == [observation(5)]
+
+
+def test_records_erased_between_entry_and_answer_do_not_leave(exchange):
+    site = exchange.federation.sites[RENHE]
+
+    def erase():
+        site.records.erase(site.records.newest_epoch(exchange.token).id, exchange.federation.time)
+
+    exchange.after_place = erase
+    assert refused(exchange) == "NotFoundError release.nothing"
+    assert reasons(exchange) == {"record.erased"}
 
 
 # Stops
