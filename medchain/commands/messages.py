@@ -340,10 +340,12 @@ POLICY_ROW: Final = Text("{rule}：{expression}", "{rule}: {expression}")
 
 BACKUP_SUMMARY: Final = Text("备份运行中的节点（不含根密钥）", "back up a node, running or not (without its root key)")
 BACKUP_EXAMPLES: Final = Text(
-    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml",
-    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml",
+    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml\n"
+    "medchain backup /mnt/backup/renhe-1.tar --config renhe/node.toml    # 单个文件",
+    "medchain backup /mnt/backup/renhe-1 --config renhe/node.toml\n"
+    "medchain backup /mnt/backup/renhe-1.tar --config renhe/node.toml    # one file",
 )
-BACKUP_FOLDER: Final = Text("尚不存在的文件夹", "folder that does not exist yet")
+BACKUP_FOLDER: Final = Text("尚不存在的文件夹或 .tar 文件", "folder or .tar file that does not exist yet")
 BACKUP_DONE: Final = Text(
     "备份在 {folder}，{count} 个文件。根密钥不在其中，请另外保管。",
     "The backup is in {folder}, {count} files. The root key is not in it: keep it elsewhere.",
@@ -353,18 +355,24 @@ RESTORE_EXAMPLES: Final = Text(
     "medchain restore /mnt/backup/renhe-1 renhe-new --root-key /mnt/safe/root.key",
     "medchain restore /mnt/backup/renhe-1 renhe-new --root-key /mnt/safe/root.key",
 )
-RESTORE_BACKUP: Final = Text("备份文件夹", "the backup's folder")
-RESTORE_FOLDER: Final = Text("新的节点文件夹", "folder of the restored node")
+RESTORE_BACKUP: Final = Text("备份文件夹或 .tar 文件", "the backup's folder or .tar file")
+RESTORE_FOLDER: Final = Text("新的节点文件夹，须不存在或为空", "folder of the restored node, absent or empty")
 RESTORE_ROOT: Final = Text("根密钥文件", "the root key's file")
 RESTORE_OLD: Final = Text(
     "旧节点的文件夹，若其记录数据库仍可读：其后销毁的密钥会再次销毁",
     "the old node's folder, if its records can still be read: keys destroyed since are destroyed again",
 )
+RESTORE_NEWER: Final = Text(
+    "较新的备份：其中记载的已销毁密钥会再次销毁",
+    "a newer backup: keys that it knows to be destroyed are destroyed again",
+)
+RESTORE_NOTHING: Final = Text("声明备份之后没有删除过任何密钥", "state that no key was destroyed since the backup")
 RESTORE_ERASED: Final = Text("再次销毁了 {count} 个密钥。", "{count} keys were destroyed again.")
 RESTORE_ERASURES: Final = Text(
-    "备份之后销毁过的患者密钥在此副本中仍然存在：启动前请用 --old 重放，或重新执行删除。",
-    "Keys of patients destroyed after the backup exist again in this copy: replay them with --old, or erase again, "
-    "before you start it.",
+    "备份之后销毁过的患者密钥在此副本中仍然存在。若账本上有此后的删除记录，节点不会对外服务（restore.erasures），"
+    "直至用 --old、--erasures 或 --nothing-erased 重新恢复。",
+    "Keys of patients destroyed after the backup exist again in this copy. If the ledger shows an erasure since, the "
+    "node will not serve (restore.erasures) until it is restored with --old, --erasures or --nothing-erased.",
 )
 RESTORE_DONE: Final = Text(
     "已恢复到 {folder}，{count} 个文件核对无误。",
@@ -415,6 +423,13 @@ ERRORS: Final[Mapping[str, Text]] = {
     "daemon.not_running": Text(
         "守护进程没有运行。用 medchain node run 启动节点。",
         "The daemon is not running. Start it with `medchain node run`.",
+    ),
+    "backup.archive": Text("{path} 不是备份文件。", "{path} is no backup."),
+    "backup.io": Text("无法读写 {path}。", "{path} cannot be read or written."),
+    "backup.manifest": Text("备份清单的格式不对。", "The backup's list has not the form of one."),
+    "backup.tag": Text(
+        "备份不是由持有此根密钥的节点所作，或其清单已被改动。",
+        "The backup was not made by a node with this root key, or its list was changed.",
     ),
     "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
     "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),

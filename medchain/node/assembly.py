@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from medchain.crypto.signing import check_ed25519_rule
 from medchain.encoding import Json, parse_canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
@@ -33,6 +34,7 @@ from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
 from medchain.node.records import RecordService
 from medchain.node.release_ports import ReleaseDecision
 from medchain.node.replica import Replica
+from medchain.node.restored import GuardedEndorsements, GuardedReleases, Restoration
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
     BodyService,
@@ -46,6 +48,7 @@ from medchain.node.services import (
     health_document,
 )
 from medchain.node.submit import HttpMembers
+from medchain.node.upkeep import Upkeep
 from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -148,8 +151,9 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
 
     Raises:
         NotFoundError: ``genesis.missing``, ``keystore.missing``.
-        VerificationError: ``keys.unwrap``, ``store.corrupt``.
+        VerificationError: ``keys.unwrap``, ``store.corrupt``, ``signing.ed25519_rule``.
     """
+    check_ed25519_rule()
     layout = Layout(config.folder)
     genesis, signatures = read_genesis(layout)
     web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
@@ -211,7 +215,8 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         The parts; nothing runs yet.
     """
     ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
-    health = LedgerHealth(node.replica.store, ordering.driver)
+    restoration, upkeep = ordering.restoration, Upkeep(node.replica.store, node.records, ordering.driver)
+    health = LedgerHealth(node.replica.store, ordering.driver, restoration)
     keys = node.daemon_keys
     identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
     side = LedgerNode(
@@ -243,10 +248,11 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             }
         ),
         ordering=ordering.driver,
-        endorsement=side.endorser,
+        endorsement=GuardedEndorsements(side.endorser, restoration),
         bodies=side.bodies,
-        releases=exchange.custodian,
-        jobs=(Job("ordering", ordering.run), *side.jobs()),
+        releases=GuardedReleases(exchange.custodian, restoration),
+        jobs=(Job("ordering", ordering.run), Job("upkeep", upkeep.run), *side.jobs()),
+        watched=ordering.watched(),
         drain=(ordering.drain,),
         close=(ordering.close,),
     )
@@ -255,12 +261,13 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
 class LedgerHealth:
     """Fills `medchain.node.services.HealthService` from the ledger store and the ordering driver."""
 
-    __slots__ = ("_driver", "_store")
+    __slots__ = ("_driver", "_restoration", "_store")
 
-    def __init__(self, store: LedgerStore, driver: EmbeddedDriver) -> None:
-        """Use a store and a driver."""
+    def __init__(self, store: LedgerStore, driver: EmbeddedDriver, restoration: Restoration) -> None:
+        """Use a store, a driver, and what tells of a restore."""
         self._store = store
         self._driver = driver
+        self._restoration = restoration
 
     def health(self) -> Health:
         """Look at the newest block, the newest final checkpoint and the driver; show the numbers to Prometheus."""
@@ -274,7 +281,10 @@ class LedgerHealth:
             reasons.append("ordering.behind")
         if final_size < head.size:
             reasons.append("ledger.not_final")
-        return Health(ordering.caught_up, tuple(reasons), head.height, head.size, final_size)
+        restore = self._restoration.reason
+        if restore is not None:
+            reasons.append(restore)
+        return Health(ordering.caught_up and restore is None, tuple(reasons), head.height, head.size, final_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Ordering in this node: the embedded driver with what it needs from the disk and the network.
 
 Keeps true: what this node has vouched for is durable before a cosignature leaves; receipts are kept as evidence, the
-newest ones; a node restored from a backup orders and cosigns nothing until it knows that it is up to date. Trusts the
-driver and the replica.
+newest ones; a node restored from a backup orders and cosigns nothing until it knows that it is up to date; ordering
+that has lost a thread ends the daemon, and one that hangs is seen to. Trusts the driver and the replica.
 Source: `docs/spec/ordering.md`.
 """
 
@@ -10,30 +10,34 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import InputError
+from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.node.daemon import Watched
 from medchain.node.keystore import DaemonKeys, Layout, write_private_file
 from medchain.node.log import Log
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peers import PeerClient
 from medchain.node.replica import LogPen, Replica
+from medchain.node.restored import Restoration
+from medchain.ordering.block import Block
 from medchain.ordering.cosign import Vouched
-from medchain.ordering.driver import Clock
+from medchain.ordering.driver import Clock, OrdererClient
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary
-from medchain.ordering.receipt import Receipt, receipt_json
+from medchain.ordering.receipt import Outcome, Receipt, receipt_json
 from medchain.tlog.checkpoint import sign_checkpoint
 
 VOUCHED_NAME: Final = "vouched.json"
 """Name of the file with what this node has vouched for."""
-
-RESTORED_NAME: Final = "restored"
-"""Name of the mark that a restore leaves; gone once the node has caught up."""
 
 RECEIPTS_NAME: Final = "receipts.jsonl"
 """Name of the file with the newest receipts."""
@@ -41,7 +45,9 @@ RECEIPTS_NAME: Final = "receipts.jsonl"
 _TYPE: Final = "medchain/vouched/v1"
 _MAX_VOUCHED_BYTES: Final = 4096
 _MAX_RECEIPTS_BYTES: Final = 16 << 20
-_CATCH_UP_POLL_S: Final = 1.0
+_POLL_S: Final = 1.0
+_FATAL: Final = frozenset({"ordering.failed", "ordering.thread"})
+_CALLERS: Final = ("follower", "cosigner")
 _LOG: Final = Log("ordering")
 _MEMBERS: Final = {
     "floor": int,
@@ -134,10 +140,90 @@ def pen_of(signer: Ed25519Signer) -> LogPen:
     return lambda checkpoint: sign_checkpoint(checkpoint, signer)
 
 
+class Pulse:
+    """When each of ordering's threads last began or ended a call to another member. Threads may share it."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        """Count from now."""
+        self._at: dict[str, float] = {}
+
+    def beat(self) -> None:
+        """Note the calling thread."""
+        self._at[threading.current_thread().name] = time.monotonic()
+
+    def age_s(self, thread: str) -> float:
+        """Tell how long ago a thread was noted; 0 for one that never was."""
+        at = self._at.get(thread)
+        return 0.0 if at is None else time.monotonic() - at
+
+
+class PulsedClient:
+    """The way to another organisation that notes who calls (`medchain.ordering.driver.OrdererClient`)."""
+
+    __slots__ = ("_client", "_pulse")
+
+    def __init__(self, client: OrdererClient, pulse: Pulse) -> None:
+        """Put the pulse before and after each call: no call may hang for ever, and no thread between two."""
+        self._client = client
+        self._pulse = pulse
+
+    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Offer envelopes, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.submit(leaves)
+
+    def blocks(self, first: int, wait_s: int) -> list[Block]:
+        """Ask for blocks, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.blocks(first, wait_s)
+
+    def checkpoint(self) -> str | None:
+        """Ask for the newest note, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.checkpoint()
+
+    def cosign(self, note: str) -> None:
+        """Give a checkpoint with one's own lines, see `OrdererClient`."""
+        with _beating(self._pulse):
+            self._client.cosign(note)
+
+    def stand_down(self, leaf: bytes) -> str | None:
+        """Show a takeover, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.stand_down(leaf)
+
+
+class Stillness:
+    """For how long something has had work and has not moved. One thread asks it."""
+
+    __slots__ = ("_has_work", "_moved", "_since", "_turns")
+
+    def __init__(self, has_work: Callable[[], bool], turns: Callable[[], int]) -> None:
+        """Look at something.
+
+        Args:
+            has_work: tells whether it has work now.
+            turns: a number that changes when it gets on.
+        """
+        self._has_work = has_work
+        self._turns = turns
+        self._moved = -1
+        self._since = time.monotonic()
+
+    def standing_s(self) -> float:
+        """Tell for how many seconds it has stood still with work to do, as far as was asked."""
+        now, turns = time.monotonic(), self._turns()
+        if not self._has_work() or turns != self._moved:
+            self._moved, self._since = turns, now
+        return now - self._since
+
+
 class LedgerDriver:
     """The embedded driver of this node, as a job of its daemon."""
 
-    __slots__ = ("_receipts", "_restored", "driver")
+    __slots__ = ("_committer", "_org_id", "_pulse", "_receipts", "_replica", "driver", "restoration")
 
     def __init__(
         self, org_id: str, layout: Layout, keys: DaemonKeys, replica: Replica, peers: PeerClient, clock: Clock
@@ -152,8 +238,11 @@ class LedgerDriver:
             peers: calls to other nodes.
             clock: gives Unix seconds.
         """
+        self._org_id = org_id
+        self._replica = replica
+        self._pulse = Pulse()
         self._receipts = ReceiptFile(layout.folder / RECEIPTS_NAME)
-        self._restored = layout.folder / RESTORED_NAME
+        self.restoration = Restoration(layout.folder, org_id, replica.store, clock)
         ports = Ports(
             replica=replica,
             notary=LedgerNotary(replica.genesis.origin, CosignKeys(org_id, keys.cosign_ed25519, keys.cosign_mldsa44)),
@@ -161,20 +250,51 @@ class LedgerDriver:
             checkpoints=ReplicaNotes(replica),
             receipts=self._receipts,
             clock=clock,
-            connect=lambda name: HttpOrdererClient(peers, name),
+            connect=lambda name: PulsedClient(HttpOrdererClient(peers, name), self._pulse),
         )
-        self.driver = EmbeddedDriver(org_id, keys.log, ports, restored=self._restored.exists())
+        self.driver = EmbeddedDriver(org_id, keys.log, ports, restored=self.restoration.is_under_way)
+        orderer = self.driver.orderer
+        self._committer = Stillness(lambda: orderer.waiting > 0 or orderer.turns % 2 == 1, lambda: orderer.turns)
 
     def run(self, stop: Event) -> None:
-        """Run the driver until told to stop; accepted envelopes are finished."""
+        """Run the driver until told to stop; accepted envelopes are finished.
+
+        Raises:
+            UnavailableError: ``ordering.dead`` if one of its threads has ended: a daemon that starts anew is better
+                than one that answers and orders nothing.
+        """
         self.driver.start()
         try:
-            while not stop.wait(_CATCH_UP_POLL_S):
-                if self.driver.is_caught_up and self._restored.exists():
-                    self._restored.unlink()
-                    _LOG.info("ordering.restored_and_caught_up", height=self.driver.height())
+            while not stop.wait(_POLL_S):
+                self.look()
         finally:
             self.driver.stop()
+
+    def look(self) -> None:
+        """See that ordering lives, and get on with a restore; raises as `run`."""
+        dead = next((alarm for alarm in self.driver.health().alarms if alarm.code in _FATAL), None)
+        if dead is not None:
+            reason = dead.fields.get("name") or dead.fields.get("reason")
+            raise UnavailableError("ordering.dead", reason=reason)
+        if not (self.restoration.is_under_way and self.driver.is_caught_up):
+            return
+        try:
+            if self.restoration.settle():
+                _LOG.info("ordering.restored_and_caught_up", height=self.driver.height())
+        except MedchainError as error:
+            _LOG.error("ordering.restore_unsettled", error)
+
+    def watched(self) -> tuple[Watched, ...]:
+        """Name what must not stand still: who commits blocks, who fetches them, who cosigns them."""
+        return (
+            Watched("committer", self._committer.standing_s),
+            *(Watched(name, lambda name=name: self._silent_s(name)) for name in _CALLERS),  # type: ignore[misc]  # the default binds the name
+        )
+
+    def _silent_s(self, thread: str) -> float:
+        """Tell how long a thread has called nobody; one that has nobody to call does not stand still."""
+        is_alone = all(item.org_id == self._org_id for item in self._replica.members.active)
+        return 0.0 if is_alone else self._pulse.age_s(thread)
 
     def drain(self) -> None:
         """Let nobody wait for further blocks: the node is stopping."""
@@ -183,6 +303,16 @@ class LedgerDriver:
     def close(self) -> None:
         """Close files."""
         self._receipts.close()
+
+
+@contextmanager
+def _beating(pulse: Pulse) -> Iterator[None]:
+    """Note the calling thread before and after."""
+    pulse.beat()
+    try:
+        yield
+    finally:
+        pulse.beat()
 
 
 def _number(value: Json) -> int:

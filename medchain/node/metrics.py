@@ -41,7 +41,7 @@ REQUEST_SECONDS: Final = Histogram(
 """Time to answer."""
 
 PEER_CALLS: Final = Counter("medchain_peer_calls", "Calls to other nodes", ("peer", "outcome"))
-"""Calls by organisation called and outcome: ok, or the error's code."""
+"""Calls by organisation called and outcome: ok, a code of the way there (``peer.*``), or refused."""
 
 LEDGER_HEIGHT: Final = Gauge("medchain_ledger_height", "Newest block applied", multiprocess_mode="mostrecent")
 """Set by the daemon."""

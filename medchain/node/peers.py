@@ -33,6 +33,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.node import metrics
 from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner
 from medchain.node.timed_socket import TimedSocket
 
@@ -60,6 +61,9 @@ JSON: Final = "application/json"
 _CHUNK_BYTES: Final = 64 * 1024
 _MAX_ERROR_BYTES: Final = 4096
 _OK: Final = range(200, 300)
+_CODES: Final = frozenset(
+    f"peer.{name}" for name in ("broken", "busy", "failed", "redirect", "timeout", "too_large", "unreachable")
+)
 _ERRORS: Final[Mapping[int, type[MedchainError]]] = {
     400: InputError,
     401: AccessDeniedError,
@@ -285,7 +289,15 @@ class PeerClient:
         headers = {"Authorization": f"{SCHEME} {self._signer.assertion(org_id, request)}"}
         if request.body:
             headers["Content-Type"] = content_type
-        return self._pool(org_id).request(request, headers, limits)
+        pool = self._pool(org_id)
+        try:
+            answer = pool.request(request, headers, limits)
+        except MedchainError as error:
+            # A peer's own codes are no labels: it could make up as many as it likes.
+            metrics.PEER_CALLS.labels(org_id, error.code if error.code in _CODES else "refused").inc()
+            raise
+        metrics.PEER_CALLS.labels(org_id, "ok").inc()
+        return answer
 
     def close(self) -> None:
         """Close idle connections."""

@@ -30,6 +30,7 @@ from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
 from medchain.node.keystore import Layout, Unlock, open_root_file, unlock, write_private_file
 from medchain.node.local import STATE_NAME
 from medchain.node.log import Log, open_log
+from medchain.node.restored import RESTORED_NAME
 
 NODE_STATE_NAME: Final = "node.json"
 """Name of the file in the folder `run` that tells of the supervisor and its children."""
@@ -65,6 +66,7 @@ class Child:
         unlock: first line of its standard input.
         heartbeat: file that it must keep beating, if it does.
         ready: file that it writes once it serves; the next child waits for it.
+        barred: file that keeps it from being started while it is there.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Child:
     unlock: bytes
     heartbeat: Path | None = None
     ready: Path | None = None
+    barred: Path | None = None
 
 
 @dataclass(slots=True)
@@ -130,7 +133,13 @@ def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Ch
             layout.run / HEARTBEAT_NAME,
             layout.run / STATE_NAME,
         ),
-        Child("web", (*python, "medchain.web.workers", str(config_path)), encode_unlock(Unlock(halves.web, None))),
+        Child(
+            "web",
+            (*python, "medchain.web.workers", str(config_path)),
+            encode_unlock(Unlock(halves.web, None)),
+            # A restored node shows no record before the keys that were destroyed since are destroyed again.
+            barred=layout.folder / RESTORED_NAME,
+        ),
     )
 
 
@@ -235,7 +244,9 @@ class Supervisor:
             self._write_state()
 
     def _is_next(self, running: _Running) -> bool:
-        """Tell whether all children before this one serve."""
+        """Tell whether all children before this one serve, and nothing bars it."""
+        if running.child.barred is not None and running.child.barred.exists():
+            return False
         before = self._running[: self._running.index(running)]
         return all(
             earlier.process is not None and (earlier.child.ready is None or earlier.child.ready.exists())
