@@ -272,3 +272,23 @@ def test_the_whole_way_goes_through_the_local_operations(nodes):
 
 def test_the_local_operation_joins_a_subject_to_a_patient(nodes, subject):
     assert nodes[RENHE].operations()["patient"]({"patient": PATIENT, "subject": subject.hex()}) == {"linked": True}
+
+
+def test_a_recipient_that_is_behind_gets_its_part_once_it_has_followed(nodes, desk, phone, monkeypatch):
+    federation = nodes["federation"]
+    insurer, hospital = federation.sites[ANXIN], federation.sites[RENHE]
+    with monkeypatch.context() as held:
+        held.setattr(type(insurer.node.driver), "follow_once", _holding_back(insurer.node.driver))
+        subject = desk.enrol("pat-3", [credential(phone)], "identity-card").key
+        consent = given(desk, phone, subject)
+        assert insurer.ledger.record(subject) is None
+    insurer.node.submitter.wait_final(consent, 1, 10)
+    assert hospital.node.submitter.deliver_pending() == 0
+    assert set(insurer.node.shelf.head(subject)[1].content) == {"delegates", "passkeys"}
+    assert insurer.node.shelf.head(consent)[1].is_full
+
+
+def _holding_back(driver):
+    """Let one driver follow nothing."""
+    follow = type(driver).follow_once
+    return lambda self, *arguments: 0 if self is driver else follow(self, *arguments)
