@@ -17,7 +17,7 @@ from medchain.errors import (
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import build_body, map_key
-from medchain.node import standing
+from medchain.node import custodian, standing
 from medchain.node.records import NewRecord
 from medchain.node.release import (
     access_id,
@@ -377,6 +377,45 @@ def test_what_was_withdrawn_while_a_node_was_down_does_not_leave_afterwards(own)
     own.federation.sites[RENHE].node.stops.stop(own.consent)
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         own.asker().fetch(signed)
+
+
+def test_an_entry_that_was_stopped_before_it_was_ordered_is_given_up(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.before_place = kill
+    with pytest.raises(Killed):
+        granted.asker().fetch(signed)
+    granted.before_place = lambda: None
+    granted.crash()
+    site = granted.federation.sites[RENHE]
+    site.node.stops.stop(granted.grant)
+    site.node.driver.outbox.step()
+    site.node.submitter.wait_final(granted.grant, 2, 10)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        granted.asker().fetch(signed)
+    assert entry_version(granted) == 0
+    assert site.records.pending(10, kind="release") == []
+
+
+def test_a_request_that_waits_too_long_for_its_turn_is_told_to_come_again(granted, monkeypatch):
+    monkeypatch.setattr(custodian, "WAIT_S", 0.05)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        entered.set()
+        assert go_on.wait(10)
+
+    granted.before_place = hold
+    node, asker = granted.custodian(), granted.asker()
+
+    def second():
+        assert entered.wait(10)
+        try:
+            return node.release(asker.prepare(granted.wish()).encode(), ANXIN)
+        finally:
+            go_on.set()
+
+    first, late = together(lambda: asker.request_release(granted.wish()), second)
+    assert (first.access.version, late.code) == (1, "release.busy")
 
 
 def test_an_answer_that_nobody_fetches_is_forgotten_once_its_request_is_too_old(granted):

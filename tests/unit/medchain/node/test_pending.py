@@ -1,0 +1,96 @@
+"""Releases under way, over a restart and over a damaged file."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.encoding import canonical, parse_canonical
+from medchain.errors import VerificationError
+from medchain.ledger.object import build_body
+from medchain.ledger.transaction import Ref
+from medchain.node.pending import AccessEntry, PendingReleases, Release
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+from tests.unit.medchain.ledger.world import fresh
+
+NOW = 1_796_083_300
+ENTRY = AccessEntry(
+    b"\x01" * 16, 2, build_body("access", {"grant": "x"}, {"requests": []}, fresh), (Ref(b"\x02" * 32, 1),)
+)
+
+
+def release(number: int, **changes: object) -> Release:
+    values = {
+        "request_hash": bytes([number]) * 32,
+        "time": NOW,
+        "grant": b"\x02" * 32,
+        "patient": "token",
+        "wraps": b"wraps",
+        "records": ((b"\x03" * 16, 1), (b"\x04" * 16, 7)),
+        "following": None,
+    }
+    return Release(**(values | changes))
+
+
+@pytest.fixture
+def records(tmp_path):
+    made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
+    yield made
+    made.close()
+
+
+def opened(records, now: int = NOW) -> PendingReleases:
+    return PendingReleases(records, lambda: now)
+
+
+def test_what_is_under_way_is_the_same_after_a_restart(records):
+    kept = [release(1), release(2, following=9)]
+    opened(records).keep(ENTRY, kept)
+    again = opened(records)
+    assert [again.find(item.request_hash) for item in kept] == [(item, ENTRY) for item in kept]
+
+
+def test_a_batch_stays_on_disk_until_its_last_request_is_answered(records):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1), release(2)])
+    assert pending.finish(b"\1" * 32)
+    assert len(records.pending(10, kind="release")) == 1
+    assert pending.finish(b"\2" * 32)
+    assert records.pending(10, kind="release") == []
+
+
+def test_of_two_that_answer_at_once_one_may(records):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1)])
+    assert [pending.finish(b"\1" * 32), pending.finish(b"\1" * 32)] == [True, False]
+    assert pending.find(b"\1" * 32) is None
+
+
+def test_what_is_too_old_is_gone_after_a_restart_and_while_the_node_runs(records):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1), release(2, time=NOW - 121)])
+    pending.prune()
+    assert (pending.find(b"\1" * 32) is None, pending.find(b"\2" * 32) is None) == (False, True)
+    assert opened(records, NOW + 121).find(b"\1" * 32) is None
+    assert records.pending(10, kind="release") == []
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("version", "2"),
+        ("refs", [[7]]),
+        ("refs", [["02" * 32, "1"]]),
+        ("releases", [7]),
+        ("body", {}),
+        ("object_id", ""),
+    ],
+)
+def test_a_damaged_batch_stops_the_node(records, member, value):
+    opened(records).keep(ENTRY, [release(1)])
+    (intent,) = records.pending(10, kind="release")
+    document = parse_canonical(intent.payload, max_bytes=1 << 20)
+    records.drop_intents([intent.id])
+    records.put_intent("release", canonical({**document, member: value}), NOW)
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        opened(records)
