@@ -111,8 +111,14 @@ class ReplicaNotes:
         """Use a replica."""
         self._replica = replica
 
-    def put(self, note: str, size: int, *, final: bool) -> None:  # noqa: ARG002  # the replica judges by itself
-        """Keep a verified note."""
+    def put(self, note: str, size: int, *, final: bool) -> None:
+        """Keep a verified note; the replica judges by itself whether it is final.
+
+        What is not final yet proves nothing to anybody: the cosigner has it in memory, and no write is spent on it. Of
+        block ends before the last change of members, it judges by other members than the replica, which decides.
+        """
+        if not final and size > self._replica.members_since:
+            return
         self._replica.put_note(note.encode("utf-8"))
 
 

@@ -10,7 +10,7 @@ Source: `docs/spec/ordering.md` 1; `docs/spec/transaction.md` 9; `docs/spec/proo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -70,6 +70,16 @@ class RecordProof:
     state: EntryProof
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The members of now, since which block they are in force, and their policy."""
+
+    members: Members
+    since_height: int
+    since_size: int
+    policy: Policy
+
+
 class Replica:
     """This node's copy of the ledger (`medchain.ordering.driver.Replica`). Threads may share it."""
 
@@ -93,6 +103,7 @@ class Replica:
             raise corrupt("leaf", 0) from error
         self._pen = pen
         self._lock = threading.RLock()
+        self._standing: _Standing | None = None
 
     @classmethod
     def create(cls, store: LedgerStore, genesis: Genesis, signatures: Json, *, pen: LogPen | None = None) -> Replica:
@@ -378,12 +389,11 @@ class Replica:
         policies = self._policies(checkpoint.size)
         names = {(key.name, key.key_id) for policy in policies for key in _keys(policy)}
         given = replace(given, signatures=tuple(s for s in given.signatures if (s.name, s.key_id) in names))
-        for policy in policies:
-            replace(policy, quorum="none").check(given.to_bytes())
+        cosigners = _cosigners(policies, given)
         with self._lock:
             known = self.store.checkpoint(checkpoint.size)
             merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
-            time = _quorum_time(policies, merged.to_bytes())
+            time = _quorum_time(policies, cosigners if merged is given else _cosigners(policies, merged))
             stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
             if stored != known:
                 self.store.put_checkpoint(
@@ -394,6 +404,9 @@ class Replica:
     def _policies(self, size: int) -> list[Policy]:
         """Return the policies that the checkpoint at a block end must satisfy: one, or two where members changed."""
         height = self.store.block_of_size(size).height
+        standing = self._now_standing()
+        if height > standing.since_height:
+            return [standing.policy]
         before = _policy(self.store.members_at(max(height - 1, 0)), self.genesis.origin)
         if height == 0 or height not in self.store.members_changes():
             return [before]
@@ -401,6 +414,20 @@ class Replica:
         # The block that names a new orderer is signed by the old one, or in a takeover by the new one.
         logs = (*before.logs, *(log for log in after.logs if log not in before.logs))
         return [replace(before, logs=logs), replace(after, logs=logs)]
+
+    @property
+    def members_since(self) -> int:
+        """Size of the log after the block that changed the members last; later block ends are the present members'."""
+        return self._now_standing().since_size
+
+    def _now_standing(self) -> _Standing:
+        """Return the present members with their policy, which is written anew only when they change."""
+        standing, snapshot = self._standing, self.store.members
+        if standing is None or standing.members is not snapshot:
+            height = self.store.members_changes()[-1]
+            policy = _policy(snapshot, self.genesis.origin)
+            standing = self._standing = _Standing(snapshot, height, self.store.block(height).size, policy)
+        return standing
 
     def _execute(
         self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
@@ -460,11 +487,16 @@ def _newest_lines(known: Note, other: Note) -> Note:
     return known.add(later)
 
 
-def _quorum_time(policies: Sequence[Policy], note: bytes) -> int:
+def _cosigners(policies: Sequence[Policy], note: Note) -> list[Mapping[str, int]]:
+    """Verify a note's lines; returns for each policy who cosigned, and when."""
+    data = note.to_bytes()
+    return [replace(policy, quorum="none").check(data).cosigners for policy in policies]
+
+
+def _quorum_time(policies: Sequence[Policy], cosigned: Sequence[Mapping[str, int]]) -> int:
     """Return the latest time such that the cosignatures since then are a quorum under each policy; 0 if never."""
     times = []
-    for policy in policies:
-        cosigners = replace(policy, quorum="none").check(note).cosigners
+    for policy, cosigners in zip(policies, cosigned, strict=True):
         complete = (
             moment
             for moment in sorted(set(cosigners.values()), reverse=True)

@@ -8,6 +8,7 @@ Source: C2SP signed-note; C2SP tlog-cosignature for the key types.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -134,9 +135,13 @@ class Note:
         return self.add(other.signatures)
 
 
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")
+_NO_NAME: Final = re.compile(r"[\x00-\x20+]|\s")
+
+
 def is_key_name(name: str) -> bool:
     """Tell whether a text can be a key name (C2SP signed-note), and a log's origin."""
-    if "+" in name or any(character <= " " or character.isspace() for character in name):
+    if _NO_NAME.search(name):
         return False
     try:
         return 1 <= len(name.encode()) <= MAX_NAME_BYTES
@@ -179,7 +184,7 @@ def parse_note(data: bytes) -> Note:
         raise InputError("tlog.note") from error
     text, separator, block = whole.rpartition("\n\n")
     lines = block.split("\n")
-    if not separator or lines.pop() or any(character < " " and character != "\n" for character in whole):
+    if not separator or lines.pop() or _CONTROL.search(whole):
         raise InputError("tlog.note")
     return Note(text + "\n", parse_signatures(lines))
 
