@@ -2,7 +2,8 @@
 
 Keeps true: what is returned was sealed to us, is exactly what the access entry on our own final ledger says was
 released, and each record is the version that its custodian registered; one that is not refuses the whole answer, by
-name. The access is noted here as well, so neither side can hide it alone. Trusts this node's own ledger and keys.
+name. The access is noted here as well, so neither side can hide it alone. Asking and opening stand in one file, since
+an answer is believed only together with its request. Trusts this node's own ledger and keys.
 Source: `docs/spec/release.md`.
 """
 

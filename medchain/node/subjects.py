@@ -3,7 +3,8 @@
 Two steps each: a draft, with the challenge that the passkey is to sign, made from the very objects that will go to the
 ledger; then, with the passkey's answer, the submission. Keeps true: what is submitted is what was signed, byte for
 byte; a subject is joined to this node's patient only after it is final; a draft is bound to the head that it was made
-on. Trusts the page for showing the person what it drafts: an authenticator shows nothing.
+on. Drafts of all kinds stand in one file, since they are signed in one way. Trusts the page for showing the person what
+it drafts: an authenticator shows nothing.
 Source: `docs/spec/consent.md`.
 """
 
