@@ -114,7 +114,8 @@ def test_a_key_destroyed_after_the_backup_is_destroyed_in_the_restored_node(run,
     with closing(opened(filled)) as store:
         store.erase(store.get("Patient", "p1").epoch_id, 1)
     words = ("--root-key", filled.parent / "keys" / "root.key", "--old", filled.parent)
-    restored = run("restore", tmp_path / "b", tmp_path / "r", *words)
+    restored = run("restore", tmp_path / "b", tmp_path / "r", *words, "--json")
+    assert restored.document["destroyed"] == 1
     assert "1 keys were destroyed again" in restored.err
     ran = run("record", "show", "Patient/p1", "--config", tmp_path / "r" / "node.toml")
     assert (ran.code, "record.erased" in ran.err) == (4, True)
@@ -124,6 +125,32 @@ def test_a_restore_without_the_old_node_warns_of_keys_that_exist_again(run, fill
     run("backup", tmp_path / "b", "--config", filled)
     restored = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
     assert "exist again" in restored.err
+
+
+def test_a_newer_backup_tells_which_keys_were_destroyed(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    with closing(opened(filled)) as store:
+        store.erase(store.get("Patient", "p1").epoch_id, 1)
+    run("backup", tmp_path / "newer", "--config", filled)
+    words = ("--root-key", filled.parent / "keys" / "root.key", "--erasures", tmp_path / "newer")
+    restored = run("restore", tmp_path / "b", tmp_path / "r", *words, "--json")
+    assert restored.document["destroyed"] == 1
+
+
+def test_a_backup_may_be_one_file(run, filled, tmp_path):
+    assert run("backup", tmp_path / "b.tar", "--config", filled).code == 0
+    words = ("--root-key", filled.parent / "keys" / "root.key", "--nothing-erased")
+    restored = run("restore", tmp_path / "b.tar", tmp_path / "r", *words)
+    assert (restored.code, "exist again" in restored.err) == (0, False)
+    assert run("record", "show", "Patient/p1", "--config", tmp_path / "r" / "node.toml").code == 0
+
+
+def test_a_backup_of_another_root_key_is_refused(run, filled, founded, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    other = founded / "anxin-insurance" / "keys" / "root.key"
+    ran = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", other)
+    assert (ran.code, "backup.tag" in ran.err) == (1, True)
+    assert run("restore", tmp_path / "b", tmp_path / "r", "--root-key", tmp_path / "none").code == 4
 
 
 @pytest.mark.parametrize("name", ["records.db", "keys/keystore.json", "genesis.json"])
