@@ -12,6 +12,7 @@ import argparse
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,10 @@ _SCOPES: Final = "system/*.crus"
 _RENEW_S: Final = 120
 _WATCH_S: Final = 0.5
 _SHOWN_HEX: Final = 16
+_VERIFIERS: Final = 2
+# What each bundle answers, in the order in which they are made, and which of them is of the withdrawn consent.
+_ANSWERS: Final = ("record", "absent", "record", "record", "entry")
+_WITHDRAWN: Final = 2
 _ABSENT_ID: Final = bytes(16)
 _LIMITS: Final = Limits(timeout_s=30.0, max_bytes=64 << 20)
 
@@ -214,17 +219,18 @@ class Demo:
             "access": object_files(self._consortium.nodes[RECIPIENT], access.key),
             "consent-entry": entry_files(home, consent.position),
         }
-        answers = ("record", "absent", "record", "record", "entry")
         folder, policy = self._consortium.folder / BUNDLES_NAME, self._consortium.policy_path
-        for (name, files), answer in zip(bundles.items(), answers, strict=True):
+        for name, files in bundles.items():
             write_bundle(folder / name, files)
-            judged = judge(folder / name, policy)
-            self._expect(f"bundle.{name}", is_true=judged.is_verified and judged.verdict.get("answer") == answer)
-            if name == "consent-withdrawn":
-                self._expect("bundle.status", is_true=judged.verdict.get("status") == "stopped")
-            self._judged.append(judged)
-            self.tell(texts.VERIFIED, name=name, answer=answer, cosigners=len(_listed(judged.verdict, "cosigners")))
-        tampered = judge_tampered(folder / "record", policy)
+        with ThreadPoolExecutor(_VERIFIERS) as pool:
+            tampering = pool.submit(judge_tampered, folder / "record", policy)
+            self._judged += pool.map(lambda name: judge(folder / name, policy), bundles)
+            tampered = tampering.result()
+        for judged, answer in zip(self._judged, _ANSWERS, strict=True):
+            name, verdict = judged.name, judged.verdict
+            self._expect(f"bundle.{name}", is_true=judged.is_verified and verdict.get("answer") == answer)
+            self.tell(texts.VERIFIED, name=name, answer=answer, cosigners=len(_listed(verdict, "cosigners")))
+        self._expect("bundle.status", is_true=self._judged[_WITHDRAWN].verdict.get("status") == "stopped")
         self._expect("bundle.tampered", is_true=tampered.code == Exit.REFUSED)
         self.tell(texts.TAMPERED, name="record", code=tampered.reason)
 
