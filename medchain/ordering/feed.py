@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
+from medchain.encoding import unbase64
 from medchain.ledger.machine import MAX_BLOCK_BYTES
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block, block_bytes, frame
 from medchain.ordering.driver import Replica
@@ -19,6 +20,7 @@ from medchain.ordering.driver import Replica
 MAX_WAIT_S: Final = 60
 """Longest wait that an asker may ask for."""
 
+_KEPT_BLOCKS: Final = 4
 _CACHED_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -32,10 +34,20 @@ class Feed:
         self._is_closed = False
         self._frames: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._cached = 0
+        self._newest: OrderedDict[int, Block] = OrderedDict()
 
-    def publish(self) -> None:
-        """Wake those who wait: the replica has moved on."""
+    def publish(self, block: Block | None = None) -> None:
+        """Wake those who wait: the replica has moved on.
+
+        Args:
+            block: the newest, to be given to several readers without reading it from the replica for each.
+        """
         with self._changed:
+            if block is not None:
+                self._newest.pop(block.height, None)
+                self._newest[block.height] = block
+                while len(self._newest) > _KEPT_BLOCKS:
+                    self._newest.popitem(last=False)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -57,7 +69,9 @@ class Feed:
 
     def blocks(self, first: int, wait_s: float = 0, max_bytes: int = MAX_BLOCK_BYTES) -> list[Block]:
         """Return blocks from a height on, none if none came in time."""
-        return self._replica.blocks(first, max_bytes) if self.wait(first, wait_s) else []
+        if not self.wait(first, wait_s):
+            return []
+        return self._kept(first, max_bytes) or self._replica.blocks(first, max_bytes)
 
     def frames(self, first: int, wait_s: float = 0, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return blocks from a height on as frames, encoded once for all who ask.
@@ -79,6 +93,21 @@ class Feed:
                 break
             parts.append(part)
         return b"".join(parts)
+
+    def _kept(self, first: int, max_bytes: int) -> list[Block]:
+        """Return blocks from a height on that were kept and are still the replica's, as far as they go."""
+        with self._changed:
+            newest = dict(self._newest)
+        found: list[Block] = []
+        left = max_bytes
+        while (block := newest.get(first + len(found))) is not None:
+            left -= sum(map(len, block.transactions))
+            _, size, root = block.checkpoint.split("\n")[:3]
+            # After a takeover the replica has another block at this height.
+            if (found and left < 0) or self._replica.root_at(int(size)) != unbase64(root):
+                break
+            found.append(block)
+        return found
 
     def _frame(self, block: Block) -> bytes:
         """Encode a block, or remember that one did; the checkpoint tells apart blocks of one height after a rewind."""

@@ -109,7 +109,7 @@ class Follower:
         with self._pen:
             applied = self._replica.apply(block)
         self.alarm = None
-        self._feed.publish()
+        self._feed.publish(block)
         self._on_block(block, applied)
         return applied
 

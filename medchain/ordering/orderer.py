@@ -239,7 +239,7 @@ class Orderer:
         except Exception:
             self._requeue(items)
             raise
-        self._feed.publish()
+        self._feed.publish(proposal.block)
         self._answer(items, proposal)
         if proposal.block is not None:
             with suppress(UnavailableError):
