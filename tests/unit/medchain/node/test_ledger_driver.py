@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging.handlers
+import threading
+from contextlib import closing
+from dataclasses import dataclass
 
 import pytest
 
 from medchain.encoding import canonical
-from medchain.errors import InputError, VerificationError
+from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.node import ledger_driver
-from medchain.node.ledger_driver import ReceiptFile, VouchedFile
+from medchain.node.keystore import Layout, create_keys, open_daemon_keys, unlock
+from medchain.node.ledger_driver import LedgerDriver, Pulse, PulsedClient, ReceiptFile, Stillness, VouchedFile
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peers import Answer
 from medchain.ordering.block import Block, blocks_answer, parse_submission
 from medchain.ordering.cosign import Vouched
+from medchain.ordering.driver import Alarm
 from medchain.ordering.receipt import Receipt, Refused, outcomes_bytes
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from tests.unit.medchain.ledger.world import COMMISSION, TIME
+from tests.unit.medchain.node.ledgers import replica_on
 
 RECEIPT = Receipt(bytes(32), bytes(range(32)), 7, 1_796_083_200, bytes(64))
 BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
@@ -122,3 +131,102 @@ def test_notes_go_both_ways():
     assert HttpOrdererClient(Peers(b""), "o").checkpoint() is None
     with pytest.raises(VerificationError):
         HttpOrdererClient(Peers(b"\xff"), "o").checkpoint()
+
+
+@pytest.fixture
+def ordering(tmp_path, store_engine):
+    halves = unlock(bytes(32))
+    create_keys(tmp_path, COMMISSION, halves)
+    replica = replica_on(LedgerStore(store_engine(FileKind.LEDGER)), COMMISSION)
+    keys = open_daemon_keys(tmp_path, halves)
+    made = LedgerDriver(COMMISSION, Layout(tmp_path), keys, replica, Peers(b""), lambda: TIME)
+    with closing(made):
+        yield made
+
+
+@pytest.mark.parametrize("code", ["ordering.thread", "ordering.failed"])
+def test_a_thread_that_died_ends_the_job_and_with_it_the_daemon(ordering, monkeypatch, code):
+    monkeypatch.setattr(ledger_driver, "_POLL_S", 0.01)
+    ordering.driver._raise_alarm(Alarm(code, 0, {"name": "cosigner"}, latched=True))  # noqa: SLF001  # as a thread does
+    with pytest.raises(UnavailableError) as caught:
+        ordering.run(threading.Event())
+    assert caught.value.code == "ordering.dead"
+    assert all(thread.name not in {"follower", "cosigner", "outbox"} for thread in threading.enumerate())
+
+
+def test_an_alarm_that_needs_a_person_does_not_end_the_daemon(ordering):
+    ordering.driver._raise_alarm(Alarm("checkpoint.split_view", 0, latched=True))  # noqa: SLF001  # as the cosigner does
+    ordering.look()
+
+
+def test_what_is_watched_are_committer_follower_and_cosigner(ordering):
+    assert [item.name for item in ordering.watched()] == ["committer", "follower", "cosigner"]
+    assert all(item.standing_s() < 1 for item in ordering.watched())
+
+
+@dataclass
+class Time:
+    """A clock that a test moves."""
+
+    now: float = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch):
+    made = Time()
+    monkeypatch.setattr(ledger_driver, "time", made)
+    return made
+
+
+def test_a_thread_that_calls_nobody_any_more_stands_still(ordering, time):
+    _, follower, cosigner = ordering.watched()
+
+    def call() -> None:
+        ordering.driver._ports.connect("renhe-hospital").blocks(1, 0)  # noqa: SLF001  # the way that its threads take
+
+    thread = threading.Thread(target=call, name="follower")
+    thread.start()
+    thread.join()
+    time.now += 31
+    assert (follower.standing_s(), cosigner.standing_s()) == (31, 0)
+    thread = threading.Thread(target=call, name="follower")
+    thread.start()
+    thread.join()
+    assert follower.standing_s() == 0
+
+
+def test_a_call_that_fails_is_a_sign_of_life_too(time):
+    pulse = Pulse()
+    client = PulsedClient(HttpOrdererClient(Peers(b"\x00\x00\x00\x05abc"), "hospital"), pulse)
+    with pytest.raises((InputError, VerificationError)):
+        client.blocks(1, 0)
+    assert pulse.age_s(threading.current_thread().name) == 0
+    time.now += 5
+    assert pulse.age_s(threading.current_thread().name) == 5
+    assert pulse.age_s("nobody") == 0
+
+
+def test_every_call_goes_through():
+    pulse = Pulse()
+    peers = Peers(outcomes_bytes([Refused("transaction.version")]))
+    assert PulsedClient(HttpOrdererClient(peers, "h"), pulse).submit([b"x"]) == [Refused("transaction.version")]
+    client = PulsedClient(HttpOrdererClient(Peers(b"note"), "h"), pulse)
+    client.cosign("line")
+    assert client.checkpoint() == client.stand_down(b"leaf") == "note"
+
+
+def test_a_committer_stands_still_only_while_it_has_work(time):
+    turns, busy = [0], [True]
+    found = Stillness(lambda: busy[0], lambda: turns[0])
+    assert found.standing_s() == 0
+    time.now += 20
+    assert found.standing_s() == 20
+    turns[0] += 1
+    assert found.standing_s() == 0
+    time.now += 40
+    assert found.standing_s() == 40
+    busy[0] = False
+    assert found.standing_s() == 0

@@ -149,6 +149,23 @@ def test_the_next_child_waits_until_the_one_before_serves(layout):
     running.end()
 
 
+def test_a_child_that_a_file_bars_starts_when_the_file_goes(layout):
+    bar = layout.folder / "bar"
+    bar.touch()
+    running = Running(layout, child(layout, "one", WAITS), child(layout, "two", WAITS, barred=bar))
+    assert wait_for(lambda: running.pids("one"))
+    time.sleep(0.2)
+    assert running.pids("two") == []
+    bar.unlink()
+    assert wait_for(lambda: running.pids("two"))
+    assert running.end() == 0
+
+
+def test_a_restored_node_has_no_web_workers_before_it_is_whole(layout):
+    daemon, web = node_children(layout.folder / "node.toml", layout, HALVES)
+    assert (daemon.barred, web.barred) == (None, layout.folder / "restored")
+
+
 def test_children_stop_in_reverse_order(layout):
     slow = LIVES + (
         "import signal\n"

@@ -1,0 +1,276 @@
+"""Backup and restore: a running node of two, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import closing
+
+import pytest
+
+from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.node import backup as backup_module
+from medchain.node.backup import check_tag, erasures_of, make_backup, read_backup, restore_backup, unpacked
+from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys, unlock
+from medchain.node.ledger_driver import VouchedFile
+from medchain.node.local import LocalClient
+from medchain.node.records import NewRecord, RecordService
+from medchain.node.restored import read_mark
+from medchain.store.engine import FileKind, open_database
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import Erasure, RecordStore
+from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for
+
+
+def real_time() -> int:
+    return int(time.time())  # noqa: TID251  # nodes as processes have the real clock
+
+
+def records_of(node: Node) -> RecordStore:
+    key = open_web_keys(node.layout.folder, node.halves).records_database
+    return RecordStore(open_database(node.layout.records, key, kind=FileKind.RECORDS))
+
+
+def create(node: Node, ledger: bytes, *names: str) -> None:
+    """Put records of a patient each into a node."""
+    keys = open_web_keys(node.layout.folder, node.halves)
+    with closing(records_of(node)) as store:
+        service = RecordService(store, ledger, keys.records, real_time)
+        for name in names:
+            content = b'{"resourceType":"Observation","id":"%s"}' % name.encode()
+            service.create(NewRecord("Observation", name, content, f"patient of {name}"))
+
+
+def status(node: Node) -> dict[str, object]:
+    with closing(LocalClient(node.layout.folder)) as local:
+        return local.call("status", {})
+
+
+def is_final_at(node: Node, size: int) -> bool:
+    try:
+        return status(node)["final_size"] == size
+    except UnavailableError:
+        return False
+
+
+def head(node: Node) -> tuple[int, bytes]:
+    key = open_daemon_keys(node.layout.folder, node.halves).ledger_database
+    with closing(LedgerStore(open_database(node.layout.ledger, key, kind=FileKind.LEDGER))) as store:
+        return store.head.size, store.head.root
+
+
+def stop(node: Node) -> None:
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(20) == 0
+
+
+@pytest.mark.e2e
+def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quorum(tmp_path):
+    orderer, hospital = Node(tmp_path / "a", "health-commission"), Node(tmp_path / "b", "renhe-hospital")
+    ledger = found(orderer, hospital).ledger
+    with ending(orderer, hospital):
+        orderer.start()
+        hospital.start()
+        create(hospital, ledger, "o1", "o2")
+        # Genesis and its state leaf, the anchor and its state leaf.
+        assert wait_for(lambda: is_final_at(hospital, 4))
+        made = make_backup(hospital.layout.folder, hospital.org_id, hospital.halves, tmp_path / "k", clock=real_time)
+        assert (made.org_id, made.ledger, made.height, made.size) == ("renhe-hospital", ledger, 1, 4)
+        create(hospital, ledger, "o3")
+        assert wait_for(lambda: is_final_at(hospital, 6))
+        with closing(records_of(hospital)) as store:
+            store.erase(store.get("Observation", "o1").epoch_id, real_time())
+        stop(hospital)
+        stop(orderer)
+        promised = VouchedFile(hospital.layout.folder / "vouched.json").load()
+        assert promised.size == 6
+
+        # The old node's records can still be read: its erasures count. Promises of three minutes ago bind no more.
+        lost = hospital.layout.folder.rename(tmp_path / "lost")
+        newer = [(backup_module.FOR_EVER, erasures_of(lost, hospital.halves))]
+        done = restore_backup(
+            tmp_path / "k", tmp_path / "b", hospital.halves, clock=lambda: real_time() - 180, newer=newer
+        )
+        assert (done.destroyed, done.is_complete) == (1, True)
+        assert read_mark(tmp_path / "b").height == 1
+        (tmp_path / "b" / "keys" / "root.key").write_bytes((lost / "keys" / "root.key").read_bytes())
+        (tmp_path / "b" / "keys" / "root.key").chmod(0o600)
+
+        # Alone, it neither cosigns nor serves.
+        hospital.process = None
+        start_daemon(hospital)
+        assert wait_for(lambda: "restore.under_way" in reasons(hospital))
+        time.sleep(1)
+        assert hospital.status(hospital.peer_port, "/readyz") == 503
+        assert hospital.status(hospital.web_port, "/healthz") == 0
+        assert VouchedFile(tmp_path / "b" / "vouched.json").load().size == 4
+
+        # With the quorum it is level, and then it serves.
+        orderer.start()
+        assert wait_for(lambda: hospital.status(hospital.web_port, "/readyz") == 200)
+        assert not (tmp_path / "b" / "restored").exists()
+        assert wait_for(lambda: is_final_at(hospital, 6))
+        create(hospital, ledger, "o4")
+        assert wait_for(lambda: is_final_at(hospital, 8) and is_final_at(orderer, 8))
+        stop(hospital)
+        stop(orderer)
+        assert head(hospital) == head(orderer)
+        assert VouchedFile(tmp_path / "b" / "vouched.json").load().size == 8
+        with closing(records_of(hospital)) as store:
+            assert store.epoch(store.get("Observation", "o1").epoch_id).wrapped_key is None
+            assert store.epoch(store.get("Observation", "o2").epoch_id).wrapped_key is not None
+
+
+def start_daemon(node: Node) -> None:
+    """Start a node whose web workers do not come."""
+    node.process = subprocess.Popen([sys.executable, "-c", RUN, str(node.config)])
+    assert wait_for(lambda: node.status(node.peer_port, "/healthz") == 200)
+
+
+def reasons(node: Node) -> object:
+    return body(node.peer_port, "/readyz").get("reasons", ())
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory) -> Node:
+    """A node with two records that never ran."""
+    made = Node(tmp_path_factory.mktemp("node") / "n")
+    create(made, found(made).ledger, "o1", "o2")
+    return made
+
+
+@pytest.fixture
+def made(node, tmp_path):
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "k", clock=lambda: 1000)
+    return tmp_path / "k"
+
+
+def test_a_backup_is_for_its_owner_alone_and_has_no_root_key(node, made):
+    root = (node.layout.folder / "keys" / "root.key").read_bytes()
+    for path in (made, *made.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+        assert path.is_dir() or root not in path.read_bytes()
+    assert not (made / "keys" / "root.key").exists()
+    assert {path.name for path in made.iterdir()} >= {"backup.json", "genesis.json", "records.db", "node.toml", "keys"}
+
+
+def test_a_list_that_another_root_key_authenticates_is_refused(node, made, tmp_path):
+    manifest, tag = read_backup(made)
+    check_tag(manifest, tag, node.halves)
+    with pytest.raises(VerificationError) as caught:
+        restore_backup(made, tmp_path / "r", unlock(bytes(32)), clock=lambda: 2000)
+    assert caught.value.code == "backup.tag"
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"time":1000', b'"time":9999'), (b'"height":-1', b'"height":-2'), (b'"erasures":[]', None)]
+)
+def test_a_changed_list_is_refused(node, made, tmp_path, old, new):
+    path = made / "backup.json"
+    more = b'"erasures":[{"epoch":"%s","time":1}]' % (b"00" * 16)
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, more if new is None else new))
+    with pytest.raises(VerificationError) as caught:
+        restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000)
+    assert caught.value.code == "backup.tag"
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"type":"medchain/backup/v1"}'])
+def test_what_is_no_list_is_refused(made, content):
+    (made / "backup.json").write_bytes(content)
+    with pytest.raises(InputError):
+        read_backup(made)
+
+
+def test_a_restore_goes_into_an_empty_folder_and_never_over_something(node, made, tmp_path):
+    (tmp_path / "r").mkdir()
+    assert restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000).files == len(
+        read_backup(made)[0].files
+    )
+    with pytest.raises(ConflictError):
+        restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000)
+    with pytest.raises(ConflictError):
+        make_backup(node.layout.folder, node.org_id, node.halves, made, clock=lambda: 2000)
+
+
+def test_a_damaged_database_makes_no_backup(node, tmp_path):
+    copy = tmp_path / "n"
+    restore_backup(first(node, tmp_path), copy, node.halves, clock=lambda: 2000)
+    content = bytearray((copy / "records.db").read_bytes())
+    content[-100] ^= 1
+    (copy / "records.db").write_bytes(content)
+    with pytest.raises(VerificationError) as caught:
+        make_backup(copy, node.org_id, node.halves, tmp_path / "second", clock=lambda: 3000)
+    assert caught.value.code == "store.corrupt"
+    assert not list(tmp_path.glob("second*"))
+
+
+def first(node: Node, folder):
+    make_backup(node.layout.folder, node.org_id, node.halves, folder / "first", clock=lambda: 1000)
+    return folder / "first"
+
+
+def test_a_restore_that_fails_half_way_leaves_nothing(node, made, tmp_path, monkeypatch):
+    def full(_source: object, _target: object) -> None:
+        raise OSError(28, "No space left on device", "records.db")
+
+    monkeypatch.setattr(backup_module.shutil, "copyfile", full)
+    with pytest.raises(UnavailableError) as caught:
+        restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000)
+    assert caught.value.code == "backup.io"
+    assert not list(tmp_path.glob("r*"))
+
+
+def test_the_newest_list_of_erasures_is_the_one_that_counts(node, made, tmp_path):
+    with closing(records_of(node)) as store:
+        epoch = store.get("Observation", "o2").epoch_id
+    newer = [(1500, [Erasure(epoch, 1200, None)]), (1400, [])]
+    done = restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000, newer=newer)
+    assert (done.destroyed, done.is_complete) == (1, True)
+    mark = read_mark(tmp_path / "r")
+    assert (mark.height, mark.restored, mark.erasures_until) == (0, 2000, 1500)
+    # A backup of the restored node knows of it.
+    make_backup(tmp_path / "r", node.org_id, node.halves, tmp_path / "again", clock=lambda: 3000)
+    assert [item.epoch_id for item in read_backup(tmp_path / "again")[0].erasures] == [epoch]
+
+
+def test_a_restore_without_a_newer_list_counts_from_the_backup(node, made, tmp_path):
+    assert not restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000).is_complete
+    assert read_mark(tmp_path / "r").erasures_until == 1000
+
+
+def test_one_file_holds_the_same(node, tmp_path):
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "k.tar", clock=lambda: 1000)
+    assert (tmp_path / "k.tar").stat().st_mode & 0o077 == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["k.tar"]
+    with unpacked(tmp_path / "k.tar", tmp_path / "u") as source:
+        manifest, tag = read_backup(source)
+        check_tag(manifest, tag, node.halves)
+        restore_backup(source, tmp_path / "r", node.halves, clock=lambda: 2000)
+    assert not (tmp_path / "u").exists()
+    assert Layout(tmp_path / "r").records.exists()
+
+
+def test_a_file_that_is_no_archive_of_ours_is_refused_and_writes_nowhere_else(tmp_path):
+    (tmp_path / "no.tar").write_bytes(b"no archive")
+    for name in ("../out", "/out"):
+        with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+            item = tarfile.TarInfo(name)
+            item.size = 1
+            archive.addfile(item, io.BytesIO(b"x"))
+        with pytest.raises(InputError), unpacked(tmp_path / "evil.tar", tmp_path / "u"):
+            pass
+    with tarfile.open(tmp_path / "link.tar", "w") as archive:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    for name in ("no.tar", "link.tar"):
+        with pytest.raises(InputError), unpacked(tmp_path / name, tmp_path / "u"):
+            pass
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "u").exists()
