@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from medchain.errors import VerificationError
 from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
 
@@ -174,13 +175,16 @@ class Cosigner:
     def learn(self, note: str) -> None:
         """Take a block's own checkpoint, or a note that a peer sent.
 
+        A note whose log line is by a member that does not order tells nothing of the ledger, and is left out: any
+        member could make one, for any size and root.
+
         Raises:
             InputError: a note that is none.
             VerificationError: ``checkpoint.*``, a line that does not verify.
         """
         reading = self._notary.read(note, self._replica.members)
         with self._lock:
-            if self._is_void(reading) or self._is_other(reading):
+            if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
                 return
             known = self._notes.get(reading.size)
             self._keep(reading if known is None else replace(known, lines=_merged(known.lines, reading.lines)))
@@ -288,6 +292,20 @@ class Cosigner:
             return max(awaited)
         is_waiting = self.final_size < floor and now - self._cosigned_at < PATIENCE_S
         return floor if is_waiting else self._replica.size
+
+    def _is_the_orderers(self, reading: Reading) -> bool:
+        """Tell whether the log line is by who orders, is about to, or ordered the block that ends there."""
+        if reading.log_org in {self._replica.members.protocol.orderer, self._vouched.stood_down}:
+            return True
+        height = self._replica.height_of(reading.size)
+        if not height:
+            return False
+        checkpoint = self._replica.blocks(height, 1)[0].checkpoint
+        try:
+            return self._notary.read(checkpoint, self._replica.members).log_org == reading.log_org
+        except VerificationError:
+            # Its key is in use no more.
+            return False
 
     def _is_void(self, reading: Reading) -> bool:
         """Tell whether a note is of those that a takeover has made, or is about to make, void."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES
+from medchain.ledger.transaction import parse_envelope, transaction_id
 from medchain.ordering.block import Block
 from medchain.ordering.cosign import Cosigner, Notary, complete
 from medchain.ordering.driver import Clock, OrdererClient, Replica
@@ -72,6 +73,7 @@ class Succession:
             VerificationError: ``takeover.*``, for a takeover that the policy does not allow.
         """
         named = new_orderer(leaf, self._replica.ledger, self._replica.members)
+        self._check_is_new(leaf, self._replica.height + 1)
         self._cosigner.stand_down(named)
         return self._cosigner.note(self._cosigner.vouched.floor) or self._cosigner.note()
 
@@ -140,12 +142,19 @@ class Succession:
         if len(block.transactions) != 1:
             return False
         new_orderer(block.transactions[0], self._replica.ledger, self._replica.members)
+        self._check_is_new(block.transactions[0], block.height)
         self._follower.forget_level()
         dropped = self._rewind(block.height - 1)
         # Whoever is told of each block notices the new orderer, and lets the cosigner go on from the block before.
         self._follower.apply(block)
         self._on_takeover(block, dropped)
         return True
+
+    def _check_is_new(self, leaf: bytes, height: int) -> None:
+        """Refuse a change of the past: its signatures hold for ever, and anybody could show it once more."""
+        ordered = self._replica.transaction_height(transaction_id(parse_envelope(leaf).payload))
+        if ordered is not None and ordered < height:
+            raise VerificationError("takeover.transaction", reason="ordered")
 
     def _ask_to_stand_down(self, leaf: bytes) -> dict[str, str | None]:
         """Ask all members, this one first."""

@@ -1,0 +1,103 @@
+"""One member against all: what a member that does not order cannot stop, whatever it signs with its own keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.errors import VerificationError
+from medchain.ordering.block import Block
+from medchain.ordering.notary import log_pen
+from tests.consortium import Consortium, log_signer
+
+
+@pytest.fixture
+def consortium():
+    with Consortium() as made:
+        made.step()
+        yield made
+
+
+def ordered(consortium: Consortium) -> None:
+    consortium.orderer.driver.order([consortium.anchor("org-1")])
+    consortium.step()
+
+
+def own_note(consortium: Consortium, size: int, root: bytes) -> str:
+    """Sign a note as org-4, which does not order."""
+    return log_pen(log_signer("org-4"), consortium.genesis.origin, size, root)
+
+
+def test_a_member_that_does_not_order_cannot_feign_a_split_view(consortium):
+    ordered(consortium)
+    node = consortium.nodes["org-1"]
+    node.driver.cosign(own_note(consortium, node.replica.size, bytes(32)))
+    node.driver.cosign(own_note(consortium, node.replica.size + 1_000, bytes(32)))
+    assert node.alarms() == set()
+    before = node.disk.vouched.floor
+    ordered(consortium)
+    assert node.disk.vouched.floor > before
+
+
+def test_a_member_that_does_not_order_cannot_push_out_the_notes_of_the_orderer(consortium):
+    ordered(consortium)
+    node = consortium.nodes["org-1"]
+    for ahead in range(1, 70):
+        note = own_note(consortium, node.replica.size + 1_000 * ahead, bytes(32))
+        for other in consortium.nodes.values():
+            other.driver.cosign(note)
+    before = node.driver.cosigner.final_size
+    ordered(consortium)
+    ordered(consortium)
+    assert node.driver.cosigner.final_size > before
+
+
+def test_a_final_note_bears_the_line_of_the_orderer_even_if_another_member_was_first(consortium):
+    ordered(consortium)
+    node, other = consortium.nodes["org-1"], consortium.nodes["org-2"]
+    consortium.orderer.driver.order([consortium.anchor("org-1")])
+    other.driver.follow_once()
+    size, root = other.replica.size, other.replica.root
+    assert node.replica.size < size
+    node.driver.cosign(own_note(consortium, size, root))
+    consortium.step()
+    consortium.step()
+    expected = log_pen(log_signer("org-0"), consortium.genesis.origin, size, root)
+    note, final = node.disk.notes[size]
+    assert final
+    assert expected.splitlines()[-1] in note.splitlines()
+
+
+def test_a_takeover_of_the_past_cannot_be_shown_again_to_make_members_stand_down(consortium):
+    there = consortium.hand_over("org-2", consortium.orderer)
+    consortium.orderer.driver.order([there])
+    consortium.settle()
+    back = consortium.hand_over("org-0", consortium.orderer)
+    consortium.orderer.driver.order([back])
+    consortium.settle()
+    node = consortium.nodes["org-1"]
+    assert node.replica.members.protocol.orderer == "org-0"
+    with pytest.raises(VerificationError, match=r"^takeover\.transaction"):
+        node.driver.stand_down(there)
+    assert node.disk.vouched.stood_down == ""
+
+
+def test_a_takeover_of_the_past_cannot_make_the_orderer_drop_its_blocks(consortium):
+    there = consortium.hand_over("org-2", consortium.orderer)
+    consortium.orderer.driver.order([there])
+    consortium.settle()
+    consortium.orderer.driver.order([consortium.hand_over("org-0", consortium.orderer)])
+    consortium.settle()
+    orderer = consortium.orderer
+    consortium.cut_off = {"org-0"}
+    orderer.driver.order([consortium.anchor("org-1")])
+    height, size = orderer.replica.height, orderer.replica.size
+    note = log_pen(log_signer("org-2"), consortium.genesis.origin, size, bytes(32))
+
+    class Liar:
+        """Answers a block that holds nothing but the takeover of the past."""
+
+        def blocks(self, first, _wait_s):
+            return [Block(first, consortium.now, (there,), note)] if first == height else []
+
+    assert orderer.driver._look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
+    assert (orderer.replica.height, orderer.replica.size) == (height, size)
