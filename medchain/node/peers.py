@@ -117,7 +117,12 @@ class HttpPool:
         Raises:
             InputError: ``peer.url``.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError as error:
+            # A member writes its address itself: whatever it is, only calls to that member may fail.
+            raise InputError("peer.url", peer=name) from error
         secure = parts.scheme == "https" and context is not None
         if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in ("", "/"):
             raise InputError("peer.url", peer=name)
@@ -230,7 +235,8 @@ class HttpPool:
         try:
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a host that is no host name.
             connection.close()
             raise UnavailableError("peer.unreachable", peer=self.name) from error
         return connection
@@ -313,7 +319,11 @@ class PeerClient:
             known = self._pools.get(org_id)
             if known is not None and known[0] == url:
                 return known[1]
-            pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None)
+            try:
+                pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None)
+            except InputError as error:
+                # A member's address is its own doing: to everybody else it is down, and no more than that.
+                raise UnavailableError("peer.unreachable", peer=org_id) from error
             self._pools[org_id] = (url, pool)
         if known is not None:
             known[1].close()

@@ -302,3 +302,26 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
     assert b"Authorization: MedChain-Peer ey" in heads[0]
     assert second.removeprefix("http://").encode() in heads[1]
     assert heads[1].endswith(b"\r\n\r\nbody")
+
+
+# Any member may write its own address, so none of these may stop more than the calls to that member.
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:port",
+        "http://[",
+        "http://[::1",
+        "http://a..b:80",
+        f"http://{'a' * 70}:80",
+        "http://127.0.0.1:1/path",
+        "ftp://127.0.0.1:1",
+    ],
+)
+def test_an_address_that_a_member_made_up_is_nothing_worse_than_a_member_that_is_down(url):
+    client = PeerClient(
+        PeerSigner("org-a", bytes(32), Es384Signer(bytes(32)), lambda: 1_800_000_000), lambda _org_id: url
+    )
+    with pytest.raises(UnavailableError) as caught:
+        client.get("org-b", "/x", SHORT)
+    assert caught.value.code == "peer.unreachable"
