@@ -598,6 +598,9 @@ def _next_record(
         raise _RefusedError("transaction.version", kind=kind.name, version=row.version)
     if change.status not in kind.transitions.get(None if head is None else head.status, frozenset()):
         raise _RefusedError("transaction.status", kind=kind.name, status=change.status)
+    if head is not None and change.stop_hash not in {None, head.stop_hash}:
+        # A stop carries no version: who could change its preimage could outrun every stop.
+        raise _RefusedError("transaction.stop_hash", kind=kind.name)
     return StateRecord(
         kind.name,
         owner,

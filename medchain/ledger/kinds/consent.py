@@ -170,7 +170,7 @@ def check(body: Body, context: CheckContext) -> None:
     elif wider and before is not None:
         refuse("consent.widening")
     else:
-        _check_attested(body)
+        _check_attested(body, consent, context)
 
 
 def check_withdrawal(body: Body, context: CheckContext) -> None:
@@ -259,8 +259,11 @@ def _check_assertion(body: Body, consent: Consent, context: CheckContext) -> Non
     signing.check_signature(body, context, consent.signed(), passkeys)
 
 
-def _check_attested(body: Body) -> None:
-    """Check that two different members of staff attest what no passkey signed."""
+def _check_attested(body: Body, consent: Consent, context: CheckContext) -> None:
+    """Check that two members of staff attest what no passkey signed, and not those of the one who would receive."""
+    if context.creator == consent.recipient:
+        # Two names are no proof: nobody may write himself a patient's permission.
+        refuse("consent.attested")
     evidence = body.evidence.value if isinstance(body.evidence, Evidence) else None
     if type(evidence) is not dict or evidence.keys() != {"attested_by"}:
         refuse("consent.attested")

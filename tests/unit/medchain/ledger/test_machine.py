@@ -309,6 +309,14 @@ def test_a_consent_that_nobody_could_stop_is_refused(world):
     assert world.refusal(world.transaction(RENHE, change)) == "transaction.stop_hash"
 
 
+def test_a_creator_cannot_outrun_a_stop_with_a_version_of_another_preimage(world):
+    consent = consent_in(world)
+    renewed = Change("consent", "active", next_row(consent), (), consent.stop_hash, DAY + 9)
+    outrun = replace(renewed, stop_hash=fresh(32))
+    assert world.refusal(world.transaction(RENHE, outrun)) == "transaction.stop_hash"
+    assert world.refusal(world.transaction(RENHE, renewed)) == ""
+
+
 def test_a_stop_hash_where_nothing_can_be_stopped_is_refused(world):
     change = replace(anchor(), stop_hash=fresh(32))
     assert world.refusal(world.transaction(RENHE, change)) == "transaction.stop_hash"

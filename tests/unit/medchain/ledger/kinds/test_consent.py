@@ -230,6 +230,11 @@ def test_one_or_three_members_of_staff_do_not_attest(case):
     assert code(*case.attested(case.consent(), {"attested_by": ["a", "a"]})) == "body.malformed content.names"
 
 
+def test_a_recipient_cannot_attest_itself_a_consent_of_a_patient_who_signed_none(case):
+    assert code(*case.attested(case.consent(), STAFF, creator=ANXIN)) == "consent.attested"
+    assert code(*case.signed(case.consent(), creator=ANXIN)) == ""
+
+
 def test_evidence_that_is_hidden_attests_nothing(case):
     body, context = case.attested(case.consent(), STAFF, own=ANXIN, role="party")
     assert code(body.redact(body.content), context) == "consent.attested"
