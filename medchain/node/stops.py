@@ -18,7 +18,7 @@ from medchain.errors import ConflictError, InputError, MedchainError, NotFoundEr
 from medchain.ledger.kind import CheckContext
 from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.machine import Refusal, block_context, execute
-from medchain.ledger.object import STOPPED, Body, StateRecord
+from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
 from medchain.ledger.transaction import (
     CREATOR,
     HASH_BYTES,
@@ -164,7 +164,7 @@ class StopBook:
             heard = dict(self._heard)
         for key, (intent, leaf) in heard.items():
             record = store.record(key)
-            if record is None or record.status != STOPPED:
+            if record is None or record.status == ACTIVE:
                 self._queue(self._current(leaf))
             elif record.since < size:
                 self._records.drop_intents([intent])
@@ -176,6 +176,9 @@ class StopBook:
         """Return an envelope that the machine takes now, signed anew where keys or rules have changed."""
         try:
             self._judge_envelope(parse_envelope(leaf))
+        except ConflictError:
+            # A block came between: it is stopped, or its creator has ended it, which nothing undoes either.
+            return leaf
         except VerificationError:
             stop = _parsed(leaf)
             return self._envelope(stop.object, stop.preimage, stop.evidence).leaf

@@ -344,6 +344,23 @@ def test_a_stop_outlives_a_crash_and_comes_to_the_ledger(federation):
     assert site.node.stops.is_stopped(allowed.key)
 
 
+def test_an_object_that_its_creator_ends_before_a_stop_is_ordered_holds_up_no_other_stop(federation, hospital):
+    first, second = (consented(federation, Patient(federation, name)) for name in ("first", "second"))
+    final(federation, ANXIN, second.key)
+    insurer = federation.sites[ANXIN].node
+    insurer.stops.stop(first.key)
+    insurer.stops.stop(second.key)
+    body = hospital.shelf.at(first.key, 1)
+    hospital.submitter.submit(Draft("consent", first.record.id, body, status="ended"))
+    final(federation, ANXIN, first.key, 2)
+    insurer.stops.settle()
+    insurer.driver.outbox.step()
+    until(lambda: insurer.replica.store.record(second.key).status == STOPPED)
+    final(federation, ANXIN, second.key, 2)
+    until(lambda: insurer.stops.settle() == 0)
+    assert insurer.replica.store.record(first.key).status == "ended"
+
+
 def test_a_withdrawal_carries_the_patients_signature_to_every_party(federation, hospital):
     patient = Patient(federation)
     allowed = consented(federation, patient)
