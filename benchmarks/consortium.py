@@ -23,7 +23,7 @@ from medchain.crypto.signing import ED25519, key_id
 from medchain.encoding import canonical
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
-from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
+from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key, quorum_floor
 from medchain.ledger.policy import default_policy, draw_order
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
 from medchain.node.config import config_text
@@ -160,11 +160,12 @@ class Node:
 
 @dataclass(slots=True)
 class Consortium:
-    """Five nodes of one ledger.
+    """The nodes of one ledger.
 
     Attributes:
         folder: holds a folder a node.
         full: whether whole nodes run, with web workers.
+        org_ids: who takes part; the first orders.
         settings: further settings of all nodes.
         nodes: org_id → node; the orderer is the first.
         genesis: of their ledger.
@@ -172,6 +173,7 @@ class Consortium:
 
     folder: Path
     full: bool = False
+    org_ids: Sequence[str] = tuple(ROLES)
     settings: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     genesis: Genesis | None = None
@@ -179,12 +181,12 @@ class Consortium:
 
     def __enter__(self) -> Self:
         """Make the folders and the genesis; nothing runs yet."""
-        self.nodes = {org_id: self._node(org_id) for org_id in ROLES}
+        self.nodes = {org_id: self._node(org_id) for org_id in self.org_ids}
         genesis = build_genesis(
             [_organisation(node) for node in self.nodes.values()],
             origin="medchain.example/benchmark",
             policy=default_policy(),
-            protocol=ProtocolRules(ORDERER, 4, 1),
+            protocol=ProtocolRules(self.org_ids[0], quorum_floor(len(self.org_ids)), 1),
             rp_id="localhost",
             sign_origins=["http://localhost:1"],
             time=now() - 60,

@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         first = open_database(Path(folder) / "orderer.db", bytes(32), kind=FileKind.LEDGER)
         orderer = replica_on(LedgerStore(first), COMMISSION)
-        _prefill(orderer, options.prefill)
+        prefill(orderer, options.prefill)
         orderer.store.flush()
         first.backup(Path(folder) / "follower.db")
         second = open_database(Path(folder) / "follower.db", bytes(32), kind=FileKind.LEDGER, adopt=True)
@@ -112,7 +112,7 @@ def _batches(count: int, block: int) -> Iterator[range]:
         yield range(start, min(start + block, count))
 
 
-def _prefill(replica: Replica, count: int) -> None:
+def prefill(replica: Replica, count: int) -> None:
     """Put objects into the ledger without executing anything; both replicas get the same ones."""
     start = perf_counter()
     numbers = iter(range(count))
