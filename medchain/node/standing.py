@@ -173,17 +173,25 @@ class Holdings:
         return known[epoch_id]
 
     def _anchored(self, newest: RecordVersion, final: int) -> Chosen | None:
-        """Find the newest final version of a record, if it is one to show."""
+        """Find the newest final version of a record, if it is one to show and was not taken back since."""
         anchor = self._final_head(map_key("record", self._parts.org_id, newest.object_id), final)
         if anchor is None or anchor.status != ACTIVE:
             return None
         stored = newest
         if newest.version != anchor.version:
+            if self._narrows(newest.seq, anchor.key):
+                return None
             older = self._parts.records.by_object(newest.object_id, anchor.version)
             if older is None:
                 return None
             stored = older
         return Chosen(stored, anchor) if stored.commitment == anchor.body_hash else None
+
+    def _narrows(self, seq: int, key: bytes) -> bool:
+        """Tell whether a version that is not final yet takes the record back: that binds before the ledger says it."""
+        head = self._parts.ledger.record(key)
+        waiting = self._parts.records.waiting_status(seq) or ACTIVE
+        return waiting != ACTIVE or head is None or head.status != ACTIVE
 
     def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling) -> bool:
         """Judge one record; it is opened only where its date matters."""
@@ -214,13 +222,16 @@ class Holdings:
         if len(rows) != len(versions):
             raise AccessDeniedError("release.no_record")
         self._parts.service.data_keys(rows)
-        return tuple(self._released(row, final) for row in rows)
+        newest = self._parts.records.newest_of([row.object_id for row in rows])
+        return tuple(self._released(row, final, newest[row.object_id]) for row in rows)
 
-    def _released(self, stored: RecordVersion, final: int) -> ReleasedRecord:
+    def _released(self, stored: RecordVersion, final: int, newest: tuple[int, int]) -> ReleasedRecord:
         """Write one record with its place on the ledger."""
         key = map_key("record", self._parts.org_id, stored.object_id)
         anchor = self._final_head(key, final)
         if anchor is None or anchor.status != ACTIVE:
+            raise AccessDeniedError("release.no_record")
+        if newest[0] != anchor.version and self._narrows(newest[1], key):
             raise AccessDeniedError("release.no_record")
         position = anchor.since if anchor.version == stored.version else self._since(key, stored.version)
         return ReleasedRecord(stored.object_id, stored.version, FHIR_JSON, position, stored.envelope)

@@ -384,6 +384,31 @@ class RecordStore(LinkTable):
             rows = connection.execute(chosen.order_by(outbox.c.id).limit(limit)).all()
         return [Intent(row.id, row.kind, row.payload, row.created, row.deadline, row.record, *row[-3:]) for row in rows]
 
+    def newest_of(self, object_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Return the newest version of records and its number, by the ids of their objects."""
+        found: dict[bytes, tuple[int, int]] = {}
+        for start in range(0, len(object_ids), _OBJECTS_AT_ONCE):
+            chosen = select(record.c.object_id, func.max(record.c.version), func.max(record.c.seq))
+            ids = object_ids[start : start + _OBJECTS_AT_ONCE]
+            with self._database.read("record") as connection:
+                rows = connection.execute(chosen.where(record.c.object_id.in_(ids)).group_by(record.c.object_id))
+                found |= {row[0]: (row[1], row[2]) for row in rows}
+        return found
+
+    def waiting_status(self, seq: int) -> str | None:
+        """Return the status that a record version is to get on the ledger, None if it waits no more.
+
+        Args:
+            seq: number of the record version.
+
+        Returns:
+            The status; empty for active.
+        """
+        with self._database.read("outbox") as connection:
+            chosen = select(outbox.c.payload).where(outbox.c.kind == ANCHOR, outbox.c.record == seq)
+            payload: bytes | None = connection.execute(chosen).scalar_one_or_none()
+        return None if payload is None else payload.decode("ascii")
+
     def pending_count(self) -> int:
         """Return how much waits in the outbox."""
         with self._database.read("outbox") as connection:

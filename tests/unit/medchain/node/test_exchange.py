@@ -200,6 +200,44 @@ def test_of_a_record_that_changed_the_final_version_leaves(exchange):
     assert {row.content for row in after.records} == {observation(7), observation(2)}
 
 
+def test_a_deleted_record_does_not_leave_whether_the_ledger_knows_yet_or_not(exchange):
+    site = exchange.federation.sites[RENHE]
+    site.service.delete("Observation", site.records.by_patient(exchange.token)[0].id)
+    before = exchange.asker().request_release(exchange.wish())
+    exchange.anchor()
+    after = exchange.asker().request_release(exchange.wish())
+    assert [[row.content for row in found.records] for found in (before, after)] == [[observation(2)]] * 2
+
+
+def test_a_record_entered_in_error_does_not_leave(exchange):
+    site = exchange.federation.sites[RENHE]
+    first = site.records.by_patient(exchange.token)[0].id
+    site.service.update(NewRecord("Observation", first, observation(1), exchange.local, status="entered-in-error"))
+    before = exchange.asker().request_release(exchange.wish())
+    exchange.anchor()
+    after = exchange.asker().request_release(exchange.wish())
+    assert [[row.content for row in found.records] for found in (before, after)] == [[observation(2)]] * 2
+
+
+def test_a_record_deleted_between_entry_and_answer_holds_the_answer_back(exchange):
+    site = exchange.federation.sites[RENHE]
+
+    def delete():
+        site.service.delete("Observation", site.records.by_patient(exchange.token)[0].id)
+        exchange.anchor()
+
+    exchange.after_place = delete
+    assert refused(exchange) == "NotFoundError release.nothing"
+    assert reasons(exchange) == {"release.no_record"}
+
+
+def test_a_record_deleted_between_entry_and_answer_holds_it_back_before_the_ledger_knows(exchange):
+    site = exchange.federation.sites[RENHE]
+    first = site.records.by_patient(exchange.token)[0].id
+    exchange.after_place = lambda: site.service.delete("Observation", first)
+    assert refused(exchange) == "NotFoundError release.nothing"
+
+
 def test_records_of_another_patient_never_leave(exchange):
     exchange.store(observation(8), patient="somebody-else")
     received = exchange.asker().request_release(exchange.wish())

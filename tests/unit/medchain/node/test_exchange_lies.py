@@ -12,10 +12,12 @@ from medchain.errors import (
     AccessDeniedError,
     InputError,
     NotFoundError,
+    UnavailableError,
     VerificationError,
 )
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
+from medchain.node.exchange import Asker
 from medchain.node.release import (
     SignedRequest,
     access_entry_id,
@@ -275,3 +277,34 @@ def test_a_request_survives_being_written_and_read(exchange):
     again = parse_request(signed.encode())
     assert isinstance(again, SignedRequest)
     assert again == signed
+
+
+def test_an_entry_that_never_comes_to_our_ledger_is_refused(exchange):
+    answers: list[bytes] = []
+    exchange.on_answer = lambda data: answers.append(data) or data
+    signed = exchange.asker().prepare(exchange.wish())
+    exchange.asker().fetch(signed)
+    hasty = Asker(replace(exchange.asker()._parts, wait_s=0.0))  # noqa: SLF001  # the same asker with less patience
+    forged = replace(parse_answer(answers[0]), access_version=999)
+    with pytest.raises(VerificationError, match=r"exchange\.access"):
+        hasty.open(signed, forged.encode())
+
+
+def test_an_asker_without_the_key_that_it_named_opens_nothing(exchange):
+    answers: list[bytes] = []
+    exchange.on_answer = lambda data: answers.append(data) or data
+    signed = exchange.asker().prepare(exchange.wish())
+    exchange.asker().fetch(signed)
+    poor = Asker(replace(exchange.asker()._parts, encryption={}))  # noqa: SLF001  # the same asker without its key
+    with pytest.raises(VerificationError, match=r"exchange\.wraps"):
+        poor.open(signed, answers[0])
+    with pytest.raises(UnavailableError, match=r"exchange\.key"):
+        poor.prepare(exchange.wish())
+
+
+def test_a_way_that_stays_lost_is_not_tried_for_ever(exchange):
+    signed = exchange.asker().prepare(exchange.wish())
+    exchange.federation.down.add(ANXIN)
+    with pytest.raises(UnavailableError, match=r"peer\.unreachable"):
+        exchange.asker().fetch(signed)
+    exchange.federation.down.clear()
