@@ -110,11 +110,13 @@ def _first_problem(error: Exception) -> tuple[str, str]:
     if listed is None:
         return "", "value"
     first = listed(include_url=False, include_context=False, include_input=False)[0]
-    return _path(first["loc"]), str(first["type"])
+    # A name that FHIR does not know is the sender's own and may say anything: only where it stands is told.
+    known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+    return _path(known), str(first["type"])
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Write where an element stands; names that a client made up are not repeated."""
+    """Write where an element stands."""
     path = ".".join(str(part) for part in location)
     return path if _SAFE_PATH.fullmatch(path) else ""
 

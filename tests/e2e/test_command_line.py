@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -21,6 +22,9 @@ from pathlib import Path
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+
+from medchain.crypto.signing import Ed25519Signer
+from medchain.ledger.genesis import verifier_key
 
 pytestmark = pytest.mark.e2e
 
@@ -181,7 +185,8 @@ def test_a_changed_record_is_refused(bundle, tmp_path):
     (tmp_path / "policy.txt").write_bytes(bundle.with_name("policy.txt").read_bytes())
     assert "it holds now" in verified(tmp_path / "b", "--max-age", 600)
     opening = json.loads((tmp_path / "b" / "opening.json").read_bytes())
-    opening["content_b64"] = opening["content_b64"].replace("A", "B", 1)
+    content = base64.b64decode(opening["content"]).replace(b"5.60", b"5.61")
+    opening["content"] = base64.b64encode(content).decode()
     text = json.dumps(opening, separators=(",", ":"), sort_keys=True)
     (tmp_path / "b" / "opening.json").write_text(text)
     verified(tmp_path / "b", code=1)
@@ -189,7 +194,10 @@ def test_a_changed_record_is_refused(bundle, tmp_path):
 
 def test_another_consortiums_policy_does_not_verify_it(bundle, tmp_path):
     policy = bundle.with_name("policy.txt").read_text()
-    (tmp_path / "policy.txt").write_text(policy.replace("localhost/e2e", "localhost/other"))
+    lines = policy.splitlines(keepends=True)
+    assert lines[0].startswith("log ")
+    lines[0] = f"log {verifier_key('localhost/e2e', 1, Ed25519Signer(bytes(32)).public)}\n"
+    (tmp_path / "policy.txt").write_text("".join(lines))
     medchain("verify", bundle, "--policy", tmp_path / "policy.txt", code=1)
 
 

@@ -109,6 +109,27 @@ def test_a_type_that_is_not_stored_is_refused(server, type_name):
     assert server.store.count() == 0
 
 
+def test_an_error_does_not_repeat_names_that_the_sender_made_up(server):
+    response = server.call("POST", "/fhir/Patient", {"resourceType": "Patient", "contact": [{"WangFang": 1}]})
+    assert code_of(response) == "resource.invalid"
+    assert b"WangFang" not in response.data
+    assert json.loads(response.data)["issue"][0]["expression"] == ["contact.0"]
+
+
+def test_a_create_that_another_one_overtook_is_a_conflict(server, monkeypatch):
+    body = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}]}
+    real = server.service.create_many
+
+    def overtaken(records, **more: object):
+        real(records, **more)
+        return real(records, **more)
+
+    monkeypatch.setattr(type(server.service), "create_many", lambda _self, records, **more: overtaken(records, **more))
+    response = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
+    assert (response.status_code, code_of(response)) == (409, "store.conflict")
+    assert server.store.count() == 1
+
+
 def test_another_content_type_is_refused(server):
     response = server.call("POST", "/fhir/Patient", b"<Patient/>", Content_Type="application/fhir+xml")
     assert (response.status_code, code_of(response)) == (415, "http.415")

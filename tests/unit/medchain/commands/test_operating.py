@@ -9,10 +9,17 @@ import pytest
 
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.keywrap import derive
+from medchain.encoding import canonical
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
-from medchain.node.keystore import open_root_file, unlock
+from medchain.node.assembly import LocalOperations
+from medchain.node.config import Address
+from medchain.node.keystore import Layout, open_root_file, unlock, write_private_file
+from medchain.node.local import write_state
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
+from medchain.web.peer import local_routes
+from medchain.web.routing import Router
+from medchain.web.server import DaemonServer
 
 CLIENT = Es384Signer(b"c" * 32)
 PATIENT = {"resourceType": "Patient", "id": "p1"}
@@ -36,6 +43,40 @@ def test_a_node_that_does_not_run_is_told(run, node):
     for language in ("zh", "en"):
         ran = run("status", "--config", node, "--lang", language)
         assert (ran.code, "node.not_running" in ran.err) == (7, True)
+
+
+@pytest.fixture
+def daemon(node):
+    """A daemon that answers what it is told to, on its real server."""
+    layout = Layout(node.parent)
+    layout.create()
+    answers = {"final_size": 40, "height": 12, "ready": True, "reasons": [], "size": 42}
+    operations = LocalOperations({"status": lambda _document: answers})
+    server = DaemonServer(Address("127.0.0.1", 0), Router("local", local_routes(operations), local_secret="s" * 64))
+    server.start()
+    url = f"http://127.0.0.1:{server.address.port}"
+    write_state(layout, pid=1, local_url=url, peer_url=url, secret="s" * 64)
+    state = {"pid": 1, "processes": {"daemon": {"pid": 2, "restarts": 3}}, "type": "medchain/node-state/v1"}
+    write_private_file(layout.run / "node.json", canonical(state))
+    yield answers
+    server.stop(5)
+
+
+def test_the_status_tells_how_far_the_ledger_is_and_who_runs(run, node, daemon):
+    shown = run("status", "--config", node)
+    assert (shown.code, daemon["ready"]) == (0, True)
+    assert shown.out.splitlines() == [
+        "renhe-hospital: ready",
+        "ledger: height 12, 42 entries, 40 of them final",
+        "daemon: process 2, restarted 3 times",
+    ]
+
+
+def test_a_node_that_is_not_ready_says_why(run, node, daemon):
+    daemon |= {"ready": False, "reasons": ["ordering.behind"]}
+    shown = run("status", "--config", node)
+    assert (shown.code, "to look at: ordering.behind" in shown.out) == (7, True)
+    assert run("status", "--json", "--config", node).document["health"]["ready"] is False
 
 
 def test_a_broken_configuration_is_explained_by_every_command(run, tmp_path):
