@@ -24,6 +24,7 @@ MAX_STEPS: Final = 99
 """Most steps of a chain; a longer one needs a later trusted policy."""
 
 _PROTOCOL: Final = "protocol"
+_PUBLIC: Final = frozenset({ORGANISATION, "policy", _PROTOCOL})
 
 
 def policy_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
@@ -93,7 +94,9 @@ def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
     if isinstance(transaction, Stop) or transaction.ledger != ledger:
         raise VerificationError("bundle.policy_chain")
     after = snapshot
-    for change, content in zip(transaction.changes, transaction.bodies, strict=False):
+    # Only public changes have a content here; a transaction may change other objects beside them.
+    public = [change for change in transaction.changes if change.kind in _PUBLIC]
+    for change, content in zip(public, transaction.bodies, strict=False):
         if change.kind == ORGANISATION:
             after = after.with_organisation(parse_organisation(content)[0])
         elif change.kind == _PROTOCOL:
