@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES
 from medchain.ledger.transaction import parse_envelope, transaction_id
 from medchain.ordering.block import Block
-from medchain.ordering.cosign import Cosigner, Notary, complete
+from medchain.ordering.cosign import Cosigner, Notary, Reading, complete
 from medchain.ordering.driver import Clock, OrdererClient, Replica
 from medchain.ordering.follower import Follower
 from medchain.ordering.takeover import kept_size, new_orderer
@@ -171,15 +172,17 @@ class Succession:
         members = self._replica.members
         cosigned = dict.fromkeys(notes, 0)
         roots: dict[int, bytes] = {}
+        readings: list[Reading] = []
         for note in notes.values():
-            if note is None:
-                continue
-            try:
-                reading = self._notary.read(note, members)
-            except MedchainError:
-                # Worth as much as no note: whoever sent it answered, and has stood down or lies.
-                continue
+            # One that cannot be read is worth as much as none: whoever sent it answered, and has stood down or lies.
+            with suppress(MedchainError):
+                readings += [] if note is None else [self._notary.read(note, members)]
+        lost = members.protocol.orderer
+        for reading in sorted(readings, key=lambda item: item.log_org != lost):
             if roots.setdefault(reading.size, reading.root) != reading.root:
+                if reading.log_org != lost:
+                    # A member's own line beside the orderer's: it can make that for any root.
+                    continue
                 raise VerificationError("checkpoint.split_view", size=reading.size)
             for org_id in complete(reading.lines, members) & cosigned.keys():
                 cosigned[org_id] = max(cosigned[org_id], reading.size)

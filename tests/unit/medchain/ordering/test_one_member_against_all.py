@@ -101,3 +101,15 @@ def test_a_takeover_of_the_past_cannot_make_the_orderer_drop_its_blocks(consorti
 
     assert orderer.driver._look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
     assert (orderer.replica.height, orderer.replica.size) == (height, size)
+
+
+def test_a_member_cannot_hold_up_a_takeover_with_a_note_of_its_own_making(consortium):
+    ordered(consortium)
+    consortium.settle(2)
+    liar, taker = consortium.nodes["org-4"], consortium.nodes["org-2"]
+    lie = own_note(consortium, taker.replica.size, bytes(32))
+    liar.driver.stand_down = lambda _leaf: lie
+    consortium.orderer.is_up = False
+    block = taker.driver.takeover(consortium.hand_over("org-2", taker, voters=list(consortium.nodes)))
+    assert taker.replica.height == block.height == 2
+    assert taker.replica.members.protocol.orderer == "org-2"
