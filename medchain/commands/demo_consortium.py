@@ -268,6 +268,7 @@ class Consortium:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for node in ordered:
             _await_end(node, deadline)
+        for node in self.nodes.values():
             node.local.close()
 
 

@@ -1,0 +1,185 @@
+"""A demo consortium as a process of its own, and the ways in which tests look at it from outside."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sample_data
+from medchain.commands.command import Context
+from medchain.commands.demo_consortium import FOUNDERS, Consortium, open_consortium
+from medchain.encoding import Json
+from medchain.node.clock import system_clock
+
+ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
+START_S = 150
+STOP_S = 60
+
+
+@dataclass
+class RunningDemo:
+    """`medchain demo`, running until it is told to stop."""
+
+    folder: Path
+    data: Path
+    process: subprocess.Popen = None
+    said: dict[str, Json] = field(default_factory=dict)
+    _errors: list[str] = field(default_factory=list)
+    _readers: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start it and wait for its summary."""
+        self.launch()
+        reader = threading.Thread(target=self._read, daemon=True)
+        self._readers.append(reader)
+        reader.start()
+        reader.join(START_S)
+        assert self.said, "".join(self._errors)[-4000:]
+
+    def launch(self) -> None:
+        """Start it and wait for nothing."""
+        words = ["demo", "--json", "--data", str(self.data), "--folder", str(self.folder)]
+        self.said, self._errors = {}, []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "medchain.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+        )
+        self._readers = [threading.Thread(target=self._keep_errors, args=(self.process,), daemon=True)]
+        self._readers[0].start()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it by a signal; returns its exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; returns its exit code."""
+        try:
+            return self.process.wait(STOP_S)
+        finally:
+            self.process.kill()
+            for thread in self._readers:
+                thread.join(10)
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()
+
+    def consortium(self) -> Consortium:
+        """Look at its nodes through their own local interfaces."""
+        context = Context(
+            argparse.Namespace(), "en", as_json=False, out=io.StringIO(), err=io.StringIO(), clock=system_clock
+        )
+        return open_consortium(self.folder, context)[0]
+
+    def node_state(self, org_id: str) -> dict[str, Json]:
+        """Read who runs of a node."""
+        return json.loads((self.folder / org_id / "run" / "node.json").read_bytes())
+
+    def daemon_pid(self, org_id: str) -> int:
+        """Read the process id of a node's daemon."""
+        return json.loads((self.folder / org_id / "run" / "daemon.json").read_bytes())["pid"]
+
+    def kill_daemon(self, org_id: str) -> int:
+        """Kill a node's daemon; returns who it was."""
+        pid = self.daemon_pid(org_id)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def run(self, *words: object, code: int = 0) -> str:
+        """Run another command; returns standard output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def post(self, org_id: str, bundle: bytes) -> list[str]:
+        """Post a transaction to a hospital's FHIR API; returns the records made, ``Type/id``."""
+        config = self.folder / org_id / "node.toml"
+        token = self.run("token", "issue", "--config", config, "--scope", "system/*.crus").strip()
+        url = f"http://127.0.0.1:{self.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir"
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+        request = urllib.request.Request(url, bundle, headers)  # a loopback address of ours
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310  # as above
+            entries = json.load(answer)["entry"]
+        made = [row["response"]["location"] for row in entries if row["response"]["status"].startswith("201")]
+        return ["/".join(place.split("/")[:2]) for place in made]
+
+    def _read(self) -> None:
+        line = self.process.stdout.readline()
+        if line:
+            self.said = json.loads(line)
+
+    def _keep_errors(self, process: subprocess.Popen) -> None:
+        self._errors.extend(process.stderr)
+
+
+def copy_data(target: Path, patients: set[str]) -> None:
+    """Copy the directories and some patients of the sample data."""
+    target.mkdir()
+    for path in sample_data.BUNDLES.iterdir():
+        if path.name.split(".")[1] in patients | {"0-directory"}:
+            shutil.copy(path, target)
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Find all processes whose command line names a folder: pid → command line."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(folder) in words:
+                found[int(entry.name)] = words
+    return found
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
+    """Wait until something holds; tells whether it did."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """List all regular files under a folder."""
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+
+
+def shortest(needles: set[str]) -> list[bytes]:
+    """Leave out what contains another: where it is found, the other is found too."""
+    kept: list[bytes] = []
+    for needle in sorted({text.encode() for text in needles}, key=len):
+        if not any(other in needle for other in kept):
+            kept.append(needle)
+    return kept
+
+
+def found_in(content: bytes, needles: list[bytes]) -> list[str]:
+    """Search raw bytes for texts, as UTF-8 and as JSON escapes them."""
+    escaped = [json.dumps(needle.decode())[1:-1].encode() for needle in needles]
+    both = {*needles, *escaped}
+    return [needle.decode() for needle in both if needle in content]
