@@ -229,7 +229,11 @@ def received_json(received: Received) -> Json:
 
 def _record_json(record: ReceivedRecord) -> Json:
     """Write one record; type and id are what its own content says."""
-    content = orjson.loads(record.content) if record.content_type.endswith("json") else {}
+    try:
+        content = orjson.loads(record.content) if record.content_type.endswith("json") else {}
+    except orjson.JSONDecodeError:
+        # What its custodian registered is what it is, and must not keep the other records from being shown.
+        content = {}
     shown = content if isinstance(content, dict) else {}
     return {
         "commitment": record.commitment.hex(),

@@ -388,10 +388,8 @@ class Submitter:
             rows = [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
             try:
                 self._push(org_id, payload, rows)
-            except (UnavailableError, VerificationError) as error:
-                # Who has not followed so far does not know the object yet that a part given beside belongs to.
-                if isinstance(error, VerificationError) and error.code != "body.unknown":
-                    raise
+            except MedchainError as error:
+                # Down, a block behind, or unwilling: a party that takes no body has no veto over what others agree on.
                 _LOG.info("submit.undelivered", peer=org_id, code=error.code)
                 for item in rows:
                     self._records.put_intent(DELIVER, _delivery(org_id, item), self._judge.clock())

@@ -12,7 +12,14 @@ import pytest
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import canonical, parse_canonical
-from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.kinds import access, subject
 from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import STOPPED, build_body, map_key
@@ -342,6 +349,25 @@ def test_a_stop_outlives_a_crash_and_comes_to_the_ledger(federation):
     until(lambda: site.node.stops.settle() == 0)
     assert site.records.pending(9, kind="stop") == []
     assert site.node.stops.is_stopped(allowed.key)
+
+
+@pytest.mark.parametrize("refusal", [VerificationError("body.hash"), AccessDeniedError("x.y"), InputError("x.z")])
+def test_a_party_that_refuses_a_body_has_no_veto_over_a_consent(federation, hospital, monkeypatch, refusal):
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+
+    def refuse(what, _sender, receiver, document):
+        if (what, receiver) == ("push", ANXIN):
+            raise refusal
+        return document
+
+    monkeypatch.setattr(federation, "tamper", refuse)
+    made = hospital.submitter.submit(patient.consent())
+    assert made.record.status == "active"
+    assert hospital.submitter.deliver_pending() == 2
+    monkeypatch.undo()
+    assert hospital.submitter.deliver_pending() == 0
+    assert federation.sites[ANXIN].node.shelf.at(made.key, 1).is_full
 
 
 def test_an_object_that_its_creator_ends_before_a_stop_is_ordered_holds_up_no_other_stop(federation, hospital):
