@@ -10,6 +10,7 @@ Source: `docs/spec/ordering.md`.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ ASK_OTHERS_AFTER: Final = 3
 
 MAX_ALARMS: Final = 64
 """How many latched alarms are kept; the first ones matter most."""
+
+_REST: Final = 4
+_QUIET_TURNS: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class EmbeddedDriver:
         self._poll_s = poll_s
         self._pen = threading.Lock()
         self._stopping = threading.Event()
+        self._came = threading.Event()
         self._threads: list[threading.Thread] = []
         self._alarms: list[Alarm] = []
         self._looked_at: set[str] = set()
@@ -158,6 +163,7 @@ class EmbeddedDriver:
     def stop(self) -> None:
         """Finish what was accepted and end; a poll under way may take its time to return."""
         self._stopping.set()
+        self._came.set()
         self.orderer.stop()
         self.feed.close()
         self.outbox.wake()
@@ -324,6 +330,7 @@ class EmbeddedDriver:
         """Take note of a block of our own."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
         self.cosigner.learn(block.checkpoint)
+        self._came.set()
         self.outbox.seen(block)
 
     def _applied(self, block: Block, applied: Applied) -> None:
@@ -332,6 +339,7 @@ class EmbeddedDriver:
         if orderer != self._last_orderer:
             self._change_orderer(block, applied, orderer)
         self.cosigner.learn(block.checkpoint)
+        self._came.set()
         self.outbox.seen(block)
 
     def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
@@ -382,10 +390,22 @@ class EmbeddedDriver:
             self._stopping.wait(self.follower.backoff_s())
 
     def _cosign(self) -> None:
-        """Cosign and gather until stopped."""
-        while not self._stopping.wait(BUSY_S):
-            self.cosign_once()
-            self.gather_once()
+        """Cosign until stopped: a new block at once, but never for more than a fifth of the time.
+
+        Lines that are missing are fetched; when none is, newer ones are looked for now and then.
+        """
+        turns = 0
+        while not self._stopping.is_set():
+            came = self._came.wait(BUSY_S)
+            self._came.clear()
+            turns += 1
+            began = time.monotonic()
+            did = self.cosign_once()
+            rest_s = _REST * (time.monotonic() - began) if did else 0.0
+            is_missing = not came and self.cosigner.final_size < self._ports.replica.size
+            if is_missing or turns % _QUIET_TURNS == 0:
+                self.gather_once()
+            self._stopping.wait(min(rest_s, BUSY_S))
 
     def _send(self) -> None:
         """Submit what is in the outbox until stopped."""
