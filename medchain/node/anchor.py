@@ -44,6 +44,9 @@ MAX_WAITING: Final = 16 * MAX_OBJECTS
 MAX_BACKOFF_S: Final = 10.0
 """Longest wait after failures."""
 
+MAX_AHEAD: Final = 256
+"""How many blocks a batch is waited for, whatever height its receipt promises: who withholds could promise any."""
+
 _RECORD: Final = "record"
 _LOG: Final = Log("anchor")
 
@@ -200,7 +203,8 @@ class Anchor:
         outcomes = self._submit([self._envelope(batch) for batch in batches])
         for batch, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, Receipt):
-                self._flights.append(Flight(frozenset(intent.id for intent in batch), outcome.height_at_most))
+                height = min(outcome.height_at_most, self._replica.height + MAX_AHEAD)
+                self._flights.append(Flight(frozenset(intent.id for intent in batch), height))
                 done.submitted += len(batch)
             else:
                 done.refused.append(outcome.code)

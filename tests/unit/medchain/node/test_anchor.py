@@ -10,6 +10,7 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import UnavailableError
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import Change, ObjectRow, parse_envelope, transaction_id
+from medchain.node import anchor
 from medchain.node.anchor import Anchor, make_batches
 from medchain.node.records import NewRecord, RecordService
 from medchain.ordering.receipt import Refused, sign_receipt
@@ -250,3 +251,18 @@ def test_the_anchor_goes_on_after_failures_until_it_is_told_to_stop(bench):
     bench.anchor.run(stop)
     assert len(calls) == 2
     assert len(bench.leaves) == 1
+
+
+def test_a_promise_of_a_height_that_never_comes_does_not_withhold_a_record_for_ever(bench, monkeypatch):
+    monkeypatch.setattr(anchor, "MAX_AHEAD", 2)
+    bench.store(1)
+
+    def promise(_leaves):
+        return [sign_receipt(bench.log, bench.replica.ledger, fresh(32), 2**53 - 1, NOW)]
+
+    bench.restart(promise)
+    submitted = [bench.anchor.round().submitted]
+    for _ in range(2):
+        block_of(bench.replica, Author(replica=bench.replica).anchor(1), time=NOW)
+        submitted.append(bench.anchor.round().submitted)
+    assert submitted == [1, 0, 1]
