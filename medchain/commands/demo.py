@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -334,9 +335,14 @@ class Demo:
         yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
         yield say(texts.COSIGNERS, names=", ".join(self._name(name) for name in names))
         folder = consortium.folder / BUNDLES_NAME
-        yield say(texts.PROOFS, folder=folder, example=folder / "record", policy=consortium.policy_path)
+        # As the reader can type it, also where `make` has put the command into a folder that no PATH names.
+        beside = Path(sys.executable).with_name("medchain")
+        command = beside if beside.exists() else beside.name
+        example, policy = folder / "record", consortium.policy_path
+        yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
         node = consortium.nodes[HOSPITALS[0]]
-        yield say(texts.TOKEN, config=node.config_path, web=node.web_url, patient=consortium.facts["patient"])
+        patient = consortium.facts["patient"]
+        yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
 
 
 def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:

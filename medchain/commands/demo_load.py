@@ -1,8 +1,7 @@
-"""The demo's data: FHIR bundles are posted to their hospital's own API, with a token, and then waited for.
+"""The demo's data: FHIR bundles are posted to their hospital's own API, with a token.
 
 Keeps true: what is loaded goes the way that any other system's data goes; a bundle that a hospital refuses is told by
-name and reason, and is not counted; what is counted as anchored was looked up in the node's outbox and its final
-checkpoint. Trusts the folder: whoever runs the demo chose it.
+name and reason, and is not counted; nor is what was there already. Trusts the folder: whoever runs the demo chose it.
 Source: `docs/architecture.md`.
 """
 
@@ -23,10 +22,8 @@ from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
-ANCHOR_TIMEOUT_S: Final = 300.0
-"""How long the last anchors may take."""
-
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
+_CREATED: Final = "201"
 _FHIR_JSON: Final = "application/fhir+json"
 _LIMITS: Final = Limits(timeout_s=300.0, max_bytes=32 << 20)
 # Synthea writes organisations and practitioners into files of their own, to which the others refer.
@@ -54,17 +51,15 @@ class Loaded:
 
     Attributes:
         files: bundles taken.
-        records: entries of them.
+        records: records that they made.
         patients: ids of patients, in the order in which they came.
         refused: file name and reason of what was refused.
-        last: the last record, ``Type/id``, whose anchor is waited for.
     """
 
     files: int = 0
     records: int = 0
     patients: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
-    last: list[str] = field(default_factory=list)
 
 
 def sample_folder() -> Path:
@@ -163,27 +158,6 @@ class Loader:
         """How many records were taken."""
         return sum(item.records for item in self.loaded.values())
 
-    def wait_final(self) -> float:
-        """Wait until everything that was taken is anchored and final; returns the seconds.
-
-        Raises:
-            UnavailableError: ``demo.not_anchored``.
-        """
-        left = {(hospital, name) for hospital, item in self.loaded.items() for name in item.last}
-        pools = {hospital: self._pool(hospital) for hospital in HOSPITALS}
-
-        def done() -> bool:
-            for hospital, name in sorted(left):
-                if is_final(pools[hospital], self._token(hospital), name):
-                    left.discard((hospital, name))
-            return not left
-
-        try:
-            return self._consortium.wait_for(done, "demo.not_anchored", ANCHOR_TIMEOUT_S)
-        finally:
-            for pool in pools.values():
-                pool.close()
-
     def _guarded(self, hospital: str, files: Sequence[Source]) -> None:
         """Run a thread; what it raises is raised by `load`."""
         try:
@@ -218,12 +192,11 @@ class Loader:
         except (InputError, ConflictError) as error:
             item.refused.append((path.name, error.code))
             return
-        places = [str(row["response"]["location"]) for row in answer["entry"]]
+        rows = [row["response"] for row in answer["entry"]]
+        places = [str(row["location"]) for row in rows if str(row["status"]).startswith(_CREATED)]
         item.files += 1
         item.records += len(places)
         item.patients += [place.split("/")[1] for place in places if place.startswith("Patient/")]
-        # Rows leave the outbox shuffled, and a node anchors what came first at the latest with what came last.
-        item.last = ["/".join(place.split("/")[:2]) for place in places]
 
 
 def unpack(path: Path) -> bytes:
@@ -249,12 +222,3 @@ def as_transaction(content: bytes) -> bytes:
         return json.dumps(bundle | {"type": "transaction"}, ensure_ascii=False).encode()
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("demo.file") from error
-
-
-def is_final(pool: HttpPool, token: str, name: str) -> bool:
-    """Ask a hospital's API whether a record, ``Type/id``, can be proven, which needs its anchor to be final."""
-    try:
-        pool.request(PeerRequest("GET", f"/fhir/{name}/$proof", b""), {"Authorization": f"Bearer {token}"}, _LIMITS)
-    except (ConflictError, NotFoundError):
-        return False
-    return True

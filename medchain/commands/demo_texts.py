@@ -118,15 +118,15 @@ OBJECTS: Final = Text("  对象版本：{objects}", "  versions of objects: {obj
 CHECKPOINT: Final = Text("  检查点 {size}，根 {root}", "  checkpoint {size}, root {root}")
 COSIGNERS: Final = Text("  联署（Ed25519 与 ML-DSA-44）：{names}", "  cosigned (Ed25519 and ML-DSA-44) by {names}")
 PROOFS: Final = Text(
-    "\n证明包：{folder}\n  自行核验：medchain verify {example} --policy {policy}",
-    "\nProof bundles: {folder}\n  verify one: medchain verify {example} --policy {policy}",
+    "\n证明包：{folder}\n  自行核验：{command} verify {example} --policy {policy}",
+    "\nProof bundles: {folder}\n  verify one: {command} verify {example} --policy {policy}",
 )
 TOKEN: Final = Text(
     "\n试用接口：\n"
-    "  TOKEN=$(medchain token issue --config {config} --scope 'system/*.crus')\n"
+    "  TOKEN=$({command} token issue --config {config} --scope 'system/*.crus')\n"
     '  curl -H "Authorization: Bearer $TOKEN" {web}/fhir/Patient/{patient}',
     "\nTry the API:\n"
-    "  TOKEN=$(medchain token issue --config {config} --scope 'system/*.crus')\n"
+    "  TOKEN=$({command} token issue --config {config} --scope 'system/*.crus')\n"
     '  curl -H "Authorization: Bearer $TOKEN" {web}/fhir/Patient/{patient}',
 )
 RUNNING: Final = Text("\n节点仍在运行，按 Ctrl-C 停止。", "\nThe nodes keep running; press Ctrl-C to stop them.")
