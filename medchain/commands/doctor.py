@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.crypto.signing import check_ed25519_rule
+from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.node.assembly import read_genesis
@@ -29,12 +29,16 @@ from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
 
 MIN_FREE_BYTES: Final = 2 << 30
 """Least free space on the node's disk."""
 
 MAX_CLOCK_SKEW_S: Final = 30
 """How far the clocks of other nodes may be from ours; blocks more than 60 s away are refused."""
+
+MAX_OUTBOX_AGE_S: Final = 600
+"""How long a record may wait for its anchor."""
 
 _PEER_TIMEOUT_S: Final = 3.0
 _LIMITS: Final = Limits(timeout_s=3.0)
@@ -67,6 +71,7 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
     Yields:
         A finding a check.
     """
+    yield Finding("libraries", _GOOD, library_versions())
     yield _try("signatures", check_ed25519_rule)
     problems = [problem for problem in explain(context.config_path(), context.environment) if problem.fatal]
     if problems:
@@ -118,6 +123,8 @@ def _with_keys(context: Context, config: NodeConfig, *, full: bool) -> Iterator[
         return
     yield Finding("keys", _GOOD)
     layout = Layout(config.folder)
+    if layout.records.exists():
+        yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
     for check, path, key, kind in (
         ("records", layout.records, records_key, FileKind.RECORDS),
         ("ledger", layout.ledger, ledger_key, FileKind.LEDGER),
@@ -134,6 +141,17 @@ def _look_into(path: Path, key: bytes, kind: FileKind, *, full: bool) -> str:
         if full:
             database.check()
     return f"{path.stat().st_size >> 20} MiB"
+
+
+def _outbox(layout: Layout, key: bytes, now: int) -> str:
+    """See how long records wait for their anchor; raises `UnavailableError` ``doctor.outbox`` for too long."""
+    opened = open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False)
+    with closing(RecordStore(opened)) as records:
+        waiting, oldest = records.pending_count(), records.pending(1)
+    age_s = max(0, now - oldest[0].created) if oldest else 0
+    if age_s > MAX_OUTBOX_AGE_S:
+        raise UnavailableError("doctor.outbox", waiting=waiting, age_s=age_s)
+    return f"{waiting}, {age_s} s"
 
 
 def _daemon(config: NodeConfig) -> Finding:

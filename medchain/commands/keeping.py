@@ -1,12 +1,17 @@
-"""`medchain backup` and `restore`: a node's state without its root key, and back.
+"""`medchain backup`, `restore` and `key rotate`: what keeps a node for years.
 
-Trusts `medchain.node.backup` for both, and who guards the root key. Source: `docs/operations.md`.
+Trusts `medchain.node.backup` and `medchain.node.rotation` to do it, and who guards the root key.
+Source: `docs/operations.md`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+import signal
+import time
+from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +20,9 @@ from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.importing import JOURNAL_NAME
 from medchain.encoding import Json
+from medchain.errors import UnavailableError
+from medchain.ledger.members import make_key
+from medchain.node.assembly import read_genesis
 from medchain.node.backup import (
     FOR_EVER,
     check_tag,
@@ -25,10 +33,28 @@ from medchain.node.backup import (
     unpacked,
 )
 from medchain.node.config import CONFIG_NAME, load_config
-from medchain.node.keystore import Unlock, open_root_file, unlock, write_private_file
+from medchain.node.keystore import (
+    KeyUse,
+    Layout,
+    Unlock,
+    admit_encryption_candidates,
+    adopt_candidates,
+    candidate_keys,
+    draw_candidates,
+    open_root_file,
+    unlock,
+    write_private_file,
+)
+from medchain.node.local import LocalClient
+from medchain.node.peers import Limits
+from medchain.node.rotation import ORDERED_TIMEOUT_S, ROTATE, USES
+from medchain.node.supervisor import read_node_state
 from medchain.store.records import Erasure
 
 _OWN_FILES: Final = (CLIENTS_NAME, JOURNAL_NAME)
+_ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
+_RESTART_S: Final = 60.0
+_RESTART_POLL_S: Final = 0.1
 
 
 def _backup_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -106,6 +132,80 @@ def _place_root_key(folder: Path, context: Context) -> None:
         write_private_file(target, context.arguments.root_key.read_bytes())
 
 
+def _rotate_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `key rotate` takes."""
+    parser.add_argument("use", choices=sorted(USES), help=say(messages.ROTATE_USE))
+
+
+def _rotate(context: Context) -> int:
+    """Exchange the keys of one use on the ledger, then in the node; again after a crash goes on where it stopped."""
+    config, uses = context.config(), USES[context.arguments.use]
+    folder, halves = config.folder, context.halves(config, messages.PASSPHRASE)
+    genesis, _ = read_genesis(Layout(folder))
+    draw_candidates(folder, uses, halves)
+    if admit_encryption_candidates(folder):
+        _start_anew(folder, uses, context)
+    keys = candidate_keys(folder, genesis.ledger, halves)
+    version = _exchange(folder, keys)
+    listed = [make_key(config.org_id, str(row["use"]), row["public"]).id for row in keys if isinstance(row, dict)]
+    adopt_candidates(folder, listed)
+    _start_anew(folder, uses, context)
+    if KeyUse.AUTHENTICATION in uses:
+        # Until now the old key counted too, so that no call was refused. Now it goes.
+        version = _exchange(folder, keys)
+    document: Json = {"keys": list[Json](listed), "use": context.arguments.use, "version": version}
+    context.answer(document, [context.say(messages.ROTATE_DONE, use=context.arguments.use, version=version)])
+    context.tell(messages.ROTATE_BACKUP)
+    return Exit.DONE
+
+
+def _exchange(folder: Path, keys: list[Json]) -> Json:
+    """Have the ledger list keys; returns the organisation's version that does."""
+    with closing(LocalClient(folder)) as local:
+        answer = local.call(ROTATE, {"keys": keys}, _ROTATE_LIMITS)
+    return answer.get("version") if isinstance(answer, dict) else None
+
+
+def _start_anew(folder: Path, uses: Collection[KeyUse], context: Context) -> None:
+    """End the processes that hold keys of these uses; the supervisor starts them with the keystore as it is now."""
+    layout = Layout(folder)
+    context.tell(messages.ROTATE_RESTART)
+    holders = {"daemon", "web"} if KeyUse.AUTHENTICATION in uses else {"daemon"}
+    before = {name: _pid(row) for name, row in _processes(layout).items() if name in holders}
+    for pid in before.values():
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _RESTART_S
+    while time.monotonic() < deadline:
+        time.sleep(_RESTART_POLL_S)
+        now = {name: _pid(row) for name, row in _processes(layout).items()}
+        if all(now.get(name) not in {None, pid} for name, pid in before.items()) and _answers(folder):
+            return
+    raise UnavailableError("node.not_restarted", folder=str(folder))
+
+
+def _processes(layout: Layout) -> dict[str, Json]:
+    """Read which processes a node has; raises `UnavailableError` ``node.not_running``."""
+    found = read_node_state(layout)["processes"]
+    return found if isinstance(found, dict) else {}
+
+
+def _pid(row: Json) -> int | None:
+    """Read a process' number."""
+    pid = row.get("pid") if isinstance(row, dict) else None
+    return pid if isinstance(pid, int) else None
+
+
+def _answers(folder: Path) -> bool:
+    """Tell whether the daemon answers."""
+    try:
+        with closing(LocalClient(folder)) as local:
+            local.call("status", {})
+    except UnavailableError:
+        return False
+    return True
+
+
 COMMANDS: Final = (
     Command(("backup",), messages.BACKUP_SUMMARY, messages.BACKUP_EXAMPLES, _backup, _backup_arguments),
     Command(
@@ -116,5 +216,6 @@ COMMANDS: Final = (
         _restore_arguments,
         needs_config=False,
     ),
+    Command(("key", "rotate"), messages.ROTATE_SUMMARY, messages.ROTATE_EXAMPLES, _rotate, _rotate_arguments),
 )
 """The commands of this file."""

@@ -378,6 +378,25 @@ RESTORE_DONE: Final = Text(
     "已恢复到 {folder}，{count} 个文件核对无误。",
     "Restored to {folder}, {count} files compared.",
 )
+KEY_GROUP: Final = Text("本机构的密钥", "the organisation's keys")
+ROTATE_SUMMARY: Final = Text(
+    "更换一种密钥：先登记到账本，再由节点启用", "exchange the keys of one use: on the ledger first, then in the node"
+)
+ROTATE_EXAMPLES: Final = Text(
+    "medchain key rotate authentication --config renhe/node.toml\n"
+    "medchain key rotate cosign --config renhe/node.toml    # 中断后再次执行即可继续",
+    "medchain key rotate authentication --config renhe/node.toml\n"
+    "medchain key rotate cosign --config renhe/node.toml    # after an interruption, the same again goes on",
+)
+ROTATE_USE: Final = Text("密钥的用途", "what the keys are for")
+ROTATE_RESTART: Final = Text("正在重新启动节点的进程。", "The node's processes start anew.")
+ROTATE_DONE: Final = Text(
+    "{use} 密钥已更换（本机构在账本上的第 {version} 版）。",
+    "The {use} keys were exchanged (version {version} of the organisation on the ledger).",
+)
+ROTATE_BACKUP: Final = Text(
+    "请立即备份：较早的备份中没有新密钥。", "Make a backup now: earlier ones do not have the new keys."
+)
 DOCTOR_SUMMARY: Final = Text(
     "检查节点：密码库、配置、密钥、权限、数据库、时钟、磁盘、其他节点",
     "examine a node: cryptography, settings, keys, permissions, databases, clock, disk, other nodes",
@@ -388,6 +407,8 @@ DOCTOR_GOOD: Final = Text("正常  {check}{detail}", "good  {check}{detail}")
 DOCTOR_BAD: Final = Text("异常  {check}：{detail}", "bad   {check}: {detail}")
 DOCTOR_SKIPPED: Final = Text("略过  {check}：{detail}", "skip  {check}: {detail}")
 DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
+    "libraries": Text("密码库版本", "cryptographic libraries"),
+    "outbox": Text("待上链记录", "records waiting for their anchor"),
     "signatures": Text("签名判定规则", "rule of signatures"),
     "configuration": Text("配置", "configuration"),
     "keys": Text("密钥", "keys"),
@@ -432,6 +453,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The backup was not made by a node with this root key, or its list was changed.",
     ),
     "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
+    "doctor.outbox": Text(
+        "{waiting} 条记录待上链，最久 {age_s} 秒。",
+        "{waiting} records wait for their anchor, the oldest for {age_s} s.",
+    ),
     "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),
     "encoding.hex": Text(
         "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
@@ -459,6 +484,19 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "keys.unwrap": Text("密钥与根密钥不符。", "The keys do not belong to this root key."),
     "local.operation": Text("运行中的节点没有操作 {operation}。", "The running node has no operation {operation}."),
+    "keystore.candidates": Text(
+        "{uses} 密钥的更换尚未完成，请先完成。", "The exchange of {uses} keys is not finished: finish it first."
+    ),
+    "node.not_restarted": Text(
+        "{folder} 中的节点没有重新启动，请查看日志。", "The node in {folder} has not started anew: look at its logs."
+    ),
+    "rotation.not_ordered": Text(
+        "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
+    ),
+    "rotation.orderer": Text(
+        "{org_id} 正负责排序：更换日志密钥前须先移交排序。",
+        "{org_id} orders: hand over ordering before its log key is exchanged.",
+    ),
     "node.not_running": Text(
         "{folder} 中的节点没有运行。用 medchain node run 启动。",
         "The node in {folder} is not running. Start it with `medchain node run`.",

@@ -26,6 +26,7 @@ GROUPS: Final = (
     Group("record", messages.RECORD_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
+    Group("key", messages.KEY_GROUP),
     Group("log", messages.LOG_GROUP),
     Group("client", messages.CLIENT_GROUP),
     Group("token", messages.TOKEN_GROUP),

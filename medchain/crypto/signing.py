@@ -9,9 +9,11 @@ Source: RFC 8032, FIPS 204, FIPS 186-5; `docs/spec/keys.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
@@ -174,6 +176,11 @@ def check_ed25519_rule(verify: Callable[[bytes, bytes, bytes], bool] = ed25519_v
     for public, signature, message, valid in _RULE:
         if verify(bytes.fromhex(public), message, bytes.fromhex(signature)) is not valid:
             raise VerificationError("signing.ed25519_rule")
+
+
+def library_versions() -> str:
+    """Name the libraries that sign and verify; PyNaCl's wheels bring their own libsodium, which tells no version."""
+    return f"{backend.openssl_version_text()}, PyNaCl {version('pynacl')}"
 
 
 class MlDsa44Signer:

@@ -24,7 +24,15 @@ from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
-from medchain.node.keystore import DaemonKeys, Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
+from medchain.node.keystore import (
+    DaemonKeys,
+    Layout,
+    Unlock,
+    WebKeys,
+    adopt_candidates,
+    open_daemon_keys,
+    open_web_keys,
+)
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
@@ -35,6 +43,7 @@ from medchain.node.records import RecordService
 from medchain.node.release_ports import ReleaseDecision
 from medchain.node.replica import Replica
 from medchain.node.restored import GuardedEndorsements, GuardedReleases, Restoration
+from medchain.node.rotation import KeyRotation
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
     BodyService,
@@ -167,6 +176,8 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
             )
         ) as ledger,
     ):
+        if adopt_candidates(config.folder, _listed(ledger, config.org_id)):
+            web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
         replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log))
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
@@ -181,6 +192,13 @@ def open_web_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterator[
     keys = open_web_keys(config.folder, halves)
     with _records(config, layout, keys) as records, closing(LocalClient(config.folder)) as local:
         yield WebNode(config, clock, keys, records, local)
+
+
+def _listed(ledger: LedgerStore, org_id: str) -> frozenset[str]:
+    """List the organisation's keys on the ledger, by id; none before it has begun."""
+    if ledger.head.height < 0:
+        return frozenset()
+    return frozenset(key.id for key in ledger.members.organisations[org_id].keys)
 
 
 def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
@@ -235,6 +253,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             node.clock,
         ),
     )
+    rotation = KeyRotation(identity, node.web_keys.authentication.public, node.replica, ordering.driver.outbox)
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -245,6 +264,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
                 PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
                 **side.operations(),
                 **exchange.operations(),
+                **rotation.operations(),
             }
         ),
         ordering=ordering.driver,

@@ -12,7 +12,7 @@ Source: `docs/spec/node-protocol.md`, `docs/spec/genesis.md`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -43,11 +43,13 @@ from medchain.crypto.sealing import XWING, SealingPrivateKey
 from medchain.crypto.signing import ED25519, MLDSA44, Ed25519Signer, MlDsa44Signer, key_id
 from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical, unbase64
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.members import make_key, proof_message
 
 MAX_KEYSTORE_BYTES: Final = 1 << 20
 """Largest keystore that is looked at."""
 
 _TYPE: Final = "medchain/keystore/v1"
+_CANDIDATES_TYPE: Final = "medchain/key-candidates/v1"
 _MAX_PUBLIC_BYTES: Final = 2048
 
 
@@ -86,6 +88,11 @@ class Layout:
     def keystore(self) -> Path:
         """The organisation's keys, wrapped."""
         return self.folder / "keys" / "keystore.json"
+
+    @property
+    def candidates(self) -> Path:
+        """Keys that wait until the ledger lists them, wrapped."""
+        return self.folder / "keys" / "candidates.json"
 
     @property
     def records(self) -> Path:
@@ -297,6 +304,92 @@ def add_key(folder: Path, use: KeyUse, halves: Unlock) -> str:
     return row.key_id
 
 
+def draw_candidates(folder: Path, uses: Collection[KeyUse], halves: Unlock) -> None:
+    """Draw keys that are to take the place of others, once the ledger lists them; again after a crash changes nothing.
+
+    Args:
+        folder: the node's folder.
+        uses: what the keys are for.
+        halves: both halves of the root key.
+
+    Raises:
+        NotFoundError: ``keystore.missing``.
+        ConflictError: ``keystore.candidates`` while keys of other uses wait.
+    """
+    layout = Layout(folder)
+    org_id, _ = _read(layout.keystore)
+    waiting = {row.use for row in _read_candidates(layout.candidates)}
+    if waiting and waiting != set(uses):
+        raise ConflictError("keystore.candidates", uses=" ".join(sorted(waiting)))
+    if not waiting:
+        rows = [_draw(use, org_id, halves) for use in sorted(uses)]
+        write_private_file(layout.candidates, _encode(org_id, rows, _CANDIDATES_TYPE))
+
+
+def candidate_uses(folder: Path) -> tuple[KeyUse, ...]:
+    """Return the uses of the keys that wait for the ledger; none where none do."""
+    return tuple(row.use for row in _read_candidates(Layout(folder).candidates))
+
+
+def candidate_keys(folder: Path, ledger: bytes, halves: Unlock) -> list[Json]:
+    """Return the keys that wait, each with its proof of possession (`docs/spec/genesis.md` 2).
+
+    Args:
+        folder: the node's folder.
+        ledger: ledger id, 32 bytes.
+        halves: both halves of the root key.
+
+    Returns:
+        ``{"proof":B64,"public":B64|JWK,"use"}`` each.
+
+    Raises:
+        NotFoundError: ``keystore.missing``.
+        VerificationError: ``keys.unwrap``, ``keystore.public``.
+    """
+    layout = Layout(folder)
+    org_id, rows = _read(layout.keystore)
+    found: list[Json] = []
+    for row in _read_candidates(layout.candidates):
+        public = _public_json(row)
+        message = proof_message(ledger, make_key(org_id, row.use.value, public))
+        # An encryption key cannot sign: the ledger key vouches for it.
+        signing = _newest(rows, KeyUse.LEDGER) if row.use is KeyUse.ENCRYPTION else row
+        proof = _sign(signing.use, _open(signing, org_id, halves), message)
+        found.append({"proof": base64_text(proof), "public": public, "use": row.use.value})
+    return found
+
+
+def adopt_candidates(folder: Path, listed: Container[str]) -> bool:
+    """Make the keys that wait the newest of their uses, if the ledger lists them; the old ones stay in the keystore.
+
+    Args:
+        folder: the node's folder.
+        listed: key ids of the organisation on the ledger.
+
+    Returns:
+        Whether there were some; the keystore must be opened anew then.
+
+    Raises:
+        NotFoundError: ``keystore.missing``.
+    """
+    candidates = _read_candidates(Layout(folder).candidates)
+    if not candidates or any(row.key_id not in listed for row in candidates):
+        return False
+    _add_rows(folder, candidates)
+    Layout(folder).candidates.unlink()
+    return True
+
+
+def admit_encryption_candidates(folder: Path) -> bool:
+    """Let the node open with an encryption key that waits, before anybody can seal to it; tells whether there is one.
+
+    Raises:
+        NotFoundError: ``keystore.missing``.
+    """
+    rows = [row for row in _read_candidates(Layout(folder).candidates) if row.use is KeyUse.ENCRYPTION]
+    return bool(rows) and _add_rows(folder, rows)
+
+
 def public_keys(folder: Path) -> dict[str, Json]:
     """Return the newest public key of each use in the form of a genesis member (`docs/spec/genesis.md`).
 
@@ -436,6 +529,30 @@ def _public_of(use: KeyUse, seed: bytes) -> bytes:
             return Ed25519Signer(seed).public
 
 
+def _add_rows(folder: Path, added: list[_Row]) -> bool:
+    """Append keys to a keystore that it does not have; tells whether there were any."""
+    path = Layout(folder).keystore
+    org_id, rows = _read(path)
+    known = {row.key_id for row in rows}
+    new = [row for row in added if row.key_id not in known]
+    if new:
+        write_private_file(path, _encode(org_id, [*rows, *new]))
+    return bool(new)
+
+
+def _sign(use: KeyUse, seed: bytes, message: bytes) -> bytes:
+    """Sign with the key of a seed; encryption keys do not sign."""
+    match use:
+        case KeyUse.AUTHENTICATION:
+            return Es384Signer(seed).sign(message)
+        case KeyUse.COSIGN_MLDSA44:
+            return MlDsa44Signer(seed).sign(message)
+        case KeyUse.COSIGN_ED25519 | KeyUse.LEDGER | KeyUse.LOG:
+            return Ed25519Signer(seed).sign(message)
+        case KeyUse.ENCRYPTION:
+            raise InputError("keystore.use", use=use.value)
+
+
 def _draw(use: KeyUse, org_id: str, halves: Unlock) -> _Row:
     """Draw and wrap one key."""
     seed = random_key()
@@ -469,12 +586,12 @@ def _public_json(row: _Row) -> Json:
     return base64_text(row.public)
 
 
-def _encode(org_id: str, rows: list[_Row]) -> bytes:
-    """Write the keystore."""
+def _encode(org_id: str, rows: list[_Row], type_name: str = _TYPE) -> bytes:
+    """Write the keystore, or another list of wrapped keys."""
     keys: list[Json] = [
         {"public": _public_json(row), "use": row.use.value, "wrapped": base64_text(row.wrapped)} for row in rows
     ]
-    return canonical({"keys": keys, "org_id": org_id, "type": _TYPE})
+    return canonical({"keys": keys, "org_id": org_id, "type": type_name})
 
 
 def _read(path: Path) -> tuple[str, list[_Row]]:
@@ -484,14 +601,30 @@ def _read(path: Path) -> tuple[str, list[_Row]]:
             content = file.read(MAX_KEYSTORE_BYTES + 1)
     except OSError as error:
         raise NotFoundError("keystore.missing", path=str(path)) from error
+    org_id, rows = _decode(content, _TYPE)
+    if {row.use for row in rows} != set(KeyUse):
+        raise InputError("keystore.format")
+    return org_id, rows
+
+
+def _read_candidates(path: Path) -> list[_Row]:
+    """Read the keys that wait; none where there is no such file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return _decode(content, _CANDIDATES_TYPE)[1]
+
+
+def _decode(content: bytes, type_name: str) -> tuple[str, list[_Row]]:
+    """Read a list of wrapped keys strictly."""
     document = members(
         parse_canonical(content, max_bytes=MAX_KEYSTORE_BYTES), {"keys": list, "org_id": str, "type": str}
     )
     listed = document["keys"]
-    rows = [_row(item) for item in listed] if isinstance(listed, list) else []
-    if document["type"] != _TYPE or {row.use for row in rows} != set(KeyUse):
+    if document["type"] != type_name:
         raise InputError("keystore.format")
-    return str(document["org_id"]), rows
+    return str(document["org_id"]), [_row(item) for item in listed] if isinstance(listed, list) else []
 
 
 def _row(item: Json) -> _Row:

@@ -279,7 +279,8 @@ class Supervisor:
         status = running.process.returncode
         if running.process.stdin is not None:
             running.process.stdin.close()
-        if now - running.started > SETTLED_S:
+        # Who ended in order was told to, such as for new keys.
+        if status == 0 or now - running.started > SETTLED_S:
             running.delay_s = FIRST_DELAY_S
         running.process = None
         running.next_start = now + running.delay_s

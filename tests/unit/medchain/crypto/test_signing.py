@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -238,3 +239,7 @@ def test_a_signing_key_does_not_show_itself(make):
     assert SEED.hex() not in repr(signer)
     assert repr(signer).startswith(f"{make.__name__}(key_id=")
     assert not hasattr(signer, "__dict__")
+
+
+def test_the_libraries_are_named_with_their_versions():
+    assert re.fullmatch(r"OpenSSL \d+\.\d+\.\d+.*, PyNaCl \d+\.\d+\.\d+", signing.library_versions())

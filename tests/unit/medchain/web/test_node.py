@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 
-from medchain.encoding import canonical
+from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
@@ -119,12 +119,12 @@ class Node:
         return found
 
 
-def found(*nodes: Node) -> Genesis:
+def found(*nodes: Node, policy: Mapping[str, Json] = POLICY) -> Genesis:
     """Found a ledger of these nodes, the first of which orders."""
     genesis = build_genesis(
         [node.organisation() for node in nodes],
         origin="medchain.example/test",
-        policy=POLICY,
+        policy=policy,
         protocol=ProtocolRules(nodes[0].org_id, len(nodes), 1),
         rp_id="localhost",
         sign_origins=["http://localhost:1"],

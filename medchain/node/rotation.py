@@ -1,0 +1,155 @@
+"""Exchanging an organisation's keys: the ledger first, then the node.
+
+The way: keys are drawn and kept beside the keystore (`medchain.node.keystore.draw_candidates`) → the organisation's
+next version lists them in the place of the old ones, with proofs of possession → once this node has applied it, they
+are the keystore's newest, and the processes start anew. Keeps true: a crash at any step leaves a node whose keys are
+those that the ledger lists, since the daemon takes over at its start what the ledger lists already; asking again goes
+on where it stopped. Encryption keys go into the keystore before the ledger lists them, so that nothing is sealed to a
+key that the node cannot open; an authentication key is listed beside the old one first, since a node whose calls are
+refused could not even fetch the block that says so, and the old one goes in a second version. Trusts the ledger's rule
+``organisation/update``: an organisation changes its own keys.
+Source: `docs/spec/genesis.md`, `docs/operations.md`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from medchain.crypto.es384 import ES384
+from medchain.crypto.signing import key_id
+from medchain.encoding import Json, base64_text, members, unbase64
+from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.ledger.members import AUTHENTICATION_KEY, LOG_KEY, Key, Organisation, make_key, organisation_content
+from medchain.ledger.object import ACTIVE, map_key, organisation_id, public_body_hash
+from medchain.ledger.transaction import (
+    CREATOR,
+    ID_BYTES,
+    Change,
+    ObjectRow,
+    Signer,
+    Transaction,
+    pae,
+    payload_bytes,
+    seal,
+)
+from medchain.node.endorse import Identity
+from medchain.node.keystore import KeyUse
+from medchain.node.replica import Replica
+from medchain.ordering.outbox import Outbox
+from medchain.ordering.receipt import Refused
+
+ROTATE: Final = "organisation.keys"
+"""Local operation that exchanges keys on the ledger."""
+
+USES: Final[Mapping[str, tuple[KeyUse, ...]]] = {
+    "authentication": (KeyUse.AUTHENTICATION,),
+    "cosign": (KeyUse.COSIGN_ED25519, KeyUse.COSIGN_MLDSA44),
+    "encryption": (KeyUse.ENCRYPTION,),
+    "ledger": (KeyUse.LEDGER,),
+    "log": (KeyUse.LOG,),
+}
+"""What can be exchanged at a time, by the name that a person gives it."""
+
+ORDERED_TIMEOUT_S: Final = 60.0
+"""How long to wait until this node has applied the organisation's new version."""
+
+_KIND: Final = "organisation"
+_MAX_PROOF_BYTES: Final = 4096
+
+
+class KeyRotation:
+    """Exchanges keys of the own organisation on the ledger. Threads may share it."""
+
+    __slots__ = ("_authentication", "_identity", "_outbox", "_replica")
+
+    def __init__(self, identity: Identity, authentication: bytes, replica: Replica, outbox: Outbox) -> None:
+        """Use the node's identity, the public authentication key with which it calls now, its ledger and outbox."""
+        self._identity = identity
+        self._authentication = key_id(ES384, authentication)
+        self._replica = replica
+        self._outbox = outbox
+
+    def operations(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the local operation."""
+        return {ROTATE: self.exchange}
+
+    def exchange(self, document: Json) -> Json:
+        """Put new keys in the place of all others of their uses; done when this node has applied it.
+
+        Args:
+            document: ``{"keys":[{"proof":B64,"public":B64|JWK,"use"},…]}``. The authentication key with which the node
+                calls now stays beside a new one; it goes when the same is asked after the node has taken the new one.
+
+        Returns:
+            ``{"version":N}``, the organisation's version that lists them; the same again changes nothing.
+
+        Raises:
+            InputError: for malformed keys.
+            ConflictError: ``rotation.orderer`` for the log key of who orders, ``transaction.version``.
+            VerificationError: what the rules of the ledger refuse.
+            UnavailableError: ``rotation.not_ordered``: it may be ordered later; ask again.
+        """
+        rows = members(document, {"keys": list})["keys"]
+        proofs: dict[str, str] = {}
+        new: list[Key] = []
+        for row in rows if isinstance(rows, list) else []:
+            key, proof = self._read(row)
+            new.append(key)
+            proofs[key.id] = proof
+        if not new:
+            raise InputError("rotation.keys")
+        snapshot = self._replica.members
+        before = snapshot.organisations[self._identity.org_id]
+        if any(key.use == LOG_KEY for key in new) and snapshot.protocol.orderer == before.org_id:
+            # Its checkpoints are signed with that key from one block to the next: hand over first.
+            raise ConflictError("rotation.orderer", org_id=before.org_id)
+        after = _exchanged(before, new, self._authentication)
+        if after != before:
+            known = {key.id for key in before.keys}
+            self._submit(after, {name: proof for name, proof in proofs.items() if name not in known})
+        head = self._replica.store.record(map_key(_KIND, before.org_id, organisation_id(before.org_id)))
+        return {"version": 1 if head is None else head.version}
+
+    def _read(self, row: Json) -> tuple[Key, str]:
+        """Read a key and its proof."""
+        is_jwk = isinstance(row, dict) and row.get("use") == AUTHENTICATION_KEY
+        top = members(row, {"proof": str, "public": dict if is_jwk else str, "use": str})
+        proof = base64_text(unbase64(top["proof"], max_bytes=_MAX_PROOF_BYTES))
+        return make_key(self._identity.org_id, str(top["use"]), top["public"]), proof
+
+    def _submit(self, after: Organisation, proofs: Mapping[str, str]) -> None:
+        """Have the organisation's next version ordered, and wait until it is applied here."""
+        content = organisation_content(after, proofs)
+        head = self._replica.store.record(map_key(_KIND, after.org_id, organisation_id(after.org_id)))
+        version = 1 if head is None else head.version + 1
+        row = ObjectRow(organisation_id(after.org_id), version, public_body_hash(_KIND, content))
+        payload = payload_bytes(
+            Transaction(
+                creator=after.org_id,
+                changes=(Change(_KIND, ACTIVE, (row,)),),
+                bodies=(content,),
+                signers=(Signer(self._identity.key_id, CREATOR),),
+                draw=None,
+                ledger=self._replica.ledger,
+                nonce=secrets.token_bytes(ID_BYTES),
+                until=None,
+                protocol=self._replica.members.protocol.protocol,
+            )
+        )
+        leaf = seal(payload, [(self._identity.key_id, self._identity.signer.sign(pae(payload)))]).leaf
+        fate = self._outbox.wait(self._outbox.add(leaf), ORDERED_TIMEOUT_S)
+        if fate is None:
+            raise UnavailableError("rotation.not_ordered", retry_after_s=5)
+        if isinstance(fate, Refused):
+            raise (ConflictError if fate.code == "transaction.version" else VerificationError)(fate.code)
+
+
+def _exchanged(before: Organisation, new: list[Key], authentication: str) -> Organisation:
+    """Put keys in the place of all others of their uses but the one with which the node calls."""
+    uses = {key.use for key in new}
+    kept = [key for key in before.keys if key.use not in uses or key.id == authentication]
+    keys = {key.id: key for key in [*new, *kept]}
+    return replace(before, keys=tuple(keys[name] for name in sorted(keys)))
