@@ -15,7 +15,7 @@ from typing import Final
 
 from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
-from medchain.errors import ConflictError, InputError, VerificationError
+from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access, consent, emergency, grant, subject
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
@@ -70,10 +70,17 @@ def seal_body(key: Key, ledger: bytes, opened: OpenedBody) -> Json:
 
     Returns:
         The sealed body as JSON.
+
+    Raises:
+        UnavailableError: ``body.unsealable`` for a key to which nothing can be sealed.
     """
     info = _info(key.id, ledger, opened.object, opened.version)
     plain = canonical(opened.body.to_json()) + _MARK
-    sealed = seal_to(key.public, info, b"", plain.ljust(-(-len(plain) // _PAD) * _PAD, b"\0"))
+    try:
+        sealed = seal_to(key.public, info, b"", plain.ljust(-(-len(plain) // _PAD) * _PAD, b"\0"))
+    except InputError as error:
+        # A member lists its key itself, and the ledger cannot tell: to others it is as one that does not answer.
+        raise UnavailableError("body.unsealable", key_id=key.id) from error
     return {
         "key": key.id,
         "object": opened.object.hex(),

@@ -11,7 +11,7 @@ import pytest
 
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
-from medchain.encoding import canonical, parse_canonical
+from medchain.encoding import base64_text, canonical, parse_canonical
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -21,7 +21,7 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.ledger.kinds import access, subject
-from medchain.ledger.members import ENCRYPTION_KEY
+from medchain.ledger.members import ENCRYPTION_KEY, make_key
 from medchain.ledger.object import STOPPED, build_body, map_key
 from medchain.ledger.policy import draw_order
 from medchain.ledger.transaction import (
@@ -368,6 +368,14 @@ def test_a_party_that_refuses_a_body_has_no_veto_over_a_consent(federation, hosp
     monkeypatch.undo()
     assert hospital.submitter.deliver_pending() == 0
     assert federation.sites[ANXIN].node.shelf.at(made.key, 1).is_full
+
+
+def test_an_endorser_with_a_key_that_seals_nothing_is_passed_over_as_if_it_were_down():
+    # Every coefficient of the lattice key is out of range; the ledger takes it, since only its size is judged there.
+    broken = make_key(COMMISSION, ENCRYPTION_KEY, base64_text(b"\xff" * 1184 + bytes(32)))
+    body = build_body("subject", {"nonce": "x"}, None, fresh)
+    with pytest.raises(UnavailableError, match=r"body\.unsealable"):
+        seal_body(broken, LEDGER, OpenedBody(bytes(32), 1, body))
 
 
 def test_an_object_that_its_creator_ends_before_a_stop_is_ordered_holds_up_no_other_stop(federation, hospital):
