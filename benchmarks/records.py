@@ -28,7 +28,7 @@ import orjson
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.consortium import ORDERER, Consortium, commit, machine, now  # the path first
+from benchmarks.consortium import ORDERER, Author, Consortium, commit, machine, now  # the path first
 from benchmarks.replica import prefill
 from medchain.crypto.aead import RecordContext, open_record, seal_record
 from medchain.ledger.object import map_key
@@ -68,6 +68,8 @@ def main() -> None:
         with closing(LedgerStore(ledger_file)) as store, closing(RecordStore(records_file)) as kept:
             replica = Replica.create(store, genesis, proofs, pen=pen_of(node.daemon.log))
             prefill(replica, options.prefill)
+            # A real block at the end: what was put in has no signed checkpoints.
+            replica.propose(list(Author(consortium, ORDERER).anchors(1)), now())
             driver = LedgerDriver(ORDERER, node.layout, node.daemon, replica, consortium.client(ORDERER), now).driver
             driver.prepare()
             driver.follow_once()
