@@ -9,7 +9,6 @@ Source: RFC 8032, FIPS 204, FIPS 186-5; `docs/spec/keys.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +16,7 @@ from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
+from nacl import __version__ as nacl_version
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
@@ -180,7 +180,7 @@ def check_ed25519_rule(verify: Callable[[bytes, bytes, bytes], bool] = ed25519_v
 
 def library_versions() -> str:
     """Name the libraries that sign and verify; PyNaCl's wheels bring their own libsodium, which tells no version."""
-    return f"{backend.openssl_version_text()}, PyNaCl {version('pynacl')}"
+    return f"{backend.openssl_version_text()}, PyNaCl {nacl_version}"
 
 
 class MlDsa44Signer:
