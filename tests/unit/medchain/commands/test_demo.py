@@ -1,0 +1,193 @@
+"""The demo's parts that need no running node: its words, its data, its founding."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import lzma
+import socket
+import string
+
+import pytest
+
+from medchain.commands import demo_texts
+from medchain.commands.command import Context, Text
+from medchain.commands.demo_consortium import (
+    FOUNDERS,
+    ORDERER,
+    Consortium,
+    open_consortium,
+)
+from medchain.commands.demo_load import as_transaction, sample_folder, sources, unpack
+from medchain.commands.demo_story import Phone
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.ledger.genesis import trusted_policy_text, verify_genesis
+from medchain.node.assembly import read_genesis
+from medchain.node.keystore import Layout
+
+NOW = 1_796_083_200
+
+
+def context() -> Context:
+    silent = io.StringIO()
+    return Context(argparse.Namespace(), "en", as_json=False, out=silent, err=silent, clock=lambda: NOW)
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory) -> Consortium:
+    consortium, is_new = open_consortium(tmp_path_factory.mktemp("demo") / "demo", context())
+    assert is_new
+    return consortium
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_each_text_has_the_same_fields_in_both_languages():
+    texts = [item for item in vars(demo_texts).values() if isinstance(item, Text)] + list(demo_texts.ERRORS.values())
+    assert len(texts) > 40
+    assert [item for item in texts if fields(item.zh) != fields(item.en)] == []
+
+
+def test_a_file_goes_to_the_hospital_that_its_name_begins_with_and_directories_come_first(tmp_path):
+    for name in ("renhe-hospital.p2.json", "binhai-hospital.p1.json.gz", "renhe-hospital.0-directory.json", "a.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [(item.path.name, item.custodian) for item in sources(tmp_path)] == [
+        ("renhe-hospital.0-directory.json", "renhe-hospital"),
+        ("binhai-hospital.p1.json.gz", "binhai-hospital"),
+        ("renhe-hospital.p2.json", "renhe-hospital"),
+    ]
+
+
+def test_files_of_other_origin_are_shared_out_and_what_they_refer_to_goes_to_both(tmp_path):
+    for name in ("0_hospitals.json.xz", "practitionerInformation1.json", "Ann.json", "Bob.json", "Cy.json"):
+        (tmp_path / name).write_bytes(b"")
+    rows = [(item.path.name, item.custodian) for item in sources(tmp_path)]
+    assert rows[:4] == [
+        ("0_hospitals.json.xz", "renhe-hospital"),
+        ("0_hospitals.json.xz", "binhai-hospital"),
+        ("practitionerInformation1.json", "renhe-hospital"),
+        ("practitionerInformation1.json", "binhai-hospital"),
+    ]
+    assert rows[4:] == [
+        ("Ann.json", "renhe-hospital"),
+        ("Bob.json", "binhai-hospital"),
+        ("Cy.json", "renhe-hospital"),
+    ]
+
+
+def test_a_folder_without_bundles_is_refused(tmp_path):
+    with pytest.raises(NotFoundError, match=r"demo\.no_data"):
+        sources(tmp_path)
+    with pytest.raises(NotFoundError, match=r"demo\.no_data"):
+        sources(tmp_path / "absent")
+
+
+def test_the_sample_data_have_a_directory_of_each_hospital_first():
+    found = sources(sample_folder())
+    assert [item.path.name.split(".")[1] for item in found[:2]] == ["0-directory", "0-directory"]
+    assert {item.custodian for item in found} == {"binhai-hospital", "renhe-hospital"}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)])
+def test_files_are_unpacked(tmp_path, suffix, pack):
+    path = tmp_path / f"bundle.json{suffix}"
+    path.write_bytes(pack(b'{"a":1.50}'))
+    assert unpack(path) == b'{"a":1.50}'
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_a_damaged_file_is_refused_by_name(tmp_path, suffix):
+    path = tmp_path / f"bundle.json{suffix}"
+    path.write_bytes(b"not packed")
+    with pytest.raises(InputError, match=r"demo\.file"):
+        unpack(path)
+
+
+def test_a_transaction_keeps_its_bytes_and_a_collection_becomes_one():
+    given = b'{"resourceType":"Bundle","type":"transaction","entry":[{"value":5.60}]}'
+    assert as_transaction(given) == given
+    collection = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": "Patient"}}]}
+    made = json.loads(as_transaction(json.dumps(collection).encode()))
+    assert made["type"] == "transaction"
+    assert made["entry"][0]["request"] == {"method": "POST", "url": "Patient"}
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"entry":[{}]}', b'{"entry":[{"resource":{}}]}', b"7"])
+def test_what_is_no_bundle_is_refused(content):
+    with pytest.raises(InputError, match=r"demo\.file"):
+        as_transaction(content)
+
+
+def test_founding_gives_each_organisation_keys_of_its_own_and_all_the_same_verified_genesis(founded):
+    found = [read_genesis(Layout(founded.folder / founder.org_id)) for founder in FOUNDERS]
+    assert {genesis.ledger for genesis, _ in found} == {founded.genesis.ledger}
+    for genesis, signatures in found:
+        verify_genesis(genesis, signatures)
+    keys = [key.id for item in founded.genesis.members.organisations.values() for key in item.keys]
+    assert len(keys) == len(set(keys)) == 30
+    assert founded.genesis.members.protocol.orderer == ORDERER
+    assert founded.genesis.demo
+    assert founded.genesis.rp_id == "localhost"
+
+
+def test_the_trusted_policy_is_that_of_the_members(founded):
+    expected = trusted_policy_text(founded.genesis.members, founded.genesis.origin)
+    assert founded.policy_path.read_text(encoding="utf-8") == expected
+
+
+def test_all_ports_differ(founded):
+    ports = [port for node in founded.nodes.values() for port in (node.web_port, node.peer_port)]
+    assert len(set(ports)) == 10
+
+
+def test_a_second_opening_finds_the_same_ledger_and_what_was_remembered(founded):
+    founded.remember(patient="p1", records=7)
+    again, is_new = open_consortium(founded.folder, context())
+    assert not is_new
+    assert again.genesis.ledger == founded.genesis.ledger
+    assert again.facts == {"patient": "p1", "records": 7}
+    assert [node.web_port for node in again.nodes.values()] == [node.web_port for node in founded.nodes.values()]
+
+
+def test_a_founding_that_was_cut_short_begins_anew(tmp_path):
+    folder = tmp_path / "demo"
+    (folder / "renhe-hospital").mkdir(parents=True)
+    (folder / "renhe-hospital" / "node.toml").write_text("half")
+    (folder / "founding").touch()
+    consortium, is_new = open_consortium(folder, context())
+    assert is_new
+    assert not (folder / "founding").exists()
+    assert "half" not in consortium.nodes["renhe-hospital"].config_path.read_text()
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConflictError, match=r"demo\.folder"):
+        open_consortium(tmp_path, context())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_port_that_another_program_has_taken_is_named_before_anything_starts(founded):
+    node = founded.nodes["taihe-insurance"]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", node.web_port))
+        other.listen()
+        with pytest.raises(ConflictError, match=r"demo\.port") as raised:
+            founded.start()
+    assert raised.value.fields == {"org_id": "taihe-insurance", "port": node.web_port}
+    assert [item.process for item in founded.nodes.values()] == [None] * 5
+
+
+def test_waiting_ends_when_a_node_has_ended(founded):
+    with pytest.raises(UnavailableError, match=r"demo\.node_ended"):
+        founded.wait_for(lambda: True, "demo.not_agreed", 1)
+
+
+def test_the_phone_keeps_its_passkey(tmp_path):
+    first = Phone(tmp_path, "http://localhost:1", "localhost")
+    assert Phone(tmp_path, "http://localhost:1", "localhost").credential() == first.credential()
+    assert (tmp_path / "passkey.key").stat().st_mode & 0o077 == 0
