@@ -3,9 +3,9 @@
     python benchmarks/release.py --records 100 --runs 30
 
 Five daemons as in `ledger.py`. A hospital holds the records of one patient, who is enrolled with a passkey and has
-signed a consent; the insurer has a grant. The insurer's node asks again and again: each time the hospital brings an access entry to the
-ledger and waits until it is final, then seals; the insurer's node opens all records and compares them with its ledger.
-The clock runs around the insurer's own local call.
+signed a consent; the insurer has a grant. The insurer's node asks again and again: each time the hospital brings an
+access entry to the ledger and waits until it is final, then seals; the insurer's node opens all records and compares
+them with its ledger. The clock runs around the insurer's own local call.
 """
 
 from __future__ import annotations

@@ -187,7 +187,11 @@ class Cosigner:
             if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
                 return
             known = self._notes.get(reading.size)
-            self._keep(reading if known is None else replace(known, lines=_merged(known.lines, reading.lines)))
+            lines = reading.lines if known is None else _merged(known.lines, reading.lines)
+            if known is not None and lines == known.lines and reading.size <= self.final_size:
+                # Nothing new, and what is final has been kept.
+                return
+            self._keep(reading if known is None else replace(known, lines=lines))
 
     def vouch(self, *, is_caught_up: bool) -> str | None:
         """Cosign a block end, if it is time and nothing speaks against it: the newest, or one where others wait.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer, ed25519_verify, mldsa44_verify
@@ -128,8 +129,9 @@ def verify_log_signature(checkpoint: Checkpoint, key: VerifierKey, signature: Si
         raise VerificationError("tlog.signature", name=key.name)
 
 
+@lru_cache(maxsize=1024)
 def verify_cosignature(checkpoint: Checkpoint, key: VerifierKey, signature: Signature) -> int:
-    """Check a cosigner's line.
+    """Check a cosigner's line; a valid one is remembered, since the same line comes from many sides.
 
     Args:
         checkpoint: the tree head.
