@@ -104,7 +104,9 @@ class Follower:
     def apply(self, block: Block) -> Applied:
         """Verify and keep one block; raises as `Replica.apply`, and ``block.time``."""
         now = self._clock()
-        if block.time > now + MAX_CLOCK_DIFFERENCE_S or block.time < self._not_before:
+        # A clock that was ahead and was set right must not leave us refusing what it would have called late.
+        earliest = min(self._not_before, now - MAX_CLOCK_DIFFERENCE_S)
+        if block.time > now + MAX_CLOCK_DIFFERENCE_S or block.time < earliest:
             raise VerificationError("block.time", time=block.time, now=now)
         with self._pen:
             applied = self._replica.apply(block)
