@@ -29,6 +29,12 @@ WITHHELD: Final = "ordering.withheld"
 REORDERED: Final = "ordering.reordered"
 """Alarm: a transaction came in a later block than its receipt promised."""
 
+PROMISE_S: Final = 60
+"""How long a promise may take, whatever height it names: a block this much younger than the receipt breaks it."""
+
+RECEIPT_TIME: Final = "receipt.time"
+"""Alarm: a receipt's time is not the time at which it came, so that nobody could tell when it is broken."""
+
 MAX_PENDING: Final = 65_536
 """Most transactions under way."""
 
@@ -191,7 +197,7 @@ class Outbox:
             rows = list(self._pending.values())
         for pending in rows:
             receipt = pending.receipt
-            if receipt is not None and receipt.height_at_most <= block.height and not pending.is_withheld:
+            if receipt is not None and _is_over(receipt, block) and not pending.is_withheld:
                 pending.is_withheld = True
                 pending.due = 0.0
                 self._break(WITHHELD, receipt, block.height)
@@ -237,6 +243,7 @@ class Outbox:
         log_key = members.organisations[members.protocol.orderer].key(LOG_KEY).public
         try:
             verify_receipt(outcome, self._replica.ledger, known, log_key)
+            _check_time(outcome, self._clock())
         except (InputError, VerificationError) as error:
             self._raise_alarm(Alarm(error.code, self._replica.height, error.fields))
             pending.failures += 1
@@ -266,3 +273,14 @@ class Outbox:
         """Raise the alarm over a broken receipt."""
         fields: dict[str, int | str | None] = {"id": receipt.id.hex(), "height_at_most": receipt.height_at_most}
         self._raise_alarm(Alarm(code, height, fields, latched=True))
+
+
+def _check_time(receipt: Receipt, now: int) -> None:
+    """Refuse a receipt of another time than the one at which it came; raises `VerificationError` `RECEIPT_TIME`."""
+    if abs(receipt.time - now) > PROMISE_S:
+        raise VerificationError(RECEIPT_TIME, time=receipt.time)
+
+
+def _is_over(receipt: Receipt, block: Block) -> bool:
+    """Tell whether a block that lacks a receipt's transaction breaks the promise: by its height, or by its time."""
+    return receipt.height_at_most <= block.height or receipt.time + PROMISE_S < block.time

@@ -135,6 +135,24 @@ def test_a_receipt_for_a_height_that_we_have_without_its_transaction_is_withhold
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 
+def test_a_promise_for_a_height_that_never_comes_is_broken_by_time(consortium, outbox, wire, replica, alarms):
+    known = outbox.add(consortium.anchor("org-1"))
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 2**53 - 1, NOW)]]
+    outbox.step()
+    outbox.seen(replica.propose([consortium.anchor("org-1")], NOW + 60).block)
+    assert alarms == []
+    outbox.seen(replica.propose([consortium.anchor("org-1")], NOW + 61).block)
+    assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
+
+
+def test_a_receipt_from_another_time_is_no_promise(consortium, outbox, wire, replica, alarms):
+    known = outbox.add(consortium.anchor("org-1"))
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 5, NOW + 61)]]
+    outbox.step()
+    assert [alarm.code for alarm in alarms] == ["receipt.time"]
+    assert outbox.receipt(known) is None
+
+
 def test_a_full_outbox_refuses_and_what_is_no_envelope_is_not_taken(consortium, outbox, monkeypatch):
     monkeypatch.setattr(module, "MAX_PENDING", 1)
     outbox.add(consortium.anchor("org-1"))
