@@ -390,7 +390,7 @@ class EmbeddedDriver:
             self._stopping.wait(self.follower.backoff_s())
 
     def _cosign(self) -> None:
-        """Cosign until stopped: a new block at once, but never for more than a fifth of the time.
+        """Cosign until stopped: a new block at once, but never for more than a fifth of a core.
 
         Lines that are missing are fetched; when none is, newer ones are looked for now and then.
         """
@@ -399,9 +399,9 @@ class EmbeddedDriver:
             came = self._came.wait(BUSY_S)
             self._came.clear()
             turns += 1
-            began = time.monotonic()
+            began = time.thread_time()
             did = self.cosign_once()
-            rest_s = _REST * (time.monotonic() - began) if did else 0.0
+            rest_s = _REST * (time.thread_time() - began) if did else 0.0
             is_missing = not came and self.cosigner.final_size < self._ports.replica.size
             if is_missing or turns % _QUIET_TURNS == 0:
                 self.gather_once()
