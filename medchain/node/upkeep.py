@@ -39,6 +39,10 @@ ALARM_CODES: Final = frozenset(
         "ordering.reordered",
         "ordering.thread",
         "ordering.withheld",
+        "receipt.malformed",
+        "receipt.other",
+        "receipt.signature",
+        "receipt.time",
         "store.corrupt",
     }
 )
