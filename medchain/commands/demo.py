@@ -39,7 +39,7 @@ from medchain.commands.demo_load import Loader, sample_folder, sources
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
 from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
-from medchain.ledger.object import map_key
+from medchain.ledger.object import ACTIVE, map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
@@ -264,6 +264,8 @@ class Demo:
             purpose=PURPOSE,
             types=", ".join(RESOURCE_TYPES),
         )
+        # The next step's endorser may be the node that is behind; it would wait a second, and a busy machine longer.
+        self._story.wait_status(placed.key, ACTIVE, list(self._consortium.nodes))
         return placed
 
     def _progress(self, done: int, total: int, records: int) -> None:

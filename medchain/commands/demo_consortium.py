@@ -206,7 +206,7 @@ class Consortium:
             time.sleep(_LOOK_S)
 
     def wait_serving(self) -> float:
-        """Wait until every node's daemon and web workers answer; returns the seconds."""
+        """Wait until every node is ready and its web workers answer; returns the seconds."""
         return self.wait_for(lambda: all(_serves(node) for node in self.nodes.values()), "demo.not_started")
 
     def wait_agreed(self, size: int = 1) -> float:
@@ -453,8 +453,10 @@ def _runs(folder: Path) -> bool:
 
 
 def _serves(node: Node) -> bool:
-    """Tell whether a node's daemon and web workers answer."""
-    node.local.call("status", {}, _QUICK)
+    """Tell whether a node's daemon is level with the ledger, and its web workers answer."""
+    status = node.local.call("status", {}, _QUICK)
+    if not isinstance(status, dict) or status.get("ready") is not True:
+        return False
     with ExitStack() as stack:
         try:
             stack.enter_context(socket.create_connection(("127.0.0.1", node.web_port), timeout=1))
