@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -58,7 +58,6 @@ def main() -> None:
     check_us = floor_us()
     print(f"floor    one Ed25519 check {check_us:.1f} us; five nodes with two each {10 * check_us:.0f} us of CPU")
     with tempfile.TemporaryDirectory() as folder, Consortium(Path(folder)) as consortium:
-        early = [org_id for org_id in consortium.nodes if org_id != LATE]
         consortium.start()
         authors = {org_id: Author(consortium, org_id) for org_id in CREATORS}
         clients = {org_id: consortium.client(org_id) for org_id in CREATORS}
@@ -72,10 +71,7 @@ def main() -> None:
                 _print_run(name, runs[-1], check_us)
             print(f"{name}: median {statistics.median(run.final for run in runs):,.0f} tx/s until final")
         latency(clients[CREATORS[0]], authors[CREATORS[0]], options.singles)
-        consortium.nodes[LATE].status()
-        size = consortium.size()
-        consortium.wait_final(size)
-        del early
+        consortium.wait_final(consortium.size())
         catch_up(consortium)
 
 
@@ -190,9 +186,6 @@ def _cut(leaves: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
     rest = iter(leaves)
     while part := list(islice(rest, size)):
         yield part
-
-
-Maker = Callable[[Author, int], Iterator[bytes]]
 
 
 if __name__ == "__main__":
