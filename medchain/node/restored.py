@@ -129,7 +129,8 @@ class Restoration:
             MedchainError: as `LedgerStore.blocks`.
         """
         mark = read_mark(self._folder)
-        if mark is None or self._clock() < mark.restored + PROMISES_S:
+        # What is missing is so until a restore with a newer list: the ledger is not read again.
+        if mark is None or self.missing or self._clock() < mark.restored + PROMISES_S:
             return False
         self.missing = missing_erasures(self._store, self._org_id, mark)
         if self.missing:

@@ -74,6 +74,7 @@ def test_an_erasure_that_no_list_can_hold_keeps_the_node_from_serving(tmp_path, 
     with pytest.raises(UnavailableError) as caught:
         found.check()
     assert caught.value.code == "restore.erasures"
+    assert not found.settle()
 
 
 @pytest.mark.parametrize(
