@@ -4,7 +4,8 @@ A caller signs, with its organisation's authentication key, a short-lived statem
 path with query, hash of the body, ledger and organisation called (private_key_jwt's form, RFC 7523, bound to the
 request in the manner of RFC 9449). Keeps true: an assertion counts for one request, once, within a minute, and only
 while the ledger lists its key for an active organisation; whatever else it says is refused, and nothing of it is looked
-at before its size. Trusts the members snapshot, the clock within `MAX_SKEW_S`, and OpenSSL through joserfc.
+at before its size; all but the body's hash is checked before a body is read. Trusts the members snapshot, the clock
+within `MAX_SKEW_S`, and OpenSSL through joserfc.
 Source: RFC 7515, RFC 7518 §3.4, RFC 7523 §3, `docs/spec/node-protocol.md`.
 """
 
@@ -104,6 +105,27 @@ class PeerRequest:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PeerClaim:
+    """An assertion that holds but for its body; from `PeerVerifier.begin`.
+
+    Attributes:
+        issuer: the caller.
+        key_name: id of the key that signed.
+        jti: id of the assertion, not used up yet.
+        expires: Unix seconds.
+        body_hash: hexadecimal, of the body that must follow.
+        is_harmless: whether a repetition changes nothing.
+    """
+
+    issuer: str
+    key_name: str
+    jti: str
+    expires: int
+    body_hash: str
+    is_harmless: bool
+
+
 class PeerSigner:
     """Makes assertions for one organisation."""
 
@@ -191,30 +213,69 @@ class PeerVerifier:
                 ``peer_auth.request`` (other method, path or body), ``peer_auth.time``, ``peer_auth.unknown`` (no active
                 member with that key), ``peer_auth.signature``, ``peer_auth.replayed``.
         """
+        return self.finish(self.begin(assertion, request.method, request.target), request.body)
+
+    def begin(self, assertion: str, method: str, target: str) -> PeerClaim:
+        """Check all of an assertion but the body's hash, before any of the body is read. Uses nothing up.
+
+        Args:
+            assertion: JWS compact serialisation.
+            method: upper case.
+            target: path with its query string, as sent.
+
+        Returns:
+            What `finish` needs.
+
+        Raises:
+            AccessDeniedError: see `verify`; not ``peer_auth.replayed``.
+        """
         signed, key_name, claims = _parse(assertion)
-        self._check_claims(claims, request)
+        self._check_claims(claims, method, target)
         issuer = str(claims["iss"])
-        public = self._directory.authentication_key(issuer, key_name)
+        if not _is_signed(signed, self._key(issuer, key_name)):
+            raise AccessDeniedError("peer_auth.signature")
+        is_harmless = method == "GET" or target.startswith(_ORDERING)
+        expires = _number(claims["exp"])
+        return PeerClaim(issuer, key_name, str(claims["jti"]), expires, str(claims["body"]), is_harmless)
+
+    def finish(self, claim: PeerClaim, body: bytes) -> str:
+        """Compare the body and use the assertion up.
+
+        Args:
+            claim: from `begin`, for the same request.
+            body: all of it.
+
+        Returns:
+            The org_id of the caller.
+
+        Raises:
+            AccessDeniedError: ``peer_auth.request`` (other body), ``peer_auth.replayed``; ``peer_auth.time``,
+                ``peer_auth.unknown`` for what has ended while the body came.
+        """
+        if claim.body_hash != _body_hash(body):
+            raise AccessDeniedError("peer_auth.request")
+        # A used id is forgotten once it has ended, so one that has ended meanwhile must not count.
+        if claim.expires <= self._clock():
+            raise AccessDeniedError("peer_auth.time")
+        self._key(claim.issuer, claim.key_name)
+        # Last, so that nobody can use up an id that is not his.
+        once = self._used if claim.is_harmless else self._durable
+        if not once.use_once(f"peer:{claim.issuer}:{claim.jti}", claim.expires):
+            raise AccessDeniedError("peer_auth.replayed")
+        return claim.issuer
+
+    def _key(self, issuer: str, name: str) -> bytes:
+        """Find the key that the ledger lists now, or refuse."""
+        public = self._directory.authentication_key(issuer, name)
         if public is None:
             raise AccessDeniedError("peer_auth.unknown")
-        if not _is_signed(signed, public):
-            raise AccessDeniedError("peer_auth.signature")
-        # Last, so that nobody can use up an id that is not his.
-        is_harmless = request.method == "GET" or request.target.startswith(_ORDERING)
-        once = self._used if is_harmless else self._durable
-        if not once.use_once(f"peer:{issuer}:{claims['jti']}", _number(claims["exp"])):
-            raise AccessDeniedError("peer_auth.replayed")
-        return issuer
+        return public
 
-    def _check_claims(self, claims: dict[str, Json], request: PeerRequest) -> None:
-        """Check what the assertion says of itself against the request and the clock."""
+    def _check_claims(self, claims: dict[str, Json], method: str, target: str) -> None:
+        """Check what the assertion says of itself against the request's head and the clock."""
         if claims["aud"] != self._audience:
             raise AccessDeniedError("peer_auth.audience")
-        if (claims["htm"], claims["htu"], claims["body"]) != (
-            request.method,
-            request.target,
-            _body_hash(request.body),
-        ):
+        if (claims["htm"], claims["htu"]) != (method, target):
             raise AccessDeniedError("peer_auth.request")
         now, issued, expires = self._clock(), _number(claims["iat"]), _number(claims["exp"])
         lives = issued < expires <= issued + MAX_LIFETIME_S

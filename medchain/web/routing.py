@@ -1,8 +1,9 @@
 """Routes of the ledger daemon: small, without a framework, since the daemon must stay small too.
 
 A handler takes a `Request` and returns a `Response` or raises one of our errors. Keeps true: a route without a
-declaration of who may call it cannot be made; a caller is known before a body is used; every answer has a request id;
-an error answers its code and fields and nothing else. Trusts the server to have bounded the body.
+declaration of who may call it cannot be made; a caller is known before a body is read, and again by it before it is
+used; every answer has a request id; an error answers its code and fields and nothing else. Trusts the server to have
+bounded the body.
 Source: RFC 9110; `docs/spec/node-protocol.md`.
 """
 
@@ -28,7 +29,7 @@ from medchain.errors import (
 )
 from medchain.node.local import LOCAL_SCHEME
 from medchain.node.log import Log
-from medchain.node.peer_auth import SCHEME, PeerRequest
+from medchain.node.peer_auth import SCHEME, PeerClaim
 from medchain.node.peers import JSON
 
 _ATTRIBUTE: Final = "medchain_callers"
@@ -159,9 +160,26 @@ class Route:
 class PeerCheck(Protocol):
     """Tells who signed an assertion; `medchain.node.peer_auth.PeerVerifier`."""
 
-    def verify(self, assertion: str, request: PeerRequest) -> str:
+    def begin(self, assertion: str, method: str, target: str) -> PeerClaim:
+        """Check all but the body, or raise `AccessDeniedError`."""
+        ...
+
+    def finish(self, claim: PeerClaim, body: bytes) -> str:
         """Return the caller's org_id, or raise `AccessDeniedError`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who may go on to send a body; from `Router.admit`.
+
+    Attributes:
+        is_known: whether it was shown who calls; not so on public routes.
+        claim: of a peer, whose body is still to be compared.
+    """
+
+    is_known: bool
+    claim: PeerClaim | None = None
 
 
 def callers(first: Caller, *more: Caller) -> Callable[[AnyFunction], AnyFunction]:
@@ -228,18 +246,40 @@ class Router:
                 return route, match.groupdict()
         raise NotFoundError("route.unknown")
 
-    def answer(self, route: Route, request: Request) -> Response:
-        """Check the caller and call the handler.
+    def admit(self, route: Route, head: Request) -> Admission:
+        """Know the caller by the head alone, before any of the body is read.
+
+        Args:
+            route: from `find`.
+            head: the request without body and peer.
+
+        Returns:
+            What `answer` needs.
+
+        Raises:
+            AccessDeniedError: ``peer_auth.*``, ``local_auth.*``.
+        """
+        try:
+            return self._admit(route, head)
+        except AccessDeniedError as error:
+            _LOG.info("request.refused", route=route.name, code=error.code, request=head.request_id)
+            raise
+
+    def answer(self, route: Route, request: Request, admission: Admission) -> Response:
+        """Compare the body with what the caller signed and call the handler.
 
         Args:
             route: from `find`.
             request: the whole request, without peer.
+            admission: from `admit`, for the same request.
 
         Returns:
             The answer, errors included.
         """
         try:
-            return route.handler(self._identify(route, request))
+            if admission.claim is not None and self._peers is not None:
+                request = replace(request, peer=self._peers.finish(admission.claim, request.body))
+            return route.handler(request)
         except MedchainError as error:
             _LOG.info("request.refused", route=route.name, code=error.code, request=request.request_id)
             return error_response(error, request.request_id)
@@ -247,19 +287,18 @@ class Router:
             _LOG.error("request.failed", error, route=route.name, request=request.request_id)
             return error_response(UnavailableError("internal"), request.request_id, status=500)
 
-    def _identify(self, route: Route, request: Request) -> Request:
+    def _admit(self, route: Route, head: Request) -> Admission:
         """Know the caller, or refuse."""
         allowed = callers_of(route.handler)
         if Caller.PUBLIC in allowed:
-            return request
-        scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+            return Admission(is_known=False)
+        scheme, _, credential = head.headers.get("authorization", "").partition(" ")
         if Caller.LOCAL in allowed and scheme == LOCAL_SCHEME and self._local_secret is not None:
             if hmac.compare_digest(credential.encode(), self._local_secret.encode()):
-                return request
+                return Admission(is_known=True)
             raise AccessDeniedError("local_auth.secret")
         if Caller.PEER in allowed and scheme == SCHEME and self._peers is not None:
-            peer = self._peers.verify(credential, PeerRequest(request.method, request.target, request.body))
-            return replace(request, peer=peer)
+            return Admission(is_known=True, claim=self._peers.begin(credential, head.method, head.target))
         raise AccessDeniedError("peer_auth.missing" if Caller.PEER in allowed else "local_auth.missing")
 
 

@@ -1,7 +1,8 @@
 """The ledger daemon's HTTP server: threads, kept connections, and a bound on everything.
 
-Keeps true: at most `MAX_CONNECTIONS` connections, the body bounded by its route before any of it is read, headers and
-bodies finished by a deadline however they trickle, one answer a request; a stop lets requests under way end. Requests
+Keeps true: connections and buffered bytes bounded by `medchain.web.limits`; nothing of a body is read before its route
+has bounded it and its head has shown who calls; heads bounded as a whole; headers and bodies finished by a deadline
+however they trickle, one answer a request; a stop lets requests under way end. Requests
 with Transfer-Encoding or with two lengths are refused, so no proxy can read another request than we do. Trusts
 `http.server` to parse request lines and fields; why it and not granian: `docs/adr/0012-daemon-http-server.md`.
 Source: RFC 9112.
@@ -9,15 +10,19 @@ Source: RFC 9112.
 
 from __future__ import annotations
 
+import io
 import secrets
 import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer
-from threading import BoundedSemaphore, Condition, Thread
+from socketserver import BaseRequestHandler, TCPServer
+from threading import Condition, Thread
 from typing import Final
 
 from medchain.errors import InputError, MedchainError
@@ -25,10 +30,8 @@ from medchain.node.config import Address, Tls
 from medchain.node.log import Log
 from medchain.node.metrics import REQUEST_SECONDS, REQUESTS
 from medchain.node.timed_socket import TimedSocket
-from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response
-
-MAX_CONNECTIONS: Final = 256
-"""Connections at a time; one more is answered 503 and closed."""
+from medchain.web.limits import Buffered, Connections, place_of
+from medchain.web.routing import Admission, Request, Response, Route, Router, error_response
 
 STRANGER_IDLE_S: Final = 5.0
 """How long a connection may idle before anybody on it was known to be a member or ourselves."""
@@ -45,11 +48,19 @@ BODY_S: Final = 30.0
 SEND_S: Final = 30.0
 """Time for the other side to take an answer."""
 
+LINGER_S: Final = 1.0
+"""How long a body that was refused is thrown away as it comes, so that who sends it gets to read the refusal."""
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Largest request line with all fields."""
+
 STOP_POLL_S: Final = 0.2
 """How often a server looks whether it was told to stop."""
 
 _MAX_LINE_BYTES: Final = 8192
 _MAX_LENGTH_DIGITS: Final = 12
+_LINGER_BYTES: Final = 64 * 1024
+_MAX_REST_BYTES: Final = 256 * 1024
 _LOG: Final = Log("http")
 
 
@@ -119,15 +130,19 @@ class _Server(TCPServer):
         self.draining = False
         self.under_way = 0
         self.idle = Condition()
-        self._free = BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__((address.host, address.port), _Handler)
+        self.connections = Connections()
+        self.buffered = Buffered()
+        # `_serve` makes the handler, since only it knows the visitor.
+        super().__init__((address.host, address.port), BaseRequestHandler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Hand a connection to a thread, or turn it away."""
         if not isinstance(request, socket.socket):
             return
-        if self._free.acquire(blocking=False):
-            Thread(target=self._serve, args=(request, client_address), name="http-connection", daemon=True).start()
+        place = place_of(str(client_address[0])) if isinstance(client_address, tuple) else ""
+        if self.connections.take(place):
+            arguments = (request, client_address, place)
+            Thread(target=self._serve, args=arguments, name="http-connection", daemon=True).start()
             return
         request.settimeout(0)
         try:
@@ -139,16 +154,57 @@ class _Server(TCPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Write nothing: the default prints a traceback of whatever a client did."""
 
-    def _serve(self, request: socket.socket, client_address: object) -> None:
+    def _serve(self, request: socket.socket, client_address: object, place: str) -> None:
         """Serve one connection to its end."""
+        visitor = _Visitor(self.connections, place)
         try:
-            _Handler(request, client_address, self)
+            _Handler(request, client_address, self, visitor)
         except (OSError, ValueError) as error:
             # A client that went away, or spoke no TLS.
             _LOG.debug("connection.lost", type=type(error).__name__)
         finally:
             self.shutdown_request(request)
-            self._free.release()
+            visitor.leave()
+
+
+class _Visitor:
+    """One connection's place among the others."""
+
+    __slots__ = ("_connections", "_is_known", "_place")
+
+    def __init__(self, connections: Connections, place: str) -> None:
+        """Begin as a stranger whose connection was taken."""
+        self._connections = connections
+        self._place = place
+        self._is_known = False
+
+    def know(self) -> None:
+        """Note that it was shown who calls."""
+        if not self._is_known:
+            self._is_known = True
+            self._connections.know(self._place)
+
+    def leave(self) -> None:
+        """Give the connection back."""
+        self._connections.give(self._place, is_known=self._is_known)
+
+
+class _Head(io.BufferedIOBase):
+    """Reads the lines of a head, bounded as a whole: `http.server` bounds each line and their number only."""
+
+    def __init__(self, reader: io.BufferedReader) -> None:
+        """Begin a head."""
+        self._reader = reader
+        self._left = MAX_HEAD_BYTES
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line; raises LineTooLong, which `http.server` answers with 431."""
+        limit = self._left + 1
+        line = self._reader.readline(limit if size is None or size < 0 else min(size, limit))
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("head")
+        return line
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -156,6 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: _Server
+
+    def __init__(self, request: socket.socket, client_address: object, server: _Server, visitor: _Visitor) -> None:
+        """Serve a connection; returns at its end."""
+        self.visitor = visitor
+        super().__init__(request, client_address, server)
 
     def setup(self) -> None:
         """Shake hands, and put a deadline on all that follows."""
@@ -165,13 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
             sock.settimeout(HEAD_S)
             sock = self.server.context.wrap_socket(sock, server_side=True)
         self.timed = TimedSocket(sock, time.monotonic() + HEAD_S)
-        self.rfile = self.reader = self.timed.makefile()
+        self.reader = self.timed.makefile()
         self.known = False
         self.expects_continue = False
 
     def finish(self) -> None:
         """Close; what was to be sent has been."""
-        self.rfile.close()
+        self.reader.close()
         self.timed.close()
 
     def handle_one_request(self) -> None:
@@ -194,6 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = HTTPStatus(code).value
         refused = error_response(InputError("request.malformed"), secrets.token_hex(8), status)
         self._send(refused, {}, keep=False)
+        self._linger(_MAX_REST_BYTES)
 
     def handle_expect_100(self) -> bool:
         """Wait with "100 Continue" until the length has been judged."""
@@ -204,6 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Handle a request whose first byte is there."""
         self.timed.allow(HEAD_S)
         self.expects_continue = False
+        self.rfile = _Head(self.reader)
         self.raw_requestline = self.rfile.readline(_MAX_LINE_BYTES + 1)
         if len(self.raw_requestline) > _MAX_LINE_BYTES:
             self.requestline = self.request_version = self.command = ""
@@ -212,30 +275,59 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(secrets.token_hex(8))
 
     def _answer(self, request_id: str) -> None:
-        """Find the route, read the body, call the handler, send."""
-        router, started = self.server.router, time.monotonic()
-        wants_close = self.close_connection
+        """Find the route, know the caller, read the body, call the handler, send."""
+        router, wants_close = self.server.router, self.close_connection
         path, _, query = self.path.partition("?")
-        name, is_poll = "none", False
-        try:
-            size = self._length()
-            route, values = router.find(self.command, path)
-            name, is_poll = route.name, route.is_poll
-            body = self._body(route, size)
-        except MedchainError as error:
-            # The body has not been read, so what follows on this connection would be taken for a request.
-            self._send(error_response(error, request_id), {"X-Request-Id": request_id}, keep=False)
-            REQUESTS.labels(router.server, name, "refused").inc()
-            return
-        headers = {key.lower(): value for key, value in self.headers.items()}
-        request = Request(self.command, path, query, headers, body, request_id, "", values)
-        response = router.answer(route, request)
-        self.known = self.known or (response.status < 400 and Caller.PUBLIC not in callers_of(route.handler))  # noqa: PLR2004  # first error status
-        keep = not (wants_close or self.server.draining)
-        self._send(response, {"X-Request-Id": request_id, **response.headers}, keep=keep)
-        REQUESTS.labels(router.server, name, str(response.status)).inc()
-        if not is_poll:
-            REQUEST_SECONDS.labels(router.server, name).observe(time.monotonic() - started)
+        name, size = "none", 0
+        with ExitStack() as held:
+            try:
+                size = self._length()
+                route, values = router.find(self.command, path)
+                name = route.name
+                if size > route.max_bytes:
+                    raise InputError("request.too_large", limit=route.max_bytes)
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                head = Request(self.command, path, query, headers, b"", request_id, "", values)
+                admission = self._admit(route, head, size, held)
+                body = self._body(size)
+            except MedchainError as error:
+                self._refuse(error, request_id, size)
+                REQUESTS.labels(router.server, name, "refused").inc()
+                return
+            self._respond(route, replace(head, body=body), admission, wants_close=wants_close)
+
+    def _admit(self, route: Route, head: Request, size: int, held: ExitStack) -> Admission:
+        """Know the caller and take what its body needs, before any of it is read."""
+        admission = self.server.router.admit(route, head)
+        held.enter_context(self.server.buffered.hold(size))
+        if admission.is_known:
+            self.visitor.know()
+        return admission
+
+    def _respond(self, route: Route, request: Request, admission: Admission, *, wants_close: bool) -> None:
+        """Call the handler and send its answer."""
+        router, started = self.server.router, time.monotonic()
+        response = router.answer(route, request, admission)
+        self.known = self.known or (response.status < 400 and admission.is_known)  # noqa: PLR2004  # first error status
+        # Whose assertion did not hold for its body is a stranger again, and must not keep a member's connection.
+        keep = not (wants_close or self.server.draining or response.status == HTTPStatus.UNAUTHORIZED)
+        self._send(response, {"X-Request-Id": request.request_id, **response.headers}, keep=keep)
+        REQUESTS.labels(router.server, route.name, str(response.status)).inc()
+        if not route.is_poll:
+            REQUEST_SECONDS.labels(router.server, route.name).observe(time.monotonic() - started)
+
+    def _refuse(self, error: MedchainError, request_id: str, size: int) -> None:
+        """Answer an error of the head. The body is thrown away, never taken for a request."""
+        response = error_response(error, request_id)
+        self._send(response, {"X-Request-Id": request_id, **response.headers}, keep=False)
+        if not self.expects_continue:
+            self._linger(size)
+
+    def _linger(self, size: int) -> None:
+        """Throw away what still comes: to close before it is read would take the answer from the client, too."""
+        self.timed.allow(LINGER_S)
+        while size > 0 and (dropped := self.reader.read1(min(size, _LINGER_BYTES))):
+            size -= len(dropped)
 
     def _length(self) -> int:
         """Judge what the fields say of the body."""
@@ -247,14 +339,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise InputError("request.length")
         return int(text)
 
-    def _body(self, route: Route, size: int) -> bytes:
-        """Read the body, if the route takes one of that size."""
-        if size > route.max_bytes:
-            raise InputError("request.too_large", limit=route.max_bytes)
+    def _body(self, size: int) -> bytes:
+        """Read the body."""
         self.timed.allow(BODY_S)
         if self.expects_continue:
             self.timed.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = self.rfile.read(size)
+        body = self.reader.read(size)
         if len(body) != size:
             raise InputError("request.length")
         return body

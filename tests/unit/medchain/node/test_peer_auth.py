@@ -116,6 +116,54 @@ def test_a_replay_that_would_change_nothing_is_refused_without_a_write_to_disk(w
     assert not world.durable._until  # noqa: SLF001  # nothing was written there
 
 
+@pytest.mark.parametrize(
+    ("assertion", "code"),
+    [
+        (lambda: forged(key=STRANGER), "peer_auth.signature"),
+        (lambda: forged(body=canonical(claims(aud="medchain:x:hospital"))), "peer_auth.audience"),
+        (lambda: forged(body=canonical(claims(exp=NOW))), "peer_auth.time"),
+        (lambda: forged(body=canonical(claims(htu="/bodies"))), "peer_auth.request"),
+        (lambda: forged(body=canonical(claims(iss="x", sub="x"))), "peer_auth.unknown"),
+    ],
+)
+def test_all_but_the_body_is_refused_before_a_body_is_there(world, assertion, code):
+    with pytest.raises(AccessDeniedError) as caught:
+        world.verifier.begin(assertion(), "POST", "/endorse?x=1")
+    assert caught.value.code == code
+
+
+def test_a_request_whose_body_is_wrong_does_not_use_the_assertion_up(world):
+    claim = world.verifier.begin(forged(), "POST", "/endorse?x=1")
+    with pytest.raises(AccessDeniedError) as caught:
+        world.verifier.finish(claim, b"another")
+    assert caught.value.code == "peer_auth.request"
+    assert world.verifier.finish(claim, b"body") == "insurer"
+
+
+def test_of_two_requests_begun_with_one_assertion_one_ends(world):
+    first, second = (world.verifier.begin(forged(), "POST", "/endorse?x=1") for _ in range(2))
+    assert world.verifier.finish(first, b"body") == "insurer"
+    with pytest.raises(AccessDeniedError) as caught:
+        world.verifier.finish(second, b"body")
+    assert caught.value.code == "peer_auth.replayed"
+
+
+def test_what_ends_while_the_body_comes_is_refused(world):
+    claim = world.verifier.begin(forged(), "POST", "/endorse?x=1")
+    world.now += 60
+    with pytest.raises(AccessDeniedError) as caught:
+        world.verifier.finish(claim, b"body")
+    assert caught.value.code == "peer_auth.time"
+
+
+def test_who_is_suspended_while_his_body_comes_is_refused(world):
+    claim = world.verifier.begin(forged(), "POST", "/endorse?x=1")
+    world.organisations = {"insurer": organisation("insurer", INSURER, SUSPENDED)}
+    with pytest.raises(AccessDeniedError) as caught:
+        world.verifier.finish(claim, b"body")
+    assert caught.value.code == "peer_auth.unknown"
+
+
 def test_a_refused_assertion_does_not_use_up_anothers_id(world):
     wrong = forged(key=STRANGER)
     assert world.refusal(wrong) == "peer_auth.signature"

@@ -9,11 +9,12 @@ from flask import Blueprint, Flask
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.assembly import DaemonParts, LocalOperations
+from medchain.node.peer_auth import PeerClaim
 from medchain.node.services import Health
 from medchain.ordering.block import Block, blocks_answer, parse_blocks, submission
 from medchain.ordering.receipt import Receipt, Refused, parse_outcomes
 from medchain.web.daemon import own_routes, peer_routes
-from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, status_of
+from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response, status_of
 from medchain.web.service import check_callers, prepare
 
 RECEIPT = Receipt(bytes(32), bytes(range(32)), 7, 1_796_083_200, bytes(64))
@@ -83,10 +84,16 @@ class Healthy:
 class Insurer:
     """Takes every assertion for the insurer's that says so."""
 
-    def verify(self, assertion, request):
-        if assertion != f"for {request.method} {request.target} {request.body!r}":
+    def begin(self, assertion, method, target):
+        if not assertion.startswith(f"for {method} {target} "):
             raise AccessDeniedError("peer_auth.signature")
-        return "insurer"
+        body = assertion.removeprefix(f"for {method} {target} ")
+        return PeerClaim("insurer", "key", "jti", 0, body, is_harmless=True)
+
+    def finish(self, claim, body):
+        if claim.body_hash != repr(body):
+            raise AccessDeniedError("peer_auth.request")
+        return claim.issuer
 
 
 @pytest.fixture
@@ -115,9 +122,11 @@ def call(router: Router, method: str, target: str, body: bytes = b"", *, authori
     path, _, query = target.partition("?")
     route, values = router.find(method, path)
     credential = f"MedChain-Peer for {method} {target} {body!r}" if authorization is None else authorization
-    return router.answer(
-        route, Request(method, path, query, {"authorization": credential}, body, "0123456789abcdef", "", values)
-    )
+    request = Request(method, path, query, {"authorization": credential}, body, "0123456789abcdef", "", values)
+    try:
+        return router.answer(route, request, router.admit(route, request))
+    except AccessDeniedError as error:
+        return error_response(error, request.request_id)
 
 
 def test_every_route_of_the_daemon_declares_its_callers(parts):

@@ -10,8 +10,10 @@ from threading import Event, Thread
 import orjson
 import pytest
 
-from medchain.errors import UnavailableError, VerificationError
+from medchain.errors import AccessDeniedError, UnavailableError, VerificationError
 from medchain.node.config import Address
+from medchain.node.peer_auth import PeerClaim
+from medchain.web import limits
 from medchain.web import server as server_module
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers
 from medchain.web.server import DaemonServer
@@ -46,6 +48,11 @@ class Parts:
         self.release.wait(5)
         return Response(b"done")
 
+    @callers(Caller.PEER)
+    def member(self, request: Request) -> Response:
+        self.seen.append(request)
+        return Response(request.peer.encode() + request.body)
+
     @callers(Caller.LOCAL)
     def local(self, _request: Request) -> Response:
         return Response(b"local")
@@ -58,6 +65,7 @@ class Parts:
             Route("fail", "GET", "/fail", self.fail),
             Route("wait", "GET", "/wait", self.wait),
             Route("local", "GET", "/local", self.local),
+            Route("member", "POST", "/member", self.member, 4 << 20),
         ]
 
 
@@ -69,11 +77,27 @@ def parts():
 @pytest.fixture(autouse=True)
 def _quick_stop(monkeypatch):
     monkeypatch.setattr(server_module, "STOP_POLL_S", 0.01)
+    monkeypatch.setattr(server_module, "LINGER_S", 0.1)
+
+
+class Members:
+    """Lets in whose credential names the organisation and the body: ``insurer:body``."""
+
+    def begin(self, assertion: str, _method: str, _target: str) -> PeerClaim:
+        issuer, _, body = assertion.partition(":")
+        if issuer not in ("insurer", "hospital"):
+            raise AccessDeniedError("peer_auth.unknown")
+        return PeerClaim(issuer, "key", "jti", 0, body, is_harmless=True)
+
+    def finish(self, claim: PeerClaim, body: bytes) -> str:
+        if claim.body_hash.encode() != body:
+            raise AccessDeniedError("peer_auth.request")
+        return claim.issuer
 
 
 @pytest.fixture
 def server(parts):
-    running = DaemonServer(ANYWHERE, Router("test", parts.routes(), local_secret="s3cret"))
+    running = DaemonServer(ANYWHERE, Router("test", parts.routes(), peers=Members(), local_secret="s3cret"))
     running.start()
     yield running
     running.stop(1)
@@ -217,7 +241,7 @@ def test_a_stranger_who_idles_is_left_and_a_known_caller_is_not(server, monkeypa
 
 
 def test_one_connection_too_many_is_turned_away(parts, monkeypatch):
-    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 2)
     running = DaemonServer(ANYWHERE, Router("test", parts.routes()))
     running.start()
     held = [socket.create_connection(running.address) for _ in range(2)]
@@ -228,6 +252,91 @@ def test_one_connection_too_many_is_turned_away(parts, monkeypatch):
     time.sleep(0.1)
     assert raw(running, b"GET /read HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     running.stop(1)
+
+
+def member_head(credential: str, size: int, more: str = "") -> bytes:
+    """Write the head of a member's request."""
+    lines = ("POST /member HTTP/1.1", f"Authorization: MedChain-Peer {credential}", f"Content-Length: {size}", more)
+    return ("\r\n".join(line for line in lines if line) + "\r\n\r\n").encode()
+
+
+def head_of(connection: socket.socket) -> bytes:
+    """Receive the first piece of an answer."""
+    connection.settimeout(3)
+    return connection.recv(65536)
+
+
+def test_a_stranger_who_announces_a_large_body_is_refused_before_he_has_sent_any_of_it(server, parts):
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(member_head("stranger:x", 4 << 20))
+        answer = head_of(connection)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"peer_auth.unknown" in answer
+    assert parts.seen == []
+
+
+def test_a_stranger_is_not_told_to_send(server):
+    answer = raw(server, member_head("stranger:x", 4 << 20, "Expect: 100-continue"))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in answer
+
+
+def test_a_refused_sender_who_has_sent_all_still_reads_why(server):
+    body = bytes(2 << 20)
+    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    connection.request("POST", "/member", body, {"Authorization": "MedChain-Peer stranger:x"})
+    response = connection.getresponse()
+    assert (response.status, orjson.loads(response.read())["code"]) == (401, "peer_auth.unknown")
+    connection.close()
+
+
+def test_a_member_whose_body_is_another_than_he_signed_is_refused_and_his_connection_closed(server, parts):
+    answer = raw(server, member_head("insurer:good", 3) + b"bad")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"Connection: close" in answer
+    assert b"peer_auth.request" in answer
+    assert parts.seen == []
+    assert raw(server, member_head("insurer:good", 4, "Connection: close") + b"good").endswith(b"insurergood")
+
+
+def test_strangers_from_one_address_do_not_hold_the_slots_of_members(parts, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_STRANGERS_EACH", 2)
+    running = DaemonServer(ANYWHERE, Router("test", parts.routes(), peers=Members()))
+    running.start()
+    member = socket.create_connection(running.address)
+    member.sendall(member_head("insurer:", 0))
+    assert b"insurer" in head_of(member)
+    held = [socket.create_connection(running.address) for _ in range(2)]
+    time.sleep(0.1)
+    assert raw(running, b"GET /read HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 503 ")
+    # Who has shown who he is counts among the strangers no more.
+    member.sendall(member_head("insurer:", 0))
+    assert b"insurer" in head_of(member)
+    for connection in (member, *held):
+        connection.close()
+    running.stop(1)
+
+
+def test_bodies_beyond_what_memory_is_meant_for_are_refused_unread_and_accepted_later(server, parts, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_BUFFERED_BYTES", 1000)
+    with socket.create_connection(server.address) as slow:
+        slow.sendall(member_head("insurer:x", 900))
+        time.sleep(0.1)
+        answer = raw(server, member_head("hospital:" + "y" * 101, 101) + b"y" * 101)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in answer
+        assert b"request.busy" in answer
+        assert parts.seen == []
+        slow.sendall(b"x" * 900)
+        assert head_of(slow).startswith(b"HTTP/1.1 401 ")
+        assert lost(slow)
+    answer = raw(server, member_head("hospital:" + "y" * 101, 101, "Connection: close") + b"y" * 101)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_head_of_many_long_fields_is_refused_as_a_whole(server):
+    fields = b"".join(b"A%d: %s\r\n" % (number, b"b" * 1000) for number in range(50))
+    assert raw(server, b"GET /read HTTP/1.1\r\n" + fields + b"\r\n").startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_stop_lets_requests_under_way_end(server, parts):
@@ -271,4 +380,5 @@ def test_a_refusal_by_a_rule_is_422():
 
     router = Router("test", [Route("r", "GET", "/r", handler)])
     route, _ = router.find("GET", "/r")
-    assert router.answer(route, Request("GET", "/r", "", {}, b"", "0")).status == 422
+    request = Request("GET", "/r", "", {}, b"", "0")
+    assert router.answer(route, request, router.admit(route, request)).status == 422

@@ -1,0 +1,133 @@
+"""What one server holds at a time: connections by where they come from, and bytes of bodies.
+
+Keeps true: who has not shown who he is holds at most `MAX_STRANGERS` connections, `MAX_STRANGERS_EACH` from one place,
+whatever he sends; the rest are for callers who have, and for places from which one came before; bodies of at most
+`MAX_BUFFERED_BYTES` are in memory. Trusts the address of an accepted connection, which TCP makes hard to forge.
+Source: `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, ip_address
+from threading import Lock
+from typing import Final
+
+from medchain.errors import UnavailableError
+
+MAX_CONNECTIONS: Final = 256
+"""Connections at a time; one more is answered 503 and closed."""
+
+MAX_STRANGERS: Final = 192
+"""Connections at a time on which nobody is known yet, unless they come from where a known caller came from."""
+
+MAX_STRANGERS_EACH: Final = 64
+"""Connections at a time from one place on which nobody is known yet."""
+
+MAX_BUFFERED_BYTES: Final = 128 << 20
+"""Bodies held at a time; twice what one member can send at once."""
+
+_MAX_PLACES: Final = 1024
+_IPV6_HOST_BITS: Final = 64
+
+
+class Connections:
+    """Counts connections. Threads share it."""
+
+    __slots__ = ("_held", "_known_places", "_lock", "_strangers")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = Lock()
+        self._held = 0
+        self._strangers: Counter[str] = Counter()
+        self._known_places: dict[str, None] = {}
+
+    def take(self, place: str) -> bool:
+        """Take a connection of a stranger, if there is room.
+
+        Args:
+            place: from `place_of`.
+
+        Returns:
+            Whether it may stay.
+        """
+        with self._lock:
+            is_familiar = place in self._known_places
+            if self._held >= MAX_CONNECTIONS or self._strangers[place] >= MAX_STRANGERS_EACH:
+                return False
+            if not is_familiar and self._strangers.total() >= MAX_STRANGERS:
+                return False
+            self._held += 1
+            self._strangers[place] += 1
+            return True
+
+    def know(self, place: str) -> None:
+        """Note that a stranger of that place has shown who he is; once for a connection."""
+        with self._lock:
+            self._forget_stranger(place)
+            self._known_places.pop(place, None)
+            self._known_places[place] = None
+            if len(self._known_places) > _MAX_PLACES:
+                del self._known_places[next(iter(self._known_places))]
+
+    def give(self, place: str, *, is_known: bool) -> None:
+        """Give a connection back.
+
+        Args:
+            place: as at `take`.
+            is_known: whether `know` was called for it.
+        """
+        with self._lock:
+            self._held -= 1
+            if not is_known:
+                self._forget_stranger(place)
+
+    def _forget_stranger(self, place: str) -> None:
+        """Count one stranger less."""
+        self._strangers[place] -= 1
+        # Places are named by whoever connects, so none stays.
+        if not self._strangers[place]:
+            del self._strangers[place]
+
+
+class Buffered:
+    """Counts the bytes of bodies. Threads share it."""
+
+    __slots__ = ("_held", "_lock")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = Lock()
+        self._held = 0
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Hold so many bytes.
+
+        Args:
+            size: of a body, before any of it is read.
+
+        Raises:
+            UnavailableError: ``request.busy`` where that would be too much.
+        """
+        with self._lock:
+            if self._held + size > MAX_BUFFERED_BYTES:
+                raise UnavailableError("request.busy")
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= size
+
+
+def place_of(host: str) -> str:
+    """Name where a connection comes from: an IPv4 address, or the network of an IPv6 one, which is one customer's."""
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else f"{int(address) >> _IPV6_HOST_BITS:x}"

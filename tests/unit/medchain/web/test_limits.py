@@ -1,0 +1,69 @@
+"""What one server holds at a time, against clients that take all they get."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.errors import UnavailableError
+from medchain.web.limits import Buffered, Connections, place_of
+
+MIB = 1 << 20
+
+
+def taken(connections: Connections, place: str, wanted: int) -> int:
+    return sum(connections.take(place) for _ in range(wanted))
+
+
+def test_one_address_that_floods_leaves_room_for_others():
+    connections = Connections()
+    assert taken(connections, "192.0.2.1", 256) == 64
+    assert connections.take("192.0.2.2")
+
+
+def test_a_flood_from_many_addresses_leaves_room_for_where_members_came_from():
+    connections = Connections()
+    assert connections.take("198.51.100.1")
+    connections.know("198.51.100.1")
+    assert sum(taken(connections, f"192.0.2.{number}", 256) for number in range(200)) == 192
+    assert not connections.take("203.0.113.1")
+    assert taken(connections, "198.51.100.1", 256) == 256 - 192 - 1
+
+
+def test_connections_given_back_can_be_taken_again_whether_known_or_not():
+    connections = Connections()
+    for _ in range(1000):
+        assert taken(connections, "192.0.2.1", 2) == 2
+        connections.know("192.0.2.1")
+        connections.give("192.0.2.1", is_known=True)
+        connections.give("192.0.2.1", is_known=False)
+    assert taken(connections, "192.0.2.1", 100) == 64
+
+
+def test_places_do_not_gather():
+    connections = Connections()
+    for number in range(3000):
+        place = str(number)
+        assert connections.take(place)
+        connections.know(place)
+        connections.give(place, is_known=True)
+        connections.take(f"x{place}")
+        connections.give(f"x{place}", is_known=False)
+    assert len(connections._known_places) == 1024  # noqa: SLF001  # that it does not grow is the point
+    assert not connections._strangers  # noqa: SLF001  # likewise
+
+
+def test_one_network_of_ipv6_is_one_place():
+    assert place_of("2001:db8:1:2::1") == place_of("2001:db8:1:2:ffff::9")
+    assert place_of("2001:db8:1:2::1") != place_of("2001:db8:1:3::1")
+    assert place_of("fe80::1%eth0") == place_of("fe80::2")
+    assert place_of("::ffff:192.0.2.1") == place_of("192.0.2.1") != place_of("192.0.2.2")
+
+
+def test_bodies_are_held_up_to_the_bound_and_no_further():
+    buffered = Buffered()
+    with buffered.hold(124 * MIB), buffered.hold(4 * MIB):
+        with pytest.raises(UnavailableError) as caught, buffered.hold(1):
+            pass
+        assert caught.value.code == "request.busy"
+    with buffered.hold(128 * MIB):
+        """All was given back, also by who was refused."""
