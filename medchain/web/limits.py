@@ -1,8 +1,9 @@
-"""What one server holds at a time: connections by where they come from, and bytes of bodies.
+"""What one server holds at a time: connections by where they come from, requests by member, bytes of bodies.
 
 Keeps true: who has not shown who he is holds at most `MAX_STRANGERS` connections, `MAX_STRANGERS_EACH` from one place,
-whatever he sends; the rest are for callers who have, and for places from which one came before; bodies of at most
-`MAX_BUFFERED_BYTES` are in memory. Trusts the address of an accepted connection, which TCP makes hard to forge.
+whatever he sends; the rest are for callers who have, and for places from which one came before; one member has at most
+`MAX_REQUESTS_EACH` requests under way; bodies of at most `MAX_BUFFERED_BYTES` are in memory. Trusts the address of an
+accepted connection, which TCP makes hard to forge.
 Source: `docs/spec/node-protocol.md`.
 """
 
@@ -28,6 +29,9 @@ MAX_STRANGERS_EACH: Final = 64
 
 MAX_BUFFERED_BYTES: Final = 128 << 20
 """Bodies held at a time; twice what one member can send at once."""
+
+MAX_REQUESTS_EACH: Final = 16
+"""Requests of one member under way at a time, those that wait on purpose included."""
 
 _MAX_PLACES: Final = 1024
 _IPV6_HOST_BITS: Final = 64
@@ -91,6 +95,39 @@ class Connections:
         # Places are named by whoever connects, so none stays.
         if not self._strangers[place]:
             del self._strangers[place]
+
+
+class UnderWay:
+    """Counts requests of members. Threads share it."""
+
+    __slots__ = ("_count", "_lock")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = Lock()
+        self._count: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, org_id: str) -> Iterator[None]:
+        """Have one request under way.
+
+        Args:
+            org_id: of the member, as its assertion has shown.
+
+        Raises:
+            UnavailableError: ``request.busy`` where it has too many.
+        """
+        with self._lock:
+            if self._count[org_id] >= MAX_REQUESTS_EACH:
+                raise UnavailableError("request.busy")
+            self._count[org_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count[org_id] -= 1
+                if not self._count[org_id]:
+                    del self._count[org_id]
 
 
 class Buffered:

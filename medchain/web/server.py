@@ -30,7 +30,7 @@ from medchain.node.config import Address, Tls
 from medchain.node.log import Log
 from medchain.node.metrics import REQUEST_SECONDS, REQUESTS
 from medchain.node.timed_socket import TimedSocket
-from medchain.web.limits import Buffered, Connections, place_of
+from medchain.web.limits import Buffered, Connections, UnderWay, place_of
 from medchain.web.routing import Admission, Request, Response, Route, Router, error_response
 
 STRANGER_IDLE_S: Final = 5.0
@@ -132,6 +132,7 @@ class _Server(TCPServer):
         self.idle = Condition()
         self.connections = Connections()
         self.buffered = Buffered()
+        self.of_members = UnderWay()
         # `_serve` makes the handler, since only it knows the visitor.
         super().__init__((address.host, address.port), BaseRequestHandler)
 
@@ -299,6 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _admit(self, route: Route, head: Request, size: int, held: ExitStack) -> Admission:
         """Know the caller and take what its body needs, before any of it is read."""
         admission = self.server.router.admit(route, head)
+        if admission.claim is not None:
+            held.enter_context(self.server.of_members.one(admission.claim.issuer))
         held.enter_context(self.server.buffered.hold(size))
         if admission.is_known:
             self.visitor.know()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from medchain.errors import UnavailableError
-from medchain.web.limits import Buffered, Connections, place_of
+from medchain.web.limits import Buffered, Connections, UnderWay, place_of
 
 MIB = 1 << 20
 
@@ -57,6 +59,19 @@ def test_one_network_of_ipv6_is_one_place():
     assert place_of("2001:db8:1:2::1") != place_of("2001:db8:1:3::1")
     assert place_of("fe80::1%eth0") == place_of("fe80::2")
     assert place_of("::ffff:192.0.2.1") == place_of("192.0.2.1") != place_of("192.0.2.2")
+
+
+def test_one_member_has_sixteen_requests_under_way_and_others_have_theirs():
+    under_way = UnderWay()
+    for _ in range(2):
+        with ExitStack() as held:
+            for _ in range(16):
+                held.enter_context(under_way.one("insurer"))
+            with pytest.raises(UnavailableError) as caught:
+                held.enter_context(under_way.one("insurer"))
+            assert caught.value.code == "request.busy"
+            held.enter_context(under_way.one("hospital"))
+    assert not under_way._count  # noqa: SLF001  # that it does not grow is the point
 
 
 def test_bodies_are_held_up_to_the_bound_and_no_further():

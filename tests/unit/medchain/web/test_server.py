@@ -53,6 +53,12 @@ class Parts:
         self.seen.append(request)
         return Response(request.peer.encode() + request.body)
 
+    @callers(Caller.PEER)
+    def poll(self, request: Request) -> Response:
+        self.entered.set()
+        self.release.wait(5)
+        return Response(request.peer.encode())
+
     @callers(Caller.LOCAL)
     def local(self, _request: Request) -> Response:
         return Response(b"local")
@@ -65,6 +71,7 @@ class Parts:
             Route("fail", "GET", "/fail", self.fail),
             Route("wait", "GET", "/wait", self.wait),
             Route("local", "GET", "/local", self.local),
+            Route("poll", "POST", "/poll", self.poll, is_poll=True),
             Route("member", "POST", "/member", self.member, 4 << 20),
         ]
 
@@ -332,6 +339,25 @@ def test_bodies_beyond_what_memory_is_meant_for_are_refused_unread_and_accepted_
         assert lost(slow)
     answer = raw(server, member_head("hospital:" + "y" * 101, 101, "Connection: close") + b"y" * 101)
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_long_polls_of_one_member_do_not_hold_the_slots_of_others(server, parts, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_REQUESTS_EACH", 3)
+    polls = [socket.create_connection(server.address) for _ in range(3)]
+    for connection in polls:
+        connection.sendall(member_head("insurer:", 0).replace(b"/member", b"/poll"))
+    assert parts.entered.wait(2)
+    time.sleep(0.1)
+    answer = raw(server, member_head("insurer:", 0))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1" in answer
+    assert b"request.busy" in answer
+    assert raw(server, member_head("hospital:", 0, "Connection: close")).endswith(b"hospital")
+    parts.release.set()
+    for connection in polls:
+        assert head_of(connection).endswith(b"insurer")
+        connection.close()
+    assert raw(server, member_head("insurer:", 0, "Connection: close")).endswith(b"insurer")
 
 
 def test_a_head_of_many_long_fields_is_refused_as_a_whole(server):
