@@ -2,7 +2,8 @@
 
 Keeps true: a body is used only if its hash is the one on this node's own ledger; one that has another hash than the
 payload or the ledger says is refused before it is stored; what is accepted is durable before it is acknowledged; only
-an object's owner brings what is not yet ordered. Trusts whoever sealed for nothing: HPKE does not name it.
+an object's owner brings what is not yet ordered, and no more of it than its quota. Trusts whoever sealed for nothing:
+HPKE does not name it.
 Source: `docs/spec/body.md`.
 """
 
@@ -20,6 +21,8 @@ from medchain.ledger.kinds import access, consent, emergency, grant, subject
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
 from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
+from medchain.node.clock import Clock
+from medchain.node.unaccepted import Announced, Unaccepted
 from medchain.store.ledger import LedgerStore
 
 SEALED_TYPE: Final = "medchain/sealed-body/v1"
@@ -220,6 +223,17 @@ class BodyShelf:
                 self._store.delete_body(key, version)
             self._store.put_body(key, version, canonical(body.to_json()))
 
+    def is_accepted(self, key: bytes, version: int) -> bool:
+        """Tell whether the ledger has that version of an object."""
+        return any(row.version == version for row in self._store.history(key))
+
+    def destroy_unaccepted(self, key: bytes, version: int) -> None:
+        """Destroy a body unless the ledger holds its hash at that version."""
+        with self._lock:
+            known = self.at(key, version)
+            if known is not None and not self._is_accepted(key, version, known.body_hash):
+                self._store.delete_body(key, version)
+
     def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
         """Tell whether the ledger holds that hash at that version."""
         return any(row.version == version and row.body_hash == body_hash for row in self._store.history(key))
@@ -228,10 +242,10 @@ class BodyShelf:
 class BodyReceiver:
     """Takes bodies that members send; fills `medchain.node.services.BodyService`."""
 
-    __slots__ = ("_keys", "_ledger", "_shelf", "_store")
+    __slots__ = ("_keys", "_ledger", "_shelf", "_store", "_unaccepted")
 
     def __init__(
-        self, ledger: bytes, store: LedgerStore, shelf: BodyShelf, keys: Mapping[str, SealingPrivateKey]
+        self, ledger: bytes, store: LedgerStore, shelf: BodyShelf, keys: Mapping[str, SealingPrivateKey], clock: Clock
     ) -> None:
         """Prepare.
 
@@ -240,11 +254,13 @@ class BodyReceiver:
             store: this node's ledger.
             shelf: where bodies are kept.
             keys: this organisation's encryption keys by id.
+            clock: gives Unix seconds.
         """
         self._ledger = ledger
         self._store = store
         self._shelf = shelf
         self._keys = keys
+        self._unaccepted = Unaccepted(shelf, clock)
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Open, compare and keep bodies.
@@ -262,6 +278,7 @@ class BodyReceiver:
                 object of neither, ``body.creator`` for a payload of somebody else, ``body.key``,
                 ``sealing.authentication``.
             ConflictError: ``body.conflict``.
+            UnavailableError: ``body.quota`` for too many bodies that are not accepted.
         """
         top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)
         if type(top) is not dict or top.keys() != {"bodies", "payload", "type"} or top["type"] != BODIES_TYPE:
@@ -269,25 +286,44 @@ class BodyReceiver:
         rows = top["bodies"]
         if type(rows) is not list or not 0 < len(rows) <= MAX_BODIES:
             raise InputError("encoding.members", member="bodies")
-        announced = self._announced(top["payload"], peer)
+        transaction = self._transaction(top["payload"], peer)
+        announced = {} if transaction is None else announced_hashes(transaction)
         opened = [open_body(row, self._ledger, self._keys) for row in rows]
         # All are compared before one is kept.
         for item in opened:
             item.body.verify(self._expected(item, announced))
+        if transaction is not None:
+            self._count(opened, transaction, len(document))
         for item in opened:
             self._shelf.keep(item.object, item.version, item.body)
         return {"stored": len(opened), "type": STORED_TYPE}
 
-    def _announced(self, payload: Json, peer: str) -> Mapping[tuple[bytes, int], bytes]:
-        """Read which bodies a payload that is not ordered yet promises; only the owner may announce."""
+    def expire(self) -> None:
+        """Destroy bodies that can be accepted no more."""
+        self._unaccepted.expire(self._store.head.time)
+
+    def _count(self, opened: Sequence[OpenedBody], transaction: Transaction, size: int) -> None:
+        """Count what the ledger does not have yet against its creator's quota."""
+        each = size // len(opened)
+        self._unaccepted.add(
+            transaction.creator,
+            [
+                Announced(item.object, item.version, transaction.until, each)
+                for item in opened
+                if not self._shelf.is_accepted(item.object, item.version)
+            ],
+        )
+
+    def _transaction(self, payload: Json, peer: str) -> Transaction | None:
+        """Read a payload that is not ordered yet, if there is one; only the owner may announce."""
         if payload is None:
-            return {}
+            return None
         transaction = parse_payload(unbase64(payload))
         if not isinstance(transaction, Transaction) or transaction.ledger != self._ledger:
             raise VerificationError("body.unknown")
         if transaction.creator != peer:
             raise VerificationError("body.creator")
-        return announced_hashes(transaction)
+        return transaction
 
     def _expected(self, item: OpenedBody, announced: Mapping[tuple[bytes, int], bytes]) -> bytes:
         """Return the hash that a body must have. The ledger's word counts before a payload's."""

@@ -84,7 +84,7 @@ class LedgerNode:
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.endorser = Endorser(identity, judge, records)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
-        receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption)
+        receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, around.clock)
         self.bodies = BodyDesk(receiver, self.stops)
         self.submitter = Submitter(identity, judge, records, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
@@ -108,6 +108,7 @@ class LedgerNode:
             try:
                 self.stops.settle()
                 self.submitter.deliver_pending()
+                self.bodies.expire()
             except MedchainError as error:
                 _LOG.warning("settle.delayed", code=error.code)
 
@@ -159,6 +160,10 @@ class BodyDesk:
         """Put both behind one door."""
         self._receiver = receiver
         self._stops = stops
+
+    def expire(self) -> None:
+        """Destroy bodies that can be accepted no more, see `BodyReceiver.expire`."""
+        self._receiver.expire()
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Take bodies, or a notice of a stop; raises as `BodyReceiver.receive` and `StopBook.receive`."""

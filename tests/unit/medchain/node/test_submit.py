@@ -499,11 +499,11 @@ def test_a_notice_of_another_form_is_refused(hospital):
         hospital.bodies.receive(notice(leaf, []).replace(b'"bodies":[]', b'"bodies":{}'), ANXIN)
 
 
-def announced(body, object_id, creator=RENHE):
+def announced(body, object_id, creator=RENHE, until=NOW):
     """Write a payload that announces a body."""
     change = Change("subject", "active", (ObjectRow(object_id, 1, body.body_hash),))
     signers = (Signer(key(creator, "ledger").id, "creator"),)
-    return payload_bytes(Transaction(creator, (change,), (), signers, None, LEDGER, fresh(16), NOW, 1))
+    return payload_bytes(Transaction(creator, (change,), (), signers, None, LEDGER, fresh(16), until, 1))
 
 
 def delivery(payload, target, body, receiver=TONGJI, version=1):
@@ -560,6 +560,21 @@ def test_a_body_that_was_never_accepted_gives_way_to_another(federation):
     for draft in (patient.subject(), patient.subject()):
         receiver.bodies.receive(delivery(announced(draft.body, draft.object_id), patient.key, draft.body), RENHE)
         assert receiver.shelf.at(patient.key, 1) == draft.body
+
+
+def test_a_body_that_can_be_accepted_no_more_is_destroyed_and_an_accepted_one_is_not(federation, hospital):
+    patient, stray = Patient(federation), Patient(federation)
+    done = hospital.submitter.submit(patient.subject((RENHE, TONGJI)))
+    final(federation, TONGJI, done.key)
+    receiver, draft = federation.sites[TONGJI].node, stray.subject()
+    payload = announced(draft.body, draft.object_id, until=NOW - 10_000)
+    receiver.bodies.receive(delivery(payload, stray.key, draft.body), RENHE)
+    assert receiver.shelf.at(stray.key, 1) == draft.body
+    receiver.bodies.expire()
+    assert receiver.shelf.at(stray.key, 1) is None
+    assert receiver.shelf.at(done.key, 1) is not None
+    receiver.shelf.destroy_unaccepted(done.key, 1)
+    assert receiver.shelf.at(done.key, 1) is not None
 
 
 def test_of_two_parts_of_a_body_the_one_that_shows_more_stays(federation, hospital):

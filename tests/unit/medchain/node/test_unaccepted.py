@@ -1,0 +1,93 @@
+"""Bodies that are never ordered, against members that send them without end."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.errors import UnavailableError
+from medchain.node.unaccepted import Announced, Unaccepted
+
+NOW = 1_796_083_200
+
+
+class Shelf:
+    """Knows what the ledger has, and notes what is destroyed."""
+
+    def __init__(self) -> None:
+        """Begin with a ledger that has nothing."""
+        self.accepted: set[bytes] = set()
+        self.destroyed: list[bytes] = []
+
+    def is_accepted(self, key: bytes, _version: int) -> bool:
+        return key in self.accepted
+
+    def destroy_unaccepted(self, key: bytes, _version: int) -> None:
+        self.destroyed.append(key)
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def unaccepted(shelf):
+    return Unaccepted(shelf, lambda: NOW)
+
+
+def body(number: int, *, until: int | None = NOW, size: int = 1) -> Announced:
+    return Announced(number.to_bytes(32, "big"), 1, until, size)
+
+
+def full(unaccepted: Unaccepted) -> None:
+    unaccepted.add("hospital", [body(number) for number in range(10_000)])
+
+
+def test_a_member_that_announces_without_end_is_told_to_wait_and_others_are_not(unaccepted):
+    full(unaccepted)
+    with pytest.raises(UnavailableError) as caught:
+        unaccepted.add("hospital", [body(10_000)])
+    assert (caught.value.code, caught.value.retry_after_s) == ("body.quota", 60)
+    unaccepted.add("insurer", [body(10_001)])
+
+
+def test_large_bodies_fill_the_quota_before_their_number_does(unaccepted):
+    unaccepted.add("hospital", [body(number, size=64 << 20) for number in range(4)])
+    with pytest.raises(UnavailableError):
+        unaccepted.add("hospital", [body(4)])
+
+
+def test_what_was_accepted_counts_no_more_wherever_it_stands(unaccepted, shelf):
+    full(unaccepted)
+    shelf.accepted = {body(100).key}
+    with pytest.raises(UnavailableError):
+        unaccepted.add("hospital", [body(10_000)])
+    unaccepted.add("hospital", [body(10_000)])
+
+
+@pytest.mark.parametrize(("until", "end"), [(NOW, NOW + 600), (None, NOW + 780), (2**53 - 1, NOW + 780)])
+def test_a_body_goes_once_the_ledger_is_ten_minutes_past_its_until_however_late_that_claims_to_be(
+    unaccepted, shelf, until, end
+):
+    unaccepted.add("hospital", [body(1, until=until)])
+    unaccepted.expire(end)
+    assert shelf.destroyed == []
+    unaccepted.expire(end + 1)
+    unaccepted.expire(end + 1)
+    assert shelf.destroyed == [body(1).key]
+
+
+def test_a_body_announced_anew_lives_by_its_new_announcement(unaccepted, shelf):
+    unaccepted.add("hospital", [body(1, until=NOW - 1000)])
+    unaccepted.add("hospital", [body(1, until=NOW)])
+    unaccepted.expire(NOW + 600)
+    assert shelf.destroyed == []
+
+
+def test_expiry_makes_room_and_is_done_in_pieces(unaccepted, shelf):
+    full(unaccepted)
+    unaccepted.expire(NOW + 601)
+    assert len(shelf.destroyed) == 16
+    unaccepted.add("hospital", [body(20_000 + number) for number in range(16)])
+    with pytest.raises(UnavailableError):
+        unaccepted.add("hospital", [body(30_000)])
