@@ -14,10 +14,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,6 +45,9 @@ CALL_TIMEOUT_S: Final = 15.0
 
 MAX_ANSWER_BYTES: Final = 8 << 20
 """Largest answer where the caller says nothing else: an answer with blocks holds 4 MiB."""
+
+MAX_CALLS: Final = 12
+"""Calls to one member at a time; it answers 16, and those of ordering, which are few, must not wait for others."""
 
 MAX_IDLE: Final = 4
 """Idle connections kept to one peer."""
@@ -93,7 +96,8 @@ class Limits:
     """How much a call may take.
 
     Attributes:
-        timeout_s: from the first byte sent to the last received; connecting is apart.
+        timeout_s: from the first byte sent to the last received; connecting is apart, and so is waiting for a turn,
+            which takes as long at most.
         max_bytes: size of the answer's body.
     """
 
@@ -245,7 +249,7 @@ class HttpPool:
 class PeerClient:
     """Calls other organisations' daemons, each call with an assertion of its own."""
 
-    __slots__ = ("_address_of", "_ca", "_lock", "_pools", "_signer")
+    __slots__ = ("_address_of", "_ca", "_lock", "_pools", "_signer", "_turns")
 
     def __init__(self, signer: PeerSigner, address_of: Callable[[str], str], ca: Path | None = None) -> None:
         """Prepare.
@@ -260,6 +264,7 @@ class PeerClient:
         self._address_of = address_of
         self._ca = ca
         self._pools: dict[str, tuple[str, HttpPool]] = {}
+        self._turns: dict[str, BoundedSemaphore] = {}
         self._lock = Lock()
 
     def get(self, org_id: str, target: str, limits: Limits = Limits()) -> Answer:
@@ -290,8 +295,33 @@ class PeerClient:
             The answer; nothing of it is verified.
 
         Raises:
-            MedchainError: as `HttpPool.request`; ``NotFoundError`` for who is no member.
+            MedchainError: as `HttpPool.request`; ``peer.busy`` too where our own calls leave no turn; ``NotFoundError``
+                for who is no member.
         """
+        with nullcontext() if request.target.startswith("/ordering/") else self._turn(org_id, limits):
+            return self._call(org_id, request, content_type, limits)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for _, pool in pools:
+            pool.close()
+
+    @contextmanager
+    def _turn(self, org_id: str, limits: Limits) -> Iterator[None]:
+        """Wait until fewer calls to a member are under way than it answers."""
+        with self._lock:
+            turns = self._turns.setdefault(org_id, BoundedSemaphore(MAX_CALLS))
+        if not turns.acquire(timeout=limits.timeout_s):
+            raise UnavailableError("peer.busy", peer=org_id)
+        try:
+            yield
+        finally:
+            turns.release()
+
+    def _call(self, org_id: str, request: PeerRequest, content_type: str, limits: Limits) -> Answer:
+        """Call when it is our turn; the assertion is made only now, since it lives a minute."""
         headers = {"Authorization": f"{SCHEME} {self._signer.assertion(org_id, request)}"}
         if request.body:
             headers["Content-Type"] = content_type
@@ -304,13 +334,6 @@ class PeerClient:
             raise
         metrics.PEER_CALLS.labels(org_id, "ok").inc()
         return answer
-
-    def close(self) -> None:
-        """Close idle connections."""
-        with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for _, pool in pools:
-            pool.close()
 
     def _pool(self, org_id: str) -> HttpPool:
         """Find the connections to a peer's current address."""

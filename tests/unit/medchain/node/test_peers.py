@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from threading import Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
 
@@ -325,3 +325,40 @@ def test_an_address_that_a_member_made_up_is_nothing_worse_than_a_member_that_is
     with pytest.raises(UnavailableError) as caught:
         client.get("org-b", "/x", SHORT)
     assert caught.value.code == "peer.unreachable"
+
+
+def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_not():
+    entered, release = Semaphore(0), Event()
+
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        entered.release()
+        release.wait(5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
+    bodies: list[bytes] = []
+    long = Limits(timeout_s=5, max_bytes=1000)
+    with listening(behave, connections=20) as url:
+        client = PeerClient(signer, lambda _org_id: url)
+
+        def ask(target: str) -> None:
+            bodies.append(client.get("hospital", target, long).body)
+
+        threads = [Thread(target=ask, args=("/endorse",)) for _ in range(13)]
+        for thread in threads:
+            thread.start()
+        for _ in range(12):
+            assert entered.acquire(timeout=3)
+        assert not entered.acquire(timeout=0.2)
+        with pytest.raises(UnavailableError) as caught:
+            client.get("hospital", "/endorse", SHORT)
+        assert caught.value.code == "peer.busy"
+        ordering = Thread(target=ask, args=("/ordering/blocks",))
+        ordering.start()
+        assert entered.acquire(timeout=3)
+        release.set()
+        for thread in (*threads, ordering):
+            thread.join(5)
+        client.close()
+    assert bodies == [b""] * 14
