@@ -307,7 +307,7 @@ def _opening(files: Mapping[str, bytes], record: StateRecord) -> bytes | None:
             raise VerificationError("bundle.opening")
         body.verify(record.body_hash)
         return canonical(top["body"])
-    top = members(value, dict.fromkeys(("content", "content_type", "field_root", "salt", "type"), str))
+    top = members(value, dict.fromkeys(("content", "field_root", "salt", "type"), str))
     content = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES)
     found = record_commitment(unhex(top["salt"], HASH_BYTES), content, unhex(top["field_root"], HASH_BYTES))
     if top["type"] != RECORD_OPENING_TYPE or found != record.body_hash:

@@ -13,7 +13,7 @@ from medchain.encoding import Json, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.records import FHIR_JSON, OpenedRecord
+from medchain.node.records import OpenedRecord
 from medchain.node.replica import Replica
 from medchain.node.trace import export_entry, export_object, record_opening
 
@@ -64,7 +64,7 @@ def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapp
     Raises:
         MedchainError: what the operation raises.
     """
-    opening = record_opening(opened.content, FHIR_JSON, opened.salt, opened.field_root)
+    opening = record_opening(opened.content, opened.salt, opened.field_root)
     key = map_key(_RECORD, org_id, opened.stored.object_id)
     answer = daemon.call(PROVE, {"key": key.hex(), "opening": base64_text(opening)})
     files = answer.get("files") if isinstance(answer, dict) else None

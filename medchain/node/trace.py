@@ -26,12 +26,11 @@ from medchain.tlog.proof import format_proof
 from medchain.tlog.witness import AddCheckpointRequest
 
 
-def record_opening(content: bytes, content_type: str, salt: bytes, field_root: bytes) -> bytes:
+def record_opening(content: bytes, salt: bytes, field_root: bytes) -> bytes:
     """Write ``opening.json`` of a record.
 
     Args:
         content: the record's bytes.
-        content_type: its media type.
         salt: 32 bytes, from its envelope.
         field_root: 32 bytes, zeros where single fields are not committed.
 
@@ -40,7 +39,6 @@ def record_opening(content: bytes, content_type: str, salt: bytes, field_root: b
     """
     document: dict[str, Json] = {
         "content": base64_text(content),
-        "content_type": content_type,
         "field_root": field_root.hex(),
         "salt": salt.hex(),
         "type": RECORD_OPENING_TYPE,
