@@ -271,6 +271,7 @@ class SubjectDesk:
             operation=consents.CREATE,
             nonce=self._parts.random(ID_BYTES),
             stop=self._parts.random(HASH_BYTES),
+            signed_at=self._parts.clock(),
         )
         consents.read(consent.to_content())
         body = self._body("consent", consent.to_content())

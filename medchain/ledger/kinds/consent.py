@@ -18,11 +18,13 @@ from medchain.errors import InputError
 from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
 from medchain.ledger.kinds import signing
 from medchain.ledger.kinds.content import (
+    CLOCK_S,
     DAY_S,
     Period,
     check_full,
     check_parties,
     check_types,
+    count,
     fields,
     key_or_none,
     names,
@@ -33,7 +35,7 @@ from medchain.ledger.kinds.content import (
 )
 from medchain.ledger.kinds.subject import read_delegates, read_passkeys
 from medchain.ledger.object import ACTIVE, Body, Evidence, in_force, stop_hash
-from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+from medchain.ledger.transaction import CREATOR, HASH_BYTES, ID_BYTES, INDEPENDENT
 
 CREATE: Final = "create"
 """Operation of version 1."""
@@ -43,6 +45,12 @@ RENEW: Final = "renew"
 
 WITHDRAW: Final = "withdraw"
 """Operation of the body of a stop that the patient signed."""
+
+MAX_SIGNING_S: Final = 600
+"""How old a signature may be when a consent is endorsed: one that was given and never used must not turn up later."""
+
+ENDORSING: Final = frozenset({CREATOR, INDEPENDENT})
+"""Roles of those who sign the transaction at the time at which it is made."""
 
 ATTESTING_STAFF: Final = 2
 """How many members of staff attest a consent without a passkey."""
@@ -58,6 +66,7 @@ _FIELDS: Final = (
     "purpose",
     "recipient",
     "resource_types",
+    "signed_at",
     "stop",
     "subject",
 )
@@ -81,6 +90,7 @@ class Consent:
         operation: `CREATE` or `RENEW`.
         nonce: 16 random bytes.
         stop: 32 random bytes; who knows them can stop it.
+        signed_at: when it was put before the person who signs, Unix seconds.
     """
 
     subject: bytes
@@ -95,6 +105,7 @@ class Consent:
     operation: str
     nonce: bytes
     stop: bytes
+    signed_at: int
 
     @property
     def patient(self) -> bytes:
@@ -114,6 +125,7 @@ class Consent:
             "purpose": self.purpose,
             "recipient": self.recipient,
             "resource_types": list(self.resource_types),
+            "signed_at": self.signed_at,
             "stop": self.stop.hex(),
             "subject": self.subject.hex(),
         }
@@ -142,6 +154,7 @@ def read(content: Mapping[str, Json]) -> Consent:
         operation=short_text(content["operation"]),
         nonce=unhex(content["nonce"], ID_BYTES),
         stop=unhex(content["stop"], HASH_BYTES),
+        signed_at=count(content["signed_at"]),
     )
 
 
@@ -151,8 +164,9 @@ def check(body: Body, context: CheckContext) -> None:
     Raises:
         InputError: for a malformed content.
         VerificationError: ``consent.not_full``, ``.organisation``, ``.party``, ``.role``, ``.creator``,
-            ``.resource_types``, ``.expires``, ``.expired``, ``.stop``, ``.operation``, ``.changed``, ``.widening``,
-            ``.subject``, ``.custodian``, ``.delegate``, ``.attested``, or ``signing.credential``, ``assertion.*``.
+            ``.resource_types``, ``.expires``, ``.expired``, ``.stale``, ``.stop``, ``.operation``, ``.changed``,
+            ``.widening``, ``.subject``, ``.custodian``, ``.delegate``, ``.attested``, or ``signing.credential``,
+            ``assertion.*``.
     """
     check_full(context, is_full=body.is_full, kind="consent")
     consent = read(body.content)
@@ -160,6 +174,7 @@ def check(body: Body, context: CheckContext) -> None:
     if context.change.status != ACTIVE:
         return
     _check_terms(consent, context)
+    _check_age(consent, context)
     before = None if context.previous is None else read(context.previous[1].content)
     if consent.operation != (CREATE if before is None else RENEW):
         refuse("consent.operation", operation=consent.operation)
@@ -209,6 +224,12 @@ def _check_terms(consent: Consent, context: CheckContext) -> None:
         refuse("consent.expired")
     if context.change.stop_hash != stop_hash(consent.stop):
         refuse("consent.stop")
+
+
+def _check_age(consent: Consent, context: CheckContext) -> None:
+    """Refuse an old signature where the checker vouches for it; a party may get its part of the body later."""
+    if context.role in ENDORSING and not -CLOCK_S <= context.time - consent.signed_at <= MAX_SIGNING_S:
+        refuse("consent.stale", signed_at=consent.signed_at)
 
 
 def _check_successor(before: Consent, after: Consent) -> bool:

@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
     "purpose": "CLMATTCH",
     "recipient": "anxin-insurance",
     "resource_types": ["Condition", "Observation"],
+    "signed_at": START,
     "stop": "11" * 32,
     "subject": "22" * 32,
 }

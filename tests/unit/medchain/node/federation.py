@@ -282,6 +282,7 @@ class Patient:
             operation="create",
             nonce=fresh(16),
             stop=fresh(32),
+            signed_at=NOW,
         )
         object_id = fresh(16)
         body = build_body("consent", {**made.to_content(), **changes}, None, fresh)

@@ -141,6 +141,7 @@ class ConsentCase(Case):
             operation="create",
             nonce=seed("nonce")[:16],
             stop=seed("stop"),
+            signed_at=TIME,
         )
         return replace(made, **changes)
 

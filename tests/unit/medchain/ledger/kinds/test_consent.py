@@ -66,6 +66,19 @@ def test_the_challenge_covers_ledger_object_version_operation_and_content():
     assert made == digest("medchain/consent-challenge/v1", expected.encode())
 
 
+@pytest.mark.parametrize(
+    ("age_s", "found"), [(600, ""), (601, "consent.stale"), (-60, ""), (-61, "consent.stale"), (10**7, "consent.stale")]
+)
+@pytest.mark.parametrize(("own", "role"), [(RENHE, "creator"), (COMMISSION, "independent")])
+def test_a_signature_that_was_kept_back_cannot_be_used_later(case, own, role, age_s, found):
+    consent = case.consent(signed_at=TIME - age_s)
+    assert code(*case.signed(consent, own=own, role=role)) == found
+
+
+def test_a_party_may_get_its_part_of_a_consent_later(case):
+    assert code(*case.signed(case.consent(signed_at=TIME - 10**6), own=ANXIN, role="party")) == ""
+
+
 def test_a_passkey_of_somebody_else_is_refused(case):
     assert code(*case.signed(case.consent(), pen=THIEF)) == "signing.credential"
 
