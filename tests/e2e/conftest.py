@@ -1,4 +1,4 @@
-"""The demo that the tests of this folder share: started once, with a part of the sample data."""
+"""The demo that the tests of this folder share: started once, with all of the sample data."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import sample_data
 from medchain.commands.demo_consortium import Consortium
-from tests.e2e.running_demo import RunningDemo, copy_data
-
-PATIENTS = {"p001", "p002", "p006"}
+from tests.e2e.running_demo import RunningDemo
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     place: Path = tmp_path_factory.mktemp("demo")
-    copy_data(place / "data", PATIENTS)
-    running = RunningDemo(place / "consortium", place / "data")
+    running = RunningDemo(place / "consortium", sample_data.BUNDLES)
     running.start()
     yield running
     if running.process.poll() is None:

@@ -6,7 +6,7 @@ import argparse
 import io
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +15,9 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-import sample_data
 from medchain.commands.command import Context
 from medchain.commands.demo_consortium import FOUNDERS, Consortium, open_consortium
 from medchain.encoding import Json
@@ -26,6 +26,7 @@ from medchain.node.clock import system_clock
 ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
 START_S = 150
 STOP_S = 60
+START_BYTES = 6
 
 
 @dataclass
@@ -132,14 +133,6 @@ class RunningDemo:
         self._errors.extend(process.stderr)
 
 
-def copy_data(target: Path, patients: set[str]) -> None:
-    """Copy the directories and some patients of the sample data."""
-    target.mkdir()
-    for path in sample_data.BUNDLES.iterdir():
-        if path.name.split(".")[1] in patients | {"0-directory"}:
-            shutil.copy(path, target)
-
-
 def processes_of(folder: Path) -> dict[int, str]:
     """Find all processes whose command line names a folder: pid → command line."""
     found = {}
@@ -180,6 +173,39 @@ def shortest(needles: set[str]) -> list[bytes]:
 
 def found_in(content: bytes, needles: list[bytes]) -> list[str]:
     """Search raw bytes for texts, as UTF-8 and as JSON escapes them."""
+    pattern, by_start = search_of(tuple(needles))
+    found: set[bytes] = set()
+    at = pattern.search(content)
+    while at is not None:
+        found.update(needle for needle in by_start[at.group()] if content.startswith(needle, at.start()))
+        at = pattern.search(content, at.start() + 1)
+    return sorted(needle.decode() for needle in found)
+
+
+@cache
+def search_of(needles: tuple[bytes, ...]) -> tuple[re.Pattern[bytes], dict[bytes, list[bytes]]]:
+    """Make one pattern of the beginnings of many texts: reading a file once for each would take minutes."""
     escaped = [json.dumps(needle.decode())[1:-1].encode() for needle in needles]
-    both = {*needles, *escaped}
-    return [needle.decode() for needle in both if needle in content]
+    by_start: dict[bytes, list[bytes]] = {}
+    for needle in {*needles, *escaped}:
+        by_start.setdefault(needle[:START_BYTES], []).append(needle)
+    trie: dict[int | None, object] = {}
+    for start in by_start:
+        node = trie
+        for byte in start:
+            node = node.setdefault(byte, {})
+        node[None] = {}
+    return re.compile(pattern_of(trie), re.DOTALL), by_start
+
+
+def pattern_of(trie: dict) -> bytes:
+    """Write a trie as a pattern; a text ends where the shortest does, for none begins with another."""
+    if None in trie:
+        return b""
+    tails: dict[bytes, list[int]] = {}
+    for byte, below in trie.items():
+        tails.setdefault(pattern_of(below), []).append(byte)
+    choices = [
+        b"[" + b"".join(re.escape(bytes([byte])) for byte in first) + b"]" + tail for tail, first in tails.items()
+    ]
+    return choices[0] if len(choices) == 1 else b"(?:" + b"|".join(choices) + b")"
