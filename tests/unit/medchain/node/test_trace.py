@@ -216,9 +216,9 @@ def test_a_checkpoint_newer_than_ours_cannot_be_grown_from(author: Author, ancho
         export_object(author.replica, anchored, old_checkpoint=older)
 
 
-@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 211])
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.e2e), 211])
 def test_every_flipped_byte_is_refused_or_leaves_the_same_answer(author: Author, anchored: bytes, stride: int) -> None:
-    # A sample of the positions; `make soak` flips every one.
+    # Every position in `make test`, a sample of them in `make check`.
     files = opened(author, anchored)
     truth = verify(files, author)
     for name, data in files.items():
