@@ -18,8 +18,9 @@ from medchain.crypto.commitment import record_commitment
 from medchain.encoding import canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.genesis import parse_genesis
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.machine import parse_state_leaf
-from medchain.ledger.object import ORGANISATION, STOPPED, Body, StateRecord, map_key, public_owner
+from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
 from medchain.tlog.mapnode import EMPTY_NODE
@@ -55,7 +56,6 @@ _OPTIONAL_FILES: Final = frozenset(
     {"absence.json", "record.json", "opening.json", "consistency.txt", "checkpoint-old", "genesis.json"}
 )
 _STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
-_PUBLIC_KINDS: Final = frozenset({ORGANISATION, "policy", "protocol"})
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -288,7 +288,8 @@ def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]
     bodies = iter(transaction.bodies)
     for change in transaction.changes:
         creator = transaction.creator
-        if change.kind in _PUBLIC_KINDS:
+        kind = KINDS.get(change.kind)
+        if kind is not None and kind.public_body:
             content = next(bodies, None)
             creator, _ = public_owner(change.kind, content if type(content) is dict else {"org_id": ""})
         for row in change.objects:

@@ -32,6 +32,7 @@ from medchain.ledger.members import (
 )
 from medchain.ledger.policy import Policy, parse_policy
 from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES
+from medchain.tlog.note import KeyType, VerifierKey
 
 GENESIS_TYPE: Final = "medchain/genesis/v1"
 """Type member of the document."""
@@ -44,9 +45,6 @@ SUITE: Final = 1
 
 _MAX_ORIGIN: Final = 200
 _MAX_SIGN_ORIGINS: Final = 64
-_NOTE_LOG: Final = 0x01
-_NOTE_COSIGN_ED25519: Final = 0x04
-_NOTE_COSIGN_MLDSA44: Final = 0x06
 _GENESIS: Final = {
     "demo": bool,
     "members": list,
@@ -239,22 +237,6 @@ def cosigner_name(org_id: str, origin: str, use: str) -> str:
     return f"{org_id}.{origin.partition('/')[0]}/cosigner/{use.removeprefix('cosign-')}"
 
 
-def verifier_key(name: str, algorithm: int, public: bytes) -> str:
-    """Write a verifier key (C2SP signed-note): name, key hash, and base64 of algorithm byte and public key.
-
-    Args:
-        name: key name.
-        algorithm: signature type byte.
-        public: public key.
-
-    Returns:
-        ``NAME+HHHHHHHH+BASE64``.
-    """
-    typed = bytes([algorithm]) + public
-    key_hash = sha256(name.encode() + b"\n" + typed).digest()[:4]
-    return f"{name}+{key_hash.hex()}+{base64_text(typed)}"
-
-
 def trusted_policy_text(snapshot: Members, origin: str) -> str:
     """Write the policy.txt that checkpoints under these members must satisfy.
 
@@ -267,12 +249,12 @@ def trusted_policy_text(snapshot: Members, origin: str) -> str:
         group ``consortium`` of k of them as quorum.
     """
     orderer = snapshot.organisations[snapshot.protocol.orderer]
-    lines = [f"log {verifier_key(origin, _NOTE_LOG, orderer.key(LOG_KEY).public)}"]
+    lines = [f"log {VerifierKey(origin, KeyType.ED25519, orderer.key(LOG_KEY).public)}"]
     for organisation in snapshot.active:
         org_id = organisation.org_id
-        for use, suffix, algorithm in _COSIGNERS:
+        for use, suffix, key_type in _COSIGNERS:
             name = cosigner_name(org_id, origin, use)
-            lines.append(f"witness {org_id}-{suffix} {verifier_key(name, algorithm, organisation.key(use).public)}")
+            lines.append(f"witness {org_id}-{suffix} {VerifierKey(name, key_type, organisation.key(use).public)}")
         lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
     names = " ".join(organisation.org_id for organisation in snapshot.active)
     lines += [f"group consortium {snapshot.protocol.quorum} {names}", "quorum consortium", ""]
@@ -280,8 +262,8 @@ def trusted_policy_text(snapshot: Members, origin: str) -> str:
 
 
 _COSIGNERS: Final = (
-    (COSIGN_ED25519_KEY, "ed", _NOTE_COSIGN_ED25519),
-    (COSIGN_MLDSA44_KEY, "pq", _NOTE_COSIGN_MLDSA44),
+    (COSIGN_ED25519_KEY, "ed", KeyType.COSIGNATURE_ED25519),
+    (COSIGN_MLDSA44_KEY, "pq", KeyType.COSIGNATURE_MLDSA44),
 )
 
 

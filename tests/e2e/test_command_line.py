@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.ledger.genesis import verifier_key
+from medchain.tlog.note import KeyType, VerifierKey
 
 pytestmark = pytest.mark.e2e
 
@@ -196,7 +196,7 @@ def test_another_consortiums_policy_does_not_verify_it(bundle, tmp_path):
     policy = bundle.with_name("policy.txt").read_text()
     lines = policy.splitlines(keepends=True)
     assert lines[0].startswith("log ")
-    lines[0] = f"log {verifier_key('localhost/e2e', 1, Ed25519Signer(bytes(32)).public)}\n"
+    lines[0] = f"log {VerifierKey('localhost/e2e', KeyType.ED25519, Ed25519Signer(bytes(32)).public)}\n"
     (tmp_path / "policy.txt").write_text("".join(lines))
     medchain("verify", bundle, "--policy", tmp_path / "policy.txt", code=1)
 

@@ -15,7 +15,6 @@ from medchain.ledger.genesis import (
     genesis_signatures,
     parse_genesis,
     trusted_policy_text,
-    verifier_key,
     verify_genesis,
 )
 from medchain.ledger.members import (
@@ -28,6 +27,7 @@ from medchain.ledger.members import (
     quorum_floor,
 )
 from medchain.ledger.policy import default_policy, parse_policy
+from medchain.tlog.note import KeyType, VerifierKey
 from medchain.tlog.policy import Policy
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TIME, genesis, key, organisation, prove
 
@@ -289,7 +289,7 @@ def test_a_verifier_key_is_that_of_the_signed_note_specification():
     # The example of golang.org/x/mod/sumdb/note: the key of sum.golang.org.
     raw = unbase64("Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8")
     expected = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
-    assert verifier_key("sum.golang.org", raw[0], raw[1:]) == expected
+    assert str(VerifierKey("sum.golang.org", KeyType(raw[0]), raw[1:])) == expected
 
 
 def test_the_policy_text_names_orderer_witnesses_groups_and_quorum():

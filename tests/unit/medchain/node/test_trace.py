@@ -13,7 +13,7 @@ from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.bundle import Verdict, verify_bundle
-from medchain.ledger.genesis import cosigner_name, trusted_policy_text, verifier_key
+from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.machine import parse_state_leaf, state_leaf
 from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
@@ -25,7 +25,7 @@ from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from medchain.tlog.mapnode import MapNode, leaf_node_hash
 from medchain.tlog.merkle import leaf_hash, node_hash
-from medchain.tlog.note import parse_note
+from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.proof import format_proof
 from medchain.tlog.statemap import MapProof, MapRoot, prove, update, verify_map
 from tests.unit.medchain.ledger import world as consortium
@@ -487,7 +487,7 @@ def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned
         "state.bin": state,
         "state.tlog-proof": format_proof(1, [hashes[0]], note),
     }
-    trusted = f"log {verifier_key(ORIGIN, 1, signer.public)}\nquorum none\n"
+    trusted = f"log {VerifierKey(ORIGIN, KeyType.ED25519, signer.public)}\nquorum none\n"
     with pytest.raises(VerificationError, match=r"bundle\.record"):
         verify_bundle(files, trusted, now=5)
 
