@@ -60,7 +60,7 @@ class FileKind(StrEnum):
     RECORDS = "records"
 
 
-SCHEMA: Final = {FileKind.LEDGER: "ledger_0001", FileKind.RECORDS: "records_0002"}
+SCHEMA: Final = {FileKind.LEDGER: "ledger_0001", FileKind.RECORDS: "records_0003"}
 """Newest migration of each file."""
 
 _MARKS: Final = {FileKind.LEDGER: tables.ledger_mark, FileKind.RECORDS: tables.records_mark}
@@ -191,11 +191,16 @@ class Database:
         with translated("file"):
             return self.engine.connect().execution_options(**{_MODE: _PLAIN})
 
-    def checkpoint(self) -> None:
-        """Move the WAL's content into the file and cut the WAL, as far as readers let it."""
+    def checkpoint(self) -> bool:
+        """Move the WAL's content into the file and cut the WAL, as far as readers let it.
+
+        Returns:
+            Whether all of it was moved and cut; not so while a reader still looks at an earlier state.
+        """
         with self._writing, translated("file"), self.engine.connect() as connection:
             connection.execution_options(**{_MODE: _PLAIN})
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return not busy
 
     def backup(self, target: Path) -> None:
         """Copy the file while others read and write it; the copy has the same key and one consistent state.

@@ -18,8 +18,10 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement, put_into
+from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
 from medchain.store.tables import access, anchor, epoch, erasure, outbox, record, used_token
+from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
 ANCHOR: Final = "anchor"
 """Kind of the outbox intents that `RecordStore.put_versions` writes."""
@@ -148,7 +150,7 @@ class Erasure:
     position: int | None
 
 
-class RecordStore(LinkTable):
+class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTable, RefusalTable, DrawTable):
     """The records file. Processes and threads may share it."""
 
     def __init__(self, database: Database) -> None:

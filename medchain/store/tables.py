@@ -257,3 +257,80 @@ subject_link: Final = Table(
 )
 
 subject_link_by_patient: Final = Index("subject_link_by_patient", subject_link.c.patient)
+
+retention: Final = Table(
+    "retention",
+    RECORDS,
+    Column("patient", String(128), primary_key=True),
+    Column("until", BigInteger, nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+heard_stop: Final = Table(
+    "heard_stop",
+    RECORDS,
+    Column("object", LargeBinary, primary_key=True),
+    Column("intent", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+unaccepted: Final = Table(
+    "unaccepted",
+    RECORDS,
+    Column("key", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("member", String(40), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key", "version"),
+)
+
+unaccepted_by_member: Final = Index("unaccepted_by_member", unaccepted.c.member, unaccepted.c.due)
+unaccepted_by_due: Final = Index("unaccepted_by_due", unaccepted.c.due)
+
+refusal: Final = Table(
+    "refusal",
+    RECORDS,
+    Column("day", BigInteger, nullable=False),
+    Column("requester", String(40), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "requester", "reason"),
+)
+
+alarm: Final = Table(
+    "alarm",
+    RECORDS,
+    Column("id", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("code", String(64), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("fields", LargeBinary, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("acknowledged", BigInteger, nullable=True),
+    Column("note", Text, nullable=False),
+)
+
+alarm_open: Final = Index("alarm_open", alarm.c.acknowledged, alarm.c.id)
+
+draw_span: Final = Table(
+    "draw_span",
+    RECORDS,
+    Column("creator", String(40), nullable=False),
+    Column("span", BigInteger, nullable=False),
+    Column("draws", BigInteger, nullable=False),
+    Column("passed", BigInteger, nullable=False),
+    PrimaryKeyConstraint("creator", "span"),
+)
+
+watched: Final = Table(
+    "watched",
+    RECORDS,
+    Column("name", String(32), primary_key=True),
+    Column("height", BigInteger, nullable=False),
+)

@@ -1,0 +1,250 @@
+"""What a node must remember beside its records: retention locks, stops heard of, bodies that wait to be accepted.
+
+Keeps true: a patient's keys are destroyed together and with the intent to say so on the ledger, or not at all, and
+never while a lock is in force; a stop is found by its object however many there are. Trusts callers to give tokens in
+place of patients. Part of the records file.
+Source: `docs/spec/store.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, delete, func, insert, select, update
+
+from medchain.errors import ConflictError, NotFoundError
+from medchain.store.engine import Database
+from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
+
+ERASURE: Final = "erasure"
+"""Kind of the outbox intents that `RetentionTable.erase_patient` writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """That a patient's records must be kept.
+
+    Attributes:
+        patient: keyed token.
+        until: Unix seconds, None for as long as nobody takes the lock away.
+        reason: the law or proceeding that asks for it.
+        since: Unix seconds.
+    """
+
+    patient: str
+    until: int | None
+    reason: str
+    since: int
+
+    def is_in_force(self, now: int) -> bool:
+        """Tell whether it still holds."""
+        return self.until is None or self.until > now
+
+
+class RetentionTable:
+    """Locks against erasure, and the erasure of all that a patient has."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def put_lock(self, lock: Lock) -> None:
+        """Lock a patient's records, in the place of an earlier lock."""
+        with self._database.write("retention") as connection:
+            connection.execute(delete(retention).where(retention.c.patient == lock.patient))
+            connection.execute(
+                insert(retention).values(patient=lock.patient, until=lock.until, reason=lock.reason, since=lock.since)
+            )
+
+    def lift_lock(self, patient: str) -> None:
+        """Take a lock away; raises `NotFoundError` ``retention.none``."""
+        with self._database.write("retention") as connection:
+            if not connection.execute(delete(retention).where(retention.c.patient == patient)).rowcount:
+                raise NotFoundError("retention.none")
+
+    def lock(self, patient: str) -> Lock | None:
+        """Return a patient's lock, in force or over; None without."""
+        with self._database.read("retention") as connection:
+            row = connection.execute(select(retention).where(retention.c.patient == patient)).first()
+        return None if row is None else Lock(row.patient, row.until, row.reason, row.since)
+
+    def living_epochs(self, patient: str) -> list[bytes]:
+        """Return the ids of a patient's keys that are not destroyed, sorted."""
+        chosen = select(epoch.c.id).where(epoch.c.patient == patient, epoch.c.destroyed.is_(None)).order_by(epoch.c.id)
+        with self._database.read("epoch") as connection:
+            return list(connection.execute(chosen).scalars())
+
+    def count_of(self, patient: str) -> tuple[int, int]:
+        """Return how many records, and versions of records, are under keys of a patient that are not destroyed."""
+        alive = select(epoch.c.id).where(epoch.c.patient == patient, epoch.c.destroyed.is_(None))
+        chosen = select(func.count(func.distinct(record.c.object_id)), func.count()).where(record.c.epoch_id.in_(alive))
+        with self._database.read("record") as connection:
+            records, versions = connection.execute(chosen).one()
+        return int(records), int(versions)
+
+    def erase_patient(self, patient: str, epochs: Sequence[bytes], time: int, intent: bytes) -> int:
+        """Destroy all keys of a patient for ever, and note the erasure with the intent to say so on the ledger.
+
+        Args:
+            patient: keyed token.
+            epochs: ids of the keys, exactly those of `living_epochs`: the intent names them.
+            time: Unix seconds.
+            intent: payload of the outbox row (kind `ERASURE`).
+
+        Returns:
+            The number of the intent.
+
+        Raises:
+            ConflictError: ``erasure.locked`` while a lock is in force; ``erasure.moved_on`` if there are other keys
+                than those named: one was drawn, or destroyed, meanwhile. Nothing is destroyed then.
+        """
+        with self._database.erase("epoch") as connection:
+            found = connection.execute(select(retention).where(retention.c.patient == patient)).first()
+            if found is not None and (found.until is None or found.until > time):
+                raise ConflictError("erasure.locked", until=found.until, reason=found.reason)
+            alive = (epoch.c.patient == patient) & epoch.c.destroyed.is_(None)
+            if sorted(connection.execute(select(epoch.c.id).where(alive)).scalars()) != sorted(epochs) or not epochs:
+                raise ConflictError("erasure.moved_on")
+            connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time))
+            connection.execute(insert(erasure), [{"epoch_id": name, "time": time, "position": None} for name in epochs])
+            values = {"kind": ERASURE, "record": None, "payload": intent, "created": time, "deadline": None}
+            return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
+
+    def settle_erasure(self, intent: int, epochs: Sequence[bytes], position: int) -> None:
+        """Note at which leaf an erasure stands, and take its intent out of the outbox; again changes nothing."""
+        with self._database.write("erasure") as connection:
+            connection.execute(update(erasure).where(erasure.c.epoch_id.in_(epochs)).values(position=position))
+            connection.execute(delete(outbox).where(outbox.c.id == intent))
+
+    def overwrite(self) -> bool:
+        """Move what was destroyed out of the write-ahead log; tells whether nothing of it is left there."""
+        return self._database.checkpoint()
+
+
+class StopTable:
+    """Stops that this node has made or heard of and that are not final yet, by their object."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def put_stop(self, key: bytes, kind: str, payload: bytes, time: int) -> bool:
+        """Keep a stop with the intent to bring it to the ledger.
+
+        Args:
+            key: map key of the object, 32 bytes.
+            kind: kind of the intent.
+            payload: of the intent.
+            time: Unix seconds.
+
+        Returns:
+            Whether it is new: of an object, the first stop counts.
+        """
+        with self._database.write("heard_stop", key.hex()) as connection:
+            if connection.execute(select(heard_stop.c.intent).where(heard_stop.c.object == key)).first() is not None:
+                return False
+            values = {"kind": kind, "record": None, "payload": payload, "created": time, "deadline": None}
+            number = connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one()
+            connection.execute(insert(heard_stop).values(object=key, intent=number))
+        return True
+
+    def stop_of(self, key: bytes) -> bytes | None:
+        """Return the payload of an object's stop that is not final yet; None without."""
+        chosen = select(outbox.c.payload).join(heard_stop, heard_stop.c.intent == outbox.c.id)
+        with self._database.read("heard_stop", key.hex()) as connection:
+            found: bytes | None = connection.execute(chosen.where(heard_stop.c.object == key)).scalar_one_or_none()
+        return found
+
+    def drop_stop(self, key: bytes) -> None:
+        """Forget a stop that is final."""
+        with self._database.write("heard_stop", key.hex()) as connection:
+            chosen = select(heard_stop.c.intent).where(heard_stop.c.object == key)
+            connection.execute(delete(outbox).where(outbox.c.id.in_(chosen)))
+            connection.execute(delete(heard_stop).where(heard_stop.c.object == key))
+
+    def stops(self, limit: int, *, after: int = 0) -> list[tuple[int, bytes, bytes]]:
+        """Return (number, map key of the object, payload) of stops that are not final yet, page by page.
+
+        Args:
+            limit: most of them.
+            after: number of the last one already seen.
+        """
+        chosen = select(outbox.c.id, heard_stop.c.object, outbox.c.payload)
+        chosen = chosen.join(heard_stop, heard_stop.c.intent == outbox.c.id).where(outbox.c.id > after)
+        with self._database.read("heard_stop") as connection:
+            rows = connection.execute(chosen.order_by(outbox.c.id).limit(limit)).all()
+        return [(int(row[0]), row[1], row[2]) for row in rows]
+
+    def count_stops(self) -> int:
+        """Return how many stops are not final yet."""
+        with self._database.read("heard_stop") as connection:
+            return int(connection.execute(select(func.count()).select_from(heard_stop)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class UnacceptedRow:
+    """A body that the ledger does not have yet.
+
+    Attributes:
+        key: map key of its object, 32 bytes.
+        version: version of its object.
+        member: org_id of who brought it.
+        size: bytes.
+        due: ledger time after which it goes, Unix seconds.
+    """
+
+    key: bytes
+    version: int
+    member: str
+    size: int
+    due: int
+
+
+class UnacceptedTable:
+    """Bodies that members announced and the ledger has not accepted, counted over restarts."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def unaccepted_of(self, member: str) -> tuple[int, int]:
+        """Return number and bytes of a member's bodies."""
+        chosen = select(func.count(), func.coalesce(func.sum(unaccepted.c.size), 0))
+        with self._database.read("unaccepted") as connection:
+            count, size = connection.execute(chosen.where(unaccepted.c.member == member)).one()
+        return int(count), int(size)
+
+    def put_unaccepted(self, rows: Sequence[UnacceptedRow]) -> None:
+        """Count bodies, each in the place of an earlier count of the same."""
+        with self._database.write("unaccepted") as connection:
+            for row in rows:
+                same = (unaccepted.c.key == row.key) & (unaccepted.c.version == row.version)
+                connection.execute(delete(unaccepted).where(same))
+                values = {"key": row.key, "version": row.version, "member": row.member}
+                connection.execute(insert(unaccepted).values(**values, size=row.size, due=row.due))
+
+    def oldest_unaccepted(self, member: str, limit: int, *, after: int = -1) -> list[UnacceptedRow]:
+        """Return a member's bodies, those first that are due first."""
+        chosen = select(unaccepted).where(unaccepted.c.member == member, unaccepted.c.due > after)
+        return self._rows(chosen.order_by(unaccepted.c.due).limit(limit))
+
+    def due_unaccepted(self, ledger_time: int, limit: int) -> list[UnacceptedRow]:
+        """Return bodies that can be accepted no more."""
+        return self._rows(
+            select(unaccepted).where(unaccepted.c.due < ledger_time).order_by(unaccepted.c.due).limit(limit)
+        )
+
+    def drop_unaccepted(self, places: Sequence[tuple[bytes, int]]) -> None:
+        """Count bodies no more."""
+        with self._database.write("unaccepted") as connection:
+            for key, version in places:
+                same = (unaccepted.c.key == key) & (unaccepted.c.version == version)
+                connection.execute(delete(unaccepted).where(same))
+
+    def _rows(self, chosen: Select[Any]) -> list[UnacceptedRow]:
+        """Run a query."""
+        with self._database.read("unaccepted") as connection:
+            found = connection.execute(chosen).all()
+        return [UnacceptedRow(row.key, row.version, row.member, row.size, row.due) for row in found]

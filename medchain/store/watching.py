@@ -1,0 +1,214 @@
+"""What a node has seen and somebody must look at: alarms, refused requests by number, draws of endorsers by number.
+
+Keeps true: an alarm stays until it is acknowledged, over restarts; what others can cause without end is counted, not
+listed, so that no table grows with their attempts. Trusts callers for fields without patient data. Part of the records
+file.
+Source: `docs/spec/store.md`, `docs/operations.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+
+from medchain.errors import NotFoundError
+from medchain.store.engine import Database
+from medchain.store.tables import alarm, draw_span, refusal, watched
+
+MAX_OPEN_ALARMS: Final = 1000
+"""Most alarms that wait for somebody; the first ones matter most."""
+
+KEPT_DAYS: Final = 400
+"""For how many days refusals are counted."""
+
+KEPT_SPANS: Final = 2
+"""How many spans of draws of one creator are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """An alarm that was raised.
+
+    Attributes:
+        id: number.
+        code: stable code.
+        subject: whom or what it is about, such as an org_id; one alarm of a code and subject is open at a time.
+        height: of the ledger when it was seen first.
+        fields: canonical JSON of what explains it, as it was seen first.
+        first: when it was seen first, Unix seconds.
+        last: when it was seen last.
+        count: how often.
+        acknowledged: when somebody acknowledged it, None while nobody has.
+        note: what that person wrote.
+    """
+
+    id: int
+    code: str
+    subject: str
+    height: int
+    fields: bytes
+    first: int
+    last: int
+    count: int
+    acknowledged: int | None
+    note: str
+
+
+class AlarmTable:
+    """Alarms."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def raise_alarm(self, code: str, subject: str, height: int, fields: bytes, time: int) -> bool:
+        """Keep an alarm; one of its code and subject that is open already is counted once more.
+
+        Returns:
+            Whether it is new; not so where there are too many.
+        """
+        is_open = (alarm.c.code == code) & (alarm.c.subject == subject) & alarm.c.acknowledged.is_(None)
+        with self._database.write("alarm") as connection:
+            again = update(alarm).where(is_open).values(last=time, count=alarm.c.count + 1)
+            if connection.execute(again).rowcount:
+                return False
+            waiting = select(func.count()).select_from(alarm).where(alarm.c.acknowledged.is_(None))
+            if connection.execute(waiting).scalar_one() >= MAX_OPEN_ALARMS:
+                return False
+            values = {"code": code, "subject": subject, "height": height, "fields": fields, "first": time, "last": time}
+            connection.execute(insert(alarm).values(**values, count=1, acknowledged=None, note=""))
+        return True
+
+    def alarms(self, *, acknowledged: bool = False, limit: int = MAX_OPEN_ALARMS) -> list[AlarmRow]:
+        """Return alarms: those that wait for somebody, the oldest first, or those acknowledged, the newest first."""
+        chosen = select(alarm)
+        if acknowledged:
+            chosen = chosen.where(alarm.c.acknowledged.is_not(None)).order_by(alarm.c.id.desc())
+        else:
+            chosen = chosen.where(alarm.c.acknowledged.is_(None)).order_by(alarm.c.id)
+        with self._database.read("alarm") as connection:
+            return [AlarmRow(*row) for row in connection.execute(chosen.limit(limit))]
+
+    def acknowledge(self, number: int, note: str, time: int) -> None:
+        """Acknowledge an open alarm; raises `NotFoundError` ``alarm.unknown`` where there is none of that number."""
+        is_open = (alarm.c.id == number) & alarm.c.acknowledged.is_(None)
+        with self._database.write("alarm") as connection:
+            if not connection.execute(update(alarm).where(is_open).values(acknowledged=time, note=note)).rowcount:
+                raise NotFoundError("alarm.unknown", id=number)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalCount:
+    """Requests that were refused on one day.
+
+    Attributes:
+        day: days since 1970-01-01 (UTC).
+        requester: org_id of who asked.
+        reason: stable code.
+        count: how many.
+        first: Unix seconds of the first.
+        last: of the last.
+    """
+
+    day: int
+    requester: str
+    reason: str
+    count: int
+    first: int
+    last: int
+
+
+class RefusalTable:
+    """Refusals, by day, requester and reason."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def count_refusal(self, requester: str, reason: str, time: int) -> int:
+        """Count a refusal.
+
+        Args:
+            requester: org_id of who asked.
+            reason: a code of ours.
+            time: Unix seconds.
+
+        Returns:
+            How many of that requester were refused on that day, this one included.
+        """
+        day = time // 86_400
+        same = (refusal.c.day == day) & (refusal.c.requester == requester)
+        with self._database.write("refusal") as connection:
+            one = same & (refusal.c.reason == reason)
+            if not connection.execute(update(refusal).where(one).values(count=refusal.c.count + 1, last=time)).rowcount:
+                values = {"day": day, "requester": requester, "reason": reason}
+                connection.execute(insert(refusal).values(**values, count=1, first=time, last=time))
+                connection.execute(delete(refusal).where(refusal.c.day < day - KEPT_DAYS))
+            return int(connection.execute(select(func.sum(refusal.c.count)).where(same)).scalar_one())
+
+    def refusals(self, *, since_day: int = 0) -> list[RefusalCount]:
+        """Return what was refused from a day on, the oldest first."""
+        chosen = select(refusal).where(refusal.c.day >= since_day)
+        with self._database.read("refusal") as connection:
+            rows = connection.execute(chosen.order_by(refusal.c.day, refusal.c.requester, refusal.c.reason))
+            return [RefusalCount(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawSpan:
+    """Draws of one creator whose numbers lie in one span.
+
+    Attributes:
+        creator: org_id.
+        span: number of the span.
+        draws: how many transactions.
+        passed: how many of them passed over the organisation that was drawn first.
+    """
+
+    creator: str
+    span: int
+    draws: int
+    passed: int
+
+
+class DrawTable:
+    """Draws on the ledger, counted up to a height."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        self._database = database
+
+    def watched_height(self, name: str) -> int:
+        """Return up to which height a watcher has looked, 0 at first."""
+        with self._database.read("watched") as connection:
+            chosen = select(watched.c.height).where(watched.c.name == name)
+            return int(connection.execute(chosen).scalar_one_or_none() or 0)
+
+    def put_draws(self, name: str, height: int, counted: Mapping[tuple[str, int], tuple[int, int]]) -> None:
+        """Add draws, and note up to which height a watcher has looked, together.
+
+        Args:
+            name: of the watcher.
+            height: of the last block that was looked at.
+            counted: (creator, span) → (draws, passed).
+        """
+        with self._database.write("draw_span") as connection:
+            for (creator, span), (draws, passed) in counted.items():
+                one = (draw_span.c.creator == creator) & (draw_span.c.span == span)
+                more = {"draws": draw_span.c.draws + draws, "passed": draw_span.c.passed + passed}
+                if not connection.execute(update(draw_span).where(one).values(**more)).rowcount:
+                    values = {"creator": creator, "span": span, "draws": draws, "passed": passed}
+                    connection.execute(insert(draw_span).values(**values))
+                old = (draw_span.c.creator == creator) & (draw_span.c.span <= span - KEPT_SPANS)
+                connection.execute(delete(draw_span).where(old))
+            if not connection.execute(update(watched).where(watched.c.name == name).values(height=height)).rowcount:
+                connection.execute(insert(watched).values(name=name, height=height))
+
+    def draw_spans(self) -> list[DrawSpan]:
+        """Return what was counted, by creator and span."""
+        with self._database.read("draw_span") as connection:
+            rows = connection.execute(select(draw_span).order_by(draw_span.c.creator, draw_span.c.span))
+            return [DrawSpan(*row) for row in rows]

@@ -1,0 +1,139 @@
+"""Retention locks, erasure of a patient, stops by object, bodies not accepted yet."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from medchain.errors import ConflictError, NotFoundError
+from medchain.store.engine import FileKind, open_database
+from medchain.store.keeping import ERASURE, Lock, UnacceptedRow
+from medchain.store.records import Epoch, RecordStore
+
+KEY = b"\x05" * 32
+HER, HIS = "token-1", "token-2"
+
+
+def opened(folder) -> RecordStore:
+    return RecordStore(open_database(folder / "records.db", KEY, kind=FileKind.RECORDS))
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = opened(tmp_path)
+    for at, (patient, number) in enumerate([(HER, 1), (HER, 2), (HIS, 1)], 1):
+        made.put_epoch(Epoch(bytes([at]) * 16, patient, number, 100, bytes([at]) * 105))
+    yield made
+    made.close()
+
+
+def test_all_keys_of_a_patient_go_together_and_with_the_intent_to_say_so(store):
+    epochs = store.living_epochs(HER)
+    number = store.erase_patient(HER, epochs, 500, b"entry")
+    assert epochs == [b"\x01" * 16, b"\x02" * 16]
+    assert store.living_epochs(HER) == []
+    assert [(item.epoch_id, item.time, item.position) for item in store.erasures()] == [
+        (b"\x01" * 16, 500, None),
+        (b"\x02" * 16, 500, None),
+    ]
+    assert [(item.id, item.payload) for item in store.pending(9, kind=ERASURE)] == [(number, b"entry")]
+    assert store.living_epochs(HIS) == [b"\x03" * 16]
+
+
+def test_nothing_is_erased_where_a_key_was_drawn_since_the_intent_was_written(store):
+    epochs = store.living_epochs(HER)
+    store.put_epoch(Epoch(b"\x09" * 16, HER, 3, 100, b"\x09" * 105))
+    with pytest.raises(ConflictError, match=r"erasure\.moved_on"):
+        store.erase_patient(HER, epochs, 500, b"entry")
+    assert len(store.living_epochs(HER)) == 3
+    assert store.pending(9, kind=ERASURE) == []
+
+
+def test_a_patient_is_not_erased_twice(store):
+    epochs = store.living_epochs(HER)
+    store.erase_patient(HER, epochs, 500, b"entry")
+    for again in (epochs, []):
+        with pytest.raises(ConflictError, match=r"erasure\.moved_on"):
+            store.erase_patient(HER, again, 501, b"entry")
+    assert len(store.pending(9, kind=ERASURE)) == 1
+
+
+@pytest.mark.parametrize("until", [None, 501])
+def test_a_lock_in_force_keeps_the_keys(store, until):
+    store.put_lock(Lock(HER, until, "medical records act", 10))
+    with pytest.raises(ConflictError, match=r"erasure\.locked") as caught:
+        store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    assert caught.value.fields == {"until": until, "reason": "medical records act"}
+    assert len(store.living_epochs(HER)) == 2
+
+
+def test_a_lock_that_is_over_or_lifted_keeps_nothing(store):
+    store.put_lock(Lock(HER, 500, "act", 10))
+    assert store.lock(HER).is_in_force(499)
+    assert not store.lock(HER).is_in_force(500)
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    store.put_lock(Lock(HIS, 400, "act", 10))
+    store.put_lock(Lock(HIS, None, "court", 11))
+    assert store.lock(HIS) == Lock(HIS, None, "court", 11)
+    store.lift_lock(HIS)
+    assert store.lock(HIS) is None
+    with pytest.raises(NotFoundError, match=r"retention\.none"):
+        store.lift_lock(HIS)
+
+
+def test_a_settled_erasure_has_its_place_and_leaves_the_outbox(store):
+    epochs = store.living_epochs(HER)
+    number = store.erase_patient(HER, epochs, 500, b"entry")
+    store.settle_erasure(number, epochs, 77)
+    store.settle_erasure(number, epochs, 77)
+    assert [item.position for item in store.erasures()] == [77, 77]
+    assert store.pending(9, kind=ERASURE) == []
+
+
+def test_what_was_destroyed_is_said_to_be_overwritten_only_when_it_is(store, tmp_path):
+    with (
+        closing(open_database(tmp_path / "records.db", KEY, kind=FileKind.RECORDS)) as other,
+        other.read("epoch") as connection,
+    ):
+        connection.exec_driver_sql("SELECT * FROM epoch").all()
+        store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+        # A reader that looks at the state before keeps the log from being cut.
+        assert not store.overwrite()
+    assert store.overwrite()
+    assert (tmp_path / "records.db-wal").stat().st_size == 0
+
+
+def test_a_stop_is_found_by_its_object_over_a_restart_and_the_first_counts(store, tmp_path):
+    assert store.put_stop(b"o" * 32, "stop", b"first", 1)
+    assert not store.put_stop(b"o" * 32, "stop", b"second", 2)
+    again = opened(tmp_path)
+    assert again.stop_of(b"o" * 32) == b"first"
+    assert again.stop_of(b"p" * 32) is None
+    assert [(key, payload) for _, key, payload in again.stops(9)] == [(b"o" * 32, b"first")]
+    assert again.count_stops() == 1
+    again.drop_stop(b"o" * 32)
+    assert (again.stop_of(b"o" * 32), again.count_stops(), again.pending(9, kind="stop")) == (None, 0, [])
+    again.close()
+
+
+def test_stops_are_listed_page_by_page(store):
+    for at in range(5):
+        store.put_stop(bytes([at]) * 32, "stop", b"s", 1)
+    first = store.stops(3)
+    rest = store.stops(3, after=first[-1][0])
+    assert [key[0] for _, key, _ in first + rest] == [0, 1, 2, 3, 4]
+
+
+def test_bodies_that_wait_are_counted_for_each_member_over_a_restart(store, tmp_path):
+    rows = [UnacceptedRow(bytes([at]) * 32, 1, "a" if at else "b", 10, 100 + at) for at in range(3)]
+    store.put_unaccepted(rows)
+    store.put_unaccepted([UnacceptedRow(b"\x01" * 32, 1, "a", 30, 400)])
+    again = opened(tmp_path)
+    assert (again.unaccepted_of("a"), again.unaccepted_of("b"), again.unaccepted_of("c")) == ((2, 40), (1, 10), (0, 0))
+    assert [row.due for row in again.oldest_unaccepted("a", 9)] == [102, 400]
+    assert [row.due for row in again.oldest_unaccepted("a", 9, after=102)] == [400]
+    assert [row.due for row in again.due_unaccepted(102, 9)] == [100]
+    again.drop_unaccepted([(b"\x00" * 32, 1), (b"\x02" * 32, 1)])
+    assert (again.unaccepted_of("a"), again.unaccepted_of("b")) == ((1, 30), (0, 0))
+    again.close()
