@@ -10,10 +10,11 @@ Source: DSSE 1.0; `docs/spec/transaction.md`.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64, b2a_base64, unhexlify
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import ge
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
@@ -56,6 +57,7 @@ SUBMITTER: Final = "submitter"
 """Role of the only signer of a stop."""
 
 _Decoded = TypeVar("_Decoded")
+_Row = TypeVar("_Row")
 _Parts: TypeAlias = tuple[bytes, tuple[tuple[str, bytes], ...]]
 _TRANSACTION_TYPE: Final = "medchain/transaction/v1"
 _STOP_TYPE: Final = "medchain/stop/v1"
@@ -323,30 +325,115 @@ def _envelope(leaf: bytes) -> Envelope:
 def _plain(leaf: bytes) -> _Parts | None:
     """Take an envelope apart that is written as `seal` writes it, which all are but those to be refused; else None.
 
-    Canonical without a parser: the pieces, put together again, are the leaf, and none of them needs an escape.
+    Canonical without a parser: the base64 must be what is encoded anew, and the rest has the pattern's one form.
     """
-    head, middle, tail = leaf.partition(_BETWEEN)
-    rows = tail[:-2].split(b",{")
-    if not head.startswith(_BEFORE) or not middle or tail[-2:] != b"]}" or len(rows) > MAX_SIGNERS:
-        return None
+    end = leaf.find(b'"', len(_BEFORE))
+    head, tail = leaf[: max(end, 0)], leaf[end:]
     try:
         payload = a2b_base64(head[len(_BEFORE) :], strict_mode=True)
-        signatures = tuple((row[-131:-99].decode("ascii"), a2b_base64(row[-90:-2], strict_mode=True)) for row in rows)
+        rows = _SIGNATURE.findall(tail.decode("ascii")) if _TAIL.fullmatch(tail) else ()
     except ValueError:
         return None
-    written = (
-        b'{"keyid":"%b","sig":"%b"}' % (name.encode(), b2a_base64(signature, newline=False))
-        for name, signature in signatures
-    )
-    again = b"%b%b%b%b]}" % (_BEFORE, b2a_base64(payload, newline=False), _BETWEEN, b",".join(written))
-    if again != leaf or any(len(raw) != _SIGNATURE_BYTES or not _KEY_ID.fullmatch(name) for name, raw in signatures):
+    if not 0 < len(rows) <= MAX_SIGNERS or b"%b%b" % (_BEFORE, b2a_base64(payload, newline=False)) != head:
         return None
-    return payload, signatures
+    return payload, tuple((key_id, a2b_base64(coded)) for key_id, coded in rows)
+
+
+def _plain_transaction(data: bytes) -> Transaction | None:
+    """Read a payload of one change without contents, which nearly all are; None for every other, right or wrong.
+
+    Canonical without a parser: the pattern spells the only encoding of such a payload; no text that fits it needs an
+    escape and no number is too large. Whatever is wrong is left to those who name it.
+    """
+    try:
+        match = _PLAIN.fullmatch(data.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    if match is None:
+        return None
+    expires, kind, *first, more, refs, status, stop, creator, draw, ledger, nonce, protocol, signed, until = (
+        match.groups()
+    )
+    objects = _plain_rows(_object_row, [first, *_OBJECT.findall(more)] if more else [first], MAX_OBJECTS)
+    references = _plain_rows(_ref_row, _REF.findall(refs), MAX_REFS) if refs else ()
+    signers = _plain_rows(Signer, _SIGNER.findall(signed), MAX_SIGNERS)
+    if objects is None or references is None or signers is None:
+        return None
+    change = Change(
+        kind,
+        status,
+        objects,
+        references,
+        None if stop is None else unhexlify(stop),
+        None if expires == "null" else int(expires),
+    )
+    return Transaction(
+        creator,
+        (change,),
+        (),
+        signers,
+        None if draw is None else Draw(*map(int, draw.split(","))),
+        unhexlify(ledger),
+        unhexlify(nonce),
+        None if until == "null" else int(until),
+        int(protocol),
+    )
+
+
+def _plain_rows(make: Callable[..., _Row], rows: Sequence[Sequence[str]], at_most: int) -> tuple[_Row, ...] | None:
+    """Make rows, unless they are too many or not sorted by their first column without repetition."""
+    if len(rows) > 1:
+        names = [row[0] for row in rows]
+        if len(rows) > at_most or any(map(ge, names, names[1:])):
+            return None
+    return tuple([make(*row) for row in rows])
+
+
+def _object_row(object_id: str, version: str, body_hash: str) -> ObjectRow:
+    """Make a row of texts that the pattern has checked."""
+    return ObjectRow(unhexlify(object_id), int(version), unhexlify(body_hash))
+
+
+def _ref_row(key: str, version: str) -> Ref:
+    """Make a row of texts that the pattern has checked."""
+    return Ref(unhexlify(key), int(version))
+
+
+def _row(*columns: str) -> str:
+    """Write the pattern of a row."""
+    return rf"\[{','.join(columns)}\]"
+
+
+def _bare(pattern: str) -> str:
+    """Write a pattern that takes nothing out."""
+    return pattern.replace("(", "(?:")
+
+
+def _listed(row: str) -> str:
+    """Write the pattern of one row or more, which never gives back what it has taken."""
+    return f"{_bare(row)}(?:,{_bare(row)})*+"
 
 
 _BEFORE: Final = b'{"payload":"'
-_BETWEEN: Final = f'","payloadType":"{PAYLOAD_TYPE}","signatures":['.encode()
-_KEY_ID: Final = re.compile(r"[0-9a-f]{32}")
+_HEX16: Final = '"([0-9a-f]{32})"'
+_HEX32: Final = '"([0-9a-f]{64})"'
+_NAME: Final = '"([a-z0-9-]{1,64})"'
+_WHOLE: Final = "(0|[1-9][0-9]{0,14})"
+_POSITIVE: Final = "([1-9][0-9]{0,14})"
+_OBJECT: Final = re.compile(_row(_HEX16, _POSITIVE, _HEX32))
+_REF: Final = re.compile(_row(_HEX32, _POSITIVE))
+_SIGNER: Final = re.compile(_row(_HEX16, _NAME))
+_SIGNATURE: Final = re.compile(rf'\{{"keyid":{_HEX16},"sig":"([A-Za-z0-9+/]{{85}}[AQgw]==)"\}}')
+_TAIL: Final = re.compile(
+    rf'","payloadType":"{re.escape(PAYLOAD_TYPE)}","signatures":\[{_listed(_SIGNATURE.pattern)}\]\}}'.encode()
+)
+_NULL_OR_WHOLE: Final = f"(null|{_bare(_WHOLE)})"
+_PLAIN: Final = re.compile(
+    rf'\{{"bodies":\[\],"changes":\[\{{"expires":{_NULL_OR_WHOLE},"kind":{_NAME},"objects":\[{_OBJECT.pattern}((?:,{_bare(_OBJECT.pattern)})*+)\],'
+    rf'"refs":\[((?:{_listed(_REF.pattern)})?)\],"status":{_NAME},"stop_hash":(?:null|{_HEX32})\}}\],"creator":{_NAME},'
+    rf'"draw":(?:null|\[({",".join(3 * [_bare(_WHOLE)])})\]),"ledger":{_HEX32},"nonce":{_HEX16},'
+    rf'"protocol":{_WHOLE},"signers":\[({_listed(_SIGNER.pattern)})\],"type":"{_TRANSACTION_TYPE}","until":{_NULL_OR_WHOLE}\}}'
+)
 _ENVELOPE: Final = {"payload": str, "payloadType": str, "signatures": list}
 _TRANSACTION: Final = {
     "bodies": list,
@@ -382,6 +469,9 @@ def _signature(row: Json) -> tuple[str, bytes]:
 
 def _payload(data: bytes) -> Payload:
     """Decode a payload."""
+    plain = _plain_transaction(data)
+    if plain is not None:
+        return plain
     value = parse_canonical(data, max_bytes=MAX_LEAF_BYTES)
     if type(value) is dict and value.get("type") == _STOP_TYPE:
         return _stop(value)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medchain.encoding import base64_text, canonical
 from medchain.errors import InputError
+from medchain.ledger import transaction as module
 from medchain.ledger.transaction import (
     MAX_LEAF_BYTES,
     PAYLOAD_TYPE,
@@ -352,3 +353,151 @@ def test_no_changed_byte_of_an_envelope_gives_the_same_envelope_or_one_that_is_s
                 (name, base64_text(signature)) for name, signature in other.signatures
             ]
             assert (other.payload, other.signatures) != (good.payload, good.signatures)
+
+
+# What the pattern takes, and what it must leave to the parser: both have to say the same of every byte string.
+plain_names = st.text("abcxyz019-", min_size=1, max_size=64)
+plain_numbers = st.integers(0, 10**15 - 1)
+plain_versions = st.integers(1, 10**15 - 1)
+plain_transactions = st.builds(
+    Transaction,
+    creator=plain_names,
+    changes=st.builds(
+        Change,
+        kind=plain_names,
+        status=plain_names,
+        objects=st.dictionaries(ids, st.tuples(plain_versions, hashes), min_size=1, max_size=4).map(
+            lambda d: tuple(ObjectRow(key, *row) for key, row in sorted(d.items()))
+        ),
+        refs=st.dictionaries(hashes, plain_versions, max_size=8).map(
+            lambda d: tuple(Ref(*row) for row in sorted(d.items()))
+        ),
+        stop_hash=st.none() | hashes,
+        expires=st.none() | plain_numbers,
+    ).map(lambda change: (change,)),
+    bodies=st.just(()),
+    signers=st.dictionaries(ids, plain_names, min_size=1, max_size=4).map(
+        lambda d: tuple(Signer(key.hex(), role) for key, role in sorted(d.items()))
+    ),
+    draw=st.none() | st.builds(Draw, plain_numbers, plain_numbers, plain_numbers),
+    ledger=hashes,
+    nonce=ids,
+    until=st.none() | plain_numbers,
+    protocol=plain_numbers,
+)
+pieces = st.sampled_from(
+    [bytes([byte]) for byte in b'{}[]":,\\0123456789afAF-+.eEul= \n\t\x00\x7f\x80\xff']
+    + b'null -1 01 1.0 1e3 9007199254740993 1000000000000000 true "" [] ,, \\u0061 \xc3\xa9 \xed\xa0\x80 ]] =='.split()
+    + [b'","kind":"x', b'"until":null,', b'{"bodies":[],']
+)
+
+
+@st.composite
+def mutated(draw, data: bytes) -> bytes:
+    """Change a document a little: put a piece in or in the place of another, or say a part twice or elsewhere."""
+    for _ in range(draw(st.integers(0, 2))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.sampled_from([0, 1, 1, 2, 16, 71, 120])))
+        to = draw(st.integers(0, len(data)))
+        how = draw(st.sampled_from(["put", "put", "twice", "move"]))
+        if how == "put":
+            data = data[:start] + draw(pieces | st.just(b"")) + data[end:]
+        else:
+            rest = data if how == "twice" else data[:start] + data[end:]
+            data = rest[:to] + data[start:end] + rest[to:]
+    return data
+
+
+def outcome(parse, data: bytes):
+    """Return what a document is, or how it is refused, in every field."""
+    try:
+        return parse(data)
+    except InputError as error:
+        return error.code, error.fields
+
+
+def without_parser(parse, data: bytes):
+    """Judge a document by the pattern alone; what it leaves to the parser raises `AssertionError`."""
+
+    def parser(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "parse_canonical", parser)
+        return parse(data)
+
+
+def slowly(parse, data: bytes):
+    """Judge a document by the parser alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_plain", lambda _leaf: None)
+        patch.setattr(module, "_plain_transaction", lambda _data: None)
+        return outcome(parse, data)
+
+
+@given(plain_transactions)
+def test_what_members_write_is_read_without_the_parser(payload):
+    data = payload_bytes(payload)
+    assert without_parser(parse_payload, data) == payload
+    assert slowly(parse_payload, data) == payload
+
+
+@settings(max_examples=150)
+@given(st.data(), plain_transactions)
+def test_a_payload_is_judged_alike_with_and_without_the_parser(data, payload):
+    changed = data.draw(mutated(payload_bytes(payload)))
+    assert outcome(parse_payload, changed) == slowly(parse_payload, changed)
+
+
+@settings(max_examples=150)
+@given(st.data(), plain_transactions)
+def test_an_envelope_is_judged_alike_with_and_without_the_parser(data, payload):
+    leaf = seal(payload_bytes(payload), [(signer.key_id, bytes(64)) for signer in payload.signers]).leaf
+    changed = data.draw(mutated(leaf))
+    assert outcome(parse_envelope, changed) == slowly(parse_envelope, changed)
+
+
+@settings(max_examples=100)
+@given(st.data(), plain_transactions)
+def test_an_envelope_around_a_changed_payload_is_judged_alike_with_and_without_the_parser(data, payload):
+    inner = base64_text(data.draw(mutated(payload_bytes(payload))))
+    rows_ = [{"keyid": signer.key_id, "sig": base64_text(bytes(64))} for signer in payload.signers]
+    leaf = canonical({"payload": inner, "payloadType": PAYLOAD_TYPE, "signatures": rows_})
+    assert outcome(parse_envelope, leaf) == slowly(parse_envelope, leaf)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["changes", 0, "objects"], [[f"{at:032x}", 1, "00" * 32] for at in range(401)]),
+        (["changes", 0, "objects"], [["00" * 16, 1, "00" * 32], ["00" * 16, 2, "00" * 32]]),
+        (["changes", 0, "refs"], [[f"{at:064x}", 1] for at in range(9)]),
+        (["changes", 0, "refs"], [["00" * 32, 1], ["00" * 32, 2]]),
+        (["signers"], [[f"{at:032x}", "member"] for at in range(65)]),
+        (["signers"], [["00" * 16, "creator"], ["00" * 16, "member"]]),
+        (["changes", 0, "kind"], "x" * 65),
+        (["until"], 2**53 - 1),
+        (["until"], 2**53),
+        (["creator"], "Hospital"),
+    ],
+)
+def test_what_the_pattern_leaves_to_the_parser_is_named_by_it(path, value):
+    data = json.dumps(broken(payload, path, value), separators=(",", ":"), sort_keys=True).encode()
+    with pytest.raises(AssertionError):
+        without_parser(parse_payload, data)
+    assert outcome(parse_payload, data) == slowly(parse_payload, data)
+
+
+@pytest.mark.parametrize("signature", ["A" * 85 + "A=A", "A" * 85 + "B==", "A" * 88, "A" * 84 + "====", "A" * 87 + "="])
+def test_a_signature_in_another_spelling_is_malformed(signature):
+    document = envelope_document()
+    document["signatures"][0]["sig"] = signature
+    assert outcome(parse_envelope, canonical(document))[0] == "transaction.malformed"
+
+
+def test_more_than_64_signatures_are_malformed():
+    document = envelope_document()
+    document["signatures"] = [{"keyid": f"{at:032x}", "sig": base64_text(bytes(64))} for at in range(65)]
+    leaf = canonical(document)
+    assert outcome(parse_envelope, leaf) == slowly(parse_envelope, leaf)
+    assert outcome(parse_envelope, leaf)[0] == "transaction.malformed"
