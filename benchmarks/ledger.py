@@ -28,6 +28,7 @@ from benchmarks.consortium import ORDERER, Author, Consortium, commit, machine
 from medchain.crypto.signing import Ed25519Signer, ed25519_verify
 from medchain.node.peers import Limits, PeerClient
 from medchain.ordering.block import submission
+from medchain.ordering.receipt import Refused, parse_outcomes
 
 CREATORS = ("renhe-hospital", "binhai-hospital", "anxin-insurance", "taihe-insurance")
 LATE = "taihe-insurance"
@@ -176,9 +177,10 @@ def _submit_all(client: PeerClient, rows: Sequence[tuple[int, bytes]]) -> None:
 
 def _submit(client: PeerClient, count: int, body: bytes) -> None:
     """Submit a batch; every envelope must get a receipt."""
-    answer = client.post(ORDERER, "/ordering/submit", body, limits=SUBMIT).body
-    if answer.count(b'"signature":"') != count:
-        sys.exit(f"refused: {answer[:300]!r}")
+    outcomes = parse_outcomes(client.post(ORDERER, "/ordering/submit", body, limits=SUBMIT).body, count)
+    refused = [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
+    if refused:
+        sys.exit(f"refused: {refused[:3]}")
 
 
 def _cut(leaves: Sequence[bytes], size: int) -> Iterator[list[bytes]]:

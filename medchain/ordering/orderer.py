@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError
@@ -46,11 +46,21 @@ class OrdererLimits:
     retry_after_s: int = 1
 
 
+class _Placed(NamedTuple):
+    """A transaction is in a block, on disk; a receipt for it is still to be signed."""
+
+    id: bytes
+    height: int
+
+
+_Fate: TypeAlias = _Placed | Refused
+
+
 @dataclass(slots=True)
 class _Batch:
     """What one caller waits for."""
 
-    outcomes: list[Outcome | None]
+    outcomes: list[_Fate | None]
     left: int
     error: MedchainError | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -64,7 +74,7 @@ class _Item:
     batch: _Batch
     index: int
 
-    def answer(self, outcome: Outcome) -> None:
+    def answer(self, outcome: _Fate) -> None:
         """Give the outcome; the last one of a batch wakes its caller."""
         self.batch.outcomes[self.index] = outcome
         self._count()
@@ -159,7 +169,7 @@ class Orderer:
             leaves: envelopes; nothing of them is trusted.
 
         Returns:
-            A receipt or the refusal's code for each, in order.
+            A receipt or the refusal's code for each, in order; what came into one block has the same receipt.
 
         Raises:
             InputError: ``block.frame`` for none, or more than a block may hold.
@@ -173,7 +183,19 @@ class Orderer:
         batch.done.wait()
         if batch.error is not None:
             raise batch.error
-        return [outcome for outcome in batch.outcomes if outcome is not None]
+        return self._signed([outcome for outcome in batch.outcomes if outcome is not None])
+
+    def _signed(self, fates: Sequence[_Fate]) -> list[Outcome]:
+        """Sign one receipt for each block that holds some of a caller's transactions."""
+        now = self._clock()
+        placed: dict[int, list[bytes]] = {}
+        for fate in fates:
+            if isinstance(fate, _Placed):
+                placed.setdefault(fate.height, []).append(fate.id)
+        receipts = {
+            height: sign_receipt(self._signer, self._replica.ledger, ids, height, now) for height, ids in placed.items()
+        }
+        return [receipts[fate.height] if isinstance(fate, _Placed) else fate for fate in fates]
 
     def _enqueue(self, items: Sequence[_Item]) -> None:
         """Put a batch into the queue as a whole, or refuse it as a whole."""
@@ -253,34 +275,29 @@ class Orderer:
             raise UnavailableError("ordering.not_orderer", orderer=orderer)
 
     def _answer(self, items: Sequence[_Item], proposal: Proposal) -> None:
-        """Sign receipts for what is in the block; tell the others why not."""
-        now = self._clock()
+        """Tell of each what became of it."""
         again: list[_Item] = []
         for index, item in enumerate(items):
             code = proposal.refusals.get(index)
             if code is None and proposal.block is not None:
-                item.answer(self._receipt(accepted_id(item.leaf), proposal.block.height, now))
+                item.answer(_Placed(accepted_id(item.leaf), proposal.block.height))
             elif code == _SIZE_LEFT and len(item.leaf) <= MAX_LEAF_BYTES and len(items) > 1:
                 again.append(item)
             else:
                 try:
-                    item.answer(self._refusal(item.leaf, code or "transaction.malformed", now))
+                    item.answer(self._refusal(item.leaf, code or "transaction.malformed"))
                 except MedchainError as error:
                     # The disk: nobody may wait for ever because one look-up failed.
                     item.fail(error)
         self._requeue(again)
 
-    def _refusal(self, leaf: bytes, code: str, now: int) -> Outcome:
+    def _refusal(self, leaf: bytes, code: str) -> _Fate:
         """Tell why a transaction is refused; one that is in a block already is repeated, not refused."""
         if code in _MALFORMED:
             return Refused(code)
         known = transaction_id(parse_envelope(leaf).payload)
         height = self._replica.transaction_height(known)
-        return Refused(code) if height is None else self._receipt(known, height, now)
-
-    def _receipt(self, known: bytes, height: int, now: int) -> Outcome:
-        """Sign a receipt."""
-        return sign_receipt(self._signer, self._replica.ledger, known, height, now)
+        return Refused(code) if height is None else _Placed(known, height)
 
     def _requeue(self, items: Sequence[_Item]) -> None:
         """Put items back to the front of the queue."""

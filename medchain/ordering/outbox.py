@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.members import LOG_KEY
 from medchain.ledger.transaction import parse_envelope, transaction_id
 from medchain.ordering.backoff import backoff_s
@@ -31,6 +31,9 @@ REORDERED: Final = "ordering.reordered"
 
 PROMISE_S: Final = 60
 """How long a promise may take, whatever height it names: a block this much younger than the receipt breaks it."""
+
+RECEIPT_OTHER: Final = "receipt.other"
+"""Alarm: a receipt that does not speak of what was submitted."""
 
 RECEIPT_TIME: Final = "receipt.time"
 """Alarm: a receipt's time is not the time at which it came, so that nobody could tell when it is broken."""
@@ -166,8 +169,19 @@ class Outbox:
         except MedchainError as error:
             self._delay(batch, error)
             return 0
+        # One receipt speaks of many transactions: it is judged once, and kept once if it is news for any.
+        receipts = {id(outcome): outcome for outcome in outcomes if not isinstance(outcome, Refused)}
+        true = {name for name, receipt in receipts.items() if self._is_true(receipt)}
+        news: dict[int, Receipt] = {}
         for (known, pending), outcome in zip(batch, outcomes, strict=True):
-            self._take(known, pending, outcome)
+            if isinstance(outcome, Refused):
+                self._take_refusal(known, outcome)
+            elif id(outcome) not in true or not self._covers(outcome, known):
+                pending.failures += 1
+            elif self._take(known, pending, outcome):
+                news[id(outcome)] = outcome
+        for receipt in news.values():
+            self._receipts.put(receipt)
         return len(outcomes)
 
     def wait_for_work(self, timeout_s: float) -> None:
@@ -191,16 +205,16 @@ class Outbox:
             pending = self._pending.get(known)
             if pending is not None:
                 if pending.receipt is not None and pending.receipt.height_at_most < block.height:
-                    self._break(REORDERED, pending.receipt, block.height)
+                    self._break(REORDERED, known, pending.receipt, block.height)
                 self._finish(known, Ordered(known, block.height))
         with self._changed:
-            rows = list(self._pending.values())
-        for pending in rows:
+            rows = list(self._pending.items())
+        for known, pending in rows:
             receipt = pending.receipt
             if receipt is not None and _is_over(receipt, block) and not pending.is_withheld:
                 pending.is_withheld = True
                 pending.due = 0.0
-                self._break(WITHHELD, receipt, block.height)
+                self._break(WITHHELD, known, receipt, block.height)
 
     def reset(self) -> None:
         """Submit everything anew: after a takeover, receipts of the lost orderer bind nobody."""
@@ -233,33 +247,46 @@ class Outbox:
                 pending.failures += 1
                 pending.due = now + max(least * (0.5 + backoff_s(1)), backoff_s(pending.failures))
 
-    def _take(self, known: bytes, pending: _Pending, outcome: Outcome) -> None:
-        """Take the orderer's answer for one transaction."""
-        if isinstance(outcome, Refused):
-            height = self._replica.transaction_height(known)
-            self._finish(known, outcome if height is None else Ordered(known, height))
-            return
+    def _is_true(self, receipt: Receipt) -> bool:
+        """Verify a receipt; a false one is an alarm."""
         members = self._replica.members
         log_key = members.organisations[members.protocol.orderer].key(LOG_KEY).public
         try:
-            verify_receipt(outcome, self._replica.ledger, known, log_key)
-            _check_time(outcome, self._clock())
-        except (InputError, VerificationError) as error:
+            verify_receipt(receipt, self._replica.ledger, log_key)
+            _check_time(receipt, self._clock())
+        except VerificationError as error:
             self._raise_alarm(Alarm(error.code, self._replica.height, error.fields))
-            pending.failures += 1
-            return
-        if pending.receipt is None or outcome.height_at_most < pending.receipt.height_at_most:
-            # A later promise does not undo an earlier one.
-            pending.receipt = outcome
-            self._receipts.put(outcome)
+            return False
+        return True
+
+    def _covers(self, receipt: Receipt, known: bytes) -> bool:
+        """Check that a receipt speaks of what was submitted; one that does not is an alarm."""
+        covers = receipt.covers(known)
+        if not covers:
+            self._raise_alarm(Alarm(RECEIPT_OTHER, self._replica.height, {"id": known.hex()}))
+        return covers
+
+    def _take_refusal(self, known: bytes, refused: Refused) -> None:
+        """Take the orderer's refusal of one transaction, unless our own ledger holds it."""
+        height = self._replica.transaction_height(known)
+        self._finish(known, refused if height is None else Ordered(known, height))
+
+    def _take(self, known: bytes, pending: _Pending, receipt: Receipt) -> bool:
+        """Take the orderer's receipt for one transaction; tells whether it promises more than what we have."""
+        # A later promise does not undo an earlier one.
+        held = pending.receipt
+        is_news = held is None or receipt.height_at_most < held.height_at_most
+        if held is None or is_news:
+            held = pending.receipt = receipt
         # Our height first: a block that is applied between the two questions must not look as if it held nothing.
         own = self._replica.height
         height = self._replica.transaction_height(known)
         if height is not None:
             self._finish(known, Ordered(known, height))
-        elif pending.receipt.height_at_most <= own and not pending.is_withheld:
+        elif held.height_at_most <= own and not pending.is_withheld:
             pending.is_withheld = True
-            self._break(WITHHELD, pending.receipt, self._replica.height)
+            self._break(WITHHELD, known, held, self._replica.height)
+        return is_news
 
     def _finish(self, known: bytes, fate: Fate) -> None:
         """Tell whoever waits."""
@@ -269,9 +296,9 @@ class Outbox:
             pending.fate = fate
             pending.done.set()
 
-    def _break(self, code: str, receipt: Receipt, height: int) -> None:
+    def _break(self, code: str, known: bytes, receipt: Receipt, height: int) -> None:
         """Raise the alarm over a broken receipt."""
-        fields: dict[str, int | str | None] = {"id": receipt.id.hex(), "height_at_most": receipt.height_at_most}
+        fields: dict[str, int | str | None] = {"id": known.hex(), "height_at_most": receipt.height_at_most}
         self._raise_alarm(Alarm(code, height, fields, latched=True))
 
 

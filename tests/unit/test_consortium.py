@@ -131,7 +131,7 @@ def promise(consortium: Consortium, submitted: list[bytes]) -> None:
     def lie(leaves):
         submitted.extend(leaves)
         height, now = orderer.replica.height + 1, consortium.now
-        return [sign_receipt(log_signer("org-0"), orderer.replica.ledger, _id(leaf), height, now) for leaf in leaves]
+        return [sign_receipt(log_signer("org-0"), orderer.replica.ledger, [_id(leaf)], height, now) for leaf in leaves]
 
     orderer.lies["submit"] = lie
 
@@ -152,7 +152,7 @@ def test_an_orderer_that_withholds_what_it_gave_a_receipt_for_is_caught(consorti
     assert victim.alarms() == {"ordering.withheld"}
     [receipt] = victim.disk.receipts
     public = consortium.genesis.members.organisations["org-0"].key("log").public
-    verify_receipt(receipt, consortium.genesis.ledger, _id(leaf), public)
+    verify_receipt(receipt, consortium.genesis.ledger, public, _id(leaf))
 
 
 def test_an_orderer_that_reorders_against_its_receipts_is_caught(consortium):
@@ -172,7 +172,7 @@ def test_a_receipt_under_another_key_is_no_promise(consortium):
     victim = consortium.nodes["org-1"]
     ledger = consortium.genesis.ledger
     consortium.orderer.lies["submit"] = lambda leaves: [
-        sign_receipt(log_signer("org-4"), ledger, _id(leaf), 1, consortium.now) for leaf in leaves
+        sign_receipt(log_signer("org-4"), ledger, [_id(leaf)], 1, consortium.now) for leaf in leaves
     ]
     victim.driver.outbox.add(consortium.anchor("org-1"))
     consortium.step()
@@ -350,7 +350,7 @@ def test_a_change_of_address_issues_nothing_again(consortium):
     heads = {size: note.partition("\n\n")[0] for size, (note, _) in notes.items()}
     assert {size: node.disk.notes[size][0].partition("\n\n")[0] for size in notes} == heads
     public = after.members.organisations["org-0"].key("log").public
-    verify_receipt(receipt, consortium.genesis.ledger, _id(leaf), public)
+    verify_receipt(receipt, consortium.genesis.ledger, public, _id(leaf))
 
 
 def test_the_same_envelope_again_gets_a_receipt_for_the_block_that_holds_it(consortium):

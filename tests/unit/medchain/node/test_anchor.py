@@ -49,7 +49,9 @@ class Bench:
         return [
             Refused(proposal.refusals[index])
             if index in proposal.refusals
-            else sign_receipt(self.log, self.replica.ledger, transaction_id(parse_envelope(leaf).payload), height, NOW)
+            else sign_receipt(
+                self.log, self.replica.ledger, [transaction_id(parse_envelope(leaf).payload)], height, NOW
+            )
             for index, leaf in enumerate(leaves)
         ]
 
@@ -142,7 +144,7 @@ def test_a_batch_under_way_is_not_submitted_again_before_its_promised_height(ben
     def promise(leaves):
         calls.append(leaves)
         known = transaction_id(parse_envelope(leaves[0]).payload)
-        return [sign_receipt(bench.log, bench.replica.ledger, known, bench.replica.height + 1, NOW)]
+        return [sign_receipt(bench.log, bench.replica.ledger, [known], bench.replica.height + 1, NOW)]
 
     bench.restart(promise)
     bench.anchor.round()
@@ -258,7 +260,7 @@ def test_a_promise_of_a_height_that_never_comes_does_not_withhold_a_record_for_e
     bench.store(1)
 
     def promise(_leaves):
-        return [sign_receipt(bench.log, bench.replica.ledger, fresh(32), 2**53 - 1, NOW)]
+        return [sign_receipt(bench.log, bench.replica.ledger, [fresh(32)], 2**53 - 1, NOW)]
 
     bench.restart(promise)
     submitted = [bench.anchor.round().submitted]

@@ -25,7 +25,7 @@ from medchain.store.ledger import LedgerStore
 from tests.unit.medchain.ledger.world import COMMISSION, TIME
 from tests.unit.medchain.node.ledgers import replica_on
 
-RECEIPT = Receipt(bytes(32), bytes(range(32)), 7, 1_796_083_200, bytes(64))
+RECEIPT = Receipt(bytes(32), (bytes(range(32)),), 7, 1_796_083_200, bytes(64))
 BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
 
 

@@ -51,7 +51,7 @@ class DriverSuite:
         for name, leaf in zip(cluster.drivers, leaves, strict=True):
             [receipt] = cluster.drivers[name].submit([leaf])
             assert isinstance(receipt, Receipt)
-            assert receipt.id == accepted_id(leaf)
+            assert receipt.ids == (accepted_id(leaf),)
         until(lambda: all(r.transaction_height(accepted_id(leaves[-1])) for r in cluster.replicas.values()))
         self.level(cluster)
         orders = [

@@ -9,9 +9,10 @@ import pytest
 
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ordering.backoff import FIRST_S, LAST_S, backoff_s
+from medchain.ordering.block import accepted_id
 from medchain.ordering.feed import Feed
 from medchain.ordering.orderer import Orderer, OrdererLimits
-from medchain.ordering.receipt import Receipt, Refused
+from medchain.ordering.receipt import Receipt, Refused, verify_receipt
 from tests.consortium import Consortium, MemoryReplica, log_signer
 
 NOW = 1_796_083_300
@@ -179,6 +180,20 @@ def test_a_batch_of_more_than_a_block_of_bytes_is_spread_over_blocks(consortium,
     outcomes = make().submit(leaves)
     assert {outcome.height_at_most for outcome in outcomes} == {1, 2}
     assert replica.height == 2
+    for outcome, leaf in zip(outcomes, leaves, strict=True):
+        verify_receipt(outcome, replica.ledger, log_signer("org-0").public, accepted_id(leaf))
+        assert replica.transaction_height(accepted_id(leaf)) == outcome.height_at_most
+
+
+def test_what_came_into_one_block_has_one_receipt_and_callers_have_their_own(consortium, make, replica):
+    orderer = make(window_s=0.05)
+    batches = [[consortium.anchor("org-1") for _ in range(3)] for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(orderer.submit, [[*batch, batch[0]] for batch in batches]))
+    assert replica.height == 1
+    for outcomes, batch in zip(answers, batches, strict=True):
+        assert {id(outcome) for outcome in outcomes} == {id(outcomes[0])}
+        assert outcomes[0].ids == tuple(sorted(map(accepted_id, batch)))
 
 
 def test_what_is_no_envelope_is_refused_with_its_code(make):

@@ -12,7 +12,7 @@ from medchain.ordering.block import accepted_id
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import Follower, Source
 from medchain.ordering.outbox import Ordered, Outbox
-from medchain.ordering.receipt import Refused, sign_receipt
+from medchain.ordering.receipt import Refused, sign_receipt, verify_receipt
 from tests.consortium import Consortium, Disk, MemoryReplica, log_signer
 
 NOW = 1_796_083_300
@@ -59,8 +59,13 @@ def alarms():
 
 
 @pytest.fixture
-def outbox(replica, wire, alarms):
-    return Outbox(replica, wire.submit, lambda: NOW, Disk(), alarms.append)
+def disk():
+    return Disk()
+
+
+@pytest.fixture
+def outbox(replica, wire, alarms, disk):
+    return Outbox(replica, wire.submit, lambda: NOW, disk, alarms.append)
 
 
 def test_what_could_not_be_sent_is_sent_again_when_the_orderer_said(consortium, outbox, wire):
@@ -116,7 +121,7 @@ def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(con
     leaf = consortium.anchor("org-1")
     known = outbox.add(leaf)
     assert outbox.receipt(known) is None
-    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 1, NOW)]]
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 1, NOW)]]
     outbox.step()
     assert outbox.receipt(known).height_at_most == 1
     assert outbox.wait(known, 0) is None
@@ -130,14 +135,14 @@ def test_a_receipt_for_a_height_that_we_have_without_its_transaction_is_withhold
 ):
     replica.propose([consortium.anchor("org-1")], NOW)
     known = outbox.add(consortium.anchor("org-1"))
-    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 1, NOW)]]
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 1, NOW)]]
     outbox.step()
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 
 def test_a_promise_for_a_height_that_never_comes_is_broken_by_time(consortium, outbox, wire, replica, alarms):
     known = outbox.add(consortium.anchor("org-1"))
-    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 2**53 - 1, NOW)]]
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 2**53 - 1, NOW)]]
     outbox.step()
     outbox.seen(replica.propose([consortium.anchor("org-1")], NOW + 60).block)
     assert alarms == []
@@ -147,10 +152,47 @@ def test_a_promise_for_a_height_that_never_comes_is_broken_by_time(consortium, o
 
 def test_a_receipt_from_another_time_is_no_promise(consortium, outbox, wire, replica, alarms):
     known = outbox.add(consortium.anchor("org-1"))
-    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, known, 5, NOW + 61)]]
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 5, NOW + 61)]]
     outbox.step()
     assert [alarm.code for alarm in alarms] == ["receipt.time"]
     assert outbox.receipt(known) is None
+
+
+def test_one_receipt_for_many_is_verified_and_kept_once_and_binds_for_each(
+    consortium, outbox, wire, replica, alarms, disk
+):
+    leaves = [consortium.anchor("org-1") for _ in range(3)]
+    names = [outbox.add(leaf) for leaf in leaves]
+    promise = sign_receipt(log_signer("org-0"), replica.ledger, [*names, bytes(32)], 1, NOW)
+    wire.answers = [[promise] * 3]
+    outbox.step()
+    assert disk.receipts == [promise]
+    outbox.seen(replica.propose(leaves[:2], NOW).block)
+    assert [(alarm.code, alarm.fields["id"]) for alarm in alarms] == [("ordering.withheld", names[2].hex())]
+    verify_receipt(promise, replica.ledger, log_signer("org-0").public, names[2])
+
+
+def test_a_receipt_that_leaves_one_out_is_no_promise_for_that_one(consortium, outbox, wire, replica, alarms, disk):
+    named, left_out = outbox.add(consortium.anchor("org-1")), outbox.add(consortium.anchor("org-1"))
+    wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [named], 1, NOW)] * 2]
+    outbox.step()
+    assert [(alarm.code, alarm.fields["id"]) for alarm in alarms] == [("receipt.other", left_out.hex())]
+    assert outbox.receipt(named) is not None
+    assert outbox.receipt(left_out) is None
+    assert len(disk.receipts) == 1
+
+
+def test_a_later_promise_is_not_kept_beside_an_earlier_one(consortium, outbox, wire, replica, disk, monkeypatch):
+    monkeypatch.setattr(module, "RESEND_S", 0.0)
+    known = outbox.add(consortium.anchor("org-1"))
+    first, second, sooner = (
+        sign_receipt(log_signer("org-0"), replica.ledger, [known], height, NOW) for height in (8, 9, 7)
+    )
+    wire.answers = [[first], [second], [sooner]]
+    for expected in (first, first, sooner):
+        outbox.step()
+        assert outbox.receipt(known) == expected
+    assert disk.receipts == [first, sooner]
 
 
 def test_a_full_outbox_refuses_and_what_is_no_envelope_is_not_taken(consortium, outbox, monkeypatch):

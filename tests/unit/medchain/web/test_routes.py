@@ -17,7 +17,7 @@ from medchain.web.daemon import own_routes, peer_routes
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response, status_of
 from medchain.web.service import check_callers, prepare
 
-RECEIPT = Receipt(bytes(32), bytes(range(32)), 7, 1_796_083_200, bytes(64))
+RECEIPT = Receipt(bytes(32), (bytes(range(32)),), 7, 1_796_083_200, bytes(64))
 BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
 
 
