@@ -1,4 +1,4 @@
-"""Blocks on the wire: frames of bounded size around canonical JSON.
+"""Blocks on the wire: frames of bounded size, a head in canonical JSON and the leaves as they are.
 
 Keeps true: a block has one spelling; nothing is decoded before its size was checked; what is read back is what was
 written. Structure only: whether a block is right is the replica's business. Trusts nothing.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
+from medchain.encoding import Json, canonical, members, parse_canonical, unbase64
 from medchain.errors import InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 
@@ -33,7 +33,8 @@ MAX_NOTE_BYTES: Final = 512 * 1024
 """Longest note with all cosignature lines: 64 members with an Ed25519 and an ML-DSA-44 line each."""
 
 _LENGTH: Final = struct.Struct(">I")
-_BLOCK: Final = {"checkpoint": str, "height": int, "time": int, "transactions": list, "type": str}
+_HEAD: Final = {"checkpoint": str, "height": int, "time": int, "type": str}
+_MAX_HEAD_BYTES: Final = 2 * MAX_CHECKPOINT_BYTES
 _PAYLOAD_START: Final = b'{"payload":"'
 
 
@@ -55,24 +56,16 @@ class Block:
 
 
 def block_bytes(block: Block) -> bytes:
-    """Encode a block as canonical JSON."""
-    rows: list[Json] = [base64_text(leaf) for leaf in block.transactions]
-    return canonical(
-        {
-            "checkpoint": block.checkpoint,
-            "height": block.height,
-            "time": block.time,
-            "transactions": rows,
-            "type": BLOCK_TYPE,
-        }
-    )
+    """Encode a block: its head as canonical JSON, then its leaves as they are, each behind its length."""
+    head: Json = {"checkpoint": block.checkpoint, "height": block.height, "time": block.time, "type": BLOCK_TYPE}
+    return frames((canonical(head), *block.transactions))
 
 
 def parse_block(data: bytes) -> Block:
     """Decode a block strictly.
 
     Args:
-        data: canonical JSON.
+        data: from `block_bytes`.
 
     Returns:
         The block.
@@ -81,7 +74,8 @@ def parse_block(data: bytes) -> Block:
         InputError: ``block.malformed`` with the reason.
     """
     try:
-        return _block(parse_canonical(data, max_bytes=MAX_ANSWER_BYTES))
+        head, *leaves = parse_frames(data, max_count=1 + MAX_BLOCK_TRANSACTIONS) or (b"",)
+        return _block(parse_canonical(head, max_bytes=_MAX_HEAD_BYTES), tuple(leaves))
     except InputError as error:
         if error.code == "block.malformed":
             raise
@@ -173,17 +167,16 @@ def accepted_id(leaf: bytes) -> bytes:
     return sha256(payload).digest()
 
 
-def _block(value: Json) -> Block:
-    """Read the members of a block."""
-    top = members(value, _BLOCK)
-    height, time, rows, checkpoint = top["height"], top["time"], top["transactions"], str(top["checkpoint"])
-    if top["type"] != BLOCK_TYPE or type(height) is not int or type(time) is not int or type(rows) is not list:
+def _block(value: Json, leaves: tuple[bytes, ...]) -> Block:
+    """Read the members of a block's head."""
+    top = members(value, _HEAD)
+    height, time, checkpoint = top["height"], top["time"], str(top["checkpoint"])
+    if top["type"] != BLOCK_TYPE or type(height) is not int or type(time) is not int:
         raise InputError("block.malformed", reason="type", member="type")
     if height < 0 or time < 0:
         raise InputError("block.malformed", reason="range", member="height")
-    if len(rows) > MAX_BLOCK_TRANSACTIONS:
-        raise InputError("block.malformed", reason="count", member="transactions")
     if len(checkpoint.encode()) > MAX_CHECKPOINT_BYTES:
         raise InputError("block.malformed", reason="size", member="checkpoint")
-    leaves = tuple(unbase64(row, max_bytes=MAX_LEAF_BYTES) for row in rows)
+    if any(len(leaf) > MAX_LEAF_BYTES for leaf in leaves):
+        raise InputError("block.malformed", reason="size", member="transactions")
     return Block(height, time, leaves, checkpoint)
