@@ -21,7 +21,6 @@ from medchain.ledger.kinds import access, consent, emergency, grant, subject
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
 from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
-from medchain.node.clock import Clock
 from medchain.node.unaccepted import Announced, Unaccepted
 from medchain.store.ledger import LedgerStore
 
@@ -245,7 +244,12 @@ class BodyReceiver:
     __slots__ = ("_keys", "_ledger", "_shelf", "_store", "_unaccepted")
 
     def __init__(
-        self, ledger: bytes, store: LedgerStore, shelf: BodyShelf, keys: Mapping[str, SealingPrivateKey], clock: Clock
+        self,
+        ledger: bytes,
+        store: LedgerStore,
+        shelf: BodyShelf,
+        keys: Mapping[str, SealingPrivateKey],
+        unaccepted: Unaccepted,
     ) -> None:
         """Prepare.
 
@@ -254,13 +258,13 @@ class BodyReceiver:
             store: this node's ledger.
             shelf: where bodies are kept.
             keys: this organisation's encryption keys by id.
-            clock: gives Unix seconds.
+            unaccepted: counts what the ledger does not have yet.
         """
         self._ledger = ledger
         self._store = store
         self._shelf = shelf
         self._keys = keys
-        self._unaccepted = Unaccepted(shelf, clock)
+        self._unaccepted = unaccepted
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Open, compare and keep bodies.

@@ -17,7 +17,7 @@ from typing import Final
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.crypto.signing import ED25519, Ed25519Signer, key_id
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
-from medchain.errors import InputError, VerificationError
+from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ledger.kind import CheckContext, DecisionPort
 from medchain.ledger.kinds.registry import KINDS, check_body
 from medchain.ledger.machine import Effects, Refusal, block_context, execute
@@ -54,22 +54,30 @@ MAX_UNTIL_S: Final = 120
 PATIENCE_S: Final = 1.0
 """How long a refusal waits for a block that would make it wrong: who asks may be ahead of us."""
 
+BEHIND: Final = "endorse.behind"
+"""Code of who lacks blocks that the creator has: it can say neither yes nor no, and is to be asked again."""
+
+CATCH_UP_S: Final = 5.0
+"""How long an endorser waits for the height that the creator names."""
+
 _LOOK_S: Final = 0.02
-_REQUEST: Final = {"bodies": list, "payload": str, "type": str}
+_REQUEST: Final = {"bodies": list, "height": int, "payload": str, "type": str}
 
 
-def endorse_request(payload: bytes, sealed: Sequence[Json]) -> bytes:
+def endorse_request(payload: bytes, sealed: Sequence[Json], height: int) -> bytes:
     """Write a request for an endorsement.
 
     Args:
         payload: the transaction's canonical payload.
         sealed: bodies sealed to the endorser: the whole ones of the transaction's objects, and the parts of others that
             it needs to judge them.
+        height: of the creator's newest block: on that state it has made the transaction.
 
     Returns:
         Canonical JSON.
     """
-    return canonical({"bodies": list(sealed), "payload": base64_text(payload), "type": ENDORSE_TYPE})
+    text = base64_text(payload)
+    return canonical({"bodies": list(sealed), "height": height, "payload": text, "type": ENDORSE_TYPE})
 
 
 def parse_endorsement(answer: bytes, expected_key_id: str) -> bytes:
@@ -207,10 +215,16 @@ class Judge:
 class Endorser:
     """Endorses; fills `medchain.node.services.EndorsementService`. Threads may share it."""
 
-    __slots__ = ("_identity", "_judge", "_lock", "_memory", "_patience_s", "_promised")
+    __slots__ = ("_catch_up_s", "_identity", "_judge", "_lock", "_memory", "_patience_s", "_promised")
 
     def __init__(
-        self, identity: Identity, judge: Judge, memory: RecordStore, *, patience_s: float = PATIENCE_S
+        self,
+        identity: Identity,
+        judge: Judge,
+        memory: RecordStore,
+        *,
+        patience_s: float = PATIENCE_S,
+        catch_up_s: float = CATCH_UP_S,
     ) -> None:
         """Prepare.
 
@@ -219,8 +233,10 @@ class Endorser:
             judge: this node's own judgement.
             memory: keeps what was promised, on disk.
             patience_s: how long a refusal waits for a block that would make it wrong.
+            catch_up_s: how long the height that a creator names is waited for.
         """
         self._patience_s = patience_s
+        self._catch_up_s = catch_up_s
         self._identity = identity
         self._judge = judge
         self._memory = memory
@@ -241,10 +257,12 @@ class Endorser:
             InputError: ``encoding.*``, ``transaction.*``, ``body.malformed``.
             VerificationError: the code of the rule broken: ``endorse.creator``, ``.role``, ``.kind``, ``.until``,
                 ``.bodies``, ``.double``, ``body.*``, ``transaction.*`` or one of the kind's.
+            UnavailableError: ``endorse.behind`` where this node does not get to the height that the request names.
         """
-        payload, transaction, rows = self._read(document, peer)
+        payload, transaction, rows, height = self._read(document, peer)
         opened = [open_body(row, self._judge.replica.ledger, self._identity.encryption) for row in rows]
         own = _own(transaction, opened)
+        self._catch_up(height)
         self._await_judgement(payload, transaction, own, opened)
         with self._lock:
             self._promise(payload, transaction, own)
@@ -253,12 +271,14 @@ class Endorser:
         signature = self._identity.signer.sign(pae(payload))
         return {"key": self._identity.key_id, "signature": base64_text(signature), "type": ENDORSEMENT_TYPE}
 
-    def _read(self, document: bytes, peer: str) -> tuple[bytes, Transaction, list[Json]]:
+    def _read(self, document: bytes, peer: str) -> tuple[bytes, Transaction, list[Json], int]:
         """Read a request, and refuse what is not for this node to endorse."""
         top = members(parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES), _REQUEST)
-        payload, rows = unbase64(top["payload"]), top["bodies"]
+        payload, rows, height = unbase64(top["payload"]), top["bodies"], top["height"]
         if top["type"] != ENDORSE_TYPE or type(rows) is not list or len(rows) > MAX_BODIES:
             raise InputError("encoding.members", member="bodies")
+        if type(height) is not int or height < 0:
+            raise InputError("encoding.members", member="height")
         transaction = parse_payload(payload)
         if not isinstance(transaction, Transaction) or transaction.creator != peer:
             raise VerificationError("endorse.creator")
@@ -271,7 +291,18 @@ class Endorser:
                 raise VerificationError("endorse.kind", kind=change.kind)
         if transaction.until is None or transaction.until > self._judge.clock() + MAX_UNTIL_S:
             raise VerificationError("endorse.until")
-        return payload, transaction, rows
+        return payload, transaction, rows, height
+
+    def _catch_up(self, height: int) -> None:
+        """Wait for the state on which the creator made the transaction; raises `UnavailableError` `BEHIND`.
+
+        A refusal for want of blocks would end the creator's attempt, as if this node had judged.
+        """
+        replica, deadline = self._judge.replica, time.monotonic() + self._catch_up_s
+        while replica.height < height:
+            if time.monotonic() >= deadline:
+                raise UnavailableError(BEHIND, height=replica.height)
+            time.sleep(_LOOK_S)
 
     def _await_judgement(
         self,

@@ -22,16 +22,18 @@ from medchain.node.anchor import Anchor
 from medchain.node.bodies import BODIES_TYPE, MAX_DOCUMENT_BYTES, BodyReceiver, BodyShelf
 from medchain.node.clock import Clock
 from medchain.node.daemon import Job
+from medchain.node.deliver import Deliveries
 from medchain.node.endorse import Endorser, Identity, Judge
 from medchain.node.log import Log
 from medchain.node.replica import Replica
 from medchain.node.stops import NOTICE_TYPE, StopBook
 from medchain.node.submit import Draft, OtherMembers, Submitter
+from medchain.node.unaccepted import Unaccepted
 from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.records import RecordStore
 
 SETTLE_S: Final = 1.0
-"""How often undelivered bodies and open stops are looked at."""
+"""How often undelivered bodies, open stops and bodies that were never accepted are looked at."""
 
 _LOG: Final = Log("ledger")
 
@@ -67,6 +69,7 @@ class LedgerNode:
         endorser: endorses for others.
         bodies: takes bodies and notices of stops.
         stops: the stops that it has heard of.
+        deliveries: brings bodies to their parties.
         submitter: submits its own sealed transactions.
         anchor: anchors its records.
     """
@@ -84,14 +87,16 @@ class LedgerNode:
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.endorser = Endorser(identity, judge, records)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
-        receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, around.clock)
+        unaccepted = Unaccepted(self.shelf, records, around.clock)
+        receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
         self.bodies = BodyDesk(receiver, self.stops)
-        self.submitter = Submitter(identity, judge, records, others, self.driver.submit)
+        self.deliveries = Deliveries(judge, records, others.push)
+        self.submitter = Submitter(identity, judge, self.deliveries, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return (Job("anchor", self.anchor.run), Job("settle", self._settle))
+        return (Job("anchor", self.anchor.run), Job("settle", self._settle), Job("deliver", self._deliver))
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations: what web workers and the command line ask for."""
@@ -103,14 +108,21 @@ class LedgerNode:
         }
 
     def _settle(self, stop: Event) -> None:
-        """Deliver and settle until told to stop."""
+        """Settle until told to stop."""
         while not stop.wait(SETTLE_S):
             try:
                 self.stops.settle()
-                self.submitter.deliver_pending()
                 self.bodies.expire()
             except MedchainError as error:
                 _LOG.warning("settle.delayed", code=error.code)
+
+    def _deliver(self, stop: Event) -> None:
+        """Deliver until told to stop; apart from settling, since others may take their time to answer."""
+        while not stop.wait(SETTLE_S):
+            try:
+                self.deliveries.round()
+            except MedchainError as error:
+                _LOG.warning("deliver.delayed", code=error.code)
 
     def _submit(self, document: Json) -> Json:
         """Submit a sealed transaction and wait until it is final."""

@@ -67,7 +67,8 @@ class SubmittedAccess:
         key = map_key("access", self._org_id, entry.object_id)
         head = self._ledger.record(key)
         if head is None or head.version < entry.version:
-            draft = Draft("access", entry.object_id, entry.body)
+            # An earlier attempt may be ordered between this look and the next: then this one must not be the one after.
+            draft = Draft("access", entry.object_id, entry.body, version=entry.version, refs=entry.refs)
             record = self._submitter.submit(draft, timeout_s=self._timeout_s).record
         else:
             record, _ = self._submitter.wait_final(key, entry.version, self._timeout_s)

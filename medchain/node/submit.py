@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Final, Protocol
 
 from medchain.crypto.signing import ed25519_verify
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access, consent, grant
 from medchain.ledger.kinds.registry import KINDS
@@ -28,7 +28,6 @@ from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key, stop_hash
 from medchain.ledger.policy import draw_order, satisfied
 from medchain.ledger.transaction import (
     CREATOR,
-    HASH_BYTES,
     ID_BYTES,
     INDEPENDENT,
     Change,
@@ -41,22 +40,12 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.bodies import (
-    OpenedBody,
-    bodies_document,
-    encryption_key,
-    parties,
-    seal_body,
-    shares,
-)
-from medchain.node.endorse import Identity, Judge, endorse_request, parse_endorsement
+from medchain.node.bodies import OpenedBody, encryption_key, parties, seal_body, shares
+from medchain.node.deliver import Deliveries
+from medchain.node.endorse import BEHIND, Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.ordering.receipt import Outcome, Refused
-from medchain.store.records import Intent, RecordStore
-
-DELIVER: Final = "deliver"
-"""Outbox kind of a body that a party does not have yet."""
 
 UNTIL_S: Final = 45
 """How far ahead ``until`` is set: below the 60 s that kinds allow, for clocks that differ."""
@@ -64,13 +53,11 @@ UNTIL_S: Final = 45
 FINAL_TIMEOUT_S: Final = 30.0
 """How long to wait for a transaction to become final."""
 
-DELIVER_FOR_S: Final = 600
-"""How long the body of something that was never ordered is offered to its parties."""
+BEHIND_S: Final = 15.0
+"""How long an endorser that lacks blocks is asked again, before the next rank is."""
 
 _LOOK_S: Final = 0.01
 _RETRY_S: Final = 0.25
-_MAX_DELIVERY_BYTES: Final = 16 * 1024
-_DELIVERY: Final = {"fields": list, "key": str, "org_id": str, "version": int}
 _ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
 _PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
 _CONFLICTS: Final = frozenset(
@@ -166,7 +153,7 @@ class Submitter:
         self,
         identity: Identity,
         judge: Judge,
-        records: RecordStore,
+        deliveries: Deliveries,
         peers: OtherMembers,
         submit: Callable[[Sequence[bytes]], list[Outcome]],
     ) -> None:
@@ -175,13 +162,13 @@ class Submitter:
         Args:
             identity: organisation and keys.
             judge: this node's own judgement.
-            records: keeps what could not be delivered yet.
+            deliveries: brings bodies to their parties.
             peers: the way to others.
             submit: `medchain.ordering.driver.OrderingDriver.submit`.
         """
         self._identity = identity
         self._judge = judge
-        self._records = records
+        self._deliveries = deliveries
         self._peers = peers
         self._submit = submit
         self._lock = Lock()
@@ -191,7 +178,7 @@ class Submitter:
         """Bring an object's next version to the ledger.
 
         Args:
-            draft: what it becomes. One that names its version and is on the ledger already is not submitted again.
+            draft: what it becomes. One that is on the ledger already is not submitted again.
             timeout_s: how long to wait for it to be final.
 
         Returns:
@@ -205,8 +192,9 @@ class Submitter:
                 answer in time (it may become final later), those of ordering.
         """
         key = map_key(draft.kind, self._identity.org_id, draft.object_id)
-        if draft.version is not None and self._is_ordered(key, draft.version, draft.body):
-            return Submitted(key, *self.wait_final(key, draft.version, timeout_s))
+        landed = self._landed(key, draft)
+        if landed is not None:
+            return Submitted(key, *self.wait_final(key, landed, timeout_s))
         change = self._change(draft)
         version = change.objects[0].version
         prepared = self._endorsed(draft, change, key) if self._needs_independent(change) else self._alone(draft, change)
@@ -246,41 +234,21 @@ class Submitter:
                 raise UnavailableError("submit.not_final", version=version)
             time.sleep(_LOOK_S)
 
-    def deliver_pending(self) -> int:
-        """Deliver what parties could not take before; returns how much is still to be delivered."""
-        left = 0
-        for intent in self._records.pending(256, kind=DELIVER):
-            org_id, item = self._undelivered(intent)
-            if item is None:
-                self._records.drop_intents([intent.id])
-                continue
-            try:
-                self._push(org_id, None, [item])
-            except MedchainError as error:
-                _LOG.info("submit.undelivered", peer=org_id, code=error.code)
-                left += 1
-            else:
-                self._records.drop_intents([intent.id])
-        return left
+    def _landed(self, key: bytes, draft: Draft) -> int | None:
+        """Return the version at which the ledger holds this very draft: its salts are random, so no other has its hash.
 
-    def _undelivered(self, intent: Intent) -> tuple[str, OpenedBody | None]:
-        """Read what is to be delivered to whom; None where the body is gone, or was never ordered and is old."""
-        top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY)
-        key, org_id, version = unhex(top["key"], HASH_BYTES), str(top["org_id"]), top["version"]
-        body = self._judge.shelf.at(key, version) if type(version) is int else None
-        if body is None or type(version) is not int:
-            return org_id, None
-        if not self._is_ordered(key, version, body) and intent.created + DELIVER_FOR_S < self._judge.clock():
-            return org_id, None
-        names = {str(name) for name in top["fields"]} if type(top["fields"]) is list else set()
-        # The same part as at first, never more: the whole only to who was to get the whole.
-        part = body if body.is_full and names == body.content.keys() else body.redact(names)
-        return org_id, OpenedBody(key, version, part)
-
-    def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
-        """Tell whether the ledger holds a body at a version."""
-        record = _version(self._judge.replica.store.history(key), version)
-        return record is not None and record.body_hash == body.body_hash
+        Whoever does not know what became of an attempt may so try again, and the object gets no second version by it.
+        """
+        store = self._judge.replica.store
+        head = store.record(key)
+        if head is None or (draft.version is not None and head.version < draft.version):
+            # The usual case, and cheap: a chain of accesses has very many versions.
+            return None
+        for record in store.history(key):
+            is_it = (record.body_hash, record.status) == (draft.body.body_hash, draft.status)
+            if is_it and draft.version in (None, record.version):
+                return record.version
+        return None
 
     def _change(self, draft: Draft) -> Change:
         """Derive what the ledger shows from the content."""
@@ -338,7 +306,7 @@ class Submitter:
                 self._judge.check(transaction, {(key, version): draft.body}, CREATOR)
                 payload = payload_bytes(transaction)
                 try:
-                    answer = self._peers.endorse(endorser.org_id, self._request(draft, key, version, payload, endorser))
+                    answer = self._ask(endorser.org_id, self._request(draft, key, version, payload, endorser))
                 except UnavailableError as error:
                     # Down, not unwilling: only then does the next one sign, and the rank shows it.
                     _LOG.warning("submit.endorser_down", peer=endorser.org_id, rank=rank, code=error.code)
@@ -352,6 +320,18 @@ class Submitter:
             raise
         self._give_back(number)
         raise UnavailableError("submit.no_endorser", retry_after_s=5)
+
+    def _ask(self, org_id: str, request: bytes) -> bytes:
+        """Ask an endorser; one that lacks blocks is neither down nor unwilling, and is asked again for a while."""
+        deadline = time.monotonic() + BEHIND_S
+        while True:
+            try:
+                return self._peers.endorse(org_id, request)
+            except UnavailableError as error:
+                if error.code != BEHIND or time.monotonic() + _RETRY_S > deadline:
+                    raise
+                _LOG.info("submit.endorser_behind", peer=org_id)
+                time.sleep(_RETRY_S)
 
     def _candidates(self, draft: Draft, number: int) -> Iterator[tuple[int, Organisation]]:
         """List the drawn order without those that are parties or under a party's control."""
@@ -379,20 +359,16 @@ class Submitter:
         if previous is not None:
             opened.append(OpenedBody(key, previous[0].version, previous[1]))
         receiver = encryption_key(self._judge.replica.members, endorser.org_id)
-        return endorse_request(payload, [seal_body(receiver, self._judge.replica.ledger, item) for item in opened])
+        sealed = [seal_body(receiver, self._judge.replica.ledger, item) for item in opened]
+        return endorse_request(payload, sealed, self._judge.replica.height)
 
     def _deliver_all(self, draft: Draft, key: bytes, version: int, payload: bytes) -> None:
         """Push the body to its parties; what cannot be delivered waits in the outbox."""
         others = parties(draft.kind, draft.body.content, self._judge.shelf) - {self._identity.org_id}
         for org_id in sorted(others):
-            rows = [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
-            try:
-                self._push(org_id, payload, rows)
-            except MedchainError as error:
-                # Down, a block behind, or unwilling: a party that takes no body has no veto over what others agree on.
-                _LOG.info("submit.undelivered", peer=org_id, code=error.code)
-                for item in rows:
-                    self._records.put_intent(DELIVER, _delivery(org_id, item), self._judge.clock())
+            self._deliveries.offer(
+                org_id, payload, [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
+            )
 
     def _beside(self, draft: Draft, org_id: str) -> Iterable[OpenedBody]:
         """Give the recipient of a consent what it needs of the subject: passkeys, not where the patient is treated."""
@@ -405,12 +381,6 @@ class Submitter:
             found = self._judge.shelf.head(key)
             if found is not None:
                 yield OpenedBody(key, found[0].version, found[1].redact(RECIPIENT_FIELDS))
-
-    def _push(self, org_id: str, payload: bytes | None, rows: Sequence[OpenedBody]) -> None:
-        """Seal and deliver."""
-        receiver = encryption_key(self._judge.replica.members, org_id)
-        sealed = [seal_body(receiver, self._judge.replica.ledger, item) for item in rows]
-        self._peers.push(org_id, bodies_document(payload, sealed))
 
     def _order(self, leaf: bytes, timeout_s: float) -> None:
         """Have it ordered; an answer that was lost is asked for again, since the same envelope counts once."""
@@ -483,9 +453,3 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
 def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None:
     """Find a version."""
     return next((record for record in history if record.version == version), None)
-
-
-def _delivery(org_id: str, item: OpenedBody) -> bytes:
-    """Write down which part of a body is to be delivered."""
-    names: list[Json] = [*item.body.content]
-    return canonical({"fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})

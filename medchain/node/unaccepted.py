@@ -1,9 +1,9 @@
 """Bodies that members announced and the ledger has not accepted: counted for each member, and destroyed in time.
 
-Keeps true: a member has at most `MAX_BODIES_EACH` such bodies here, of `MAX_BYTES_EACH`; a body goes only once the
-ledger's own time is so far past its transaction's `until` that no block can accept it any more, never by this node's
-clock alone, since a node that is behind must not lose what others have ordered. What was announced before this start
-is not counted. Trusts the router for the member's name.
+Keeps true: a member has at most `MAX_BODIES_EACH` such bodies here, of `MAX_BYTES_EACH`, over restarts too: a body is
+counted on disk before it is kept; a body goes only once the ledger's own time is so far past its transaction's `until`
+that no block can accept it any more, never by this node's clock alone, since a node that is behind must not lose what
+others have ordered. Trusts the router for the member's name.
 Source: `docs/spec/node-protocol.md`.
 """
 
@@ -16,6 +16,8 @@ from typing import Final, Protocol
 
 from medchain.errors import UnavailableError
 from medchain.node.clock import Clock
+from medchain.store.keeping import UnacceptedRow
+from medchain.store.records import RecordStore
 
 MAX_BODIES_EACH: Final = 10_000
 """Bodies of one member that are not accepted."""
@@ -37,6 +39,8 @@ MAX_LOOKS: Final = 64
 
 MAX_EXPIRED: Final = 16
 """Bodies destroyed at once: each destruction syncs the file."""
+
+_MAX_DUE: Final = 512
 
 
 class Shelf(Protocol):
@@ -71,23 +75,24 @@ class Announced:
 class Unaccepted:
     """Counts them. Threads share it."""
 
-    __slots__ = ("_clock", "_lock", "_rows", "_shelf")
+    __slots__ = ("_clock", "_lock", "_looked", "_records", "_shelf")
 
-    def __init__(self, shelf: Shelf, clock: Clock) -> None:
-        """Begin with none.
+    def __init__(self, shelf: Shelf, records: RecordStore, clock: Clock) -> None:
+        """Go on with what was counted before.
 
         Args:
             shelf: where the bodies lie.
+            records: keeps the count.
             clock: gives Unix seconds.
         """
         self._shelf = shelf
+        self._records = records
         self._clock = clock
         self._lock = Lock()
-        # By member, then object and version: (size, ledger time after which it goes).
-        self._rows: dict[str, dict[tuple[bytes, int], tuple[int, int]]] = {}
+        self._looked: dict[str, UnacceptedRow] = {}
 
     def add(self, peer: str, announced: Sequence[Announced]) -> None:
-        """Count bodies, before they are kept.
+        """Count bodies, before they are kept; durable when it returns.
 
         Args:
             peer: org_id of the member that brings them.
@@ -96,16 +101,21 @@ class Unaccepted:
         Raises:
             UnavailableError: ``body.quota`` where it would have too many; none is counted then.
         """
+        if not announced:
+            return
         latest = self._clock() + MAX_AHEAD_S
         with self._lock:
-            rows = self._rows.setdefault(peer, {})
-            if not _has_room(rows, announced):
-                self._look_up(rows)
-            if not _has_room(rows, announced):
+            if not self._has_room(peer, announced):
+                self._look_up(peer)
+            if not self._has_room(peer, announced):
                 raise UnavailableError("body.quota", retry_after_s=RETRY_S)
-            for item in announced:
-                until = latest if item.until is None else min(item.until, latest)
-                rows[item.key, item.version] = (item.size, until + GRACE_S)
+            dues = [(latest if item.until is None else min(item.until, latest)) + GRACE_S for item in announced]
+            self._records.put_unaccepted(
+                [
+                    UnacceptedRow(item.key, item.version, peer, item.size, due)
+                    for item, due in zip(announced, dues, strict=True)
+                ]
+            )
 
     def expire(self, ledger_time: int) -> None:
         """Destroy what can be accepted no more; some of it, for the next call to go on.
@@ -115,23 +125,30 @@ class Unaccepted:
         """
         # Under the lock, so that nothing announced anew is destroyed for its earlier announcement.
         with self._lock:
-            due = [
-                (rows, place) for rows in self._rows.values() for place, (_, end) in rows.items() if end < ledger_time
-            ]
-            for rows, place in due[:MAX_EXPIRED]:
-                self._shelf.destroy_unaccepted(*place)
-                del rows[place]
+            gone: list[tuple[bytes, int]] = []
+            destroyed = 0
+            for row in self._records.due_unaccepted(ledger_time, _MAX_DUE):
+                if not self._shelf.is_accepted(row.key, row.version):
+                    if destroyed == MAX_EXPIRED:
+                        continue
+                    destroyed += 1
+                # Whatever lies at that version is another body than the ledger's, or the ledger's and stays.
+                self._shelf.destroy_unaccepted(row.key, row.version)
+                gone.append((row.key, row.version))
+            if gone:
+                self._records.drop_unaccepted(gone)
 
-    def _look_up(self, rows: dict[tuple[bytes, int], tuple[int, int]]) -> None:
-        """Count those no more that were accepted meanwhile; others go to the back, so that each has its turn."""
-        for place in list(rows)[:MAX_LOOKS]:
-            row = rows.pop(place)
-            if not self._shelf.is_accepted(*place):
-                rows[place] = row
+    def _look_up(self, peer: str) -> None:
+        """Count those no more that were accepted meanwhile; each call goes on where the one before stopped."""
+        rows = self._records.oldest_unaccepted(peer, MAX_LOOKS, after=self._looked.pop(peer, None))
+        if len(rows) == MAX_LOOKS:
+            self._looked[peer] = rows[-1]
+        accepted = [(row.key, row.version) for row in rows if self._shelf.is_accepted(row.key, row.version)]
+        if accepted:
+            self._records.drop_unaccepted(accepted)
 
-
-def _has_room(rows: dict[tuple[bytes, int], tuple[int, int]], announced: Sequence[Announced]) -> bool:
-    """Tell whether bodies fit in besides others."""
-    count = len(rows) + len(announced)
-    size = sum(size for size, _ in rows.values()) + sum(item.size for item in announced)
-    return count <= MAX_BODIES_EACH and size <= MAX_BYTES_EACH
+    def _has_room(self, peer: str, announced: Sequence[Announced]) -> bool:
+        """Tell whether bodies fit in besides others."""
+        count, size = self._records.unaccepted_of(peer)
+        more = sum(item.size for item in announced)
+        return count + len(announced) <= MAX_BODIES_EACH and size + more <= MAX_BYTES_EACH

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, tuple_, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database
@@ -225,10 +225,19 @@ class UnacceptedTable:
                 values = {"key": row.key, "version": row.version, "member": row.member}
                 connection.execute(insert(unaccepted).values(**values, size=row.size, due=row.due))
 
-    def oldest_unaccepted(self, member: str, limit: int, *, after: int = -1) -> list[UnacceptedRow]:
-        """Return a member's bodies, those first that are due first."""
-        chosen = select(unaccepted).where(unaccepted.c.member == member, unaccepted.c.due > after)
-        return self._rows(chosen.order_by(unaccepted.c.due).limit(limit))
+    def oldest_unaccepted(self, member: str, limit: int, *, after: UnacceptedRow | None = None) -> list[UnacceptedRow]:
+        """Return a member's bodies, those first that are due first.
+
+        Args:
+            member: org_id.
+            limit: most rows.
+            after: the last one already seen.
+        """
+        chosen = select(unaccepted).where(unaccepted.c.member == member)
+        order = tuple_(unaccepted.c.due, unaccepted.c.key, unaccepted.c.version)
+        if after is not None:
+            chosen = chosen.where(order > (after.due, after.key, after.version))
+        return self._rows(chosen.order_by(unaccepted.c.due, unaccepted.c.key, unaccepted.c.version).limit(limit))
 
     def due_unaccepted(self, ledger_time: int, limit: int) -> list[UnacceptedRow]:
         """Return bodies that can be accepted no more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, func, select, tuple_
 
 from medchain.errors import ConflictError
 from medchain.store.engine import Database, put_into
@@ -142,6 +142,18 @@ class BodyTable:
         with self._database.read("body", key.hex()) as connection:
             chosen = select(body.c.version).where(body.c.key == key).order_by(body.c.version)
             return [int(version) for version in connection.execute(chosen).scalars()]
+
+    def bodies(self, limit: int, *, after: tuple[bytes, int] = (b"", 0)) -> list[tuple[bytes, int, bytes]]:
+        """Return (map key, version, body) of all bodies that are here, page by page.
+
+        Args:
+            limit: most bodies.
+            after: map key and version of the last one already seen.
+        """
+        chosen = select(body.c.key, body.c.version, body.c.data).where(tuple_(body.c.key, body.c.version) > after)
+        with self._database.read("body") as connection:
+            rows = connection.execute(chosen.order_by(body.c.key, body.c.version).limit(limit)).all()
+        return [(row[0], int(row[1]), row[2]) for row in rows]
 
     def delete_body(self, key: bytes, version: int | None = None) -> int:
         """Destroy a body, or all of an object's, and return how many there were.

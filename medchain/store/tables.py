@@ -216,6 +216,8 @@ outbox: Final = Table(
     sqlite_autoincrement=True,
 )
 
+outbox_by_kind: Final = Index("outbox_by_kind", outbox.c.kind, outbox.c.id)
+
 used_token: Final = Table(
     "used_token",
     RECORDS,
@@ -286,7 +288,7 @@ unaccepted: Final = Table(
     PrimaryKeyConstraint("key", "version"),
 )
 
-unaccepted_by_member: Final = Index("unaccepted_by_member", unaccepted.c.member, unaccepted.c.due)
+unaccepted_by_member: Final = Index("unaccepted_by_member", unaccepted.c.member, unaccepted.c.due, unaccepted.c.size)
 unaccepted_by_due: Final = Index("unaccepted_by_due", unaccepted.c.due)
 
 refusal: Final = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from consent.decision import ConsentDecision
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import base64_text, canonical, unbase64
-from medchain.errors import InputError, VerificationError
+from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access, emergency, erasure
 from medchain.ledger.kinds.consent import read as read_consent
 from medchain.ledger.kinds.grant import read as read_grant
@@ -87,7 +88,7 @@ class Desk:
         rows = [OpenedBody(target, request.version, request.shown or request.body), *request.others]
         receiver = key(request.sealed_to or self.org_id, ENCRYPTION_KEY)
         sealed = [seal_body(receiver, self.replica.ledger, row) for row in rows]
-        return payload, self.endorser.endorse(endorse_request(payload, sealed), request.peer)
+        return payload, self.endorser.endorse(endorse_request(payload, sealed, 0), request.peer)
 
     def refusal(self, request: Request) -> str:
         """Return the code of the refusal."""
@@ -319,7 +320,7 @@ def test_a_redacted_body_is_refused_since_a_second_value_could_hide(desk):
 def test_a_request_without_its_body_is_refused(desk):
     payload = payload_bytes(desk.transaction(desk.subject()))
     with pytest.raises(VerificationError) as caught:
-        desk.endorser.endorse(endorse_request(payload, []), RENHE)
+        desk.endorser.endorse(endorse_request(payload, [], 0), RENHE)
     assert caught.value.code == "endorse.bodies"
 
 
@@ -337,7 +338,7 @@ def test_a_changed_byte_of_a_sealed_body_is_refused(desk):
     sealed[-1] ^= 1
     row["sealed"] = base64_text(bytes(sealed))
     with pytest.raises(VerificationError) as caught:
-        desk.endorser.endorse(endorse_request(payload, [row]), RENHE)
+        desk.endorser.endorse(endorse_request(payload, [row], 0), RENHE)
     assert caught.value.code == "sealing.authentication"
 
 
@@ -349,7 +350,7 @@ def test_a_body_sealed_for_another_version_is_refused(desk):
     )
     row["version"] = 1
     with pytest.raises(VerificationError) as caught:
-        desk.endorser.endorse(endorse_request(payload, [row]), RENHE)
+        desk.endorser.endorse(endorse_request(payload, [row], 0), RENHE)
     assert caught.value.code == "sealing.authentication"
 
 
@@ -377,7 +378,7 @@ def test_an_anchor_is_not_endorsed(desk):
     signers = [(RENHE, "creator"), (desk.org_id, "independent")]
     transaction = desk.author.transaction(RENHE, change, signers=signers, draw=Draw(0, 1, 0))
     with pytest.raises(VerificationError) as caught:
-        desk.endorser.endorse(endorse_request(payload_bytes(transaction), []), RENHE)
+        desk.endorser.endorse(endorse_request(payload_bytes(transaction), [], 0), RENHE)
     assert caught.value.code == "endorse.kind"
 
 
@@ -421,7 +422,7 @@ def test_the_same_request_again_gets_the_same_signature(desk):
     row = seal_body(
         key(desk.org_id, ENCRYPTION_KEY), desk.replica.ledger, OpenedBody(desk.patient.key, 1, request.body)
     )
-    document = endorse_request(payload, [row])
+    document = endorse_request(payload, [row], 0)
     assert desk.endorser.endorse(document, RENHE) == desk.endorser.endorse(document, RENHE)
 
 
@@ -456,10 +457,36 @@ def test_a_forged_answer_is_refused():
 
 
 def test_a_request_of_another_form_is_refused(desk):
-    document = canonical({"bodies": [], "payload": "", "type": "medchain/other/v1"})
-    with pytest.raises(InputError) as caught:
-        desk.endorser.endorse(document, RENHE)
-    assert caught.value.code == "encoding.members"
+    honest = {"bodies": [], "height": 0, "payload": "", "type": "medchain/endorse/v1"}
+    for change in ({"type": "medchain/other/v1"}, {"height": -1}, {"height": True}, {"height": "0"}, {"more": 1}):
+        with pytest.raises(InputError) as caught:
+            desk.endorser.endorse(canonical(honest | change), RENHE)
+        assert caught.value.code == "encoding.members"
+
+
+def test_an_endorser_that_stays_behind_the_creator_says_so_instead_of_refusing(desk):
+    request = desk.consent()
+    payload = payload_bytes(desk.transaction(request))
+    desk.endorser = Endorser(keys_of(desk.org_id), desk.judge, desk.records, patience_s=0, catch_up_s=0.05)
+    with pytest.raises(UnavailableError) as caught:
+        desk.endorser.endorse(endorse_request(payload, [], desk.replica.height + 1), RENHE)
+    assert (caught.value.code, caught.value.fields) == ("endorse.behind", {"height": desk.replica.height})
+    # On the same state as the creator it judges, and then it is no.
+    with pytest.raises(VerificationError):
+        desk.endorser.endorse(endorse_request(payload, [], desk.replica.height), RENHE)
+
+
+def test_an_endorser_waits_for_the_height_on_which_the_transaction_was_made(desk):
+    request = desk.subject()
+    payload = payload_bytes(desk.transaction(request))
+    row = seal_body(
+        key(desk.org_id, ENCRYPTION_KEY), desk.replica.ledger, OpenedBody(desk.patient.key, 1, request.body)
+    )
+    document = endorse_request(payload, [row], desk.replica.height + 1)
+    timer = threading.Timer(0.1, lambda: block_of(desk.replica, desk.author.anchor(1), time=NOW))
+    timer.start()
+    assert desk.endorser.endorse(document, RENHE)["key"] == key(desk.org_id, "ledger").id
+    timer.join()
 
 
 def test_evidence_is_part_of_what_is_endorsed(desk):

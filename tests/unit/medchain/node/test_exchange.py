@@ -24,7 +24,7 @@ from medchain.node.release import (
     access_key,
     parse_answer,
 )
-from medchain.node.submit import Draft
+from medchain.node.submit import Draft, Submitter
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.exchanges import (
     ANXIN,
@@ -415,6 +415,23 @@ def test_what_was_withdrawn_while_a_node_was_down_does_not_leave_afterwards(own)
     own.federation.sites[RENHE].node.stops.stop(own.consent)
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         own.asker().fetch(signed)
+
+
+def test_an_entry_that_lands_while_its_retry_is_made_stands_once_on_the_ledger(granted, monkeypatch):
+    # The first attempt is not known to have been ordered; the retry looks at the ledger a moment before it is there.
+    before = entry_version(granted)
+    original, landed = Submitter._change, []  # noqa: SLF001  # the step in which the fault happens
+
+    def change(self, draft):
+        if draft.kind == "access" and not landed:
+            landed.append(draft)
+            self.submit(draft)
+        return original(self, draft)
+
+    monkeypatch.setattr(Submitter, "_change", change)
+    received = granted.asker().request_release(granted.wish())
+    assert (received.access.version, entry_version(granted)) == (before + 1, before + 1)
+    assert len(landed) == 1
 
 
 def test_an_entry_that_was_stopped_before_it_was_ordered_is_given_up(granted):

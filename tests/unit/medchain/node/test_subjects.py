@@ -283,7 +283,7 @@ def test_a_recipient_that_is_behind_gets_its_part_once_it_has_followed(nodes, de
         consent = given(desk, phone, subject)
         assert insurer.ledger.record(subject) is None
     insurer.node.submitter.wait_final(consent, 1, 10)
-    assert hospital.node.submitter.deliver_pending() == 0
+    assert hospital.node.deliveries.round() == 0
     assert set(insurer.node.shelf.head(subject)[1].content) == {"delegates", "passkeys"}
     assert insurer.node.shelf.head(consent)[1].is_full
 

@@ -36,12 +36,14 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
+from medchain.node import submit
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
+from medchain.node.deliver import deliver_kind
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import NewRecord
 from medchain.node.stops import notice
-from medchain.node.submit import Draft
+from medchain.node.submit import Draft, Submitter
 from tests.unit.medchain.ledger.world import (
     ANXIN,
     COMMISSION,
@@ -221,14 +223,14 @@ def test_a_party_that_is_down_gets_its_body_later(federation, hospital):
     hospital.submitter.submit(patient.subject())
     federation.down.add(ANXIN)
     allowed = hospital.submitter.submit(patient.consent())
-    assert hospital.submitter.deliver_pending() == 2
+    assert hospital.deliveries.round() == 2
     federation.down.clear()
     final(federation, ANXIN, allowed.key)
-    assert hospital.submitter.deliver_pending() == 0
+    until(lambda: hospital.deliveries.round() == 0)
     insurer = federation.sites[ANXIN].node
     assert insurer.shelf.head(allowed.key)[1].is_full
     assert set(insurer.shelf.head(patient.key)[1].content) == {"delegates", "passkeys"}
-    assert federation.sites[RENHE].records.pending(9, kind="deliver") == []
+    assert federation.sites[RENHE].records.pending(9, kind=deliver_kind(ANXIN)) == []
 
 
 def test_what_was_never_ordered_is_not_offered_for_ever(federation, hospital):
@@ -237,13 +239,13 @@ def test_what_was_never_ordered_is_not_offered_for_ever(federation, hospital):
     site = federation.sites[RENHE]
     hospital.shelf.keep(patient.key, 1, draft.body)
     document = {"fields": ["passkeys"], "key": patient.key.hex(), "org_id": ANXIN, "version": 1}
-    site.records.put_intent("deliver", canonical(document), NOW - 600)
-    site.records.put_intent("deliver", canonical({**document, "key": "00" * 32}), NOW)
-    assert hospital.submitter.deliver_pending() == 1
-    site.records.drop_intents([intent.id for intent in site.records.pending(9, kind="deliver")])
-    site.records.put_intent("deliver", canonical(document), NOW - 601)
-    assert hospital.submitter.deliver_pending() == 0
-    assert site.records.pending(9, kind="deliver") == []
+    site.records.put_intent(deliver_kind(ANXIN), canonical(document), NOW - 600)
+    site.records.put_intent(deliver_kind(ANXIN), canonical({**document, "key": "00" * 32}), NOW)
+    assert hospital.deliveries.round() == 1
+    site.records.drop_intents([intent.id for intent in site.records.pending(9, kind=deliver_kind(ANXIN))])
+    site.records.put_intent(deliver_kind(ANXIN), canonical(document), NOW - 601)
+    assert hospital.deliveries.round() == 0
+    assert site.records.pending(9, kind=deliver_kind(ANXIN)) == []
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(federation, hospital):
@@ -364,9 +366,9 @@ def test_a_party_that_refuses_a_body_has_no_veto_over_a_consent(federation, hosp
     monkeypatch.setattr(federation, "tamper", refuse)
     made = hospital.submitter.submit(patient.consent())
     assert made.record.status == "active"
-    assert hospital.submitter.deliver_pending() == 2
+    assert hospital.deliveries.round() == 2
     monkeypatch.undo()
-    assert hospital.submitter.deliver_pending() == 0
+    until(lambda: hospital.deliveries.round() == 0)
     assert federation.sites[ANXIN].node.shelf.at(made.key, 1).is_full
 
 
@@ -656,3 +658,67 @@ def test_a_subject_is_endorsed_and_final_on_three_nodes_as_processes(tmp_path, m
             shown = local.call("object", {"object": done["key"]})["record"]
     assert (done["rank"], done["endorser"] in {"a-hospital", "c-hospital"}) == (0, True)
     assert (shown["creator"], shown["body_hash"]) == ("b-hospital", body.body_hash.hex())
+
+
+def test_an_endorser_that_is_behind_for_a_moment_is_asked_again_and_keeps_its_rank(federation, hospital, monkeypatch):
+    asked = []
+
+    def behind(what, _sender, receiver, document):
+        if what == "endorse":
+            asked.append(receiver)
+            if len(asked) == 1:
+                raise UnavailableError("endorse.behind", height=0)
+        return document
+
+    monkeypatch.setattr(federation, "tamper", behind)
+    expected = drawn(federation)
+    done = hospital.submitter.submit(Patient(federation).subject())
+    assert (done.endorser, done.rank, asked) == (expected, 0, [expected, expected])
+
+
+def test_an_endorser_that_stays_behind_is_passed_over_and_the_rank_shows_it(federation, hospital, monkeypatch):
+    monkeypatch.setattr(submit, "BEHIND_S", 0.3)
+    first, second = drawn(federation), drawn(federation, rank=1)
+
+    def behind(what, _sender, receiver, document):
+        if (what, receiver) == ("endorse", first):
+            raise UnavailableError("endorse.behind", height=0)
+        return document
+
+    monkeypatch.setattr(federation, "tamper", behind)
+    done = hospital.submitter.submit(Patient(federation).subject())
+    assert (done.endorser, done.rank) == (second, 1)
+
+
+def test_the_same_draft_again_makes_no_second_version(federation, hospital):
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+    allowed = hospital.submitter.submit(patient.consent())
+    draft = grant(allowed.key)
+    first = hospital.submitter.submit(draft)
+    again = hospital.submitter.submit(draft)
+    assert (again.key, again.record) == (first.key, first.record)
+    assert hospital.replica.store.record(first.key).version == 1
+
+
+def test_an_attempt_that_is_ordered_while_the_next_is_made_gets_no_second_version(federation, hospital, monkeypatch):
+    patient = Patient(federation)
+    hospital.submitter.submit(patient.subject())
+    allowed = hospital.submitter.submit(patient.consent())
+    draft = replace(grant(allowed.key), version=1)
+    landed = []
+    original = Submitter._change  # noqa: SLF001  # the step in which the fault happens
+
+    def change(self, given):
+        # The first attempt lands between the look at the ledger and the making of the second.
+        if not landed:
+            landed.append(None)
+            landed[0] = self.submit(given)
+        return original(self, given)
+
+    monkeypatch.setattr(Submitter, "_change", change)
+    with pytest.raises(ConflictError) as caught:
+        hospital.submitter.submit(draft)
+    assert caught.value.code == "transaction.version"
+    assert hospital.replica.store.record(landed[0].key).version == 1
+    assert hospital.submitter.submit(draft).record == landed[0].record

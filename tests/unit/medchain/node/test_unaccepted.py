@@ -6,6 +6,8 @@ import pytest
 
 from medchain.errors import UnavailableError
 from medchain.node.unaccepted import Announced, Unaccepted
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
 
 NOW = 1_796_083_200
 
@@ -31,8 +33,15 @@ def shelf():
 
 
 @pytest.fixture
-def unaccepted(shelf):
-    return Unaccepted(shelf, lambda: NOW)
+def records(tmp_path):
+    made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def unaccepted(shelf, records):
+    return Unaccepted(shelf, records, lambda: NOW)
 
 
 def body(number: int, *, until: int | None = NOW, size: int = 1) -> Announced:
@@ -91,3 +100,28 @@ def test_expiry_makes_room_and_is_done_in_pieces(unaccepted, shelf):
     unaccepted.add("hospital", [body(20_000 + number) for number in range(16)])
     with pytest.raises(UnavailableError):
         unaccepted.add("hospital", [body(30_000)])
+
+
+def test_a_restart_forgets_nothing_of_the_quota(unaccepted, shelf, records):
+    full(unaccepted)
+    again = Unaccepted(shelf, records, lambda: NOW)
+    with pytest.raises(UnavailableError):
+        again.add("hospital", [body(10_000)])
+    again.expire(NOW + 601)
+    assert len(shelf.destroyed) == 16
+
+
+def test_what_was_accepted_leaves_the_count_however_much_of_it_there_is(unaccepted, shelf, records):
+    unaccepted.add("hospital", [body(number) for number in range(600)])
+    shelf.accepted = {body(number).key for number in range(500)}
+    unaccepted.expire(NOW + 601)
+    # It looks at 512: the 500 that were accepted, and 12 that go.
+    assert (records.unaccepted_of("hospital")[0], len(shelf.destroyed)) == (88, 512)
+    unaccepted.expire(NOW + 601)
+    assert records.unaccepted_of("hospital")[0] == 88 - 16
+
+
+def test_nothing_announced_is_nothing_written(unaccepted, records):
+    before = records.unaccepted_of("hospital")
+    unaccepted.add("hospital", [])
+    assert records.unaccepted_of("hospital") == before == (0, 0)

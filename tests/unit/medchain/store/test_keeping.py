@@ -132,7 +132,7 @@ def test_bodies_that_wait_are_counted_for_each_member_over_a_restart(store, tmp_
     again = opened(tmp_path)
     assert (again.unaccepted_of("a"), again.unaccepted_of("b"), again.unaccepted_of("c")) == ((2, 40), (1, 10), (0, 0))
     assert [row.due for row in again.oldest_unaccepted("a", 9)] == [102, 400]
-    assert [row.due for row in again.oldest_unaccepted("a", 9, after=102)] == [400]
+    assert [row.due for row in again.oldest_unaccepted("a", 9, after=rows[2])] == [400]
     assert [row.due for row in again.due_unaccepted(102, 9)] == [100]
     again.drop_unaccepted([(b"\x00" * 32, 1), (b"\x02" * 32, 1)])
     assert (again.unaccepted_of("a"), again.unaccepted_of("b")) == ((1, 30), (0, 0))

@@ -37,8 +37,10 @@ def upgrade() -> None:
         sa.Column("due", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", "version"),
     )
-    op.create_index("unaccepted_by_member", "unaccepted", ["member", "due"], unique=False)
+    op.create_index("unaccepted_by_member", "unaccepted", ["member", "due", "size"], unique=False)
     op.create_index("unaccepted_by_due", "unaccepted", ["due"], unique=False)
+    # Each kind, and each receiver of bodies, is looked at by itself.
+    op.create_index("outbox_by_kind", "outbox", ["kind", "id"], unique=False)
     _watching()
 
 

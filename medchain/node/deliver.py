@@ -1,0 +1,220 @@
+"""Bodies on their way to other organisations: offered once, and again until they are taken, each receiver by itself.
+
+Keeps true: a receiver that is down, slow or unwilling holds up nobody else, and is left alone longer each time; no more
+of a body is shown later than at first; what was never ordered is offered for a while only. Trusts the outbox, which
+outlives a restart; what receivers answer decides nothing but whether they have it.
+Source: `docs/spec/node-protocol.md`, "What members send each other about bodies".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.errors import MedchainError, UnavailableError
+from medchain.ledger.object import Body
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.bodies import OpenedBody, bodies_document, encryption_key, seal_body
+from medchain.node.endorse import Judge
+from medchain.node.log import Log
+from medchain.store.records import Intent, RecordStore
+
+DELIVER_FOR_S: Final = 600
+"""How long the body of something that was never ordered is offered to its parties."""
+
+REFUSED_FOR_S: Final = 30 * 86_400
+"""How long a body that is on the ledger is offered to a party that refuses it."""
+
+FIRST_REST_S: Final = 1.0
+"""How long a receiver that does not answer is left alone; doubled each time."""
+
+LONGEST_REST_S: Final = 300.0
+"""Longest such time."""
+
+PER_ROUND: Final = 32
+"""Most bodies offered to one receiver in one round."""
+
+_MAX_DELIVERY_BYTES: Final = 16 * 1024
+_DELIVERY: Final = {"fields": list, "key": str, "org_id": str, "version": int}
+_NOTICE: Final = {"document": dict, "org_id": str}
+_LOG: Final = Log("deliver")
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """How it went with one receiver."""
+
+    failures: int = 0
+    rest_until: float = 0.0
+    after: int = 0
+
+
+class Deliveries:
+    """Delivers for one organisation. Threads may share it; one calls `round`."""
+
+    __slots__ = ("_judge", "_lock", "_push", "_receivers", "_records", "_timer")
+
+    def __init__(
+        self,
+        judge: Judge,
+        records: RecordStore,
+        push: Callable[[str, bytes], None],
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            judge: this node's ledger, bodies and clock.
+            records: keeps what could not be delivered yet.
+            push: delivers a document to an organisation's body service.
+            timer: gives seconds that never go back.
+        """
+        self._judge = judge
+        self._records = records
+        self._push = push
+        self._timer = timer
+        self._lock = Lock()
+        self._receivers: dict[str, _Receiver] = {}
+
+    def offer(self, org_id: str, payload: bytes, rows: Sequence[OpenedBody]) -> None:
+        """Deliver bodies now, or keep them to be delivered later.
+
+        Args:
+            org_id: of the party.
+            payload: the transaction, which is not ordered yet.
+            rows: what it gets.
+
+        Raises:
+            UnavailableError: the disk.
+        """
+        if not self._is_resting(org_id):
+            try:
+                self._send(org_id, payload, rows)
+            except MedchainError as error:
+                # Down, a block behind, or unwilling: a party that takes no body has no veto over what others agree on.
+                _LOG.info("deliver.later", peer=org_id, code=error.code)
+                self._note(org_id, error)
+            else:
+                return
+        for item in rows:
+            self._records.put_intent(deliver_kind(org_id), _delivery(org_id, item), self._judge.clock())
+
+    def tell(self, org_id: str, document: Json) -> None:
+        """Keep a document that an organisation must be given, until it takes it.
+
+        Args:
+            org_id: whom.
+            document: for its body service.
+        """
+        payload = canonical({"document": document, "org_id": org_id})
+        self._records.put_intent(deliver_kind(org_id), payload, self._judge.clock())
+
+    def round(self) -> int:
+        """Offer what waits, to each receiver some of it; returns how much is still to be delivered."""
+        return sum(self._round(org_id) for org_id in sorted(self._judge.replica.members.organisations))
+
+    def _round(self, org_id: str) -> int:
+        """Offer one receiver what waits for it."""
+        kind = deliver_kind(org_id)
+        state = self._receivers.setdefault(org_id, _Receiver())
+        page = self._records.pending(PER_ROUND, after=state.after, kind=kind)
+        if not page and state.after:
+            state.after = 0
+            page = self._records.pending(PER_ROUND, kind=kind)
+        left = 0
+        # What it refused stays behind those that it may take, until all have had their turn.
+        for at, intent in enumerate(page):
+            if self._is_resting(org_id):
+                return left + len(page) - at
+            if not self._deliver(org_id, intent):
+                left += 1
+            state.after = intent.id
+        if len(page) < PER_ROUND:
+            state.after = 0
+        return left
+
+    def _deliver(self, org_id: str, intent: Intent) -> bool:
+        """Offer one thing; tells whether it needs to be offered no more."""
+        try:
+            is_sent = self._send_again(org_id, intent)
+        except MedchainError as error:
+            _LOG.info("deliver.later", peer=org_id, code=error.code)
+            self._note(org_id, error)
+            if isinstance(error, UnavailableError) or intent.created + REFUSED_FOR_S > self._judge.clock():
+                return False
+            _LOG.warning("deliver.given_up", peer=org_id, code=error.code)
+        else:
+            if is_sent:
+                self._note(org_id, None)
+        self._records.drop_intents([intent.id])
+        return True
+
+    def _send_again(self, org_id: str, intent: Intent) -> bool:
+        """Offer one thing that waited; tells whether there was anything left to offer."""
+        top = parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES)
+        if isinstance(top, dict) and "document" in top:
+            self._push(org_id, canonical(members(top, _NOTICE)["document"]))
+            return True
+        item = self._undelivered(intent)
+        if item is not None:
+            self._send(org_id, None, [item])
+        return item is not None
+
+    def _undelivered(self, intent: Intent) -> OpenedBody | None:
+        """Read what is to be delivered; None where the body is gone, or was never ordered and is old."""
+        top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY)
+        key, version = unhex(top["key"], HASH_BYTES), top["version"]
+        body = self._judge.shelf.at(key, version) if type(version) is int else None
+        if body is None or type(version) is not int:
+            return None
+        if not self._is_ordered(key, version, body) and intent.created + DELIVER_FOR_S < self._judge.clock():
+            return None
+        names = {str(name) for name in top["fields"]} if type(top["fields"]) is list else set()
+        # The same part as at first, never more: the whole only to who was to get the whole.
+        part = body if body.is_full and names == body.content.keys() else body.redact(names)
+        return OpenedBody(key, version, part)
+
+    def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
+        """Tell whether the ledger holds a body at a version."""
+        rows = self._judge.replica.store.history(key)
+        return any(row.version == version and row.body_hash == body.body_hash for row in rows)
+
+    def _send(self, org_id: str, payload: bytes | None, rows: Sequence[OpenedBody]) -> None:
+        """Seal and deliver."""
+        receiver = encryption_key(self._judge.replica.members, org_id)
+        sealed = [seal_body(receiver, self._judge.replica.ledger, item) for item in rows]
+        self._push(org_id, bodies_document(payload, sealed))
+
+    def _is_resting(self, org_id: str) -> bool:
+        """Tell whether a receiver did not answer a moment ago."""
+        with self._lock:
+            state = self._receivers.get(org_id)
+            return state is not None and self._timer() < state.rest_until
+
+    def _note(self, org_id: str, error: MedchainError | None) -> None:
+        """Note how it went: who does not answer is left alone for a while; who refuses does answer."""
+        with self._lock:
+            state = self._receivers.setdefault(org_id, _Receiver())
+            if not isinstance(error, UnavailableError):
+                state.failures, state.rest_until = 0, 0.0
+                return
+            rest_s = min(FIRST_REST_S * 2**state.failures, LONGEST_REST_S)
+            state.failures = min(state.failures + 1, 16)
+            state.rest_until = self._timer() + max(rest_s, min(float(error.retry_after_s), LONGEST_REST_S))
+
+
+def deliver_kind(org_id: str) -> str:
+    """Return the outbox kind of what waits for one organisation, at most 32 characters."""
+    return f"deliver/{hashlib.sha256(org_id.encode('ascii')).hexdigest()[:24]}"
+
+
+def _delivery(org_id: str, item: OpenedBody) -> bytes:
+    """Write down which part of a body is to be delivered."""
+    names: list[Json] = [*item.body.content]
+    return canonical({"fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})
