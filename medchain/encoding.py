@@ -36,10 +36,20 @@ def digest(tag: str, *fields: bytes) -> bytes:
     Returns:
         32 bytes.
     """
+    return hashlib.sha256(digest_input(tag, *fields)).digest()
+
+
+def digest_input(tag: str, *fields: bytes) -> bytes:
+    """Return what `digest` hashes; with further fields after it, what it hashes of all (see `field_input`)."""
     parts = [_tag_prefix(tag)]
     for field in fields:
         parts += (len(field).to_bytes(8, "big"), field)
-    return hashlib.sha256(b"".join(parts)).digest()
+    return b"".join(parts)
+
+
+def field_input(field: bytes) -> bytes:
+    """Return what a field adds to `digest_input`: its length as eight bytes, and itself."""
+    return len(field).to_bytes(8, "big") + field
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ Source: `docs/spec/transaction.md`, `docs/spec/consent.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
 from medchain.encoding import Json
@@ -111,6 +111,7 @@ class Kind:
         max_until_s: how far ahead ``until`` may lie; None where it may be null or anything.
         stoppable: whether an active version must carry a stop hash; others must not.
         refs: kinds that the refs must have, sorted; every ref of these must be a ref too.
+        statuses: all that objects of it may have by a transaction.
     """
 
     name: str
@@ -122,6 +123,11 @@ class Kind:
     max_until_s: int | None = None
     stoppable: bool = False
     refs: tuple[str, ...] = ()
+    statuses: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Collect the statuses that any transition leads to."""
+        object.__setattr__(self, "statuses", frozenset().union(*self.transitions.values()))
 
 
 def refuse(code: str, **fields: int | str | None) -> NoReturn:

@@ -20,7 +20,8 @@ import hmac
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
@@ -99,8 +100,7 @@ _OWN_UPDATE: Final = "organisation/update"
 _MAX_STATE_BYTES: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class DrawState:
+class DrawState(NamedTuple):
     """Which draw numbers of a creator are used.
 
     Attributes:
@@ -128,6 +128,9 @@ class DrawState:
         return DrawState(floor, used, given_up)
 
 
+_NO_DRAWS: Final[Mapping[str, DrawState]] = MappingProxyType({})
+
+
 class View(Protocol):
     """The state after the block before, as the machine reads it."""
 
@@ -153,8 +156,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BlockContext:
+class BlockContext(NamedTuple):
     """Where a transaction stands.
 
     Attributes:
@@ -177,8 +179,7 @@ def block_context(height: int, time: int, position: int, ledger: bytes) -> Block
     return BlockContext(height, time, position, ledger, time // DAY_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(NamedTuple):
     """What an accepted transaction changes.
 
     Attributes:
@@ -189,7 +190,7 @@ class Effects:
 
     records: Mapping[bytes, StateRecord]
     members: Members | None = None
-    draws: Mapping[str, DrawState] = field(default_factory=dict)
+    draws: Mapping[str, DrawState] = _NO_DRAWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,7 +556,7 @@ def _kind(change: Change, context: BlockContext) -> Kind:
         raise _RefusedError("transaction.kind", kind=change.kind)
     if len(change.objects) > 1 and not kind.batch:
         raise _RefusedError("transaction.objects", kind=change.kind, count=len(change.objects))
-    if not any(change.status in following for following in kind.transitions.values()):
+    if change.status not in kind.statuses:
         raise _RefusedError("transaction.status", kind=change.kind, status=change.status)
     if change.expires is not None and (kind.public_body or change.expires < context.day):
         raise _RefusedError("transaction.expired", kind=change.kind, expires=change.expires)
@@ -662,7 +663,7 @@ def _check_draw(view: View, transaction: Transaction, context: BlockContext) -> 
     """Check that the independent endorser is the one drawn; returns the creator's draws after it."""
     endorsers = [view.members.signers[row.key_id] for row in transaction.signers if row.role == INDEPENDENT]
     if transaction.draw is None and not endorsers:
-        return {}
+        return _NO_DRAWS
     draws = view.draws(transaction.creator)
     if transaction.draw is None or not endorsers or not draws.is_open(transaction.draw.number):
         raise _RefusedError("transaction.draw", number=draws.number)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, assert_never
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, Protocol, TypeAlias
 
-from medchain.encoding import Json, canonical, digest, members
+from medchain.encoding import Json, canonical, digest_input, field_input, members
 from medchain.errors import InputError
 from medchain.ledger.transaction import CREATOR, INDEPENDENT, Signer
 
@@ -201,30 +203,36 @@ def draw_order(electorate: Electorate, creator: str, number: int, seed: bytes) -
     """
     controls = {elector.control for elector in electorate.active if elector.org_id == creator}
     candidates = [e.org_id for e in electorate.active if e.role in DRAWN_ROLES and e.control not in controls]
-    parts = (creator.encode("ascii"), number.to_bytes(8, "big"), seed)
-    return sorted(candidates, key=lambda org_id: digest("medchain/draw/v1", *parts, org_id.encode("ascii")))
+    # The digest of tag, creator, number, seed and candidate: all but the last are the same for every candidate.
+    same = digest_input("medchain/draw/v1", creator.encode("ascii"), number.to_bytes(8, "big"), seed)
+    return sorted(candidates, key=lambda org_id: sha256(same + _candidate(org_id)).digest())
+
+
+@lru_cache(maxsize=256)
+def _candidate(org_id: str) -> bytes:
+    """Return what a candidate adds to the digest."""
+    return field_input(org_id.encode("ascii"))
 
 
 def _holds(expression: Expression, signed: Sequence[tuple[Elector, str]], electorate: Electorate, creator: str) -> bool:
     """Evaluate an expression over resolved signers."""
-    match expression:
-        case Named("creator"):
-            return any(role == CREATOR and elector.org_id == creator for elector, role in signed)
-        case Named("independent"):
-            return any(role == INDEPENDENT for _, role in signed)
-        case Named("org", name):
-            return any(elector.org_id == name for elector, _ in signed)
-        case Named(_, name):
-            return any(elector.role == name for elector, _ in signed)
-        case OutOf(count, parts):
-            return sum(_holds(part, signed, electorate, creator) for part in parts) >= count
-        case Share():
-            votes = _count((elector for elector, _ in signed), expression.role) * expression.denominator
-            needed = _count(electorate.active, expression.role) * expression.numerator
-            # Of nobody there is no share: a role without members must not make a rule true.
-            return votes > needed if expression.more else votes >= needed > 0
-        case _:
-            assert_never(expression)
+    if isinstance(expression, Named):
+        return any(_is_named(expression, elector, role, creator) for elector, role in signed)
+    if isinstance(expression, OutOf):
+        return sum([_holds(part, signed, electorate, creator) for part in expression.parts]) >= expression.count
+    votes = _count((elector for elector, _ in signed), expression.role) * expression.denominator
+    needed = _count(electorate.active, expression.role) * expression.numerator
+    # Of nobody there is no share: a role without members must not make a rule true.
+    return votes > needed if expression.more else votes >= needed > 0
+
+
+def _is_named(named: Named, elector: Elector, role: str, creator: str) -> bool:
+    """Tell whether one who signed is whom a leaf of an expression names."""
+    if named.what == CREATOR:
+        return role == CREATOR and elector.org_id == creator
+    if named.what == INDEPENDENT:
+        return role == INDEPENDENT
+    return named.name == (elector.org_id if named.what == "org" else elector.role)
 
 
 def _count(electors: Iterable[Elector], role: str | None) -> int:
