@@ -30,12 +30,13 @@ from medchain.ledger.object import StateRecord, map_key, public_body_hash, publi
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Change, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
 from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
-from medchain.ordering.cosign import Vouched
+from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
 from medchain.ordering.orderer import OrdererLimits
 from medchain.ordering.receipt import Outcome, Receipt, outcomes_bytes, parse_outcomes
+from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from medchain.tlog.checkpoint import parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import Frontier, leaf_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
@@ -296,6 +297,10 @@ class Disk:
         else:
             self.notes[size] = (item, final)
 
+    def final(self) -> FinalNote | None:
+        found = [FinalNote(size, note) for size, (note, final) in self.notes.items() if final]
+        return max(found, default=None)
+
 
 @dataclass
 class Faults:
@@ -327,6 +332,18 @@ class Link:
             return _lied(node, "blocks", source, first) or node.driver.frames(first, wait_s)
 
         return parse_blocks(self._call(ask, changes=False))
+
+    def round(self, ask: Ask) -> Round:
+        source, ask = self._source, replace(ask, wait_s=min(ask.wait_s, self._consortium.patience_s))
+
+        def answer(node: Node) -> bytes:
+            lied, said = _lied(node, "blocks", source, ask.first), node.lie("round", source, ask)
+            if not lied and not said:
+                return node.driver.round(ask)
+            note, meeting = said or (None, 0)
+            return round_answer(note, meeting, lied or node.driver.frames(ask.first))
+
+        return parse_round(self._call(answer))
 
     def checkpoint(self) -> str | None:
         return self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False).decode() or None
@@ -414,7 +431,9 @@ class Node:
         """Do each thing once that a node's threads do all the time."""
         if self.is_up:
             self.driver.follow_once()
-            self.driver.cosign_once()
+            if self.driver.cosign_once():
+                # The next poll takes the lines along.
+                self.driver.follow_once()
             self.driver.gather_once()
             self.driver.outbox.step()
 

@@ -29,11 +29,12 @@ from medchain.node.peers import PeerClient
 from medchain.node.replica import LogPen, Replica
 from medchain.node.restored import Restoration
 from medchain.ordering.block import Block
-from medchain.ordering.cosign import Vouched
+from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Clock, OrdererClient
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.receipt import Outcome, Receipt, receipt_json
+from medchain.ordering.round import Ask, Round
 from medchain.tlog.checkpoint import sign_checkpoint
 
 VOUCHED_NAME: Final = "vouched.json"
@@ -119,7 +120,12 @@ class ReplicaNotes:
         """
         if not final and size > self._replica.members_since:
             return
-        self._replica.put_note(note.encode("utf-8"))
+        self._replica.put_note(note.encode("utf-8"), verified=size > self._replica.members_since)
+
+    def final(self) -> FinalNote | None:
+        """Return the newest note that the replica holds as final."""
+        found = self._replica.store.final()
+        return None if found is None else FinalNote(found.size, found.note)
 
 
 class ReceiptFile:
@@ -184,6 +190,11 @@ class PulsedClient:
         """Ask for blocks, see `OrdererClient`."""
         with _beating(self._pulse):
             return self._client.blocks(first, wait_s)
+
+    def round(self, ask: Ask) -> Round:
+        """Hand in lines and ask for news, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.round(ask)
 
     def checkpoint(self) -> str | None:
         """Ask for the newest note, see `OrdererClient`."""

@@ -14,12 +14,14 @@ from medchain.errors import VerificationError
 from medchain.node.peers import CALL_TIMEOUT_S, Limits, PeerClient
 from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, Block, parse_blocks, submission
 from medchain.ordering.receipt import MAX_OUTCOMES_BYTES, Outcome, parse_outcomes
+from medchain.ordering.round import Ask, Round, parse_round
 
 SUBMIT_TIMEOUT_S: Final = 60.0
 """Patience with a submission: it waits in a queue and for a synced write."""
 
 # One block is always given whole, so an answer may exceed the usual bound by the base64 of one large block.
 _BLOCKS: Final = 4 * MAX_ANSWER_BYTES
+_ROUND: Final = _BLOCKS + 2 * MAX_NOTE_BYTES
 
 
 class HttpOrdererClient:
@@ -51,6 +53,13 @@ class HttpOrdererClient:
         """Ask for blocks, see `OrdererClient`."""
         limits = Limits(wait_s + CALL_TIMEOUT_S, _BLOCKS)
         return parse_blocks(self._peers.get(self._org_id, f"/ordering/blocks?from={first}&wait={wait_s}", limits).body)
+
+    def round(self, ask: Ask) -> Round:
+        """Hand in lines, ask for blocks and what is final, see `OrdererClient`."""
+        query = f"final={ask.final}&from={ask.first}&met={ask.met}&wait={ask.wait_s}"
+        body = (ask.note or "").encode("utf-8")
+        limits = Limits(ask.wait_s + CALL_TIMEOUT_S, _ROUND)
+        return parse_round(self._peers.post(self._org_id, f"/ordering/round?{query}", body, limits=limits).body)
 
     def checkpoint(self) -> str | None:
         """Ask for the newest note, see `OrdererClient`."""

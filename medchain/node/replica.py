@@ -364,7 +364,7 @@ class Replica:
         head = self.store.head
         return head.root if size == head.size else self.store.block_of_size(size).root
 
-    def put_note(self, note: bytes) -> StoredCheckpoint:
+    def put_note(self, note: bytes, *, verified: bool = False) -> StoredCheckpoint:
         """Keep what a note with cosignatures adds to what is known, and tell whether a quorum has cosigned.
 
         The checkpoint after a change of members must have the quorum of the members before and after it
@@ -372,6 +372,8 @@ class Replica:
 
         Args:
             note: a checkpoint of a block end of this node.
+            verified: whether the caller has verified each line under the key that the ledger lists for it now; of a
+                block end up to the last change of members they are verified here all the same.
 
         Returns:
             The checkpoint with all lines known; ``time`` is when the quorum was last complete.
@@ -389,11 +391,12 @@ class Replica:
         policies = self._policies(checkpoint.size)
         names = {(key.name, key.key_id) for policy in policies for key in _keys(policy)}
         given = replace(given, signatures=tuple(s for s in given.signatures if (s.name, s.key_id) in names))
-        cosigners = _cosigners(policies, given)
+        times_of = _times if verified and checkpoint.size > self.members_since else _cosigners
+        cosigners = times_of(policies, given)
         with self._lock:
             known = self.store.checkpoint(checkpoint.size)
             merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
-            time = _quorum_time(policies, cosigners if merged is given else _cosigners(policies, merged))
+            time = _quorum_time(policies, cosigners if merged is given else times_of(policies, merged))
             stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
             if stored != known:
                 self.store.put_checkpoint(
@@ -491,6 +494,21 @@ def _cosigners(policies: Sequence[Policy], note: Note) -> list[Mapping[str, int]
     """Verify a note's lines; returns for each policy who cosigned, and when."""
     data = note.to_bytes()
     return [replace(policy, quorum="none").check(data).cosigners for policy in policies]
+
+
+def _times(policies: Sequence[Policy], note: Note) -> list[Mapping[str, int]]:
+    """Read what `_cosigners` gives off lines that were verified before; raises as it does without a log's line."""
+    lines = {(line.name, line.key_id): line for line in note.signatures}
+    if not all(any((key.name, key.key_id) in lines for key in policy.log_keys) for policy in policies):
+        raise VerificationError("tlog.log_signature")
+    return [
+        {
+            witness.name: int.from_bytes(line.data[:_TIMESTAMP_BYTES], "big")
+            for witness in policy.witnesses
+            if (line := lines.get((witness.key.name, witness.key.key_id))) is not None
+        }
+        for policy in policies
+    ]
 
 
 def _quorum_time(policies: Sequence[Policy], cosigned: Sequence[Mapping[str, int]]) -> int:

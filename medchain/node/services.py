@@ -14,6 +14,7 @@ from typing import Protocol
 
 from medchain.encoding import Json
 from medchain.ordering.receipt import Outcome
+from medchain.ordering.round import Ask
 
 
 class OrderingService(Protocol):
@@ -35,6 +36,10 @@ class OrderingService(Protocol):
 
     def frames(self, first: int, wait_s: float = 0) -> bytes:
         """Give frames of blocks from a height on, waiting so long for the first one; none if none came in time."""
+        ...
+
+    def round(self, ask: Ask) -> bytes:
+        """Take a member's lines, give blocks and what has become final, at the first news of either."""
         ...
 
     def checkpoint(self) -> str | None:

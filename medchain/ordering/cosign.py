@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from medchain.errors import VerificationError
@@ -67,11 +68,26 @@ class Reading:
     lines: Mapping[LineName, Line]
 
 
+class FinalNote(NamedTuple):
+    """A note with a quorum's lines: size of the log, and its text."""
+
+    size: int
+    text: str
+
+
 class Notary(Protocol):
     """Reads and writes checkpoint notes under the members' keys."""
 
-    def read(self, note: str, members: Members) -> Reading:
+    def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
         """Verify a note.
+
+        Args:
+            note: its text.
+            members: whose keys count.
+            known: size → what was verified before, by the same keys; the same line again is not verified again.
+
+        Returns:
+            What holds.
 
         Raises:
             InputError: ``checkpoint.*`` or ``note.*`` for what is no note.
@@ -126,7 +142,11 @@ class Checkpoints(Protocol):
     """Keeps notes for those who prove with them."""
 
     def put(self, note: str, size: int, *, final: bool) -> None:
-        """Keep a verified note."""
+        """Keep a note; each of its lines was verified under the key that the ledger listed then."""
+        ...
+
+    def final(self) -> FinalNote | None:
+        """Return the newest note that is final, None before the first."""
         ...
 
 
@@ -142,6 +162,7 @@ class Cosigner:
         clock: Clock,
         *,
         raise_alarm: Callable[[Alarm], None],
+        on_news: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -152,6 +173,7 @@ class Cosigner:
             checkpoints: gets each note that grew.
             clock: gives Unix seconds.
             raise_alarm: told of a split view.
+            on_news: called when `final_size` or `meeting` has changed; must not call back.
         """
         self._replica = replica
         self._notary = notary
@@ -164,8 +186,35 @@ class Cosigner:
         self._notes: dict[int, Reading] = {}
         self._is_split = False
         self._evidence: tuple[str, ...] = ()
+        self._members = replica.members
         self._cosigned_at = 0
-        self.final_size = 0
+        self._on_news = on_news
+        self._told = 0
+        self._gossiped = 0
+        self._gossiped_at = clock()
+        self._is_renewed = False
+        self._unsaved: set[int] = set()
+        final = checkpoints.final()
+        # What was final stays so: a node that forgot it would look for takeovers from the first block on.
+        self._final = FinalNote(0, "") if final is None else final
+        self._heard = self._final.size
+        self.own_note: str | None = None
+        self.meeting = 0
+
+    @property
+    def final_size(self) -> int:
+        """The largest size that a quorum has cosigned."""
+        return self._final.size
+
+    @property
+    def final_note(self) -> FinalNote:
+        """The newest note with a quorum's lines; of size 0 before the first."""
+        return self._final
+
+    @property
+    def met(self) -> int:
+        """The largest size that this node cosigned, or knows to be awaited."""
+        return max(self._vouched.floor, self._told)
 
     @property
     def is_stopped(self) -> bool:
@@ -182,7 +231,10 @@ class Cosigner:
             InputError: a note that is none.
             VerificationError: ``checkpoint.*``, a line that does not verify.
         """
-        reading = self._notary.read(note, self._replica.members)
+        members = self._replica.members
+        if members is not self._members:
+            self._meet(members)
+        reading = self._notary.read(note, members, self._notes)
         with self._lock:
             if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
                 return
@@ -203,29 +255,75 @@ class Cosigner:
             The note with all lines known, to be sent to the orderer and the peers; None if nothing was cosigned.
         """
         with self._lock:
-            now, newest = self._clock(), self._replica.size
-            if is_caught_up and not self.is_stopped and newest not in self._notes and self._replica.height > 0:
-                self.learn(self._replica.blocks(self._replica.height, 1)[0].checkpoint)
-            size = self._meeting_size(now)
-            root = self._replica.root_at(size)
-            known = self._notes.get(size)
-            if not is_caught_up or self.is_stopped or root is None or known is None or known.root != root:
+            now, vouched = self._clock(), self._vouched
+            if not is_caught_up or self.is_stopped:
                 return None
-            vouched = self._vouched
             if vouched.size and self._replica.root_at(vouched.size) != vouched.root:
                 # What we cosigned is not part of what we have: one of the two is a lie, and we do not help it.
                 self._split(vouched.size, "own")
                 return None
+            if self._replica.size not in self._notes and self._replica.height > 0:
+                self.learn(self._replica.blocks(self._replica.height, 1)[0].checkpoint)
+            size = self._meeting_size(now)
+            root = self._replica.root_at(size)
+            known = self._notes.get(size)
+            if root is None or known is None or known.root != root:
+                return None
             is_renewal = size == vouched.floor == vouched.size
             if size < vouched.floor or (size == vouched.floor and not is_renewal):
                 return None
-            if is_renewal and now - self._cosigned_at < IDLE_S:
+            if is_renewal and 0 <= now - self._cosigned_at < IDLE_S:
                 return None
             # Remember first: a crash between the two must not lead to a second, different cosignature.
             self._remember(replace(vouched, floor=size, size=size, root=root))
-            self._cosigned_at = now
-            self._keep(replace(known, lines=_merged(known.lines, self._notary.cosign(size, root, now))))
+            self._cosigned_at, self._is_renewed = now, is_renewal
+            self._sign(known, now)
             return self._text(self._notes[size])
+
+    def told(self, meeting: int, note: str | None) -> None:
+        """Take what the orderer answered a poll.
+
+        Args:
+            meeting: the size at which others wait, 0 for none; it is cosigned if it is a block end here.
+            note: the newest final note, None for none.
+
+        Raises:
+            MedchainError: as `learn`, for the note.
+        """
+        self._told = meeting
+        if note is not None:
+            self.learn(note)
+            self._heard = self.final_size
+
+    def gossip(self, *, is_orderer: bool) -> str | None:
+        """Return the note that all members are to get now, if one is due: the newest cosigned, with all lines known.
+
+        The orderer passes lines on; one that shows different histories, or keeps lines back, is found out only by what
+        members send each other: at each renewal, at that distance while blocks come, and when the orderer does not say
+        in time that what was cosigned is final. Then also who knows it from others sends its own, which they may lack.
+
+        Args:
+            is_orderer: whether this node orders, so that it need not be told what is final.
+        """
+        with self._lock:
+            now, floor = self._clock(), self._vouched.floor
+            known = self._notes.get(floor)
+            heard = self.final_size if is_orderer else self._heard
+            is_late = heard < floor != self._gossiped and not 0 <= now - self._cosigned_at < PATIENCE_S
+            is_due = self._is_renewed or is_late or not 0 <= now - self._gossiped_at < IDLE_S
+            if known is None or not is_due or self.is_stopped:
+                return None
+            self._gossiped, self._gossiped_at, self._is_renewed = floor, now, False
+            return self._text(known)
+
+    def tidy(self) -> None:
+        """Write down lines that came after their note was final; they are not worth a write each."""
+        with self._lock:
+            while self._unsaved:
+                size = min(self._unsaved)
+                if size in self._notes and self._replica.root_at(size) == self._notes[size].root:
+                    self._checkpoints.put(self._text(self._notes[size]), size, final=True)
+                self._unsaved.remove(size)
 
     def recall(self) -> None:
         """Know again, after a start, the newest block end and what this node vouched for, with its own lines.
@@ -243,8 +341,7 @@ class Cosigner:
             known = self._notes.get(vouched.size)
             if known is not None and known.root == vouched.root:
                 # The same size and root once more: no new promise.
-                lines = self._notary.cosign(vouched.size, vouched.root, self._clock())
-                self._keep(replace(known, lines=_merged(known.lines, lines)))
+                self._sign(known, self._clock())
 
     def note(self, size: int | None = None) -> str | None:
         """Return the newest note of our own history with the lines known, or that of a size."""
@@ -279,6 +376,23 @@ class Cosigner:
             floor = self._vouched.floor
             self._remember(Vouched(floor, base_size, base_root, replaced=replaced, replaced_from=base_size))
             self._notes = {size: reading for size, reading in self._notes.items() if size <= base_size}
+            self._told = self.meeting = 0
+            self.own_note = None
+
+    def _meet(self, members: Members) -> None:
+        """Go by other members: lines for sizes that we have not reached yet were verified under keys of the past."""
+        with self._lock:
+            size = self._replica.size
+            self._notes = {
+                at: reading if at <= size else replace(reading, lines={}) for at, reading in self._notes.items()
+            }
+            self._members = members
+
+    def _sign(self, known: Reading, now: int) -> None:
+        """Add our own lines to a note whose size and root are remembered as cosigned."""
+        lines = self._notary.cosign(known.size, known.root, now)
+        self.own_note = self._text(replace(known, lines=lines))
+        self._keep(replace(known, lines=_merged(known.lines, lines)))
 
     def _meeting_size(self, now: int) -> int:
         """Choose the block end to cosign.
@@ -290,11 +404,13 @@ class Cosigner:
         awaited = [
             size
             for size, reading in self._notes.items()
-            if floor < size <= self._replica.size and reading.lines and self._replica.root_at(size) == reading.root
+            if floor < size <= self._replica.size
+            and (reading.lines or size == self._told)
+            and self._replica.root_at(size) == reading.root
         ]
         if awaited:
             return max(awaited)
-        is_waiting = self.final_size < floor and now - self._cosigned_at < PATIENCE_S
+        is_waiting = self.final_size < floor and 0 <= now - self._cosigned_at < PATIENCE_S
         return floor if is_waiting else self._replica.size
 
     def _is_the_orderers(self, reading: Reading) -> bool:
@@ -339,16 +455,29 @@ class Cosigner:
 
     def _keep(self, reading: Reading) -> None:
         """Remember a note, forget old ones, and notice finality."""
-        members = self._replica.members
-        self._notes[reading.size] = reading
-        for size in sorted(self._notes)[:-MAX_NOTES]:
-            del self._notes[size]
-        if self._replica.root_at(reading.size) != reading.root:
+        members, size = self._replica.members, reading.size
+        self._notes[size] = reading
+        for old in sorted(self._notes)[:-MAX_NOTES]:
+            # What this node cosigned last is what it must answer in a takeover, however many blocks came since.
+            if old != self._vouched.floor:
+                del self._notes[old]
+        if self._replica.root_at(size) != reading.root:
             return
-        final = len(complete(reading.lines, members)) >= members.protocol.quorum
-        if final:
-            self.final_size = max(self.final_size, reading.size)
-        self._checkpoints.put(self._text(reading), reading.size, final=final)
+        is_final = len(complete(reading.lines, members)) >= members.protocol.quorum
+        if is_final and size <= self.final_size:
+            self._unsaved.add(size)
+            if size == self.final_size:
+                self._final = FinalNote(size, self._text(reading))
+            return
+        text = self._text(reading)
+        self._checkpoints.put(text, size, final=is_final)
+        if is_final:
+            self._final = FinalNote(size, text)
+            self.meeting = self.meeting if self.meeting > size else 0
+            self._on_news()
+        elif reading.lines and size > max(self.final_size, self.meeting):
+            self.meeting = size
+            self._on_news()
 
     def _text(self, reading: Reading) -> str:
         """Write a note."""

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 from medchain.ledger.members import Members
 from medchain.ordering.block import Block
 from medchain.ordering.receipt import Outcome
+from medchain.ordering.round import Ask, Round
 
 Clock: TypeAlias = Callable[[], int]
 """Gives Unix seconds (UTC)."""
@@ -143,6 +144,10 @@ class OrdererClient(Protocol):
 
     def blocks(self, first: int, wait_s: int) -> list[Block]:
         """Ask for blocks from a height on; waits so long for the first one; may answer none."""
+        ...
+
+    def round(self, ask: Ask) -> Round:
+        """Hand in one's lines and ask for blocks and for the newest final note; waits for the first news of either."""
         ...
 
     def checkpoint(self) -> str | None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
@@ -26,6 +26,7 @@ from medchain.ordering.follower import POLL_S, Follower, Source
 from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.outbox import Outbox, Receipts
 from medchain.ordering.receipt import Outcome
+from medchain.ordering.round import Ask, round_answer
 from medchain.ordering.succession import Succession
 
 ASK_OTHERS_AFTER: Final = 3
@@ -36,6 +37,7 @@ MAX_ALARMS: Final = 64
 
 _REST: Final = 4
 _QUIET_TURNS: Final = 25
+_MISSING_TURNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,20 @@ class EmbeddedDriver:
         self._restored = restored
         self._turn = 0
         self._told: tuple[str, ...] = ()
+        self._lines: str | None = None
+        self._rest_until = 0.0
+        self._is_hasty = False
         self._last_orderer = ports.replica.members.protocol.orderer
         replica, clock = ports.replica, ports.clock
         self.feed = Feed(replica)
         self.cosigner = Cosigner(
-            replica, ports.notary, ports.memory, ports.checkpoints, clock, raise_alarm=self._raise_alarm
+            replica,
+            ports.notary,
+            ports.memory,
+            ports.checkpoints,
+            clock,
+            raise_alarm=self._raise_alarm,
+            on_news=self.feed.publish,
         )
         self.orderer = Orderer(
             replica,
@@ -122,6 +133,7 @@ class EmbeddedDriver:
             feed=self.feed,
             on_block=self._applied,
             reroute=self._look_at,
+            ask=self._ask,
         )
         self.outbox = Outbox(replica, self.submit, clock, ports.receipts, self._raise_alarm)
         self._succession = Succession(
@@ -201,6 +213,26 @@ class EmbeddedDriver:
         """Return the same as frames, encoded once for all who ask."""
         return self.feed.frames(first, wait_s, max_bytes)
 
+    def round(self, ask: Ask) -> bytes:
+        """Take a member's lines; return blocks, and what has become final, at the first news of either.
+
+        Args:
+            ask: what it lacks.
+
+        Returns:
+            `medchain.ordering.round.round_answer`.
+
+        Raises:
+            MedchainError: as `Cosigner.learn`, for its note.
+        """
+        cosigner = self.cosigner
+        if ask.note is not None:
+            cosigner.learn(ask.note)
+        self.feed.wait(ask.first, ask.wait_s, lambda: cosigner.final_size > ask.final or cosigner.meeting > ask.met)
+        final = cosigner.final_note
+        note = final.text if final.size > ask.final else None
+        return round_answer(note, cosigner.meeting, self.feed.frames(ask.first))
+
     def height(self) -> int:
         """Height of the newest block that this node has applied."""
         return self._ports.replica.height
@@ -273,18 +305,68 @@ class EmbeddedDriver:
         return self.follower.step(wait_s) if self._is_ready else 0
 
     def cosign_once(self) -> bool:
-        """Cosign if it is time, and send the lines round; tells whether it did."""
+        """Cosign if it is time, and tell all members what they must know from us; tells whether it cosigned.
+
+        The lines go to the orderer with the next poll, which brings back what has become final.
+        """
         evidence = self.cosigner.evidence
         if evidence != self._told:
             # The others may have seen one side only, and whoever saw both has stopped sending lines.
             self._told = evidence
             for proof in evidence:
                 self._send_round(proof)
-        note = self.cosigner.vouch(is_caught_up=self.is_caught_up)
-        if note is None:
+        did = self._vouch()
+        note = self.cosigner.gossip(is_orderer=self.is_orderer)
+        if note is not None:
+            self._send_round(note)
+        return did
+
+    def hand_in(self) -> None:
+        """Give the orderer lines that no poll takes along, since the one under way began before they were made."""
+        note, orderer = self._lines, self._ports.replica.members.protocol.orderer
+        if note is None or orderer == self._org_id:
+            return
+        with suppress(MedchainError):
+            self._ports.connect(orderer).cosign(note)
+            self._took(note)
+
+    def _vouch(self) -> bool:
+        """Cosign if it is time; tells whether it did. Never more than a fifth of a core goes into it."""
+        began = time.thread_time()
+        if self.cosigner.vouch(is_caught_up=self.is_caught_up) is None:
             return False
-        self._send_round(note)
+        self._lines = self.cosigner.own_note
+        self._rest_until = time.monotonic() + min(_REST * (time.thread_time() - began), BUSY_S)
         return True
+
+    def _ask(self, source: Source, first: int, wait_s: int) -> Sequence[Block]:
+        """Ask for blocks; the orderer gets our newest lines with it, and tells what has become final."""
+        if not source.is_orderer:
+            return source.client.blocks(first, wait_s)
+        cosigner, note = self.cosigner, self._lines
+        ask = Ask(first, wait_s, cosigner.final_size, cosigner.met, note)
+        began = time.monotonic()
+        try:
+            found = source.client.round(ask)
+        except UnavailableError:
+            raise
+        except MedchainError:
+            if note is None:
+                raise
+            # Perhaps it does not like our lines; blocks matter more.
+            found = source.client.round(replace(ask, note=None))
+        self._took(note)
+        with suppress(MedchainError):
+            cosigner.told(found.meeting, found.note)
+        is_news = bool(found.blocks) or cosigner.final_size > ask.final or cosigner.met > ask.met
+        # One that answers nothing, and at once, must not be asked as fast as it answers.
+        self._is_hasty = not is_news and time.monotonic() - began < min(wait_s, 1)
+        return found.blocks
+
+    def _took(self, note: str | None) -> None:
+        """Forget lines that the orderer has, unless there are newer ones."""
+        if self._lines is note:
+            self._lines = None
 
     def _send_round(self, note: str) -> None:
         """Give a note to every peer; who is not reached fetches it with the next checkpoint."""
@@ -293,15 +375,17 @@ class EmbeddedDriver:
                 client.cosign(note)
 
     def gather_once(self) -> None:
-        """Fetch the lines that the orderer, or the next peer in turn, knows."""
+        """Fetch the lines that the orderer knows, and every other time those that the next peer in turn knows."""
         peers = self._peers()
         if not peers:
             return
         orderer = self._ports.replica.members.protocol.orderer
-        names = [orderer] if orderer in peers else sorted(peers)
+        others = sorted(peers.keys() - {orderer})
         self._turn += 1
+        is_others = bool(others) and (orderer not in peers or self._turn % 2 == 0)
+        name = others[self._turn // 2 % len(others)] if is_others else orderer
         try:
-            note = peers[names[self._turn % len(names)]].checkpoint()
+            note = peers[name].checkpoint()
             if note is not None:
                 self.cosigner.learn(note)
         except MedchainError:
@@ -339,7 +423,6 @@ class EmbeddedDriver:
         if orderer != self._last_orderer:
             self._change_orderer(block, applied, orderer)
         self.cosigner.learn(block.checkpoint)
-        self._came.set()
         self.outbox.seen(block)
 
     def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
@@ -383,14 +466,19 @@ class EmbeddedDriver:
         """Follow until stopped; while this node orders, look round now and then."""
         while not self._stopping.is_set():
             applied = self.follow_once(self._poll_s)
+            if applied and time.monotonic() >= self._rest_until:
+                # The next poll takes the lines along: two calls a round and member.
+                self._vouch()
+            elif applied:
+                self._came.set()
             if not self._is_ready:
                 self._stopping.wait(1)
             elif applied == 0 and self.is_orderer:
                 self._stopping.wait(self._poll_s)
-            self._stopping.wait(self.follower.backoff_s())
+            self._stopping.wait(BUSY_S if self._is_hasty else self.follower.backoff_s())
 
     def _cosign(self) -> None:
-        """Cosign until stopped: a new block at once, but never for more than a fifth of a core.
+        """Cosign until stopped what the follower does not: as the orderer, after a rest, and anew when it is time.
 
         Lines that are missing are fetched; when none is, newer ones are looked for now and then.
         """
@@ -398,14 +486,16 @@ class EmbeddedDriver:
         while not self._stopping.is_set():
             came = self._came.wait(BUSY_S)
             self._came.clear()
+            if came:
+                self._stopping.wait(min(max(self._rest_until - time.monotonic(), 0), BUSY_S))
             turns += 1
-            began = time.thread_time()
-            did = self.cosign_once()
-            rest_s = _REST * (time.thread_time() - began) if did else 0.0
+            if self.cosign_once():
+                self.hand_in()
             is_missing = not came and self.cosigner.final_size < self._ports.replica.size
-            if is_missing or turns % _QUIET_TURNS == 0:
+            if turns % (_MISSING_TURNS if is_missing else _QUIET_TURNS) == 0:
                 self.gather_once()
-            self._stopping.wait(min(rest_s, BUSY_S))
+            if not came or turns % _QUIET_TURNS == 0:
+                self.cosigner.tidy()
 
     def _send(self) -> None:
         """Submit what is in the outbox until stopped."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from medchain.encoding import unbase64
@@ -56,11 +57,17 @@ class Feed:
             self._is_closed = True
             self._changed.notify_all()
 
-    def wait(self, height: int, wait_s: float) -> bool:
-        """Wait until a height is there; tells whether it is."""
+    def wait(self, height: int, wait_s: float, news: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until a height is there, or there is other news; tells whether so.
+
+        Args:
+            height: of the block.
+            wait_s: how long.
+            news: whether there is something else to tell; asked again whenever somebody publishes.
+        """
         deadline = time.monotonic() + min(wait_s, MAX_WAIT_S)
         with self._changed:
-            while self._replica.height < height:
+            while self._replica.height < height and not news():
                 left = deadline - time.monotonic()
                 if left <= 0 or self._is_closed:
                     return False

@@ -44,6 +44,9 @@ class Follower:
         feed: Feed,
         on_block: Callable[[Block, Applied], None],
         reroute: Callable[[OrdererClient], bool],
+        ask: Callable[[Source, int, int], Sequence[Block]] = lambda source, first, wait_s: source.client.blocks(
+            first, wait_s
+        ),
     ) -> None:
         """Prepare.
 
@@ -55,6 +58,7 @@ class Follower:
             feed: told of each block.
             on_block: told of each block applied.
             reroute: given whom to ask, looks for a takeover there; tells whether it found one.
+            ask: asks a source for blocks from a height on, and may wait so long for the first one.
         """
         self._replica = replica
         self._source = source
@@ -63,6 +67,7 @@ class Follower:
         self._feed = feed
         self._on_block = on_block
         self._reroute = reroute
+        self._ask = ask
         self._not_before = 0
         self.failures = 0
         self.is_caught_up = False
@@ -85,7 +90,7 @@ class Follower:
         try:
             # Who does not know yet whether it is level asks without waiting: only an empty answer tells, and until then
             # the node serves nobody and cosigns nothing.
-            blocks = source.client.blocks(self._replica.height + 1, wait_s if self.is_caught_up else 0)
+            blocks = self._ask(source, self._replica.height + 1, wait_s if self.is_caught_up else 0)
         except UnavailableError:
             self.failures += 1
             return 0

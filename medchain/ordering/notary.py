@@ -8,6 +8,7 @@ Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature; `docs/spec/genesis.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
@@ -39,6 +40,53 @@ class CosignKeys(NamedTuple):
     mldsa44: MlDsa44Signer
 
 
+class _LogKey(NamedTuple):
+    """A log key in force."""
+
+    org_id: str
+    key: VerifierKey
+
+
+class _CosignKey(NamedTuple):
+    """A cosigning key in force."""
+
+    name: LineName
+    key: VerifierKey
+
+
+class _Directory(NamedTuple):
+    """The keys of a members snapshot, by name and key id."""
+
+    members: Members
+    logs: Mapping[tuple[str, bytes], _LogKey]
+    cosigners: Mapping[tuple[str, bytes], _CosignKey]
+
+
+class _Verified(NamedTuple):
+    """Verifies the lines of one checkpoint; a line that was verified before, letter by letter, is only compared.
+
+    A line's text holds its key's id, so the same text was verified under the same key.
+    """
+
+    checkpoint: Checkpoint
+    before: Reading | None
+
+    def log_line(self, signer: _LogKey, signature: Signature) -> str:
+        """Verify a log's line; returns its text."""
+        text = signature.line()
+        if self.before is None or self.before.log_line != text:
+            verify_log_signature(self.checkpoint, signer.key, signature)
+        return text
+
+    def line(self, cosigner: _CosignKey, signature: Signature) -> Line:
+        """Verify a cosigner's line."""
+        text = signature.line()
+        known = None if self.before is None else self.before.lines.get(cosigner.name)
+        if known is not None and known.text == text:
+            return known
+        return Line(verify_cosignature(self.checkpoint, cosigner.key, signature), text)
+
+
 class LedgerNotary:
     """Notes of one ledger."""
 
@@ -51,23 +99,27 @@ class LedgerNotary:
         """
         self._origin = origin
         self._keys = keys
+        self._directory: _Directory | None = None
 
-    def read(self, note: str, members: Members) -> Reading:
+    def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
         """Verify a note; see `medchain.ordering.cosign.Notary.read`."""
         parsed = parse_note(note.encode())
         checkpoint = parse_checkpoint(parsed.text)
         if checkpoint.origin != self._origin:
             raise VerificationError("checkpoint.origin")
-        log = [found for signature in parsed.signatures for found in self._log_lines(checkpoint, signature, members)]
-        if not log:
-            raise VerificationError("checkpoint.log_line", size=checkpoint.size)
-        known = dict(self._cosigners(members))
+        directory = self._directory_of(members)
+        before = known.get(checkpoint.size)
+        verified = _Verified(checkpoint, before if before is not None and before.root == checkpoint.root else None)
+        log: list[tuple[str, str]] = []
         lines: dict[LineName, Line] = {}
         for signature in parsed.signatures:
-            found = known.get((signature.name, signature.key_id))
-            if found is not None:
-                name, key = found
-                lines[name] = Line(verify_cosignature(checkpoint, key, signature), signature.line())
+            name = signature.name, signature.key_id
+            if (signer := directory.logs.get(name)) is not None:
+                log.append((signer.org_id, verified.log_line(signer, signature)))
+            elif (cosigner := directory.cosigners.get(name)) is not None:
+                lines[cosigner.name] = verified.line(cosigner, signature)
+        if not log:
+            raise VerificationError("checkpoint.log_line", size=checkpoint.size)
         return Reading(checkpoint.size, checkpoint.root, log[0][0], log[0][1], lines)
 
     def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
@@ -86,23 +138,33 @@ class LedgerNotary:
         ordered = [lines[name].text for name in sorted(lines)][: (MAX_SIGNATURES - 1) // 2 * 2]
         return f"{text}\n{log_line}{''.join(ordered)}"
 
-    def _log_lines(self, checkpoint: Checkpoint, signature: Signature, members: Members) -> Iterator[tuple[str, str]]:
-        """Find whose log key made a line; the orderer in force is not the only one whose lines are out there."""
-        if signature.name != self._origin:
-            return
+    def _directory_of(self, members: Members) -> _Directory:
+        """Return the keys in force, gathered anew only when the members change."""
+        found = self._directory
+        if found is None or found.members is not members:
+            logs = {_name(item.key): item for item in self._logs(members)}
+            cosigners = {_name(item.key): item for item in self._cosigners(members)}
+            found = self._directory = _Directory(members, logs, cosigners)
+        return found
+
+    def _logs(self, members: Members) -> Iterator[_LogKey]:
+        """List the log keys in force: the orderer's is not the only one whose lines are out there."""
         for organisation in members.active:
             key = VerifierKey(self._origin, KeyType.ED25519, organisation.key(LOG_KEY).public)
-            if key.key_id == signature.key_id:
-                verify_log_signature(checkpoint, key, signature)
-                yield organisation.org_id, signature.line()
+            yield _LogKey(organisation.org_id, key)
 
-    def _cosigners(self, members: Members) -> Iterator[tuple[tuple[str, bytes], tuple[LineName, VerifierKey]]]:
-        """List the cosigning keys in force, by name and key id."""
+    def _cosigners(self, members: Members) -> Iterator[_CosignKey]:
+        """List the cosigning keys in force."""
         for organisation in members.active:
             for use, kind in _TYPES.items():
                 name = cosigner_name(organisation.org_id, self._origin, use)
                 key = VerifierKey(name, kind, organisation.key(use).public)
-                yield (key.name, key.key_id), (LineName(organisation.org_id, use), key)
+                yield _CosignKey(LineName(organisation.org_id, use), key)
+
+
+def _name(key: VerifierKey) -> tuple[str, bytes]:
+    """Name a key as a note's lines do."""
+    return key.name, key.key_id
 
 
 def log_pen(signer: Ed25519Signer, origin: str, size: int, root: bytes) -> str:

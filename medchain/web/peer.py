@@ -27,6 +27,7 @@ from medchain.node.services import (
 )
 from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, parse_submission
 from medchain.ordering.receipt import outcomes_bytes
+from medchain.ordering.round import Ask
 from medchain.tlog.tiles import parse_tile_path
 from medchain.web.routing import Caller, Request, Response, Route, callers, json_response
 
@@ -60,6 +61,17 @@ def ordering_routes(service: OrderingService) -> list[Route]:
         return Response(service.frames(first, wait_s), content_type=OCTETS)
 
     @callers(Caller.PEER)
+    def poll(request: Request) -> Response:
+        ask = Ask(
+            first=request.number("from", default=0, high=_MAX_HEIGHT),
+            wait_s=request.number("wait", default=0, high=MAX_WAIT_S),
+            final=request.number("final", default=0, high=_MAX_HEIGHT),
+            met=request.number("met", default=0, high=_MAX_HEIGHT),
+            note=_note_text(request.body) or None,
+        )
+        return Response(service.round(ask), content_type=OCTETS)
+
+    @callers(Caller.PEER)
     def checkpoint(_request: Request) -> Response:
         return _note_response(service.checkpoint())
 
@@ -75,6 +87,7 @@ def ordering_routes(service: OrderingService) -> list[Route]:
     return [
         Route("ordering.submit", "POST", "/ordering/submit", submit, MAX_ANSWER_BYTES, is_poll=True),
         Route("ordering.blocks", "GET", "/ordering/blocks", blocks, is_poll=True),
+        Route("ordering.round", "POST", "/ordering/round", poll, MAX_NOTE_BYTES, is_poll=True),
         Route("ordering.checkpoint", "GET", "/ordering/checkpoint", checkpoint),
         Route("ordering.cosign", "POST", "/ordering/cosign", cosign, MAX_NOTE_BYTES),
         Route("ordering.stand_down", "POST", "/ordering/stand-down", stand_down, MAX_LEAF_BYTES),

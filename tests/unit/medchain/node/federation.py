@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from consent.decision import ConsentDecision
@@ -28,6 +28,7 @@ from medchain.node.replica import Replica
 from medchain.node.submit import Draft
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary
+from medchain.ordering.round import parse_round
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
@@ -205,6 +206,9 @@ class Line:
 
     def blocks(self, first, _wait_s):
         return self._desk().blocks(first, 0)
+
+    def round(self, ask):
+        return parse_round(self._desk().round(replace(ask, wait_s=0)))
 
     def checkpoint(self):
         return self._desk().checkpoint()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from medchain.crypto.signing import Ed25519Signer
-from medchain.ledger.genesis import genesis_signatures
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.ledger.genesis import cosigner_name, genesis_signatures
+from medchain.ledger.members import protocol_content
 from medchain.ledger.object import map_key
 from medchain.ledger.policy import draw_order
 from medchain.ledger.transaction import Change, Draw, Envelope, Payload
 from medchain.node.replica import Replica
 from medchain.ordering.block import Block
 from medchain.store.ledger import LedgerStore
-from medchain.tlog.checkpoint import sign_checkpoint
+from medchain.tlog.checkpoint import cosign, parse_checkpoint, sign_checkpoint
+from medchain.tlog.note import parse_note
 from tests.unit.medchain.ledger import world as consortium
 from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, World, genesis, key, rows, sign
 
@@ -93,3 +95,22 @@ def block_of(replica: Replica, *envelopes: Envelope | Payload, time: int | None 
 def anchored(envelope: Envelope, creator: str = RENHE) -> list[bytes]:
     """Return the map keys of a transaction's objects."""
     return [map_key(change.kind, creator, row.id) for change in envelope.transaction.changes for row in change.objects]
+
+
+def cosigned(checkpoint: str, *organisations: str, time: int) -> bytes:
+    """Add both cosignature lines of organisations."""
+    note = parse_note(checkpoint.encode())
+    head = parse_checkpoint(note.text)
+    lines = []
+    for org_id in organisations:
+        for use, make in (("cosign-ed25519", Ed25519Signer), ("cosign-mldsa44", MlDsa44Signer)):
+            name = cosigner_name(org_id, genesis().origin, use)
+            lines.append(cosign(head, name, make(consortium.seed(org_id, use, 1)), time))
+    return note.add(lines).to_bytes()
+
+
+def protocol_change(author: Author, orderer_id: str):
+    """Write a vote of the members for another orderer."""
+    rules = replace(author.members.protocol, orderer=orderer_id)
+    voters = [org_id for org_id in ROLES if org_id != RENHE]
+    return sign(author.public(RENHE, ("protocol", protocol_content(rules)), signers=voters, until=None))

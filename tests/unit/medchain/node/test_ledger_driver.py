@@ -13,17 +13,26 @@ from medchain.encoding import canonical
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.node import ledger_driver
 from medchain.node.keystore import Layout, create_keys, open_daemon_keys, unlock
-from medchain.node.ledger_driver import LedgerDriver, Pulse, PulsedClient, ReceiptFile, Stillness, VouchedFile
+from medchain.node.ledger_driver import (
+    LedgerDriver,
+    Pulse,
+    PulsedClient,
+    ReceiptFile,
+    ReplicaNotes,
+    Stillness,
+    VouchedFile,
+)
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peers import Answer
 from medchain.ordering.block import Block, blocks_answer, parse_submission
 from medchain.ordering.cosign import Vouched
 from medchain.ordering.driver import Alarm
 from medchain.ordering.receipt import Receipt, Refused, outcomes_bytes
+from medchain.ordering.round import Ask, Round, round_answer
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
-from tests.unit.medchain.ledger.world import COMMISSION, TIME
-from tests.unit.medchain.node.ledgers import replica_on
+from tests.unit.medchain.ledger.world import COMMISSION, ROLES, TIME, TONGJI
+from tests.unit.medchain.node.ledgers import Author, block_of, cosigned, protocol_change, replica_on
 
 RECEIPT = Receipt(bytes(32), (bytes(range(32)),), 7, 1_796_083_200, bytes(64))
 BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
@@ -122,6 +131,14 @@ def test_what_are_no_blocks_is_refused(answer):
         HttpOrdererClient(Peers(answer), "o").blocks(0, 0)
 
 
+@pytest.mark.parametrize(("note", "body"), [(None, b""), ("— mine\n", "— mine\n".encode())])
+def test_a_poll_takes_lines_along_and_brings_blocks_and_a_note(note, body):
+    peers = Peers(round_answer("— final\n", 9, blocks_answer([BLOCK])))
+    found = PulsedClient(HttpOrdererClient(peers, "o"), Pulse()).round(Ask(4, 20, 7, 8, note))
+    assert found == Round([BLOCK], "— final\n", 9)
+    assert peers.asked == [("o", "/ordering/round?final=7&from=4&met=8&wait=20", body)]
+
+
 def test_notes_go_both_ways():
     peers = Peers("— note\n".encode())
     client = HttpOrdererClient(peers, "o")
@@ -157,6 +174,23 @@ def test_a_thread_that_died_ends_the_job_and_with_it_the_daemon(ordering, monkey
 def test_an_alarm_that_needs_a_person_does_not_end_the_daemon(ordering):
     ordering.driver._raise_alarm(Alarm("checkpoint.split_view", 0, latched=True))  # noqa: SLF001  # as the cosigner does
     ordering.look()
+
+
+def test_a_note_that_is_not_final_is_not_written_unless_the_members_have_changed(ordering):
+    replica = ordering.driver._ports.replica  # noqa: SLF001  # the one that the driver keeps notes in
+    notes = ReplicaNotes(replica)
+    author = Author(replica=replica)
+    block = block_of(replica, author.anchor())
+    notes.put(block.checkpoint, replica.size, final=False)
+    assert replica.store.checkpoint() is None
+    assert notes.final() is None
+    lines = cosigned(block.checkpoint, *ROLES, time=TIME + 10).decode()
+    notes.put(lines, replica.size, final=True)
+    assert notes.final() == (replica.size, lines)
+    changed = block_of(replica, protocol_change(author, TONGJI))
+    # The replica judges by the members before and after it, the cosigner by those of now.
+    notes.put(changed.checkpoint, replica.size, final=False)
+    assert replica.store.checkpoint().size == replica.size
 
 
 def test_what_is_watched_are_committer_follower_and_cosigner(ordering):

@@ -8,12 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.genesis import cosigner_name
 from medchain.ledger.machine import parse_state_leaf
-from medchain.ledger.members import protocol_content
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
@@ -21,9 +19,17 @@ from medchain.tlog.checkpoint import cosign, parse_checkpoint
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from medchain.tlog.note import parse_note
 from medchain.tlog.statemap import verify_map
-from tests.unit.medchain.ledger import world as consortium
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis, sign
-from tests.unit.medchain.node.ledgers import Author, anchored, block_of, pen, proofs, replica_on
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis
+from tests.unit.medchain.node.ledgers import (
+    Author,
+    anchored,
+    block_of,
+    cosigned,
+    pen,
+    proofs,
+    protocol_change,
+    replica_on,
+)
 
 MISSING = bytes(32)
 
@@ -46,25 +52,6 @@ def follower(other_engine):
 @pytest.fixture
 def author(orderer):
     return Author(replica=orderer)
-
-
-def cosigned(checkpoint: str, *organisations: str, time: int) -> bytes:
-    """Add both cosignature lines of organisations."""
-    note = parse_note(checkpoint.encode())
-    head = parse_checkpoint(note.text)
-    lines = []
-    for org_id in organisations:
-        for use, make in (("cosign-ed25519", Ed25519Signer), ("cosign-mldsa44", MlDsa44Signer)):
-            name = cosigner_name(org_id, genesis().origin, use)
-            lines.append(cosign(head, name, make(consortium.seed(org_id, use, 1)), time))
-    return note.add(lines).to_bytes()
-
-
-def protocol_change(author: Author, orderer_id: str):
-    """Write a vote of the members for another orderer."""
-    rules = replace(author.members.protocol, orderer=orderer_id)
-    voters = [org_id for org_id in ROLES if org_id != RENHE]
-    return sign(author.public(RENHE, ("protocol", protocol_content(rules)), signers=voters, until=None))
 
 
 def test_block_0_is_the_genesis_and_its_state_leaf(orderer):
@@ -346,6 +333,37 @@ def test_a_note_of_another_root_is_refused(orderer, author):
     other = pen()(replace(parse_checkpoint(parse_note(orderer.blocks(1, 1)[0].checkpoint.encode()).text), root=MISSING))
     with pytest.raises(VerificationError, match=r"replica\.checkpoint"):
         orderer.put_note(other.to_bytes())
+
+
+def test_lines_that_were_verified_before_count_as_if_they_were_verified_here(orderer, author):
+    block = block_of(orderer, author.anchor())
+    three = orderer.put_note(cosigned(block.checkpoint, RENHE, TONGJI, ANXIN, time=TIME + 10), verified=True)
+    assert (three.final, three.time) == (False, 0)
+    ed_only = parse_note(cosigned(block.checkpoint, COMMISSION, time=TIME + 30))
+    half = replace(ed_only, signatures=tuple(s for s in ed_only.signatures if not s.name.endswith("mldsa44")))
+    assert not orderer.put_note(half.to_bytes(), verified=True).final
+    four = orderer.put_note(cosigned(block.checkpoint, TAIPING, time=TIME + 20), verified=True)
+    assert (four.final, four.time) == (True, TIME + 10)
+    # The same judgement as with every line verified.
+    assert orderer.put_note(four.note.encode()) == four
+
+
+def test_a_verified_note_without_the_logs_line_is_refused_all_the_same(orderer, author):
+    block = block_of(orderer, author.anchor())
+    note = parse_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    bare = replace(note, signatures=note.signatures[1:])
+    with pytest.raises(VerificationError, match=r"tlog\.log_signature"):
+        orderer.put_note(bare.to_bytes(), verified=True)
+    assert orderer.store.checkpoint() is None
+
+
+def test_at_a_change_of_members_lines_are_verified_whoever_has_verified_them(orderer, author):
+    block = block_of(orderer, protocol_change(author, TONGJI))
+    note = parse_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    bad = replace(note.signatures[1], data=note.signatures[1].data[:-1] + bytes([note.signatures[1].data[-1] ^ 1]))
+    with pytest.raises(VerificationError):
+        orderer.put_note(replace(note, signatures=(note.signatures[0], bad)).to_bytes(), verified=True)
+    assert orderer.store.checkpoint() is None
 
 
 def test_lines_of_strangers_are_dropped(orderer, author):

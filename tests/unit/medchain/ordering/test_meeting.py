@@ -6,6 +6,7 @@ import pytest
 
 from medchain.ordering.cosign import PATIENCE_S
 from medchain.ordering.follower import Source
+from medchain.ordering.round import Round
 from tests.consortium import Consortium
 
 
@@ -47,9 +48,9 @@ def test_a_follower_that_does_not_know_whether_it_is_level_asks_without_waiting(
     waits = []
 
     class Listening:
-        def blocks(self, first, wait_s):
-            waits.append(wait_s)
-            return consortium.orderer.driver.blocks(first, 0)
+        def round(self, ask):
+            waits.append(ask.wait_s)
+            return Round(consortium.orderer.driver.blocks(ask.first, 0))
 
     monkeypatch.setattr(follower, "_source", lambda _failures: Source(Listening(), is_orderer=True))
     follower.forget_level()

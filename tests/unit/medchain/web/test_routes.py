@@ -13,6 +13,7 @@ from medchain.node.peer_auth import PeerClaim
 from medchain.node.services import Health
 from medchain.ordering.block import Block, blocks_answer, parse_blocks, submission
 from medchain.ordering.receipt import Receipt, Refused, parse_outcomes
+from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from medchain.web.daemon import own_routes, peer_routes
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response, status_of
 from medchain.web.service import check_callers, prepare
@@ -36,6 +37,10 @@ class Ordering:
     def frames(self, first, wait_s=0):
         self.asked.append((first, wait_s))
         return blocks_answer([BLOCK])
+
+    def round(self, ask):
+        self.asked.append(ask)
+        return round_answer(self.note, 9, blocks_answer([BLOCK]))
 
     def checkpoint(self):
         return self.note
@@ -193,6 +198,19 @@ def test_blocks_are_asked_for_with_a_bounded_wait(router, ordering):
 )
 def test_a_parameter_that_is_no_number_in_range_is_refused(router, ordering, query):
     assert call(router, "GET", f"/ordering/blocks?{query}").status == 400
+    assert ordering.asked == []
+
+
+def test_a_poll_takes_lines_along_and_brings_what_is_final(router, ordering):
+    answer = call(router, "POST", "/ordering/round?final=7&from=4&met=8&wait=20", "— line\n".encode())
+    assert parse_round(answer.body) == Round([BLOCK], "note\n", 9)
+    assert call(router, "POST", "/ordering/round").status == 200
+    assert ordering.asked == [Ask(4, 20, 7, 8, "— line\n"), Ask(0, 0, 0, 0, None)]
+
+
+@pytest.mark.parametrize(("query", "body"), [("wait=31", b""), ("final=x", b""), ("met=-1", b""), ("from=1", b"\xff")])
+def test_a_poll_of_another_form_is_refused(router, ordering, query, body):
+    assert call(router, "POST", f"/ordering/round?{query}", body).status == 400
     assert ordering.asked == []
 
 
