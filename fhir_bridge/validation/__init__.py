@@ -1,0 +1,1 @@
+"""Whether a resource is what FHIR R4 says that it must be."""

@@ -1,0 +1,247 @@
+"""The rules that R4 states in FHIRPath: of each element, and of the type of its value.
+
+Keeps true: every rule of severity error is judged wherever R4 states it. Those that cost most or need more than
+FHIRPath are judged by code of their own, and give what their expressions say: `ele-1` by the shape itself, `ext-1` and
+`dom-3` below, the narrative's in `narrative`. An object that holds none of the names of a rule is judged once for all.
+Trusts that the shape was checked before.
+Source: FHIR R4 §2.26.3 (constraints), §2.4.1 (dom-*), HL7's definitions of 4.0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Final, NamedTuple
+
+from fhir_bridge.definitions.elements import Element as Definition
+from fhir_bridge.definitions.elements import Invariant, members, type_definition
+from fhir_bridge.document import Element, Resource, objects
+from fhir_bridge.fhirpath import syntax
+from fhir_bridge.fhirpath.engine import Run, Scope, compile_tree, scope_of, truth
+from fhir_bridge.fhirpath.node import Node, resource_node
+from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Name, Tree, TypeTest, Unary, Variable
+from fhir_bridge.validation.issue import MAX_ISSUES, Issue, Rule, Step
+from fhir_bridge.validation.narrative import is_narrative
+from medchain.errors import InputError
+
+_JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "txt-1", "txt-2"})
+_LOOKS_FURTHER: Final = frozenset({"children", "descendants", "hasValue", "resolve", "getValue", "extension"})
+_POINTERS: Final = ("reference", "url", "canonical", "uri")
+
+
+class _Law(NamedTuple):
+    """A rule, compiled.
+
+    Attributes:
+        key: such as ``obs-6``.
+        severity: ``error`` or ``warning``.
+        run: the closure.
+        names: JSON names that decide about it; empty if more does.
+        unmentioned: what it says of an object that holds none of them.
+    """
+
+    key: str
+    severity: str
+    run: Run
+    names: frozenset[str]
+    unmentioned: bool
+
+
+def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issue]:
+    """Check the rules of a resource and of all that it holds.
+
+    Args:
+        resource: of the right shape.
+        warnings: whether rules of that severity are judged as well (`$validate`).
+
+    Returns:
+        What is broken, at most `MAX_ISSUES`.
+    """
+    root = resource_node(resource)
+    issues: list[Issue] = []
+    for issue in _of_resource(root, Step(None, root.type), scope_of(root), warnings=warnings):
+        issues.append(issue)
+        if len(issues) >= MAX_ISSUES:
+            break
+    return issues
+
+
+def _of_resource(node: Node, at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+    """Check a resource, the outermost or one inside another."""
+    inner = replace(scope, resource=node, context=node)
+    if isinstance(node.value, dict) and "contained" in node.value:
+        yield from _unreferenced(node.value, at)
+    yield from _object(node, _laws(node.content, ""), at, inner, warnings=warnings)
+
+
+def _object(node: Node, laws: tuple[_Law, ...], at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+    """Check an object and what it holds."""
+    value = node.value
+    if not isinstance(value, dict):
+        return
+    for law in laws:
+        if (warnings or law.severity == "error") and not _holds(law, node, value, scope):
+            yield Issue(Rule.INVARIANT, at.expression(), law.severity, law.key)
+    if node.type == "Extension" and ("extension" in value) == any(
+        name.startswith(("value", "_value")) for name in value
+    ):
+        yield Issue(Rule.INVARIANT, at.expression(), expected="ext-1")
+    if node.type == "Narrative" and not is_narrative(str(value.get("div", ""))):
+        yield Issue(Rule.NARRATIVE, Step(at, "div").expression(), expected="txt-1, txt-2")
+    table = _table(node.content)
+    for name, item in value.items():
+        below = table.get(name)
+        if below is not None:
+            for place, one in enumerate(item) if isinstance(item, list) else ((-1, item),):
+                yield from _below(one, below, Step(at, below.step, place), scope, warnings=warnings)
+
+
+def _below(value: Element, below: _Below, at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+    """Check one value of an element."""
+    if below.content:
+        yield from _object(Node(value, below.type, below.content), below.laws, at, scope, warnings=warnings)
+    elif below.type and isinstance(value, dict):
+        yield from _of_resource(resource_node(value), at, scope, warnings=warnings)
+    else:
+        # A primitive value with rules of its own, such as ElementDefinition.max.
+        node = Node(value, "string", "Element")
+        for law in below.laws:
+            if (warnings or law.severity == "error") and not _holds(law, node, {}, scope):
+                yield Issue(Rule.INVARIANT, at.expression(), law.severity, law.key)
+
+
+def _holds(law: _Law, node: Node, value: Resource, scope: Scope) -> bool:
+    """Judge one rule of one object."""
+    if law.names and law.names.isdisjoint(value):
+        return law.unmentioned
+    try:
+        return truth(law.run([node], replace(scope, context=node))) is not False
+    except InputError:
+        # A rule that this resource makes meaningless: several values where it speaks of one.
+        return False
+
+
+class _Below(NamedTuple):
+    """What is checked below one JSON name.
+
+    Attributes:
+        step: the element in FHIRPath.
+        type: of its value; empty for a primitive one.
+        content: where the value's own members are; empty for a resource of whichever type and for a primitive value.
+        laws: of the element and of its value's type.
+    """
+
+    step: str
+    type: str
+    content: str
+    laws: tuple[_Law, ...]
+
+
+@cache
+def _table(content: str) -> dict[str, _Below]:
+    """List the members of an object that have rules, or hold something that may."""
+    found: dict[str, _Below] = {}
+    for name, member in members(content).items():
+        kind = type_definition(member.type).kind
+        step = f"{member.element.name}.ofType({member.type})" if member.element.choice else name
+        if kind == "primitive-type":
+            laws = tuple(law for law in _laws_of(member.element.invariants, member.element.path) if law.key)
+            if laws:
+                found[name] = _Below(step, "", "", laws)
+            if "Element" not in content:
+                found["_" + name] = _Below(step, "Element", "Element", ())
+        elif kind == "resource":
+            found[name] = _Below(step, "Resource", "", ())
+        else:
+            found[name] = _Below(step, member.type, member.content, _laws(member.content, member.element.path))
+    return found
+
+
+@cache
+def _laws(content: str, path: str) -> tuple[_Law, ...]:
+    """Collect the rules of an element and of its value's type."""
+    stated: dict[str, Invariant] = {}
+    for definition in (_definition(content), _definition(path)):
+        for invariant in () if definition is None else definition.invariants:
+            stated.setdefault(invariant.key, invariant)
+    return _laws_of(tuple(stated.values()), content)
+
+
+@cache
+def _laws_of(invariants: tuple[Invariant, ...], content: str) -> tuple[_Law, ...]:
+    """Compile rules."""
+    return tuple(
+        _law(invariant, content)
+        for invariant in invariants
+        if invariant.expression and invariant.key not in _JUDGED_ELSEWHERE
+    )
+
+
+def _law(invariant: Invariant, content: str) -> _Law:
+    """Compile one rule, and find out what it says where nothing of it is mentioned."""
+    tree = syntax.parse(invariant.expression)
+    run = compile_tree(tree)
+    mentioned = _mentioned(tree)
+    names = frozenset[str]()
+    unmentioned = True
+    if mentioned:
+        names = frozenset(
+            prefix + name
+            for name, member in members(content).items()
+            if member.element.name in mentioned
+            for prefix in ("", "_")
+        )
+        blank = Node({}, content, content)
+        unmentioned = truth(run([blank], scope_of(blank))) is not False
+    return _Law(invariant.key, invariant.severity, run, names, unmentioned)
+
+
+def _mentioned(tree: Tree) -> frozenset[str]:
+    """List the children on which an expression depends; empty if it depends on more than them."""
+    found: set[str] = set()
+    # What is left to look at, and whether it begins at the object itself.
+    waiting: list[tuple[Tree, bool]] = [(tree, True)]
+    while waiting:
+        part, is_first = waiting.pop()
+        if isinstance(part, Name):
+            found.update([part.name] if is_first else ())
+        elif isinstance(part, Variable):
+            if part.name != "ucum" and not part.name.startswith("vs-"):
+                return frozenset()
+        elif isinstance(part, Call):
+            if part.name in _LOOKS_FURTHER:
+                return frozenset()
+            # Names in arguments are children of something else, or of the same: to name too many does no harm.
+            waiting.extend((one, True) for one in part.arguments)
+        elif isinstance(part, (Dot, Binary)):
+            is_both = isinstance(part, Binary)
+            waiting.extend([(part.left, is_first or is_both), (part.right, is_both)])
+        elif isinstance(part, (TypeTest, Index)):
+            waiting.append((part.left, is_first))
+        elif isinstance(part, Unary):
+            waiting.append((part.operand, is_first))
+    return frozenset(found)
+
+
+def _definition(path: str) -> Definition | None:
+    """Find an element by its path, or a type's own; None for none."""
+    if not path:
+        return None
+    return next((one for one in type_definition(path.partition(".")[0]).elements if one.path == path), None)
+
+
+def _unreferenced(resource: Resource, at: Step) -> Iterator[Issue]:
+    """Judge `dom-3`: each contained resource is referred to from the rest, or refers to what holds it."""
+    contained = resource["contained"]
+    pointed = {
+        item[1:]
+        for inner in objects(resource)
+        for item in inner.values()
+        if isinstance(item, str) and item.startswith("#")
+    }
+    for place, one in enumerate(contained if isinstance(contained, list) else []):
+        if not isinstance(one, dict) or one.get("id") in pointed:
+            continue
+        if not any(inner.get(name) == "#" for inner in objects(one) for name in _POINTERS):
+            yield Issue(Rule.INVARIANT, Step(at, "contained", place).expression(), expected="dom-3")

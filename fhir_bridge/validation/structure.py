@@ -1,0 +1,299 @@
+"""The shape of a resource: elements, cardinality, choices, primitive values and codes that are bound.
+
+Keeps true: what passes has the shape that R4 gives its type, element by element, contained resources included; nothing
+that R4 does not know passes. A type's definition is turned once into tables, so that a resource costs one walk. What is
+malformed (`MALFORMED`) is told apart from what a lenient node may let through. Trusts HL7's definitions, and
+`fhir_bridge.document` for JSON as such.
+Source: FHIR R4 §2.6.2 (JSON), §5.3, §2.26 (ElementDefinition), §4.1.5 (required bindings).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from fhir_bridge.definitions.elements import (
+    UNBOUNDED,
+    Member,
+    ancestors,
+    children,
+    is_resource_type,
+    members,
+    type_names,
+)
+from fhir_bridge.definitions.elements import (
+    Element as Definition,
+)
+from fhir_bridge.document import Element, Resource
+from fhir_bridge.validation.bindings import CodeJudge, code_judge
+from fhir_bridge.validation.issue import MAX_ISSUES, Issue, Rule, Step
+from fhir_bridge.validation.primitives import Judge, judges
+
+MALFORMED: Final = frozenset({Rule.UNKNOWN_ELEMENT, Rule.SHAPE, Rule.EMPTY, Rule.CHOICE, Rule.VALUE, Rule.TYPE})
+"""What every node refuses, strict or lenient."""
+
+_RESOURCE: Final = "Resource"
+_XHTML: Final = "xhtml"
+_SIMILAR: Final = 0.6
+_LITERAL: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """What may stand under one name of a JSON object.
+
+    Attributes:
+        step: the element in FHIRPath.
+        type: of its value.
+        content: where its members are defined; empty for primitive values.
+        is_array: whether it is an array in JSON.
+        max: largest number of values.
+        judge: of a primitive value, else None.
+        codes: of what is bound, else None.
+        targets: resource types that a Reference may point to; empty for all.
+        is_companion: whether it is the underscored companion of a primitive value.
+        choice: name of the choice that it belongs to, mostly empty.
+        other: name of the value's companion, or of the companion's value.
+    """
+
+    step: str
+    type: str
+    content: str
+    is_array: bool
+    max: int
+    judge: Judge | None
+    codes: CodeJudge | None
+    targets: frozenset[str] = frozenset()
+    is_companion: bool = False
+    choice: str = ""
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a JSON object may and must hold.
+
+    Attributes:
+        slots: name → slot.
+        needed: (element in FHIRPath, least number, names under which it may stand).
+    """
+
+    slots: Mapping[str, _Slot]
+    needed: tuple[tuple[str, int, tuple[str, ...]], ...]
+
+
+class _Full(Exception):  # noqa: N818  # a signal of this module, no error
+    """That enough issues were found."""
+
+
+def check_structure(resource: Resource) -> list[Issue]:
+    """Check a resource's shape.
+
+    Args:
+        resource: parsed by `fhir_bridge.document.parse`.
+
+    Returns:
+        What is wrong with it, at most `MAX_ISSUES`, in the order of the document; nothing if it is right.
+    """
+    issues: list[Issue] = []
+
+    def report(rule: Rule, at: Step, expected: str = "") -> None:
+        issues.append(Issue(rule, at.expression(), expected=expected))
+        if len(issues) >= MAX_ISSUES:
+            raise _Full
+
+    name = resource.get("resourceType")
+    with contextlib.suppress(_Full):
+        _resource(resource, Step(None, name if isinstance(name, str) and is_resource_type(name) else _RESOURCE), report)
+    return issues
+
+
+Report = Callable[..., None]
+
+
+def _resource(value: Element, at: Step, report: Report) -> None:
+    """Check a resource, the outermost or one inside another."""
+    if not isinstance(value, dict):
+        report(Rule.SHAPE, at, "object")
+        return
+    name = value.get("resourceType")
+    if not isinstance(name, str) or not is_resource_type(name):
+        report(Rule.TYPE, at, _RESOURCE)
+        return
+    _object(value, _shape(name), at, report, is_resource=True)
+
+
+def _object(value: Element, shape: _Shape, at: Step, report: Report, *, is_resource: bool = False) -> None:
+    """Check an object of a known shape."""
+    if not isinstance(value, dict):
+        report(Rule.SHAPE, at, "object")
+        return
+    if not value:
+        report(Rule.EMPTY, at)
+        return
+    slots = shape.slots
+    chosen: dict[str, _Slot] = {}
+    for name, item in value.items():
+        slot = slots.get(name)
+        if slot is None:
+            if not (is_resource and name == "resourceType"):
+                report(Rule.UNKNOWN_ELEMENT, at, _similar(name, shape))
+            continue
+        if slot.choice:
+            before = chosen.setdefault(slot.choice, slot)
+            if before is not slot and before.other != name:
+                report(Rule.CHOICE, at, slot.choice)
+        _slot(value, item, slot, at, report)
+    for step, least, names in shape.needed:
+        given = [value[name] for name in names if name in value]
+        if not given or (least > 1 and max(len(item) if isinstance(item, list) else 1 for item in given) < least):
+            report(Rule.REQUIRED, Step(at, step), f"{least}..")
+
+
+def _slot(holder: Resource, item: Element, slot: _Slot, at: Step, report: Report) -> None:
+    """Check what stands under a name, one value or an array of them."""
+    if not slot.is_array:
+        _value(item, slot, Step(at, slot.step), report)
+        return
+    here = Step(at, slot.step)
+    if not isinstance(item, list):
+        report(Rule.SHAPE, here, "array")
+        return
+    if not item:
+        report(Rule.EMPTY, here)
+        return
+    if slot.max != UNBOUNDED and len(item) > slot.max:
+        report(Rule.CARDINALITY, here, f"..{slot.max}")
+    other = holder.get(slot.other) if slot.other else None
+    for index, one in enumerate(item):
+        if one is None and _has(other, index):
+            # A primitive value without its extensions or the other way round (§2.6.2.1).
+            continue
+        _value(one, slot, Step(at, slot.step, index), report)
+
+
+def _has(other: Element, index: int) -> bool:
+    """Tell whether a companion array has something at a position."""
+    return isinstance(other, list) and index < len(other) and other[index] is not None
+
+
+def _value(value: Element, slot: _Slot, at: Step, report: Report) -> None:
+    """Check one value."""
+    if slot.judge is not None:
+        if not slot.judge(value):
+            report(Rule.EMPTY if value in ("", None) else Rule.VALUE, at, slot.type)
+        elif slot.codes is not None and not slot.codes.judge(value):
+            report(Rule.CODE, at, slot.codes.value_set)
+        return
+    if slot.content == _RESOURCE:
+        _resource(value, at, report)
+        return
+    _object(value, _shape(slot.content), at, report)
+    if not isinstance(value, dict):
+        return
+    if slot.codes is not None and not slot.codes.judge(value):
+        report(Rule.CODE, at, slot.codes.value_set)
+    if slot.targets and not _points_to(value, slot.targets):
+        report(Rule.REFERENCE, at, " | ".join(sorted(slot.targets)))
+
+
+def _points_to(value: Resource, targets: frozenset[str]) -> bool:
+    """Tell whether a Reference may be one to these types; what does not show its type may be."""
+    stated, reference = value.get("type"), value.get("reference")
+    if isinstance(stated, str) and is_resource_type(stated) and stated not in targets:
+        return False
+    match = _LITERAL.fullmatch(reference) if isinstance(reference, str) else None
+    return match is None or not is_resource_type(match[1]) or match[1] in targets
+
+
+def _similar(name: str, shape: _Shape) -> str:
+    """Name the element that was meant by a name that R4 does not know: one of R4's, so it tells nothing."""
+    found = difflib.get_close_matches(name, shape.slots, 1, _SIMILAR)
+    return found[0] if found else ""
+
+
+@cache
+def _shape(content: str) -> _Shape:
+    """Turn a type, or an element with children of its own, into tables."""
+    slots: dict[str, _Slot] = {}
+    for name, member in members(content).items():
+        slots[name] = _made(name, member)
+        if slots[name].judge is not None and slots[name].type != _XHTML and not _is_attribute(member):
+            slots["_" + name] = _companion(name, slots[name])
+    return _Shape(slots, tuple(_needed(element, slots) for element in children(content) if element.min > 0))
+
+
+def _made(name: str, member: Member) -> _Slot:
+    """Make the slot of a member."""
+    element = member.element
+    # In FHIRPath a choice is one element, and its type is asked for.
+    step = f"{element.name}.ofType({member.type})" if element.choice else name
+    judge = judges().get(member.type)
+    return _Slot(
+        step=step,
+        type=member.type,
+        content="" if judge is not None else _RESOURCE if _is_any_resource(member.type) else member.content,
+        is_array=element.is_array,
+        max=element.max,
+        judge=judge,
+        codes=code_judge(element.binding, member.type),
+        targets=_targets(member),
+        choice=f"{element.name}[x]" if element.choice else "",
+        other="" if judge is None else "_" + name,
+    )
+
+
+def _targets(member: Member) -> frozenset[str]:
+    """List the types that a Reference may point to; empty for all, as where HL7 names a profile."""
+    if member.type != "Reference":
+        return frozenset()
+    named = frozenset(target for use in member.element.types if use.code == "Reference" for target in use.targets)
+    return named if all(is_resource_type(target) for target in named) else frozenset()
+
+
+def _companion(name: str, slot: _Slot) -> _Slot:
+    """Make the slot of a primitive value's id and extensions."""
+    return _Slot(
+        step=slot.step,
+        type="Element",
+        content="Element",
+        is_array=slot.is_array,
+        max=slot.max,
+        judge=None,
+        codes=None,
+        is_companion=True,
+        choice=slot.choice,
+        other=name,
+    )
+
+
+def _needed(element: Definition, slots: Mapping[str, _Slot]) -> tuple[str, int, tuple[str, ...]]:
+    """List the names under which an element that must be there may stand."""
+    wanted = {f"{element.name}[x]"} if element.choice else set()
+    names = tuple(
+        name
+        for name, slot in slots.items()
+        if (slot.choice in wanted if element.choice else name.removeprefix("_") == element.name)
+    )
+    return element.name, element.min, names
+
+
+def _is_attribute(member: Member) -> bool:
+    """Tell whether a member is an attribute in XML, which has neither id nor extensions: an element's id, a url."""
+    return member.element.path.endswith((".id", "Extension.url")) and not _is_resource_id(member.element)
+
+
+def _is_resource_id(element: Definition) -> bool:
+    """Tell whether an element is the id of a resource, which is an element like others."""
+    top = element.path.partition(".")[0]
+    return element.path == f"{top}.id" and _RESOURCE in ancestors(top)
+
+
+def _is_any_resource(type_name: str) -> bool:
+    """Tell whether an element holds a resource of whichever type."""
+    return type_name in type_names("resource", abstract=True)
