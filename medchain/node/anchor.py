@@ -137,11 +137,13 @@ class Anchor:
         self._flights = [flight for flight in self._flights if flight.height > height]
         flying = frozenset().union(*(flight.ids for flight in self._flights))
         ready: list[Intent] = []
-        final = self._final_size()
+        final: int | None = None
         marks: dict[int, list[int]] = {}
         for intent in self._pending():
             record = self._version(intent)
             if record is not None:
+                # Asked once, and only where something waits: mostly nothing does.
+                final = self._final_size() if final is None else final
                 self._reconcile(intent, record, final, marks, done)
             elif intent.id not in flying and self._is_next(intent):
                 ready.append(intent)
