@@ -13,6 +13,7 @@ import re
 from binascii import a2b_base64, b2a_base64, unhexlify
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from operator import ge
 from typing import Final, NamedTuple, TypeAlias, TypeVar
@@ -62,6 +63,7 @@ _Parts: TypeAlias = tuple[bytes, tuple[tuple[str, bytes], ...]]
 _TRANSACTION_TYPE: Final = "medchain/transaction/v1"
 _STOP_TYPE: Final = "medchain/stop/v1"
 _SIGNATURE_BYTES: Final = 64
+_SHORT: Final = 512
 _MAX_NAME: Final = 64
 
 
@@ -327,16 +329,21 @@ def _plain(leaf: bytes) -> _Parts | None:
 
     Canonical without a parser: the base64 must be what is encoded anew, and the rest has the pattern's one form.
     """
-    end = leaf.find(b'"', len(_BEFORE))
-    head, tail = leaf[: max(end, 0)], leaf[end:]
+    start = len(_BEFORE)
+    end = leaf.find(b'"', start)
+    coded = leaf[start:end]
     try:
-        payload = a2b_base64(head[len(_BEFORE) :], strict_mode=True)
-        rows = _SIGNATURE.findall(tail.decode("ascii")) if _TAIL.fullmatch(tail) else ()
+        payload = a2b_base64(coded, strict_mode=True)
+        match = _TAIL.fullmatch(leaf[end:].decode("ascii"))
     except ValueError:
         return None
-    if not 0 < len(rows) <= MAX_SIGNERS or b"%b%b" % (_BEFORE, b2a_base64(payload, newline=False)) != head:
+    if match is None or not leaf.startswith(_BEFORE) or b2a_base64(payload, newline=False) != coded:
         return None
-    return payload, tuple((key_id, a2b_base64(coded)) for key_id, coded in rows)
+    key_id, signature, more = match.groups()
+    rows = [(key_id, a2b_base64(signature))]
+    if more:
+        rows += [(key_id, a2b_base64(signature)) for key_id, signature in _SIGNATURE.findall(more)]
+    return (payload, tuple(rows)) if len(rows) <= MAX_SIGNERS else None
 
 
 def _plain_transaction(data: bytes) -> Transaction | None:
@@ -351,12 +358,13 @@ def _plain_transaction(data: bytes) -> Transaction | None:
         return None
     if match is None:
         return None
-    expires, kind, *first, more, refs, status, stop, creator, draw, ledger, nonce, protocol, signed, until = (
-        match.groups()
-    )
-    objects = _plain_rows(_object_row, [first, *_OBJECT.findall(more)] if more else [first], MAX_OBJECTS)
+    expires, kind, name, version, body_hash, more, *rest = match.groups()
+    refs, status, stop, creator, draw, ledger, nonce, protocol, signed, until = rest
+    objects: tuple[ObjectRow, ...] | None = (_object_row(name, version, body_hash),)
+    if more:
+        objects = _plain_rows(_object_row, [(name, version, body_hash), *_OBJECT.findall(more)], MAX_OBJECTS)
     references = _plain_rows(_ref_row, _REF.findall(refs), MAX_REFS) if refs else ()
-    signers = _plain_rows(Signer, _SIGNER.findall(signed), MAX_SIGNERS)
+    signers = _short_signers(signed) if len(signed) <= _SHORT else _plain_signers(signed)
     if objects is None or references is None or signers is None:
         return None
     change = Change(
@@ -389,6 +397,15 @@ def _plain_rows(make: Callable[..., _Row], rows: Sequence[Sequence[str]], at_mos
     return tuple([make(*row) for row in rows])
 
 
+def _plain_signers(signed: str) -> tuple[Signer, ...] | None:
+    """Make the rows of the signers."""
+    return _plain_rows(Signer, _SIGNER.findall(signed), MAX_SIGNERS)
+
+
+_short_signers = lru_cache(maxsize=1024)(_plain_signers)
+"""The same; the few organisations of a ledger sign in few combinations."""
+
+
 def _object_row(object_id: str, version: str, body_hash: str) -> ObjectRow:
     """Make a row of texts that the pattern has checked."""
     return ObjectRow(unhexlify(object_id), int(version), unhexlify(body_hash))
@@ -409,6 +426,11 @@ def _bare(pattern: str) -> str:
     return pattern.replace("(", "(?:")
 
 
+def _first(row: str) -> str:
+    """Write the pattern of one row, taken apart, and of those after it, as they are."""
+    return f"{row}((?:,{_bare(row)})*+)"
+
+
 def _listed(row: str) -> str:
     """Write the pattern of one row or more, which never gives back what it has taken."""
     return f"{_bare(row)}(?:,{_bare(row)})*+"
@@ -425,11 +447,11 @@ _REF: Final = re.compile(_row(_HEX32, _POSITIVE))
 _SIGNER: Final = re.compile(_row(_HEX16, _NAME))
 _SIGNATURE: Final = re.compile(rf'\{{"keyid":{_HEX16},"sig":"([A-Za-z0-9+/]{{85}}[AQgw]==)"\}}')
 _TAIL: Final = re.compile(
-    rf'","payloadType":"{re.escape(PAYLOAD_TYPE)}","signatures":\[{_listed(_SIGNATURE.pattern)}\]\}}'.encode()
+    rf'","payloadType":"{re.escape(PAYLOAD_TYPE)}","signatures":\[{_first(_SIGNATURE.pattern)}\]\}}'
 )
 _NULL_OR_WHOLE: Final = f"(null|{_bare(_WHOLE)})"
 _PLAIN: Final = re.compile(
-    rf'\{{"bodies":\[\],"changes":\[\{{"expires":{_NULL_OR_WHOLE},"kind":{_NAME},"objects":\[{_OBJECT.pattern}((?:,{_bare(_OBJECT.pattern)})*+)\],'
+    rf'\{{"bodies":\[\],"changes":\[\{{"expires":{_NULL_OR_WHOLE},"kind":{_NAME},"objects":\[{_first(_OBJECT.pattern)}\],'
     rf'"refs":\[((?:{_listed(_REF.pattern)})?)\],"status":{_NAME},"stop_hash":(?:null|{_HEX32})\}}\],"creator":{_NAME},'
     rf'"draw":(?:null|\[({",".join(3 * [_bare(_WHOLE)])})\]),"ledger":{_HEX32},"nonce":{_HEX16},'
     rf'"protocol":{_WHOLE},"signers":\[({_listed(_SIGNER.pattern)})\],"type":"{_TRANSACTION_TYPE}","until":{_NULL_OR_WHOLE}\}}'
