@@ -1,0 +1,130 @@
+"""FHIR XML. Expected answers come from FHIR R4 §2.6.1 and from HL7's own examples."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET  # another reader
+
+import pytest
+
+from fhir_bridge.document import MAX_DEPTH, Number, parse
+from fhir_bridge.validation.check import check
+from fhir_bridge.xml import parse_xml, write_xml
+from medchain.errors import InputError
+from tests.unit.fhir_bridge.examples import examples
+
+PATIENT = '<Patient xmlns="http://hl7.org/fhir">%s</Patient>'
+DIV = '<div xmlns="http://www.w3.org/1999/xhtml">%s</div>'
+
+
+def spelled(value: object) -> object:
+    """A value with its numbers as they are spelled, narratives by what they say."""
+    if isinstance(value, dict):
+        return {name: ET.canonicalize(item) if name == "div" else spelled(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [spelled(item) for item in value]
+    return ("number", value.text) if isinstance(value, Number) else value
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in examples()])
+def test_an_official_example_comes_back_from_xml(data):
+    resource = parse(data)
+    assert spelled(parse_xml(write_xml(resource))) == spelled(resource)
+
+
+def test_another_reader_finds_elements_attributes_and_digits():
+    resource = parse(
+        b'{"resourceType":"Observation","id":"o","status":"final","_status":{"id":"s"},"code":{"id":"c","text":"a\\n\\"b<"},'
+        b'"valueQuantity":{"value":5.60},"extension":[{"url":"u","valueBoolean":true}]}'
+    )
+    root = ET.fromstring(write_xml(resource))  # noqa: S314  # our own output
+    fhir = "{http://hl7.org/fhir}"
+    assert [child.tag.removeprefix(fhir) for child in root] == ["id", "extension", "status", "code", "valueQuantity"]
+    found = {child.tag.removeprefix(fhir): child for child in root}
+    assert found["id"].attrib == {"value": "o"}
+    assert found["extension"].attrib == {"url": "u"}
+    assert found["extension"][0].attrib == {"value": "true"}
+    assert found["status"].attrib == {"id": "s", "value": "final"}
+    assert found["code"].attrib == {"id": "c"}
+    assert found["code"][0].attrib == {"value": 'a\n"b<'}
+    assert found["valueQuantity"][0].attrib == {"value": "5.60"}
+
+
+def test_values_and_extensions_of_a_repeated_primitive_stay_together():
+    body = PATIENT % (
+        '<name><given value="a"/><given id="x"><extension url="u"><valueCode value="v"/></extension></given>'
+        '<given value="c"/></name>'
+    )
+    resource = parse_xml(body.encode())
+    assert resource["name"] == [
+        {
+            "given": ["a", None, "c"],
+            "_given": [None, {"id": "x", "extension": [{"url": "u", "valueCode": "v"}]}],
+        }
+    ]
+    assert check(resource) == []
+    assert parse_xml(write_xml(resource)) == resource
+
+
+def test_a_narrative_keeps_its_markup():
+    body = PATIENT % f'<text><status value="generated"/>{DIV % """<p class="a">1 &lt; 2<br/>字 &#160;</p>"""}</text>'
+    text = parse_xml(body.encode())["text"]
+    assert text == {"status": "generated", "div": DIV % '<p class="a">1 &lt; 2<br/>字 \u00a0</p>'}
+
+
+def test_a_prefix_and_an_encoding_of_the_senders_choice_are_understood():
+    body = (
+        '<?xml version="1.0" encoding="ISO-8859-1"?>'
+        '<f:Patient xmlns:f="http://hl7.org/fhir"><f:language value="fr-\u00e9"/></f:Patient>'
+    )
+    assert parse_xml(body.encode("latin-1")) == {"resourceType": "Patient", "language": "fr-\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "place"),
+    [
+        ('<birthday value="1970"/>', "unknown_element", "Patient"),
+        ('<birthDate value="1970"/><birthDate value="1971"/>', "value", "Patient.birthDate"),
+        ('<active value="yes"/>', "value", "Patient.active"),
+        ('<gender value=""/>', "empty", "Patient.gender"),
+        ("<contained><Pationt/></contained>", "type", "Patient.contained[0]"),
+        ("<contained/>", "type", "Patient.contained[0]"),
+        ("<name/>", "empty", "Patient.name[0]"),
+    ],
+)
+def test_what_r4_does_not_allow_is_left_for_validation_to_find(body, rule, place):
+    (issue, *_) = check(parse_xml((PATIENT % body).encode()))
+    assert (issue.rule.value, issue.expression) == (rule, place)
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY a "xxxxxxxxxx"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>' + PATIENT % '<language value="&b;"/>'
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("", "document.not_xml"),
+        ("<Patient", "document.not_xml"),
+        (PATIENT % "" + "x", "document.not_xml"),
+        ('<?xml version="1.0" encoding="x-nothing"?><Patient/>', "document.not_xml"),
+        (BOMB, "document.declaration"),
+        ('<!DOCTYPE Patient SYSTEM "file:///etc/passwd">' + PATIENT % "", "document.declaration"),
+        ("<Patient/>", "document.namespace"),
+        (PATIENT % '<name xmlns="urn:other"/>', "document.namespace"),
+        (PATIENT % DIV % "x", "document.namespace"),
+        (PATIENT % "text", "document.text"),
+        (PATIENT % '<gender valeu="male"/>', "document.attribute"),
+        (PATIENT % '<multipleBirthInteger value="two"/>', "document.number"),
+        (PATIENT % ("<contact>" * MAX_DEPTH + "</contact>" * MAX_DEPTH), "document.depth"),
+        (PATIENT % f"<text>{DIV % ('<b>' * 300 + '</b>' * 300)}</text>", "document.depth"),
+    ],
+)
+def test_hostile_documents_are_refused(body, code):
+    with pytest.raises(InputError) as refused:
+        parse_xml(body.encode())
+    assert refused.value.code == code
+
+
+def test_what_is_no_resource_is_not_written():
+    with pytest.raises(InputError) as refused:
+        write_xml({"resourceType": "Pationt"})
+    assert refused.value.code == "resource.type"
