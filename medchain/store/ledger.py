@@ -389,11 +389,14 @@ class LedgerStore(CheckpointTable, BodyTable):
         with self._database.read("leaf", str(start)) as connection:
             rows = connection.execute(chosen.order_by(leaf.position)).all()
         found = [row[1] for row in rows]
-        for position, data in enumerate(found, start):
-            index, offset = divmod(position, TILE_WIDTH)
-            tile = self.tile(0, index, offset + 1)
-            if rows[position - start][0] != position or leaf_hash(data) != tile[offset * HASH_BYTES :]:
-                raise corrupt("leaf", position)
+        for number in range(start // TILE_WIDTH, -(-(start + len(rows)) // TILE_WIDTH)):
+            first, last = max(start, number * TILE_WIDTH), min(start + len(rows), (number + 1) * TILE_WIDTH)
+            tile = self.tile(0, number, last - number * TILE_WIDTH)
+            for position in range(first, last):
+                at = position % TILE_WIDTH * HASH_BYTES
+                row = rows[position - start]
+                if row[0] != position or leaf_hash(row[1]) != tile[at : at + HASH_BYTES]:
+                    raise corrupt("leaf", position)
         if len(found) != end - start:
             raise corrupt("leaf", start + len(found))
         return found
