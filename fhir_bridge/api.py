@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import re
+import secrets
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
@@ -20,7 +21,7 @@ from typing import Final
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
-from fhir_bridge import bundle, capability, resources
+from fhir_bridge import binary, bundle, capability, resources
 from fhir_bridge.authorize import CHALLENGE, identify, require
 from fhir_bridge.document import parse, write
 from fhir_bridge.outcome import FHIR_JSON, outcome, status_of
@@ -30,7 +31,7 @@ from fhir_bridge.smart.server import Access, TokenServer
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node.clock import Clock
 from medchain.node.log import Log
-from medchain.node.records import OpenedRecord, RecordService
+from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.web.routing import Caller, callers
 
@@ -43,6 +44,11 @@ ANCHORED: Final = "Medchain-Anchored"
 _ACCEPTED: Final = ("application/fhir+json", "application/json")
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
 _MINIMAL: Final = re.compile(r"(?:^|[,;\s])return=minimal(?:$|[,;\s])")
+_REPRESENTATION: Final = re.compile(r"(?:^|[,;\s])return=representation(?:$|[,;\s])")
+_FHIR_FORMATS: Final = frozenset({"json", "application/json", "application/fhir+json"})
+# Stored bytes may be a page with scripts: it is never run as one of ours.
+_NATIVE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_ID_BYTES: Final = 16
 _POLL_S: Final = 0.05
 _MAX_VERSION_DIGITS: Final = 9
 _LOG: Final = Log("fhir")
@@ -60,7 +66,7 @@ class Bridge:
         token_url: where clients get them.
         clock: gives Unix seconds.
         final_size: tells how many leaves of the log are final.
-        prove: exports a record's proof bundle, file name → content.
+        prove: exports the proof bundle of a record version, file name → content.
     """
 
     service: RecordService
@@ -70,7 +76,7 @@ class Bridge:
     token_url: str
     clock: Clock
     final_size: Callable[[], int]
-    prove: Callable[[OpenedRecord], Mapping[str, bytes]]
+    prove: Callable[[RecordVersion], Mapping[str, bytes]]
 
 
 def fhir_blueprint(bridge: Bridge) -> Blueprint:
@@ -106,9 +112,7 @@ def fhir_blueprint(bridge: Bridge) -> Blueprint:
     @callers(Caller.TOKEN)
     def vread(type_name: str, record_id: str, version: str) -> Response:
         require(_access(bridge), type_name, Action.READ)
-        if not (version.isascii() and version.isdigit() and len(version) <= _MAX_VERSION_DIGITS):
-            raise NotFoundError("record.unknown")
-        return _read(bridge, type_name, record_id, int(version))
+        return _read(bridge, type_name, record_id, _version_of(version))
 
     @blueprint.put("/<type_name>/<record_id>")
     @callers(Caller.TOKEN)
@@ -123,16 +127,43 @@ def fhir_blueprint(bridge: Bridge) -> Blueprint:
     def transaction() -> Response:
         return _transaction(bridge, _access(bridge))
 
+    _add_binary(blueprint, bridge)
+    _add_proofs(blueprint, bridge)
+    blueprint.register_error_handler(MedchainError, _refuse)
+    blueprint.register_error_handler(HTTPException, _refuse_http)
+    return blueprint
+
+
+def _add_binary(blueprint: Blueprint, bridge: Bridge) -> None:
+    """Add the routes that take Binary."""
+
+    @blueprint.post("/Binary")
+    @callers(Caller.TOKEN)
+    def create_binary() -> Response:
+        require(_access(bridge), binary.TYPE, Action.CREATE)
+        return _put_binary(bridge, secrets.token_hex(_ID_BYTES), 0)
+
+    @blueprint.put("/Binary/<record_id>")
+    @callers(Caller.TOKEN)
+    def update_binary(record_id: str) -> Response:
+        require(_access(bridge), binary.TYPE, Action.UPDATE)
+        return _update_binary(bridge, record_id)
+
+
+def _add_proofs(blueprint: Blueprint, bridge: Bridge) -> None:
+    """Add the routes of proofs."""
+
     @blueprint.get("/<type_name>/<record_id>/$proof")
     @callers(Caller.TOKEN)
     def proof(type_name: str, record_id: str) -> Response:
         require(_access(bridge), type_name, Action.READ)
-        opened = bridge.service.read(type_name, record_id)
-        return Response(zip_bundle(bridge.prove(opened)), 200, content_type="application/zip")
+        return _prove(bridge, type_name, record_id, None)
 
-    blueprint.register_error_handler(MedchainError, _refuse)
-    blueprint.register_error_handler(HTTPException, _refuse_http)
-    return blueprint
+    @blueprint.get("/<type_name>/<record_id>/_history/<version>/$proof")
+    @callers(Caller.TOKEN)
+    def version_proof(type_name: str, record_id: str, version: str) -> Response:
+        require(_access(bridge), type_name, Action.READ)
+        return _prove(bridge, type_name, record_id, _version_of(version))
 
 
 def zip_bundle(files: Mapping[str, bytes]) -> bytes:
@@ -184,9 +215,7 @@ def _update(bridge: Bridge, access: Access, type_name: str, record_id: str) -> R
         raise InputError("resource.id")
     resolver = _resolver(bridge, access)
     newest = resolver.version(type_name, record_id)
-    wanted = request.headers.get("If-Match")
-    if wanted is not None and wanted != f'W/"{newest}"':
-        raise ConflictError("record.version")
+    _check_match(newest)
     rewrite(resource, {}, {}, resolver)
     record = bundle.make_record(type_name, record_id, newest + 1, resource, bridge.clock())
     try:
@@ -195,6 +224,68 @@ def _update(bridge: Bridge, access: Access, type_name: str, record_id: str) -> R
         # Another update came first.
         raise ConflictError("record.version") from error
     return _stored(bridge, type_name, record_id, newest + 1, 200 if newest else 201)
+
+
+def _update_binary(bridge: Bridge, record_id: str) -> Response:
+    """Store the next version of a Binary, or its first."""
+    if resources.ID_PATTERN.fullmatch(record_id) is None:
+        raise InputError("resource.id")
+    stored = bridge.store.get(binary.TYPE, record_id)
+    newest = 0 if stored is None else stored.version
+    _check_match(newest)
+    return _put_binary(bridge, record_id, newest)
+
+
+def _put_binary(bridge: Bridge, record_id: str, newest: int) -> Response:
+    """Store the version after the newest of a Binary from the request's body, which may be of any size."""
+    content_type = request.headers.get("Content-Type", binary.DEFAULT_TYPE)
+    shell = binary.native_shell(content_type, request.headers.get("X-Security-Context", ""))
+    pieces: Iterable[bytes]
+    if request.mimetype in binary.FHIR_TYPES:
+        body = request.get_data(cache=False)
+        resource, pieces = binary.is_resource(body), [body]
+        if resource is not None:
+            if newest and resource.get("id") != record_id:
+                raise InputError("resource.id")
+            resources.check(resource, binary.TYPE)
+            shell, data = binary.unpacked(resource)
+            pieces = [data]
+    else:
+        request.max_content_length = binary.MAX_BYTES
+        pieces = binary.pieces_of(request.stream, request.content_length)
+    patient = binary.patient_token(shell.about, bridge.service, bridge.store)
+    try:
+        bridge.service.create_stream(binary.new_stream(shell, record_id, newest + 1, bridge.clock(), patient), pieces)
+    except ConflictError as error:
+        raise ConflictError("record.version") from error
+    return _stored(bridge, binary.TYPE, record_id, newest + 1, 200 if newest else 201)
+
+
+def _read_binary(bridge: Bridge, stored: RecordVersion, headers: dict[str, str]) -> Response:
+    """Answer a Binary as its own bytes, or as a resource where FHIR is asked for (FHIR R4 §2.40.2)."""
+    head = bridge.service.head(stored)
+    opened = bridge.service.stream(stored)
+    if _asks_for_fhir():
+        headers["Content-Length"] = str(binary.resource_size(head))
+        return Response(binary.as_resource(head, opened.pieces), 200, headers, content_type=FHIR_JSON)
+    headers |= {"Content-Length": str(head.size), "Content-Security-Policy": _NATIVE_POLICY}
+    about = binary.about_of(head)
+    if about:
+        headers["X-Security-Context"] = about
+    return Response(opened.pieces, 200, headers, content_type=stored.content_type)
+
+
+def _asks_for_fhir() -> bool:
+    """Tell whether a client names FHIR's own media type; what a Binary holds may be of any other."""
+    wanted = [kind for kind, _ in request.accept_mimetypes]
+    return request.args.get("_format", "") in _FHIR_FORMATS or FHIR_JSON in wanted
+
+
+def _check_match(newest: int) -> None:
+    """Compare If-Match with the newest version; raises `ConflictError` ``record.version``."""
+    wanted = request.headers.get("If-Match")
+    if wanted is not None and wanted != f'W/"{newest}"':
+        raise ConflictError("record.version")
 
 
 def _transaction(bridge: Bridge, access: Access) -> Response:
@@ -218,27 +309,53 @@ def _stored(bridge: Bridge, type_name: str, record_id: str, version: int, status
     if stored is None:
         raise UnavailableError("record.lost")
     _wait(bridge, [stored])
+    is_minimal = _MINIMAL.search(request.headers.get("Prefer", "")) is not None
+    # Who sent a Binary has it, and may have sent a gigabyte: what comes back is its head.
+    if binary.is_binary(stored) and not _REPRESENTATION.search(request.headers.get("Prefer", "")):
+        is_minimal = True
     response = _read(bridge, type_name, record_id, version)
     response.status_code = status
     response.headers["Location"] = f"/fhir/{type_name}/{record_id}/_history/{version}"
-    if _MINIMAL.search(request.headers.get("Prefer", "")):
+    if is_minimal:
         response.set_data(b"")
     return response
 
 
 def _read(bridge: Bridge, type_name: str, record_id: str, version: int | None) -> Response:
     """Answer a record as it is stored."""
-    _check_accept()
-    opened = bridge.service.read(type_name, record_id, version)
-    stored = opened.stored
+    stored = bridge.store.get(type_name, record_id, version)
+    if stored is None:
+        raise NotFoundError("record.unknown")
     headers = {
         "ETag": f'W/"{stored.version}"',
         "Last-Modified": formatdate(stored.created, usegmt=True),
         ANCHORED: _anchored(bridge, [stored]),
     }
-    if request.method == "GET" and request.headers.get("If-None-Match") == headers["ETag"]:
+    is_known = request.method == "GET" and request.headers.get("If-None-Match") == headers["ETag"]
+    if binary.is_binary(stored):
+        return Response(b"", 304, headers) if is_known else _read_binary(bridge, stored, headers)
+    _check_accept()
+    opened = bridge.service.open(stored)
+    if not opened.content:
+        raise NotFoundError("record.deleted", version=stored.version)
+    if is_known:
         return Response(b"", 304, headers)
     return Response(opened.content, 200, headers, content_type=FHIR_JSON)
+
+
+def _prove(bridge: Bridge, type_name: str, record_id: str, version: int | None) -> Response:
+    """Answer the proof bundle of a version, the newest if none is named."""
+    stored = bridge.store.get(type_name, record_id, version)
+    if stored is None:
+        raise NotFoundError("record.unknown")
+    return Response(zip_bundle(bridge.prove(stored)), 200, content_type="application/zip")
+
+
+def _version_of(text: str) -> int:
+    """Read a version id; raises `NotFoundError` ``record.unknown`` for what is none of ours."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_VERSION_DIGITS):
+        raise NotFoundError("record.unknown")
+    return int(text)
 
 
 def _anchored(bridge: Bridge, stored: list[RecordVersion]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhir_bridge import resources
+from fhir_bridge import binary, resources
 from fhir_bridge.document import Element, Resource, member, write
 from fhir_bridge.references import (
     Identifier,
@@ -285,7 +285,12 @@ def make_record(type_name: str, record_id: str, version: int, resource: Resource
     identified = with_identity(resource, record_id, version, now)
     resources.check(identified, type_name)
     patient = patient_of(type_name, record_id, identified)
-    return NewRecord(type_name, record_id, write(identified), patient, version)
+    if type_name == binary.TYPE:
+        shell, data = binary.unpacked(identified)
+        head = write(shell.resource)
+        return NewRecord(type_name, record_id, data, patient, version, content_type=shell.content_type, head=head)
+    found = tuple(dict.fromkeys((item.system, item.value) for item in identifiers(type_name, identified)))
+    return NewRecord(type_name, record_id, write(identified), patient, version, identifiers=found)
 
 
 def _at(error: MedchainError, index: int) -> MedchainError:

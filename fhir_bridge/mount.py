@@ -21,7 +21,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.config import NodeConfig
 from medchain.node.peers import Limits
-from medchain.node.proofs import record_proof
+from medchain.node.proofs import opening_of, record_proof
 from medchain.node.records import RecordService
 
 _REMEMBER_S: Final = 0.2
@@ -39,15 +39,16 @@ def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
     addresses = token_addresses(node.config, genesis)
     tokens = make_tokens(node, addresses)
     app.register_blueprint(token_blueprint(tokens, addresses[0]))
+    service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock)
     bridge = Bridge(
-        service=RecordService(node.records, genesis.ledger, node.keys.records, node.clock),
+        service=service,
         store=node.records,
         records_key=node.keys.records,
         tokens=tokens,
         token_url=addresses[0],
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
-        prove=lambda opened: record_proof(node.local, node.config.org_id, opened),
+        prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
     )
     app.register_blueprint(fhir_blueprint(bridge))
 

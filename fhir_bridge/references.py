@@ -130,7 +130,7 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     """Return the id of the patient whom a resource is about, empty where it is about none."""
     if type_name == "Patient":
         return record_id
-    for name in _PATIENT_MEMBERS:
+    for name in _PATIENT_MEMBERS if type_name != "Binary" else ("securityContext",):
         value = resource.get(name)
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, dict) and (match := _LOCAL.fullmatch(member(first, "reference"))):

@@ -30,7 +30,6 @@ ID_PATTERN: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _NOT_STORED: Final = frozenset(
     {
         # Not records, but what carries them.
-        "Binary",
         "Bundle",
         "DomainResource",
         "Parameters",

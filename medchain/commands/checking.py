@@ -12,6 +12,7 @@ import argparse
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -118,6 +119,7 @@ def _verify_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
     parser.add_argument("--current", action="store_true", help=say(messages.VERIFY_CURRENT))
     parser.add_argument("--max-age", type=int, default=MAX_AGE_S, metavar="SECONDS", help=say(messages.VERIFY_AGE))
     parser.add_argument("--show", action="store_true", help=say(messages.VERIFY_SHOW))
+    parser.add_argument("--content", type=Path, metavar="FILE", help=say(messages.VERIFY_CONTENT))
 
 
 def _verify(context: Context) -> int:
@@ -132,17 +134,43 @@ def _verify(context: Context) -> int:
     ledger = None if given.ledger is None else unhex(given.ledger, _HASH_BYTES)
     files = read_bundle(given.bundle)
     verdict = verify_bundle(files, policy, now=context.clock(), max_age_s=given.max_age, ledger=ledger)
-    context.answer(_verdict_document(verdict, show=given.show), _verdict_lines(context, verdict, show=given.show))
+    lines = list(_verdict_lines(context, verdict, show=given.show))
+    if given.content is not None:
+        _compare(given.content, verdict)
+        lines.append(context.say(messages.VERDICT_CONTENT, file=given.content))
+    context.answer(_verdict_document(verdict, show=given.show), lines)
     return Exit.STALE if given.current and not verdict.current else Exit.DONE
+
+
+def _compare(path: Path, verdict: Verdict) -> None:
+    """Compare a file with the content that a bundle opens.
+
+    Raises:
+        InputError: ``bundle.no_content`` for a bundle that opens none.
+        NotFoundError: ``file.missing``.
+        VerificationError: ``bundle.content``.
+    """
+    if verdict.content_size is None:
+        raise InputError("bundle.no_content")
+    try:
+        with path.open("rb") as file:
+            found = (path.stat().st_size, file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise NotFoundError("file.missing", path=str(path)) from error
+    if found != (verdict.content_size, verdict.content_sha256):
+        raise VerificationError("bundle.content", path=str(path))
 
 
 def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
     """Write a verdict as a document."""
     document: dict[str, Json] = {
         "answer": verdict.answer,
+        "content_sha256": verdict.content_sha256,
+        "content_size": verdict.content_size,
         "cosigners": list[Json](verdict.cosigners),
         "current": verdict.current,
         "ledger": verdict.ledger,
+        "newest": verdict.newest,
         "object": verdict.object,
         "position": verdict.position,
         "size": verdict.size,
@@ -173,10 +201,14 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
                 version=verdict.version,
                 position=verdict.position,
             )
+            if verdict.newest != verdict.version:
+                yield context.say(messages.VERDICT_EARLIER, newest=verdict.newest)
         case _:
             yield context.say(messages.VERDICT_ENTRY, position=verdict.position)
     yield context.say(messages.VERDICT_COSIGNERS, count=len(verdict.cosigners), names=", ".join(verdict.cosigners))
-    if verdict.opened is not None:
+    if verdict.opened is None and verdict.content_size is not None:
+        yield context.say(messages.VERDICT_LARGE, size=verdict.content_size, sha256=verdict.content_sha256)
+    elif verdict.opened is not None:
         yield context.say(messages.VERDICT_OPENED, size=len(verdict.opened))
         if show:
             yield verdict.opened.decode("utf-8", "replace")

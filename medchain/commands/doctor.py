@@ -25,11 +25,12 @@ from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.node.assembly import read_genesis
 from medchain.node.config import NodeConfig, explain
-from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys
+from medchain.node.keystore import Layout, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
+from medchain.node.records import RecordService
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import RecordStore
+from medchain.store.records import BlobRow, RecordStore
 
 MIN_FREE_BYTES: Final = 2 << 30
 """Least free space on the node's disk."""
@@ -43,7 +44,7 @@ MAX_OUTBOX_AGE_S: Final = 600
 _PEER_TIMEOUT_S: Final = 3.0
 _LIMITS: Final = Limits(timeout_s=3.0)
 _GOOD, _BAD, _SKIPPED = "good", "bad", "skipped"
-_SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "clients.json", "run")
+_SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "clients.json", "run", "blobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def _with_keys(context: Context, config: NodeConfig, *, full: bool) -> Iterator[
     """Open keys and databases."""
     try:
         halves = context.halves(config, messages.PASSPHRASE)
-        records_key = open_web_keys(config.folder, halves).records_database
+        web_keys = open_web_keys(config.folder, halves)
+        records_key = web_keys.records_database
         ledger_key = open_daemon_keys(config.folder, halves).ledger_database
     except MedchainError as error:
         yield Finding("keys", _BAD, str(error))
@@ -125,6 +127,7 @@ def _with_keys(context: Context, config: NodeConfig, *, full: bool) -> Iterator[
     layout = Layout(config.folder)
     if layout.records.exists():
         yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
+        yield _try("blobs", lambda: _blobs(layout, web_keys, context.clock, full=full))
     for check, path, key, kind in (
         ("records", layout.records, records_key, FileKind.RECORDS),
         ("ledger", layout.ledger, ledger_key, FileKind.LEDGER),
@@ -152,6 +155,39 @@ def _outbox(layout: Layout, key: bytes, now: int) -> str:
     if age_s > MAX_OUTBOX_AGE_S:
         raise UnavailableError("doctor.outbox", waiting=waiting, age_s=age_s)
     return f"{waiting}, {age_s} s"
+
+
+def _blobs(layout: Layout, keys: WebKeys, clock: Callable[[], int], *, full: bool) -> str:
+    """See that large content is where it should be, and if asked read and verify all of it.
+
+    Raises:
+        VerificationError: ``doctor.blobs`` with how many are absent or damaged.
+    """
+    genesis, _ = read_genesis(layout)
+    opened = open_database(layout.records, keys.records_database, kind=FileKind.RECORDS, migrate=False)
+    count = bad = after = 0
+    with closing(RecordStore(opened)) as records:
+        service = RecordService(records, genesis.ledger, keys.records, clock)
+        while page := records.blob_rows(after=after):
+            after = page[-1].seq
+            alive = [row for row in page if row.is_alive]
+            count += len(alive)
+            bad += sum(not _is_blob_sound(records, service, row, full=full) for row in alive)
+    if bad:
+        raise VerificationError("doctor.blobs", count=count, bad=bad)
+    return str(count)
+
+
+def _is_blob_sound(records: RecordStore, service: RecordService, row: BlobRow, *, full: bool) -> bool:
+    """Tell whether a blob is there, and if asked whether it opens to what was committed to."""
+    stored = records.by_blob(row.name) if full else None
+    if stored is None:
+        return records.blobs.has(row.name, row.size)
+    try:
+        service.measure(stored)
+    except VerificationError:
+        return False
+    return True
 
 
 def _daemon(config: NodeConfig) -> Finding:

@@ -204,6 +204,17 @@ VERDICT_RECORD: Final = Text(
     "对象 {object} 的状态为 {status}，版本 {version}，登记于第 {position} 条。",
     "Object {object} is {status} at version {version}, registered by entry {position}.",
 )
+VERDICT_EARLIER: Final = Text(
+    "这不是最新版本：该状态中的最新版本为 {newest}。", "It is not the newest: in that state, version {newest} is."
+)
+VERDICT_CONTENT: Final = Text(
+    "{file} 就是所登记的内容，自登记以来未被改动。", "{file} is the content that was registered, unaltered since."
+)
+VERDICT_LARGE: Final = Text(
+    "包中是内容的大小和 SHA-256：{size} 字节，{sha256}。用 --content FILE 与文件比对。",
+    "The bundle has size and SHA-256 of the content: {size} bytes, {sha256}. Compare a file with --content FILE.",
+)
+VERIFY_CONTENT: Final = Text("与登记内容比对的文件", "a file to compare with the registered content")
 VERDICT_ABSENT: Final = Text("账本上没有对象 {object}。", "There is no object {object} on the ledger.")
 VERDICT_COSIGNERS: Final = Text("计入的联署 {count} 个：{names}", "{count} cosignatures counted: {names}")
 VERDICT_OPENED: Final = Text(
@@ -415,6 +426,7 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "permissions": Text("文件权限", "permissions"),
     "records": Text("记录数据库", "records database"),
     "ledger": Text("账本数据库", "ledger database"),
+    "blobs": Text("大文件", "large content"),
     "clock": Text("时钟", "clock"),
     "disk": Text("磁盘空间", "disk space"),
     "daemon": Text("守护进程", "daemon"),
@@ -453,6 +465,14 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The backup was not made by a node with this root key, or its list was changed.",
     ),
     "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
+    "bundle.content": Text("{path} 不是所登记的内容。", "{path} is not the content that was registered."),
+    "bundle.no_content": Text(
+        "此包没有打开任何内容，无法与文件比对。", "The bundle opens no content that a file could be compared with."
+    ),
+    "doctor.blobs": Text(
+        "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",
+        "Of {count} files of large content {bad} are absent or damaged. Restore from a backup.",
+    ),
     "doctor.outbox": Text(
         "{waiting} 条记录待上链，最久 {age_s} 秒。",
         "{waiting} records wait for their anchor, the oldest for {age_s} s.",

@@ -21,7 +21,7 @@ from medchain.encoding import Json, base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
-from medchain.node.proofs import record_proof
+from medchain.node.proofs import opening_of, record_proof
 from medchain.node.records import RecordService
 
 
@@ -45,7 +45,7 @@ def _show_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str])
 
 def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `record prove` takes."""
-    _record_argument(parser, say)
+    _show_arguments(parser, say)
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
 
 
@@ -108,7 +108,10 @@ def _prove(context: Context) -> int:
     """Write a record's proof bundle."""
     name, out = _named(context), context.arguments.out
     with _opened(context) as (node, service):
-        files = record_proof(node.local, node.config.org_id, service.read(name.type, name.id))
+        stored = node.records.get(name.type, name.id, context.arguments.version)
+        if stored is None:
+            raise NotFoundError("record.unknown")
+        files = record_proof(node.local, node.config.org_id, stored, opening_of(service, stored))
     try:
         with out.open("xb") as file:
             file.write(zip_bundle(files))

@@ -19,13 +19,13 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 from nacl.utils import random
 
-from medchain.crypto.commitment import SALT_BYTES
+from medchain.crypto.commitment import MAX_SMALL_BYTES, SALT_BYTES
 from medchain.crypto.keywrap import COMMITMENT_BYTES, NONCE_BYTES, TAG_BYTES, committing_keys
 from medchain.crypto.suite import SUITE_1
 from medchain.encoding import digest
 from medchain.errors import InputError, VerificationError
 
-MAX_WHOLE_BYTES: Final = 1 << 20
+MAX_WHOLE_BYTES: Final = MAX_SMALL_BYTES
 """Largest content sealed whole; larger is sealed as a stream."""
 
 CHUNK_BYTES: Final = 1 << 16

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
-from medchain.crypto.commitment import record_commitment
-from medchain.encoding import canonical, members, parse_canonical, unbase64, unhex
+from medchain.crypto.commitment import commitment_of, large_digest, record_commitment
+from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
@@ -44,6 +44,9 @@ ANSWER_TYPE: Final = "medchain/answer/v1"
 RECORD_OPENING_TYPE: Final = "medchain/opening/v1"
 """Type member of ``opening.json`` with a record."""
 
+LARGE_OPENING_TYPE: Final = "medchain/large-opening/v1"
+"""Type member of ``opening.json`` with size and hash of a record's content of more than 1 MiB."""
+
 BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 """Type member of ``opening.json`` with a body."""
 
@@ -53,8 +56,17 @@ ABSENCE_TYPE: Final = "medchain/absence/v1"
 _ENTRY_FILES: Final = frozenset({"answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"})
 _STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof", "map.json"})
 _OPTIONAL_FILES: Final = frozenset(
-    {"absence.json", "record.json", "opening.json", "consistency.txt", "checkpoint-old", "genesis.json"}
+    {
+        "absence.json",
+        "checkpoint-old",
+        "consistency.txt",
+        "genesis.json",
+        "history.json",
+        "opening.json",
+        "record.json",
+    }
 )
+_RECORD_FILES: Final = frozenset({"history.json", "opening.json", "record.json"})
 _STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
 _MAX_ANSWER_BYTES: Final = 4096
 
@@ -71,10 +83,13 @@ class Verdict:
         position: leaf index of the entry.
         size: size of the checkpoint that the answer is as of.
         time: Unix seconds: the ledger's time of the state proven, or the oldest cosignature counted.
-        status: status of the object, None for an entry or an absence.
-        version: version of the object, None likewise.
+        status: status of the version of the object that is proven, None for an entry or an absence.
+        version: that version, None likewise.
         cosigners: names, in the policy, of those whose cosignatures were counted.
-        opened: the record's bytes, or the body's canonical JSON, None where the bundle does not show it.
+        opened: the record's bytes, or the body's canonical JSON, None where the bundle does not hold it.
+        newest: newest version of the object in the state proven, None for an entry or an absence.
+        content_size: size of what was registered, in bytes, None where the bundle does not show it.
+        content_sha256: its SHA-256 in hexadecimal, None likewise; a content above 1 MiB is shown by these alone.
     """
 
     answer: str
@@ -88,6 +103,9 @@ class Verdict:
     version: int | None
     cosigners: tuple[str, ...]
     opened: bytes | None
+    newest: int | None = None
+    content_size: int | None = None
+    content_sha256: str | None = None
 
 
 def verify_bundle(
@@ -123,7 +141,7 @@ def verify_bundle(
         raise VerificationError("bundle.ledger")
     if "state.bin" in files:
         verdict = _state_verdict(files, policy, position, now=now, max_age_s=max_age_s)
-    elif files.keys() & {"record.json", "opening.json"}:
+    elif files.keys() & _RECORD_FILES:
         raise InputError("bundle.files", name="state.bin")
     else:
         verdict = _entry_verdict(position, checkpoint)
@@ -194,9 +212,11 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
     proof = _map_proof(files)
     verify_map(state.map_root, proof)
     size = checkpoint.checkpoint.size
-    record = None if proof.value is None else _record(files, proof, proof.value, position)
-    if record is None and files.keys() & {"record.json", "opening.json"}:
+    newest = None if proof.value is None else _record(files, proof, proof.value)
+    if newest is None and files.keys() & _RECORD_FILES:
         raise VerificationError("bundle.record")
+    record = None if newest is None else _proven(files, newest, position)
+    shown = _Shown(None, None, None) if record is None else _opening(files, record)
     return Verdict(
         answer="absent" if record is None else "record",
         current=index == size - 1 and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s),
@@ -208,7 +228,10 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
         status=None if record is None else record.status,
         version=None if record is None else record.version,
         cosigners=tuple(checkpoint.cosigners),
-        opened=None if record is None else _opening(files, record),
+        opened=shown.content,
+        newest=None if newest is None else newest.version,
+        content_size=shown.size,
+        content_sha256=shown.sha256,
     )
 
 
@@ -257,8 +280,8 @@ def _is_fresh(proof: bytes, policy: Policy, now: int, max_age_s: int) -> bool:
     return True
 
 
-def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes, position: int) -> StateRecord:
-    """Check the state record against the map, and the entry against the record."""
+def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes) -> StateRecord:
+    """Check the newest state record against the map."""
     if "record.json" not in files:
         raise InputError("bundle.files", name="record.json")
     data = files["record.json"]
@@ -267,9 +290,30 @@ def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes, position:
     record = StateRecord.decode(data)
     if record.key != proof.key:
         raise VerificationError("bundle.record")
+    return record
+
+
+def _proven(files: Mapping[str, bytes], newest: StateRecord, position: int) -> StateRecord:
+    """Walk from the newest state record to the one that is proven, and check the entry against that one."""
+    record = newest
+    for item in _history(files):
+        earlier = StateRecord.decode(canonical(item))
+        if earlier.digest != record.previous:
+            raise VerificationError("bundle.history")
+        record = earlier
     if record.since != position or not _makes(files["entry.bin"], record, position):
         raise VerificationError("bundle.entry")
     return record
+
+
+def _history(files: Mapping[str, bytes]) -> list[Json]:
+    """Read ``history.json``, which an answer about the newest version does not have."""
+    if "history.json" not in files:
+        return []
+    rows = parse_canonical(files["history.json"], max_bytes=MAX_BUNDLE_BYTES)
+    if type(rows) is not list or not rows:
+        raise InputError("bundle.files", name="history.json")
+    return rows
 
 
 def _makes(leaf: bytes, record: StateRecord, position: int) -> bool:
@@ -296,24 +340,52 @@ def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]
             yield map_key(change.kind, creator, row.id), row.version, row.body_hash, change.status
 
 
-def _opening(files: Mapping[str, bytes], record: StateRecord) -> bytes | None:
+class _Shown(NamedTuple):
+    """What an opening shows."""
+
+    content: bytes | None
+    size: int | None
+    sha256: str | None
+
+
+def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
     """Open the content against the record's body hash."""
     if "opening.json" not in files:
-        return None
+        return _Shown(None, None, None)
     value = parse_canonical(files["opening.json"], max_bytes=MAX_BUNDLE_BYTES)
-    if type(value) is dict and value.get("type") == BODY_OPENING_TYPE:
+    kind = value.get("type") if type(value) is dict else None
+    if kind == LARGE_OPENING_TYPE:
+        return _large_opening(value, record.body_hash)
+    if kind == BODY_OPENING_TYPE:
         top = members(value, {"body": dict, "type": str})
         body = Body.from_json(top["body"])
         if body.kind != record.kind:
             raise VerificationError("bundle.opening")
         body.verify(record.body_hash)
-        return canonical(top["body"])
+        return _shown(canonical(top["body"]))
     top = members(value, dict.fromkeys(("content", "field_root", "salt", "type"), str))
     content = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES)
     found = record_commitment(unhex(top["salt"], HASH_BYTES), content, unhex(top["field_root"], HASH_BYTES))
-    if top["type"] != RECORD_OPENING_TYPE or found != record.body_hash:
+    if kind != RECORD_OPENING_TYPE or found != record.body_hash:
         raise VerificationError("bundle.opening")
-    return content
+    return _shown(content)
+
+
+def _shown(content: bytes) -> _Shown:
+    """Say what is shown by a content itself."""
+    return _Shown(content, len(content), sha256(content).hexdigest())
+
+
+def _large_opening(value: Json, commitment: bytes) -> _Shown:
+    """Open size and hash of a content that is too large to be in a bundle; who has the file compares it."""
+    text = dict.fromkeys(("content_sha256", "field_root", "salt", "type"), str)
+    top = members(value, text | {"size": int})
+    size = top["size"] if type(top["size"]) is int else 0
+    content_sha256 = unhex(top["content_sha256"], HASH_BYTES)
+    whole = large_digest(unhex(top["salt"], HASH_BYTES), size, content_sha256)
+    if commitment_of(whole, unhex(top["field_root"], HASH_BYTES)) != commitment:
+        raise VerificationError("bundle.opening")
+    return _Shown(None, size, content_sha256.hex())
 
 
 def _check_consistency(files: Mapping[str, bytes], policy: Policy, size: int) -> None:

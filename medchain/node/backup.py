@@ -250,10 +250,10 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int, 
         if path.exists():
             with closing(open_database(path, _key(layout.folder, halves, kind), kind=kind, migrate=False)) as database:
                 database.backup(partial / path.name)
-    if layout.blobs.is_dir() and any(layout.blobs.iterdir()):
-        shutil.copytree(layout.blobs, partial / "blobs")
-    _copy_small(layout.folder, partial, VOUCHED_NAME)
     copies = Layout(partial)
+    if copies.records.exists():
+        _copy_blobs(layout, copies, _key(layout.folder, halves, FileKind.RECORDS))
+    _copy_small(layout.folder, partial, VOUCHED_NAME)
     ledger, _, erasures = _open_all(copies, halves, ())
     for path in (copies.ledger, copies.records):
         mark_path(path).unlink(missing_ok=True)
@@ -261,6 +261,29 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int, 
     genesis = partial / "genesis.json"
     ledger_id = parse_genesis(genesis.read_bytes()).ledger if genesis.exists() else None
     return Manifest(org_id, ledger_id, height, size, now, _digests(partial), tuple(erasures))
+
+
+def _copy_blobs(layout: Layout, copies: Layout, key: bytes) -> None:
+    """Copy the blobs that the copied rows name; one whose key was destroyed meanwhile is gone, as it should be."""
+    with (
+        closing(RecordStore(open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False))) as live,
+        closing(RecordStore(open_database(copies.records, key, kind=FileKind.RECORDS, adopt=True))) as copied,
+    ):
+        after = 0
+        while page := copied.blob_rows(after=after):
+            after = page[-1].seq
+            for row in page:
+                if row.is_alive and live.is_blob_alive(row.name):
+                    _copy_blob(live, row.name, copies.blobs)
+
+
+def _copy_blob(live: RecordStore, name: bytes, folder: Path) -> None:
+    """Copy one blob, unless it went with its key just now."""
+    try:
+        live.blobs.copy(name, folder)
+    except VerificationError:
+        if live.is_blob_alive(name):
+            raise
 
 
 def _open_all(layout: Layout, halves: Unlock, known: Sequence[Erasure]) -> tuple[tuple[int, int], int, list[Erasure]]:

@@ -65,6 +65,7 @@ WAIT_S: Final = 30.0
 """How long a request waits for its access entry."""
 
 _NOTHING: Final = "release.nothing"
+_TOO_LARGE: Final = "release.too_large"
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
 _LOG: Final = Log("release")
@@ -199,6 +200,9 @@ class Custodian:
         if item.error is None or isinstance(item.error, UnavailableError):
             raise item.error or UnavailableError("release.busy")
         self._refuse(document, self._patient_of(grant), item.error.code)
+        if item.error.code == _TOO_LARGE:
+            # Only who may have the records is told that they are too large.
+            raise item.error
         raise NotFoundError(_NOTHING)
 
     @contextmanager
@@ -270,7 +274,10 @@ class Custodian:
         patient = parts.patients.token(standing.consent.patient)
         if patient is None:
             raise AccessDeniedError("release.patient")
-        chosen, following = self._holdings.choose(request, standing, patient)
+        choice = self._holdings.choose(request, standing, patient)
+        chosen = choice.records
+        if not chosen and choice.oversized:
+            raise InputError(_TOO_LARGE, records=choice.oversized)
         if not chosen:
             raise AccessDeniedError("release.no_record")
         deks = parts.service.data_keys([row.stored for row in chosen])
@@ -279,7 +286,10 @@ class Custodian:
         now = parts.clock()
         row = AccessRow(request.hash, len(chosen), root, wraps_hash(wraps), request.purpose, now)
         records = tuple((each.stored.object_id, each.stored.version) for each in chosen)
-        return row, Release(request.hash, request.time, request.grant, patient, wraps, records, following)
+        release = Release(
+            request.hash, request.time, request.grant, patient, wraps, records, choice.following, choice.oversized
+        )
+        return row, release
 
     def _entry(
         self, grant: bytes, version: int, standing: Standing, rows: Sequence[tuple[SignedRequest, AccessRow]]
@@ -325,7 +335,10 @@ class Custodian:
         if not self._pending.finish(release.request_hash):
             raise ConflictError("release.replayed")
         _LOG.info("release.given", records=len(records), version=entry.version)
-        return Answer(release.request_hash, entry.version, release.wraps, records, release.following).encode()
+        answer = Answer(
+            release.request_hash, entry.version, release.wraps, records, release.following, release.oversized
+        )
+        return answer.encode()
 
     def _listed(self, grant: bytes, entry: AccessEntry) -> StateRecord | None:
         """Return the state record of an entry, if it is final and holds this body."""

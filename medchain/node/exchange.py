@@ -162,12 +162,14 @@ class Received:
         access: state record of the access entry.
         records: in the custodian's order.
         following: `ReleaseRequest.after` of a further request, None where there is no more.
+        oversized: how many records the custodian left out because each alone is larger than an answer may be.
     """
 
     request_hash: bytes
     access: StateRecord
     records: tuple[ReceivedRecord, ...]
     following: int | None
+    oversized: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,7 @@ class Asker:
         deks = self._data_keys(answer, request, access_entry_id(key, entry.version))
         rows = zip(answer.records, anchors, deks, strict=True)
         records = tuple(self._opened(record, anchor, dek) for record, anchor, dek in rows)
-        return Received(request.hash, entry, records, answer.following)
+        return Received(request.hash, entry, records, answer.following, answer.oversized)
 
     def _send(self, signed: SignedRequest) -> bytes:
         """Send, and again where the way was lost: the same request is released once, whatever got lost."""

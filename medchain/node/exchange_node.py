@@ -222,6 +222,7 @@ def received_json(received: Received) -> Json:
             "version": received.access.version,
         },
         "following": received.following,
+        "oversized": received.oversized,
         "records": [_record_json(record) for record in received.records],
         "request_hash": received.request_hash.hex(),
     }

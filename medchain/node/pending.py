@@ -66,6 +66,7 @@ class Release:
     wraps: bytes
     records: tuple[tuple[bytes, int], ...]
     following: int | None
+    oversized: int = 0
 
 
 @dataclass(slots=True)
@@ -165,6 +166,7 @@ def _write(entry: AccessEntry, releases: Sequence[Release]) -> bytes:
         {
             "following": row.following or 0,
             "grant": row.grant.hex(),
+            "oversized": row.oversized,
             "patient": row.patient,
             "records": [[object_id.hex(), version] for object_id, version in row.records],
             "request_hash": row.request_hash.hex(),
@@ -199,7 +201,7 @@ def _read(document: bytes) -> tuple[AccessEntry, list[Release]]:
 def _read_release(value: Json) -> Release:
     """Read a stored release."""
     text = dict.fromkeys(("grant", "patient", "request_hash", "wraps"), str)
-    top = members(value, text | {"following": int, "records": list, "time": int})
+    top = members(value, text | {"following": int, "oversized": int, "records": list, "time": int})
     return Release(
         request_hash=unhex(top["request_hash"], HASH_BYTES),
         time=_number(top["time"]),
@@ -208,6 +210,7 @@ def _read_release(value: Json) -> Release:
         wraps=unbase64(top["wraps"]),
         records=tuple(_pairs(top["records"], ID_BYTES)),
         following=_number(top["following"]) or None,
+        oversized=_number(top["oversized"]),
     )
 
 

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
-from medchain.errors import InputError, VerificationError
+from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.records import OpenedRecord
+from medchain.node.records import RecordService
 from medchain.node.replica import Replica
-from medchain.node.trace import export_entry, export_object, record_opening
+from medchain.node.trace import export_entry, export_object, large_opening, record_opening
+from medchain.store.records import RecordVersion
 
 PROVE: Final = "prove_object"
-"""Name of the operation: ``{"key":HEX}`` with ``"opening":B64`` where content is shown → ``{"files":{NAME:B64}}``."""
+"""Name of the operation: ``{"key":HEX}`` → ``{"files":{NAME:B64}}``; with ``"opening":B64`` where content is shown,
+with ``"version":N`` for that version and not the head."""
 
 PROVE_ENTRY: Final = "prove_entry"
 """Name of the operation for an entry of the log: ``{"position":N}`` → the same."""
@@ -37,9 +39,11 @@ class LocalDaemon(Protocol):
 
 def prove_object(replica: Replica, document: Json) -> Json:
     """Do the operation; errors as `medchain.node.trace.export_object`."""
-    asked = members(document, {"key": str}, {"opening": str})
+    asked = members(document, {"key": str}, {"opening": str, "version": int})
     opening = unbase64(asked["opening"], max_bytes=_MAX_FILE_BYTES) if "opening" in asked else None
-    return _answer(export_object(replica, unhex(asked["key"], HASH_BYTES), opening=opening))
+    version = asked.get("version")
+    number = version if type(version) is int else None
+    return _answer(export_object(replica, unhex(asked["key"], HASH_BYTES), version=number, opening=opening))
 
 
 def prove_entry(replica: Replica, document: Json) -> Json:
@@ -50,13 +54,37 @@ def prove_entry(replica: Replica, document: Json) -> Json:
     return _answer(export_entry(replica, position))
 
 
-def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapping[str, bytes]:
-    """Have the daemon export the proof of the newest version of one of this node's records.
+def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
+    """Write ``opening.json`` of a record version: with its content, or with size and hash of one above 1 MiB.
+
+    Args:
+        service: opens it.
+        stored: the version.
+
+    Returns:
+        Canonical JSON.
+
+    Raises:
+        NotFoundError: ``record.deleted``, ``record.erased``.
+        VerificationError: as `RecordService.read`.
+    """
+    if stored.blob is not None:
+        measured = service.measure(stored)
+        return large_opening(measured.sha256, measured.size, measured.salt, measured.field_root)
+    opened = service.open(stored)
+    if not opened.content:
+        raise NotFoundError("record.deleted", version=stored.version)
+    return record_opening(opened.content, opened.salt, opened.field_root)
+
+
+def record_proof(daemon: LocalDaemon, org_id: str, stored: RecordVersion, opening: bytes) -> Mapping[str, bytes]:
+    """Have the daemon export the proof of a version of one of this node's records.
 
     Args:
         daemon: the way to it.
         org_id: this node's organisation.
-        opened: the record.
+        stored: the version.
+        opening: from `opening_of`.
 
     Returns:
         File name → content.
@@ -64,9 +92,9 @@ def record_proof(daemon: LocalDaemon, org_id: str, opened: OpenedRecord) -> Mapp
     Raises:
         MedchainError: what the operation raises.
     """
-    opening = record_opening(opened.content, opened.salt, opened.field_root)
-    key = map_key(_RECORD, org_id, opened.stored.object_id)
-    answer = daemon.call(PROVE, {"key": key.hex(), "opening": base64_text(opening)})
+    key = map_key(_RECORD, org_id, stored.object_id)
+    asked: Json = {"key": key.hex(), "opening": base64_text(opening), "version": stored.version}
+    answer = daemon.call(PROVE, asked)
     files = answer.get("files") if isinstance(answer, dict) else None
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")

@@ -2,7 +2,10 @@
 
 Keeps true: each version has a fresh data key and salt; a version and its anchor intent are stored together or not at
 all; all versions of a record share one random object id, which tells nothing of it; what is read was opened and its
-commitment recomputed first. Trusts the store for atomic writes, and callers for having authorised the access.
+commitment recomputed first. What is too large for a row is sealed as it streams by, into a blob, and read so: its last
+piece is held back until the whole was compared with its commitment. Trusts the store for atomic writes, and callers for
+having authorised the access.
+Longer than most files: whole and streamed records share keys, epochs and the moment at which they are stored.
 Source: `docs/spec/record-envelope.md`, `docs/spec/keys.md` 6.
 """
 
@@ -10,8 +13,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from medchain.crypto.aead import (
@@ -24,17 +29,22 @@ from medchain.crypto.aead import (
     seal_record,
     seal_stream,
 )
-from medchain.crypto.commitment import NO_FIELDS, SALT_BYTES, record_commitment, record_field_root
+from medchain.crypto.commitment import (
+    NO_FIELDS,
+    SALT_BYTES,
+    ContentHash,
+    commitment_of,
+    record_commitment,
+    record_field_root,
+)
 from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
+from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
-from medchain.store.records import Epoch, RecordStore, RecordVersion
-
-FHIR_JSON: Final = "application/fhir+json"
-"""Content type of records."""
+from medchain.store.records import FHIR_JSON, Epoch, RecordStore, RecordVersion
 
 FIELD_ROOT_TYPES: Final = frozenset(
     {
@@ -51,7 +61,13 @@ FIELD_ROOT_TYPES: Final = frozenset(
 )
 """Types whose commitment covers a field root: those that a claim may cite field by field."""
 
+MAX_OPENED_BYTES: Final = 64 << 20
+"""Largest envelope that is opened into memory; larger ones are read as streams."""
+
 _EPOCH_ATTEMPTS: Final = 3
+_TOKEN_BYTES: Final = 16
+_SIZE_BYTES: Final = 8
+_HEAD_PURPOSE: Final = "record-head"
 _EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
 
 
@@ -66,6 +82,9 @@ class NewRecord:
         patient: local id of the patient whose key seals it; empty for what concerns no patient.
         version: 1, or that of the newest version + 1.
         status: what the ledger shows of it: ``active`` or ``entered-in-error``.
+        identifiers: business identifiers, (system, value), by which it is found from now on.
+        content_type: media type of the content.
+        head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
     """
 
     type: str
@@ -74,6 +93,76 @@ class NewRecord:
     patient: str
     version: int = 1
     status: str = ACTIVE
+    identifiers: tuple[tuple[str, str], ...] = ()
+    content_type: str = FHIR_JSON
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NewStream:
+    """A record version whose content comes in pieces and is no FHIR JSON.
+
+    Attributes:
+        type: FHIR resource type.
+        id: FHIR id.
+        content_type: media type of the content, ASCII.
+        head: what is told of the content beside it; never empty.
+        patient: keyed token of the patient whose key seals it, `RecordService.patient_token`.
+        version: 1, or that of the newest version + 1.
+    """
+
+    type: str
+    id: str
+    content_type: str
+    head: bytes
+    patient: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is told of a content that is no FHIR JSON.
+
+    Attributes:
+        size: of the content, in bytes.
+        text: what was given with it.
+    """
+
+    size: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStream:
+    """A record version that is read as a stream.
+
+    Attributes:
+        stored: as it is stored.
+        salt: of the commitment, 32 secret bytes.
+        pieces: the content. What came before an error must not be acted upon; the last piece comes only once the
+            whole was compared with its commitment.
+    """
+
+    stored: RecordVersion
+    salt: bytes
+    pieces: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a proof shows of a content that it does not hold.
+
+    Attributes:
+        salt: of the commitment, 32 secret bytes.
+        size: of the content, in bytes.
+        sha256: of the content.
+        field_root: 32 bytes, zeros for types without.
+    """
+
+    salt: bytes
+    size: int
+    sha256: bytes
+    field_root: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +185,7 @@ class OpenedRecord:
 class RecordService:
     """Stores and opens records. Threads and processes may share the store."""
 
-    __slots__ = ("_clock", "_field_root_types", "_key", "_ledger", "_store", "_token_key")
+    __slots__ = ("_clock", "_field_root_types", "_identifier_key", "_key", "_ledger", "_store", "_token_key")
 
     def __init__(
         self,
@@ -120,6 +209,7 @@ class RecordService:
         self._ledger = ledger
         self._key = WrappingKey(key)
         self._token_key = derive(key, "patient-token")
+        self._identifier_key = derive(key, "identifier-token")
         self._clock = clock
         self._field_root_types = frozenset(field_root_types)
 
@@ -131,12 +221,15 @@ class RecordService:
         """Store a record; arguments and errors as in `create_many`."""
         return self.create_many([record])[0]
 
-    def create_many(self, records: Sequence[NewRecord], *, deadline: int | None = None) -> list[RecordVersion]:
+    def create_many(
+        self, records: Sequence[NewRecord], *, deadline: int | None = None, unit: str | None = None
+    ) -> list[RecordVersion]:
         """Store records, first or later versions, all together.
 
         Args:
             records: each the first version of its record or the next one.
             deadline: when they should be anchored, Unix seconds.
+            unit: name of the import unit that is done with them; there may be no records in it.
 
         Returns:
             As they are stored; not anchored yet.
@@ -148,7 +241,54 @@ class RecordService:
                 stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
-        return self._store_all([(record, self.patient_token(record.patient)) for record in records], deadline)
+        return self._store_all([(record, self.patient_token(record.patient)) for record in records], deadline, unit)
+
+    def create_stream(self, record: NewStream, pieces: Iterable[bytes]) -> RecordVersion:
+        """Store a record of any size in constant memory.
+
+        Args:
+            record: the first version of a record or the next one.
+            pieces: its content; what they raise is raised here, and nothing is stored.
+
+        Returns:
+            As it is stored; not anchored yet.
+
+        Raises:
+            InputError: ``record.content`` for an empty one.
+            ConflictError: ``store.conflict`` as in `create_many`.
+            UnavailableError: ``store.full`` and others.
+        """
+        beginning, rest = _beginning(iter(pieces))
+        if not beginning:
+            raise InputError("record.content")
+        data_key, salt = random_key(), secrets.token_bytes(SALT_BYTES)
+        object_id = self._object_id(record.type, record.id, record.version, {})
+        context = RecordContext(self._ledger, object_id, record.version, record.content_type)
+        counted = ContentHash()
+        with ExitStack() as writing:
+            if rest is None:
+                counted.update(beginning)
+                envelope, blob, size = seal_record(data_key, context, beginning, salt), None, None
+            else:
+                sealed = seal_stream(data_key, context, _counting(chain([beginning], rest), counted), salt)
+                envelope, blob, size = self._write_blob(sealed, writing)
+            row = RecordVersion(
+                type=record.type,
+                id=record.id,
+                version=record.version,
+                object_id=object_id,
+                patient=record.patient,
+                epoch_id=b"",
+                created=self._clock(),
+                commitment=commitment_of(counted.whole(salt), NO_FIELDS),
+                wrapped_dek=b"",
+                envelope=envelope,
+                content_type=record.content_type,
+                head=_sealed_head(data_key, context, Head(counted.size, record.head)),
+                blob=blob,
+                blob_size=size,
+            )
+            return self._put_stream(row, data_key)
 
     def update(self, record: NewRecord, *, expected: int | None = None) -> RecordVersion:
         """Store the next version of a record.
@@ -208,9 +348,78 @@ class RecordService:
             raise NotFoundError("record.deleted", version=stored.version)
         return opened
 
+    def find(self, type_name: str, system: str | None, value: str) -> list[str]:
+        """Find records by a business identifier of their newest version.
+
+        Args:
+            type_name: FHIR resource type.
+            system: its system, empty for one without; None for whichever.
+            value: its value.
+
+        Returns:
+            Their ids; no more than two, since more than one is already too many for a condition.
+        """
+        return self._store.find(self._identifier_token(type_name, system, value))
+
     def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
         """Return all versions of a record, sealed, the newest first."""
         return self._store.history(type_name, record_id)
+
+    def head(self, stored: RecordVersion) -> Head:
+        """Open what is told of a content that is no FHIR JSON.
+
+        Raises:
+            NotFoundError: ``record.head`` for FHIR JSON; else as in `read`.
+            VerificationError: ``envelope.*``, ``keys.unwrap``.
+        """
+        if stored.head is None:
+            raise NotFoundError("record.head")
+        context = RecordContext(self._ledger, stored.object_id, stored.version, stored.content_type)
+        text = open_record(derive(self.data_key(stored), _HEAD_PURPOSE), context, stored.head)[1]
+        return Head(int.from_bytes(text[:_SIZE_BYTES], "big"), text[_SIZE_BYTES:])
+
+    def stream(self, stored: RecordVersion) -> OpenedStream:
+        """Open a stored version of any size in constant memory.
+
+        Args:
+            stored: the version.
+
+        Returns:
+            Its content; reading it raises `VerificationError` ``record.commitment`` or ``envelope.*`` for what is
+            damaged, and ``store.corrupt`` for a blob that is absent.
+
+        Raises:
+            NotFoundError: ``record.deleted``; ``record.erased`` once its key was destroyed.
+            VerificationError: as said, for what already the beginning shows.
+        """
+        if stored.blob is None or stored.content_type == FHIR_JSON:
+            opened = self.open(stored)
+            if not opened.content:
+                raise NotFoundError("record.deleted", version=stored.version)
+            return OpenedStream(stored, opened.salt, iter([opened.content]))
+        context = RecordContext(self._ledger, stored.object_id, stored.version, stored.content_type)
+        salt, pieces = open_stream(self.data_key(stored), context, self._sealed_pieces(stored))
+        return OpenedStream(stored, salt, _compared(pieces, salt, stored))
+
+    def measure(self, stored: RecordVersion) -> Measured:
+        """Read a stored version through and hash it; errors as in `stream`."""
+        counted = ContentHash()
+        opened = self.stream(stored)
+        for piece in opened.pieces:
+            counted.update(piece)
+        root = NO_FIELDS if stored.content_type != FHIR_JSON else self.open(stored).field_root
+        return Measured(opened.salt, counted.size, counted.sha256, root)
+
+    def envelope(self, stored: RecordVersion) -> bytes:
+        """Read an envelope as it is kept, wherever it is.
+
+        Raises:
+            InputError: ``record.too_large`` for one above `MAX_OPENED_BYTES`.
+            VerificationError: ``store.corrupt`` for a blob that is absent.
+        """
+        if stored.sealed_size > MAX_OPENED_BYTES:
+            raise InputError("record.too_large", size=stored.sealed_size)
+        return b"".join(self._sealed_pieces(stored))
 
     def open(self, stored: RecordVersion) -> OpenedRecord:
         """Open a stored version, a deletion too, and compare it with its commitment; errors as in `read`."""
@@ -222,10 +431,11 @@ class RecordService:
         Raises:
             VerificationError: ``record.commitment`` if salt and content are not what the commitment says,
                 ``envelope.*``.
+            InputError: ``record.too_large``, as in `envelope`.
         """
-        context = RecordContext(self._ledger, stored.object_id, stored.version, FHIR_JSON)
-        salt, content = _opened(data_key, context, stored.envelope)
-        root = self._field_root(stored.type, salt, content)
+        context = RecordContext(self._ledger, stored.object_id, stored.version, stored.content_type)
+        salt, content = _opened(data_key, context, self.envelope(stored))
+        root = self._field_root(stored.type, salt, content) if stored.content_type == FHIR_JSON else NO_FIELDS
         if not hmac.compare_digest(record_commitment(salt, content, root), stored.commitment):
             raise VerificationError("record.commitment", version=stored.version)
         return OpenedRecord(stored, content, salt, root)
@@ -256,47 +466,106 @@ class RecordService:
     def _follow(self, newest: RecordVersion, record: NewRecord, token: str) -> RecordVersion:
         """Store the version after the newest."""
         try:
-            return self._store_all([(record, token)], None)[0]
+            return self._store_all([(record, token)], None, None)[0]
         except ConflictError as error:
             if error.fields.get("table") == "epoch":
                 raise
             raise ConflictError("record.version", expected=newest.version) from error
 
-    def _store_all(self, records: Sequence[tuple[NewRecord, str]], deadline: int | None) -> list[RecordVersion]:
+    def _store_all(
+        self, records: Sequence[tuple[NewRecord, str]], deadline: int | None, unit: str | None
+    ) -> list[RecordVersion]:
         """Seal and store records, each with its patient's token."""
         if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
             # An empty content is how a deletion is told from a record.
             raise InputError("record.content")
         payloads = [b"" if record.status == ACTIVE else record.status.encode("ascii") for record, _ in records]
+        tokens = [self._identifier_tokens(record) for record, _ in records]
+        done = None if unit is None else (unit, self._clock())
         for attempt in range(_EPOCH_ATTEMPTS):
-            rows = self._sealed(records, {token: self._epoch(token) for token in {token for _, token in records}})
+            with ExitStack() as writing:
+                epochs = {token: self._epoch(token) for token in {token for _, token in records}}
+                rows = self._sealed(records, epochs, writing)
+                try:
+                    self._store.put_versions(rows, deadline=deadline, payloads=payloads, identifiers=tokens, unit=done)
+                except ConflictError as error:
+                    # A key may have been destroyed since it was looked up: draw another.
+                    if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
+                        raise
+                else:
+                    return rows
+        raise ConflictError("store.conflict", table="epoch")
+
+    def _put_stream(self, row: RecordVersion, data_key: bytes) -> RecordVersion:
+        """Store a version that is sealed already, its data key wrapped under the patient's key of this moment."""
+        for attempt in range(_EPOCH_ATTEMPTS):
+            epoch = self._epoch(row.patient)
+            wrapped = self._wrapping(epoch).wrap(data_key, _data_aad(row.object_id, row.version))
+            made = replace(row, epoch_id=epoch.id, wrapped_dek=wrapped)
             try:
-                self._store.put_versions(rows, deadline=deadline, payloads=payloads)
+                self._store.put_versions([made])
             except ConflictError as error:
-                # A key may have been destroyed since it was looked up: draw another.
                 if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
                     raise
             else:
-                return rows
+                return made
         raise ConflictError("store.conflict", table="epoch")
 
-    def _sealed(self, records: Sequence[tuple[NewRecord, str]], epochs: Mapping[str, Epoch]) -> list[RecordVersion]:
+    def _write_blob(self, sealed: Iterable[bytes], writing: ExitStack) -> tuple[bytes, bytes, int]:
+        """Write an envelope into a blob, which stays locked until its row is stored; returns header, name and size."""
+        blob = writing.enter_context(self._store.blobs.writing())
+        header = b""
+        for piece in sealed:
+            header = header or piece
+            blob.write(piece)
+        blob.finish()
+        return header, blob.name, blob.size
+
+    def _sealed_pieces(self, stored: RecordVersion) -> Iterator[bytes]:
+        """Read an envelope piece by piece."""
+        if stored.blob is None or stored.blob_size is None:
+            return iter([stored.envelope])
+        return self._store.blobs.pieces(stored.blob, stored.blob_size)
+
+    def _sealed(
+        self, records: Sequence[tuple[NewRecord, str]], epochs: Mapping[str, Epoch], writing: ExitStack
+    ) -> list[RecordVersion]:
         """Seal records under their patients' keys."""
         now = self._clock()
         objects: dict[tuple[str, str], bytes] = {}
         wrapping = {token: self._wrapping(epoch) for token, epoch in epochs.items()}
         return [
-            self._seal(record, self._object_id(record, objects), epochs[token], wrapping[token], now)
+            self._seal(
+                record,
+                self._object_id(record.type, record.id, record.version, objects),
+                epochs[token],
+                wrapping[token],
+                now,
+                writing,
+            )
             for record, token in records
         ]
 
-    def _seal(
-        self, record: NewRecord, object_id: bytes, epoch: Epoch, wrapping: WrappingKey, now: int
+    def _seal(  # what one version is made of
+        self,
+        record: NewRecord,
+        object_id: bytes,
+        epoch: Epoch,
+        wrapping: WrappingKey,
+        now: int,
+        writing: ExitStack,
     ) -> RecordVersion:
         """Seal one version."""
         data_key, salt = random_key(), secrets.token_bytes(SALT_BYTES)
-        root = self._field_root(record.type, salt, record.content)
-        context = RecordContext(self._ledger, object_id, record.version, FHIR_JSON)
+        is_json = record.content_type == FHIR_JSON
+        root = self._field_root(record.type, salt, record.content) if is_json else NO_FIELDS
+        context = RecordContext(self._ledger, object_id, record.version, record.content_type)
+        head = None if is_json else _sealed_head(data_key, context, Head(len(record.content), record.head))
+        blob, size = None, None
+        if len(record.content) <= MAX_WHOLE_BYTES:
+            envelope = seal_record(data_key, context, record.content, salt)
+        else:
+            envelope, blob, size = self._write_blob(seal_stream(data_key, context, [record.content], salt), writing)
         return RecordVersion(
             type=record.type,
             id=record.id,
@@ -307,14 +576,30 @@ class RecordService:
             created=now,
             commitment=record_commitment(salt, record.content, root),
             wrapped_dek=wrapping.wrap(data_key, _data_aad(object_id, record.version)),
-            envelope=_envelope(data_key, context, record.content, salt),
+            envelope=envelope,
+            content_type=record.content_type,
+            head=head,
+            blob=blob,
+            blob_size=size,
         )
 
-    def _object_id(self, record: NewRecord, given: dict[tuple[str, str], bytes]) -> bytes:
+    def _identifier_tokens(self, record: NewRecord) -> set[bytes]:
+        """Compute the tokens by which a record is found: each identifier with its system, and by its value alone."""
+        systems = {(system, value) for system, value in record.identifiers} | {
+            (None, value) for _, value in record.identifiers
+        }
+        return {self._identifier_token(record.type, system, value) for system, value in systems}
+
+    def _identifier_token(self, type_name: str, system: str | None, value: str) -> bytes:
+        """Compute a keyed token, equal for equal identifiers, telling nothing of them."""
+        message = canonical([type_name, system, value])
+        return hmac.digest(self._identifier_key, message, "sha256")[:_TOKEN_BYTES]
+
+    def _object_id(self, type_name: str, record_id: str, version: int, given: dict[tuple[str, str], bytes]) -> bytes:
         """Return the object id that all versions of a record share, a random one for a new record."""
-        name = (record.type, record.id)
+        name = (type_name, record_id)
         if name not in given:
-            before = None if record.version == 1 else self._store.get(record.type, record.id)
+            before = None if version == 1 else self._store.get(type_name, record_id)
             given[name] = secrets.token_bytes(ID_BYTES) if before is None else before.object_id
         return given[name]
 
@@ -351,11 +636,40 @@ class RecordService:
         return WrappingKey(self._key.unwrap(wrapped, _epoch_aad(epoch.patient, epoch.number)))
 
 
-def _envelope(data_key: bytes, context: RecordContext, content: bytes, salt: bytes) -> bytes:
-    """Seal a content, large ones as a stream."""
-    if len(content) <= MAX_WHOLE_BYTES:
-        return seal_record(data_key, context, content, salt)
-    return b"".join(seal_stream(data_key, context, [content], salt))
+def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
+    """Read what fits into a row, and one piece more to see whether there is more; None for the rest if not."""
+    kept = bytearray()
+    for piece in pieces:
+        kept += piece
+        if len(kept) > MAX_WHOLE_BYTES:
+            return bytes(kept), pieces
+    return bytes(kept), None
+
+
+def _counting(pieces: Iterable[bytes], counted: ContentHash) -> Iterator[bytes]:
+    """Hash what passes by."""
+    for piece in pieces:
+        counted.update(piece)
+        yield piece
+
+
+def _compared(pieces: Iterator[bytes], salt: bytes, stored: RecordVersion) -> Iterator[bytes]:
+    """Pass on a content, its last piece only once the whole is what the commitment says."""
+    counted, held = ContentHash(), b""
+    for piece in pieces:
+        counted.update(piece)
+        if held:
+            yield held
+        held = piece
+    if not hmac.compare_digest(commitment_of(counted.whole(salt), NO_FIELDS), stored.commitment):
+        raise VerificationError("record.commitment", version=stored.version)
+    yield held
+
+
+def _sealed_head(data_key: bytes, context: RecordContext, head: Head) -> bytes:
+    """Seal what is told of a content, under a key of its own from the same data key."""
+    text = head.size.to_bytes(_SIZE_BYTES, "big") + head.text
+    return seal_record(derive(data_key, _HEAD_PURPOSE), context, text, secrets.token_bytes(SALT_BYTES))
 
 
 def _opened(data_key: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:

@@ -55,7 +55,15 @@ _REQUEST: Final = {
     "time": int,
     "type": str,
 }
-_HEADER: Final = {"access": int, "following": int, "records": list, "request": str, "type": str, "wraps": int}
+_HEADER: Final = {
+    "access": int,
+    "following": int,
+    "oversized": int,
+    "records": list,
+    "request": str,
+    "type": str,
+    "wraps": int,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,8 @@ class Answer:
         wraps: data keys, `medchain.crypto.sealing.wrap_release`.
         records: in the order of the wraps.
         following: where a further request goes on, `ReleaseRequest.after`; None where there is no more.
+        oversized: how many records were left out between the last request and this answer's end because each alone is
+            larger than an answer may be.
     """
 
     request_hash: bytes
@@ -182,6 +192,7 @@ class Answer:
     wraps: bytes
     records: tuple[ReleasedRecord, ...]
     following: int | None
+    oversized: int = 0
 
     def encode(self) -> bytes:
         """Write the answer: length of the header (u32) ‖ header ‖ wraps ‖ envelopes."""
@@ -199,6 +210,7 @@ class Answer:
             {
                 "access": self.access_version,
                 "following": 0 if self.following is None else self.following,
+                "oversized": self.oversized,
                 "records": rows,
                 "request": self.request_hash.hex(),
                 "type": _ANSWER_TYPE,
@@ -272,6 +284,7 @@ def parse_answer(data: bytes) -> Answer:
         wraps,
         tuple(replace(record, envelope=envelope) for record, envelope in records),
         _natural(top["following"]) or None,
+        _natural(top["oversized"]),
     )
 
 

@@ -20,10 +20,9 @@ from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
 from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
 from medchain.ledger.transaction import Ref
 from medchain.node.event_time import event_span
-from medchain.node.records import FHIR_JSON
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, ReleaseRequest
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling
-from medchain.store.records import RecordVersion
+from medchain.store.records import FHIR_JSON, RecordVersion
 
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
@@ -57,6 +56,21 @@ class Chosen:
 
     stored: RecordVersion
     anchor: StateRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be released at once.
+
+    Attributes:
+        records: in the order in which they were stored.
+        following: where a further request goes on, None where there is no more.
+        oversized: how many were passed over because no answer can hold them.
+    """
+
+    records: list[Chosen]
+    following: int | None
+    oversized: int
 
 
 class Holdings:
@@ -119,7 +133,7 @@ class Holdings:
         found[1].verify(found[0].body_hash)
         return found[1].content
 
-    def choose(self, request: ReleaseRequest, standing: Standing, patient: str) -> tuple[list[Chosen], int | None]:
+    def choose(self, request: ReleaseRequest, standing: Standing, patient: str) -> Choice:
         """Choose the records that were asked for, are granted and pass the decision.
 
         Args:
@@ -128,7 +142,7 @@ class Holdings:
             patient: keyed token of the patient whose consent it is.
 
         Returns:
-            At most as many as an answer holds, and where a further request goes on, None where there is no more.
+            At most as many as an answer holds; of those that no answer holds, how many there were.
 
         Raises:
             AccessDeniedError: the decision's reason, ``release.types`` or ``release.period``.
@@ -146,7 +160,7 @@ class Holdings:
         final = self.final_size()
         chosen: list[Chosen] = []
         alive: dict[bytes, bool] = {}
-        size = 0
+        size = oversized = 0
         after = last = request.after
         while True:
             page = self._parts.records.by_patient(
@@ -156,13 +170,16 @@ class Holdings:
                 found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
                 if found is None or not self._passes(found.stored, request.period, ruling):
                     continue
-                size += len(found.stored.envelope)
-                if len(chosen) == MAX_RECORDS or (chosen and size > MAX_ANSWER_BYTES - _MARGIN_BYTES):
-                    return chosen, last
+                if found.stored.sealed_size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
+                    oversized += 1
+                    continue
+                size += found.stored.sealed_size
+                if len(chosen) == MAX_RECORDS or size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
+                    return Choice(chosen, last, oversized)
                 chosen.append(found)
                 last = newest.seq
             if len(page) < _PAGE:
-                return chosen, None
+                return Choice(chosen, None, oversized)
             after = page[-1].seq
 
     def _is_alive(self, epoch_id: bytes, known: dict[bytes, bool]) -> bool:
@@ -197,7 +214,9 @@ class Holdings:
         """Judge one record; it is opened only where its date matters."""
         if period is None and not ruling.limits_dates:
             return ruling.passes(stored.type, None)
-        span = event_span(self._parts.service.open(stored).content, stored.created)
+        # What is no FHIR JSON tells no date of its own.
+        is_json = stored.content_type == FHIR_JSON
+        span = event_span(self._parts.service.open(stored).content, stored.created) if is_json else None
         if span is None:
             # A date that nobody can tell is outside every limit, the asker's own included.
             return period is None and ruling.passes(stored.type, None)
@@ -234,7 +253,8 @@ class Holdings:
         if newest[0] != anchor.version and self._narrows(newest[1], key):
             raise AccessDeniedError("release.no_record")
         position = anchor.since if anchor.version == stored.version else self._since(key, stored.version)
-        return ReleasedRecord(stored.object_id, stored.version, FHIR_JSON, position, stored.envelope)
+        envelope = self._parts.service.envelope(stored)
+        return ReleasedRecord(stored.object_id, stored.version, stored.content_type, position, envelope)
 
     def _since(self, key: bytes, version: int) -> int:
         """Return the position of an earlier version."""

@@ -11,10 +11,17 @@ from collections.abc import Iterator, Sequence
 
 from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.bundle import BODY_OPENING_TYPE, RECORD_OPENING_TYPE, Verdict, answer_document, map_files
+from medchain.ledger.bundle import (
+    BODY_OPENING_TYPE,
+    LARGE_OPENING_TYPE,
+    RECORD_OPENING_TYPE,
+    Verdict,
+    answer_document,
+    map_files,
+)
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import Members
-from medchain.ledger.object import Body
+from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.policy_chain import members_after, step_policy
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, Replica
@@ -46,28 +53,56 @@ def record_opening(content: bytes, salt: bytes, field_root: bytes) -> bytes:
     return canonical(document)
 
 
+def large_opening(content_sha256: bytes, size: int, salt: bytes, field_root: bytes) -> bytes:
+    """Write ``opening.json`` of a record whose content is too large for a bundle.
+
+    Args:
+        content_sha256: SHA-256 of its bytes.
+        size: how many they are, more than 1 MiB.
+        salt: 32 bytes, from its envelope.
+        field_root: 32 bytes, zeros where single fields are not committed.
+
+    Returns:
+        Canonical JSON.
+    """
+    document: dict[str, Json] = {
+        "content_sha256": content_sha256.hex(),
+        "field_root": field_root.hex(),
+        "salt": salt.hex(),
+        "size": size,
+        "type": LARGE_OPENING_TYPE,
+    }
+    return canonical(document)
+
+
 def body_opening(body: Body) -> bytes:
     """Write ``opening.json`` of a body, whole or redacted."""
     return canonical({"body": body.to_json(), "type": BODY_OPENING_TYPE})
 
 
 def export_object(
-    replica: Replica, key: bytes, *, opening: bytes | None = None, old_checkpoint: bytes | None = None
+    replica: Replica,
+    key: bytes,
+    *,
+    version: int | None = None,
+    opening: bytes | None = None,
+    old_checkpoint: bytes | None = None,
 ) -> dict[str, bytes]:
-    """Prove what the newest final state holds under a key: its head, or that there is none.
+    """Prove what the newest final state holds under a key: its head, an earlier version, or that there is none.
 
     Args:
         replica: the ledger.
         key: map key, 32 bytes.
-        opening: ``opening.json``, or None to show no content.
+        version: which version; None for the head.
+        opening: ``opening.json`` of that version, or None to show no content.
         old_checkpoint: an earlier cosigned checkpoint of the asker's; the bundle then proves that the log only grew.
 
     Returns:
         File name → content.
 
     Raises:
-        NotFoundError: ``trace.absent`` when there is nothing to open.
-        ConflictError: ``trace.not_final`` while the object's newest version is not final yet.
+        NotFoundError: ``trace.absent`` when there is nothing to open, or no such version.
+        ConflictError: ``trace.not_final`` while the object, or that version of it, is not final yet.
         UnavailableError: ``trace.no_final`` before the first final checkpoint.
         VerificationError: ``store.corrupt``.
     """
@@ -77,19 +112,35 @@ def export_object(
         newest = replica.store.record(key)
         if newest is not None:
             raise ConflictError("trace.not_final", since=newest.since)
-        if opening is not None:
+        if opening is not None or version is not None:
             raise NotFoundError("trace.absent")
-        entry = answer.state
+        entry, earlier = answer.state, []
     else:
-        entry = replica.prove_entry(answer.record.since, final.size)
+        earlier = _earlier(replica, answer.record, version)
+        proven = earlier[-1] if earlier else answer.record
+        entry = replica.prove_entry(proven.since, final.size)
     verdict = _claim("absent" if answer.record is None else "record", replica, entry, key)
     files = _entry(replica, entry, verdict, final) | map_files(answer.map)
     files |= {"state.bin": answer.state.leaf, "state.tlog-proof": _proof(answer.state, final.note)}
     if answer.record is not None:
         files["record.json"] = answer.record.encode()
+        if earlier:
+            files["history.json"] = b"[" + b",".join(record.encode() for record in earlier) + b"]"
         if opening is not None:
             files["opening.json"] = opening
     return files | _growth(replica, final, old_checkpoint)
+
+
+def _earlier(replica: Replica, head: StateRecord, version: int | None) -> list[StateRecord]:
+    """List the versions before the head down to the one that is asked for, the newest first."""
+    if version is None or version == head.version:
+        return []
+    known = {record.version: record for record in replica.store.history(head.key)}
+    if version not in known:
+        raise NotFoundError("trace.absent", version=version)
+    if version > head.version:
+        raise ConflictError("trace.not_final", since=known[version].since)
+    return [known[number] for number in range(head.version - 1, version - 1, -1)]
 
 
 def export_entry(replica: Replica, position: int, *, old_checkpoint: bytes | None = None) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Small things that the daemon does beside its work: numbers for Prometheus, and writing what waits in memory.
+"""Small things that the daemon does beside its work: numbers for Prometheus, writing what waits in memory, sweeping.
 
 Keeps true: labels come from a fixed set, also where a code was a peer's; the ledger's pages are written only while
 nothing happens and everything is final, so that nobody waits for a later checkpoint because of it. Trusts the stores.
@@ -23,6 +23,9 @@ PERIOD_S: Final = 1.0
 
 IDLE_S: Final = 5.0
 """How long no block must have come before pages are written."""
+
+SWEEP_S: Final = 300.0
+"""How often blobs that no record names, or whose key was destroyed, are removed."""
 
 ALARM_CODES: Final = frozenset(
     {
@@ -54,7 +57,7 @@ _LOG: Final = Log("upkeep")
 class Upkeep:
     """Looks after the daemon's numbers and pages. One thread calls it."""
 
-    __slots__ = ("_alarms", "_driver", "_height", "_ledger", "_records", "_since")
+    __slots__ = ("_alarms", "_driver", "_height", "_ledger", "_records", "_since", "_sweep")
 
     def __init__(self, ledger: LedgerStore, records: RecordStore, driver: EmbeddedDriver) -> None:
         """Use the daemon's stores and driver."""
@@ -63,7 +66,7 @@ class Upkeep:
         self._driver = driver
         self._alarms: frozenset[tuple[str, int]] = frozenset()
         self._height = -1
-        self._since = time.monotonic()
+        self._since = self._sweep = time.monotonic()
 
     def run(self, stop: Event) -> None:
         """Look until told to stop; what fails is tried again."""
@@ -84,6 +87,11 @@ class Upkeep:
         """
         self._count_alarms()
         metrics.OUTBOX.set(self._records.pending_count())
+        if now >= self._sweep:
+            self._sweep = now + SWEEP_S
+            removed = self._records.sweep_blobs()
+            if removed:
+                _LOG.info("upkeep.swept", blobs=removed)
         head, final = self._ledger.head, self._ledger.final()
         if head.height != self._height:
             self._height, self._since = head.height, now

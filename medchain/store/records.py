@@ -17,10 +17,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, NotFoundError
-from medchain.store.engine import Database, Statement, put_into
+from medchain.store.blobs import BlobStore
+from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
-from medchain.store.tables import access, anchor, epoch, erasure, outbox, record, used_token
+from medchain.store.tables import access, anchor, epoch, erasure, identifier, imported, outbox, record, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
 ANCHOR: Final = "anchor"
@@ -29,8 +30,30 @@ ANCHOR: Final = "anchor"
 MAX_PAGE: Final = 1000
 """Most rows of one answer."""
 
+FHIR_JSON: Final = "application/fhir+json"
+"""Content type of records, unless they say another."""
+
+BLOBS_NAME: Final = "blobs"
+"""Name of the folder of large envelopes, beside the file."""
+
 _PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 200
+_COLUMNS: Final = (
+    "type",
+    "id",
+    "version",
+    "object_id",
+    "patient",
+    "epoch_id",
+    "created",
+    "commitment",
+    "wrapped_dek",
+    "envelope",
+    "content_type",
+    "head",
+    "blob",
+    "blob_size",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +70,13 @@ class RecordVersion:
         created: Unix seconds.
         commitment: what the ledger holds, 32 bytes.
         wrapped_dek: its data key, wrapped.
-        envelope: the sealed record.
+        envelope: the sealed record; of one in a blob, its header.
         seq: number in this file, 0 before it is stored.
         position: leaf index of its anchor, None while it is pending.
+        content_type: media type of the content.
+        head: what is told of a content that is no FHIR JSON, sealed; None for others.
+        blob: name of the blob that holds the envelope, or None.
+        blob_size: its size in bytes.
     """
 
     type: str
@@ -64,6 +91,32 @@ class RecordVersion:
     envelope: bytes
     seq: int = 0
     position: int | None = None
+    content_type: str = FHIR_JSON
+    head: bytes | None = None
+    blob: bytes | None = None
+    blob_size: int | None = None
+
+    @property
+    def sealed_size(self) -> int:
+        """Size of the envelope, wherever it is."""
+        return len(self.envelope) if self.blob_size is None else self.blob_size
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """A blob that a row names.
+
+    Attributes:
+        seq: number of the record version.
+        name: of the blob.
+        size: in bytes.
+        is_alive: whether its key was not destroyed.
+    """
+
+    seq: int
+    name: bytes
+    size: int
+    is_alive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +204,19 @@ class Erasure:
 
 
 class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTable, RefusalTable, DrawTable):
-    """The records file. Processes and threads may share it."""
+    """The records file and its blobs. Processes and threads may share it.
+
+    Attributes:
+        blobs: envelopes that are too large for a row.
+    """
 
     def __init__(self, database: Database) -> None:
         """Use an opened records file."""
         LinkTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database
-        columns = ("type", "id", "version", "object_id", "patient", "epoch_id")
-        more = ("created", "commitment", "wrapped_dek", "envelope")
-        values: dict[str, Any] = {name: bindparam(name) for name in (*columns, *more)}
+        self.blobs = BlobStore(database.path.parent / BLOBS_NAME)
+        values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
         self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **values), dialect)
         intent: dict[str, Any] = {
             name: bindparam(name) for name in ("kind", "record", "payload", "created", "deadline")
@@ -168,10 +224,17 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         self._insert_intent = Statement(insert(outbox).values(**intent), dialect)
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
+        self._insert_identifier = insert_into(identifier, dialect)
         self._tokens_used = 0
 
     def put_versions(
-        self, rows: Sequence[RecordVersion], *, deadline: int | None = None, payloads: Sequence[bytes] | None = None
+        self,
+        rows: Sequence[RecordVersion],
+        *,
+        deadline: int | None = None,
+        payloads: Sequence[bytes] | None = None,
+        identifiers: Sequence[Collection[bytes]] | None = None,
+        unit: tuple[str, int] | None = None,
     ) -> list[int]:
         """Store record versions, and the intents to anchor them, together.
 
@@ -179,6 +242,8 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
             rows: each the first version of its record or the next one.
             deadline: when they should be ordered, Unix seconds.
             payloads: of the intents, one a row; None for empty ones.
+            identifiers: tokens by which each row's record is found from now on; None for none.
+            unit: name and time of the import unit that is done with them.
 
         Returns:
             Their numbers, in order.
@@ -202,7 +267,62 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
                 for seq, payload, row in zip(numbers, given, rows, strict=True)
             ]
             self._insert_intent.many(connection, intents)
+            self._put_identifiers(connection, rows, [()] * len(rows) if identifiers is None else identifiers)
+            if unit is not None:
+                connection.execute(insert(imported).values(unit=unit[0], time=unit[1]))
         return numbers
+
+    def find(self, token: bytes, *, limit: int = 2) -> list[str]:
+        """Return the ids of records by the token of an identifier, in order."""
+        chosen = select(identifier.c.id).where(identifier.c.token == token).order_by(identifier.c.id).limit(limit)
+        with self._database.read("identifier") as connection:
+            return list(connection.execute(chosen).scalars())
+
+    def is_imported(self, unit: str) -> bool:
+        """Tell whether an import unit is done."""
+        with self._database.read("imported") as connection:
+            return connection.execute(select(imported.c.unit).where(imported.c.unit == unit)).first() is not None
+
+    def blob_rows(self, *, after: int = 0, limit: int = MAX_PAGE) -> list[BlobRow]:
+        """Return the blobs that rows name, page by page, by number of the record version."""
+        chosen = (
+            select(record.c.seq, record.c.blob, record.c.blob_size, epoch.c.destroyed)
+            .join(epoch, epoch.c.id == record.c.epoch_id)
+            .where(record.c.blob.is_not(None), record.c.seq > after)
+            .order_by(record.c.seq)
+            .limit(limit)
+        )
+        with self._database.read("record") as connection:
+            return [BlobRow(row[0], row[1], row[2], row[3] is None) for row in connection.execute(chosen)]
+
+    def by_blob(self, blob: bytes) -> RecordVersion | None:
+        """Return the record version whose envelope a blob holds."""
+        found = self._read(_versions().where(record.c.blob == blob))
+        return found[0] if found else None
+
+    def sweep_blobs(self) -> int:
+        """Remove blobs that no row names, and those whose key was destroyed; errors as `BlobStore.sweep`."""
+        return self.blobs.sweep(self.is_blob_alive)
+
+    def is_blob_alive(self, blob: bytes) -> bool:
+        """Tell whether a row names a blob, and its key was not destroyed."""
+        chosen = select(record.c.seq).join(epoch, epoch.c.id == record.c.epoch_id)
+        with self._database.read("record") as connection:
+            alive = (record.c.blob == blob) & epoch.c.destroyed.is_(None)
+            return connection.execute(chosen.where(alive)).first() is not None
+
+    def _put_identifiers(
+        self, connection: Connection, rows: Sequence[RecordVersion], tokens: Sequence[Collection[bytes]]
+    ) -> None:
+        """Have records found by the tokens of their newest version, and by no other."""
+        newest = {(row.type, row.id): (row, dict.fromkeys(given)) for row, given in zip(rows, tokens, strict=True)}
+        for row, _ in newest.values():
+            if row.version > 1:
+                of_record = (identifier.c.id == row.id) & (identifier.c.type == row.type)
+                connection.execute(delete(identifier).where(of_record))
+        self._insert_identifier.many(
+            connection, [(token, row.id, row.type) for row, given in newest.values() for token in given]
+        )
 
     def get(self, type_name: str, record_id: str, version: int | None = None) -> RecordVersion | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
@@ -518,14 +638,16 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
 def _versions() -> Select[Any]:
     """Select record versions with the columns in the order of `RecordVersion`."""
     names = ("type", "id", "version", "object_id", "patient", "epoch_id", "created", "commitment", "wrapped_dek")
-    columns = (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position)
+    more = (record.c[name] for name in _COLUMNS[-4:])
+    columns = (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position, *more)
     return select(*columns).outerjoin(anchor, anchor.c.record == record.c.seq)
 
 
 def _columns(row: RecordVersion) -> tuple[object, ...]:
     """Return a version's columns in the order of the table."""
     names = (row.type, row.id, row.version, row.object_id, row.patient, row.epoch_id)
-    return (*names, row.created, row.commitment, row.wrapped_dek, row.envelope)
+    kept = (row.created, row.commitment, row.wrapped_dek, row.envelope)
+    return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size)
 
 
 def _check_epochs(connection: Connection, ids: Collection[bytes]) -> None:

@@ -190,11 +190,42 @@ record: Final = Table(
     Column("commitment", LargeBinary, nullable=False),
     Column("wrapped_dek", LargeBinary, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
+    Column("content_type", String(100), nullable=False, server_default="application/fhir+json"),
+    Column("head", LargeBinary, nullable=True),
+    Column("blob", LargeBinary, nullable=True),
+    Column("blob_size", BigInteger, nullable=True),
     UniqueConstraint("type", "id", "version", name="record_type_id_version"),
 )
 
 record_by_patient: Final = Index("record_by_patient", record.c.patient, record.c.type, record.c.created)
 record_by_object: Final = Index("record_by_object", record.c.object_id, record.c.version)
+record_by_blob: Final = Index(
+    "record_by_blob",
+    record.c.blob,
+    unique=True,
+    sqlite_where=record.c.blob.is_not(None),
+    postgresql_where=record.c.blob.is_not(None),
+)
+
+identifier: Final = Table(
+    "identifier",
+    RECORDS,
+    Column("token", LargeBinary, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("type", String(64), nullable=False),
+    PrimaryKeyConstraint("token", "id"),
+    sqlite_with_rowid=False,
+)
+
+identifier_by_record: Final = Index("identifier_by_record", identifier.c.id, identifier.c.type)
+
+imported: Final = Table(
+    "imported",
+    RECORDS,
+    Column("unit", String(128), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 anchor: Final = Table(
     "anchor",

@@ -83,7 +83,7 @@ def server(tmp_path) -> Iterator[Server]:
             token_url=TOKEN_URL,
             clock=lambda: time[0],
             final_size=lambda: final[0],
-            prove=lambda opened: {"entry.bin": opened.stored.object_id},
+            prove=lambda stored: {"entry.bin": stored.object_id, "version": str(stored.version).encode()},
         )
         app = Flask("test", static_folder=None)
         prepare(app)

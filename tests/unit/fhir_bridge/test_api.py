@@ -234,7 +234,17 @@ def test_who_may_only_create_cannot_ask_by_identifier_who_is_here(server):
 def test_the_proof_of_a_record_is_a_zip_file(server):
     response = server.call("GET", created(server) + "/$proof")
     assert response.headers["Content-Type"] == "application/zip"
-    assert zipfile.ZipFile(io.BytesIO(response.data)).namelist() == ["entry.bin"]
+    assert zipfile.ZipFile(io.BytesIO(response.data)).namelist() == ["entry.bin", "version"]
+
+
+def test_the_proof_of_any_version_can_be_had(server):
+    path = created(server)
+    server.call("PUT", path, PATIENT | {"id": path.rsplit("/", 1)[1], "active": True})
+    for route, version in (("", b"2"), ("/_history/1", b"1"), ("/_history/2", b"2")):
+        answer = server.call("GET", f"{path}{route}/$proof")
+        assert zipfile.ZipFile(io.BytesIO(answer.data)).read("version") == version
+    for version in ("3", "0", "x", "1" * 10):
+        assert server.call("GET", f"{path}/_history/{version}/$proof").status_code == 404
 
 
 def test_a_proof_needs_the_right_to_read(server):

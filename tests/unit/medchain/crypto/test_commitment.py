@@ -65,3 +65,40 @@ def test_a_salt_of_another_size_is_refused(size):
         with pytest.raises(InputError) as caught:
             make(bytes(size), CONTENT)
         assert caught.value.code == "commitment.salt"
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20])
+def test_a_content_in_pieces_has_the_digest_of_the_whole(size):
+    content = b"x" * size
+    taken = commitment.ContentHash()
+    for start in range(0, size, 100_001):
+        taken.update(content[start : start + 100_001])
+    assert taken.whole(SALT) == digest("medchain/record-whole/v1", SALT, content)
+    assert (taken.size, taken.sha256) == (size, hashlib.sha256(content).digest())
+
+
+def test_a_content_above_one_mebibyte_is_committed_to_by_size_and_sha256():
+    content = b"y" * ((1 << 20) + 1)
+    expected = digest(
+        "medchain/record-large/v1", SALT, ((1 << 20) + 1).to_bytes(8, "big"), hashlib.sha256(content).digest()
+    )
+    taken = commitment.ContentHash()
+    for start in range(0, len(content), 65_537):
+        taken.update(content[start : start + 65_537])
+    assert taken.whole(SALT) == commitment.whole_digest(SALT, content) == expected
+    assert commitment.commitment_of(expected, bytes(32)) == commitment.record_commitment(SALT, content, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("size", "hashed"), [(1 << 20, bytes(32)), (1 << 63, bytes(32)), (1 << 21, bytes(31)), (-1, bytes(32))]
+)
+def test_a_large_content_is_large_and_hashed_in_32_bytes(size, hashed):
+    with pytest.raises(InputError) as caught:
+        commitment.large_digest(SALT, size, hashed)
+    assert caught.value.code == "commitment.large"
+
+
+def test_a_large_content_needs_a_salt_too():
+    with pytest.raises(InputError) as caught:
+        commitment.large_digest(b"", 1 << 21, bytes(32))
+    assert caught.value.code == "commitment.salt"

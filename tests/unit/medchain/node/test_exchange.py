@@ -10,6 +10,7 @@ import pytest
 
 from medchain.errors import (
     ConflictError,
+    MedchainError,
     NotFoundError,
     UnavailableError,
     VerificationError,
@@ -18,7 +19,7 @@ from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import build_body, map_key
 from medchain.node import custodian, standing
-from medchain.node.records import NewRecord
+from medchain.node.records import NewRecord, NewStream
 from medchain.node.release import (
     access_id,
     access_key,
@@ -250,6 +251,31 @@ def test_a_large_record_and_one_with_a_field_root_arrive_as_well(exchange):
     exchange.store(condition, type_name="Condition")
     received = exchange.asker().request_release(exchange.wish(resource_types=("Condition",)))
     assert [row.content for row in received.records] == [condition]
+
+
+def test_a_binary_arrives_under_its_own_type(exchange):
+    content = b"\xff\xd8 scan" * 200_000
+    site = exchange.federation.sites[RENHE]
+    site.service.create_stream(NewStream("Condition", "scan", "image/jpeg", b"{}", exchange.token), [content])
+    exchange.anchor()
+    exchange.grant = exchange.give(resource_types=["Condition"])
+    (received,) = exchange.asker().request_release(exchange.wish(resource_types=("Condition",))).records
+    assert (received.content_type, received.content) == ("image/jpeg", content)
+
+
+def test_a_record_that_no_answer_holds_is_counted_and_said_to_be_too_large(exchange, monkeypatch):
+    monkeypatch.setattr(standing, "MAX_ANSWER_BYTES", (1 << 20) + (1 << 19))
+    site = exchange.federation.sites[RENHE]
+    site.service.create_stream(
+        NewStream("Condition", "scan-2", "image/jpeg", b"{}", exchange.token), [bytes(1 << 20), b"x"]
+    )
+    exchange.anchor()
+    exchange.grant = exchange.give(resource_types=["Condition", "Observation"])
+    received = exchange.asker().request_release(exchange.wish(resource_types=("Condition", "Observation")))
+    assert ([row.content for row in received.records], received.oversized) == ([observation(1), observation(2)], 1)
+    with pytest.raises(MedchainError) as caught:
+        exchange.asker().request_release(exchange.wish(resource_types=("Condition",)))
+    assert caught.value.code == "release.too_large"
 
 
 def test_what_does_not_fit_is_for_a_further_request(exchange, monkeypatch):

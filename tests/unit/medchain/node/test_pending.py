@@ -44,7 +44,7 @@ def opened(records, now: int = NOW) -> PendingReleases:
 
 
 def test_what_is_under_way_is_the_same_after_a_restart(records):
-    kept = [release(1), release(2, following=9)]
+    kept = [release(1), release(2, following=9, oversized=1)]
     opened(records).keep(ENTRY, kept)
     again = opened(records)
     assert [again.find(item.request_hash) for item in kept] == [(item, ENTRY) for item in kept]

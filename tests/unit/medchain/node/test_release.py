@@ -169,7 +169,7 @@ def test_a_request_is_bounded_before_it_is_read():
 
 @pytest.mark.parametrize("following", [77, None])
 def test_an_answer_is_read_as_it_was_written(following):
-    answer = replace(ANSWER, following=following)
+    answer = replace(ANSWER, following=following, oversized=2)
     assert parse_answer(answer.encode()) == answer
 
 
@@ -178,6 +178,7 @@ def test_an_answer_is_the_size_of_its_header_the_header_the_wraps_and_the_envelo
         {
             "access": 3,
             "following": 77,
+            "oversized": 0,
             "records": [["07" * 16, 1, "application/fhir+json", 9, 5], ["08" * 16, 2, "application/fhir+json", 8, 7]],
             "request": "66" * 32,
             "type": "medchain/release-answer/v1",
@@ -202,6 +203,7 @@ def answer_with(**changes: object) -> bytes:
         {"access": 0},
         {"access": "3"},
         {"following": -1},
+        {"oversized": -1},
         {"request": "66"},
         {"wraps": 0},
         {"wraps": 4},

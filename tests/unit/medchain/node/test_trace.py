@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 
 import orjson
 import pytest
@@ -19,7 +20,7 @@ from medchain.ledger.members import ProtocolRules, organisation_content, protoco
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
 from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
-from medchain.node.trace import body_opening, export_entry, export_object, record_opening
+from medchain.node.trace import body_opening, export_entry, export_object, large_opening, record_opening
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
@@ -214,6 +215,95 @@ def test_a_checkpoint_newer_than_ours_cannot_be_grown_from(author: Author, ancho
     older = author.replica.store.final().note.encode().replace(b"\n8\n", b"\n9\n")
     with pytest.raises(ConflictError, match=r"trace\.newer_checkpoint"):
         export_object(author.replica, anchored, old_checkpoint=older)
+
+
+def versions(author: Author, count: int) -> tuple[bytes, list[bytes]]:
+    """Anchor so many versions of a record, the last of them final; returns its map key and their contents."""
+    contents = [b'{"resourceType":"Observation","note":%d}' % number for number in range(1, count + 1)]
+    for number, content in enumerate(contents, 1):
+        row = ObjectRow(b"\x12" * 16, number, record_commitment(SALT, content, NO_FIELDS))
+        block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    finalise(author.replica)
+    return map_key("record", RENHE, b"\x12" * 16), contents
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_every_version_of_a_record_is_proven_by_the_chain_from_its_newest_one(author: Author, version: int) -> None:
+    key_, contents = versions(author, 3)
+    opening = record_opening(contents[version - 1], SALT, NO_FIELDS)
+    files = export_object(author.replica, key_, version=version, opening=opening)
+    verdict = verify(files, author)
+    assert (verdict.version, verdict.newest, verdict.opened) == (version, 3, contents[version - 1])
+    assert ("history.json" in files) == (version < 3)
+    assert verdict.current
+
+
+def test_attack_an_earlier_version_is_not_passed_off_as_the_newest_nor_another_as_earlier(author: Author) -> None:
+    key_, contents = versions(author, 3)
+    files = {
+        number: export_object(
+            author.replica, key_, version=number, opening=record_opening(contents[number - 1], SALT, NO_FIELDS)
+        )
+        for number in (1, 2, 3)
+    }
+    history = orjson.loads(files[1]["history.json"])
+    assert [row["version"] for row in history] == [2, 1]
+    without = {name: data for name, data in files[1].items() if name != "history.json"}
+    attacks = {
+        "bundle.entry": [without, files[1] | {"history.json": canonical(history[:1])}],
+        "bundle.history": [
+            files[1] | {"history.json": canonical(history[1:])},
+            files[1] | {"history.json": canonical([*history, history[-1]])},
+            files[1] | {"history.json": canonical([history[0], history[1] | {"body_hash": "00" * 32}])},
+        ],
+        "bundle.opening": [files[1] | {"opening.json": files[2]["opening.json"]}],
+        "bundle.files": [files[1] | {"history.json": b"[]"}, files[1] | {"history.json": b"{}"}],
+    }
+    for code, bundles in attacks.items():
+        for bundle in bundles:
+            with pytest.raises(MedchainError) as caught:
+                verify(bundle, author)
+            assert caught.value.code == code
+    absent = export_object(author.replica, b"\x99" * 32)
+    with pytest.raises(VerificationError, match=r"bundle\.record"):
+        verify(absent | {"history.json": files[1]["history.json"]}, author)
+
+
+def test_a_version_that_is_not_final_or_not_there_is_not_proven(author: Author, anchored: bytes) -> None:
+    row = ObjectRow(b"\x11" * 16, 2, record_commitment(SALT, b"{}", NO_FIELDS))
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    with pytest.raises(ConflictError, match=r"trace\.not_final"):
+        export_object(author.replica, anchored, version=2)
+    assert verify(export_object(author.replica, anchored, version=1), author).version == 1
+    for version in (0, 3):
+        with pytest.raises(NotFoundError, match=r"trace\.absent"):
+            export_object(author.replica, anchored, version=version)
+    with pytest.raises(NotFoundError, match=r"trace\.absent"):
+        export_object(author.replica, b"\x99" * 32, version=1)
+
+
+def test_a_large_content_is_proven_by_its_size_and_hash(author: Author) -> None:
+    content = b"%PDF" * 300_000
+    row = ObjectRow(b"\x13" * 16, 1, record_commitment(SALT, content, NO_FIELDS))
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    finalise(author.replica)
+    opening = large_opening(sha256(content).digest(), len(content), SALT, NO_FIELDS)
+    files = export_object(author.replica, map_key("record", RENHE, row.id), opening=opening)
+    verdict = verify(files, author)
+    assert (verdict.opened, verdict.content_size, verdict.content_sha256) == (
+        None,
+        len(content),
+        sha256(content).hexdigest(),
+    )
+    for other in (
+        large_opening(sha256(content).digest(), len(content) + 1, SALT, NO_FIELDS),
+        large_opening(sha256(content[:-1]).digest(), len(content), SALT, NO_FIELDS),
+        large_opening(sha256(content).digest(), len(content), bytes(32), NO_FIELDS),
+    ):
+        with pytest.raises(VerificationError, match=r"bundle\.opening"):
+            verify(files | {"opening.json": other}, author)
+    with pytest.raises(InputError, match=r"commitment\.large"):
+        verify(files | {"opening.json": large_opening(bytes(32), 5, SALT, NO_FIELDS)}, author)
 
 
 @pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.e2e), 211])

@@ -1,0 +1,251 @@
+"""Binary over HTTP: the bytes that come back are the bytes that came."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+
+import pytest
+
+from fhir_bridge import binary
+from fhir_bridge.smart.scopes import parse_scopes
+
+PATIENT = {"resourceType": "Patient", "id": "p1", "name": [{"family": "测试"}]}
+LARGE = hashlib.shake_128(b"scan").digest(3 * (1 << 20) + 1)
+PDF = b"%PDF-1.7 \xff\x00 not text"
+
+
+def code_of(response) -> str:
+    return json.loads(response.data)["issue"][0]["details"]["coding"][0]["code"]
+
+
+def post(server, body=PDF, content_type="application/pdf", **headers: str):
+    return server.call("POST", "/fhir/Binary", body, Content_Type=content_type, **headers)
+
+
+def path_of(response) -> str:
+    assert response.status_code == 201, response.data
+    return response.headers["Location"].split("/_history/")[0]
+
+
+@pytest.mark.parametrize("body", [PDF, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("content_type", ["application/pdf", "image/png", "text/plain; charset=utf-8", "text/xml"])
+def test_a_body_comes_back_under_its_own_type_to_the_byte(server, body, content_type):
+    made = post(server, body, content_type)
+    assert (made.data, made.headers["ETag"], made.headers["Medchain-Anchored"]) == (b"", 'W/"1"', "pending")
+    read = server.call("GET", path_of(made))
+    assert (read.data, read.headers["Content-Type"]) == (body, content_type)
+    assert read.headers["Content-Length"] == str(len(body))
+    assert read.headers["Content-Security-Policy"].startswith("sandbox;")
+    assert "X-Security-Context" not in read.headers
+
+
+@pytest.mark.parametrize("body", [PDF, LARGE, b"x", b"xy", b"xyz"])
+def test_the_same_is_a_resource_where_fhir_is_asked_for(server, body):
+    path = path_of(post(server, body))
+    for read in (
+        server.call("GET", path, Accept="application/fhir+json"),
+        server.call("GET", f"{path}?_format=json"),
+    ):
+        assert read.headers["Content-Type"] == "application/fhir+json"
+        assert int(read.headers["Content-Length"]) == len(read.data)
+        resource = json.loads(read.data)
+        assert base64.b64decode(resource.pop("data")) == body
+        assert resource == {
+            "resourceType": "Binary",
+            "id": path.rsplit("/", 1)[1],
+            "meta": {"versionId": "1", "lastUpdated": "2026-12-01T00:00:00Z"},
+            "contentType": "application/pdf",
+        }
+
+
+@pytest.mark.parametrize("body", [PDF, LARGE], ids=["small", "large"])
+def test_a_binary_that_comes_as_resource_is_kept_as_its_bytes_and_its_elements(server, body):
+    given = {
+        "resourceType": "Binary",
+        "meta": {"tag": [{"system": "urn:x", "code": "t"}]},
+        "language": "zh",
+        "contentType": "application/pdf",
+        "data": base64.b64encode(body).decode(),
+    }
+    path = path_of(post(server, json.dumps(given).encode(), "application/fhir+json"))
+    assert server.call("GET", path).data == body
+    resource = json.loads(server.call("GET", path, Accept="application/fhir+json").data)
+    assert resource["meta"]["tag"] == given["meta"]["tag"]
+    assert {name: resource[name] for name in ("language", "contentType", "data")} == {
+        name: given[name] for name in ("language", "contentType", "data")
+    }
+
+
+@pytest.mark.parametrize("content_type", ["application/fhir+json", "application/json"])
+@pytest.mark.parametrize("body", [b'{"resourceType":"Patient"}', b'{"a":1,"a":2}', b"[1]", b"no json"])
+def test_what_comes_as_fhir_and_is_no_binary_is_content_as_well(server, body, content_type):
+    # FHIR R4 §2.40.2: accepted as is, "including when the content type is application/fhir+json".
+    read = server.call("GET", path_of(post(server, body, content_type)))
+    assert (read.data, read.headers["Content-Type"]) == (body, content_type)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "status"),
+    [
+        ({"contentType": "application/pdf", "data": "!!!!"}, "binary.data", 400),
+        ({"contentType": "application/pdf"}, "binary.data", 400),
+        ({"contentType": "application/pdf", "data": "abc"}, "resource.invalid", 422),
+        ({"contentType": "no type", "data": "YWJj"}, "binary.content_type", 400),
+        ({"data": "YWJj"}, "resource.invalid", 422),
+    ],
+)
+def test_a_binary_resource_that_is_malformed_is_refused(server, given, code, status):
+    response = post(server, json.dumps({"resourceType": "Binary", **given}).encode(), "application/fhir+json")
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == 0
+
+
+@pytest.mark.parametrize("content_type", ["pdf", "a/b/c", "text/plain; x", "text/plain\x00", "a/" + "b" * 100])
+def test_a_type_that_is_none_is_refused(server, content_type):
+    response = server.client.post(
+        "/fhir/Binary",
+        data=PDF,
+        headers={"Authorization": f"Bearer {token(server)}"},
+        environ_overrides={"CONTENT_TYPE": content_type},
+    )
+    assert (response.status_code, code_of(response)) == (400, "binary.content_type")
+
+
+def token(server) -> str:
+    return server.tokens.issue("test", parse_scopes("system/*.cru"))
+
+
+def test_a_body_that_says_nothing_of_its_type_is_octets(server):
+    response = server.client.post("/fhir/Binary", data=PDF, headers={"Authorization": f"Bearer {token(server)}"})
+    assert server.call("GET", path_of(response)).headers["Content-Type"] == "application/octet-stream"
+
+
+def test_an_empty_body_is_refused(server):
+    assert code_of(post(server, b"")) == "record.content"
+
+
+def test_a_security_context_says_under_whose_key_it_falls_and_is_told_again(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    observation = {
+        "resourceType": "Observation",
+        "id": "o1",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": "Patient/p1"},
+    }
+    server.call("PUT", "/fhir/Observation/o1", observation)
+    token_of = server.service.patient_token("p1")
+    for about in ("Patient/p1", "Observation/o1", "Patient/p1/_history/1"):
+        path = path_of(post(server, X_Security_Context=about))
+        stored = server.store.get("Binary", path.rsplit("/", 1)[1])
+        assert stored.patient == token_of
+        assert server.call("GET", path).headers["X-Security-Context"] == about
+        resource = json.loads(server.call("GET", path, Accept="application/fhir+json").data)
+        assert resource["securityContext"] == {"reference": about}
+    assert server.store.get("Binary", path_of(post(server)).rsplit("/", 1)[1]).patient != token_of
+
+
+@pytest.mark.parametrize("about", ["Patient/other", "http://example.org/Patient/p1", "p1", "patient/p1"])
+def test_a_security_context_that_is_not_here_is_refused(server, about):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    response = post(server, X_Security_Context=about)
+    assert (response.status_code, code_of(response)) == (400, "binary.security_context")
+
+
+def test_versions_follow_one_another_and_each_can_be_read(server):
+    path = path_of(post(server))
+    record_id = path.rsplit("/", 1)[1]
+    changed = server.call("PUT", path, LARGE, Content_Type="image/tiff", If_Match='W/"1"')
+    assert (changed.status_code, changed.headers["ETag"]) == (200, 'W/"2"')
+    assert server.call("PUT", path, PDF, Content_Type="image/tiff", If_Match='W/"1"').status_code == 412
+    assert server.call("GET", path).data == LARGE
+    assert server.call("GET", f"{path}/_history/1").data == PDF
+    assert server.call("GET", path, If_None_Match='W/"2"').status_code == 304
+    given = {"resourceType": "Binary", "id": "other", "contentType": "a/b", "data": "YWJj"}
+    body = json.dumps(given).encode()
+    assert code_of(server.call("PUT", path, body, Content_Type="application/fhir+json")) == "resource.id"
+    body = json.dumps(given | {"id": record_id}).encode()
+    assert server.call("PUT", path, body, Content_Type="application/fhir+json").status_code == 200
+    assert server.call("PUT", "/fhir/Binary/mine", PDF, Content_Type="a/b").status_code == 201
+    assert code_of(server.call("PUT", "/fhir/Binary/_x", PDF, Content_Type="a/b")) == "resource.id"
+
+
+def test_two_updates_at_once_do_not_both_win(server, monkeypatch):
+    path = path_of(post(server))
+    real = server.store.get("Binary", path.rsplit("/", 1)[1])
+    server.call("PUT", path, PDF, Content_Type="a/b")
+    monkeypatch.setattr(type(server.store), "get", lambda *_arguments: real)
+    assert server.call("PUT", path, PDF, Content_Type="a/b").status_code == 412
+
+
+def test_a_representation_is_sent_where_it_is_asked_for(server):
+    assert post(server, Prefer="return=representation").data == PDF
+
+
+def test_who_may_not_is_told_before_a_byte_is_read(server):
+    for method, path, scope, status in (
+        ("POST", "/fhir/Binary", "system/Patient.c", 403),
+        ("PUT", "/fhir/Binary/x", "system/*.c", 403),
+        ("GET", path_of(post(server)), "system/Patient.r", 404),
+    ):
+        assert server.call(method, path, PDF, scope=scope, Content_Type="a/b").status_code == status
+    assert server.client.post("/fhir/Binary", data=PDF).status_code == 401
+
+
+def test_a_body_above_the_limit_is_refused_and_nothing_stays(server, monkeypatch):
+    monkeypatch.setattr(binary, "MAX_BYTES", 1 << 20)
+    assert post(server, LARGE).status_code == 413
+    assert (server.store.count(), server.store.sweep_blobs()) == (0, 0)
+
+
+def test_a_body_of_unknown_length_is_taken_and_one_that_breaks_off_is_not(server):
+    headers = {"Authorization": f"Bearer {token(server)}", "Content-Type": "image/png", "Transfer-Encoding": "chunked"}
+    made = server.client.post(
+        "/fhir/Binary",
+        input_stream=io.BytesIO(LARGE),
+        headers=headers,
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert server.call("GET", path_of(made)).data == LARGE
+    count = server.store.count()
+    headers = {"Authorization": f"Bearer {token(server)}", "Content-Type": "image/png"}
+    broken = server.client.post(
+        "/fhir/Binary",
+        input_stream=io.BytesIO(LARGE),
+        headers=headers,
+        environ_overrides={"CONTENT_LENGTH": str(len(LARGE) + 1)},
+    )
+    assert broken.status_code == 400
+    assert server.store.count() == count
+
+
+def test_a_binary_in_a_transaction_is_stored_as_its_bytes(server):
+    given = {"resourceType": "Binary", "contentType": "image/png", "data": base64.b64encode(LARGE).decode()}
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {"fullUrl": "urn:uuid:1", "resource": PATIENT, "request": {"method": "PUT", "url": "Patient/p1"}},
+            {
+                "resource": given | {"securityContext": {"reference": "Patient/p1"}},
+                "request": {"method": "POST", "url": "Binary"},
+            },
+        ],
+    }
+    answer = json.loads(server.call("POST", "/fhir", bundle).data)
+    path = "/fhir/" + answer["entry"][1]["response"]["location"].split("/_history/")[0]
+    read = server.call("GET", path)
+    assert (read.data, read.headers["X-Security-Context"]) == (LARGE, "Patient/p1")
+    assert server.store.get("Binary", path.rsplit("/", 1)[1]).patient == server.service.patient_token("p1")
+
+
+def test_an_erased_or_deleted_binary_is_gone(server):
+    path = path_of(post(server, LARGE))
+    record_id = path.rsplit("/", 1)[1]
+    stored = server.service.delete("Binary", record_id)
+    assert code_of(server.call("GET", path)) == "record.deleted"
+    server.store.erase(stored.epoch_id, 1)
+    assert server.call("GET", f"{path}/_history/1").status_code == 410
