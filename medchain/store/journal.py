@@ -1,0 +1,324 @@
+"""Journals: sealed frames that are on the disk before an answer leaves, at the cost of one write.
+
+A read of a record must leave a trace before its answer does, and a synced transaction a read would cost more than the
+read. Keeps true: what `append` has returned from survives the death of the process, and a power loss after the next
+`sync`; frames are read in their order, each once a reader keeps its place; a frame that was changed, moved or repeated
+is found. Trusts libsodium, and the folder for nothing but availability.
+Source: `docs/spec/journal.md`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from medchain.crypto.keywrap import derive
+from medchain.errors import InputError, UnavailableError, VerificationError
+
+MAX_CONTENT_BYTES: Final = 60_000
+"""Largest content of a frame."""
+
+MAX_FILE_BYTES: Final = 8 << 20
+"""Size beyond which a writer begins another file."""
+
+SUFFIX: Final = ".journal"
+"""How the names of journals end."""
+
+_MAGIC: Final = b"MCJ1"
+_ID_BYTES: Final = 16
+_HEADER_BYTES: Final = len(_MAGIC) + _ID_BYTES
+_LENGTH_BYTES: Final = 4
+_TAG_BYTES: Final = 16
+_MAX_LENGTH: Final = 1 << 16
+_NUMBER_BYTES: Final = 8
+_END: Final = b""
+
+
+class Frame(NamedTuple):
+    """One frame that was read.
+
+    Attributes:
+        content: as it was appended.
+        place: where the next one begins.
+    """
+
+    content: bytes
+    place: Place
+
+
+class Place(NamedTuple):
+    """Where a frame begins: what a reader keeps.
+
+    Attributes:
+        offset: in the file.
+        number: of the frame, from 0.
+    """
+
+    offset: int = _HEADER_BYTES
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a journal holds from a place on.
+
+    Attributes:
+        name: of the file.
+        frames: whole frames, in order.
+        is_ended: whether nothing will follow: the file may be removed once its frames are kept.
+        torn: bytes at the end that a crash cut off, 0 for none.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    is_ended: bool
+    torn: int
+
+
+class Journal:
+    """The journal of one process. Threads may share it."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Begin a file; raises `UnavailableError` ``journal.io``."""
+        self._folder = folder
+        self._key = key
+        self._lock = threading.Lock()
+        self._file = self._begin()
+        self._is_synced = True
+
+    def append(self, content: bytes) -> None:
+        """Write a frame; when this returns, the death of this process does not lose it.
+
+        Args:
+            content: 1 to `MAX_CONTENT_BYTES` bytes.
+
+        Raises:
+            InputError: ``journal.size``.
+            UnavailableError: ``journal.io`` with the system's number, such as that of a full disk; what was to be
+                answered must not be.
+        """
+        if not 0 < len(content) <= MAX_CONTENT_BYTES:
+            raise InputError("journal.size", limit=MAX_CONTENT_BYTES)
+        with self._lock:
+            if self._file.size > MAX_FILE_BYTES:
+                self._end()
+                self._file = self._begin()
+            self._is_synced = False
+            self._file.write(content)
+
+    def sync(self) -> None:
+        """Make what was appended survive a power loss; raises `UnavailableError` ``journal.io``."""
+        with self._lock:
+            if self._is_synced:
+                return
+            # Under the lock: a file that is ended meanwhile would be closed under the call.
+            self._file.sync()
+            self._is_synced = True
+
+    def close(self) -> None:
+        """End the file and leave it to the reader."""
+        with self._lock:
+            self._end()
+
+    def _begin(self) -> _Writing:
+        """Begin another file."""
+        return _Writing(self._folder, self._key)
+
+    def _end(self) -> None:
+        """End the file."""
+        self._file.write(_END)
+        self._file.sync()
+        self._file.close()
+
+
+class _Writing:
+    """A file that is being written, locked as long as it is open."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        identity = secrets.token_bytes(_ID_BYTES)
+        self._key = _file_key(key, identity)
+        self._prefix = _MAGIC + identity
+        self._number = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(folder / f"{identity.hex()}{SUFFIX}", flags, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self._descriptor, self._prefix)
+            _sync_folder(folder)
+        except OSError as error:
+            raise UnavailableError("journal.io", errno=error.errno) from error
+        self.size = _HEADER_BYTES
+
+    def write(self, content: bytes) -> None:
+        """Write one frame; a part of one, as on a full disk, is taken back."""
+        frame = _seal(self._key, self._prefix, self._number, content)
+        try:
+            written = os.write(self._descriptor, frame)
+        except OSError as error:
+            raise UnavailableError("journal.io", errno=error.errno) from error
+        if written != len(frame):
+            os.ftruncate(self._descriptor, self.size)
+            raise UnavailableError("journal.io", errno=0)
+        self.size += written
+        self._number += 1
+
+    def sync(self) -> None:
+        """Sync what was written."""
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise UnavailableError("journal.io", errno=error.errno) from error
+
+    def close(self) -> None:
+        """Close the file, and let go of its lock."""
+        os.close(self._descriptor)
+
+
+def names(folder: Path) -> list[str]:
+    """List the journals of a folder, those of living processes too."""
+    return sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+
+
+def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Reading:
+    """Read a journal from a place on.
+
+    Args:
+        folder: of the journals.
+        name: of the file, as `names` gives it.
+        key: 32 bytes, that of the writer.
+        place: `Place()` for the beginning, else the place of the last frame that was kept.
+        limit: most frames.
+
+    Returns:
+        What was read.
+
+    Raises:
+        VerificationError: ``journal.damaged`` with file and offset.
+        UnavailableError: ``journal.io``.
+    """
+    try:
+        # Whether the writer lives is asked first: what it wrote before it died is then all there.
+        is_alive = _is_locked(folder / name)
+        with (folder / name).open("rb") as file:
+            prefix = file.read(_HEADER_BYTES)
+            file.seek(place.offset)
+            data = file.read()
+    except OSError as error:
+        raise UnavailableError("journal.io", errno=error.errno) from error
+    if len(prefix) < _HEADER_BYTES:
+        # Its writer died, or is about to write, before a first frame.
+        return Reading(name, (), not is_alive, 0 if is_alive else len(prefix))
+    if prefix[: len(_MAGIC)] != _MAGIC or name != f"{prefix[len(_MAGIC) :].hex()}{SUFFIX}":
+        raise VerificationError("journal.damaged", file=name, offset=0)
+    opened = _Opened(name, _file_key(key, prefix[len(_MAGIC) :]), prefix, data, place)
+    frames = list(_up_to(opened, limit))
+    if opened.is_ended or len(frames) == limit:
+        return Reading(name, tuple(frames), opened.is_ended, 0)
+    rest = len(data) - (opened.place.offset - place.offset)
+    if rest and opened.is_damaged():
+        raise VerificationError("journal.damaged", file=name, offset=opened.place.offset)
+    return Reading(name, tuple(frames), not is_alive, 0 if is_alive else rest)
+
+
+def remove(folder: Path, name: str) -> None:
+    """Remove a journal of which everything was taken."""
+    (folder / name).unlink(missing_ok=True)
+
+
+class _Opened:
+    """The bytes of a journal from a place on."""
+
+    def __init__(self, name: str, key: bytes, prefix: bytes, data: bytes, place: Place) -> None:
+        self._name = name
+        self._key = key
+        self._prefix = prefix
+        self._data = data
+        self._start = place.offset
+        self.place = place
+        self.is_ended = False
+
+    def next(self) -> bytes | None:
+        """Open the next frame; None where no whole one begins that opens."""
+        at = self.place.offset - self._start
+        found = self._frame(at, self.place.number)
+        if found is None:
+            return None
+        self.is_ended = found == _END
+        length = int.from_bytes(self._data[at : at + _LENGTH_BYTES], "big")
+        self.place = Place(self.place.offset + _LENGTH_BYTES + length, self.place.number + 1)
+        return found
+
+    def is_damaged(self) -> bool:
+        """Tell whether a frame follows the one that does not open: a crash cuts off the last one only."""
+        at = self.place.offset - self._start
+        length = int.from_bytes(self._data[at : at + _LENGTH_BYTES], "big")
+        return self._frame(at + _LENGTH_BYTES + length, self.place.number + 1) is not None
+
+    def _frame(self, at: int, number: int) -> bytes | None:
+        """Open the frame that begins somewhere."""
+        head = self._data[at : at + _LENGTH_BYTES]
+        length = int.from_bytes(head, "big")
+        sealed = self._data[at + _LENGTH_BYTES : at + _LENGTH_BYTES + length]
+        if len(head) < _LENGTH_BYTES or not _TAG_BYTES <= length <= _MAX_LENGTH or len(sealed) < length:
+            return None
+        try:
+            return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
+                sealed, self._prefix + head, _nonce(number), self._key
+            )
+        except CryptoError:
+            return None
+
+
+def _up_to(opened: _Opened, limit: int) -> Iterator[Frame]:
+    """Walk through whole frames, the end frame apart."""
+    for _ in range(limit):
+        content = opened.next()
+        if content is None or opened.is_ended:
+            return
+        yield Frame(content, opened.place)
+
+
+def _seal(key: bytes, prefix: bytes, number: int, content: bytes) -> bytes:
+    """Make a frame."""
+    head = (len(content) + _TAG_BYTES).to_bytes(_LENGTH_BYTES, "big")
+    return head + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(content, prefix + head, _nonce(number), key)
+
+
+def _nonce(number: int) -> bytes:
+    """Number a frame: the key is the file's own, so a number is enough."""
+    return bytes(_ID_BYTES) + number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def _file_key(key: bytes, identity: bytes) -> bytes:
+    """Derive the key of one file."""
+    return derive(key, f"journal/{identity.hex()}")
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether a living process writes a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

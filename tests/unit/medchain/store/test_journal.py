@@ -1,0 +1,222 @@
+"""Journals: what was appended is there, in order, once; what was changed is found."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+
+import pytest
+
+from medchain.errors import InputError, UnavailableError, VerificationError
+from medchain.store import journal
+from medchain.store.journal import MAX_CONTENT_BYTES, Journal, Place, names, read, remove
+
+KEY = bytes(range(32))
+ALL = 10_000
+
+
+def contents(folder, name, place=None):
+    reading = read(folder, name, KEY, place or Place(), ALL)
+    return [frame.content for frame in reading.frames]
+
+
+def written(folder, *frames: bytes) -> str:
+    """A journal that was ended in order."""
+    made = Journal(folder, KEY)
+    for frame in frames:
+        made.append(frame)
+    made.close()
+    (name,) = names(folder)
+    return name
+
+
+def cut_off(folder, *frames: bytes) -> str:
+    """A journal whose writer died: without its end."""
+    name = written(folder, *frames)
+    path = folder / name
+    # The end frame: four bytes of length and a tag.
+    os.truncate(path, path.stat().st_size - 20)
+    return name
+
+
+def test_frames_are_read_in_their_order_while_they_are_written(tmp_path):
+    made = Journal(tmp_path, KEY)
+    (name,) = names(tmp_path)
+    assert read(tmp_path, name, KEY, Place(), ALL) == journal.Reading(name, (), is_ended=False, torn=0)
+    made.append(b"a")
+    first = read(tmp_path, name, KEY, Place(), ALL)
+    assert [frame.content for frame in first.frames] == [b"a"]
+    made.append(b"b")
+    assert contents(tmp_path, name, first.frames[-1].place) == [b"b"]
+    made.close()
+    last = read(tmp_path, name, KEY, first.frames[-1].place, ALL)
+    assert ([frame.content for frame in last.frames], last.is_ended) == ([b"b"], True)
+
+
+def test_no_more_is_read_than_asked_for(tmp_path):
+    name = written(tmp_path, b"a", b"b", b"c")
+    page = read(tmp_path, name, KEY, Place(), 2)
+    assert ([frame.content for frame in page.frames], page.is_ended) == ([b"a", b"b"], False)
+    rest = read(tmp_path, name, KEY, page.frames[-1].place, 2)
+    assert ([frame.content for frame in rest.frames], rest.is_ended) == ([b"c"], True)
+
+
+def test_nothing_of_a_content_is_in_the_file(tmp_path):
+    name = written(tmp_path, b"patient 310101199001011234 was read")
+    assert b"310101199001011234" not in (tmp_path / name).read_bytes()
+
+
+def test_a_full_file_is_ended_and_another_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MAX_FILE_BYTES", 100)
+    made = Journal(tmp_path, KEY)
+    for number in range(6):
+        made.append(b"%d" % number * 40)
+    made.close()
+    assert len(names(tmp_path)) > 1
+    found = [content for name in names(tmp_path) for content in contents(tmp_path, name)]
+    assert sorted(found) == [b"%d" % number * 40 for number in range(6)]
+    assert all(read(tmp_path, name, KEY, Place(), ALL).is_ended for name in names(tmp_path))
+
+
+def _write_for_ever(folder, pipe):
+    made = Journal(folder, KEY)
+    number = 0
+    while True:
+        made.append(b"%d" % number)
+        os.write(pipe, b".")
+        number += 1
+
+
+def test_what_was_appended_survives_the_death_of_its_process(tmp_path):
+    reading, writing = os.pipe()
+    process = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(tmp_path, writing))
+    process.start()
+    acknowledged = len(os.read(reading, 200))
+    (name,) = names(tmp_path)
+    assert not read(tmp_path, name, KEY, Place(), ALL).is_ended
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    found = read(tmp_path, name, KEY, Place(), 1_000_000)
+    assert found.is_ended
+    assert len(found.frames) >= acknowledged
+    assert [frame.content for frame in found.frames] == [b"%d" % number for number in range(len(found.frames))]
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("cut", range(1, 22))
+def test_a_frame_that_a_crash_cut_off_is_left_out_and_told(tmp_path, cut):
+    name = cut_off(tmp_path, b"first", b"last")
+    path = tmp_path / name
+    whole = path.stat().st_size
+    os.truncate(path, whole - cut)
+    found = read(tmp_path, name, KEY, Place(), ALL)
+    assert [frame.content for frame in found.frames] == [b"first"]
+    assert (found.is_ended, found.torn) == (True, 4 + 4 + 16 - cut)
+
+
+@pytest.mark.parametrize("size", [0, 3, 19])
+def test_a_file_that_was_only_begun_holds_nothing(tmp_path, size):
+    name = written(tmp_path, b"a")
+    os.truncate(tmp_path / name, size)
+    found = read(tmp_path, name, KEY, Place(), ALL)
+    assert (found.frames, found.is_ended) == ((), True)
+
+
+def test_every_changed_byte_is_found_or_cuts_the_end(tmp_path):
+    name = written(tmp_path, b"first", b"second", b"third")
+    path = tmp_path / name
+    good = path.read_bytes()
+    refused = 0
+    for at in range(len(good)):
+        changed = bytearray(good)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        try:
+            found = read(tmp_path, name, KEY, Place(), ALL)
+        except VerificationError:
+            refused += 1
+        else:
+            kept = [frame.content for frame in found.frames]
+            assert kept == [b"first", b"second", b"third"][: len(kept)]
+            assert found.torn > 0
+    assert refused > len(b"first")
+
+
+def test_frames_that_changed_places_are_found(tmp_path):
+    name = written(tmp_path, b"1", b"2", b"3")
+    path = tmp_path / name
+    good = path.read_bytes()
+    size = 4 + 1 + 16
+    frames = [good[20 + size * number : 20 + size * (number + 1)] for number in range(3)]
+    path.write_bytes(good[:20] + frames[1] + frames[0] + frames[2] + good[20 + 3 * size :])
+    found = read(tmp_path, name, KEY, Place(), ALL)
+    assert (found.frames, found.torn > 0) == ((), True)
+    path.write_bytes(good[:20] + frames[0] + frames[0] + frames[2] + good[20 + 3 * size :])
+    with pytest.raises(VerificationError):
+        read(tmp_path, name, KEY, Place(), ALL)
+
+
+def test_a_frame_of_another_file_is_none(tmp_path):
+    (tmp_path / "other").mkdir()
+    name, other = written(tmp_path, b"a"), written(tmp_path / "other", b"b")
+    stolen = (tmp_path / "other" / other).read_bytes()[20:]
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:20] + stolen)
+    assert read(tmp_path, name, KEY, Place(), ALL).frames == ()
+    shutil.copy(tmp_path / "other" / other, path)
+    with pytest.raises(VerificationError):
+        read(tmp_path, name, KEY, Place(), ALL)
+
+
+def test_another_key_opens_nothing(tmp_path):
+    name = written(tmp_path, b"a")
+    assert read(tmp_path, name, bytes(32), Place(), ALL).frames == ()
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_frame(tmp_path):
+    made = Journal(tmp_path, KEY)
+    made.append(b"a" * 1000)
+    (name,) = names(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+        for _ in range(3):
+            with pytest.raises(UnavailableError) as refused:
+                made.append(b"b" * 1000)
+            assert refused.value.code == "journal.io"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, kept)
+    made.append(b"c")
+    made.sync()
+    made.close()
+    found = read(tmp_path, name, KEY, Place(), ALL)
+    assert ([frame.content[:1] for frame in found.frames], found.is_ended, found.torn) == ([b"a", b"c"], True, 0)
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    with pytest.raises(UnavailableError):
+        Journal(tmp_path / "gone", KEY)
+    with pytest.raises(UnavailableError):
+        read(tmp_path, "gone.journal", KEY, Place(), ALL)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * (MAX_CONTENT_BYTES + 1)])
+def test_a_content_of_another_size_is_refused(tmp_path, content):
+    made = Journal(tmp_path, KEY)
+    with pytest.raises(InputError) as refused:
+        made.append(content)
+    assert refused.value.code == "journal.size"
+    made.close()
+
+
+def test_a_journal_that_was_taken_is_removed(tmp_path):
+    name = written(tmp_path, b"a")
+    remove(tmp_path, name)
+    remove(tmp_path, name)
+    assert names(tmp_path) == []
