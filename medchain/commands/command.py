@@ -28,6 +28,8 @@ from medchain.node.supervisor import PASSPHRASE_VARIABLE
 LANGUAGES: Final = ("zh", "en")
 """Languages that every text has."""
 
+_YES: Final = frozenset({"yes", "是"})
+
 CONFIG_ENVIRONMENT: Final = "MEDCHAIN_CONFIG"
 """Environment variable that names the configuration where `--config` does not."""
 
@@ -71,6 +73,7 @@ class Context:
         clock: gives Unix seconds.
         environment: variables of the process.
         read_secret: asks a person for a passphrase.
+        read_line: reads what a person types.
     """
 
     arguments: argparse.Namespace
@@ -81,6 +84,7 @@ class Context:
     clock: Clock
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     read_secret: Callable[[str], str] = getpass.getpass
+    read_line: Callable[[], str] = lambda: input()  # noqa: PLW0108  # looked up when it is called
 
     def say(self, text: Text, /, **fields: object) -> str:
         """Word a text in the chosen language."""
@@ -98,6 +102,15 @@ class Context:
         """Tell the person at the terminal something beside the answer."""
         self.err.write(self.say(text, **fields) + "\n")
         self.err.flush()
+
+    def confirm(self, question: Text, /, **fields: object) -> bool:
+        """Ask a person for a plain yes, at the terminal; raises `InputError` ``confirm.missing`` where nobody is."""
+        self.err.write(self.say(question, **fields) + " ")
+        self.err.flush()
+        try:
+            return self.read_line().strip().lower() in _YES
+        except (EOFError, OSError) as error:
+            raise InputError("confirm.missing") from error
 
     def config_path(self) -> Path:
         """Name the configuration: `--config`, then MEDCHAIN_CONFIG, then ``node.toml`` here."""

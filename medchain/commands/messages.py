@@ -325,6 +325,60 @@ RECORD_PROVE_EXAMPLES: Final = Text(
 )
 RECORD_PROVED: Final = Text("证明包在 {file}，共 {count} 个文件。", "The bundle is in {file}, {count} files.")
 
+ERASE_SUMMARY: Final = Text(
+    "销毁一名患者的全部密钥（删除权），并记入账本",
+    "destroy all keys of a patient (right to erasure), and tell the ledger",
+)
+ERASE_EXAMPLES: Final = Text(
+    "medchain record erase --patient p1 --reason 患者依个人信息保护法第四十七条请求删除\n"
+    "medchain record erase --patient p1 --reason 'PIPL 47' --yes --json    # 不再询问",
+    "medchain record erase --patient p1 --reason 'asked for by the patient, PIPL art. 47'\n"
+    "medchain record erase --patient p1 --reason 'PIPL 47' --yes --json    # asks nothing",
+)
+ERASE_PATIENT: Final = Text(
+    "患者在本机构的标识，如 p1 或 Patient/p1", "the patient's id here, such as p1 or Patient/p1"
+)
+ERASE_REASON: Final = Text("理由，最多 200 字；请勿写患者姓名", "why, at most 200 characters; name nobody in it")
+ERASE_YES: Final = Text("不再询问", "do not ask")
+ERASE_WAIT: Final = Text("等待账本记录的秒数", "for how many seconds to wait for the ledger's entry")
+ERASE_EXTENT: Final = Text(
+    "将销毁 {keys} 个密钥：{records} 条记录（{versions} 个版本）将永远无法打开，包括在本机构的同意书副本。",
+    "{keys} keys will be destroyed: {records} records ({versions} versions) can never be opened again, and copies of "
+    "the consents that concern only this organisation go too.",
+)
+ERASE_ASK: Final = Text("确实要销毁吗？输入“是”继续：", "Destroy them? Type yes to go on:")
+ERASE_LEFT: Final = Text("没有销毁任何内容。", "Nothing was destroyed.")
+ERASE_DONE: Final = Text(
+    "已销毁 {keys} 个密钥；{records} 条记录（{versions} 个版本）再也无法打开。",
+    "{keys} keys were destroyed; {records} records ({versions} versions) can no longer be opened.",
+)
+ERASE_FINAL: Final = Text(
+    "账本已登记（对象 {object}），并已终局。", "The ledger has it (object {object}), and it is final."
+)
+ERASE_PENDING: Final = Text(
+    "账本登记（对象 {object}）由节点在运行时完成，直至终局。",
+    "The node makes the ledger's entry (object {object}) while it runs, until it is final.",
+)
+ERASE_BACKUPS: Final = Text(
+    "请现在备份，并销毁较早的备份：其中仍有这些密钥。已提供给其他机构的副本无法收回。",
+    "Back up now, and destroy earlier backups: they still hold these keys. Copies released to others cannot be "
+    "called back.",
+)
+LOCK_SUMMARY: Final = Text(
+    "依法锁定患者的记录，使其不得删除", "lock a patient's records against erasure, as a law asks"
+)
+LOCK_EXAMPLES: Final = Text(
+    "medchain record lock --patient p1 --reason 医疗机构病历管理规定 --until 2056-11-25",
+    "medchain record lock --patient p1 --reason 'medical records act' --until 2056-11-25",
+)
+LOCK_REASON: Final = Text("所依据的法律或程序", "the law or proceeding that asks for it")
+LOCK_UNTIL: Final = Text("最后一日；默认无期限", "last day; without end by default")
+LOCK_DONE: Final = Text("已锁定，无期限：{reason}", "Locked without end: {reason}")
+LOCK_DONE_UNTIL: Final = Text("已锁定至 {until}：{reason}", "Locked until {until}: {reason}")
+UNLOCK_SUMMARY: Final = Text("解除锁定", "take a lock away")
+UNLOCK_EXAMPLES: Final = Text("medchain record unlock --patient p1", "medchain record unlock --patient p1")
+UNLOCK_DONE: Final = Text("锁定已解除。", "The lock is gone.")
+
 # members and policy
 
 ORG_GROUP: Final = Text("联盟成员", "members of the consortium")
@@ -481,6 +535,19 @@ ERRORS: Final[Mapping[str, Text]] = {
     "encoding.hex": Text(
         "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
     ),
+    "confirm.missing": Text(
+        "没有人可以确认；如确有此意，请加 --yes。", "Nobody is there to confirm it; add --yes if it is meant."
+    ),
+    "erasure.locked": Text(
+        "依法锁定，不得删除：{reason}（至 {until}）。", "Locked against erasure: {reason} (until {until})."
+    ),
+    "erasure.moved_on": Text(
+        "其间密钥有变动，未作改动；请重试。", "The keys changed meanwhile, nothing was destroyed; try again."
+    ),
+    "erasure.nothing": Text("没有以该患者密钥封存的记录。", "Nothing is sealed under a key of that patient."),
+    "erasure.reason": Text("理由须为 1 至 {limit} 字。", "A reason has 1 to {limit} characters."),
+    "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
+    "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
     "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
     "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),
     "file.too_large": Text("{path} 超过 {limit} 字节。", "{path} is larger than {limit} bytes."),

@@ -271,7 +271,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         endorsement=GuardedEndorsements(side.endorser, restoration),
         bodies=side.bodies,
         releases=GuardedReleases(exchange.custodian, restoration),
-        jobs=(Job("ordering", ordering.run), Job("upkeep", upkeep.run), *side.jobs()),
+        jobs=(Job("ordering", ordering.run), Job("upkeep", upkeep.run), *side.jobs(), *exchange.jobs()),
         watched=ordering.watched(),
         drain=(ordering.drain,),
         close=(ordering.close,),

@@ -226,6 +226,11 @@ class BodyShelf:
         """Tell whether the ledger has that version of an object."""
         return any(row.version == version for row in self._store.history(key))
 
+    def destroy(self, key: bytes) -> int:
+        """Destroy all bodies of an object for ever; returns how many there were."""
+        with self._lock:
+            return self._store.delete_body(key)
+
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash at that version."""
         with self._lock:

@@ -20,7 +20,9 @@ from medchain.ledger.kinds.content import Period, names, period
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
 from medchain.node.custodian import Custodian
+from medchain.node.daemon import Job
 from medchain.node.endorse import Identity
+from medchain.node.erasure_job import ErasureJob
 from medchain.node.exchange import Asker, AskerParts, Custodians, Received, ReceivedRecord, Wish
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.records import RecordService
@@ -68,6 +70,7 @@ class ExchangeNode:
         custodian: releases records.
         asker: asks others for theirs.
         desk: enrols patients, and makes consents ready to be signed.
+        erasure: carries out what erasures leave to do.
     """
 
     def __init__(self, identity: Identity, around: ExchangeSurroundings) -> None:
@@ -124,6 +127,14 @@ class ExchangeNode:
                 random=secrets.token_bytes,
             )
         )
+
+        self.erasure = ErasureJob(
+            side.judge, around.records, side.submitter, side.stops, side.deliveries, around.service.patient_token
+        )
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Return what runs for as long as the daemon."""
+        return (Job("erasure", self.erasure.run),)
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""

@@ -24,6 +24,7 @@ from medchain.node.clock import Clock
 from medchain.node.daemon import Job
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import Endorser, Identity, Judge
+from medchain.node.erasure_job import BODY_ERASURE_TYPE, BodyErasures
 from medchain.node.log import Log
 from medchain.node.replica import Replica
 from medchain.node.stops import NOTICE_TYPE, StopBook
@@ -66,6 +67,7 @@ class LedgerNode:
         replica: its copy of the ledger.
         driver: ordering.
         shelf: its bodies.
+        judge: its own judgement on transactions.
         endorser: endorses for others.
         bodies: takes bodies and notices of stops.
         stops: the stops that it has heard of.
@@ -85,11 +87,12 @@ class LedgerNode:
         self.replica, self.driver = around.replica, around.driver
         self.shelf = BodyShelf(store)
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
+        self.judge = judge
         self.endorser = Endorser(identity, judge, records)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
         unaccepted = Unaccepted(self.shelf, records, around.clock)
         receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
-        self.bodies = BodyDesk(receiver, self.stops)
+        self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge))
         self.deliveries = Deliveries(judge, records, others.push)
         self.submitter = Submitter(identity, judge, self.deliveries, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
@@ -166,24 +169,31 @@ class LedgerNode:
 class BodyDesk:
     """Takes what members send about bodies; fills `medchain.node.services.BodyService`."""
 
-    __slots__ = ("_receiver", "_stops")
+    __slots__ = ("_erasures", "_receiver", "_stops")
 
-    def __init__(self, receiver: BodyReceiver, stops: StopBook) -> None:
-        """Put both behind one door."""
+    def __init__(self, receiver: BodyReceiver, stops: StopBook, erasures: BodyErasures) -> None:
+        """Put all behind one door."""
         self._receiver = receiver
         self._stops = stops
+        self._erasures = erasures
 
     def expire(self) -> None:
         """Destroy bodies that can be accepted no more, see `BodyReceiver.expire`."""
         self._receiver.expire()
 
     def receive(self, document: bytes, peer: str) -> Json:
-        """Take bodies, or a notice of a stop; raises as `BodyReceiver.receive` and `StopBook.receive`."""
+        """Take bodies, a notice of a stop, or a request to destroy bodies.
+
+        Raises:
+            MedchainError: as `BodyReceiver.receive`, `StopBook.receive` and `BodyErasures.receive`.
+        """
         top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)
         match top.get("type") if type(top) is dict else None:
             case value if value == BODIES_TYPE:
                 return self._receiver.receive(document, peer)
             case value if value == NOTICE_TYPE:
                 return self._stops.receive(document, peer)
+            case value if value == BODY_ERASURE_TYPE:
+                return self._erasures.receive(document, peer)
             case _:
                 raise InputError("encoding.members", member="type")

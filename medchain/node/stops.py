@@ -2,7 +2,7 @@
 
 Keeps true: a stop that was accepted here is on disk before anybody is told so; an object that is stopped here is
 stopped, whatever the ledger says yet; a notice counts only if it reveals the preimage that this node's own ledger
-wants, under the signature of a member. Trusts the replica.
+wants, under the signature of a member. However many stops there are, none is held in memory. Trusts the replica.
 Source: `docs/spec/transaction.md` 9, `docs/spec/consent.md` 8, `docs/spec/node-protocol.md`.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unbase64, unhex
@@ -46,6 +45,7 @@ NOTICE_TYPE: Final = "medchain/stop-notice/v1"
 """Type member of a notice of a stop."""
 
 _MAX_NOTICE_BYTES: Final = 2 << 20
+_PAGE: Final = 200
 _LOG: Final = Log("stops")
 
 
@@ -60,7 +60,7 @@ class StopBook:
         push: Callable[[str, bytes], None],
         queue: Callable[[bytes], bytes],
     ) -> None:
-        """Read what is not final yet, and queue it again.
+        """Prepare; what is not final yet is on disk, and `settle` queues it again.
 
         Args:
             identity: organisation and keys.
@@ -74,16 +74,12 @@ class StopBook:
         self._records = records
         self._push = push
         self._queue = queue
-        self._lock = Lock()
-        self._heard: dict[bytes, tuple[int, bytes]] = {}
-        for intent in records.pending(1000, kind=STOP):
-            self._heard[_parsed(intent.payload).object] = (intent.id, intent.payload)
 
     def is_stopped(self, key: bytes) -> bool:
         """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
-        with self._lock:
-            if key in self._heard:
-                return True
+        # In this order: it leaves the disk only after the ledger has it.
+        if self._records.stop_of(key) is not None:
+            return True
         record = self._judge.replica.store.record(key)
         return record is not None and record.status == STOPPED
 
@@ -159,18 +155,22 @@ class StopBook:
         """Queue what the ledger does not have yet, and forget what is final; returns how many are left."""
         store = self._judge.replica.store
         final = store.final()
-        size = 0 if final is None else final.size
-        with self._lock:
-            heard = dict(self._heard)
-        for key, (intent, leaf) in heard.items():
-            record = store.record(key)
-            if record is None or record.status == ACTIVE:
-                self._queue(self._current(leaf))
-            elif record.since < size:
-                self._records.drop_intents([intent])
-                with self._lock:
-                    self._heard.pop(key, None)
-        return len(self._heard)
+        size, after = 0 if final is None else final.size, 0
+        while page := self._records.stops(_PAGE, after=after):
+            for number, key, leaf in page:
+                after, record = number, store.record(key)
+                if record is None or record.status == ACTIVE:
+                    self._queue_again(leaf)
+                elif record.since < size:
+                    self._records.drop_stop(key)
+        return self._records.count_stops()
+
+    def _queue_again(self, leaf: bytes) -> None:
+        """Queue a stop; one that cannot be queued now must not keep the others from it."""
+        try:
+            self._queue(self._current(leaf))
+        except MedchainError as error:
+            _LOG.warning("stop.queued_later", code=error.code)
 
     def _current(self, leaf: bytes) -> bytes:
         """Return an envelope that the machine takes now, signed anew where keys or rules have changed."""
@@ -196,9 +196,9 @@ class StopBook:
 
     def _accept(self, key: bytes, leaf: bytes) -> None:
         """Remember on disk first; from then on it binds."""
-        intent = self._records.put_intent(STOP, leaf, self._judge.clock())
-        with self._lock:
-            self._heard[key] = (intent, leaf)
+        if not self._records.put_stop(key, STOP, leaf, self._judge.clock()):
+            # Another stop of the same object came at the same moment, and counts.
+            return
         try:
             self._queue(leaf)
         except MedchainError as error:
@@ -261,12 +261,11 @@ class StopBook:
 
     def _known_evidence(self, key: bytes) -> bytes | None:
         """Return the evidence's hash of the stop that counts here."""
-        with self._lock:
-            heard = self._heard.get(key)
+        heard = self._records.stop_of(key)
         record = self._judge.replica.store.record(key)
         if record is not None and record.status == STOPPED:
             return record.body_hash
-        return None if heard is None else _parsed(heard[1]).evidence
+        return None if heard is None else _parsed(heard).evidence
 
     def _keep_evidence(self, stop: Stop, opened: Sequence[OpenedBody]) -> None:
         """Compare evidence with the stop's hash, and keep it as the body of the version that the stop makes."""

@@ -253,3 +253,95 @@ def test_the_doctor_finds_another_root_key(run, filled):
     path = filled.parent / "keys" / "root.key"
     path.write_bytes(path.read_bytes().replace(path.read_bytes()[24:28], b"AAAA"))
     assert findings(run, filled)["keys"] == "bad"
+
+
+def erase(run, node, *words: object, patient: str = "p1"):
+    return run("record", "erase", "--patient", patient, "--reason", "asked for", *words, "--config", node)
+
+
+def test_an_erasure_is_asked_about_and_left_without_a_plain_yes(run, filled, monkeypatch):
+    answers = iter(["", "y", "no", "yes"])
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    for _ in range(3):
+        ran = erase(run, filled)
+        assert (ran.code, "Nothing was destroyed" in ran.err, ran.out) == (130, True, "")
+        assert run("record", "show", "Patient/p1", "--config", filled).code == 0
+    ran = erase(run, filled)
+    assert (ran.code, "1 keys will be destroyed: 1 records (1 versions)" in ran.err) == (0, True)
+    assert "Back up now" in ran.out
+    shown = run("record", "show", "Patient/p1", "--config", filled)
+    assert (shown.code, "record.erased" in shown.err) == (4, True)
+
+
+def test_an_erasure_that_nobody_can_confirm_is_not_done(run, filled, monkeypatch):
+    def nobody() -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+    assert "confirm.missing" in erase(run, filled).err
+    assert "confirm.missing" in erase(run, filled, "--json").err
+    assert run("record", "show", "Patient/p1", "--config", filled).code == 0
+
+
+def test_an_erasure_tells_what_it_destroyed_and_that_the_node_tells_the_ledger(run, filled):
+    ran = erase(run, filled, "--yes", "--json", patient="Patient/p1")
+    assert ran.code == 0, ran.err
+    document = ran.document
+    assert (document["keys"], document["records"], document["versions"]) == (1, 1, 1)
+    assert (document["final"], document["position"]) == (False, None)
+    with closing(opened(filled)) as store:
+        [intent] = store.pending(9, kind="erasure")
+        assert b"asked for" in intent.payload
+        assert b"p1" not in intent.payload
+        assert len(store.erasures()) == 1
+    again = erase(run, filled, "--yes")
+    assert (again.code, "erasure.nothing" in again.err) == (4, True)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_command_waits_until_the_entry_is_final_while_the_node_runs(run, filled, monkeypatch):
+    assert erase(run, filled, "--yes", "--wait", "0", "--json").document["final"] is False
+
+    def settle(_seconds: float) -> None:
+        with closing(opened(filled)) as store:
+            [intent] = store.pending(9, kind="erasure", after=1)
+            store.settle_erasure(intent.id, [bytes.fromhex(key) for key in json.loads(intent.payload)["keys"]], 41)
+
+    (filled.parent / "q.json").write_text(json.dumps(PATIENT | {"id": "q1"}))
+    assert run("import", filled.parent / "q.json", "--config", filled).code == 0
+    with closing(opened(filled)) as store:
+        store.drop_intents([intent.id for intent in store.pending(9, kind="erasure")])
+    monkeypatch.setattr("medchain.commands.erasing.time.sleep", settle)
+    document = erase(run, filled, "--yes", "--json", patient="q1").document
+    assert (document["final"], document["position"]) == (True, 41)
+
+
+def test_a_lock_refuses_an_erasure_and_says_why_and_until_when(run, filled):
+    lock = ("record", "lock", "--patient", "p1", "--reason", "medical records act", "--config", filled)
+    assert run(*lock, "--until", "2999-12-31").code == 0
+    for language in ("zh", "en"):
+        ran = erase(run, filled, "--yes", "--lang", language)
+        assert (ran.code, "medical records act" in ran.err, "2999-12-31" in ran.err) == (6, True, True)
+    assert run("record", "show", "Patient/p1", "--config", filled).code == 0
+    assert run("record", "unlock", "--patient", "p1", "--config", filled).code == 0
+    assert run("record", "unlock", "--patient", "p1", "--config", filled).code == 4
+    assert erase(run, filled, "--yes").code == 0
+
+
+def test_a_lock_with_a_bad_date_or_without_a_reason_is_refused(run, filled):
+    words = ("record", "lock", "--patient", "p1", "--config", filled, "--reason")
+    assert "retention.date" in run(*words, "act", "--until", "soon").err
+    assert "erasure.reason" in run(*words, " ").err
+    assert run(*words, "act", "--json").document == {"reason": "act", "until": None}
+
+
+def test_an_erasure_after_the_backup_is_done_again_before_the_restored_node_serves(run, filled, tmp_path):
+    run("backup", tmp_path / "b", "--config", filled)
+    assert erase(run, filled, "--yes").code == 0
+    run("backup", tmp_path / "newer", "--config", filled)
+    root = ("--root-key", filled.parent / "keys" / "root.key")
+    for name, source in (("r1", ("--old", filled.parent)), ("r2", ("--erasures", tmp_path / "newer"))):
+        restored = run("restore", tmp_path / "b", tmp_path / name, *root, *source, "--json")
+        assert restored.document["destroyed"] == 1
+        ran = run("record", "show", "Patient/p1", "--config", tmp_path / name / "node.toml")
+        assert (ran.code, "record.erased" in ran.err) == (4, True)

@@ -36,7 +36,7 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node import submit
+from medchain.node import stops, submit
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
 from medchain.node.local import LocalClient
@@ -722,3 +722,41 @@ def test_an_attempt_that_is_ordered_while_the_next_is_made_gets_no_second_versio
     assert caught.value.code == "transaction.version"
     assert hospital.replica.store.record(landed[0].key).version == 1
     assert hospital.submitter.submit(draft).record == landed[0].record
+
+
+def test_every_stop_binds_after_a_restart_and_is_settled_however_many_there_are(federation, hospital, monkeypatch):
+    monkeypatch.setattr(stops, "_PAGE", 2)
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    grants = [hospital.submitter.submit(grant(allowed.key)).key for _ in range(5)]
+    for key_ in grants:
+        hospital.stops.stop(key_)
+    again = federation.crash(RENHE).node
+    assert all(again.stops.is_stopped(key_) for key_ in grants)
+
+    def is_settled():
+        again.driver.outbox.step()
+        return again.stops.settle() == 0
+
+    until(is_settled)
+    assert all(again.replica.store.record(key_).status == STOPPED for key_ in grants)
+
+
+def test_a_stop_that_cannot_be_queued_does_not_keep_the_next_one_from_it(federation, hospital, monkeypatch):
+    site, queued = federation.sites[RENHE], []
+    keys = [hospital.submitter.submit(Patient(federation).subject()).key for _ in range(2)]
+    for key_ in keys:
+        site.records.put_stop(key_, "stop", key_, NOW)
+
+    def queue(leaf):
+        queued.append(leaf)
+        if leaf == keys[0]:
+            raise UnavailableError("outbox.full")
+        return leaf
+
+    monkeypatch.setattr(hospital.stops, "_queue", queue)
+    monkeypatch.setattr(hospital.stops, "_current", lambda leaf: leaf)
+    hospital.stops.settle()
+    assert [leaf for leaf in queued if leaf in keys] == keys
+    for key_ in keys:
+        site.records.drop_stop(key_)

@@ -1,0 +1,391 @@
+"""A patient is erased: over crashes at every step, with bodies elsewhere, and against members who ask it of others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+
+from medchain.encoding import canonical
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.kinds.erasure import read
+from medchain.ledger.object import ENDED, STOPPED, map_key
+from medchain.node import erasure_job
+from medchain.node.deliver import deliver_kind
+from medchain.node.erasure import Eraser, epoch_hash
+from medchain.node.erasure_job import ErasureJob
+from medchain.node.records import NewRecord
+from medchain.store.keeping import ERASURE, Lock
+from tests.unit.medchain.ledger.world import fresh
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES, TONGJI, Federation, Patient, Site, grant
+
+OBSERVATION = b'{"resourceType":"Observation","status":"final"}'
+_NUMBERS = count(1)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    made = Federation(tmp_path_factory.mktemp("federation"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@dataclass
+class Story:
+    """A patient of the hospital with records, a consent for the insurer and a grant."""
+
+    federation: Federation
+    local: str = field(default_factory=lambda: f"erased-{next(_NUMBERS)}")
+    patient: Patient = None
+    consent: bytes = b""
+    grant: bytes = b""
+    endorsers: set[str] = field(default_factory=set)
+
+    def tell(self, custodians: tuple[str, ...] = (RENHE,)) -> Story:
+        """Enrol, store, consent, grant."""
+        self.patient = Patient(self.federation)
+        submitter = self.site.node.submitter
+        self.site.service.create(NewRecord("Observation", self.local, OBSERVATION, self.local))
+        placed = [submitter.submit(self.patient.subject(custodians))]
+        self.site.records.link_subject(placed[0].key, self.token)
+        for site in self.federation.sites.values():
+            site.node.submitter.wait_final(placed[0].key, 1, 10)
+        placed.append(submitter.submit(self.patient.consent(custodians)))
+        self.consent = placed[1].key
+        placed.append(submitter.submit(grant(self.consent)))
+        self.grant = placed[2].key
+        self.endorsers = {done.endorser for done in placed}
+        return self
+
+    @property
+    def site(self) -> Site:
+        return self.federation.sites[RENHE]
+
+    @property
+    def token(self) -> str:
+        return self.site.service.patient_token(self.local)
+
+    def eraser(self) -> Eraser:
+        return Eraser(RENHE, self.site.records, self.site.service, self.federation.clock, fresh)
+
+    def job(self) -> ErasureJob:
+        side = self.site.node
+        return ErasureJob(
+            side.judge, self.site.records, side.submitter, side.stops, side.deliveries, self.site.service.patient_token
+        )
+
+    def restart(self) -> None:
+        """End the node as a kill does, and start it from its files."""
+        self.federation.crash(RENHE)
+
+    def finish(self) -> None:
+        """Let the node do what it does by itself."""
+        until(lambda: self.job().round() == 0)
+        self.settle()
+        until(lambda: self.site.node.deliveries.round() == 0)
+
+    def settle(self) -> None:
+        """Bring the stops to the ledger."""
+
+        def is_settled() -> bool:
+            self.site.node.driver.outbox.step()
+            return self.site.node.stops.settle() == 0
+
+        until(is_settled)
+
+    def holders(self, key: bytes) -> set[str]:
+        """Name who still has a body of an object."""
+        return {name for name, site in self.federation.sites.items() if site.ledger.body_versions(key)}
+
+
+@pytest.fixture
+def story(shared):
+    shared.time = NOW
+    return Story(shared).tell()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(0.05)
+
+
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises(MedchainError) as caught:
+        call()
+    return f"{type(caught.value).__name__} {caught.value.code}"
+
+
+def test_what_was_erased_cannot_be_opened_by_anybody_from_the_moment_on_at_which_it_is_said(story):
+    extent = story.eraser().extent(story.local)
+    done = story.eraser().erase(story.local, "asked for")
+    assert (extent.records, extent.versions, extent.keys, extent.lock) == (1, 1, 1, None)
+    assert code_of(lambda: story.site.service.read("Observation", story.local)) == "NotFoundError record.erased"
+    assert done.extent == extent
+    assert story.site.records.epoch(done.keys[0]).wrapped_key is None
+
+
+def test_the_ledger_is_told_which_keys_by_hashes_that_name_nobody(story):
+    done = story.eraser().erase(story.local, "asked for")
+    story.finish()
+    key = map_key("erasure", RENHE, done.object_id)
+    record, body = story.site.node.shelf.head(key)
+    told = read(body.content)
+    assert (record.version, record.status, record.creator) == (1, "active", RENHE)
+    assert (told.epochs, told.organisation, told.reason) == ((epoch_hash(done.keys[0]),), RENHE, "asked for")
+    rows = {item.epoch_id: item.position for item in story.site.records.erasures()}
+    assert rows[done.keys[0]] == record.since
+    assert story.site.records.pending(9, kind=ERASURE) == []
+    # Nobody else was given it.
+    assert story.holders(key) == {RENHE}
+
+
+def test_the_patients_objects_end_and_their_bodies_go_wherever_they_lie(story):
+    objects = (story.patient.key, story.consent, story.grant)
+    assert story.holders(story.consent) >= {RENHE, ANXIN}
+    assert story.holders(story.patient.key) >= {RENHE, ANXIN} | story.endorsers
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert [story.holders(key) for key in objects] == [set(), set(), set()]
+    states = [story.site.ledger.record(key).status for key in objects]
+    assert states == [ENDED, STOPPED, STOPPED]
+
+
+def test_a_withdrawn_consent_goes_with_the_signature_of_its_withdrawal(story):
+    head = story.site.ledger.record(story.consent)
+    story.site.node.stops.stop(story.consent, story.patient.withdrawal(story.consent, 2, head.digest))
+    story.settle()
+    assert story.site.ledger.body_versions(story.consent) == [1, 2]
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert story.holders(story.consent) == set()
+
+
+def test_bodies_of_other_patients_stay(story, shared):
+    other = Story(shared).tell()
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    for key in (other.patient.key, other.consent, other.grant):
+        assert other.holders(key) >= {RENHE}
+        assert other.site.ledger.record(key).status == "active"
+    assert other.site.service.read("Observation", other.local).content == OBSERVATION
+
+
+def test_what_another_custodian_stands_on_stays_with_who_alone_can_renew_it(shared):
+    story = Story(shared).tell((RENHE, TONGJI))
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    for key in (story.patient.key, story.consent):
+        assert story.holders(key) >= {RENHE, TONGJI}
+        assert story.site.ledger.record(key).status == "active"
+    assert story.holders(story.grant) == set()
+    assert story.site.ledger.record(story.grant).status == STOPPED
+
+
+def test_who_is_enrolled_anew_after_the_erasure_is_not_meant_by_it(story):
+    story.eraser().erase(story.local, "asked for")
+    again = Patient(story.federation)
+    placed = story.site.node.submitter.submit(again.subject())
+    story.site.records.link_subject(placed.key, story.token)
+    story.finish()
+    assert story.site.ledger.record(placed.key).status == "active"
+    assert RENHE in story.holders(placed.key)
+
+
+STEPS = {
+    "after the keys are gone": ("medchain.store.records.RecordStore.overwrite", "before"),
+    "before the entry": ("medchain.node.submit.Submitter.submit", "before"),
+    "after the entry": ("medchain.node.submit.Submitter.submit", "after"),
+    "before a stop": ("medchain.node.stops.StopBook.stop", "before"),
+    "after a stop": ("medchain.node.stops.StopBook.stop", "after"),
+    "after telling one": ("medchain.node.deliver.Deliveries.tell", "after"),
+    "before the first body": ("medchain.node.bodies.BodyShelf.destroy", "before"),
+    "after the first body": ("medchain.node.bodies.BodyShelf.destroy", "after"),
+    "before it is settled": ("medchain.store.records.RecordStore.settle_erasure", "before"),
+    "after it is settled": ("medchain.store.records.RecordStore.settle_erasure", "after"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_node_killed_at_any_step_loses_nothing_and_erases_nothing_twice(story, monkeypatch, step):
+    done = story.eraser().erase(story.local, "asked for")
+    name, when = STEPS[step]
+    place, _, method = name.rpartition(".")
+    module, _, owner = place.rpartition(".")
+    target = getattr(__import__(module, fromlist=[owner]), owner)
+    original = getattr(target, method)
+
+    def killed(self, *given: object, **named: object) -> None:
+        if when == "after":
+            original(self, *given, **named)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, method, killed)
+        with pytest.raises(Killed):
+            story.job().round()
+    story.restart()
+    story.finish()
+    key = map_key("erasure", RENHE, done.object_id)
+    assert [record.version for record in story.site.ledger.history(key)] == [1]
+    assert [item.epoch_id for item in story.site.records.erasures()].count(done.keys[0]) == 1
+    assert story.site.records.pending(9, kind=ERASURE) == []
+    assert [story.holders(name) for name in (story.patient.key, story.consent, story.grant)] == [set(), set(), set()]
+    assert code_of(lambda: story.site.service.read("Observation", story.local)) == "NotFoundError record.erased"
+
+
+def test_without_a_quorum_the_keys_are_gone_and_the_entry_comes_later(story):
+    story.federation.down |= set(ROLES) - {RENHE}
+    try:
+        story.eraser().erase(story.local, "asked for")
+        assert code_of(lambda: story.site.service.read("Observation", story.local)) == "NotFoundError record.erased"
+        story.site.node.submitter.submit, original = _not_now, story.site.node.submitter.submit
+        assert story.job().round() == 1
+        story.site.node.submitter.submit = original
+    finally:
+        story.federation.down.clear()
+    story.finish()
+    assert story.site.records.pending(9, kind=ERASURE) == []
+
+
+def _not_now(*_given: object) -> None:
+    raise UnavailableError("submit.not_final")
+
+
+def test_an_erasure_that_the_ledger_does_not_have_after_an_hour_is_an_alarm(story, monkeypatch):
+    story.eraser().erase(story.local, "asked for")
+    with monkeypatch.context() as patch:
+        patch.setattr(story.site.node.submitter, "submit", _not_now)
+        story.job().round()
+        assert [row.code for row in story.site.records.alarms()] == []
+        story.federation.time = NOW + erasure_job.OVERDUE_S + 1
+        story.job().round()
+    story.federation.time = NOW
+    [alarm] = story.site.records.alarms()
+    assert (alarm.code, b"submit.not_final" in alarm.fields) == ("erasure.overdue", True)
+    story.site.records.acknowledge(alarm.id, "", NOW)
+    story.finish()
+
+
+def test_nobody_is_told_while_the_keys_may_still_lie_in_the_log(story, monkeypatch):
+    story.eraser().erase(story.local, "asked for")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(story.site.records), "overwrite", lambda _self: False)
+        assert story.job().round() == 1
+    assert len(story.site.records.pending(9, kind=ERASURE)) == 1
+    story.finish()
+
+
+def test_a_locked_patient_or_an_unknown_one_is_not_erased(story):
+    story.site.records.put_lock(Lock(story.token, None, "medical records act", NOW))
+    assert story.eraser().extent(story.local).lock.reason == "medical records act"
+    assert code_of(lambda: story.eraser().erase(story.local, "asked for")) == "ConflictError erasure.locked"
+    assert story.site.service.read("Observation", story.local).content == OBSERVATION
+    for patient in ("nobody", ""):
+        assert code_of(lambda patient=patient: story.eraser().extent(patient)) == "NotFoundError erasure.nothing"
+
+
+def test_a_reason_of_another_length_destroys_nothing(story):
+    for reason in ("", "x" * 201):
+        with pytest.raises(InputError):
+            story.eraser().erase(story.local, reason)
+    assert story.site.service.read("Observation", story.local).content == OBSERVATION
+
+
+def request(erasure: bytes, *keys: bytes, **changes: object) -> bytes:
+    document = {"erasure": erasure.hex(), "objects": [key.hex() for key in keys], "type": "medchain/body-erasure/v1"}
+    return canonical(document | changes)
+
+
+def test_a_member_has_nobody_destroy_a_body_of_what_is_not_its_own_or_still_in_force(story, shared):
+    other = Story(shared).tell()
+    done = story.eraser().erase(story.local, "asked for")
+    story.finish()
+    entry = map_key("erasure", RENHE, done.object_id)
+    insurer = shared.sites[ANXIN].node
+    insurer.submitter.wait_final(entry, 1, 10)
+    attacks = [
+        (request(entry, other.consent), RENHE, ConflictError, "body.in_force"),
+        (request(entry, other.consent), TONGJI, ConflictError, "body.erasure"),
+        (request(other.consent, other.consent), RENHE, ConflictError, "body.erasure"),
+        (request(b"\x00" * 32, other.consent), RENHE, ConflictError, "body.erasure"),
+        (request(entry), RENHE, InputError, "encoding.members"),
+        (request(entry, *[other.consent] * 201), RENHE, InputError, "encoding.members"),
+        (request(entry, other.consent, more=1), RENHE, InputError, "encoding.members"),
+    ]
+    for document, peer, kind, code in attacks:
+        with pytest.raises(kind) as caught:
+            insurer.bodies.receive(document, peer)
+        assert caught.value.code == code
+    # With an erasure of its own, a member still has nothing to say of others' objects.
+    foreign = request(erased_elsewhere(shared), other.consent)
+    with pytest.raises(VerificationError) as caught:
+        insurer.bodies.receive(foreign, TONGJI)
+    assert caught.value.code == "body.creator"
+    assert ANXIN in other.holders(other.consent)
+
+
+def erased_elsewhere(federation: Federation) -> bytes:
+    """Have another hospital erase a patient; returns the entry's key, final at the insurer."""
+    site = federation.sites[TONGJI]
+    local = f"elsewhere-{next(_NUMBERS)}"
+    site.service.create(NewRecord("Observation", local, OBSERVATION, local))
+    done = Eraser(TONGJI, site.records, site.service, federation.clock, fresh).erase(local, "asked for")
+    job = ErasureJob(
+        site.node.judge,
+        site.records,
+        site.node.submitter,
+        site.node.stops,
+        site.node.deliveries,
+        site.service.patient_token,
+    )
+    until(lambda: job.round() == 0)
+    key = map_key("erasure", TONGJI, done.object_id)
+    federation.sites[ANXIN].node.submitter.wait_final(key, 1, 10)
+    return key
+
+
+def test_an_object_that_is_not_known_is_nothing_to_destroy(story, shared):
+    done = story.eraser().erase(story.local, "asked for")
+    story.finish()
+    entry = map_key("erasure", RENHE, done.object_id)
+    insurer = shared.sites[ANXIN].node
+    insurer.submitter.wait_final(entry, 1, 10)
+    assert insurer.bodies.receive(request(entry, b"\x07" * 32), RENHE)["destroyed"] == 0
+
+
+def test_a_holder_that_is_down_destroys_when_it_is_there_again(story):
+    story.federation.down.add(ANXIN)
+    try:
+        story.eraser().erase(story.local, "asked for")
+        until(lambda: story.job().round() == 0)
+        story.settle()
+        story.site.node.deliveries.round()
+        assert ANXIN in story.holders(story.consent)
+        assert story.site.records.pending(9, kind=deliver_kind(ANXIN)) != []
+    finally:
+        story.federation.down.clear()
+    story.restart()
+    story.finish()
+    assert story.holders(story.consent) == set()
+
+
+def test_a_new_record_of_an_erased_patient_has_a_key_of_its_own(story):
+    old = story.eraser().erase(story.local, "asked for")
+    story.site.service.create(NewRecord("Observation", f"{story.local}-new", OBSERVATION, story.local))
+    assert story.site.service.read("Observation", f"{story.local}-new").content == OBSERVATION
+    again = story.eraser().erase(story.local, "asked for again")
+    assert set(again.keys).isdisjoint(old.keys)
+    story.finish()
+    with pytest.raises(NotFoundError):
+        story.site.service.read("Observation", f"{story.local}-new")
