@@ -66,6 +66,7 @@ from medchain.ledger.transaction import (
     Transaction,
     pae,
     parse_envelope,
+    transaction_id,
 )
 
 PROTOCOLS: Final = frozenset({1})
@@ -217,6 +218,7 @@ class BlockEffects:
         draws: creator → draws, for those that changed.
         refusals: (index among the leaves given, refusal).
         history: every record made, in order; ``records`` holds the last of each key.
+        ids: ids of the transactions accepted, in order; the genesis is none.
     """
 
     leaves: tuple[bytes, ...]
@@ -225,6 +227,7 @@ class BlockEffects:
     draws: Mapping[str, DrawState]
     refusals: tuple[tuple[int, Refusal], ...]
     history: tuple[StateRecord, ...]
+    ids: tuple[bytes, ...] = ()
 
 
 def execute(view: View, envelope: Envelope, context: BlockContext, *, verified: bool = False) -> Effects | Refusal:
@@ -279,27 +282,29 @@ def apply_block(
     """
     overlay = _Overlay(view)
     accepted: list[bytes] = []
+    ids: list[bytes] = []
     refusals: list[tuple[int, Refusal]] = []
     size = 0
     for index, (leaf, parsed) in enumerate(_parsed(overlay, leaves)):
         position = context0.position + len(accepted)
         context = BlockContext(context0.height, context0.time, position, context0.ledger, context0.day)
         known = verified is not None and sha256(leaf).digest() in verified
-        outcome: Effects | Refusal
         if len(leaf) > MAX_BLOCK_BYTES - size:
-            outcome = Refusal("transaction.size_left", {"size": len(leaf), "limit": MAX_BLOCK_BYTES - size})
+            refusal = Refusal("transaction.size_left", {"size": len(leaf), "limit": MAX_BLOCK_BYTES - size})
         elif isinstance(parsed, Refusal):
-            outcome = parsed
+            refusal = parsed
         else:
             outcome = execute(overlay, parsed, context, verified=known)
-        if isinstance(outcome, Effects):
-            overlay.add(outcome)
-            accepted.append(leaf)
-            size += len(leaf)
-        elif strict:
-            raise VerificationError("block.transaction", position=position, reason=outcome.code)
-        else:
-            refusals.append((index, outcome))
+            if isinstance(outcome, Effects):
+                overlay.add(outcome)
+                accepted.append(leaf)
+                ids.append(transaction_id(parsed.payload))
+                size += len(leaf)
+                continue
+            refusal = outcome
+        if strict:
+            raise VerificationError("block.transaction", position=position, reason=refusal.code)
+        refusals.append((index, refusal))
     return BlockEffects(
         tuple(accepted),
         overlay.records,
@@ -307,6 +312,7 @@ def apply_block(
         overlay.changed_draws,
         tuple(refusals),
         tuple(overlay.history),
+        tuple(ids),
     )
 
 

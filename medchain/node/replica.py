@@ -443,7 +443,8 @@ class Replica:
     def _commit(self, write: BlockWrite, effects: BlockEffects, checkpoint: str) -> None:
         """Keep a block."""
         changed = effects.members is not self.store.members
-        self.store.commit_block(replace(write, members=effects.members if changed else None, checkpoint=checkpoint))
+        members = effects.members if changed else None
+        self.store.commit_block(replace(write, members=members, checkpoint=checkpoint, ids=effects.ids))
 
 
 def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:

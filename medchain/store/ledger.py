@@ -97,6 +97,7 @@ class BlockWrite:
         members: the members after it, None if they stay.
         draws: creator → draws that changed.
         checkpoint: its checkpoint with the log's signature line.
+        ids: ids of its transactions, in order; the other leaves, those of the genesis and of the state, come last.
     """
 
     height: int
@@ -109,6 +110,7 @@ class BlockWrite:
     members: Members | None
     draws: Mapping[str, DrawState]
     checkpoint: str
+    ids: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +320,7 @@ class LedgerStore(CheckpointTable, BodyTable):
             row = self._block_row(height)
             edge = self._edge_at(row.size)
             self._is_loaded = False
-            with self._database.write("block", str(height)) as connection:
+            with self._changing(), self._database.write("block", str(height)) as connection:
                 _drop_above(connection, row)
                 connection.execute(delete(tables.edge))
                 self._put_edge.many(connection, edge)
@@ -515,7 +517,7 @@ class LedgerStore(CheckpointTable, BodyTable):
         frontier = write.frontier
         # In the order of the table's columns.
         row = (write.height, write.time, first, frontier.size, self._head.last_record + len(rows), frontier.root())
-        ids = b"".join(_transaction_id(leaf)[:ID_PREFIX_BYTES].ljust(ID_PREFIX_BYTES, b"\0") for leaf in write.leaves)
+        ids = b"".join([name[:ID_PREFIX_BYTES] for name in write.ids]).ljust(ID_PREFIX_BYTES * len(write.leaves), b"\0")
         insert["block"].many(connection, [(*row, write.map.root.hash, frontier.to_bytes(), ids, write.checkpoint)])
 
     def _advance(self, write: BlockWrite, last_record: int) -> None:
