@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NoReturn, Self, TypeAlias
 
+import orjson
+
 from medchain.errors import InputError
 
 Element: TypeAlias = "bool | str | Number | list[Element] | dict[str, Element] | None"
@@ -28,7 +30,7 @@ MAX_DEPTH: Final = 64
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _MAX_NUMBER_CHARS: Final = 64
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_encode_text: Final = json.encoder.encode_basestring
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Number(Decimal):
@@ -64,8 +66,9 @@ def parse(data: bytes) -> Resource:
             ``document.depth`` or ``document.not_object``.
     """
     try:
+        text = data.decode("utf-8-sig")
         value = json.loads(
-            data.decode("utf-8-sig"),
+            text,
             object_pairs_hook=_object,
             parse_float=Number,
             parse_int=Number,
@@ -77,13 +80,16 @@ def parse(data: bytes) -> Resource:
         raise InputError("document.not_json") from error
     if not isinstance(value, dict):
         raise InputError("document.not_object")
-    _check(value, MAX_DEPTH)
+    _check_depth(value)
+    # UTF-8 itself holds no half of a pair: one can only be written as an escape.
+    if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
+        raise InputError("document.text")
     return value
 
 
 def write(value: Element) -> bytes:
     """Write a document as compact JSON, names in their order, numbers to the letter."""
-    return "".join(_pieces(value)).encode("utf-8")
+    return orjson.dumps(value, default=_spelled)
 
 
 def member(resource: Resource, name: str) -> str:
@@ -116,43 +122,20 @@ def _constant(_name: str) -> NoReturn:
     raise InputError("document.number")
 
 
-def _check(value: Element, depth: int) -> None:
-    """Refuse what is nested too deeply, and text that UTF-8 cannot hold."""
-    if isinstance(value, str):
-        if _SURROGATE.search(value):
-            raise InputError("document.text")
-    elif isinstance(value, dict):
-        if depth == 0:
-            raise InputError("document.depth", limit=MAX_DEPTH)
-        for name, item in value.items():
-            _check(name, 0)
-            _check(item, depth - 1)
-    elif isinstance(value, list):
-        if depth == 0:
-            raise InputError("document.depth", limit=MAX_DEPTH)
-        for item in value:
-            _check(item, depth - 1)
+def _check_depth(value: Element) -> None:
+    """Refuse what is nested too deeply."""
+    level: list[Element] = [value]
+    for _ in range(MAX_DEPTH):
+        # By exact type: the parser makes no others, and this looks at every value there is.
+        inside = (item.values() if type(item) is dict else item for item in level if isinstance(item, (dict, list)))
+        level = [one for items in inside for one in items if type(one) is dict or type(one) is list]
+        if not level:
+            return
+    raise InputError("document.depth", limit=MAX_DEPTH)
 
 
-def _pieces(value: Element) -> Iterator[str]:
-    """Write piece by piece."""
-    if isinstance(value, str):
-        yield _encode_text(value)
-    elif isinstance(value, Number):
-        yield value.text
-    elif isinstance(value, dict):
-        before = "{"
-        for name, item in value.items():
-            yield f"{before}{_encode_text(name)}:"
-            yield from _pieces(item)
-            before = ","
-        yield "}" if value else "{}"
-    elif isinstance(value, list):
-        before = "["
-        for item in value:
-            yield before
-            yield from _pieces(item)
-            before = ","
-        yield "]" if value else "[]"
-    else:
-        yield "null" if value is None else "true" if value else "false"
+def _spelled(value: object) -> orjson.Fragment:
+    """Write a number as it was sent; orjson knows everything else."""
+    if not isinstance(value, Number):
+        raise TypeError
+    return orjson.Fragment(value.text)
