@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
@@ -60,7 +59,6 @@ WAIT_S: Final = 30.0
 ATTEMPTS: Final = 3
 """How often one signed request is sent where the way was lost."""
 
-_LOOK_S: Final = 0.01
 _LIMITS: Final = Limits(timeout_s=75.0, max_bytes=MAX_ANSWER_BYTES)
 _STREAM: Final = b"\1"
 _FORM_AT: Final = 4
@@ -312,16 +310,15 @@ class Asker:
     def _awaited(self, key: bytes, version: int) -> StateRecord | None:
         """Wait until a version of an object is final here; None if it does not come."""
         ledger = self._parts.ledger
-        deadline = time.monotonic() + self._parts.wait_s
-        while True:
+
+        def look() -> StateRecord | None:
             head, final = ledger.record(key), ledger.final()
-            if head is not None and head.version >= version:
-                found = head if head.version == version else _version(ledger.history(key), version)
-                if found is not None and final is not None and found.since < final.size:
-                    return found
-            if time.monotonic() > deadline:
+            if head is None or head.version < version or final is None:
                 return None
-            time.sleep(_LOOK_S)
+            found = head if head.version == version else _version(ledger.history(key), version)
+            return found if found is not None and found.since < final.size else None
+
+        return ledger.until(look, self._parts.wait_s)
 
     def _row(self, signed: SignedRequest, entry: StateRecord) -> AccessRow:
         """Find our request in the access entry's body, which must be here: both sides hold the log of accesses."""

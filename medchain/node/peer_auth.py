@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Final, Protocol
 
@@ -372,9 +373,15 @@ def _parse(assertion: str) -> tuple[jws.CompactSignature, str, dict[str, Json]]:
 def _is_signed(signed: jws.CompactSignature, public: bytes) -> bool:
     """Check the signature by the key that the ledger lists, whatever the header says."""
     try:
-        return jws.validate_compact(signed, ECKey.import_key(dict(public_jwk(public))), [_ALGORITHM])
+        return jws.validate_compact(signed, _key(public), [_ALGORITHM])
     except (JoseError, ValueError):
         return False
+
+
+@lru_cache(maxsize=256)
+def _key(public: bytes) -> ECKey:
+    """Prepare a public point; the ledger says at each request which one counts."""
+    return ECKey.import_key(dict(public_jwk(public)))
 
 
 def _number(value: Json) -> int:

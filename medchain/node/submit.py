@@ -56,7 +56,6 @@ FINAL_TIMEOUT_S: Final = 30.0
 BEHIND_S: Final = 15.0
 """How long an endorser that lacks blocks is asked again, before the next rank is."""
 
-_LOOK_S: Final = 0.01
 _RETRY_S: Final = 0.25
 _ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
 _PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
@@ -222,17 +221,18 @@ class Submitter:
             UnavailableError: ``submit.not_final``.
         """
         store = self._judge.replica.store
-        deadline = time.monotonic() + timeout_s
-        while True:
-            head = store.record(key)
-            if head is not None and head.version >= version:
-                record = head if head.version == version else _version(store.history(key), version)
-                final = store.final()
-                if record is not None and final is not None and record.since < final.size:
-                    return record, final.size
-            if time.monotonic() > deadline:
-                raise UnavailableError("submit.not_final", version=version)
-            time.sleep(_LOOK_S)
+
+        def look() -> tuple[StateRecord, int] | None:
+            head, final = store.record(key), store.final()
+            if head is None or head.version < version or final is None:
+                return None
+            record = head if head.version == version else _version(store.history(key), version)
+            return (record, final.size) if record is not None and record.since < final.size else None
+
+        found = store.until(look, timeout_s)
+        if found is None:
+            raise UnavailableError("submit.not_final", version=version)
+        return found
 
     def _landed(self, key: bytes, draft: Draft) -> int | None:
         """Return the version at which the ledger holds this very draft: its salts are random, so no other has its hash.

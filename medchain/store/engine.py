@@ -17,10 +17,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 from sqlcipher3 import dbapi2
@@ -297,9 +310,17 @@ class Database:
 
     def _raise_mark(self, connection: Connection) -> int:
         """Count this write transaction."""
-        table = _MARKS[self.kind]
-        connection.execute(table.update().values(value=table.c.value + 1))
-        return int(connection.execute(select(table.c.value)).scalar_one())
+        raised, read = _mark_statements(self.kind, connection.dialect)
+        connection.exec_driver_sql(raised.text)
+        return int(connection.exec_driver_sql(read.text).scalar_one())
+
+
+@cache
+def _mark_statements(kind: FileKind, dialect: Dialect) -> tuple[Statement, Statement]:
+    """Make the two statements that count a write transaction; each of them runs them."""
+    table = _MARKS[kind]
+    raised = table.update().values(value=table.c.value + literal_column("1"))
+    return Statement(raised, dialect), Statement(select(table.c.value), dialect)
 
 
 def open_database(

@@ -7,14 +7,20 @@ Source: `docs/spec/store.md`.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from threading import Condition, Lock
+from typing import Final, TypeVar
 
-from sqlalchemy import Select, delete, func, select, tuple_
+from sqlalchemy import Delete, bindparam, delete, func, literal_column, select, tuple_
 
 from medchain.errors import ConflictError
-from medchain.store.engine import Database, put_into
+from medchain.store.engine import Database, Statement, put_into
 from medchain.store.tables import body, checkpoint, vouched
+
+Found = TypeVar("Found")
 
 KEPT_CHECKPOINTS: Final = 64
 """How many of the newest checkpoints are kept beside the newest final one and the pinned ones."""
@@ -45,7 +51,21 @@ class CheckpointTable:
     def __init__(self, database: Database) -> None:
         """Use the ledger file."""
         self._database = database
-        self._put_checkpoint = put_into(checkpoint, database.engine.dialect)
+        dialect = database.engine.dialect
+        self._put_checkpoint = put_into(checkpoint, dialect)
+        self._prune_checkpoints = Statement(_prune(), dialect)
+        newest = (
+            select(checkpoint).order_by(checkpoint.c.size.desc()).limit(literal_column("1")).offset(literal_column("0"))
+        )
+        self._read_newest = Statement(newest, dialect)
+        self._read_final = Statement(newest.where(checkpoint.c.final == literal_column("1")), dialect)
+        self._read_size = Statement(select(checkpoint).where(checkpoint.c.size == bindparam("size")), dialect)
+        # Asked far more often than it changes; whoever changes it takes it out first, and the file is asked again.
+        self._final: StoredCheckpoint | None = None
+        self._changes = 0
+        self._changes_lock = Lock()
+        self._kept = 0
+        self._kept_more = Condition()
         self._put_vouched = put_into(vouched, database.engine.dialect)
 
     def put_checkpoint(self, note: str, *, size: int, time: int, final: bool, pinned: bool = False) -> None:
@@ -61,28 +81,23 @@ class CheckpointTable:
         Raises:
             MedchainError: see `medchain.store.faults.translated`.
         """
-        with self._database.write("checkpoint", str(size)) as connection:
+        with self._changing(), self._database.write("checkpoint", str(size)) as connection:
             self._put_checkpoint.many(connection, [(size, time, int(final), int(pinned), note)])
-            newest_final = select(func.max(checkpoint.c.size)).where(checkpoint.c.final == 1)
-            kept = connection.execute(newest_final).scalar_one()
-            newest = select(checkpoint.c.size).order_by(checkpoint.c.size.desc())
-            floor = connection.execute(newest.limit(1).offset(KEPT_CHECKPOINTS - 1)).scalar_one_or_none()
-            if floor is not None:
-                old = (checkpoint.c.size < floor) & (checkpoint.c.pinned == 0)
-                connection.execute(
-                    delete(checkpoint).where(old, checkpoint.c.size != (kept if kept is not None else -1))
-                )
+            connection.exec_driver_sql(self._prune_checkpoints.text)
 
     def checkpoint(self, size: int | None = None) -> StoredCheckpoint | None:
         """Return the checkpoint of a size, or the newest one; None if it is not kept."""
-        chosen = select(checkpoint).order_by(checkpoint.c.size.desc()).limit(1)
-        return self._checkpoint(chosen if size is None else chosen.where(checkpoint.c.size == size))
+        return self._checkpoint(self._read_newest) if size is None else self._checkpoint(self._read_size, size)
 
     def final(self) -> StoredCheckpoint | None:
         """Return the newest final checkpoint, None before the first."""
-        return self._checkpoint(
-            select(checkpoint).where(checkpoint.c.final == 1).order_by(checkpoint.c.size.desc()).limit(1)
-        )
+        found = self._final
+        if found is None:
+            with self._changes_lock:
+                found = self._checkpoint(self._read_final)
+                if not self._changes:
+                    self._final = found
+        return found
 
     def put_vouched(self, data: bytes) -> None:
         """Keep what this node has cosigned, in the place of what was kept before; durable when this returns."""
@@ -95,13 +110,68 @@ class CheckpointTable:
             found: bytes | None = connection.execute(select(vouched.c.data)).scalar_one_or_none()
             return found
 
-    def _checkpoint(self, chosen: Select[tuple[int, int, int, int, str]]) -> StoredCheckpoint | None:
+    def until(self, look: Callable[[], Found | None], timeout_s: float) -> Found | None:
+        """Look, and again whenever a checkpoint was kept, until something is found or the time is over.
+
+        Args:
+            look: returns what it looks for, None while it is not there.
+            timeout_s: how long.
+
+        Returns:
+            What was found, None if nothing was.
+
+        Raises:
+            MedchainError: as ``look``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            kept = self._kept
+            found = look()
+            if found is not None:
+                return found
+            if not self._is_more_kept(kept, deadline - time.monotonic()):
+                return None
+
+    def _is_more_kept(self, kept: int, timeout_s: float) -> bool:
+        """Wait until more checkpoints were kept than so many; tells whether they were."""
+        with self._kept_more:
+            return self._kept_more.wait_for(lambda: self._kept != kept, timeout_s)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Forget the newest final checkpoint while the table is changed, also where the outcome stays unknown."""
+        with self._changes_lock:
+            self._changes += 1
+            self._final = None
+        try:
+            yield
+        finally:
+            with self._changes_lock:
+                self._changes -= 1
+                self._final = None
+            with self._kept_more:
+                self._kept += 1
+                self._kept_more.notify_all()
+
+    def _checkpoint(self, chosen: Statement, *values: int) -> StoredCheckpoint | None:
         """Run a query for one row."""
         with self._database.read("checkpoint") as connection:
-            row = connection.execute(chosen).first()
-        return (
-            None if row is None else StoredCheckpoint(row.size, row.time, bool(row.final), bool(row.pinned), row.note)
-        )
+            row = chosen.first(connection, *values)
+        if row is None:
+            return None
+        size, moment, final, pinned, note = row
+        return StoredCheckpoint(size, moment, bool(final), bool(pinned), note)
+
+
+def _prune() -> Delete:
+    """Drop what is neither among the newest, nor the newest final one, nor pinned."""
+    other = checkpoint.alias("other")
+    sizes = select(other.c.size).order_by(other.c.size.desc())
+    floor = sizes.limit(literal_column("1")).offset(literal_column(str(KEPT_CHECKPOINTS - 1))).scalar_subquery()
+    newest = select(func.max(other.c.size)).where(other.c.final == literal_column("1"))
+    kept = func.coalesce(newest.scalar_subquery(), literal_column("-1"))
+    is_old = (checkpoint.c.size < floor) & (checkpoint.c.pinned == literal_column("0"))
+    return delete(checkpoint).where(is_old, checkpoint.c.size != kept)
 
 
 class BodyTable:
