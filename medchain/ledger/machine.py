@@ -51,7 +51,7 @@ from medchain.ledger.object import (
     public_owner,
     stop_hash,
 )
-from medchain.ledger.policy import draw_order, parse_policy, satisfied
+from medchain.ledger.policy import draw_order, parse_policy
 from medchain.ledger.transaction import (
     CREATOR,
     HASH_BYTES,
@@ -691,11 +691,9 @@ def _is_drawn(view: View, creator: str, draw: Draw, endorser: Organisation, cont
 
 def _check_rule(snapshot: Members, rule: str, transaction: Transaction) -> None:
     """Check that those who signed may make this change."""
-    expression = snapshot.policy.rules.get(rule)
-    if expression is None:
-        raise _RefusedError("transaction.policy_missing", rule=rule)
-    if not satisfied(expression, transaction.signers, snapshot, transaction.creator):
-        raise _RefusedError("transaction.policy", rule=rule)
+    holds = snapshot.satisfies(rule, transaction.creator, transaction.signers)
+    if not holds:
+        raise _RefusedError("transaction.policy_missing" if holds is None else "transaction.policy", rule=rule)
 
 
 def _check_signatures(snapshot: Members, envelope: Envelope) -> None:

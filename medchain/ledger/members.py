@@ -19,7 +19,8 @@ from medchain.crypto.signing import ED25519, MLDSA44, ed25519_verify, key_id, ml
 from medchain.encoding import Json, digest, members, unbase64
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.object import LEDGER
-from medchain.ledger.policy import ROLES, Policy
+from medchain.ledger.policy import ROLES, Policy, satisfied
+from medchain.ledger.transaction import Signer
 
 LEDGER_KEY: Final = "ledger"
 """Key use: transactions and endorsements (Ed25519)."""
@@ -74,6 +75,7 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?\Z")
 _URL: Final = re.compile(r"https?://[\x21-\x7e]{1,500}\Z")
 _MAX_TEXT: Final = 200
 _MAX_ORIGINS: Final = 16
+_MAX_GRANTED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class Members:
         active: organisations that take part, sorted by org_id.
         keys: key id → key, of all organisations that are not removed.
         signers: key id of a ledger key → its active organisation.
+        granted: (rule, creator, signers) that `satisfies` has found to hold, so that it need not look again.
     """
 
     organisations: Mapping[str, Organisation]
@@ -161,6 +164,7 @@ class Members:
     active: tuple[Organisation, ...] = field(init=False)
     keys: Mapping[str, Key] = field(init=False)
     signers: Mapping[str, Organisation] = field(init=False)
+    granted: set[tuple[str, str, tuple[Signer, ...]]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Index active organisations and keys."""
@@ -173,10 +177,35 @@ class Members:
             key.id: organisation for organisation in active for key in organisation.keys if key.use == LEDGER_KEY
         }
         object.__setattr__(self, "signers", signers)
+        object.__setattr__(self, "granted", set())
 
     def signer(self, key_id: str) -> Organisation | None:
         """Return the active organisation of a ledger key, None for any other key."""
         return self.signers.get(key_id)
+
+    def satisfies(self, rule: str, creator: str, signers: tuple[Signer, ...]) -> bool | None:
+        """Tell whether signers may make a change.
+
+        Args:
+            rule: that the change needs, ``kind/status``.
+            creator: org_id of the transaction's creator.
+            signers: rows whose signatures, roles and draw hold.
+
+        Returns:
+            Whether they may; None if the policy has no such rule.
+        """
+        asked = (rule, creator, signers)
+        if asked in self.granted:
+            return True
+        expression = self.policy.rules.get(rule)
+        if expression is None:
+            return None
+        holds = satisfied(expression, signers, self, creator)
+        if holds:
+            if len(self.granted) >= _MAX_GRANTED:
+                self.granted.clear()
+            self.granted.add(asked)
+        return holds
 
     def with_organisation(self, organisation: Organisation) -> Members:
         """Return the members with one organisation added or replaced; `check` says whether they may be so."""

@@ -10,6 +10,7 @@ import pytest
 
 from medchain.encoding import base64_text, canonical, unbase64
 from medchain.errors import InputError, MedchainError, VerificationError
+from medchain.ledger import members as members_module
 from medchain.ledger.genesis import (
     build_genesis,
     genesis_signatures,
@@ -27,6 +28,7 @@ from medchain.ledger.members import (
     quorum_floor,
 )
 from medchain.ledger.policy import default_policy, parse_policy
+from medchain.ledger.transaction import Signer
 from medchain.tlog.note import KeyType, VerifierKey
 from medchain.tlog.policy import Policy
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TIME, genesis, key, organisation, prove
@@ -254,6 +256,30 @@ def test_suspended_and_removed_organisations_neither_sign_nor_count():
     assert [suspended.signer(name), removed.signer(name)] == [None, None]
     assert [name in suspended.keys, name in removed.keys] == [True, False]
     assert ANXIN not in {member.org_id for member in suspended.active}
+
+
+def test_what_signers_may_do_is_asked_of_the_rules_and_members_of_now():
+    snapshot = genesis().members
+    alone = (Signer(key(RENHE, "ledger").id, "creator"),)
+    for _ in range(2):
+        assert snapshot.satisfies("record/active", RENHE, alone) is True
+        assert snapshot.satisfies("subject/active", RENHE, alone) is False
+        assert snapshot.satisfies("claim/active", RENHE, alone) is None
+        assert snapshot.satisfies("record/active", ANXIN, alone) is False
+    rules = {**default_policy()["rules"], "record/active": "role:regulator"}
+    stricter = snapshot.with_policy(parse_policy({**default_policy(), "rules": rules}))
+    assert stricter.satisfies("record/active", RENHE, alone) is False
+    suspended = snapshot.with_organisation(replace(snapshot.organisations[RENHE], status="suspended"))
+    assert suspended.satisfies("record/active", RENHE, alone) is False
+    assert snapshot.satisfies("record/active", RENHE, alone) is True
+
+
+def test_what_is_remembered_of_signers_is_bounded(monkeypatch):
+    monkeypatch.setattr(members_module, "_MAX_GRANTED", 2)
+    snapshot = genesis().members
+    for org_id in (RENHE, ANXIN, COMMISSION):
+        assert snapshot.satisfies("record/active", org_id, (Signer(key(org_id, "ledger").id, "creator"),))
+        assert len(snapshot.granted) <= 2
 
 
 def test_more_organisations_than_a_ledger_may_have_are_refused():
