@@ -26,6 +26,7 @@ from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key, quorum_floor
 from medchain.ledger.policy import default_policy, draw_order
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
+from medchain.node.addresses import is_unicast
 from medchain.node.config import config_text
 from medchain.node.keystore import (
     DaemonKeys,
@@ -229,7 +230,7 @@ class Consortium:
     def client(self, org_id: str) -> PeerClient:
         """Make one organisation's calls to the others, with its authentication key."""
         signer = PeerSigner(org_id, self.ledger, self.nodes[org_id].web.authentication, now)
-        made = PeerClient(signer, lambda name: f"http://127.0.0.1:{self.nodes[name].port}")
+        made = PeerClient(signer, lambda name: f"http://127.0.0.1:{self.nodes[name].port}", may_call=is_unicast)
         self._clients.append(made)
         return made
 

@@ -296,7 +296,7 @@ def _member(row: Json) -> Organisation:
 
 
 def _check(genesis: Genesis, type_name: str) -> None:
-    """Check ranges, and that only a demo signs at ``localhost``."""
+    """Check ranges, and that only a demo signs at ``localhost`` and has daemons without TLS."""
     host, slash, name = genesis.origin.partition("/")
     printable = all("!" <= char <= "~" and char != "+" for char in genesis.origin)
     checks = {
@@ -305,6 +305,7 @@ def _check(genesis: Genesis, type_name: str) -> None:
         "origin": bool(host and slash and name) and printable and len(genesis.origin) <= _MAX_ORIGIN,
         "protocol": genesis.members.protocol.protocol >= 1,
         "rp_id": genesis.demo if genesis.rp_id == "localhost" else is_origin("https://" + genesis.rp_id),
+        "url": genesis.demo or all(item.url.startswith("https:") for item in genesis.members.organisations.values()),
         "sign_origins": 0 < len(genesis.sign_origins) <= _MAX_SIGN_ORIGINS
         and all(_signs_for(genesis, origin) for origin in genesis.sign_origins),
     }

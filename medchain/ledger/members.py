@@ -72,7 +72,12 @@ _SINGLE: Final = frozenset({COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY})
 _PUBLIC_BYTES: Final = {ED25519: 32, MLDSA44: 1312, X_WING: 1216}
 _ORG_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?\Z")
-_URL: Final = re.compile(r"https?://[\x21-\x7e]{1,500}\Z")
+# Scheme, host and port alone: no user, path, query or fragment, which would reach further than a daemon.
+_URL: Final = re.compile(
+    r"https?://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[1-9][0-9]{0,4}))?\Z"
+)
+_PLAIN: Final = "http:"
+_MAX_PORT: Final = 65_535
 _MAX_TEXT: Final = 200
 _MAX_ORIGINS: Final = 16
 _MAX_GRANTED: Final = 1024
@@ -208,7 +213,16 @@ class Members:
         return holds
 
     def with_organisation(self, organisation: Organisation) -> Members:
-        """Return the members with one organisation added or replaced; `check` says whether they may be so."""
+        """Return the members with one organisation added or replaced; `check` says whether they may be so.
+
+        Raises:
+            VerificationError: ``organisation.url`` for an address without TLS where no member has one: only a demo's
+                genesis has any, so that no other ledger can get one later.
+        """
+        if organisation.url.startswith(_PLAIN) and not any(
+            known.url.startswith(_PLAIN) for known in self.organisations.values()
+        ):
+            raise VerificationError("organisation.url", org_id=organisation.org_id)
         return replace(self, organisations={**self.organisations, organisation.org_id: organisation})
 
     def with_policy(self, policy: Policy) -> Members:
@@ -424,6 +438,12 @@ def is_origin(text: str) -> bool:
     return _ORIGIN.match(text) is not None
 
 
+def is_url(text: str) -> bool:
+    """Tell whether a text is the address of a daemon: ``http`` or ``https``, host, and a port where one is named."""
+    match = _URL.match(text)
+    return match is not None and int(match["port"] or 1) <= _MAX_PORT
+
+
 def _key_row(org_id: str, row: Json) -> tuple[Key, bytes | None]:
     """Read a key row; the proof of a key that is not new is null."""
     if type(row) is not dict or row.keys() != {"id", "proof", "public", "use"}:
@@ -442,7 +462,7 @@ def _check_organisation(organisation: Organisation) -> None:
     valid = (
         organisation.role in ROLES
         and organisation.status in {ACTIVE, SUSPENDED, REMOVED}
-        and _URL.match(organisation.url) is not None
+        and is_url(organisation.url)
         and len(organisation.name) > 0
         and all(type(text) is str and 0 < len(text) <= _MAX_TEXT for text in texts)
         and len(origins) <= _MAX_ORIGINS

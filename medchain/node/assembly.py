@@ -18,6 +18,7 @@ from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.kind import DecisionPort
 from medchain.node import metrics
+from medchain.node.addresses import is_public, is_unicast
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
 from medchain.node.daemon import Job, Watched
@@ -181,7 +182,8 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
         replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log))
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
-        with closing(PeerClient(signer, directory.address, config.peer_ca)) as peers:
+        may_call = is_unicast if genesis.demo or config.peer_private else is_public
+        with closing(PeerClient(signer, directory.address, config.peer_ca, may_call=may_call)) as peers:
             yield DaemonNode(config, layout, clock, web_keys, daemon_keys, replica, records, directory, peers)
 
 

@@ -66,6 +66,7 @@ class NodeConfig:
         peer_listen: where the ledger daemon serves other nodes.
         peer_tls: its certificate, or None for plain HTTP (loopback, or behind a proxy).
         peer_ca: PEM file with the authorities that peers' certificates must come from; None for the system's.
+        peer_private: whether members may be called at private and loopback addresses.
         web_listen: where the web workers serve systems and people.
         web_tls: their certificate, or None.
         web_workers: processes.
@@ -82,6 +83,7 @@ class NodeConfig:
     peer_listen: Address
     peer_tls: Tls | None
     peer_ca: Path | None
+    peer_private: bool
     web_listen: Address
     web_tls: Tls | None
     web_workers: int
@@ -167,6 +169,13 @@ SETTINGS: Final = (
     Setting("peer.certificate", "", "守护进程的 TLS 证书（PEM）", "the daemon's TLS certificate (PEM)"),
     Setting("peer.key", "", "守护进程的 TLS 私钥（PEM）", "the daemon's TLS private key (PEM)"),
     Setting("peer.ca", "", "信任的 CA 证书（PEM）", "authorities that peers' certificates come from (PEM)"),
+    Setting(
+        "peer.private",
+        "no",
+        "是否可连接内网与本机地址上的其他节点",
+        "whether other nodes may be called at private and loopback addresses",
+        choices=("no", "yes"),
+    ),
     Setting(
         "web.listen",
         "127.0.0.1:41000",
@@ -461,6 +470,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         peer_listen=_address(str(values["peer.listen"])),
         peer_tls=_tls(folder, "peer", values),
         peer_ca=folder / ca if ca else None,
+        peer_private=values["peer.private"] == "yes",
         web_listen=_address(str(values["web.listen"])),
         web_tls=_tls(folder, "web", values),
         web_workers=int(values["web.workers"]),

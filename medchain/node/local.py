@@ -14,6 +14,7 @@ from typing import Final
 
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, UnavailableError
+from medchain.node.addresses import is_unicast
 from medchain.node.keystore import Layout, write_private_file
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import Answer, HttpPool, Limits
@@ -130,6 +131,6 @@ class LocalClient:
                     raise UnavailableError("daemon.not_running") from error
                 if self._pool is not None:
                     self._pool.close()
-                self._pool = HttpPool(str(state["local"]), "daemon", None)
+                self._pool = HttpPool(str(state["local"]), "daemon", None, is_unicast)
                 self._secret = str(state["secret"])
             return self._pool, self._secret

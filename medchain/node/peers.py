@@ -34,6 +34,7 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.node import metrics
+from medchain.node.addresses import MayCall, connect, is_public, is_unicast
 from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner
 from medchain.node.timed_socket import TimedSocket
 
@@ -65,7 +66,8 @@ _CHUNK_BYTES: Final = 64 * 1024
 _MAX_ERROR_BYTES: Final = 4096
 _OK: Final = range(200, 300)
 _CODES: Final = frozenset(
-    f"peer.{name}" for name in ("broken", "busy", "failed", "redirect", "timeout", "too_large", "unreachable")
+    f"peer.{name}"
+    for name in ("address", "broken", "busy", "failed", "redirect", "timeout", "too_large", "unreachable")
 )
 _ERRORS: Final[Mapping[int, type[MedchainError]]] = {
     400: InputError,
@@ -108,15 +110,16 @@ class Limits:
 class HttpPool:
     """Kept connections to one address. Safe for many threads: each call has a connection of its own."""
 
-    __slots__ = ("_context", "_idle", "_lock", "_parts", "name")
+    __slots__ = ("_context", "_idle", "_lock", "_may_call", "_parts", "name")
 
-    def __init__(self, url: str, name: str, context: ssl.SSLContext | None) -> None:
+    def __init__(self, url: str, name: str, context: ssl.SSLContext | None, may_call: MayCall = is_unicast) -> None:
         """Prepare; nothing is connected yet.
 
         Args:
             url: ``http://host:port`` or ``https://host:port``, without path.
             name: who is called, for errors.
             context: for https.
+            may_call: judges the addresses that the host stands for, at each connection.
 
         Raises:
             InputError: ``peer.url``.
@@ -128,10 +131,12 @@ class HttpPool:
             # A member writes its address itself: whatever it is, only calls to that member may fail.
             raise InputError("peer.url", peer=name) from error
         secure = parts.scheme == "https" and context is not None
-        if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in ("", "/"):
+        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
+        if not (secure or parts.scheme == "http") or not parts.hostname or not is_plain:
             raise InputError("peer.url", peer=name)
         self._parts = parts
         self._context = context if secure else None
+        self._may_call = may_call
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._lock = Lock()
         self.name = name
@@ -148,8 +153,9 @@ class HttpPool:
             The answer, when the peer accepted the call.
 
         Raises:
-            UnavailableError: ``peer.unreachable``, ``peer.timeout``, ``peer.broken`` (no HTTP, or lost on the way: it
-                may have been done or not), ``peer.busy`` (503, with the delay that it asks for), ``peer.failed`` (5xx).
+            UnavailableError: ``peer.unreachable``, ``peer.address`` (one that must not be called), ``peer.timeout``,
+                ``peer.broken`` (no HTTP, or lost on the way: it may have been done or not), ``peer.busy`` (503, with
+                the delay that it asks for), ``peer.failed`` (5xx).
             VerificationError: ``peer.too_large``, ``peer.redirect``.
             MedchainError: what the peer's error says, with its code, for the other statuses.
         """
@@ -228,19 +234,25 @@ class HttpPool:
 
     def _connect(self) -> http.client.HTTPConnection:
         """Connect."""
-        host, port = str(self._parts.hostname), self._parts.port
-        connection = (
-            http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
-            if self._context is None
-            else http.client.HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT_S, context=self._context)
-        )
+        host = str(self._parts.hostname)
+        port = self._parts.port or (http.client.HTTP_PORT if self._context is None else http.client.HTTPS_PORT)
+        # Its own way to connect would resolve the name itself, to an address that nobody has judged.
+        connection = http.client.HTTPConnection(host, port)
         # http.client connects by itself again after a close; a call must know that it has lost its connection.
         connection.auto_open = 0
         try:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = connect(host, port, CONNECT_TIMEOUT_S, self._may_call)
+        except UnavailableError as error:
+            raise UnavailableError(error.code, peer=self.name) from error
         except (OSError, ValueError) as error:
             # ValueError: a host that is no host name.
+            raise UnavailableError("peer.unreachable", peer=self.name) from error
+        connection.sock = sock
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                connection.sock = self._context.wrap_socket(sock, server_hostname=host)
+        except (OSError, ValueError) as error:
             connection.close()
             raise UnavailableError("peer.unreachable", peer=self.name) from error
         return connection
@@ -249,9 +261,16 @@ class HttpPool:
 class PeerClient:
     """Calls other organisations' daemons, each call with an assertion of its own."""
 
-    __slots__ = ("_address_of", "_ca", "_lock", "_pools", "_signer", "_turns")
+    __slots__ = ("_address_of", "_ca", "_lock", "_may_call", "_pools", "_signer", "_turns")
 
-    def __init__(self, signer: PeerSigner, address_of: Callable[[str], str], ca: Path | None = None) -> None:
+    def __init__(
+        self,
+        signer: PeerSigner,
+        address_of: Callable[[str], str],
+        ca: Path | None = None,
+        *,
+        may_call: MayCall = is_public,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -259,7 +278,9 @@ class PeerClient:
             address_of: org_id → its current url, from the ledger; asked at each call, so that a new address needs no
                 restart. Raises `NotFoundError` for who is no active member.
             ca: authorities that certificates must come from; None for the system's.
+            may_call: judges the addresses that members' hosts stand for.
         """
+        self._may_call = may_call
         self._signer = signer
         self._address_of = address_of
         self._ca = ca
@@ -343,7 +364,7 @@ class PeerClient:
             if known is not None and known[0] == url:
                 return known[1]
             try:
-                pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None)
+                pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None, self._may_call)
             except InputError as error:
                 # A member's address is its own doing: to everybody else it is down, and no more than that.
                 raise UnavailableError("peer.unreachable", peer=org_id) from error

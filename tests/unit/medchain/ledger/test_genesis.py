@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from medchain.encoding import base64_text, canonical, unbase64
+from medchain.encoding import base64_text, canonical, parse_canonical, unbase64
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger import members as members_module
 from medchain.ledger.genesis import (
@@ -22,6 +22,7 @@ from medchain.ledger.members import (
     Members,
     ProtocolRules,
     is_own_update,
+    is_url,
     organisation_content,
     parse_organisation,
     parse_protocol,
@@ -156,7 +157,26 @@ def test_a_genesis_that_does_not_say_whether_it_follows_another_is_refused():
         ("name", {}),
         ("name", {"en": 5}),
         ("name", {"en": ""}),
-        ("url", "ftp://x"),
+        *[
+            ("url", url)
+            for url in (
+                "ftp://x",
+                "https://",
+                "https://user@x",
+                "https://user:pass@x:1",
+                "https://x/",
+                "https://x/path",
+                "https://x?query",
+                "https://x#fragment",
+                "https://x:0",
+                "https://x:65536",
+                "https://X",
+                "https://x\\y",
+                "https://-x",
+                "https://x ",
+                "https://[::1",
+            )
+        ],
         ("origins", ["https://x/path"]),
         ("origins", ["https://b", "https://a"]),
         ("origins", [f"https://{at:02}" for at in range(17)]),
@@ -344,3 +364,29 @@ def test_a_suspended_member_is_no_witness():
     suspended = snapshot.with_organisation(replace(snapshot.organisations[ANXIN], status="suspended"))
     assert ANXIN not in trusted_policy_text(suspended, genesis().origin)
     assert COMMISSION in trusted_policy_text(suspended, genesis().origin)
+
+
+def test_only_a_demo_has_daemons_without_tls():
+    content = parse_canonical(genesis().encoded, max_bytes=1 << 20)
+    content["members"][0]["url"] = "http://127.0.0.1:41001"
+    with pytest.raises(InputError) as caught:
+        parse_genesis(canonical(content))
+    assert (caught.value.code, caught.value.fields["member"]) == ("genesis.malformed", "url")
+    assert parse_genesis(canonical(content | {"demo": True})).demo
+
+
+def test_no_member_of_a_ledger_with_tls_can_do_without_it_later():
+    snapshot = genesis().members
+    plain = replace(snapshot.organisations[ANXIN], url="http://10.0.0.7:80")
+    with pytest.raises(VerificationError) as caught:
+        snapshot.with_organisation(plain)
+    assert caught.value.code == "organisation.url"
+    demo = replace(snapshot, organisations={**snapshot.organisations, ANXIN: plain})
+    assert demo.with_organisation(replace(snapshot.organisations[RENHE], url="http://10.0.0.8")).organisations
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x", "https://a-b.example:443", "https://10.0.0.7:65535", "https://[2001:db8::1]:1"]
+)
+def test_an_address_is_scheme_host_and_port(url):
+    assert is_url(url)

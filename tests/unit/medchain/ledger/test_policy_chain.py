@@ -19,7 +19,7 @@ def world():
 
 
 def test_a_change_of_members_behind_a_record_anchor_is_seen(world):
-    moved = organisation_content(replace(world.members.organisations[RENHE], url="http://127.0.0.2:1"))
+    moved = organisation_content(replace(world.members.organisations[RENHE], url="https://127.0.0.2:1"))
     changes = (Change("record", "active", rows()), world.public_change("organisation", moved))
     mixed = sign(world.transaction(RENHE, *changes, bodies=(moved,)))
     before = world.members
@@ -29,7 +29,7 @@ def test_a_change_of_members_behind_a_record_anchor_is_seen(world):
 
 
 def test_a_change_of_members_behind_one_of_the_policy_is_seen(world):
-    moved = organisation_content(replace(world.members.organisations[RENHE], url="http://127.0.0.2:1"))
+    moved = organisation_content(replace(world.members.organisations[RENHE], url="https://127.0.0.2:1"))
     policy = default_policy()
     mixed = sign(
         world.public(RENHE, ("policy", policy), ("organisation", moved), signers=[o for o in ROLES if o != RENHE])

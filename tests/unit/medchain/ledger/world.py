@@ -112,7 +112,7 @@ def organisation(org_id: str, role: str, **changes: object) -> Organisation:
         role=role,
         control=f"control of {org_id}",
         name={"en": org_id, "zh": "机构"},
-        url=f"http://127.0.0.1/{org_id}",
+        url=f"https://{org_id}.node.example",
         origins=(f"https://{org_id}.example",),
         status="active",
         keys=tuple(sorted((key(org_id, use) for use in USES), key=lambda k: k.id)),

@@ -20,6 +20,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.node.addresses import is_unicast
 from medchain.node.peer_auth import PeerRequest, PeerSigner
 from medchain.node.peers import HttpPool, Limits, PeerClient
 
@@ -291,7 +292,7 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
 
     addresses = {}
     signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
-    client = PeerClient(signer, addresses.__getitem__)
+    client = PeerClient(signer, addresses.__getitem__, may_call=is_unicast)
     with listening(behave) as first, listening(behave) as second:
         addresses["hospital"] = first
         client.get("hospital", "/x", SHORT)
@@ -315,12 +316,16 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
         "http://a..b:80",
         f"http://{'a' * 70}:80",
         "http://127.0.0.1:1/path",
+        "http://user@127.0.0.1:1",
+        "http://127.0.0.1:1?query",
         "ftp://127.0.0.1:1",
     ],
 )
 def test_an_address_that_a_member_made_up_is_nothing_worse_than_a_member_that_is_down(url):
     client = PeerClient(
-        PeerSigner("org-a", bytes(32), Es384Signer(bytes(32)), lambda: 1_800_000_000), lambda _org_id: url
+        PeerSigner("org-a", bytes(32), Es384Signer(bytes(32)), lambda: 1_800_000_000),
+        lambda _org_id: url,
+        may_call=is_unicast,
     )
     with pytest.raises(UnavailableError) as caught:
         client.get("org-b", "/x", SHORT)
@@ -340,7 +345,7 @@ def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_
     bodies: list[bytes] = []
     long = Limits(timeout_s=5, max_bytes=1000)
     with listening(behave, connections=20) as url:
-        client = PeerClient(signer, lambda _org_id: url)
+        client = PeerClient(signer, lambda _org_id: url, may_call=is_unicast)
 
         def ask(target: str) -> None:
             bodies.append(client.get("hospital", target, long).body)

@@ -151,7 +151,7 @@ def test_an_organisation_of_the_genesis_is_proven_by_the_genesis(author: Author)
 
 @pytest.mark.usefixtures("anchored")
 def test_a_changed_organisation_is_proven_by_its_own_entry(author: Author) -> None:
-    moved = replace(author.members.organisations[RENHE], url="http://127.0.0.1/moved")
+    moved = replace(author.members.organisations[RENHE], url="https://moved.example")
     block_of(author.replica, sign(author.public(RENHE, ("organisation", organisation_content(moved)), until=None)))
     finalise(author.replica)
     verdict = verify(export_object(author.replica, map_key("organisation", RENHE, organisation_id(RENHE))), author)

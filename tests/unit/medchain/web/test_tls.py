@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from medchain.crypto.es384 import Es384Signer
 from medchain.errors import UnavailableError
+from medchain.node.addresses import is_unicast
 from medchain.node.config import Address, Tls
 from medchain.node.peer_auth import PeerSigner
 from medchain.node.peers import Limits, PeerClient
@@ -66,7 +67,7 @@ def server(tmp_path, monkeypatch):
 
 def client(server: DaemonServer, ca: Path) -> PeerClient:
     signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
-    return PeerClient(signer, lambda _org_id: f"https://127.0.0.1:{server.address.port}", ca)
+    return PeerClient(signer, lambda _org_id: f"https://127.0.0.1:{server.address.port}", ca, may_call=is_unicast)
 
 
 def test_a_peer_with_a_certificate_that_we_trust_is_called(server, tmp_path):
