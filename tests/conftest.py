@@ -26,8 +26,9 @@ hypothesis.settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--floors`."""
+    """Add `--floors` and `--fhir-examples`."""
     parser.addoption("--floors", default="", help="comma-separated groups of setup.cfg's [floors] to enforce")
+    parser.addoption("--fhir-examples", default="", help="folder with HL7's R4 examples (*.json), instead of a choice")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,0 +1,177 @@
+"""All index rows of a resource in one walk.
+
+Keeps true: the rows depend on the resource, the parameters and the setting, on nothing else, and none stands twice.
+Composite parameters have no rows of their own: the rows of their parts say by their place which belong together. Trusts
+the parameters' numbers, which the store gives out.
+Source: FHIR R4 §3.1.1.4, §3.1.1.4.17; `docs/spec/search-index.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias
+
+from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
+from fhir_bridge.search.cells import Emit
+from fhir_bridge.search.paths import routes
+from fhir_bridge.search.values import Setting, emitter
+from fhir_bridge.search.walk import Collect, Op, Out, Resource, Route, compile_walk
+from medchain.errors import InputError
+
+Row: TypeAlias = "tuple[int, int, str, str, int | float | None, int | float | None]"
+"""Parameter's number and variant in one, place, key, detail, low, high."""
+
+VARIANTS: Final = 8
+"""A row's first number is that of its parameter times this, plus the variant."""
+
+IN_COLUMNS: Final = frozenset({"_id", "_lastUpdated"})
+"""Parameters that are columns of the resource itself."""
+
+UNINDEXED: Final = frozenset({"_text", "_content", "_query"})
+"""Parameters without an expression."""
+
+_DEFAULT: Final = Setting()
+
+
+class Part(NamedTuple):
+    """A part of a composite parameter.
+
+    Attributes:
+        code: the parameter of the same type whose rows answer for it.
+        in_place: whether its rows must have the place of the other parts'; not so for what belongs to the resource.
+    """
+
+    code: str
+    in_place: bool
+
+
+class Indexer:
+    """The compiled parameters of one resource type."""
+
+    __slots__ = ("_walk", "type_name")
+
+    def __init__(
+        self,
+        type_name: str,
+        number: Callable[[str], int],
+        *,
+        custom: Iterable[SearchParameter] = (),
+        setting: Setting = _DEFAULT,
+    ) -> None:
+        """Compile.
+
+        Args:
+            type_name: resource type.
+            number: gives each parameter of the type, by its code, a number that never changes.
+            custom: parameters beside HL7's; one with the code of another takes its place.
+            setting: zone and base URLs.
+
+        Raises:
+            InputError: ``search.expression`` for a custom parameter that cannot be compiled.
+        """
+        self.type_name = type_name
+        chosen = {**parameters_of(type_name), **{one.code: one for one in custom}}
+        self._walk = compile_walk(_entries(type_name, chosen, number, setting))
+
+    def rows(self, resource: Resource) -> list[Row]:
+        """Make the rows of a resource.
+
+        Args:
+            resource: parsed; of this type.
+
+        Returns:
+            Its rows, each once.
+        """
+        out: list[Row] = []
+        self._walk(resource, out)
+        return list(dict.fromkeys(out))
+
+
+def _entries(
+    type_name: str, chosen: Mapping[str, SearchParameter], number: Callable[[str], int], setting: Setting
+) -> list[tuple[Route, Collect]]:
+    """Group the parameters that take the same values of the same element, so that these are made once."""
+    groups: dict[tuple[Route, ParameterType], list[int]] = {}
+    for code in sorted(chosen):
+        one = chosen[code]
+        if code in IN_COLUMNS or not one.expression or one.type is ParameterType.COMPOSITE:
+            continue
+        for route in routes(one.expression, type_name):
+            groups.setdefault((route, one.type), []).append(number(code) * VARIANTS)
+    entries = []
+    for (route, kind), numbers in groups.items():
+        emit = emitter(kind, route.type, route.element, setting)
+        if emit is not None:
+            entries.append((route, _collector(emit, tuple(numbers))))
+    return entries
+
+
+def _collector(emit: Emit, numbers: tuple[int, ...]) -> Collect:
+    """Write the cells of a value as rows of one or several parameters."""
+    if len(numbers) == 1:
+        (only,) = numbers
+
+        def collect_one(value: object, _resource: Resource, place: int, out: Out) -> None:
+            for variant, key, detail, low, high in emit(value):
+                out.append((only + variant, place, key, detail, low, high))
+
+        return collect_one
+
+    def collect(value: object, _resource: Resource, place: int, out: Out) -> None:
+        for variant, key, detail, low, high in emit(value):
+            for number in numbers:
+                out.append((number + variant, place, key, detail, low, high))
+
+    return collect
+
+
+@cache
+def composite_parts(type_name: str, code: str) -> tuple[Part, ...]:
+    """Tell whose rows answer for the parts of one of HL7's composite parameters.
+
+    Args:
+        type_name: resource type.
+        code: the composite's code.
+
+    Returns:
+        The parts, in the order of the values in a query.
+
+    Raises:
+        InputError: ``search.composite`` where no parameter has the values of a part.
+    """
+    return parts_of(parameters_of(type_name)[code], type_name, parameters_of(type_name))
+
+
+def parts_of(composite: SearchParameter, type_name: str, known: Mapping[str, SearchParameter]) -> tuple[Part, ...]:
+    """Tell whose rows answer for the parts of a composite parameter; as `composite_parts`, custom ones included."""
+    bases = routes(composite.expression, type_name)
+    found = []
+    for component in composite.components:
+        inside = [(base, routes(component.expression, type_name, base.content)) for base in bases]
+        wanted = {(*base.ops, *route.ops) for base, below in inside for route in below}
+        in_place = not component.expression.lstrip("( ").startswith("%")
+        if not in_place:
+            wanted = {route.ops for route in routes(component.expression.replace("%resource", type_name), type_name)}
+        found.append(Part(_answering(wanted, component.definition, type_name, known), in_place))
+    return tuple(found)
+
+
+def _answering(wanted: set[tuple[Op, ...]], url: str, type_name: str, known: Mapping[str, SearchParameter]) -> str:
+    """Find the parameter with exactly the values of a part, otherwise the one that HL7 names, if it shares some.
+
+    HL7 names the parts of DocumentReference's ``relationship`` the wrong way round; the expressions are right.
+    """
+    named = [one for one in known.values() if one.url == url]
+    covering = ""
+    for one in (*named, *known.values()):
+        if not one.expression or one.type is ParameterType.COMPOSITE:
+            continue
+        ways = {route.ops for route in routes(one.expression, type_name)}
+        if ways == wanted:
+            return one.code
+        if not covering and one.url == url and ways & wanted:
+            covering = one.code
+    if not covering:
+        raise InputError("search.composite", type=type_name)
+    return covering

@@ -1,0 +1,181 @@
+"""The tree of a search: what `query.parse_query` makes of a request.
+
+Keeps true: a tree holds only what R4 defines. Trusts whoever makes it.
+Source: FHIR R4 §3.1.1, whose clauses stand at the classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from fhir_bridge.definitions.parameters import ParameterType
+from fhir_bridge.search.terms import Modifier, Term
+
+
+class Total(StrEnum):
+    """How much a client cares for the number of matches (§3.1.1.5.2)."""
+
+    NONE = "none"
+    ESTIMATE = "estimate"
+    ACCURATE = "accurate"
+
+
+class Summary(StrEnum):
+    """Which part of the resources is wanted (§3.1.1.5.8)."""
+
+    TRUE = "true"
+    TEXT = "text"
+    DATA = "data"
+    COUNT = "count"
+    FALSE = "false"
+
+
+class Contained(StrEnum):
+    """Whether contained resources are searched (§3.1.1.5.5)."""
+
+    FALSE = "false"
+    TRUE = "true"
+    BOTH = "both"
+
+
+class ContainedType(StrEnum):
+    """What is returned for a contained match (§3.1.1.5.5)."""
+
+    CONTAINER = "container"
+    CONTAINED = "contained"
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A parameter and what it must have: one of its terms.
+
+    Attributes:
+        code: code of the parameter.
+        kind: its type, the same for all types that are searched.
+        modifier: what changes its meaning, or `Modifier.NONE`.
+        terms: alternatives; empty for ``:missing``.
+        missing: for ``:missing``: whether the value must be absent.
+    """
+
+    code: str
+    kind: ParameterType
+    modifier: Modifier
+    terms: tuple[Term, ...]
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A reference to something that fulfils a condition (§3.1.1.4.15).
+
+    Attributes:
+        code: code of the reference parameter.
+        targets: types that the reference may point to, each with its condition; one of them must hold.
+    """
+
+    code: str
+    targets: tuple[tuple[str, Condition], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Something that refers to the resource and fulfils a condition (§3.1.1.4.16).
+
+    Attributes:
+        type: type of what refers.
+        code: code of its reference parameter.
+        condition: what it fulfils.
+    """
+
+    type: str
+    code: str
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Membership in a List (§3.1.1.4.22).
+
+    Attributes:
+        lists: ids of Lists, or functional names such as ``$current-allergies``; one of them must have the resource.
+    """
+
+    lists: tuple[str, ...]
+
+
+Condition: TypeAlias = Criterion | Chain | Has | Listed
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """A rule of the order (§3.1.1.5.1)."""
+
+    code: str
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """What is returned beside the matches (§3.1.1.5.4).
+
+    Attributes:
+        source: type of the resource that refers; empty for any (``*``).
+        code: code of the reference parameter; empty for all.
+        target: type of what is referred to; empty for any.
+        reverse: whether what refers to the matches is wanted (``_revinclude``).
+        iterate: whether what was included is looked at again.
+    """
+
+    source: str
+    code: str
+    target: str
+    reverse: bool
+    iterate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A parameter that was passed over.
+
+    Attributes:
+        parameter: its name, empty where it may say more than a name.
+        nearest: the known parameter that looks most like it, empty where none does.
+    """
+
+    parameter: str
+    nearest: str
+
+
+@dataclass(slots=True)
+class Query:
+    """A search, understood.
+
+    Attributes:
+        types: resource types that are searched.
+        conditions: all must hold.
+        sort: the order, most important first; empty for the server's own.
+        count: size of a page; None for the server's own.
+        total: what the client says of the number of matches; None where it says nothing.
+        summary: which part of the resources is wanted.
+        elements: top-level elements that are wanted; empty for all.
+        includes: what is returned beside the matches.
+        contained: whether contained resources are searched.
+        contained_type: what is returned for a contained match.
+        used: names and values that were understood, as they came: for the ``self`` link (§3.1.1.6).
+        problems: what was passed over.
+    """
+
+    types: tuple[str, ...]
+    conditions: list[Condition] = field(default_factory=list)
+    sort: list[SortKey] = field(default_factory=list)
+    count: int | None = None
+    total: Total | None = None
+    summary: Summary = Summary.FALSE
+    elements: list[str] = field(default_factory=list)
+    includes: list[Include] = field(default_factory=list)
+    contained: Contained = Contained.FALSE
+    contained_type: ContainedType = ContainedType.CONTAINER
+    used: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)

@@ -1,0 +1,24 @@
+"""HL7's examples, and resources of them by name."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import orjson
+import pytest
+
+VECTORS = Path(__file__).parents[3] / "vectors" / "fhir-r4"
+
+
+@pytest.fixture(scope="session")
+def examples(request):
+    """The carried examples, or all of a folder: `--fhir-examples FOLDER`."""
+    folder = request.config.getoption("--fhir-examples")
+    if folder:
+        found = [orjson.loads(path.read_bytes()) for path in sorted(Path(folder).rglob("*.json"))]
+    else:
+        found = [
+            orjson.loads(line) for line in lzma.decompress((VECTORS / "examples.ndjson.xz").read_bytes()).splitlines()
+        ]
+    return [one for one in found if "resourceType" in one]
