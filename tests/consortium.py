@@ -297,6 +297,9 @@ class Disk:
         else:
             self.notes[size] = (item, final)
 
+    def flush(self) -> None:
+        """Everything is written at once."""
+
     def final(self) -> FinalNote | None:
         found = [FinalNote(size, note) for size, (note, final) in self.notes.items() if final]
         return max(found, default=None)

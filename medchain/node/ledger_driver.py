@@ -122,6 +122,10 @@ class ReplicaNotes:
             return
         self._replica.put_note(note.encode("utf-8"), verified=size > self._replica.members_since)
 
+    def flush(self) -> None:
+        """Write final notes that are only in memory."""
+        self._replica.store.write_held()
+
     def final(self) -> FinalNote | None:
         """Return the newest note that the replica holds as final."""
         found = self._replica.store.final()

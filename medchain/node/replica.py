@@ -36,6 +36,7 @@ LogPen = Callable[[Checkpoint], Note]
 """Signs a checkpoint with this organisation's log key: `medchain.tlog.checkpoint.sign_checkpoint` with its signer."""
 
 _TIMESTAMP_BYTES: Final = 8
+_MAX_ENDS: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,14 @@ class _Standing:
     policy: Policy
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where one of the newest blocks ends: asked for with each note."""
+
+    height: int
+    root: bytes
+
+
 class Replica:
     """This node's copy of the ledger (`medchain.ordering.driver.Replica`). Threads may share it."""
 
@@ -104,6 +113,7 @@ class Replica:
         self._pen = pen
         self._lock = threading.RLock()
         self._standing: _Standing | None = None
+        self._ends: dict[int, _End] = {}
 
     @classmethod
     def create(cls, store: LedgerStore, genesis: Genesis, signatures: Json, *, pen: LogPen | None = None) -> Replica:
@@ -256,15 +266,17 @@ class Replica:
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the log at a block end, or None if no block of ours ends there."""
+        found = self._ends.get(size)
         try:
-            return self._root_of(size)
+            return self._root_of(size) if found is None else found.root
         except NotFoundError:
             return None
 
     def height_of(self, size: int) -> int | None:
         """Return the height of the block that ends at a size, or None."""
+        found = self._ends.get(size)
         try:
-            return self.store.block_of_size(size).height
+            return self.store.block_of_size(size).height if found is None else found.height
         except NotFoundError:
             return None
 
@@ -278,6 +290,7 @@ class Replica:
             final = self.store.final()
             if final is not None and self.store.block(height).size < final.size:
                 raise ConflictError("replica.final", height=height, final=final.size)
+            self._ends = {}
             self.store.rewind(height)
 
     def prove_entry(self, position: int, size: int | None = None) -> EntryProof:
@@ -373,7 +386,8 @@ class Replica:
         Args:
             note: a checkpoint of a block end of this node.
             verified: whether the caller has verified each line under the key that the ledger lists for it now; of a
-                block end up to the last change of members they are verified here all the same.
+                block end up to the last change of members they are verified here all the same. One that is final is
+                held in memory until `LedgerStore.write_held`.
 
         Returns:
             The checkpoint with all lines known; ``time`` is when the quorum was last complete.
@@ -398,7 +412,9 @@ class Replica:
             merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
             time = _quorum_time(policies, cosigners if merged is given else times_of(policies, merged))
             stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
-            if stored != known:
+            if stored != known and verified and stored.final and not stored.pinned:
+                self.store.hold_checkpoint(stored)
+            elif stored != known:
                 self.store.put_checkpoint(
                     stored.note, size=stored.size, time=time, final=stored.final, pinned=stored.pinned
                 )
@@ -406,7 +422,8 @@ class Replica:
 
     def _policies(self, size: int) -> list[Policy]:
         """Return the policies that the checkpoint at a block end must satisfy: one, or two where members changed."""
-        height = self.store.block_of_size(size).height
+        found = self._ends.get(size)
+        height = self.store.block_of_size(size).height if found is None else found.height
         standing = self._now_standing()
         if height > standing.since_height:
             return [standing.policy]
@@ -445,6 +462,8 @@ class Replica:
         changed = effects.members is not self.store.members
         members = effects.members if changed else None
         self.store.commit_block(replace(write, members=members, checkpoint=checkpoint, ids=effects.ids))
+        newest = [*self._ends.items()][-_MAX_ENDS:]
+        self._ends = {**dict(newest), write.frontier.size: _End(write.height, write.frontier.root())}
 
 
 def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:

@@ -142,7 +142,14 @@ class Checkpoints(Protocol):
     """Keeps notes for those who prove with them."""
 
     def put(self, note: str, size: int, *, final: bool) -> None:
-        """Keep a note; each of its lines was verified under the key that the ledger listed then."""
+        """Keep a note; each of its lines was verified under the key that the ledger listed then.
+
+        One that is final counts at once, and need not be durable before `flush`.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Write what is not durable yet."""
         ...
 
     def final(self) -> FinalNote | None:
@@ -317,13 +324,14 @@ class Cosigner:
             return self._text(known)
 
     def tidy(self) -> None:
-        """Write down lines that came after their note was final; they are not worth a write each."""
+        """Write down what is final, with the lines that came later; nobody waits for it, and few writes do for many."""
         with self._lock:
             while self._unsaved:
                 size = min(self._unsaved)
                 if size in self._notes and self._replica.root_at(size) == self._notes[size].root:
                     self._checkpoints.put(self._text(self._notes[size]), size, final=True)
                 self._unsaved.remove(size)
+        self._checkpoints.flush()
 
     def recall(self) -> None:
         """Know again, after a start, the newest block end and what this node vouched for, with its own lines.

@@ -182,6 +182,9 @@ class EmbeddedDriver:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        with suppress(MedchainError):
+            # What is lost here comes again from the others.
+            self.cosigner.tidy()
 
     def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
         """Offer envelopes to whoever orders; see `medchain.ordering.driver.OrderingDriver.submit`."""

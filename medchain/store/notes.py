@@ -8,7 +8,7 @@ Source: `docs/spec/store.md`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Lock
@@ -62,6 +62,8 @@ class CheckpointTable:
         self._read_size = Statement(select(checkpoint).where(checkpoint.c.size == bindparam("size")), dialect)
         # Asked far more often than it changes; whoever changes it takes it out first, and the file is asked again.
         self._final: StoredCheckpoint | None = None
+        self._held: dict[int, StoredCheckpoint] = {}
+        self._newest_held: StoredCheckpoint | None = None
         self._changes = 0
         self._changes_lock = Lock()
         self._kept = 0
@@ -81,23 +83,60 @@ class CheckpointTable:
         Raises:
             MedchainError: see `medchain.store.faults.translated`.
         """
-        with self._changing(), self._database.write("checkpoint", str(size)) as connection:
-            self._put_checkpoint.many(connection, [(size, time, int(final), int(pinned), note)])
-            connection.exec_driver_sql(self._prune_checkpoints.text)
+        self._write([StoredCheckpoint(size, time, final, pinned, note)])
+
+    def hold_checkpoint(self, stored: StoredCheckpoint) -> None:
+        """Keep a final checkpoint in memory, where it counts at once, until `write_held`.
+
+        A crash may forget it: what a quorum has promised durably is final whether this node remembers its lines or not.
+
+        Args:
+            stored: final, of a note that is verified.
+        """
+        with self._changes_lock:
+            self._held[stored.size] = stored
+            for size in sorted(self._held)[:-KEPT_CHECKPOINTS]:
+                del self._held[size]
+            self._newest_held = self._held[max(self._held)]
+        self._tell()
+
+    def write_held(self) -> None:
+        """Write what is only in memory, in one transaction; raises as `put_checkpoint`, and holds it then."""
+        with self._changes_lock:
+            held = list(self._held.values())
+        if not held:
+            return
+        self._write(held)
+        with self._changes_lock:
+            for stored in held:
+                if self._held.get(stored.size) is stored:
+                    del self._held[stored.size]
+            self._newest_held = self._held[max(self._held)] if self._held else None
 
     def checkpoint(self, size: int | None = None) -> StoredCheckpoint | None:
         """Return the checkpoint of a size, or the newest one; None if it is not kept."""
-        return self._checkpoint(self._read_newest) if size is None else self._checkpoint(self._read_size, size)
+        held = self._newest_held if size is None else self._held.get(size)
+        if size is not None:
+            return held or self._checkpoint(self._read_size, size)
+        return _newer(self._checkpoint(self._read_newest), held)
 
     def final(self) -> StoredCheckpoint | None:
         """Return the newest final checkpoint, None before the first."""
-        found = self._final
+        # Held first: what is written meanwhile is in the file before it is held no more.
+        held, found = self._newest_held, self._final
         if found is None:
             with self._changes_lock:
                 found = self._checkpoint(self._read_final)
                 if not self._changes:
                     self._final = found
-        return found
+        return _newer(found, held)
+
+    def _write(self, rows: Sequence[StoredCheckpoint]) -> None:
+        """Write checkpoints and drop those that nobody needs any more."""
+        values = [(row.size, row.time, int(row.final), int(row.pinned), row.note) for row in rows]
+        with self._changing(), self._database.write("checkpoint", str(rows[-1].size)) as connection:
+            self._put_checkpoint.many(connection, values)
+            connection.exec_driver_sql(self._prune_checkpoints.text)
 
     def put_vouched(self, data: bytes) -> None:
         """Keep what this node has cosigned, in the place of what was kept before; durable when this returns."""
@@ -149,9 +188,13 @@ class CheckpointTable:
             with self._changes_lock:
                 self._changes -= 1
                 self._final = None
-            with self._kept_more:
-                self._kept += 1
-                self._kept_more.notify_all()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake who waits for a checkpoint."""
+        with self._kept_more:
+            self._kept += 1
+            self._kept_more.notify_all()
 
     def _checkpoint(self, chosen: Statement, *values: int) -> StoredCheckpoint | None:
         """Run a query for one row."""
@@ -161,6 +204,13 @@ class CheckpointTable:
             return None
         size, moment, final, pinned, note = row
         return StoredCheckpoint(size, moment, bool(final), bool(pinned), note)
+
+
+def _newer(stored: StoredCheckpoint | None, held: StoredCheckpoint | None) -> StoredCheckpoint | None:
+    """Choose the larger of two; of one size, the one in memory."""
+    if stored is None or held is None:
+        return held or stored
+    return held if held.size >= stored.size else stored
 
 
 def _prune() -> Delete:

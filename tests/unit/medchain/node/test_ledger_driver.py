@@ -187,6 +187,8 @@ def test_a_note_that_is_not_final_is_not_written_unless_the_members_have_changed
     lines = cosigned(block.checkpoint, *ROLES, time=TIME + 10).decode()
     notes.put(lines, replica.size, final=True)
     assert notes.final() == (replica.size, lines)
+    notes.flush()
+    assert notes.final() == (replica.size, lines)
     changed = block_of(replica, protocol_change(author, TONGJI))
     # The replica judges by the members before and after it, the cosigner by those of now.
     notes.put(changed.checkpoint, replica.size, final=False)
