@@ -51,6 +51,14 @@ class Number(Decimal):
         number.text = text
         return number
 
+    def __copy__(self) -> Self:
+        """Stay the same: a number is never changed, and Decimal's own copy would spell it anew."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        """Stay the same, as in a shallow copy."""
+        return self
+
 
 def parse(data: bytes) -> Resource:
     """Parse a document.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,10 @@ def test_64_levels_are_read_and_65_refused():
     assert parse(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}")
     with pytest.raises(InputError, match=r"document\.depth"):
         parse(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}")
+
+
+def test_a_copy_spells_its_numbers_as_the_original_does():
+    original = parse(b'{"a":[1e2,5.60,-0.0]}')
+    for copied in (copy.copy(original), copy.deepcopy(original)):
+        assert write(copied) == b'{"a":[1e2,5.60,-0.0]}'
+    assert copy.copy(original["a"][0]).text == "1e2"
