@@ -331,8 +331,7 @@ class Custodian:
             self._pending.finish(release.request_hash)
             self._refuse(document, release.patient, error.code)
             raise NotFoundError(_NOTHING) from None
-        self._note(record, release)
-        if not self._pending.finish(release.request_hash):
+        if not self._pending.finish(release.request_hash, self._note_of(record, release)):
             raise ConflictError("release.replayed")
         _LOG.info("release.given", records=len(records), version=entry.version)
         answer = Answer(
@@ -342,14 +341,17 @@ class Custodian:
 
     def _listed(self, grant: bytes, entry: AccessEntry) -> StateRecord | None:
         """Return the state record of an entry, if it is final and holds this body."""
-        final, body_hash = self._holdings.final_size(), entry.body.body_hash
-        for record in self._parts.ledger.history(access_key(grant, self._parts.org_id)):
-            if record.version == entry.version:
-                return record if record.since < final and record.body_hash == body_hash else None
-        return None
+        final, key = self._holdings.final_size(), access_key(grant, self._parts.org_id)
+        record = self._parts.ledger.record(key)
+        if record is None or record.version != entry.version:
+            # Mostly the head, and a chain of accesses can be very long.
+            history = self._parts.ledger.history(key)
+            record = next((row for row in history if row.version == entry.version), None)
+        is_listed = record is not None and record.since < final and record.body_hash == entry.body.body_hash
+        return record if is_listed else None
 
-    def _note(self, record: StateRecord, release: Release) -> None:
-        """Note a release as given, once."""
+    def _note_of(self, record: StateRecord, release: Release) -> Access:
+        """Word that a release was given."""
         detail = canonical(
             {
                 "access": [record.key.hex(), record.version],
@@ -359,10 +361,7 @@ class Custodian:
             }
         )
         name, now = release.request_hash[:ID_BYTES], self._parts.clock()
-        try:
-            self._parts.records.put_accesses([Access(name, release.patient, GIVEN, now, detail, record.since)])
-        except ConflictError:
-            return
+        return Access(name, release.patient, GIVEN, now, detail, record.since)
 
     def _refuse(self, document: bytes, patient: str, reason: str) -> None:
         """Note a refusal with its reason; the same document is noted once."""

@@ -14,12 +14,15 @@ from threading import Lock
 from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
-from medchain.errors import InputError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, VerificationError
 from medchain.ledger.object import Body
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 from medchain.node.clock import Clock
+from medchain.node.log import Log
 from medchain.node.release import REQUEST_LIFE_S
-from medchain.store.records import RecordStore
+from medchain.store.records import Access, RecordStore
+
+_LOG: Final = Log("release")
 
 RELEASE_INTENT: Final = "release"
 """Kind of the outbox rows that hold a batch."""
@@ -122,22 +125,47 @@ class PendingReleases:
             release, batch = self._releases.get(request_hash), self._batches.get(request_hash)
         return None if release is None or batch is None else (release, batch.entry)
 
-    def finish(self, request_hash: bytes) -> bool:
+    def finish(self, request_hash: bytes, note: Access | None = None) -> bool:
         """Take a release away; with the last one its batch leaves the disk, and the wraps with it.
 
+        Args:
+            request_hash: of its request.
+            note: what is noted of it in the same write; one that is noted already stays as it is.
+
         Returns:
-            Whether it was there: who gets False must not answer.
+            Whether it was there: who gets False must not answer, and nothing is noted.
+
+        Raises:
+            UnavailableError: the disk; it is there still.
         """
         with self._lock:
-            was_there = self._releases.pop(request_hash, None) is not None
+            release = self._releases.pop(request_hash, None)
             batch = self._batches.pop(request_hash, None)
-            if batch is None:
+            if release is None or batch is None:
                 return False
             batch.left.discard(request_hash)
-            is_last = not batch.left
-        if is_last:
-            self._records.drop_intents([batch.intent])
-        return was_there
+            done = [] if batch.left else [batch.intent]
+        try:
+            self._settle(note, done)
+        except MedchainError:
+            with self._lock:
+                self._releases[request_hash], self._batches[request_hash] = release, batch
+                batch.left.add(request_hash)
+            raise
+        return True
+
+    def _settle(self, note: Access | None, done: list[int]) -> None:
+        """Note a release and take what is done from the disk, in one write if it can be."""
+        if note is not None:
+            try:
+                self._records.put_accesses([note], done=done)
+            except ConflictError:
+                # By an attempt that ended before its answer was sent.
+                _LOG.debug("release.noted_before")
+            else:
+                return
+        if done:
+            self._records.drop_intents(done)
 
     def drop(self, releases: Iterable[Release]) -> None:
         """Take away releases whose entry was refused."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json
-from medchain.errors import AccessDeniedError
+from medchain.errors import AccessDeniedError, NotFoundError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
@@ -240,7 +240,9 @@ class Holdings:
         rows = [row for row in self._parts.records.by_objects(versions) if row is not None]
         if len(rows) != len(versions):
             raise AccessDeniedError("release.no_record")
-        self._parts.service.data_keys(rows)
+        alive: dict[bytes, bool] = {}
+        if not all(self._is_alive(row.epoch_id, alive) for row in rows):
+            raise NotFoundError("record.erased")
         newest = self._parts.records.newest_of([row.object_id for row in rows])
         return tuple(self._released(row, final, newest[row.object_id]) for row in rows)
 

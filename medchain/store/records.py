@@ -579,12 +579,15 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         self._tokens_used += 1
         return True
 
-    def put_accesses(self, rows: Sequence[Access], *, intent: tuple[str, bytes] | None = None) -> None:
-        """Note accesses, and if given an intent to bring them to the ledger, together.
+    def put_accesses(
+        self, rows: Sequence[Access], *, intent: tuple[str, bytes] | None = None, done: Sequence[int] = ()
+    ) -> None:
+        """Note accesses, and with them what it does to the outbox.
 
         Args:
             rows: with unique object ids.
-            intent: kind and payload for the outbox.
+            intent: kind and payload of what is to be brought to the ledger.
+            done: intents that are done with it, and leave the outbox.
 
         Raises:
             ConflictError: ``store.conflict`` if one is noted already; none is noted then.
@@ -606,6 +609,8 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
             )
             if intent is not None:
                 self._insert_intent.many(connection, [(intent[0], None, intent[1], rows[0].time, None)])
+            if done:
+                connection.execute(delete(outbox).where(outbox.c.id.in_(done)))
 
     def mark_access(self, object_id: bytes, position: int) -> None:
         """Note at which leaf an access stands."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from medchain.encoding import canonical, parse_canonical
-from medchain.errors import VerificationError
+from medchain.errors import UnavailableError, VerificationError
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from medchain.node.pending import AccessEntry, PendingReleases, Release
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import RecordStore
+from medchain.store.records import Access, RecordStore
 from tests.unit.medchain.ledger.world import fresh
 
 NOW = 1_796_083_300
@@ -64,6 +64,53 @@ def test_of_two_that_answer_at_once_one_may(records):
     pending.keep(ENTRY, [release(1)])
     assert [pending.finish(b"\1" * 32), pending.finish(b"\1" * 32)] == [True, False]
     assert pending.find(b"\1" * 32) is None
+
+
+def note(number: int) -> Access:
+    return Access(bytes([number]) * 16, "token", "given", NOW, b"{}", 7)
+
+
+def test_a_release_is_noted_in_the_write_that_finishes_it(records, monkeypatch):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1)])
+    writes = []
+    write = type(records._database).write  # noqa: SLF001  # each call is one synced write
+    monkeypatch.setattr(type(records._database), "write", lambda file, *row: writes.append(row) or write(file, *row))  # noqa: SLF001
+    assert pending.finish(b"\1" * 32, note(1))
+    assert writes == [("access",)]
+    assert [row.object_id for row in records.accesses("token")] == [note(1).object_id]
+    assert records.pending(10, kind="release") == []
+
+
+def test_a_release_that_was_noted_by_an_attempt_before_is_finished_all_the_same(records):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1)])
+    records.put_accesses([note(1)])
+    assert pending.finish(b"\1" * 32, note(1))
+    assert len(records.accesses("token")) == 1
+    assert records.pending(10, kind="release") == []
+
+
+def test_who_may_not_answer_notes_nothing(records):
+    pending = opened(records)
+    assert not pending.finish(b"\1" * 32, note(1))
+    assert records.accesses("token") == []
+
+
+def test_a_release_that_could_not_be_finished_can_be_asked_for_again(records, monkeypatch):
+    pending = opened(records)
+    pending.keep(ENTRY, [release(1)])
+
+    def full(*_values: object) -> None:
+        raise UnavailableError("store.full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(records._database), "write", full)  # noqa: SLF001  # a disk that is full
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            pending.finish(b"\1" * 32, note(1))
+    assert pending.find(b"\1" * 32) == (release(1), ENTRY)
+    assert pending.finish(b"\1" * 32, note(1))
+    assert records.pending(10, kind="release") == []
 
 
 def test_what_is_too_old_is_gone_after_a_restart_and_while_the_node_runs(records):
