@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
-SEPARATOR: Final = "\x00"
-"""Stands between folded and exact text in a key; FHIR's strings never contain it."""
+SEPARATOR: Final = "\x01"
+"""Stands between folded and exact text in a key; no FHIR string contains it, and databases keep it, unlike NUL."""
 
 MAX_KEY_CHARS: Final = 2_000
 """Longest key; of longer text the beginning is searched."""

@@ -75,9 +75,9 @@ def test_a_telephone_number_is_found_with_and_without_its_signs():
 
 def test_a_name_is_found_by_every_part_and_by_the_words_of_its_family_name():
     one = patient(name=[{"family": "Carreno Quinones", "given": ["María"], "prefix": ["Dr."], "use": "official"}])
-    assert {row[1].partition("\0")[0] for row in rows(one, "name")} == {"carreno quinones", "quinones", "maria", "dr"}
-    assert {row[1].partition("\0")[0] for row in rows(one, "family")} == {"carreno quinones", "quinones"}
-    assert {row[1].partition("\0")[0] for row in rows(one, "given")} == {"maria"}
+    assert {row[1].partition("\x01")[0] for row in rows(one, "name")} == {"carreno quinones", "quinones", "maria", "dr"}
+    assert {row[1].partition("\x01")[0] for row in rows(one, "family")} == {"carreno quinones", "quinones"}
+    assert {row[1].partition("\x01")[0] for row in rows(one, "given")} == {"maria"}
 
 
 def test_a_chinese_name_is_found_whole_and_by_pinyin():
@@ -97,8 +97,8 @@ def test_a_chinese_name_is_found_whole_and_by_pinyin():
 
 def test_an_address_is_found_by_every_text():
     one = patient(address=[{"line": ["1 Main St."], "city": "Lyon", "use": "home", "text": "Lyon"}])
-    assert {row[1].partition("\0")[0] for row in rows(one, "address")} == {"1 main st", "lyon"}
-    assert {row[1].partition("\0")[0] for row in rows(one, "address-city")} == {"lyon"}
+    assert {row[1].partition("\x01")[0] for row in rows(one, "address")} == {"1 main st", "lyon"}
+    assert {row[1].partition("\x01")[0] for row in rows(one, "address-city")} == {"lyon"}
 
 
 def test_a_date_is_a_range_in_the_zone_of_the_node():

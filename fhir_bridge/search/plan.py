@@ -1,0 +1,364 @@
+"""From a search as it is asked to conditions on the rows of the index.
+
+Keeps true: both sides of a comparison are made by the same functions; what the index cannot answer is refused, not
+passed over. Pure: numbers of parameters and the time come from the caller.
+Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4, §3.1.1.5.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, assert_never
+
+from fhir_bridge.definitions.codes import code_set
+from fhir_bridge.definitions.parameters import ParameterType
+from fhir_bridge.search import units
+from fhir_bridge.search.cells import Variant
+from fhir_bridge.search.conditions import Registry
+from fhir_bridge.search.dates import Span
+from fhir_bridge.search.indexer import VARIANTS, parts_of
+from fhir_bridge.search.ranges import LONG, LONG_US
+from fhir_bridge.search.terms import (
+    CompositeTerm,
+    DateTerm,
+    Modifier,
+    NearTerm,
+    NumberTerm,
+    OfTypeTerm,
+    Prefix,
+    QuantityTerm,
+    ReferenceTerm,
+    StringTerm,
+    Term,
+    TokenTerm,
+    UriTerm,
+)
+from fhir_bridge.search.text import fold, string_key
+from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed, Query, SortKey
+from fhir_bridge.search.values import token_key
+from medchain.errors import InputError
+from medchain.store import finding
+from medchain.store.finding import (
+    AnyOf,
+    Bound,
+    Ids,
+    Linked,
+    Match,
+    Not,
+    Order,
+    Referred,
+    Row,
+    Search,
+    Together,
+    Updated,
+)
+
+NEAR_M: Final = Decimal(50_000)
+"""How far ``near`` reaches where the client leaves it to the server, in metres."""
+
+_DEGREE_M: Final = 111_195
+_APPROXIMATE: Final = Decimal("0.1")
+_TEXTUAL: Final = frozenset({ParameterType.STRING, ParameterType.TOKEN, ParameterType.URI, ParameterType.REFERENCE})
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """What a plan depends on beside the search.
+
+    Attributes:
+        number: number of a parameter, by resource type and code.
+        registry: parameters of each type.
+        now_us: microseconds since 1970, for ``ap`` on dates.
+    """
+
+    number: Callable[[str, str], int]
+    registry: Registry
+    now_us: int
+
+    def plan(self, query: Query, after: tuple[float | str, ...] = (), limit: int = 20) -> Search:
+        """Plan a search.
+
+        Args:
+            query: as it is asked.
+            after: where the page before ended, as `finding.page` gave it.
+            limit: size of the page.
+
+        Raises:
+            InputError: ``search.unsupported`` for what the index cannot answer.
+        """
+        return Search(
+            query.types,
+            tuple(self._condition(one, query.types) for one in query.conditions),
+            tuple(self._order(one, query.types) for one in query.sort),
+            after,
+            limit,
+        )
+
+    def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
+        """Plan a rule of the order."""
+        if key.code == "_lastUpdated":
+            return Order((), by_key=False, descending=key.descending)
+        numbers = tuple(self.number(one, key.code) * VARIANTS for one in types)
+        kind = self.registry(types[0])[key.code].type
+        return Order(numbers, by_key=kind in _TEXTUAL, descending=key.descending)
+
+    def _condition(self, condition: Condition, types: tuple[str, ...]) -> finding.Condition:
+        """Plan a condition on resources of some types."""
+        match condition:
+            case Criterion():
+                return self._criterion(condition, types)
+            case Chain(code, targets):
+                numbers = tuple(self.number(one, code) * VARIANTS for one in types)
+                links = [Linked(numbers, name, self._condition(inner, (name,))) for name, inner in targets]
+                return links[0] if len(links) == 1 else AnyOf(tuple(links))
+            case Has(source, code, inner):
+                return Referred(self.number(source, code) * VARIANTS, types, self._condition(inner, (source,)))
+            case Listed(lists):
+                if any(one.startswith("$") for one in lists):
+                    raise InputError("search.unsupported", parameter="_list")
+                return Referred(self.number("List", "item") * VARIANTS, types, Ids(lists))
+        assert_never(condition)
+
+    def _criterion(self, one: Criterion, types: tuple[str, ...]) -> finding.Condition:
+        """Plan a parameter with its terms."""
+        if one.code == "_id":
+            found: finding.Condition = Ids(tuple(term.code or "" for term in one.terms if isinstance(term, TokenTerm)))
+            return Not(found) if one.modifier is Modifier.NOT else found
+        if one.code == "_lastUpdated":
+            return self._updated(one.terms)
+        numbers = [self.number(name, one.code) * VARIANTS for name in types]
+        if one.modifier is Modifier.MISSING:
+            present = Row(tuple(Match(number, VARIANTS) for number in numbers))
+            return Not(present) if one.missing else present
+        if one.kind is ParameterType.COMPOSITE:
+            return AnyOf(tuple(self._composite(one.code, term, name) for name in types for term in one.terms))
+        rows = Row(
+            tuple(match for term in one.terms for number in numbers for match in self._matches(term, one, number))
+        )
+        return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
+
+    def _updated(self, terms: Iterable[Term]) -> Updated:
+        """Plan ``_lastUpdated``: an instant is a point."""
+        found: list[tuple[tuple[finding.Comparison, int], ...]] = []
+        for term in terms:
+            if isinstance(term, DateTerm):
+                found += _instant(term.prefix, term.span, self.now_us)
+        return Updated(tuple(found))
+
+    def _composite(self, code: str, term: Term, type_name: str) -> Together:
+        """Plan a composite: the rows of its parts, in one place."""
+        if not isinstance(term, CompositeTerm):
+            raise InputError("search.value", parameter=code)
+        known = self.registry(type_name)
+        parts = parts_of(known[code], type_name, known)
+        rows = []
+        for part, value in zip(parts, term.parts, strict=True):
+            criterion = Criterion(part.code, known[part.code].type, Modifier.NONE, (value,))
+            rows.append(Row(tuple(self._matches(value, criterion, self.number(type_name, part.code) * VARIANTS))))
+        return Together(tuple(rows), tuple(part.in_place for part in parts))
+
+    def _matches(  # noqa: C901, PLR0911  # one for each kind of term
+        self, term: Term, one: Criterion, number: int
+    ) -> list[Match]:
+        """Plan one term of a parameter."""
+        match term:
+            case TokenTerm():
+                return [_token(term, one, number)]
+            case OfTypeTerm(system, code, value):
+                return [Match(number + Variant.OF_TYPE, keys=(token_key(value),), detail=f"{system}|{code}")]
+            case StringTerm(text):
+                return _string(text, one, number)
+            case UriTerm():
+                return _uri(term, one, number)
+            case ReferenceTerm(keys, version):
+                if one.modifier in (Modifier.ABOVE, Modifier.BELOW) and (version or one.modifier is Modifier.ABOVE):
+                    raise InputError("search.unsupported", parameter=one.code)
+                return [Match(number, keys=keys, detail=version or None)]
+            case DateTerm(prefix, span):
+                return _date(number, prefix, span, self.now_us)
+            case NumberTerm():
+                return [Match(number, bounds=bounds) for bounds in _numeric(term)]
+            case QuantityTerm():
+                return _quantity(term, number)
+            case NearTerm():
+                return [Match(number, bounds=_box(term))]
+            case CompositeTerm():
+                raise InputError("search.unsupported", parameter=one.code)
+        assert_never(term)
+
+
+def _token(term: TokenTerm, one: Criterion, number: int) -> Match:
+    """Plan a code (§3.1.1.4.10)."""
+    if one.modifier is Modifier.IDENTIFIER:
+        number += Variant.IDENTIFIER
+    keys = () if term.code is None else (token_key(term.code),)
+    if one.modifier is Modifier.BELOW and one.code == "contenttype" and keys:
+        # §3.1.1.4.10.1: the base of a media type, whatever parameters follow.
+        return Match(number, prefix=keys[0])
+    if one.modifier in (Modifier.ABOVE, Modifier.BELOW):
+        raise InputError("search.unsupported", parameter=one.code)
+    return Match(number, keys=keys, detail=term.system)
+
+
+def _string(text: str, one: Criterion, number: int) -> list[Match]:
+    """Plan text (§3.1.1.4.8); a blank in the pinyin of a name is no difference."""
+    if one.kind is ParameterType.TOKEN:
+        return [Match(number + Variant.TEXT, prefix=fold(text))]
+    if one.modifier is Modifier.EXACT:
+        return [Match(number, keys=(string_key(text),))]
+    folded = fold(text)
+    if one.modifier in (Modifier.CONTAINS, Modifier.TEXT):
+        return [Match(number, contains=folded)]
+    joined = folded.replace(" ", "")
+    return [
+        Match(number, prefix=one_key) for one_key in dict.fromkeys((folded, joined) if joined.isalpha() else (folded,))
+    ]
+
+
+def _uri(term: UriTerm, one: Criterion, number: int) -> list[Match]:
+    """Plan a URI (§3.1.1.4.9), or membership in a value set (§3.1.1.4.10)."""
+    match one.modifier:
+        case Modifier.IN | Modifier.NOT_IN:
+            codes = code_set(term.url)
+            if codes is None:
+                raise InputError("search.unsupported", parameter=one.code, expected="a value set that is known here")
+            return [
+                Match(number, keys=tuple(sorted(map(token_key, listed))), detail=system)
+                for system, listed in codes.items()
+            ]
+        case Modifier.BELOW:
+            return [Match(number, prefix=term.url)]
+        case Modifier.ABOVE:
+            steps = term.url.split("/")
+            above = ["/".join(steps[:length]) for length in range(3, len(steps) + 1)]
+            return [Match(number, keys=tuple(dict.fromkeys((*above, *(f"{one_url}/" for one_url in above)))))]
+        case _:
+            return [Match(number, keys=(term.url,), detail=term.version or None)]
+
+
+def _date(number: int, prefix: Prefix, span: Span, now_us: int) -> list[Match]:
+    """Plan a date (§3.1.1.4.7): short ranges with a bound on where they begin, long ones by themselves."""
+    found = []
+    for bounds in _time(prefix, span, now_us):
+        ends = [bound.value for bound in bounds if bound.column == "high" and bound.operator in (">", ">=")]
+        starts = [Bound("low", ">=", max(ends) - LONG_US)] if ends else []
+        found.append(Match(number, keys=("",), bounds=(*bounds, *starts)))
+        found.append(Match(number, keys=(LONG,), bounds=bounds))
+    return found
+
+
+def _time(prefix: Prefix, span: Span, now_us: int) -> list[tuple[Bound, ...]]:  # noqa: PLR0911  # one for each prefix
+    """Compare ranges of time, each list of bounds an alternative."""
+    low, high = span
+    match prefix:
+        case Prefix.EQ:
+            return [(Bound("low", ">=", low), Bound("high", "<=", high))]
+        case Prefix.NE:
+            return [(Bound("low", "<", low),), (Bound("low", ">=", low), Bound("high", ">", high))]
+        case Prefix.GT:
+            return [(Bound("high", ">", high),)]
+        case Prefix.LT:
+            return [(Bound("low", "<", low),)]
+        case Prefix.GE:
+            return [(Bound("high", ">", low),)]
+        case Prefix.LE:
+            return [(Bound("low", "<", high),)]
+        case Prefix.SA:
+            return [(Bound("low", ">=", high),)]
+        case Prefix.EB:
+            return [(Bound("high", "<=", low),)]
+        case Prefix.AP:
+            margin = _margin(span, now_us)
+            return [(Bound("low", "<", high + margin), Bound("high", ">", low - margin))]
+    assert_never(prefix)
+
+
+def _instant(  # noqa: PLR0911  # one for each prefix
+    prefix: Prefix, span: Span, now_us: int
+) -> list[tuple[tuple[finding.Comparison, int], ...]]:
+    """Compare an instant (`_lastUpdated`): a point in time."""
+    low, high = span
+    match prefix:
+        case Prefix.EQ:
+            return [((">=", low), ("<", high))]
+        case Prefix.NE:
+            return [(("<", low),), ((">=", high),)]
+        case Prefix.GT | Prefix.SA:
+            return [((">=", high),)]
+        case Prefix.LT | Prefix.EB:
+            return [(("<", low),)]
+        case Prefix.GE:
+            return [((">=", low),)]
+        case Prefix.LE:
+            return [(("<", high),)]
+        case Prefix.AP:
+            margin = _margin(span, now_us)
+            return [((">=", low - margin), ("<", high + margin))]
+    assert_never(prefix)
+
+
+def _margin(span: Span, now_us: int) -> int:
+    """Take a tenth of the distance between now and a date (§3.1.1.4.5)."""
+    return max(abs(now_us - span.low), abs(now_us - span.high)) // 10
+
+
+def _numeric(term: NumberTerm) -> list[tuple[Bound, ...]]:
+    """Compare numbers (§3.1.1.4.6), each list of bounds an alternative."""
+    return _between(term.prefix, float(term.number), float(term.low), float(term.high))
+
+
+def _between(prefix: Prefix, value: float, low: float, high: float) -> list[tuple[Bound, ...]]:  # noqa: PLR0911  # one for each prefix
+    """Compare with a value, and with the range that its digits imply."""
+    match prefix:
+        case Prefix.EQ:
+            return [(Bound("low", ">=", low), Bound("high", "<", high))]
+        case Prefix.NE:
+            return [(Bound("low", "<", low),), (Bound("low", ">=", low), Bound("high", ">=", high))]
+        case Prefix.GT:
+            return [(Bound("high", ">", value),)]
+        case Prefix.LT:
+            return [(Bound("low", "<", value),)]
+        case Prefix.GE:
+            return [(Bound("high", ">=", value),)]
+        case Prefix.LE:
+            return [(Bound("low", "<=", value),)]
+        case Prefix.SA:
+            return [(Bound("low", ">", value),)]
+        case Prefix.EB:
+            return [(Bound("high", "<", value),)]
+        case Prefix.AP:
+            margin = abs(value) * float(_APPROXIMATE)
+            return [(Bound("low", "<=", max(value + margin, high)), Bound("high", ">=", min(value - margin, low)))]
+    assert_never(prefix)
+
+
+def _quantity(term: QuantityTerm, number: int) -> list[Match]:
+    """Plan a quantity (§3.1.1.4.11): in base units where the unit is one of UCUM's."""
+    one = term.number
+    known = units.canonical(term.code) if term.system == units.SYSTEM else None
+    if known is not None:
+        ends = [known.value(value) for value in (one.number, one.low, one.high)]
+        value, low, high = (end if end is not None else math.inf for end in ends)
+        return [
+            Match(number + Variant.CANONICAL, keys=(known.unit,), bounds=bounds)
+            for bounds in _between(one.prefix, value, low, high)
+        ]
+    keys = (term.code,) if term.code else ()
+    return [Match(number, keys=keys, detail=term.system or None, bounds=bounds) for bounds in _numeric(one)]
+
+
+def _box(term: NearTerm) -> tuple[Bound, ...]:
+    """Draw the box around a circle on earth (Location, ``near``)."""
+    metres = NEAR_M if term.distance_m is None else term.distance_m
+    degrees = float(metres) / _DEGREE_M
+    latitude, longitude = float(term.latitude), float(term.longitude)
+    width = degrees / max(math.cos(math.radians(latitude)), 0.01)
+    return (
+        Bound("low", ">=", latitude - degrees),
+        Bound("low", "<=", latitude + degrees),
+        Bound("high", ">=", longitude - width),
+        Bound("high", "<=", longitude + width),
+    )
