@@ -119,6 +119,17 @@ class Statement:
             cursor.close()
         return row
 
+    def all(self, connection: Connection, *values: object) -> list[tuple[Any, ...]]:
+        """Run a query as `first` does, for all its rows."""
+        parameters = values if self._positional else dict(zip(self._names, values, strict=True))
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self.text, parameters)
+            rows: list[tuple[Any, ...]] = list(cursor.fetchall())
+        finally:
+            cursor.close()
+        return rows
+
 
 def insert_into(table: Table, dialect: Dialect) -> Statement:
     """Make the statement that inserts rows of all columns, in the table's order."""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.blobs import BlobStore
@@ -222,6 +222,10 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
             name: bindparam(name) for name in ("kind", "record", "payload", "created", "deadline")
         }
         self._insert_intent = Statement(insert(outbox).values(**intent), dialect)
+        # Jobs ask for these all the time, mostly in vain: compiled once, a question costs a twentieth.
+        self._read_pending = Statement(_pending(), dialect)
+        self._read_pending_kind = Statement(_pending().where(outbox.c.kind == bindparam("kind")), dialect)
+        self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
         self._insert_identifier = insert_into(identifier, dialect)
@@ -498,13 +502,9 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
             after: number of the last one already seen.
             kind: only this kind.
         """
-        more = (record.c.object_id, record.c.version, record.c.commitment)
-        chosen = select(outbox, *more).outerjoin(record, record.c.seq == outbox.c.record).where(outbox.c.id > after)
-        if kind is not None:
-            chosen = chosen.where(outbox.c.kind == kind)
+        chosen, values = (self._read_pending, ()) if kind is None else (self._read_pending_kind, (kind,))
         with self._database.read("outbox") as connection:
-            rows = connection.execute(chosen.order_by(outbox.c.id).limit(limit)).all()
-        return [Intent(row.id, row.kind, row.payload, row.created, row.deadline, row.record, *row[-3:]) for row in rows]
+            return [Intent(*row) for row in chosen.all(connection, after, *values, limit)]
 
     def newest_of(self, object_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         """Return the newest version of records and its number, by the ids of their objects."""
@@ -534,7 +534,8 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
     def pending_count(self) -> int:
         """Return how much waits in the outbox."""
         with self._database.read("outbox") as connection:
-            return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
+            row = self._count_pending.first(connection)
+        return 0 if row is None else int(row[0])
 
     def mark_ordered(self, ids: Sequence[int], position: int) -> None:
         """Take intents out of the outbox once a block holds their transaction; again changes nothing.
@@ -638,6 +639,15 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         with self._database.read("epoch") as connection:
             row = connection.execute(chosen).first()
         return None if row is None else _epoch(row)
+
+
+def _pending() -> Select[Any]:
+    """Select what waits with the columns in the order of `Intent`; its parameters are in the order of the text."""
+    of_intent = (outbox.c[name] for name in ("id", "kind", "payload", "created", "deadline", "record"))
+    of_record = (record.c.object_id, record.c.version, record.c.commitment)
+    chosen = select(*of_intent, *of_record).outerjoin(record, record.c.seq == outbox.c.record)
+    chosen = chosen.where(outbox.c.id > bindparam("after")).order_by(outbox.c.id)
+    return chosen.limit(bindparam("limit", type_=Integer)).offset(literal_column("0"))
 
 
 def _versions() -> Select[Any]:
