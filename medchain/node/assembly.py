@@ -59,6 +59,8 @@ from medchain.node.services import (
 )
 from medchain.node.submit import HttpMembers
 from medchain.node.upkeep import Upkeep
+from medchain.node.witness_file import read_witnesses
+from medchain.node.witnesses import WITNESSES, Witnesses, log_report
 from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -236,7 +238,9 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     """
     ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
     restoration, upkeep = ordering.restoration, Upkeep(node.replica.store, node.records, ordering.driver)
-    health = LedgerHealth(node.replica.store, ordering.driver, restoration)
+    store = node.replica.store
+    outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
+    health = LedgerHealth(store, ordering.driver, restoration, outside)
     keys = node.daemon_keys
     identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
     side = LedgerNode(
@@ -262,6 +266,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         local=LocalOperations(
             {
                 "status": lambda _document: health_document(health.health()),
+                WITNESSES: lambda _document: {"log": log_report(store), "witnesses": outside.report()},
                 PROVE: lambda document: prove_object(node.replica, document),
                 PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
                 **side.operations(),
@@ -273,20 +278,29 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         endorsement=GuardedEndorsements(side.endorser, restoration),
         bodies=side.bodies,
         releases=GuardedReleases(exchange.custodian, restoration),
-        jobs=(Job("ordering", ordering.run), Job("upkeep", upkeep.run), *side.jobs(), *exchange.jobs()),
+        jobs=(
+            Job("ordering", ordering.run),
+            Job("upkeep", upkeep.run),
+            *side.jobs(),
+            *exchange.jobs(),
+            *outside.jobs(),
+        ),
         watched=ordering.watched(),
         drain=(ordering.drain,),
-        close=(ordering.close,),
+        close=(ordering.close, outside.close),
     )
 
 
 class LedgerHealth:
-    """Fills `medchain.node.services.HealthService` from the ledger store and the ordering driver."""
+    """Fills `medchain.node.services.HealthService` from the ledger store, the ordering driver and the witnesses."""
 
-    __slots__ = ("_driver", "_restoration", "_store")
+    __slots__ = ("_driver", "_outside", "_restoration", "_store")
 
-    def __init__(self, store: LedgerStore, driver: EmbeddedDriver, restoration: Restoration) -> None:
-        """Use a store, a driver, and what tells of a restore."""
+    def __init__(
+        self, store: LedgerStore, driver: EmbeddedDriver, restoration: Restoration, outside: Witnesses
+    ) -> None:
+        """Use a store, a driver, what tells of a restore, and the outside witnesses."""
+        self._outside = outside
         self._store = store
         self._driver = driver
         self._restoration = restoration
@@ -298,7 +312,7 @@ class LedgerHealth:
         metrics.LEDGER_HEIGHT.set(head.height)
         metrics.LEDGER_SIZE.set(head.size)
         metrics.FINAL_SIZE.set(final_size)
-        reasons = [alarm.code for alarm in ordering.alarms]
+        reasons = [*(alarm.code for alarm in ordering.alarms), *self._outside.reasons()]
         if not ordering.caught_up:
             reasons.append("ordering.behind")
         if final_size < head.size:

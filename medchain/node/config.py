@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from medchain.errors import InputError
+from medchain.errors import InputError, MedchainError
 from medchain.ledger.members import check_org_id
+from medchain.node.witness_file import read_witnesses
 
 CONFIG_NAME: Final = "node.toml"
 """Name of the file inside the node's folder."""
@@ -76,6 +77,7 @@ class NodeConfig:
         database_cache_mib: page cache of both databases together.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         stop_timeout_s: how long requests under way may take at a stop.
+        witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
     """
 
     folder: Path
@@ -93,6 +95,7 @@ class NodeConfig:
     database_cache_mib: int
     log_level: str
     stop_timeout_s: int
+    witnesses_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ SETTINGS: Final = (
         choices=("debug", "info", "warning", "error"),
     ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
+    Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
 )
 """Every setting there is, in the order of the file."""
 
@@ -250,6 +254,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.no_file": (
         "{setting} 指向的文件 {value} 不存在。",
         "{setting} names the file {value}, which is not there.",
+    ),
+    "config.witnesses": (
+        "{value} 不是合法的见证者名单（{reason}）：每行应为 witness 名称 公钥 网址。",
+        "{value} is no list of outside witnesses ({reason}): each line must be: witness NAME VKEY URL.",
     ),
     "config.open_key": (
         "{value} 可被其他用户读取。请执行 chmod 600 {value}。",
@@ -444,9 +452,12 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     """Judge the files that are named."""
     problems = [
         _problem("config.no_file", name, value=str(values[name]))
-        for name in ("peer.certificate", "peer.key", "peer.ca", "web.certificate", "web.key")
+        for name in ("peer.certificate", "peer.key", "peer.ca", "web.certificate", "web.key", "witnesses.file")
         if values.get(name) and not (folder / str(values[name])).is_file()
     ]
+    witnesses = str(values.get("witnesses.file", ""))
+    if witnesses and (folder / witnesses).is_file():
+        problems += _judge_witnesses(folder / witnesses)
     root = folder / str(values.get("keys.file", ""))
     if root.is_file():
         problems += _judge_mode(root, "keys.file")
@@ -456,6 +467,16 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     return problems
 
 
+def _judge_witnesses(path: Path) -> list[Problem]:
+    """Refuse a list of outside witnesses that cannot be read."""
+    try:
+        read_witnesses(path)
+    except MedchainError as error:
+        reason = " ".join([error.code, *(f"{name}={value}" for name, value in error.fields.items())])
+        return [_problem("config.witnesses", "witnesses.file", value=str(path), reason=reason)]
+    return []
+
+
 def _judge_mode(path: Path, name: str) -> list[Problem]:
     """Refuse a secret that others can read."""
     return [_problem("config.open_key", name, value=str(path))] if path.stat().st_mode & 0o077 else []
@@ -463,7 +484,7 @@ def _judge_mode(path: Path, name: str) -> list[Problem]:
 
 def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
     """Turn checked values into the configuration."""
-    ca = str(values["peer.ca"])
+    ca, witnesses = str(values["peer.ca"]), str(values["witnesses.file"])
     return NodeConfig(
         folder=folder,
         org_id=str(values["organisation.id"]),
@@ -480,6 +501,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         database_cache_mib=int(values["database.cache_mib"]),
         log_level=str(values["log.level"]),
         stop_timeout_s=int(values["node.stop_timeout_s"]),
+        witnesses_file=folder / witnesses if witnesses else None,
     )
 
 

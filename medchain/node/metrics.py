@@ -54,6 +54,17 @@ FINAL_SIZE: Final = Gauge(
 )
 """Set by the daemon."""
 
+WITNESS_CALLS: Final = Counter("medchain_witness_calls", "Requests to outside witnesses", ("witness", "outcome"))
+"""By the witness' name in the configuration and outcome: ok, or a code of `medchain.node.witnesses`."""
+
+WITNESS_SIZE: Final = Gauge(
+    "medchain_witness_entries",
+    "Leaves that an outside witness has cosigned",
+    ("witness",),
+    multiprocess_mode="mostrecent",
+)
+"""Set by the daemon."""
+
 OUTBOX: Final = Gauge("medchain_outbox_pending", "Intents not ordered yet", multiprocess_mode="mostrecent")
 """Set by the daemon."""
 

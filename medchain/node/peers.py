@@ -13,7 +13,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ class Answer:
     """What a peer answered; nothing of it is verified.
 
     Attributes:
-        status: HTTP status, 200 to 299.
+        status: HTTP status, 200 to 299, or one that the caller asked for.
         body: all of it.
     """
 
@@ -141,13 +141,21 @@ class HttpPool:
         self._lock = Lock()
         self.name = name
 
-    def request(self, request: PeerRequest, headers: Mapping[str, str], limits: Limits) -> Answer:
+    def request(
+        self,
+        request: PeerRequest,
+        headers: Mapping[str, str],
+        limits: Limits,
+        *,
+        also: Container[int] = (),
+    ) -> Answer:
         """Make a call.
 
         Args:
             request: method, target and body.
             headers: further header fields.
             limits: of time and size.
+            also: statuses besides 200 to 299 whose answers are the caller's to read.
 
         Returns:
             The answer, when the peer accepted the call.
@@ -161,7 +169,7 @@ class HttpPool:
         """
         connection, kept = self._take()
         try:
-            return self._exchange(connection, request, headers, limits)
+            return self._exchange(connection, request, headers, limits, also)
         except _ClosedError:
             connection.close()
             if not kept:
@@ -169,7 +177,7 @@ class HttpPool:
         # The peer had closed a kept connection before it read the request: once more, on a new one.
         connection = self._connect()
         try:
-            return self._exchange(connection, request, headers, limits)
+            return self._exchange(connection, request, headers, limits, also)
         except _ClosedError:
             connection.close()
             raise UnavailableError("peer.broken", peer=self.name) from None
@@ -192,6 +200,7 @@ class HttpPool:
         request: PeerRequest,
         headers: Mapping[str, str],
         limits: Limits,
+        also: Container[int],
     ) -> Answer:
         """Send and receive on one connection; keep it if all went well."""
         deadline = time.monotonic() + limits.timeout_s
@@ -209,7 +218,7 @@ class HttpPool:
             connection.close()
         else:
             self._give(connection)
-        if status in _OK:
+        if status in _OK or status in also:
             return Answer(status, body)
         raise _error_of(status, body, retry_after, self.name)
 
@@ -364,7 +373,8 @@ class PeerClient:
             if known is not None and known[0] == url:
                 return known[1]
             try:
-                pool = HttpPool(url, org_id, _context(self._ca) if url.startswith("https:") else None, self._may_call)
+                context = tls_context(self._ca) if url.startswith("https:") else None
+                pool = HttpPool(url, org_id, context, self._may_call)
             except InputError as error:
                 # A member's address is its own doing: to everybody else it is down, and no more than that.
                 raise UnavailableError("peer.unreachable", peer=org_id) from error
@@ -374,8 +384,8 @@ class PeerClient:
         return pool
 
 
-def _context(ca: Path | None) -> ssl.SSLContext:
-    """Demand TLS 1.3 and a certificate from the authorities named."""
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """Demand TLS 1.3 and a certificate from the authorities named, the system's where none are."""
     context = ssl.create_default_context(cafile=None if ca is None else str(ca))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context

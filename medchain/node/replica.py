@@ -27,7 +27,7 @@ from medchain.store.ledger import BlockWrite, LedgerStore
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
-from medchain.tlog.note import KeyType, Note, Signature, VerifierKey, parse_note
+from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
 from medchain.tlog.policy import Policy
 from medchain.tlog.statemap import MapProof, prove, update, verify_map
 from medchain.tlog.tiles import consistency_proof, inclusion_proof, tiles_for_append
@@ -410,6 +410,7 @@ class Replica:
         with self._lock:
             known = self.store.checkpoint(checkpoint.size)
             merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
+            merged = _fitting(merged, names)
             time = _quorum_time(policies, cosigners if merged is given else times_of(policies, merged))
             stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
             if stored != known and verified and stored.final and not stored.pinned:
@@ -419,6 +420,30 @@ class Replica:
                     stored.note, size=stored.size, time=time, final=stored.final, pinned=stored.pinned
                 )
             return stored
+
+    def put_outside_lines(self, size: int, lines: Sequence[Signature]) -> None:
+        """Keep lines of outside witnesses, which count for no quorum, with the checkpoint of a size.
+
+        Args:
+            size: of the checkpoint; where it is kept no more, so are they.
+            lines: verified by the caller; those that do not fit behind the members' are left out.
+
+        Raises:
+            VerificationError: ``replica.outside_line`` for a line under name and id of a key that counts: one that was
+                ground out to look like a member's would spoil the note for everybody (C2SP signed-note).
+        """
+        policies = self._policies(size)
+        names = {(key.name, key.key_id) for policy in policies for key in _keys(policy)}
+        if any((line.name, line.key_id) in names for line in lines):
+            raise VerificationError("replica.outside_line", size=size)
+        with self._lock:
+            known = self.store.checkpoint(size)
+            if known is None:
+                return
+            note = _fitting(_newest_lines(parse_note(known.note.encode()), Note("", tuple(lines))), names)
+            self.store.put_checkpoint(
+                note.to_bytes().decode(), size=size, time=known.time, final=known.final, pinned=known.pinned
+            )
 
     def _policies(self, size: int) -> list[Policy]:
         """Return the policies that the checkpoint at a block end must satisfy: one, or two where members changed."""
@@ -508,6 +533,15 @@ def _newest_lines(known: Note, other: Note) -> Note:
         or line.data[:_TIMESTAMP_BYTES] > mine[line.name, line.key_id].data[:_TIMESTAMP_BYTES]
     ]
     return known.add(later)
+
+
+def _fitting(note: Note, names: Container[tuple[str, bytes]]) -> Note:
+    """Leave out lines of outside witnesses where a note has more lines than it may have; the members' come first."""
+    if len(note.signatures) <= MAX_SIGNATURES:
+        return note
+    ours = [line for line in note.signatures if (line.name, line.key_id) in names]
+    others = [line for line in note.signatures if (line.name, line.key_id) not in names]
+    return replace(note, signatures=(*ours, *others)[:MAX_SIGNATURES])
 
 
 def _cosigners(policies: Sequence[Policy], note: Note) -> list[Mapping[str, int]]:

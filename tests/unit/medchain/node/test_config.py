@@ -85,6 +85,8 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + '[log]\nlevel = "loud"\n', "log.level", "config.choice", "debug, info"),
         (MINIMAL + '[web]\nlisten = "127.0.0.1:41001"\n', "peer.listen", "config.same_address", "of its own"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
+        (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
+        (MINIMAL + '[witnesses]\nfile = "node.toml"\n', "witnesses.file", "config.witnesses", "line=1"),
     ],
 )
 def test_each_mistake_is_explained_in_both_languages(tmp_path, text, setting, code, hint):
