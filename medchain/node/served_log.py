@@ -1,7 +1,7 @@
 """The log as it is served: the newest final checkpoint, tiles and entry bundles from the node's own store.
 
-Keeps true: nothing is served beyond the leaves that this node has applied. Trusts the store, which compares leaves with
-their tiles.
+Keeps true: nothing is served beyond the newest final checkpoint: what is final never changes, so that whoever has a
+tile may keep it. Trusts the store, which compares leaves with their tiles.
 Source: C2SP tlog-tiles.
 """
 
@@ -29,14 +29,19 @@ class ServedLog:
         return final.note.encode("utf-8")
 
     def tile(self, level: int, index: int, width: int) -> bytes:
-        """Give a tile; raises `NotFoundError` ``log.tile`` for one beyond the log."""
-        if index * TILE_WIDTH + width > self._store.head.size >> TILE_HEIGHT * level:
+        """Give a tile; raises `NotFoundError` ``log.tile`` for one beyond the final log."""
+        if index * TILE_WIDTH + width > self._size() >> TILE_HEIGHT * level:
             raise NotFoundError("log.tile")
         return self._store.tile(level, index, width)
 
     def entry_bundle(self, index: int, width: int) -> bytes:
-        """Give an entry bundle; raises `NotFoundError` ``log.tile`` for one beyond the log."""
+        """Give an entry bundle; raises `NotFoundError` ``log.tile`` for one beyond the final log."""
         start = index * TILE_WIDTH
-        if start + width > self._store.head.size:
+        if start + width > self._size():
             raise NotFoundError("log.tile")
         return entry_bundle(self._store.leaves(start, start + width))
+
+    def _size(self) -> int:
+        """Return how many leaves are final."""
+        final = self._store.final()
+        return 0 if final is None else final.size

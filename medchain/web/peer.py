@@ -8,6 +8,8 @@ Source: `docs/spec/ordering.md`, `docs/spec/endorsement.md` 4, `docs/spec/node-p
 
 from __future__ import annotations
 
+import gzip
+import re
 from typing import Final
 
 from medchain.encoding import parse_canonical
@@ -45,6 +47,10 @@ MAX_WAIT_S: Final = 30
 
 _MAX_HEIGHT: Final = 2**53 - 1
 _NOTE: Final = "text/plain; charset=utf-8"
+# Of members only, so that no shared cache may keep it.
+_MUTABLE: Final = {"Cache-Control": "private, no-cache"}
+_IMMUTABLE: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
+_GZIP_LEVEL: Final = 1
 
 
 def ordering_routes(service: OrderingService) -> list[Route]:
@@ -129,14 +135,14 @@ def log_routes(service: LogService) -> list[Route]:
 
     @callers(Caller.PEER, Caller.LOCAL)
     def checkpoint(_request: Request) -> Response:
-        return Response(service.checkpoint(), content_type=_NOTE)
+        return Response(service.checkpoint(), content_type=_NOTE, headers=_MUTABLE)
 
     @callers(Caller.PEER, Caller.LOCAL)
     def tile(request: Request) -> Response:
         name = parse_tile_path(request.path_values["tile"])
         if name.level is None:
-            return Response(service.entry_bundle(name.index, name.width), content_type=OCTETS)
-        return Response(service.tile(name.level, name.index, name.width), content_type=OCTETS)
+            return _bundle_response(request, service.entry_bundle(name.index, name.width))
+        return Response(service.tile(name.level, name.index, name.width), content_type=OCTETS, headers=_IMMUTABLE)
 
     return [
         Route("log.checkpoint", "GET", "/log/checkpoint", checkpoint),
@@ -178,6 +184,15 @@ def local_routes(service: LocalService) -> list[Route]:
         Route("local", "POST", "/local/(?P<operation>[a-z][a-z_.]{0,63})", call, MAX_LOCAL_BYTES, is_poll=True),
         Route("metrics", "GET", "/metrics", numbers),
     ]
+
+
+def _bundle_response(request: Request, bundle: bytes) -> Response:
+    """Answer an entry bundle, compressed for whoever takes gzip (C2SP tlog-tiles)."""
+    headers = _IMMUTABLE | {"Vary": "Accept-Encoding"}
+    if "gzip" not in re.split(r"[\s,]+", request.headers.get("accept-encoding", "").lower()):
+        return Response(bundle, content_type=OCTETS, headers=headers)
+    packed = gzip.compress(bundle, _GZIP_LEVEL, mtime=0)
+    return Response(packed, content_type=OCTETS, headers=headers | {"Content-Encoding": "gzip"})
 
 
 def _note_response(note: str | None) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import orjson
 import pytest
 from flask import Blueprint, Flask
@@ -123,11 +125,14 @@ def router(parts):
     return Router("peer", peer_routes(parts), peers=Insurer())
 
 
-def call(router: Router, method: str, target: str, body: bytes = b"", *, authorization: str | None = None) -> Response:
+def call(
+    router: Router, method: str, target: str, body: bytes = b"", *, authorization: str | None = None, **fields: str
+) -> Response:
     path, _, query = target.partition("?")
     route, values = router.find(method, path)
     credential = f"MedChain-Peer for {method} {target} {body!r}" if authorization is None else authorization
-    request = Request(method, path, query, {"authorization": credential}, body, "0123456789abcdef", "", values)
+    headers = {"authorization": credential, **{name.replace("_", "-"): value for name, value in fields.items()}}
+    request = Request(method, path, query, headers, body, "0123456789abcdef", "", values)
     try:
         return router.answer(route, request, router.admit(route, request))
     except AccessDeniedError as error:
@@ -248,6 +253,26 @@ def test_services_are_told_who_asks(router):
 )
 def test_the_log_is_served_as_c2sp_tlog_tiles_says(router, path, body):
     assert call(router, "GET", path).body == body
+
+
+def test_a_checkpoint_is_asked_for_anew_and_a_tile_may_be_kept_by_who_has_it(router):
+    # C2SP tlog-tiles; never by a cache that others share, since the log is for members.
+    head = call(router, "GET", "/log/checkpoint")
+    assert (head.content_type, head.headers["Cache-Control"]) == ("text/plain; charset=utf-8", "private, no-cache")
+    for path in ("/log/tile/0/000", "/log/tile/1/000.p/7", "/log/tile/entries/000.p/3"):
+        answer = call(router, "GET", path)
+        assert answer.content_type == "application/octet-stream"
+        assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(("accepted", "packed"), [("gzip", True), ("deflate, GZIP", True), ("br", False), ("", False)])
+def test_entries_are_compressed_for_who_takes_gzip(router, accepted, packed):
+    answer = call(router, "GET", "/log/tile/entries/000", accept_encoding=accepted)
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
+    assert (gzip.decompress(answer.body) if packed else answer.body) == b"entries/0/256"
+    # Hashes do not get smaller.
+    assert "Content-Encoding" not in call(router, "GET", "/log/tile/0/000", accept_encoding=accepted).headers
 
 
 def test_another_spelling_of_a_tile_is_refused(router):
