@@ -1,9 +1,8 @@
-"""`medchain verify`: judges a proof bundle offline; and `medchain log mirror`: copies the log to a folder.
+"""`medchain verify`: judges a proof bundle offline.
 
-Keeps true: the policy comes from outside the bundle; a bundle's size and names are bounded before it is read whole; a
-mirror keeps a tile only with the size its path promises, and writes the checkpoint last, so that it never claims more
-than is there. Trusts `medchain.ledger.bundle` for the verdict.
-Source: `docs/spec/proof-bundle.md`; C2SP tlog-tiles.
+Keeps true: the policy comes from outside the bundle; a bundle's size and names are bounded before it is read whole.
+Trusts `medchain.ledger.bundle` for the verdict.
+Source: `docs/spec/proof-bundle.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import argparse
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,18 +19,6 @@ from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
-from medchain.node.keystore import write_private_file
-from medchain.node.local import LocalClient
-from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
-from medchain.tlog.merkle import Frontier, leaf_hash
-from medchain.tlog.note import parse_note
-from medchain.tlog.tiles import (
-    TILE_HEIGHT,
-    TILE_WIDTH,
-    entries_path,
-    parse_entry_bundle,
-    tile_path,
-)
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
@@ -214,71 +200,6 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
             yield verdict.opened.decode("utf-8", "replace")
 
 
-def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
-    """Declare what `log mirror` takes."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help=say(messages.MIRROR_FOLDER))
-
-
-def _mirror(context: Context) -> int:
-    """Copy the final log to a folder."""
-    folder: Path = context.arguments.folder
-    with closing(LocalClient(context.config().folder)) as client:
-        note = client.get("/log/checkpoint")
-        checkpoint = parse_checkpoint(parse_note(note).text)
-        fetched = sum(_fetch(client, folder, name, size) for name, size in _tile_names(checkpoint.size))
-    _check_mirror(folder, checkpoint)
-    write_private_file(folder / "checkpoint", note)
-    size = checkpoint.size
-    document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
-    context.answer(document, [context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
-    return Exit.DONE
-
-
-def _fetch(client: LocalClient, folder: Path, name: str, tile_bytes: int | None) -> bool:
-    """Fetch a file of the log, unless it is there; tells whether it was new."""
-    path = folder / name
-    if path.is_file():
-        return False
-    content = client.get(f"/log/{name}")
-    if tile_bytes is None:
-        parse_entry_bundle(content)
-    elif len(content) != tile_bytes:
-        raise InputError("tlog.tile_width", path=name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_private_file(path, content)
-    return True
-
-
-def _check_mirror(folder: Path, checkpoint: Checkpoint) -> None:
-    """Compute the root from the entries that lie in the folder."""
-    frontier = Frontier.empty()
-    for index, width in _row(checkpoint.size):
-        leaves = parse_entry_bundle((folder / entries_path(index, width)).read_bytes(), width)
-        frontier = frontier.append([leaf_hash(leaf) for leaf in leaves])
-    folder.mkdir(parents=True, exist_ok=True)
-    if frontier.root() != checkpoint.root:
-        raise VerificationError("log.root", size=checkpoint.size)
-
-
-def _tile_names(size: int) -> Iterator[tuple[str, int | None]]:
-    """Name the files of a log: entry bundles with None, tiles with their size in bytes."""
-    for index, width in _row(size):
-        yield entries_path(index, width), None
-    level = 0
-    while size >> TILE_HEIGHT * level:
-        for index, width in _row(size >> TILE_HEIGHT * level):
-            yield tile_path(level, index, width), width * _HASH_BYTES
-        level += 1
-
-
-def _row(count: int) -> Iterator[tuple[int, int]]:
-    """Number the tiles of a level, the partial one last."""
-    full, rest = divmod(count, TILE_WIDTH)
-    yield from ((index, TILE_WIDTH) for index in range(full))
-    if rest:
-        yield full, rest
-
-
 COMMANDS: Final = (
     Command(
         ("verify",),
@@ -288,6 +209,5 @@ COMMANDS: Final = (
         _verify_arguments,
         needs_config=False,
     ),
-    Command(("log", "mirror"), messages.MIRROR_SUMMARY, messages.MIRROR_EXAMPLES, _mirror, _mirror_arguments),
 )
 """The commands of this file."""

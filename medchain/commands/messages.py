@@ -233,6 +233,27 @@ MIRROR_DONE: Final = Text(
     "{folder} has {size} entries, {fetched} files were new, the root matches.",
 )
 
+WITNESSES_SUMMARY: Final = Text(
+    "查看外部见证者的签名情况，以及须告知见证者的日志公钥",
+    "show what outside witnesses have cosigned, and the log keys that they must know",
+)
+WITNESSES_EXAMPLES: Final = Text(
+    "medchain log witnesses --config renhe/node.toml", "medchain log witnesses --config renhe/node.toml"
+)
+WITNESSES_ORIGIN: Final = Text("日志名：{origin}", "origin of the log: {origin}")
+WITNESSES_ORDERER: Final = Text("日志公钥（{org_id}，现任排序方）：{key}", "log key ({org_id}, orders now): {key}")
+WITNESSES_MEMBER: Final = Text("日志公钥（{org_id}）：{key}", "log key ({org_id}): {key}")
+WITNESSES_ROW: Final = Text(
+    "{name}（{url}）：已见证 {size} 条，时间 {time}", "{name} ({url}): has cosigned {size} entries, at {time}"
+)
+WITNESSES_AMISS: Final = Text(
+    "{name}（{url}）：{code}；此前已见证 {size} 条，时间 {time}",
+    "{name} ({url}): {code}; had cosigned {size} entries, at {time}",
+)
+WITNESSES_NONE: Final = Text(
+    "未配置外部见证者（设置 witnesses.file）。", "No outside witness is configured (setting witnesses.file)."
+)
+
 # clients and tokens
 
 CLIENT_GROUP: Final = Text("可取得访问令牌的客户端系统", "client systems that may get access tokens")
@@ -322,6 +343,10 @@ RECORD_ANCHORED: Final = Text("锚定于第 {position} 条", "anchored by entry 
 RECORD_PROVE_SUMMARY: Final = Text("写出记录的证明包（zip）", "write a record's proof bundle (zip)")
 RECORD_PROVE_EXAMPLES: Final = Text(
     "medchain record prove Observation/123 --out proof.zip", "medchain record prove Observation/123 --out proof.zip"
+)
+RECORD_SINCE: Final = Text(
+    "较早的检查点文件；证明包另证明日志此后只增不改",
+    "file with an earlier checkpoint; the bundle then proves that the log only grew since",
 )
 RECORD_PROVED: Final = Text("证明包在 {file}，共 {count} 个文件。", "The bundle is in {file}, {count} files.")
 

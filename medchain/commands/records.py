@@ -23,6 +23,7 @@ from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.proofs import opening_of, record_proof
 from medchain.node.records import RecordService
+from medchain.tlog.note import MAX_NOTE_BYTES
 
 
 class _Name(NamedTuple):
@@ -47,6 +48,7 @@ def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
     """Declare what `record prove` takes."""
     _show_arguments(parser, say)
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
+    parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
 
 
 def _named(context: Context) -> _Name:
@@ -107,11 +109,13 @@ def _history(context: Context) -> int:
 def _prove(context: Context) -> int:
     """Write a record's proof bundle."""
     name, out = _named(context), context.arguments.out
+    old = _checkpoint(context.arguments.since)
     with _opened(context) as (node, service):
         stored = node.records.get(name.type, name.id, context.arguments.version)
         if stored is None:
             raise NotFoundError("record.unknown")
-        files = record_proof(node.local, node.config.org_id, stored, opening_of(service, stored))
+        opening = opening_of(service, stored)
+        files = record_proof(node.local, node.config.org_id, stored, opening, old_checkpoint=old)
     try:
         with out.open("xb") as file:
             file.write(zip_bundle(files))
@@ -120,6 +124,17 @@ def _prove(context: Context) -> int:
     count = len(files)
     context.answer({"count": count, "file": str(out)}, [context.say(messages.RECORD_PROVED, file=out, count=count)])
     return Exit.DONE
+
+
+def _checkpoint(path: Path | None) -> bytes | None:
+    """Read an earlier checkpoint, if one is given."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_NOTE_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError("file.missing", path=str(path)) from error
 
 
 COMMANDS: Final = (

@@ -20,10 +20,10 @@ from medchain.store.records import RecordVersion
 
 PROVE: Final = "prove_object"
 """Name of the operation: ``{"key":HEX}`` → ``{"files":{NAME:B64}}``; with ``"opening":B64`` where content is shown,
-with ``"version":N`` for that version and not the head."""
+``"version":N`` for that version and not the head, ``"checkpoint":B64`` where the asker has an earlier one."""
 
 PROVE_ENTRY: Final = "prove_entry"
-"""Name of the operation for an entry of the log: ``{"position":N}`` → the same."""
+"""Name of the operation for an entry of the log: ``{"position":N}``, with ``"checkpoint"`` as above → the same."""
 
 _RECORD: Final = "record"
 _MAX_FILE_BYTES: Final = 64 << 20
@@ -39,19 +39,21 @@ class LocalDaemon(Protocol):
 
 def prove_object(replica: Replica, document: Json) -> Json:
     """Do the operation; errors as `medchain.node.trace.export_object`."""
-    asked = members(document, {"key": str}, {"opening": str, "version": int})
-    opening = unbase64(asked["opening"], max_bytes=_MAX_FILE_BYTES) if "opening" in asked else None
+    asked = members(document, {"key": str}, {"checkpoint": str, "opening": str, "version": int})
+    opening, old = _optional(asked, "opening"), _optional(asked, "checkpoint")
     version = asked.get("version")
     number = version if type(version) is int else None
-    return _answer(export_object(replica, unhex(asked["key"], HASH_BYTES), version=number, opening=opening))
+    key = unhex(asked["key"], HASH_BYTES)
+    return _answer(export_object(replica, key, version=number, opening=opening, old_checkpoint=old))
 
 
 def prove_entry(replica: Replica, document: Json) -> Json:
     """Do the operation; errors as `medchain.node.trace.export_entry`."""
-    position = members(document, {"position": int})["position"]
+    asked = members(document, {"position": int}, {"checkpoint": str})
+    position = asked["position"]
     if type(position) is not int or position < 0:
         raise InputError("encoding.members", member="position")
-    return _answer(export_entry(replica, position))
+    return _answer(export_entry(replica, position, old_checkpoint=_optional(asked, "checkpoint")))
 
 
 def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
@@ -77,7 +79,9 @@ def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
     return record_opening(opened.content, opened.salt, opened.field_root)
 
 
-def record_proof(daemon: LocalDaemon, org_id: str, stored: RecordVersion, opening: bytes) -> Mapping[str, bytes]:
+def record_proof(
+    daemon: LocalDaemon, org_id: str, stored: RecordVersion, opening: bytes, *, old_checkpoint: bytes | None = None
+) -> Mapping[str, bytes]:
     """Have the daemon export the proof of a version of one of this node's records.
 
     Args:
@@ -85,6 +89,7 @@ def record_proof(daemon: LocalDaemon, org_id: str, stored: RecordVersion, openin
         org_id: this node's organisation.
         stored: the version.
         opening: from `opening_of`.
+        old_checkpoint: an earlier checkpoint; the bundle then proves that the log only grew since.
 
     Returns:
         File name → content.
@@ -93,12 +98,19 @@ def record_proof(daemon: LocalDaemon, org_id: str, stored: RecordVersion, openin
         MedchainError: what the operation raises.
     """
     key = map_key(_RECORD, org_id, stored.object_id)
-    asked: Json = {"key": key.hex(), "opening": base64_text(opening), "version": stored.version}
+    asked: dict[str, Json] = {"key": key.hex(), "opening": base64_text(opening), "version": stored.version}
+    if old_checkpoint is not None:
+        asked["checkpoint"] = base64_text(old_checkpoint)
     answer = daemon.call(PROVE, asked)
     files = answer.get("files") if isinstance(answer, dict) else None
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")
     return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}
+
+
+def _optional(asked: Mapping[str, Json], name: str) -> bytes | None:
+    """Read a member that need not be there."""
+    return unbase64(asked[name], max_bytes=_MAX_FILE_BYTES) if name in asked else None
 
 
 def _answer(files: Mapping[str, bytes]) -> Json:

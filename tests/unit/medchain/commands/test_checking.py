@@ -1,4 +1,4 @@
-"""Reading bundles within bounds, and mirroring a log from a daemon's own server."""
+"""Reading bundles within bounds."""
 
 from __future__ import annotations
 
@@ -8,17 +8,7 @@ import pytest
 
 from medchain.commands import checking
 from medchain.commands.checking import read_bundle
-from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, NotFoundError
-from medchain.node.config import Address
-from medchain.node.keystore import Layout
-from medchain.node.local import write_state
-from medchain.tlog.checkpoint import Checkpoint, sign_checkpoint
-from medchain.tlog.merkle import Frontier, leaf_hash
-from medchain.tlog.tiles import TILE_WIDTH, entry_bundle, tiles_for_append
-from medchain.web.peer import log_routes
-from medchain.web.routing import Router
-from medchain.web.server import DaemonServer
 
 FILES = {"entry.bin": b"leaf", "policies/01/policy.txt": b"log"}
 
@@ -96,58 +86,3 @@ def test_a_damaged_bundle_has_exit_code_2_and_no_verdict(run, tmp_path):
     ran = run("verify", put(tmp_path / "b"), "--policy", tmp_path / "policy.txt")
     assert (ran.code, ran.out) == (2, "")
     assert run("verify", tmp_path / "b", "--policy", tmp_path / "none").code == 4
-
-
-class Log:
-    """Serves a log of so many leaves."""
-
-    def __init__(self, count: int) -> None:
-        """Fill it."""
-        self.leaves = [b"leaf %d" % number for number in range(count)]
-
-    def checkpoint(self) -> bytes:
-        root = Frontier.empty().append([leaf_hash(leaf) for leaf in self.leaves]).root()
-        return sign_checkpoint(Checkpoint("host/log", len(self.leaves), root), Ed25519Signer(b"s" * 32)).to_bytes()
-
-    def tile(self, level: int, index: int, width: int) -> bytes:
-        return tiles_for_append(0, [leaf_hash(leaf) for leaf in self.leaves], self)[level, index][: width * 32]
-
-    def entry_bundle(self, index: int, width: int) -> bytes:
-        return entry_bundle(self.leaves[index * TILE_WIDTH : index * TILE_WIDTH + width])
-
-
-@pytest.fixture
-def log(node):
-    layout = Layout(node.parent)
-    layout.create()
-    service = Log(300)
-    server = DaemonServer(Address("127.0.0.1", 0), Router("local", log_routes(service), local_secret="s" * 64))
-    server.start()
-    url = f"http://127.0.0.1:{server.address.port}"
-    write_state(layout, pid=1, local_url=url, peer_url=url, secret="s" * 64)
-    yield service
-    server.stop(5)
-
-
-def test_a_mirror_holds_the_whole_log_and_only_fetches_what_is_new(run, log, node, tmp_path):
-    first = run("log", "mirror", tmp_path / "m", "--config", node, "--json")
-    # Two bundles of entries, two tiles of level 0 and one of level 1.
-    assert (first.code, first.document["size"], first.document["fetched"]) == (0, 300, 5)
-    assert (tmp_path / "m" / "checkpoint").read_bytes() == log.checkpoint()
-    assert (tmp_path / "m" / "tile" / "entries" / "001.p" / "44").is_file()
-    log.leaves += [b"more"]
-    second = run("log", "mirror", tmp_path / "m", "--config", node, "--json")
-    assert (second.document["size"], second.document["fetched"]) == (301, 2)
-
-
-def test_a_mirror_whose_entries_do_not_give_the_root_is_refused(run, log, node, tmp_path):
-    genuine = log.checkpoint()
-    log.checkpoint = lambda: genuine
-    log.leaves[7] = b"changed afterwards"
-    ran = run("log", "mirror", tmp_path / "m", "--config", node)
-    assert (ran.code, "log.root" in ran.err) == (1, True)
-    assert not (tmp_path / "m" / "checkpoint").exists()
-
-
-def test_a_mirror_needs_a_running_node(run, node, tmp_path):
-    assert run("log", "mirror", tmp_path / "m", "--config", node).code == 7

@@ -1,0 +1,187 @@
+"""`medchain log mirror`: copies the log to a folder; and `medchain log witnesses`: how it is with outside witnesses.
+
+Keeps true: a mirror has the tree of C2SP tlog-tiles, every tile of it computed again from the entries, and writes the
+checkpoint last, so that it never claims more than is there; what a mirror had before is the beginning of what it has
+after. Trusts the node whose log it is for the signatures: who has a policy compares them with that.
+Source: C2SP tlog-tiles; `docs/spec/log.md` 2, 21 to 25.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from fhir_bridge.references import instant
+from medchain.commands import messages
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.encoding import Json, members
+from medchain.errors import InputError, VerificationError
+from medchain.node.keystore import write_private_file
+from medchain.node.local import LocalClient
+from medchain.node.witnesses import WITNESSES
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
+from medchain.tlog.note import parse_note
+from medchain.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, entries_path, parse_entry_bundle, tile_path, tiles_for_append
+
+_CHECKPOINT: Final = "checkpoint"
+
+
+def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `log mirror` takes."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help=say(messages.MIRROR_FOLDER))
+
+
+def _mirror(context: Context) -> int:
+    """Copy the final log to a folder."""
+    folder: Path = context.arguments.folder
+    before = _mirrored(folder)
+    with closing(LocalClient(context.config().folder)) as client:
+        note = client.get("/log/checkpoint")
+        checkpoint = parse_checkpoint(parse_note(note).text)
+        if before is not None and (before.origin != checkpoint.origin or before.size > checkpoint.size):
+            raise VerificationError("log.older", size=checkpoint.size)
+        fetched = sum(_fetch(client, folder, name) for name in _names(checkpoint.size))
+    _check(folder, checkpoint, before)
+    write_private_file(folder / _CHECKPOINT, note)
+    size = checkpoint.size
+    document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
+    context.answer(document, [context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
+    return Exit.DONE
+
+
+def _mirrored(folder: Path) -> Checkpoint | None:
+    """Read the checkpoint that a mirror has, if it has one."""
+    try:
+        return parse_checkpoint(parse_note((folder / _CHECKPOINT).read_bytes()).text)
+    except FileNotFoundError:
+        return None
+
+
+def _fetch(client: LocalClient, folder: Path, name: str) -> bool:
+    """Fetch a file of the log, unless it is there; tells whether it was new. What it says is checked with the rest."""
+    path = folder / name
+    if path.is_file():
+        return False
+    content = client.get(f"/log/{name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private_file(path, content)
+    return True
+
+
+def _check(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
+    """Compute tiles and root from the entries that lie in the folder.
+
+    Raises:
+        VerificationError: ``log.tile`` for a file that is another than its place in the tree gives, ``log.root`` if
+            the entries have another root than the checkpoint, ``log.rewritten`` if they do not begin with what the
+            mirror had before.
+    """
+    frontier, source = Frontier.empty(), _Edge()
+    for index, width in _row(checkpoint.size):
+        start = index * TILE_WIDTH
+        hashes = [leaf_hash(leaf) for leaf in _entries(folder, index, width)]
+        ends_here = before is not None and start < before.size <= start + width
+        if before is not None and ends_here and frontier.append(hashes[: before.size - start]).root() != before.root:
+            raise VerificationError("log.rewritten", size=before.size)
+        frontier = frontier.append(hashes)
+        for (level, number), tile in tiles_for_append(start, hashes, source).items():
+            source.tiles[level] = tile
+            if len(tile) == TILE_WIDTH * HASH_BYTES:
+                _compare(folder, level, number, tile)
+    for level, tile in sorted(source.tiles.items()):
+        number, width = divmod(checkpoint.size >> TILE_HEIGHT * level, TILE_WIDTH)
+        if width:
+            _compare(folder, level, number, tile)
+    folder.mkdir(parents=True, exist_ok=True)
+    if frontier.root() != checkpoint.root:
+        raise VerificationError("log.root", size=checkpoint.size)
+
+
+class _Edge:
+    """The tile at the right edge of each level, as `tiles_for_append` asks for them."""
+
+    __slots__ = ("tiles",)
+
+    def __init__(self) -> None:
+        self.tiles: dict[int, bytes] = {}
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Return the tile at the edge of a level."""
+        del index, width
+        return self.tiles[level]
+
+
+def _entries(folder: Path, index: int, width: int) -> list[bytes]:
+    """Read an entry bundle of the folder."""
+    name = entries_path(index, width)
+    try:
+        return parse_entry_bundle((folder / name).read_bytes(), width)
+    except InputError as error:
+        raise VerificationError("log.tile", path=name) from error
+
+
+def _compare(folder: Path, level: int, index: int, tile: bytes) -> None:
+    """Compare a tile of the folder with what it must be."""
+    name = tile_path(level, index, len(tile) // HASH_BYTES)
+    if (folder / name).read_bytes() != tile:
+        raise VerificationError("log.tile", path=name)
+
+
+def _names(size: int) -> Iterator[str]:
+    """Name the files of a log: entry bundles, then the tiles of each level."""
+    for index, width in _row(size):
+        yield entries_path(index, width)
+    level = 0
+    while size >> TILE_HEIGHT * level:
+        for index, width in _row(size >> TILE_HEIGHT * level):
+            yield tile_path(level, index, width)
+        level += 1
+
+
+def _row(count: int) -> Iterator[tuple[int, int]]:
+    """Number the tiles of a level, the partial one last."""
+    full, rest = divmod(count, TILE_WIDTH)
+    yield from ((index, TILE_WIDTH) for index in range(full))
+    if rest:
+        yield full, rest
+
+
+def _witnesses(context: Context) -> int:
+    """Tell what outside witnesses have cosigned, and what they must know of this log."""
+    with closing(LocalClient(context.config().folder)) as client:
+        answer = client.call(WITNESSES, {})
+    context.answer(answer, _witness_lines(context, answer))
+    return Exit.DONE
+
+
+def _witness_lines(context: Context, answer: Json) -> Iterator[str]:
+    """Word the answer: the log and its keys, then each witness."""
+    top = members(answer, {"log": dict, "witnesses": list})
+    log = members(top["log"], {"keys": list, "orderer": str, "origin": str})
+    yield context.say(messages.WITNESSES_ORIGIN, origin=log["origin"])
+    for row in _rows(log["keys"], {"key": str, "org_id": str}):
+        text = messages.WITNESSES_ORDERER if row["org_id"] == log["orderer"] else messages.WITNESSES_MEMBER
+        yield context.say(text, **row)
+    rows = _rows(top["witnesses"], {"code": str, "keys": list, "name": str, "size": int, "time": int, "url": str})
+    for row in rows:
+        text = messages.WITNESSES_AMISS if row["code"] else messages.WITNESSES_ROW
+        time = row["time"]
+        yield context.say(text, **{**row, "time": instant(time) if isinstance(time, int) and time else "-"})
+    if not rows:
+        yield context.say(messages.WITNESSES_NONE)
+
+
+def _rows(value: Json, row: Mapping[str, type]) -> list[dict[str, Json]]:
+    """Read a list of documents."""
+    return [members(item, row) for item in value] if isinstance(value, list) else []
+
+
+COMMANDS: Final = (
+    Command(("log", "mirror"), messages.MIRROR_SUMMARY, messages.MIRROR_EXAMPLES, _mirror, _mirror_arguments),
+    Command(("log", "witnesses"), messages.WITNESSES_SUMMARY, messages.WITNESSES_EXAMPLES, _witnesses),
+)
+"""The commands of this file."""

@@ -1,0 +1,166 @@
+"""Mirroring a log from a daemon's own server, and what is told of outside witnesses."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.crypto.signing import Ed25519Signer
+from medchain.encoding import Json
+from medchain.node.config import Address
+from medchain.node.keystore import Layout
+from medchain.node.local import write_state
+from medchain.tlog.checkpoint import Checkpoint, sign_checkpoint
+from medchain.tlog.merkle import Frontier, leaf_hash
+from medchain.tlog.tiles import TILE_WIDTH, entry_bundle, tiles_for_append
+from medchain.web.peer import local_routes, log_routes
+from medchain.web.routing import Router
+from medchain.web.server import DaemonServer
+
+SECRET = "s" * 64
+
+
+class Log:
+    """Serves a log of so many leaves, and tells of witnesses."""
+
+    def __init__(self, count: int) -> None:
+        """Fill it."""
+        self.leaves = [b"leaf %d" % number for number in range(count)]
+        self.origin = "host/log"
+        self.told: Json = None
+
+    def checkpoint(self) -> bytes:
+        root = Frontier.empty().append([leaf_hash(leaf) for leaf in self.leaves]).root()
+        return sign_checkpoint(Checkpoint(self.origin, len(self.leaves), root), Ed25519Signer(b"s" * 32)).to_bytes()
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        return tiles_for_append(0, [leaf_hash(leaf) for leaf in self.leaves], self)[level, index][: width * 32]
+
+    def entry_bundle(self, index: int, width: int) -> bytes:
+        return entry_bundle(self.leaves[index * TILE_WIDTH : index * TILE_WIDTH + width])
+
+    def operations(self) -> tuple[str, ...]:
+        return ("witnesses",)
+
+    def call(self, operation: str, document: Json) -> Json:
+        assert (operation, document) == ("witnesses", {})
+        return self.told
+
+
+@pytest.fixture
+def log(node):
+    layout = Layout(node.parent)
+    layout.create()
+    service = Log(300)
+    router = Router("local", [*log_routes(service), *local_routes(service)], local_secret=SECRET)
+    server = DaemonServer(Address("127.0.0.1", 0), router)
+    server.start()
+    url = f"http://127.0.0.1:{server.address.port}"
+    write_state(layout, pid=1, local_url=url, peer_url=url, secret=SECRET)
+    yield service
+    server.stop(5)
+
+
+@pytest.fixture
+def mirror(run, log, node, tmp_path):
+    """Mirror the log, again and again, into one folder."""
+    assert log.leaves
+    return lambda: run("log", "mirror", tmp_path / "m", "--config", node, "--json")
+
+
+def test_a_mirror_holds_the_whole_log_and_only_fetches_what_is_new(mirror, log, tmp_path):
+    first = mirror()
+    # Two bundles of entries, two tiles of level 0 and one of level 1.
+    assert (first.code, first.document["size"], first.document["fetched"]) == (0, 300, 5)
+    assert (tmp_path / "m" / "checkpoint").read_bytes() == log.checkpoint()
+    files = {path.relative_to(tmp_path / "m").as_posix() for path in (tmp_path / "m").rglob("*") if path.is_file()}
+    # C2SP tlog-tiles, partial tiles.
+    tiles = {"tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"}
+    assert files == {"checkpoint", *tiles}
+    log.leaves += [b"more"]
+    second = mirror()
+    assert (second.document["size"], second.document["fetched"]) == (301, 2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 256, 512])
+def test_a_mirror_of_any_size_is_whole(mirror, log, count):
+    log.leaves = log.leaves[:count] if count < 300 else [b"leaf %d" % number for number in range(count)]
+    assert (mirror().code, mirror().document["fetched"]) == (0, 0)
+
+
+def test_a_mirror_whose_entries_do_not_give_the_root_is_refused(mirror, log, tmp_path):
+    genuine = log.checkpoint()
+    log.checkpoint = lambda: genuine
+    log.leaves[7] = b"changed afterwards"
+    ran = mirror()
+    assert (ran.code, "log.root" in ran.err) == (1, True)
+    assert not (tmp_path / "m" / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"])
+def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log, tmp_path, name):
+    assert mirror().code == 0
+    path = tmp_path / "m" / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    log.leaves += [b"more"] if name == "tile/0/000" else []
+    ran = mirror()
+    assert (ran.code, "log.tile" in ran.err, name in ran.err) == (1, True, True)
+
+
+def test_a_cut_entry_bundle_is_named(mirror, tmp_path):
+    assert mirror().code == 0
+    path = tmp_path / "m" / "tile" / "entries" / "000"
+    path.write_bytes(path.read_bytes()[:-1])
+    ran = mirror()
+    assert (ran.code, "log.tile" in ran.err, "tile/entries/000" in ran.err) == (1, True, True)
+
+
+def test_a_log_that_shrinks_is_refused(mirror, log):
+    assert mirror().code == 0
+    log.leaves.pop()
+    ran = mirror()
+    assert (ran.code, "log.older" in ran.err) == (1, True)
+
+
+def test_another_log_is_refused(mirror, log):
+    assert mirror().code == 0
+    log.origin = "host/other"
+    ran = mirror()
+    assert (ran.code, "log.older" in ran.err) == (1, True)
+
+
+def test_a_rewritten_log_is_refused_and_the_old_checkpoint_stays(mirror, log, tmp_path):
+    assert mirror().code == 0
+    kept = (tmp_path / "m" / "checkpoint").read_bytes()
+    # In the partial bundle, of which the mirror fetches the longer one anew.
+    log.leaves[299] = b"rewritten"
+    log.leaves += [b"more"]
+    ran = mirror()
+    assert (ran.code, "log.rewritten" in ran.err) == (1, True)
+    assert (tmp_path / "m" / "checkpoint").read_bytes() == kept
+
+
+def test_a_mirror_needs_a_running_node(run, node, tmp_path):
+    assert run("log", "mirror", tmp_path / "m", "--config", node).code == 7
+
+
+KEYS = [{"key": "host/log+aa+bb", "org_id": "a"}, {"key": "host/log+cc+dd", "org_id": "b"}]
+ROW = {"code": "", "keys": ["w+1+2"], "name": "w", "size": 300, "time": 1_795_000_000, "url": "https://w.example"}
+
+
+def test_witnesses_are_told_with_the_keys_that_they_must_know(run, log, node):
+    amiss = ROW | {"code": "witness.disputed", "name": "v", "time": 0}
+    log.told = {"log": {"keys": KEYS, "orderer": "b", "origin": "host/log"}, "witnesses": [ROW, amiss]}
+    told = run("log", "witnesses", "--config", node).out.splitlines()
+    assert told == [
+        "origin of the log: host/log",
+        "log key (a): host/log+aa+bb",
+        "log key (b, orders now): host/log+cc+dd",
+        "w (https://w.example): has cosigned 300 entries, at 2026-11-18T11:06:40Z",
+        "v (https://w.example): witness.disputed; had cosigned 300 entries, at -",
+    ]
+    assert run("log", "witnesses", "--config", node, "--json").document == log.told
+
+
+def test_no_witness_is_told_too(run, log, node):
+    log.told = {"log": {"keys": [], "orderer": "b", "origin": "host/log"}, "witnesses": []}
+    assert "witnesses.file" in run("log", "witnesses", "--config", node, "--lang", "zh").out
