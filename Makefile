@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 DATA ?=
 ARGS ?=
 
-.PHONY: help demo test check soak clean lint venv requirements
+.PHONY: help demo test check soak clean lint venv interop requirements
 
 help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
@@ -28,7 +28,7 @@ demo: $(VENV)/base.stamp
 	@exec $(BIN)/medchain demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 # pytest comes last in each: its closing line is the last line. It enforces the coverage floors itself.
-test: lint
+test: lint interop
 	@$(PYTEST) -m "not slow" --cov --cov-report= --floors core,rest
 
 check: lint
@@ -44,6 +44,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 venv: $(VENV)/dev.stamp
+
+# Independent tools, in Go, that tests point at what we export. Go itself too, where there is none of the version needed.
+interop: $(VENV)/dev.stamp
+	@tests/interop/build.sh
 
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
 $(VENV)/base.stamp: requirements/base.txt setup.cfg pyproject.toml
@@ -66,6 +70,7 @@ requirements:
 	var/pip-tools/bin/python -m pip --disable-pip-version-check install --quiet pip-tools
 	$(COMPILE) --output-file requirements/base.txt requirements/base.in
 	$(COMPILE) --output-file requirements/dev.txt requirements/dev.in
+	$(COMPILE) --output-file requirements/interop.txt requirements/interop.in
 
 clean:
 	rm -rf $(VENV) var build dist htmlcov .coverage .coverage.* \

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/torchwood"
+	"filippo.io/torchwood/prefix"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// included is a leaf under a checkpoint.
+type included struct {
+	Index      int64  `json:"index"`
+	Checkpoint signed `json:"checkpoint"`
+}
+
+// bundleReport says what was checked of a bundle; what it has no file for is null.
+type bundleReport struct {
+	Entry       included  `json:"entry"`
+	State       *included `json:"state"`
+	Map         *string   `json:"map"`
+	Record      *string   `json:"record"`
+	Consistency *int64    `json:"consistency"`
+}
+
+// checkBundle checks a bundle's files under a trusted policy.
+func checkBundle(trusted policy, folder string) (any, error) {
+	var report bundleReport
+	entry, err := checkIncluded(trusted, folder, "entry")
+	if err != nil {
+		return nil, err
+	}
+	report.Entry = *entry
+	if state, err := checkIncluded(trusted, folder, "state"); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return nil, err
+		}
+		report.State = state
+		if err := checkState(folder, &report); err != nil {
+			return nil, err
+		}
+	}
+	report.Consistency, err = checkGrowth(trusted, folder)
+	return report, err
+}
+
+// checkIncluded checks NAME.bin and NAME.tlog-proof: with torchwood whole, and step by step with x/mod.
+func checkIncluded(trusted policy, folder, name string) (*included, error) {
+	leaf, err := os.ReadFile(filepath.Join(folder, name+".bin"))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(folder, name+".tlog-proof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := trusted.any(func(one torchwood.Policy) error {
+		return torchwood.VerifyProof(one, tlog.RecordHash(leaf), text)
+	}); err != nil {
+		return nil, fmt.Errorf("%s: torchwood: %w", name, err)
+	}
+	parsed, err := parseProof(string(text))
+	if err != nil {
+		return nil, err
+	}
+	checkpoint, err := trusted.verify(parsed.checkpoint)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	tree := checkpoint.tree
+	if err := tlog.CheckRecord(parsed.hashes, tree.N, tree.Hash, parsed.index, tlog.RecordHash(leaf)); err != nil {
+		return nil, fmt.Errorf("%s: x/mod: %w", name, err)
+	}
+	return &included{parsed.index, checkpoint}, nil
+}
+
+// mapFile is map.json.
+type mapFile struct {
+	Key   string  `json:"key"`
+	Value *string `json:"value"`
+	Proof []struct {
+		Bits  uint32 `json:"bits"`
+		Label string `json:"label"`
+		Hash  string `json:"hash"`
+	} `json:"proof"`
+}
+
+// checkState checks map.json against the map root in state.bin, and record.json against map.json.
+func checkState(folder string, report *bundleReport) error {
+	var state struct {
+		MapRoot string `json:"map_root"`
+	}
+	var proven mapFile
+	if err := errors.Join(readJSON(folder, "state.bin", &state, false), readJSON(folder, "map.json", &proven, true)); err != nil {
+		return err
+	}
+	root, err1 := unhex(state.MapRoot)
+	key, err2 := unhex(proven.Key)
+	nodes, err3 := proofNodes(proven)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if proven.Value == nil {
+		answer := "absent"
+		report.Map = &answer
+		if err := prefix.VerifyNonMembershipProof(sha256.Sum256, key, nodes, root); err != nil {
+			return fmt.Errorf("map.json: torchwood: %w", err)
+		}
+		return checkBound(folder, nodes[0])
+	}
+	answer := "member"
+	report.Map = &answer
+	value, err := unhex(*proven.Value)
+	if err != nil {
+		return err
+	}
+	if err := prefix.VerifyMembershipProof(sha256.Sum256, key, value, nodes, root); err != nil {
+		return fmt.Errorf("map.json: torchwood: %w", err)
+	}
+	record, err := os.ReadFile(filepath.Join(folder, "record.json"))
+	if err != nil {
+		return err
+	}
+	if sha256.Sum256(record) != value {
+		return fmt.Errorf("record.json: its hash is not the map's value")
+	}
+	report.Record = proven.Value
+	return nil
+}
+
+// checkBound checks that a proof of absence binds its first node (docs/spec/log.md 16): torchwood knows no such rule,
+// and takes any label beside a right hash.
+func checkBound(folder string, first prefix.ProofNode) error {
+	if first.Label == prefix.EmptyNodeLabel {
+		return nil
+	}
+	var absence struct {
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	}
+	if err := readJSON(folder, "absence.json", &absence, true); err != nil {
+		return err
+	}
+	value, err := unhex(absence.Value)
+	if err != nil {
+		return err
+	}
+	label := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, first.Label.BitLen()), first.Label.Bytes()...))
+	if absence.Type != "medchain/absence/v1" || sha256.Sum256(append(value[:], label[:]...)) != first.Hash {
+		return fmt.Errorf("absence.json: the first node's label is not bound")
+	}
+	return nil
+}
+
+// proofNodes turns the nodes of map.json into torchwood's.
+func proofNodes(file mapFile) ([]prefix.ProofNode, error) {
+	nodes := []prefix.ProofNode{}
+	for _, row := range file.Proof {
+		raw, err1 := unhex(row.Label)
+		hash, err2 := unhex(row.Hash)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		label := prefix.EmptyNodeLabel
+		if raw != [32]byte(label.Bytes()) || row.Bits != label.BitLen() {
+			made, err := prefix.NewLabel(row.Bits, raw[:])
+			if err != nil {
+				return nil, fmt.Errorf("map.json: torchwood: %w", err)
+			}
+			label = made
+		}
+		nodes = append(nodes, prefix.ProofNode{Label: label, Hash: hash})
+	}
+	return nodes, nil
+}
+
+// checkGrowth checks consistency.txt, a tlog-witness add-checkpoint body, against checkpoint-old.
+func checkGrowth(trusted policy, folder string) (*int64, error) {
+	text, err := os.ReadFile(filepath.Join(folder, "consistency.txt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	earlier, err2 := os.ReadFile(filepath.Join(folder, "checkpoint-old"))
+	if err := errors.Join(err, err2); err != nil {
+		return nil, err
+	}
+	head, checkpoint, _ := strings.Cut(string(text), "\n\n")
+	lines := strings.Split(head, "\n")
+	hashes, err := parseHashes(lines[1:])
+	if err != nil {
+		return nil, err
+	}
+	before, err1 := trusted.verify(earlier)
+	after, err2 := trusted.verify([]byte(checkpoint))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	if lines[0] != fmt.Sprintf("old %d", before.Size) {
+		return nil, fmt.Errorf("consistency.txt: %q is not the size of checkpoint-old", lines[0])
+	}
+	if err := tlog.CheckTree(hashes, after.Size, after.tree.Hash, before.Size, before.tree.Hash); err != nil {
+		return nil, fmt.Errorf("consistency.txt: x/mod: %w", err)
+	}
+	return &before.Size, nil
+}
+
+// readJSON reads a document of a bundle.
+func readJSON(folder, name string, into any, strict bool) error {
+	data, err := os.ReadFile(filepath.Join(folder, name))
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	if strict {
+		decoder.DisallowUnknownFields()
+	}
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// unhex reads 32 bytes.
+func unhex(text string) ([32]byte, error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != 32 {
+		return [32]byte{}, fmt.Errorf("not 32 bytes of hexadecimal: %q", text)
+	}
+	return [32]byte(raw), nil
+}
