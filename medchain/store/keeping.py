@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from medchain.errors import ConflictError, NotFoundError
-from medchain.store.engine import Database
+from medchain.store.engine import Database, Statement
 from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
 
 ERASURE: Final = "erasure"
@@ -123,6 +124,13 @@ class RetentionTable:
         return self._database.checkpoint()
 
 
+@cache
+def _stop_of(dialect: Dialect) -> Statement:
+    """Make the question for an object's stop, which each release asks several times."""
+    chosen = select(outbox.c.payload).join(heard_stop, heard_stop.c.intent == outbox.c.id)
+    return Statement(chosen.where(heard_stop.c.object == bindparam("object")), dialect)
+
+
 class StopTable:
     """Stops that this node has made or heard of and that are not final yet, by their object."""
 
@@ -152,10 +160,9 @@ class StopTable:
 
     def stop_of(self, key: bytes) -> bytes | None:
         """Return the payload of an object's stop that is not final yet; None without."""
-        chosen = select(outbox.c.payload).join(heard_stop, heard_stop.c.intent == outbox.c.id)
         with self._database.read("heard_stop", key.hex()) as connection:
-            found: bytes | None = connection.execute(chosen.where(heard_stop.c.object == key)).scalar_one_or_none()
-        return found
+            row = _stop_of(connection.dialect).first(connection, key)
+        return None if row is None else row[0]
 
     def drop_stop(self, key: bytes) -> None:
         """Forget a stop that is final."""

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Delete, bindparam, delete, func, literal_column, select, tuple_
 
 from medchain.errors import ConflictError
-from medchain.store.engine import Database, Statement, put_into
+from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.tables import body, checkpoint, vouched
 
 Found = TypeVar("Found")
@@ -230,6 +230,9 @@ class BodyTable:
     def __init__(self, database: Database) -> None:
         """Use the ledger file."""
         self._database = database
+        chosen = select(body.c.data).where(body.c.key == bindparam("key"), body.c.version == bindparam("version"))
+        self._read_body = Statement(chosen, database.engine.dialect)
+        self._insert_body = insert_into(body, database.engine.dialect)
 
     def put_body(self, key: bytes, version: int, data: bytes) -> None:
         """Store a body; the same bytes again change nothing.
@@ -243,19 +246,17 @@ class BodyTable:
             ConflictError: ``store.conflict`` if another body is there.
         """
         with self._database.write("body", key.hex()) as connection:
-            chosen = select(body.c.data).where(body.c.key == key, body.c.version == version)
-            known = connection.execute(chosen).scalar_one_or_none()
+            known = self._read_body.first(connection, key, version)
             if known is None:
-                connection.execute(body.insert().values(key=key, version=version, data=data))
-            elif known != data:
+                self._insert_body.many(connection, [(key, version, data)])
+            elif known[0] != data:
                 raise ConflictError("store.conflict", table="body", key=key.hex())
 
     def body(self, key: bytes, version: int) -> bytes | None:
         """Return a body, or None: then the answer is deny."""
         with self._database.read("body", key.hex()) as connection:
-            chosen = select(body.c.data).where(body.c.key == key, body.c.version == version)
-            found: bytes | None = connection.execute(chosen).scalar_one_or_none()
-            return found
+            row = self._read_body.first(connection, key, version)
+        return None if row is None else row[0]
 
     def body_versions(self, key: bytes) -> list[int]:
         """Return the versions of an object whose bodies are here, in order."""
