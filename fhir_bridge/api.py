@@ -23,13 +23,16 @@ from werkzeug.exceptions import HTTPException
 
 from fhir_bridge import binary, bundle, capability, resources
 from fhir_bridge.authorize import CHALLENGE, identify, require
-from fhir_bridge.document import parse, write
+from fhir_bridge.document import Document, parse, write
 from fhir_bridge.outcome import FHIR_JSON, outcome, status_of
 from fhir_bridge.references import Resolver, rewrite
-from fhir_bridge.smart.scopes import Action, permits
+from fhir_bridge.smart.scopes import Action, permits, scopes_text
 from fhir_bridge.smart.server import Access, TokenServer
+from fhir_bridge.transactions import SMALL_BYTES, Done, Records, do_transaction
+from medchain.encoding import Json, members
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node.clock import Clock
+from medchain.node.jobs import JobPool
 from medchain.node.log import Log
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
@@ -49,6 +52,7 @@ _FHIR_FORMATS: Final = frozenset({"json", "application/json", "application/fhir+
 # Stored bytes may be a page with scripts: it is never run as one of ours.
 _NATIVE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _ID_BYTES: Final = 16
+_PIECE_BYTES: Final = 1 << 16
 _POLL_S: Final = 0.05
 _MAX_VERSION_DIGITS: Final = 9
 _LOG: Final = Log("fhir")
@@ -67,6 +71,7 @@ class Bridge:
         clock: gives Unix seconds.
         final_size: tells how many leaves of the log are final.
         prove: exports the proof bundle of a record version, file name → content.
+        jobs: worker processes for large transactions; None does them in the caller's thread.
     """
 
     service: RecordService
@@ -77,6 +82,7 @@ class Bridge:
     clock: Clock
     final_size: Callable[[], int]
     prove: Callable[[RecordVersion], Mapping[str, bytes]]
+    jobs: JobPool | None = None
 
 
 def fhir_blueprint(bridge: Bridge) -> Blueprint:
@@ -197,11 +203,8 @@ def _create(bridge: Bridge, access: Access, type_name: str) -> Response:
     resolver = _resolver(bridge, access)
     condition = request.headers.get("If-None-Exist")
     rows = {"method": "POST", "url": type_name} | ({} if condition is None else {"ifNoneExist": condition})
-    plan = bundle.transaction(
-        {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": resource, "request": {**rows}}]},
-        resolver,
-        bridge.clock(),
-    )
+    wrapped = Document({"resourceType": "Bundle", "type": "transaction"}, [{"resource": resource, "request": {**rows}}])
+    plan = bundle.transaction(wrapped, resolver, bridge.clock())
     bridge.service.create_many(plan.records)
     entry = plan.entries[0]
     return _stored(bridge, entry.type, entry.id, entry.version, 200 if entry.present else 201)
@@ -290,17 +293,34 @@ def _check_match(newest: int) -> None:
 
 def _transaction(bridge: Bridge, access: Access) -> Response:
     """Do a transaction, all of it or nothing."""
-    given = parse(_body())
-    for method, type_name in sorted(bundle.types_of(given)):
-        require(access, type_name, Action.UPDATE if method == "PUT" else Action.CREATE)
-    resolver = _resolver(bridge, access)
-    now = bridge.clock()
-    plan = bundle.transaction(given, resolver, now)
-    stored = bridge.service.create_many(plan.records) if plan.records else []
-    _wait(bridge, stored)
-    response = Response(bundle.response(plan, now), 200, content_type=FHIR_JSON)
-    response.headers[ANCHORED] = _anchored(bridge, stored)
+    size = request.content_length
+    if bridge.jobs is None or (size is not None and size <= SMALL_BYTES):
+        records = Records(bridge.service, bridge.store, bridge.records_key, bridge.clock)
+        done = do_transaction(records, access, _body())
+    else:
+        done = _transaction_job(bridge.jobs, access)
+    _wait(lambda: _state(bridge, done))
+    response = Response(done.answer, 200, content_type=FHIR_JSON)
+    response.headers[ANCHORED] = _state(bridge, done)
     return response
+
+
+def _transaction_job(jobs: JobPool, access: Access) -> Done:
+    """Have a worker process do a transaction; its body goes there piece by piece and is never all here."""
+    _check_media_type()
+    document: Json = {"client": access.client, "scopes": scopes_text(access.scopes)}
+    result = jobs.run(document, iter(lambda: request.stream.read(_PIECE_BYTES), b""))
+    numbers = members(result.document, {"first": int, "last": int})
+    first, last = numbers["first"], numbers["last"]
+    return Done(result.content, first if isinstance(first, int) else 0, last if isinstance(last, int) else 0)
+
+
+def _state(bridge: Bridge, done: Done) -> str:
+    """Say how far what a transaction stored is anchored: the last of it counts."""
+    count, position = bridge.store.anchored(done.first, done.last)
+    if not done.first or count <= done.last - done.first:
+        return "pending"
+    return f"{'final' if position < bridge.final_size() else 'pending'}; position={position}"
 
 
 def _stored(bridge: Bridge, type_name: str, record_id: str, version: int, status: int) -> Response:
@@ -308,7 +328,7 @@ def _stored(bridge: Bridge, type_name: str, record_id: str, version: int, status
     stored = bridge.store.get(type_name, record_id, version)
     if stored is None:
         raise UnavailableError("record.lost")
-    _wait(bridge, [stored])
+    _wait(lambda: _anchored(bridge, stored))
     is_minimal = _MINIMAL.search(request.headers.get("Prefer", "")) is not None
     # Who sent a Binary has it, and may have sent a gigabyte: what comes back is its head.
     if binary.is_binary(stored) and not _REPRESENTATION.search(request.headers.get("Prefer", "")):
@@ -329,7 +349,7 @@ def _read(bridge: Bridge, type_name: str, record_id: str, version: int | None) -
     headers = {
         "ETag": f'W/"{stored.version}"',
         "Last-Modified": formatdate(stored.created, usegmt=True),
-        ANCHORED: _anchored(bridge, [stored]),
+        ANCHORED: _anchored(bridge, stored),
     }
     is_known = request.method == "GET" and request.headers.get("If-None-Match") == headers["ETag"]
     if binary.is_binary(stored):
@@ -358,31 +378,34 @@ def _version_of(text: str) -> int:
     return int(text)
 
 
-def _anchored(bridge: Bridge, stored: list[RecordVersion]) -> str:
-    """Say how far records are anchored: the last of them counts."""
-    newest = [bridge.store.get(row.type, row.id, row.version) for row in stored]
-    positions = [row.position for row in newest if row is not None and row.position is not None]
-    if not stored or len(positions) < len(stored):
+def _anchored(bridge: Bridge, stored: RecordVersion) -> str:
+    """Say how far a record is anchored."""
+    newest = bridge.store.get(stored.type, stored.id, stored.version)
+    if newest is None or newest.position is None:
         return "pending"
-    state = "final" if max(positions) < bridge.final_size() else "pending"
-    return f"{state}; position={max(positions)}"
+    return f"{'final' if newest.position < bridge.final_size() else 'pending'}; position={newest.position}"
 
 
-def _wait(bridge: Bridge, stored: list[RecordVersion]) -> None:
+def _wait(state: Callable[[], str]) -> None:
     """Wait until records are final, for as long as the client wants and we allow."""
     match = _WAIT.search(request.headers.get("Prefer", ""))
-    if match is None or not stored:
+    if match is None:
         return
     deadline = time.monotonic() + min(int(match[1]), MAX_WAIT_S)
-    while not _anchored(bridge, stored[-1:]).startswith("final") and time.monotonic() < deadline:
+    while not state().startswith("final") and time.monotonic() < deadline:
         time.sleep(_POLL_S)
 
 
 def _body() -> bytes:
     """Read the request's body, if it is FHIR JSON."""
+    _check_media_type()
+    return request.get_data(cache=False)
+
+
+def _check_media_type() -> None:
+    """Refuse a body that is no FHIR JSON."""
     if request.mimetype not in _ACCEPTED:
         raise InputError("http.415")
-    return request.get_data(cache=False)
 
 
 def _check_accept() -> None:

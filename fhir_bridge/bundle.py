@@ -8,12 +8,12 @@ Source: FHIR R4 §3.1.0.11.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from fhir_bridge import binary, resources
-from fhir_bridge.document import Element, Resource, member, write
+from fhir_bridge.document import Document, Element, Resource, member, write
 from fhir_bridge.references import (
     Identifier,
     Resolver,
@@ -37,6 +37,22 @@ PRESENT: Final = "200 OK"
 """Status of an entry whose record was there, or that made a new version."""
 
 
+NOT_FOUND: Final = "reference.not_found"
+"""Code of a conditional reference that nothing fulfils."""
+
+
+class _Mode(NamedTuple):
+    """How strictly a Bundle is taken."""
+
+    is_loose: bool
+    may_wait: bool
+
+
+_STRICT: Final = _Mode(is_loose=False, may_wait=False)
+_LOOSE: Final = _Mode(is_loose=True, may_wait=False)
+_WAITING: Final = _Mode(is_loose=True, may_wait=True)
+
+
 @dataclass(slots=True)
 class Entry:
     """One entry on its way.
@@ -47,8 +63,7 @@ class Entry:
         type: resource type.
         id: of the record.
         version: that it will make, or that is there.
-        resource: what is to be stored; None where the record is there already.
-        present: whether a conditional create found it.
+        present: whether a conditional create found it: then nothing is stored.
     """
 
     index: int
@@ -56,7 +71,6 @@ class Entry:
     type: str
     id: str
     version: int
-    resource: Resource | None
     present: bool = False
 
 
@@ -88,7 +102,7 @@ class Plan:
     refused: tuple[Refused, ...] = ()
 
 
-def transaction(bundle: Resource, resolver: Resolver, now: int) -> Plan:
+def transaction(bundle: Document, resolver: Resolver, now: int) -> Plan:
     """Plan a transaction.
 
     Args:
@@ -103,26 +117,45 @@ def transaction(bundle: Resource, resolver: Resolver, now: int) -> Plan:
         InputError: ``bundle.*``, ``reference.*``, ``resource.*``, with the entry's number.
         ConflictError: ``bundle.version`` for an If-Match that does not hold.
     """
-    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "transaction":
-        raise InputError("bundle.type")
-    plan = _plan(bundle, resolver, now, loose=False)
+    check_transaction(bundle)
+    plan = _plan(bundle.rows, resolver, now, _STRICT)
     if plan.refused:
         first = plan.refused[0]
         raise _at(first.error, first.index)
     return plan
 
 
-def collect(bundle: Resource, resolver: Resolver, now: int) -> Plan:
-    """Plan an import: a Bundle of any type with resources, or one resource; what cannot be stored is reported."""
-    if bundle.get("resourceType") == "Bundle":
-        return _plan(bundle, resolver, now, loose=True)
-    return _plan({"entry": [{"resource": bundle}]}, resolver, now, loose=True)
+def check_transaction(bundle: Document) -> None:
+    """See that a document is a transaction; raises `InputError` ``bundle.type``."""
+    if bundle.resource.get("resourceType") != "Bundle" or bundle.resource.get("type") != "transaction":
+        raise InputError("bundle.type")
 
 
-def types_of(bundle: Resource) -> set[tuple[str, str]]:
+def collect(bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = False) -> Plan:
+    """Plan an import: a Bundle of any type with resources, or one resource; what cannot be stored is reported.
+
+    Args:
+        bundle: parsed.
+        resolver: made for this import.
+        now: Unix seconds.
+        may_wait: whether to give up at the first reference that nothing fulfils yet.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: ``bundle.entries``; ``reference.not_found`` for a Bundle that must wait.
+    """
+    rows: Sequence[Element] = bundle.rows
+    if bundle.resource.get("resourceType") != "Bundle":
+        rows = [{"resource": bundle.resource}]
+    return _plan(rows, resolver, now, _WAITING if may_wait else _LOOSE)
+
+
+def types_of(bundle: Document) -> set[tuple[str, str]]:
     """List what a Bundle wants to do: (method, type) of each entry, to be authorised before anything is looked up."""
     wanted = set()
-    for row in _rows(bundle):
+    for row in bundle.rows:
         request = row.get("request") if isinstance(row, dict) else None
         if not isinstance(request, dict):
             raise InputError("bundle.request")
@@ -148,27 +181,33 @@ def response(plan: Plan, time: int) -> bytes:
     return write({"resourceType": "Bundle", "type": "transaction-response", "entry": entries})
 
 
-def _plan(bundle: Resource, resolver: Resolver, now: int, *, loose: bool) -> Plan:
-    """Give ids, replace references, check, and write every entry."""
+def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode) -> Plan:
+    """Give ids, replace references, check, and write every entry. Each is parsed twice, so that none must be kept."""
+    if len(rows) > MAX_ENTRIES:
+        raise InputError("bundle.entries", limit=MAX_ENTRIES)
     refused: list[Refused] = []
     entries: list[Entry] = []
+    named = _Names()
     taken: set[tuple[str, str]] = set()
-    for index, row in enumerate(_rows(bundle)):
+    for index in range(len(rows)):
         try:
-            entry = _entry(index, row, resolver, taken, loose=loose)
+            resource, entry = _entry(index, rows[index], resolver, taken, mode)
         except (InputError, ConflictError) as error:
             refused.append(Refused(index, error))
         else:
             entries.append(entry)
             taken.add((entry.type, entry.id))
+            if not entry.present:
+                named.add(entry, resource)
     places = {entry.full_url: f"{entry.type}/{entry.id}" for entry in entries if entry.full_url}
-    named = _named(entries)
     records: list[NewRecord] = []
     kept: list[Entry] = []
     for entry in entries:
         try:
-            record = _record(entry, places, named, resolver, now)
-        except InputError as error:
+            record = _record(entry, rows[entry.index], places, named.found, resolver, now)
+        except (InputError, ConflictError) as error:
+            if mode.may_wait and error.code == NOT_FOUND:
+                raise
             refused.append(Refused(entry.index, error))
             continue
         kept.append(entry)
@@ -177,18 +216,10 @@ def _plan(bundle: Resource, resolver: Resolver, now: int, *, loose: bool) -> Pla
     return Plan(tuple(kept), tuple(records), tuple(sorted(refused, key=lambda item: item.index)))
 
 
-def _rows(bundle: Resource) -> Sequence[Element]:
-    """Return a Bundle's entries."""
-    rows = bundle.get("entry", [])
-    if not isinstance(rows, list):
-        raise InputError("bundle.entry")
-    if len(rows) > MAX_ENTRIES:
-        raise InputError("bundle.entries", limit=MAX_ENTRIES)
-    return rows
-
-
-def _entry(index: int, row: Element, resolver: Resolver, taken: set[tuple[str, str]], *, loose: bool) -> Entry:
-    """Understand one entry and give it an id."""
+def _entry(
+    index: int, row: Element, resolver: Resolver, taken: set[tuple[str, str]], mode: _Mode
+) -> tuple[Resource, Entry]:
+    """Understand one entry and give it an id; returns its resource, too."""
     if not isinstance(row, dict):
         raise InputError("bundle.entry")
     resource, request = row.get("resource"), row.get("request")
@@ -198,17 +229,18 @@ def _entry(index: int, row: Element, resolver: Resolver, taken: set[tuple[str, s
     if not resources.is_storable(type_name):
         raise InputError("resource.type")
     if not isinstance(request, dict):
-        if not loose or request is not None:
+        if not mode.is_loose or request is not None:
             raise InputError("bundle.request")
         request = _implied(type_name, resource)
     method, url = member(request, "method"), member(request, "url")
     if method == "POST" and url == type_name:
-        return _posted(Entry(index, member(row, "fullUrl"), type_name, "", 1, resource), request, resolver, taken)
+        posted = Entry(index, member(row, "fullUrl"), type_name, "", 1)
+        return resource, _posted(posted, resource, request, resolver, taken)
     if method == "PUT" and url.startswith(f"{type_name}/"):
-        made = Entry(index, member(row, "fullUrl"), type_name, url.removeprefix(f"{type_name}/"), 1, resource)
+        made = Entry(index, member(row, "fullUrl"), type_name, url.removeprefix(f"{type_name}/"), 1)
         if "id" in resource and resource["id"] != made.id:
             raise InputError("bundle.id")
-        return _put(made, request, resolver, taken)
+        return resource, _put(made, request, resolver, taken)
     raise InputError("bundle.method")
 
 
@@ -220,16 +252,18 @@ def _implied(type_name: str, resource: Resource) -> Resource:
     return {"method": "POST", "url": type_name}
 
 
-def _posted(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]) -> Entry:
+def _posted(
+    entry: Entry, resource: Resource, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]
+) -> Entry:
     """Give a new record its id, or find the one that is there."""
     condition = member(request, "ifNoneExist")
     if condition:
         found = resolver.find(parse_condition(entry.type, condition.removeprefix(f"{entry.type}?")))
         if found is not None:
             entry.id, entry.version = found, resolver.version(entry.type, found)
-            entry.resource, entry.present = None, True
+            entry.present = True
             return entry
-    entry.id = resolver.new_id(entry.type, entry.resource or {}, taken)
+    entry.id = resolver.new_id(entry.type, resource, taken)
     return entry
 
 
@@ -245,25 +279,38 @@ def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[s
     return entry
 
 
-def _named(entries: Iterable[Entry]) -> dict[Identifier, str]:
-    """Index the identifiers of a Bundle's own entries; one that two of them carry names neither."""
-    found: dict[Identifier, str] = {}
-    doubtful: set[Identifier] = set()
-    for entry in entries:
-        for identifier in identifiers(entry.type, entry.resource or {}):
-            if found.setdefault(identifier, entry.id) != entry.id:
-                doubtful.add(identifier)
-    return {identifier: record_id for identifier, record_id in found.items() if identifier not in doubtful}
+class _Names:
+    """The identifiers of a Bundle's own entries; one that two of them carry names neither."""
+
+    __slots__ = ("_doubtful", "found")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.found: dict[Identifier, str] = {}
+        self._doubtful: set[Identifier] = set()
+
+    def add(self, entry: Entry, resource: Resource) -> None:
+        """Know an entry's identifiers."""
+        for identifier in identifiers(entry.type, resource):
+            if identifier not in self._doubtful and self.found.setdefault(identifier, entry.id) != entry.id:
+                self._doubtful.add(identifier)
+                del self.found[identifier]
 
 
-def _record(
-    entry: Entry, places: dict[str, str], named: dict[Identifier, str], resolver: Resolver, now: int
+def _record(  # what one entry is made of
+    entry: Entry,
+    row: Element,
+    places: dict[str, str],
+    named: dict[Identifier, str],
+    resolver: Resolver,
+    now: int,
 ) -> NewRecord | None:
     """Write one entry as it will be stored."""
-    if entry.resource is None:
+    resource = row.get("resource") if isinstance(row, dict) else None
+    if entry.present or not isinstance(resource, dict):
         return None
-    rewrite(entry.resource, places, named, resolver)
-    return make_record(entry.type, entry.id, entry.version, entry.resource, now)
+    rewrite(resource, places, named, resolver)
+    return make_record(entry.type, entry.id, entry.version, resource, now)
 
 
 def make_record(type_name: str, record_id: str, version: int, resource: Resource, now: int) -> NewRecord:
@@ -289,7 +336,7 @@ def make_record(type_name: str, record_id: str, version: int, resource: Resource
         shell, data = binary.unpacked(identified)
         head = write(shell.resource)
         return NewRecord(type_name, record_id, data, patient, version, content_type=shell.content_type, head=head)
-    found = tuple(dict.fromkeys((item.system, item.value) for item in identifiers(type_name, identified)))
+    found = tuple({(item.system, item.value): None for item in identifiers(type_name, identified)})
     return NewRecord(type_name, record_id, write(identified), patient, version, identifiers=found)
 
 

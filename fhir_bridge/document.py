@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, NoReturn, Self, TypeAlias
+from typing import Final, NoReturn, Self, TypeAlias, overload
 
 import orjson
 
@@ -31,6 +32,8 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{
 _MAX_NUMBER_CHARS: Final = 64
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SCANNER: Final = json.JSONDecoder()
 
 
 class Number(Decimal):
@@ -73,26 +76,96 @@ def parse(data: bytes) -> Resource:
         InputError: ``document.not_json``, ``document.duplicate``, ``document.number``, ``document.text``,
             ``document.depth`` or ``document.not_object``.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_float=Number,
-            parse_int=Number,
-            parse_constant=_constant,
-        )
-    except RecursionError as error:
-        raise InputError("document.depth", limit=MAX_DEPTH) from error
-    except ValueError as error:
-        raise InputError("document.not_json") from error
+    value = _parsed(_decoded(data), MAX_DEPTH)
     if not isinstance(value, dict):
         raise InputError("document.not_object")
-    _check_depth(value)
-    # UTF-8 itself holds no half of a pair: one can only be written as an escape.
-    if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
-        raise InputError("document.text")
     return value
+
+
+class Rows(Sequence[Element]):
+    """The entries of a Bundle, parsed each time that they are asked for: a large Bundle is never a tree as a whole."""
+
+    __slots__ = ("_spans", "_text")
+
+    def __init__(self, text: str, spans: list[tuple[int, int]]) -> None:
+        """Use a text and the places of the entries in it."""
+        self._text = text
+        self._spans = spans
+
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> Element: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Element]: ...
+
+    def __getitem__(self, index: int | slice) -> Element | Sequence[Element]:
+        """Parse an entry; raises as `parse`."""
+        if isinstance(index, slice):
+            return Rows(self._text, self._spans[index])
+        start, end = self._spans[index]
+        return _parsed(self._text[start:end], MAX_DEPTH - 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document whose entries, if it is a Bundle, are parsed one at a time.
+
+    Attributes:
+        resource: the object, without the entries of a Bundle.
+        rows: the entries; empty where there are none.
+    """
+
+    resource: Resource
+    rows: Sequence[Element]
+
+
+def parse_bundle(data: bytes) -> Document:
+    """Parse a document, the entries of a Bundle only as far as to find where each ends.
+
+    Args:
+        data: as for `parse`.
+
+    Returns:
+        The document. What is wrong within an entry is raised when that entry is asked for.
+
+    Raises:
+        InputError: as `parse`; ``bundle.entry`` for entries that are no array.
+    """
+    text = _decoded(data)
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise InputError("document.not_object" if _is_json(text) else "document.not_json")
+    found: list[tuple[str, Element]] = []
+    rows: Rows | None = None
+    try:
+        at = _skip(text, at + 1)
+        while text[at] != "}":
+            name, at = _SCANNER.raw_decode(text, at)
+            at = _skip(text, at)
+            if not isinstance(name, str) or text[at] != ":":
+                raise InputError("document.not_json")
+            at = _skip(text, at + 1)
+            if name == "entry":
+                spans, at = _spans(text, at)
+                if rows is not None:
+                    raise InputError("document.duplicate")
+                rows = Rows(text, spans)
+            else:
+                start = at
+                _, at = _SCANNER.raw_decode(text, at)
+                found.append((name, _parsed(text[start:at], MAX_DEPTH - 1)))
+            at = _next(text, at, "}")
+    except (ValueError, IndexError) as error:
+        raise InputError("document.not_json") from error
+    except RecursionError as error:
+        raise InputError("document.depth", limit=MAX_DEPTH) from error
+    if _skip(text, at + 1) != len(text):
+        raise InputError("document.not_json")
+    return Document(_object(found), () if rows is None else rows)
 
 
 def write(value: Element) -> bytes:
@@ -117,6 +190,72 @@ def objects(value: Element) -> Iterator[Resource]:
             yield from objects(item)
 
 
+def _decoded(data: bytes) -> str:
+    """Decode UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("document.not_json") from error
+
+
+def _parsed(text: str, depth: int) -> Element:
+    """Parse a text strictly."""
+    try:
+        value: Element = json.loads(
+            text, object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_constant
+        )
+    except RecursionError as error:
+        raise InputError("document.depth", limit=MAX_DEPTH) from error
+    except ValueError as error:
+        raise InputError("document.not_json") from error
+    _check_depth(value, depth)
+    # UTF-8 itself holds no half of a pair: one can only be written as an escape.
+    if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
+        raise InputError("document.text")
+    return value
+
+
+def _is_json(text: str) -> bool:
+    """Tell whether a text is JSON at all."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _spans(text: str, at: int) -> tuple[list[tuple[int, int]], int]:
+    """Find where each element of an array stands; returns them and the place after the array."""
+    if text[at] != "[":
+        raise InputError("bundle.entry")
+    spans: list[tuple[int, int]] = []
+    at = _skip(text, at + 1)
+    while text[at] != "]":
+        _, end = _SCANNER.raw_decode(text, at)
+        spans.append((at, end))
+        at = _next(text, end, "]")
+    return spans, at + 1
+
+
+def _next(text: str, at: int, closing: str) -> int:
+    """Step over a comma to what follows it, or to the closing bracket."""
+    at = _skip(text, at)
+    if text[at] == closing:
+        return at
+    if text[at] != ",":
+        raise InputError("document.not_json")
+    at = _skip(text, at + 1)
+    if text[at] == closing:
+        raise InputError("document.not_json")
+    return at
+
+
+def _skip(text: str, at: int) -> int:
+    """Step over white space."""
+    match = _SPACE.match(text, at)
+    return at if match is None else match.end()
+
+
 def _object(pairs: list[tuple[str, Element]]) -> Resource:
     """Make an object, each name once."""
     made = dict(pairs)
@@ -130,10 +269,10 @@ def _constant(_name: str) -> NoReturn:
     raise InputError("document.number")
 
 
-def _check_depth(value: Element) -> None:
+def _check_depth(value: Element, depth: int) -> None:
     """Refuse what is nested too deeply."""
     level: list[Element] = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         # By exact type: the parser makes no others, and this looks at every value there is.
         inside = (item.values() if type(item) is dict else item for item in level if isinstance(item, (dict, list)))
         level = [one for items in inside for one in items if type(one) is dict or type(one) is list]

@@ -20,6 +20,7 @@ from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.config import NodeConfig
+from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
 from medchain.node.proofs import opening_of, record_proof
 from medchain.node.records import RecordService
@@ -28,13 +29,14 @@ _REMEMBER_S: Final = 0.2
 _LIMITS: Final = Limits(timeout_s=2.0)
 
 
-def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
+def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> None:
     """Register the FHIR API and the token endpoint.
 
     Args:
         app: prepared by `medchain.web.service.prepare`.
         node: opened records, keys and the way to the daemon.
         genesis: of the ledger.
+        jobs: worker processes for large transactions; None does without.
     """
     addresses = token_addresses(node.config, genesis)
     tokens = make_tokens(node, addresses)
@@ -49,6 +51,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis) -> None:
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
+        jobs=jobs,
     )
     app.register_blueprint(fhir_blueprint(bridge))
 

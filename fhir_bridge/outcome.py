@@ -33,6 +33,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "http.415": 415,
     "record.erased": 410,
     "record.version": 412,
+    "reference.ambiguous": 412,
     "bundle.version": 412,
     "request.too_large": 413,
     "resource.invalid": 422,

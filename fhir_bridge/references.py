@@ -1,9 +1,9 @@
 """Identity and references of resources: their ids, whose they are, and what they point to.
 
-A resource that is posted with a business identifier gets an id computed from it under the node's key, so that a
-conditional reference (`Practitioner?identifier=…`) is found without an index, and an id tells nothing to who lacks the
-key. Keeps true: a resource found by identifier was opened and still carries it; a reference is replaced as a whole or
-not at all. What was stored under an id of its sender's choosing is not found by identifier. Trusts the key.
+A resource that is posted with a business identifier gets an id computed from it under the node's key, so that of two
+conditional creates at once only one can win, and an id tells nothing to who lacks the key. Keeps true: a record is
+found by the identifiers of its newest version, however it was stored; a reference is replaced as a whole or not at
+all. Trusts the store's index of identifiers, which is kept with the versions.
 Source: FHIR R4 §3.1.0.8 (conditional create), §3.1.0.11.2 (replacement of references).
 """
 
@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from fhir_bridge.document import Element, Number, Resource, member, objects, parse
+from fhir_bridge.document import Element, Number, Resource, member, objects
 from fhir_bridge.resources import TYPE_PATTERN
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
-from medchain.errors import AccessDeniedError, InputError, NotFoundError
+from medchain.errors import AccessDeniedError, ConflictError, InputError
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore
 
@@ -33,10 +33,10 @@ _UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
 
 
 class Identifier(NamedTuple):
-    """A business identifier of a resource type."""
+    """A business identifier of a resource type, or a condition on one: then without a system it may be of any."""
 
     type: str
-    system: str
+    system: str | None
     value: str
 
 
@@ -69,6 +69,7 @@ class Resolver:
     def new_id(self, type_name: str, resource: Resource, taken: set[tuple[str, str]]) -> str:
         """Choose the id of a new resource: by its first identifier, or a random one where that is taken."""
         for identifier in identifiers(type_name, resource):
+            # The same for the same identifier: of two creates at once the second then finds the first in its way.
             chosen = self._id_of(identifier)
             if (type_name, chosen) not in taken and self.version(type_name, chosen) == 0:
                 return chosen
@@ -77,22 +78,24 @@ class Resolver:
 
     def version(self, type_name: str, record_id: str) -> int:
         """Return the newest version of a record, 0 where there is none."""
-        stored = self._store.get(type_name, record_id)
-        return 0 if stored is None else stored.version
+        return self._store.newest_version(type_name, record_id)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Find the id of the record with an identifier; raises `AccessDeniedError` where the caller may not read."""
+        """Find the id of the record with an identifier, None where there is none.
+
+        Raises:
+            AccessDeniedError: ``scope.denied`` where the caller may not read.
+            ConflictError: ``reference.ambiguous`` where more than one record has it.
+        """
         if not self._may_read(identifier.type):
             raise AccessDeniedError("scope.denied")
         if identifier not in self._found:
-            chosen = self._id_of(identifier)
-            try:
-                content = self._service.read(identifier.type, chosen).content
-            except NotFoundError:
+            found = self._service.find(*identifier)
+            if len(found) > 1:
+                raise ConflictError("reference.ambiguous", type=identifier.type)
+            if not found:
                 return None
-            if identifier not in identifiers(identifier.type, parse(content)):
-                return None
-            self._found[identifier] = chosen
+            self._found[identifier] = found[0]
         return self._found[identifier]
 
     def _id_of(self, identifier: Identifier) -> str:
@@ -108,6 +111,7 @@ def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
     for row in rows:
         if isinstance(row, dict) and member(row, "value"):
             yield Identifier(type_name, member(row, "system"), member(row, "value"))
+            yield Identifier(type_name, None, member(row, "value"))
 
 
 def parse_condition(type_name: str, query: str) -> Identifier:
@@ -123,7 +127,10 @@ def parse_condition(type_name: str, query: str) -> Identifier:
     if len(pairs) != 1 or pairs[0][0] != "identifier":
         raise InputError("reference.condition")
     system, bar, value = pairs[0][1].partition("|")
-    return Identifier(type_name, system, value) if bar else Identifier(type_name, "", system)
+    identifier = Identifier(type_name, system, value) if bar else Identifier(type_name, None, system)
+    if not identifier.value:
+        raise InputError("reference.condition")
+    return identifier
 
 
 def patient_of(type_name: str, record_id: str, resource: Resource) -> str:

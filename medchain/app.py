@@ -1,7 +1,7 @@
 """The roof: puts one node's web application together.
 
-Keeps true: every view declares its callers, or the application is not built; a worker forgets the key it was handed
-once it has opened what it needs, and ends with its parent. Trusts the blueprints of the floors below.
+Keeps true: every view declares its callers, or the application is not built; a worker keeps the half of the root key
+that it was handed for its worker processes only, and ends with its parent. Trusts the blueprints of the floors below.
 Source: `docs/architecture.md`.
 """
 
@@ -20,11 +20,13 @@ from typing import Final
 from flask import Flask
 
 from fhir_bridge import mount as fhir
+from fhir_bridge import transactions
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, unhex
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import load_config
+from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
@@ -80,7 +82,10 @@ def worker_application() -> Flask:
     opened = ExitStack()
     node = opened.enter_context(open_web_node(config, halves, system_clock))
     genesis, _ = read_genesis(layout)
-    app = create_app(node, (lambda app: fhir.mount(app, node, genesis),))
+    secret = bytes(halves.web).hex().encode("ascii")
+    arguments = (os.environ[CONFIG_VARIABLE],)
+    jobs = JobPool(transactions.MODULE, arguments, secret, layout.run / "job", config.web_jobs)
+    app = create_app(node, (lambda app: fhir.mount(app, node, genesis, jobs),))
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
     return app

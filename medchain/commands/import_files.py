@@ -16,7 +16,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Final, TypeAlias
 
-from fhir_bridge.document import Element, Resource, parse
+from fhir_bridge.document import Document, Element, parse, parse_bundle
 from medchain.errors import InputError, MedchainError, NotFoundError
 
 MAX_BUNDLE_BYTES: Final = 512 << 20
@@ -39,13 +39,13 @@ class Unit:
 
     Attributes:
         name: digest of the file and number of the unit in it.
-        bundle: a Bundle, or a collection of lines.
+        bundle: a Bundle, or a collection of lines; entries are parsed when they are looked at.
         numbers: for each entry of it, its number in the file, from 1.
         refused: entries that could not be parsed: their number in the file, and why.
     """
 
     name: str
-    bundle: Resource
+    bundle: Document
     numbers: Sequence[int]
     refused: Sequence[tuple[int, MedchainError]]
 
@@ -84,7 +84,9 @@ def units(path: Path) -> Iterator[Unit]:
             if plain.suffix == ".ndjson":
                 yield from _line_units(digest, file)
             else:
-                yield _bundle_unit(f"{digest}/0", parse(_bounded(file.read(MAX_BUNDLE_BYTES + 1), MAX_BUNDLE_BYTES)))
+                yield _bundle_unit(
+                    f"{digest}/0", parse_bundle(_bounded(file.read(MAX_BUNDLE_BYTES + 1), MAX_BUNDLE_BYTES))
+                )
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise InputError("import.unreadable") from error
 
@@ -109,11 +111,10 @@ def _bounded(data: bytes, limit: int) -> bytes:
     return data
 
 
-def _bundle_unit(name: str, resource: Resource, number: int = 0) -> Unit:
+def _bundle_unit(name: str, document: Document, number: int = 0) -> Unit:
     """Make a unit of a Bundle or of one resource; ``number`` is its line in NDJSON."""
-    rows = resource.get("entry") if resource.get("resourceType") == "Bundle" else None
-    count = len(rows) if isinstance(rows, list) else 1
-    return Unit(name, resource, [number] * count if number else range(1, count + 1), ())
+    count = len(document.rows) if document.resource.get("resourceType") == "Bundle" else 1
+    return Unit(name, document, [number] * count if number else range(1, count + 1), ())
 
 
 def _line_units(digest: str, file: _Readable) -> Iterator[Unit]:
@@ -134,12 +135,12 @@ def _line_units(digest: str, file: _Readable) -> Iterator[Unit]:
             refused.append((number, error))
             continue
         if resource.get("resourceType") == "Bundle":
-            yield _bundle_unit(f"{digest}/line-{number}", resource, number)
+            yield _bundle_unit(f"{digest}/line-{number}", parse_bundle(line), number)
             continue
         entries.append({"resource": resource})
         numbers.append(number)
         if len(entries) == LINES_PER_UNIT:
-            yield Unit(f"{digest}/{made}", {"resourceType": "Bundle", "entry": entries}, numbers, refused)
+            yield Unit(f"{digest}/{made}", Document({"resourceType": "Bundle"}, entries), numbers, refused)
             made, entries, numbers, refused = made + 1, [], [], []
     if entries or refused:
-        yield Unit(f"{digest}/{made}", {"resourceType": "Bundle", "entry": entries}, numbers, refused)
+        yield Unit(f"{digest}/{made}", Document({"resourceType": "Bundle"}, entries), numbers, refused)

@@ -1,10 +1,9 @@
 """`medchain import`: brings files of FHIR content into the node.
 
 Keeps true: every entry is stored, or was there already, or is reported as refused with its reason; nothing is stored
-twice, however often an import is interrupted and begun again: before a unit is stored, the journal says durably what it
-will make, and afterwards that it was made, so that what lies between is found out by looking. A file whose conditional
-references are not there yet waits until the others are in. The journal and the list of refusals hold no content. Trusts
-`RecordService.create_many` to store all or none.
+twice, however often an import is interrupted and begun again. A file whose conditional references are not there yet
+waits until others are in. Much content is taken by worker processes, each file by one of them, so that its memory is
+bounded and given back. The list of refusals holds no content. Trusts `medchain.commands.import_job` for a file.
 Source: `docs/commands.md`.
 """
 
@@ -12,31 +11,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, Protocol
 
-from fhir_bridge.bundle import Plan, collect
-from fhir_bridge.references import Resolver
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.commands.import_files import Unit, find_files, units
-from medchain.encoding import Json, canonical, members, parse_canonical
-from medchain.errors import ConflictError, InputError, MedchainError
+from medchain.commands.import_files import find_files
+from medchain.commands.import_job import MODULE, FileImporter, Outcome, read_outcome
+from medchain.encoding import Json, canonical
+from medchain.errors import MedchainError
 from medchain.node.assembly import open_web_node, read_genesis
-from medchain.node.clock import Clock
-from medchain.node.keystore import Layout
-from medchain.node.records import RecordService
-from medchain.store.records import RecordStore
+from medchain.node.config import NodeConfig
+from medchain.node.jobs import JobPool
+from medchain.node.keystore import Layout, Unlock
 
-JOURNAL_NAME: Final = "import.journal"
-"""Name of the journal in a node's folder."""
+MUCH_BYTES: Final = 8 << 20
+"""How many bytes of files are worth worker processes."""
 
-_WAITS_FOR: Final = "reference.not_found"
 _BAR_CHARS: Final = 24
-_MAX_LINE: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -68,56 +66,12 @@ class Tally:
         }
 
 
-class Journal:
-    """What was begun and what was done, line by line; a line that a crash cut is not counted."""
+class Taker(Protocol):
+    """Imports one file, see `FileImporter.take`."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there and open it for more."""
-        self._begun: dict[str, tuple[str, str, int]] = {}
-        self._done: set[str] = set()
-        content = path.read_bytes() if path.exists() else b""
-        whole, _, _ = content.rpartition(b"\n")
-        for line in whole.splitlines():
-            self._take(members(parse_canonical(line, max_bytes=_MAX_LINE), {"first": list, "state": str, "unit": str}))
-        self._file: IO[bytes] = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
-        self._file.truncate(len(whole) + 1 if whole else 0)
-        self._file.seek(0, os.SEEK_END)
-
-    def is_done(self, unit: str) -> bool:
-        """Tell whether a unit, or with its digest alone a file, was finished."""
-        return unit in self._done
-
-    def begun(self, unit: str) -> tuple[str, str, int] | None:
-        """Return the first record that a unit was to make, if it was begun: type, id, version."""
-        return self._begun.get(unit)
-
-    def begin(self, unit: str, first: tuple[str, str, int]) -> None:
-        """Say durably what will be made."""
-        self._write(unit, "begun", [*first])
-
-    def finish(self, unit: str) -> None:
-        """Say durably that it was made."""
-        self._write(unit, "done", [])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _write(self, unit: str, state: str, first: list[Json]) -> None:
-        """Append a line."""
-        row: dict[str, Json] = {"first": first, "state": state, "unit": unit}
-        self._file.write(canonical(row) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._take(row)
-
-    def _take(self, row: dict[str, Json]) -> None:
-        """Remember a line."""
-        unit, first = str(row["unit"]), row["first"]
-        if row["state"] == "done":
-            self._done.add(unit)
-        elif isinstance(first, list) and isinstance(first[2], int):
-            self._begun[unit] = (str(first[0]), str(first[1]), first[2])
+    def __call__(self, path: Path, *, may_wait: bool) -> Outcome:
+        """Import it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -125,119 +79,62 @@ class Importer:
     """An import under way.
 
     Attributes:
-        service: stores records.
-        store: the same records, sealed.
-        resolver: ids and identifiers.
-        journal: what is done.
-        clock: gives Unix seconds.
+        take: imports one file; several at once where there is more than one worker.
+        workers: how many files are taken at once.
         refuse: is told file, number of the entry (0 for the file) and reason of each refusal.
         tally: what it has come to.
     """
 
-    service: RecordService
-    store: RecordStore
-    resolver: Resolver
-    journal: Journal
-    clock: Clock
+    take: Taker
+    workers: int
     refuse: Callable[[Path, int, MedchainError], None]
     tally: Tally = field(default_factory=Tally)
 
     def run(self, files: Sequence[Path], progress: Callable[[int], None]) -> None:
-        """Import files, those that wait for others at the end.
+        """Import files, those that wait for others once something else was stored, and at the end in any case.
 
         Args:
             files: in order.
             progress: is told how many files are done.
+
+        Raises:
+            MedchainError: what stopped it; files under way are finished first.
         """
-        waiting: list[Path] = []
-        for path in files:
-            if not self._file(path, may_wait=True):
-                waiting.append(path)
-            progress(len(files) - len(waiting))
-        for number, path in enumerate(waiting, 1):
-            self._file(path, may_wait=False)
-            progress(len(files) - len(waiting) + number)
+        queue, waiting = deque(files), deque[Path]()
+        with ThreadPoolExecutor(self.workers, "import") as executor:
+            under_way: dict[Future[Outcome], Path] = {}
+            may_wait = True
+            while queue or waiting or under_way:
+                if not queue and not under_way:
+                    # Nothing more comes: what is still missing is told, entry by entry.
+                    queue, waiting, may_wait = waiting, deque[Path](), False
+                while queue and len(under_way) < self.workers:
+                    path = queue.popleft()
+                    under_way[executor.submit(self.take, path, may_wait=may_wait)] = path
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    path, outcome = under_way.pop(future), future.result()
+                    self._count(path, outcome)
+                    if outcome.waits:
+                        waiting.append(path)
+                    elif outcome.stored and waiting:
+                        queue.appendleft(waiting.popleft())
+                    progress(len(files) - len(queue) - len(waiting) - len(under_way))
 
-    def _file(self, path: Path, *, may_wait: bool) -> bool:
-        """Import one file; tells whether it is finished."""
-        count = fresh = 0
-        try:
-            for unit in units(path):
-                count += 1
-                if self.journal.is_done(unit.name):
-                    continue
-                fresh += 1
-                if not self._unit(path, unit, may_wait=may_wait):
-                    return False
-        except InputError as error:
-            self._refused(path, 0, error)
-            return True
-        if count and not fresh:
-            self.tally.skipped += 1
-        return True
-
-    def _unit(self, path: Path, unit: Unit, *, may_wait: bool) -> bool:
-        """Import one unit; tells whether it is finished, and not waiting for other files."""
-        made = self.journal.begun(unit.name)
-        if made is not None and self._is_there(made):
-            # It was stored, and the import ended before it could say so.
-            self._count(path, unit, present=len(unit.numbers))
-            self.journal.finish(unit.name)
-            return True
-        try:
-            plan = collect(unit.bundle, self.resolver, self.clock())
-        except (InputError, ConflictError) as error:
-            self._all_refused(path, unit, error)
-            return True
-        if may_wait and any(item.error.code == _WAITS_FOR for item in plan.refused):
-            return False
-        self._store(path, unit, plan)
-        return True
-
-    def _store(self, path: Path, unit: Unit, plan: Plan) -> None:
-        """Store what was planned."""
-        if plan.records:
-            first = plan.records[0]
-            self.journal.begin(unit.name, (first.type, first.id, first.version))
-            try:
-                self.service.create_many(plan.records)
-            except ConflictError as error:
-                self._all_refused(path, unit, error)
-                return
-        self._count(path, unit, stored=len(plan.records), present=len(plan.entries) - len(plan.records))
-        for item in plan.refused:
-            self._refused(path, unit.numbers[item.index], item.error)
-        self.journal.finish(unit.name)
-
-    def _is_there(self, made: tuple[str, str, int]) -> bool:
-        """Tell whether a record version is there."""
-        return self.store.get(*made) is not None
-
-    def _count(self, path: Path, unit: Unit, *, stored: int = 0, present: int = 0) -> None:
-        """Count a unit's entries."""
-        self.tally.stored += stored
-        self.tally.present += present
-        self.tally.entries += stored + present
-        for number, error in unit.refused:
-            self._refused(path, number, error)
-
-    def _all_refused(self, path: Path, unit: Unit, error: MedchainError) -> None:
-        """Refuse a whole unit, entry by entry."""
-        self._count(path, unit)
-        for number in unit.numbers or (0,):
-            self._refused(path, number, error)
-
-    def _refused(self, path: Path, number: int, error: MedchainError) -> None:
-        """Count and report a refusal."""
-        self.tally.entries += 1
-        self.tally.rejected += 1
-        self.refuse(path, number, error)
+    def _count(self, path: Path, outcome: Outcome) -> None:
+        """Count what came of a file."""
+        self.tally.stored += outcome.stored
+        self.tally.present += outcome.present
+        self.tally.skipped += outcome.is_skipped
+        self.tally.rejected += len(outcome.refused)
+        self.tally.entries += outcome.stored + outcome.present + len(outcome.refused)
+        for number, error in sorted(outcome.refused, key=lambda item: item[0]):
+            self.refuse(path, number, error)
 
 
 def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `import` takes."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=say(messages.IMPORT_PATHS))
-    parser.add_argument("--journal", type=Path, metavar="FILE", help=say(messages.IMPORT_JOURNAL))
+    parser.add_argument("--workers", type=int, metavar="N", help=say(messages.IMPORT_WORKERS))
     parser.add_argument("--rejected", type=Path, metavar="FILE", help=say(messages.IMPORT_REJECTED))
 
 
@@ -245,20 +142,43 @@ def _import(context: Context) -> int:
     """Import files."""
     given, config = context.arguments, context.config()
     files = find_files(given.paths)
-    genesis, _ = read_genesis(Layout(config.folder))
     halves = context.halves(config, messages.PASSPHRASE)
-    journal = Journal(given.journal or config.folder / JOURNAL_NAME)
-    try:
-        with open_web_node(config, halves, context.clock) as node, _refusals(context, given.rejected) as refuse:
-            service = RecordService(node.records, genesis.ledger, node.keys.records, context.clock)
-            resolver = Resolver(service, node.records, node.keys.records)
-            importer = Importer(service, node.records, resolver, journal, context.clock, refuse)
-            importer.run(files, lambda done: _show(context, importer.tally, done, len(files)))
-    finally:
-        journal.close()
-    tally = importer.tally
-    context.answer(tally.document(), [context.say(messages.IMPORT_DONE, **tally.document())])
+    workers = _workers(files) if given.workers is None else given.workers
+    began = time.monotonic()
+    with _taker(context, config, halves, workers) as take, _refusals(context, given.rejected) as refuse:
+        importer = Importer(take, max(workers, 1), refuse)
+        importer.run(files, lambda done: _show(context, importer.tally, done, len(files)))
+    tally, seconds = importer.tally, max(time.monotonic() - began, 0.001)
+    lines = [context.say(messages.IMPORT_DONE, **tally.document())]
+    if tally.stored:
+        lines.append(context.say(messages.IMPORT_RATE, seconds=seconds, rate=tally.stored / seconds))
+    context.answer(tally.document(), lines)
     return Exit.REFUSED if tally.rejected else Exit.DONE
+
+
+def _workers(files: Sequence[Path]) -> int:
+    """Choose how many worker processes are worth their start; 0 for none."""
+    total = sum(path.stat().st_size * (12 if path.suffix in {".gz", ".xz"} else 1) for path in files)
+    return 0 if total < MUCH_BYTES else min(os.cpu_count() or 1, len(files), 8)
+
+
+@contextmanager
+def _taker(context: Context, config: NodeConfig, halves: Unlock, workers: int) -> Iterator[Taker]:
+    """Give what imports one file: this process, or worker processes."""
+    layout = Layout(config.folder)
+    if workers <= 0:
+        genesis, _ = read_genesis(layout)
+        with open_web_node(config, halves, context.clock) as node:
+            yield FileImporter(node, genesis.ledger).take
+        return
+    layout.run.mkdir(mode=0o700, exist_ok=True)
+    secret = bytes(halves.web).hex().encode()
+    with closing(JobPool(MODULE, (str(context.config_path()),), secret, layout.run / "import", workers)) as pool:
+
+        def take(path: Path, *, may_wait: bool) -> Outcome:
+            return read_outcome(pool.run({"may_wait": may_wait, "path": str(path.resolve())}).document)
+
+        yield take
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from typing import Final
 from fhir_bridge.smart.clients import CLIENTS_NAME
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.commands.importing import JOURNAL_NAME
 from medchain.encoding import Json
 from medchain.errors import UnavailableError
 from medchain.ledger.members import make_key
@@ -51,7 +50,7 @@ from medchain.node.rotation import ORDERED_TIMEOUT_S, ROTATE, USES
 from medchain.node.supervisor import read_node_state
 from medchain.store.records import Erasure
 
-_OWN_FILES: Final = (CLIENTS_NAME, JOURNAL_NAME)
+_OWN_FILES: Final = (CLIENTS_NAME,)
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
 _RESTART_S: Final = 60.0
 _RESTART_POLL_S: Final = 0.1

@@ -305,7 +305,11 @@ IMPORT_EXAMPLES: Final = Text(
 IMPORT_PATHS: Final = Text(
     "文件或文件夹：.json、.ndjson，可为 .gz、.xz", "files or folders: .json, .ndjson, also .gz, .xz"
 )
-IMPORT_JOURNAL: Final = Text("进度文件，默认在节点文件夹中", "journal of what is done; in the node's folder by default")
+IMPORT_WORKERS: Final = Text(
+    "工作进程数；0 为在本进程中导入；默认按数据量和处理器数决定",
+    "worker processes; 0 imports in this one; by default as the amount of data and the processors suggest",
+)
+IMPORT_RATE: Final = Text("{seconds:.1f} 秒，每秒 {rate:.0f} 条。", "{seconds:.1f} s, {rate:.0f} records a second.")
 IMPORT_REJECTED: Final = Text(
     "写入被拒条目清单的文件（不含内容）", "file for the list of what was refused (no content)"
 )
@@ -547,6 +551,15 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.content": Text("{path} 不是所登记的内容。", "{path} is not the content that was registered."),
     "bundle.no_content": Text(
         "此包没有打开任何内容，无法与文件比对。", "The bundle opens no content that a file could be compared with."
+    ),
+    "job.busy": Text("工作进程都在忙，请稍后重试。", "All worker processes are busy; try again later."),
+    "job.died": Text(
+        "工作进程在完成前退出（可能被终止）。未完成的部分没有存储，可重试。",
+        "A worker process ended before it was done, perhaps killed. What was not done is not stored; try again.",
+    ),
+    "job.memory": Text(
+        "内容超出工作进程的内存上限，请拆分。",
+        "The content needs more memory than a worker process may have; split it.",
     ),
     "doctor.blobs": Text(
         "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",

@@ -72,6 +72,7 @@ class NodeConfig:
         web_tls: their certificate, or None.
         web_workers: processes.
         web_threads: threads a process.
+        web_jobs: processes of the node that do large transactions, at most.
         key_source: ``file`` or ``passphrase``: how the root key is opened.
         key_file: the root key's file: a key file, or the key sealed with the passphrase.
         database_cache_mib: page cache of both databases together.
@@ -90,6 +91,7 @@ class NodeConfig:
     web_tls: Tls | None
     web_workers: int
     web_threads: int
+    web_jobs: int
     key_source: str
     key_file: Path
     database_cache_mib: int
@@ -190,6 +192,7 @@ SETTINGS: Final = (
     Setting("web.key", "", "网页的 TLS 私钥（PEM）", "the web server's TLS private key (PEM)"),
     Setting("web.workers", 2, "网页进程数", "web processes", low=1, high=64),
     Setting("web.threads", 16, "每个网页进程的线程数", "threads of a web process", low=1, high=256),
+    Setting("web.jobs", 2, "处理大型事务的进程数上限", "processes for large transactions, at most", low=1, high=64),
     Setting(
         "keys.source",
         "file",
@@ -496,6 +499,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         web_tls=_tls(folder, "web", values),
         web_workers=int(values["web.workers"]),
         web_threads=int(values["web.threads"]),
+        web_jobs=int(values["web.jobs"]),
         key_source=str(values["keys.source"]),
         key_file=folder / str(values["keys.file"]),
         database_cache_mib=int(values["database.cache_mib"]),

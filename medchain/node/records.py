@@ -82,7 +82,7 @@ class NewRecord:
         patient: local id of the patient whose key seals it; empty for what concerns no patient.
         version: 1, or that of the newest version + 1.
         status: what the ledger shows of it: ``active`` or ``entered-in-error``.
-        identifiers: business identifiers, (system, value), by which it is found from now on.
+        identifiers: (system, value) by which it is found from now on; system None for whichever system.
         content_type: media type of the content.
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
     """
@@ -93,7 +93,7 @@ class NewRecord:
     patient: str
     version: int = 1
     status: str = ACTIVE
-    identifiers: tuple[tuple[str, str], ...] = ()
+    identifiers: tuple[tuple[str | None, str], ...] = ()
     content_type: str = FHIR_JSON
     head: bytes = b""
 
@@ -487,13 +487,15 @@ class RecordService:
                 epochs = {token: self._epoch(token) for token in {token for _, token in records}}
                 rows = self._sealed(records, epochs, writing)
                 try:
-                    self._store.put_versions(rows, deadline=deadline, payloads=payloads, identifiers=tokens, unit=done)
+                    numbers = self._store.put_versions(
+                        rows, deadline=deadline, payloads=payloads, identifiers=tokens, unit=done
+                    )
                 except ConflictError as error:
                     # A key may have been destroyed since it was looked up: draw another.
                     if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
                         raise
                 else:
-                    return rows
+                    return [replace(row, seq=number) for row, number in zip(rows, numbers, strict=True)]
         raise ConflictError("store.conflict", table="epoch")
 
     def _put_stream(self, row: RecordVersion, data_key: bytes) -> RecordVersion:
@@ -584,11 +586,8 @@ class RecordService:
         )
 
     def _identifier_tokens(self, record: NewRecord) -> set[bytes]:
-        """Compute the tokens by which a record is found: each identifier with its system, and by its value alone."""
-        systems = {(system, value) for system, value in record.identifiers} | {
-            (None, value) for _, value in record.identifiers
-        }
-        return {self._identifier_token(record.type, system, value) for system, value in systems}
+        """Compute the tokens by which a record is found."""
+        return {self._identifier_token(record.type, system, value) for system, value in record.identifiers}
 
     def _identifier_token(self, type_name: str, system: str | None, value: str) -> bytes:
         """Compute a keyed token, equal for equal identifiers, telling nothing of them."""

@@ -229,6 +229,10 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
         self._insert_identifier = insert_into(identifier, dialect)
+        of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
+        ends = select(func.min(identifier.c.id), func.max(identifier.c.id))
+        self._by_token = Statement(ends.where(identifier.c.token == bindparam("token")), dialect)
+        self._newest = Statement(select(func.max(record.c.version)).where(*of_record), dialect)
         self._tokens_used = 0
 
     def put_versions(
@@ -276,16 +280,29 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
                 connection.execute(insert(imported).values(unit=unit[0], time=unit[1]))
         return numbers
 
-    def find(self, token: bytes, *, limit: int = 2) -> list[str]:
-        """Return the ids of records by the token of an identifier, in order."""
-        chosen = select(identifier.c.id).where(identifier.c.token == token).order_by(identifier.c.id).limit(limit)
+    def newest_version(self, type_name: str, record_id: str) -> int:
+        """Return the number of a record's newest version, 0 where there is none."""
+        with self._database.read("record") as connection:
+            row = self._newest.first(connection, type_name, record_id)
+        return 0 if row is None or row[0] is None else int(row[0])
+
+    def find(self, token: bytes) -> list[str]:
+        """Return the ids of records by the token of an identifier; no more than two, the first and the last."""
         with self._database.read("identifier") as connection:
-            return list(connection.execute(chosen).scalars())
+            row = self._by_token.first(connection, token)
+        return [] if row is None or row[0] is None else sorted({str(row[0]), str(row[1])})
 
     def is_imported(self, unit: str) -> bool:
         """Tell whether an import unit is done."""
         with self._database.read("imported") as connection:
             return connection.execute(select(imported.c.unit).where(imported.c.unit == unit)).first() is not None
+
+    def anchored(self, first: int, last: int) -> tuple[int, int]:
+        """Count the anchored record versions among numbers, both ends included; also the last position, -1 for none."""
+        chosen = select(func.count(), func.max(anchor.c.position)).where(anchor.c.record.between(first, last))
+        with self._database.read("anchor") as connection:
+            count, position = connection.execute(chosen).one()
+        return int(count), -1 if position is None else int(position)
 
     def blob_rows(self, *, after: int = 0, limit: int = MAX_PAGE) -> list[BlobRow]:
         """Return the blobs that rows name, page by page, by number of the record version."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fhir_bridge.bundle import collect
-from fhir_bridge.document import parse
+from fhir_bridge.document import parse_bundle
 from fhir_bridge.references import Resolver
 
 SAMPLES = Path(__file__).resolve().parents[3] / "sample_data" / "bundles"
@@ -157,7 +157,7 @@ def test_two_patients_with_one_identifier_stay_two(server):
 
 def test_an_import_leaves_out_what_is_wrong_and_says_so(server):
     bad = {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]}
-    bundle = parse(json.dumps(transaction(PATIENT, bad, DOCTOR)).encode())
+    bundle = parse_bundle(json.dumps(transaction(PATIENT, bad, DOCTOR)).encode())
     plan = collect(bundle, Resolver(server.service, server.store, b"k" * 32), server.time[0])
     assert [record.type for record in plan.records] == ["Patient", "Practitioner"]
     assert [(item.index, item.error.code) for item in plan.refused] == [(1, "resource.invalid")]
@@ -170,7 +170,7 @@ def test_an_import_keeps_the_ids_of_a_collection(server):
         "entry": [{"resource": PATIENT["resource"] | {"id": "p9"}}],
     }
     resolver = Resolver(server.service, server.store, b"k" * 32)
-    plan = collect(parse(json.dumps(bundle).encode()), resolver, server.time[0])
+    plan = collect(parse_bundle(json.dumps(bundle).encode()), resolver, server.time[0])
     assert [(record.type, record.id, record.version) for record in plan.records] == [("Patient", "p9", 1)]
 
 

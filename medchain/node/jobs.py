@@ -1,0 +1,357 @@
+"""Worker processes for heavy work: large transactions and imports run there, not in the threads of web workers.
+
+Each job runs in a process of its own kind, ``python -m MODULE``, which gets the web half of the root key through its
+pipe and nothing else, does one job at a time, and ends when it idles, when it has grown large, or when its parent is
+gone. Keeps true: a node has no more of them than it has places, over all its web workers, since each holds a lock for
+as long as it lives; the memory of each is bounded by the system; a job whose process dies is told as such, and what it
+was storing is stored whole or not at all, by the store. Trusts the module that it starts.
+Source: `docs/adr/0019-jobs-in-processes.md`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+
+IDLE_S: Final = 5.0
+"""How long a process waits for its next job before it ends and gives its memory back."""
+
+WAIT_S: Final = 30.0
+"""How long a job waits for a place."""
+
+MEMORY_BYTES: Final = 768 << 20
+"""Most memory that a process may have for its data."""
+
+LARGE_BYTES: Final = 256 << 20
+"""Who has had so much ends after its job."""
+
+_ASK: Final = b"?"
+_READY: Final = b"!"
+_LENGTH_BYTES: Final = 8
+_MAX_HEADER_BYTES: Final = 16 << 20
+_POLL_S: Final = 0.05
+_PARENT_CHECK_S: Final = 1.0
+_KINDS: Final[dict[str, type[MedchainError]]] = {
+    kind.__name__: kind
+    for kind in (
+        AccessDeniedError,
+        ConflictError,
+        InputError,
+        NotFoundError,
+        UnavailableError,
+        VerificationError,
+    )
+}
+
+Handler = Callable[[Json, bytes], tuple[Json, bytes]]
+"""What a process does with a job: its document and content → those of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What came of a job.
+
+    Attributes:
+        document: of the answer.
+        content: of the answer.
+    """
+
+    document: Json
+    content: bytes
+
+
+class JobPool:
+    """Runs jobs in processes, as many at once as there are places. Threads may share it."""
+
+    def __init__(self, module: str, arguments: tuple[str, ...], secret: bytes, places: Path, count: int) -> None:
+        """Prepare; no process is started yet.
+
+        Args:
+            module: what is run, with ``python -m``.
+            arguments: of it.
+            secret: handed to it through its pipe, before anything else.
+            places: path of the lock files, without their number; shared by all pools of a node.
+            count: how many places there are.
+        """
+        self._command = (sys.executable, "-m", module, *arguments)
+        self._secret = secret
+        self._places = places
+        self._count = count
+        self._lock = threading.Lock()
+        self._idle: list[_Process] = []
+
+    def run(self, document: Json, content: Iterable[bytes] = ()) -> JobResult:
+        """Run a job.
+
+        Args:
+            document: what is to be done.
+            content: more of it, piece by piece.
+
+        Returns:
+            Its result.
+
+        Raises:
+            UnavailableError: ``job.busy`` if no place came free in time; ``job.died`` if its process ended before it
+                had answered.
+            MedchainError: what the job raised.
+        """
+        with self._process() as process:
+            return process.run(document, content)
+
+    def close(self) -> None:
+        """End the processes that wait for work."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.end()
+
+    @contextmanager
+    def _process(self) -> Iterator[_Process]:
+        """Give a process that is ready; it is kept afterwards unless something went wrong with it."""
+        process = self._ready() or self._start()
+        try:
+            yield process
+        finally:
+            if process.is_sound:
+                with self._lock:
+                    self._idle.append(process)
+            else:
+                process.end()
+
+    def _ready(self) -> _Process | None:
+        """Take a process that waits and still lives."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                process = self._idle.pop()
+            if process.ask():
+                return process
+            process.end()
+
+    def _start(self) -> _Process:
+        """Start a process as soon as there is a place."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            place = self._place()
+            if place is not None:
+                process = _Process(self._command, self._secret, place)
+                if process.ask():
+                    return process
+                process.end()
+                raise UnavailableError("job.died")
+            ready = self._ready()
+            if ready is not None:
+                return ready
+            if time.monotonic() >= deadline:
+                raise UnavailableError("job.busy", retry_after_s=5)
+            time.sleep(_POLL_S)
+
+    def _place(self) -> int | None:
+        """Lock a place that is free; returns the lock's descriptor."""
+        for number in range(self._count):
+            path = self._places.with_name(f"{self._places.name}-{number}.lock")
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return descriptor
+        return None
+
+
+class _Process:
+    """A process and its pipes. One thread uses it at a time."""
+
+    def __init__(self, command: tuple[str, ...], secret: bytes, place: int) -> None:
+        """Start it; it inherits the lock of its place and so holds it until it ends, whatever becomes of us."""
+        try:
+            self._child = subprocess.Popen(  # noqa: S603  # our own command
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(place,)
+            )
+        finally:
+            os.close(place)
+        self.is_sound = self._say(secret + b"\n")
+
+    def ask(self) -> bool:
+        """See whether it is there and ready."""
+        self.is_sound = self._say(_ASK) and self._out.read(1) == _READY
+        return self.is_sound
+
+    def run(self, document: Json, content: Iterable[bytes]) -> JobResult:
+        """Hand a job over and wait for its answer; see `JobPool.run`."""
+        self.is_sound = False
+        try:
+            _write_frames(self._in, document, content)
+            header, body = _read_frames(self._out)
+        except (OSError, EOFError) as error:
+            raise UnavailableError("job.died") from error
+        top = members(header, {"error": dict, "last": bool, "result": dict})
+        self.is_sound = top["last"] is False
+        if top["error"]:
+            raise _error(top["error"])
+        return JobResult(top["result"], body)
+
+    def end(self) -> None:
+        """End it, if it has not by itself."""
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._in, self._out):
+            try:
+                pipe.close()
+            except OSError:
+                # What was never read by a dead process.
+                continue
+
+    @property
+    def _in(self) -> IO[bytes]:
+        """The pipe to it."""
+        return _opened(self._child.stdin)
+
+    @property
+    def _out(self) -> IO[bytes]:
+        """The pipe from it."""
+        return _opened(self._child.stdout)
+
+    def _say(self, data: bytes) -> bool:
+        """Write, and tell whether it could be."""
+        try:
+            self._in.write(data)
+            self._in.flush()
+        except OSError:
+            return False
+        return True
+
+
+def serve(handler: Handler) -> None:
+    """Do jobs until there is none for `IDLE_S`; called by the module that a pool starts, after it read its secret.
+
+    Args:
+        handler: does a job. What it raises is answered; so is a lack of memory, ``job.memory``.
+    """
+    # Unbuffered: what a select does not see must not lie in a buffer.
+    pipe_in: IO[bytes] = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    pipe_out: IO[bytes] = sys.stdout.buffer
+    while select.select([pipe_in], [], [], IDLE_S)[0] and pipe_in.read(1) == _ASK:
+        pipe_out.write(_READY)
+        pipe_out.flush()
+        document, content = _read_frames(pipe_in)
+        result: Json = {}
+        error: Json = {}
+        body, is_whole = b"", True
+        try:
+            result, body = handler(document, content)
+        except MedchainError as caught:
+            error = _error_document(caught)
+        except MemoryError:
+            error = _error_document(InputError("job.memory"))
+            is_whole = False
+        is_last = not is_whole or _peak_bytes() > LARGE_BYTES
+        _write_frames(pipe_out, {"error": error, "last": is_last, "result": result}, [body])
+        if is_last:
+            return
+
+
+def bound() -> None:
+    """Bound this process's memory, and end it with its parent; called by the module that a pool starts, first."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+
+
+def read_secret() -> bytes:
+    """Read what a pool hands over first; the pipe is not read further than that."""
+    secret = bytearray()
+    while (byte := os.read(sys.stdin.fileno(), 1)) not in {b"", b"\n"}:
+        secret += byte
+    return bytes(secret)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process once nobody waits for its answer."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _peak_bytes() -> int:
+    """Tell how much memory this process has had; not from getrusage, which counts what its parent had as well."""
+    with Path("/proc/self/status").open("rb") as file:
+        lines = [line for line in file if line.startswith(b"VmHWM:")]
+    return int(lines[0].split()[1]) << 10
+
+
+def _write_frames(pipe: IO[bytes], document: Json, content: Iterable[bytes]) -> None:
+    """Write a document and its content: length and bytes of each piece, and an empty piece at the end."""
+    header = canonical(document)
+    pipe.write(len(header).to_bytes(_LENGTH_BYTES, "big") + header)
+    for piece in content:
+        if piece:
+            pipe.write(len(piece).to_bytes(_LENGTH_BYTES, "big"))
+            pipe.write(piece)
+    pipe.write(bytes(_LENGTH_BYTES))
+    pipe.flush()
+
+
+def _read_frames(pipe: IO[bytes]) -> tuple[Json, bytes]:
+    """Read a document and its content; raises EOFError if the pipe ends first."""
+    header = _exactly(pipe, int.from_bytes(_exactly(pipe, _LENGTH_BYTES), "big"))
+    content = bytearray()
+    while size := int.from_bytes(_exactly(pipe, _LENGTH_BYTES), "big"):
+        content += _exactly(pipe, size)
+    return parse_canonical(header, max_bytes=_MAX_HEADER_BYTES), bytes(content)
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    """Read so many bytes."""
+    found = bytearray()
+    while len(found) < size:
+        piece = pipe.read(size - len(found))
+        if not piece:
+            raise EOFError
+        found += piece
+    return bytes(found)
+
+
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Return a pipe that was asked for."""
+    if pipe is None:
+        raise UnavailableError("job.died")
+    return pipe
+
+
+def _error_document(error: MedchainError) -> Json:
+    """Write an error."""
+    kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), UnavailableError.__name__)
+    return {"code": error.code, "fields": dict[str, Json](error.fields), "kind": kind}
+
+
+def _error(value: Json) -> MedchainError:
+    """Read an error."""
+    top = members(value, {"code": str, "fields": dict, "kind": str})
+    fields = top["fields"] if type(top["fields"]) is dict else {}
+    kept = {name: item for name, item in fields.items() if item is None or isinstance(item, (int, str))}
+    return _KINDS.get(str(top["kind"]), UnavailableError)(str(top["code"]), **kept)

@@ -1,0 +1,119 @@
+"""Worker processes over a real node: large transactions and imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import closing
+from threading import Thread
+from time import monotonic, sleep
+
+import pytest
+
+from fhir_bridge import transactions
+from medchain.crypto.keywrap import derive
+from medchain.errors import AccessDeniedError, InputError, UnavailableError
+from medchain.node.jobs import JobPool
+from medchain.node.keystore import open_root_file, unlock
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+
+OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}}
+
+
+def web_half(node) -> bytes:
+    return unlock(open_root_file(node.parent / "keys" / "root.key", None)).web
+
+
+def opened(node) -> RecordStore:
+    path, key = node.parent / "records.db", derive(web_half(node), "database/records")
+    return RecordStore(open_database(path, key, kind=FileKind.RECORDS))
+
+
+def count(node) -> int:
+    with closing(opened(node)) as store:
+        return store.count()
+
+
+def transaction(size: int, kind: str = "transaction") -> bytes:
+    rows = [{"resource": OBSERVATION, "request": {"method": "POST", "url": "Observation"}}] * size
+    return json.dumps({"resourceType": "Bundle", "type": kind, "entry": rows}).encode()
+
+
+@pytest.fixture
+def jobs(node, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    secret = bytes(web_half(node)).hex().encode()
+    with closing(JobPool(transactions.MODULE, (str(node),), secret, node.parent / "job", 1)) as pool:
+        yield pool
+
+
+ASK = {"client": "test", "scopes": "system/*.cru"}
+
+
+def test_a_transaction_is_done_by_a_process_of_its_own(node, jobs):
+    done = jobs.run(ASK, [transaction(300)])
+    answer = json.loads(done.content)
+    assert (answer["type"], len(answer["entry"])) == ("transaction-response", 300)
+    assert done.document["last"] - done.document["first"] == 299
+    assert count(node) == 300
+
+
+def test_it_is_refused_there_as_it_would_be_here(node, jobs):
+    with pytest.raises(InputError, match=r"bundle\.type"):
+        jobs.run(ASK, [transaction(3, "batch")])
+    with pytest.raises(AccessDeniedError, match=r"scope\.denied"):
+        jobs.run(ASK | {"scopes": "system/*.r"}, [transaction(3)])
+    assert count(node) == 0
+
+
+def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, jobs):
+    jobs.run(ASK, [transaction(1)])
+    process = jobs._idle[0]._child  # noqa: SLF001  # the process that does the next job
+    caught = []
+
+    def run() -> None:
+        try:
+            jobs.run(ASK, [transaction(4000)])
+        except UnavailableError as error:
+            caught.append(error.code)
+
+    thread = Thread(target=run)
+    thread.start()
+    sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    thread.join()
+    assert (caught, count(node)) in ((["job.died"], 1), ([], 4001))
+
+
+def test_an_import_by_worker_processes_stores_everything_once(run, node, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    doctor = {"resourceType": "Practitioner", "identifier": [{"system": "urn:staff", "value": "D1"}]}
+    treated = {
+        "resourceType": "Basic",
+        "code": {"text": "x"},
+        "author": {"reference": "Practitioner?identifier=urn:staff|D1"},
+    }
+    for number in range(5):
+        row = {"resource": treated | {"id": f"b{number}"}, "request": {"method": "PUT", "url": f"Basic/b{number}"}}
+        document = {
+            "resourceType": "Bundle",
+            "type": "transaction",
+            "entry": [row] if number else [row, {"resource": {}}],
+        }
+        (folder / f"a{number}.json").write_text(json.dumps(document))
+    row = {"resource": doctor, "request": {"method": "POST", "url": "Practitioner"}}
+    (folder / "z.json").write_text(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [row]}))
+    ran = run("import", folder, "--workers", "2", "--json", "--config", node)
+    assert (ran.code, ran.document) == (1, {"entries": 7, "present": 0, "rejected": 1, "skipped": 0, "stored": 6})
+    assert "resource.type" in ran.err
+    again = run("import", folder, "--workers", "2", "--json", "--config", node)
+    assert again.document == {"entries": 0, "present": 0, "rejected": 0, "skipped": 6, "stored": 0}
+    deadline = monotonic() + 10
+    while count(node) != 6 and monotonic() < deadline:
+        sleep(0.1)
+    assert count(node) == 6

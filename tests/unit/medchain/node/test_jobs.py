@@ -1,0 +1,190 @@
+"""Worker processes: bounded in number and memory, gone with their parent, and honest about their death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from medchain.errors import ConflictError, InputError, UnavailableError
+from medchain.node import jobs
+from medchain.node.jobs import JobPool
+
+WORKER = """
+import os, signal, sys, time
+from medchain.errors import ConflictError, InputError
+from medchain.node.jobs import bound, read_secret, serve
+
+def handle(document, content):
+    do = document["do"]
+    if do == "echo":
+        return {"pid": os.getpid(), "secret": secret.decode(), "size": len(content)}, content[::-1]
+    if do == "conflict":
+        raise ConflictError("record.version", newest=7, none=None)
+    if do == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if do == "memory":
+        return {}, bytes(4 << 30)
+    if do == "sleep":
+        time.sleep(document["s"])
+    return {}, b""
+
+bound()
+secret = read_secret()
+serve(handle)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    (tmp_path / "job_worker_for_tests.py").write_text(WORKER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return "job_worker_for_tests"
+
+
+@pytest.fixture
+def make(tmp_path, worker):
+    made = []
+
+    def pool(count: int = 1) -> JobPool:
+        made.append(JobPool(worker, (), b"secret", tmp_path / "job", count))
+        return made[-1]
+
+    yield pool
+    for one in made:
+        one.close()
+
+
+def echo(pool: JobPool, content=()):
+    return pool.run({"do": "echo"}, content)
+
+
+def is_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_job_gets_its_content_and_its_secret_and_answers(make):
+    done = echo(make(), [b"ab", b"", b"c" * 100_000])
+    assert done.content == b"c" * 100_000 + b"ba"
+    assert (done.document["secret"], done.document["size"]) == ("secret", 100_002)
+
+
+def test_jobs_one_after_the_other_share_a_process(make):
+    pool = make()
+    assert len({echo(pool).document["pid"] for _ in range(3)}) == 1
+
+
+def test_what_a_job_raises_is_raised_and_its_process_lives_on(make):
+    pool = make()
+    pid = echo(pool).document["pid"]
+    with pytest.raises(ConflictError) as caught:
+        pool.run({"do": "conflict"})
+    assert (caught.value.code, caught.value.fields) == ("record.version", {"newest": 7, "none": None})
+    assert echo(pool).document["pid"] == pid
+
+
+def test_a_job_whose_process_is_killed_is_told_as_such_and_the_next_has_a_new_one(make):
+    pool = make()
+    pid = echo(pool).document["pid"]
+    with pytest.raises(UnavailableError) as caught:
+        pool.run({"do": "die"})
+    assert caught.value.code == "job.died"
+    assert echo(pool).document["pid"] != pid
+
+
+def test_a_process_that_died_while_it_waited_is_replaced_unseen(make):
+    pool = make()
+    pid = echo(pool).document["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert echo(pool).document["pid"] != pid
+
+
+def test_a_job_that_wants_too_much_memory_is_refused_and_the_node_is_not_harmed(make):
+    pool = make()
+    with pytest.raises(InputError) as caught:
+        pool.run({"do": "memory"})
+    assert caught.value.code == "job.memory"
+    assert echo(pool).content == b""
+
+
+def test_a_process_that_has_grown_large_ends_after_its_job(make):
+    pool = make()
+    done = echo(pool, [bytes(1 << 20)] * 150)
+    assert done.document["size"] == 150 << 20
+    assert is_gone(done.document["pid"])
+    assert echo(pool).document["pid"] != done.document["pid"]
+
+
+def test_places_are_shared_by_all_pools_of_a_node(make, monkeypatch):
+    monkeypatch.setattr(jobs, "WAIT_S", 0.3)
+    first, second = make(), make()
+    echo(first)
+    with pytest.raises(UnavailableError) as caught:
+        echo(second)
+    assert caught.value.code == "job.busy"
+    first.close()
+    assert echo(second).content == b""
+
+
+def test_jobs_run_side_by_side_as_far_as_there_are_places(make):
+    pool = make(2)
+    began = time.monotonic()
+    threads = [threading.Thread(target=pool.run, args=({"do": "sleep", "s": 1},)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(pool._idle)) == 2  # noqa: SLF001  # both were used
+    assert time.monotonic() - began < 30
+
+
+def test_a_process_that_idles_ends_and_frees_its_place(make, tmp_path, worker):
+    (tmp_path / f"{worker}.py").write_text(
+        WORKER.replace("bound()\n", "import medchain.node.jobs as j; j.IDLE_S = 0.2\nbound()\n")
+    )
+    pool = make()
+    pid = echo(pool).document["pid"]
+    process = pool._idle[0]._child  # noqa: SLF001  # reaped by its parent only
+    assert process.wait(10) == 0
+    assert echo(pool).document["pid"] != pid
+
+
+def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(tmp_path, worker):
+    script = textwrap.dedent(f"""
+        import sys, threading, time
+        from pathlib import Path
+        from medchain.node.jobs import JobPool
+        pool = JobPool({worker!r}, (), b"s", Path({str(tmp_path / "job")!r}), 1)
+        print(pool.run({{"do": "echo"}}).document["pid"], flush=True)
+        threading.Thread(target=pool.run, args=({{"do": "sleep", "s": 600}},), daemon=True).start()
+        time.sleep(600)
+    """)
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    time.sleep(0.5)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert is_gone(pid)
+
+
+def test_a_module_that_cannot_start_is_told(tmp_path):
+    pool = JobPool("medchain.no_such_module", (), b"s", tmp_path / "job", 1)
+    with pytest.raises(UnavailableError) as caught:
+        echo(pool)
+    assert caught.value.code == "job.died"
+    assert json.dumps(caught.value.fields) == "{}"
