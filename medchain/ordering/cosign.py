@@ -25,8 +25,11 @@ SPLIT_VIEW: Final = "checkpoint.split_view"
 BUSY_S: Final = 0.2
 """Least time between two cosignatures while blocks come."""
 
-PATIENCE_S: Final = 2
-"""How long a node waits for the others at the size that it cosigned last, before it goes on to a newer one."""
+LATE_S: Final = 2
+"""How long a node waits for the orderer to say that what it cosigned is final, before it tells all others."""
+
+PATIENCE_S: Final = 4
+"""How long it then waits for the others at that size, before it goes on to a newer one."""
 
 IDLE_S: Final = 30
 """Time after which the newest block end is cosigned anew, so that freshness can be demanded."""
@@ -77,6 +80,11 @@ class FinalNote(NamedTuple):
 
 class Notary(Protocol):
     """Reads and writes checkpoint notes under the members' keys."""
+
+    @property
+    def org_id(self) -> str:
+        """Whose cosigning keys it has."""
+        ...
 
     def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
         """Verify a note.
@@ -197,6 +205,7 @@ class Cosigner:
         self._cosigned_at = 0
         self._on_news = on_news
         self._told = 0
+        self._is_alone = False
         self._gossiped = 0
         self._gossiped_at = clock()
         self._is_renewed = False
@@ -281,6 +290,8 @@ class Cosigner:
                 return None
             if is_renewal and 0 <= now - self._cosigned_at < IDLE_S:
                 return None
+            # The orderer has not said what became of the last one: from now on the others are told directly.
+            self._is_alone = self._heard_of() < vouched.floor
             # Remember first: a crash between the two must not lead to a second, different cosignature.
             self._remember(replace(vouched, floor=size, size=size, root=root))
             self._cosigned_at, self._is_renewed = now, is_renewal
@@ -291,7 +302,8 @@ class Cosigner:
         """Take what the orderer answered a poll.
 
         Args:
-            meeting: the size at which others wait, 0 for none; it is cosigned if it is a block end here.
+            meeting: the size at which others wait, 0 for none; it is cosigned if it is a block end here, and the
+                orderer has said what became of the one before.
             note: the newest final note, None for none.
 
         Raises:
@@ -302,21 +314,19 @@ class Cosigner:
             self.learn(note)
             self._heard = self.final_size
 
-    def gossip(self, *, is_orderer: bool) -> str | None:
+    def gossip(self) -> str | None:
         """Return the note that all members are to get now, if one is due: the newest cosigned, with all lines known.
 
         The orderer passes lines on; one that shows different histories, or keeps lines back, is found out only by what
         members send each other: at each renewal, at that distance while blocks come, and when the orderer does not say
-        in time that what was cosigned is final. Then also who knows it from others sends its own, which they may lack.
-
-        Args:
-            is_orderer: whether this node orders, so that it need not be told what is final.
+        in time that what was cosigned is final. Then also who knows it from others sends its own, which they may lack,
+        and each later one is sent at once, until the orderer is heard again.
         """
         with self._lock:
             now, floor = self._clock(), self._vouched.floor
             known = self._notes.get(floor)
-            heard = self.final_size if is_orderer else self._heard
-            is_late = heard < floor != self._gossiped and not 0 <= now - self._cosigned_at < PATIENCE_S
+            is_slow = self._is_alone or not 0 <= now - self._cosigned_at < LATE_S
+            is_late = is_slow and self._heard_of() < floor != self._gossiped
             is_due = self._is_renewed or is_late or not 0 <= now - self._gossiped_at < IDLE_S
             if known is None or not is_due or self.is_stopped:
                 return None
@@ -407,19 +417,25 @@ class Cosigner:
 
         A quorum must meet at one size. While blocks keep coming no two nodes would, if each cosigned the newest that it
         has: so a size where others wait comes first, then the last own one, for a while, and only then the newest.
+        The orderer's word on where others wait counts once at a time: it could send each node to another size for ever.
         """
         floor = self._vouched.floor
         awaited = [
             size
             for size, reading in self._notes.items()
             if floor < size <= self._replica.size
-            and (reading.lines or size == self._told)
+            and (reading.lines or (size == self._told and not self._is_alone))
             and self._replica.root_at(size) == reading.root
         ]
         if awaited:
             return max(awaited)
         is_waiting = self.final_size < floor and 0 <= now - self._cosigned_at < PATIENCE_S
         return floor if is_waiting else self._replica.size
+
+    def _heard_of(self) -> int:
+        """Return the largest size of which the orderer said that it is final."""
+        is_orderer = self._replica.members.protocol.orderer == self._notary.org_id
+        return self.final_size if is_orderer else self._heard
 
     def _is_the_orderers(self, reading: Reading) -> bool:
         """Tell whether the log line is by who orders, is about to, or ordered the block that ends there."""

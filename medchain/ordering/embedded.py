@@ -319,7 +319,7 @@ class EmbeddedDriver:
             for proof in evidence:
                 self._send_round(proof)
         did = self._vouch()
-        note = self.cosigner.gossip(is_orderer=self.is_orderer)
+        note = self.cosigner.gossip()
         if note is not None:
             self._send_round(note)
         return did

@@ -101,6 +101,11 @@ class LedgerNotary:
         self._keys = keys
         self._directory: _Directory | None = None
 
+    @property
+    def org_id(self) -> str:
+        """Whose cosigning keys it has."""
+        return self._keys.org_id
+
     def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
         """Verify a note; see `medchain.ordering.cosign.Notary.read`."""
         parsed = parse_note(note.encode())

@@ -12,7 +12,7 @@ from medchain.encoding import canonical
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ordering import embedded
 from medchain.ordering.block import Block, blocks_answer, frame
-from medchain.ordering.cosign import IDLE_S, MAX_NOTES, PATIENCE_S
+from medchain.ordering.cosign import IDLE_S, LATE_S, MAX_NOTES
 from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from tests.consortium import Consortium, Link
 from tests.unit.medchain.ordering.driver_suite import until
@@ -152,16 +152,63 @@ def test_an_orderer_that_holds_lines_back_delays_finality_by_the_patience_and_no
     for _ in range(3):
         consortium.step(0)
     assert max(final_sizes(consortium)) < size
-    consortium.step(PATIENCE_S)
+    consortium.step(LATE_S)
     consortium.step(0)
     assert final_sizes(consortium) == [size] * 4
+
+
+def test_from_then_on_lines_go_to_all_at_once_until_the_orderer_is_heard_again(consortium):
+    orderer = consortium.orderer
+    honest = orderer.driver.cosign, orderer.driver.checkpoint
+    hold_back(consortium)
+    ordered(consortium)
+    for seconds in (0, LATE_S, 0):
+        consortium.step(seconds)
+    ordered(consortium)
+    for _ in range(2):
+        consortium.step(0)
+    assert final_sizes(consortium) == [orderer.replica.size] * 4
+    orderer.driver.cosign, orderer.driver.checkpoint = honest
+    orderer.lies.clear()
+    for _ in range(2):
+        ordered(consortium)
+        consortium.step(0)
+        consortium.step(0)
+    sent = []
+    for name in FOLLOWERS:
+        consortium.nodes[name].driver._send_round = sent.append  # noqa: SLF001  # what goes to all
+    ordered(consortium)
+    consortium.step(0)
+    consortium.step(0)
+    assert final_sizes(consortium) == [orderer.replica.size] * 4
+    assert sent == []
+
+
+def test_an_orderer_that_sends_each_member_to_another_size_delays_finality_and_no_more(consortium):
+    hold_back(consortium)
+    orderer = consortium.orderer
+    places = {name: number for number, name in enumerate(FOLLOWERS)}
+
+    def scatter(source, _ask):
+        sizes = [size for _, size, _ in orderer.replica.chain][-4:]
+        return None, sizes[places[source] % len(sizes)]
+
+    orderer.lies["round"] = scatter
+    for _ in range(3):
+        ordered(consortium)
+    before = max(final_sizes(consortium))
+    for _ in range(3 * LATE_S):
+        # Blocks keep coming, and each time everybody is sent somewhere else.
+        ordered(consortium)
+        consortium.step(1)
+    assert min(final_sizes(consortium)) > before
 
 
 def test_an_orderer_that_is_gone_does_not_keep_what_was_cosigned_from_becoming_final(consortium):
     ordered(consortium)
     consortium.orderer.is_up = False
     size = consortium.nodes["org-1"].replica.size
-    for seconds in (0, 0, PATIENCE_S, 0):
+    for seconds in (0, 0, LATE_S, 0):
         consortium.step(seconds)
     assert final_sizes(consortium) == [size] * 4
 
@@ -176,7 +223,7 @@ def test_a_split_view_is_found_though_the_orderer_passes_nothing_on(consortium):
             blocks[side] = orderer.replica.fork().propose([consortium.anchor(side)], consortium.now).block
         blocks[name] = blocks[side]
     orderer.lies["blocks"] = lambda source, first: [blocks[source]] if first <= blocks[source].height else []
-    for seconds in (0, 0, PATIENCE_S, 0, 0):
+    for seconds in (0, 0, LATE_S, 0, 0):
         consortium.step(seconds)
     assert [consortium.nodes[name].alarms() for name in FOLLOWERS] == [{"checkpoint.split_view"}] * 4
     assert max(final_sizes(consortium)) == 0
