@@ -167,6 +167,30 @@ STATUS_REASONS: Final = Text("需要留意：{reasons}", "to look at: {reasons}"
 STATUS_PROCESS: Final = Text(
     "{name}：进程 {pid}，重启 {restarts} 次", "{name}: process {pid}, restarted {restarts} times"
 )
+STATUS_ALARM: Final = Text(
+    "警报 {id}：{code} {subject}，高度 {height}，共 {count} 次；处理后用 medchain alarm acknowledge {id} 确认",
+    "alarm {id}: {code} {subject} at height {height}, {count} times; `medchain alarm acknowledge {id}` once looked at",
+)
+ALARM_GROUP: Final = Text("须有人处理的警报", "alarms that somebody must look at")
+ALARM_LIST_SUMMARY: Final = Text("列出尚未确认的警报", "list the alarms that nobody has acknowledged")
+ALARM_LIST_EXAMPLES: Final = Text(
+    "medchain alarm list\nmedchain alarm list --acknowledged --json",
+    "medchain alarm list\nmedchain alarm list --acknowledged --json",
+)
+ALARM_ACKNOWLEDGED_HELP: Final = Text("改列已确认的警报", "those that somebody has acknowledged instead")
+ALARM_ROW: Final = Text(
+    "{id}  {code} {subject}：高度 {height}，首见于 {first}，共 {count} 次，{fields}",
+    "{id}  {code} {subject}: height {height}, first seen {first}, {count} times, {fields}",
+)
+ALARM_NONE: Final = Text("没有警报。", "There are no alarms.")
+ALARM_ACK_SUMMARY: Final = Text("确认警报已有人处理", "acknowledge that somebody has looked at an alarm")
+ALARM_ACK_EXAMPLES: Final = Text(
+    "medchain alarm acknowledge 3 --note 已与仁和医院核实",
+    "medchain alarm acknowledge 3 --note 'asked Renhe Hospital'",
+)
+ALARM_ID: Final = Text("警报编号", "number of the alarm")
+ALARM_NOTE: Final = Text("处理结果", "what came of it")
+ALARM_DONE: Final = Text("警报 {id} 已确认。", "Alarm {id} is acknowledged.")
 CHECK_SUMMARY: Final = Text("检查配置，一次指出所有问题", "check a configuration, all mistakes at once")
 CHECK_EXAMPLES: Final = Text(
     "medchain config check --config renhe/node.toml", "medchain config check --config renhe/node.toml"
@@ -573,6 +597,8 @@ ERRORS: Final[Mapping[str, Text]] = {
     "encoding.hex": Text(
         "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
     ),
+    "alarm.note": Text("说明须为 1 至 {limit} 字。", "A note has 1 to {limit} characters."),
+    "alarm.unknown": Text("没有待确认的警报 {id}。", "There is no alarm {id} to acknowledge."),
     "confirm.missing": Text(
         "没有人可以确认；如确有此意，请加 --yes。", "Nobody is there to confirm it; add --yes if it is meant."
     ),

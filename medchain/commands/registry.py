@@ -6,6 +6,7 @@ from typing import Final
 
 from medchain.commands import (
     access,
+    alarming,
     checking,
     demo,
     doctor,
@@ -25,6 +26,7 @@ GROUPS: Final = (
     Group("join", messages.JOIN_GROUP),
     Group("node", messages.NODE_GROUP),
     Group("config", messages.CONFIG_GROUP),
+    Group("alarm", messages.ALARM_GROUP),
     Group("record", messages.RECORD_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
@@ -39,6 +41,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *demo.COMMANDS,
     *founding.COMMANDS,
     *running.COMMANDS,
+    *alarming.COMMANDS,
     *access.COMMANDS,
     *importing.COMMANDS,
     *records.COMMANDS,

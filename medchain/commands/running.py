@@ -63,6 +63,7 @@ def _status(context: Context) -> int:
     reasons = health.get("reasons")
     if isinstance(reasons, list) and reasons:
         lines.append(context.say(messages.STATUS_REASONS, reasons=", ".join(str(reason) for reason in reasons)))
+    lines += _alarms(context, health.get("alarms"))
     if isinstance(processes, dict):
         for name, row in processes.items():
             fields = row if isinstance(row, dict) else {}
@@ -71,6 +72,13 @@ def _status(context: Context) -> int:
             )
     context.answer({"health": health, "org_id": config.org_id, "processes": processes}, lines)
     return Exit.DONE if ready else Exit.UNAVAILABLE
+
+
+def _alarms(context: Context, rows: Json) -> list[str]:
+    """Word the alarms that nobody has acknowledged."""
+    names = ("id", "code", "subject", "height", "count")
+    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [context.say(messages.STATUS_ALARM, **{name: row.get(name) for name in names}) for row in found]
 
 
 def _check(context: Context) -> int:

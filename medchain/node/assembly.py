@@ -19,6 +19,7 @@ from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.kind import DecisionPort
 from medchain.node import metrics
 from medchain.node.addresses import is_public, is_unicast
+from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
 from medchain.node.daemon import Job, Watched
@@ -70,6 +71,7 @@ MAX_GENESIS_BYTES: Final = 1 << 20
 """Largest genesis that is looked at."""
 
 _MIB: Final = 1 << 20
+_MAX_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,9 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     restoration, upkeep = ordering.restoration, Upkeep(node.replica.store, node.records, ordering.driver)
     store = node.replica.store
     outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
-    health = LedgerHealth(store, ordering.driver, restoration, outside)
+    health = LedgerHealth(store, ordering.driver, restoration, outside, node.records)
+    book = AlarmBook(node.records, lambda: ordering.driver.health().alarms, node.clock)
+    alarms = AlarmJob(book, DrawWatch(store, node.records, book))
     keys = node.daemon_keys
     identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
     side = LedgerNode(
@@ -265,7 +269,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         health=health,
         local=LocalOperations(
             {
-                "status": lambda _document: health_document(health.health()),
+                "status": lambda _document: health.status(),
                 WITNESSES: lambda _document: {"log": log_report(store), "witnesses": outside.report()},
                 PROVE: lambda document: prove_object(node.replica, document),
                 PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
@@ -281,6 +285,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         jobs=(
             Job("ordering", ordering.run),
             Job("upkeep", upkeep.run),
+            Job("alarms", alarms.run),
             *side.jobs(),
             *exchange.jobs(),
             *outside.jobs(),
@@ -292,15 +297,21 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
 
 
 class LedgerHealth:
-    """Fills `medchain.node.services.HealthService` from the ledger store, the ordering driver and the witnesses."""
+    """Fills `medchain.node.services.HealthService` from the stores, the ordering driver and the witnesses."""
 
-    __slots__ = ("_driver", "_outside", "_restoration", "_store")
+    __slots__ = ("_driver", "_outside", "_records", "_restoration", "_store")
 
     def __init__(
-        self, store: LedgerStore, driver: EmbeddedDriver, restoration: Restoration, outside: Witnesses
+        self,
+        store: LedgerStore,
+        driver: EmbeddedDriver,
+        restoration: Restoration,
+        outside: Witnesses,
+        records: RecordStore,
     ) -> None:
-        """Use a store, a driver, what tells of a restore, and the outside witnesses."""
+        """Use a store, a driver, what tells of a restore, the outside witnesses, and what keeps alarms."""
         self._outside = outside
+        self._records = records
         self._store = store
         self._driver = driver
         self._restoration = restoration
@@ -312,7 +323,10 @@ class LedgerHealth:
         metrics.LEDGER_HEIGHT.set(head.height)
         metrics.LEDGER_SIZE.set(head.size)
         metrics.FINAL_SIZE.set(final_size)
-        reasons = [*(alarm.code for alarm in ordering.alarms), *self._outside.reasons()]
+        # What stays until somebody has looked is kept on disk; what is wrong now says so itself.
+        kept = [row.code for row in self._records.alarms()]
+        now = [alarm.code for alarm in ordering.alarms if not alarm.latched]
+        reasons = list(dict.fromkeys([*kept, *now, *self._outside.reasons()]))
         if not ordering.caught_up:
             reasons.append("ordering.behind")
         if final_size < head.size:
@@ -321,6 +335,12 @@ class LedgerHealth:
         if restore is not None:
             reasons.append(restore)
         return Health(ordering.caught_up and restore is None, tuple(reasons), head.height, head.size, final_size)
+
+    def status(self) -> Json:
+        """Tell the node's own command line how it is, with the alarms that nobody has acknowledged."""
+        document = health_document(self.health())
+        alarms = [alarm_json(row) for row in self._records.alarms(limit=_MAX_SHOWN)]
+        return {**document, "alarms": alarms} if isinstance(document, dict) else document
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,9 @@ GIVEN: Final = "given"
 REFUSED: Final = "refused"
 """Direction of a noted access: a release that was refused."""
 
+MAX_NOTED: Final = 100
+"""Most refusals of one requester that are noted each by itself on one day; further ones are only counted."""
+
 MAX_BATCH: Final = 100
 """Most requests of one version of an access object."""
 
@@ -69,6 +72,14 @@ _TOO_LARGE: Final = "release.too_large"
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
 _LOG: Final = Log("release")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came, and from whom."""
+
+    document: bytes
+    peer: str
 
 
 @dataclass(slots=True)
@@ -129,14 +140,15 @@ class Custodian:
             NotFoundError: ``release.nothing`` for whatever may not be released or does not exist, all alike.
             UnavailableError: no quorum or no orderer; the same request may be sent again while it is young.
         """
+        asked = _Asked(document, peer)
         try:
             signed = parse_request(document)
             key = self._verify(signed, peer)
         except (InputError, AccessDeniedError) as error:
-            self._refuse(document, "", error.code)
+            self._refuse(asked, "", error.code)
             raise
-        release = self._entered(signed, key, document) if self._is_first(signed) else self._again(signed, document)
-        return self._hand_out(release, document)
+        release = self._entered(signed, key, asked) if self._is_first(signed) else self._again(signed, asked)
+        return self._hand_out(release, asked)
 
     def _verify(self, signed: SignedRequest, peer: str) -> Key:
         """Check that a request is by who calls, for this node and of now; returns the key to wrap to."""
@@ -163,14 +175,14 @@ class Custodian:
         name = f"release {signed.request.hash.hex()}"
         return self._parts.records.use_once(name, signed.request.time + REQUEST_LIFE_S, now=self._parts.clock())
 
-    def _again(self, signed: SignedRequest, document: bytes) -> Release:
+    def _again(self, signed: SignedRequest, asked: _Asked) -> Release:
         """Find the release of a request that was entered and never answered; brings its entry to the ledger if needed.
 
         The node may have ended before its entry was ordered: the same entry is tried again, never another one.
         """
         found = self._pending.find(signed.request.hash)
         if found is None:
-            self._refuse(document, "", "release.replayed")
+            self._refuse(asked, "", "release.replayed")
             raise ConflictError("release.replayed")
         release, entry = found
         try:
@@ -180,11 +192,11 @@ class Custodian:
             raise
         except MedchainError as error:
             self._pending.finish(release.request_hash)
-            self._refuse(document, release.patient, error.code)
+            self._refuse(asked, release.patient, error.code)
             raise NotFoundError(_NOTHING) from None
         return release
 
-    def _entered(self, signed: SignedRequest, key: Key, document: bytes) -> Release:
+    def _entered(self, signed: SignedRequest, key: Key, asked: _Asked) -> Release:
         """Have an access entry made for a request, together with others under the same grant."""
         item = _Waiting(signed, key)
         grant = signed.request.grant
@@ -199,7 +211,7 @@ class Custodian:
             return item.release
         if item.error is None or isinstance(item.error, UnavailableError):
             raise item.error or UnavailableError("release.busy")
-        self._refuse(document, self._patient_of(grant), item.error.code)
+        self._refuse(asked, self._patient_of(grant), item.error.code)
         if item.error.code == _TOO_LARGE:
             # Only who may have the records is told that they are too large.
             raise item.error
@@ -311,11 +323,11 @@ class Custodian:
             # An attempt of which nobody knew what became may be what stands in its way: then it is only waited for.
             self._parts.access.place(entry)
 
-    def _hand_out(self, release: Release, document: bytes) -> bytes:
+    def _hand_out(self, release: Release, asked: _Asked) -> bytes:
         """Write the answer, if its entry is final and nothing was stopped since; a request is answered once."""
         found = self._pending.find(release.request_hash)
         if found is None:
-            self._refuse(document, release.patient, "release.replayed")
+            self._refuse(asked, release.patient, "release.replayed")
             raise ConflictError("release.replayed")
         entry = found[1]
         record = self._listed(release.grant, entry)
@@ -329,7 +341,7 @@ class Custodian:
             raise
         except MedchainError as error:
             self._pending.finish(release.request_hash)
-            self._refuse(document, release.patient, error.code)
+            self._refuse(asked, release.patient, error.code)
             raise NotFoundError(_NOTHING) from None
         if not self._pending.finish(release.request_hash, self._note_of(record, release)):
             raise ConflictError("release.replayed")
@@ -363,11 +375,14 @@ class Custodian:
         name, now = release.request_hash[:ID_BYTES], self._parts.clock()
         return Access(name, release.patient, GIVEN, now, detail, record.since)
 
-    def _refuse(self, document: bytes, patient: str, reason: str) -> None:
-        """Note a refusal with its reason; the same document is noted once."""
-        detail = canonical({"reason": reason, "request": digest("medchain/refused-document/v1", document).hex()})
-        name = digest("medchain/refusal/v1", document, reason.encode("ascii"))[:ID_BYTES]
-        _LOG.warning("release.refused", code=reason)
+    def _refuse(self, asked: _Asked, patient: str, reason: str) -> None:
+        """Note a refusal with its reason; the same document is noted once, and one requester fills no disk."""
+        digested = digest("medchain/refused-document/v1", asked.document).hex()
+        detail = canonical({"reason": reason, "request": digested, "requester": asked.peer})
+        name = digest("medchain/refusal/v1", asked.document, reason.encode("ascii"))[:ID_BYTES]
+        _LOG.warning("release.refused", code=reason, peer=asked.peer)
+        if self._parts.records.count_refusal(asked.peer, reason, self._parts.clock()) > MAX_NOTED:
+            return
         try:
             self._parts.records.put_accesses([Access(name, patient, REFUSED, self._parts.clock(), detail)])
         except ConflictError:

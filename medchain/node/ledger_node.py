@@ -152,12 +152,14 @@ class LedgerNode:
         return {"object": key.hex(), "stopped": True}
 
     def _object(self, document: Json) -> Json:
-        """Tell the head of an object, whether it is final, and whether a stop was heard of."""
+        """Tell the head of an object, whether it is final, whether a stop was heard of, and how it ended."""
         key = unhex(members(document, {"object": str})["object"], HASH_BYTES)
         record, final = self.replica.store.record(key), self.replica.store.final()
         is_final = record is not None and final is not None and record.since < final.size
         state = None if record is None else parse_canonical(record.encode(), max_bytes=MAX_BODY_BYTES)
-        return {"final": is_final, "record": state, "stopped": self.stops.is_stopped(key)}
+        ended = self.stops.ending(key)
+        ending = None if ended is None else ended.to_json()
+        return {"ending": ending, "final": is_final, "record": state, "stopped": self.stops.is_stopped(key)}
 
     def _body(self, document: Json) -> Json:
         """Show the part of an object's body that is here, compared with the ledger."""

@@ -14,18 +14,13 @@ from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
-from medchain.ledger.kind import CheckContext
-from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.machine import Refusal, block_context, execute
 from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
 from medchain.ledger.transaction import (
-    CREATOR,
     HASH_BYTES,
     ID_BYTES,
     SUBMITTER,
-    Change,
     Envelope,
-    ObjectRow,
     Signer,
     Stop,
     pae,
@@ -34,6 +29,7 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node.bodies import MAX_BODIES, OpenedBody, encryption_key, open_body, parties, seal_body
+from medchain.node.ending import Ended, check_evidence, how_ended
 from medchain.node.endorse import Identity, Judge
 from medchain.node.log import Log
 from medchain.store.records import RecordStore
@@ -83,6 +79,10 @@ class StopBook:
         record = self._judge.replica.store.record(key)
         return record is not None and record.status == STOPPED
 
+    def ending(self, key: bytes) -> Ended | None:
+        """Tell how an object ended, stops that were only heard of included; None for one that is not known."""
+        return how_ended(self._judge, key, self._records.stop_of(key))
+
     def stop(self, key: bytes, evidence: Body | None = None) -> bytes:
         """Stop an object whose body is here; it binds when this returns.
 
@@ -107,7 +107,7 @@ class StopBook:
         if record.stop_hash is None:
             raise ConflictError("stop.not_stoppable", status=record.status)
         if evidence is not None:
-            self._check(evidence, record, body)
+            check_evidence(self._judge, evidence, record, body)
         evidence_hash = None if evidence is None else evidence.body_hash
         envelope = self._envelope(key, unhex(body.content.get("stop"), HASH_BYTES), evidence_hash)
         self._judge_envelope(envelope)
@@ -239,25 +239,6 @@ class StopBook:
             )
         )
         return seal(payload, [(self._identity.key_id, self._identity.signer.sign(pae(payload)))])
-
-    def _check(self, evidence: Body, record: StateRecord, body: Body) -> None:
-        """Check that the patient signed a withdrawal."""
-        row = ObjectRow(record.id, record.version + 1, evidence.body_hash)
-        context = CheckContext(
-            genesis=self._judge.replica.genesis,
-            members=self._judge.replica.members,
-            time=self._judge.clock(),
-            own=self._identity.org_id,
-            role=CREATOR,
-            creator=record.creator,
-            signers=(),
-            change=Change(record.kind, STOPPED, (row,)),
-            row=0,
-            previous=(record, body),
-            bodies=self._judge.shelf,
-            decision=self._judge.decision,
-        )
-        check_withdrawal(evidence, context)
 
     def _known_evidence(self, key: bytes) -> bytes | None:
         """Return the evidence's hash of the stop that counts here."""

@@ -24,6 +24,12 @@ MAX_OPEN_ALARMS: Final = 1000
 KEPT_DAYS: Final = 400
 """For how many days refusals are counted."""
 
+MAX_REASONS: Final = 64
+"""Most reasons of one requester and day that are told apart."""
+
+OTHER: Final = "other"
+"""Reason of those that are not."""
+
 KEPT_SPANS: Final = 2
 """How many spans of draws of one creator are kept."""
 
@@ -142,6 +148,10 @@ class RefusalTable:
         day = time // 86_400
         same = (refusal.c.day == day) & (refusal.c.requester == requester)
         with self._database.write("refusal") as connection:
+            reasons = set(connection.execute(select(refusal.c.reason).where(same)).scalars())
+            if reason not in reasons and len(reasons) >= MAX_REASONS:
+                # A code may come from an orderer, which could make up any number of them.
+                reason = OTHER
             one = same & (refusal.c.reason == reason)
             if not connection.execute(update(refusal).where(one).values(count=refusal.c.count + 1, last=time)).rowcount:
                 values = {"day": day, "requester": requester, "reason": reason}

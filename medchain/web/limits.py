@@ -2,8 +2,8 @@
 
 Keeps true: who has not shown who he is holds at most `MAX_STRANGERS` connections, `MAX_STRANGERS_EACH` from one place,
 whatever he sends; the rest are for callers who have, and for places from which one came before; one member has at most
-`MAX_REQUESTS_EACH` requests under way; bodies of at most `MAX_BUFFERED_BYTES` are in memory. Trusts the address of an
-accepted connection, which TCP makes hard to forge.
+`MAX_REQUESTS_EACH` requests under way and `MAX_KEPT_EACH` connections kept; bodies of at most `MAX_BUFFERED_BYTES` are
+in memory. Trusts the address of an accepted connection, which TCP makes hard to forge.
 Source: `docs/spec/node-protocol.md`.
 """
 
@@ -33,6 +33,9 @@ MAX_BUFFERED_BYTES: Final = 128 << 20
 MAX_REQUESTS_EACH: Final = 16
 """Requests of one member under way at a time, those that wait on purpose included."""
 
+MAX_KEPT_EACH: Final = 16
+"""Connections of one member that are kept for its next request; a further one is closed after its answer."""
+
 _MAX_PLACES: Final = 1024
 _IPV6_HOST_BITS: Final = 64
 
@@ -40,7 +43,7 @@ _IPV6_HOST_BITS: Final = 64
 class Connections:
     """Counts connections. Threads share it."""
 
-    __slots__ = ("_held", "_known_places", "_lock", "_strangers")
+    __slots__ = ("_held", "_kept", "_known_places", "_lock", "_strangers")
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -48,6 +51,29 @@ class Connections:
         self._held = 0
         self._strangers: Counter[str] = Counter()
         self._known_places: dict[str, None] = {}
+        self._kept: Counter[str] = Counter()
+
+    def keep(self, member: str) -> bool:
+        """Keep a connection for a member, if it has not too many; give it back with `let_go`.
+
+        Args:
+            member: org_id of who was shown to call.
+
+        Returns:
+            Whether it may stay open.
+        """
+        with self._lock:
+            if self._kept[member] >= MAX_KEPT_EACH:
+                return False
+            self._kept[member] += 1
+            return True
+
+    def let_go(self, member: str) -> None:
+        """Count one kept connection of a member less."""
+        with self._lock:
+            self._kept[member] -= 1
+            if not self._kept[member]:
+                del self._kept[member]
 
     def take(self, place: str) -> bool:
         """Take a connection of a stranger, if there is room.

@@ -171,13 +171,23 @@ class _Server(TCPServer):
 class _Visitor:
     """One connection's place among the others."""
 
-    __slots__ = ("_connections", "_is_known", "_place")
+    __slots__ = ("_connections", "_is_known", "_member", "_place")
 
     def __init__(self, connections: Connections, place: str) -> None:
         """Begin as a stranger whose connection was taken."""
         self._connections = connections
         self._place = place
         self._is_known = False
+        self._member = ""
+
+    def stay(self, member: str) -> bool:
+        """Keep the connection for a member, whoever it was kept for before; tells whether it may stay."""
+        if member != self._member:
+            self._let_go()
+            if not self._connections.keep(member):
+                return False
+            self._member = member
+        return True
 
     def know(self) -> None:
         """Note that it was shown who calls."""
@@ -187,7 +197,14 @@ class _Visitor:
 
     def leave(self) -> None:
         """Give the connection back."""
+        self._let_go()
         self._connections.give(self._place, is_known=self._is_known)
+
+    def _let_go(self) -> None:
+        """Keep it for nobody."""
+        if self._member:
+            self._connections.let_go(self._member)
+            self._member = ""
 
 
 class _Head(io.BufferedIOBase):
@@ -314,6 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.known = self.known or (response.status < 400 and admission.is_known)  # noqa: PLR2004  # first error status
         # Whose assertion did not hold for its body is a stranger again, and must not keep a member's connection.
         keep = not (wants_close or self.server.draining or response.status == HTTPStatus.UNAUTHORIZED)
+        if keep and admission.claim is not None:
+            keep = self.visitor.stay(admission.claim.issuer)
         self._send(response, {"X-Request-Id": request.request_id, **response.headers}, keep=keep)
         REQUESTS.labels(router.server, route.name, str(response.status)).inc()
         if not route.is_poll:

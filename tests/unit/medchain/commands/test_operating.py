@@ -79,6 +79,24 @@ def test_a_node_that_is_not_ready_says_why(run, node, daemon):
     assert run("status", "--json", "--config", node).document["health"]["ready"] is False
 
 
+def test_an_alarm_is_shown_until_somebody_acknowledges_it(run, filled, daemon):
+    with closing(opened(filled)) as store:
+        store.raise_alarm("draw.given_up", "anxin-insurance", 12, b'{"given_up":40}', 1_796_083_200)
+    daemon["alarms"] = [{"id": 1, "code": "draw.given_up", "subject": "anxin-insurance", "height": 12, "count": 1}]
+    shown = run("status", "--config", filled)
+    assert "alarm 1: draw.given_up anxin-insurance at height 12" in shown.out
+    listed = run("alarm", "list", "--config", filled)
+    assert (listed.code, "draw.given_up anxin-insurance" in listed.out) == (0, True)
+    words = ("alarm", "acknowledge", 1, "--config", filled, "--note")
+    assert "alarm.note" in run(*words, " ").err
+    assert run(*words, "asked them").code == 0
+    again = run(*words, "again")
+    assert (again.code, "alarm.unknown" in again.err) == (4, True)
+    assert "no alarms" in run("alarm", "list", "--config", filled).out
+    [row] = run("alarm", "list", "--acknowledged", "--json", "--config", filled).document["alarms"]
+    assert (row["note"], row["fields"]) == ("asked them", {"given_up": 40})
+
+
 def test_a_broken_configuration_is_explained_by_every_command(run, tmp_path):
     (tmp_path / "node.toml").write_text('[organisation]\nid = "Not Good"\n[web]\nworkers = 0\n')
     for words in (("status",), ("doctor",), ("config", "check"), ("import", "x")):

@@ -10,6 +10,7 @@ import pytest
 
 from medchain.errors import (
     ConflictError,
+    InputError,
     MedchainError,
     NotFoundError,
     UnavailableError,
@@ -308,6 +309,23 @@ def test_absent_and_forbidden_get_the_same_answer_and_the_reason_stays_at_the_cu
     assert allowed == granted.grant
     assert len(granted.refusals()) == 6
     assert {"release.grant", "release.types", "release.no_record"} <= reasons(granted)
+
+
+def test_a_member_that_is_refused_without_end_fills_no_disk(granted, monkeypatch):
+    site = granted.federation.sites[RENHE]
+    before = sum(row.count for row in site.records.refusals() if row.requester == ANXIN)
+    monkeypatch.setattr(custodian, "MAX_NOTED", before + 5)
+    noted = len(granted.refusals())
+    for number in range(20):
+        with pytest.raises(InputError):
+            granted.custodian().release(b"no request %d" % number, ANXIN)
+    assert len(granted.refusals()) - noted == 5
+    after = [row for row in site.records.refusals() if row.requester == ANXIN]
+    assert sum(row.count for row in after) == before + 20
+    # Others are noted as before.
+    with pytest.raises(InputError):
+        granted.custodian().release(b"no request of theirs", COMMISSION)
+    assert len(granted.refusals()) - noted == 6
 
 
 def test_a_request_is_answered_once(granted):

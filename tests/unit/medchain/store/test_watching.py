@@ -95,3 +95,11 @@ def test_draws_are_added_up_with_the_height_and_old_spans_go(store, tmp_path):
     assert again.watched_height("draws") == 9
     assert [(row.span, row.draws, row.passed) for row in again.draw_spans()] == [(1, 1, 0), (2, 4, 0)]
     again.close()
+
+
+def test_reasons_that_somebody_makes_up_are_not_told_apart_for_ever(store):
+    for number in range(100):
+        store.count_refusal("anxin", f"made.up_{number}", 10)
+    rows = store.refusals()
+    assert len(rows) == watching.MAX_REASONS + 1
+    assert [row.count for row in rows if row.reason == "other"] == [100 - watching.MAX_REASONS]

@@ -74,6 +74,18 @@ def test_one_member_has_sixteen_requests_under_way_and_others_have_theirs():
     assert not under_way._count  # noqa: SLF001  # that it does not grow is the point
 
 
+def test_one_member_has_sixteen_connections_kept_and_others_have_theirs():
+    connections = Connections()
+    assert [connections.keep("insurer") for _ in range(18)] == [True] * 16 + [False] * 2
+    assert connections.keep("hospital")
+    connections.let_go("insurer")
+    assert connections.keep("insurer")
+    for _ in range(16):
+        connections.let_go("insurer")
+    connections.let_go("hospital")
+    assert not connections._kept  # noqa: SLF001  # that it does not grow is the point
+
+
 def test_bodies_are_held_up_to_the_bound_and_no_further():
     buffered = Buffered()
     with buffered.hold(124 * MIB), buffered.hold(4 * MIB):

@@ -360,6 +360,30 @@ def test_long_polls_of_one_member_do_not_hold_the_slots_of_others(server, parts,
     assert raw(server, member_head("insurer:", 0, "Connection: close")).endswith(b"insurer")
 
 
+def test_idle_connections_of_one_member_do_not_hold_the_slots_of_others(server, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_KEPT_EACH", 2)
+    opened = [socket.create_connection(server.address) for _ in range(5)]
+    answers = []
+    for connection in opened:
+        connection.sendall(member_head("insurer:", 0))
+        answers.append(head_of(connection))
+    # All are answered, and two are kept for the next request.
+    assert [b"Connection: keep-alive" in answer for answer in answers] == [True, True, False, False, False]
+    for connection in opened[2:]:
+        assert connection.recv(1) == b""
+    # A kept one serves on, for whoever shows that he calls, and counts once.
+    for issuer in (b"insurer", b"hospital", b"insurer", b"hospital"):
+        opened[0].sendall(member_head(f"{issuer.decode()}:", 0))
+        answer = head_of(opened[0])
+        assert b"Connection: keep-alive" in answer
+        assert answer.endswith(issuer)
+    with socket.create_connection(server.address) as another:
+        another.sendall(member_head("insurer:", 0))
+        assert b"Connection: keep-alive" in head_of(another)
+    for connection in opened:
+        connection.close()
+
+
 def test_a_head_of_many_long_fields_is_refused_as_a_whole(server):
     fields = b"".join(b"A%d: %s\r\n" % (number, b"b" * 1000) for number in range(50))
     assert raw(server, b"GET /read HTTP/1.1\r\n" + fields + b"\r\n").startswith(b"HTTP/1.1 431 ")

@@ -1,0 +1,173 @@
+"""Alarms that outlive a restart, and creators that choose who endorses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medchain.ledger.transaction import Change, Draw
+from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json
+from medchain.ordering.driver import Alarm
+from medchain.store.engine import FileKind, open_database
+from medchain.store.ledger import LedgerStore
+from medchain.store.records import RecordStore
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, TONGJI, rows, sign
+from tests.unit.medchain.node.federation import NOW
+from tests.unit.medchain.node.ledgers import Author, block_of, replica_on
+
+WITHHELD = Alarm("ordering.withheld", 7, {"id": "aa", "height_at_most": 7}, latched=True)
+BEHIND = Alarm("block.root", 9, {"height": 9})
+
+
+@pytest.fixture
+def records(tmp_path):
+    made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
+    yield made
+    made.close()
+
+
+def codes(records: RecordStore) -> list[str]:
+    return [row.code for row in records.alarms()]
+
+
+def test_what_ordering_raised_is_there_after_a_restart_until_somebody_acknowledges(records, tmp_path):
+    present = [WITHHELD]
+    AlarmBook(records, lambda: present, lambda: NOW).look()
+    again = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
+    book = AlarmBook(again, list, lambda: NOW + 5)
+    book.look()
+    [row] = again.alarms()
+    assert (row.code, row.height, row.first) == ("ordering.withheld", 7, NOW)
+    assert alarm_json(row)["fields"] == {"height_at_most": 7, "id": "aa"}
+    again.acknowledge(row.id, "asked the orderer", NOW + 9)
+    book.look()
+    assert codes(records) == []
+    again.close()
+
+
+def test_an_alarm_that_stands_is_written_once_and_two_of_one_code_are_two(records):
+    other = replace(WITHHELD, fields={"id": "bb", "height_at_most": 7})
+    present = [WITHHELD, other]
+    book = AlarmBook(records, lambda: present, lambda: NOW)
+    for _ in range(3):
+        book.look()
+    assert [row.count for row in records.alarms()] == [1, 1]
+
+
+def test_what_comes_and_goes_is_one_alarm_that_counts(records):
+    present = []
+    book = AlarmBook(records, lambda: present, lambda: NOW)
+    for height in range(5):
+        present[:] = [replace(BEHIND, height=height)]
+        book.look()
+        present.clear()
+        book.look()
+    [row] = records.alarms()
+    assert (row.code, row.count, row.height) == ("block.root", 5, 0)
+
+
+class Consortium:
+    """A ledger on which one hospital draws, and a node that watches it."""
+
+    def __init__(self, opener, records: RecordStore) -> None:
+        """Begin."""
+        self.store = LedgerStore(opener(FileKind.LEDGER))
+        self.replica = replica_on(self.store, COMMISSION)
+        self.author = Author(replica=self.replica)
+        self.author.time = NOW
+        self.records = records
+        self.watch = DrawWatch(Finished(self.store), records, AlarmBook(records, list, lambda: NOW))
+
+    def draws(self, *given: tuple[int, int], creator: str = RENHE) -> None:
+        """Order transactions with draws (number, rank), a block each."""
+        for number, rank in given:
+            change = Change("subject", "active", rows(1))
+            drawn = Draw(0, number, rank)
+            self.author.time = self.replica.time
+            made = self.author.transaction(creator, change, draw=drawn, until=self.replica.time + 60)
+            block_of(self.replica, sign(made))
+
+    def look(self) -> list[tuple[str, str]]:
+        """Let the node look until it has seen all; returns what stands."""
+        while self.watch.look():
+            pass
+        return [(row.code, row.subject) for row in self.records.alarms()]
+
+
+class Finished:
+    """The ledger's file, on which every block is final: nobody cosigns in these tests."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        """Use a store."""
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        """Be the store in everything else."""
+        return getattr(self._store, name)
+
+    def final(self):
+        return self._store.head
+
+
+@pytest.fixture
+def consortium(store_engine, records):
+    return Consortium(store_engine, records)
+
+
+def test_a_creator_that_takes_its_numbers_in_turn_and_the_first_drawn_raises_nothing(consortium):
+    consortium.draws(*[(number, 0) for number in range(1, 81)])
+    assert consortium.look() == []
+
+
+def test_a_creator_that_burns_numbers_until_a_friend_is_drawn_is_named_at_every_node(consortium):
+    # Every third number: the two between are given up once the window has moved on.
+    consortium.draws(*[(number, 0) for number in range(3, 150, 3)])
+    assert consortium.look() == [("draw.given_up", RENHE)]
+    [row] = consortium.records.alarms()
+    state = consortium.store.draws(RENHE)
+    assert alarm_json(row)["fields"] == {"given_up": state.given_up, "number": state.number}
+    assert state.given_up > 16 + state.number // 16
+
+
+def test_a_creator_that_passes_over_whoever_is_drawn_first_is_named(consortium):
+    consortium.draws(*[(number, 1) for number in range(1, 33)])
+    assert consortium.look() == [("draw.passed_over", RENHE)]
+
+
+def test_a_member_that_is_down_for_a_while_makes_nobody_a_suspect(consortium):
+    # Of 64 draws, 40 fell on it while it was away.
+    consortium.draws(*[(number, int(number <= 40)) for number in range(1, 65)])
+    assert consortium.look() == []
+
+
+def test_an_acknowledged_alarm_comes_again_only_with_more_of_it(consortium):
+    consortium.draws(*[(number, 0) for number in range(3, 150, 3)])
+    consortium.look()
+    [row] = consortium.records.alarms()
+    consortium.records.acknowledge(row.id, "asked them", NOW)
+    consortium.draws(*[(number, 0) for number in range(150, 160)])
+    assert consortium.look() == []
+    consortium.draws(*[(number, 0) for number in range(162, 260, 3)])
+    assert consortium.look() == [("draw.given_up", RENHE)]
+
+
+def test_what_was_counted_is_not_counted_again_after_a_restart(consortium):
+    consortium.draws(*[(number, 1) for number in range(1, 20)])
+    consortium.draws((1, 0), creator=TONGJI)
+    consortium.look()
+    again = DrawWatch(Finished(consortium.store), consortium.records, AlarmBook(consortium.records, list, lambda: NOW))
+    assert not again.look()
+    rows_ = [(row.creator, row.draws, row.passed) for row in consortium.records.draw_spans()]
+    assert rows_ == [(RENHE, 19, 19), (TONGJI, 1, 0)]
+
+
+def test_blocks_that_are_not_final_wait(consortium, monkeypatch):
+    before = consortium.store.head
+    consortium.draws(*[(number, 1) for number in range(1, 40)])
+    monkeypatch.setattr(Finished, "final", lambda _self: before)
+    assert consortium.look() == []
+    monkeypatch.setattr(Finished, "final", lambda _self: None)
+    assert consortium.look() == []
+    monkeypatch.undo()
+    assert consortium.look() == [("draw.passed_over", RENHE)]
