@@ -21,17 +21,17 @@ from flask import Flask
 
 from fhir_bridge import mount as fhir
 from fhir_bridge import transactions
-from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
-from medchain.node.config import load_config
+from medchain.node.config import load_config, read_metrics_token
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
+from medchain.web.handover import take
 from medchain.web.service import check_callers, health_blueprint, prepare
-from medchain.web.workers import CONFIG_VARIABLE, UNLOCK_VARIABLE
+from medchain.web.workers import CONFIG_VARIABLE
 
 _STATUS_LIMITS: Final = Limits(timeout_s=2.0)
 _PARENT_CHECK_S: Final = 1.0
@@ -49,7 +49,7 @@ def create_app(node: WebNode, mounts: Sequence[Callable[[Flask], None]] = ()) ->
         The application.
 
     Raises:
-        InputError: ``route.callers`` for a view that does not declare who may call it.
+        InputError: ``route.callers`` for a view that does not declare who may call it; ``metrics.token``.
     """
     app = Flask("medchain", static_folder=None)
     prepare(app)
@@ -57,7 +57,7 @@ def create_app(node: WebNode, mounts: Sequence[Callable[[Flask], None]] = ()) ->
     def status() -> Json:
         return node.local.call("status", {}, _STATUS_LIMITS)
 
-    app.register_blueprint(health_blueprint(status))
+    app.register_blueprint(health_blueprint(status, read_metrics_token(node.config.metrics_token)))
     for mount in mounts:
         mount(app)
     check_callers(app)
@@ -65,7 +65,7 @@ def create_app(node: WebNode, mounts: Sequence[Callable[[Flask], None]] = ()) ->
 
 
 def worker_application() -> Flask:
-    """Make the application of a granian worker, from what `medchain.web.workers` put into the environment.
+    """Make the application of a granian worker, from what `medchain.web.workers` left for it.
 
     Returns:
         The application; what it opened stays open for the life of the process.
@@ -73,7 +73,7 @@ def worker_application() -> Flask:
     Raises:
         MedchainError: the node cannot be opened.
     """
-    halves = Unlock(SecretBytes(unhex(os.environ.pop(UNLOCK_VARIABLE, ""), KEY_BYTES)), None)
+    halves = Unlock(take(), None)
     config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
     layout = Layout(config.folder)
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)

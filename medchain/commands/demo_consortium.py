@@ -162,12 +162,14 @@ class Consortium:
         """Start one node, in a session and process group of its own."""
         node = self.nodes[org_id]
         words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config_path)]
+        # A demo that is killed takes its nodes with it: the pipe closes, whatever ends it.
+        words.append("--end-with-stdin")
         words += [word for setting in _SETTINGS for word in ("--set", setting)]
         node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
         with node.folder.joinpath("logs", "console.log").open("ab") as console:
             node.process = subprocess.Popen(  # noqa: S603  # our own command, no shell
                 words,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,

@@ -147,6 +147,10 @@ RUN_EXAMPLES: Final = Text(
     "medchain node run --config renhe/node.toml --set web.workers=4 --set log.level=debug",
 )
 SET_HELP: Final = Text("覆盖一项设置，可重复", "override a setting, may be repeated")
+RUN_END_WITH_STDIN: Final = Text(
+    "标准输入关闭时即停止：由另一程序启动时，不会比它活得更久",
+    "stop when standard input closes, so as not to outlive the program that started it",
+)
 RUN_STARTING: Final = Text(
     "{org_id} 的节点启动中，网页与 FHIR 在 {web}；按 Ctrl-C 停止。",
     "Starting the node of {org_id}; pages and FHIR at {web}; Ctrl-C stops it.",

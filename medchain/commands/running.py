@@ -7,6 +7,7 @@ Source: `docs/commands.md`.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final
@@ -23,6 +24,7 @@ from medchain.node.supervisor import read_node_state, run_node
 
 def _run_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `node run` takes."""
+    parser.add_argument("--end-with-stdin", action="store_true", help=say(messages.RUN_END_WITH_STDIN))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=say(messages.SET_HELP))
 
 
@@ -32,7 +34,8 @@ def _run(context: Context) -> int:
     config = context.config()
     passphrase = context.passphrase(messages.PASSPHRASE) if config.key_source == "passphrase" else None
     context.tell(messages.RUN_STARTING, org_id=config.org_id, web=f"{config.web_listen.host}:{config.web_listen.port}")
-    return run_node(context.config_path(), flags, passphrase)
+    parent = sys.stdin.fileno() if context.arguments.end_with_stdin else None
+    return run_node(context.config_path(), flags, passphrase, parent)
 
 
 def _flag(text: str) -> tuple[str, str]:

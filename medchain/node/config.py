@@ -77,6 +77,7 @@ class NodeConfig:
         key_file: the root key's file: a key file, or the key sealed with the passphrase.
         database_cache_mib: page cache of both databases together.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        metrics_token: file with the token for ``/metrics`` on the web address; None to show no metrics there.
         stop_timeout_s: how long requests under way may take at a stop.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
     """
@@ -96,6 +97,7 @@ class NodeConfig:
     key_file: Path
     database_cache_mib: int
     log_level: str
+    metrics_token: Path | None
     stop_timeout_s: int
     witnesses_file: Path | None = None
 
@@ -209,11 +211,26 @@ SETTINGS: Final = (
         "what is logged",
         choices=("debug", "info", "warning", "error"),
     ),
+    Setting(
+        "metrics.token",
+        "",
+        "读取网页地址上 /metrics 所需令牌的文件；空则不提供",
+        "file with the token for /metrics on the web address; without it there are none",
+    ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
 )
 """Every setting there is, in the order of the file."""
 
+_FILES: Final = (
+    "peer.certificate",
+    "peer.key",
+    "peer.ca",
+    "web.certificate",
+    "web.key",
+    "witnesses.file",
+    "metrics.token",
+)
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -455,12 +472,15 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     """Judge the files that are named."""
     problems = [
         _problem("config.no_file", name, value=str(values[name]))
-        for name in ("peer.certificate", "peer.key", "peer.ca", "web.certificate", "web.key", "witnesses.file")
+        for name in _FILES
         if values.get(name) and not (folder / str(values[name])).is_file()
     ]
     witnesses = str(values.get("witnesses.file", ""))
     if witnesses and (folder / witnesses).is_file():
         problems += _judge_witnesses(folder / witnesses)
+    token = folder / str(values.get("metrics.token") or "")
+    if token.is_file():
+        problems += _judge_mode(token, "metrics.token")
     root = folder / str(values.get("keys.file", ""))
     if root.is_file():
         problems += _judge_mode(root, "keys.file")
@@ -487,7 +507,7 @@ def _judge_mode(path: Path, name: str) -> list[Problem]:
 
 def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
     """Turn checked values into the configuration."""
-    ca, witnesses = str(values["peer.ca"]), str(values["witnesses.file"])
+    ca, token, witnesses = (str(values[name]) for name in ("peer.ca", "metrics.token", "witnesses.file"))
     return NodeConfig(
         folder=folder,
         org_id=str(values["organisation.id"]),
@@ -504,9 +524,33 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         key_file=folder / str(values["keys.file"]),
         database_cache_mib=int(values["database.cache_mib"]),
         log_level=str(values["log.level"]),
+        metrics_token=folder / token if token else None,
         stop_timeout_s=int(values["node.stop_timeout_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
     )
+
+
+def read_metrics_token(path: Path | None) -> str | None:
+    """Read the token that a monitor must show.
+
+    Args:
+        path: of its file, one line; None where there is none.
+
+    Returns:
+        The token, None without a file's name.
+
+    Raises:
+        InputError: ``metrics.token`` for one that is not 32 to 256 printable ASCII characters, or cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("metrics.token", path=str(path)) from error
+    if not 32 <= len(token) <= 256 or not all("!" <= char <= "~" for char in token):  # noqa: PLR2004  # documented
+        raise InputError("metrics.token", path=str(path))
+    return token
 
 
 def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Final, Self
 
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
@@ -89,13 +89,17 @@ class _Running:
     next_start: float = field(default=0.0)
 
 
-def run_node(config_path: Path, flags: Mapping[str, str], passphrase: str | None = None) -> int:
-    """Run a node until SIGTERM or SIGINT.
+def run_node(
+    config_path: Path, flags: Mapping[str, str], passphrase: str | None = None, parent: int | None = None
+) -> int:
+    """Run a node until SIGTERM or SIGINT, or until whoever started it is gone.
 
     Args:
         config_path: its `node.toml`.
         flags: settings from the command line.
         passphrase: of the root key, where the configuration says that it is sealed with one.
+        parent: descriptor of a pipe's read end that closes when the starting program ends, however it does; None to
+            outlive it.
 
     Returns:
         Exit status: 0 after an orderly stop, 1 when a child had to be killed.
@@ -112,6 +116,8 @@ def run_node(config_path: Path, flags: Mapping[str, str], passphrase: str | None
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if parent is not None:
+        Thread(target=_watch_parent, args=(parent, stop), name="parent-watch", daemon=True).start()
     with NodeLock(layout.run / "lock"):
         _clean(layout)
         environment = _environment(layout, flags)
@@ -340,6 +346,17 @@ def read_node_state(layout: Layout) -> dict[str, Json]:
     except OSError as error:
         raise UnavailableError("node.not_running") from error
     return members(parse_canonical(content, max_bytes=_MAX_UNLOCK_BYTES), {"pid": int, "processes": dict, "type": str})
+
+
+def _watch_parent(descriptor: int, stop: Event) -> None:
+    """Stop when a pipe closes: who was killed cannot say that it ends, but the system closes what it held."""
+    try:
+        while os.read(descriptor, 4096):
+            """Nothing is expected; whatever comes is dropped."""
+    except OSError as error:
+        _LOG.error("node.parent_unknown", error)
+    _LOG.warning("node.parent_gone")
+    stop.set()
 
 
 def _clean(layout: Layout) -> None:

@@ -8,17 +8,17 @@ Source: `docs/spec/node-protocol.md`; RFC 9110.
 
 from __future__ import annotations
 
-import ipaddress
+import hmac
 import secrets
 import time
 from collections.abc import Callable
 from typing import Final
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from medchain.encoding import Json, canonical
-from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
+from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node import metrics
 from medchain.node.log import Log
 from medchain.node.peers import JSON
@@ -64,11 +64,13 @@ def check_callers(app: Flask) -> None:
             raise InputError("route.callers", route=rule.rule)
 
 
-def health_blueprint(status: Callable[[], Json]) -> Blueprint:
-    """Make `/healthz`, `/readyz` and `/metrics`.
+def health_blueprint(status: Callable[[], Json], metrics_token: str | None) -> Blueprint:
+    """Make `/healthz`, `/readyz` and, where there is a token for it, `/metrics`.
 
     Args:
         status: asks the daemon how it is; raises `UnavailableError` when it cannot be asked.
+        metrics_token: what a monitor must show; None to show numbers to nobody. Where a request comes from says
+            nothing: a proxy on this machine, or any program of it, comes from loopback.
 
     Returns:
         The blueprint.
@@ -88,30 +90,23 @@ def health_blueprint(status: Callable[[], Json]) -> Blueprint:
         return _json(document, 200 if is_ready else 503)
 
     @blueprint.get("/metrics")
-    @callers(Caller.LOCAL)
+    @callers(Caller.TOKEN)
     def numbers() -> Response:
+        if metrics_token is None:
+            raise NotFoundError("metrics.off")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        is_shown = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), metrics_token.encode("ascii"))
+        if scheme != "Bearer" or not is_shown:
+            raise AccessDeniedError("local_auth.metrics")
         return Response(metrics.expose(), 200, content_type=metrics.CONTENT_TYPE)
 
     return blueprint
 
 
 def _begin() -> None:
-    """Note the time and an id, and keep local routes local."""
+    """Note the time and an id."""
     g.request_id = secrets.token_hex(8)
     g.started = time.monotonic()
-    view = current_app.view_functions.get(request.endpoint or "")
-    if callers_of(view) == {Caller.LOCAL} and not _is_local():
-        raise AccessDeniedError("local_auth.missing")
-
-
-def _is_local() -> bool:
-    """Tell whether a request comes from this machine, and not through a proxy on it."""
-    if "Forwarded" in request.headers or "X-Forwarded-For" in request.headers:
-        return False
-    try:
-        return ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _finish(response: Response) -> Response:

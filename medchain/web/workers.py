@@ -8,6 +8,7 @@ Source: `docs/adr/0005-node-processes.md`.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -22,12 +23,10 @@ from granian.server.mp import MPServer
 
 from medchain.node.config import NodeConfig, load_config
 from medchain.node.supervisor import decode_unlock
+from medchain.web.handover import hand_over
 
 CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
 """Environment variable by which workers find the configuration."""
-
-UNLOCK_VARIABLE: Final = "MEDCHAIN_WEB_UNLOCK"
-"""Environment variable with the web half of the root key, in hex; a worker removes it as soon as it has read it."""
 
 APPLICATION: Final = "medchain.app:worker_application"
 """Named, not imported: the roof is above this floor, and this process needs none of it."""
@@ -48,7 +47,9 @@ def main(arguments: list[str]) -> int:
     halves = decode_unlock(sys.stdin.buffer.readline())
     config = load_config(Path(arguments[0]), os.environ, {})
     os.environ[CONFIG_VARIABLE] = arguments[0]
-    os.environ[UNLOCK_VARIABLE] = bytes(halves.web).hex()
+    # A forked worker has what its parent holds; a spawned one would have to be handed it where others can look.
+    multiprocessing.set_start_method("fork", force=True)
+    hand_over(halves.web)
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
     make_server(config).serve()
     return 0

@@ -6,7 +6,7 @@ import pytest
 from flask import Blueprint, request
 
 from medchain.app import create_app
-from medchain.errors import UnavailableError, VerificationError
+from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.node.assembly import WebNode
 from medchain.node.config import load_config
 from medchain.node.keystore import Unlock, create_keys, open_web_keys, unlock
@@ -37,7 +37,11 @@ def daemon():
 
 @pytest.fixture
 def app(tmp_path, daemon):
-    (tmp_path / "node.toml").write_text('[organisation]\nid = "renhe-hospital"\n')
+    return made(tmp_path, daemon)
+
+
+def made(tmp_path, daemon, more=""):
+    (tmp_path / "node.toml").write_text(f'[organisation]\nid = "renhe-hospital"\n{more}')
     halves = unlock(bytes(32))
     create_keys(tmp_path, "renhe-hospital", halves)
     keys = open_web_keys(tmp_path, Unlock(halves.web, None))
@@ -72,12 +76,38 @@ def test_readiness_is_the_daemons(app, daemon):
     assert client.get("/healthz").status_code == 200
 
 
-def test_metrics_are_for_this_machine(app):
-    client = app.test_client()
-    assert client.get("/metrics").status_code == 200
-    assert client.get("/metrics", environ_base={"REMOTE_ADDR": "203.0.113.5"}).status_code == 401
-    assert client.get("/metrics", environ_base={"REMOTE_ADDR": ""}).status_code == 401
-    assert client.get("/metrics", headers={"X-Forwarded-For": "203.0.113.5"}).status_code == 401
+def test_metrics_are_for_nobody_unless_there_is_a_token_for_them(app):
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer None"}):
+        assert app.test_client().get("/metrics", headers=headers).status_code == 404
+
+
+def test_metrics_are_for_who_shows_the_token_wherever_it_comes_from(tmp_path, daemon):
+    (tmp_path / "token").write_text("t" * 32 + "\n")
+    (tmp_path / "token").chmod(0o600)
+    client = made(tmp_path, daemon, '[metrics]\ntoken = "token"\n').test_client()
+    shown = {"Authorization": "Bearer " + "t" * 32}
+    assert client.get("/metrics", headers=shown, environ_base={"REMOTE_ADDR": "203.0.113.5"}).status_code == 200
+    wrong = ["Bearer " + "t" * 31, "Basic " + "t" * 32, "t" * 32, "Bearer " + "t" * 31 + "\u00e9", ""]
+    for given in wrong:
+        assert client.get("/metrics", headers={"Authorization": given}).status_code == 401
+    assert client.get("/metrics").status_code == 401
+
+
+def test_a_token_that_others_can_read_is_none(tmp_path, daemon):
+    (tmp_path / "token").write_text("t" * 32)
+    (tmp_path / "token").chmod(0o644)
+    with pytest.raises(InputError) as caught:
+        made(tmp_path, daemon, '[metrics]\ntoken = "token"\n')
+    assert caught.value.fields["problem"] == "config.open_key"
+
+
+@pytest.mark.parametrize("token", ["short", "t" * 257, "t" * 31 + " t", "\u4e2d" * 32])
+def test_a_token_that_can_be_guessed_or_not_be_sent_keeps_the_workers_from_starting(tmp_path, daemon, token):
+    (tmp_path / "token").write_text(token, "utf-8")
+    (tmp_path / "token").chmod(0o600)
+    with pytest.raises(InputError) as caught:
+        made(tmp_path, daemon, '[metrics]\ntoken = "token"\n')
+    assert caught.value.code == "metrics.token"
 
 
 def test_unknown_paths_and_other_methods_are_json(app):

@@ -10,15 +10,17 @@ import os
 import pytest
 
 from medchain.app import worker_application
+from medchain.errors import UnavailableError
 from medchain.node.keystore import open_root_file, unlock
-from medchain.web.workers import CONFIG_VARIABLE, UNLOCK_VARIABLE
+from medchain.web.handover import hand_over, take
+from medchain.web.workers import CONFIG_VARIABLE
 
 
 @pytest.fixture
 def app(node, monkeypatch):
     halves = unlock(open_root_file(node.parent / "keys" / "root.key", None))
     monkeypatch.setenv(CONFIG_VARIABLE, str(node))
-    monkeypatch.setenv(UNLOCK_VARIABLE, bytes(halves.web).hex())
+    hand_over(halves.web)
     (node.parent / "run").mkdir(exist_ok=True)
     (node.parent / "logs").mkdir(exist_ok=True)
     root = logging.getLogger()
@@ -42,9 +44,12 @@ def test_a_worker_keeps_open_what_it_opened(app, run, node):
     assert app.test_client().get(made.headers["Location"], headers=headers).data == made.data
 
 
-def test_a_worker_forgets_the_key_it_was_handed(app):
+def test_a_worker_forgets_the_key_it_was_handed(app, node):
     assert app is not None
-    assert UNLOCK_VARIABLE not in os.environ
+    with pytest.raises(UnavailableError):
+        take()
+    key = bytes(unlock(open_root_file(node.parent / "keys" / "root.key", None)).web).hex()
+    assert key not in os.environ.values()
 
 
 def test_a_client_is_told_the_portals_address_for_tokens(app):

@@ -42,6 +42,7 @@ RUN = (
     "import sys; from pathlib import Path; from medchain.node.supervisor import run_node;"
     "sys.exit(run_node(Path(sys.argv[1]), {}))"
 )
+TIED = RUN.replace("{}))", "{}, None, 0))")
 POLICY = {
     "rules": {"policy/active": {"majority": "member"}, "record/active": "creator"},
     "type": "medchain/policy/v1",
@@ -191,7 +192,7 @@ def test_a_node_comes_up_answers_and_stops_cleanly(node):
     node.start()
     assert node.status(node.peer_port, "/log/checkpoint") == 401
     assert node.status(node.peer_port, "/metrics") == 404
-    assert node.status(node.web_port, "/metrics") == 200
+    assert node.status(node.web_port, "/metrics") == 404
     with closing(LocalClient(node.layout.folder)) as local:
         assert wait_for(lambda: local.call("status", {})["ready"])
         # The genesis and its state leaf; every node makes them by itself, so nobody cosigns them yet.
@@ -245,6 +246,32 @@ def test_without_its_supervisor_a_node_ends(node):
     node.start()
     node.process.kill()
     assert wait_for(lambda: not node.family())
+
+
+@pytest.mark.e2e
+def test_a_node_ends_when_the_program_that_started_it_is_killed(node):
+    # As a demo does: a program that holds the pipe, and is killed without a chance to say so.
+    words = [sys.executable, "-c", TIED, str(node.config)]
+    holds = f"import subprocess,time;tied=subprocess.Popen({words!r},stdin=subprocess.PIPE);time.sleep(600)"
+    starter = subprocess.Popen([sys.executable, "-c", holds])
+    assert wait_for(lambda: node.status(node.web_port, "/healthz") == 200)
+    family = node.family()
+    starter.kill()
+    starter.wait()
+    assert wait_for(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in family))
+
+
+@pytest.mark.e2e
+def test_no_process_shows_a_key_in_its_environment_or_arguments(node):
+    node.start()
+    secrets = [bytes(half).hex().encode() for half in (node.halves.web, node.halves.daemon)]
+    seen = 0
+    for pid in node.family():
+        shown = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert not any(secret in shown for secret in secrets)
+        assert b"UNLOCK" not in shown
+        seen += b"medchain" in shown
+    assert seen >= 3
 
 
 @pytest.mark.e2e
