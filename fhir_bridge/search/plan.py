@@ -8,18 +8,20 @@ Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4, §3.1.1.5.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Final, assert_never
 
 from fhir_bridge.definitions.codes import code_set
-from fhir_bridge.definitions.parameters import ParameterType
+from fhir_bridge.definitions.parameters import ParameterType, SearchParameter
 from fhir_bridge.search import units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.dates import Span
 from fhir_bridge.search.indexer import VARIANTS, parts_of
+from fhir_bridge.search.paths import routes
 from fhir_bridge.search.ranges import LONG, LONG_US
 from fhir_bridge.search.terms import (
     CompositeTerm,
@@ -61,6 +63,23 @@ NEAR_M: Final = Decimal(50_000)
 
 _DEGREE_M: Final = 111_195
 _APPROXIMATE: Final = Decimal("0.1")
+_RANKS: Final[Mapping[str, int]] = {
+    "Identifier": 10,
+    "id": 10,
+    "ContactPoint": 12,
+    "reference": 20,
+    "uri": 25,
+    "string": 30,
+    "token": 40,
+    "composite": 40,
+    "quantity": 50,
+    "number": 50,
+    "special": 50,
+    "date": 60,
+    "code": 70,
+    "boolean": 75,
+    "walk": 90,
+}
 _TEXTUAL: Final = frozenset({ParameterType.STRING, ParameterType.TOKEN, ParameterType.URI, ParameterType.REFERENCE})
 
 
@@ -138,6 +157,8 @@ class Planner:
         rows = Row(
             tuple(match for term in one.terms for number in numbers for match in self._matches(term, one, number))
         )
+        rank = max(_rank(one, self.registry(name)[one.code], name) for name in types)
+        rows = Row(rows.alternatives, rank)
         return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
 
     def _updated(self, terms: Iterable[Term]) -> Updated:
@@ -157,7 +178,8 @@ class Planner:
         rows = []
         for part, value in zip(parts, term.parts, strict=True):
             criterion = Criterion(part.code, known[part.code].type, Modifier.NONE, (value,))
-            rows.append(Row(tuple(self._matches(value, criterion, self.number(type_name, part.code) * VARIANTS))))
+            matches = self._matches(value, criterion, self.number(type_name, part.code) * VARIANTS)
+            rows.append(Row(tuple(matches), _rank(criterion, known[part.code], type_name)))
         return Together(tuple(rows), tuple(part.in_place for part in parts))
 
     def _matches(  # noqa: C901, PLR0911  # one for each kind of term
@@ -188,6 +210,24 @@ class Planner:
             case CompositeTerm():
                 raise InputError("search.unsupported", parameter=one.code)
         assert_never(term)
+
+
+def _rank(one: Criterion, definition: SearchParameter, type_name: str) -> int:
+    """Guess how rare the rows of a criterion are: names of things, before kinds of things, before times."""
+    if one.modifier in (Modifier.CONTAINS, Modifier.MISSING, Modifier.TEXT):
+        return _RANKS["walk"]
+    if one.kind is ParameterType.TOKEN:
+        if one.modifier is Modifier.NONE and any(isinstance(term, TokenTerm) and not term.code for term in one.terms):
+            return _RANKS["walk"]
+        return _RANKS.get(_token_type(definition, type_name), _RANKS["token"])
+    return _RANKS[one.kind]
+
+
+@cache
+def _token_type(definition: SearchParameter, type_name: str) -> str:
+    """Tell the type of a token's elements."""
+    found = routes(definition.expression, type_name) if definition.expression else ()
+    return found[0].type if found else ""
 
 
 def _token(term: TokenTerm, one: Criterion, number: int) -> Match:

@@ -95,6 +95,7 @@ entry_by_key: Final = Index("entry_by_key", entry.c.number, entry.c.key, entry.c
 _OPERATORS: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _AFTER_ALL: Final = "\U0010ffff"
 _LATEST: Final = float(1 << 63)
+_NEVER_FIRST: Final = 100
 
 
 Comparison: TypeAlias = Literal["<", "<=", ">", ">="]
@@ -134,9 +135,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The resource has a row that is one of some."""
+    """The resource has a row that is one of some.
+
+    Attributes:
+        alternatives: what the row may be.
+        rank: how rare such a row is thought to be, the smaller, the rarer; the caller knows its parameters.
+    """
 
     alternatives: tuple[Match, ...]
+    rank: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +292,9 @@ def _rank(condition: Condition) -> int:
     """Guess how rare a condition is: the smaller, the rarer."""
     match condition:
         case Ids():
-            return 0
-        case Row(alternatives):
-            return max((_match_rank(one) for one in alternatives), default=0)
+            return _NEVER_FIRST
+        case Row(_, rank):
+            return rank
         case Linked(_, _, inner) | Referred(_, _, inner):
             return 1 + _rank(inner)
         case Together(rows, _):
@@ -296,19 +303,6 @@ def _rank(condition: Condition) -> int:
             return max((_rank(one) for one in conditions), default=0)
         case Updated() | Not():
             return _NEVER_FIRST
-
-
-_NEVER_FIRST: Final = 100
-
-
-def _match_rank(match: Match) -> int:
-    """Guess how rare a row is: names of things are rarer than kinds of things, and these than times."""
-    if match.keys:
-        named = any("/" in key for key in match.keys) or bool(match.detail and "loinc" not in match.detail)
-        return 10 if named else 20
-    if match.prefix:
-        return 30
-    return 40 if match.bounds else 90
 
 
 def _set(condition: Condition) -> Select[int] | None:
@@ -329,6 +323,10 @@ def _set(condition: Condition) -> Select[int] | None:
             )
         case Referred(number, types, inner):
             return _referred_set(number, types, inner)
+        case AnyOf(conditions):
+            sets = [found for one in conditions if (found := _set(one)) is not None]
+            whole = sets and len(sets) == len(conditions)
+            return select(union_all(*sets).subquery().c[0]) if whole else None
         case _:
             return None
 
@@ -343,16 +341,16 @@ def _together_set(condition: Together, first: int) -> Select[int]:
     """Make the set of rows that belong together, beginning with one of them."""
     tables = [entry.alias() for _ in condition.rows]
     lead = tables[first]
-    return select(lead.c.resource).where(*_together(condition, tables))
+    return select(lead.c.resource).where(*_together(condition, tables, lead))
 
 
-def _together(condition: Together, tables: Sequence[FromClause]) -> list[ColumnElement[bool]]:
-    """Bind rows to each other: one resource, and one place for those that must have it."""
+def _together(condition: Together, tables: Sequence[FromClause], first: FromClause | None) -> list[ColumnElement[bool]]:
+    """Bind rows to each other: one resource, and one place for those that must have it; `first` is looked up by key."""
     parts: list[ColumnElement[bool]] = []
-    lead = tables[0]
+    lead = tables[0] if first is None else first
     placed: FromClause | None = None
     for table, row, in_place in zip(tables, condition.rows, condition.in_place, strict=True):
-        parts.append(or_(*(_row(one, table) for one in row.alternatives)))
+        parts.append(or_(*(_row(one, table, probe=table is not first) for one in row.alternatives)))
         if table is not lead:
             parts.append(table.c.resource == lead.c.resource)
         if in_place:
@@ -381,10 +379,12 @@ def _test(condition: Condition, number: ColumnElement[int], table: FromClause) -
     match condition:
         case Row(alternatives):
             row = entry.alias()
-            return exists().where(row.c.resource == number, or_(false(), *(_row(one, row) for one in alternatives)))
+            return exists().where(
+                row.c.resource == number, or_(false(), *(_row(one, row, probe=True) for one in alternatives))
+            )
         case Together(rows, _):
             tables = [entry.alias() for _ in rows]
-            return exists().where(tables[0].c.resource == number, *_together(condition, tables))
+            return exists().where(tables[0].c.resource == number, *_together(condition, tables, None))
         case Linked(numbers, type_name, inner):
             link, target = entry.alias(), resource.alias()
             return exists().where(
@@ -416,21 +416,25 @@ def _test(condition: Condition, number: ColumnElement[int], table: FromClause) -
             return not_(_test(inner, number, table))
 
 
-def _row(match: Match, table: FromClause) -> ColumnElement[bool]:
-    """Ask whether a row is what it must be."""
+def _row(match: Match, table: FromClause, *, probe: bool = False) -> ColumnElement[bool]:
+    """Ask whether a row is what it must be.
+
+    As an expression a key has no index. A probe, which knows its resource, is so kept from the rows of all resources.
+    """
+    key = table.c.key.concat("") if probe else table.c.key
     parts: list[ColumnElement[bool]] = []
     if match.width == 1:
         parts.append(table.c.number == match.number)
     else:
         parts += [table.c.number >= match.number, table.c.number < match.number + match.width]
     if len(match.keys) == 1:
-        parts.append(table.c.key == match.keys[0])
+        parts.append(key == match.keys[0])
     elif match.keys:
-        parts.append(table.c.key.in_(match.keys))
+        parts.append(key.in_(match.keys))
     if match.prefix:
-        parts += [table.c.key >= match.prefix, table.c.key < match.prefix + _AFTER_ALL]
+        parts += [key >= match.prefix, key < match.prefix + _AFTER_ALL]
     if match.contains:
-        parts.append(func.instr(table.c.key, match.contains) > 0)
+        parts.append(func.instr(key, match.contains) > 0)
     if match.detail is not None:
         parts.append(table.c.detail == _detail(match.detail))
     parts += [_OPERATORS[bound.operator](table.c[bound.column], bound.value) for bound in match.bounds]
