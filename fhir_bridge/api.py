@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 from fhir_bridge import binary, bundle, capability, resources
 from fhir_bridge.authorize import CHALLENGE, identify, require
-from fhir_bridge.document import Document, parse, write
+from fhir_bridge.document import Document, Resource, parse, write
 from fhir_bridge.outcome import FHIR_JSON, outcome, status_of
 from fhir_bridge.references import Resolver, rewrite
 from fhir_bridge.smart.scopes import Action, permits, scopes_text
@@ -127,6 +127,13 @@ def fhir_blueprint(bridge: Bridge) -> Blueprint:
         require(access, type_name, Action.UPDATE)
         return _update(bridge, access, type_name, record_id)
 
+    @blueprint.put("/<type_name>")
+    @callers(Caller.TOKEN)
+    def conditional_update(type_name: str) -> Response:
+        access = _access(bridge)
+        require(access, type_name, Action.UPDATE)
+        return _update_where(bridge, access, type_name)
+
     @blueprint.post("/", strict_slashes=False)
     @blueprint.post("")
     @callers(Caller.TOKEN)
@@ -202,12 +209,34 @@ def _create(bridge: Bridge, access: Access, type_name: str) -> Response:
     resources.check_type(resource, type_name)
     resolver = _resolver(bridge, access)
     condition = request.headers.get("If-None-Exist")
-    rows = {"method": "POST", "url": type_name} | ({} if condition is None else {"ifNoneExist": condition})
-    wrapped = Document({"resourceType": "Bundle", "type": "transaction"}, [{"resource": resource, "request": {**rows}}])
-    plan = bundle.transaction(wrapped, resolver, bridge.clock())
-    bridge.service.create_many(plan.records)
-    entry = plan.entries[0]
+    rows: Resource = {"method": "POST", "url": type_name}
+    if condition is not None:
+        rows["ifNoneExist"] = condition
+    entry = _done_alone(bridge, resource, rows, resolver)
     return _stored(bridge, entry.type, entry.id, entry.version, 200 if entry.present else 201)
+
+
+def _update_where(bridge: Bridge, access: Access, type_name: str) -> Response:
+    """Store the next version of the record that a condition finds, or a first one where it finds none."""
+    resource = parse(_body())
+    resources.check_type(resource, type_name)
+    rows: Resource = {"method": "PUT", "url": f"{type_name}?{request.query_string.decode('ascii', 'replace')}"}
+    if "If-Match" in request.headers:
+        rows["ifMatch"] = request.headers["If-Match"]
+    entry = _done_alone(bridge, resource, rows, _resolver(bridge, access))
+    return _stored(bridge, entry.type, entry.id, entry.version, 201 if entry.version == 1 else 200)
+
+
+def _done_alone(bridge: Bridge, resource: Resource, rows: Resource, resolver: Resolver) -> bundle.Entry:
+    """Do what a transaction of one entry would do."""
+    wrapped = Document({"resourceType": "Bundle", "type": "transaction"}, [{"resource": resource, "request": rows}])
+    plan = bundle.transaction(wrapped, resolver, bridge.clock())
+    try:
+        bridge.service.create_many(plan.records)
+    except ConflictError as error:
+        # Another one came first.
+        raise ConflictError("record.version") from error
+    return plan.entries[0]
 
 
 def _update(bridge: Bridge, access: Access, type_name: str, record_id: str) -> Response:

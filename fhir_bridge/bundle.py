@@ -241,6 +241,9 @@ def _entry(
         if "id" in resource and resource["id"] != made.id:
             raise InputError("bundle.id")
         return resource, _put(made, request, resolver, taken)
+    if method == "PUT" and url.startswith(f"{type_name}?"):
+        found = _found_or_new(type_name, resource, url.removeprefix(f"{type_name}?"), resolver, taken)
+        return resource, _put(Entry(index, member(row, "fullUrl"), type_name, found, 1), request, resolver, taken)
     raise InputError("bundle.method")
 
 
@@ -265,6 +268,19 @@ def _posted(
             return entry
     entry.id = resolver.new_id(entry.type, resource, taken)
     return entry
+
+
+def _found_or_new(
+    type_name: str, resource: Resource, condition: str, resolver: Resolver, taken: set[tuple[str, str]]
+) -> str:
+    """Find the record that a conditional update is of, or give a new one its id (FHIR R4 §3.1.0.4.3)."""
+    given = member(resource, "id")
+    found = resolver.find(parse_condition(type_name, condition))
+    if found is None:
+        return given or resolver.new_id(type_name, resource, taken)
+    if given and given != found:
+        raise InputError("bundle.id")
+    return found
 
 
 def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]) -> Entry:

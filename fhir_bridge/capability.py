@@ -22,12 +22,15 @@ def statement(time: int, token_url: str) -> Resource:
     interactions: list[Element] = [{"code": code} for code in ("create", "read", "vread", "update")]
     conditional: dict[str, Element] = {
         "type": "Resource",
-        "documentation": "Every R4 type that fhir.resources knows, but Binary, Bundle, Evidence, EvidenceVariable and "
-        "Parameters. There is no search. An update may create.",
+        "documentation": "Every R4 type that fhir.resources knows, but Bundle, Evidence, EvidenceVariable and "
+        "Parameters. There is no search; conditions are `identifier=` alone. An update may create. A Binary may be of "
+        "any size.",
         "interaction": interactions,
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
     }
     security: dict[str, Element] = {
         "service": [

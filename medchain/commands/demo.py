@@ -35,7 +35,7 @@ from medchain.commands.demo_bundles import (
 )
 from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, call, open_consortium
 from medchain.commands.demo_ledger import Count, cosigners, count_entries
-from medchain.commands.demo_load import Loader, sample_folder, sources
+from medchain.commands.demo_load import Loader, sample_sources, sources
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
 from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
@@ -153,7 +153,7 @@ class Demo:
         if facts.get("records"):
             self.tell(texts.KEPT_DATA, records=facts["records"])
             return
-        files = sources(sample_folder() if data is None else data)
+        files = sample_sources() if data is None else sources(data)
         loader = Loader(self._consortium, self._tokens.get, self._progress)
         seconds = loader.load(files)
         for item in loader.loaded.values():

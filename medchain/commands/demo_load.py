@@ -23,6 +23,7 @@ from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
+_LAST: Final = 2
 _CREATED: Final = "201"
 _FHIR_JSON: Final = "application/fhir+json"
 _LIMITS: Final = Limits(timeout_s=300.0, max_bytes=32 << 20)
@@ -99,6 +100,23 @@ def sources(folder: Path) -> list[Source]:
     if not found:
         raise NotFoundError("demo.no_data", folder=str(folder))
     return sorted(found, key=lambda item: (item.rank, item.path.name))
+
+
+def sample_sources() -> list[Source]:
+    """List the sample data, its stories last: they alter what the others brought, or come late.
+
+    Raises:
+        NotFoundError: ``demo.no_data``.
+    """
+    bundles = sample_folder()
+    stories = sorted((bundles.parent / "stories").glob("*.json"))
+    return [*sources(bundles), *(Source(path, _owner(path), _LAST) for path in stories)]
+
+
+def _owner(path: Path) -> str:
+    """Say whose a story is: the hospital whose identifiers it has most of."""
+    content = path.read_bytes()
+    return max(HOSPITALS, key=lambda hospital: content.count(f"https://{hospital}.example/".encode()))
 
 
 class Loader:

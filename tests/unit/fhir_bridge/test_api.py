@@ -126,8 +126,77 @@ def test_a_create_that_another_one_overtook_is_a_conflict(server, monkeypatch):
 
     monkeypatch.setattr(type(server.service), "create_many", lambda _self, records, **more: overtaken(records, **more))
     response = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
-    assert (response.status_code, code_of(response)) == (409, "store.conflict")
+    assert (response.status_code, code_of(response)) == (412, "record.version")
     assert server.store.count() == 1
+
+
+KNOWN = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}, {"value": "bare"}]}
+
+
+@pytest.mark.parametrize("condition", ["urn:x|7", "7", "|bare", "bare"])
+def test_a_record_stored_under_an_id_of_its_sender_is_found_by_its_identifiers(server, condition):
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    changed = server.call("PUT", f"/fhir/Patient?identifier={condition}", KNOWN | {"active": True})
+    assert (changed.status_code, changed.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    assert json.loads(changed.data)["active"] is True
+    again = server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=f"identifier={condition}")
+    assert (again.status_code, again.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+
+
+@pytest.mark.parametrize("condition", ["urn:x|8", "|7", "urn:y|7", "8"])
+def test_another_identifier_finds_nothing_and_an_update_creates(server, condition):
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    made = server.call("PUT", f"/fhir/Patient?identifier={condition}", PATIENT)
+    assert made.status_code == 201
+    assert "/mine/" not in made.headers["Location"]
+    named = server.call("PUT", f"/fhir/Patient?identifier={condition}", PATIENT | {"id": "other"})
+    assert (named.status_code, named.headers["Location"]) == (201, "/fhir/Patient/other/_history/1")
+
+
+def test_a_record_is_found_by_the_identifiers_of_its_newest_version_only(server):
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    moved = KNOWN | {"id": "mine", "identifier": [{"system": "urn:x", "value": "8"}]}
+    server.call("PUT", "/fhir/Patient/mine", moved)
+    assert server.call("PUT", "/fhir/Patient?identifier=urn:x|8", moved).headers["ETag"] == 'W/"3"'
+    assert server.call("POST", "/fhir/Patient", PATIENT, If_None_Exist="identifier=urn:x|7").status_code == 201
+    server.service.delete("Patient", "mine")
+    assert server.service.find("Patient", "urn:x", "8") == []
+
+
+def test_a_condition_that_more_than_one_record_fulfils_is_refused(server):
+    for record_id in ("a", "b"):
+        server.call("PUT", f"/fhir/Patient/{record_id}", KNOWN | {"id": record_id})
+    for response in (
+        server.call("PUT", "/fhir/Patient?identifier=urn:x|7", PATIENT),
+        server.call("POST", "/fhir/Patient", PATIENT, If_None_Exist="identifier=urn:x|7"),
+    ):
+        assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+    assert server.store.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "code"),
+    [
+        ("/fhir/Patient?identifier=urn:x|7", KNOWN | {"id": "other"}, {}, 400, "bundle.id"),
+        ("/fhir/Patient?identifier=urn:x|7", KNOWN, {"If_Match": 'W/"4"'}, 412, "bundle.version"),
+        ("/fhir/Patient?name=x", KNOWN, {}, 400, "reference.condition"),
+        ("/fhir/Patient?identifier=urn:x|", KNOWN, {}, 400, "reference.condition"),
+        ("/fhir/Patient", KNOWN, {}, 400, "reference.condition"),
+        ("/fhir/Observation?identifier=urn:x|7", KNOWN, {}, 400, "resource.type"),
+    ],
+)
+def test_a_conditional_update_that_is_wrong_is_refused(server, path, body, headers, status, code):
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    response = server.call("PUT", path, body, **headers)
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == 1
+
+
+def test_a_conditional_update_needs_the_right_to_read_and_to_update(server):
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    for scope in ("system/*.r", "system/*.cu"):
+        response = server.call("PUT", "/fhir/Patient?identifier=urn:x|7", KNOWN, scope=scope)
+        assert (response.status_code, code_of(response)) == (403, "scope.denied")
 
 
 def test_another_content_type_is_refused(server):

@@ -51,6 +51,17 @@ def code_of(response) -> str:
     return json.loads(response.data)["issue"][0]["details"]["coding"][0]["code"]
 
 
+def test_a_conditional_update_in_a_transaction_alters_what_was_stored_before(server):
+    server.call("PUT", "/fhir/Practitioner/d", DOCTOR["resource"] | {"id": "d"})
+    changed = {
+        "resource": DOCTOR["resource"] | {"active": True},
+        "request": {"method": "PUT", "url": "Practitioner?identifier=urn:staff|D1"},
+    }
+    response = server.call("POST", "/fhir", transaction(changed, PATIENT))
+    rows = [row["response"] for row in json.loads(response.data)["entry"]]
+    assert (rows[0]["location"], rows[0]["status"]) == ("Practitioner/d/_history/2", "200 OK")
+
+
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]])
 def test_entries_may_point_to_one_another_in_any_order(server, order):
     entries = [DOCTOR, PATIENT, observation(DOCTOR["fullUrl"])]

@@ -20,7 +20,7 @@ from medchain.commands.demo_consortium import (
     Consortium,
     open_consortium,
 )
-from medchain.commands.demo_load import as_transaction, sample_folder, sources, unpack
+from medchain.commands.demo_load import as_transaction, sample_folder, sample_sources, sources, unpack
 from medchain.commands.demo_story import Phone
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import trusted_policy_text, verify_genesis
@@ -87,6 +87,13 @@ def test_a_folder_without_bundles_is_refused(tmp_path):
 
 
 def test_the_sample_data_have_a_directory_of_each_hospital_first():
+    stories = [(item.path.name, item.custodian) for item in sample_sources() if item.path.parent.name == "stories"]
+    assert stories == [
+        ("altered-record.json", "binhai-hospital"),
+        ("emergency-access.json", "binhai-hospital"),
+        ("late-entry.json", "renhe-hospital"),
+    ]
+    assert [item.path.parent.name for item in sample_sources()[-3:]] == ["stories"] * 3
     found = sources(sample_folder())
     assert [item.path.name.split(".")[1] for item in found[:2]] == ["0-directory", "0-directory"]
     assert {item.custodian for item in found} == {"binhai-hospital", "renhe-hospital"}
