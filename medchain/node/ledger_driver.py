@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +45,8 @@ RECEIPTS_NAME: Final = "receipts.jsonl"
 """Name of the file with the newest receipts."""
 
 _TYPE: Final = "medchain/vouched/v1"
-_MAX_VOUCHED_BYTES: Final = 4096
+_SLOT_BYTES: Final = 512
+_SLOTS: Final = 64
 _MAX_RECEIPTS_BYTES: Final = 16 << 20
 _POLL_S: Final = 1.0
 _FATAL: Final = frozenset({"ordering.failed", "ordering.thread"})
@@ -62,13 +64,19 @@ _MEMBERS: Final = {
 
 
 class VouchedFile:
-    """Fills `medchain.ordering.cosign.Memory` with a small file beside the databases."""
+    """Fills `medchain.ordering.cosign.Memory` with a small file beside the databases.
 
-    __slots__ = ("_path",)
+    Every cosignature waits for it, so it is written in place: slots of a disk's sector each, the last one that was
+    written counts. A full file is replaced by one with that slot alone. Keeps true: a slot is written whole or not at
+    all, and one that cannot be read is never passed over for an older one. One process uses it.
+    """
+
+    __slots__ = ("_path", "_used")
 
     def __init__(self, path: Path) -> None:
         """Name the file."""
         self._path = path
+        self._used: int | None = None
 
     def load(self) -> Vouched:
         """Read it; nothing was vouched for where there is none. Raises `InputError` for a damaged one."""
@@ -76,31 +84,62 @@ class VouchedFile:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return Vouched()
-        found = members(parse_canonical(content, max_bytes=_MAX_VOUCHED_BYTES), _MEMBERS)
-        if found["type"] != _TYPE:
-            raise InputError("vouched.type")
-        root = str(found["root"])
-        return Vouched(
-            floor=_number(found["floor"]),
-            size=_number(found["size"]),
-            root=unhex(root, 32) if root else b"",
-            stood_down=str(found["stood_down"]),
-            replaced=str(found["replaced"]),
-            replaced_from=_number(found["replaced_from"]),
-        )
+        slots = [content[at : at + _SLOT_BYTES] for at in range(0, len(content), _SLOT_BYTES)]
+        written = [slot for slot in slots if slot.strip(b"\0")]
+        if len(content) != _SLOTS * _SLOT_BYTES or not written or written != slots[: len(written)]:
+            raise InputError("vouched.slots", size=len(content))
+        self._used = len(written)
+        return [_vouched(slot) for slot in written][-1]
 
     def save(self, vouched: Vouched) -> None:
-        """Write it whole or not at all, synced."""
-        document: Json = {
-            "floor": vouched.floor,
-            "replaced": vouched.replaced,
-            "replaced_from": vouched.replaced_from,
-            "root": vouched.root.hex(),
-            "size": vouched.size,
-            "stood_down": vouched.stood_down,
-            "type": _TYPE,
-        }
-        write_private_file(self._path, canonical(document))
+        """Write it, synced."""
+        if self._used is None and self._path.exists():
+            self.load()
+        slot = _slot(vouched)
+        if self._used is None or self._used == _SLOTS:
+            write_private_file(self._path, slot.ljust(_SLOTS * _SLOT_BYTES, b"\0"))
+            self._used = 1
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, slot, self._used * _SLOT_BYTES)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._used += 1
+
+
+def _vouched(slot: bytes) -> Vouched:
+    """Read a slot; raises `InputError`."""
+    found = members(parse_canonical(slot.rstrip(b"\n "), max_bytes=_SLOT_BYTES), _MEMBERS)
+    if found["type"] != _TYPE:
+        raise InputError("vouched.type")
+    root = str(found["root"])
+    return Vouched(
+        floor=_number(found["floor"]),
+        size=_number(found["size"]),
+        root=unhex(root, 32) if root else b"",
+        stood_down=str(found["stood_down"]),
+        replaced=str(found["replaced"]),
+        replaced_from=_number(found["replaced_from"]),
+    )
+
+
+def _slot(vouched: Vouched) -> bytes:
+    """Write a slot: canonical JSON, filled up with spaces to a line."""
+    document: Json = {
+        "floor": vouched.floor,
+        "replaced": vouched.replaced,
+        "replaced_from": vouched.replaced_from,
+        "root": vouched.root.hex(),
+        "size": vouched.size,
+        "stood_down": vouched.stood_down,
+        "type": _TYPE,
+    }
+    made = canonical(document)
+    if len(made) >= _SLOT_BYTES:
+        raise InputError("vouched.slots", size=len(made))
+    return made.ljust(_SLOT_BYTES - 1) + b"\n"
 
 
 class ReplicaNotes:

@@ -51,7 +51,43 @@ def test_what_was_vouched_for_is_still_so_after_a_restart(tmp_path):
     assert VouchedFile(tmp_path / "vouched.json").load() == Vouched(floor=10)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"floor": 1}'])
+def test_each_promise_is_one_write_in_place_and_the_last_one_counts(tmp_path):
+    path = tmp_path / "vouched.json"
+    file = VouchedFile(path)
+    inode = None
+    for floor in range(1, 150):
+        file.save(Vouched(floor, floor, bytes([floor]) * 32))
+        assert VouchedFile(path).load() == Vouched(floor, floor, bytes([floor]) * 32)
+        # Replaced only when its 64 slots are full.
+        assert (path.stat().st_ino == inode) is (floor % 64 != 1)
+        assert path.stat().st_size == 64 * 512
+        inode = path.stat().st_ino
+    VouchedFile(path).save(Vouched(floor=200))
+    assert VouchedFile(path).load() == Vouched(floor=200)
+
+
+@pytest.mark.parametrize("at", [0, 300, 512, 1023, 1024 + 20, 64 * 512 - 1])
+def test_a_promise_that_cannot_be_read_is_not_passed_over_for_an_older_one(tmp_path, at):
+    path = tmp_path / "vouched.json"
+    file = VouchedFile(path)
+    for floor in (1, 2, 3):
+        file.save(Vouched(floor, floor, bytes(32)))
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x41
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        VouchedFile(path).load()
+    with pytest.raises(InputError):
+        VouchedFile(path).save(Vouched(floor=4))
+
+
+def test_a_promise_that_fits_no_slot_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"vouched\.slots"):
+        VouchedFile(tmp_path / "vouched.json").save(Vouched(stood_down="x" * 500))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"floor": 1}', bytes(64 * 512)])
 def test_a_damaged_promise_is_not_taken_for_none(tmp_path, content):
     (tmp_path / "vouched.json").write_bytes(content)
     with pytest.raises(InputError):
