@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, ins
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.blobs import BlobStore
 from medchain.store.engine import Database, Statement, insert_into, put_into
-from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
+from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable, forget_identifiers
 from medchain.store.links import LinkTable
 from medchain.store.tables import access, anchor, epoch, erasure, identifier, imported, outbox, record, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
@@ -462,13 +462,14 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         with self._database.read("epoch") as connection:
             return [_epoch(row) for row in connection.execute(chosen)]
 
-    def erase(self, epoch_id: bytes, time: int, *, intent: bytes | None = None) -> None:
-        """Destroy a key for ever, and note the erasure; a second time changes nothing.
+    def erase(self, epoch_id: bytes, time: int) -> None:
+        """Destroy one key for ever, and note the erasure; a second time changes nothing.
+
+        A patient's keys are destroyed by `erase_patient`, which has the ledger told.
 
         Args:
             epoch_id: which key.
             time: Unix seconds.
-            intent: payload of the ledger entry to make (outbox kind ``erasure``), or None.
 
         Raises:
             NotFoundError: ``store.epoch``.
@@ -480,8 +481,6 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
             if known.destroyed is None:
                 _destroy(connection, epoch_id, time)
                 self._put_erasure.many(connection, [(epoch_id, time, None)])
-                if intent is not None:
-                    self._insert_intent.many(connection, [("erasure", None, intent, time, None)])
 
     def erasures(self) -> list[Erasure]:
         """Return all erasures, the oldest first; a backup is given them again before it serves."""
@@ -702,7 +701,10 @@ def _check_versions(connection: Connection, rows: Sequence[RecordVersion]) -> No
 def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:
     """Remove a wrapped key, and return whether there was one."""
     alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
-    return int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
+    destroyed = int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
+    if destroyed:
+        forget_identifiers(connection, [epoch_id])
+    return destroyed
 
 
 def _epoch(row: Any) -> Epoch:  # noqa: ANN401  # SQLAlchemy's row

@@ -9,7 +9,7 @@ import pytest
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import FileKind, open_database
 from medchain.store.keeping import ERASURE, Lock, UnacceptedRow
-from medchain.store.records import Epoch, RecordStore
+from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
 
 KEY = b"\x05" * 32
 HER, HIS = "token-1", "token-2"
@@ -39,6 +39,37 @@ def test_all_keys_of_a_patient_go_together_and_with_the_intent_to_say_so(store):
     ]
     assert [(item.id, item.payload) for item in store.pending(9, kind=ERASURE)] == [(number, b"entry")]
     assert store.living_epochs(HIS) == [b"\x03" * 16]
+
+
+def sealed(patient: str, epoch_id: bytes, name: str, version: int = 1) -> RecordVersion:
+    return RecordVersion(
+        type="Patient",
+        id=name,
+        version=version,
+        object_id=name.encode().ljust(16, b"-"),
+        patient=patient,
+        epoch_id=epoch_id,
+        created=100,
+        commitment=b"\x07" * 32,
+        wrapped_dek=b"\x08" * 105,
+        envelope=b"sealed",
+    )
+
+
+def test_an_erased_patient_is_found_by_no_identifier_any_more(store):
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], identifiers=[[b"h" * 32]])
+    store.put_versions([sealed(HIS, b"\x03" * 16, "his")], identifiers=[[b"i" * 32]])
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    assert (store.find(b"h" * 32), store.find(b"i" * 32)) == ([], ["his"])
+
+
+def test_a_record_that_was_stored_again_under_a_new_key_is_still_found(store):
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], identifiers=[[b"h" * 32]])
+    store.put_versions([sealed(HER, b"\x02" * 16, "her", 2)], identifiers=[[b"h" * 32]])
+    store.erase(b"\x01" * 16, 500)
+    assert store.find(b"h" * 32) == ["her"]
+    assert store.replay_erasures([Erasure(b"\x02" * 16, 501, None)]) == 1
+    assert store.find(b"h" * 32) == []
 
 
 def test_nothing_is_erased_where_a_key_was_drawn_since_the_intent_was_written(store):

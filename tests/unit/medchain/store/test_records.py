@@ -142,13 +142,12 @@ def test_keys_are_found_rewrapped_and_counted_by_patient(store):
     assert store.epoch(EPOCH.id).wrapped_key == b"anew"
 
 
-def test_an_erased_key_is_gone_for_ever_and_noted_with_its_intent(store):
+def test_an_erased_key_is_gone_for_ever_and_noted(store):
     for time in (200, 300):
-        store.erase(EPOCH.id, time, intent=b"entry")
+        store.erase(EPOCH.id, time)
     gone = store.epoch(EPOCH.id)
     assert (gone.wrapped_key, gone.destroyed) == (None, 200)
     assert store.erasures() == [Erasure(EPOCH.id, 200, None)]
-    assert [item.payload for item in store.pending(10, kind="erasure")] == [b"entry"]
     assert store.epochs() == []
     with pytest.raises(NotFoundError):
         store.rewrap_epochs([(EPOCH.id, b"back")])
@@ -249,7 +248,7 @@ WRITES = {
     "mark_access": lambda s: s.mark_access(b"b" * 16, 9),
     "put_epoch": lambda s: s.put_epoch(Epoch(b"f" * 16, "p", 1, 1, b"w")),
     "rewrap_epochs": lambda s: s.rewrap_epochs([(EPOCH.id, b"anew")]),
-    "erase": lambda s: s.erase(EPOCH.id, 200, intent=b"entry"),
+    "erase": lambda s: s.erase_patient(EPOCH.patient, [EPOCH.id], 200, b"entry"),
     "replay_erasures": lambda s: s.replay_erasures([Erasure(EPOCH.id, 200, 3)]),
 }
 
