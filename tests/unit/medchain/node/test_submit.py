@@ -623,7 +623,8 @@ def test_local_operations_submit_show_and_stop(federation, hospital):
     assert operations["body"]({"object": done["key"]})["body"] == draft.body.to_json()
     assert operations["stop"]({"object": done["key"]}) == {"object": done["key"], "stopped": True}
     assert operations["object"]({"object": done["key"]})["stopped"]
-    assert operations["object"]({"object": "00" * 32}) == {"ending": None, "final": False, "record": None, "stopped": False}
+    unknown = {"ending": None, "final": False, "record": None, "stopped": False}
+    assert operations["object"]({"object": "00" * 32}) == unknown
     assert operations["body"]({"object": "00" * 32}) == {"body": None}
 
 
