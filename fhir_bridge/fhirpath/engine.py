@@ -219,8 +219,7 @@ def _call(tree: Call) -> Run:
 
 def _function(tree: Call, source: Run) -> Run:
     """Compile a function of what another expression gives."""
-    # Here, since functions are compiled of expressions in their turn.
-    from fhir_bridge.fhirpath.functions import FUNCTIONS  # noqa: PLC0415
+    from fhir_bridge.fhirpath.functions import FUNCTIONS  # noqa: PLC0415  # functions are compiled of expressions
 
     function = FUNCTIONS.get(tree.name)
     if function is None:

@@ -281,7 +281,7 @@ def _token(text: str, code: str, modifier: Modifier) -> Term:
             return UriTerm(*_bar(text, code))
         case Modifier.OF_TYPE:
             parts = [_plain(part) for part in split(text, "|", code)]
-            if len(parts) != 3 or "" in parts:  # noqa: PLR2004  # all three must be there (§3.1.1.4.10)
+            if len(parts) != 3 or "" in parts:  # noqa: PLR2004 # year to second  # all three must be there (§3.1.1.4.10)
                 raise InputError("search.value", parameter=code, expected="system|code|value")
             return OfTypeTerm(*parts)
         case _:
@@ -375,7 +375,7 @@ def _reference(
 def _near(text: str, code: str) -> NearTerm:
     """Read ``latitude|longitude|distance|units`` (Location, ``near``)."""
     parts = [_plain(part) for part in split(text, "|", code)]
-    if not 2 <= len(parts) <= 4 or any(_NUMBER.fullmatch(part) is None for part in parts[:3] if part):  # noqa: PLR2004
+    if len(parts) not in {2, 3, 4} or any(_NUMBER.fullmatch(part) is None for part in parts[:3] if part):
         raise InputError("search.value", parameter=code, expected="latitude|longitude|distance|units")
     unit = parts[3] if len(parts) > 3 and parts[3] else "km"  # noqa: PLR2004  # the last part
     if not parts[0] or not parts[1] or unit not in _NEAR_UNITS:
@@ -384,7 +384,7 @@ def _near(text: str, code: str) -> NearTerm:
     if abs(latitude) > _MAX_LATITUDE or abs(longitude) > _MAX_LONGITUDE:
         raise InputError("search.value", parameter=code, expected="latitude|longitude|distance|units")
     metres = {"km": Decimal(1000), "m": Decimal(1)}.get(unit, Decimal("1609.344"))
-    distance = Decimal(parts[2]) * metres if len(parts) > 2 and parts[2] else None  # noqa: PLR2004  # the third part
+    distance = Decimal(parts[2]) * metres if len(parts) > 2 and parts[2] else None  # noqa: PLR2004 # year to second  # the third part
     return NearTerm(latitude, longitude, distance)
 
 

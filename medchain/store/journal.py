@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nacl import bindings
-from nacl.exceptions import CryptoError
-
+from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
 from medchain.crypto.keywrap import derive
 from medchain.errors import InputError, UnavailableError, VerificationError
 
@@ -37,9 +35,7 @@ _MAGIC: Final = b"MCJ1"
 _ID_BYTES: Final = 16
 _HEADER_BYTES: Final = len(_MAGIC) + _ID_BYTES
 _LENGTH_BYTES: Final = 4
-_TAG_BYTES: Final = 16
 _MAX_LENGTH: Final = 1 << 16
-_NUMBER_BYTES: Final = 8
 _END: Final = b""
 
 
@@ -268,14 +264,9 @@ class _Opened:
         head = self._data[at : at + _LENGTH_BYTES]
         length = int.from_bytes(head, "big")
         sealed = self._data[at + _LENGTH_BYTES : at + _LENGTH_BYTES + length]
-        if len(head) < _LENGTH_BYTES or not _TAG_BYTES <= length <= _MAX_LENGTH or len(sealed) < length:
+        if len(head) < _LENGTH_BYTES or not TAG_BYTES <= length <= _MAX_LENGTH or len(sealed) < length:
             return None
-        try:
-            return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                sealed, self._prefix + head, _nonce(number), self._key
-            )
-        except CryptoError:
-            return None
+        return open_frame(self._key, number, self._prefix + head, sealed)
 
 
 def _up_to(opened: _Opened, limit: int) -> Iterator[Frame]:
@@ -289,13 +280,8 @@ def _up_to(opened: _Opened, limit: int) -> Iterator[Frame]:
 
 def _seal(key: bytes, prefix: bytes, number: int, content: bytes) -> bytes:
     """Make a frame."""
-    head = (len(content) + _TAG_BYTES).to_bytes(_LENGTH_BYTES, "big")
-    return head + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(content, prefix + head, _nonce(number), key)
-
-
-def _nonce(number: int) -> bytes:
-    """Number a frame: the key is the file's own, so a number is enough."""
-    return bytes(_ID_BYTES) + number.to_bytes(_NUMBER_BYTES, "big")
+    head = (len(content) + TAG_BYTES).to_bytes(_LENGTH_BYTES, "big")
+    return head + seal_frame(key, number, prefix + head, content)
 
 
 def _file_key(key: bytes, identity: bytes) -> bytes:

@@ -29,7 +29,7 @@ def test_the_command_writes_beside_itself(tmp_path, monkeypatch):
 
 
 def test_units_that_are_no_multiple_of_others_have_no_value():
-    assert units(ET.fromstring(UCUM)) == {  # noqa: S314
+    assert units(ET.fromstring(UCUM)) == {  # noqa: S314  # our own text
         "prefixes": {"k": "1e3"},
         "units": {
             "m": [1, "", ""],

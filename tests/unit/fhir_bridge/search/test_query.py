@@ -36,7 +36,6 @@ from fhir_bridge.search.tree import (
     Include,
     Listed,
     Problem,
-    SortKey,
     Summary,
     Total,
 )
@@ -349,7 +348,11 @@ def test_the_answer_is_shaped():
         "Patient?_sort=family,-birthdate,_lastUpdated&_count=20&_total=accurate&_summary=data&_elements=id,Patient.name"
         "&_contained=both&_containedType=contained"
     )
-    assert query.sort == [SortKey("family", False), SortKey("birthdate", True), SortKey("_lastUpdated", False)]  # noqa: FBT003
+    assert [(key.code, key.descending) for key in query.sort] == [
+        ("family", False),
+        ("birthdate", True),
+        ("_lastUpdated", False),
+    ]
     assert (query.count, query.total, query.summary) == (20, Total.ACCURATE, Summary.DATA)
     assert query.elements == ["id", "name"]
     assert (query.contained, query.contained_type) == (Contained.BOTH, ContainedType.CONTAINED)

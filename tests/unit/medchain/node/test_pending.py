@@ -74,8 +74,9 @@ def test_a_release_is_noted_in_the_write_that_finishes_it(records, monkeypatch):
     pending = opened(records)
     pending.keep(ENTRY, [release(1)])
     writes = []
-    write = type(records._database).write  # noqa: SLF001  # each call is one synced write
-    monkeypatch.setattr(type(records._database), "write", lambda file, *row: writes.append(row) or write(file, *row))  # noqa: SLF001
+    database = type(records._database)  # noqa: SLF001  # each call is one synced write
+    write = database.write
+    monkeypatch.setattr(database, "write", lambda file, *row: writes.append(row) or write(file, *row))
     assert pending.finish(b"\1" * 32, note(1))
     assert writes == [("access",)]
     assert [row.object_id for row in records.accesses("token")] == [note(1).object_id]
