@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, LargeBinary, bindparam, delete, select
 
 from medchain.errors import UnavailableError, VerificationError
 from medchain.store.cache import BoundedCache
@@ -37,7 +37,7 @@ CLEAN_LIMIT_BYTES: Final = 16 << 20
 
 _ROW_COST: Final = 150
 _READ_ROWS: Final = 5000
-_KEYS_AT_ONCE: Final = 500
+_KEYS_AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,8 @@ class StateIndex:
         self._put_page = put_into(map_page, dialect)
         self._put_base = put_into(map_base, dialect)
         self._read_head = Statement(select(head.c.seq).where(head.c.key == bindparam("key")), dialect)
+        keys = [bindparam(f"key{at}", type_=LargeBinary) for at in range(_KEYS_AT_ONCE)]
+        self._read_heads = Statement(select(head.c.key, head.c.seq).where(head.c.key.in_(keys)), dialect)
         self._read_page = Statement(select(map_page.c.data).where(map_page.c.key == bindparam("key")), dialect)
         self._clean: BoundedCache[bytes, bytes] = BoundedCache(CLEAN_LIMIT_BYTES)
         self._heads: dict[bytes, int] = {}
@@ -153,9 +155,11 @@ class StateIndex:
         unknown = [key for key in keys if key not in self._heads]
         self._expected = dict.fromkeys(unknown)
         for start in range(0, len(unknown), _KEYS_AT_ONCE):
-            chosen = select(head.c.key, head.c.seq).where(head.c.key.in_(unknown[start : start + _KEYS_AT_ONCE]))
+            part = unknown[start : start + _KEYS_AT_ONCE]
+            # One text for any number of keys, on the driver's own cursor: to build the statement cost more than to run it.
+            part += part[:1] * (_KEYS_AT_ONCE - len(part))
             with translated("head"):
-                self._expected.update((row[0], int(row[1])) for row in self._reader.execute(chosen))
+                self._expected.update(self._read_heads.all(self._reader, *part))
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the newest map (`medchain.tlog.statemap.PageSource`)."""
