@@ -156,7 +156,7 @@ class StateIndex:
         self._expected = dict.fromkeys(unknown)
         for start in range(0, len(unknown), _KEYS_AT_ONCE):
             part = unknown[start : start + _KEYS_AT_ONCE]
-            # One text for any number of keys, on the driver's own cursor: to build the statement cost more than to run it.
+            # One text for any number of keys: building a statement costs more than running it.
             part += part[:1] * (_KEYS_AT_ONCE - len(part))
             with translated("head"):
                 self._expected.update(self._read_heads.all(self._reader, *part))
