@@ -1,21 +1,23 @@
 """The roof: the command line `medchain`.
 
 Keeps true: an error of our tree becomes one line with its code, in the reader's language, and the exit code of its
-class; nobody is shown a traceback. Trusts the commands of `medchain.commands.registry`.
+class; nobody is shown a traceback; a call loads what its command needs and no more. Trusts the commands of
+`medchain.commands.registry`.
 Source: `docs/commands.md`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from medchain.commands import messages
 from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text
-from medchain.commands.registry import COMMANDS, GROUPS
+from medchain.commands.parsing import Parser
+from medchain.commands.registry import GROUPS, load_commands
 from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
@@ -61,9 +63,8 @@ def main(
     variables = dict(os.environ if environment is None else environment)
     out, err = out or sys.stdout, err or sys.stderr
     language = _language(words, variables)
-    parser = make_parser(language)
     try:
-        parsed = parser.parse_args(words)
+        parsed = make_parser(language, load_commands(_first(words)), as_json="--json" in words).parse_words(words)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else Exit.INPUT
     context = Context(parsed, language, bool(parsed.json), out, err, system_clock, variables)
@@ -105,11 +106,13 @@ def exit_of(error: MedchainError) -> Exit:
     return next((code for kind, code in _EXITS.items() if isinstance(error, kind)), Exit.INTERNAL)
 
 
-def make_parser(language: str) -> argparse.ArgumentParser:
-    """Make the parser of all commands.
+def make_parser(language: str, commands: Sequence[Command], *, as_json: bool = False) -> Parser:
+    """Make the parser of some commands.
 
     Args:
         language: of the help.
+        commands: which.
+        as_json: whether wrong calls are told as documents.
 
     Returns:
         The parser; a parsed namespace holds the `Command` as ``command``.
@@ -118,37 +121,38 @@ def make_parser(language: str) -> argparse.ArgumentParser:
     def say(text: Text) -> str:
         return text.in_language(language)
 
-    top = argparse.ArgumentParser(
-        "medchain",
-        description=say(messages.TOP_SUMMARY),
-        epilog=say(messages.TOP_EXAMPLES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    # `Any`: what differs in type is passed on as it is.
+    common: dict[str, Any] = {"language": language, "as_json": as_json}
+    top = Parser("medchain", description=say(messages.TOP_SUMMARY), epilog=say(messages.TOP_EXAMPLES), **common)
     top.add_argument("--lang", choices=LANGUAGES, help=say(messages.LANG_HELP))
+    word = say(messages.COMMAND_WORD)
     # `Any`: argparse keeps the type of its sub-parsers private.
-    places: dict[tuple[str, ...], Any] = {(): top.add_subparsers(metavar=say(messages.COMMAND_WORD), required=True)}
+    places: dict[tuple[str, ...], Any] = {(): top.add_subparsers(metavar=word, required=True)}
+    used = {command.path[0] for command in commands}
     for group in GROUPS:
-        parser = places[()].add_parser(group.name, help=say(group.summary), description=say(group.summary))
-        places[group.name,] = parser.add_subparsers(metavar=say(messages.COMMAND_WORD), required=True)
-    for command in COMMANDS:
+        if group.name in used:
+            summary = say(group.summary)
+            parser = places[()].add_parser(group.name, help=summary, description=summary, **common)
+            places[group.name,] = parser.add_subparsers(metavar=word, required=True)
+    for command in commands:
         parser = places[command.path[:-1]].add_parser(
             command.path[-1],
             help=say(command.summary),
             description=say(command.summary),
             epilog=f"{say(messages.EXAMPLES)}:\n{_indented(say(command.examples))}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **common,
         )
         _common(parser, command, say)
         command.arguments(parser, say)
-        parser.set_defaults(command=command)
+        parser.set_defaults(command=command, parser=parser)
     return top
 
 
-def _common(parser: argparse.ArgumentParser, command: Command, say: Callable[[Text], str]) -> None:
+def _common(parser: Parser, command: Command, say: Callable[[Text], str]) -> None:
     """Declare what every command takes."""
     parser.add_argument("--json", action="store_true", help=say(messages.JSON_HELP))
     # No default: it must not overwrite the one that stands before the command.
-    parser.add_argument("--lang", choices=LANGUAGES, default=argparse.SUPPRESS, help=say(messages.LANG_HELP))
+    parser.add_argument("--lang", choices=LANGUAGES, default=SUPPRESS, help=say(messages.LANG_HELP))
     if command.needs_config:
         parser.add_argument("--config", metavar="FILE", help=say(messages.CONFIG_HELP))
 
@@ -165,6 +169,12 @@ def _language(words: Sequence[str], environment: Mapping[str, str]) -> str:
         if environment.get(name):
             return "zh" if environment[name].lower().startswith(_CHINESE_LOCALES) else "en"
     return "en"
+
+
+def _first(words: Sequence[str]) -> str | None:
+    """Find the word that begins the command; None where there is none."""
+    rest = [word for index, word in enumerate(words) if not (index and words[index - 1] == "--lang")]
+    return next((word for word in rest if not word.startswith("-")), None)
 
 
 def _report(context: Context, error: MedchainError) -> None:

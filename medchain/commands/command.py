@@ -22,8 +22,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import InputError
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig, load_config
-from medchain.node.keystore import Unlock, open_root_file, unlock
-from medchain.node.supervisor import PASSPHRASE_VARIABLE
+from medchain.node.keystore import PASSPHRASE_VARIABLE, Unlock, open_root_file, unlock
 
 LANGUAGES: Final = ("zh", "en")
 """Languages that every text has."""

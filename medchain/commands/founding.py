@@ -102,7 +102,7 @@ def read_member(content: bytes) -> Organisation:
 
 def _init_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `init` takes."""
-    parser.add_argument("folder", type=Path, help=say(messages.INIT_FOLDER))
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help=say(messages.INIT_FOLDER))
     parser.add_argument("--org-id", required=True, metavar="ORG", help=say(messages.INIT_ORG))
     parser.add_argument("--role", required=True, choices=ROLES, help=say(messages.INIT_ROLE))
     parser.add_argument("--name-zh", required=True, metavar="NAME", help=say(messages.INIT_NAME_ZH))

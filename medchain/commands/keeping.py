@@ -133,7 +133,8 @@ def _place_root_key(folder: Path, context: Context) -> None:
 
 def _rotate_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `key rotate` takes."""
-    parser.add_argument("use", choices=sorted(USES), help=say(messages.ROTATE_USE))
+    uses = sorted(USES)
+    parser.add_argument("use", choices=uses, metavar="USE", help=f"{say(messages.ROTATE_USE)}: {', '.join(uses)}")
 
 
 def _rotate(context: Context) -> int:

@@ -39,6 +39,26 @@ TOP_EXAMPLES: Final = Text(
     "  medchain node run --config node/node.toml\n"
     "Each command has help with examples: medchain COMMAND --help",
 )
+USAGE: Final = Text("用法:", "usage:")
+POSITIONALS: Final = Text("参数", "arguments")
+OPTIONS: Final = Text("选项", "options")
+HELP_HELP: Final = Text("显示本说明", "show this help and exit")
+MISTAKE: Final = Text("{call}：{mistake}", "{call}: {mistake}")
+WRONG_CALLS: Final = (
+    Text("缺少：{names}", "the following arguments are required: {names}"),
+    Text(
+        "{name}：{value} 不在可选值之中（{choices}）",
+        "argument {name}: invalid choice: {value} (choose from {choices})",
+    ),
+    Text("{name}：值 {value} 无效（应为 {kind}）", "argument {name}: invalid {kind} value: {value}"),
+    Text("{name}：需要一个值", "argument {name}: expected one argument"),
+    Text("{name}：需要至少一个值", "argument {name}: expected at least one argument"),
+    Text("{name}：不带值，却给了 {value}", "argument {name}: ignored explicit argument {value}"),
+    Text("{name} 不能与 {other} 同用", "argument {name}: not allowed with argument {other}"),
+    Text("必须给出其中之一：{names}", "one of the arguments {names} is required"),
+    Text("无法识别：{words}", "unrecognized arguments: {words}"),
+)
+"""Mistakes of a call, as `argparse` words them in English."""
 COMMAND_WORD: Final = Text("命令", "COMMAND")
 EXAMPLES: Final = Text("示例", "examples")
 LANG_HELP: Final = Text("语言，默认取自 LANG", "language; LANG decides otherwise")

@@ -74,6 +74,10 @@ _ALGORITHMS: Final = {
 }
 
 
+PASSPHRASE_VARIABLE: Final = "MEDCHAIN_PASSPHRASE"  # noqa: S105  # a name
+"""Environment variable with the root key's passphrase; a node's processes do not inherit it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where things are in a node's folder.
@@ -128,6 +132,11 @@ class Layout:
     def run(self) -> Path:
         """What lives only while the node runs: state, heartbeat, lock, local secret, metrics."""
         return self.folder / "run"
+
+    @property
+    def restored(self) -> Path:
+        """Mark of a node that was restored from a backup and is not whole yet, see `medchain.node.restored`."""
+        return self.folder / "restored"
 
     def create(self) -> None:
         """Make the folders that are missing, readable by their owner only."""

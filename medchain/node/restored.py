@@ -18,12 +18,9 @@ from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import InputError, UnavailableError
 from medchain.ledger.transaction import Transaction, parse_envelope
 from medchain.node.clock import Clock
-from medchain.node.keystore import write_private_file
+from medchain.node.keystore import Layout, write_private_file
 from medchain.node.services import EndorsementService, ReleaseService
 from medchain.store.ledger import LedgerStore
-
-RESTORED_NAME: Final = "restored"
-"""Name of the mark in the node's folder."""
 
 PROMISES_S: Final = 180
 """How long an endorsement can bind: 120 s to its ``until``, and 60 s of a block's time beside the clock."""
@@ -59,13 +56,13 @@ class RestoreMark:
             "restored": self.restored,
             "type": _TYPE,
         }
-        write_private_file(folder / RESTORED_NAME, canonical(document))
+        write_private_file(Layout(folder).restored, canonical(document))
 
 
 def read_mark(folder: Path) -> RestoreMark | None:
     """Read the mark of a node's folder; None where there is none. Raises `InputError` for a damaged one."""
     try:
-        content = (folder / RESTORED_NAME).read_bytes()
+        content = Layout(folder).restored.read_bytes()
     except FileNotFoundError:
         return None
     shape = {"erasures_until": int, "height": int, "restored": int, "type": str}
@@ -112,7 +109,7 @@ class Restoration:
     @property
     def is_under_way(self) -> bool:
         """Whether the mark is there."""
-        return (self._folder / RESTORED_NAME).exists()
+        return Layout(self._folder).restored.exists()
 
     @property
     def reason(self) -> str | None:
@@ -135,7 +132,7 @@ class Restoration:
         self.missing = missing_erasures(self._store, self._org_id, mark)
         if self.missing:
             return False
-        (self._folder / RESTORED_NAME).unlink()
+        Layout(self._folder).restored.unlink()
         return True
 
     def check(self) -> None:

@@ -27,16 +27,19 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, UnavailableError
 from medchain.node.config import ENVIRONMENT_PREFIX, load_config
 from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
-from medchain.node.keystore import Layout, Unlock, open_root_file, unlock, write_private_file
+from medchain.node.keystore import (
+    PASSPHRASE_VARIABLE,
+    Layout,
+    Unlock,
+    open_root_file,
+    unlock,
+    write_private_file,
+)
 from medchain.node.local import STATE_NAME
 from medchain.node.log import Log, open_log
-from medchain.node.restored import RESTORED_NAME
 
 NODE_STATE_NAME: Final = "node.json"
 """Name of the file in the folder `run` that tells of the supervisor and its children."""
-
-PASSPHRASE_VARIABLE: Final = "MEDCHAIN_PASSPHRASE"  # noqa: S105  # a name
-"""Environment variable with the root key's passphrase; children do not inherit it."""
 
 FIRST_DELAY_S: Final = 0.5
 """How long after its death a child is started again; doubled each time."""
@@ -144,7 +147,7 @@ def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Ch
             (*python, "medchain.web.workers", str(config_path)),
             encode_unlock(Unlock(halves.web, None)),
             # A restored node shows no record before the keys that were destroyed since are destroyed again.
-            barred=layout.folder / RESTORED_NAME,
+            barred=layout.restored,
         ),
     )
 

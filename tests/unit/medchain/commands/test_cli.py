@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import string
+import subprocess
+import sys
 
 import pytest
 
@@ -12,8 +14,9 @@ from medchain import errors
 from medchain.cli import main, make_parser, run
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.commands.registry import COMMANDS, GROUPS
+from medchain.commands.registry import GROUPS, MODULES, load_commands
 
+COMMANDS = load_commands()
 NAMES = [" ".join(command.path) for command in COMMANDS]
 NOTHING = Text("无", "nothing")
 
@@ -35,7 +38,7 @@ def broken(error: BaseException, *, as_json: bool = False, language: str = "en")
     def fail(_context: Context) -> int:
         raise error
 
-    arguments = make_parser("en").parse_args(["status"])
+    arguments = make_parser("en", COMMANDS).parse_args(["status"])
     err = io.StringIO()
     context = Context(arguments, language, as_json, io.StringIO(), err, lambda: 0, {})
     return run(Command(("x",), NOTHING, NOTHING, fail), context), err.getvalue()
@@ -60,6 +63,21 @@ def test_each_command_has_help_with_an_example(name, language, capsys):
 
 def test_each_group_has_a_command():
     assert {group.name for group in GROUPS} == {command.path[0] for command in COMMANDS if len(command.path) > 1}
+
+
+def test_the_table_of_modules_names_every_command_and_loads_no_more_than_one_needs():
+    assert set(MODULES) == {command.path[0] for command in COMMANDS}
+    for word in MODULES:
+        assert load_commands(word) == tuple(command for command in COMMANDS if command.path[0] == word)
+
+
+@pytest.mark.parametrize("words", [("verify",), ("node", "run")])
+def test_a_call_loads_what_its_command_needs_and_no_more(words):
+    code = "import sys\nfrom medchain.cli import main\nmain(sys.argv[1:])\nprint(*sys.modules)"
+    # Our own interpreter and words.
+    ran = subprocess.run([sys.executable, "-c", code, *words, "--help"], capture_output=True, check=True)
+    loaded = ran.stdout.decode().splitlines()[-1].split()
+    assert not {"flask", "sqlalchemy", "fhir", "pydantic", "granian"} & set(loaded)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +151,39 @@ def test_an_error_whose_text_lacks_a_field_is_still_told():
 def test_a_wrong_call_has_exit_code_2(words, capsys):
     assert main(words, {}) == 2
     assert "usage: medchain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "medchain：缺少：命令\n"),
+        (["nonsense"], "medchain：命令：'nonsense' 不在可选值之中（"),
+        (["verify", "b"], "medchain verify：缺少：--policy\n"),
+        (["record", "show", "Patient/1", "2"], "medchain record show：无法识别：2\n"),
+        (["record", "show", "Patient/1", "--version", "x"], "medchain record show：--version：值 'x' 无效（应为 int）"),
+        (["record", "show", "Patient/1", "--version"], "medchain record show：--version：需要一个值\n"),
+        (["record", "show", "Patient/1", "--json=1"], "medchain record show：--json：不带值，却给了 '1'\n"),
+        (["import"], "medchain import：缺少：PATH\n"),
+        (["backup", "x", "--conf=1"], "medchain backup：无法识别：--conf=1\n"),
+    ],
+)
+def test_a_wrong_call_is_told_in_the_readers_language_by_the_command_that_was_called(words, said, capsys):
+    assert main([*words, "--lang", "zh"], {}) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("用法: medchain")
+    assert said in err
+    assert main(words, {"LANG": "en_GB.UTF-8"}) == 2
+    assert capsys.readouterr().err.startswith("usage: medchain")
+
+
+def test_a_wrong_call_is_a_document_with_json(capsys):
+    assert main(["verify", "--json"], {}) == 2
+    mistake = "the following arguments are required: BUNDLE, --policy"
+    fields = {"call": "medchain verify", "mistake": mistake}
+    assert json.loads(capsys.readouterr().err) == {"code": "call.usage", "fields": fields}
+
+
+def test_help_has_no_english_heading_in_chinese(capsys):
+    assert main(["restore", "--help", "--lang", "zh"], {}) == 0
+    shown = capsys.readouterr().out
+    assert not {"usage:", "options:", "arguments:", "show"} & set(shown.split())
