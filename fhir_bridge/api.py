@@ -26,8 +26,9 @@ from fhir_bridge.authorize import CHALLENGE, identify, require
 from fhir_bridge.document import Document, Resource, parse, write
 from fhir_bridge.outcome import FHIR_JSON, outcome, status_of
 from fhir_bridge.references import Resolver, rewrite
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action, permits, scopes_text
-from fhir_bridge.smart.server import Access, TokenServer
+from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.transactions import SMALL_BYTES, Done, Records, do_transaction
 from medchain.encoding import Json, members
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action, permits
-from fhir_bridge.smart.server import Access, TokenServer
+from fhir_bridge.smart.server import TokenServer
 from medchain.errors import AccessDeniedError, NotFoundError
 
 CHALLENGE: Final = "Bearer"

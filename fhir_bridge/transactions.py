@@ -17,8 +17,8 @@ from fhir_bridge import bundle
 from fhir_bridge.authorize import require
 from fhir_bridge.document import parse_bundle
 from fhir_bridge.references import Resolver
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action, parse_scopes, permits
-from fhir_bridge.smart.server import Access
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, members, unhex
 from medchain.node.assembly import WebNode, open_web_node, read_genesis

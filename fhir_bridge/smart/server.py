@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -21,8 +20,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.clients import Client
-from fhir_bridge.smart.scopes import Scope, covers, parse_scopes, scopes_text
+from fhir_bridge.smart.scopes import Context, Scope, covers, parse_scopes, scopes_text
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, InputError
@@ -47,19 +47,6 @@ _SKEW_S: Final = 10
 _MAX_TOKEN_CHARS: Final = 8192
 _MAX_ID_CHARS: Final = 256
 _MAX_FORM_BYTES: Final = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who calls, and what it may do.
-
-    Attributes:
-        client: id of the client.
-        scopes: of its token.
-    """
-
-    client: str
-    scopes: tuple[Scope, ...]
 
 
 class TokenServer:
@@ -163,7 +150,7 @@ class TokenServer:
             raise InputError("token.grant")
         client = self._client(form)
         asked = parse_scopes(form.get("scope", ""))
-        if not all(covers(client.scopes, scope) for scope in asked):
+        if not all(scope.context is Context.SYSTEM and covers(client.scopes, scope) for scope in asked):
             raise AccessDeniedError("token.scope")
         return self.issue(client.id, asked), asked
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError, NotFoundError
+from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable, forget_identifiers
@@ -208,6 +209,7 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
 
     Attributes:
         blobs: envelopes that are too large for a row.
+        accounts: people and applications.
     """
 
     def __init__(self, database: Database) -> None:
@@ -216,6 +218,7 @@ class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTa
         dialect = database.engine.dialect
         self._database = database
         self.blobs = BlobStore(database.path.parent / BLOBS_NAME)
+        self.accounts = AccountStore(database)
         values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
         self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **values), dialect)
         intent: dict[str, Any] = {

@@ -188,7 +188,7 @@ def test_what_a_scope_does_not_say_is_denied(text, type_name, action, allowed):
 
 
 @pytest.mark.parametrize(
-    "text", ["system/*.", "system/*.rr", "system/*.rc", "system/patient.r", "user/*.r", "system/*.*"]
+    "text", ["system/*.", "system/*.rr", "system/*.rc", "system/patient.r", "group/*.r", "system/Pet.r"]
 )
 def test_a_scope_that_is_not_understood_is_refused(text):
     with pytest.raises(InputError, match=r"scope\.malformed"):

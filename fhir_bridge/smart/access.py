@@ -1,0 +1,174 @@
+"""What a caller may do: its scopes, turned into an answer for one interaction with one type.
+
+Keeps true: nothing is allowed that no scope says; what a scope says of one patient, or of resources that meet a
+constraint, comes out as a clause that the resource must fulfil, and never as more. Pure.
+Source: SMART App Launch 2.2 §3.0; FHIR R4 compartment-patient; `docs/spec/smart.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fhir_bridge.definitions.parameters import compartment
+from fhir_bridge.smart.scopes import Action, Context, Scope, parse_scopes, scopes_text
+from medchain.encoding import Json, members
+from medchain.errors import InputError
+
+DIRECTORY_TYPES: Final = frozenset(
+    {
+        "Endpoint",
+        "HealthcareService",
+        "Location",
+        "Medication",
+        "Organization",
+        "Practitioner",
+        "PractitionerRole",
+        "Substance",
+    }
+)
+"""Types that are about no patient, and to which a patient's records refer: a scope of a patient may read them."""
+
+_READING: Final = frozenset({Action.READ, Action.SEARCH})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who calls, and what it may do.
+
+    Attributes:
+        client: id of the client.
+        scopes: of its token.
+        user: reference of the person who signed in (``Practitioner/17``), or the account's id; empty without one.
+        role: of that person; empty without one.
+        patient: id of the patient of the launch; empty without one.
+        encounter: id of the encounter of the launch; empty without one.
+        grant: id of the authorisation; empty for a client that acts for itself.
+    """
+
+    client: str
+    scopes: tuple[Scope, ...]
+    user: str = ""
+    role: str = ""
+    patient: str = ""
+    encounter: str = ""
+    grant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """What a resource must fulfil.
+
+    Attributes:
+        patient: id of the patient in whose compartment it must be; empty for any or none.
+        query: search conditions of its type that it must meet, all of them; empty for none.
+    """
+
+    patient: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What is allowed: every resource that fulfils one of the clauses.
+
+    Attributes:
+        clauses: at least one.
+    """
+
+    clauses: tuple[Clause, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every resource of the type is allowed."""
+        return Clause() in self.clauses
+
+    def admits(self, is_of: Callable[[str], bool], meets: Callable[[str], bool]) -> bool:
+        """Judge one resource.
+
+        Args:
+            is_of: tells whether it is in the compartment of the patient with an id.
+            meets: tells whether it meets search conditions.
+        """
+        return any(
+            (not clause.patient or is_of(clause.patient)) and (not clause.query or meets(clause.query))
+            for clause in self.clauses
+        )
+
+
+def permit(access: Access, type_name: str, action: Action) -> Permit | None:
+    """Tell what a caller may do to resources of a type.
+
+    Args:
+        access: who calls.
+        type_name: resource type.
+        action: what it wants.
+
+    Returns:
+        What is allowed; None for nothing. For a search: the union of what the clauses find. For a write, old and new
+        content must both be admitted.
+    """
+    clauses: dict[Clause, None] = {}
+    for scope in access.scopes:
+        if action not in scope.actions or scope.type not in ("*", type_name):
+            continue
+        if scope.context is not Context.PATIENT:
+            clauses[Clause("", scope.query)] = None
+        elif type_name in DIRECTORY_TYPES:
+            if action in _READING:
+                clauses[Clause("", scope.query)] = None
+        elif access.patient and (type_name == "Patient" or type_name in compartment("Patient")):
+            clauses[Clause(access.patient, scope.query)] = None
+    if not clauses:
+        return None
+    return Permit((Clause(),) if Clause() in clauses else _merged(list(clauses)))
+
+
+def access_document(access: Access) -> Json:
+    """Write who calls, for another process of this node; the inverse of `parse_access`."""
+    return {
+        "client": access.client,
+        "encounter": access.encounter,
+        "grant": access.grant,
+        "patient": access.patient,
+        "role": access.role,
+        "scopes": scopes_text(access.scopes),
+        "user": access.user,
+    }
+
+
+def parse_access(document: Json) -> Access:
+    """Read what `access_document` wrote; raises `InputError`."""
+    names = ("client", "encounter", "grant", "patient", "role", "scopes", "user")
+    found = {name: str(value) for name, value in members(document, dict.fromkeys(names, str)).items()}
+    if not found["client"]:
+        raise InputError("access.client")
+    return Access(
+        found["client"],
+        parse_scopes(found["scopes"]),
+        found["user"],
+        found["role"],
+        found["patient"],
+        found["encounter"],
+        found["grant"],
+    )
+
+
+def _merged(clauses: list[Clause]) -> tuple[Clause, ...]:
+    """Drop clauses that others contain, and join those that differ in the value of one condition only.
+
+    Alternatives of one condition are a list of values (FHIR R4 §3.1.1.4.7), which costs one search, not several.
+    """
+    whole = {clause.patient for clause in clauses if not clause.query}
+    kept = [one for one in clauses if not (one.query and (one.patient in whole or "" in whole))]
+    joined: dict[tuple[str, str], Clause] = {}
+    for clause in kept:
+        name, equals, value = clause.query.partition("=")
+        if not equals or "&" in value or ":" in name:
+            joined[clause.patient, clause.query] = clause
+            continue
+        before = joined.get((clause.patient, f"{name}="))
+        query = clause.query if before is None else f"{before.query},{value}"
+        joined[clause.patient, f"{name}="] = Clause(clause.patient, query)
+    return tuple(joined.values())

@@ -1,0 +1,661 @@
+"""People and applications of a node: who may sign in, who is signed in, which applications were authorised for what.
+
+Keeps true: a secret is kept as its SHA-256 only; what counts once is taken in the same transaction in which it is
+looked up, over all processes; a code or refresh token that comes a second time ends everything that came of it, and
+who ends an account ends its sessions and authorisations with it. Trusts callers for the clock. Part of the records
+file.
+Source: RFC 6749 §4.1.2, §10.5; RFC 9700 §4.14; `docs/spec/smart.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+
+from medchain.errors import ConflictError, NotFoundError
+from medchain.store.account_tables import (
+    login_failure,
+    revoked_token,
+    signing_key,
+    smart_client,
+    smart_grant,
+    smart_token,
+    staff,
+    staff_passkey,
+    ticket,
+    web_session,
+)
+from medchain.store.engine import Database, Statement
+
+FREE_FAILURES: Final = 5
+"""Failures after which each further one locks for longer."""
+
+FIRST_LOCK_S: Final = 30
+"""How long the first lock holds, in seconds; each further failure doubles it."""
+
+LONGEST_LOCK_S: Final = 900
+"""How long a lock holds at most."""
+
+FORGET_S: Final = 3600
+"""After how long without a failure those before it count no more."""
+
+MAX_FAILURE_KEYS: Final = 100_000
+"""Most keys whose failures are remembered; whoever fails under ever new names makes no table grow for ever."""
+
+
+class Role(StrEnum):
+    """What a person does here; nobody has two."""
+
+    CLINICIAN = "clinician"
+    DESK = "desk"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who may sign in.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        name: by which the person is known here; unique.
+        display: the person's name as shown.
+        role: what the person does.
+        fhir_user: reference of the resource that is the person, such as ``Practitioner/17``; may be empty.
+        identity: SHA-256 of issuer and subject at the identity provider; None for a built-in account.
+        disabled: since when the account is closed, Unix seconds; None while it is open.
+        created: Unix seconds.
+    """
+
+    id: str
+    name: str
+    display: str
+    role: Role
+    fhir_user: str
+    identity: bytes | None
+    disabled: int | None
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A passkey of an account.
+
+    Attributes:
+        credential: its id.
+        account: whose.
+        public: COSE key.
+        created: Unix seconds.
+        used: when it was used last.
+    """
+
+    credential: bytes
+    account: str
+    public: bytes
+    created: int
+    used: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in.
+
+    Attributes:
+        token: SHA-256 of the cookie's value.
+        account: whose.
+        created: when the person signed in, Unix seconds.
+        seen: when the person was last heard of, to the minute.
+        until: when it ends at the latest.
+        method: how the person signed in: ``passkey`` or ``provider``.
+    """
+
+    token: bytes
+    account: str
+    created: int
+    seen: int
+    until: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """A registered application.
+
+    Attributes:
+        id: its name.
+        document: canonical JSON.
+        disabled: since when it may do nothing, None while it may.
+        created: Unix seconds.
+    """
+
+    id: str
+    document: bytes
+    disabled: int | None
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a person has authorised an application for.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        client: the application.
+        account: the person.
+        session: SHA-256 of the session's cookie whose end ends it; None if it outlives the session.
+        document: canonical JSON.
+        created: Unix seconds.
+        until: when it ends at the latest.
+        revoked: since when it counts no more, None while it does.
+    """
+
+    id: str
+    client: str
+    account: str
+    session: bytes | None
+    document: bytes
+    created: int
+    until: int
+    revoked: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An authorisation code or a refresh token.
+
+    Attributes:
+        grant: what it belongs to.
+        document: canonical JSON.
+        until: when it ends.
+    """
+
+    grant: Grant
+    document: bytes
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyRow:
+    """A key that signs tokens.
+
+    Attributes:
+        kid: its id.
+        algorithm: JOSE algorithm.
+        sealed: the private key, sealed.
+        created: Unix seconds.
+    """
+
+    kid: str
+    algorithm: str
+    sealed: bytes
+    created: int
+
+
+def hashed(secret: str) -> bytes:
+    """Hash a secret of at least 128 random bits, by which alone it is remembered."""
+    return hashlib.sha256(b"medchain/secret/v1\n" + secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def new_secret() -> str:
+    """Draw a secret: 256 random bits in base64url."""
+    return secrets.token_urlsafe(32)
+
+
+class StaffTable:
+    """Accounts, passkeys and sessions."""
+
+    _database: Database
+
+    def put_account(self, account: Account) -> None:
+        """Add an account; raises `ConflictError` ``account.exists`` for a name or identity that is taken."""
+        try:
+            with self._database.write("staff") as connection:
+                values = {name: getattr(account, name) for name in Account.__slots__}
+                connection.execute(insert(staff).values(**values | {"role": account.role.value}))
+        except ConflictError as error:
+            raise ConflictError("account.exists", name=account.name) from error
+
+    def change_account(self, account_id: str, *, display: str, role: Role, fhir_user: str) -> None:
+        """Change what is known of a person, as its identity provider says; a new role ends what the old one began."""
+        with self._database.write("staff") as connection:
+            before = connection.execute(select(staff.c.role).where(staff.c.id == account_id)).scalar_one_or_none()
+            values = {"display": display, "role": role.value, "fhir_user": fhir_user}
+            connection.execute(update(staff).where(staff.c.id == account_id).values(**values))
+        if before is not None and before != role.value:
+            self.end_all(account_id)
+
+    def account(self, account_id: str) -> Account | None:
+        """Return an account by its id."""
+        return self._account(staff.c.id == account_id)
+
+    def account_named(self, name: str) -> Account | None:
+        """Return an account by its name."""
+        return self._account(staff.c.name == name)
+
+    def account_of(self, identity: bytes) -> Account | None:
+        """Return the account of somebody at the identity provider."""
+        return self._account(staff.c.identity == identity)
+
+    def accounts(self) -> list[Account]:
+        """Return all accounts by name."""
+        with self._database.read("staff") as connection:
+            return [_account(row) for row in connection.execute(select(staff).order_by(staff.c.name))]
+
+    def close_account(self, account_id: str, now: int | None) -> None:
+        """Close an account, with its sessions and authorisations; None opens it again.
+
+        Raises:
+            NotFoundError: ``account.unknown``.
+        """
+        with self._database.write("staff") as connection:
+            changed = connection.execute(update(staff).where(staff.c.id == account_id).values(disabled=now))
+            if not changed.rowcount:
+                raise NotFoundError("account.unknown")
+        if now is not None:
+            self.end_all(account_id, now)
+
+    def end_all(self, account_id: str, now: int = 0) -> None:
+        """End a person's sessions and authorisations."""
+        with self._database.write("web_session") as connection:
+            connection.execute(delete(web_session).where(web_session.c.account == account_id))
+            mine = (smart_grant.c.account == account_id) & smart_grant.c.revoked.is_(None)
+            connection.execute(update(smart_grant).where(mine).values(revoked=now))
+
+    def put_passkey(self, passkey: Passkey) -> None:
+        """Add a passkey; raises `ConflictError` ``passkey.exists``."""
+        try:
+            with self._database.write("staff_passkey") as connection:
+                values = {name: getattr(passkey, name) for name in Passkey.__slots__}
+                connection.execute(insert(staff_passkey).values(**values))
+        except ConflictError as error:
+            raise ConflictError("passkey.exists") from error
+
+    def passkey(self, credential: bytes) -> Passkey | None:
+        """Return a passkey by the credential's id."""
+        with self._database.read("staff_passkey") as connection:
+            chosen = select(staff_passkey).where(staff_passkey.c.credential == credential)
+            row = connection.execute(chosen).first()
+        return None if row is None else Passkey(*row)
+
+    def passkeys_of(self, account_id: str) -> list[Passkey]:
+        """Return a person's passkeys."""
+        chosen = select(staff_passkey).where(staff_passkey.c.account == account_id).order_by(staff_passkey.c.created)
+        with self._database.read("staff_passkey") as connection:
+            return [Passkey(*row) for row in connection.execute(chosen)]
+
+    def drop_passkeys(self, account_id: str) -> None:
+        """Forget a person's passkeys, and end what began with them."""
+        with self._database.write("staff_passkey") as connection:
+            connection.execute(delete(staff_passkey).where(staff_passkey.c.account == account_id))
+        self.end_all(account_id)
+
+    def begin_session(self, account_id: str, method: str, now: int, until: int, credential: bytes | None) -> str:
+        """Sign somebody in.
+
+        Args:
+            account_id: whom.
+            method: how.
+            now: Unix seconds.
+            until: when the session ends at the latest.
+            credential: the passkey that was used.
+
+        Returns:
+            The cookie's value, new each time: nobody can have known it before.
+        """
+        secret = new_secret()
+        values = {"token": hashed(secret), "account": account_id, "created": now, "seen": now, "until": until}
+        with self._database.write("web_session") as connection:
+            connection.execute(delete(web_session).where(web_session.c.until <= now))
+            connection.execute(insert(web_session).values(**values, method=method))
+            if credential is not None:
+                mine = staff_passkey.c.credential == credential
+                connection.execute(update(staff_passkey).where(mine).values(used=now))
+        return secret
+
+    def session(self, secret: str, now: int, idle_s: int) -> tuple[Session, Account] | None:
+        """Return who is signed in, and note that the person was heard of.
+
+        Args:
+            secret: the cookie's value.
+            now: Unix seconds.
+            idle_s: after how long without a word a session ends.
+
+        Returns:
+            The session and its account, if both still count.
+        """
+        token = hashed(secret)
+        chosen = select(web_session, staff).join(staff, staff.c.id == web_session.c.account)
+        with self._database.read("web_session") as connection:
+            row = connection.execute(chosen.where(web_session.c.token == token)).first()
+        if row is None:
+            return None
+        width = len(Session.__slots__)
+        session, account = Session(*row[:width]), _account(row[width:])
+        if not now < session.until or now - session.seen >= idle_s or account.disabled is not None:
+            return None
+        if now - session.seen >= _SEEN_STEP_S:
+            with self._database.write("web_session") as connection:
+                connection.execute(update(web_session).where(web_session.c.token == token).values(seen=now))
+        return session, account
+
+    def session_lives(self, token: bytes, now: int) -> bool:
+        """Tell whether a session goes on, by the hash of its secret."""
+        chosen = select(web_session.c.until).where(web_session.c.token == token)
+        with self._database.read("web_session") as connection:
+            until = connection.execute(chosen).scalar_one_or_none()
+        return until is not None and now < until
+
+    def end_session(self, secret: str) -> None:
+        """Sign somebody out."""
+        with self._database.write("web_session") as connection:
+            connection.execute(delete(web_session).where(web_session.c.token == hashed(secret)))
+
+    def _account(self, where: Any) -> Account | None:  # noqa: ANN401  # SQLAlchemy's own
+        """Find one account."""
+        with self._database.read("staff") as connection:
+            row = connection.execute(select(staff).where(where)).first()
+        return None if row is None else _account(row)
+
+
+class TicketTable:
+    """What counts once: launches, enrolment codes, challenges, log-ins under way; and failures, which lock."""
+
+    _database: Database
+
+    def put_ticket(self, kind: str, document: bytes, until: int, now: int) -> str:
+        """Make something that counts once.
+
+        Args:
+            kind: what for; it counts for nothing else.
+            document: what belongs to it.
+            until: when it ends.
+            now: Unix seconds; what ended before is forgotten.
+
+        Returns:
+            Its secret.
+        """
+        secret = new_secret()
+        with self._database.write("ticket") as connection:
+            connection.execute(delete(ticket).where(ticket.c.until <= now))
+            values = {"token": hashed(secret), "kind": kind, "document": document, "until": until}
+            connection.execute(insert(ticket).values(**values))
+        return secret
+
+    def see_ticket(self, kind: str, secret: str, now: int) -> bytes | None:
+        """Return what belongs to it, and leave it."""
+        with self._database.read("ticket") as connection:
+            row = connection.execute(select(ticket).where(*_ticket(kind, secret, now))).first()
+        return None if row is None else bytes(row.document)
+
+    def take_ticket(self, kind: str, secret: str, now: int) -> bytes | None:
+        """Take it; returns what belongs to it, once over all processes, and None after that."""
+        with self._database.write("ticket") as connection:
+            taken = delete(ticket).where(*_ticket(kind, secret, now)).returning(ticket.c.document)
+            row = connection.execute(taken).first()
+        return None if row is None else bytes(row.document)
+
+    def locked_for(self, key: str, now: int) -> int:
+        """Tell for how many seconds a key is locked; 0 if it is not."""
+        chosen = select(login_failure.c.until).where(login_failure.c.key == hashed(key))
+        with self._database.read("login_failure") as connection:
+            until = connection.execute(chosen).scalar_one_or_none()
+        return max(0, (until or 0) - now)
+
+    def put_failure(self, keys: Sequence[str], now: int, note: str) -> None:
+        """Count a failure of each key; from the one after `FREE_FAILURES` on, each locks for twice as long."""
+        with self._database.write("login_failure") as connection:
+            for key in keys:
+                row = connection.execute(select(login_failure).where(login_failure.c.key == hashed(key))).first()
+                count = 1 if row is None or now - row.last >= FORGET_S else int(row[1]) + 1
+                over = count - FREE_FAILURES
+                until = now + min(LONGEST_LOCK_S, FIRST_LOCK_S << min(over, 16)) if over >= 0 else now
+                connection.execute(delete(login_failure).where(login_failure.c.key == hashed(key)))
+                values = {"key": hashed(key), "count": count, "last": now, "until": until, "note": note}
+                connection.execute(insert(login_failure).values(**values))
+            size = connection.execute(select(func.count()).select_from(login_failure)).scalar_one()
+            if size > MAX_FAILURE_KEYS:
+                connection.execute(delete(login_failure).where(login_failure.c.last <= now - FORGET_S))
+
+    def forget_failures(self, key: str) -> None:
+        """Count a key's failures no more, after it was shown who it is."""
+        with self._database.read("login_failure") as connection:
+            known = connection.execute(select(login_failure.c.key).where(login_failure.c.key == hashed(key))).first()
+        if known is not None:
+            with self._database.write("login_failure") as connection:
+                connection.execute(delete(login_failure).where(login_failure.c.key == hashed(key)))
+
+
+class AuthorisationTable:
+    """Applications, what they were authorised for, codes and refresh tokens, signing keys."""
+
+    _database: Database
+    _counts: Statement
+
+    def put_client(self, client_id: str, document: bytes, now: int, *, replace: bool = False) -> None:
+        """Register an application, or change one.
+
+        Raises:
+            ConflictError: ``client.exists`` for a new one whose id is taken.
+            NotFoundError: ``client.unknown`` for a change of one that is not there.
+        """
+        same = smart_client.c.id == client_id
+        with self._database.write("smart_client") as connection:
+            known = connection.execute(select(smart_client.c.id).where(same)).first() is not None
+            if known and not replace:
+                raise ConflictError("client.exists", client=client_id)
+            if replace and not known:
+                raise NotFoundError("client.unknown", client=client_id)
+            if known:
+                connection.execute(update(smart_client).where(same).values(document=document))
+            else:
+                values = {"id": client_id, "document": document, "disabled": None, "created": now}
+                connection.execute(insert(smart_client).values(**values))
+
+    def client(self, client_id: str) -> ClientRow | None:
+        """Return an application."""
+        with self._database.read("smart_client") as connection:
+            row = connection.execute(select(smart_client).where(smart_client.c.id == client_id)).first()
+        return None if row is None else ClientRow(*row)
+
+    def clients(self) -> list[ClientRow]:
+        """Return all applications by their id."""
+        with self._database.read("smart_client") as connection:
+            return [ClientRow(*row) for row in connection.execute(select(smart_client).order_by(smart_client.c.id))]
+
+    def disable_client(self, client_id: str, now: int | None) -> None:
+        """Let an application do nothing more, and end its authorisations; None lets it again.
+
+        Raises:
+            NotFoundError: ``client.unknown``.
+        """
+        with self._database.write("smart_client") as connection:
+            same = smart_client.c.id == client_id
+            if not connection.execute(update(smart_client).where(same).values(disabled=now)).rowcount:
+                raise NotFoundError("client.unknown", client=client_id)
+            if now is not None:
+                _revoke(connection, smart_grant.c.client == client_id, now)
+
+    def drop_client(self, client_id: str, now: int) -> None:
+        """Forget an application and end its authorisations; raises `NotFoundError` ``client.unknown``."""
+        with self._database.write("smart_client") as connection:
+            if not connection.execute(delete(smart_client).where(smart_client.c.id == client_id)).rowcount:
+                raise NotFoundError("client.unknown", client=client_id)
+            _revoke(connection, smart_grant.c.client == client_id, now)
+
+    def put_grant(self, grant: Grant) -> None:
+        """Keep what a person has authorised; what ended before is forgotten."""
+        with self._database.write("smart_grant") as connection:
+            connection.execute(delete(smart_token).where(smart_token.c.until <= grant.created - _KEEP_S))
+            connection.execute(delete(smart_grant).where(smart_grant.c.until <= grant.created - _KEEP_S))
+            connection.execute(insert(smart_grant).values(**{name: getattr(grant, name) for name in Grant.__slots__}))
+
+    def grant(self, grant_id: str) -> Grant | None:
+        """Return an authorisation, ended or not."""
+        with self._database.read("smart_grant") as connection:
+            row = connection.execute(select(smart_grant).where(smart_grant.c.id == grant_id)).first()
+        return None if row is None else Grant(*row)
+
+    def grants_of(self, account_id: str, now: int) -> list[Grant]:
+        """Return the authorisations of a person that count."""
+        mine = (smart_grant.c.account == account_id, smart_grant.c.revoked.is_(None), smart_grant.c.until > now)
+        with self._database.read("smart_grant") as connection:
+            rows = connection.execute(select(smart_grant).where(*mine).order_by(smart_grant.c.created.desc()))
+            return [Grant(*row) for row in rows]
+
+    def grant_counts(self, grant_id: str, now: int) -> bool:
+        """Tell whether an authorisation counts: not ended, not revoked, its session not over if it hangs on it.
+
+        Asked on each request of an application, so it is one compiled statement.
+        """
+        with self._database.read("smart_grant") as connection:
+            return self._counts.first(connection, grant_id, now, now) is not None
+
+    def revoke_grant(self, grant_id: str, now: int) -> None:
+        """End an authorisation, and with it every token that came of it."""
+        with self._database.write("smart_grant") as connection:
+            _revoke(connection, smart_grant.c.id == grant_id, now)
+
+    def put_token(self, kind: str, grant_id: str, document: bytes, until: int) -> str:
+        """Make a code or refresh token; returns its secret."""
+        secret = new_secret()
+        values = {"token": hashed(secret), "kind": kind, "grant_id": grant_id, "document": document, "until": until}
+        with self._database.write("smart_token") as connection:
+            connection.execute(insert(smart_token).values(**values, used=None))
+        return secret
+
+    def see_token(self, kind: str, secret: str) -> TokenRow | None:
+        """Return a token that was not used, and leave it."""
+        chosen = select(smart_token).where(smart_token.c.token == hashed(secret), smart_token.c.kind == kind)
+        with self._database.read("smart_token") as connection:
+            row = connection.execute(chosen.where(smart_token.c.used.is_(None))).first()
+            if row is None:
+                return None
+            grant = connection.execute(select(smart_grant).where(smart_grant.c.id == row.grant_id)).first()
+        return None if grant is None else TokenRow(Grant(*grant), bytes(row.document), int(row.until))
+
+    def take_token(self, kind: str, secret: str, client_id: str, now: int) -> TokenRow | None:
+        """Use up a token, once over all processes.
+
+        A second use means that two have it, and one of them has stolen it: everything that came of the authorisation
+        ends (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+
+        Args:
+            kind: ``code`` or ``refresh``.
+            secret: as it was handed out.
+            client_id: the application that brings it; it must be the one that it was made for.
+            now: Unix seconds.
+
+        Returns:
+            The token; None for one that does not count.
+        """
+        same = (smart_token.c.token == hashed(secret), smart_token.c.kind == kind)
+        with self._database.write("smart_token") as connection:
+            row = connection.execute(select(smart_token).where(*same)).first()
+            found = (
+                None
+                if row is None
+                else connection.execute(select(smart_grant).where(smart_grant.c.id == row.grant_id)).first()
+            )
+            if row is None or found is None:
+                return None
+            grant = Grant(*found)
+            if row.used is not None:
+                _revoke(connection, smart_grant.c.id == grant.id, now)
+                return None
+            if grant.client != client_id or grant.revoked is not None or not now < min(row.until, grant.until):
+                return None
+            connection.execute(update(smart_token).where(*same).values(used=now))
+        return TokenRow(grant, bytes(row.document), int(row.until))
+
+    def revoke_token(self, jti: str, until: int, now: int) -> None:
+        """Let an access token of a client that acts for itself count no more."""
+        with self._database.write("revoked_token") as connection:
+            connection.execute(delete(revoked_token).where(revoked_token.c.until <= now))
+            connection.execute(delete(revoked_token).where(revoked_token.c.jti == hashed(jti)))
+            connection.execute(insert(revoked_token).values(jti=hashed(jti), until=until))
+
+    def is_revoked(self, jti: str) -> bool:
+        """Tell whether an access token was revoked."""
+        with self._database.read("revoked_token") as connection:
+            chosen = select(revoked_token.c.jti).where(revoked_token.c.jti == hashed(jti))
+            return connection.execute(chosen).first() is not None
+
+    def signing_keys(self, algorithm: str) -> list[SigningKeyRow]:
+        """Return the signing keys of an algorithm, the newest first."""
+        chosen = select(signing_key).where(signing_key.c.algorithm == algorithm)
+        with self._database.read("signing_key") as connection:
+            rows = connection.execute(chosen.order_by(signing_key.c.created.desc(), signing_key.c.kid))
+            return [SigningKeyRow(*row) for row in rows]
+
+    def put_signing_key(self, row: SigningKeyRow, newest: str | None, drop_before: int) -> bool:
+        """Add a signing key, unless another process has just done so.
+
+        Args:
+            row: the key.
+            newest: kid of the newest key as the caller knows it, None if there is none.
+            drop_before: keys made earlier than that are forgotten; nothing that they signed counts any more.
+
+        Returns:
+            Whether it was added.
+        """
+        mine = signing_key.c.algorithm == row.algorithm
+        order = (signing_key.c.created.desc(), signing_key.c.kid)
+        with self._database.erase("signing_key") as connection:
+            found = connection.execute(select(signing_key.c.kid).where(mine).order_by(*order)).scalars().first()
+            if found != newest:
+                return False
+            values = {name: getattr(row, name) for name in SigningKeyRow.__slots__}
+            connection.execute(insert(signing_key).values(**values))
+            connection.execute(delete(signing_key).where(mine, signing_key.c.created < drop_before))
+        return True
+
+
+class AccountStore(StaffTable, TicketTable, AuthorisationTable):
+    """The tables of people and applications, in the records file. Processes and threads may share it."""
+
+    def __init__(self, database: Database) -> None:
+        """Use an opened records file."""
+        self._database = database
+        self._counts = Statement(_COUNTS, database.engine.dialect)
+
+    def forget_live(self) -> None:
+        """End all sessions, authorisations and what waits: after a restore, what was ended since must stay ended."""
+        with self._database.write("web_session") as connection:
+            for table in (web_session, ticket, smart_token, smart_grant):
+                connection.execute(delete(table))
+
+
+_SEEN_STEP_S: Final = 60
+_KEEP_S: Final = 86_400
+_COUNTS: Final = (
+    select(smart_grant.c.id)
+    .outerjoin(web_session, web_session.c.token == smart_grant.c.session)
+    .where(
+        smart_grant.c.id == bindparam("id"),
+        smart_grant.c.revoked.is_(None),
+        smart_grant.c.until > bindparam("now"),
+        or_(smart_grant.c.session.is_(None), web_session.c.until > bindparam("again")),
+    )
+)
+
+
+def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:
+    """Choose a ticket that counts."""
+    return ticket.c.token == hashed(secret), ticket.c.kind == kind, ticket.c.until > now
+
+
+def _account(row: Row[Any] | tuple[Any, ...]) -> Account:
+    """Read an account's row."""
+    fields = dict(zip(Account.__slots__, row, strict=True))
+    return Account(**fields | {"role": Role(fields["role"])})
+
+
+def _revoke(connection: Any, where: Any, now: int) -> None:  # noqa: ANN401  # SQLAlchemy's own
+    """End authorisations."""
+    connection.execute(update(smart_grant).where(where, smart_grant.c.revoked.is_(None)).values(revoked=now))
