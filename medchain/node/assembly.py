@@ -41,6 +41,9 @@ from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
 from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
+from medchain.node.proposal_book import ProposalBook
+from medchain.node.proposal_desk import ProposalDesk
+from medchain.node.proposal_round import HttpProposals, ProposalRound
 from medchain.node.records import RecordService
 from medchain.node.release_ports import ReleaseDecision
 from medchain.node.replica import Replica
@@ -55,6 +58,7 @@ from medchain.node.services import (
     LocalService,
     LogService,
     OrderingService,
+    ProposalService,
     ReleaseService,
     health_document,
 )
@@ -113,6 +117,7 @@ class DaemonParts:
         endorsement: endorses what others submit.
         bodies: takes sealed bodies.
         releases: releases records.
+        proposals: takes what other members propose.
         jobs: run for as long as the daemon.
         watched: must not stand still.
         drain: called first at a stop.
@@ -126,6 +131,7 @@ class DaemonParts:
     endorsement: EndorsementService | None = None
     bodies: BodyService | None = None
     releases: ReleaseService | None = None
+    proposals: ProposalService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
     drain: tuple[Callable[[], None], ...] = ()
@@ -263,6 +269,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             node.clock,
         ),
     )
+    proposals = _Proposals(node, identity, side, ordering)
     rotation = KeyRotation(identity, node.web_keys.authentication.public, node.replica, ordering.driver.outbox)
     return DaemonParts(
         log=ServedLog(node.replica.store),
@@ -276,16 +283,19 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
                 **side.operations(),
                 **exchange.operations(),
                 **rotation.operations(),
+                **proposals.desk.operations(),
             }
         ),
         ordering=ordering.driver,
         endorsement=GuardedEndorsements(side.endorser, restoration),
         bodies=side.bodies,
+        proposals=proposals.book,
         releases=GuardedReleases(exchange.custodian, restoration),
         jobs=(
             Job("ordering", ordering.run),
             Job("upkeep", upkeep.run),
             Job("alarms", alarms.run),
+            Job("proposals", proposals.turns.run),
             *side.jobs(),
             *exchange.jobs(),
             *outside.jobs(),
@@ -294,6 +304,17 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         drain=(ordering.drain,),
         close=(ordering.close, outside.close),
     )
+
+
+class _Proposals:
+    """What members propose to each other, put together."""
+
+    def __init__(self, node: DaemonNode, identity: Identity, side: LedgerNode, ordering: LedgerDriver) -> None:
+        """Use the node's parts."""
+        driver, clock = ordering.driver, node.clock
+        self.book = ProposalBook(identity, side.judge, node.records, ordering.restoration.check)
+        self.turns = ProposalRound(self.book, HttpProposals(node.peers), driver.outbox, driver.takeover)
+        self.desk = ProposalDesk(self.book, node.daemon_keys.administrator, clock, self.turns.waiting.get)
 
 
 class LedgerHealth:

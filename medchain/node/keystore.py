@@ -185,6 +185,7 @@ class DaemonKeys:
         encryption_id: the newest of them.
         ledger_database: opens `ledger.db`.
         bodies: wraps what is kept of sealed bodies.
+        administrator: shows that who decides could open the daemon's half (`medchain.node.proposal_desk`).
     """
 
     ledger: Ed25519Signer
@@ -195,6 +196,7 @@ class DaemonKeys:
     encryption_id: str
     ledger_database: SecretBytes
     bodies: SecretBytes
+    administrator: SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +460,7 @@ def open_daemon_keys(folder: Path, halves: Unlock) -> DaemonKeys:
         encryption_id=sealing[-1].key_id,
         ledger_database=derive(halves.daemon, "database/ledger"),
         bodies=derive(halves.daemon, "bodies"),
+        administrator=derive(halves.daemon, "administrator"),
     )
 
 

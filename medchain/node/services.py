@@ -71,6 +71,14 @@ class BodyService(Protocol):
         ...
 
 
+class ProposalService(Protocol):
+    """What members propose to each other."""
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take a proposal, a decision or a request for a signature (`docs/spec/proposal.md`); raises why not."""
+        ...
+
+
 class ReleaseService(Protocol):
     """Records released to other members."""
 

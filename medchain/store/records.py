@@ -22,6 +22,7 @@ from medchain.store.blobs import BlobStore
 from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable, forget_identifiers
 from medchain.store.links import LinkTable
+from medchain.store.proposals import ProposalTable
 from medchain.store.tables import access, anchor, epoch, erasure, identifier, imported, outbox, record, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
@@ -204,7 +205,9 @@ class Erasure:
     position: int | None
 
 
-class RecordStore(LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTable, RefusalTable, DrawTable):
+class RecordStore(
+    LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTable, RefusalTable, DrawTable, ProposalTable
+):
     """The records file and its blobs. Processes and threads may share it.
 
     Attributes:

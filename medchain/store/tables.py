@@ -367,3 +367,38 @@ watched: Final = Table(
     Column("name", String(32), primary_key=True),
     Column("height", BigInteger, nullable=False),
 )
+
+proposal: Final = Table(
+    "proposal",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("creator", String(40), nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("closed", BigInteger, nullable=True),
+    Column("signed", BigInteger, nullable=True),
+    Column("leaf", LargeBinary, nullable=True),
+)
+
+proposal_by_creator: Final = Index("proposal_by_creator", proposal.c.creator, proposal.c.received)
+
+proposal_decision: Final = Table(
+    "proposal_decision",
+    RECORDS,
+    Column("proposal", LargeBinary, nullable=False),
+    Column("org_id", String(40), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("proposal", "org_id"),
+)
+
+promised_version: Final = Table(
+    "promised_version",
+    RECORDS,
+    Column("key", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("proposal", LargeBinary, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key", "version"),
+)

@@ -31,6 +31,7 @@ from medchain.web.peer import (
     local_routes,
     log_routes,
     ordering_routes,
+    proposal_routes,
     release_routes,
 )
 from medchain.web.routing import Route, Router
@@ -109,6 +110,8 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += endorsement_routes(parts.endorsement)
     if parts.bodies is not None:
         routes += body_routes(parts.bodies)
+    if parts.proposals is not None:
+        routes += proposal_routes(parts.proposals)
     if parts.releases is not None:
         routes += release_routes(parts.releases)
     return routes

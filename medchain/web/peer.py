@@ -17,6 +17,7 @@ from medchain.errors import InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
 from medchain.node.peers import OCTETS
+from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.services import (
     BodyService,
     EndorsementService,
@@ -24,6 +25,7 @@ from medchain.node.services import (
     LocalService,
     LogService,
     OrderingService,
+    ProposalService,
     ReleaseService,
     health_document,
 )
@@ -118,6 +120,16 @@ def body_routes(service: BodyService) -> list[Route]:
         return json_response(service.receive(request.body, request.peer))
 
     return [Route("bodies", "POST", "/bodies", receive, MAX_BODY_DOCUMENT_BYTES)]
+
+
+def proposal_routes(service: ProposalService) -> list[Route]:
+    """Make the route of proposals (`docs/spec/proposal.md`)."""
+
+    @callers(Caller.PEER)
+    def receive(request: Request) -> Response:
+        return json_response(service.receive(request.body, request.peer))
+
+    return [Route("proposals", "POST", "/proposals", receive, MAX_DOCUMENT_BYTES)]
 
 
 def release_routes(service: ReleaseService) -> list[Route]:

@@ -117,7 +117,7 @@ def healthy():
 def parts(ordering, healthy):
     exchange = Exchange()
     operations = LocalOperations({"status": lambda document: {"got": document}})
-    return DaemonParts(Log(), healthy, operations, ordering, exchange, exchange, exchange)
+    return DaemonParts(Log(), healthy, operations, ordering, exchange, exchange, exchange, exchange)
 
 
 @pytest.fixture
@@ -240,6 +240,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/endorse", b"abc").body) == {"peer": "insurer", "size": 3}
     assert orjson.loads(call(router, "POST", "/bodies", b"abcd").body) == {"peer": "insurer", "size": 4}
     assert call(router, "POST", "/release", b"x").body == b"insurerx"
+    assert orjson.loads(call(router, "POST", "/proposals", b"ab").body) == {"peer": "insurer", "size": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,403 @@
+"""Members change things together: proposals travel, administrators decide, signatures meet, the ledger moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medchain.encoding import base64_text, canonical, parse_canonical, unbase64
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.ledger.policy import default_policy
+from medchain.ledger.transaction import Signer, parse_payload, payload_bytes
+from medchain.node.member_changes import Wish
+from medchain.node.proposal import Choice, Way, completed, make_proposal, signing_request
+from medchain.store.proposals import MAX_KEPT_EACH, MAX_OPEN_EACH
+from medchain.store.tables import promised_version, proposal, proposal_decision
+from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, Federation, keys_of
+from tests.unit.medchain.node.proposing import Assembly
+
+TAIPING = "taiping-insurance"
+
+
+@pytest.fixture
+def assembly(tmp_path):
+    federation = Federation(tmp_path)
+    federation.start()
+    yield Assembly(federation)
+    federation.stop()
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Nodes whose ledger no test changes."""
+    federation = Federation(tmp_path_factory.mktemp("quiet"))
+    federation.start()
+    yield federation
+    federation.stop()
+
+
+@pytest.fixture
+def calm(quiet):
+    """Give the same nodes to one test after another, each with empty books."""
+    time = quiet.time
+    yield Assembly(quiet)
+    quiet.time = time
+    for site in quiet.sites.values():
+        with site.records._database.write("proposal") as connection:  # noqa: SLF001  # books are never emptied
+            for table in (proposal, proposal_decision, promised_version):
+                connection.execute(table.delete())
+
+
+def status_of(org_id):
+    return lambda members: members.organisations[org_id].status
+
+
+def test_a_member_is_suspended_and_reinstated_by_a_majority_with_a_regulator(assembly):
+    name = assembly.propose(RENHE, "suspend", ANXIN, reason="三次未答复")
+    for org_id in ROLES:
+        entry = assembly.books[org_id].entry(name)
+        assert (entry.standing.state, entry.proposal.reason) == ("open", "三次未答复")
+        assert entry.standing.approved == (RENHE,)
+    assert len(assembly.books[RENHE].entry(name).standing.missing) == 2
+    assembly.approve(name, TONGJI)
+    assert assembly.state(RENHE, name) == "open", "no regulator yet"
+    assembly.approve(name, COMMISSION)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
+    # One member fewer, so k follows, in the same transaction.
+    assert assembly.is_everywhere(lambda members: members.protocol.quorum == 3)
+    assembly.step()
+    assert {assembly.state(org_id, name) for org_id in ROLES if org_id != ANXIN} == {"accepted"}
+    name = assembly.propose(COMMISSION, "reinstate", ANXIN)
+    assembly.approve(name, RENHE, TONGJI)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "active")
+    assert assembly.is_everywhere(lambda members: members.protocol.quorum == 4)
+
+
+def test_a_policy_is_changed_and_the_next_change_goes_by_the_new_one(assembly):
+    content = default_policy()
+    content["rules"]["policy/active"] = {"majority": "member"}
+    name = assembly.propose(ANXIN, "policy", content=content)
+    assembly.approve(name, TAIPING, COMMISSION)
+    assert assembly.is_everywhere(lambda members: dict(members.policy.content) == content)
+    name = assembly.propose(ANXIN, "policy", content=default_policy())
+    assembly.approve(name, TAIPING, RENHE)
+    assert assembly.is_everywhere(lambda members: dict(members.policy.content) == default_policy())
+
+
+def test_a_node_signs_nothing_that_its_administrator_has_not_approved(calm):
+    name = calm.propose(RENHE, "suspend", ANXIN)
+    entry = calm.books[RENHE].entry(name)
+    payload = completed(entry.proposal, [keys_of(TONGJI).key_id, keys_of(COMMISSION).key_id])
+    with pytest.raises(VerificationError, match=r"proposal\.not_approved"):
+        calm.books[TONGJI].receive(signing_request(name, payload), RENHE)
+    calm.books[TONGJI].decide(name, Choice.APPROVE)
+    calm.books[TONGJI].receive(signing_request(name, payload), RENHE)
+
+
+def test_what_is_signed_differs_from_what_was_approved_by_the_signers_alone(calm):
+    name = calm.propose(RENHE, "suspend", ANXIN)
+    other = calm.propose(RENHE, "remove", ANXIN)
+    book = calm.books[TONGJI]
+    book.decide(name, Choice.APPROVE)
+    keys = [keys_of(TONGJI).key_id, keys_of(COMMISSION).key_id]
+    right = completed(calm.books[RENHE].entry(name).proposal, keys)
+    draft = parse_payload(right)
+    wrong = {
+        "another proposal's transaction": completed(calm.books[RENHE].entry(other).proposal, keys),
+        "another nonce": payload_bytes(replace(draft, nonce=bytes(16))),
+        "a longer life": payload_bytes(replace(draft, until=draft.until + 1)),
+        "another creator's row": payload_bytes(
+            replace(draft, signers=tuple(sorted(Signer(row.key_id, "member") for row in draft.signers)))
+        ),
+    }
+    for what, payload in wrong.items():
+        with pytest.raises((VerificationError, InputError), match=r"proposal\.payload") as refused:
+            book.receive(signing_request(name, payload), RENHE)
+        assert refused.value.code == "proposal.payload", what
+    without = completed(calm.books[RENHE].entry(name).proposal, [keys_of(COMMISSION).key_id])
+    with pytest.raises(VerificationError, match=r"proposal\.key"):
+        book.receive(signing_request(name, without), RENHE)
+    # Nor for anybody but the creator, nor where the policy is not satisfied by the rows.
+    with pytest.raises(AccessDeniedError, match=r"proposal\.sender"):
+        book.receive(signing_request(name, right), ANXIN)
+    alone = completed(calm.books[RENHE].entry(name).proposal, [keys_of(TONGJI).key_id])
+    with pytest.raises(ConflictError, match=r"transaction\.policy"):
+        book.receive(signing_request(name, alone), RENHE)
+
+
+def test_an_approval_counts_for_its_own_proposal_only(calm):
+    first = calm.propose(RENHE, "suspend", ANXIN)
+    calm.propose(RENHE, "remove", TAIPING)
+    calm.books[TONGJI].decide(first, Choice.APPROVE)
+    entry = calm.books[TONGJI].entry(first)
+    encoded = entry.decisions[0].encoded
+    # Its payload names the proposal, and is signed: with another's id put in, the signature does not hold.
+    top = parse_canonical(encoded, max_bytes=10_000)
+    second = next(item.proposal.id for item in calm.books[RENHE].entries() if item.proposal.id != first)
+    payload = unbase64(top["payload"]).replace(first.hex().encode(), second.hex().encode())
+    forged = canonical({**top, "payload": base64_text(payload)})
+    with pytest.raises(VerificationError, match=r"proposal\.signature"):
+        calm.books[RENHE].receive(forged, TONGJI)
+    assert calm.books[RENHE].entry(second).standing.approved == (RENHE,)
+    # Nor may another member bring it as its own, or in the other's name.
+    with pytest.raises(AccessDeniedError, match=r"proposal\.sender"):
+        calm.books[RENHE].receive(encoded, ANXIN)
+
+
+def test_an_outsiders_proposal_is_refused_whoever_brings_it(calm):
+    outsider = keys_of("newcomer-hospital")
+    made = calm.books[RENHE].propose(Wish("suspend", ANXIN)).proposal
+    draft = replace(made.transaction, creator="newcomer-hospital", signers=(Signer(outsider.key_id, "creator"),))
+    forged = make_proposal(outsider, draft, "", Way.ORDER, made.time).encoded
+    for peer, code in (("newcomer-hospital", "proposal.signer"), (RENHE, "proposal.sender")):
+        with pytest.raises((VerificationError, AccessDeniedError)) as refused:
+            calm.books[TONGJI].receive(forged, peer)
+        assert refused.value.code == code
+    # Nor one that names a member as creator, signed by somebody else's key.
+    draft = replace(made.transaction, signers=(Signer(outsider.key_id, "creator"),))
+    with pytest.raises(VerificationError, match=r"proposal\.signer"):
+        calm.books[TONGJI].receive(make_proposal(outsider, draft, "", Way.ORDER, made.time).encoded, RENHE)
+    assert calm.books[TONGJI].entries() == []
+
+
+def test_a_changed_byte_of_a_proposal_is_refused(calm):
+    data = bytearray(calm.books[RENHE].propose(Wish("suspend", ANXIN), "a reason").proposal.encoded)
+    at = data.index(b'"sig":"') + 10
+    data[at] = ord("A") if data[at] != ord("A") else ord("B")
+    with pytest.raises((VerificationError, InputError)):
+        calm.books[TONGJI].receive(bytes(data), RENHE)
+
+
+def test_a_member_that_floods_fills_its_own_places_only(calm):
+    book = calm.books[ANXIN]
+    for number in range(MAX_OPEN_EACH):
+        book.propose(Wish("suspend", TAIPING), f"flood {number}")
+    with pytest.raises(UnavailableError, match=r"proposal\.quota"):
+        book.propose(Wish("suspend", TAIPING), "once more")
+    # Its own node holds it back; one that is rewritten is held back by everybody else.
+    calm.step(ANXIN)
+    assert len(calm.books[RENHE].entries()) == MAX_OPEN_EACH
+    table = calm.federation.sites[ANXIN].records
+    for row in table.proposals():
+        table.close_proposal(row.id, 1)
+    more = book.propose(Wish("suspend", TAIPING), "once more").proposal
+    with pytest.raises(UnavailableError, match=r"proposal\.quota"):
+        calm.books[RENHE].receive(more.encoded, ANXIN)
+    # Everybody else's still come in.
+    name = calm.propose(TONGJI, "suspend", ANXIN)
+    assert calm.state(RENHE, name) == "open"
+
+
+def test_who_proposes_and_withdraws_for_ever_keeps_a_bounded_number(calm):
+    table = calm.federation.sites[RENHE].records
+    for number in range(MAX_KEPT_EACH + 5):
+        name = bytes([number]) * 32
+        table.put_proposal(name, ANXIN, b"{}", until=10_000_000_000, now=number)
+        table.close_proposal(name, number)
+    assert len(table.proposals()) == MAX_KEPT_EACH
+    assert min(row.received for row in table.proposals()) == 5
+
+
+def test_a_reason_that_would_steer_a_terminal_is_refused(calm):
+    for reason in ("\x1b[2Kharmless", "harmless\u202egnp.exe", "x" * 501, "two\nlines"):
+        with pytest.raises(InputError, match=r"proposal\.reason"):
+            calm.books[RENHE].propose(Wish("suspend", ANXIN), reason)
+
+
+def test_a_suspended_members_signature_counts_no_more(assembly):
+    name = assembly.propose(RENHE, "remove", TAIPING)
+    content = default_policy()
+    content["rules"]["policy/active"] = {"majority": "member"}
+    undecided = assembly.propose(RENHE, "policy", content=content)
+    assembly.approve(name, ANXIN)
+    assert ANXIN in assembly.books[RENHE].entry(name).standing.approved
+    other = assembly.propose(TONGJI, "suspend", ANXIN)
+    assembly.approve(other, COMMISSION, RENHE)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
+    assert ANXIN not in assembly.books[RENHE].entry(name).standing.approved
+    # Its own node refuses to decide, and everybody refuses what it sends.
+    with pytest.raises(VerificationError, match=r"proposal\.signer"):
+        assembly.books[ANXIN].decide(undecided, Choice.APPROVE)
+    old = assembly.books[ANXIN].entry(name).decisions[0].encoded
+    with pytest.raises(VerificationError, match=r"proposal\.signer"):
+        assembly.books[COMMISSION].receive(old, ANXIN)
+
+
+def test_a_proposal_that_was_overtaken_says_so_and_is_signed_by_nobody(assembly):
+    slow = assembly.propose(ANXIN, "suspend", TAIPING)
+    fast = assembly.propose(RENHE, "remove", TAIPING)
+    assembly.approve(fast, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: status_of(TAIPING)(members) == "removed")
+    standing = assembly.books[TONGJI].entry(slow).standing
+    assert (standing.state, standing.code) == ("overtaken", "transaction.version")
+    with pytest.raises(ConflictError, match=r"proposal\.overtaken"):
+        assembly.books[TONGJI].decide(slow, Choice.APPROVE)
+    # Its creator may still take it back.
+    assembly.books[ANXIN].decide(slow, Choice.WITHDRAW)
+
+
+def test_a_proposal_whose_creator_was_suspended_is_overtaken(assembly):
+    name = assembly.propose(ANXIN, "suspend", TAIPING)
+    other = assembly.propose(RENHE, "suspend", ANXIN)
+    assembly.approve(other, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
+    standing = assembly.books[TONGJI].entry(name).standing
+    assert (standing.state, standing.code) == ("overtaken", "transaction.suspended")
+
+
+def test_who_is_down_gets_it_later_and_who_has_approved_and_is_down_is_left_out(assembly):
+    assembly.federation.down = {TAIPING}
+    name = assembly.propose(RENHE, "suspend", ANXIN)
+    with pytest.raises(NotFoundError, match=r"proposal\.unknown"):
+        assembly.state(TAIPING, name)
+    assembly.federation.down = set()
+    assembly.step()
+    assert assembly.state(TAIPING, name) == "open"
+    assembly.approve(name, TAIPING)
+    # Four have approved, one of them is away: the three others are enough.
+    assembly.books[COMMISSION].decide(name, Choice.APPROVE)
+    assembly.step(COMMISSION)
+    assembly.books[RENHE].changed.clear()
+    assembly.federation.down = {TAIPING}
+    assembly.step(RENHE)
+    assert assembly.rounds[RENHE].waiting[name] == "peer.unreachable"
+    assembly.approve(name, TONGJI)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
+    assembly.federation.down = set()
+
+
+def test_all_of_it_is_still_there_after_a_crash(assembly):
+    name = assembly.propose(RENHE, "suspend", ANXIN)
+    assembly.approve(name, TONGJI)
+    for org_id in (RENHE, COMMISSION):
+        assembly.federation.crash(org_id)
+        assembly.open(org_id)
+    assert assembly.books[RENHE].entry(name).standing.approved == (RENHE, TONGJI)
+    assembly.approve(name, COMMISSION)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
+
+
+def test_a_rejection_is_shown_to_all_and_may_become_an_approval(calm):
+    name = calm.propose(RENHE, "suspend", ANXIN)
+    calm.books[TONGJI].decide(name, Choice.REJECT)
+    calm.step()
+    assert calm.books[COMMISSION].entry(name).standing.rejected == (TONGJI,)
+    calm.approve(name, TONGJI)
+    standing = calm.books[COMMISSION].entry(name).standing
+    assert (standing.rejected, standing.approved) == ((), (RENHE, TONGJI))
+    # An older word sent again changes nothing.
+    old = next(d for s, r, d in calm.seen if s == TONGJI and r == COMMISSION and b"decision" in d)
+    calm.books[COMMISSION].receive(old, TONGJI)
+    assert calm.books[COMMISSION].entry(name).standing.approved == (RENHE, TONGJI)
+
+
+def test_a_proposal_is_withdrawn_by_its_creator_alone(calm):
+    name = calm.propose(RENHE, "suspend", ANXIN)
+    with pytest.raises(ConflictError, match=r"proposal\.not_own"):
+        calm.books[TONGJI].decide(name, Choice.WITHDRAW)
+    with pytest.raises(ConflictError, match=r"proposal\.own"):
+        calm.books[RENHE].decide(name, Choice.APPROVE)
+    calm.books[RENHE].decide(name, Choice.WITHDRAW)
+    calm.step()
+    assert {calm.state(org_id, name) for org_id in ROLES} == {"withdrawn"}
+    with pytest.raises(ConflictError, match=r"proposal\.withdrawn"):
+        calm.books[TONGJI].decide(name, Choice.APPROVE)
+
+
+def test_a_proposal_ends(calm):
+    name = calm.propose(RENHE, "suspend", ANXIN, life_s=100)
+    calm.federation.time += 101
+    assert calm.state(TONGJI, name) in ("expired", "overtaken")
+    with pytest.raises(ConflictError, match=r"proposal\.expired"):
+        calm.books[TONGJI].decide(name, Choice.APPROVE)
+
+
+def test_of_one_next_version_of_the_protocol_a_node_signs_one_proposal(calm):
+    first = calm.propose(RENHE, "hand-over", TONGJI)
+    second = calm.propose(ANXIN, "hand-over", TAIPING)
+    book = calm.books[COMMISSION]
+    book.decide(first, Choice.APPROVE)
+    book.decide(second, Choice.APPROVE)
+    keys = [keys_of(COMMISSION).key_id, keys_of(TONGJI).key_id]
+    book.receive(signing_request(first, completed(book.entry(first).proposal, keys)), RENHE)
+    with pytest.raises(ConflictError, match=r"proposal\.promised"):
+        book.receive(signing_request(second, completed(book.entry(second).proposal, keys)), ANXIN)
+    # Nor may it say that it never meant it.
+    with pytest.raises(ConflictError, match=r"proposal\.signed"):
+        book.decide(first, Choice.REJECT)
+
+
+def test_the_orderer_hands_over(assembly):
+    name = assembly.propose(RENHE, "hand-over", TONGJI, life_s=3600)
+    assembly.approve(name, COMMISSION, TONGJI)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    assembly.step()
+    assert assembly.state(ANXIN, name) == "accepted"
+
+
+def test_a_lost_orderer_is_taken_over_from(assembly):
+    name = assembly.propose(RENHE, "suspend", ANXIN)
+    assembly.approve(name, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.quorum == 3)
+    name = assembly.propose(RENHE, "hand-over", TAIPING)
+    assembly.approve(name, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
+    wait_until_final(assembly, RENHE)
+    assembly.federation.down = {TAIPING}
+    name = assembly.propose(TONGJI, "take-over", reason="排序方失联")
+    assembly.approve(name, RENHE)
+    assert assembly.state(TONGJI, name) == "open"
+    assembly.approve(name, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    assert assembly.state(RENHE, name) == "accepted"
+    # The new one orders, and who was lost follows when it comes back.
+    assembly.federation.down = set()
+    assembly.moment += 1000
+    name = assembly.propose(COMMISSION, "reinstate", ANXIN)
+    assembly.approve(name, RENHE, TONGJI)
+    assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "active")
+
+
+def wait_until_final(assembly, org_id):
+    store = assembly.federation.sites[org_id].replica.store
+    for _ in range(1000):
+        if store.final() is not None and store.final().size == store.head.size:
+            return
+        assembly.federation.wait()
+    pytest.fail("not final")
+
+
+def test_a_takeover_waits_until_what_it_builds_on_is_final(assembly, monkeypatch):
+    name = assembly.propose(RENHE, "hand-over", TONGJI)
+    assembly.approve(name, COMMISSION, TONGJI)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    wait_until_final(assembly, RENHE)
+    takeover = assembly.propose(RENHE, "take-over")
+    book = assembly.books[COMMISSION]
+    book.decide(takeover, Choice.APPROVE)
+    payload = completed(book.entry(takeover).proposal, [keys_of(COMMISSION).key_id, keys_of(ANXIN).key_id])
+    monkeypatch.setattr(book.judge.replica.store, "final", lambda: None)
+    with pytest.raises(UnavailableError, match=r"proposal\.not_final"):
+        book.receive(signing_request(takeover, payload), RENHE)
+
+
+def test_only_who_is_to_order_proposes_a_takeover(calm):
+    made = calm.books[RENHE].propose(Wish("take-over")).proposal
+    assert (made.way, made.until - made.time) == (Way.TAKE_OVER, 86_400)
+    other = calm.books[ANXIN].propose(Wish("hand-over", TONGJI)).proposal
+    with pytest.raises(InputError, match=r"proposal\.form"):
+        make_proposal(keys_of(ANXIN), other.transaction, "", Way.TAKE_OVER, other.time)
+    with pytest.raises(InputError, match=r"proposal\.life"):
+        calm.books[RENHE].propose(Wish("take-over"), "", 86_401)
+    # A takeover that others are to be bound by for long is refused by them too.
+    long = replace(made.transaction, until=made.until + 3600)
+    with pytest.raises(InputError, match=r"proposal\.time"):
+        calm.books[TONGJI].receive(make_proposal(keys_of(RENHE), long, "", Way.TAKE_OVER, made.time).encoded, RENHE)
