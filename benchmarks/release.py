@@ -56,7 +56,7 @@ def main() -> None:
             "resource_types": ["Observation"],
         }
         took = []
-        before = sum(consortium.cpu_s().values())
+        before = consortium.cpu_s()
         for _ in range(options.runs + 1):
             begin = time.perf_counter()
             answer = consortium.nodes[RECIPIENT].local.call("request", asked, SLOW)
@@ -64,11 +64,13 @@ def main() -> None:
             rows = answer.get("records") if isinstance(answer, dict) else None
             if not isinstance(rows, list) or len(rows) != options.records:
                 sys.exit("not all records came")
-        cpu_ms = (sum(consortium.cpu_s().values()) - before) / len(took) * 1e3
+        after = consortium.cpu_s()
+        cpu_ms = {org_id: (after[org_id] - before[org_id]) / len(took) * 1e3 for org_id in after}
         took = sorted(took[1:])
         print(
             f"release of {options.records} records: p50 {statistics.median(took):.1f} ms, "
-            f"{took[0]:.1f}-{took[-1]:.1f}, of {len(took)}; CPU of all five {cpu_ms:.0f} ms each; {machine()}"
+            f"{took[0]:.1f}-{took[-1]:.1f}, of {len(took)}; CPU of all five {sum(cpu_ms.values()):.0f} ms each "
+            f"({', '.join(f'{org_id} {spent:.0f}' for org_id, spent in cpu_ms.items())}); {machine()}"
         )
 
 

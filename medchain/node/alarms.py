@@ -9,18 +9,21 @@ Source: `docs/spec/endorsement.md` 5, `docs/operations.md`.
 
 from __future__ import annotations
 
-from collections import Counter
+import binascii
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from threading import Event
-from typing import Final
+from threading import Event, Lock
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from medchain.encoding import Json, canonical, digest, parse_canonical
 from medchain.errors import MedchainError
-from medchain.ledger.transaction import Transaction, parse_envelope
 from medchain.node.clock import Clock
 from medchain.node.log import Log
+from medchain.ordering.block import Block
 from medchain.ordering.driver import Alarm
-from medchain.store.ledger import LedgerStore
+from medchain.store.ledger import LedgerStore, StoredBlock
 from medchain.store.records import RecordStore
 from medchain.store.watching import AlarmRow
 
@@ -43,11 +46,17 @@ MIN_DRAWS: Final = 32
 """Fewer draws say nothing."""
 
 PERIOD_S: Final = 0.5
-"""How often it looks."""
+"""How often it looks for alarms."""
+
+WATCH_EVERY: Final = 4
+"""At which of these looks draws are counted, too: many blocks at once cost little more than one."""
 
 _NAME: Final = "draws"
 _PAGE_BYTES: Final = 4 << 20
 _MAX_FIELDS_BYTES: Final = 4096
+_UNCOUNTED_BLOCKS: Final = 1024
+_RECENT_BYTES: Final = 8 << 20
+_PAYLOAD: Final = b'{"payload":"'
 _LOG: Final = Log("alarms")
 
 
@@ -84,16 +93,64 @@ class AlarmBook:
             _LOG.error("alarm.raised", code=code, height=height)
 
 
-class DrawWatch:
-    """Watches how endorsers are come by. One thread calls it."""
+class _Drawn(NamedTuple):
+    """What counts of a draw: whose, its number, and whether somebody was passed over."""
 
-    __slots__ = ("_book", "_ledger", "_records")
+    creator: str
+    number: int
+    is_passed: bool
+
+
+class _Recent:
+    """The newest blocks, one after the other, so that they need not be read from the disk. Threads may share it."""
+
+    __slots__ = ("_blocks", "_bytes", "_lock")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._blocks: deque[Block] = deque()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def add(self, block: Block) -> None:
+        """Keep a block; after a gap or a takeover the earlier ones are forgotten, and so are the oldest of too many."""
+        with self._lock:
+            if self._blocks and self._blocks[-1].height + 1 != block.height:
+                self._blocks.clear()
+                self._bytes = 0
+            self._blocks.append(block)
+            self._bytes += _size(block)
+            while self._bytes > _RECENT_BYTES:
+                self._bytes -= _size(self._blocks.popleft())
+
+    def take(self, first: int, last: int, checkpoint: str) -> list[Block] | None:
+        """Take the blocks from one height to another; None if one is missing, or the last has another checkpoint."""
+        with self._lock:
+            found = [block for block in self._blocks if first <= block.height <= last]
+            while self._blocks and self._blocks[0].height <= last:
+                self._bytes -= _size(self._blocks.popleft())
+        is_whole = len(found) == last - first + 1 and found[-1].checkpoint == checkpoint
+        return found if is_whole else None
+
+
+class DrawWatch:
+    """Watches how endorsers are come by. One thread calls `look`, others may tell of blocks."""
+
+    __slots__ = ("_book", "_kept", "_ledger", "_recent", "_records", "_seen", "_size")
 
     def __init__(self, ledger: LedgerStore, records: RecordStore, book: AlarmBook) -> None:
         """Use the daemon's stores."""
         self._ledger = ledger
         self._records = records
         self._book = book
+        self._recent = _Recent()
+        self._kept = -1
+        self._seen = 0
+        self._size = 0
+
+    def add(self, block: Block) -> None:
+        """Take note of a block that was applied just now; one that nobody told of is read from the disk."""
+        self._recent.add(block)
 
     def look(self) -> bool:
         """Count the draws of some final blocks that were not counted yet; tells whether there are more.
@@ -102,44 +159,59 @@ class DrawWatch:
             MedchainError: the disk.
         """
         final = self._ledger.final()
-        if final is None:
+        if final is None or final.size == self._size:
             return False
-        height = self._records.watched_height(_NAME)
+        if self._kept < 0:
+            self._kept = self._seen = self._records.watched_height(_NAME)
+        newest = self._ledger.block_of_size(final.size)
+        leaves, seen = self._leaves(newest)
         counted: Counter[tuple[str, int]] = Counter()
         passed: Counter[tuple[str, int]] = Counter()
-        seen = height
-        page = self._ledger.blocks(height + 1, _PAGE_BYTES)
-        for block, leaves in page:
-            if block.size > final.size:
-                break
-            seen = block.height
-            for leaf in leaves:
-                transaction = parse_envelope(leaf).transaction
-                if isinstance(transaction, Transaction) and transaction.draw is not None:
-                    place = (transaction.creator, transaction.draw.number // SPAN)
-                    counted[place] += 1
-                    passed[place] += transaction.draw.rank > 0
-        if seen == height:
-            return False
-        self._records.put_draws(_NAME, seen, {place: (counted[place], passed[place]) for place in counted})
+        for draw in map(_draw, leaves):
+            if draw is not None:
+                counted[draw.creator, draw.number // SPAN] += 1
+                passed[draw.creator, draw.number // SPAN] += draw.is_passed
+        # Blocks without a draw may be looked at again after a restart: no write is spent on each of them.
+        if counted or seen - self._kept >= _UNCOUNTED_BLOCKS:
+            self._records.put_draws(_NAME, seen, {place: (counted[place], passed[place]) for place in counted})
+            self._kept = seen
+        self._seen = seen
         if counted:
             self._judge(sorted({creator for creator, _ in counted}), seen)
-        return seen == page[-1][0].height
+        is_more = seen < newest.height
+        self._size = 0 if is_more else final.size
+        return is_more
+
+    def _leaves(self, newest: StoredBlock) -> tuple[list[bytes], int]:
+        """Return transactions that were not counted yet, without those of blocks that have no draw, and how far."""
+        first, last = self._seen + 1, newest.height
+        recent = self._recent.take(first, last, newest.checkpoint) if first <= last else []
+        if recent is not None:
+            return [leaf for block in recent for leaf in block.transactions], last
+        drawn = self._ledger.drawn_heights(first, last)
+        page = self._ledger.blocks(drawn[0], _PAGE_BYTES) if drawn else []
+        seen = min(page[-1][0].height, last) if page and page[-1][0].height < drawn[-1] else last
+        return [leaf for block, leaves in page if block.height <= seen for leaf in leaves], seen
 
     def _judge(self, creators: Sequence[str], height: int) -> None:
         """Raise the alarm over creators that are seen to choose."""
         draws: Counter[str] = Counter()
         passed: Counter[str] = Counter()
+        newest: dict[str, int] = {}
         for row in self._records.draw_spans():
             draws[row.creator] += row.draws
             passed[row.creator] += row.passed
-        newest = {row.creator: row.span for row in self._records.draw_spans()}
+            newest[row.creator] = row.span
         for creator in creators:
-            seen = self._acknowledged(PASSED_OVER, creator).get("span", -1)
-            if draws[creator] >= MIN_DRAWS and passed[creator] * 4 > draws[creator] * 3 and newest[creator] > seen:
+            if draws[creator] >= MIN_DRAWS and passed[creator] * 4 > draws[creator] * 3:
+                seen = self._acknowledged(PASSED_OVER, creator).get("span", -1)
                 fields: dict[str, int | str | None] = {"draws": draws[creator], "passed": passed[creator]}
-                self._book.add(PASSED_OVER, creator, height, fields | {"span": newest[creator]})
-            state, known = self._ledger.draws(creator), self._acknowledged(GIVEN_UP, creator)
+                if newest[creator] > seen:
+                    self._book.add(PASSED_OVER, creator, height, fields | {"span": newest[creator]})
+            state = self._ledger.draws(creator)
+            if state.given_up <= GIVEN_UP_FREE:
+                continue
+            known = self._acknowledged(GIVEN_UP, creator)
             given_up = state.given_up - known.get("given_up", 0)
             if given_up > GIVEN_UP_FREE + (state.number - known.get("number", 0)) // GIVEN_UP_SHARE:
                 self._book.add(GIVEN_UP, creator, height, {"given_up": state.given_up, "number": state.number})
@@ -166,13 +238,32 @@ class AlarmJob:
 
     def run(self, stop: Event) -> None:
         """Look until told to stop; what fails is tried again."""
+        turns = 0
         while not stop.wait(PERIOD_S):
+            turns += 1
             try:
                 self._book.look()
-                while self._watch.look() and not stop.is_set():
+                while turns % WATCH_EVERY == 0 and self._watch.look() and not stop.is_set():
                     self._book.look()
             except MedchainError as error:
                 _LOG.warning("alarms.delayed", code=error.code)
+
+
+def _draw(leaf: bytes) -> _Drawn | None:
+    """Read the draw of a transaction that this node has executed, None without: only this part of it is looked at."""
+    # Its payload is the first member of a canonical envelope.
+    at = len(_PAYLOAD)
+    payload: dict[str, Any] = orjson.loads(binascii.a2b_base64(leaf[at : leaf.index(b'"', at)]))  # Any: JSON
+    draw = payload.get("draw")
+    if draw is None:
+        return None
+    _, number, rank = draw
+    return _Drawn(payload["creator"], number, rank > 0)
+
+
+def _size(block: Block) -> int:
+    """Return about how many bytes a block takes."""
+    return sum(map(len, block.transactions))
 
 
 def alarm_json(row: AlarmRow) -> Json:

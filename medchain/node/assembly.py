@@ -250,7 +250,9 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
     health = LedgerHealth(store, ordering.driver, restoration, outside, node.records)
     book = AlarmBook(node.records, lambda: ordering.driver.health().alarms, node.clock)
-    alarms = AlarmJob(book, DrawWatch(store, node.records, book))
+    draws = DrawWatch(store, node.records, book)
+    ordering.driver.watchers.append(draws.add)
+    alarms = AlarmJob(book, draws)
     keys = node.daemon_keys
     identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
     side = LedgerNode(

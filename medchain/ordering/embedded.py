@@ -64,7 +64,11 @@ class Ports:
 
 
 class EmbeddedDriver:
-    """Ordering for one node (`medchain.ordering.driver.OrderingDriver`)."""
+    """Ordering for one node (`medchain.ordering.driver.OrderingDriver`).
+
+    Attributes:
+        watchers: told of each block, by the thread that has applied it.
+    """
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class EmbeddedDriver:
         self._rest_until = 0.0
         self._is_hasty = False
         self._last_orderer = ports.replica.members.protocol.orderer
+        self.watchers: list[Callable[[Block], None]] = []
         replica, clock = ports.replica, ports.clock
         self.feed = Feed(replica)
         self.cosigner = Cosigner(
@@ -418,7 +423,7 @@ class EmbeddedDriver:
         self._last_orderer = self._ports.replica.members.protocol.orderer
         self.cosigner.learn(block.checkpoint)
         self._came.set()
-        self.outbox.seen(block)
+        self._tell(block)
 
     def _applied(self, block: Block, applied: Applied) -> None:
         """Take note of a block of another orderer."""
@@ -426,7 +431,13 @@ class EmbeddedDriver:
         if orderer != self._last_orderer:
             self._change_orderer(block, applied, orderer)
         self.cosigner.learn(block.checkpoint)
+        self._tell(block)
+
+    def _tell(self, block: Block) -> None:
+        """Tell of a block: our own outbox, and whoever else watches."""
         self.outbox.seen(block)
+        for watcher in self.watchers:
+            watcher(block)
 
     def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
         """Notice a new orderer; one that signed the very block that names it has taken over from a lost one."""
@@ -442,7 +453,7 @@ class EmbeddedDriver:
         self.feed.publish()
         self.cosigner.learn(block.checkpoint)
         self.outbox.reset()
-        self.outbox.seen(block)
+        self._tell(block)
         for leaf in dropped:
             with suppress(MedchainError):
                 self.outbox.add(leaf)

@@ -226,6 +226,17 @@ class LedgerStore(CheckpointTable, BodyTable):
         with self._fresh():
             return self._draws.get(creator, DrawState())
 
+    def drawn_heights(self, first: int, last: int) -> list[int]:
+        """Return the heights from ``first`` to ``last`` of the blocks with draws, in order."""
+        table = tables.draw.c
+        with self._fresh():
+            creators = list(self._draws)
+        # By creator and height, as the table is sorted.
+        between = (table.creator.in_(creators), table.height >= first, table.height <= last)
+        chosen = select(table.height).where(*between).distinct()
+        with self._database.read("draw", str(first)) as connection:
+            return [int(height) for height in connection.execute(chosen.order_by(table.height)).scalars()]
+
     def seed(self, height: int) -> bytes | None:
         """Return the map root of the state entry at a height, None if there is none."""
         found = self._seeds.get(height)

@@ -205,8 +205,14 @@ class DrawTable:
             height: of the last block that was looked at.
             counted: (creator, span) → (draws, passed).
         """
+        newest: dict[str, int] = {}
+        for creator, span in counted:
+            newest[creator] = max(newest.get(creator, 0), span)
         with self._database.write("draw_span") as connection:
             for (creator, span), (draws, passed) in counted.items():
+                if span <= newest[creator] - KEPT_SPANS:
+                    # It would be deleted at once.
+                    continue
                 one = (draw_span.c.creator == creator) & (draw_span.c.span == span)
                 more = {"draws": draw_span.c.draws + draws, "passed": draw_span.c.passed + passed}
                 if not connection.execute(update(draw_span).where(one).values(**more)).rowcount:

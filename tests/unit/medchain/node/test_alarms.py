@@ -8,6 +8,7 @@ import pytest
 
 from medchain.ledger.transaction import Change, Draw
 from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json
+from medchain.ordering.block import Block
 from medchain.ordering.driver import Alarm
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -87,6 +88,11 @@ class Consortium:
             self.author.time = self.replica.time
             made = self.author.transaction(creator, change, draw=drawn, until=self.replica.time + 60)
             block_of(self.replica, sign(made))
+
+    def anchor(self) -> None:
+        """Order a transaction without a draw."""
+        made = self.author.transaction(RENHE, Change("record", "active", rows(1), stop_hash=None))
+        block_of(self.replica, sign(made))
 
     def look(self) -> list[tuple[str, str]]:
         """Let the node look until it has seen all; returns what stands."""
@@ -171,3 +177,76 @@ def test_blocks_that_are_not_final_wait(consortium, monkeypatch):
     assert consortium.look() == []
     monkeypatch.undo()
     assert consortium.look() == [("draw.passed_over", RENHE)]
+
+
+def test_blocks_without_a_draw_cost_no_write_and_a_later_draw_is_counted_all_the_same(consortium):
+    consortium.draws((1, 1))
+    consortium.look()
+    assert consortium.records.watched_height("draws") == 1
+    for _ in range(3):
+        consortium.anchor()
+    assert not consortium.watch.look()
+    assert consortium.records.watched_height("draws") == 1
+    consortium.draws((2, 1))
+    consortium.look()
+    assert consortium.records.watched_height("draws") == 5
+    assert [row.draws for row in consortium.records.draw_spans()] == [2]
+
+
+def test_a_long_ledger_is_counted_page_by_page(consortium, monkeypatch):
+    monkeypatch.setattr("medchain.node.alarms._PAGE_BYTES", 1)
+    consortium.draws((1, 1), (2, 0), (3, 1))
+    assert [consortium.watch.look() for _ in range(3)] == [True, True, False]
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(3, 2)]
+
+
+def test_it_is_noted_now_and_then_how_far_a_ledger_without_draws_was_seen(consortium, monkeypatch):
+    monkeypatch.setattr("medchain.node.alarms._UNCOUNTED_BLOCKS", 2)
+    consortium.anchor()
+    consortium.look()
+    assert consortium.records.watched_height("draws") == 0
+    consortium.anchor()
+    consortium.look()
+    assert consortium.records.watched_height("draws") == 2
+
+
+def told(consortium: Consortium, first: int) -> list[Block]:
+    """Tell the watch of the blocks from a height on, as ordering does."""
+    blocks = consortium.replica.blocks(first, 1 << 30)
+    for block in blocks:
+        consortium.watch.add(block)
+    return blocks
+
+
+def test_blocks_that_it_was_told_of_are_not_read_again(consortium, monkeypatch):
+    consortium.draws((1, 1), (2, 0))
+    told(consortium, 1)
+    monkeypatch.setattr(LedgerStore, "blocks", None)
+    assert not consortium.watch.look()
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
+
+
+def test_a_block_that_was_dropped_in_a_takeover_does_not_count(consortium):
+    consortium.draws((1, 1), (2, 1))
+    [kept, dropped] = consortium.replica.blocks(1, 1 << 30)
+    consortium.replica.rewind(1)
+    consortium.draws((2, 0))
+    [other] = consortium.replica.blocks(2, 1 << 30)
+    # The second comes before the one in its place was told of, and after.
+    consortium.watch.add(kept)
+    consortium.watch.add(dropped)
+    consortium.look()
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
+    consortium.watch.add(other)
+    consortium.draws((3, 0))
+    told(consortium, 3)
+    consortium.look()
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(3, 1)]
+
+
+def test_too_many_blocks_are_forgotten_and_read_from_the_disk(consortium, monkeypatch):
+    monkeypatch.setattr("medchain.node.alarms._RECENT_BYTES", 1)
+    consortium.draws((1, 1), (2, 0))
+    told(consortium, 1)
+    consortium.look()
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
