@@ -144,8 +144,8 @@ class View(Protocol):
         """Return the head of an object, or None."""
         ...
 
-    def expect(self, keys: Sequence[bytes]) -> None:
-        """Be told which objects are about to be read; a view may fetch them at once, or do nothing."""
+    def heads(self, keys: Sequence[bytes]) -> Mapping[bytes, StateRecord | None]:
+        """Return the heads of many objects at once; None for each that there is not."""
         ...
 
     def draws(self, creator: str) -> DrawState:
@@ -284,22 +284,22 @@ def apply_block(
     accepted: list[bytes] = []
     ids: list[bytes] = []
     refusals: list[tuple[int, Refusal]] = []
-    size = 0
+    height, time, position, ledger, day = context0
+    left = MAX_BLOCK_BYTES
     for index, (leaf, parsed) in enumerate(_parsed(overlay, leaves)):
-        position = context0.position + len(accepted)
-        context = BlockContext(context0.height, context0.time, position, context0.ledger, context0.day)
-        known = verified is not None and sha256(leaf).digest() in verified
-        if len(leaf) > MAX_BLOCK_BYTES - size:
-            refusal = Refusal("transaction.size_left", {"size": len(leaf), "limit": MAX_BLOCK_BYTES - size})
+        if len(leaf) > left:
+            refusal = Refusal("transaction.size_left", {"size": len(leaf), "limit": left})
         elif isinstance(parsed, Refusal):
             refusal = parsed
         else:
-            outcome = execute(overlay, parsed, context, verified=known)
+            known = verified is not None and sha256(leaf).digest() in verified
+            outcome = execute(overlay, parsed, BlockContext(height, time, position, ledger, day), verified=known)
             if isinstance(outcome, Effects):
                 overlay.add(outcome)
                 accepted.append(leaf)
                 ids.append(transaction_id(parsed.payload))
-                size += len(leaf)
+                left -= len(leaf)
+                position += 1
                 continue
             refusal = outcome
         if strict:
@@ -397,6 +397,7 @@ class _Overlay:
     def __init__(self, view: View) -> None:
         """Start with nothing on top."""
         self._view = view
+        self._heads: dict[bytes, StateRecord | None] = {}
         self.members = view.members
         self.records: dict[bytes, StateRecord] = {}
         self.changed_draws: dict[str, DrawState] = {}
@@ -404,11 +405,15 @@ class _Overlay:
 
     def record(self, key: bytes) -> StateRecord | None:
         """Return the head of an object."""
-        return self.records.get(key) or self._view.record(key)
+        if key not in self._heads:
+            self._heads[key] = self._view.record(key)
+        return self._heads[key]
 
-    def expect(self, keys: Sequence[bytes]) -> None:
-        """Pass on what is about to be read."""
-        self._view.expect(keys)
+    def heads(self, keys: Sequence[bytes]) -> Mapping[bytes, StateRecord | None]:
+        """Look up many objects at once, those that no effect has touched."""
+        unknown = [key for key in keys if key not in self._heads]
+        self._heads.update(self._view.heads(unknown))
+        return self._heads
 
     def draws(self, creator: str) -> DrawState:
         """Return the draws of a creator."""
@@ -420,27 +425,31 @@ class _Overlay:
 
     def add(self, effects: Effects) -> None:
         """Put effects on top."""
-        self.records.update(effects.records)
-        self.history.extend(effects.records.values())
-        self.changed_draws.update(effects.draws)
+        records = effects.records
+        self._heads.update(records)
+        self.records.update(records)
+        self.history += records.values()
+        if effects.draws:
+            self.changed_draws.update(effects.draws)
         if effects.members is not None:
             self.members = effects.members
 
 
 def _parsed(view: View, leaves: Sequence[bytes]) -> Iterator[tuple[bytes, Envelope | Refusal]]:
-    """Decode leaves as they came, some at a time, and tell the view what they will ask it for."""
+    """Decode leaves as they came, some at a time, and look up at once what they will ask for."""
     for start in range(0, len(leaves), _PARSED_AT_ONCE):
-        part = [(leaf, _parse(leaf)) for leaf in leaves[start : start + _PARSED_AT_ONCE]]
-        view.expect(
+        part = leaves[start : start + _PARSED_AT_ONCE]
+        parsed = [_parse(leaf) for leaf in part]
+        view.heads(
             [
-                map_key(change.kind, parsed.transaction.creator, row.id)
-                for _, parsed in part
-                if isinstance(parsed, Envelope) and isinstance(parsed.transaction, Transaction)
-                for change in parsed.transaction.changes
+                map_key(change.kind, item.transaction.creator, row.id)
+                for item in parsed
+                if isinstance(item, Envelope) and isinstance(item.transaction, Transaction)
+                for change in item.transaction.changes
                 for row in change.objects
             ]
         )
-        yield from part
+        yield from zip(part, parsed, strict=True)
 
 
 def _parse(leaf: bytes) -> Envelope | Refusal:
@@ -455,7 +464,10 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
     """Judge a transaction, all but its signatures."""
     snapshot = view.members
     _check_frame(snapshot, transaction, context)
-    _check_signers(snapshot, transaction)
+    asked = (transaction.creator, transaction.signers)
+    if asked not in snapshot.seated:
+        _check_signers(snapshot, transaction)
+        snapshot.seat(asked)
     _check_until(transaction, context)
     records: dict[bytes, StateRecord] = {}
     rules: list[str] = []

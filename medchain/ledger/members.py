@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from medchain.crypto.es384 import ES384, es384_verify, parse_public_jwk
 from medchain.crypto.signing import ED25519, MLDSA44, ed25519_verify, key_id, mldsa44_verify
@@ -80,7 +80,8 @@ _PLAIN: Final = "http:"
 _MAX_PORT: Final = 65_535
 _MAX_TEXT: Final = 200
 _MAX_ORIGINS: Final = 16
-_MAX_GRANTED: Final = 1024
+_MAX_REMEMBERED: Final = 1024
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Members:
         keys: key id → key, of all organisations that are not removed.
         signers: key id of a ledger key → its active organisation.
         granted: (rule, creator, signers) that `satisfies` has found to hold, so that it need not look again.
+        seated: (creator, signers) of whom the machine has found that each may sign as what it signs, likewise.
     """
 
     organisations: Mapping[str, Organisation]
@@ -170,6 +172,7 @@ class Members:
     keys: Mapping[str, Key] = field(init=False)
     signers: Mapping[str, Organisation] = field(init=False)
     granted: set[tuple[str, str, tuple[Signer, ...]]] = field(init=False, compare=False, repr=False)
+    seated: set[tuple[str, tuple[Signer, ...]]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Index active organisations and keys."""
@@ -183,6 +186,7 @@ class Members:
         }
         object.__setattr__(self, "signers", signers)
         object.__setattr__(self, "granted", set())
+        object.__setattr__(self, "seated", set())
 
     def signer(self, key_id: str) -> Organisation | None:
         """Return the active organisation of a ledger key, None for any other key."""
@@ -207,10 +211,12 @@ class Members:
             return None
         holds = satisfied(expression, signers, self, creator)
         if holds:
-            if len(self.granted) >= _MAX_GRANTED:
-                self.granted.clear()
-            self.granted.add(asked)
+            _remember(self.granted, asked)
         return holds
+
+    def seat(self, asked: tuple[str, tuple[Signer, ...]]) -> None:
+        """Note that each of a creator's signers may sign as what it signs; whether it did is another matter."""
+        _remember(self.seated, asked)
 
     def with_organisation(self, organisation: Organisation) -> Members:
         """Return the members with one organisation added or replaced; `check` says whether they may be so.
@@ -250,6 +256,13 @@ class Members:
             raise VerificationError("members.count", count=len(self.organisations))
         if len(self.keys) != sum(len(o.keys) for o in self.organisations.values() if o.status != REMOVED):
             raise VerificationError("members.key")
+
+
+def _remember(found: set[_Found], item: _Found) -> None:
+    """Put an item into a set of bounded size."""
+    if len(found) >= _MAX_REMEMBERED:
+        found.clear()
+    found.add(item)
 
 
 def quorum_floor(count: int) -> int:

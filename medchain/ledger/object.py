@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from medchain.crypto.fields import FIELD_SALT_BYTES, field_leaf, field_root, pad_leaf
-from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
+from medchain.encoding import Json, canonical, digest, digest_input, field_input, members, parse_canonical, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 
@@ -77,7 +77,13 @@ def map_key(kind: str, creator: str, object_id: bytes) -> bytes:
     Returns:
         32 bytes.
     """
-    return digest("medchain/object/v1", kind.encode("ascii"), creator.encode("ascii"), object_id)
+    return sha256(_owner_input(kind, creator) + field_input(object_id)).digest()
+
+
+@lru_cache(maxsize=1024)
+def _owner_input(kind: str, creator: str) -> bytes:
+    """Return what the map keys of all objects of a kind and an owner hash first."""
+    return digest_input("medchain/object/v1", kind.encode("ascii"), creator.encode("ascii"))
 
 
 def organisation_id(name: str) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 
 from medchain.encoding import Json
@@ -585,12 +586,13 @@ def _hands_over(before: Members, after: Members) -> bool:
 
 def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) -> BlockWrite:
     """Compute map, state leaf and log after a block; members and checkpoint are still to be set."""
-    changes = {key: record.digest for key, record in effects.records.items()}
+    history = [(record, record.encode()) for record in effects.history]
+    changes = {record.key: sha256(data).digest() for record, data in history}
     changed = update(store.map_root, changes, store)
     leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
     hashes = [leaf_hash(leaf) for leaf in leaves]
     head = store.head
     tiles = tiles_for_append(head.size, hashes, store)
     return BlockWrite(
-        height, time, leaves, head.frontier.append(hashes), tiles, changed, effects.history, None, effects.draws, ""
+        height, time, leaves, head.frontier.append(hashes), tiles, changed, history, None, effects.draws, ""
     )

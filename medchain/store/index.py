@@ -108,7 +108,6 @@ class StateIndex:
         self._read_page = Statement(select(map_page.c.data).where(map_page.c.key == bindparam("key")), dialect)
         self._clean: BoundedCache[bytes, bytes] = BoundedCache(CLEAN_LIMIT_BYTES)
         self._heads: dict[bytes, int] = {}
-        self._expected: dict[bytes, int | None] = {}
         self.base = Base(-1, 0, MapRoot.empty())
         self._file = _FilePages(self)
         self._newest = Snapshot(-1, 0, MapRoot.empty(), self._file)
@@ -134,7 +133,7 @@ class StateIndex:
             row = self._reader.execute(select(map_base.c.height, map_base.c.last_record, map_base.c.root)).first()
         self.base = Base(-1, 0, MapRoot.empty()) if row is None else Base(row[0], row[1], MapRoot(row[2]))
         self._clean.clear()
-        self._heads, self._expected = {}, {}
+        self._heads = {}
         self._earlier = None
         self._newest = self._at_base()
         self._replay(self._newest, height, last_record, heads=self._heads)
@@ -144,22 +143,23 @@ class StateIndex:
     def head(self, key: bytes) -> int | None:
         """Return the number of an object's newest state record, or None."""
         seq = self._heads.get(key)
-        if seq is not None or key in self._expected:
-            return self._expected[key] if seq is None else seq
-        with translated("head", key.hex()):
-            row = self._read_head.first(self._reader, key)
-        return None if row is None else int(row[0])
+        if seq is None:
+            with translated("head", key.hex()):
+                row = self._read_head.first(self._reader, key)
+            seq = None if row is None else int(row[0])
+        return seq
 
-    def expect(self, keys: Sequence[bytes]) -> None:
-        """Look up the heads of many objects at once, for `head` to know until the next block."""
-        unknown = [key for key in keys if key not in self._heads]
-        self._expected = dict.fromkeys(unknown)
+    def heads(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the numbers of the newest state records of those objects of many that there are."""
+        found = {key: self._heads[key] for key in keys if key in self._heads}
+        unknown = [key for key in keys if key not in found]
         for start in range(0, len(unknown), _KEYS_AT_ONCE):
             part = unknown[start : start + _KEYS_AT_ONCE]
             # One text for any number of keys: building a statement costs more than running it.
             part += part[:1] * (_KEYS_AT_ONCE - len(part))
             with translated("head"):
-                self._expected.update(self._read_heads.all(self._reader, *part))
+                found.update(self._read_heads.all(self._reader, *part))
+        return found
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the newest map (`medchain.tlog.statemap.PageSource`)."""
@@ -221,7 +221,6 @@ class StateIndex:
     def advance(self, height: int, last_record: int, changed: MapUpdate, heads: Mapping[bytes, int]) -> None:
         """Move the newest state on by a block that was kept."""
         self._newest.advance(height, last_record, changed)
-        self._expected = {}
         self._heads.update(heads)
 
     def drop_above(self, connection: Connection, height: int) -> None:

@@ -93,7 +93,7 @@ class BlockWrite:
         frontier: right edge of the log after it; gives size and root.
         tiles: from `medchain.tlog.tiles.tiles_for_append`.
         map: from `medchain.tlog.statemap.update`.
-        history: every state record made, in order.
+        history: every state record made and its canonical bytes, in order.
         members: the members after it, None if they stay.
         draws: creator → draws that changed.
         checkpoint: its checkpoint with the log's signature line.
@@ -106,7 +106,7 @@ class BlockWrite:
     frontier: Frontier
     tiles: Mapping[tuple[int, int], bytes]
     map: MapUpdate
-    history: Sequence[StateRecord]
+    history: Sequence[tuple[StateRecord, bytes]]
     members: Members | None
     draws: Mapping[str, DrawState]
     checkpoint: str
@@ -216,10 +216,14 @@ class LedgerStore(CheckpointTable, BodyTable):
                     self._records.put(key, found, _RECORD_COST)
         return found
 
-    def expect(self, keys: Sequence[bytes]) -> None:
-        """Look up many objects at once before they are read one by one (`medchain.ledger.machine.View`)."""
+    def heads(self, keys: Sequence[bytes]) -> dict[bytes, StateRecord | None]:
+        """Return the heads of many objects, None for each that there is not; raises as `record`."""
         with self._fresh():
-            self._index.expect([key for key in keys if self._records.get(key) is None])
+            found = {key: self._records.get(key) for key in keys}
+            for key, seq in self._index.heads([key for key, record in found.items() if record is None]).items():
+                record = found[key] = self._record_at(seq, key)[1]
+                self._records.put(key, record, _RECORD_COST)
+        return found
 
     def draws(self, creator: str) -> DrawState:
         """Return the draws of a creator."""
@@ -539,7 +543,7 @@ class LedgerStore(CheckpointTable, BodyTable):
                 self._tiles.put((level, number), data, _TILE_COST)
                 self._edge.pop(level, None)
         self._edge.update({level: data for (level, _), data in write.tiles.items() if len(data) != full})
-        for record in write.history:
+        for record, _ in write.history:
             self._records.put(record.key, record, _RECORD_COST)
         self._draws.update(write.draws)
         self._members = write.members or self._members
@@ -547,14 +551,16 @@ class LedgerStore(CheckpointTable, BodyTable):
         root, map_root = frontier.root(), write.map.root.hash
         self._head = Head(write.height, write.time, frontier.size, root, map_root, frontier, last_record)
 
-    def _record_rows(self, history: Sequence[StateRecord]) -> tuple[list[tuple[object, ...]], dict[bytes, int]]:
+    def _record_rows(
+        self, history: Sequence[tuple[StateRecord, bytes]]
+    ) -> tuple[list[tuple[object, ...]], dict[bytes, int]]:
         """Number a block's state records, each with the number of its object's previous one."""
         rows: list[tuple[object, ...]] = []
         heads: dict[bytes, int] = {}
-        for seq, record in enumerate(history, self._head.last_record + 1):
+        for seq, (record, data) in enumerate(history, self._head.last_record + 1):
             key = record.key
             previous = None if record.version == 1 else heads.get(key) or self._index.head(key)
-            rows.append((seq, previous, key, record.encode()))
+            rows.append((seq, previous, key, data))
             heads[key] = seq
         return rows, heads
 

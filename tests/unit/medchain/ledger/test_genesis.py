@@ -295,11 +295,13 @@ def test_what_signers_may_do_is_asked_of_the_rules_and_members_of_now():
 
 
 def test_what_is_remembered_of_signers_is_bounded(monkeypatch):
-    monkeypatch.setattr(members_module, "_MAX_GRANTED", 2)
+    monkeypatch.setattr(members_module, "_MAX_REMEMBERED", 2)
     snapshot = genesis().members
     for org_id in (RENHE, ANXIN, COMMISSION):
         assert snapshot.satisfies("record/active", org_id, (Signer(key(org_id, "ledger").id, "creator"),))
         assert len(snapshot.granted) <= 2
+        snapshot.seat((org_id, (Signer(key(org_id, "ledger").id, "creator"),)))
+        assert len(snapshot.seated) <= 2
 
 
 def test_more_organisations_than_a_ledger_may_have_are_refused():

@@ -163,6 +163,15 @@ def test_a_key_of_another_use_is_refused(world):
     assert world.refusal(replace(envelope, transaction=payload)) == "transaction.signer_unknown"
 
 
+def test_signers_found_good_are_judged_anew_for_another_creator_and_after_a_change_of_members(world):
+    good = world.transaction(RENHE, anchor())
+    assert world.refusal(good) == world.refusal(good) == ""
+    assert world.refusal(replace(good, creator=TONGJI)) == "transaction.creator"
+    assert world.refusal(replace(good, signers=(good.signers[0]._replace(role="member"),))) == "transaction.creator"
+    world.members = world.members.with_organisation(replace(world.members.organisations[RENHE], status="suspended"))
+    assert world.refusal(good) == "transaction.suspended"
+
+
 def test_an_organisation_cannot_submit_for_another(world):
     payload = world.transaction(RENHE, anchor(), signers=[(TONGJI, "creator")])
     assert world.refusal(payload) == "transaction.creator"

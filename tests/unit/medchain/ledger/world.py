@@ -157,8 +157,8 @@ class World:
     def draws(self, creator: str) -> DrawState:
         return self.draw_states.get(creator, DrawState())
 
-    def expect(self, keys: Sequence[bytes]) -> None:
-        """Everything is in memory already."""
+    def heads(self, keys: Sequence[bytes]) -> dict[bytes, StateRecord | None]:
+        return {key: self.records.get(key) for key in keys}
 
     def seed(self, height: int) -> bytes | None:
         return self.seeds.get(height)

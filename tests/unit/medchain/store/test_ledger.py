@@ -85,6 +85,21 @@ def test_a_block_that_fails_at_any_step_is_not_kept_and_can_be_applied_again(dat
 
 
 @pytest.mark.usefixtures("limit")
+def test_the_heads_of_many_objects_are_those_of_each(database, replica, orderer, author):
+    first, second = author.anchor(70), author.anchor(3)
+    for envelope in (first, second):
+        replica.apply(block_of(orderer, envelope))
+    absent = [bytes([at]) * 32 for at in range(70)]
+    asked = [*anchored(first), *absent, *anchored(second)]
+    for store in (replica.store, LedgerStore(database)):
+        found = store.heads(asked)
+        assert found == {key: store.record(key) for key in asked}
+        assert [key for key, record in found.items() if record is None] == absent
+        assert store.heads([]) == {}
+    store._reader.close()  # noqa: SLF001  # the file stays open
+
+
+@pytest.mark.usefixtures("limit")
 def test_a_block_whose_commit_failed_but_was_kept_is_known_afterwards(database, replica, orderer, author):
     block = block_of(orderer, author.anchor(), author.subject(1))
     with commit_kept_but_failed(database), pytest.raises(UnavailableError):
