@@ -253,6 +253,9 @@ class Database:
         Raises:
             VerificationError: ``store.corrupt``.
         """
+        with translated("file"), self.engine.connect() as connection:
+            # Pages that were torn when the power failed lie in the file until the WAL, which has them, is moved there.
+            connection.execution_options(**{_MODE: _PLAIN}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
         with self.read("file") as connection:
             damaged = connection.exec_driver_sql("PRAGMA cipher_integrity_check").first()
             sound = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
@@ -300,7 +303,11 @@ class Database:
         if promised is None and counted > 0 and not adopt and self.promised(adopt=False) is None:
             raise corrupt("commit_mark", "absent")
         if promised is None and (adopt or counted == 0):
+            # Synced this once, with its name: a mark that a power cut had emptied would look like one that was removed.
+            # Later ones may be lost: an older one promises less.
             os.pwrite(self._mark_file, self._mark(counted), 0)
+            os.fsync(self._mark_file)
+            _sync(self.path.parent)
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -1,0 +1,48 @@
+"""The power fails at any sync: what was promised is there, what was not is there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+from tests.power import Promise, cuts
+from tests.unit.medchain.store.conftest import KEY
+from tests.unit.medchain.store.test_records import EPOCH, version
+
+RECORDS = FileKind.RECORDS
+
+
+def opened(folder: Path) -> RecordStore:
+    return RecordStore(open_database(folder / "records.db", KEY, kind=RECORDS))
+
+
+def store_some(folder: Path, promise: Promise) -> None:
+    """Make a file, store records, move the WAL into the file, and go on."""
+    store = opened(folder)
+    store.put_epoch(EPOCH)
+    for number in range(1, 5):
+        store.put_versions([version(number), version(number, 2)])
+        promise(str(number))
+        if number % 2 == 0:
+            store._database.checkpoint()  # noqa: SLF001  # as the file does by itself when the WAL is long
+
+
+def test_no_record_that_was_answered_as_stored_is_lost_and_no_half_of_one_is_there(tmp_path):
+    seen = 0
+    for cut in cuts(tmp_path, store_some):
+        store = opened(cut.folder)
+        store._database.check()  # noqa: SLF001  # every page
+        stored = [number for number in range(1, 5) if store.get("Observation", f"id-{number}") is not None]
+        under_way = len(cut.promised) + 1
+        assert [int(number) for number in cut.promised] == stored[: len(cut.promised)], cut.name
+        assert stored in (list(range(1, under_way)), list(range(1, under_way + 1))), cut.name
+        waiting = [(int.from_bytes(item.object_id, "big"), item.version) for item in store.pending(100)]
+        assert waiting == [(number, of) for number in stored for of in (1, 2)], cut.name
+        assert all(store.get("Observation", f"id-{number}").version == 2 for number in stored), cut.name
+        # The file goes on from there.
+        if store.epoch(EPOCH.id) is not None:
+            store.put_versions([version(99)])
+        store.close()
+        seen += 1
+    assert seen > 40
