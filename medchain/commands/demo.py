@@ -1,8 +1,9 @@
 """`medchain demo`: five organisations on this machine, from made-up patient records to proofs that anybody can check.
 
 Keeps true: nothing is simulated but the patient's phone; a check that fails ends the demo with its reason and an exit
-code other than 0; whatever was started is stopped, after Ctrl-C, SIGTERM or a failure of a node as well. Trusts the
-parts in the files beside this one.
+code other than 0; whatever was started is stopped, after Ctrl-C, SIGTERM or a failure as well. A node that ends after
+the checks is told, with the command that starts it again, and the others go on without it. Trusts the parts in the
+files beside this one.
 Source: `docs/architecture.md`.
 """
 
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -147,11 +148,34 @@ class Demo:
         self._measure("all")
         return self._document(count, names), list(self._lines(count, names))
 
+    def stay(self) -> None:
+        """Run until Ctrl-C or SIGTERM; tell of nodes that end or come back.
+
+        Raises:
+            UnavailableError: ``demo.node_ended`` when none runs any more.
+        """
+        lost: set[str] = set()
+        while True:
+            ended = self._consortium.ended()
+            for org_id in sorted(ended - lost):
+                node, running = self._consortium.nodes[org_id], len(FOUNDERS) - len(ended)
+                again = f"{medchain_command()} node run --config {node.config_path}"
+                self.tell(texts.NODE_LOST, org=self._name(org_id), logs=node.folder / "logs", running=running)
+                self.tell(texts.NODE_AGAIN, command=again)
+            for org_id in sorted(lost - ended):
+                self.tell(texts.NODE_BACK, org=self._name(org_id))
+            if len(ended) == len(FOUNDERS):
+                self._consortium.check_running()
+            lost = ended
+            time.sleep(_WATCH_S)
+
     def _load(self, data: Path | None) -> None:
         """Load the data, or find those of an earlier run."""
         facts = self._consortium.facts
         if facts.get("records"):
             self.tell(texts.KEPT_DATA, records=facts["records"])
+            if data is not None:
+                self.tell(texts.DATA_LEFT_OUT, data=data)
             return
         files = sample_sources() if data is None else sources(data)
         loader = Loader(self._consortium, self._tokens.get, self._progress)
@@ -339,14 +363,18 @@ class Demo:
         yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
         yield say(texts.COSIGNERS, names=", ".join(self._name(name) for name in names))
         folder = consortium.folder / BUNDLES_NAME
-        # As the reader can type it, also where `make` has put the command into a folder that no PATH names.
-        beside = Path(sys.executable).with_name("medchain")
-        command = beside if beside.exists() else beside.name
+        command = medchain_command()
         example, policy = folder / "record", consortium.policy_path
         yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
         node = consortium.nodes[HOSPITALS[0]]
         patient = consortium.facts["patient"]
         yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
+
+
+def medchain_command() -> Path | str:
+    """Name our command as the reader can type it, also where `make` has put it into a folder that no PATH names."""
+    beside = Path(sys.executable).with_name("medchain")
+    return beside if beside.exists() else beside.name
 
 
 def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -360,6 +388,9 @@ def _demo(context: Context) -> int:
     """Run the demo."""
     began = time.monotonic()
     given = context.arguments
+    if given.data is not None:
+        # Before anything is made: a mistyped folder should cost a second, not a consortium.
+        sources(given.data)
     with _interruptible():
         consortium, is_new = open_consortium(given.folder, context)
         demo = Demo(context, consortium, began)
@@ -367,27 +398,18 @@ def _demo(context: Context) -> int:
         try:
             demo.run(given.data)
             document, lines = demo.summary()
-            if not given.once:
-                lines.append(context.say(texts.RUNNING))
-            context.answer(document, lines)
-            if not given.once:
-                _stay(consortium)
+            if given.once:
+                context.answer(document, lines)
+            else:
+                with suppress(KeyboardInterrupt):
+                    context.answer(document, [*lines, context.say(texts.RUNNING)])
+                    demo.stay()
         finally:
             _ignore_interrupts()
             demo.tell(texts.STOPPING)
             consortium.stop()
             demo.tell(texts.STOPPED)
     return Exit.DONE
-
-
-def _stay(consortium: Consortium) -> None:
-    """Run until Ctrl-C or SIGTERM, or until a node ends."""
-    try:
-        while True:
-            consortium.check_running()
-            time.sleep(_WATCH_S)
-    except KeyboardInterrupt:
-        return
 
 
 @contextmanager

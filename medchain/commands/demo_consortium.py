@@ -183,6 +183,14 @@ class Consortium:
                 log = str(node.folder / "logs")
                 raise UnavailableError("demo.node_ended", org_id=org_id, status=str(status), logs=log)
 
+    def ended(self) -> set[str]:
+        """Name the nodes that were started and have ended, unless somebody has started them again."""
+        return {
+            org_id
+            for org_id, node in self.nodes.items()
+            if node.process is not None and node.process.poll() is not None and not _runs(node.folder)
+        }
+
     def wait_for(self, condition: Callable[[], bool], code: str, timeout_s: float = START_TIMEOUT_S) -> float:
         """Wait until something holds while all nodes run.
 

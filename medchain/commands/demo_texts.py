@@ -57,6 +57,11 @@ AGREED: Final = Text(
     "五个节点得到同一根哈希：{size} 条，{root}", "All five nodes have the same root: {size} entries, {root}"
 )
 KEPT_DATA: Final = Text("数据已在上次载入：{records} 条", "The data were loaded before: {records} records")
+DATA_LEFT_OUT: Final = Text(
+    "{data} 未载入：本演示已有数据。请用 --folder 另建演示（make demo DATA=... ARGS='--folder var/other'）",
+    "{data} was not loaded: this demo has its data. Make another with --folder (make demo DATA=... ARGS='--folder "
+    "var/other')",
+)
 ENROLLED: Final = Text(
     "仁和医院为患者登记通行密钥，由抽签选出的 {endorser} 背书（{seconds:.2f} 秒）",
     "Renhe Hospital enrols a patient's passkey; {endorser} was drawn to endorse it ({seconds:.2f} s)",
@@ -95,7 +100,12 @@ VERIFIED: Final = Text(
 TAMPERED: Final = Text("改动一个比特的 {name}：被拒绝（{code}）", "{name} with one bit flipped: refused ({code})")
 STOPPING: Final = Text("停止五个节点", "Stopping five nodes")
 STOPPED: Final = Text("五个节点已停止", "Five nodes stopped")
-NODE_LOST: Final = Text("{org} 的节点意外结束；日志在 {logs}", "{org}'s node ended; its logs are in {logs}")
+NODE_LOST: Final = Text(
+    "{org} 的节点已结束（日志在 {logs}）；其余 {running} 个节点继续运行",
+    "{org}'s node has ended (its logs are in {logs}); {running} nodes go on without it",
+)
+NODE_AGAIN: Final = Text("  重新启动：{command}", "  to start it again: {command}")
+NODE_BACK: Final = Text("{org} 的节点又在运行", "{org}'s node runs again")
 
 # The summary
 

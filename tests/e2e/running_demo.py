@@ -86,6 +86,10 @@ class RunningDemo:
         )
         return open_consortium(self.folder, context)[0]
 
+    def told(self, text: str) -> list[str]:
+        """Find lines of what it told beside its answer."""
+        return [line.strip() for line in self._errors if text in line]
+
     def node_state(self, org_id: str) -> dict[str, Json]:
         """Read who runs of a node."""
         return json.loads((self.folder / org_id / "run" / "node.json").read_bytes())

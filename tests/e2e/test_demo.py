@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
@@ -331,14 +332,51 @@ def test_ctrl_c_leaves_no_process(demo):
     assert eventually(lambda: processes_of(demo.folder) == {}, 10)
 
 
-def test_a_second_start_uses_what_is_there_and_ends_with_a_node_that_dies(demo):
+def test_a_second_start_uses_what_is_there_and_outlives_a_node_that_dies(demo):
     before = demo.said
     demo.start()
     assert demo.said["ledger"] == before["ledger"]
     assert demo.said["size"] > before["size"]
     assert demo.said["nodes"][RENHE]["records"] > before["nodes"][RENHE]["records"]
-    os.kill(demo.node_state(ANXIN)["pid"], signal.SIGKILL)
+    with demo.consortium() as consortium:
+        size = count_entries(consortium.nodes[RENHE]).checkpoint.size
+        os.kill(demo.node_state(ANXIN)["pid"], signal.SIGKILL)
+        assert eventually(lambda: demo.told("to start it again: "), 15)
+        command = demo.told("to start it again: ")[0].split("again: ")[1].split()
+        # The others take records and make them final without it, four of five being a quorum.
+        bundle = next(text for name, text in sample_data.read() if name == "renhe-hospital.p004.json.gz")
+        assert demo.post(RENHE, bundle)
+        assert eventually(lambda: count_entries(consortium.nodes[RENHE]).checkpoint.size > size)
+        # The command that was told is all that it takes.
+        again = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert eventually(lambda: demo.told("runs again"), 15)
+            assert eventually(lambda: level_with(consortium, ANXIN, RENHE))
+        finally:
+            again.terminate()
+            assert again.wait(30) == 0
+    assert demo.stop(signal.SIGINT) == 0
+    assert eventually(lambda: processes_of(demo.folder) == {}, 15)
+
+
+def level_with(consortium, org_id, other) -> bool:
+    try:
+        return consortium.checkpoint(org_id).size >= consortium.checkpoint(other).size
+    except MedchainError:
+        return False
+
+
+def test_a_demo_of_which_every_node_has_died_ends_with_an_error(demo):
+    demo.start()
+    for org_id in ORG_IDS:
+        os.kill(demo.node_state(org_id)["pid"], signal.SIGKILL)
     assert demo.wait() == 7
+    assert eventually(lambda: processes_of(demo.folder) == {}, 15)
+
+
+def test_a_demo_that_is_killed_takes_its_nodes_with_it(demo):
+    demo.start()
+    assert demo.stop(signal.SIGKILL) == -9
     assert eventually(lambda: processes_of(demo.folder) == {}, 15)
 
 

@@ -189,6 +189,13 @@ def test_a_port_that_another_program_has_taken_is_named_before_anything_starts(f
     assert [item.process for item in founded.nodes.values()] == [None] * 5
 
 
+def test_a_folder_of_data_that_is_not_there_is_told_before_anything_is_made(tmp_path, run):
+    ran = run("demo", "--folder", tmp_path / "demo", "--data", tmp_path / "none")
+    assert ran.code == 4
+    assert "(demo.no_data" in ran.err
+    assert not (tmp_path / "demo").exists()
+
+
 def test_waiting_ends_when_a_node_has_ended(founded):
     with pytest.raises(UnavailableError, match=r"demo\.node_ended"):
         founded.wait_for(lambda: True, "demo.not_agreed", 1)
