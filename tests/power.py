@@ -27,7 +27,6 @@ from urllib.parse import quote, unquote
 import sqlcipher3
 
 SECTOR_BYTES = 512
-TORN = 3
 RELOCATION = struct.Struct("<QQq")
 SYMBOL = struct.Struct("<IBBHQQ")
 DYNAMIC = struct.Struct("<qQ")
@@ -51,22 +50,26 @@ class Cut:
     name: str
 
 
-def cuts(tmp_path: Path, work: Callable[[Path, Promise], None], *, from_call: int = 1) -> Iterator[Cut]:
-    """Cut the power in front of each sync of some work, and once when all of it is done.
+def cuts(
+    tmp_path: Path, work: Callable[[Path, Promise], None], *, first: int = 1, step: int = 1, torn: int = 3
+) -> Iterator[Cut]:
+    """Cut the power in front of syncs of some work, and once when all of it is done.
 
     Args:
         tmp_path: empty folder.
         work: done in the folder that it is given, in a process of its own; tells what it has promised to somebody.
-        from_call: first call to cut in front of.
+        first: call to cut in front of at first.
+        step: how many calls lie between a cut and the next.
+        torn: how many mixes of what was synced and what was written; without any, no files one by one either.
 
     Yields:
         Each outcome of each cut, in a folder that is gone with the next.
     """
-    call = from_call
+    call = first
     while True:
         disk = Disk(tmp_path / "live", tmp_path / "platter", call)
         promised, is_done = disk.run(work)
-        for name, content in disk.outcomes():
+        for name, content in disk.outcomes(torn):
             folder = tmp_path / "after"
             write(folder, content)
             yield Cut(folder, promised, f"call {call}, {name}")
@@ -75,7 +78,7 @@ def cuts(tmp_path: Path, work: Callable[[Path, Promise], None], *, from_call: in
         shutil.rmtree(tmp_path / "platter")
         if is_done:
             return
-        call += 1
+        call += step
 
 
 @dataclass
@@ -127,34 +130,53 @@ class Disk:
             else:
                 self._put("files", str(found.st_ino), Path(f"/proc/self/fd/{descriptor}").read_bytes())
 
-    def outcomes(self) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """Say what the disk may hold: nothing that was not synced, one file of it, or any sectors of it."""
+    def outcomes(self, mixes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """Say what the disk may hold: all that was written (the process was killed, and no more), or less."""
         kept, written = self._kept(), self._written()
-        yield "nothing unsynced", kept
-        changed = sorted(name for name in kept.keys() | written.keys() if kept.get(name) != written.get(name))
+        yield "killed", written.content()
+        yield "nothing unsynced", kept.content()
+        old, new = kept.content(), written.content()
+        changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         for name in changed:
-            if name in written:
-                yield f"{name} as written", {**kept, name: written[name]}
-        for seed in range(TORN if changed else 0):
+            if mixes and name in new:
+                yield f"{name} as written", {**old, name: new[name]}
+        for seed in range(mixes if changed else 0):
             yield f"torn {seed}", torn(kept, written, random.Random(seed))  # noqa: S311  # no secret
 
     def _put(self, kind: str, name: str, content: bytes) -> None:
         self.platter.joinpath(kind, name).write_bytes(content)
 
-    def _kept(self) -> dict[str, bytes]:
-        """Read what was synced: relative name → content. A folder that never was has no names."""
-        found = {}
+    def _kept(self) -> Holding:
+        """Read what was synced. A folder that never was has no names, a file that never was no content."""
+        held = Holding()
         for listing in self.platter.joinpath("folders").iterdir():
             for name, inode in json.loads(listing.read_bytes()).items():
-                content = self.platter / "files" / str(inode)
-                place = os.path.normpath(unquote(listing.name) + name)
-                found[place] = content.read_bytes() if content.exists() else b""
-        return found
+                held.names[os.path.normpath(unquote(listing.name) + name)] = inode
+        for file in self.platter.joinpath("files").iterdir():
+            held.data[int(file.name)] = file.read_bytes()
+        return held
 
-    def _written(self) -> dict[str, bytes]:
+    def _written(self) -> Holding:
         """Read what was written, synced or not."""
-        files = (path for path in self.folder.rglob("*") if is_on_disk(path))
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+        held = Holding()
+        for path in self.folder.rglob("*"):
+            if is_on_disk(path):
+                inode = path.stat().st_ino
+                held.names[str(path.relative_to(self.folder))] = inode
+                held.data[inode] = path.read_bytes()
+        return held
+
+
+@dataclass
+class Holding:
+    """What a disk holds: relative name → inode, inode → content."""
+
+    names: dict[str, int] = field(default_factory=dict)
+    data: dict[int, bytes] = field(default_factory=dict)
+
+    def content(self) -> dict[str, bytes]:
+        """Return relative name → content."""
+        return {name: self.data.get(inode, b"") for name, inode in self.names.items()}
 
 
 def is_on_disk(path: Path) -> bool:
@@ -162,18 +184,20 @@ def is_on_disk(path: Path) -> bool:
     return path.is_file() and not path.name.endswith("-shm")
 
 
-def torn(kept: dict[str, bytes], written: dict[str, bytes], chance: random.Random) -> dict[str, bytes]:
-    """Mix both, sector by sector; a name that is in one of them alone is there or not."""
+def torn(kept: Holding, written: Holding, chance: random.Random) -> dict[str, bytes]:
+    """Mix both: each name leads where it led or where it leads now, each file has sectors of both of its contents."""
     made = {}
-    for name in sorted(kept.keys() | written.keys()):
-        if not (name in kept and name in written) and chance.random() < 1 / 2:
+    for name in sorted(kept.names.keys() | written.names.keys()):
+        inode = chance.choice([kept.names.get(name), written.names.get(name)])
+        if inode is None:
             continue
-        old, new = kept.get(name, b""), written.get(name, b"")
+        old = kept.data.get(inode, b"")
+        new = written.data.get(inode, old)
         size = chance.choice([len(old), len(new)])
         sectors = []
         for start in range(0, size, SECTOR_BYTES):
-            source = chance.choice([old, new])[start : min(start + SECTOR_BYTES, size)]
-            sectors.append(source.ljust(min(SECTOR_BYTES, size - start), b"\0"))
+            wide = min(SECTOR_BYTES, size - start)
+            sectors.append(chance.choice([old, new])[start : start + wide].ljust(wide, b"\0"))
         made[name] = b"".join(sectors)
     return made
 
