@@ -14,10 +14,11 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final, Protocol
 
 from fhir_bridge.document import Resource, member, parse, write
 from fhir_bridge.references import with_identity
+from fhir_bridge.xml import parse_xml
 from medchain.errors import InputError
 from medchain.node.records import Head, NewStream, RecordService
 from medchain.store.records import RecordStore, RecordVersion
@@ -34,7 +35,7 @@ PIECE_BYTES: Final = 1 << 16
 DEFAULT_TYPE: Final = "application/octet-stream"
 """Media type of a body that does not say."""
 
-FHIR_TYPES: Final = frozenset({"application/fhir+json", "application/json"})
+FHIR_TYPES: Final = frozenset({"application/fhir+json", "application/json", "application/fhir+xml"})
 """Media types under which a Binary resource may come; anything else under them is content as well."""
 
 _TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105  # a token of RFC 9110, no secret
@@ -42,6 +43,14 @@ _MEDIA_TYPE: Final = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKE
 _MAX_MEDIA_TYPE_CHARS: Final = 100
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _BASE64_BYTES: Final = 3 * (1 << 14)
+
+
+class Readable(Protocol):
+    """What a body is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most so many bytes; none at the end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +106,10 @@ def unpacked(resource: Resource) -> tuple[Shell, bytes]:
     return Shell(_media_type(member(resource, "contentType")), about, shell), data
 
 
-def is_resource(body: bytes) -> Resource | None:
+def is_resource(body: bytes, *, is_xml: bool = False) -> Resource | None:
     """Tell whether a body that came as FHIR is a Binary resource; then it is returned, else it is content."""
     try:
-        resource = parse(body)
+        resource = parse_xml(body) if is_xml else parse(body)
     except InputError:
         return None
     return resource if resource.get("resourceType") == TYPE else None
@@ -143,7 +152,7 @@ def new_stream(shell: Shell, record_id: str, version: int, now: int, patient: st
     return NewStream(TYPE, record_id, shell.content_type, head, patient, version)
 
 
-def pieces_of(stream: IO[bytes], size: int | None) -> Iterator[bytes]:
+def pieces_of(stream: Readable, size: int | None) -> Iterator[bytes]:
     """Read a body piece by piece.
 
     Args:

@@ -1,18 +1,21 @@
 """Transaction Bundles: from entries to record versions, all together or none.
 
-Keeps true: ids are given before references are replaced, so entries may point to one another in any order; every
-resource is checked as it will be stored; what is not understood is refused, not skipped. In an import an entry that is
-refused is reported with its reason and the others are stored. Trusts `RecordService.create_many` to store all or none.
+Keeps true: what is deleted is gone for the conditions of the others; ids are given before references are replaced, so
+entries may point to one another in any order; every resource is checked as it will be stored; what is not understood is
+refused, not skipped. In an import an entry that is refused is reported with its reason and the others are stored.
+Reading entries are none of this module's: they are answered once the others are stored. Trusts
+`RecordService.create_many` to store all or none.
 Source: FHIR R4 §3.1.0.11.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge import binary, resources
+from fhir_bridge.change import patch_in_bundle
 from fhir_bridge.document import Document, Element, Resource, member, write
 from fhir_bridge.references import (
     Identifier,
@@ -24,7 +27,10 @@ from fhir_bridge.references import (
     rewrite,
     with_identity,
 )
-from medchain.errors import ConflictError, InputError, MedchainError
+from fhir_bridge.validation.check import Mode
+from fhir_bridge.validation.issue import MAX_ISSUES
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
+from medchain.ledger.kinds.record import DELETED
 from medchain.node.records import NewRecord
 
 MAX_ENTRIES: Final = 20_000
@@ -32,6 +38,12 @@ MAX_ENTRIES: Final = 20_000
 
 CREATED: Final = "201 Created"
 """Status of an entry that made a new record."""
+
+GONE: Final = "204 No Content"
+"""Status of an entry that deleted a record, or whose record was not there."""
+
+READING: Final = frozenset({"GET", "HEAD"})
+"""Methods of entries that write nothing."""
 
 PRESENT: Final = "200 OK"
 """Status of an entry whose record was there, or that made a new version."""
@@ -41,16 +53,36 @@ NOT_FOUND: Final = "reference.not_found"
 """Code of a conditional reference that nothing fulfils."""
 
 
+_DELETE: Final = "DELETE"
+_PATCH: Final = "PATCH"
+_KINDS: Final = frozenset({"batch", "transaction"})
+_RANKS: Final = {_DELETE: 0, "POST": 1, "PUT": 2, _PATCH: 2}
+
+
+class Newest(NamedTuple):
+    """The newest version of a record.
+
+    Attributes:
+        version: its number.
+        token: keyed token of its patient.
+        resource: parsed; None for a deletion.
+    """
+
+    version: int
+    token: str
+    resource: Resource | None
+
+
+Current: TypeAlias = "Callable[[str, str], Newest | None]"
+"""Opens the newest version of a record by type and id; None where there is none."""
+
+
 class _Mode(NamedTuple):
     """How strictly a Bundle is taken."""
 
     is_loose: bool
     may_wait: bool
-
-
-_STRICT: Final = _Mode(is_loose=False, may_wait=False)
-_LOOSE: Final = _Mode(is_loose=True, may_wait=False)
-_WAITING: Final = _Mode(is_loose=True, may_wait=True)
+    validation: Mode = Mode.STRICT
 
 
 @dataclass(slots=True)
@@ -61,9 +93,12 @@ class Entry:
         index: from 0, in the Bundle.
         full_url: how other entries call it, or empty.
         type: resource type.
-        id: of the record.
+        id: of the record; empty for a deletion that nothing fulfils.
         version: that it will make, or that is there.
-        present: whether a conditional create found it: then nothing is stored.
+        present: whether nothing is stored: a conditional create found it, or what is to be deleted is not there.
+        method: of its request.
+        token: keyed token of the patient of what is deleted.
+        content: its bytes once they are made; empty for a deletion, and for what is present.
     """
 
     index: int
@@ -72,6 +107,9 @@ class Entry:
     id: str
     version: int
     present: bool = False
+    method: str = "POST"
+    token: str = ""
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +140,44 @@ class Plan:
     refused: tuple[Refused, ...] = ()
 
 
-def transaction(bundle: Document, resolver: Resolver, now: int) -> Plan:
+def transaction(
+    bundle: Document, resolver: Resolver, now: int, current: Current, validation: Mode = Mode.STRICT
+) -> Plan:
     """Plan a transaction.
 
     Args:
         bundle: parsed.
         resolver: made for this request.
         now: Unix seconds.
+        current: opens the newest version of a record, to be patched or deleted.
+        validation: how strictly resources are checked.
 
     Returns:
-        The plan; nothing is refused.
+        The plan of all entries that write; nothing is refused.
 
     Raises:
-        InputError: ``bundle.*``, ``reference.*``, ``resource.*``, with the entry's number.
+        InputError: ``bundle.*``, ``reference.*``, ``resource.*``, ``patch.*``, with the entry's number.
         ConflictError: ``bundle.version`` for an If-Match that does not hold.
+        NotFoundError: ``record.unknown`` for a patch of what is not there.
     """
-    check_transaction(bundle)
-    plan = _plan(bundle.rows, resolver, now, _STRICT)
+    mode = _Mode(is_loose=False, may_wait=False, validation=validation)
+    plan = _plan(bundle.rows, resolver, now, mode, current)
     if plan.refused:
-        first = plan.refused[0]
-        raise _at(first.error, first.index)
+        raise _all_of(plan.refused)
     return plan
 
 
-def check_transaction(bundle: Document) -> None:
-    """See that a document is a transaction; raises `InputError` ``bundle.type``."""
-    if bundle.resource.get("resourceType") != "Bundle" or bundle.resource.get("type") != "transaction":
+def type_of(bundle: Document) -> str:
+    """Return ``batch`` or ``transaction``; raises `InputError` ``bundle.type`` for anything else."""
+    kind = bundle.resource.get("type")
+    if bundle.resource.get("resourceType") != "Bundle" or not isinstance(kind, str) or kind not in _KINDS:
         raise InputError("bundle.type")
+    return kind
 
 
-def collect(bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = False) -> Plan:
+def collect(
+    bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = False, validation: Mode = Mode.STRICT
+) -> Plan:
     """Plan an import: a Bundle of any type with resources, or one resource; what cannot be stored is reported.
 
     Args:
@@ -139,6 +185,7 @@ def collect(bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = 
         resolver: made for this import.
         now: Unix seconds.
         may_wait: whether to give up at the first reference that nothing fulfils yet.
+        validation: how strictly resources are checked.
 
     Returns:
         The plan.
@@ -149,62 +196,77 @@ def collect(bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = 
     rows: Sequence[Element] = bundle.rows
     if bundle.resource.get("resourceType") != "Bundle":
         rows = [{"resource": bundle.resource}]
-    return _plan(rows, resolver, now, _WAITING if may_wait else _LOOSE)
+    return _plan(rows, resolver, now, _Mode(is_loose=True, may_wait=may_wait, validation=validation))
 
 
-def types_of(bundle: Document) -> set[tuple[str, str]]:
-    """List what a Bundle wants to do: (method, type) of each entry, to be authorised before anything is looked up."""
-    wanted = set()
-    for row in bundle.rows:
+def requests_of(bundle: Document) -> list[tuple[str, str]]:
+    """List what a Bundle wants: (method, url) of each entry, to be authorised before anything is looked up.
+
+    Raises:
+        InputError: ``bundle.request`` with the entry's number.
+    """
+    wanted = []
+    for index, row in enumerate(bundle.rows):
         request = row.get("request") if isinstance(row, dict) else None
         if not isinstance(request, dict):
-            raise InputError("bundle.request")
-        wanted.add((member(request, "method"), member(request, "url").partition("/")[0].partition("?")[0]))
+            raise InputError("bundle.request", entry=index)
+        wanted.append((member(request, "method"), member(request, "url")))
     return wanted
 
 
-def response(plan: Plan, time: int) -> bytes:
-    """Write the transaction-response."""
-    entries: list[Element] = []
+def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool = False) -> bytes:
+    """Write the transaction-response.
+
+    Args:
+        plan: what was stored.
+        time: when, Unix seconds.
+        others: entries that are no part of the plan, by their places in the Bundle, written already.
+        whole: whether what was stored is sent back.
+    """
+    rows = dict(others)
     for entry in plan.entries:
-        is_new = entry.version == 1 and not entry.present
-        entries.append(
-            {
-                "response": {
-                    "status": CREATED if is_new else PRESENT,
-                    "location": f"{entry.type}/{entry.id}/_history/{entry.version}",
-                    "etag": f'W/"{entry.version}"',
-                    "lastModified": instant(time),
-                }
-            }
-        )
-    return write({"resourceType": "Bundle", "type": "transaction-response", "entry": entries})
+        answer: dict[str, Element] = {"status": entry_status(entry)}
+        if entry.id and entry.method != _DELETE:
+            answer["location"] = f"{entry.type}/{entry.id}/_history/{entry.version}"
+        if entry.id:
+            answer |= {"etag": f'W/"{entry.version}"', "lastModified": instant(time)}
+        body = b'"resource":' + entry.content + b"," if whole and entry.content else b""
+        rows[entry.index] = b"{" + body + b'"response":' + write(answer) + b"}"
+    inside = b",".join(rows[index] for index in sorted(rows))
+    return b'{"resourceType":"Bundle","type":"transaction-response","entry":[' + inside + b"]}"
 
 
-def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode) -> Plan:
+def entry_status(entry: Entry) -> str:
+    """Tell the status of an entry that was done."""
+    if entry.method == _DELETE:
+        return GONE
+    return CREATED if entry.version == 1 and not entry.present else PRESENT
+
+
+def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, current: Current | None = None) -> Plan:
     """Give ids, replace references, check, and write every entry. Each is parsed twice, so that none must be kept."""
     if len(rows) > MAX_ENTRIES:
         raise InputError("bundle.entries", limit=MAX_ENTRIES)
     refused: list[Refused] = []
     entries: list[Entry] = []
     named = _Names()
-    taken: set[tuple[str, str]] = set()
-    for index in range(len(rows)):
+    reader = _Reader(resolver, mode, current)
+    for index in _in_order(rows, mode):
         try:
-            resource, entry = _entry(index, rows[index], resolver, taken, mode)
-        except (InputError, ConflictError) as error:
+            resource, entry = reader.read(index, rows[index])
+        except (InputError, ConflictError, NotFoundError) as error:
             refused.append(Refused(index, error))
         else:
             entries.append(entry)
-            taken.add((entry.type, entry.id))
-            if not entry.present:
+            if not entry.present and entry.method != _DELETE:
                 named.add(entry, resource)
     places = {entry.full_url: f"{entry.type}/{entry.id}" for entry in entries if entry.full_url}
+    context = _Context(places, named.found, resolver, now, mode.validation)
     records: list[NewRecord] = []
     kept: list[Entry] = []
-    for entry in entries:
+    for entry in sorted(entries, key=lambda one: one.index):
         try:
-            record = _record(entry, rows[entry.index], places, named.found, resolver, now)
+            record = _record(entry, reader.patched.get(entry.index) or _resource_of(rows[entry.index]), context)
         except (InputError, ConflictError) as error:
             if mode.may_wait and error.code == NOT_FOUND:
                 raise
@@ -216,35 +278,124 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode) ->
     return Plan(tuple(kept), tuple(records), tuple(sorted(refused, key=lambda item: item.index)))
 
 
-def _entry(
-    index: int, row: Element, resolver: Resolver, taken: set[tuple[str, str]], mode: _Mode
-) -> tuple[Resource, Entry]:
-    """Understand one entry and give it an id; returns its resource, too."""
-    if not isinstance(row, dict):
-        raise InputError("bundle.entry")
-    resource, request = row.get("resource"), row.get("request")
-    if not isinstance(resource, dict):
-        raise InputError("bundle.resource")
-    type_name = member(resource, "resourceType")
-    if not resources.is_storable(type_name):
-        raise InputError("resource.type")
-    if not isinstance(request, dict):
-        if not mode.is_loose or request is not None:
-            raise InputError("bundle.request")
-        request = _implied(type_name, resource)
-    method, url = member(request, "method"), member(request, "url")
-    if method == "POST" and url == type_name:
-        posted = Entry(index, member(row, "fullUrl"), type_name, "", 1)
-        return resource, _posted(posted, resource, request, resolver, taken)
-    if method == "PUT" and url.startswith(f"{type_name}/"):
-        made = Entry(index, member(row, "fullUrl"), type_name, url.removeprefix(f"{type_name}/"), 1)
-        if "id" in resource and resource["id"] != made.id:
+def _in_order(rows: Sequence[Element], mode: _Mode) -> list[int]:
+    """Order the entries that write as R4 has them done: what is deleted first, then what is new, then changes."""
+    if mode.is_loose:
+        return list(range(len(rows)))
+    ranked = []
+    for index, row in enumerate(rows):
+        request = row.get("request") if isinstance(row, dict) else None
+        method = member(request, "method") if isinstance(request, dict) else ""
+        if method not in READING:
+            ranked.append((_RANKS.get(method, len(_RANKS)), index))
+    return [index for _, index in sorted(ranked)]
+
+
+class _Reader:
+    """Understands entries and gives them ids.
+
+    Attributes:
+        patched: resources that a patch has made, by the entry's place.
+    """
+
+    def __init__(self, resolver: Resolver, mode: _Mode, current: Current | None) -> None:
+        """Begin with no entry."""
+        self._resolver = resolver
+        self._mode = mode
+        self._current = current
+        self._taken: set[tuple[str, str]] = set()
+        self._deleted: set[tuple[str, str]] = set()
+        self.patched: dict[int, Resource] = {}
+
+    def read(self, index: int, row: Element) -> tuple[Resource, Entry]:
+        """Understand one entry and give it an id; returns its resource, too."""
+        if not isinstance(row, dict):
+            raise InputError("bundle.entry")
+        resource, request = row.get("resource"), row.get("request")
+        if isinstance(request, dict) and self._current is not None:
+            if member(request, "method") == _DELETE:
+                return {}, self._deletion(index, request)
+            if member(request, "method") == _PATCH:
+                return self._patch(index, resource, request)
+        if not isinstance(resource, dict):
+            raise InputError("bundle.resource")
+        type_name = member(resource, "resourceType")
+        if not resources.is_storable(type_name):
+            raise InputError("resource.type")
+        if not isinstance(request, dict):
+            if not self._mode.is_loose or request is not None:
+                raise InputError("bundle.request")
+            request = _implied(type_name, resource)
+        entry = self._written(Entry(index, member(row, "fullUrl"), type_name, "", 1), resource, request)
+        self._taken.add((entry.type, entry.id))
+        return resource, entry
+
+    def _written(self, entry: Entry, resource: Resource, request: Resource) -> Entry:
+        """Give an entry that has a resource its id."""
+        method, url = member(request, "method"), member(request, "url")
+        if method == "POST" and url == entry.type:
+            return _posted(entry, resource, request, self._resolver, self._taken, self._deleted)
+        entry.method = method
+        if method == "PUT" and url.startswith(f"{entry.type}/"):
+            entry.id = url.removeprefix(f"{entry.type}/")
+            if "id" in resource and resource["id"] != entry.id:
+                raise InputError("bundle.id")
+            return _put(entry, request, self._resolver, self._taken)
+        if method == "PUT" and url.startswith(f"{entry.type}?"):
+            condition = url.removeprefix(f"{entry.type}?")
+            entry.id = _found_or_new(entry.type, resource, condition, self._resolver, self._taken)
+            return _put(entry, request, self._resolver, self._taken)
+        raise InputError("bundle.method")
+
+    def _deletion(self, index: int, request: Resource) -> Entry:
+        """Say what is deleted."""
+        type_name, record_id = self._named(member(request, "url"))
+        entry = Entry(index, "", type_name, record_id, 0, present=True, method=_DELETE)
+        newest = self._current(type_name, record_id) if record_id and self._current is not None else None
+        if newest is None:
+            return entry
+        entry.version = newest.version
+        _check_match(request, newest.version)
+        if newest.resource is not None:
+            entry.version, entry.present, entry.token = newest.version + 1, False, newest.token
+            self._take(entry)
+            self._deleted.add((type_name, record_id))
+        return entry
+
+    def _patch(self, index: int, given: Element, request: Resource) -> tuple[Resource, Entry]:
+        """Make what a patch makes of a record."""
+        if not isinstance(given, dict):
+            raise InputError("bundle.resource")
+        type_name, record_id = self._named(member(request, "url"))
+        newest = self._current(type_name, record_id) if record_id and self._current is not None else None
+        if newest is None or newest.resource is None:
+            raise NotFoundError("record.unknown")
+        entry = Entry(index, "", type_name, record_id, newest.version, method=_PATCH)
+        _check_match(request, newest.version)
+        entry.version += 1
+        self._take(entry)
+        self.patched[index] = patch_in_bundle(newest.resource, given)
+        return self.patched[index], entry
+
+    def _named(self, url: str) -> tuple[str, str]:
+        """Read ``Type/id`` or ``Type?condition``; the id is empty where nothing fulfils the condition."""
+        type_name, question, condition = url.partition("?")
+        record_id: str | None
+        if question:
+            record_id = self._resolver.find(parse_condition(type_name, condition))
+        else:
+            type_name, _, record_id = url.partition("/")
+        if not resources.is_storable(type_name) or (record_id and resources.ID_PATTERN.fullmatch(record_id) is None):
+            raise InputError("bundle.method")
+        if not question and not record_id:
+            raise InputError("bundle.method")
+        return type_name, record_id or ""
+
+    def _take(self, entry: Entry) -> None:
+        """Have a record written once."""
+        if (entry.type, entry.id) in self._taken:
             raise InputError("bundle.id")
-        return resource, _put(made, request, resolver, taken)
-    if method == "PUT" and url.startswith(f"{type_name}?"):
-        found = _found_or_new(type_name, resource, url.removeprefix(f"{type_name}?"), resolver, taken)
-        return resource, _put(Entry(index, member(row, "fullUrl"), type_name, found, 1), request, resolver, taken)
-    raise InputError("bundle.method")
+        self._taken.add((entry.type, entry.id))
 
 
 def _implied(type_name: str, resource: Resource) -> Resource:
@@ -255,14 +406,19 @@ def _implied(type_name: str, resource: Resource) -> Resource:
     return {"method": "POST", "url": type_name}
 
 
-def _posted(
-    entry: Entry, resource: Resource, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]
+def _posted(  # what an id depends on
+    entry: Entry,
+    resource: Resource,
+    request: Resource,
+    resolver: Resolver,
+    taken: set[tuple[str, str]],
+    deleted: set[tuple[str, str]],
 ) -> Entry:
     """Give a new record its id, or find the one that is there."""
     condition = member(request, "ifNoneExist")
     if condition:
-        found = resolver.find(parse_condition(entry.type, condition.removeprefix(f"{entry.type}?")))
-        if found is not None:
+        found = resolver.find(parse_condition(entry.type, condition.removeprefix("?").removeprefix(f"{entry.type}?")))
+        if found is not None and (entry.type, found) not in deleted:
             entry.id, entry.version = found, resolver.version(entry.type, found)
             entry.present = True
             return entry
@@ -288,11 +444,16 @@ def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[s
     if resources.ID_PATTERN.fullmatch(entry.id) is None or (entry.type, entry.id) in taken:
         raise InputError("bundle.id")
     newest = resolver.version(entry.type, entry.id)
-    wanted = member(request, "ifMatch")
-    if wanted and wanted != f'W/"{newest}"':
-        raise ConflictError("bundle.version")
+    _check_match(request, newest)
     entry.version = newest + 1
     return entry
+
+
+def _check_match(request: Resource, newest: int) -> None:
+    """Compare ifMatch with the newest version; raises `ConflictError` ``bundle.version``."""
+    wanted = member(request, "ifMatch")
+    if wanted and wanted.strip().removeprefix("W/") != f'"{newest}"':
+        raise ConflictError("bundle.version")
 
 
 class _Names:
@@ -313,23 +474,38 @@ class _Names:
                 del self.found[identifier]
 
 
-def _record(  # what one entry is made of
-    entry: Entry,
-    row: Element,
-    places: dict[str, str],
-    named: dict[Identifier, str],
-    resolver: Resolver,
-    now: int,
-) -> NewRecord | None:
-    """Write one entry as it will be stored."""
+class _Context(NamedTuple):
+    """What all entries of a Bundle are made with."""
+
+    places: dict[str, str]
+    named: dict[Identifier, str]
+    resolver: Resolver
+    now: int
+    validation: Mode
+
+
+def _resource_of(row: Element) -> Resource:
+    """Return the resource of an entry; an empty one for one that has none."""
     resource = row.get("resource") if isinstance(row, dict) else None
-    if entry.present or not isinstance(resource, dict):
+    return resource if isinstance(resource, dict) else {}
+
+
+def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | None:
+    """Write one entry as it will be stored."""
+    if entry.present:
         return None
-    rewrite(resource, places, named, resolver)
-    return make_record(entry.type, entry.id, entry.version, resource, now)
+    if entry.method == _DELETE:
+        return NewRecord(entry.type, entry.id, b"", "", entry.version, DELETED, token=entry.token)
+    rewrite(resource, context.places, context.named, context.resolver)
+    made = make_record(entry.type, entry.id, entry.version, resource, context.now, context.validation)
+    if entry.type != binary.TYPE:
+        entry.content = made.content
+    return made
 
 
-def make_record(type_name: str, record_id: str, version: int, resource: Resource, now: int) -> NewRecord:
+def make_record(  # what a record is made of
+    type_name: str, record_id: str, version: int, resource: Resource, now: int, mode: Mode = Mode.STRICT
+) -> NewRecord:
     """Check a resource and write it as it will be stored.
 
     Args:
@@ -338,6 +514,7 @@ def make_record(type_name: str, record_id: str, version: int, resource: Resource
         version: its version.
         resource: with its references replaced.
         now: Unix seconds.
+        mode: how strictly it is checked.
 
     Returns:
         The record.
@@ -346,7 +523,7 @@ def make_record(type_name: str, record_id: str, version: int, resource: Resource
         InputError: ``resource.*``.
     """
     identified = with_identity(resource, record_id, version, now)
-    resources.check(identified, type_name)
+    resources.check(identified, type_name, mode)
     patient = patient_of(type_name, record_id, identified)
     if type_name == binary.TYPE:
         shell, data = binary.unpacked(identified)
@@ -356,6 +533,22 @@ def make_record(type_name: str, record_id: str, version: int, resource: Resource
     return NewRecord(type_name, record_id, write(identified), patient, version, identifiers=found)
 
 
+def _all_of(refused: Sequence[Refused]) -> MedchainError:
+    """Tell why a transaction is refused: the first reason, and all that validation found if that is the reason."""
+    first = refused[0]
+    error = _at(first.error, first.index)
+    if not isinstance(error, resources.InvalidResourceError):
+        return error
+    issues = list(error.issues)
+    for one in refused[1:]:
+        other = _at(one.error, one.index)
+        if isinstance(other, resources.InvalidResourceError):
+            issues += other.issues
+    return resources.InvalidResourceError(issues[:MAX_ISSUES], entry=first.index)
+
+
 def _at(error: MedchainError, index: int) -> MedchainError:
     """Say in which entry an error is."""
+    if isinstance(error, resources.InvalidResourceError):
+        return error.within(f"Bundle.entry[{index}].resource", index)
     return type(error)(error.code, **{**error.fields, "entry": index})

@@ -63,11 +63,12 @@ class Number(Decimal):
         return self
 
 
-def parse(data: bytes) -> Resource:
+def parse(data: bytes, depth: int = MAX_DEPTH) -> Resource:
     """Parse a document.
 
     Args:
         data: UTF-8, with or without a byte order mark; its size is bounded by the caller.
+        depth: deepest nesting; more than the default only for what we wrote ourselves.
 
     Returns:
         The object.
@@ -76,7 +77,7 @@ def parse(data: bytes) -> Resource:
         InputError: ``document.not_json``, ``document.duplicate``, ``document.number``, ``document.text``,
             ``document.depth`` or ``document.not_object``.
     """
-    value = _parsed(_decoded(data), MAX_DEPTH)
+    value = _parsed(_decoded(data), depth)
     if not isinstance(value, dict):
         raise InputError("document.not_object")
     return value
@@ -171,6 +172,11 @@ def parse_bundle(data: bytes) -> Document:
 def write(value: Element) -> bytes:
     """Write a document as compact JSON, names in their order, numbers to the letter."""
     return orjson.dumps(value, default=_spelled)
+
+
+def write_pretty(value: Element) -> bytes:
+    """Write a document for people's eyes, otherwise as `write` does."""
+    return orjson.dumps(value, default=_spelled, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def member(resource: Resource, name: str) -> str:

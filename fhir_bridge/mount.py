@@ -13,9 +13,11 @@ from typing import Final
 
 from flask import Flask
 
-from fhir_bridge.api import Bridge, fhir_blueprint
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.front import PREFIX, Front
 from fhir_bridge.smart.clients import read_clients
 from fhir_bridge.smart.server import TokenServer, token_blueprint
+from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
@@ -38,22 +40,29 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
         genesis: of the ledger.
         jobs: worker processes for large transactions; None does without.
     """
+    core = make_core(node, genesis, jobs)
+    app.register_blueprint(token_blueprint(core.tokens, core.token_url))
+    # An application's own attribute: what the front does not answer goes on to the views.
+    app.wsgi_app = Front(core, app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask says
+
+
+def make_core(node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> Core:
+    """Make what the REST server works on; arguments as for `mount`."""
     addresses = token_addresses(node.config, genesis)
-    tokens = make_tokens(node, addresses)
-    app.register_blueprint(token_blueprint(tokens, addresses[0]))
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock)
-    bridge = Bridge(
+    return Core(
         service=service,
         store=node.records,
         records_key=node.keys.records,
-        tokens=tokens,
+        tokens=make_tokens(node, addresses),
+        base_url=addresses[0].removesuffix("/token") + PREFIX,
         token_url=addresses[0],
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
+        mode=Mode(node.config.fhir_validation),
         jobs=jobs,
     )
-    app.register_blueprint(fhir_blueprint(bridge))
 
 
 def make_tokens(node: WebNode, addresses: tuple[str, ...]) -> TokenServer:

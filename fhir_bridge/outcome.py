@@ -7,10 +7,14 @@ Source: FHIR R4 §3.1.0.1.5; http://hl7.org/fhir/R4/valueset-issue-type.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from fhir_bridge.document import Element, write
+from fhir_bridge.document import Element, Resource, write
+from fhir_bridge.resources import InvalidResourceError
+from fhir_bridge.rest.words import say
+from fhir_bridge.validation.issue import Issue
+from fhir_bridge.validation.wording import CODE_SYSTEM, rows
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -21,20 +25,20 @@ from medchain.errors import (
     VerificationError,
 )
 
-FHIR_JSON: Final = "application/fhir+json"
-"""Content type of answers."""
-
-CODE_SYSTEM: Final = "urn:medchain:code"
-"""System of our stable codes in ``details``."""
-
 _STATUSES: Final[Mapping[str, int]] = {
+    "bundle.version": 412,
     "http.405": 405,
     "http.406": 406,
     "http.415": 415,
+    "patch.identity": 422,
+    "patch.path": 422,
+    "patch.test": 422,
+    "record.deleted": 410,
     "record.erased": 410,
     "record.version": 412,
     "reference.ambiguous": 412,
-    "bundle.version": 412,
+    "request.encoding": 415,
+    "request.slow": 408,
     "request.too_large": 413,
     "resource.invalid": 422,
     "token.missing": 401,
@@ -48,15 +52,24 @@ _KINDS: Final[tuple[tuple[type[MedchainError], int, str], ...]] = (
     (VerificationError, 500, "exception"),
     (UnavailableError, 503, "transient"),
 )
-_ISSUES: Final[Mapping[int, str]] = {
-    401: "login",
-    405: "not-supported",
-    406: "not-supported",
-    410: "deleted",
-    412: "conflict",
-    413: "too-long",
-    415: "not-supported",
+_TYPES: Final[Mapping[str, str]] = {
+    "http.405": "not-supported",
+    "http.406": "not-supported",
+    "http.415": "not-supported",
+    "internal": "exception",
+    "record.deleted": "deleted",
+    "record.erased": "deleted",
+    "reference.ambiguous": "multiple-matches",
+    "request.encoding": "not-supported",
+    "request.slow": "timeout",
+    "request.too_large": "too-long",
+    "route.unknown": "not-supported",
+    "search.parameter": "not-supported",
+    "search.unsupported": "not-supported",
+    "token.invalid": "login",
+    "token.missing": "login",
 }
+"""Types of issues by code, where the kind of error does not say enough."""
 
 
 def status_of(error: MedchainError) -> int:
@@ -66,19 +79,48 @@ def status_of(error: MedchainError) -> int:
     return next((status for kind, status, _ in _KINDS if isinstance(error, kind)), 500)
 
 
-def outcome(error: MedchainError) -> bytes:
-    """Write an error as OperationOutcome."""
-    status = status_of(error)
-    kind = next((issue for cls, _, issue in _KINDS if isinstance(error, cls)), "exception")
+def outcome(error: MedchainError, language: str = "en") -> bytes:
+    """Write an error as OperationOutcome, in ``zh`` or ``en``."""
+    return write(refusal(error, language))
+
+
+def refusal(error: MedchainError, language: str) -> Resource:
+    """Make the OperationOutcome of an error."""
+    if isinstance(error, InvalidResourceError):
+        return outcome_of(rows(error.issues, language))
     detail = " ".join(f"{name}={value}" for name, value in error.fields.items() if value not in (None, ""))
-    issue: dict[str, Element] = {
+    kind = next((issue for cls, _, issue in _KINDS if isinstance(error, cls)), "exception")
+    issue: Resource = {
         "severity": "error",
-        "code": _ISSUES.get(status, kind),
-        "details": {"coding": [{"system": CODE_SYSTEM, "code": error.code}]},
+        "code": _TYPES.get(error.code, kind),
+        "details": {
+            "coding": [{"system": CODE_SYSTEM, "code": error.code}],
+            "text": say(error.code, language),
+        },
     }
     if detail:
         issue["diagnostics"] = detail
-    path = error.fields.get("path")
-    if error.code == "resource.invalid" and isinstance(path, str) and path:
-        issue["expression"] = [path]
-    return write({"resourceType": "OperationOutcome", "issue": [issue]})
+    entry = error.fields.get("entry")
+    if isinstance(entry, int):
+        issue["expression"] = [f"Bundle.entry[{entry}]"]
+    return outcome_of([issue])
+
+
+def report(issues: Iterable[Issue], language: str, done: tuple[str, str]) -> Resource:
+    """Make the OperationOutcome of something that was done.
+
+    Args:
+        issues: what is worth telling; may be none.
+        language: ``zh`` or ``en``.
+        done: what is said where there is nothing to tell, in Chinese and in English.
+    """
+    told = rows(issues, language)
+    if not told:
+        text = done[0] if language == "zh" else done[1]
+        told = [{"severity": "information", "code": "informational", "details": {"text": text}}]
+    return outcome_of(told)
+
+
+def outcome_of(issues: list[Element]) -> Resource:
+    """Put rows into an OperationOutcome."""
+    return {"resourceType": "OperationOutcome", "issue": issues}

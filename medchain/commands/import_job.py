@@ -16,6 +16,7 @@ from typing import Final
 
 from fhir_bridge.bundle import NOT_FOUND, Plan, collect
 from fhir_bridge.references import Resolver
+from fhir_bridge.validation.check import Mode
 from medchain.commands.import_files import Unit, units
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, members, unhex
@@ -89,6 +90,7 @@ class FileImporter:
         """
         self._store = node.records
         self._clock = node.clock
+        self._validation = Mode(node.config.fhir_validation)
         self._service = RecordService(node.records, ledger, node.keys.records, node.clock)
         self._resolver = Resolver(self._service, node.records, node.keys.records)
 
@@ -125,7 +127,9 @@ class FileImporter:
         """Import one unit; tells whether it is done, and does not wait."""
         for attempt in range(_ATTEMPTS):
             try:
-                plan = collect(unit.bundle, self._resolver, self._clock(), may_wait=may_wait)
+                plan = collect(
+                    unit.bundle, self._resolver, self._clock(), may_wait=may_wait, validation=self._validation
+                )
                 self._service.create_many(plan.records, unit=unit.name)
             except (InputError, ConflictError) as error:
                 if may_wait and error.code == NOT_FOUND:

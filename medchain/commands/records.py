@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fhir_bridge.api import zip_bundle
 from fhir_bridge.references import instant
 from fhir_bridge.resources import ID_PATTERN, TYPE_PATTERN
+from fhir_bridge.rest.read import zip_bundle
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, base64_text

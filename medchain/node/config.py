@@ -80,6 +80,7 @@ class NodeConfig:
         metrics_token: file with the token for ``/metrics`` on the web address; None to show no metrics there.
         stop_timeout_s: how long requests under way may take at a stop.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
+        fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
     """
 
     folder: Path
@@ -100,6 +101,7 @@ class NodeConfig:
     metrics_token: Path | None
     stop_timeout_s: int
     witnesses_file: Path | None = None
+    fhir_validation: str = "strict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,13 @@ SETTINGS: Final = (
     Setting("web.workers", 2, "网页进程数", "web processes", low=1, high=64),
     Setting("web.threads", 16, "每个网页进程的线程数", "threads of a web process", low=1, high=256),
     Setting("web.jobs", 2, "处理大型事务的进程数上限", "processes for large transactions, at most", low=1, high=64),
+    Setting(
+        "fhir.validation",
+        "strict",
+        "FHIR 资源入库校验：strict 校验全部规则，lenient 只拒绝结构错误",
+        "validation of FHIR resources that are stored: strict, or lenient to refuse what is malformed only",
+        choices=("strict", "lenient"),
+    ),
     Setting(
         "keys.source",
         "file",
@@ -527,6 +536,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         metrics_token=folder / token if token else None,
         stop_timeout_s=int(values["node.stop_timeout_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
+        fhir_validation=str(values["fhir.validation"]),
     )
 
 

@@ -45,6 +45,7 @@ from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.store.records import FHIR_JSON, Epoch, RecordStore, RecordVersion
+from medchain.store.versions import Found
 
 FIELD_ROOT_TYPES: Final = frozenset(
     {
@@ -85,6 +86,7 @@ class NewRecord:
         identifiers: (system, value) by which it is found from now on; system None for whichever system.
         content_type: media type of the content.
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
+        token: the patient's keyed token where only that is known, as for a deletion; empty to make it of `patient`.
     """
 
     type: str
@@ -96,6 +98,7 @@ class NewRecord:
     identifiers: tuple[tuple[str | None, str], ...] = ()
     content_type: str = FHIR_JSON
     head: bytes = b""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,9 @@ class RecordService:
                 stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
-        return self._store_all([(record, self.patient_token(record.patient)) for record in records], deadline, unit)
+        return self._store_all(
+            [(record, record.token or self.patient_token(record.patient)) for record in records], deadline, unit
+        )
 
     def create_stream(self, record: NewStream, pieces: Iterable[bytes]) -> RecordVersion:
         """Store a record of any size in constant memory.
@@ -425,6 +430,14 @@ class RecordService:
         """Open a stored version, a deletion too, and compare it with its commitment; errors as in `read`."""
         return self.open_with(stored, self.data_key(stored))
 
+    def open_found(self, found: Found) -> OpenedRecord:
+        """Open a version that was read together with its key; errors as in `read`, a deletion is opened too."""
+        stored, epoch = found
+        if epoch.wrapped_key is None:
+            raise NotFoundError("record.erased")
+        aad = _data_aad(stored.object_id, stored.version)
+        return self.open_with(stored, self._wrapping(epoch).unwrap(stored.wrapped_dek, aad))
+
     def open_with(self, stored: RecordVersion, data_key: bytes) -> OpenedRecord:
         """Open a version with its data key, such as one that another organisation released.
 
@@ -505,12 +518,12 @@ class RecordService:
             wrapped = self._wrapping(epoch).wrap(data_key, _data_aad(row.object_id, row.version))
             made = replace(row, epoch_id=epoch.id, wrapped_dek=wrapped)
             try:
-                self._store.put_versions([made])
+                (number,) = self._store.put_versions([made])
             except ConflictError as error:
                 if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
                     raise
             else:
-                return made
+                return replace(made, seq=number)
         raise ConflictError("store.conflict", table="epoch")
 
     def _write_blob(self, sealed: Iterable[bytes], writing: ExitStack) -> tuple[bytes, bytes, int]:

@@ -14,7 +14,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
@@ -213,6 +225,7 @@ class RecordStore(
     Attributes:
         blobs: envelopes that are too large for a row.
         accounts: people and applications.
+        database: the file, for what else of this floor reads it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -220,6 +233,7 @@ class RecordStore(
         LinkTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database
+        self.database = database
         self.blobs = BlobStore(database.path.parent / BLOBS_NAME)
         self.accounts = AccountStore(database)
         values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
@@ -672,12 +686,16 @@ def _pending() -> Select[Any]:
     return chosen.limit(bindparam("limit", type_=Integer)).offset(literal_column("0"))
 
 
-def _versions() -> Select[Any]:
-    """Select record versions with the columns in the order of `RecordVersion`."""
+def version_columns() -> tuple[Column[Any], ...]:
+    """List the columns of record and anchor in the order of `RecordVersion`."""
     names = ("type", "id", "version", "object_id", "patient", "epoch_id", "created", "commitment", "wrapped_dek")
     more = (record.c[name] for name in _COLUMNS[-4:])
-    columns = (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position, *more)
-    return select(*columns).outerjoin(anchor, anchor.c.record == record.c.seq)
+    return (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position, *more)
+
+
+def _versions() -> Select[Any]:
+    """Select record versions with the columns in the order of `RecordVersion`."""
+    return select(*version_columns()).outerjoin(anchor, anchor.c.record == record.c.seq)
 
 
 def _columns(row: RecordVersion) -> tuple[object, ...]:

@@ -28,12 +28,13 @@ MAX_REQUEST_BYTES: Final = 32 << 20
 """Largest request to a web worker; views may set less."""
 
 _LOG: Final = Log("web")
-_HEADERS: Final = {
+HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+"""What every answer has, unless it says otherwise."""
 
 
 def prepare(app: Flask) -> None:
@@ -111,7 +112,7 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     """Set what every answer has, and count it."""
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     route = request.endpoint or "none"

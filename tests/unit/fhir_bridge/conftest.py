@@ -14,7 +14,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from fhir_bridge.api import Bridge, fhir_blueprint
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.front import Front
 from fhir_bridge.smart.clients import read_clients
 from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.smart.server import TokenServer, token_blueprint
@@ -26,6 +27,7 @@ from medchain.web.service import check_callers, prepare
 
 NOW = 1_796_083_200
 NODE = "renhe-hospital"
+BASE_URL = "http://127.0.0.1:41000/fhir"
 TOKEN_URL = "http://127.0.0.1:41000/token"
 
 
@@ -43,10 +45,12 @@ class Server:
     tokens: TokenServer
     app: Flask
     client: FlaskClient
+    core: Core
+    front: Front
     time: list[int]
     final: list[int] = field(default_factory=lambda: [0])
 
-    def call(self, method: str, path: str, body: Any = None, *, scope: str = "system/*.cru", **headers: str):  # noqa: ANN401  # any JSON
+    def call(self, method: str, path: str, body: Any = None, *, scope: str = "system/*.cruds", **headers: str):  # noqa: ANN401  # any JSON
         """Call with a token."""
         token = self.tokens.issue("test", parse_scopes(scope))
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
@@ -75,11 +79,12 @@ def server(tmp_path) -> Iterator[Server]:
             use_once=lambda jti, until: store.use_once(jti, until, now=time[0]),
             clock=lambda: time[0],
         )
-        bridge = Bridge(
+        core = Core(
             service=service,
             store=store,
             records_key=key,
             tokens=tokens,
+            base_url=BASE_URL,
             token_url=TOKEN_URL,
             clock=lambda: time[0],
             final_size=lambda: final[0],
@@ -88,6 +93,6 @@ def server(tmp_path) -> Iterator[Server]:
         app = Flask("test", static_folder=None)
         prepare(app)
         app.register_blueprint(token_blueprint(tokens, TOKEN_URL))
-        app.register_blueprint(fhir_blueprint(bridge))
         check_callers(app)
-        yield Server(tmp_path, store, service, tokens, app, app.test_client(), time, final)
+        front = app.wsgi_app = Front(core, app.wsgi_app)
+        yield Server(tmp_path, store, service, tokens, app, app.test_client(), core, front, time, final)

@@ -90,11 +90,11 @@ def test_what_comes_as_fhir_and_is_no_binary_is_content_as_well(server, body, co
 @pytest.mark.parametrize(
     ("given", "code", "status"),
     [
-        ({"contentType": "application/pdf", "data": "!!!!"}, "binary.data", 400),
+        ({"contentType": "application/pdf", "data": "!!!!"}, "resource.value", 422),
         ({"contentType": "application/pdf"}, "binary.data", 400),
-        ({"contentType": "application/pdf", "data": "abc"}, "resource.invalid", 422),
-        ({"contentType": "no type", "data": "YWJj"}, "binary.content_type", 400),
-        ({"data": "YWJj"}, "resource.invalid", 422),
+        ({"contentType": "application/pdf", "data": "abc"}, "resource.value", 422),
+        ({"contentType": "no type", "data": "YWJj"}, "resource.code", 422),
+        ({"data": "YWJj"}, "resource.required", 422),
     ],
 )
 def test_a_binary_resource_that_is_malformed_is_refused(server, given, code, status):

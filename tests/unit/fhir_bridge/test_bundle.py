@@ -112,9 +112,11 @@ def test_a_record_that_lost_its_identifier_is_not_found_by_it(server):
         (observation("urn:uuid:00000000-0000-4000-8000-00000000dead"), "reference.unresolved"),
         (
             {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]},
-            "resource.invalid",
+            "resource.value",
         ),
-        ({"resource": PATIENT["resource"], "request": {"method": "DELETE", "url": "Patient/1"}}, "bundle.method"),
+        ({"request": {"method": "DELETE", "url": "Patient"}}, "bundle.method"),
+        ({"request": {"method": "DELETE", "url": "Patient/no/id"}}, "bundle.method"),
+        ({"request": {"method": "BREW", "url": "Patient/1"}}, "bundle.method"),
         ({"resource": PATIENT["resource"], "request": {"method": "POST", "url": "Group"}}, "bundle.method"),
         ({"resource": PATIENT["resource"]}, "bundle.request"),
         ({"request": {"method": "POST", "url": "Patient"}}, "bundle.resource"),
@@ -134,14 +136,18 @@ def test_one_bad_entry_refuses_the_whole_and_stores_nothing(server, entry, code)
     assert server.store.count() == 0
 
 
-def test_an_error_names_its_entry(server):
+def test_an_error_names_its_entry_and_all_that_is_wrong_is_told(server):
     bad = {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]}
-    issue = json.loads(server.call("POST", "/fhir", transaction(DOCTOR, bad)).data)["issue"][0]
-    assert "entry=1" in issue["diagnostics"]
+    issues = json.loads(server.call("POST", "/fhir", transaction(DOCTOR, bad, bad)).data)["issue"]
+    assert [issue["expression"] for issue in issues] == [
+        ["Bundle.entry[1].resource.birthDate"],
+        ["Bundle.entry[2].resource.birthDate"],
+    ]
 
 
-def test_a_batch_is_not_taken_for_a_transaction(server):
-    response = server.call("POST", "/fhir", transaction(PATIENT) | {"type": "batch"})
+@pytest.mark.parametrize("kind", ["collection", "history", "", None, 7])
+def test_a_bundle_of_another_type_is_refused(server, kind):
+    response = server.call("POST", "/fhir", transaction(PATIENT) | {"type": kind})
     assert (response.status_code, code_of(response)) == (400, "bundle.type")
 
 

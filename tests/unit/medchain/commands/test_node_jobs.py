@@ -13,8 +13,10 @@ from time import monotonic, sleep
 import pytest
 
 from fhir_bridge import transactions
+from fhir_bridge.smart.access import Access, access_document
+from fhir_bridge.smart.scopes import parse_scopes
 from medchain.crypto.keywrap import derive
-from medchain.errors import AccessDeniedError, InputError, UnavailableError
+from medchain.errors import UnavailableError
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import open_root_file, unlock
 from medchain.store.engine import FileKind, open_database
@@ -50,7 +52,15 @@ def jobs(node, monkeypatch):
         yield pool
 
 
-ASK = {"client": "test", "scopes": "system/*.cru"}
+def asked(scopes: str = "system/*.cru") -> dict:
+    return {
+        "access": access_document(Access("test", parse_scopes(scopes))),
+        "fields": {"CONTENT_TYPE": "application/fhir+json"},
+        "request": "r1",
+    }
+
+
+ASK = asked()
 
 
 def test_a_transaction_is_done_by_a_process_of_its_own(node, jobs):
@@ -62,10 +72,13 @@ def test_a_transaction_is_done_by_a_process_of_its_own(node, jobs):
 
 
 def test_it_is_refused_there_as_it_would_be_here(node, jobs):
-    with pytest.raises(InputError, match=r"bundle\.type"):
-        jobs.run(ASK, [transaction(3, "batch")])
-    with pytest.raises(AccessDeniedError, match=r"scope\.denied"):
-        jobs.run(ASK | {"scopes": "system/*.r"}, [transaction(3)])
+    for ask, kind, status, code in (
+        (ASK, "history", 400, b'"bundle.type"'),
+        (asked("system/*.r"), "transaction", 403, b'"scope.denied"'),
+    ):
+        done = jobs.run(ask, [transaction(3, kind)])
+        assert done.document["status"] == status
+        assert code in done.content
     assert count(node) == 0
 
 

@@ -1,0 +1,315 @@
+"""Batches and transactions: many requests in one Bundle.
+
+A transaction is planned whole and stored in one database transaction; what it reads is read after that. The entries of
+a batch are requests of their own, answered one after the other by the same registry as all others. Keeps true: who may
+not is told before anything is looked up; of a transaction all is stored or nothing; an entry that reads passes the gate
+as any other read. Large ones are done in a worker process, by the same code. Trusts the web worker for who sent it.
+Source: FHIR R4 §3.1.0.11; `docs/adr/0019-jobs-in-processes.md`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+from fhir_bridge import bundle as plans
+from fhir_bridge.authorize import require
+from fhir_bridge.change import JSON_PATCH, patch_of_binary
+from fhir_bridge.document import Document, Element, Resource, member, parse, parse_bundle, write
+from fhir_bridge.outcome import outcome, status_of
+from fhir_bridge.references import instant
+from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.negotiate import Format, Returned, sent_format
+from fhir_bridge.rest.read import ANCHORED
+from fhir_bridge.smart.access import access_document, parse_access
+from fhir_bridge.smart.scopes import Action
+from fhir_bridge.xml import parse_xml
+from medchain.encoding import Json, members
+from medchain.errors import InputError, MedchainError, UnavailableError
+
+SMALL_BYTES: Final = 256 << 10
+"""Largest Bundle that is done in a web worker's own thread."""
+
+MAX_SHOWN_BYTES: Final = 16 << 20
+"""Largest content of one entry of an answer."""
+
+Attempt = Callable[[Core, Ask], Reply]
+"""Answers an entry; `fhir_bridge.rest.routes.attempt`."""
+
+_ACTIONS: Final = {
+    "DELETE": Action.DELETE,
+    "PATCH": Action.UPDATE,
+    "POST": Action.CREATE,
+    "PUT": Action.UPDATE,
+}
+_POLL_S: Final = 0.05
+_CONDITIONS: Final = {
+    "ifMatch": "HTTP_IF_MATCH",
+    "ifModifiedSince": "HTTP_IF_MODIFIED_SINCE",
+    "ifNoneExist": "HTTP_IF_NONE_EXIST",
+    "ifNoneMatch": "HTTP_IF_NONE_MATCH",
+}
+_HANDED_ON: Final = ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_PREFER")
+_TYPE: Final = re.compile(r"/?([A-Za-z]+)")
+
+
+@dataclass(slots=True)
+class Done:
+    """What a Bundle came to.
+
+    Attributes:
+        status: HTTP status.
+        body: the response Bundle, or why there is none.
+        first: number of the first record version that a transaction stored, 0 for none.
+        last: number of the last one.
+        kind: ``batch`` or ``transaction``.
+        numbers: of the record versions that were shown or stored.
+    """
+
+    status: int
+    body: bytes
+    first: int = 0
+    last: int = 0
+    kind: str = ""
+    numbers: list[int] = field(default_factory=list)
+
+
+def handler(attempt: Attempt) -> Callable[[Core, Ask], Reply]:
+    """Make what answers a Bundle, given what answers an entry."""
+
+    def handle(core: Core, ask: Ask) -> Reply:
+        length = ask.fields.get("CONTENT_LENGTH", "")
+        is_small = length.isascii() and length.isdigit() and int(length) <= SMALL_BYTES
+        done = _do(core, ask, attempt) if core.jobs is None or is_small else _do_elsewhere(core, ask)
+        ask.trail.interaction = done.kind or ask.trail.interaction
+        ask.trail.numbers[:] = done.numbers
+        reply = Reply(done.status, done.body)
+        if done.kind == "transaction":
+            reply.headers[ANCHORED] = _awaited(core, ask, done)
+        return reply
+
+    return handle
+
+
+def done_in_job(core: Core, attempt: Attempt, document: Json, content: bytes) -> tuple[Json, bytes]:
+    """Do a Bundle in a worker process.
+
+    Args:
+        core: of the process.
+        attempt: answers an entry.
+        document: who sent it, and with which header fields.
+        content: the Bundle as it was sent.
+
+    Returns:
+        What it came to, and its body.
+    """
+    asked = members(document, {"access": dict, "fields": dict, "request": str})
+    given = asked["fields"] if isinstance(asked["fields"], dict) else {}
+    fields = {name: str(value) for name, value in given.items()}
+    ask = Ask(
+        "POST",
+        "",
+        fields=fields,
+        read=lambda: content,
+        access=parse_access(asked["access"]),
+        request_id=str(asked["request"]),
+    )
+    try:
+        done = _do(core, ask, attempt)
+    except MedchainError as error:
+        done = Done(status_of(error), outcome(error, ask.language))
+    numbers: list[Json] = list(done.numbers)
+    found: Json = {
+        "first": done.first,
+        "kind": done.kind,
+        "last": done.last,
+        "numbers": numbers,
+        "status": done.status,
+    }
+    return found, done.body
+
+
+def _do_elsewhere(core: Core, ask: Ask) -> Done:
+    """Have a worker process do it; its body goes there piece by piece and is never all here."""
+    if core.jobs is None:
+        raise UnavailableError("job.busy")
+    if sent_format(ask.content_type) is None:
+        raise InputError("http.415")
+    fields: dict[str, Json] = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
+    document: Json = {"access": access_document(ask.who), "fields": fields, "request": ask.request_id}
+    result = core.jobs.run(document, ask.chunks())
+    shape = {"first": int, "kind": str, "last": int, "numbers": list, "status": int}
+    found = members(result.document, shape)
+    numbers = found["numbers"] if isinstance(found["numbers"], list) else []
+    return Done(
+        _number(found["status"]),
+        result.content,
+        _number(found["first"]),
+        _number(found["last"]),
+        str(found["kind"]),
+        [_number(one) for one in numbers],
+    )
+
+
+def _do(core: Core, ask: Ask, attempt: Attempt) -> Done:
+    """Do a Bundle."""
+    given = _parsed(ask)
+    kind = plans.type_of(given)
+    if len(given.rows) > plans.MAX_ENTRIES:
+        raise InputError("bundle.entries", limit=plans.MAX_ENTRIES)
+    return _batch(core, ask, given, attempt) if kind == "batch" else _transaction(core, ask, given, attempt)
+
+
+def _parsed(ask: Ask) -> Document:
+    """Parse the Bundle."""
+    form = sent_format(ask.content_type)
+    if form is None:
+        raise InputError("http.415")
+    if form is Format.JSON:
+        return parse_bundle(ask.body())
+    # Written in JSON, so that its entries are parsed one at a time as those of any other.
+    return parse_bundle(write(parse_xml(ask.body())))
+
+
+def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
+    """Do a transaction: all that is written first, then what is read."""
+    requests = plans.requests_of(given)
+    for method, url in sorted(set(requests)):
+        if method not in plans.READING:
+            require(ask.who, _type_of(url), _action(method))
+    now = core.clock()
+    plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
+    stored = core.service.create_many(plan.records) if plan.records else []
+    numbers = [row.seq for row in stored]
+    others: dict[int, bytes] = {}
+    for index, (method, _) in enumerate(requests):
+        if method in plans.READING:
+            others[index] = _answered(core, ask, given.rows[index], attempt, numbers)
+    whole = ask.preference.returned is Returned.REPRESENTATION
+    body = plans.response(plan, now, others, whole=whole)
+    first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
+    return Done(200, body, first, last, "transaction", numbers)
+
+
+def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
+    """Do a batch: each entry for itself."""
+    numbers: list[int] = []
+    rows = [_answered(core, ask, row, attempt, numbers) for row in given.rows]
+    body = b'{"resourceType":"Bundle","type":"batch-response","entry":[' + b",".join(rows) + b"]}"
+    return Done(200, body, kind="batch", numbers=numbers)
+
+
+def _answered(core: Core, ask: Ask, row: Element, attempt: Attempt, numbers: list[int]) -> bytes:
+    """Answer one entry as the request that it is."""
+    try:
+        inner = _request(ask, row)
+        reply = attempt(core, inner)
+        numbers += inner.trail.numbers
+        return _entry(reply)
+    except MedchainError as error:
+        return _entry(Reply(status_of(error), outcome(error, ask.language)))
+
+
+def _request(ask: Ask, row: Element) -> Ask:
+    """Make the request of an entry."""
+    request = row.get("request") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(request, dict):
+        raise InputError("bundle.request")
+    path, _, query = member(request, "url").lstrip("/").partition("?")
+    if not path:
+        # A Bundle in a Bundle.
+        raise InputError("bundle.method")
+    fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
+    fields |= {"CONTENT_TYPE": FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}
+    fields |= {key: member(request, name) for name, key in _CONDITIONS.items() if name in request}
+    given = row.get("resource")
+    resource: Resource = given if isinstance(given, dict) else {}
+    method, body = member(request, "method"), b""
+    if method == "PATCH" and resource.get("resourceType") == "Binary":
+        fields["CONTENT_TYPE"], body = JSON_PATCH, patch_of_binary(resource)
+    return Ask(
+        method,
+        path,
+        query,
+        fields=fields,
+        read=lambda: body,
+        resource=resource,
+        access=ask.access,
+        request_id=ask.request_id,
+    )
+
+
+def _entry(reply: Reply) -> bytes:
+    """Write the answer to an entry."""
+    answer: dict[str, Element] = {"status": f"{reply.status} {HTTPStatus(reply.status).phrase}"}
+    if "Location" in reply.headers:
+        answer["location"] = reply.headers["Location"].removeprefix("/fhir/")
+    if "ETag" in reply.headers:
+        answer["etag"] = reply.headers["ETag"]
+    if "Last-Modified" in reply.headers:
+        answer["lastModified"] = instant(int(parsedate_to_datetime(reply.headers["Last-Modified"]).timestamp()))
+    body = reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
+    if len(body) > MAX_SHOWN_BYTES or reply.content_type not in ("", FHIR_JSON):
+        body = b""
+    if reply.status >= 400 and body:  # noqa: PLR2004  # first error status
+        answer["outcome"] = parse(body)
+        body = b""
+    shown = b'"resource":' + body + b"," if body else b""
+    return b"{" + shown + b'"response":' + write(answer) + b"}"
+
+
+def _current(core: Core) -> plans.Current:
+    """Open newest versions."""
+
+    def current(type_name: str, record_id: str) -> plans.Newest | None:
+        found = core.reader.find(type_name, record_id)
+        if found is None:
+            return None
+        content = core.opened(found).content
+        return plans.Newest(found.stored.version, found.stored.patient, parse(content) if content else None)
+
+    return current
+
+
+def _type_of(url: str) -> str:
+    """Read the type in an entry's address; empty for none."""
+    match = _TYPE.match(url)
+    return "" if match is None else match[1]
+
+
+def _action(method: str) -> Action:
+    """Tell which right a method needs; raises `InputError` ``bundle.method``."""
+    found = _ACTIONS.get(method)
+    if found is None:
+        raise InputError("bundle.method")
+    return found
+
+
+def _awaited(core: Core, ask: Ask, done: Done) -> str:
+    """Say how far what a transaction stored is anchored, after waiting for it as long as the client wants."""
+    patience = ask.preference.wait_s
+    deadline = time.monotonic() + (patience or 0)
+    while True:
+        state = _state(core, done)
+        if patience is None or state.startswith("final") or time.monotonic() >= deadline:
+            return state
+        time.sleep(_POLL_S)
+
+
+def _state(core: Core, done: Done) -> str:
+    """Say how far what a transaction stored is anchored: the last of it counts."""
+    count, position = core.store.anchored(done.first, done.last)
+    if not done.first or count <= done.last - done.first:
+        return "pending"
+    return core.anchored(position)
+
+
+def _number(value: Json) -> int:
+    """Narrow a number."""
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,100 @@
+"""What the REST server works on: records, keys, tokens, gate and audit of one node, put together once.
+
+Source: `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fhir_bridge.gate import Gate
+from fhir_bridge.references import Resolver
+from fhir_bridge.rest.ask import Ask
+from fhir_bridge.rest.cursor import Cursors
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.server import TokenServer
+from fhir_bridge.validation.check import Mode
+from medchain.node.clock import Clock
+from medchain.node.jobs import JobPool
+from medchain.node.records import OpenedRecord, RecordService
+from medchain.store.records import RecordStore, RecordVersion
+from medchain.store.versions import Found, VersionReader
+
+
+class Auditor(Protocol):
+    """Keeps who did what, before an answer leaves."""
+
+    def note(self, ask: Ask, status: int) -> None:
+        """Keep one request; raises `UnavailableError` where that cannot be done, and nothing may be answered then."""
+        ...
+
+
+class NoAudit:
+    """Keeps nothing: for parts whose caller keeps it, such as the entries of a batch."""
+
+    def note(self, ask: Ask, status: int) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What the API works on.
+
+    Attributes:
+        service: stores and opens records.
+        store: the same records, sealed.
+        records_key: the node's records key.
+        tokens: checks access tokens.
+        base_url: address of the API as clients are told, without a slash at its end.
+        token_url: where clients get tokens.
+        clock: gives Unix seconds.
+        final_size: tells how many leaves of the log are final.
+        prove: exports the proof bundle of a record version, file name → content.
+        mode: how strictly resources are validated.
+        jobs: worker processes for large transactions; None does them in the caller's thread.
+        audit: keeps who did what.
+        gate: says what may be shown.
+        reader: reads versions with their keys.
+        cursors: makes and reads the links of pages.
+    """
+
+    service: RecordService
+    store: RecordStore
+    records_key: bytes
+    tokens: TokenServer
+    base_url: str
+    token_url: str
+    clock: Clock
+    final_size: Callable[[], int]
+    prove: Callable[[RecordVersion], Mapping[str, bytes]]
+    mode: Mode = Mode.STRICT
+    jobs: JobPool | None = None
+    audit: Auditor = field(default_factory=NoAudit)
+    gate: Gate = field(default_factory=Gate)
+    reader: VersionReader = field(init=False)
+    cursors: Cursors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compile what is asked all the time."""
+        object.__setattr__(self, "reader", VersionReader(self.store))
+        object.__setattr__(self, "cursors", Cursors(self.records_key))
+
+    def resolver(self, access: Access) -> Resolver:
+        """Look things up for a caller: only where it may see them, or it could ask who is a patient here."""
+
+        def may_match(type_name: str) -> bool:
+            return self.gate.may_match(access, type_name)
+
+        return Resolver(self.service, self.store, self.records_key, may_match)
+
+    def opened(self, found: Found) -> OpenedRecord:
+        """Open a version that was read with its key."""
+        return self.service.open_found(found)
+
+    def anchored(self, position: int | None) -> str:
+        """Say how far what stands at a leaf is anchored."""
+        if position is None:
+            return "pending"
+        return f"{'final' if position < self.final_size() else 'pending'}; position={position}"

@@ -1,0 +1,243 @@
+"""The web front of the REST server: WSGI in, WSGI out, nothing in between.
+
+A read is answered in less time than a framework needs to begin one, so these addresses pass it by. Keeps true: a body
+is bounded before and after it is unpacked, and must arrive in time; every answer has the headers that all answers of
+this node have, a request id, and leaves whole; numbers are counted by interaction, never by what a client sent. Trusts
+the server before it to bound request line and fields.
+Source: PEP 3333; RFC 9110; the Fetch standard (CORS).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+from fhir_bridge import binary
+from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.negotiate import takes_gzip
+from fhir_bridge.rest.routes import answer, methods_of
+from medchain.errors import InputError
+from medchain.node import metrics
+from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
+
+PREFIX: Final = "/fhir"
+"""Where the API lies."""
+
+BODY_S: Final = 60.0
+"""Time for a body that is read whole, in seconds."""
+
+COMPRESSED_FROM_BYTES: Final = 1400
+"""Smallest answer that is compressed: what fits into a packet gains nothing."""
+
+Environ: TypeAlias = "dict[str, Any]"
+"""A WSGI environment; Any because PEP 3333 has it so."""
+
+Start: TypeAlias = "Callable[..., Any]"
+"""WSGI's start_response; Any because what it returns is nobody's business."""
+
+Application: TypeAlias = "Callable[[Environ, Start], Iterable[bytes]]"
+"""A WSGI application."""
+
+_ELSEWHERE: Final = f"{PREFIX}/.well-known/"
+_PIECE_BYTES: Final = 1 << 16
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
+_GZIP: Final = 31
+_LEVEL: Final = 1
+_COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
+_EXPOSED: Final = "Content-Location, ETag, Last-Modified, Location, Medchain-Anchored, X-Request-Id"
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "
+    "If-Modified-Since, If-None-Exist, If-None-Match, Prefer, X-Request-Id, X-Security-Context",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class Front:
+    """Answers what lies under `PREFIX`, and hands on everything else.
+
+    Attributes:
+        max_bytes: largest body that is read whole.
+    """
+
+    def __init__(self, core: Core, elsewhere: Application, max_bytes: int = MAX_REQUEST_BYTES) -> None:
+        """Prepare.
+
+        Args:
+            core: of the server.
+            elsewhere: answers other addresses.
+            max_bytes: largest body that is read whole.
+        """
+        self._core = core
+        self._elsewhere = elsewhere
+        self.max_bytes = max_bytes
+
+    def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        """Answer one request."""
+        path: str = environ.get("PATH_INFO", "")
+        if not path.startswith(PREFIX) or path[len(PREFIX) : len(PREFIX) + 1] not in ("", "/"):
+            return self._elsewhere(environ, start)
+        if path.startswith(_ELSEWHERE):
+            return self._elsewhere(environ, start)
+        began = time.monotonic()
+        ask = self._ask(environ, path[len(PREFIX) + 1 :])
+        reply = _preflight(ask) if ask.method == "OPTIONS" else answer(self._core, ask)
+        return _sent(ask, reply, start, began)
+
+    def _ask(self, environ: Environ, path: str) -> Ask:
+        """Make the request."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        return Ask(
+            environ["REQUEST_METHOD"],
+            path,
+            environ.get("QUERY_STRING", ""),
+            fields=environ,
+            read=lambda: read_body(environ, self.max_bytes),
+            stream=lambda limit: _pieces(environ, limit),
+            raw=lambda: self._raw(environ),
+            request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+        )
+
+    def _raw(self, environ: Environ) -> Iterator[bytes]:
+        """Give a body piece by piece; one that is packed is unpacked first."""
+        if environ.get("HTTP_CONTENT_ENCODING"):
+            return iter([read_body(environ, self.max_bytes)])
+        return _pieces(environ, self.max_bytes)
+
+
+def read_body(environ: Environ, limit: int) -> bytes:
+    """Read a body whole.
+
+    Args:
+        environ: of the request.
+        limit: most bytes, as sent and as unpacked.
+
+    Returns:
+        The body, unpacked.
+
+    Raises:
+        InputError: ``request.too_large``; ``request.encoding``; ``request.length`` for one that broke off;
+            ``request.slow``.
+    """
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise InputError("request.encoding")
+    body = b"".join(_pieces(environ, limit))
+    return _unpacked(body, limit) if encoding in ("gzip", "x-gzip") else body
+
+
+def _pieces(environ: Environ, limit: int) -> Iterator[bytes]:
+    """Read a body piece by piece, in time."""
+    length = environ.get("CONTENT_LENGTH", "")
+    size = int(length) if length.isascii() and length.isdigit() else None
+    if size is not None and size > limit:
+        raise InputError("request.too_large", limit=limit)
+    stream: binary.Readable = environ["wsgi.input"]
+    return binary.pieces_of(_Bounded(stream, limit, size), size)
+
+
+class _Bounded:
+    """A body that must not go on for ever, neither in bytes nor in time."""
+
+    __slots__ = ("_deadline", "_left", "_limit", "_stream", "_wanted")
+
+    def __init__(self, stream: binary.Readable, limit: int, size: int | None) -> None:
+        self._stream = stream
+        self._limit = self._left = limit
+        self._wanted = size
+        self._deadline = time.monotonic() + BODY_S
+
+    def read(self, size: int) -> bytes:
+        """Read at most so many bytes."""
+        if self._wanted is not None:
+            size = min(size, self._wanted)
+        piece = self._stream.read(size) if size else b""
+        self._left -= len(piece)
+        if self._wanted is not None:
+            self._wanted -= len(piece)
+        if self._left < 0:
+            raise InputError("request.too_large", limit=self._limit)
+        # What is large may take longer, as long as it keeps coming.
+        if time.monotonic() > self._deadline + (self._limit - self._left) / _PIECE_BYTES:
+            raise InputError("request.slow")
+        return piece
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """Unpack gzip, bounded."""
+    engine = zlib.decompressobj(_GZIP)
+    try:
+        made = engine.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InputError("request.encoding") from error
+    if len(made) > limit:
+        raise InputError("request.too_large", limit=limit)
+    if not engine.eof or engine.unused_data:
+        raise InputError("request.encoding")
+    return made
+
+
+def _preflight(ask: Ask) -> Reply:
+    """Tell a browser what it may ask for; who may have it is for the token to say, so any origin may ask."""
+    methods = methods_of(ask)
+    return Reply(204, b"", {"Allow": ", ".join([*methods, "OPTIONS"])}, "")
+
+
+def _sent(ask: Ask, reply: Reply, start: Start, began: float) -> Iterable[bytes]:
+    """Send an answer."""
+    headers = {**HEADERS, **reply.headers, "X-Request-Id": ask.request_id}
+    if "HTTP_ORIGIN" in ask.fields:
+        headers["Access-Control-Allow-Origin"] = "*"
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if ask.method == "OPTIONS":
+            headers |= _PREFLIGHT
+            headers["Access-Control-Allow-Methods"] = headers["Allow"]
+    body = reply.body
+    if isinstance(body, bytes):
+        if len(body) >= COMPRESSED_FROM_BYTES and reply.content_type in _COMPRESSIBLE:
+            body = _packed(ask, body, headers)
+        headers["Content-Length"] = str(len(body))
+    if reply.content_type and body:
+        headers["Content-Type"] = reply.content_type
+    if reply.status in (204, 304):
+        del headers["Content-Length"]
+    _count(ask.trail.interaction or "none", reply.status, time.monotonic() - began)
+    start(_line(reply.status), list(headers.items()))
+    if ask.method == "HEAD":
+        return ()
+    return (body,) if isinstance(body, bytes) else body
+
+
+def _packed(ask: Ask, body: bytes, headers: dict[str, str]) -> bytes:
+    """Compress a body for a client that takes it so."""
+    headers["Vary"] = "Accept, Accept-Encoding"
+    if not takes_gzip(ask.fields.get("HTTP_ACCEPT_ENCODING", "")):
+        return body
+    engine = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    headers["Content-Encoding"] = "gzip"
+    return engine.compress(body) + engine.flush()
+
+
+@cache
+def _line(status: int) -> str:
+    """Write a status with its phrase."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _count(route: str, status: int, seconds: float) -> None:
+    """Count an answer."""
+    counter, histogram = _meters(f"fhir.{route}", status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def _meters(route: str, status: int) -> tuple[Any, Any]:
+    """Find the counters of an interaction and a status; Any because prometheus_client's children have no names."""
+    return metrics.REQUESTS.labels("web", route, str(status)), metrics.REQUEST_SECONDS.labels("web", route)

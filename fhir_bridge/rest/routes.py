@@ -1,0 +1,216 @@
+"""The registry: every interaction that is served, by method and shape of the address, and how it is answered.
+
+The CapabilityStatement is made from it, so that it says what is served and nothing else. Keeps true: who calls is
+known, and may, before anything of a request is parsed or looked up; every interaction says who may call it and what
+right it needs; every answer of somebody known is kept by the audit before it leaves. Trusts the handlers to ask the
+gate.
+Source: FHIR R4 §3.1.0 (RESTful API), §3.1.0.1.3 (summary of addresses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fhir_bridge import capability
+from fhir_bridge.authorize import CHALLENGE, identify, require
+from fhir_bridge.document import write
+from fhir_bridge.outcome import outcome, status_of
+from fhir_bridge.resources import is_storable
+from fhir_bridge.rest import batch
+from fhir_bridge.rest import read as reading
+from fhir_bridge.rest import write as writing
+from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.shape import check_form, shaped
+from fhir_bridge.smart.scopes import Action
+from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
+from medchain.node.log import Log
+from medchain.web.routing import Caller
+
+Handler = Callable[[Core, Ask], Reply]
+"""Answers one kind of request."""
+
+_LOG: Final = Log("fhir")
+_BINARY: Final = "Binary"
+_TYPE: Final = "Type"
+_ID: Final = "id"
+_VERSION: Final = "vid"
+_HISTORY: Final = "_history"
+_MAX_SEGMENTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One thing that a client can do.
+
+    Attributes:
+        name: for metrics, logs and the audit.
+        method: upper case.
+        shape: of the address, with ``Type``, ``id`` and ``vid`` for what varies.
+        handle: answers it.
+        action: right that it needs on the type; None where the handler asks for what it needs.
+        code: what the CapabilityStatement calls it; empty for what it does not list so.
+        callers: who may call it.
+    """
+
+    name: str
+    method: str
+    shape: str
+    handle: Handler
+    action: Action | None
+    code: str = ""
+    callers: frozenset[Caller] = frozenset({Caller.TOKEN})
+
+
+def metadata(core: Core, _ask: Ask) -> Reply:
+    """Answer the CapabilityStatement."""
+    return Reply(200, write(capability.statement(core.clock(), core.base_url, core.token_url, INTERACTIONS)))
+
+
+def _of_binary(general: Handler, special: Handler) -> Handler:
+    """Answer Binary in its own way."""
+
+    def handle(core: Core, ask: Ask) -> Reply:
+        return special(core, ask) if ask.type == _BINARY else general(core, ask)
+
+    return handle
+
+
+def _attempt(core: Core, ask: Ask) -> Reply:
+    """Answer an entry of a Bundle."""
+    return attempt(core, ask)
+
+
+INTERACTIONS: Final = (
+    Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
+    Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
+    Interaction("vread", "GET", "Type/id/_history/vid", reading.vread, Action.READ, "vread"),
+    Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
+    Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
+    Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),
+    Interaction("update", "PUT", "Type/id", _of_binary(writing.update, writing.update_binary), Action.UPDATE, "update"),
+    Interaction("update", "PUT", "Type", writing.update_where, Action.UPDATE),
+    Interaction("patch", "PATCH", "Type/id", writing.patch, Action.UPDATE, "patch"),
+    Interaction("patch", "PATCH", "Type", writing.patch_where, Action.UPDATE),
+    Interaction("delete", "DELETE", "Type/id", writing.delete, Action.DELETE, "delete"),
+    Interaction("delete", "DELETE", "Type", writing.delete_where, Action.DELETE),
+    Interaction("bundle", "POST", "", batch.handler(_attempt), None, "transaction"),
+)
+"""All of them."""
+
+_VARYING: Final = frozenset({_TYPE, _ID, _VERSION})
+_OURS: Final = frozenset(part for one in INTERACTIONS for part in one.shape.split("/")) - _VARYING - {""}
+_BY_SHAPE: Final = {f"{one.method} {one.shape}": one for one in INTERACTIONS}
+_SHAPES: Final = {one.shape for one in INTERACTIONS}
+_READ_METHODS: Final = {"HEAD": "GET"}
+
+
+def answer(core: Core, ask: Ask) -> Reply:
+    """Answer a request, errors included, and keep what was done.
+
+    Args:
+        core: of the server.
+        ask: the request.
+
+    Returns:
+        The answer, in the form that was asked for.
+    """
+    reply = attempt(core, ask)
+    if ask.access is not None:
+        try:
+            core.audit.note(ask, reply.status)
+        except MedchainError as error:
+            reply = refused(ask, error)
+    return reply
+
+
+def attempt(core: Core, ask: Ask) -> Reply:
+    """Answer a request without keeping it: for entries whose Bundle is kept as one."""
+    try:
+        interaction = find(ask)
+        ask.trail.interaction = interaction.name
+        if Caller.TOKEN in interaction.callers:
+            if ask.access is None:
+                ask.access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
+            if interaction.action is not None:
+                require(ask.access, ask.type, interaction.action)
+        _check_address(ask)
+        return shaped(ask, interaction.handle(core, ask))
+    except MedchainError as error:
+        return refused(ask, error)
+    except Exception as error:  # noqa: BLE001  # the outermost handler: nothing may stop the server
+        _LOG.error("request.failed", error, route=ask.trail.interaction, request=ask.request_id)
+        reply = refused(ask, UnavailableError("internal"))
+        reply.status = 500
+        return reply
+
+
+def _check_address(ask: Ask) -> None:
+    """Refuse a type that is not stored, and a form that is not served."""
+    if ask.type and not is_storable(ask.type):
+        raise NotFoundError("route.type")
+    if ask.type != _BINARY:
+        check_form(ask)
+
+
+def refused(ask: Ask, error: MedchainError) -> Reply:
+    """Answer one of our errors as OperationOutcome."""
+    _LOG.info("request.refused", code=error.code, route=ask.trail.interaction, request=ask.request_id)
+    reply = Reply(status_of(error), outcome(error, ask.language))
+    if reply.status == 401:  # noqa: PLR2004  # RFC 6750 §3
+        reply.headers["WWW-Authenticate"] = CHALLENGE
+    if error.code == "http.405":
+        reply.headers["Allow"] = ", ".join(methods_of(ask))
+    if isinstance(error, UnavailableError):
+        reply.headers["Retry-After"] = str(error.retry_after_s)
+    return shaped(ask, reply)
+
+
+def find(ask: Ask) -> Interaction:
+    """Find the interaction of a request, and note what its address names.
+
+    Raises:
+        NotFoundError: ``route.unknown``.
+        InputError: ``http.405`` for another method than the address has.
+    """
+    shape = _shape(ask)
+    found = _BY_SHAPE.get(f"{_READ_METHODS.get(ask.method, ask.method)} {shape}")
+    if found is None:
+        if shape in _SHAPES:
+            raise InputError("http.405")
+        raise NotFoundError("route.unknown")
+    return found
+
+
+def methods_of(ask: Ask) -> list[str]:
+    """List the methods of an address."""
+    shape = _shape(ask)
+    known = {one.method for one in INTERACTIONS if one.shape == shape}
+    return sorted(known | ({"HEAD"} if "GET" in known else set()))
+
+
+def _shape(ask: Ask) -> str:
+    """Tell the shape of an address: names that we gave stay, what clients name becomes what it stands for."""
+    segments = ask.path.split("/")
+    if segments[-1] == "":
+        del segments[-1]
+    if len(segments) > _MAX_SEGMENTS:
+        return "?"
+    shape = []
+    for place, segment in enumerate(segments):
+        if segment in _OURS or segment.startswith("$"):
+            shape.append(segment)
+        elif place == 0:
+            ask.type = segment
+            shape.append(_TYPE)
+        elif place == 1:
+            ask.id = segment
+            shape.append(_ID)
+        elif shape[-1] == _HISTORY:
+            ask.version = segment
+            shape.append(_VERSION)
+        else:
+            shape.append("?")
+    return "/".join(shape)

@@ -1,0 +1,104 @@
+"""What errors of the FHIR floor mean, in Chinese and English: one line a code, by area where no code has its own.
+
+Keeps true: every answer has words in the caller's language; none of them holds what a client sent. Trusts nothing.
+Source: http://hl7.org/fhir/R4/valueset-issue-type.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Words(NamedTuple):
+    """One meaning in both languages."""
+
+    zh: str
+    en: str
+
+
+_WORDS: Final[Mapping[str, Words]] = {
+    "binary.content_type": Words("contentType 不是合法的媒体类型。", "The contentType is no valid media type."),
+    "binary.data": Words("Binary 没有内容，或内容不是 base64。", "The Binary has no data, or data that is no base64."),
+    "binary.security_context": Words(
+        "securityContext 必须引用本节点已有的资源。", "The securityContext must refer to a resource of this server."
+    ),
+    "bundle.entries": Words("Bundle 的条目过多。", "The Bundle has too many entries."),
+    "bundle.entry": Words("Bundle.entry 的形状不对。", "An entry of the Bundle has another shape than FHIR wants."),
+    "bundle.id": Words(
+        "条目的 id 与地址不一致，或同一资源在 Bundle 中出现多次。",
+        "The entry's id is not that of its address, or the Bundle names a resource more than once.",
+    ),
+    "bundle.method": Words(
+        "条目的方法与地址的组合不受支持。", "This combination of method and address is not supported in a Bundle."
+    ),
+    "bundle.request": Words("条目缺少 request。", "The entry has no request."),
+    "bundle.resource": Words("条目缺少 resource。", "The entry has no resource."),
+    "bundle.type": Words("这里只接受 batch 或 transaction。", "Send a Bundle of type batch or transaction here."),
+    "bundle.version": Words("版本不是 ifMatch 所要求的。", "The version is not the one that ifMatch wants."),
+    "cursor.invalid": Words("分页链接无效或已过期。", "The link of this page is not valid, or not any more."),
+    "document.declaration": Words("不接受带文档类型或实体的 XML。", "XML with a document type or entities is refused."),
+    "document.depth": Words("嵌套过深。", "The document nests too deeply."),
+    "document.duplicate": Words("同一对象中有重名的成员。", "An object has a name twice."),
+    "document.not_json": Words("内容不是合法的 JSON。", "The body is no valid JSON."),
+    "document.not_object": Words("JSON 的最外层必须是对象。", "The JSON must be an object."),
+    "document.not_xml": Words("内容不是合法的 XML。", "The body is no well-formed XML."),
+    "document.number": Words("数字不合法或过长。", "A number is not valid, or too long."),
+    "http.405": Words("该地址不支持此方法。", "This address does not support the method."),
+    "http.406": Words(
+        "只提供 application/fhir+json 与 application/fhir+xml。",
+        "Only application/fhir+json and application/fhir+xml are served.",
+    ),
+    "http.415": Words("不支持这种内容类型。", "This type of content is not supported here."),
+    "patch.document": Words("补丁不是合法的 JSON Patch。", "The body is no valid JSON Patch."),
+    "patch.identity": Words("补丁不得改变 id 或资源类型。", "A patch must not change id or type."),
+    "patch.path": Words("补丁的路径在资源中没有所指，或所指不唯一。", "A path of the patch does not name one element."),
+    "patch.test": Words("补丁的 test 不成立。", "A test of the patch does not hold."),
+    "record.deleted": Words("该资源已被删除；历史版本仍在。", "The resource was deleted; its history is kept."),
+    "record.erased": Words("该资源的密钥已销毁，内容不可恢复。", "The key of this resource was destroyed for good."),
+    "record.unknown": Words("没有这样的资源。", "There is no such resource."),
+    "record.version": Words("资源已有别的版本；请先读取最新版本。", "The resource has another version; read it again."),
+    "reference.ambiguous": Words("多个资源符合条件。", "More than one resource fulfils the condition."),
+    "reference.condition": Words("条件不可识别。", "The condition cannot be understood."),
+    "reference.not_found": Words("没有资源符合条件引用。", "Nothing fulfils the conditional reference."),
+    "reference.unresolved": Words("引用的条目不在 Bundle 中。", "The reference is to an entry that the Bundle lacks."),
+    "request.encoding": Words(
+        "内容的压缩方式不受支持或已损坏。", "The body's encoding is not supported, or it is damaged."
+    ),
+    "request.length": Words("请求内容中断。", "The body broke off."),
+    "request.query": Words("查询串不可识别。", "The query cannot be read."),
+    "request.slow": Words("请求内容到达过慢。", "The body came too slowly."),
+    "request.too_large": Words("请求内容过大。", "The body is too large."),
+    "resource.id": Words("id 不合法，或与地址不一致。", "The id is not valid, or not that of the address."),
+    "resource.type": Words(
+        "资源类型与地址不一致，或不能存储。", "The type is not that of the address, or none that is stored."
+    ),
+    "route.unknown": Words("没有这样的地址。", "There is no such address."),
+    "scope.denied": Words("访问令牌不允许此操作。", "The access token does not allow this."),
+    "search.parameter": Words("该资源类型没有这个查询参数。", "This type has no such search parameter."),
+    "search.value": Words("查询参数的值不合法。", "A search parameter has a value that it cannot have."),
+    "token.invalid": Words("访问令牌无效或已过期。", "The access token is not valid, or not any more."),
+    "token.missing": Words("需要访问令牌。", "An access token is needed."),
+}
+
+_AREAS: Final[Mapping[str, Words]] = {
+    "binary": Words("Binary 不合法。", "The Binary is not valid."),
+    "bundle": Words("Bundle 不合法。", "The Bundle is not valid."),
+    "document": Words("文档不合法。", "The document is not valid."),
+    "fhirpath": Words("FHIRPath 表达式不合法。", "The FHIRPath expression is not valid."),
+    "internal": Words("内部错误；请把请求编号告知管理员。", "Something failed here; tell the operator the request id."),
+    "job": Words("服务器忙，请稍后再试。", "The server is busy; try again later."),
+    "patch": Words("补丁不合法。", "The patch is not valid."),
+    "request": Words("请求不合法。", "The request is not valid."),
+    "resource": Words("资源不合法。", "The resource is not valid."),
+    "search": Words("查询不合法或不受支持。", "The search is not valid, or not supported."),
+    "store": Words("存储暂不可用，请稍后再试。", "The store cannot be used now; try again later."),
+    "token": Words("访问令牌无效。", "The access token is not valid."),
+}
+_OTHER: Final = Words("请求未能完成。", "The request could not be done.")
+
+
+def say(code: str, language: str) -> str:
+    """Word a code in a language, ``zh`` or ``en``."""
+    found = _WORDS.get(code) or _AREAS.get(code.partition(".")[0], _OTHER)
+    return found.zh if language == "zh" else found.en

@@ -1,0 +1,346 @@
+"""Writing one record: create, update, delete, with and without conditions.
+
+Data flow: parse → type → references → identity → validate → seal and store in one transaction → answer what was stored,
+which nobody needs to open again. Keeps true: a version is stored once, after the one that the client has seen where it
+says which; of two writers at once neither is lost: with If-Match the second is refused, without it both versions are
+stored, one after the other. Trusts `RecordService` for atomic writes.
+Source: FHIR R4 §3.1.0.4 (update), §3.1.0.7 (delete), §3.1.0.8 (create); RFC 7240.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+from fhir_bridge import binary, resources
+from fhir_bridge.bundle import make_record
+from fhir_bridge.change import JSON_PATCH, apply_json_patch, parse_json_patch
+from fhir_bridge.document import Resource, parse, write
+from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
+from fhir_bridge.outcome import report
+from fhir_bridge.references import Resolver, parse_condition, rewrite
+from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
+from fhir_bridge.rest.read import headers_of, shown, versions_in
+from fhir_bridge.rest.shape import part
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.node.records import NewRecord
+from medchain.store.records import RecordVersion
+
+SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
+"""Parameters that are no part of a condition."""
+
+_ATTEMPTS: Final = 4
+_POLL_S: Final = 0.05
+_DONE: Final = ("已保存。", "Stored.")
+_DELETED: Final = ("已删除；历史版本仍在。", "Deleted; the history is kept.")
+_Result = TypeVar("_Result")
+
+
+def create(core: Core, ask: Ask) -> Reply:
+    """Store a new record, unless the condition in If-None-Exist finds one."""
+    resource = ask.resource()
+    resources.check_type(resource, ask.type)
+    resolver = core.resolver(ask.who)
+    condition = ask.header("If-None-Exist")
+    if condition is not None:
+        there = matching(resolver, ask.type, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
+        if there is not None:
+            return _present(core, ask, there)
+    record_id = resolver.new_id(ask.type, resource, set())
+    return _store(core, ask, resolver, resource, record_id, 0)
+
+
+def update(core: Core, ask: Ask) -> Reply:
+    """Store the next version of a record, or its first."""
+    resource = ask.resource()
+    resources.check_type(resource, ask.type)
+    if resources.ID_PATTERN.fullmatch(ask.id) is None or resource.get("id") != ask.id:
+        raise InputError("resource.id")
+    return _update(core, ask, resource, ask.id)
+
+
+def update_where(core: Core, ask: Ask) -> Reply:
+    """Store the next version of the record that a condition finds, or a first one where it finds none (§3.1.0.4.3)."""
+    resource = ask.resource()
+    resources.check_type(resource, ask.type)
+    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    given = resource.get("id")
+    if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
+        raise InputError("resource.id")
+    if there is None and given is None:
+        check_match(ask, None)
+        resolver = core.resolver(ask.who)
+        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), 0)
+    if there is not None and given not in (None, there):
+        raise InputError("resource.id")
+    return _update(core, ask, resource, str(there if given is None else given))
+
+
+def patch(core: Core, ask: Ask) -> Reply:
+    """Store what a patch makes of the newest version (§3.1.0.6)."""
+    return _patch(core, ask, ask.id)
+
+
+def patch_where(core: Core, ask: Ask) -> Reply:
+    """Patch the record that a condition finds."""
+    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    if there is None:
+        raise NotFoundError("record.unknown")
+    return _patch(core, ask, there)
+
+
+def delete(core: Core, ask: Ask) -> Reply:
+    """Store an empty version, after which the record is gone and its history stays (§3.1.0.7)."""
+    return _delete(core, ask, ask.id)
+
+
+def delete_where(core: Core, ask: Ask) -> Reply:
+    """Delete the record that a condition finds (§3.1.0.7.1)."""
+    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    return Reply(204, b"", {}, "") if there is None else _delete(core, ask, there)
+
+
+def create_binary(core: Core, ask: Ask) -> Reply:
+    """Store a new Binary, whatever its size."""
+    return _put_binary(core, ask, core.resolver(ask.who).new_id(binary.TYPE, {}, set()), None)
+
+
+def update_binary(core: Core, ask: Ask) -> Reply:
+    """Store the next version of a Binary, or its first."""
+    if resources.ID_PATTERN.fullmatch(ask.id) is None:
+        raise InputError("resource.id")
+    newest = core.store.get(binary.TYPE, ask.id)
+    check_match(ask, newest)
+    return _put_binary(core, ask, ask.id, newest)
+
+
+def matching(resolver: Resolver, type_name: str, condition: str) -> str | None:
+    """Find the one record that fulfils a condition, None for none.
+
+    Raises:
+        InputError: ``reference.condition``, ``search.*``.
+        AccessDeniedError: ``scope.denied`` where the caller could not see it.
+        ConflictError: ``reference.ambiguous`` for more than one.
+    """
+    return resolver.find(parse_condition(type_name, condition))
+
+
+def condition_of(ask: Ask) -> str:
+    """Return the condition in a query, without what shapes the answer."""
+    if not any(name in SHAPING for name, _ in ask.pairs):
+        return ask.query
+    return urlencode([(name, value) for name, value in ask.pairs if name not in SHAPING])
+
+
+def check_match(ask: Ask, newest: RecordVersion | None, *, is_deleted: bool = False) -> None:
+    """Compare If-Match and If-None-Match with the newest version; raises `ConflictError` ``record.version``."""
+    wanted = ask.header("If-Match")
+    if wanted is not None:
+        is_met = newest is not None and (wanted.strip() == "*" or newest.version in versions_in(wanted))
+        if not is_met:
+            raise ConflictError("record.version")
+    unwanted = ask.header("If-None-Match")
+    if unwanted is None or newest is None or is_deleted:
+        return
+    if unwanted.strip() == "*" or newest.version in versions_in(unwanted):
+        raise ConflictError("record.version")
+
+
+def written(  # what was written
+    core: Core, ask: Ask, stored: RecordVersion, resource: Resource | None, content: bytes, status: int
+) -> Reply:
+    """Answer what was just stored, waiting for its anchor where the client asks for it.
+
+    Args:
+        core: of the server.
+        ask: the request.
+        stored: the version.
+        resource: as it was checked, for warnings; None for none.
+        content: its bytes; empty for what is not sent back unasked.
+        status: 200 or 201.
+    """
+    ask.trail.numbers.append(stored.seq)
+    headers = headers_of(core, awaited(core, ask, stored))
+    headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
+    returned = ask.preference.returned
+    if returned is Returned.MINIMAL or (not content and returned is None):
+        return Reply(status, b"", headers, "")
+    if returned is Returned.OUTCOME:
+        warnings = resources.unknown_profiles(resource) if resource is not None else []
+        return Reply(status, write(report(warnings, ask.language, _DONE)), headers)
+    return Reply(status, part(ask, content), headers)
+
+
+def awaited(core: Core, ask: Ask, stored: RecordVersion) -> RecordVersion:
+    """Wait until a version is final, for as long as the client wants and we allow; returns it as it is then."""
+    patience = ask.preference.wait_s
+    if patience is None:
+        return stored
+    deadline = time.monotonic() + patience
+    while True:
+        now = core.reader.find(stored.type, stored.id, stored.version)
+        position = None if now is None else now.stored.position
+        if now is not None and core.anchored(position).startswith("final"):
+            return now.stored
+        if time.monotonic() >= deadline:
+            return stored if now is None else now.stored
+        time.sleep(_POLL_S)
+
+
+def persistently(ask: Ask, attempt: Callable[[], _Result]) -> _Result:
+    """Do something on the newest version again where another writer came first, unless the client named a version.
+
+    Raises:
+        ConflictError: ``record.version`` where the client named one, or others come first all the time.
+    """
+    tries = 1 if ask.header("If-Match") is not None else _ATTEMPTS
+    for left in reversed(range(tries)):
+        try:
+            return attempt()
+        except ConflictError as error:
+            if error.code not in ("record.version", "store.conflict"):
+                raise
+            if not left:
+                raise ConflictError("record.version") from error
+    raise ConflictError("record.version")
+
+
+def _update(core: Core, ask: Ask, resource: Resource, record_id: str) -> Reply:
+    """Store the version after the newest."""
+    resolver = core.resolver(ask.who)
+
+    def attempt() -> Reply:
+        newest = core.store.get(ask.type, record_id)
+        is_deleted = newest is not None and core.service.is_deleted(newest)
+        check_match(ask, newest, is_deleted=is_deleted)
+        number = 0 if newest is None else newest.version
+        return _store(core, ask, resolver, resource, record_id, number, is_new=newest is None or is_deleted)
+
+    return persistently(ask, attempt)
+
+
+def _patch(core: Core, ask: Ask, record_id: str) -> Reply:
+    """Patch a record."""
+    change = _change(ask)
+    resolver = core.resolver(ask.who)
+
+    def attempt() -> Reply:
+        it = core.reader.find(ask.type, record_id)
+        if it is None or it.stored.head is not None:
+            raise NotFoundError("record.unknown")
+        core.gate.require_shown(ask.who, it.stored)
+        check_match(ask, it.stored)
+        content = core.opened(it).content
+        if not content:
+            raise NotFoundError("record.deleted", version=it.stored.version)
+        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored.version, is_new=False)
+
+    return persistently(ask, attempt)
+
+
+def _change(ask: Ask) -> Callable[[Resource], Resource]:
+    """Read a patch."""
+    if media_type(ask.content_type) == JSON_PATCH:
+        rows = parse_json_patch(ask.body())
+        return lambda resource: apply_json_patch(resource, rows)
+    given = ask.resource()
+    return lambda resource: apply_fhirpath_patch(resource, given)
+
+
+def _store(  # what a version is made of
+    core: Core,
+    ask: Ask,
+    resolver: Resolver,
+    resource: Resource,
+    record_id: str,
+    newest: int,
+    *,
+    is_new: bool = True,
+) -> Reply:
+    """Check a resource, store it as the version after the newest, and answer it."""
+    rewrite(resource, {}, {}, resolver)
+    record = make_record(ask.type, record_id, newest + 1, resource, core.clock(), core.mode)
+    stored = commit(core, record)
+    return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
+
+
+def commit(core: Core, record: NewRecord) -> RecordVersion:
+    """Store one version; raises `ConflictError` ``record.version`` where another one came first."""
+    try:
+        return core.service.create(record)
+    except ConflictError as error:
+        raise ConflictError("record.version") from error
+
+
+def _present(core: Core, ask: Ask, record_id: str) -> Reply:
+    """Answer the record that a condition found in place of a new one."""
+    there = core.reader.find(ask.type, record_id)
+    if there is None:
+        raise UnavailableError("record.lost")
+    core.gate.require_shown(ask.who, there.stored)
+    reply = shown(core, ask, there)
+    reply.headers["Location"] = f"/fhir/{ask.type}/{record_id}/_history/{there.stored.version}"
+    if ask.preference.returned is Returned.MINIMAL:
+        reply.body, reply.content_type = b"", ""
+    return reply
+
+
+def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
+    """Delete a record; one that is not there, or not any more, is as good as deleted."""
+
+    def attempt() -> RecordVersion | None:
+        newest = core.store.get(ask.type, record_id)
+        check_match(ask, newest)
+        return None if newest is None else core.service.delete(ask.type, record_id, expected=newest.version)
+
+    stored = persistently(ask, attempt)
+    headers = {} if stored is None else {"ETag": f'W/"{stored.version}"'}
+    if stored is not None:
+        ask.trail.numbers.append(stored.seq)
+    if ask.preference.returned is Returned.OUTCOME:
+        return Reply(200, write(report((), ask.language, _DELETED)), headers)
+    return Reply(204, b"", headers, "")
+
+
+def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | None) -> Reply:
+    """Store the version after the newest of a Binary from the request's body, which may be of any size."""
+    number = 0 if newest is None else newest.version
+    shell = binary.native_shell(ask.content_type or binary.DEFAULT_TYPE, ask.header("X-Security-Context") or "")
+    pieces: Iterable[bytes]
+    if media_type(ask.content_type) in binary.FHIR_TYPES:
+        body = ask.body()
+        resource, pieces = binary.is_resource(body, is_xml=sent_format(ask.content_type) is Format.XML), [body]
+        if resource is not None:
+            if ask.method == "PUT" and resource.get("id") != record_id:
+                raise InputError("resource.id")
+            resources.check(resource, binary.TYPE, core.mode)
+            shell, data = binary.unpacked(resource)
+            pieces = [data]
+    else:
+        pieces = ask.pieces(binary.MAX_BYTES)
+    patient = binary.patient_token(shell.about, core.service, core.store)
+    made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
+    try:
+        stored = core.service.create_stream(made, pieces)
+    except ConflictError as error:
+        raise ConflictError("record.version") from error
+    # Who sent a Binary has it, and may have sent a gigabyte: it comes back only where that is asked for.
+    status = 201 if newest is None else 200
+    if ask.preference.returned is not Returned.REPRESENTATION:
+        return written(core, ask, stored, None, b"", status)
+    reply = shown_again(core, ask, stored)
+    reply.status = status
+    reply.headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
+    return reply
+
+
+def shown_again(core: Core, ask: Ask, stored: RecordVersion) -> Reply:
+    """Answer what was just stored, as a read would."""
+    it = core.reader.find(stored.type, stored.id, stored.version)
+    if it is None:
+        raise UnavailableError("record.lost")
+    return shown(core, ask, it)

@@ -1,0 +1,145 @@
+"""Record versions as readers want them: each with the key that wraps its own, in one question, and histories by page.
+
+Keeps true: a version and its key are of one state of the file, so that what was erased is found erased; a page of a
+history goes on where the one before ended, whatever is written meanwhile. Trusts the rows.
+Source: `docs/spec/store.md`; FHIR R4 §3.1.0.12 (history).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Integer, Select, bindparam, literal_column, select
+
+from medchain.store.engine import Statement
+from medchain.store.records import Epoch, RecordStore, RecordVersion, version_columns
+from medchain.store.tables import anchor, epoch, imported, record
+
+MAX_PAST: Final = 1001
+"""Most rows of one page of a history."""
+
+_AT_ONCE: Final = 500
+_KEY_COLUMNS: Final = 3
+_FOREVER: Final = 1 << 62
+
+
+class Found(NamedTuple):
+    """A record version and the key of its patient, which is destroyed after an erasure."""
+
+    stored: RecordVersion
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Which versions a history is of.
+
+    Attributes:
+        types: resource types; empty for all.
+        id: of one record; empty for all.
+        since: not before this, Unix seconds.
+        period: only versions that were the newest at some moment of this, (first, last) Unix seconds; None for all.
+        before: only those with a smaller number than this; where a page goes on.
+        limit: most rows.
+    """
+
+    types: Collection[str] = ()
+    id: str = ""
+    since: int = 0
+    period: tuple[int, int] | None = None
+    before: int = _FOREVER
+    limit: int = 100
+
+
+class VersionReader:
+    """Reads versions with their keys. Threads may share it."""
+
+    __slots__ = ("_by_id", "_by_version", "_database", "_store")
+
+    def __init__(self, store: RecordStore) -> None:
+        """Compile what is asked all the time."""
+        self._store = store
+        self._database = store.database
+        dialect = store.database.engine.dialect
+        of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
+        one = {"limit": bindparam("limit", type_=Integer)}
+        newest = of_record.order_by(record.c.version.desc()).limit(one["limit"]).offset(literal_column("0"))
+        self._by_id = Statement(newest, dialect)
+        self._by_version = Statement(of_record.where(record.c.version == bindparam("version")), dialect)
+
+    def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
+        """Return a version of a record, the newest if none is named; None if there is none."""
+        with self._database.read("record") as connection:
+            if version is None:
+                row = self._by_id.first(connection, type_name, record_id, 1)
+            else:
+                row = self._by_version.first(connection, type_name, record_id, version)
+        return None if row is None else _found(row)
+
+    def numbered(self, numbers: Sequence[int]) -> list[Found | None]:
+        """Return versions by their numbers, in that order; None for one that is not there."""
+        found: dict[int, Found] = {}
+        for start in range(0, len(numbers), _AT_ONCE):
+            chosen = _with_keys().where(record.c.seq.in_(numbers[start : start + _AT_ONCE]))
+            found.update((one.stored.seq, one) for one in self._all(chosen))
+        return [found.get(number) for number in numbers]
+
+    def past(self, asked: Past) -> list[Found]:
+        """Return versions, the newest first."""
+        chosen = _with_keys().where(record.c.seq < asked.before, record.c.created >= asked.since)
+        if asked.types:
+            chosen = chosen.where(record.c.type.in_(sorted(asked.types)))
+        if asked.id:
+            chosen = chosen.where(record.c.id == asked.id)
+        if asked.period is not None:
+            first, last = asked.period
+            later = record.alias("later")
+            superseded = select(later.c.seq).where(
+                later.c.type == record.c.type,
+                later.c.id == record.c.id,
+                later.c.version > record.c.version,
+                later.c.created <= first,
+            )
+            chosen = chosen.where(record.c.created <= last, ~superseded.exists())
+        return self._all(chosen.order_by(record.c.seq.desc()).limit(min(asked.limit, MAX_PAST)))
+
+    def patient_id(self, token: str) -> str | None:
+        """Return the id of the Patient record of a keyed token; None if it is not here."""
+        of_patient = (record.c.patient == token) & (record.c.type == "Patient")
+        with self._database.read("record") as connection:
+            found: str | None = connection.execute(select(record.c.id).where(of_patient).limit(1)).scalar_one_or_none()
+        return found
+
+    def newest_unit(self, prefix: str) -> str | None:
+        """Return the last name of the import units whose names begin so, None where there is none."""
+        of_prefix = imported.c.unit.between(prefix, prefix + "~")
+        with self._database.read("imported") as connection:
+            chosen = select(imported.c.unit).where(of_prefix).order_by(imported.c.unit.desc()).limit(1)
+            found: str | None = connection.execute(chosen).scalar_one_or_none()
+        return found
+
+    def forget_units(self, prefix: str) -> None:
+        """Forget the import units whose names begin so: what they are of is gone, and cannot come again."""
+        with self._database.write("imported") as connection:
+            connection.execute(imported.delete().where(imported.c.unit.between(prefix, prefix + "~")))
+
+    def _all(self, chosen: Select[Any]) -> list[Found]:
+        """Run a question."""
+        with self._database.read("record") as connection:
+            return [_found(tuple(row)) for row in connection.execute(chosen)]
+
+
+def _with_keys() -> Select[Any]:
+    """Select versions with their keys."""
+    columns = (*version_columns(), epoch.c.number, epoch.c.created, epoch.c.wrapped_key)
+    joined = record.outerjoin(anchor, anchor.c.record == record.c.seq).join(epoch, epoch.c.id == record.c.epoch_id)
+    return select(*columns).select_from(joined)
+
+
+def _found(row: tuple[Any, ...]) -> Found:
+    """Turn a row into a version and its key; Any because columns differ."""
+    stored = RecordVersion(*row[:-_KEY_COLUMNS])
+    number, created, wrapped = row[-_KEY_COLUMNS:]
+    return Found(stored, Epoch(stored.epoch_id, stored.patient, number, created, wrapped))
