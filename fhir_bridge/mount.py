@@ -15,13 +15,12 @@ from flask import Flask
 
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.front import PREFIX, Front
-from fhir_bridge.smart.clients import read_clients
-from fhir_bridge.smart.server import TokenServer, token_blueprint
+from fhir_bridge.smart.mount import make_parts, mount_smart
+from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
-from medchain.node.config import NodeConfig
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
 from medchain.node.proofs import opening_of, record_proof
@@ -32,7 +31,7 @@ _LIMITS: Final = Limits(timeout_s=2.0)
 
 
 def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> None:
-    """Register the FHIR API and the token endpoint.
+    """Register the FHIR API and the authorisation server.
 
     Args:
         app: prepared by `medchain.web.service.prepare`.
@@ -40,54 +39,29 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
         genesis: of the ledger.
         jobs: worker processes for large transactions; None does without.
     """
-    core = make_core(node, genesis, jobs)
-    app.register_blueprint(token_blueprint(core.tokens, core.token_url))
+    parts = make_parts(node, genesis)
+    core = make_core(node, genesis, parts, jobs)
+    mount_smart(app, parts)
     # An application's own attribute: what the front does not answer goes on to the views.
     app.wsgi_app = Front(core, app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask says
 
 
-def make_core(node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> Core:
-    """Make what the REST server works on; arguments as for `mount`."""
-    addresses = token_addresses(node.config, genesis)
+def make_core(node: WebNode, genesis: Genesis, parts: Parts, jobs: JobPool | None = None) -> Core:
+    """Make what the REST server works on; arguments as for `mount`, and the parts of the authorisation server."""
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock)
     return Core(
         service=service,
         store=node.records,
         records_key=node.keys.records,
-        tokens=make_tokens(node, addresses),
-        base_url=addresses[0].removesuffix("/token") + PREFIX,
-        token_url=addresses[0],
+        tokens=parts.tokens,
+        base_url=parts.issuer.origin + PREFIX,
+        token_url=f"{parts.issuer.origin}/token",
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
     )
-
-
-def make_tokens(node: WebNode, addresses: tuple[str, ...]) -> TokenServer:
-    """Make what gives and checks access tokens."""
-    return TokenServer(
-        node=node.config.org_id,
-        signer=node.keys.authentication,
-        audience=addresses,
-        clients=lambda: read_clients(node.config.folder),
-        use_once=lambda jti, until: node.records.use_once(jti, until, now=node.clock()),
-        clock=node.clock,
-    )
-
-
-def token_addresses(config: NodeConfig, genesis: Genesis) -> tuple[str, ...]:
-    """List the addresses of this node's token endpoint, the one that clients are told first.
-
-    They come from the genesis and the configuration, never from a request: an assertion that was made for another
-    server must not count here because somebody names that server in a header.
-    """
-    organisation = genesis.members.organisations.get(config.org_id)
-    origins = () if organisation is None else organisation.origins
-    scheme = "http" if config.web_tls is None else "https"
-    host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
-    return tuple(f"{origin}/token" for origin in (*origins, f"{scheme}://{host}:{config.web_listen.port}"))
 
 
 def _final_size(node: WebNode) -> int:

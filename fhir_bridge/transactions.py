@@ -15,6 +15,7 @@ from typing import Final
 from fhir_bridge.mount import make_core
 from fhir_bridge.rest.batch import done_in_job
 from fhir_bridge.rest.routes import attempt
+from fhir_bridge.smart.mount import make_parts
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import unhex
 from medchain.node.assembly import open_web_node, read_genesis
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     config = load_config(Path(arguments[0]), os.environ, {})
     genesis, _ = read_genesis(Layout(config.folder))
     with open_web_node(config, halves, system_clock) as node:
-        core = make_core(node, genesis)
+        core = make_core(node, genesis, make_parts(node, genesis))
         serve(lambda document, content: done_in_job(core, attempt, document, content))
     return 0
 

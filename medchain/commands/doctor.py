@@ -44,7 +44,7 @@ MAX_OUTBOX_AGE_S: Final = 600
 _PEER_TIMEOUT_S: Final = 3.0
 _LIMITS: Final = Limits(timeout_s=3.0)
 _GOOD, _BAD, _SKIPPED = "good", "bad", "skipped"
-_SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "clients.json", "run", "blobs")
+_SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "run", "blobs")
 
 
 @dataclass(frozen=True, slots=True)

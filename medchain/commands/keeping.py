@@ -15,7 +15,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from fhir_bridge.smart.clients import CLIENTS_NAME
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json
@@ -50,7 +49,6 @@ from medchain.node.rotation import ORDERED_TIMEOUT_S, ROTATE, USES
 from medchain.node.supervisor import read_node_state
 from medchain.store.records import Erasure
 
-_OWN_FILES: Final = (CLIENTS_NAME,)
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
 _RESTART_S: Final = 60.0
 _RESTART_POLL_S: Final = 0.1
@@ -65,7 +63,7 @@ def _backup(context: Context) -> int:
     """Copy a node's state to a new folder or file."""
     config, target = context.config(), context.arguments.target
     halves = context.halves(config, messages.PASSPHRASE)
-    made = make_backup(config.folder, config.org_id, halves, target, clock=context.clock, more=_OWN_FILES)
+    made = make_backup(config.folder, config.org_id, halves, target, clock=context.clock)
     document: Json = {
         "count": len(made.files),
         "folder": str(target),

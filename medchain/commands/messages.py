@@ -305,26 +305,6 @@ WITNESSES_NONE: Final = Text(
 # clients and tokens
 
 CLIENT_GROUP: Final = Text("可取得访问令牌的客户端系统", "client systems that may get access tokens")
-CLIENT_ADD_SUMMARY: Final = Text("登记客户端及其公钥与权限", "register a client with its public key and scopes")
-CLIENT_ADD_EXAMPLES: Final = Text(
-    "medchain client add his --jwk his.public.jwk --scope 'system/*.cru'\n"
-    "medchain client add lab --jwk lab.public.jwk --scope system/Observation.c --scope system/Patient.r",
-    "medchain client add his --jwk his.public.jwk --scope 'system/*.cru'\n"
-    "medchain client add lab --jwk lab.public.jwk --scope system/Observation.c --scope system/Patient.r",
-)
-CLIENT_ID: Final = Text("客户端标识", "the client's id")
-CLIENT_JWK: Final = Text("客户端的 ES384 公钥（JWK 文件）", "the client's ES384 public key (JWK file)")
-CLIENT_SCOPE: Final = Text(
-    "允许的权限，可重复，如 system/*.cru", "scope allowed, may be repeated, such as system/*.cru"
-)
-CLIENT_ADDED: Final = Text("已登记客户端 {client}：{scopes}", "Registered client {client}: {scopes}")
-CLIENT_LIST_SUMMARY: Final = Text("列出客户端", "list the clients")
-CLIENT_LIST_EXAMPLES: Final = Text("medchain client list", "medchain client list")
-CLIENT_ROW: Final = Text("{client}：{scopes}", "{client}: {scopes}")
-CLIENT_NONE: Final = Text("没有登记客户端。", "No client is registered.")
-CLIENT_REMOVE_SUMMARY: Final = Text("注销客户端；已发的令牌到期即止", "remove a client; tokens already given run out")
-CLIENT_REMOVE_EXAMPLES: Final = Text("medchain client remove lab", "medchain client remove lab")
-CLIENT_REMOVED: Final = Text("已注销客户端 {client}。", "Removed client {client}.")
 TOKEN_GROUP: Final = Text("访问令牌", "access tokens")
 TOKEN_SUMMARY: Final = Text(
     "签发短期访问令牌，供试用与脚本", "issue a short-lived access token, for trials and scripts"

@@ -36,7 +36,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "config": ("running",),
     "status": ("running",),
     "alarm": ("alarming",),
-    "client": ("access",),
+    "client": ("client",),
     "token": ("access",),
     "import": ("importing",),
     "record": ("records", "erasing"),

@@ -38,7 +38,7 @@ from medchain.node.keystore import (
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
-from medchain.node.peer_auth import MembersDirectory, PeerSigner
+from medchain.node.peer_auth import MEMBER_KEYS, MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
 from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
 from medchain.node.proposal_book import ProposalBook
@@ -253,8 +253,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     draws = DrawWatch(store, node.records, book)
     ordering.driver.watchers.append(draws.add)
     alarms = AlarmJob(book, draws)
-    keys = node.daemon_keys
-    identity = Identity(node.config.org_id, keys.ledger, keys.encryption)
+    identity = Identity(node.config.org_id, node.daemon_keys.ledger, node.daemon_keys.encryption)
     side = LedgerNode(
         identity,
         Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
@@ -280,8 +279,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             {
                 "status": lambda _document: health.status(),
                 WITNESSES: lambda _document: {"log": log_report(store), "witnesses": outside.report()},
-                PROVE: lambda document: prove_object(node.replica, document),
-                PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
+                **_looked_up(node),
                 **side.operations(),
                 **exchange.operations(),
                 **rotation.operations(),
@@ -317,6 +315,15 @@ class _Proposals:
         self.book = ProposalBook(identity, side.judge, node.records, ordering.restoration.check)
         self.turns = ProposalRound(self.book, HttpProposals(node.peers), driver.outbox, driver.takeover)
         self.desk = ProposalDesk(self.book, node.daemon_keys.administrator, clock, self.turns.waiting.get)
+
+
+def _looked_up(node: DaemonNode) -> dict[str, Callable[[Json], Json]]:
+    """Answer what web workers look up on the ledger."""
+    return {
+        MEMBER_KEYS: node.directory.member_keys,
+        PROVE: lambda document: prove_object(node.replica, document),
+        PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
+    }
 
 
 class LedgerHealth:

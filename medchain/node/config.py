@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from medchain.errors import InputError, MedchainError
-from medchain.ledger.members import check_org_id
+from medchain.ledger.members import check_org_id, is_origin
 from medchain.node.witness_file import read_witnesses
 
 CONFIG_NAME: Final = "node.toml"
@@ -81,6 +81,8 @@ class NodeConfig:
         stop_timeout_s: how long requests under way may take at a stop.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
         fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
+        web_origin: address at which browsers and applications reach this node; empty for the genesis's.
+        web_proxy: whether a proxy forwards requests to the web workers.
     """
 
     folder: Path
@@ -102,6 +104,8 @@ class NodeConfig:
     stop_timeout_s: int
     witnesses_file: Path | None = None
     fhir_validation: str = "strict"
+    web_origin: str = ""
+    web_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,11 @@ def _address_problem(value: Value) -> str | None:
     return None
 
 
+def _origin_problem(value: Value) -> str | None:
+    """Check a web origin, or nothing."""
+    return None if value == "" or is_origin(str(value)) else "config.origin"
+
+
 def _org_id_problem(value: Value) -> str | None:
     """Check an organisation's id: a slug."""
     try:
@@ -191,6 +200,20 @@ SETTINGS: Final = (
         "网页与 FHIR 的监听地址",
         "where pages and FHIR are served",
         _address_problem,
+    ),
+    Setting(
+        "web.origin",
+        "",
+        "浏览器与应用访问本节点的网址，例如 https://fhir.renhe.example；空则取创世文件中的",
+        "address at which browsers and applications reach this node; without it, the one in the genesis",
+        _origin_problem,
+    ),
+    Setting(
+        "web.proxy",
+        "no",
+        "是否由反向代理转发（由其 X-Forwarded-For 得知来源）",
+        "whether a proxy forwards requests (its X-Forwarded-For then tells where they come from)",
+        choices=("no", "yes"),
     ),
     Setting("web.certificate", "", "网页的 TLS 证书（PEM）", "the web server's TLS certificate (PEM)"),
     Setting("web.key", "", "网页的 TLS 私钥（PEM）", "the web server's TLS private key (PEM)"),
@@ -267,6 +290,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.address": (
         "{setting} 应为 主机:端口，例如 127.0.0.1:41001，现为 {value}。",
         "{setting} must be host:port, such as 127.0.0.1:41001, not {value}.",
+    ),
+    "config.origin": (
+        "{setting} 应为不带路径的网址，例如 https://fhir.renhe.example，现为 {value}。",
+        "{setting} must be an address without a path, such as https://fhir.renhe.example, not {value}.",
     ),
     "config.org_id": (
         "{setting} 应由小写字母、数字和连字符组成，例如 renhe-hospital，现为 {value}。",
@@ -537,6 +564,8 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         stop_timeout_s=int(values["node.stop_timeout_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
         fhir_validation=str(values["fhir.validation"]),
+        web_origin=str(values["web.origin"]),
+        web_proxy=values["web.proxy"] == "yes",
     )
 
 

@@ -25,7 +25,7 @@ from joserfc.jwk import ECKey
 
 from medchain.crypto.es384 import ES384, Es384Signer, public_jwk
 from medchain.crypto.signing import key_id
-from medchain.encoding import Json, canonical, digest, members, parse_canonical
+from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, NotFoundError
 from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, Members
 from medchain.node.clock import Clock
@@ -284,6 +284,10 @@ class PeerVerifier:
             raise AccessDeniedError("peer_auth.time")
 
 
+MEMBER_KEYS: Final = "member-keys"
+"""Local operation: which keys a member authenticates with now."""
+
+
 class MembersDirectory:
     """The members snapshot of this moment, as a `Directory` and as an address book."""
 
@@ -304,6 +308,24 @@ class MembersDirectory:
             return None
         keys = (key.public for key in organisation.keys if key.use == AUTHENTICATION_KEY and key.id == name)
         return next(keys, None)
+
+    def member_keys(self, document: Json) -> Json:
+        """List an active organisation's authentication keys, for the node's own web workers.
+
+        Args:
+            document: ``{"org_id":…}``.
+
+        Returns:
+            ``{"keys":[B64,…]}``; none for one that is not active.
+
+        Raises:
+            InputError: for another document.
+        """
+        org_id = str(members(document, {"org_id": str})["org_id"])
+        organisation = self._members().organisations.get(org_id)
+        if organisation is None or organisation.status != ACTIVE:
+            return {"keys": []}
+        return {"keys": [base64_text(key.public) for key in organisation.keys if key.use == AUTHENTICATION_KEY]}
 
     def address(self, org_id: str) -> str:
         """Return an active organisation's url; raises `NotFoundError` ``peer.unknown``."""

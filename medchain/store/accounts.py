@@ -521,9 +521,9 @@ class AuthorisationTable:
         with self._database.write("smart_grant") as connection:
             _revoke(connection, smart_grant.c.id == grant_id, now)
 
-    def put_token(self, kind: str, grant_id: str, document: bytes, until: int) -> str:
-        """Make a code or refresh token; returns its secret."""
-        secret = new_secret()
+    def put_token(self, kind: str, grant_id: str, document: bytes, until: int, *, secret: str | None = None) -> str:
+        """Make a code or refresh token; returns its secret, a new one where none is given."""
+        secret = secret or new_secret()
         values = {"token": hashed(secret), "kind": kind, "grant_id": grant_id, "document": document, "until": until}
         with self._database.write("smart_token") as connection:
             connection.execute(insert(smart_token).values(**values, used=None))

@@ -16,10 +16,13 @@ from flask.testing import FlaskClient
 
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.front import Front
-from fhir_bridge.smart.clients import read_clients
+from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
+from fhir_bridge.smart.clients import ClientBook
+from fhir_bridge.smart.endpoints import oauth_blueprint
+from fhir_bridge.smart.keys import SigningKeys
+from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
 from fhir_bridge.smart.scopes import parse_scopes
-from fhir_bridge.smart.server import TokenServer, token_blueprint
-from medchain.crypto.es384 import Es384Signer
+from fhir_bridge.smart.server import TokenServer
 from medchain.node.records import RecordService
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
@@ -27,8 +30,9 @@ from medchain.web.service import check_callers, prepare
 
 NOW = 1_796_083_200
 NODE = "renhe-hospital"
-BASE_URL = "http://127.0.0.1:41000/fhir"
-TOKEN_URL = "http://127.0.0.1:41000/token"
+ORIGIN = "http://127.0.0.1:41000"
+BASE_URL = f"{ORIGIN}/fhir"
+TOKEN_URL = f"{ORIGIN}/token"
 
 
 def seed(name: str) -> bytes:
@@ -48,7 +52,10 @@ class Server:
     core: Core
     front: Front
     time: list[int]
+    parts: Parts
     final: list[int] = field(default_factory=lambda: [0])
+    member_keys: dict[str, list] = field(default_factory=dict)
+    remote_keys: dict[str, list] = field(default_factory=dict)
 
     def call(self, method: str, path: str, body: Any = None, *, scope: str = "system/*.cruds", **headers: str):  # noqa: ANN401  # any JSON
         """Call with a token."""
@@ -71,14 +78,10 @@ def server(tmp_path) -> Iterator[Server]:
     database = open_database(tmp_path / "records.db", seed("file"), kind=FileKind.RECORDS)
     with closing(RecordStore(database)) as store:
         service = RecordService(store, seed("ledger"), key, lambda: time[0])
-        tokens = TokenServer(
-            node=NODE,
-            signer=Es384Signer(seed("authentication")),
-            audience=(TOKEN_URL,),
-            clients=lambda: read_clients(tmp_path),
-            use_once=lambda jti, until: store.use_once(jti, until, now=time[0]),
-            clock=lambda: time[0],
-        )
+        member_keys: dict[str, list] = {}
+        remote_keys: dict[str, list] = {}
+        parts = smart_parts(store, key, lambda: time[0], member_keys, remote_keys)
+        tokens = parts.tokens
         core = Core(
             service=service,
             store=store,
@@ -92,7 +95,43 @@ def server(tmp_path) -> Iterator[Server]:
         )
         app = Flask("test", static_folder=None)
         prepare(app)
-        app.register_blueprint(token_blueprint(tokens, TOKEN_URL))
+        app.register_blueprint(oauth_blueprint(SmartServer(parts)))
         check_callers(app)
         front = app.wsgi_app = Front(core, app.wsgi_app)
-        yield Server(tmp_path, store, service, tokens, app, app.test_client(), core, front, time, final)
+        yield Server(
+            tmp_path,
+            store,
+            service,
+            tokens,
+            app,
+            app.test_client(),
+            core,
+            front,
+            time,
+            parts,
+            final,
+            member_keys,
+            remote_keys,
+        )
+
+
+def smart_parts(store, key, clock, member_keys, remote_keys) -> Parts:
+    """Make what the authorisation server works with, with keys of others from dictionaries."""
+    accounts = store.accounts
+    clients, keys = ClientBook(accounts), SigningKeys(accounts, key, clock)
+    tokens = TokenServer(
+        node=NODE,
+        accounts=accounts,
+        keys=keys,
+        clients=clients,
+        member_counts=lambda org_id: bool(member_keys.get(org_id)),
+        clock=clock,
+    )
+    assertions = AssertionCheck(
+        (TOKEN_URL,),
+        ClientKeys(lambda org_id: member_keys.get(org_id, []), lambda url, _kid: remote_keys.get(url, [])),
+        lambda jti, until: store.use_once(jti, until, now=clock()),
+        clock,
+    )
+    issuer = Issuer(ORIGIN, f"{ORIGIN}/fhir", f"{ORIGIN}/auth/style-1.json")
+    return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
-from fhir_bridge.smart.clients import make_client, read_clients, write_clients
+from fhir_bridge.smart import server as tokens_of
+from fhir_bridge.smart.clients import client_document, make_client, parse_client
+from fhir_bridge.smart.keys import ACCESS
 from fhir_bridge.smart.scopes import Action, covers, parse_scope, parse_scopes, permits
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.errors import InputError
@@ -44,13 +45,14 @@ def ask(server, text: str, scope: str = "system/Patient.r", **form: str):
 
 @pytest.fixture
 def registered(server):
-    write_clients(server.folder, {"his": make_client("his", public_jwk(CLIENT.public), "system/*.cr")})
+    made = make_client("his", public_jwk(CLIENT.public), "system/*.cr")
+    server.store.accounts.put_client("his", client_document(made), NOW)
     return server
 
 
 def test_a_registered_client_gets_a_token_that_works_for_what_it_asked(registered):
     answer = json.loads(ask(registered, assertion()).data)
-    assert (answer["token_type"], answer["scope"], answer["expires_in"]) == ("bearer", "system/Patient.r", 300)
+    assert (answer["token_type"], answer["scope"], answer["expires_in"]) == ("Bearer", "system/Patient.r", 300)
     headers = {"Authorization": f"Bearer {answer['access_token']}"}
     assert registered.client.get("/fhir/Patient/none", headers=headers).status_code == 404
     body = {"resourceType": "Patient"}
@@ -113,19 +115,19 @@ def test_what_is_no_token_is_refused(registered, text):
 
 
 def test_a_client_that_was_removed_gets_no_further_token(registered):
-    write_clients(registered.folder, {})
+    registered.store.accounts.drop_client("his", NOW)
     assert ask(registered, assertion()).status_code == 401
 
 
 @pytest.mark.parametrize("scope", ["system/*.cru", "system/Patient.d", "patient/*.r", "", "system/*.rc", "openid"])
 def test_a_scope_beyond_what_is_registered_or_not_understood_is_refused(registered, scope):
     answer = ask(registered, assertion(), scope)
-    assert (answer.status_code, json.loads(answer.data)) == (400, {"error": "invalid_scope"})
+    assert (answer.status_code, json.loads(answer.data)["error"]) == (400, "invalid_scope")
 
 
 def test_another_grant_is_refused(registered):
     answer = ask(registered, assertion(), grant_type="password")
-    assert (answer.status_code, json.loads(answer.data)) == (400, {"error": "unsupported_grant_type"})
+    assert (answer.status_code, json.loads(answer.data)["error"]) == (400, "unsupported_grant_type")
 
 
 def test_a_request_that_is_no_form_is_refused(registered):
@@ -159,10 +161,12 @@ def test_a_token_ends(server):
     ],
 )
 def test_only_its_own_kind_of_token_under_the_nodes_key_is_an_access_token(server, header, changes):
-    node = Es384Signer(sha256(b"authentication").digest())
+    node = server.parts.keys.newest(ACCESS)
     claims = {"aud": NODE, "exp": NOW + 60, "iat": NOW, "iss": NODE, "scope": "system/*.r", "sub": "his"} | changes
+    claims["jti"] = "one"
     kept = {name: value for name, value in claims.items() if value is not None}
-    token = signed(node, kept, {"typ": "at+jwt"} | header)
+    head = {"alg": "ES384", "kid": node.kid, "typ": "at+jwt"} | header
+    token = jwt.encode(head, kept, node.key, algorithms=["ES384"])
     answer = server.client.get("/fhir/Patient/x", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == (404 if not header and not changes else 401)
 
@@ -170,7 +174,7 @@ def test_only_its_own_kind_of_token_under_the_nodes_key_is_an_access_token(serve
 def test_the_configuration_tells_where_tokens_come_from(server):
     document = json.loads(server.client.get("/fhir/.well-known/smart-configuration").data)
     assert document["token_endpoint"] == URL
-    assert document["token_endpoint_auth_signing_alg_values_supported"] == ["ES384"]
+    assert document["token_endpoint_auth_signing_alg_values_supported"] == ["ES384", "RS384"]
 
 
 @pytest.mark.parametrize(
@@ -214,12 +218,14 @@ def test_a_client_needs_a_plain_id(client_id):
 
 
 def test_a_private_key_is_not_registered():
-    with pytest.raises(InputError, match=r"encoding\.members"):
+    with pytest.raises(InputError, match=r"client\.jwk"):
         make_client("his", CLIENT.private_jwk(), "system/*.r")
 
 
-def test_clients_are_read_as_they_were_written(tmp_path):
-    clients = {"his": make_client("his", public_jwk(CLIENT.public), "system/*.cr")}
-    write_clients(tmp_path, clients)
-    assert read_clients(tmp_path) == clients
-    assert (tmp_path / "clients.json").stat().st_mode & 0o077 == 0
+def test_clients_are_read_as_they_were_written(server):
+    made = make_client("his", public_jwk(CLIENT.public), "system/*.cr")
+    server.store.accounts.put_client("his", client_document(made), NOW)
+    row = server.store.accounts.client("his")
+    assert row is not None
+    assert parse_client(row) == made
+    assert tokens_of.TOKEN_SECONDS == 300

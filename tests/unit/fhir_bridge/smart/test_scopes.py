@@ -223,7 +223,7 @@ def test_who_calls_is_handed_on_whole_to_another_process():
     with pytest.raises(InputError):
         parse_access({"client": "app", "scopes": "patient/*.rs"})
     with pytest.raises(InputError, match=r"access\.client"):
-        parse_access({**access_document(access), "client": ""})  # type: ignore[dict-item]
+        parse_access({**access_document(access), "client": ""})  # type: ignore[dict-item]  # a document is an object
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -1,0 +1,165 @@
+"""The endpoints that applications and systems call: tokens, introspection, revocation, keys, discovery, launches.
+
+Keeps true: a form with each parameter once, of a bounded size; who fails again and again waits, over all processes;
+answers that hold something secret are kept by nobody; pages of any origin may call what needs no cookie, since no
+cookie is looked at here. Trusts `fhir_bridge.smart.oauth` for every rule.
+Source: RFC 6749 §3.2, RFC 7009, RFC 7662, RFC 8414; SMART App Launch 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from flask import Blueprint, Response, request
+from orjson import JSONDecodeError, loads
+
+from fhir_bridge.smart import discovery
+from fhir_bridge.smart.clients import Right
+from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
+from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
+from medchain.encoding import Json, canonical
+from medchain.errors import AccessDeniedError, InputError
+from medchain.web.limits import place_of
+from medchain.web.routing import Caller, callers
+
+FORM: Final = "application/x-www-form-urlencoded"
+"""Content type of requests (RFC 6749, appendix B)."""
+
+_MAX_FORM_BYTES: Final = 32 * 1024
+_NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_BRIEFLY: Final = {"Cache-Control": "public, max-age=300"}
+_ANY_ORIGIN: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Max-Age": "600",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+def oauth_blueprint(server: SmartServer) -> Blueprint:
+    """Make the endpoints.
+
+    Args:
+        server: answers them.
+
+    Returns:
+        The blueprint.
+    """
+    blueprint = Blueprint("oauth", __name__)
+
+    @blueprint.route(discovery.TOKEN, methods=["POST"])
+    @callers(Caller.PUBLIC)
+    def token() -> Response:
+        return _answered(server, server.create_token_response)
+
+    @blueprint.route(discovery.INTROSPECT, methods=["POST"])
+    @callers(Caller.PUBLIC)
+    def introspect() -> Response:
+        return _answered(server, lambda one: server.create_endpoint_response("introspection", one))
+
+    @blueprint.route(discovery.REVOKE, methods=["POST"])
+    @callers(Caller.PUBLIC)
+    def revoke() -> Response:
+        return _answered(server, lambda one: server.create_endpoint_response("revocation", one))
+
+    @blueprint.post(discovery.LAUNCH)
+    @callers(Caller.TOKEN)
+    def launch() -> Response:
+        return _launched(server)
+
+    _add_documents(blueprint, server)
+    blueprint.after_request(_open)
+    return blueprint
+
+
+def _add_documents(blueprint: Blueprint, server: SmartServer) -> None:
+    """Add what the server says of itself."""
+    issuer = server.parts.issuer
+
+    @blueprint.get("/.well-known/smart-configuration")
+    @blueprint.get("/fhir/.well-known/smart-configuration")
+    @callers(Caller.PUBLIC)
+    def smart() -> Response:
+        return _json(discovery.smart_configuration(issuer), 200, _BRIEFLY)
+
+    @blueprint.get("/.well-known/oauth-authorization-server")
+    @callers(Caller.PUBLIC)
+    def oauth() -> Response:
+        return _json(discovery.oauth_metadata(issuer), 200, _BRIEFLY)
+
+    @blueprint.get("/.well-known/openid-configuration")
+    @blueprint.get("/fhir/.well-known/openid-configuration")
+    @callers(Caller.PUBLIC)
+    def openid() -> Response:
+        return _json(discovery.openid_configuration(issuer), 200, _BRIEFLY)
+
+    @blueprint.get(discovery.JWKS)
+    @callers(Caller.PUBLIC)
+    def jwks() -> Response:
+        return _json(server.parts.keys.jwks(), 200, _BRIEFLY)
+
+    @blueprint.get(discovery.STYLE)
+    @callers(Caller.PUBLIC)
+    def style() -> Response:
+        return _json(discovery.style(), 200, _BRIEFLY)
+
+
+def _answered(server: SmartServer, answer: Callable[[PlainRequest], Response]) -> Response:
+    """Answer a form, unless who sends it has failed too often."""
+    if request.mimetype != FORM or (request.content_length or 0) > _MAX_FORM_BYTES or request.query_string:
+        return _json({"error": "invalid_request"}, 400, _NO_STORE)
+    accounts, now = server.parts.accounts, server.parts.clock()
+    keys = [f"client/{place_of(request.remote_addr or '0.0.0.0')}"]  # noqa: S104  # no address is bound
+    wait = max(accounts.locked_for(key, now) for key in keys)
+    if wait:
+        return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
+    try:
+        parameters = once({name: request.form.getlist(name) for name in request.form})
+        response = answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters))
+    except Refusal as error:
+        response = server.handle_error_response(None, error)
+    except (InputError, ValueError):
+        response = _json({"error": "invalid_request"}, 400, _NO_STORE)
+    if response.status_code == 401:  # noqa: PLR2004  # a client that cannot show who it is
+        accounts.put_failure(keys, now, "client")
+    return response
+
+
+def _launched(server: SmartServer) -> Response:
+    """Make the `launch` parameter of an EHR launch, for the hospital's own record system.
+
+    Raises:
+        AccessDeniedError: ``token.missing``, ``token.invalid``, ``launch.denied``.
+        InputError: ``launch.*``.
+        UnavailableError: as the store.
+    """
+    parts = server.parts
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise AccessDeniedError("token.missing")
+    caller = parts.tokens.check(token)
+    client = parts.clients.find(caller.client)
+    if caller.grant or client is None or Right.LAUNCH not in client.rights:
+        raise AccessDeniedError("launch.denied")
+    if (request.content_length or 0) > _MAX_FORM_BYTES:
+        raise InputError("request.too_large", limit=_MAX_FORM_BYTES)
+    try:
+        document: Json = loads(request.get_data(cache=False))
+    except JSONDecodeError as error:
+        raise InputError("launch.document") from error
+    launch = read_launch(document, parts.clients.find, parts.accounts)
+    secret, address = put_launch(parts, launch)
+    return _json({"expires_in": LAUNCH_SECONDS, "launch": secret, "url": address}, 201, _NO_STORE)
+
+
+def _open(response: Response) -> Response:
+    """Let pages of any origin read an answer."""
+    response.headers.extend(_ANY_ORIGIN)
+    return response
+
+
+def _json(document: Json, status: int, headers: dict[str, str]) -> Response:
+    """Answer a document."""
+    return Response(canonical(document), status, headers, content_type="application/json")

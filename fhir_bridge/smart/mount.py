@@ -1,0 +1,128 @@
+"""Puts the authorisation server of a web worker together and hangs it into the application.
+
+Keeps true: addresses come from the genesis and the configuration, never from a request; whether an organisation is a
+member is asked of the daemon, anew every second, and no answer means no. Trusts the daemon of this node.
+Source: `docs/spec/smart.md`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from flask import Flask
+
+from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
+from fhir_bridge.smart.clients import ClientBook
+from fhir_bridge.smart.discovery import STYLE, TOKEN
+from fhir_bridge.smart.endpoints import oauth_blueprint
+from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
+from fhir_bridge.smart.keys import SigningKeys
+from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
+from fhir_bridge.smart.server import TokenServer
+from medchain.crypto.es384 import ES384, public_jwk
+from medchain.crypto.signing import key_id
+from medchain.encoding import Json, members, unbase64
+from medchain.errors import MedchainError
+from medchain.ledger.genesis import Genesis
+from medchain.node.assembly import WebNode
+from medchain.node.config import NodeConfig
+from medchain.node.peer_auth import MEMBER_KEYS
+from medchain.node.peers import Limits
+
+_LIMITS: Final = Limits(timeout_s=2.0)
+_REMEMBER_S: Final = 1.0
+_MAX_MEMBERS: Final = 1024
+
+
+def make_parts(node: WebNode, genesis: Genesis) -> Parts:
+    """Make what the authorisation server works with.
+
+    Args:
+        node: opened records, keys and the way to the daemon.
+        genesis: of the ledger.
+
+    Returns:
+        The parts.
+    """
+    origins = public_origins(node.config, genesis)
+    accounts, clock = node.records.accounts, node.clock
+    clients, keys = ClientBook(accounts), SigningKeys(accounts, node.keys.records, clock)
+    of_member = remembered(lambda org_id: member_keys(node, org_id))
+    fetched = RemoteKeys(Fetcher(private=node.config.peer_private, ca=node.config.peer_ca).json)
+    tokens = TokenServer(
+        node=node.config.org_id,
+        accounts=accounts,
+        keys=keys,
+        clients=clients,
+        member_counts=lambda org_id: bool(of_member(org_id)),
+        clock=clock,
+    )
+    assertions = AssertionCheck(
+        [address for origin in origins for address in (origin + TOKEN, origin)],
+        # Who asks for a token is looked up at this moment: a member that was suspended gets none any more.
+        ClientKeys(lambda org_id: member_keys(node, org_id), fetched.keys),
+        lambda jti, until: node.records.use_once(jti, until, now=clock()),
+        clock,
+    )
+    issuer = Issuer(origins[0], f"{origins[0]}/fhir", origins[0] + STYLE)
+    return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)
+
+
+def mount_smart(app: Flask, parts: Parts) -> SmartServer:
+    """Register the endpoints; returns the server behind them."""
+    server = SmartServer(parts)
+    app.register_blueprint(oauth_blueprint(server))
+    return server
+
+
+def public_origins(config: NodeConfig, genesis: Genesis) -> tuple[str, ...]:
+    """List the addresses at which systems and browsers reach this node, the one that they are told first.
+
+    They come from the genesis and the configuration, never from a request: an assertion that was made for another
+    server must not count here because somebody names that server in a header.
+    """
+    organisation = genesis.members.organisations.get(config.org_id)
+    origins = () if organisation is None else organisation.origins
+    scheme = "http" if config.web_tls is None else "https"
+    host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
+    chosen = (config.web_origin,) if config.web_origin else ()
+    return tuple(dict.fromkeys((*chosen, *origins, f"{scheme}://{host}:{config.web_listen.port}")))
+
+
+def member_keys(node: WebNode, org_id: str) -> list[Mapping[str, Json]]:
+    """Ask the daemon for the authentication keys that the ledger lists for a member now.
+
+    Args:
+        node: whose daemon.
+        org_id: the member.
+
+    Returns:
+        Public keys; none for one that is not active, and none while the daemon cannot be asked.
+    """
+    try:
+        answer = members(node.local.call(MEMBER_KEYS, {"org_id": org_id}, _LIMITS), {"keys": list})
+        rows = answer["keys"]
+        points = [unbase64(row, max_bytes=1024) for row in rows] if isinstance(rows, list) else []
+        return [{**public_jwk(point), "kid": key_id(ES384, point)} for point in points]
+    except MedchainError:
+        return []
+
+
+def remembered(
+    ask: Callable[[str], Sequence[Mapping[str, Json]]], monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[str], Sequence[Mapping[str, Json]]]:
+    """Ask about one organisation at most every second."""
+    kept: dict[str, tuple[float, Sequence[Mapping[str, Json]]]] = {}
+
+    def answer(org_id: str) -> Sequence[Mapping[str, Json]]:
+        now = monotonic()
+        held = kept.get(org_id)
+        if held is None or now - held[0] >= _REMEMBER_S:
+            if len(kept) >= _MAX_MEMBERS:
+                kept.clear()
+            held = kept[org_id] = (now, ask(org_id))
+        return held[1]
+
+    return answer
