@@ -112,7 +112,7 @@ class Health:
         reasons: stable codes of what is amiss, such as ``replica.behind``; some do not make it unready.
         height: newest block applied.
         size: leaves of the log.
-        final_size: leaves that a quorum has cosigned.
+        final_size: leaves that a quorum has cosigned, or that are the genesis.
     """
 
     ready: bool

@@ -80,6 +80,13 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
         open_database(tmp_path / "absent" / "file.db", KEY, kind=LEDGER)
 
 
+@pytest.mark.parametrize("kind", FileKind)
+def test_the_newest_migration_is_what_a_file_is_opened_with(path, kind):
+    open_database(path, KEY, kind=kind).close()
+    # Who opens a file without bringing it up to date must find it so: commands do, beside a running node.
+    open_database(path, KEY, kind=kind, migrate=False).close()
+
+
 def test_another_files_schema_is_refused(path):
     open_database(path, KEY, kind=LEDGER).close()
     with pytest.raises(ConflictError, match=r"store\.schema"):

@@ -196,7 +196,8 @@ def test_a_node_comes_up_answers_and_stops_cleanly(node):
     with closing(LocalClient(node.layout.folder)) as local:
         assert wait_for(lambda: local.call("status", {})["ready"])
         # The genesis and its state leaf; every node makes them by itself, so nobody cosigns them yet.
-        assert local.call("status", {})["size"] == 2
+        status = local.call("status", {})
+        assert (status["size"], status["final_size"], status["reasons"]) == (2, 2, [])
         with pytest.raises(NotFoundError):
             local.get("/log/checkpoint")
     assert node.status(node.web_port, "/readyz") == 200
