@@ -475,14 +475,15 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
     after = snapshot
     for change in transaction.changes:
         kind = _kind(change, context)
-        _check_refs(view, kind, change, context)
+        if change.refs or kind.refs:
+            _check_refs(view, kind, change, context)
         owner, rule = transaction.creator, f"{change.kind}/{change.status}"
         if kind.public_body:
             owner, rule, after = _public(after, transaction, change, bodies.pop(0) if bodies else None)
         rules.append(rule)
         for row in change.objects:
-            record = _next_record(view, kind, change, row, owner, context)
-            records[record.key] = record
+            key = map_key(kind.name, owner, row.id)
+            records[key] = _next_record(view.record(key), kind, change, row, owner, context.position)
     if bodies:
         raise _RefusedError("transaction.bodies", count=len(transaction.bodies))
     draws = _check_draw(view, transaction, context)
@@ -607,10 +608,9 @@ def _check_refs(view: View, kind: Kind, change: Change, context: BlockContext) -
 
 
 def _next_record(
-    view: View, kind: Kind, change: Change, row: ObjectRow, owner: str, context: BlockContext
+    head: StateRecord | None, kind: Kind, change: Change, row: ObjectRow, owner: str, position: int
 ) -> StateRecord:
     """Make an object's next version, or find out why there is none."""
-    head = view.record(map_key(kind.name, owner, row.id))
     if head is not None and head.status == STOPPED:
         raise _RefusedError("transaction.stopped", kind=kind.name, version=row.version)
     if row.version != (1 if head is None else head.version + 1):
@@ -630,7 +630,7 @@ def _next_record(
         change.stop_hash,
         change.expires,
         change.refs,
-        context.position,
+        position,
         None if head is None else head.digest,
     )
 

@@ -117,7 +117,8 @@ def stop_hash(preimage: bytes) -> bytes:
     return digest("medchain/stop/v1", preimage)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for the reason that `medchain.ledger.transaction.Change` has.
+@dataclass(slots=True, unsafe_hash=True)
 class StateRecord:
     """One version of an object, as all members see it.
 
@@ -135,17 +136,17 @@ class StateRecord:
         previous: digest of the version before, None at version 1.
     """
 
-    kind: str
-    creator: str
-    id: bytes
-    version: int
-    status: str
-    body_hash: bytes
-    stop_hash: bytes | None
-    expires: int | None
-    refs: tuple[Ref, ...]
-    since: int
-    previous: bytes | None
+    kind: Final[str]
+    creator: Final[str]
+    id: Final[bytes]
+    version: Final[int]
+    status: Final[str]
+    body_hash: Final[bytes]
+    stop_hash: Final[bytes | None]
+    expires: Final[int | None]
+    refs: Final[tuple[Ref, ...]]
+    since: Final[int]
+    previous: Final[bytes | None]
 
     @property
     def key(self) -> bytes:

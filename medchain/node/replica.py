@@ -586,8 +586,8 @@ def _hands_over(before: Members, after: Members) -> bool:
 
 def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) -> BlockWrite:
     """Compute map, state leaf and log after a block; members and checkpoint are still to be set."""
-    history = [(record, record.encode()) for record in effects.history]
-    changes = {record.key: sha256(data).digest() for record, data in history}
+    history = [(record.key, record, record.encode()) for record in effects.history]
+    changes = {key: sha256(data).digest() for key, _, data in history}
     changed = update(store.map_root, changes, store)
     leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
     hashes = [leaf_hash(leaf) for leaf in leaves]

@@ -93,7 +93,7 @@ class BlockWrite:
         frontier: right edge of the log after it; gives size and root.
         tiles: from `medchain.tlog.tiles.tiles_for_append`.
         map: from `medchain.tlog.statemap.update`.
-        history: every state record made and its canonical bytes, in order.
+        history: map key and canonical bytes of every state record made, around the record, in order.
         members: the members after it, None if they stay.
         draws: creator → draws that changed.
         checkpoint: its checkpoint with the log's signature line.
@@ -106,7 +106,7 @@ class BlockWrite:
     frontier: Frontier
     tiles: Mapping[tuple[int, int], bytes]
     map: MapUpdate
-    history: Sequence[tuple[StateRecord, bytes]]
+    history: Sequence[tuple[bytes, StateRecord, bytes]]
     members: Members | None
     draws: Mapping[str, DrawState]
     checkpoint: str
@@ -543,8 +543,8 @@ class LedgerStore(CheckpointTable, BodyTable):
                 self._tiles.put((level, number), data, _TILE_COST)
                 self._edge.pop(level, None)
         self._edge.update({level: data for (level, _), data in write.tiles.items() if len(data) != full})
-        for record, _ in write.history:
-            self._records.put(record.key, record, _RECORD_COST)
+        for key, record, _ in write.history:
+            self._records.put(key, record, _RECORD_COST)
         self._draws.update(write.draws)
         self._members = write.members or self._members
         frontier = write.frontier
@@ -552,13 +552,12 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._head = Head(write.height, write.time, frontier.size, root, map_root, frontier, last_record)
 
     def _record_rows(
-        self, history: Sequence[tuple[StateRecord, bytes]]
+        self, history: Sequence[tuple[bytes, StateRecord, bytes]]
     ) -> tuple[list[tuple[object, ...]], dict[bytes, int]]:
         """Number a block's state records, each with the number of its object's previous one."""
         rows: list[tuple[object, ...]] = []
         heads: dict[bytes, int] = {}
-        for seq, (record, data) in enumerate(history, self._head.last_record + 1):
-            key = record.key
+        for seq, (key, record, data) in enumerate(history, self._head.last_record + 1):
             previous = None if record.version == 1 else heads.get(key) or self._index.head(key)
             rows.append((seq, previous, key, data))
             heads[key] = seq
