@@ -15,6 +15,7 @@ from flask import Flask
 
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.front import PREFIX, Front
+from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.validation.check import Mode
@@ -48,7 +49,8 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
 
 def make_core(node: WebNode, genesis: Genesis, parts: Parts, jobs: JobPool | None = None) -> Core:
     """Make what the REST server works on; arguments as for `mount`, and the parts of the authorisation server."""
-    service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock)
+    searches = open_search(node, genesis.ledger)
+    service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
     return Core(
         service=service,
         store=node.records,

@@ -8,14 +8,15 @@ Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4, §3.1.1.5.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Final, assert_never
 
 from fhir_bridge.definitions.codes import code_set
-from fhir_bridge.definitions.parameters import ParameterType, SearchParameter
+from fhir_bridge.definitions.elements import type_names
+from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, compartment
 from fhir_bridge.search import units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
@@ -39,25 +40,42 @@ from fhir_bridge.search.terms import (
     UriTerm,
 )
 from fhir_bridge.search.text import fold, string_key
-from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed, Query, SortKey
+from fhir_bridge.search.tree import (
+    ByType,
+    Chain,
+    Condition,
+    Criterion,
+    Either,
+    Has,
+    InCompartment,
+    Listed,
+    Query,
+    SortKey,
+)
 from fhir_bridge.search.values import token_key
 from medchain.errors import InputError
 from medchain.store import finding
 from medchain.store.finding import (
+    NEWEST,
+    AllOf,
     AnyOf,
     Bound,
     Ids,
     Linked,
     Match,
     Not,
+    OfType,
     Order,
     Referred,
     Row,
     Search,
+    Slot,
     Together,
     Updated,
+    merged,
 )
 
+_ITSELF: Final = "{def}"
 NEAR_M: Final = Decimal(50_000)
 """How far ``near`` reaches where the client leaves it to the server, in metres."""
 
@@ -91,30 +109,57 @@ class Planner:
         number: number of a parameter, by resource type and code.
         registry: parameters of each type.
         now_us: microseconds since 1970, for ``ap`` on dates.
+        within: what must hold of each resource that takes part: of matches, and of those at the other end of chains,
+            ``_has`` and ``_list``, or an answer would tell of what the caller may not see.
     """
 
     number: Callable[[str, str], int]
     registry: Registry
     now_us: int
+    within: tuple[Condition, ...] = ()
 
-    def plan(self, query: Query, after: tuple[float | str, ...] = (), limit: int = 20) -> Search:
+    def plan(
+        self, query: Query, after: tuple[float | str, ...] = (), limit: int = 20, snapshot: int = NEWEST
+    ) -> Search:
         """Plan a search.
 
         Args:
             query: as it is asked.
-            after: where the page before ended, as `finding.page` gave it.
+            after: where the page before ended, as `finding_sql.prepared_page` gave it.
             limit: size of the page.
+            snapshot: number of the last version that counts.
 
         Raises:
             InputError: ``search.unsupported`` for what the index cannot answer.
         """
         return Search(
-            query.types,
-            tuple(self._condition(one, query.types) for one in query.conditions),
+            () if len(query.types) == len(type_names("resource")) else query.types,
+            self.conditions(query.conditions, query.types),
             tuple(self._order(one, query.types) for one in query.sort),
             after,
             limit,
+            snapshot,
         )
+
+    def conditions(self, asked: Sequence[Condition], types: tuple[str, ...]) -> tuple[finding.Condition, ...]:
+        """Plan conditions on resources of some types, and with them what must hold of each resource."""
+        return (*(self._condition(one, types) for one in asked), *self._limits(types))
+
+    def _limits(self, types: tuple[str, ...]) -> tuple[finding.Condition, ...]:
+        """Plan what must hold of each resource of some types that takes part; where that has no meaning, none may."""
+        return tuple(self._limit(one, types) for one in self.within)
+
+    def _limit(self, condition: Condition, types: tuple[str, ...]) -> finding.Condition:
+        """Plan one of these conditions."""
+        if isinstance(condition, Criterion | Chain) and any(condition.code not in self.registry(one) for one in types):
+            able = tuple(one for one in types if condition.code in self.registry(one))
+            return AllOf((OfType(able), self._condition(condition, able))) if able else AnyOf(())
+        return self._condition(condition, types)
+
+    def _linked(self, condition: Condition, type_name: str) -> finding.Condition:
+        """Plan what a resource at the other end of a reference must fulfil."""
+        found = self.conditions((condition,), (type_name,))
+        return found[0] if len(found) == 1 else AllOf(found)
 
     def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
         """Plan a rule of the order."""
@@ -124,22 +169,50 @@ class Planner:
         kind = self.registry(types[0])[key.code].type
         return Order(numbers, by_key=kind in _TEXTUAL, descending=key.descending)
 
-    def _condition(self, condition: Condition, types: tuple[str, ...]) -> finding.Condition:
+    def _condition(  # noqa: PLR0911  # one for each kind
+        self, condition: Condition, types: tuple[str, ...]
+    ) -> finding.Condition:
         """Plan a condition on resources of some types."""
         match condition:
             case Criterion():
                 return self._criterion(condition, types)
             case Chain(code, targets):
                 numbers = tuple(self.number(one, code) * VARIANTS for one in types)
-                links = [Linked(numbers, name, self._condition(inner, (name,))) for name, inner in targets]
+                links = [Linked(numbers, name, self._linked(inner, name)) for name, inner in targets]
                 return links[0] if len(links) == 1 else AnyOf(tuple(links))
             case Has(source, code, inner):
-                return Referred(self.number(source, code) * VARIANTS, types, self._condition(inner, (source,)))
+                return Referred(self.number(source, code) * VARIANTS, types, self._linked(inner, source))
             case Listed(lists):
                 if any(one.startswith("$") for one in lists):
                     raise InputError("search.unsupported", parameter="_list")
-                return Referred(self.number("List", "item") * VARIANTS, types, Ids(lists))
+                found = (Ids(lists), *self._limits(("List",)))
+                return Referred(self.number("List", "item") * VARIANTS, types, AllOf(found))
+            case InCompartment():
+                return self._compartment(condition, types)
+            case ByType(by_type):
+                allowed = dict(by_type)
+                return AnyOf(tuple(self._of_type(one, allowed[one]) for one in types if one in allowed))
+            case Either(conditions):
+                return AnyOf(tuple(self._limit(one, types) for one in conditions))
         assert_never(condition)
+
+    def _of_type(self, type_name: str, conditions: tuple[Condition, ...]) -> finding.Condition:
+        """Plan conditions that hold for resources of one type."""
+        return AllOf((OfType((type_name,)), *(self._limit(one, (type_name,)) for one in conditions)))
+
+    def _compartment(self, one: InCompartment, types: tuple[str, ...]) -> finding.Condition:
+        """Plan membership in a compartment: by the rows of the parameters that its definition names."""
+        members = compartment(one.code)
+        own = (OfType((one.code,)), Ids((one.id,)))
+        numbers = [
+            self.number(name, code) * VARIANTS for name in types for code in members.get(name, ()) if code != _ITSELF
+        ]
+        key = (f"{one.code}/{one.id}",)
+        row = Row(merged(Match(number, keys=key) for number in numbers), _RANKS["reference"])
+        # Whose compartment it is belongs to it, whether its own type is named or not (FHIR R4 §2.45).
+        if one.code not in types:
+            return row if numbers else AnyOf(())
+        return AnyOf((AllOf(own), row)) if numbers else AllOf(own)
 
     def _criterion(self, one: Criterion, types: tuple[str, ...]) -> finding.Condition:
         """Plan a parameter with its terms."""
@@ -150,7 +223,7 @@ class Planner:
             return self._updated(one.terms)
         numbers = [self.number(name, one.code) * VARIANTS for name in types]
         if one.modifier is Modifier.MISSING:
-            present = Row(tuple(Match(number, VARIANTS) for number in numbers))
+            present = Row(tuple(Match(number, VARIANTS) for number in numbers), _RANKS["walk"])
             return Not(present) if one.missing else present
         if one.kind is ParameterType.COMPOSITE:
             return AnyOf(tuple(self._composite(one.code, term, name) for name in types for term in one.terms))
@@ -158,7 +231,7 @@ class Planner:
             tuple(match for term in one.terms for number in numbers for match in self._matches(term, one, number))
         )
         rank = max(_rank(one, self.registry(name)[one.code], name) for name in types)
-        rows = Row(rows.alternatives, rank)
+        rows = Row(merged(rows.alternatives), rank)
         return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
 
     def _updated(self, terms: Iterable[Term]) -> Updated:
@@ -283,7 +356,8 @@ def _date(number: int, prefix: Prefix, span: Span, now_us: int) -> list[Match]:
     """Plan a date (§3.1.1.4.7): short ranges with a bound on where they begin, long ones by themselves."""
     found = []
     for bounds in _time(prefix, span, now_us):
-        ends = [bound.value for bound in bounds if bound.column == "high" and bound.operator in (">", ">=")]
+        uppers = [bound for bound in bounds if bound.column == "high" and bound.operator in (">", ">=")]
+        ends = [bound.value for bound in uppers if not isinstance(bound.value, Slot)]
         starts = [Bound("low", ">=", max(ends) - LONG_US)] if ends else []
         found.append(Match(number, keys=("",), bounds=(*bounds, *starts)))
         found.append(Match(number, keys=(LONG,), bounds=bounds))

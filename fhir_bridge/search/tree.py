@@ -105,7 +105,38 @@ class Listed:
     lists: tuple[str, ...]
 
 
-Condition: TypeAlias = Criterion | Chain | Has | Listed
+@dataclass(frozen=True, slots=True)
+class InCompartment:
+    """Membership in a compartment (FHIR R4 §2.45); a type that its definition does not name is in none.
+
+    Attributes:
+        code: one of `definitions.parameters.COMPARTMENTS`.
+        id: of the resource whose compartment it is.
+    """
+
+    code: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByType:
+    """Other conditions for each type, such as the scopes of a token say them.
+
+    Attributes:
+        types: resource type → what must all hold of resources of that type. Of a type that is not there, none is meant.
+    """
+
+    types: tuple[tuple[str, tuple[Condition, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of some conditions holds."""
+
+    conditions: tuple[Condition, ...]
+
+
+Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | ByType | Either
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Final
 
 from fhir_bridge.bundle import NOT_FOUND, Plan, collect
 from fhir_bridge.references import Resolver
+from fhir_bridge.search.service import open_search
 from fhir_bridge.validation.check import Mode
 from medchain.commands.import_files import Unit, units
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
@@ -91,7 +92,8 @@ class FileImporter:
         self._store = node.records
         self._clock = node.clock
         self._validation = Mode(node.config.fhir_validation)
-        self._service = RecordService(node.records, ledger, node.keys.records, node.clock)
+        searches = open_search(node, ledger)
+        self._service = RecordService(node.records, ledger, node.keys.records, node.clock, index=searches.index)
         self._resolver = Resolver(self._service, node.records, node.keys.records)
 
     def take(self, path: Path, *, may_wait: bool) -> Outcome:

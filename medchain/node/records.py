@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final
+from typing import Final, Protocol
 
 from medchain.crypto.aead import (
     HEADER_BYTES,
@@ -44,6 +44,7 @@ from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
+from medchain.store.indexing import IndexRows
 from medchain.store.records import FHIR_JSON, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
 
@@ -66,6 +67,7 @@ MAX_OPENED_BYTES: Final = 64 << 20
 """Largest envelope that is opened into memory; larger ones are read as streams."""
 
 _EPOCH_ATTEMPTS: Final = 3
+_PASSING: Final = ("epoch", "index_state")
 _TOKEN_BYTES: Final = 16
 _SIZE_BYTES: Final = 8
 _HEAD_PURPOSE: Final = "record-head"
@@ -99,6 +101,23 @@ class NewRecord:
     content_type: str = FHIR_JSON
     head: bytes = b""
     token: str = ""
+
+
+class RowMaker(Protocol):
+    """Makes what records are found by; the FHIR floor fills it."""
+
+    def refresh(self) -> None:
+        """Take over what another process has made of the index."""
+        ...
+
+    def rows_of(self, type_name: str, document: bytes) -> IndexRows:
+        """Make the rows of a resource.
+
+        Args:
+            type_name: FHIR resource type.
+            document: the resource as FHIR JSON, or what is told of it (`NewRecord.head`).
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +207,7 @@ class OpenedRecord:
 class RecordService:
     """Stores and opens records. Threads and processes may share the store."""
 
-    __slots__ = ("_clock", "_field_root_types", "_identifier_key", "_key", "_ledger", "_store", "_token_key")
+    __slots__ = ("_clock", "_field_root_types", "_identifier_key", "_index", "_key", "_ledger", "_store", "_token_key")
 
     def __init__(
         self,
@@ -198,6 +217,7 @@ class RecordService:
         clock: Clock,
         *,
         field_root_types: Collection[str] = FIELD_ROOT_TYPES,
+        index: RowMaker | None = None,
     ) -> None:
         """Prepare.
 
@@ -207,7 +227,9 @@ class RecordService:
             key: the node's records key, 32 bytes; wraps epoch keys.
             clock: gives Unix seconds.
             field_root_types: types whose commitment covers a field root.
+            index: makes what records are found by; None leaves that to the job that indexes what is not indexed yet.
         """
+        self._index = index
         self._store = store
         self._ledger = ledger
         self._key = WrappingKey(key)
@@ -293,7 +315,7 @@ class RecordService:
                 blob=blob,
                 blob_size=size,
             )
-            return self._put_stream(row, data_key)
+            return self._put_stream(row, data_key, record.head)
 
     def update(self, record: NewRecord, *, expected: int | None = None) -> RecordVersion:
         """Store the next version of a record.
@@ -481,7 +503,7 @@ class RecordService:
         try:
             return self._store_all([(record, token)], None, None)[0]
         except ConflictError as error:
-            if error.fields.get("table") == "epoch":
+            if error.fields.get("table") in _PASSING:
                 raise
             raise ConflictError("record.version", expected=newest.version) from error
 
@@ -501,27 +523,45 @@ class RecordService:
                 rows = self._sealed(records, epochs, writing)
                 try:
                     numbers = self._store.put_versions(
-                        rows, deadline=deadline, payloads=payloads, identifiers=tokens, unit=done
+                        rows,
+                        deadline=deadline,
+                        payloads=payloads,
+                        identifiers=tokens,
+                        index=[self._rows_of(record) for record, _ in records],
+                        unit=done,
                     )
                 except ConflictError as error:
-                    # A key may have been destroyed since it was looked up: draw another.
-                    if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
-                        raise
+                    # A key may have been destroyed since it was looked up, or the index have become another: again.
+                    self._pass(error, attempt)
                 else:
                     return [replace(row, seq=number) for row, number in zip(rows, numbers, strict=True)]
         raise ConflictError("store.conflict", table="epoch")
 
-    def _put_stream(self, row: RecordVersion, data_key: bytes) -> RecordVersion:
+    def _pass(self, error: ConflictError, attempt: int) -> None:
+        """Prepare another attempt after a conflict that passes; raises any other, and the last one."""
+        if error.fields.get("table") not in _PASSING or attempt == _EPOCH_ATTEMPTS - 1:
+            raise error
+        if self._index is not None:
+            self._index.refresh()
+
+    def _rows_of(self, record: NewRecord) -> IndexRows | None:
+        """Say what a record is found by."""
+        if record.status == DELETED:
+            return None
+        document = record.content if record.content_type == FHIR_JSON else record.head
+        return IndexRows(None) if self._index is None else self._index.rows_of(record.type, document)
+
+    def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes) -> RecordVersion:
         """Store a version that is sealed already, its data key wrapped under the patient's key of this moment."""
         for attempt in range(_EPOCH_ATTEMPTS):
             epoch = self._epoch(row.patient)
             wrapped = self._wrapping(epoch).wrap(data_key, _data_aad(row.object_id, row.version))
             made = replace(row, epoch_id=epoch.id, wrapped_dek=wrapped)
             try:
-                (number,) = self._store.put_versions([made])
+                found = IndexRows(None) if self._index is None else self._index.rows_of(row.type, head)
+                (number,) = self._store.put_versions([made], index=[found])
             except ConflictError as error:
-                if error.fields.get("table") != "epoch" or attempt == _EPOCH_ATTEMPTS - 1:
-                    raise
+                self._pass(error, attempt)
             else:
                 return replace(made, seq=number)
         raise ConflictError("store.conflict", table="epoch")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Dialect, Select, bindparam, delete, func, ins
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement
+from medchain.store.indexing import forget_rows
 from medchain.store.tables import epoch, erasure, heard_stop, identifier, outbox, record, retention, unaccepted
 
 ERASURE: Final = "erasure"
@@ -110,6 +111,7 @@ class RetentionTable:
                 raise ConflictError("erasure.moved_on")
             connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time))
             forget_identifiers(connection, epochs)
+            forget_rows(connection, epochs)
             connection.execute(insert(erasure), [{"epoch_id": name, "time": time, "position": None} for name in epochs])
             values = {"kind": ERASURE, "record": None, "payload": intent, "created": time, "deadline": None}
             return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())

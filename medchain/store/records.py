@@ -32,6 +32,7 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.engine import Database, Statement, insert_into, put_into
+from medchain.store.indexing import IndexRows, Placed, SearchTable, forget_rows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable, forget_identifiers
 from medchain.store.links import LinkTable
 from medchain.store.proposals import ProposalTable
@@ -50,6 +51,7 @@ FHIR_JSON: Final = "application/fhir+json"
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
 
+_LATER: Final = IndexRows(None)
 _PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 200
 _COLUMNS: Final = (
@@ -218,7 +220,15 @@ class Erasure:
 
 
 class RecordStore(
-    LinkTable, RetentionTable, StopTable, UnacceptedTable, AlarmTable, RefusalTable, DrawTable, ProposalTable
+    SearchTable,
+    LinkTable,
+    RetentionTable,
+    StopTable,
+    UnacceptedTable,
+    AlarmTable,
+    RefusalTable,
+    DrawTable,
+    ProposalTable,
 ):
     """The records file and its blobs. Processes and threads may share it.
 
@@ -230,6 +240,7 @@ class RecordStore(
 
     def __init__(self, database: Database) -> None:
         """Use an opened records file."""
+        SearchTable.__init__(self, database)
         LinkTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database
@@ -262,6 +273,7 @@ class RecordStore(
         deadline: int | None = None,
         payloads: Sequence[bytes] | None = None,
         identifiers: Sequence[Collection[bytes]] | None = None,
+        index: Sequence[IndexRows | None] | None = None,
         unit: tuple[str, int] | None = None,
     ) -> list[int]:
         """Store record versions, and the intents to anchor them, together.
@@ -271,6 +283,7 @@ class RecordStore(
             deadline: when they should be ordered, Unix seconds.
             payloads: of the intents, one a row; None for empty ones.
             identifiers: tokens by which each row's record is found from now on; None for none.
+            index: what each row is found by, None for nothing; without, all are to be indexed later.
             unit: name and time of the import unit that is done with them.
 
         Returns:
@@ -296,8 +309,14 @@ class RecordStore(
             ]
             self._insert_intent.many(connection, intents)
             self._put_identifiers(connection, rows, [()] * len(rows) if identifiers is None else identifiers)
+            placed = [
+                Placed(seq, row.type, row.id, row.version, row.created, found)
+                for seq, row, found in zip(numbers, rows, [_LATER] * len(rows) if index is None else index, strict=True)
+            ]
+            details = self._put_index(connection, placed)
             if unit is not None:
                 connection.execute(insert(imported).values(unit=unit[0], time=unit[1]))
+        self._keep_details(details)
         return numbers
 
     def newest_version(self, type_name: str, record_id: str) -> int:
@@ -728,6 +747,7 @@ def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:
     destroyed = int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
     if destroyed:
         forget_identifiers(connection, [epoch_id])
+        forget_rows(connection, [epoch_id])
     return destroyed
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 LEDGER: Final = MetaData()
@@ -218,6 +220,75 @@ identifier: Final = Table(
 )
 
 identifier_by_record: Final = Index("identifier_by_record", identifier.c.id, identifier.c.type)
+
+resource: Final = Table(
+    "resource",
+    RECORDS,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("type", String(64), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("replaced", BigInteger, nullable=False),
+)
+"""What is found: a version of a record, by the number of its row, and the number of the version that replaced it."""
+
+resource_by_id: Final = Index("resource_by_id", resource.c.type, resource.c.id, resource.c.number)
+resource_by_type: Final = Index("resource_by_type", resource.c.type, resource.c.number)
+resource_replaced: Final = Index(
+    "resource_replaced",
+    resource.c.replaced,
+    sqlite_where=resource.c.replaced < text("140737488355327"),
+    postgresql_where=resource.c.replaced < text("140737488355327"),
+)
+
+parameter: Final = Table(
+    "parameter",
+    RECORDS,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("type", String(64), nullable=False),
+    Column("code", String(64), nullable=False),
+    UniqueConstraint("type", "code", name="parameter_type_code"),
+)
+
+detail: Final = Table(
+    "detail",
+    RECORDS,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("text", Text, nullable=False, unique=True),
+)
+
+entry: Final = Table(
+    "entry",
+    RECORDS,
+    Column("resource", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("detail", Integer, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    PrimaryKeyConstraint("resource", "number", "place", "key", "detail", "low", "high"),
+    sqlite_with_rowid=False,
+)
+"""What it is found by. Where the specification has no low and high they are 0; detail is a number of that table."""
+
+entry_by_key: Final = Index("entry_by_key", entry.c.number, entry.c.key, entry.c.low, entry.c.resource)
+
+unindexed: Final = Table(
+    "unindexed",
+    RECORDS,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=False),
+)
+"""Versions that have no rows yet and are to get them."""
+
+index_state: Final = Table(
+    "index_state",
+    RECORDS,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("format", BigInteger, nullable=False),
+)
+"""One row: which rows the index has, counted with each change of it."""
 
 imported: Final = Table(
     "imported",

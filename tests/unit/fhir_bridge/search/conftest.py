@@ -8,6 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.unit.fhir_bridge.search.nodes import Node
+
 VECTORS = Path(__file__).parents[3] / "vectors" / "fhir-r4"
 
 
@@ -22,3 +24,11 @@ def examples(request):
             orjson.loads(line) for line in lzma.decompress((VECTORS / "examples.ndjson.xz").read_bytes()).splitlines()
         ]
     return [one for one in found if "resourceType" in one]
+
+
+@pytest.fixture
+def node(tmp_path):
+    """An empty node."""
+    made = Node(tmp_path)
+    yield made
+    made.store.close()

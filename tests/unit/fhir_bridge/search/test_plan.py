@@ -14,11 +14,15 @@ from fhir_bridge.search.indexer import Indexer
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import parse_query
 from medchain.errors import InputError
-from medchain.store import finding
+from medchain.store import finding_sql, tables
+from medchain.store.finding import NEVER
 
 UCUM = "http://unitsofmeasure.org"
 LOINC = "http://loinc.org"
 NOW = span_of("2020-06-01").low
+
+
+INDEX = [tables.resource, tables.parameter, tables.detail, tables.entry]
 
 
 class Shelf:
@@ -27,7 +31,8 @@ class Shelf:
     def __init__(self) -> None:
         """Make the tables."""
         self.engine = create_engine("sqlite://", poolclass=StaticPool)
-        finding.FINDING.create_all(self.engine)
+        tables.RECORDS.create_all(self.engine, INDEX)
+        self.count = 0
         self.numbers = {}
         self.details = {"": 0}
         self.indexers = {}
@@ -44,11 +49,13 @@ class Shelf:
                 if name not in self.indexers:
                     self.indexers[name] = Indexer(name, lambda code, name=name: self.number(name, code))
                 updated = span_of(one.get("meta", {}).get("lastUpdated", "2020-01-01T00:00:00Z")).low
-                values = {"type": name, "id": one["id"], "updated": updated}
-                resource = connection.execute(insert(finding.resource).values(values)).inserted_primary_key[0]
+                self.count += 1
+                resource = self.count
+                values = {"number": resource, "type": name, "id": one["id"], "updated": updated, "replaced": NEVER}
+                connection.execute(insert(tables.resource).values(values))
                 for number, place, key, detail, low, high in self.indexers[name].rows(one):
                     connection.execute(
-                        insert(finding.entry).values(
+                        insert(tables.entry).values(
                             resource=resource,
                             number=number,
                             place=place,
@@ -62,7 +69,7 @@ class Shelf:
     def detail(self, connection, text):
         if text not in self.details:
             self.details[text] = len(self.details)
-            connection.execute(insert(finding.detail).values(number=self.details[text], text=text))
+            connection.execute(insert(tables.detail).values(number=self.details[text], text=text))
         return self.details[text]
 
     def search(self, text, after=(), limit=100):
@@ -71,15 +78,17 @@ class Shelf:
         return Planner(self.number, parameters_of, NOW).plan(asked, after, limit)
 
     def rows(self, text, after=(), limit=100):
-        with self.engine.begin() as connection:
-            return list(connection.execute(finding.page(self.search(text, after, limit))))
+        return self.run(finding_sql.prepared_page(self.search(text, after, limit), self.engine.dialect))
 
     def find(self, text):
         """Find ids, in the order of the answer; the number of matches must agree."""
         found = [row.id for row in self.rows(text)]
-        with self.engine.begin() as connection:
-            assert connection.execute(finding.count(self.search(text))).scalar() == len(found)
+        assert self.run(finding_sql.prepared_count(self.search(text), self.engine.dialect))[0][0] == len(found)
         return found
+
+    def run(self, query):
+        with self.engine.begin() as connection:
+            return list(connection.exec_driver_sql(query.sql, query.values))
 
 
 def quantity(value, code="mg/dL", **more: object):
@@ -358,12 +367,8 @@ def test_what_the_index_cannot_answer_is_refused(shelf, text):
 
 def plan_of(shelf, text):
     """Ask SQLite how it goes about a search."""
-    query = finding.page(shelf.search(text))
-    with shelf.engine.begin() as connection:
-        compiled = query.compile(shelf.engine, compile_kwargs={"render_postcompile": True})
-        values = [compiled.params[name] for name in compiled.positiontup]
-        found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", tuple(values))
-        return [row[3] for row in found]
+    query = finding_sql.prepared_page(shelf.search(text), shelf.engine.dialect)
+    return [row[3] for row in shelf.run(finding_sql.Prepared(f"EXPLAIN QUERY PLAN {query.sql}", query.values))]
 
 
 @pytest.mark.parametrize(
@@ -387,4 +392,4 @@ def test_values_are_bound_and_never_part_of_the_sql(shelf):
     shelf.find("Patient?name=x';drop%20table%20entry;--&identifier=y'%22|z")
     assert not [text for text, _ in shelf.statements if "drop" in text or "y'" in text]
     with shelf.engine.begin() as connection:
-        assert connection.execute(select(finding.entry.c.number)).first() is not None
+        assert connection.execute(select(tables.entry.c.number)).first() is not None

@@ -1,0 +1,396 @@
+"""The SQL that answers a search on the narrow index table.
+
+A condition can be asked in two ways: for the set of all that fulfil it, or of one resource whether it does. A search
+takes the set of its rarest condition and asks the others of each member, so that a search within one patient costs what
+that patient has, however large the table is. Searches of one form are put into SQL once. Keeps true: values are bound,
+never written into SQL; no condition is dropped; whatever takes part in an answer, also at the other end of a reference,
+is alive in the snapshot. Trusts the rows.
+Source: `docs/spec/search-index.md`; sqlite.org/optoverview.html, sqlite.org/withoutrowid.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import ge, gt, le, lt
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+
+from medchain.store.finding import (
+    AFTER_ALL,
+    AllOf,
+    AnyOf,
+    Condition,
+    Form,
+    Ids,
+    Linked,
+    Match,
+    Not,
+    OfType,
+    Order,
+    Referred,
+    Row,
+    Search,
+    Slot,
+    Together,
+    Updated,
+)
+from medchain.store.tables import detail, entry, resource
+
+_OPERATORS: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
+_LATEST: Final = float(1 << 63)
+_NEVER_FIRST: Final = 100
+_SLOT: Final = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query as the driver takes it.
+
+    Attributes:
+        sql: the text.
+        values: what is bound, in its order.
+    """
+
+    sql: str
+    values: tuple[float | str, ...]
+
+
+def prepared_page(search: Search, dialect: Dialect) -> Prepared:
+    """Make the query of one page: number, type, id, and the values of the order, for the next page's `Search.after`.
+
+    Args:
+        search: what is looked for.
+        dialect: the engine's; with positional parameters.
+    """
+    return _prepared(search, dialect, is_count=False)
+
+
+def prepared_count(search: Search, dialect: Dialect) -> Prepared:
+    """Make the query of the number of matches; arguments as in `prepared_page`."""
+    return _prepared(search, dialect, is_count=True)
+
+
+def _prepared(search: Search, dialect: Dialect, *, is_count: bool) -> Prepared:
+    """Take the values out of a search, and put them where its form's SQL wants them."""
+    values: list[float | str] = []
+    form = Form(values).search(search)
+    sql, order = _compiled(form, dialect, is_count)
+    return Prepared(sql, tuple(values[place] if isinstance(place, int) else place[0] for place in order))
+
+
+@lru_cache(maxsize=512)
+def _compiled(form: Search, dialect: Dialect, is_count: bool) -> tuple[str, tuple[int | tuple[float | str], ...]]:  # noqa: FBT001  # part of the key
+    """Put a form into SQL; the places of its values, and what is bound always alike, in the order of the text."""
+    query = _Writer(form).count() if is_count else _Writer(form).page()
+    compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    names = compiled.positiontup or ()
+    order: list[int | tuple[float | str]] = []
+    for name in names:
+        is_slot = name.startswith(_SLOT) and name[len(_SLOT) :].isdigit()
+        order.append(int(name[len(_SLOT) :]) if is_slot else (compiled.params[name],))
+    return str(compiled), tuple(order)
+
+
+def _bound(value: float | str | Slot) -> ColumnElement[Any]:  # Any: of whatever type the value is
+    """Bind a value, or the place of one."""
+    return bindparam(f"{_SLOT}{value.place}", required=False) if isinstance(value, Slot) else literal(value)
+
+
+class _Writer:
+    """Writes one search."""
+
+    __slots__ = ("_search",)
+
+    def __init__(self, search: Search) -> None:
+        """Keep it."""
+        self._search = search
+
+    def page(self) -> Select[Any]:  # Any: as many values as the order has rules
+        """Write the query of a page."""
+        search = self._search
+        values = [_value(rule, resource.c.number) for rule in search.order]
+        query = select(
+            resource.c.number,
+            resource.c.type,
+            resource.c.id,
+            *(value.label(f"order{place}") for place, value in enumerate(values)),
+        ).where(self._matching())
+        if search.after:
+            query = query.where(_beyond([*values, resource.c.number], search))
+        directions = [
+            value.desc() if rule.descending else value.asc() for value, rule in zip(values, search.order, strict=True)
+        ]
+        limit = search.limit
+        room = bindparam(f"{_SLOT}{limit.place}", type_=Integer, required=False) if isinstance(limit, Slot) else limit
+        return query.order_by(*directions, resource.c.number).limit(room)
+
+    def count(self) -> Select[int]:
+        """Write the query of the number of matches; no more than the limit are counted."""
+        limit = self._search.limit
+        room = bindparam(f"{_SLOT}{limit.place}", type_=Integer, required=False) if isinstance(limit, Slot) else limit
+        found = select(resource.c.number).where(self._matching()).limit(room)
+        return select(func.count()).select_from(found.subquery())
+
+    def _matching(self) -> ColumnElement[bool]:
+        """Write the condition of a search: the rarest as a set, the others as questions."""
+        number, types = resource.c.number, self._search.types
+        ranked = sorted(self._search.conditions, key=_rank)
+        parts = [resource.c.type.in_(types)] if types else []
+        if ranked and (chosen := self._set(ranked[0])) is not None:
+            # As an expression the type has no index that SQLite could prefer to the set.
+            parts = [resource.c.type.concat("").in_(types)] if types else []
+            parts.append(number.in_(chosen))
+            ranked = ranked[1:]
+        return and_(true(), *parts, self._alive(resource), *(self._test(one, number, resource) for one in ranked))
+
+    def _alive(self, table: FromClause) -> ColumnElement[bool]:
+        """Ask whether a version is the newest in the snapshot; as expressions, which have no index to be tempted by."""
+        snapshot = _bound(self._search.snapshot)
+        zero: ColumnElement[int] = literal_column("0")
+        return and_(table.c.number + zero <= snapshot, table.c.replaced + zero > snapshot)
+
+    def _set(self, condition: Condition) -> Select[int] | None:  # noqa: PLR0911  # one for each kind
+        """Make the set of the numbers of all that fulfil a condition, and of more that are dead; None for no way."""
+        match condition:
+            case Row(alternatives):
+                queries = [select(entry.c.resource).where(_row(one, entry)) for one in alternatives]
+                return queries[0] if len(queries) == 1 else select(union_all(*queries).subquery().c.resource)
+            case Together(rows, _):
+                return _together_set(condition, min(range(len(rows)), key=lambda place: _rank(rows[place])))
+            case Linked(numbers, type_name, inner):
+                link, target = entry.alias(), resource.alias()
+                return (
+                    select(link.c.resource)
+                    .join_from(target, link, link.c.key == literal(f"{type_name}/").concat(target.c.id))
+                    .where(
+                        target.c.type == type_name,
+                        link.c.number.in_(numbers),
+                        self._alive(target),
+                        self._chosen(inner, target),
+                    )
+                )
+            case Referred(number, types, inner):
+                return self._referred_set(number, types, inner)
+            case AnyOf(conditions):
+                sets = [found for one in conditions if (found := self._set(one)) is not None]
+                whole = sets and len(sets) == len(conditions)
+                return select(union_all(*sets).subquery().c[0]) if whole else None
+            case AllOf(conditions):
+                return self._all_set(conditions)
+            case _:
+                return None
+
+    def _all_set(self, conditions: tuple[Condition, ...]) -> Select[int] | None:
+        """Make the set of all that fulfil several conditions: that of the rarest, the others asked of each."""
+        table = resource.alias()
+        ranked = sorted(conditions, key=_rank)
+        if not ranked:
+            return None
+        if (found := self._set(ranked[0])) is not None:
+            if len(ranked) == 1:
+                return found
+            rest = [self._test(one, table.c.number, table) for one in ranked[1:]]
+            return select(table.c.number).where(table.c.number.in_(found), *rest)
+        if any(isinstance(one, Ids) for one in ranked) and any(isinstance(one, OfType) for one in ranked):
+            return select(table.c.number).where(*(self._test(one, table.c.number, table) for one in ranked))
+        return None
+
+    def _chosen(self, condition: Condition, table: FromClause) -> ColumnElement[bool]:
+        """Choose the rows of a table of resources by a condition: as a set if it may be one."""
+        found = self._set(condition)
+        return self._test(condition, table.c.number, table) if found is None else table.c.number.in_(found)
+
+    def _referred_set(self, number: int, types: tuple[str, ...], inner: Condition) -> Select[int]:
+        """Make the set of what is referred to: from what refers, through its rows, to the resources."""
+        link, source, target = entry.alias(), resource.alias(), resource.alias()
+        found = self._set(inner)
+        names = or_(
+            *(and_(target.c.type == name, link.c.key == literal(f"{name}/").concat(target.c.id)) for name in types)
+        )
+        if len(types) == 1:
+            (name,) = types
+            names = and_(target.c.type == name, target.c.id == func.substr(link.c.key, len(name) + 2))
+        query = select(target.c.number).join_from(link, target, names).where(link.c.number == number)
+        alive = [source.c.number == link.c.resource, self._alive(source)]
+        if found is not None:
+            return query.where(link.c.resource.in_(found), exists().where(*alive))
+        return query.where(exists().where(*alive, self._test(inner, source.c.number, source)))
+
+    def _test(  # noqa: C901, PLR0911  # one for each kind
+        self, condition: Condition, number: ColumnElement[int], table: FromClause
+    ) -> ColumnElement[bool]:
+        """Ask whether a resource fulfils a condition."""
+        match condition:
+            case Row(alternatives):
+                row = entry.alias()
+                return exists().where(
+                    row.c.resource == number, or_(false(), *(_row(one, row, probe=True) for one in alternatives))
+                )
+            case Together(rows, _):
+                tables = [entry.alias() for _ in rows]
+                return exists().where(tables[0].c.resource == number, *_together(condition, tables, None))
+            case Linked(numbers, type_name, inner):
+                link, target = entry.alias(), resource.alias()
+                return exists().where(
+                    link.c.resource == number,
+                    link.c.number.in_(numbers),
+                    target.c.type == type_name,
+                    target.c.id == func.substr(link.c.key, len(type_name) + 2),
+                    func.substr(link.c.key, 1, len(type_name) + 1) == f"{type_name}/",
+                    self._alive(target),
+                    self._test(inner, target.c.number, target),
+                )
+            case Referred(reference, _, inner):
+                link, source = entry.alias(), resource.alias()
+                return exists().where(
+                    link.c.number == reference,
+                    link.c.key == table.c.type.concat("/").concat(table.c.id),
+                    source.c.number == link.c.resource,
+                    self._alive(source),
+                    self._test(inner, source.c.number, source),
+                )
+            case OfType(types):
+                return table.c.type.in_(types)
+            case Ids(ids):
+                return table.c.id.in_([_bound(one) for one in ids])
+            case Updated(alternatives):
+                return or_(
+                    false(),
+                    *(
+                        and_(true(), *(_OPERATORS[by](table.c.updated, _bound(time)) for by, time in one))
+                        for one in alternatives
+                    ),
+                )
+            case AnyOf(conditions):
+                return or_(false(), *(self._test(one, number, table) for one in conditions))
+            case AllOf(conditions):
+                return and_(true(), *(self._test(one, number, table) for one in conditions))
+            case Not(inner):
+                return not_(self._test(inner, number, table))
+
+
+def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
+    """Guess how rare a condition is: the smaller, the rarer."""
+    match condition:
+        case Ids():
+            return 0
+        case Row(_, rank):
+            return rank
+        case Linked(_, _, inner) | Referred(_, _, inner):
+            return 1 + _rank(inner)
+        case Together(rows, _):
+            return min(_rank(row) for row in rows)
+        case AnyOf(conditions):
+            return max((_rank(one) for one in conditions), default=0)
+        case AllOf(conditions):
+            return min((_rank(one) for one in conditions), default=_NEVER_FIRST)
+        case Updated() | Not() | OfType():
+            return _NEVER_FIRST
+
+
+def _together_set(condition: Together, first: int) -> Select[int]:
+    """Make the set of rows that belong together, beginning with one of them."""
+    tables = [entry.alias() for _ in condition.rows]
+    lead = tables[first]
+    return select(lead.c.resource).where(*_together(condition, tables, lead))
+
+
+def _together(condition: Together, tables: Sequence[FromClause], first: FromClause | None) -> list[ColumnElement[bool]]:
+    """Bind rows to each other: one resource, and one place for those that must have it; `first` is looked up by key."""
+    parts: list[ColumnElement[bool]] = []
+    lead = tables[0] if first is None else first
+    placed: FromClause | None = None
+    for table, row, in_place in zip(tables, condition.rows, condition.in_place, strict=True):
+        parts.append(or_(*(_row(one, table, probe=table is not first) for one in row.alternatives)))
+        if table is not lead:
+            parts.append(table.c.resource == lead.c.resource)
+        if in_place:
+            if placed is not None:
+                parts.append(table.c.place == placed.c.place)
+            placed = table
+    return parts
+
+
+def _row(match: Match, table: FromClause, *, probe: bool = False) -> ColumnElement[bool]:
+    """Ask whether a row is what it must be.
+
+    As an expression a key has no index. A probe, which knows its resource, is so kept from the rows of all resources.
+    """
+    key = table.c.key.concat("") if probe else table.c.key
+    parts: list[ColumnElement[bool]] = []
+    if match.others:
+        parts.append(table.c.number.in_((match.number, *match.others)))
+    elif match.width == 1:
+        parts.append(table.c.number == match.number)
+    else:
+        parts += [table.c.number >= match.number, table.c.number < match.number + match.width]
+    if len(match.keys) == 1:
+        parts.append(key == _bound(match.keys[0]))
+    elif match.keys:
+        parts.append(key.in_([_bound(one) for one in match.keys]))
+    if match.prefix:
+        end = Slot(match.prefix.place + 1) if isinstance(match.prefix, Slot) else match.prefix + AFTER_ALL
+        parts += [key >= _bound(match.prefix), key < _bound(end)]
+    if match.contains:
+        parts.append(func.instr(key, _bound(match.contains)) > 0)
+    if match.detail is not None:
+        parts.append(table.c.detail == _detail(match.detail))
+    parts += [_OPERATORS[bound.operator](table.c[bound.column], _bound(bound.value)) for bound in match.bounds]
+    return and_(*parts)
+
+
+def _detail(text: str | Slot) -> ColumnElement[int]:
+    """Look a detail's number up; a text that no row has gives none."""
+    if not text and not isinstance(text, Slot):
+        return literal(0)
+    return select(detail.c.number).where(detail.c.text == _bound(text)).scalar_subquery()
+
+
+def _value(rule: Order, number: ColumnElement[int]) -> ColumnElement[float | str]:
+    """Make the value by which a rule orders: of several the first in its direction (§3.1.1.5.1)."""
+    if not rule.numbers:
+        return resource.c.updated
+    row = entry.alias()
+    if rule.by_key:
+        best = func.max(row.c.key) if rule.descending else func.min(row.c.key)
+        last: float | str = "" if rule.descending else AFTER_ALL
+    else:
+        best = func.max(row.c.high) if rule.descending else func.min(row.c.low)
+        last = -_LATEST if rule.descending else _LATEST
+    found = select(best).where(row.c.resource == number, row.c.number.in_(rule.numbers)).scalar_subquery()
+    return func.coalesce(found, last)
+
+
+def _beyond(values: Sequence[ColumnElement[float | str]], search: Search) -> ColumnElement[bool]:
+    """Ask whether a resource comes after the last one of the page before."""
+    descending = [*(rule.descending for rule in search.order), False]
+    if not any(descending):
+        return tuple_(*values) > tuple_(*(_bound(one) for one in search.after))
+    parts = []
+    for place, last in enumerate(search.after):
+        same = [values[before] == _bound(search.after[before]) for before in range(place)]
+        past = values[place] < _bound(last) if descending[place] else values[place] > _bound(last)
+        parts.append(and_(*same, past))
+    return or_(*parts)
