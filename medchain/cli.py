@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 from medchain.commands import messages
 from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text
 from medchain.commands.parsing import Parser
-from medchain.commands.registry import GROUPS, load_commands
+from medchain.commands.registry import ALONE, GROUPS, load_commands
 from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
@@ -59,7 +59,7 @@ def main(
     Returns:
         The exit code, see `medchain.commands.command.Exit`.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _whole(list(sys.argv[1:] if arguments is None else arguments))
     variables = dict(os.environ if environment is None else environment)
     out, err = out or sys.stdout, err or sys.stderr
     language = _language(words, variables)
@@ -175,6 +175,17 @@ def _first(words: Sequence[str]) -> str | None:
     """Find the word that begins the command; None where there is none."""
     rest = [word for index, word in enumerate(words) if not (index and words[index - 1] == "--lang")]
     return next((word for word in rest if not word.startswith("-")), None)
+
+
+def _whole(words: list[str]) -> list[str]:
+    """Put the command behind a word that stands alone, see `ALONE`."""
+    first = _first(words)
+    if first is not None and first in ALONE:
+        at = words.index(first) + 1
+        following = words[at] if at < len(words) else "--"
+        if following.startswith("-") and following not in ("-h", "--help"):
+            return [*words[:at], ALONE[first], *words[at:]]
+    return words
 
 
 def _report(context: Context, error: MedchainError) -> None:

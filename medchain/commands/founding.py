@@ -180,8 +180,8 @@ def _propose_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], st
 def _propose(context: Context) -> int:
     """Write a genesis from member files."""
     given = context.arguments
-    organisations = [read_member(_read(path)) for path in given.members]
-    policy = default_policy() if given.policy is None else _document(_read(given.policy))
+    organisations = [read_member(read_file(path)) for path in given.members]
+    policy = default_policy() if given.policy is None else _document(read_file(given.policy))
     quorum = quorum_floor(len(organisations)) if given.quorum is None else given.quorum
     genesis = build_genesis(
         organisations,
@@ -193,7 +193,7 @@ def _propose(context: Context) -> int:
         time=context.clock(),
         demo=given.demo,
     )
-    _write_new(given.out, genesis.encoded)
+    write_new(given.out, genesis.encoded)
     document: Json = {"file": str(given.out), "ledger": genesis.ledger.hex(), "quorum": quorum}
     context.answer(document, [context.say(messages.PROPOSE_DONE, file=given.out, ledger=genesis.ledger.hex())])
     return Exit.DONE
@@ -208,7 +208,7 @@ def _sign_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str])
 def _sign(context: Context) -> int:
     """Prove possession of one's own keys for a genesis."""
     config = context.config()
-    genesis = parse_genesis(_read(context.arguments.genesis))
+    genesis = parse_genesis(read_file(context.arguments.genesis))
     _check_own_keys(genesis, config.org_id, config.folder)
     halves = context.halves(config, messages.PASSPHRASE)
     web, daemon = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
@@ -220,7 +220,7 @@ def _sign(context: Context) -> int:
         "type": PROOFS_TYPE,
     }
     out: Path = context.arguments.out or Path(f"proofs.{config.org_id}.json")
-    _write_new(out, canonical(document))
+    write_new(out, canonical(document))
     answer: Json = {"file": str(out), "ledger": genesis.ledger.hex()}
     context.answer(answer, [context.say(messages.SIGN_DONE, file=out, ledger=genesis.ledger.hex())])
     return Exit.DONE
@@ -236,7 +236,7 @@ def _start_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 def _start(context: Context) -> int:
     """Take over a genesis."""
     config = context.config()
-    genesis = parse_genesis(_read(context.arguments.genesis))
+    genesis = parse_genesis(read_file(context.arguments.genesis))
     if unhex(context.arguments.ledger, _HASH_BYTES) != genesis.ledger:
         raise VerificationError("genesis.ledger", ledger=genesis.ledger.hex())
     _check_own_keys(genesis, config.org_id, config.folder)
@@ -256,7 +256,7 @@ def _start(context: Context) -> int:
 def _read_proofs(path: Path, genesis: Genesis) -> tuple[str, dict[str, bytes]]:
     """Read one founder's proofs."""
     shape = {"ledger": str, "org_id": str, "proofs": dict, "type": str}
-    top = members(parse_canonical(_read(path), max_bytes=MAX_FILE_BYTES), shape)
+    top = members(parse_canonical(read_file(path), max_bytes=MAX_FILE_BYTES), shape)
     if top["type"] != PROOFS_TYPE:
         raise InputError("proofs.type", path=str(path))
     if top["ledger"] != genesis.ledger.hex():
@@ -275,8 +275,8 @@ def _check_own_keys(genesis: Genesis, org_id: str, folder: Path) -> None:
         raise VerificationError("genesis.own_keys", org_id=org_id)
 
 
-def _read(path: Path) -> bytes:
-    """Read a small file."""
+def read_file(path: Path) -> bytes:
+    """Read a small file; raises `NotFoundError` ``file.missing``, `InputError` ``file.too_large``."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -292,8 +292,8 @@ def _document(content: bytes) -> Json:
     return parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES)
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet."""
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet; raises `ConflictError` ``file.exists``."""
     try:
         with path.open("xb") as file:
             file.write(content)

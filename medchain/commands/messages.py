@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.commands import demo_texts
+from medchain.commands import demo_texts, proposal_texts
 from medchain.commands.command import Text
 from medchain.errors import (
     AccessDeniedError,
@@ -560,6 +560,7 @@ ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
 
 ERRORS: Final[Mapping[str, Text]] = {
     **demo_texts.ERRORS,
+    **proposal_texts.ERRORS,
     "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
     "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
@@ -617,6 +618,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
     "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
     "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
+    "file.json": Text("{path} 不是 JSON 文件。", "{path} is no JSON file."),
     "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),
     "file.too_large": Text("{path} 超过 {limit} 字节。", "{path} is larger than {limit} bytes."),
     "genesis.exists": Text("{path} 已是另一个账本的创世文件。", "{path} is the genesis of another ledger already."),

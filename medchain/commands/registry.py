@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import messages
+from medchain.commands import messages, proposal_texts
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -21,6 +21,9 @@ GROUPS: Final = (
     Group("record", messages.RECORD_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
+    Group("orderer", proposal_texts.ORDERER_GROUP),
+    Group("protocol", proposal_texts.PROTOCOL_GROUP),
+    Group("proposals", proposal_texts.PROPOSALS_GROUP),
     Group("key", messages.KEY_GROUP),
     Group("log", messages.LOG_GROUP),
     Group("client", messages.CLIENT_GROUP),
@@ -31,7 +34,7 @@ GROUPS: Final = (
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "demo": ("demo",),
     "init": ("founding",),
-    "join": ("founding",),
+    "join": ("founding", "joining"),
     "node": ("running",),
     "config": ("running",),
     "status": ("running",),
@@ -42,14 +45,21 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "record": ("records", "erasing"),
     "verify": ("checking",),
     "log": ("log",),
-    "org": ("membership",),
-    "policy": ("membership",),
+    "org": ("membership", "proposing"),
+    "policy": ("membership", "proposing"),
+    "orderer": ("proposing",),
+    "protocol": ("proposing",),
+    "proposals": ("proposals",),
     "key": ("keeping",),
     "backup": ("keeping",),
     "restore": ("keeping",),
     "doctor": ("doctor",),
 }
 """First word of a command → modules of this package that hold the commands that begin with it."""
+
+
+ALONE: Final[Mapping[str, str]] = {"proposals": "list"}
+"""Word that may stand alone → the command that it then means."""
 
 
 def load_commands(word: str | None = None) -> tuple[Command, ...]:

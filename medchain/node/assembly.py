@@ -207,10 +207,9 @@ def open_web_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterator[
 
 
 def _listed(ledger: LedgerStore, org_id: str) -> frozenset[str]:
-    """List the organisation's keys on the ledger, by id; none before it has begun."""
-    if ledger.head.height < 0:
-        return frozenset()
-    return frozenset(key.id for key in ledger.members.organisations[org_id].keys)
+    """List the organisation's keys on the ledger, by id; none before it has begun, or has come to its admission."""
+    own = ledger.members.organisations.get(org_id) if ledger.head.height >= 0 else None
+    return frozenset() if own is None else frozenset(key.id for key in own.keys)
 
 
 def read_genesis(layout: Layout) -> tuple[Genesis, Json]:

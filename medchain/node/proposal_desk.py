@@ -138,7 +138,9 @@ class ProposalDesk:
         own = entry.choice_of(self._book.identity.org_id)
         final = self._book.judge.replica.store.final()
         is_final = now.position is not None and final is not None and now.position < final.size
-        rows = differences(proposal, self._book.judge.replica.members)
+        current = self._book.judge.replica.members
+        rows, content = differences(proposal, current), current.policy.content["rules"]
+        rules = content if isinstance(content, dict) else {}
         return {
             "approved": list[Json](now.approved),
             "changes": list[Json](rows),
@@ -151,7 +153,7 @@ class ProposalDesk:
             "position": now.position,
             "reason": proposal.reason,
             "rejected": list[Json](now.rejected),
-            "rules": list[Json](now.rules),
+            "rules": [{"expression": rules.get(name), "rule": name} for name in now.rules],
             "satisfied": now.is_satisfied,
             "signed": entry.row.signed is not None,
             "state": now.state,

@@ -12,7 +12,7 @@ import pytest
 
 from medchain import errors
 from medchain.cli import main, make_parser, run
-from medchain.commands import messages
+from medchain.commands import messages, proposal_texts
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.registry import GROUPS, MODULES, load_commands
 
@@ -23,7 +23,9 @@ NOTHING = Text("无", "nothing")
 
 def texts() -> dict[str, Text]:
     found = {name: value for name, value in vars(messages).items() if isinstance(value, Text)}
-    for table in (messages.ERRORS, messages.DOCTOR_CHECKS):
+    found |= {name: value for name, value in vars(proposal_texts).items() if isinstance(value, Text)}
+    worded = (proposal_texts.STATES, proposal_texts.DECISIONS, proposal_texts.FIELDS, proposal_texts.ROLES)
+    for table in (messages.ERRORS, messages.DOCTOR_CHECKS, *worded):
         found |= dict(table)
     return found | {kind.__name__: text for kind, text in messages.ERROR_KINDS.items()}
 

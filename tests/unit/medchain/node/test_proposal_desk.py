@@ -54,7 +54,11 @@ def test_the_administrator_proposes_and_sees_what_is_signed(desk):
         {"after": "suspended", "before": "active", "field": "status", "subject": ANXIN},
         {"after": "3", "before": "4", "field": "quorum", "subject": "protocol"},
     ]
-    assert made["rules"] == ["organisation/active", "protocol/active"]
+    rule = {"and": [{"majority": "member"}, "role:regulator"]}
+    assert made["rules"] == [
+        {"expression": rule, "rule": "organisation/active"},
+        {"expression": rule, "rule": "protocol/active"},
+    ]
     assert len(made["missing"]) == 2
     assert COMMISSION in made["missing"]
     listed = desk.operations()[LIST]({})["proposals"]

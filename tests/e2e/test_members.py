@@ -1,0 +1,208 @@
+"""Members change their consortium as their administrators do: by commands, with real nodes, some of them down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+RENHE, BINHAI = "renhe-hospital", "binhai-hospital"
+ANXIN, COMMISSION = "anxin-insurance", "health-commission"
+NEWCOMER = "tongji-hospital"
+FOUNDERS = {RENHE: "hospital", BINHAI: "hospital", ANXIN: "insurer", COMMISSION: "regulator"}
+WAIT_S = 90
+
+
+@dataclass
+class Town:
+    """The nodes of some organisations."""
+
+    folder: Path
+    ledger: str = ""
+    running: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    def run(self, *words: object, code: int = 0) -> str:
+        """Run a command as a process of its own; returns standard output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=WAIT_S + 60,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def at(self, org_id: str, *words: object, code: int = 0):
+        """Run a command of an organisation's administrator; returns the document that it answers."""
+        out = self.run(*words, "--json", "--config", self.config(org_id), code=code)
+        return json.loads(out) if out else None
+
+    def config(self, org_id: str) -> Path:
+        return self.folder / org_id / "node.toml"
+
+    def init(self, org_id: str, role: str) -> None:
+        peer, web = free_port(), free_port()
+        words = ("--role", role, "--name-zh", "机构", "--name-en", org_id, "--url", f"http://127.0.0.1:{peer}")
+        listens = ("--peer-listen", f"127.0.0.1:{peer}", "--web-listen", f"127.0.0.1:{web}")
+        self.run("init", self.folder / org_id, "--org-id", org_id, *words, *listens)
+
+    def start(self, org_id: str) -> None:
+        words = ("node", "run", "--config", self.config(org_id), "--set", "web.workers=1", "--end-with-stdin")
+        more = ("--set", "node.stop_timeout_s=5", "--set", "web.threads=1")
+        command = [sys.executable, "-m", "medchain.cli", *map(str, (*words, *more))]
+        self.running[org_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def ready(self, org_id: str) -> None:
+        """Wait until a node serves."""
+        self.eventually(lambda: self.status(org_id).get("ready") is True)
+
+    def status(self, org_id: str):
+        words = [sys.executable, "-m", "medchain.cli", "status", "--json", "--config", str(self.config(org_id))]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        return json.loads(done.stdout).get("health") or {} if done.stdout else {}
+
+    def kill(self, org_id: str) -> None:
+        """Let a machine burn down."""
+        state = json.loads((self.folder / org_id / "run" / "node.json").read_bytes())
+        process = self.running.pop(org_id)
+        process.kill()
+        for row in state["processes"].values():
+            try:
+                os.kill(row["pid"], signal.SIGKILL)
+            except OSError:
+                continue
+        process.wait(30)
+        process.stdin.close()
+
+    def stop(self, org_id: str) -> None:
+        process = self.running.pop(org_id)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        process.stdin.close()
+
+    def agree(self, proposal, *org_ids: str) -> None:
+        """Have administrators approve, and wait until the ledger has it for good."""
+        for org_id in org_ids:
+            self.eventually(lambda org_id=org_id: self.knows(org_id, proposal["id"]))
+            self.at(org_id, "proposals", "approve", proposal["id"], "--yes")
+        done = self.at(org_ids[-1], "proposals", "approve", proposal["id"], "--yes", "--wait", WAIT_S)
+        assert (done["state"], done["final"]) == ("accepted", True)
+
+    def knows(self, org_id: str, name: str) -> bool:
+        return name in {row["id"] for row in self.at(org_id, "proposals", "list", "--all")["proposals"]}
+
+    def eventually(self, condition) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            if condition():
+                return
+            time.sleep(0.5)
+        pytest.fail("it did not come to be")
+
+    def member(self, org_id: str, about: str):
+        return self.at(org_id, "org", "show", about)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def town(tmp_path) -> Iterator[Town]:
+    town = Town(tmp_path)
+    for org_id, role in FOUNDERS.items():
+        town.init(org_id, role)
+    files = [tmp_path / org_id / "member.json" for org_id in FOUNDERS]
+    names = ("--name", "localhost/e2e", "--orderer", COMMISSION, "--rp-id", "localhost", "--demo", "--json")
+    genesis = tmp_path / "genesis.json"
+    proposed = town.run("join", "propose", *files, *names, "--sign-origin", "http://localhost:1", "--out", genesis)
+    town.ledger = json.loads(proposed)["ledger"]
+    for org_id in FOUNDERS:
+        town.run("join", "sign", genesis, "--out", tmp_path / f"{org_id}.p", "--config", town.config(org_id))
+    proofs = sorted(tmp_path.glob("*.p"))
+    for org_id in FOUNDERS:
+        town.run("join", "start", genesis, *proofs, "--ledger", town.ledger, "--config", town.config(org_id))
+    try:
+        for org_id in FOUNDERS:
+            town.start(org_id)
+        for org_id in FOUNDERS:
+            town.ready(org_id)
+        yield town
+    finally:
+        for process in town.running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in town.running.values():
+            process.wait(60)
+            process.stdin.close()
+
+
+def test_members_suspend_reinstate_change_their_policy_hand_over_take_over_and_admit(town):
+    # One is suspended. A person reads what is proposed, in words.
+    made = town.at(RENHE, "org", "suspend", ANXIN, "--reason", "三次未答复")
+    town.eventually(lambda: town.knows(COMMISSION, made["id"]))
+    listed = town.run("proposals", "--lang", "zh", "--config", town.config(COMMISSION))
+    assert f"{ANXIN}：状态：有效 → 已暂停" in listed
+    assert "签名 1/3" in listed
+    assert "三次未答复" in listed
+    # Without a yes nothing is approved.
+    town.run("proposals", "approve", made["id"], "--config", town.config(COMMISSION), code=2)
+    town.agree(made, BINHAI, COMMISSION)
+    assert town.member(RENHE, ANXIN)["status"] == "suspended"
+    # It comes back, though a proposal of the same was withdrawn before.
+    other = town.at(COMMISSION, "org", "reinstate", ANXIN)
+    assert town.at(COMMISSION, "proposals", "withdraw", other["id"][:12])["state"] == "withdrawn"
+    town.agree(town.at(BINHAI, "org", "reinstate", ANXIN), RENHE, COMMISSION)
+    assert town.member(RENHE, ANXIN)["status"] == "active"
+    town.ready(ANXIN)
+
+    # The policy changes while a member is down.
+    town.stop(ANXIN)
+    policy = town.at(RENHE, "policy", "show")
+    policy["rules"]["policy/active"] = {"majority": "member"}
+    (town.folder / "policy.json").write_text(json.dumps(policy, indent=1))
+    town.agree(town.at(RENHE, "policy", "propose", town.folder / "policy.json"), BINHAI, COMMISSION)
+    town.start(ANXIN)
+    town.ready(ANXIN)
+    assert town.at(ANXIN, "policy", "show") == policy
+
+    # The orderer hands over, and the new one burns down.
+    town.agree(town.at(RENHE, "orderer", "hand-over", BINHAI), BINHAI, COMMISSION)
+    assert town.at(RENHE, "log", "witnesses")["log"]["orderer"] == BINHAI
+    town.kill(BINHAI)
+    stuck = town.at(ANXIN, "policy", "propose", town.folder / "policy.json", code=2)
+    assert stuck is None, "it is so already"
+    takeover = town.at(RENHE, "orderer", "take-over", "--reason", "机房失火")
+    assert takeover["way"] == "take-over"
+    town.agree(takeover, ANXIN, COMMISSION)
+    assert town.at(ANXIN, "log", "witnesses")["log"]["orderer"] == RENHE
+
+    # An organisation joins while one is down.
+    town.init(NEWCOMER, "hospital")
+    genesis, request = town.folder / "genesis.json", town.folder / "admission.json"
+    newcomer = ("--ledger", town.ledger, "--config", town.config(NEWCOMER))
+    town.run("join", "request", genesis, "--out", request, *newcomer)
+    town.agree(town.at(ANXIN, "org", "admit", request), RENHE, COMMISSION)
+    town.run("join", "enter", genesis, town.folder / RENHE / "genesis.signatures.json", *newcomer)
+    town.start(NEWCOMER)
+    town.ready(NEWCOMER)
+    # It is a member like any other; and who was lost finds its way back.
+    town.start(BINHAI)
+    town.ready(BINHAI)
+    town.agree(town.at(NEWCOMER, "protocol", "propose", "--quorum", 5), BINHAI, ANXIN, COMMISSION)
+    assert {row["org_id"] for row in town.at(BINHAI, "org", "list")["organisations"]} == {*FOUNDERS, NEWCOMER}
