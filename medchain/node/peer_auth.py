@@ -29,6 +29,7 @@ from medchain.encoding import Json, base64_text, canonical, digest, members, par
 from medchain.errors import AccessDeniedError, InputError, NotFoundError
 from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, Members
 from medchain.node.clock import Clock
+from medchain.node.peer_session import OpenSessions, Session
 
 SCHEME: Final = "MedChain-Peer"
 """Scheme of the Authorization header; not Bearer, so that no token of SMART is ever taken for one of these."""
@@ -117,6 +118,8 @@ class PeerClaim:
         expires: Unix seconds.
         body_hash: hexadecimal, of the body that must follow.
         is_harmless: whether a repetition changes nothing.
+        session: of which it is a call; None for an assertion.
+        number: of the call in its session.
     """
 
     issuer: str
@@ -125,6 +128,8 @@ class PeerClaim:
     expires: int
     body_hash: str
     is_harmless: bool
+    session: Session | None = None
+    number: int = 0
 
 
 class PeerSigner:
@@ -151,6 +156,25 @@ class PeerSigner:
         """Name the key without showing it."""
         return f"PeerSigner(org_id={self._org_id}, key_id={self._header['kid']})"
 
+    @property
+    def key_name(self) -> str:
+        """Id of the key."""
+        return self._header["kid"]
+
+    @property
+    def org_id(self) -> str:
+        """Whose assertions it makes."""
+        return self._org_id
+
+    @property
+    def clock(self) -> Clock:
+        """Gives Unix seconds."""
+        return self._clock
+
+    def audience(self, org_id: str) -> str:
+        """Name another organisation of the ledger, as the claim ``aud`` does."""
+        return audience_of(self._ledger_hex, org_id)
+
     def assertion(self, audience: str, request: PeerRequest) -> str:
         """Sign an assertion for one request.
 
@@ -164,7 +188,7 @@ class PeerSigner:
         now = self._clock()
         claims: Json = {
             "aud": audience_of(self._ledger_hex, audience),
-            "body": _body_hash(request.body),
+            "body": body_hash(request.body),
             "exp": now + MAX_LIFETIME_S,
             "htm": request.method,
             "htu": request.target,
@@ -177,9 +201,9 @@ class PeerSigner:
 
 
 class PeerVerifier:
-    """Checks assertions sent to one organisation."""
+    """Checks assertions and codes sent to one organisation."""
 
-    __slots__ = ("_audience", "_clock", "_directory", "_durable", "_used")
+    __slots__ = ("_audience", "_clock", "_directory", "_durable", "_sessions", "_used")
 
     def __init__(self, org_id: str, ledger: bytes, directory: Directory, durable: SingleUse, clock: Clock) -> None:
         """Say who is called.
@@ -197,6 +221,7 @@ class PeerVerifier:
         self._directory = directory
         self._durable = durable
         self._used = MemorySingleUse(clock)
+        self._sessions = OpenSessions(self._audience, clock)
         self._clock = clock
 
     def verify(self, assertion: str, request: PeerRequest) -> str:
@@ -239,11 +264,46 @@ class PeerVerifier:
         expires = _number(claims["exp"])
         return PeerClaim(issuer, key_name, str(claims["jti"]), expires, str(claims["body"]), is_harmless)
 
+    def resume(self, credential: str, method: str, target: str) -> PeerClaim:
+        """Do the same as `begin` for a call in a session.
+
+        Args:
+            credential: see `medchain.node.peer_session`.
+            method: upper case.
+            target: path with its query string, as sent.
+
+        Returns:
+            What `finish` needs.
+
+        Raises:
+            AccessDeniedError: ``peer_auth.malformed``, ``peer_auth.session`` (none, or not any more: open another),
+                ``peer_auth.signature`` (a code of another request or key), ``peer_auth.time``, ``peer_auth.unknown``.
+        """
+        code = self._sessions.begin(credential, method, target)
+        session, expires, now = code.session, code.time + MAX_LIFETIME_S, self._clock()
+        self._check_listed(session)
+        if code.time > now + MAX_SKEW_S or expires <= now:
+            raise AccessDeniedError("peer_auth.time")
+        return PeerClaim(
+            session.issuer,
+            session.key_name,
+            session.id,
+            expires,
+            code.body_hash,
+            is_harmless=True,
+            session=session,
+            number=code.number,
+        )
+
+    def open_session(self, issuer: str, key_name: str, document: bytes) -> bytes:
+        """Open a session for a caller, see `OpenSessions.open`; raises ``peer_auth.unknown`` too."""
+        return self._sessions.open(issuer, key_name, self._key(issuer, key_name), document)
+
     def finish(self, claim: PeerClaim, body: bytes) -> str:
         """Compare the body and use the assertion up.
 
         Args:
-            claim: from `begin`, for the same request.
+            claim: from `begin` or `resume`, for the same request.
             body: all of it.
 
         Returns:
@@ -253,17 +313,28 @@ class PeerVerifier:
             AccessDeniedError: ``peer_auth.request`` (other body), ``peer_auth.replayed``; ``peer_auth.time``,
                 ``peer_auth.unknown`` for what has ended while the body came.
         """
-        if claim.body_hash != _body_hash(body):
+        if claim.body_hash != body_hash(body):
             raise AccessDeniedError("peer_auth.request")
         # A used id is forgotten once it has ended, so one that has ended meanwhile must not count.
         if claim.expires <= self._clock():
             raise AccessDeniedError("peer_auth.time")
-        self._key(claim.issuer, claim.key_name)
         # Last, so that nobody can use up an id that is not his.
-        once = self._used if claim.is_harmless else self._durable
-        if not once.use_once(f"peer:{claim.issuer}:{claim.jti}", claim.expires):
+        if claim.session is not None:
+            self._check_listed(claim.session)
+            is_first = claim.session.use(claim.number)
+        else:
+            self._key(claim.issuer, claim.key_name)
+            once = self._used if claim.is_harmless else self._durable
+            is_first = once.use_once(f"peer:{claim.issuer}:{claim.jti}", claim.expires)
+        if not is_first:
             raise AccessDeniedError("peer_auth.replayed")
         return claim.issuer
+
+    def _check_listed(self, session: Session) -> None:
+        """Refuse a session whose key the ledger lists no more, and end it."""
+        if self._directory.authentication_key(session.issuer, session.key_name) != session.public:
+            self._sessions.forget(session.id)
+            raise AccessDeniedError("peer_auth.unknown")
 
     def _key(self, issuer: str, name: str) -> bytes:
         """Find the key that the ledger lists now, or refuse."""
@@ -368,8 +439,8 @@ def audience_of(ledger_hex: str, org_id: str) -> str:
     return f"medchain:{ledger_hex}:{org_id}"
 
 
-def _body_hash(body: bytes) -> str:
-    """Hash a body."""
+def body_hash(body: bytes) -> str:
+    """Hash a body, as the claim ``body`` does; hexadecimal."""
     return digest("medchain/peer-body/v1", body).hex()
 
 

@@ -35,7 +35,14 @@ from medchain.errors import (
 )
 from medchain.node import metrics
 from medchain.node.addresses import MayCall, connect, is_public, is_unicast
-from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner
+from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner, body_hash
+from medchain.node.peer_session import (
+    MAX_SESSION_BYTES,
+    SESSION_PATH,
+    SESSION_SCHEME,
+    SESSION_UNKNOWN,
+    OwnSessions,
+)
 from medchain.node.timed_socket import TimedSocket
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -268,9 +275,9 @@ class HttpPool:
 
 
 class PeerClient:
-    """Calls other organisations' daemons, each call with an assertion of its own."""
+    """Calls other organisations' daemons, each call with a code of a session, or an assertion, of its own."""
 
-    __slots__ = ("_address_of", "_ca", "_lock", "_may_call", "_pools", "_signer", "_turns")
+    __slots__ = ("_address_of", "_ca", "_lock", "_may_call", "_pools", "_sessions", "_signer", "_turns")
 
     def __init__(
         self,
@@ -291,6 +298,7 @@ class PeerClient:
         """
         self._may_call = may_call
         self._signer = signer
+        self._sessions = OwnSessions(signer.org_id, signer.audience, signer.clock)
         self._address_of = address_of
         self._ca = ca
         self._pools: dict[str, tuple[str, HttpPool]] = {}
@@ -351,19 +359,59 @@ class PeerClient:
             turns.release()
 
     def _call(self, org_id: str, request: PeerRequest, content_type: str, limits: Limits) -> Answer:
-        """Call when it is our turn; the assertion is made only now, since it lives a minute."""
-        headers = {"Authorization": f"{SCHEME} {self._signer.assertion(org_id, request)}"}
-        if request.body:
-            headers["Content-Type"] = content_type
+        """Call when it is our turn; what shows who calls is made only now, since it lives a minute."""
         pool = self._pool(org_id)
         try:
-            answer = pool.request(request, headers, limits)
+            try:
+                answer = self._send(pool, request, content_type, limits)
+            except AccessDeniedError as error:
+                if error.code != SESSION_UNKNOWN:
+                    raise
+                # It has started anew, say, and has done nothing: once more, in another session.
+                answer = self._send(pool, request, content_type, limits)
         except MedchainError as error:
             # A peer's own codes are no labels: it could make up as many as it likes.
             metrics.PEER_CALLS.labels(org_id, error.code if error.code in _CODES else "refused").inc()
             raise
         metrics.PEER_CALLS.labels(org_id, "ok").inc()
         return answer
+
+    def _send(self, pool: HttpPool, request: PeerRequest, content_type: str, limits: Limits) -> Answer:
+        """Call in a session, which is opened where there is none; without one, with an assertion."""
+        name = pool.name, pool, request.method, request.target, body_hash(request.body)
+        credential = self._sessions.credential(*name)
+        if credential is None:
+            self._open_session(pool, limits)
+            credential = self._sessions.credential(*name)
+        headers = {"Content-Type": content_type} if request.body else {}
+        if not credential:
+            return pool.request(request, headers | self._asserted(pool, request), limits)
+        try:
+            return pool.request(request, headers | {"Authorization": f"{SESSION_SCHEME} {credential}"}, limits)
+        except AccessDeniedError as error:
+            if error.code == SESSION_UNKNOWN:
+                self._sessions.forget(pool.name, credential)
+            raise
+
+    def _open_session(self, pool: HttpPool, limits: Limits) -> None:
+        """Open a session with a peer, unless it is one that knows none."""
+        bounds = Limits(min(limits.timeout_s, CALL_TIMEOUT_S), MAX_SESSION_BYTES)
+
+        def ask(document: bytes) -> bytes | None:
+            request = PeerRequest("POST", SESSION_PATH, document)
+            try:
+                return pool.request(request, {"Content-Type": JSON} | self._asserted(pool, request), bounds).body
+            except NotFoundError:
+                return None
+
+        try:
+            self._sessions.offer(pool.name, pool, self._signer.key_name, ask)
+        except (InputError, VerificationError) as error:
+            raise UnavailableError("peer.broken", peer=pool.name) from error
+
+    def _asserted(self, pool: HttpPool, request: PeerRequest) -> dict[str, str]:
+        """Sign an assertion."""
+        return {"Authorization": f"{SCHEME} {self._signer.assertion(pool.name, request)}"}
 
     def _pool(self, org_id: str) -> HttpPool:
         """Find the connections to a peer's current address."""

@@ -87,6 +87,14 @@ class ReleaseService(Protocol):
         ...
 
 
+class SessionService(Protocol):
+    """Sessions that other members open."""
+
+    def open_session(self, issuer: str, key_name: str, document: bytes) -> bytes:
+        """Open a session for a member that signed this very request with a key of its own, or raise why not."""
+        ...
+
+
 class LogService(Protocol):
     """The transparency log, for members and mirrors."""
 

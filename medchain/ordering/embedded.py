@@ -37,6 +37,7 @@ MAX_ALARMS: Final = 64
 
 _REST: Final = 4
 _QUIET_TURNS: Final = 25
+_TIDY_S: Final = 2.0
 _MISSING_TURNS: Final = 5
 
 
@@ -496,7 +497,7 @@ class EmbeddedDriver:
 
         Lines that are missing are fetched; when none is, newer ones are looked for now and then.
         """
-        turns = 0
+        turns, tidied = 0, time.monotonic()
         while not self._stopping.is_set():
             came = self._came.wait(BUSY_S)
             self._came.clear()
@@ -508,8 +509,9 @@ class EmbeddedDriver:
             is_missing = not came and self.cosigner.final_size < self._ports.replica.size
             if turns % (_MISSING_TURNS if is_missing else _QUIET_TURNS) == 0:
                 self.gather_once()
-            if not came or turns % _QUIET_TURNS == 0:
+            if time.monotonic() - tidied >= _TIDY_S:
                 self.cosigner.tidy()
+                tidied = time.monotonic()
 
     def _send(self) -> None:
         """Submit what is in the outbox until stopped."""

@@ -33,6 +33,7 @@ from medchain.web.peer import (
     ordering_routes,
     proposal_routes,
     release_routes,
+    session_routes,
 )
 from medchain.web.routing import Route, Router
 from medchain.web.server import DaemonServer
@@ -88,7 +89,7 @@ def make_plan(node: DaemonNode, parts: DaemonParts) -> Plan:
     """
     secret = new_secret()
     verifier = PeerVerifier(node.config.org_id, node.replica.ledger, node.directory, node.records, node.clock)
-    peer = Router("peer", peer_routes(parts), peers=verifier)
+    peer = Router("peer", [*peer_routes(parts), *session_routes(verifier)], peers=verifier)
     local = Router("local", own_routes(parts), local_secret=secret)
     return Plan(
         peer=DaemonServer(node.config.peer_listen, peer, node.config.peer_tls),

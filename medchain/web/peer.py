@@ -13,9 +13,10 @@ import re
 from typing import Final
 
 from medchain.encoding import parse_canonical
-from medchain.errors import InputError
+from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
+from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
 from medchain.node.peers import OCTETS
 from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.services import (
@@ -27,6 +28,7 @@ from medchain.node.services import (
     OrderingService,
     ProposalService,
     ReleaseService,
+    SessionService,
     health_document,
 )
 from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, parse_submission
@@ -140,6 +142,19 @@ def release_routes(service: ReleaseService) -> list[Route]:
         return Response(service.release(request.body, request.peer), content_type=OCTETS)
 
     return [Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True)]
+
+
+def session_routes(service: SessionService) -> list[Route]:
+    """Make the route by which a member opens a session (`docs/spec/node-protocol.md`, Sessions)."""
+
+    @callers(Caller.PEER)
+    def open_session(request: Request) -> Response:
+        if not request.peer_key:
+            # A session that could open another one would never have to show the key again.
+            raise AccessDeniedError("peer_auth.assertion")
+        return Response(service.open_session(request.peer, request.peer_key, request.body))
+
+    return [Route("session", "POST", SESSION_PATH, open_session, MAX_SESSION_BYTES)]
 
 
 def log_routes(service: LogService) -> list[Route]:

@@ -30,6 +30,7 @@ from medchain.errors import (
 from medchain.node.local import LOCAL_SCHEME
 from medchain.node.log import Log
 from medchain.node.peer_auth import SCHEME, PeerClaim
+from medchain.node.peer_session import SESSION_SCHEME
 from medchain.node.peers import JSON
 
 _ATTRIBUTE: Final = "medchain_callers"
@@ -70,6 +71,7 @@ class Request:
         request_id: 16 hexadecimal digits.
         peer: the calling organisation, for routes of peers; empty for others.
         path_values: what the path's pattern caught.
+        peer_key: id of the key by which the caller signed this very request; empty for a call in a session.
     """
 
     method: str
@@ -80,6 +82,7 @@ class Request:
     request_id: str
     peer: str = ""
     path_values: Mapping[str, str] = field(default_factory=dict)
+    peer_key: str = ""
 
     @property
     def target(self) -> str:
@@ -162,6 +165,10 @@ class PeerCheck(Protocol):
 
     def begin(self, assertion: str, method: str, target: str) -> PeerClaim:
         """Check all but the body, or raise `AccessDeniedError`."""
+        ...
+
+    def resume(self, credential: str, method: str, target: str) -> PeerClaim:
+        """Do the same for a call in a session."""
         ...
 
     def finish(self, claim: PeerClaim, body: bytes) -> str:
@@ -278,7 +285,9 @@ class Router:
         """
         try:
             if admission.claim is not None and self._peers is not None:
-                request = replace(request, peer=self._peers.finish(admission.claim, request.body))
+                claim = admission.claim
+                key_name = claim.key_name if claim.session is None else ""
+                request = replace(request, peer=self._peers.finish(claim, request.body), peer_key=key_name)
             return route.handler(request)
         except MedchainError as error:
             _LOG.info("request.refused", route=route.name, code=error.code, request=request.request_id)
@@ -299,6 +308,8 @@ class Router:
             raise AccessDeniedError("local_auth.secret")
         if Caller.PEER in allowed and scheme == SCHEME and self._peers is not None:
             return Admission(is_known=True, claim=self._peers.begin(credential, head.method, head.target))
+        if Caller.PEER in allowed and scheme == SESSION_SCHEME and self._peers is not None:
+            return Admission(is_known=True, claim=self._peers.resume(credential, head.method, head.target))
         raise AccessDeniedError("peer_auth.missing" if Caller.PEER in allowed else "local_auth.missing")
 
 

@@ -287,7 +287,11 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
     heads = []
 
     def behave(connection):
-        heads.append(read_request(connection))
+        request = read_request(connection)
+        if request.startswith(b"POST /session "):
+            connection.sendall(response("404 Not Found", b"{}"))
+            return
+        heads.append(request)
         connection.sendall(response("200 OK", b"x"))
 
     addresses = {}
@@ -336,7 +340,9 @@ def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_
     entered, release = Semaphore(0), Event()
 
     def behave(connection: socket.socket) -> None:
-        connection.recv(65536)
+        if connection.recv(65536).startswith(b"POST /session "):
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         entered.release()
         release.wait(5)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -344,7 +350,7 @@ def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_
     signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
     bodies: list[bytes] = []
     long = Limits(timeout_s=5, max_bytes=1000)
-    with listening(behave, connections=20) as url:
+    with listening(behave, connections=40) as url:
         client = PeerClient(signer, lambda _org_id: url, may_call=is_unicast)
 
         def ask(target: str) -> None:
