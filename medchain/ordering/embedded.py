@@ -106,8 +106,7 @@ class EmbeddedDriver:
         self._turn = 0
         self._told: tuple[str, ...] = ()
         self._lines: str | None = None
-        self._rest_until = 0.0
-        self._is_hasty = False
+        self._rest_until, self._is_hasty = 0.0, False
         self._last_orderer = ports.replica.members.protocol.orderer
         self.watchers: list[Callable[[Block], None]] = []
         replica, clock = ports.replica, ports.clock
