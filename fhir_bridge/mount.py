@@ -13,7 +13,8 @@ from typing import Final
 
 from flask import Flask
 
-from fhir_bridge.rest.core import Core
+from fhir_bridge.audit import JournalAudit
+from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.front import PREFIX, Front
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
@@ -41,14 +42,25 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
         jobs: worker processes for large transactions; None does without.
     """
     parts = make_parts(node, genesis)
-    core = make_core(node, genesis, parts, jobs)
+    audit = JournalAudit(node.config.folder, node.keys.records, node.clock)
+    core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
     mount_smart(app, parts)
     # An application's own attribute: what the front does not answer goes on to the views.
     app.wsgi_app = Front(core, app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask says
 
 
-def make_core(node: WebNode, genesis: Genesis, parts: Parts, jobs: JobPool | None = None) -> Core:
-    """Make what the REST server works on; arguments as for `mount`, and the parts of the authorisation server."""
+def make_core(
+    node: WebNode, genesis: Genesis, parts: Parts, *, jobs: JobPool | None = None, audit: Auditor | None = None
+) -> Core:
+    """Make what the REST server works on.
+
+    Args:
+        node: opened records, keys and the way to the daemon.
+        genesis: of the ledger.
+        parts: of the authorisation server.
+        jobs: worker processes for large transactions; None does without.
+        audit: keeps who did what; None where the caller does.
+    """
     searches = open_search(node, genesis.ledger)
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
     return Core(
@@ -63,6 +75,8 @@ def make_core(node: WebNode, genesis: Genesis, parts: Parts, jobs: JobPool | Non
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
+        audit=NoAudit() if audit is None else audit,
+        search=searches,
     )
 
 

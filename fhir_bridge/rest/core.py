@@ -13,6 +13,7 @@ from fhir_bridge.gate import Gate
 from fhir_bridge.references import Resolver
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.rest.cursor import Cursors
+from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.validation.check import Mode
@@ -56,6 +57,7 @@ class Core:
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
         gate: says what may be shown.
+        search: finds records; None serves no search.
         reader: reads versions with their keys.
         cursors: makes and reads the links of pages.
     """
@@ -73,6 +75,7 @@ class Core:
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
     gate: Gate = field(default_factory=Gate)
+    search: SearchService | None = None
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
 

@@ -32,6 +32,16 @@ class Found(NamedTuple):
     epoch: Epoch
 
 
+class Named(NamedTuple):
+    """The name of a record version, and the keyed token of its patient."""
+
+    number: int
+    type: str
+    id: str
+    version: int
+    patient: str
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """Which versions a history is of.
@@ -85,6 +95,16 @@ class VersionReader:
             chosen = _with_keys().where(record.c.seq.in_(numbers[start : start + _AT_ONCE]))
             found.update((one.stored.seq, one) for one in self._all(chosen))
         return [found.get(number) for number in numbers]
+
+    def named(self, numbers: Sequence[int]) -> list[Named]:
+        """Return the names of versions by their numbers, without what they hold."""
+        columns = (record.c.seq, record.c.type, record.c.id, record.c.version, record.c.patient)
+        found: list[Named] = []
+        for start in range(0, len(numbers), _AT_ONCE):
+            chosen = select(*columns).where(record.c.seq.in_(numbers[start : start + _AT_ONCE]))
+            with self._database.read("record") as connection:
+                found += [Named(*row) for row in connection.execute(chosen)]
+        return found
 
     def past(self, asked: Past) -> list[Found]:
         """Return versions, the newest first."""

@@ -14,8 +14,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from fhir_bridge.audit import JournalAudit
+from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.front import Front
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
 from fhir_bridge.smart.clients import ClientBook
 from fhir_bridge.smart.endpoints import oauth_blueprint
@@ -67,6 +71,11 @@ class Server:
             path, method=method, data=data, headers={"Authorization": f"Bearer {token}"} | kind | named
         )
 
+    def drain(self) -> int:
+        """Make AuditEvents of all that happened, and count them."""
+        drain = AuditDrain(self.folder, seed("records"), self.store, self.service, self.core.clock, NODE)
+        return sum(iter(drain.step, 0))
+
     def anchor_all(self, position: int) -> None:
         """Mark everything that waits as ordered at a position."""
         self.store.mark_ordered([intent.id for intent in self.store.pending(1000)], position)
@@ -76,8 +85,10 @@ class Server:
 def server(tmp_path) -> Iterator[Server]:
     key, time, final = seed("records"), [NOW], [0]
     database = open_database(tmp_path / "records.db", seed("file"), kind=FileKind.RECORDS)
-    with closing(RecordStore(database)) as store:
-        service = RecordService(store, seed("ledger"), key, lambda: time[0])
+    audit = JournalAudit(tmp_path, key, lambda: time[0])
+    with closing(RecordStore(database)) as store, closing(audit):
+        search = SearchService(store, SearchIndex(store), key, seed("ledger"), lambda: time[0])
+        service = RecordService(store, seed("ledger"), key, lambda: time[0], index=search.index)
         member_keys: dict[str, list] = {}
         remote_keys: dict[str, list] = {}
         parts = smart_parts(store, key, lambda: time[0], member_keys, remote_keys)
@@ -92,6 +103,8 @@ def server(tmp_path) -> Iterator[Server]:
             clock=lambda: time[0],
             final_size=lambda: final[0],
             prove=lambda stored: {"entry.bin": stored.object_id, "version": str(stored.version).encode()},
+            audit=audit,
+            search=search,
         )
         app = Flask("test", static_folder=None)
         prepare(app)

@@ -1,0 +1,171 @@
+"""The audit of what clients do: a frame in a journal before each answer leaves, an AuditEvent soon after.
+
+A frame costs one write; the daemon makes AuditEvents of frames at its leisure (`fhir_bridge.audit_job`). Keeps true:
+nothing that a known caller asked for is answered unless it is on the journal; a frame says who, what, which versions
+and how it ended. Trusts `medchain.store.journal`.
+Source: FHIR R4 AuditEvent; IHE BALP 1.1.3; `docs/spec/audit.md`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from fhir_bridge.rest.ask import Ask
+from medchain.crypto.keywrap import derive
+from medchain.errors import InputError, UnavailableError
+from medchain.node.clock import Clock
+from medchain.node.log import Log
+from medchain.store.journal import Journal
+
+FOLDER: Final = "audit"
+"""Name of the folder of the journals, in the node's folder."""
+
+MAX_NUMBERS: Final = 500
+"""Most record versions of one frame; a request that touched more has several."""
+
+MAX_QUERY_CHARS: Final = 4096
+"""So much of a query is kept."""
+
+SYNC_S: Final = 0.2
+"""How soon a frame survives a power loss, in seconds."""
+
+_FORM: Final = 1
+_TEXTS: Final = 10
+_LOG: Final = Log("audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What one frame says.
+
+    Attributes:
+        time: Unix seconds.
+        status: HTTP status of the answer.
+        request: id of the request.
+        interaction: what was done, as the registry calls it.
+        client: who asked.
+        user: the person who signed in, or empty.
+        role: of that person, or empty.
+        launch: id of the patient of the launch, or empty.
+        type: resource type of the address, or empty.
+        id: of the record of the address, or empty.
+        version: of the address, or empty.
+        query: what was searched for, or empty.
+        numbers: of the record versions that were shown or stored.
+    """
+
+    time: int
+    status: int
+    request: str
+    interaction: str
+    client: str
+    user: str
+    role: str
+    launch: str
+    type: str
+    id: str
+    version: str
+    query: str
+    numbers: tuple[int, ...]
+
+
+class JournalAudit:
+    """Keeps what happens in a journal of this process. Threads share it."""
+
+    def __init__(self, folder: Path, records_key: bytes, clock: Clock) -> None:
+        """Begin a journal, and sync it every `SYNC_S` seconds.
+
+        Args:
+            folder: the node's folder.
+            records_key: the node's records key.
+            clock: gives Unix seconds.
+        """
+        self._clock = clock
+        self._journal = Journal(journals(folder), journal_key(records_key))
+        self._ended = threading.Event()
+        self._syncing = threading.Thread(target=self._sync, name="audit-sync", daemon=True)
+        self._syncing.start()
+
+    def note(self, ask: Ask, status: int) -> None:
+        """Keep one request; raises `UnavailableError` ``journal.io``, and nothing may be answered then."""
+        for frame in frames(ask, status, self._clock()):
+            self._journal.append(frame)
+
+    def close(self) -> None:
+        """End the journal."""
+        self._ended.set()
+        self._syncing.join()
+        self._journal.close()
+
+    def _sync(self) -> None:
+        """Sync as long as the process lives."""
+        while not self._ended.wait(SYNC_S):
+            try:
+                self._journal.sync()
+            except UnavailableError as error:
+                _LOG.error("audit.sync_failed", error)
+
+
+def journals(folder: Path) -> Path:
+    """Return the folder of the journals, made if it is not there."""
+    place = folder / FOLDER
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def journal_key(records_key: bytes) -> bytes:
+    """Derive the key of the journals."""
+    return derive(records_key, "audit-journal")
+
+
+def frames(ask: Ask, status: int, time: int) -> Iterator[bytes]:
+    """Write a request as frames."""
+    access = ask.who
+    trail = ask.trail
+    names = [
+        ask.request_id,
+        trail.interaction,
+        access.client,
+        access.user,
+        access.role,
+        access.patient,
+        ask.type[:MAX_QUERY_CHARS],
+        ask.id[:MAX_QUERY_CHARS],
+        ask.version[:MAX_QUERY_CHARS],
+        trail.query[:MAX_QUERY_CHARS],
+    ]
+    numbers = trail.numbers
+    for start in range(0, len(numbers) or 1, MAX_NUMBERS):
+        yield orjson.dumps([_FORM, time, status, *names, numbers[start : start + MAX_NUMBERS]])
+
+
+def read_frame(content: bytes) -> Happening:
+    """Read a frame; raises `InputError` ``audit.frame`` for one of another form."""
+    try:
+        form, time, status, *texts, numbers = orjson.loads(content)
+    except (ValueError, TypeError) as error:
+        raise InputError("audit.frame") from error
+    if form != _FORM or len(texts) != _TEXTS or not all(isinstance(text, str) for text in texts):
+        raise InputError("audit.frame")
+    request, interaction, client, user, role, launch, type_name, record_id, version, query = texts
+    return Happening(
+        time=int(time),
+        status=int(status),
+        request=request,
+        interaction=interaction,
+        client=client,
+        user=user,
+        role=role,
+        launch=launch,
+        type=type_name,
+        id=record_id,
+        version=version,
+        query=query,
+        numbers=tuple(numbers),
+    )
