@@ -199,7 +199,7 @@ class MemoryReplica:
         if _log_key(orderer) != self.signer.public:
             raise VerificationError("block.protocol")
         self._add(effects, time, None)
-        return Proposal(self.chain[-1][0], refusals)
+        return Proposal(self.chain[-1][0], refusals, effects.ids)
 
     def blocks(self, first: int, max_bytes: int) -> list[Block]:
         found: list[Block] = []

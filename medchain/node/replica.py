@@ -251,7 +251,7 @@ class Replica:
                 raise VerificationError("block.protocol", takeover=int(takeover))
             checkpoint = note.to_bytes().decode()
             self._commit(write, effects, checkpoint)
-            return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals)
+            return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals, effects.ids)
 
     def blocks(self, first: int, max_bytes: int) -> list[Block]:
         """Return blocks from a height on, at least one if there is one, else as many as ``max_bytes`` of leaves."""

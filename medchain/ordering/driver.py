@@ -44,10 +44,12 @@ class Proposal:
     Attributes:
         block: the block, committed to disk; None if every transaction was refused.
         refusals: index among the leaves offered → code; all others are in the block, in order.
+        ids: ids of the block's transactions, in order.
     """
 
     block: Block | None
     refusals: Mapping[int, str] = field(default_factory=dict)
+    ids: Sequence[bytes] = ()
 
 
 class Replica(Protocol):

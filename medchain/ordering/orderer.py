@@ -20,7 +20,7 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.ledger.machine import MAX_BLOCK_BYTES
 from medchain.ledger.transaction import MAX_LEAF_BYTES, parse_envelope, transaction_id
-from medchain.ordering.block import MAX_BLOCK_TRANSACTIONS, Block, accepted_id
+from medchain.ordering.block import MAX_BLOCK_TRANSACTIONS, Block
 from medchain.ordering.driver import Clock, Proposal, Replica
 from medchain.ordering.feed import Feed
 from medchain.ordering.receipt import Outcome, Refused, sign_receipt
@@ -277,10 +277,11 @@ class Orderer:
     def _answer(self, items: Sequence[_Item], proposal: Proposal) -> None:
         """Tell of each what became of it."""
         again: list[_Item] = []
+        names = iter(proposal.ids)
         for index, item in enumerate(items):
             code = proposal.refusals.get(index)
             if code is None and proposal.block is not None:
-                item.answer(_Placed(accepted_id(item.leaf), proposal.block.height))
+                item.answer(_Placed(next(names), proposal.block.height))
             elif code == _SIZE_LEFT and len(item.leaf) <= MAX_LEAF_BYTES and len(items) > 1:
                 again.append(item)
             else:
