@@ -529,8 +529,7 @@ def make_record(  # what a record is made of
         shell, data = binary.unpacked(identified)
         head = write(shell.resource)
         return NewRecord(type_name, record_id, data, patient, version, content_type=shell.content_type, head=head)
-    found = tuple({(item.system, item.value): None for item in identifiers(type_name, identified)})
-    return NewRecord(type_name, record_id, write(identified), patient, version, identifiers=found)
+    return NewRecord(type_name, record_id, write(identified), patient, version)
 
 
 def _all_of(refused: Sequence[Refused]) -> MedchainError:

@@ -1,9 +1,9 @@
 """Identity and references of resources: their ids, whose they are, and what they point to.
 
 A resource that is posted with a business identifier gets an id computed from it under the node's key, so that of two
-conditional creates at once only one can win, and an id tells nothing to who lacks the key. Keeps true: a record is
-found by the identifiers of its newest version, however it was stored; a reference is replaced as a whole or not at
-all. Trusts the store's index of identifiers, which is kept with the versions.
+conditional creates at once only one can win, and an id tells nothing to who lacks the key. Keeps true: a condition
+finds what a search with it would find; a reference is replaced as a whole or not at all. Trusts the search index, which
+is kept with the versions.
 Source: FHIR R4 §3.1.0.8 (conditional create), §3.1.0.11.2 (replacement of references).
 """
 
@@ -12,17 +12,18 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from fhir_bridge.document import Element, Number, Resource, member, objects
 from fhir_bridge.resources import TYPE_PATTERN
+from fhir_bridge.search.service import SearchService
+from fhir_bridge.search.tree import Condition
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
-from medchain.node.records import RecordService
 from medchain.store.records import RecordStore
 
 _ID_CHARS: Final = 32
@@ -40,31 +41,41 @@ class Identifier(NamedTuple):
     value: str
 
 
-class Resolver:
-    """Ids and identifiers against what the node holds, for one request or one import: it remembers what it found."""
+class Wanted(NamedTuple):
+    """A condition on resources of a type: the parameters of a search, percent-encoded."""
 
-    __slots__ = ("_found", "_key", "_may_read", "_service", "_store")
+    type: str
+    condition: str
+
+
+class Resolver:
+    """Ids and conditions against what the node holds, for one request or one import: it remembers what it found."""
+
+    __slots__ = ("_found", "_key", "_may_read", "_searches", "_store", "_within")
 
     def __init__(
         self,
-        service: RecordService,
+        searches: SearchService,
         store: RecordStore,
         records_key: bytes,
         may_read: Callable[[str], bool] = lambda _type: True,
+        within: Sequence[Condition] = (),
     ) -> None:
         """Prepare.
 
         Args:
-            service: opens records.
-            store: the same records, sealed.
+            searches: finds records.
+            store: the records, sealed.
             records_key: the node's records key, 32 bytes.
             may_read: tells whether the caller may read records of a type.
+            within: what must hold of each resource that takes part in a condition, for the caller's rights.
         """
         self._may_read = may_read
-        self._service = service
+        self._within = tuple(within)
+        self._searches = searches
         self._store = store
         self._key = derive(records_key, "fhir-identifier")
-        self._found: dict[Identifier, str] = {}
+        self._found: dict[Wanted, str] = {}
 
     def new_id(self, type_name: str, resource: Resource, taken: set[tuple[str, str]]) -> str:
         """Choose the id of a new resource: by its first identifier, or a random one where that is taken."""
@@ -80,23 +91,25 @@ class Resolver:
         """Return the newest version of a record, 0 where there is none."""
         return self._store.newest_version(type_name, record_id)
 
-    def find(self, identifier: Identifier) -> str | None:
-        """Find the id of the record with an identifier, None where there is none.
+    def find(self, wanted: Wanted) -> str | None:
+        """Find the id of the record that fulfils a condition, None where there is none.
 
         Raises:
+            InputError: ``search.condition`` for a condition that says nothing, ``search.*``.
             AccessDeniedError: ``scope.denied`` where the caller may not read.
-            ConflictError: ``reference.ambiguous`` where more than one record has it.
+            ConflictError: ``reference.ambiguous`` where more than one record fulfils it.
+            UnavailableError: ``search.indexing`` while older records are being indexed.
         """
-        if not self._may_read(identifier.type):
+        if not self._may_read(wanted.type):
             raise AccessDeniedError("scope.denied")
-        if identifier not in self._found:
-            found = self._service.find(*identifier)
+        if wanted not in self._found:
+            found = self._searches.ids(wanted.type, wanted.condition, within=self._within)
             if len(found) > 1:
-                raise ConflictError("reference.ambiguous", type=identifier.type)
+                raise ConflictError("reference.ambiguous", type=wanted.type)
             if not found:
                 return None
-            self._found[identifier] = found[0]
-        return self._found[identifier]
+            self._found[wanted] = found[0]
+        return self._found[wanted]
 
     def _id_of(self, identifier: Identifier) -> str:
         """Compute the id of an identifier."""
@@ -114,23 +127,18 @@ def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
             yield Identifier(type_name, None, member(row, "value"))
 
 
-def parse_condition(type_name: str, query: str) -> Identifier:
-    """Read ``identifier=SYSTEM|VALUE``, the only condition that is served.
+def parse_condition(type_name: str, query: str) -> Wanted:
+    """Take a condition; a question mark before it means nothing."""
+    return Wanted(type_name, query.removeprefix("?"))
 
-    Raises:
-        InputError: ``reference.condition``.
-    """
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, max_num_fields=2)
-    except ValueError as error:
-        raise InputError("reference.condition") from error
+
+def _identified(wanted: Wanted) -> Identifier | None:
+    """Read ``identifier=SYSTEM|VALUE``, a condition that an entry of the same Bundle can fulfil; None for another."""
+    pairs = parse_qsl(wanted.condition, keep_blank_values=True)
     if len(pairs) != 1 or pairs[0][0] != "identifier":
-        raise InputError("reference.condition")
-    system, bar, value = pairs[0][1].partition("|")
-    identifier = Identifier(type_name, system, value) if bar else Identifier(type_name, None, system)
-    if not identifier.value:
-        raise InputError("reference.condition")
-    return identifier
+        return None
+    system, bar, value = pairs[0][1].rpartition("|")
+    return Identifier(wanted.type, system if bar else None, value)
 
 
 def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
@@ -155,8 +163,8 @@ def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identi
         resolver: what the node holds.
 
     Raises:
-        InputError: ``reference.unresolved`` for an entry that is not there, ``reference.condition`` for a condition
-            that cannot be read, ``reference.not_found`` for one that nothing fulfils.
+        InputError: ``reference.unresolved`` for an entry that is not there, ``search.*`` for a condition that cannot
+            be read, ``reference.not_found`` for one that nothing fulfils.
     """
     for item in objects(resource):
         for name in _URL_MEMBERS:
@@ -175,8 +183,9 @@ def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolve
     type_name, question, query = reference.partition("?")
     if not question or TYPE_PATTERN.fullmatch(type_name) is None:
         return reference
-    identifier = parse_condition(type_name, query)
-    found = named.get(identifier) or resolver.find(identifier)
+    wanted = parse_condition(type_name, query)
+    identifier = _identified(wanted)
+    found = (named.get(identifier) if identifier is not None else None) or resolver.find(wanted)
     if found is None:
         raise InputError("reference.not_found", type=type_name)
     return f"{type_name}/{found}"

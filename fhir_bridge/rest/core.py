@@ -45,6 +45,7 @@ class Core:
 
     Attributes:
         service: stores and opens records.
+        search: finds them.
         store: the same records, sealed.
         records_key: the node's records key.
         tokens: checks access tokens.
@@ -57,12 +58,12 @@ class Core:
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
         gate: says what may be shown.
-        search: finds records; None serves no search.
         reader: reads versions with their keys.
         cursors: makes and reads the links of pages.
     """
 
     service: RecordService
+    search: SearchService
     store: RecordStore
     records_key: bytes
     tokens: TokenServer
@@ -75,7 +76,6 @@ class Core:
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
     gate: Gate = field(default_factory=Gate)
-    search: SearchService | None = None
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
 
@@ -90,7 +90,7 @@ class Core:
         def may_match(type_name: str) -> bool:
             return self.gate.may_match(access, type_name)
 
-        return Resolver(self.service, self.store, self.records_key, may_match)
+        return Resolver(self.search, self.store, self.records_key, may_match)
 
     def opened(self, found: Found) -> OpenedRecord:
         """Open a version that was read with its key."""

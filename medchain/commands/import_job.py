@@ -94,7 +94,7 @@ class FileImporter:
         self._validation = Mode(node.config.fhir_validation)
         searches = open_search(node, ledger)
         self._service = RecordService(node.records, ledger, node.keys.records, node.clock, index=searches.index)
-        self._resolver = Resolver(self._service, node.records, node.keys.records)
+        self._resolver = Resolver(searches, node.records, node.keys.records)
 
     def take(self, path: Path, *, may_wait: bool) -> Outcome:
         """Import a file.

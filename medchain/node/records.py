@@ -38,7 +38,6 @@ from medchain.crypto.commitment import (
     record_field_root,
 )
 from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
-from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE
@@ -68,7 +67,6 @@ MAX_OPENED_BYTES: Final = 64 << 20
 
 _EPOCH_ATTEMPTS: Final = 3
 _PASSING: Final = ("epoch", "index_state")
-_TOKEN_BYTES: Final = 16
 _SIZE_BYTES: Final = 8
 _HEAD_PURPOSE: Final = "record-head"
 _EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
@@ -85,7 +83,6 @@ class NewRecord:
         patient: local id of the patient whose key seals it; empty for what concerns no patient.
         version: 1, or that of the newest version + 1.
         status: what the ledger shows of it: ``active`` or ``entered-in-error``.
-        identifiers: (system, value) by which it is found from now on; system None for whichever system.
         content_type: media type of the content.
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
         token: the patient's keyed token where only that is known, as for a deletion; empty to make it of `patient`.
@@ -97,7 +94,6 @@ class NewRecord:
     patient: str
     version: int = 1
     status: str = ACTIVE
-    identifiers: tuple[tuple[str | None, str], ...] = ()
     content_type: str = FHIR_JSON
     head: bytes = b""
     token: str = ""
@@ -207,7 +203,7 @@ class OpenedRecord:
 class RecordService:
     """Stores and opens records. Threads and processes may share the store."""
 
-    __slots__ = ("_clock", "_field_root_types", "_identifier_key", "_index", "_key", "_ledger", "_store", "_token_key")
+    __slots__ = ("_clock", "_field_root_types", "_index", "_key", "_ledger", "_store", "_token_key")
 
     def __init__(
         self,
@@ -234,7 +230,6 @@ class RecordService:
         self._ledger = ledger
         self._key = WrappingKey(key)
         self._token_key = derive(key, "patient-token")
-        self._identifier_key = derive(key, "identifier-token")
         self._clock = clock
         self._field_root_types = frozenset(field_root_types)
 
@@ -375,19 +370,6 @@ class RecordService:
             raise NotFoundError("record.deleted", version=stored.version)
         return opened
 
-    def find(self, type_name: str, system: str | None, value: str) -> list[str]:
-        """Find records by a business identifier of their newest version.
-
-        Args:
-            type_name: FHIR resource type.
-            system: its system, empty for one without; None for whichever.
-            value: its value.
-
-        Returns:
-            Their ids; no more than two, since more than one is already too many for a condition.
-        """
-        return self._store.find(self._identifier_token(type_name, system, value))
-
     def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
         """Return all versions of a record, sealed, the newest first."""
         return self._store.history(type_name, record_id)
@@ -515,7 +497,6 @@ class RecordService:
             # An empty content is how a deletion is told from a record.
             raise InputError("record.content")
         payloads = [b"" if record.status == ACTIVE else record.status.encode("ascii") for record, _ in records]
-        tokens = [self._identifier_tokens(record) for record, _ in records]
         done = None if unit is None else (unit, self._clock())
         for attempt in range(_EPOCH_ATTEMPTS):
             with ExitStack() as writing:
@@ -526,7 +507,6 @@ class RecordService:
                         rows,
                         deadline=deadline,
                         payloads=payloads,
-                        identifiers=tokens,
                         index=[self._rows_of(record) for record, _ in records],
                         unit=done,
                     )
@@ -637,15 +617,6 @@ class RecordService:
             blob=blob,
             blob_size=size,
         )
-
-    def _identifier_tokens(self, record: NewRecord) -> set[bytes]:
-        """Compute the tokens by which a record is found."""
-        return {self._identifier_token(record.type, system, value) for system, value in record.identifiers}
-
-    def _identifier_token(self, type_name: str, system: str | None, value: str) -> bytes:
-        """Compute a keyed token, equal for equal identifiers, telling nothing of them."""
-        message = canonical([type_name, system, value])
-        return hmac.digest(self._identifier_key, message, "sha256")[:_TOKEN_BYTES]
 
     def _object_id(self, type_name: str, record_id: str, version: int, given: dict[tuple[str, str], bytes]) -> bytes:
         """Return the object id that all versions of a record share, a random one for a new record."""

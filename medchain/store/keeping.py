@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement
 from medchain.store.indexing import forget_rows
-from medchain.store.tables import epoch, erasure, heard_stop, identifier, outbox, record, retention, unaccepted
+from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
 
 ERASURE: Final = "erasure"
 """Kind of the outbox intents that `RetentionTable.erase_patient` writes."""
@@ -110,7 +110,6 @@ class RetentionTable:
             if sorted(connection.execute(select(epoch.c.id).where(alive)).scalars()) != sorted(epochs) or not epochs:
                 raise ConflictError("erasure.moved_on")
             connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time))
-            forget_identifiers(connection, epochs)
             forget_rows(connection, epochs)
             connection.execute(insert(erasure), [{"epoch_id": name, "time": time, "position": None} for name in epochs])
             values = {"kind": ERASURE, "record": None, "payload": intent, "created": time, "deadline": None}
@@ -132,21 +131,6 @@ def _stop_of(dialect: Dialect) -> Statement:
     """Make the question for an object's stop, which each release asks several times."""
     chosen = select(outbox.c.payload).join(heard_stop, heard_stop.c.intent == outbox.c.id)
     return Statement(chosen.where(heard_stop.c.object == bindparam("object")), dialect)
-
-
-def forget_identifiers(connection: Connection, epochs: Sequence[bytes]) -> None:
-    """Remove the tokens of identifiers by which records were found whose newest version nothing can open any more.
-
-    Who keeps the node's key could otherwise still ask whether somebody with that identifier was a patient here.
-    """
-    later = record.alias("later")
-    is_newest = ~(
-        select(later.c.seq)
-        .where(later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version)
-        .exists()
-    )
-    doomed = select(record.c.type, record.c.id).where(record.c.epoch_id.in_(epochs), is_newest)
-    connection.execute(delete(identifier).where(tuple_(identifier.c.type, identifier.c.id).in_(doomed)))
 
 
 class StopTable:

@@ -31,12 +31,12 @@ from sqlalchemy import (
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
-from medchain.store.engine import Database, Statement, insert_into, put_into
+from medchain.store.engine import Database, Statement, put_into
 from medchain.store.indexing import IndexRows, Placed, SearchTable, forget_rows
-from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable, forget_identifiers
+from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
 from medchain.store.proposals import ProposalTable
-from medchain.store.tables import access, anchor, epoch, erasure, identifier, imported, outbox, record, used_token
+from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
 ANCHOR: Final = "anchor"
@@ -259,10 +259,7 @@ class RecordStore(
         self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
-        self._insert_identifier = insert_into(identifier, dialect)
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
-        ends = select(func.min(identifier.c.id), func.max(identifier.c.id))
-        self._by_token = Statement(ends.where(identifier.c.token == bindparam("token")), dialect)
         self._newest = Statement(select(func.max(record.c.version)).where(*of_record), dialect)
         self._tokens_used = 0
 
@@ -272,7 +269,6 @@ class RecordStore(
         *,
         deadline: int | None = None,
         payloads: Sequence[bytes] | None = None,
-        identifiers: Sequence[Collection[bytes]] | None = None,
         index: Sequence[IndexRows | None] | None = None,
         unit: tuple[str, int] | None = None,
     ) -> list[int]:
@@ -282,7 +278,6 @@ class RecordStore(
             rows: each the first version of its record or the next one.
             deadline: when they should be ordered, Unix seconds.
             payloads: of the intents, one a row; None for empty ones.
-            identifiers: tokens by which each row's record is found from now on; None for none.
             index: what each row is found by, None for nothing; without, all are to be indexed later.
             unit: name and time of the import unit that is done with them.
 
@@ -308,7 +303,6 @@ class RecordStore(
                 for seq, payload, row in zip(numbers, given, rows, strict=True)
             ]
             self._insert_intent.many(connection, intents)
-            self._put_identifiers(connection, rows, [()] * len(rows) if identifiers is None else identifiers)
             placed = [
                 Placed(seq, row.type, row.id, row.version, row.created, found)
                 for seq, row, found in zip(numbers, rows, [_LATER] * len(rows) if index is None else index, strict=True)
@@ -324,12 +318,6 @@ class RecordStore(
         with self._database.read("record") as connection:
             row = self._newest.first(connection, type_name, record_id)
         return 0 if row is None or row[0] is None else int(row[0])
-
-    def find(self, token: bytes) -> list[str]:
-        """Return the ids of records by the token of an identifier; no more than two, the first and the last."""
-        with self._database.read("identifier") as connection:
-            row = self._by_token.first(connection, token)
-        return [] if row is None or row[0] is None else sorted({str(row[0]), str(row[1])})
 
     def is_imported(self, unit: str) -> bool:
         """Tell whether an import unit is done."""
@@ -370,19 +358,6 @@ class RecordStore(
         with self._database.read("record") as connection:
             alive = (record.c.blob == blob) & epoch.c.destroyed.is_(None)
             return connection.execute(chosen.where(alive)).first() is not None
-
-    def _put_identifiers(
-        self, connection: Connection, rows: Sequence[RecordVersion], tokens: Sequence[Collection[bytes]]
-    ) -> None:
-        """Have records found by the tokens of their newest version, and by no other."""
-        newest = {(row.type, row.id): (row, dict.fromkeys(given)) for row, given in zip(rows, tokens, strict=True)}
-        for row, _ in newest.values():
-            if row.version > 1:
-                of_record = (identifier.c.id == row.id) & (identifier.c.type == row.type)
-                connection.execute(delete(identifier).where(of_record))
-        self._insert_identifier.many(
-            connection, [(token, row.id, row.type) for row, given in newest.values() for token in given]
-        )
 
     def get(self, type_name: str, record_id: str, version: int | None = None) -> RecordVersion | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
@@ -746,7 +721,6 @@ def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:
     alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
     destroyed = int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
     if destroyed:
-        forget_identifiers(connection, [epoch_id])
         forget_rows(connection, [epoch_id])
     return destroyed
 

@@ -209,18 +209,6 @@ record_by_blob: Final = Index(
     postgresql_where=record.c.blob.is_not(None),
 )
 
-identifier: Final = Table(
-    "identifier",
-    RECORDS,
-    Column("token", LargeBinary, nullable=False),
-    Column("id", String(64), nullable=False),
-    Column("type", String(64), nullable=False),
-    PrimaryKeyConstraint("token", "id"),
-    sqlite_with_rowid=False,
-)
-
-identifier_by_record: Final = Index("identifier_by_record", identifier.c.id, identifier.c.type)
-
 resource: Final = Table(
     "resource",
     RECORDS,

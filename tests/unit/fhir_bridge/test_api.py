@@ -160,7 +160,18 @@ def test_a_record_is_found_by_the_identifiers_of_its_newest_version_only(server)
     assert server.call("PUT", "/fhir/Patient?identifier=urn:x|8", moved).headers["ETag"] == 'W/"3"'
     assert server.call("POST", "/fhir/Patient", PATIENT, If_None_Exist="identifier=urn:x|7").status_code == 201
     server.service.delete("Patient", "mine")
-    assert server.service.find("Patient", "urn:x", "8") == []
+    assert server.core.search.ids("Patient", "identifier=urn:x|8") == []
+
+
+@pytest.mark.parametrize("condition", ["family=Zhang&birthdate=1970-03-30", "name=zh&gender=female", "_id=mine"])
+def test_a_condition_may_be_any_search(server, condition):
+    """FHIR R4 §3.1.0.8.1."""
+    known = KNOWN | {"id": "mine", "name": [{"family": "Zhang"}], "birthDate": "1970-03-30", "gender": "female"}
+    server.call("PUT", "/fhir/Patient/mine", known)
+    changed = server.call("PUT", f"/fhir/Patient?{condition}", known)
+    assert (changed.status_code, changed.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    again = server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=condition)
+    assert (again.status_code, again.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
 
 
 def test_a_condition_that_more_than_one_record_fulfils_is_refused(server):
@@ -179,9 +190,10 @@ def test_a_condition_that_more_than_one_record_fulfils_is_refused(server):
     [
         ("/fhir/Patient?identifier=urn:x|7", KNOWN | {"id": "other"}, {}, 400, "resource.id"),
         ("/fhir/Patient?identifier=urn:x|7", KNOWN, {"If_Match": 'W/"4"'}, 412, "record.version"),
-        ("/fhir/Patient?name=x", KNOWN, {}, 400, "reference.condition"),
-        ("/fhir/Patient?identifier=urn:x|", KNOWN, {}, 400, "reference.condition"),
-        ("/fhir/Patient", KNOWN, {}, 400, "reference.condition"),
+        ("/fhir/Patient?colour=x", KNOWN, {}, 400, "search.parameter"),
+        ("/fhir/Patient?identifier=|", KNOWN, {}, 400, "search.value"),
+        ("/fhir/Patient?identifier=", KNOWN, {}, 400, "search.condition"),
+        ("/fhir/Patient", KNOWN, {}, 400, "search.condition"),
         ("/fhir/Observation?identifier=urn:x|7", KNOWN, {}, 400, "resource.type"),
     ],
 )

@@ -108,7 +108,9 @@ def test_a_record_that_lost_its_identifier_is_not_found_by_it(server):
     ("entry", "code"),
     [
         (observation("Practitioner?identifier=urn:staff|none"), "reference.not_found"),
-        (observation("Practitioner?name=x"), "reference.condition"),
+        (observation("Practitioner?name=x"), "reference.not_found"),
+        (observation("Practitioner?colour=x"), "search.parameter"),
+        (observation("Practitioner?"), "search.condition"),
         (observation("urn:uuid:00000000-0000-4000-8000-00000000dead"), "reference.unresolved"),
         (
             {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]},
@@ -175,7 +177,7 @@ def test_two_patients_with_one_identifier_stay_two(server):
 def test_an_import_leaves_out_what_is_wrong_and_says_so(server):
     bad = {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]}
     bundle = parse_bundle(json.dumps(transaction(PATIENT, bad, DOCTOR)).encode())
-    plan = collect(bundle, Resolver(server.service, server.store, b"k" * 32), server.time[0])
+    plan = collect(bundle, Resolver(server.core.search, server.store, b"k" * 32), server.time[0])
     assert [record.type for record in plan.records] == ["Patient", "Practitioner"]
     assert [(item.index, item.error.code) for item in plan.refused] == [(1, "resource.invalid")]
 
@@ -186,7 +188,7 @@ def test_an_import_keeps_the_ids_of_a_collection(server):
         "type": "collection",
         "entry": [{"resource": PATIENT["resource"] | {"id": "p9"}}],
     }
-    resolver = Resolver(server.service, server.store, b"k" * 32)
+    resolver = Resolver(server.core.search, server.store, b"k" * 32)
     plan = collect(parse_bundle(json.dumps(bundle).encode()), resolver, server.time[0])
     assert [(record.type, record.id, record.version) for record in plan.records] == [("Patient", "p9", 1)]
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
+from sqlalchemy import select
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import FileKind, open_database
+from medchain.store.finding import Search
+from medchain.store.indexing import IndexRows
 from medchain.store.keeping import ERASURE, Lock, UnacceptedRow
 from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
+from medchain.store.tables import entry
 
 KEY = b"\x05" * 32
 HER, HIS = "token-1", "token-2"
@@ -56,20 +60,36 @@ def sealed(patient: str, epoch_id: bytes, name: str, version: int = 1) -> Record
     )
 
 
-def test_an_erased_patient_is_found_by_no_identifier_any_more(store):
-    store.put_versions([sealed(HER, b"\x01" * 16, "her")], identifiers=[[b"h" * 32]])
-    store.put_versions([sealed(HIS, b"\x03" * 16, "his")], identifiers=[[b"i" * 32]])
+def found(store):
+    return [row.id for row in store.find_page(Search((), ())).rows]
+
+
+def keys(store):
+    with store._database.read("entry") as connection:  # noqa: SLF001  # rows that no search shows
+        return sorted(connection.execute(select(entry.c.key)).scalars())
+
+
+def rows_of(key):
+    return [IndexRows([(8, 0, key, "", None, None)], 0, 0)]
+
+
+def test_of_an_erased_patient_no_index_row_is_left(store):
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], index=rows_of("hers"))
+    store.put_versions([sealed(HER, b"\x02" * 16, "her", 2)], index=rows_of("hers again"))
+    store.put_versions([sealed(HER, b"\x02" * 16, "later")])
+    store.put_versions([sealed(HIS, b"\x03" * 16, "his")], index=rows_of("his"))
+    assert (keys(store), store.unindexed_count()) == (["hers", "hers again", "his"], 1)
     store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
-    assert (store.find(b"h" * 32), store.find(b"i" * 32)) == ([], ["his"])
+    assert (keys(store), found(store), store.unindexed_count()) == (["his"], ["his"], 0)
 
 
 def test_a_record_that_was_stored_again_under_a_new_key_is_still_found(store):
-    store.put_versions([sealed(HER, b"\x01" * 16, "her")], identifiers=[[b"h" * 32]])
-    store.put_versions([sealed(HER, b"\x02" * 16, "her", 2)], identifiers=[[b"h" * 32]])
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], index=rows_of("old"))
+    store.put_versions([sealed(HER, b"\x02" * 16, "her", 2)], index=rows_of("new"))
     store.erase(b"\x01" * 16, 500)
-    assert store.find(b"h" * 32) == ["her"]
+    assert (keys(store), found(store)) == (["new"], ["her"])
     assert store.replay_erasures([Erasure(b"\x02" * 16, 501, None)]) == 1
-    assert store.find(b"h" * 32) == []
+    assert (keys(store), found(store)) == ([], [])
 
 
 def test_nothing_is_erased_where_a_key_was_drawn_since_the_intent_was_written(store):
