@@ -196,7 +196,8 @@ def _report(context: Context, error: MedchainError) -> None:
         return
     fields = {name: "" if value is None else value for name, value in error.fields.items()}
     text = messages.ERRORS.get(error.code)
-    if text is None:
+    if text is None or not _has_all(text, fields):
+        # The node's own daemon passes on the code of an error and nothing else.
         text = next((text for kind, text in messages.ERROR_KINDS.items() if isinstance(error, kind)), messages.INTERNAL)
     _report_line(context, error.code, text, fields)
 
@@ -208,8 +209,7 @@ def _report_line(context: Context, code: str, text: Text, fields: Mapping[str, i
         context.err.write(canonical(document).decode("utf-8") + "\n")
         return
     detail = " ".join(f"{name}={value}" for name, value in fields.items() if f"{{{name}}}" not in text.en)
-    line = context.say(text, **fields) if _has_all(text, fields) else code
-    context.err.write(f"{line} ({code}{' ' if detail else ''}{detail})\n".replace("\r", " "))
+    context.err.write(f"{context.say(text, **fields)} ({code}{' ' if detail else ''}{detail})\n".replace("\r", " "))
 
 
 def _has_all(text: Text, fields: Mapping[str, int | str]) -> bool:

@@ -132,7 +132,9 @@ class FileImporter:
                 plan = collect(
                     unit.bundle, self._resolver, self._clock(), may_wait=may_wait, validation=self._validation
                 )
-                self._service.create_many(plan.records, unit=unit.name)
+                # A unit of which nothing was stored is not noted as done: it may be better understood another time.
+                if plan.records or not (plan.refused or unit.refused):
+                    self._service.create_many(plan.records, unit=unit.name)
             except (InputError, ConflictError) as error:
                 if may_wait and error.code == NOT_FOUND:
                     return False

@@ -651,8 +651,8 @@ ERRORS: Final[Mapping[str, Text]] = {
         "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
     ),
     "rotation.orderer": Text(
-        "{org_id} 正负责排序：更换日志密钥前须先移交排序。",
-        "{org_id} orders: hand over ordering before its log key is exchanged.",
+        "本机构正负责排序：更换日志密钥前须先移交排序。",
+        "This organisation orders: hand over ordering before its log key is exchanged.",
     ),
     "node.not_running": Text(
         "{folder} 中的节点没有运行。用 medchain node run 启动。",

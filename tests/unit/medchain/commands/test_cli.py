@@ -146,7 +146,7 @@ def test_an_interrupt_is_no_error():
 
 def test_an_error_whose_text_lacks_a_field_is_still_told():
     code, said = broken(errors.NotFoundError("file.missing"))
-    assert (code, said) == (4, "file.missing (file.missing)\n")
+    assert (code, said) == (4, f"{messages.ERROR_KINDS[errors.NotFoundError].en} (file.missing)\n")
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["verify"], ["status", "--nonsense"], ["--lang", "fr", "status"]])

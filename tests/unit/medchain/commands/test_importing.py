@@ -91,6 +91,14 @@ def test_what_was_imported_is_not_imported_again(take, folder):
     assert ran.document == {"entries": 1, "present": 0, "rejected": 0, "skipped": 1, "stored": 1}
 
 
+def test_what_was_refused_whole_is_refused_again_and_not_passed_over(take, folder):
+    (folder / "a.json").write_bytes(bundle(BAD))
+    (folder / "b.ndjson").write_bytes(b"{broken\n" + lines(BAD))
+    for _ in range(2):
+        ran = take(folder)
+        assert (ran.code, ran.document) == (1, {"entries": 3, "present": 0, "rejected": 3, "skipped": 0, "stored": 0})
+
+
 def test_a_file_with_the_same_bytes_is_the_same_file(take, folder):
     (folder / "a.json").write_bytes(bundle(PATIENT))
     (folder / "b.json").write_bytes(bundle(PATIENT))
@@ -134,8 +142,9 @@ def test_a_reference_that_nothing_fulfils_is_refused_in_the_end(take, folder):
     (folder / "a.json").write_bytes(bundle(TREATED))
     ran = take(folder)
     assert (ran.code, ran.document["rejected"]) == (1, 1)
+    # The file is tried again when what it refers to is there.
     (folder / "b.json").write_bytes(bundle(DOCTOR))
-    assert take(folder).document["stored"] == 1
+    assert (take(folder).document["stored"], take(folder).document["skipped"]) == (2, 2)
 
 
 def test_many_lines_are_stored_in_parts(take, folder):
