@@ -14,7 +14,7 @@ from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
-from medchain.commands import messages
+from medchain.commands import error_texts, messages
 from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text
 from medchain.commands.parsing import Parser
 from medchain.commands.registry import ALONE, GROUPS, load_commands
@@ -195,10 +195,12 @@ def _report(context: Context, error: MedchainError) -> None:
             context.err.write(f"{problem.zh if context.language == 'zh' else problem.en} ({problem.code})\n")
         return
     fields = {name: "" if value is None else value for name, value in error.fields.items()}
-    text = messages.ERRORS.get(error.code)
+    text = error_texts.ERRORS.get(error.code)
     if text is None or not _has_all(text, fields):
         # The node's own daemon passes on the code of an error and nothing else.
-        text = next((text for kind, text in messages.ERROR_KINDS.items() if isinstance(error, kind)), messages.INTERNAL)
+        text = next(
+            (text for kind, text in error_texts.ERROR_KINDS.items() if isinstance(error, kind)), messages.INTERNAL
+        )
     _report_line(context, error.code, text, fields)
 
 

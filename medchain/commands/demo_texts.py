@@ -168,4 +168,4 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "demo.split": Text("两个节点在 {size} 条处根哈希不同。", "Two nodes have different roots at {size} entries."),
 }
-"""Code → text, as in `medchain.commands.messages.ERRORS`."""
+"""Code → text, as in `medchain.commands.error_texts.ERRORS`."""

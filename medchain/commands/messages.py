@@ -1,4 +1,4 @@
-"""Every word that the command line says, in Chinese and English. Long for being a table.
+"""What the command line says, in Chinese and English. Long for being a table; errors and the demo have theirs beside.
 
 Keeps true: a text and its translation have the same fields (a test compares them). Trusts nothing: fields are shown as
 they are, and never hold patient data, keys or tokens.
@@ -9,17 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.commands import demo_texts, proposal_texts
 from medchain.commands.command import Text
-from medchain.errors import (
-    AccessDeniedError,
-    ConflictError,
-    InputError,
-    MedchainError,
-    NotFoundError,
-    UnavailableError,
-    VerificationError,
-)
 
 # The program
 
@@ -548,132 +538,3 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
 
 SYSTEM_IO: Final = Text("系统拒绝了文件操作：{reason} {path}", "The system refused a file operation: {reason} {path}")
 INTERNAL: Final = Text("内部错误 {error}（{place}）", "Internal error {error} at {place}")
-ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
-    InputError: Text("输入有误。", "The input is not right."),
-    AccessDeniedError: Text("没有权限。", "Not allowed."),
-    NotFoundError: Text("找不到。", "Not found."),
-    ConflictError: Text("与现状冲突。", "It conflicts with what is there."),
-    VerificationError: Text("核验未通过。", "Refused: it does not verify."),
-    UnavailableError: Text("暂时不可用，请稍后重试。", "Not available now; try again later."),
-}
-"""What is said of a code that has no text of its own."""
-
-ERRORS: Final[Mapping[str, Text]] = {
-    **demo_texts.ERRORS,
-    **proposal_texts.ERRORS,
-    "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
-    "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
-    "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
-    "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
-    "daemon.not_running": Text(
-        "守护进程没有运行。用 medchain node run 启动节点。",
-        "The daemon is not running. Start it with `medchain node run`.",
-    ),
-    "backup.archive": Text("{path} 不是备份文件。", "{path} is no backup."),
-    "backup.io": Text("无法读写 {path}。", "{path} cannot be read or written."),
-    "backup.manifest": Text("备份清单的格式不对。", "The backup's list has not the form of one."),
-    "backup.tag": Text(
-        "备份不是由持有此根密钥的节点所作，或其清单已被改动。",
-        "The backup was not made by a node with this root key, or its list was changed.",
-    ),
-    "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
-    "bundle.content": Text("{path} 不是所登记的内容。", "{path} is not the content that was registered."),
-    "bundle.no_content": Text(
-        "此包没有打开任何内容，无法与文件比对。", "The bundle opens no content that a file could be compared with."
-    ),
-    "job.busy": Text("工作进程都在忙，请稍后重试。", "All worker processes are busy; try again later."),
-    "job.died": Text(
-        "工作进程在完成前退出（可能被终止）。未完成的部分没有存储，可重试。",
-        "A worker process ended before it was done, perhaps killed. What was not done is not stored; try again.",
-    ),
-    "job.memory": Text(
-        "内容超出工作进程的内存上限，请拆分。",
-        "The content needs more memory than a worker process may have; split it.",
-    ),
-    "doctor.blobs": Text(
-        "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",
-        "Of {count} files of large content {bad} are absent or damaged. Restore from a backup.",
-    ),
-    "doctor.outbox": Text(
-        "{waiting} 条记录待上链，最久 {age_s} 秒。",
-        "{waiting} records wait for their anchor, the oldest for {age_s} s.",
-    ),
-    "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),
-    "encoding.hex": Text(
-        "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
-    ),
-    "alarm.note": Text("说明须为 1 至 {limit} 字。", "A note has 1 to {limit} characters."),
-    "alarm.unknown": Text("没有待确认的警报 {id}。", "There is no alarm {id} to acknowledge."),
-    "confirm.missing": Text(
-        "没有人可以确认；如确有此意，请加 --yes。", "Nobody is there to confirm it; add --yes if it is meant."
-    ),
-    "erasure.locked": Text(
-        "依法锁定，不得删除：{reason}（至 {until}）。", "Locked against erasure: {reason} (until {until})."
-    ),
-    "erasure.moved_on": Text(
-        "其间密钥有变动，未作改动；请重试。", "The keys changed meanwhile, nothing was destroyed; try again."
-    ),
-    "erasure.nothing": Text("没有以该患者密钥封存的记录。", "Nothing is sealed under a key of that patient."),
-    "erasure.reason": Text("理由须为 1 至 {limit} 字。", "A reason has 1 to {limit} characters."),
-    "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
-    "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
-    "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
-    "file.json": Text("{path} 不是 JSON 文件。", "{path} is no JSON file."),
-    "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),
-    "file.too_large": Text("{path} 超过 {limit} 字节。", "{path} is larger than {limit} bytes."),
-    "genesis.exists": Text("{path} 已是另一个账本的创世文件。", "{path} is the genesis of another ledger already."),
-    "genesis.ledger": Text(
-        "创世文件的账本标识是 {ledger}，与您给出的不同：请停止并向各成员核实。",
-        "The genesis has ledger id {ledger}, not the one that you gave: stop and ask the members.",
-    ),
-    "genesis.missing": Text(
-        "缺少创世文件 {path}。用 medchain join start 加入账本。",
-        "There is no genesis {path}. Join a ledger with `medchain join start`.",
-    ),
-    "genesis.not_member": Text("创世文件中没有 {org_id}。", "The genesis does not name {org_id}."),
-    "genesis.own_keys": Text(
-        "创世文件中 {org_id} 的密钥不是本节点的密钥。", "The keys that the genesis gives {org_id} are not this node's."
-    ),
-    "keystore.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
-    "keystore.no_root_key": Text("打不开根密钥 {path}。", "The root key {path} cannot be opened."),
-    "keystore.open_key": Text(
-        "{path} 可被其他用户读取。请执行 chmod 600 {path}。", "{path} can be read by other users. Run chmod 600 {path}."
-    ),
-    "keys.unwrap": Text("密钥与根密钥不符。", "The keys do not belong to this root key."),
-    "local.operation": Text("运行中的节点没有操作 {operation}。", "The running node has no operation {operation}."),
-    "keystore.candidates": Text(
-        "{uses} 密钥的更换尚未完成，请先完成。", "The exchange of {uses} keys is not finished: finish it first."
-    ),
-    "node.not_restarted": Text(
-        "{folder} 中的节点没有重新启动，请查看日志。", "The node in {folder} has not started anew: look at its logs."
-    ),
-    "rotation.not_ordered": Text(
-        "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
-    ),
-    "rotation.orderer": Text(
-        "本机构正负责排序：更换日志密钥前须先移交排序。",
-        "This organisation orders: hand over ordering before its log key is exchanged.",
-    ),
-    "node.not_running": Text(
-        "{folder} 中的节点没有运行。用 medchain node run 启动。",
-        "The node in {folder} is not running. Start it with `medchain node run`.",
-    ),
-    "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
-    "organisation.unknown": Text("联盟中没有 {org_id}。", "There is no member {org_id}."),
-    "passphrase.authentication": Text(
-        "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."
-    ),
-    "passphrase.differ": Text("两次输入的口令不同。", "The two passphrases differ."),
-    "passphrase.missing": Text(
-        "需要口令：在终端输入，或设置环境变量 {variable}。",
-        "A passphrase is needed: type it at a terminal, or set the variable {variable}.",
-    ),
-    "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
-    "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
-    "record.name": Text("记录写作 类型/标识，如 Patient/1。", "A record is written TYPE/ID, such as Patient/1."),
-    "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
-    "store.corrupt": Text(
-        "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."
-    ),
-}
-"""Code → text. A text's fields are those of the error."""

@@ -12,7 +12,7 @@ import pytest
 
 from medchain import errors
 from medchain.cli import main, make_parser, run
-from medchain.commands import messages, proposal_texts
+from medchain.commands import error_texts, messages, proposal_texts
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.registry import GROUPS, MODULES, load_commands
 
@@ -25,9 +25,9 @@ def texts() -> dict[str, Text]:
     found = {name: value for name, value in vars(messages).items() if isinstance(value, Text)}
     found |= {name: value for name, value in vars(proposal_texts).items() if isinstance(value, Text)}
     worded = (proposal_texts.STATES, proposal_texts.DECISIONS, proposal_texts.FIELDS, proposal_texts.ROLES)
-    for table in (messages.ERRORS, messages.DOCTOR_CHECKS, *worded):
+    for table in (error_texts.ERRORS, messages.DOCTOR_CHECKS, *worded):
         found |= dict(table)
-    return found | {kind.__name__: text for kind, text in messages.ERROR_KINDS.items()}
+    return found | {kind.__name__: text for kind, text in error_texts.ERROR_KINDS.items()}
 
 
 def fields(text: str) -> list[str]:
@@ -146,7 +146,7 @@ def test_an_interrupt_is_no_error():
 
 def test_an_error_whose_text_lacks_a_field_is_still_told():
     code, said = broken(errors.NotFoundError("file.missing"))
-    assert (code, said) == (4, f"{messages.ERROR_KINDS[errors.NotFoundError].en} (file.missing)\n")
+    assert (code, said) == (4, f"{error_texts.ERROR_KINDS[errors.NotFoundError].en} (file.missing)\n")
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["verify"], ["status", "--nonsense"], ["--lang", "fr", "status"]])

@@ -1,0 +1,205 @@
+"""What is said of an error, by its code, in Chinese and English. Long for being a table.
+
+Keeps true: as `medchain.commands.messages`. A text has fields that every raise of its code gives; where they are lost
+on the way, what is said of the error's class takes its place. Trusts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from medchain.commands import demo_texts, proposal_texts
+from medchain.commands.command import Text
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+
+ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
+    InputError: Text("输入有误。", "The input is not right."),
+    AccessDeniedError: Text("没有权限。", "Not allowed."),
+    NotFoundError: Text("找不到。", "Not found."),
+    ConflictError: Text("与现状冲突。", "It conflicts with what is there."),
+    VerificationError: Text("核验未通过。", "Refused: it does not verify."),
+    UnavailableError: Text("暂时不可用，请稍后重试。", "Not available now; try again later."),
+}
+"""What is said of a code that has no text of its own."""
+
+ERRORS: Final[Mapping[str, Text]] = {
+    **demo_texts.ERRORS,
+    **proposal_texts.ERRORS,
+    "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
+    "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
+    "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
+    "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
+    "daemon.not_running": Text(
+        "守护进程没有运行。用 medchain node run 启动节点。",
+        "The daemon is not running. Start it with `medchain node run`.",
+    ),
+    "backup.archive": Text("{path} 不是备份文件。", "{path} is no backup."),
+    "backup.io": Text("无法读写 {path}。", "{path} cannot be read or written."),
+    "backup.manifest": Text("备份清单的格式不对。", "The backup's list has not the form of one."),
+    "backup.tag": Text(
+        "备份不是由持有此根密钥的节点所作，或其清单已被改动。",
+        "The backup was not made by a node with this root key, or its list was changed.",
+    ),
+    "backup.changed": Text("备份中的 {path} 与清单不符。", "{path} in the backup is not what its list says."),
+    "bundle.content": Text("{path} 不是所登记的内容。", "{path} is not the content that was registered."),
+    "bundle.no_content": Text(
+        "此包没有打开任何内容，无法与文件比对。", "The bundle opens no content that a file could be compared with."
+    ),
+    "job.busy": Text("工作进程都在忙，请稍后重试。", "All worker processes are busy; try again later."),
+    "job.died": Text(
+        "工作进程在完成前退出（可能被终止）。未完成的部分没有存储，可重试。",
+        "A worker process ended before it was done, perhaps killed. What was not done is not stored; try again.",
+    ),
+    "job.memory": Text(
+        "内容超出工作进程的内存上限，请拆分。",
+        "The content needs more memory than a worker process may have; split it.",
+    ),
+    "doctor.blobs": Text(
+        "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",
+        "Of {count} files of large content {bad} are absent or damaged. Restore from a backup.",
+    ),
+    "doctor.outbox": Text(
+        "{waiting} 条记录待上链，最久 {age_s} 秒。",
+        "{waiting} records wait for their anchor, the oldest for {age_s} s.",
+    ),
+    "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),
+    "encoding.hex": Text(
+        "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
+    ),
+    "alarm.note": Text("说明须为 1 至 {limit} 字。", "A note has 1 to {limit} characters."),
+    "alarm.unknown": Text("没有待确认的警报 {id}。", "There is no alarm {id} to acknowledge."),
+    "confirm.missing": Text(
+        "没有人可以确认；如确有此意，请加 --yes。", "Nobody is there to confirm it; add --yes if it is meant."
+    ),
+    "erasure.locked": Text(
+        "依法锁定，不得删除：{reason}（至 {until}）。", "Locked against erasure: {reason} (until {until})."
+    ),
+    "erasure.moved_on": Text(
+        "其间密钥有变动，未作改动；请重试。", "The keys changed meanwhile, nothing was destroyed; try again."
+    ),
+    "erasure.nothing": Text("没有以该患者密钥封存的记录。", "Nothing is sealed under a key of that patient."),
+    "erasure.reason": Text("理由须为 1 至 {limit} 字。", "A reason has 1 to {limit} characters."),
+    "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
+    "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
+    "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
+    "file.json": Text("{path} 不是 JSON 文件。", "{path} is no JSON file."),
+    "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),
+    "file.too_large": Text("{path} 超过 {limit} 字节。", "{path} is larger than {limit} bytes."),
+    "genesis.exists": Text("{path} 已是另一个账本的创世文件。", "{path} is the genesis of another ledger already."),
+    "genesis.ledger": Text(
+        "创世文件的账本标识是 {ledger}，与您给出的不同：请停止并向各成员核实。",
+        "The genesis has ledger id {ledger}, not the one that you gave: stop and ask the members.",
+    ),
+    "genesis.missing": Text(
+        "缺少创世文件 {path}。用 medchain join start 加入账本。",
+        "There is no genesis {path}. Join a ledger with `medchain join start`.",
+    ),
+    "genesis.not_member": Text("创世文件中没有 {org_id}。", "The genesis does not name {org_id}."),
+    "genesis.own_keys": Text(
+        "创世文件中 {org_id} 的密钥不是本节点的密钥。", "The keys that the genesis gives {org_id} are not this node's."
+    ),
+    "keystore.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
+    "keystore.no_root_key": Text("打不开根密钥 {path}。", "The root key {path} cannot be opened."),
+    "keystore.open_key": Text(
+        "{path} 可被其他用户读取。请执行 chmod 600 {path}。", "{path} can be read by other users. Run chmod 600 {path}."
+    ),
+    "keys.unwrap": Text("密钥与根密钥不符。", "The keys do not belong to this root key."),
+    "local.operation": Text("运行中的节点没有操作 {operation}。", "The running node has no operation {operation}."),
+    "keystore.candidates": Text(
+        "{uses} 密钥的更换尚未完成，请先完成。", "The exchange of {uses} keys is not finished: finish it first."
+    ),
+    "node.not_restarted": Text(
+        "{folder} 中的节点没有重新启动，请查看日志。", "The node in {folder} has not started anew: look at its logs."
+    ),
+    "rotation.not_ordered": Text(
+        "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
+    ),
+    "rotation.orderer": Text(
+        "本机构正负责排序：更换日志密钥前须先移交排序。",
+        "This organisation orders: hand over ordering before its log key is exchanged.",
+    ),
+    "node.not_running": Text(
+        "{folder} 中的节点没有运行。用 medchain node run 启动。",
+        "The node in {folder} is not running. Start it with `medchain node run`.",
+    ),
+    "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
+    "organisation.unknown": Text("联盟中没有 {org_id}。", "There is no member {org_id}."),
+    "passphrase.authentication": Text(
+        "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."
+    ),
+    "passphrase.differ": Text("两次输入的口令不同。", "The two passphrases differ."),
+    "passphrase.missing": Text(
+        "需要口令：在终端输入，或设置环境变量 {variable}。",
+        "A passphrase is needed: type it at a terminal, or set the variable {variable}.",
+    ),
+    "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
+    "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
+    "record.name": Text("记录写作 类型/标识，如 Patient/1。", "A record is written TYPE/ID, such as Patient/1."),
+    "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
+    "store.corrupt": Text(
+        "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."
+    ),
+    "bundle.answer": Text("证明包所称与其证明不符。", "The bundle says more than its proofs show."),
+    "bundle.consistency": Text("证明包不能证明日志只增不改。", "The bundle does not show that the log only grew."),
+    "bundle.entry": Text("日志条目不是这条记录的。", "The log entry is not that of this record."),
+    "bundle.history": Text("版本链不相接。", "The chain of versions does not hold together."),
+    "bundle.ledger": Text("证明包属于另一账本。", "The bundle is of another ledger."),
+    "bundle.link": Text("证明包含符号链接 {name}。", "The bundle holds a symbolic link, {name}."),
+    "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
+    "bundle.policy_chain": Text(
+        "从所信任的策略到不了现行策略。", "No chain leads from the trusted policy to the one in force."
+    ),
+    "bundle.record": Text("状态记录不是这个对象的。", "The state record is not that of this object."),
+    "bundle.size": Text("证明包大于 {limit} 字节。", "The bundle is larger than {limit} bytes."),
+    "client.disabled": Text("客户端 {client} 已停用。", "Client {client} is disabled."),
+    "client.jwk": Text("应为一个 ES384 公钥（JWK）。", "This takes one public ES384 key (JWK)."),
+    "genesis.malformed": Text(
+        "创世文件有误：{member}。rp_id 为 localhost、地址为 http 只可用于 --demo。",
+        "The genesis is not right: {member}. An rp_id of localhost and addresses without TLS are for --demo alone.",
+    ),
+    "import.unreadable": Text("文件无法解压。", "The file cannot be unpacked."),
+    "keystore.missing": Text("找不到密钥 {path}。", "There are no keys at {path}."),
+    "log.older": Text(
+        "节点的日志比此处的镜像短（{size} 条）。", "The node's log is shorter than the mirror here ({size} entries)."
+    ),
+    "log.rewritten": Text(
+        "日志被改写：前 {size} 条已不同于镜像。",
+        "The log was rewritten: its first {size} entries are not those of the mirror.",
+    ),
+    "log.root": Text("条目算出的根与检查点 {size} 不符。", "The entries do not make the root of checkpoint {size}."),
+    "log.tile": Text("{path} 与其条目不符。", "{path} is not what its entries make."),
+    "member.type": Text("不是成员文件（member.json）。", "This is no member file (member.json)."),
+    "policy.text": Text("{path} 不是信任策略文件。", "{path} is no policy file."),
+    "proofs.ledger": Text("{path} 是另一账本的证明。", "{path} holds proofs for another ledger."),
+    "proofs.type": Text("{path} 不是证明文件。", "{path} is no file of proofs."),
+    "scope.malformed": Text(
+        "权限范围有误；例如 system/*.rs 或 system/Observation.r。",
+        "The scope is not right; write it such as system/*.rs or system/Observation.r.",
+    ),
+    "store.schema": Text(
+        "数据库的版本（{schema}）与本程序不同：先启动节点以升级，或使用更新的程序。",
+        "The database's version ({schema}) is not this program's: start the node to upgrade it, or use a newer one.",
+    ),
+    "tlog.consistency": Text(
+        "日志在 {old_size} 条与 {size} 条之间不是只增不改。",
+        "The log did not only grow from {old_size} to {size} entries.",
+    ),
+    "tlog.inclusion": Text(
+        "条目不在检查点所示的日志中：内容或证明被改动。",
+        "The entry is not in the log of the checkpoint: it or its proof was changed.",
+    ),
+    "tlog.log_signature": Text("检查点没有所信任的日志签名。", "The checkpoint lacks the signature of a trusted log."),
+    "tlog.map_proof": Text("状态证明与根不符。", "The proof of the state does not give the root."),
+    "tlog.policy": Text("信任策略文件有误。", "The policy file is not right."),
+    "tlog.quorum": Text("所信任的成员中联署的太少。", "Too few members of the trusted policy have cosigned."),
+}
+"""Code → text. A text's fields are those of the error."""
