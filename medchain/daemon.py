@@ -16,6 +16,8 @@ from typing import Final
 from consent.decision import ConsentDecision
 from consent.release import ReleaseRules
 from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
 from medchain.node.daemon import Job
 from medchain.node.records import RecordService
@@ -32,20 +34,18 @@ def main(arguments: list[str]) -> int:
 def _parts(node: DaemonNode) -> DaemonParts:
     """Make the node's parts, and set the garbage collector for a long life among many small objects."""
     parts = daemon_parts(node, ConsentDecision(), ReleaseRules())
-    parts = replace(parts, jobs=(*parts.jobs, Job("audit", _audit(node).run)))
+    key = node.web_keys.records
+    index = SearchIndex(node.records)
+    service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
+    audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
+    search = IndexJob(node.records, service, index, node.clock)
+    parts = replace(parts, jobs=(*parts.jobs, Job("audit", audit.run), Job("search", search.run)))
     # Blocks are made of tuples and records that die young and are in no cycle: looking for cycles among them, and again
     # and again among what the libraries loaded, cost a sixth of what a transaction does.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     return parts
-
-
-def _audit(node: DaemonNode) -> AuditDrain:
-    """Make what makes AuditEvents."""
-    key = node.web_keys.records
-    service = RecordService(node.records, node.replica.ledger, key, node.clock)
-    return AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
 
 
 if __name__ == "__main__":
