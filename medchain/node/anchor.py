@@ -186,7 +186,7 @@ class Anchor:
             return None
         if head.version == intent.version:
             return head
-        return next((row for row in self._replica.store.history(key) if row.version == intent.version), None)
+        return self._replica.store.version(key, intent.version)
 
     def _is_next(self, intent: Intent) -> bool:
         """Tell whether an intent's version follows the head; a later one waits for those before it."""

@@ -224,7 +224,8 @@ class BodyShelf:
 
     def is_accepted(self, key: bytes, version: int) -> bool:
         """Tell whether the ledger has that version of an object."""
-        return any(row.version == version for row in self._store.history(key))
+        head = self._store.record(key)
+        return head is not None and 0 < version <= head.version
 
     def destroy(self, key: bytes) -> int:
         """Destroy all bodies of an object for ever; returns how many there were."""
@@ -240,7 +241,8 @@ class BodyShelf:
 
     def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
         """Tell whether the ledger holds that hash at that version."""
-        return any(row.version == version and row.body_hash == body_hash for row in self._store.history(key))
+        row = self._store.version(key, version)
+        return row is not None and row.body_hash == body_hash
 
 
 class BodyReceiver:
@@ -336,9 +338,9 @@ class BodyReceiver:
 
     def _expected(self, item: OpenedBody, announced: Mapping[tuple[bytes, int], bytes]) -> bytes:
         """Return the hash that a body must have. The ledger's word counts before a payload's."""
-        for record in self._store.history(item.object):
-            if record.version == item.version:
-                return record.body_hash
+        record = self._store.version(item.object, item.version)
+        if record is not None:
+            return record.body_hash
         body_hash = announced.get((item.object, item.version))
         if body_hash is None:
             raise VerificationError("body.unknown", version=item.version)

@@ -354,11 +354,7 @@ class Custodian:
     def _listed(self, grant: bytes, entry: AccessEntry) -> StateRecord | None:
         """Return the state record of an entry, if it is final and holds this body."""
         final, key = self._holdings.final_size(), access_key(grant, self._parts.org_id)
-        record = self._parts.ledger.record(key)
-        if record is None or record.version != entry.version:
-            # Mostly the head, and a chain of accesses can be very long.
-            history = self._parts.ledger.history(key)
-            record = next((row for row in history if row.version == entry.version), None)
+        record = self._parts.ledger.version(key, entry.version)
         is_listed = record is not None and record.since < final and record.body_hash == entry.body.body_hash
         return record if is_listed else None
 

@@ -182,8 +182,8 @@ class Deliveries:
 
     def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
         """Tell whether the ledger holds a body at a version."""
-        rows = self._judge.replica.store.history(key)
-        return any(row.version == version and row.body_hash == body.body_hash for row in rows)
+        row = self._judge.replica.store.version(key, version)
+        return row is not None and row.body_hash == body.body_hash
 
     def _send(self, org_id: str, payload: bytes | None, rows: Sequence[OpenedBody]) -> None:
         """Seal and deliver."""

@@ -315,7 +315,7 @@ class Asker:
             head, final = ledger.record(key), ledger.final()
             if head is None or head.version < version or final is None:
                 return None
-            found = head if head.version == version else _version(ledger.history(key), version)
+            found = head if head.version == version else ledger.version(key, version)
             return found if found is not None and found.since < final.size else None
 
         return ledger.until(look, self._parts.wait_s)
@@ -341,7 +341,7 @@ class Asker:
         key = map_key("record", custodian, record.object_id)
         found = self._parts.ledger.record(key)
         if found is None or found.version != record.version:
-            found = _version(self._parts.ledger.history(key), record.version)
+            found = self._parts.ledger.version(key, record.version)
         if found is None or found.since >= final or found.since != record.position:
             _refuse(record, "unknown")
         if found.status != ACTIVE:
@@ -418,11 +418,6 @@ class Asker:
             )
         except ConflictError:
             return
-
-
-def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None:
-    """Find a version."""
-    return next((record for record in history if record.version == version), None)
 
 
 def _requests(body: Body) -> list[Json]:

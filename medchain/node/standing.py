@@ -260,7 +260,10 @@ class Holdings:
 
     def _since(self, key: bytes, version: int) -> int:
         """Return the position of an earlier version."""
-        return next(row.since for row in self._parts.ledger.history(key) if row.version == version)
+        row = self._parts.ledger.version(key, version)
+        if row is None:
+            raise AccessDeniedError("release.no_record")
+        return row.since
 
     def _now(self) -> int:
         """The later of clock and ledger, so that neither can hold an end of validity back."""

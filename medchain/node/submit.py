@@ -226,7 +226,7 @@ class Submitter:
             head, final = store.record(key), store.final()
             if head is None or head.version < version or final is None:
                 return None
-            record = head if head.version == version else _version(store.history(key), version)
+            record = head if head.version == version else store.version(key, version)
             return (record, final.size) if record is not None and record.since < final.size else None
 
         found = store.until(look, timeout_s)
@@ -244,9 +244,9 @@ class Submitter:
         if head is None or (draft.version is not None and head.version < draft.version):
             # The usual case, and cheap: a chain of accesses has very many versions.
             return None
-        for record in store.history(key):
-            is_it = (record.body_hash, record.status) == (draft.body.body_hash, draft.status)
-            if is_it and draft.version in (None, record.version):
+        one = None if draft.version is None else store.version(key, draft.version)
+        for record in store.history(key) if draft.version is None else filter(None, (one,)):
+            if (record.body_hash, record.status) == (draft.body.body_hash, draft.status):
                 return record.version
         return None
 
@@ -448,8 +448,3 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
             return given.period.last_day, stop_hash(given.stop)
         case _:
             return None, None
-
-
-def _version(history: Sequence[StateRecord], version: int) -> StateRecord | None:
-    """Find a version."""
-    return next((record for record in history if record.version == version), None)

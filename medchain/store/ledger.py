@@ -437,6 +437,33 @@ class LedgerStore(CheckpointTable, BodyTable):
             raise corrupt("state_record", key)
         return found
 
+    def version(self, key: bytes, version: int) -> StateRecord | None:
+        """Return a version of an object, None without; only those since are read, each checked as in `history`.
+
+        Args:
+            key: map key of the object, 32 bytes.
+            version: of the object, from 1.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        with self._fresh():
+            head = self.record(key)
+            if head is None or not 0 < version <= head.version:
+                return None
+            if head.version == version:
+                return head
+            seq, later = self._index.head(key), None
+            while seq is not None:
+                at = seq
+                seq, record = self._record_at(at, key)
+                if later is not None and record.digest != later.previous:
+                    raise corrupt("state_record", at)
+                if record.version == version:
+                    return record
+                later = record
+        raise corrupt("state_record", key)
+
     def record_at(self, key: bytes, position: int) -> StateRecord | None:
         """Return the version of an object that was the head after a position, or None; raises as `history`."""
         return next((record for record in self.history(key) if record.since <= position), None)

@@ -185,6 +185,19 @@ def test_versions_of_an_object_form_a_chain(orderer, author):
     assert orderer.store.record_at(key, versions[1].since) == versions[1]
     assert orderer.store.record_at(key, versions[2].since - 1) is None
     assert LedgerStore(orderer.store._database).history(key) == versions  # noqa: SLF001  # from the file
+    found = [orderer.store.version(key, version) for version in range(5)]
+    assert found == [None, *reversed(versions), None]
+    assert orderer.store.version(bytes(32), 1) is None
+    # Each row is compared with what the later one says of it, and none may be missing.
+    for statement in (
+        "UPDATE state_record SET data = (SELECT data FROM state_record s WHERE s.seq = 1 + state_record.seq) WHERE seq=",
+        "UPDATE state_record SET previous = NULL WHERE seq = 1 + ",
+    ):
+        with orderer.store._database.write("file") as connection:  # noqa: SLF001  # damage it
+            row = connection.execute(text("SELECT previous FROM state_record WHERE previous IS NOT NULL")).first()
+            connection.execute(text(statement + str(row[0])))
+        with pytest.raises(VerificationError, match=r"store\.corrupt"):
+            orderer.store.version(key, 1)
 
 
 def test_blocks_come_in_order_and_whole(replica, orderer, author):
