@@ -181,6 +181,9 @@ STATUS_REASONS: Final = Text("需要留意：{reasons}", "to look at: {reasons}"
 STATUS_PROCESS: Final = Text(
     "{name}：进程 {pid}，重启 {restarts} 次", "{name}: process {pid}, restarted {restarts} times"
 )
+STATUS_NO_PROCESS: Final = Text(
+    "{name}：未在运行，重启 {restarts} 次", "{name}: does not run, restarted {restarts} times"
+)
 STATUS_ALARM: Final = Text(
     "警报 {id}：{code} {subject}，高度 {height}，共 {count} 次；处理后用 medchain alarm acknowledge {id} 确认",
     "alarm {id}: {code} {subject} at height {height}, {count} times; `medchain alarm acknowledge {id}` once looked at",

@@ -70,9 +70,9 @@ def _status(context: Context) -> int:
     if isinstance(processes, dict):
         for name, row in processes.items():
             fields = row if isinstance(row, dict) else {}
-            lines.append(
-                context.say(messages.STATUS_PROCESS, name=name, pid=fields.get("pid"), restarts=fields.get("restarts"))
-            )
+            pid, restarts = fields.get("pid"), fields.get("restarts")
+            text = messages.STATUS_PROCESS if pid else messages.STATUS_NO_PROCESS
+            lines.append(context.say(text, name=name, pid=pid, restarts=restarts))
     context.answer({"health": health, "org_id": config.org_id, "processes": processes}, lines)
     return Exit.DONE if ready else Exit.UNAVAILABLE
 

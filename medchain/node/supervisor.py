@@ -342,13 +342,27 @@ def read_node_state(layout: Layout) -> dict[str, Json]:
         ``{"pid":…,"processes":{NAME:{"pid":…,"restarts":…}}}``.
 
     Raises:
-        UnavailableError: ``node.not_running``.
+        UnavailableError: ``node.not_running``, also where a killed node has left its file.
     """
     try:
         content = (layout.run / NODE_STATE_NAME).read_bytes()
     except OSError as error:
         raise UnavailableError("node.not_running") from error
-    return members(parse_canonical(content, max_bytes=_MAX_UNLOCK_BYTES), {"pid": int, "processes": dict, "type": str})
+    state = members(parse_canonical(content, max_bytes=_MAX_UNLOCK_BYTES), {"pid": int, "processes": dict, "type": str})
+    if not _lives(int(str(state["pid"]))):
+        raise UnavailableError("node.not_running")
+    return state
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _watch_parent(descriptor: int, stop: Event) -> None:

@@ -533,6 +533,14 @@ TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=settings().max_examples // 5, stateful_step_count=50, deadline=None)
 
 
+class LongLife(Life):
+    """The same, a thousand steps of one ledger."""
+
+
+TestLongLife = pytest.mark.slow(LongLife.TestCase)
+TestLongLife.settings = settings(max_examples=10, stateful_step_count=1000, deadline=None)
+
+
 def test_the_simulator_has_the_keys_that_its_ledger_names():
     with Consortium(2) as consortium:
         named = consortium.genesis.members.organisations["org-1"].key("log")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -45,6 +47,16 @@ def test_a_node_that_does_not_run_is_told(run, node):
         assert (ran.code, "node.not_running" in ran.err) == (7, True)
 
 
+def test_a_node_that_was_killed_does_not_run_though_its_file_is_there(run, node, daemon):
+    assert daemon["ready"]
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    left = {"pid": child.pid, "processes": {}, "type": "medchain/node-state/v1"}
+    write_private_file(Layout(node.parent).run / "node.json", canonical(left))
+    ran = run("status", "--config", node)
+    assert (ran.code, "node.not_running" in ran.err) == (7, True)
+
+
 @pytest.fixture
 def daemon(node):
     """A daemon that answers what it is told to, on its real server."""
@@ -56,7 +68,8 @@ def daemon(node):
     server.start()
     url = f"http://127.0.0.1:{server.address.port}"
     write_state(layout, pid=1, local_url=url, peer_url=url, secret="s" * 64)
-    state = {"pid": 1, "processes": {"daemon": {"pid": 2, "restarts": 3}}, "type": "medchain/node-state/v1"}
+    processes = {"daemon": {"pid": 2, "restarts": 3}, "web": {"pid": None, "restarts": 1}}
+    state = {"pid": 1, "processes": processes, "type": "medchain/node-state/v1"}
     write_private_file(layout.run / "node.json", canonical(state))
     yield answers
     server.stop(5)
@@ -69,6 +82,7 @@ def test_the_status_tells_how_far_the_ledger_is_and_who_runs(run, node, daemon):
         "renhe-hospital: ready",
         "ledger: height 12, 42 entries, 40 of them final",
         "daemon: process 2, restarted 3 times",
+        "web: does not run, restarted 1 times",
     ]
 
 
