@@ -58,6 +58,18 @@ def test_nothing_in_the_file_is_in_clear(path):
         assert b"SQLite format" not in data
 
 
+@pytest.mark.parametrize(
+    "value", [b"", b"\0", b"abc", memoryview(b"abc")[1:], memoryview(b""), None, "", "text", 0, 1.5]
+)
+def test_values_are_bound_as_they_are(path, value):
+    connection = connect(path, KEY, 1 << 20)
+    kind = {bytes: "blob", memoryview: "blob", type(None): "null", str: "text", int: "integer", float: "real"}
+    expected = bytes(value) if isinstance(value, memoryview) else value
+    found = connection.execute("SELECT ?1, typeof(?1)", (value,)).fetchone()
+    connection.close()
+    assert found == (expected, kind[type(value)])
+
+
 def test_files_are_for_their_owner_alone(path):
     open_database(path, KEY, kind=LEDGER).close()
     assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
