@@ -190,7 +190,7 @@ def test_versions_of_an_object_form_a_chain(orderer, author):
     assert orderer.store.version(bytes(32), 1) is None
     # Each row is compared with what the later one says of it, and none may be missing.
     for statement in (
-        "UPDATE state_record SET data = (SELECT data FROM state_record s WHERE s.seq = 1 + state_record.seq) WHERE seq=",
+        "UPDATE state_record AS r SET data = (SELECT data FROM state_record s WHERE s.seq = r.seq + 1) WHERE seq = ",
         "UPDATE state_record SET previous = NULL WHERE seq = 1 + ",
     ):
         with orderer.store._database.write("file") as connection:  # noqa: SLF001  # damage it
