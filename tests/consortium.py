@@ -28,7 +28,16 @@ from medchain.ledger.members import (
 )
 from medchain.ledger.object import StateRecord, map_key, public_body_hash, public_owner
 from medchain.ledger.policy import default_policy
-from medchain.ledger.transaction import Change, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
+from medchain.ledger.transaction import (
+    Change,
+    ObjectRow,
+    Signer,
+    Transaction,
+    pae,
+    parse_envelope,
+    payload_bytes,
+    seal,
+)
 from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
 from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Applied, Proposal
@@ -218,6 +227,13 @@ class MemoryReplica:
 
     def height_of(self, size: int) -> int | None:
         return next((block.height for block, end, _ in reversed(self.chain) if end == size), None)
+
+    def version_at(self, name: bytes, size: int) -> int:
+        assert name == map_key("protocol", *public_owner("protocol", {})), "no other is asked for"
+        leaves = [leaf for block, end, _ in self.chain[1:] if end <= size for leaf in block.transactions]
+        payloads = [parse_envelope(leaf).transaction for leaf in leaves]
+        changes = [change for item in payloads if isinstance(item, Transaction) for change in item.changes]
+        return (size > 0) + sum(change.kind == "protocol" for change in changes)
 
     def rewind(self, height: int) -> None:
         kept = [block for block, _, _ in self.chain[1 : height + 1]]

@@ -22,7 +22,9 @@ REASON: Final = Text(
 DAYS: Final = Text(
     "提案在多少天内有效，默认 7，最多 31", "for how many days it may be accepted; 7 otherwise, 31 at most"
 )
-HOURS: Final = Text("在多少小时内有效，最多 24", "for how many hours it may be accepted; 24 at most")
+HOURS: Final = Text(
+    "在多少小时内有效，默认 6，最多 24", "for how many hours it may be accepted; 6 otherwise, 24 at most"
+)
 WAIT: Final = Text("等待账本接受的秒数", "for how many seconds to wait until the ledger has it")
 QUORUM: Final = Text(
     "此后的法定联署数，默认随成员数而定", "how many must cosign from then on; otherwise as the number of members asks"

@@ -70,7 +70,10 @@ MAX_LIFE_S: Final = 31 * 86_400
 LIFE_S: Final = 7 * 86_400
 """Life of a proposal of which its creator says nothing else."""
 
-TAKEOVER_LIFE_S: Final = 86_400
+TAKEOVER_LIFE_S: Final = 6 * 3600
+"""Life of a takeover of which its creator says nothing else."""
+
+MAX_TAKEOVER_LIFE_S: Final = 86_400
 """Longest life of a takeover: as long, who signed it signs no other next version of the protocol object."""
 
 PROMISE_S: Final = 120
@@ -158,8 +161,8 @@ class ProposalBook:
         """
         self._check_whole()
         way = Way.TAKE_OVER if wish.operation == TAKE_OVER else Way.ORDER
-        longest = TAKEOVER_LIFE_S if way is Way.TAKE_OVER else MAX_LIFE_S
-        life_s = min(LIFE_S, longest) if life_s is None else life_s
+        usual, longest = (TAKEOVER_LIFE_S, MAX_TAKEOVER_LIFE_S) if way is Way.TAKE_OVER else (LIFE_S, MAX_LIFE_S)
+        life_s = usual if life_s is None else life_s
         if not 0 < life_s <= longest:
             raise InputError("proposal.life", limit=longest)
         now = self.judge.clock()
@@ -282,7 +285,7 @@ class ProposalBook:
         if self._table.proposal(proposal.id) is not None:
             return answer
         check_signed(proposal, peer, self.judge.replica.members)
-        now, longest = self.judge.clock(), TAKEOVER_LIFE_S if proposal.way is Way.TAKE_OVER else MAX_LIFE_S
+        now, longest = self.judge.clock(), MAX_TAKEOVER_LIFE_S if proposal.way is Way.TAKE_OVER else MAX_LIFE_S
         if not now < proposal.until <= now + longest + _SKEW_S or proposal.time > now + _SKEW_S:
             raise InputError("proposal.time", until=proposal.until)
         self._check(proposal)

@@ -281,6 +281,11 @@ class Replica:
         except NotFoundError:
             return None
 
+    def version_at(self, key: bytes, size: int) -> int:
+        """Return the version that an object has in the state after so many leaves; 0 where there is none."""
+        record = self.store.record_at(key, size - 1)
+        return 0 if record is None else record.version
+
     def rewind(self, height: int) -> None:
         """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5).
 

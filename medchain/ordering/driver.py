@@ -132,6 +132,10 @@ class Replica(Protocol):
         """Return the height of the block that ends at a size, or None."""
         ...
 
+    def version_at(self, key: bytes, size: int) -> int:
+        """Return the version that an object has in the state after so many leaves; 0 where there is none."""
+        ...
+
     def rewind(self, height: int) -> None:
         """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5)."""
         ...

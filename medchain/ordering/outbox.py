@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
-from medchain.ledger.members import LOG_KEY
+from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.transaction import parse_envelope, transaction_id
 from medchain.ordering.backoff import backoff_s
 from medchain.ordering.block import Block, accepted_id
@@ -164,6 +164,7 @@ class Outbox:
         batch = self._due(time.monotonic())
         if not batch:
             return 0
+        asked = self._replica.members
         try:
             outcomes = self._submit([pending.leaf for _, pending in batch])
         except MedchainError as error:
@@ -171,7 +172,7 @@ class Outbox:
             return 0
         # One receipt speaks of many transactions: it is judged once, and kept once if it is news for any.
         receipts = {id(outcome): outcome for outcome in outcomes if not isinstance(outcome, Refused)}
-        true = {name for name, receipt in receipts.items() if self._is_true(receipt)}
+        true = {name for name, receipt in receipts.items() if self._is_true(receipt, asked)}
         news: dict[int, Receipt] = {}
         for (known, pending), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Refused):
@@ -247,17 +248,23 @@ class Outbox:
                 pending.failures += 1
                 pending.due = now + max(least * (0.5 + backoff_s(1)), backoff_s(pending.failures))
 
-    def _is_true(self, receipt: Receipt) -> bool:
-        """Verify a receipt; a false one is an alarm."""
-        members = self._replica.members
-        log_key = members.organisations[members.protocol.orderer].key(LOG_KEY).public
-        try:
-            verify_receipt(receipt, self._replica.ledger, log_key)
-            _check_time(receipt, self._clock())
-        except VerificationError as error:
-            self._raise_alarm(Alarm(error.code, self._replica.height, error.fields))
-            return False
-        return True
+    def _is_true(self, receipt: Receipt, asked: Members) -> bool:
+        """Verify a receipt of who was asked; a false one is an alarm.
+
+        The block that it promises may hand over, and be here before the receipt: then another orders by now.
+        """
+        failure: VerificationError | None = None
+        for log_key in dict.fromkeys((_log_key(asked), _log_key(self._replica.members))):
+            try:
+                verify_receipt(receipt, self._replica.ledger, log_key)
+                _check_time(receipt, self._clock())
+            except VerificationError as error:
+                failure = failure or error
+            else:
+                return True
+        if failure is not None:
+            self._raise_alarm(Alarm(failure.code, self._replica.height, failure.fields))
+        return False
 
     def _covers(self, receipt: Receipt, known: bytes) -> bool:
         """Check that a receipt speaks of what was submitted; one that does not is an alarm."""
@@ -300,6 +307,11 @@ class Outbox:
         """Raise the alarm over a broken receipt."""
         fields: dict[str, int | str | None] = {"id": known.hex(), "height_at_most": receipt.height_at_most}
         self._raise_alarm(Alarm(code, height, fields, latched=True))
+
+
+def _log_key(members: Members) -> bytes:
+    """Return the log key of who orders."""
+    return members.organisations[members.protocol.orderer].key(LOG_KEY).public
 
 
 def _check_time(receipt: Receipt, now: int) -> None:

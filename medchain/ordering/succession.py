@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
-from medchain.ledger.machine import MAX_BLOCK_BYTES
-from medchain.ledger.transaction import parse_envelope, transaction_id
+from medchain.ledger.machine import MAX_BLOCK_BYTES, PROTOCOL
+from medchain.ledger.object import map_key, public_owner
+from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
 from medchain.ordering.block import Block
 from medchain.ordering.cosign import Cosigner, Notary, Reading, complete
 from medchain.ordering.driver import Clock, OrdererClient, Replica
-from medchain.ordering.follower import Follower
+from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
 from medchain.ordering.takeover import kept_size, new_orderer
 
 
@@ -75,6 +76,7 @@ class Succession:
         """
         named = new_orderer(leaf, self._replica.ledger, self._replica.members)
         self._check_is_new(leaf, self._replica.height + 1)
+        self._check_is_next(leaf)
         self._cosigner.stand_down(named)
         return self._cosigner.note(self._cosigner.vouched.floor) or self._cosigner.note()
 
@@ -156,6 +158,20 @@ class Succession:
         ordered = self._replica.transaction_height(transaction_id(parse_envelope(leaf).payload))
         if ordered is not None and ordered < height:
             raise VerificationError("takeover.transaction", reason="ordered")
+
+    def _check_is_next(self, leaf: bytes) -> None:
+        """Refuse a change that can come no more: its time is over, or another has taken its version for good.
+
+        Whoever holds one that was agreed upon and never made could else stop all members with it, years later.
+        """
+        payload = parse_envelope(leaf).transaction
+        until = payload.until
+        if until is not None and until + MAX_CLOCK_DIFFERENCE_S < self._clock():
+            raise VerificationError("takeover.transaction", reason="until")
+        key = map_key(PROTOCOL, *public_owner(PROTOCOL, {}))
+        version = payload.changes[0].objects[0].version if isinstance(payload, Transaction) else 0
+        if self._replica.version_at(key, self._cosigner.final_size) >= version:
+            raise VerificationError("takeover.transaction", reason="version")
 
     def _ask_to_stand_down(self, leaf: bytes) -> dict[str, str | None]:
         """Ask all members, this one first."""

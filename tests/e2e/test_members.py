@@ -100,8 +100,12 @@ class Town:
         for org_id in org_ids:
             self.eventually(lambda org_id=org_id: self.knows(org_id, proposal["id"]))
             self.at(org_id, "proposals", "approve", proposal["id"], "--yes")
-        done = self.at(org_ids[-1], "proposals", "approve", proposal["id"], "--yes", "--wait", WAIT_S)
-        assert (done["state"], done["final"]) == ("accepted", True)
+        last = org_ids[-1]
+        try:
+            self.eventually(lambda: self.at(last, "proposals", "show", proposal["id"])["final"])
+        except pytest.fail.Exception:
+            shown = {org_id: self.status(org_id) for org_id in self.running}
+            pytest.fail(f"{self.at(last, 'proposals', 'show', proposal['id'])} {shown}")
 
     def knows(self, org_id: str, name: str) -> bool:
         return name in {row["id"] for row in self.at(org_id, "proposals", "list", "--all")["proposals"]}

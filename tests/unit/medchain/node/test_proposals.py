@@ -16,7 +16,7 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.ledger.policy import default_policy
-from medchain.ledger.transaction import Signer, parse_payload, payload_bytes
+from medchain.ledger.transaction import Signer, pae, parse_payload, payload_bytes, seal
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, Way, completed, make_proposal, signing_request
 from medchain.store.proposals import MAX_KEPT_EACH, MAX_OPEN_EACH
@@ -367,9 +367,10 @@ def test_a_lost_orderer_is_taken_over_from(assembly):
 
 
 def wait_until_final(assembly, org_id):
-    store = assembly.federation.sites[org_id].replica.store
+    site = assembly.federation.sites[org_id]
+    store, cosigner = site.replica.store, site.node.driver.cosigner
     for _ in range(1000):
-        if store.final() is not None and store.final().size == store.head.size:
+        if store.final() is not None and store.final().size == store.head.size == cosigner.final_size:
             return
         assembly.federation.wait()
     pytest.fail("not final")
@@ -391,13 +392,71 @@ def test_a_takeover_waits_until_what_it_builds_on_is_final(assembly, monkeypatch
 
 def test_only_who_is_to_order_proposes_a_takeover(calm):
     made = calm.books[RENHE].propose(Wish("take-over")).proposal
-    assert (made.way, made.until - made.time) == (Way.TAKE_OVER, 86_400)
+    assert (made.way, made.until - made.time) == (Way.TAKE_OVER, 6 * 3600)
     other = calm.books[ANXIN].propose(Wish("hand-over", TONGJI)).proposal
     with pytest.raises(InputError, match=r"proposal\.form"):
         make_proposal(keys_of(ANXIN), other.transaction, "", Way.TAKE_OVER, other.time)
     with pytest.raises(InputError, match=r"proposal\.life"):
         calm.books[RENHE].propose(Wish("take-over"), "", 86_401)
     # A takeover that others are to be bound by for long is refused by them too.
-    long = replace(made.transaction, until=made.until + 3600)
+    long = replace(made.transaction, until=made.time + 90_000)
     with pytest.raises(InputError, match=r"proposal\.time"):
         calm.books[TONGJI].receive(make_proposal(keys_of(RENHE), long, "", Way.TAKE_OVER, made.time).encoded, RENHE)
+
+
+def test_members_that_stood_down_in_vain_stand_down_for_the_next_takeover(assembly, monkeypatch):
+    name = assembly.propose(RENHE, "hand-over", TAIPING)
+    assembly.approve(name, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
+    wait_until_final(assembly, RENHE)
+    assembly.federation.down = {TAIPING}
+    name = assembly.propose(ANXIN, "take-over", life_s=600)
+    for org_id in (TONGJI, COMMISSION):
+        assembly.books[org_id].decide(name, Choice.APPROVE)
+        assembly.step(org_id)
+    # One more is lost before the last step: three of five answer, and four are needed.
+    driver = assembly.federation.sites[RENHE].node.driver
+    monkeypatch.setattr(driver, "stand_down", lost)
+    assembly.step(ANXIN)
+    assert assembly.rounds[ANXIN].waiting[name] == "takeover.quorum"
+    assert assembly.federation.sites[TONGJI].node.driver.cosigner.vouched.stood_down == ANXIN
+    # While it may still be completed, nobody signs another; its creator may give it up, the promises stay.
+    other = assembly.propose(TONGJI, "take-over", life_s=600)
+    assembly.books[COMMISSION].decide(other, Choice.APPROVE)
+    payload = completed(
+        assembly.books[COMMISSION].entry(other).proposal, [keys_of(COMMISSION).key_id, keys_of(RENHE).key_id]
+    )
+    with pytest.raises(ConflictError, match=r"proposal\.promised"):
+        assembly.books[COMMISSION].receive(signing_request(other, payload), TONGJI)
+    assembly.books[ANXIN].decide(name, Choice.WITHDRAW)
+    with pytest.raises(ConflictError, match=r"proposal\.promised"):
+        assembly.books[COMMISSION].receive(signing_request(other, payload), TONGJI)
+    monkeypatch.undo()
+    assembly.federation.time += 800
+    leaf = assembly.books[ANXIN].entry(name).row.leaf
+    with pytest.raises(VerificationError, match=r"takeover\.transaction.*until"):
+        driver.stand_down(leaf)
+    name = assembly.propose(TONGJI, "take-over")
+    assembly.approve(name, RENHE, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    assembly.federation.down = set()
+
+
+def lost(_leaf):
+    raise UnavailableError("peer.unreachable")
+
+
+def test_a_takeover_that_another_version_has_overtaken_stops_nobody(assembly):
+    name = assembly.propose(ANXIN, "take-over")
+    keys = {keys_of(org_id).key_id: org_id for org_id in (TONGJI, COMMISSION)}
+    proposal = assembly.books[ANXIN].entry(name).proposal
+    payload = completed(proposal, keys)
+    signatures = [(keys_of(o).key_id, keys_of(o).signer.sign(pae(payload))) for o in (ANXIN, TONGJI, COMMISSION)]
+    leaf = seal(payload, signatures).leaf
+    other = assembly.propose(RENHE, "protocol", quorum=5)
+    assembly.approve(other, TONGJI, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.quorum == 5)
+    wait_until_final(assembly, RENHE)
+    with pytest.raises(VerificationError, match=r"takeover\.transaction.*version"):
+        assembly.federation.sites[RENHE].node.driver.stand_down(leaf)
+    assert assembly.federation.sites[RENHE].node.driver.cosigner.vouched.stood_down == ""

@@ -268,3 +268,24 @@ def test_a_block_of_another_height_is_an_alarm(consortium, follower, wire, repli
     assert follower.alarm.code == "block.height"
     with pytest.raises(VerificationError):
         replica.apply(ahead.chain[-1][0])
+
+
+def test_the_receipt_of_the_block_that_hands_over_is_its_orderers_though_another_orders_by_now(
+    consortium, replica, alarms, disk
+):
+    first = consortium.nodes["org-0"]
+    first.driver.look_round()
+    leaf = consortium.hand_over("org-1", first)
+
+    def submit(leaves):
+        outcomes = first.driver.order(leaves)
+        # The block is here before the answer is.
+        replica.apply(first.driver.blocks(1)[0])
+        return outcomes
+
+    outbox = Outbox(replica, submit, lambda: consortium.now, disk, alarms.append)
+    known = outbox.add(leaf)
+    outbox.step()
+    assert replica.members.protocol.orderer == "org-1"
+    assert outbox.wait(known, 0) == Ordered(known, 1)
+    assert alarms == []
