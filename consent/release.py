@@ -1,6 +1,9 @@
 """The decision as a custodian's release needs it: fills `medchain.node.release_ports.ReleaseDecision`. Pure.
 
-Keeps true: a release asks the same decision as every other access. Trusts the custodian for consents that are in force.
+Keeps true: a release asks the same decision as every other access. Its `Question` and the decision's `Request` are two
+types on purpose: the port says what a custodian knows, the decision what it needs, which is more than a release knows
+(who acts, labels); the decision imports no floor that has files or clocks. Trusts the custodian for consents that are
+in force.
 Source: `docs/spec/release.md`.
 """
 

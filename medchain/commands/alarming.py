@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from fhir_bridge.references import instant
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.node.alarms import alarm_json

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
@@ -175,7 +175,7 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
     if verdict.current:
         yield context.say(messages.VERDICT_CURRENT, size=verdict.size)
     else:
-        yield context.say(messages.VERDICT_AS_OF, size=verdict.size, time=verdict.time)
+        yield context.say(messages.VERDICT_AS_OF, size=verdict.size, time=instant(verdict.time))
     match verdict.answer:
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)

@@ -14,6 +14,7 @@ import getpass
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
@@ -57,6 +58,11 @@ class Text(NamedTuple):
     def in_language(self, language: str) -> str:
         """Return it in a language of `LANGUAGES`."""
         return self.zh if language == "zh" else self.en
+
+
+def instant(seconds: int) -> str:
+    """Write a time, Unix seconds, as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

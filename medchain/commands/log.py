@@ -14,9 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from fhir_bridge.references import instant
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, members
 from medchain.errors import InputError, VerificationError
 from medchain.node.keystore import write_private_file

@@ -16,13 +16,11 @@ import orjson
 
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Text
+from medchain.commands.founding import read_file
 from medchain.commands.proposals import propose, wait_argument
 from medchain.encoding import Json
-from medchain.errors import InputError, NotFoundError
+from medchain.errors import InputError
 from medchain.node.member_changes import TAKE_OVER, Wish
-
-MAX_FILE_BYTES: Final = 1 << 20
-"""Largest file that is looked at."""
 
 _DAY_S: Final = 86_400
 _HOUR_S: Final = 3600
@@ -138,14 +136,7 @@ def _days(context: Context) -> int | None:
 def _document(path: Path) -> Json:
     """Read a JSON document that a person may have edited: its spelling does not matter here."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise NotFoundError("file.missing", path=str(path)) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise InputError("file.too_large", path=str(path), limit=MAX_FILE_BYTES)
-    try:
-        found: Json = orjson.loads(content)
+        found: Json = orjson.loads(read_file(path))
     except orjson.JSONDecodeError as error:
         raise InputError("file.json", path=str(path)) from error
     return found

@@ -190,6 +190,7 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
         if adopt_candidates(config.folder, _listed(ledger, config.org_id)):
             web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
         replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log))
+        ledger.warm()
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
         may_call = is_unicast if genesis.demo or config.peer_private else is_public

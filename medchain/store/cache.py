@@ -30,6 +30,11 @@ class BoundedCache(Generic[Key, Value]):
         """Sum of the sizes of all entries."""
         return self._size_bytes
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next entry may be one too many."""
+        return self._size_bytes * 100 > self._limit_bytes * 99
+
     def get(self, key: Key) -> Value | None:
         """Return an entry and count it as used, or None."""
         with self._lock:
@@ -45,12 +50,29 @@ class BoundedCache(Generic[Key, Value]):
             old = self._entries.pop(key, None)
             self._size_bytes += size_bytes - (old[1] if old else 0)
             self._entries[key] = (value, size_bytes)
-            while self._size_bytes > self._limit_bytes:
-                _, (_, freed) = self._entries.popitem(last=False)
-                self._size_bytes -= freed
+            self._shrink()
+
+    def drop(self, key: Key) -> None:
+        """Forget an entry, if it is there."""
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self._size_bytes -= old[1]
+
+    def limit(self, limit_bytes: int) -> None:
+        """Set another bound, and drop the oldest entries beyond it."""
+        with self._lock:
+            self._limit_bytes = limit_bytes
+            self._shrink()
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
             self._size_bytes = 0
+
+    def _shrink(self) -> None:
+        """Drop the oldest entries beyond the bound."""
+        while self._entries and self._size_bytes > self._limit_bytes:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._size_bytes -= freed

@@ -286,7 +286,8 @@ class Database:
         # A second look, because another process may be writing it just now.
         for _ in range(_MARK_READS):
             mark = os.pread(self._mark_file, _MARK_BYTES, 0)
-            if not mark:
+            # A power cut may have kept the new file's length without its content; whoever removes a mark gains as much.
+            if not mark.strip(b"\0"):
                 return None
             number = int.from_bytes(mark[:_COUNT_BYTES], "big")
             if hmac.compare_digest(mark, self._mark(number)):

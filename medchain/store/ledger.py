@@ -36,6 +36,7 @@ from medchain.store import tables
 from medchain.store.cache import BoundedCache
 from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.faults import corrupt, translated
+from medchain.store.folding import Base
 from medchain.store.index import Snapshot, StateIndex
 from medchain.store.notes import BodyTable, CheckpointTable
 from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -56,6 +57,7 @@ _RECORD_COST: Final = 1200
 _TILE_COST: Final = 8400
 _BLOCKS_AT_ONCE: Final = 256
 _LEAVES_AT_ONCE: Final = 1024
+_FLUSHED_ROWS: Final = 4096
 _MAX_SEEDS: Final = 8
 
 
@@ -265,8 +267,16 @@ class LedgerStore(CheckpointTable, BodyTable):
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the newest map (`medchain.tlog.statemap.PageSource`)."""
+        data = self._index.held_page(key) if self._is_loaded else None
+        if data is None:
+            with self._fresh():
+                data = self._index.page(key)
+        return data
+
+    def warm(self) -> None:
+        """Read the map's pages into memory, as far as they have room."""
         with self._fresh():
-            return self._index.page(key)
+            self._index.warm()
 
     @contextmanager
     def map_at(self, height: int) -> Iterator[Snapshot]:
@@ -276,12 +286,12 @@ class LedgerStore(CheckpointTable, BodyTable):
             height: of the block.
 
         Raises:
-            UnavailableError: ``store.map_moved_on`` for a block before the last write of map pages.
+            UnavailableError: ``store.map_moved_on`` if what later blocks replaced is not kept any more.
             VerificationError: ``store.corrupt``.
         """
         with self._fresh():
             row = self._block_row(height)
-            yield self._index.at(height, row.last_record, row.map_root)
+            yield self._index.at(height, row.map_root)
 
     def commit_block(self, write: BlockWrite) -> None:
         """Keep a block, with all that belongs to it, in one transaction.
@@ -299,27 +309,28 @@ class LedgerStore(CheckpointTable, BodyTable):
                 raise ConflictError("store.height", height=write.height, own=self._head.height)
             rows, heads = self._record_rows(write.history)
             last_record = self._head.last_record + len(rows)
-            is_flush = self._index.is_full()
+            folded = self._index.share(len(rows)) if self._index.is_due() else 0
             self._is_loaded = False
             with self._database.write("block", str(write.height)) as connection:
                 self._insert(connection, write, rows)
-                if is_flush:
-                    self._index.write(connection, write.height, last_record, write.map, heads)
+                if folded:
+                    self._index.write(connection, folded)
             self._index.advance(write.height, last_record, write.map, heads)
-            if is_flush:
+            if folded:
                 self._index.written()
             self._advance(write, last_record)
             self._is_loaded = True
 
     def flush(self) -> None:
         """Write what waits in memory, when there is time; loses nothing if it fails."""
-        with self._fresh():
-            if self._index.base.height == self._head.height:
-                return
-            nothing = MapUpdate(self._index.root, {})
-            with self._database.write("map_page") as connection:
-                self._index.write(connection, self._head.height, self._head.last_record, nothing, {})
-            self._index.written()
+        is_waiting = True
+        while is_waiting:
+            with self._fresh():
+                if self._index.is_waiting:
+                    with self._database.write("map_page") as connection:
+                        self._index.write(connection, _FLUSHED_ROWS)
+                    self._index.written()
+                is_waiting = self._index.is_waiting
 
     def rewind(self, height: int) -> None:
         """Drop all blocks above a height; the caller knows that none of them is final.
@@ -525,20 +536,37 @@ class LedgerStore(CheckpointTable, BodyTable):
 
     def _load(self) -> None:
         """Read the newest state and check that its parts agree."""
-        self._records.clear()
-        self._tiles.clear()
-        self._seeds.clear()
         newest = select(tables.block).order_by(tables.block.c.height.desc()).limit(1)
         with translated("block"):
             row = self._reader.execute(newest).first()
+        if row is not None and (row.height, row.root) == (self._head.height, self._head.root):
+            # Nothing was kept: what is in memory is still the newest state.
+            self._is_loaded = True
+            return
+        self._head = _EMPTY
+        self._records.clear()
+        self._tiles.clear()
+        self._seeds.clear()
+        with translated("block"):
             edges = self._reader.execute(select(tables.edge)).all()
             draws = self._reader.execute(_newest_draws()).all()
-        self._head = _EMPTY if row is None else _head(row)
-        self._index.load(self._head.height, self._head.last_record, self._head.map_root)
-        self._edge = _checked_edge(self._head.frontier, {level: (number, data) for level, number, data in edges})
+        head = _EMPTY if row is None else _head(row)
+        self._index.load(Base(head.height, head.last_record, MapRoot(head.map_root)), self._ends_from_final())
+        self._edge = _checked_edge(head.frontier, {level: (number, data) for level, number, data in edges})
         self._draws = {row.creator: DrawState(row.number, row.used, row.given_up) for row in draws}
-        self._members = self.members_at(self._head.height) if row is not None else None
+        self._members = self.members_at(head.height) if row is not None else None
+        self._head = head
         self._is_loaded = True
+
+    def _ends_from_final(self) -> list[tuple[int, int]]:
+        """Return height and last state record of the newest final block and those after it."""
+        final = self.final()
+        if final is None:
+            return []
+        table = tables.block.c
+        chosen = select(table.height, table.last_record).where(table.size >= final.size).order_by(table.height)
+        with translated("block"):
+            return [(row[0], row[1]) for row in self._reader.execute(chosen)]
 
     def _insert(self, connection: Connection, write: BlockWrite, rows: list[tuple[object, ...]]) -> None:
         """Write the rows that a block appends, and the few that it replaces."""

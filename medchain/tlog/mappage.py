@@ -66,13 +66,13 @@ def page_key(position: int) -> bytes:
     return position.to_bytes((position.bit_length() + 7) >> 3, "big")
 
 
-def read_page(fetch: Fetch, position: int, top: bytes | bytearray) -> bytes:
+def read_page(fetch: Fetch, position: int, top: bytes | bytearray | None) -> bytes:
     """Fetch a page and check its form and its own hash; `check_page` does the rest for the slots that are followed.
 
     Args:
         fetch: returns the page under a key, or None.
         position: position of its prefix.
-        top: hash of its topmost node, as the page above or the root has it.
+        top: hash of its topmost node, as the page above or the root has it; None to check the form alone.
 
     Returns:
         The page.
@@ -81,7 +81,7 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray) -> bytes:
         VerificationError: ``tlog.page_corrupt``.
     """
     page = fetch(page_key(position))
-    if page is None or page[:_KINDS] != _TAG or page[HASH_BYTES:_PAIR_BYTES] != top:
+    if page is None or page[:_KINDS] != _TAG or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
         raise corrupt_page(position)
     kinds = page[_KINDS:_KINDS_END]
     if kinds == _ALL_CHILDREN and len(page) == _TAIL:
@@ -128,6 +128,12 @@ def slot_bucket(page: bytes, position: int, slot: int) -> bytes:
     return bucket
 
 
+def has_entry(page: bytes, slot: int, key: bytes) -> bool:
+    """Tell whether a slot that is no page has an entry under a key; nothing is checked."""
+    start, end = _span(page, slot)
+    return any(page[at : at + HASH_BYTES] == key for at in range(start, end, ENTRY_BYTES))
+
+
 def heap_hash(page: bytes, place: int) -> bytes:
     """Return the hash at a place of the heap, 1 to 31; `ABSENT` where no node is."""
     return page[place * HASH_BYTES : (place + 1) * HASH_BYTES]
@@ -152,14 +158,23 @@ class PageWriter:
 
     Attributes:
         pages: the pages written, by key.
+        replaced: of those that were there before, what they were.
     """
 
-    __slots__ = ("_fetch", "pages")
+    __slots__ = ("_fetch", "_is_mixed", "pages", "replaced")
 
-    def __init__(self, fetch: Fetch) -> None:
-        """Start with nothing written; ``fetch`` returns the page under a key as it was before."""
+    def __init__(self, fetch: Fetch, *, is_mixed: bool = False) -> None:
+        """Start with nothing written.
+
+        Args:
+            fetch: returns the page under a key as it was before.
+            is_mixed: whether pages may be of different moments (`medchain.tlog.statemap.repair`): then only their form
+                is checked, and the caller compares the root that comes out.
+        """
         self._fetch = fetch
+        self._is_mixed = is_mixed
         self.pages: dict[bytes, bytes] = {}
+        self.replaced: dict[bytes, bytes] = {}
 
     def write(self, position: int, old: bytes, entries: Entries) -> bytes:
         """Write a page and those below it.
@@ -176,7 +191,7 @@ class PageWriter:
             VerificationError: ``tlog.page_corrupt`` if a page is not as it was written.
         """
         page = bytearray(old)
-        is_known = type(old) is WrittenPage
+        is_known = type(old) is WrittenPage or self._is_mixed
         if len(entries) == 1 and position != 1:
             # Most pages see one entry of a block. Check and climb are then one pass.
             slot = slot_of(entries[0][0], position)
@@ -193,7 +208,10 @@ class PageWriter:
                 before = heap_hash(old, SLOTS + slot)
                 self._write_slot(page, position, slot, None if is_known else before, part)
             top = _climb(page, position, slots)
-        self.pages[page_key(position)] = WrittenPage(page)
+        key = page_key(position)
+        self.pages[key] = WrittenPage(page)
+        if old is not BLANK:
+            self.replaced[key] = old
         return top
 
     def _write_slot(self, page: bytearray, position: int, slot: int, before: bytes | None, entries: Entries) -> bytes:
@@ -209,7 +227,7 @@ class PageWriter:
         below = position << LEVELS | slot
         place = (SLOTS + slot) * HASH_BYTES
         if page[_KINDS + slot] == CHILD:
-            old = read_page(self._fetch, below, page[place : place + HASH_BYTES])
+            old = read_page(self._fetch, below, None if self._is_mixed else page[place : place + HASH_BYTES])
             top = self.write(below, old, entries)
         else:
             start, end = _span(page, slot)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import orjson
@@ -43,7 +43,9 @@ from medchain.tlog.mappage import (
     PageWriter,
     check_page,
     corrupt_page,
+    has_entry,
     heap_hash,
+    page_key,
     read_page,
     slot_bucket,
     slot_kind,
@@ -88,10 +90,12 @@ class MapUpdate:
     Attributes:
         root: the map after it.
         pages: the pages to write, by key; each replaces the page under its key, none is ever removed.
+        replaced: of those that were there before, what they were; with them the map before can still be read.
     """
 
     root: MapRoot
     pages: dict[bytes, bytes]
+    replaced: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,31 @@ def update(root: MapRoot, changes: Mapping[bytes, bytes], source: PageSource) ->
         return MapUpdate(root, {})
     writer = PageWriter(source.page)
     old = BLANK if root.hash == EMPTY_MAP_HASH else read_page(source.page, 1, root.hash)
+    top = writer.write(1, old, sorted(changes.items()))
+    return MapUpdate(MapRoot(top), writer.pages, writer.replaced)
+
+
+def repair(root: MapRoot, changes: Mapping[bytes, bytes], source: PageSource) -> MapUpdate:
+    """Finish a writing of pages that was broken off.
+
+    Some of the pages are as `update` made them of the changes, some still as they were. That all pages below a page
+    were written before it is what makes this possible: no entry is lost on its way to a page further down.
+
+    Args:
+        root: the map before the changes; of it only whether it is empty is used.
+        changes: every key whose value was changed since then, with its newest value.
+        source: the pages as they are.
+
+    Returns:
+        The map after the changes, and all pages on the ways to them. The caller MUST compare the root with what it must
+        be: links between pages are not checked here.
+
+    Raises:
+        VerificationError: ``tlog.page_corrupt`` if a page is missing or of another form.
+    """
+    writer = PageWriter(source.page, is_mixed=True)
+    is_begun = root.hash != EMPTY_MAP_HASH or source.page(page_key(1)) is not None
+    old = read_page(source.page, 1, None) if is_begun else BLANK
     return MapUpdate(MapRoot(writer.write(1, old, sorted(changes.items()))), writer.pages)
 
 
@@ -175,6 +204,31 @@ def lookup(root: MapRoot, key: bytes, source: PageSource) -> bytes | None:
         VerificationError: ``tlog.page_corrupt`` if a page is missing or not as it was written.
     """
     return _find(_walk(root, key, source.page)[1], key)
+
+
+def holds(root: MapRoot, key: bytes, source: PageSource) -> bool:
+    """Tell whether there is a value under a key, from pages that are linked to one another but not hashed again.
+
+    A third of the work of `lookup`, for who will go the same way with `update`, which finds what does not fit. A page
+    that was changed since it was written may give a false answer here.
+
+    Args:
+        root: the map.
+        key: 32 bytes.
+        source: its pages.
+
+    Raises:
+        VerificationError: ``tlog.page_corrupt`` if a page is missing, of another form or not the one linked to.
+    """
+    if root.hash == EMPTY_MAP_HASH:
+        return False
+    position, top = 1, root.hash
+    while True:
+        page = read_page(source.page, position, top)
+        slot = slot_of(key, position)
+        if slot_kind(page, slot) != CHILD:
+            return has_entry(page, slot, key)
+        position, top = position << LEVELS | slot, heap_hash(page, SLOTS + slot)
 
 
 def prove(root: MapRoot, key: bytes, source: PageSource) -> MapProof:

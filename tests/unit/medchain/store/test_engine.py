@@ -189,6 +189,20 @@ def test_a_mark_that_this_key_did_not_make_is_refused(path):
     assert caught.value.fields == {"table": "commit_mark", "key": "mark"}
 
 
+def test_zeros_are_no_mark(path):
+    fresh = open_database(path, KEY, kind=FileKind.LEDGER)
+    fresh.close()
+    # What a power cut leaves of a new file: its length without its content.
+    mark_path(path).write_bytes(bytes(24))
+    database = open_database(path, KEY, kind=FileKind.LEDGER)
+    with database.write("vouched"):
+        pass
+    database.close()
+    mark_path(path).write_bytes(bytes(24))
+    with pytest.raises(VerificationError, match="absent"):
+        open_database(path, KEY, kind=FileKind.LEDGER)
+
+
 def test_opening_while_another_process_writes_is_no_rollback(path, monkeypatch):
     writer = open_database(path, KEY, kind=LEDGER)
     leave_wal(writer, 1)

@@ -7,13 +7,13 @@ from sqlalchemy import text
 
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.node.replica import Replica
-from medchain.store import index
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.notes import KEPT_CHECKPOINTS
 from tests.unit.medchain.ledger.world import COMMISSION, RENHE, next_row, sign
 from tests.unit.medchain.node.ledgers import Author, anchored, block_of, replica_on
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
+from tests.unit.medchain.store.folds import fold_by
 
 LEDGER = FileKind.LEDGER
 KEY = bytes(range(32))
@@ -44,11 +44,11 @@ def replica(store):
     return replica_on(store)
 
 
-@pytest.fixture(params=[False, True], ids=["pages wait", "pages are written"])
+@pytest.fixture(params=[None, 1 << 20, 2], ids=["pages wait", "pages are written", "pages are being written"])
 def limit(request, monkeypatch):
-    """Whether the block's transaction also writes heads and pages."""
+    """Whether the block's transaction also writes heads and pages, all that wait or two rows of them."""
     if request.param:
-        monkeypatch.setattr(index, "DIRTY_LIMIT_BYTES", -1)
+        fold_by(request.param, monkeypatch)
 
 
 def state(store: LedgerStore) -> tuple[object, ...]:

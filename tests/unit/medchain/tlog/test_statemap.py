@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.tlog.mapnode import EMPTY_NODE, MapNode, leaf_node_hash, parent
-from medchain.tlog.statemap import MapProof, MapRoot, lookup, prove, update, verify_map
+from medchain.tlog.statemap import MapProof, MapRoot, holds, lookup, prove, repair, update, verify_map
 
 # Keys that share long prefixes, so that buckets overflow into chains of pages, beside keys as hashes give them.
 NEAR_KEYS = st.builds(
@@ -65,6 +65,7 @@ def test_the_map_answers_like_a_dictionary_and_hashes_like_the_definition(naive_
         assert root.hash == naive_map.root(model)
     for key in [*model, *asked]:
         assert lookup(root, key, pages) == model.get(key)
+        assert holds(root, key, pages) == (key in model)
         proof = prove(root, key, pages)
         assert proof.value == model.get(key)
         verify_map(root.hash, proof)
@@ -108,6 +109,7 @@ def test_absence_in_the_empty_map_is_proven_by_the_empty_node(pages):
     proof = prove(MapRoot.empty(), bytes(32), pages)
     assert proof == MapProof(bytes(32), None, (EMPTY_NODE,))
     assert lookup(MapRoot.empty(), bytes(32), pages) is None
+    assert not holds(MapRoot.empty(), bytes(32), pages)
     verify_map(MapRoot.empty().hash, proof)
 
 
@@ -153,6 +155,68 @@ def test_a_key_of_another_size_is_not_looked_up(pages):
     for act in (lookup, prove):
         with pytest.raises(InputError, match=r"tlog\.map_entry"):
             act(MapRoot.empty(), b"short", pages)
+
+
+# ---- writings that were broken off
+
+
+def deepest_first(pages):
+    """Order pages as a writer must, so that what was broken off can be finished (`docs/spec/log.md` 20)."""
+    return sorted(pages, key=lambda key: (-int.from_bytes(key, "big").bit_length(), key))
+
+
+@settings(max_examples=60)
+@given(blocks=BLOCKS, cuts=st.lists(st.integers(0, 400), min_size=2, max_size=2))
+def test_a_writing_broken_off_anywhere_twice_is_finished(naive_map, blocks, cuts):
+    old, *later = blocks
+    disk = FromDisk()
+    root = build(disk, old)
+    memory, model, changes = FromDisk(disk), dict(old), {}
+    middle = len(later) // 2
+    for number, part in enumerate((later[:middle], later[middle:])):
+        before = set(memory.items())
+        build_on_all(memory, part, model, changes)
+        written = {key: page for key, page in memory.items() if (key, page) not in before or number}
+        for key in deepest_first(written)[: cuts[number]]:
+            disk[key] = memory[key]
+        if changes:
+            found = repair(root, changes, disk)
+            assert found.root.hash == naive_map.root(model)
+            assert {**disk, **found.pages} == memory
+            assert found.replaced == {}
+    for key in model:
+        assert holds(MapRoot(naive_map.root(model)), key, memory)
+
+
+def build_on_all(pages, blocks, model, changes):
+    """Put further blocks into a map, with what is known of it."""
+    root = build(FromDisk(), model)
+    for block in blocks:
+        root = build_on(root, pages, block)
+        model.update(block)
+        changes.update(block)
+
+
+def test_a_first_writing_broken_off_before_any_page_is_finished(naive_map, pages):
+    assert repair(MapRoot.empty(), NEAR, pages).root.hash == naive_map.root(NEAR)
+
+
+def test_a_page_missing_below_one_that_was_written_is_corruption(pages):
+    root = build(pages, NEAR)
+    deepest = deepest_first(pages)[0]
+    del pages[deepest]
+    with pytest.raises(VerificationError, match=r"tlog\.page_corrupt"):
+        repair(root, NEAR, pages)
+
+
+def test_what_a_block_replaces_leads_back_to_the_map_before_it(pages):
+    entries = sample(300)
+    root = build(pages, entries)
+    changed = update(root, {**sample(20, b"new"), next(iter(entries)): bytes(32)}, pages)
+    before = {**pages, **changed.pages, **changed.replaced}
+    assert all(lookup(root, key, type(pages)(before)) == value for key, value in entries.items())
+    assert lookup(root, next(iter(sample(1, b"new"))), type(pages)(before)) is None
+    assert changed.replaced.keys() <= changed.pages.keys()
 
 
 # ---- corruption
@@ -240,7 +304,7 @@ def test_a_page_of_another_form_is_corruption(change):
     pages = FromDisk()
     root = build(pages, sample(60))
     pages[b"\x01"] = change(pages[b"\x01"])
-    for act in (lookup, prove, lambda root, key, pages: update(root, {key: key}, pages)):
+    for act in (lookup, prove, holds, lambda root, key, pages: update(root, {key: key}, pages)):
         with pytest.raises(VerificationError, match=r"tlog\.page_corrupt"):
             act(root, bytes(32), pages)
 
