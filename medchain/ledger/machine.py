@@ -464,10 +464,7 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
     """Judge a transaction, all but its signatures."""
     snapshot = view.members
     _check_frame(snapshot, transaction, context)
-    asked = (transaction.creator, transaction.signers)
-    if asked not in snapshot.seated:
-        _check_signers(snapshot, transaction)
-        snapshot.seat(asked)
+    endorser = _endorser(snapshot, transaction)
     _check_until(transaction, context)
     records: dict[bytes, StateRecord] = {}
     rules: list[str] = []
@@ -486,7 +483,7 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
             records[key] = _next_record(view.record(key), kind, change, row, owner, context.position)
     if bodies:
         raise _RefusedError("transaction.bodies", count=len(transaction.bodies))
-    draws = _check_draw(view, transaction, context)
+    draws = _check_draw(view, transaction, endorser, context)
     for rule in rules:
         _check_rule(snapshot, rule, transaction)
     return Effects(records, _sound(after) if after is not snapshot else None, draws)
@@ -547,9 +544,21 @@ def _check_until(transaction: Transaction, context: BlockContext) -> None:
             raise _RefusedError("transaction.until", until=transaction.until, time=context.time)
 
 
-def _check_signers(snapshot: Members, transaction: Transaction) -> None:
-    """Check that each signer is an active organisation in a role that it may have."""
+def _endorser(snapshot: Members, transaction: Transaction) -> Organisation | None:
+    """Check that each signer may sign as what it signs, once for each snapshot; returns the independent endorser."""
+    asked = (transaction.creator, transaction.signers)
+    try:
+        return snapshot.seated[asked]
+    except KeyError:
+        endorser = _check_signers(snapshot, transaction)
+        snapshot.seat(asked, endorser)
+        return endorser
+
+
+def _check_signers(snapshot: Members, transaction: Transaction) -> Organisation | None:
+    """Check that each signer is an active organisation in a role that it may have; returns the independent endorser."""
     roles: list[str] = []
+    endorser: Organisation | None = None
     for row in transaction.signers:
         organisation = snapshot.signers.get(row.key_id)
         if organisation is None:
@@ -561,11 +570,14 @@ def _check_signers(snapshot: Members, transaction: Transaction) -> None:
             raise _RefusedError("transaction.creator", creator=transaction.creator)
         if row.role not in {CREATOR, INDEPENDENT, MEMBER}:
             raise _RefusedError("transaction.role", role=row.role)
+        if row.role == INDEPENDENT:
+            endorser = organisation
         roles.append(row.role)
     if roles.count(CREATOR) != 1:
         raise _RefusedError("transaction.creator", creator=transaction.creator)
     if roles.count(INDEPENDENT) > 1:
         raise _RefusedError("transaction.role", role=INDEPENDENT)
+    return endorser
 
 
 def _kind(change: Change, context: BlockContext) -> Kind:
@@ -677,15 +689,16 @@ def _sound(after: Members) -> Members:
     return after
 
 
-def _check_draw(view: View, transaction: Transaction, context: BlockContext) -> Mapping[str, DrawState]:
+def _check_draw(
+    view: View, transaction: Transaction, endorser: Organisation | None, context: BlockContext
+) -> Mapping[str, DrawState]:
     """Check that the independent endorser is the one drawn; returns the creator's draws after it."""
-    endorsers = [view.members.signers[row.key_id] for row in transaction.signers if row.role == INDEPENDENT]
-    if transaction.draw is None and not endorsers:
+    if transaction.draw is None and endorser is None:
         return _NO_DRAWS
     draws = view.draws(transaction.creator)
-    if transaction.draw is None or not endorsers or not draws.is_open(transaction.draw.number):
+    if transaction.draw is None or endorser is None or not draws.is_open(transaction.draw.number):
         raise _RefusedError("transaction.draw", number=draws.number)
-    if not _is_drawn(view, transaction.creator, transaction.draw, endorsers[0], context):
+    if not _is_drawn(view, transaction.creator, transaction.draw, endorser, context):
         raise _RefusedError("transaction.draw", number=transaction.draw.number, rank=transaction.draw.rank)
     return {transaction.creator: draws.use(transaction.draw.number)}
 

@@ -10,16 +10,16 @@ Source: `docs/spec/genesis.md`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from medchain.crypto.es384 import ES384, es384_verify, parse_public_jwk
 from medchain.crypto.signing import ED25519, MLDSA44, ed25519_verify, key_id, mldsa44_verify
 from medchain.encoding import Json, digest, members, unbase64
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.object import LEDGER
-from medchain.ledger.policy import ROLES, Policy, satisfied
+from medchain.ledger.policy import ROLES, Policy, drawable, satisfied
 from medchain.ledger.transaction import Signer
 
 LEDGER_KEY: Final = "ledger"
@@ -81,7 +81,6 @@ _MAX_PORT: Final = 65_535
 _MAX_TEXT: Final = 200
 _MAX_ORIGINS: Final = 16
 _MAX_REMEMBERED: Final = 1024
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,8 @@ class Members:
         keys: key id → key, of all organisations that are not removed.
         signers: key id of a ledger key → its active organisation.
         granted: (rule, creator, signers) that `satisfies` has found to hold, so that it need not look again.
-        seated: (creator, signers) of whom the machine has found that each may sign as what it signs, likewise.
+        seated: (creator, signers) of whom the machine has found that each may sign as what it signs → the independent
+            endorser among them, likewise.
     """
 
     organisations: Mapping[str, Organisation]
@@ -172,7 +172,8 @@ class Members:
     keys: Mapping[str, Key] = field(init=False)
     signers: Mapping[str, Organisation] = field(init=False)
     granted: set[tuple[str, str, tuple[Signer, ...]]] = field(init=False, compare=False, repr=False)
-    seated: set[tuple[str, tuple[Signer, ...]]] = field(init=False, compare=False, repr=False)
+    seated: dict[tuple[str, tuple[Signer, ...]], Organisation | None] = field(init=False, compare=False, repr=False)
+    _drawable: dict[str, Sequence[tuple[str, bytes]]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Index active organisations and keys."""
@@ -186,7 +187,8 @@ class Members:
         }
         object.__setattr__(self, "signers", signers)
         object.__setattr__(self, "granted", set())
-        object.__setattr__(self, "seated", set())
+        object.__setattr__(self, "seated", {})
+        object.__setattr__(self, "_drawable", {})
 
     def signer(self, key_id: str) -> Organisation | None:
         """Return the active organisation of a ledger key, None for any other key."""
@@ -211,12 +213,28 @@ class Members:
             return None
         holds = satisfied(expression, signers, self, creator)
         if holds:
-            _remember(self.granted, asked)
+            if len(self.granted) >= _MAX_REMEMBERED:
+                self.granted.clear()
+            self.granted.add(asked)
         return holds
 
-    def seat(self, asked: tuple[str, tuple[Signer, ...]]) -> None:
-        """Note that each of a creator's signers may sign as what it signs; whether it did is another matter."""
-        _remember(self.seated, asked)
+    def seat(self, asked: tuple[str, tuple[Signer, ...]], endorser: Organisation | None) -> None:
+        """Note that each of a creator's signers may sign as what it signs, and who endorses as an independent one.
+
+        Whether they did sign is another matter.
+        """
+        if len(self.seated) >= _MAX_REMEMBERED:
+            self.seated.clear()
+        self.seated[asked] = endorser
+
+    def drawable(self, creator: str) -> Sequence[tuple[str, bytes]]:
+        """Return what `medchain.ledger.policy.drawable` does, computed once for each member."""
+        found = self._drawable.get(creator)
+        if found is None:
+            found = drawable(self, creator)
+            if creator in self.organisations:
+                self._drawable[creator] = found
+        return found
 
     def with_organisation(self, organisation: Organisation) -> Members:
         """Return the members with one organisation added or replaced; `check` says whether they may be so.
@@ -256,13 +274,6 @@ class Members:
             raise VerificationError("members.count", count=len(self.organisations))
         if len(self.keys) != sum(len(o.keys) for o in self.organisations.values() if o.status != REMOVED):
             raise VerificationError("members.key")
-
-
-def _remember(found: set[_Found], item: _Found) -> None:
-    """Put an item into a set of bounded size."""
-    if len(found) >= _MAX_REMEMBERED:
-        found.clear()
-    found.add(item)
 
 
 def quorum_floor(count: int) -> int:

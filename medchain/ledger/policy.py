@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
@@ -68,6 +67,10 @@ class Electorate(Protocol):
 
     def signer(self, key_id: str) -> Elector | None:
         """The active organisation of a ledger key."""
+        ...
+
+    def drawable(self, creator: str) -> Sequence[tuple[str, bytes]]:
+        """What the function `drawable` returns, computed once."""
         ...
 
 
@@ -201,17 +204,20 @@ def draw_order(electorate: Electorate, creator: str, number: int, seed: bytes) -
     Returns:
         org_ids of all active organisations of a role in `DRAWN_ROLES` under other control; place = rank.
     """
-    controls = {elector.control for elector in electorate.active if elector.org_id == creator}
-    candidates = [e.org_id for e in electorate.active if e.role in DRAWN_ROLES and e.control not in controls]
+    candidates = electorate.drawable(creator)
     # The digest of tag, creator, number, seed and candidate: all but the last are the same for every candidate.
     same = digest_input("medchain/draw/v1", creator.encode("ascii"), number.to_bytes(8, "big"), seed)
-    return sorted(candidates, key=lambda org_id: sha256(same + _candidate(org_id)).digest())
+    return [name for _, name in sorted([(sha256(same + last).digest(), name) for name, last in candidates])]
 
 
-@lru_cache(maxsize=256)
-def _candidate(org_id: str) -> bytes:
-    """Return what a candidate adds to the digest."""
-    return field_input(org_id.encode("ascii"))
+def drawable(electorate: Electorate, creator: str) -> tuple[tuple[str, bytes], ...]:
+    """Return who may be drawn to endorse for a creator: org_id, and what it adds to the digest."""
+    controls = {elector.control for elector in electorate.active if elector.org_id == creator}
+    return tuple(
+        (elector.org_id, field_input(elector.org_id.encode("ascii")))
+        for elector in electorate.active
+        if elector.role in DRAWN_ROLES and elector.control not in controls
+    )
 
 
 def _holds(expression: Expression, signed: Sequence[tuple[Elector, str]], electorate: Electorate, creator: str) -> bool:

@@ -28,7 +28,7 @@ from medchain.ledger.members import (
     parse_protocol,
     quorum_floor,
 )
-from medchain.ledger.policy import default_policy, parse_policy
+from medchain.ledger.policy import default_policy, drawable, parse_policy
 from medchain.ledger.transaction import Signer
 from medchain.tlog.note import KeyType, VerifierKey
 from medchain.tlog.policy import Policy
@@ -294,13 +294,24 @@ def test_what_signers_may_do_is_asked_of_the_rules_and_members_of_now():
     assert snapshot.satisfies("record/active", RENHE, alone) is True
 
 
+def test_who_may_be_drawn_follows_the_members_and_is_kept_for_members_alone():
+    snapshot = genesis().members
+    names = [name for name, _ in snapshot.drawable(RENHE)]
+    assert names == [name for name, _ in drawable(snapshot, RENHE)]
+    assert snapshot.drawable(RENHE) is snapshot.drawable(RENHE)
+    assert RENHE in [name for name, _ in snapshot.drawable("stranger")]
+    assert snapshot.drawable("stranger") is not snapshot.drawable("stranger")
+    gone = snapshot.with_organisation(replace(snapshot.organisations[COMMISSION], status="suspended"))
+    assert [name for name, _ in gone.drawable(RENHE)] == [name for name in names if name != COMMISSION]
+
+
 def test_what_is_remembered_of_signers_is_bounded(monkeypatch):
     monkeypatch.setattr(members_module, "_MAX_REMEMBERED", 2)
     snapshot = genesis().members
     for org_id in (RENHE, ANXIN, COMMISSION):
         assert snapshot.satisfies("record/active", org_id, (Signer(key(org_id, "ledger").id, "creator"),))
         assert len(snapshot.granted) <= 2
-        snapshot.seat((org_id, (Signer(key(org_id, "ledger").id, "creator"),)))
+        snapshot.seat((org_id, (Signer(key(org_id, "ledger").id, "creator"),)), None)
         assert len(snapshot.seated) <= 2
 
 

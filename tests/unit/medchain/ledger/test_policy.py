@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medchain.encoding import digest
 from medchain.errors import InputError
-from medchain.ledger.policy import default_policy, draw_order, parse_policy, satisfied
+from medchain.ledger.policy import default_policy, draw_order, drawable, parse_policy, satisfied
 from medchain.ledger.transaction import Signer
 
 
@@ -38,6 +38,9 @@ class Five:
 
     def signer(self, key_id):
         return next((org for org in self.active if org.org_id == key_id[0]), None)
+
+    def drawable(self, creator):
+        return drawable(self, creator)
 
 
 def rule(expression):
