@@ -65,6 +65,7 @@ def make_core(
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
     return Core(
         service=service,
+        search=searches,
         store=node.records,
         records_key=node.keys.records,
         tokens=parts.tokens,
@@ -76,7 +77,6 @@ def make_core(
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
         audit=NoAudit() if audit is None else audit,
-        search=searches,
     )
 
 

@@ -64,6 +64,7 @@ class Ask:
         type: resource type in the path, or empty.
         id: of the record in the path, or empty.
         version: version id in the path, or empty.
+        other: a second resource type in the path, or empty.
         access: who asks; None until that is known.
         request_id: by which logs and audit name it.
         trail: what it touched.
@@ -80,6 +81,7 @@ class Ask:
         "fields",
         "id",
         "method",
+        "other",
         "path",
         "query",
         "request_id",
@@ -122,7 +124,7 @@ class Ask:
         self.path = path
         self.query = query
         self.fields = fields
-        self.type = self.id = self.version = ""
+        self.type = self.id = self.version = self.other = ""
         self.access = access
         self.request_id = request_id
         self.trail = Trail() if trail is None else trail

@@ -18,7 +18,6 @@ from http import HTTPStatus
 from typing import Final
 
 from fhir_bridge import bundle as plans
-from fhir_bridge.authorize import require
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, status_of
@@ -27,11 +26,12 @@ from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED
-from fhir_bridge.smart.access import access_document, parse_access
+from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
 from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.node.records import NewRecord
 
 SMALL_BYTES: Final = 256 << 10
 """Largest Bundle that is done in a web worker's own thread."""
@@ -182,9 +182,11 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     requests = plans.requests_of(given)
     for method, url in sorted(set(requests)):
         if method not in plans.READING:
-            require(ask.who, _type_of(url), _action(method))
+            core.gate.require(ask.who, _type_of(url), _action(method))
     now = core.clock()
     plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
+    for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
+        _check_right(core, ask.who, record, _action(entry.method))
     stored = core.service.create_many(plan.records) if plan.records else []
     numbers = [row.seq for row in stored]
     others: dict[int, bytes] = {}
@@ -195,6 +197,15 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     body = plans.response(plan, now, others, whole=whole)
     first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
     return Done(200, body, first, last, "transaction", numbers)
+
+
+def _check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
+    """See that a caller may store one record, where it may not store all of its type."""
+    if core.gate.require(access, record.type, action).is_whole:
+        return
+    before = core.store.get(record.type, record.id) if record.version > 1 else None
+    document = record.head or record.content
+    core.gate.require_written(access, action, before, parse(document) if document else None, record.type)
 
 
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:

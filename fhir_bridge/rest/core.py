@@ -75,12 +75,13 @@ class Core:
     mode: Mode = Mode.STRICT
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
+        object.__setattr__(self, "gate", Gate(self.search))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "cursors", Cursors(self.records_key))
 
@@ -90,7 +91,7 @@ class Core:
         def may_match(type_name: str) -> bool:
             return self.gate.may_match(access, type_name)
 
-        return Resolver(self.search, self.store, self.records_key, may_match)
+        return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access))
 
     def opened(self, found: Found) -> OpenedRecord:
         """Open a version that was read with its key."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir_bridge import capability
-from fhir_bridge.authorize import CHALLENGE, identify, require
+from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch
+from fhir_bridge.rest import batch, history, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -39,6 +39,7 @@ _ID: Final = "id"
 _VERSION: Final = "vid"
 _HISTORY: Final = "_history"
 _MAX_SEGMENTS: Final = 5
+_PLACE_OF_OTHER: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Interaction:
         action: right that it needs on the type; None where the handler asks for what it needs.
         code: what the CapabilityStatement calls it; empty for what it does not list so.
         callers: who may call it.
+        operation: name of the operation that it is, without its dollar sign; empty for none of HL7's.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Interaction:
     action: Action | None
     code: str = ""
     callers: frozenset[Caller] = frozenset({Caller.TOKEN})
+    operation: str = ""
 
 
 def metadata(core: Core, _ask: Ask) -> Reply:
@@ -87,6 +90,15 @@ INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
     Interaction("vread", "GET", "Type/id/_history/vid", reading.vread, Action.READ, "vread"),
+    Interaction("history", "GET", "Type/id/_history", history.of_record, Action.READ, "history-instance"),
+    Interaction("history", "GET", "Type/_history", history.of_type, None, "history-type"),
+    Interaction("history", "GET", "_history", history.of_all, None, "history-system"),
+    Interaction("search", "GET", "Type", searching.by_get, None, "search-type"),
+    Interaction("search", "POST", "Type/_search", searching.by_post, None),
+    Interaction("search", "GET", "", searching.by_get, None, "search-system"),
+    Interaction("search", "POST", "_search", searching.by_post, None),
+    Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
+    Interaction("everything", "GET", "Type/id/$everything", searching.everything, Action.READ, operation="everything"),
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
     Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
     Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),
@@ -135,7 +147,7 @@ def attempt(core: Core, ask: Ask) -> Reply:
             if ask.access is None:
                 ask.access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
             if interaction.action is not None:
-                require(ask.access, ask.type, interaction.action)
+                core.gate.require(ask.access, ask.type, interaction.action)
         _check_address(ask)
         return shaped(ask, interaction.handle(core, ask))
     except MedchainError as error:
@@ -208,6 +220,9 @@ def _shape(ask: Ask) -> str:
         elif place == 1:
             ask.id = segment
             shape.append(_ID)
+        elif place == _PLACE_OF_OTHER and (segment == "*" or segment[:1].isupper()) and shape[-1] == _ID:
+            ask.other = segment
+            shape.append(_TYPE)
         elif shape[-1] == _HISTORY:
             ask.version = segment
             shape.append(_VERSION)

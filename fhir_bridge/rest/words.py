@@ -75,6 +75,7 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "route.unknown": Words("没有这样的地址。", "There is no such address."),
     "scope.denied": Words("访问令牌不允许此操作。", "The access token does not allow this."),
+    "search.cut": Words("附带的资源过多，只返回了一部分。", "More would be included than one answer holds."),
     "search.parameter": Words("该资源类型没有这个查询参数。", "This type has no such search parameter."),
     "search.value": Words("查询参数的值不合法。", "A search parameter has a value that it cannot have."),
     "token.invalid": Words("访问令牌无效或已过期。", "The access token is not valid, or not any more."),

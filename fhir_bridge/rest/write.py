@@ -26,6 +26,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
 from fhir_bridge.rest.read import headers_of, shown, versions_in
 from fhir_bridge.rest.shape import part
+from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
 from medchain.store.records import RecordVersion
@@ -47,11 +48,11 @@ def create(core: Core, ask: Ask) -> Reply:
     resolver = core.resolver(ask.who)
     condition = ask.header("If-None-Exist")
     if condition is not None:
-        there = matching(resolver, ask.type, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
+        there = matching(core, ask, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
         if there is not None:
             return _present(core, ask, there)
     record_id = resolver.new_id(ask.type, resource, set())
-    return _store(core, ask, resolver, resource, record_id, 0)
+    return _store(core, ask, resolver, resource, record_id, None)
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -67,14 +68,14 @@ def update_where(core: Core, ask: Ask) -> Reply:
     """Store the next version of the record that a condition finds, or a first one where it finds none (§3.1.0.4.3)."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
-    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    there = matching(core, ask, condition_of(ask))
     given = resource.get("id")
     if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
         raise InputError("resource.id")
     if there is None and given is None:
         check_match(ask, None)
         resolver = core.resolver(ask.who)
-        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), 0)
+        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
     if there is not None and given not in (None, there):
         raise InputError("resource.id")
     return _update(core, ask, resource, str(there if given is None else given))
@@ -87,7 +88,7 @@ def patch(core: Core, ask: Ask) -> Reply:
 
 def patch_where(core: Core, ask: Ask) -> Reply:
     """Patch the record that a condition finds."""
-    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    there = matching(core, ask, condition_of(ask))
     if there is None:
         raise NotFoundError("record.unknown")
     return _patch(core, ask, there)
@@ -100,7 +101,7 @@ def delete(core: Core, ask: Ask) -> Reply:
 
 def delete_where(core: Core, ask: Ask) -> Reply:
     """Delete the record that a condition finds (§3.1.0.7.1)."""
-    there = matching(core.resolver(ask.who), ask.type, condition_of(ask))
+    there = matching(core, ask, condition_of(ask))
     return Reply(204, b"", {}, "") if there is None else _delete(core, ask, there)
 
 
@@ -118,7 +119,7 @@ def update_binary(core: Core, ask: Ask) -> Reply:
     return _put_binary(core, ask, ask.id, newest)
 
 
-def matching(resolver: Resolver, type_name: str, condition: str) -> str | None:
+def matching(core: Core, ask: Ask, condition: str) -> str | None:
     """Find the one record that fulfils a condition, None for none.
 
     Raises:
@@ -126,7 +127,7 @@ def matching(resolver: Resolver, type_name: str, condition: str) -> str | None:
         AccessDeniedError: ``scope.denied`` where the caller could not see it.
         ConflictError: ``reference.ambiguous`` for more than one.
     """
-    return resolver.find(parse_condition(type_name, condition))
+    return core.resolver(ask.who).find(parse_condition(ask.type, condition))
 
 
 def condition_of(ask: Ask) -> str:
@@ -217,8 +218,7 @@ def _update(core: Core, ask: Ask, resource: Resource, record_id: str) -> Reply:
         newest = core.store.get(ask.type, record_id)
         is_deleted = newest is not None and core.service.is_deleted(newest)
         check_match(ask, newest, is_deleted=is_deleted)
-        number = 0 if newest is None else newest.version
-        return _store(core, ask, resolver, resource, record_id, number, is_new=newest is None or is_deleted)
+        return _store(core, ask, resolver, resource, record_id, newest, is_new=newest is None or is_deleted)
 
     return persistently(ask, attempt)
 
@@ -237,7 +237,7 @@ def _patch(core: Core, ask: Ask, record_id: str) -> Reply:
         content = core.opened(it).content
         if not content:
             raise NotFoundError("record.deleted", version=it.stored.version)
-        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored.version, is_new=False)
+        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored, is_new=False)
 
     return persistently(ask, attempt)
 
@@ -257,15 +257,23 @@ def _store(  # what a version is made of
     resolver: Resolver,
     resource: Resource,
     record_id: str,
-    newest: int,
+    before: RecordVersion | None,
     *,
     is_new: bool = True,
 ) -> Reply:
     """Check a resource, store it as the version after the newest, and answer it."""
+    newest = 0 if before is None else before.version
     rewrite(resource, {}, {}, resolver)
     record = make_record(ask.type, record_id, newest + 1, resource, core.clock(), core.mode)
+    _check_right(core, ask, before, resource, record_id)
     stored = commit(core, record)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
+
+
+def _check_right(core: Core, ask: Ask, before: RecordVersion | None, resource: Resource, record_id: str) -> None:
+    """See that the caller may write this record, where it may not write all of its type."""
+    action = Action.CREATE if ask.method == "POST" else Action.UPDATE
+    core.gate.require_written(ask.who, action, before, {**resource, "id": record_id}, ask.type)
 
 
 def commit(core: Core, record: NewRecord) -> RecordVersion:
@@ -295,6 +303,8 @@ def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
     def attempt() -> RecordVersion | None:
         newest = core.store.get(ask.type, record_id)
         check_match(ask, newest)
+        if newest is not None:
+            core.gate.require_written(ask.who, Action.DELETE, newest, None, ask.type)
         return None if newest is None else core.service.delete(ask.type, record_id, expected=newest.version)
 
     stored = persistently(ask, attempt)
@@ -322,6 +332,7 @@ def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | No
             pieces = [data]
     else:
         pieces = ask.pieces(binary.MAX_BYTES)
+    _check_right(core, ask, newest, shell.resource, record_id)
     patient = binary.patient_token(shell.about, core.service, core.store)
     made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
     try:

@@ -95,6 +95,7 @@ def server(tmp_path) -> Iterator[Server]:
         tokens = parts.tokens
         core = Core(
             service=service,
+            search=search,
             store=store,
             records_key=key,
             tokens=tokens,
@@ -104,7 +105,6 @@ def server(tmp_path) -> Iterator[Server]:
             final_size=lambda: final[0],
             prove=lambda stored: {"entry.bin": stored.object_id, "version": str(stored.version).encode()},
             audit=audit,
-            search=search,
         )
         app = Flask("test", static_folder=None)
         prepare(app)

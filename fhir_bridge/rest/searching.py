@@ -1,0 +1,200 @@
+"""Searches over HTTP: of a type, of all, in a compartment, by GET and by POST; and all of a patient.
+
+Data flow: parse → gate (what must hold of all that takes part) → index → open → splice → answer. Keeps true: what the
+gate does not show takes part in nothing; the address of a next page says nothing of what was searched for; a client
+that wants to be told of unknown parameters gets an error, any other a warning. Trusts `SearchService`.
+Source: FHIR R4 §3.1.1 (search), §3.1.1.6 (self link), §2.45 (compartments); operation-patient-everything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+from fhir_bridge.definitions.elements import is_resource_type
+from fhir_bridge.definitions.parameters import compartment
+from fhir_bridge.document import Element, parse, write
+from fhir_bridge.outcome import outcome_of
+from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.cursor import PARAMETER
+from fhir_bridge.rest.negotiate import media_type
+from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
+from fhir_bridge.rest.words import say
+from fhir_bridge.search.query import parse_query
+from fhir_bridge.search.service import Found as Page
+from fhir_bridge.search.tree import Condition, InCompartment, Problem, Query, Summary
+from fhir_bridge.smart.scopes import Action
+from fhir_bridge.subset import Summary as Part
+from fhir_bridge.subset import summarised, with_elements
+from fhir_bridge.validation.wording import CODE_SYSTEM
+from medchain.errors import InputError, NotFoundError
+
+FORM: Final = "application/x-www-form-urlencoded"
+"""Media type of a search by POST."""
+
+COMPARTMENTS: Final = frozenset({"Device", "Encounter", "Patient", "Practitioner", "RelatedPerson"})
+"""Types whose resources have a compartment."""
+
+_SINCE: Final = "_since"
+_PASSED: Final = frozenset({PARAMETER})
+_MAX_NAMED: Final = 100
+
+
+def by_get(core: Core, ask: Ask) -> Reply:
+    """Answer a search by GET."""
+    return _search(core, ask, ask.pairs, ())
+
+
+def by_post(core: Core, ask: Ask) -> Reply:
+    """Answer a search by POST: parameters of the body count as those of the address (§3.1.1)."""
+    if media_type(ask.content_type) != FORM:
+        raise InputError("http.415")
+    try:
+        body = ask.body().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError("request.query") from error
+    return _search(core, ask, [*ask.pairs, *parse_pairs(body)], ())
+
+
+def in_compartment(core: Core, ask: Ask) -> Reply:
+    """Answer a search in the compartment of a resource; ``*`` is all types of it (§3.1.1.4.24)."""
+    owner, ask.type = ask.type, ask.other
+    if owner not in COMPARTMENTS or (ask.other != "*" and not is_resource_type(ask.other)):
+        raise NotFoundError("route.unknown")
+    core.gate.require(ask.who, owner, Action.READ)
+    pairs = list(ask.pairs)
+    if ask.other == "*":
+        ask.type = ""
+        if not any(name == "_type" for name, _ in pairs):
+            pairs.append(("_type", ",".join(sorted({*compartment(owner), owner}))))
+    place = f"{owner}/{ask.id}/{ask.other}"
+    return _search(core, ask, pairs, (InCompartment(owner, ask.id),), place)
+
+
+def everything(core: Core, ask: Ask) -> Reply:
+    """Answer all that is in a patient's compartment, page by page (operation Patient/$everything)."""
+    if ask.type != "Patient":
+        raise NotFoundError("route.unknown")
+    newest = core.reader.find(ask.type, ask.id)
+    if newest is None:
+        raise NotFoundError("record.unknown")
+    core.gate.require_shown(ask.who, newest.stored)
+    types = sorted({*compartment("Patient"), "Patient"})
+    pairs: Pairs = []
+    for name, value in ask.pairs:
+        if name == "_type":
+            types = [one for one in value.split(",") if one in types]
+        elif name == _SINCE and value:
+            pairs.append(("_lastUpdated", f"ge{value}"))
+        elif name in ("_count", PARAMETER):
+            pairs.append((name, value))
+        elif name in ("start", "end"):
+            raise InputError("search.unsupported", parameter=name)
+    place, patient = f"Patient/{ask.id}/$everything", ask.id
+    ask.type = ""
+    if not types:
+        return Reply(200, bundle("searchset", core.clock(), [("self", f"{core.base_url}/{place}")], [], 0))
+    pairs.append(("_type", ",".join(types)))
+    return _search(core, ask, pairs, (InCompartment("Patient", patient),), place)
+
+
+def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], place: str = "") -> Reply:
+    """Answer a search.
+
+    Args:
+        core: of the server.
+        ask: the request.
+        given: its parameters.
+        more: conditions that the address itself states.
+        place: address below the base, where it is not that of the type.
+    """
+    if ask.type:
+        core.gate.require(ask.who, ask.type, Action.SEARCH)
+    else:
+        core.gate.require_any(ask.who, Action.SEARCH)
+    cursor = next((value for name, value in given if name == PARAMETER), None)
+    pairs = given if cursor is None else _going_on(core, given, cursor)
+    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED)
+    query = parse_query(pairs, ask.type, context)
+    query.used = [pair for pair in query.used if pair[0] != PARAMETER]
+    ask.trail.query = urlencode(query.used)
+    within = (*more, *core.gate.within(ask.who))
+    page = core.search.search(query, within=within, cursor=cursor)
+    entries = _entries(core, ask, query, page)
+    if query.problems:
+        entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
+    if page.is_cut:
+        entries.insert(0, outcome_entry(outcome_of([_cut(ask.language)])))
+    links = _links(core, place or ask.type, query, page, cursor)
+    return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
+
+
+def _going_on(core: Core, given: Pairs, cursor: str) -> Pairs:
+    """Return the search that a cursor goes on with, and what shapes this answer."""
+    shaping = [(name, value) for name, value in given if name in ("_format", "_pretty")]
+    return [*core.search.pairs_of(cursor), *shaping]
+
+
+def _entries(core: Core, ask: Ask, query: Query, page: Page) -> list[bytes]:
+    """Write the entries of a page."""
+    numbers = [*page.matches, *page.included]
+    found = core.reader.numbered(numbers)
+    ask.trail.numbers.extend(numbers)
+    entries = []
+    for place, one in enumerate(found):
+        if one is None:
+            continue
+        content = content_of(core, one)
+        if not content:
+            continue
+        mode = "match" if place < len(page.matches) else "include"
+        entries.append(found_entry(core.base_url, one, _part(query, content, is_match=mode == "match"), mode))
+    return entries
+
+
+def _part(query: Query, content: bytes, *, is_match: bool) -> bytes:
+    """Choose the part that `_summary` or `_elements` wants; of what is included, `_elements` says nothing."""
+    if query.elements and is_match:
+        return write(with_elements(parse(content), frozenset(query.elements)))
+    if query.summary in (Summary.TRUE, Summary.TEXT, Summary.DATA):
+        return write(summarised(parse(content), Part(query.summary.value)))
+    return content
+
+
+def _links(core: Core, place: str, query: Query, page: Page, cursor: str | None) -> list[Link]:
+    """Write the links: what was understood for this page, a cursor for the next."""
+    address = f"{core.base_url}/{place}" if place else core.base_url
+    asked = query.used if cursor is None else [(PARAMETER, cursor)]
+    links = [("self", f"{address}?{urlencode(asked)}" if asked else address)]
+    if page.next is not None:
+        links.append(("next", f"{address}?{urlencode([(PARAMETER, page.next)])}"))
+    return links
+
+
+def _warnings(problems: list[Problem], language: str) -> list[Element]:
+    """Say which parameters were passed over (§3.1.1.4.2)."""
+    return [
+        {
+            "severity": "warning",
+            "code": "not-supported",
+            "details": {
+                "coding": [{"system": CODE_SYSTEM, "code": "search.parameter"}],
+                "text": say("search.parameter", language),
+            },
+            "diagnostics": f"parameter={one.parameter}" + (f" expected={one.nearest}" if one.nearest else ""),
+        }
+        for one in problems[:_MAX_NAMED]
+    ]
+
+
+def _cut(language: str) -> Element:
+    """Say that more would be included than one answer holds."""
+    return {
+        "severity": "warning",
+        "code": "too-costly",
+        "details": {
+            "coding": [{"system": CODE_SYSTEM, "code": "search.cut"}],
+            "text": say("search.cut", language),
+        },
+    }

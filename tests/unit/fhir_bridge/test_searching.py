@@ -1,0 +1,225 @@
+"""Searches over HTTP, and what a caller with part of the rights gets of them (FHIR R4 §3.1.1, SMART 2.2 §3.0)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import parse_scopes
+
+
+def code_of(response) -> str:
+    return json.loads(response.data)["issue"][0]["details"]["coding"][0]["code"]
+
+
+def observation(number: int, patient: str, code: str = "laboratory") -> dict:
+    system = "http://terminology.hl7.org/CodeSystem/observation-category"
+    return {
+        "resourceType": "Observation",
+        "id": f"o{number}",
+        "status": "final",
+        "category": [{"coding": [{"system": system, "code": code}]}],
+        "code": {"text": "weight"},
+        "subject": {"reference": f"Patient/{patient}"},
+        "valueQuantity": {"value": 5, "unit": "kg"},
+    }
+
+
+@pytest.fixture
+def ward(server):
+    """Two patients with observations, and a doctor."""
+    for name in ("p1", "p2"):
+        patient = {"resourceType": "Patient", "id": name, "name": [{"family": "测试" + name}], "active": True}
+        server.call("PUT", f"/fhir/Patient/{name}", patient | {"identifier": [{"system": "urn:x", "value": name}]})
+    server.call("PUT", "/fhir/Practitioner/d1", {"resourceType": "Practitioner", "id": "d1"})
+    for number in range(6):
+        kind = "laboratory" if number < 4 else "vital-signs"
+        body = observation(number, "p1" if number % 2 else "p2", kind)
+        server.call("PUT", f"/fhir/Observation/o{number}", body | {"performer": [{"reference": "Practitioner/d1"}]})
+    return server
+
+
+def entries(response) -> list[str]:
+    assert response.status_code == 200, response.data
+    rows = json.loads(response.data).get("entry", [])
+    return [f"{row['resource']['resourceType']}/{row['resource'].get('id')}" for row in rows]
+
+
+def modes(response) -> list[str]:
+    return [row["search"]["mode"] for row in json.loads(response.data).get("entry", [])]
+
+
+def link(response, relation: str) -> str | None:
+    rows = json.loads(response.data)["link"]
+    return next((row["url"] for row in rows if row["relation"] == relation), None)
+
+
+def path_of(url: str) -> str:
+    return url.removeprefix("http://127.0.0.1:41000")
+
+
+def test_a_search_gives_stored_bytes_with_their_addresses(ward):
+    response = ward.call("GET", "/fhir/Patient?identifier=urn:x|p1")
+    document = json.loads(response.data)
+    assert (document["type"], document["total"], entries(response)) == ("searchset", 1, ["Patient/p1"])
+    assert document["entry"][0]["fullUrl"] == "http://127.0.0.1:41000/fhir/Patient/p1"
+    assert ward.call("GET", "/fhir/Patient/p1").data in response.data
+    assert link(response, "self") == "http://127.0.0.1:41000/fhir/Patient?identifier=urn%3Ax%7Cp1"
+
+
+def test_a_search_by_post_is_the_same_search(ward):
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    by_get = ward.call("GET", "/fhir/Observation?subject=Patient/p1&category=laboratory")
+    by_post = ward.call("POST", "/fhir/Observation/_search?subject=Patient/p1", b"category=laboratory", **form)
+    assert entries(by_get) == entries(by_post) == ["Observation/o1", "Observation/o3"]
+    assert entries(ward.call("POST", "/fhir/_search", b"_type=Patient", **form)) == ["Patient/p1", "Patient/p2"]
+    response = ward.call("POST", "/fhir/Observation/_search", {})
+    assert (response.status_code, code_of(response)) == (415, "http.415")
+    response = ward.call("POST", "/fhir/Observation/_search", b"a=\xff", **form)
+    assert (response.status_code, code_of(response)) == (400, "request.query")
+
+
+def test_pages_follow_a_link_that_says_nothing(ward):
+    seen, address, pages = [], "/fhir/Observation?subject=Patient/p1&_count=2", 0
+    while address:
+        page = ward.call("GET", address)
+        seen += entries(page)
+        pages += 1
+        following = link(page, "next")
+        assert following is None or ("p1" not in following and "subject" not in following)
+        address = following and path_of(following)
+    assert (seen, pages) == (["Observation/o1", "Observation/o3", "Observation/o5"], 2)
+
+
+def test_what_is_included_is_told_apart(ward):
+    response = ward.call("GET", "/fhir/Observation?_id=o1&_include=Observation:subject&_include=Observation:performer")
+    assert sorted(entries(response)[1:]) == ["Patient/p1", "Practitioner/d1"]
+    assert modes(response) == ["match", "include", "include"]
+
+
+def test_unknown_parameters_are_warned_of_or_refused(ward):
+    response = ward.call("GET", "/fhir/Patient?nickname=x&_id=p1")
+    assert modes(response) == ["outcome", "match"]
+    assert "nickname" not in link(response, "self")
+    strict = ward.call("GET", "/fhir/Patient?nickname=x", Prefer="handling=strict")
+    assert (strict.status_code, code_of(strict)) == (400, "search.parameter")
+
+
+def test_parts_of_matches(ward):
+    response = ward.call("GET", "/fhir/Patient?_id=p1&_elements=active")
+    resource = json.loads(response.data)["entry"][0]["resource"]
+    assert "name" not in resource
+    assert resource["meta"]["tag"][0]["code"] == "SUBSETTED"
+    counted = json.loads(ward.call("GET", "/fhir/Patient?_summary=count").data)
+    assert (counted["total"], "entry" in counted) == (2, False)
+
+
+def test_a_search_in_a_compartment(ward):
+    assert entries(ward.call("GET", "/fhir/Patient/p1/Observation?category=laboratory")) == [
+        "Observation/o1",
+        "Observation/o3",
+    ]
+    assert len(entries(ward.call("GET", "/fhir/Patient/p1/*"))) == 4
+    assert len(entries(ward.call("GET", "/fhir/Practitioner/d1/Observation"))) == 6
+    for path in ("/fhir/Basic/x/Observation", "/fhir/Patient/p1/Nonsense"):
+        assert ward.call("GET", path).status_code == 404
+
+
+def test_everything_of_a_patient_comes_in_pages(ward):
+    seen, address = [], "/fhir/Patient/p1/$everything?_count=3"
+    while address:
+        page = ward.call("GET", address)
+        seen += entries(page)
+        following = link(page, "next")
+        address = following and path_of(following)
+    assert sorted(seen) == ["Observation/o1", "Observation/o3", "Observation/o5", "Patient/p1"]
+    assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_type=Patient")) == ["Patient/p1"]
+    assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_since=2030-01-01")) == []
+    assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_type=Organization")) == []
+    for path in ("/fhir/Patient/none/$everything", "/fhir/Observation/o1/$everything"):
+        assert ward.call("GET", path).status_code == 404
+    assert ward.call("GET", "/fhir/Patient/p1/$everything?start=2020").status_code == 400
+
+
+def asked_by(server, access: Access, monkeypatch, method: str, path: str, body=None):
+    """Call with rights that a token of the test cannot carry."""
+    monkeypatch.setattr(type(server.tokens), "check", lambda _self, _token: access)
+    return server.call(method, path, body)
+
+
+def of_patient(scopes: str, patient: str = "p1") -> Access:
+    return Access("app", parse_scopes(scopes), user="Patient/p1", patient=patient)
+
+
+def test_a_patients_application_sees_what_is_hers_on_every_way(ward, monkeypatch):
+    mine = of_patient("patient/*.rs")
+
+    def asked(path: str):
+        return asked_by(ward, mine, monkeypatch, "GET", path)
+
+    assert entries(asked("/fhir/Observation")) == ["Observation/o1", "Observation/o3", "Observation/o5"]
+    assert entries(asked("/fhir/Patient?_total=accurate")) == ["Patient/p1"]
+    assert entries(asked("/fhir/Observation?_include=Observation:subject&_id=o1,o2")) == [
+        "Observation/o1",
+        "Patient/p1",
+    ]
+    assert entries(asked("/fhir/Practitioner?_revinclude=Observation:performer")) == [
+        "Practitioner/d1",
+        "Observation/o1",
+        "Observation/o3",
+        "Observation/o5",
+    ]
+    assert asked("/fhir/Observation/o1").status_code == 200
+    for path in ("o2", "o2/_history", "o2/_history/1", "o2/$proof", "none"):
+        assert asked(f"/fhir/Observation/{path}").status_code == 404, path
+    assert asked("/fhir/Patient/p2/$everything").status_code == 404
+    assert entries(asked("/fhir/Observation/o1/_history")) == ["Observation/o1"]
+    assert "Observation/o2" not in entries(asked("/fhir/_history"))
+    batch = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": f"Observation/o{number}"}} for number in (1, 2)],
+    }
+    rows = json.loads(asked_by(ward, mine, monkeypatch, "POST", "/fhir", batch).data)["entry"]
+    assert [row["response"]["status"] for row in rows] == ["200 OK", "404 Not Found"]
+
+
+def test_a_constraint_of_a_scope_holds_on_every_way(ward, monkeypatch):
+    access = of_patient("patient/Observation.rs?category=laboratory")
+    assert entries(asked_by(ward, access, monkeypatch, "GET", "/fhir/Observation")) == [
+        "Observation/o1",
+        "Observation/o3",
+    ]
+    assert asked_by(ward, access, monkeypatch, "GET", "/fhir/Observation/o5").status_code == 404
+    assert asked_by(ward, access, monkeypatch, "GET", "/fhir/Observation/o3").status_code == 200
+    assert asked_by(ward, access, monkeypatch, "GET", "/fhir/Patient").status_code == 403
+
+
+def test_a_patients_application_writes_what_is_hers_only(ward, monkeypatch):
+    access = of_patient("patient/Observation.cruds")
+
+    def asked(method: str, path: str, body=None):
+        return asked_by(ward, access, monkeypatch, method, path, body).status_code
+
+    assert asked("PUT", "/fhir/Observation/o1", observation(1, "p1")) == 200
+    assert asked("PUT", "/fhir/Observation/o1", observation(1, "p2")) == 403
+    assert asked("PUT", "/fhir/Observation/o2", observation(2, "p1")) == 404
+    assert asked("POST", "/fhir/Observation", observation(9, "p2")) == 403
+    assert asked("POST", "/fhir/Observation", observation(9, "p1")) == 201
+    assert asked("DELETE", "/fhir/Observation/o2") == 404
+    assert asked("DELETE", "/fhir/Observation/o1") == 204
+    row = {"resource": observation(8, "p2"), "request": {"method": "POST", "url": "Observation"}}
+    assert asked("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [row]}) == 403
+    limited = of_patient("patient/Observation.c?category=laboratory")
+    assert asked_by(ward, limited, monkeypatch, "POST", "/fhir/Observation", observation(9, "p1")).status_code == 403
+
+
+def test_a_search_needs_the_right_to_search(ward):
+    assert ward.call("GET", "/fhir/Observation", scope="system/Observation.r").status_code == 403
+    assert ward.call("GET", "/fhir/Observation", scope="system/Observation.s").status_code == 200
+    assert entries(ward.call("GET", "/fhir?_type=Patient,Observation&_count=50", scope="system/Patient.s")) == [
+        "Patient/p1",
+        "Patient/p2",
+    ]
