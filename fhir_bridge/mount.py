@@ -19,6 +19,7 @@ from fhir_bridge.rest.front import PREFIX, Front
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
+from fhir_bridge.smart.patients import Patients
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -44,7 +45,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     parts = make_parts(node, genesis)
     audit = JournalAudit(node.config.folder, node.keys.records, node.clock)
     core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
-    mount_smart(app, parts)
+    mount_smart(app, node, genesis, parts, Patients(core.service, core.search))
     # An application's own attribute: what the front does not answer goes on to the views.
     app.wsgi_app = Front(core, app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask says
 

@@ -20,7 +20,6 @@ from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
 from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, InputError
-from medchain.web.limits import place_of
 from medchain.web.routing import Caller, callers
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -38,11 +37,12 @@ _ANY_ORIGIN: Final = {
 }
 
 
-def oauth_blueprint(server: SmartServer) -> Blueprint:
+def oauth_blueprint(server: SmartServer, place: Callable[[], str]) -> Blueprint:
     """Make the endpoints.
 
     Args:
         server: answers them.
+        place: names where a request comes from.
 
     Returns:
         The blueprint.
@@ -52,17 +52,17 @@ def oauth_blueprint(server: SmartServer) -> Blueprint:
     @blueprint.route(discovery.TOKEN, methods=["POST"])
     @callers(Caller.PUBLIC)
     def token() -> Response:
-        return _answered(server, server.create_token_response)
+        return _answered(server, place(), server.create_token_response)
 
     @blueprint.route(discovery.INTROSPECT, methods=["POST"])
     @callers(Caller.PUBLIC)
     def introspect() -> Response:
-        return _answered(server, lambda one: server.create_endpoint_response("introspection", one))
+        return _answered(server, place(), lambda one: server.create_endpoint_response("introspection", one))
 
     @blueprint.route(discovery.REVOKE, methods=["POST"])
     @callers(Caller.PUBLIC)
     def revoke() -> Response:
-        return _answered(server, lambda one: server.create_endpoint_response("revocation", one))
+        return _answered(server, place(), lambda one: server.create_endpoint_response("revocation", one))
 
     @blueprint.post(discovery.LAUNCH)
     @callers(Caller.TOKEN)
@@ -106,13 +106,12 @@ def _add_documents(blueprint: Blueprint, server: SmartServer) -> None:
         return _json(discovery.style(), 200, _BRIEFLY)
 
 
-def _answered(server: SmartServer, answer: Callable[[PlainRequest], Response]) -> Response:
+def _answered(server: SmartServer, place: str, answer: Callable[[PlainRequest], Response]) -> Response:
     """Answer a form, unless who sends it has failed too often."""
     if request.mimetype != FORM or (request.content_length or 0) > _MAX_FORM_BYTES or request.query_string:
         return _json({"error": "invalid_request"}, 400, _NO_STORE)
     accounts, now = server.parts.accounts, server.parts.clock()
-    keys = [f"client/{place_of(request.remote_addr or '0.0.0.0')}"]  # noqa: S104  # no address is bound
-    wait = max(accounts.locked_for(key, now) for key in keys)
+    wait = accounts.locked_for(f"client/{place}", now)
     if wait:
         return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
     try:
@@ -123,7 +122,7 @@ def _answered(server: SmartServer, answer: Callable[[PlainRequest], Response]) -
     except (InputError, ValueError):
         response = _json({"error": "invalid_request"}, 400, _NO_STORE)
     if response.status_code == 401:  # noqa: PLR2004  # a client that cannot show who it is
-        accounts.put_failure(keys, now, "client")
+        accounts.put_failure([f"client/{place}"], now, "client")
     return response
 
 

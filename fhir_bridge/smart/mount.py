@@ -14,13 +14,18 @@ from typing import Final
 from flask import Flask
 
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
+from fhir_bridge.smart.authorisation import parse_authorisation
+from fhir_bridge.smart.client_pages import client_blueprint
 from fhir_bridge.smart.clients import ClientBook
 from fhir_bridge.smart.discovery import STYLE, TOKEN
 from fhir_bridge.smart.endpoints import oauth_blueprint
 from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
+from fhir_bridge.smart.pages import AuthorisePages
+from fhir_bridge.smart.patients import Patients
 from fhir_bridge.smart.server import TokenServer
+from fhir_bridge.smart.words import SMART_WORDS
 from medchain.crypto.es384 import ES384, public_jwk
 from medchain.crypto.signing import key_id
 from medchain.encoding import Json, members, unbase64
@@ -30,6 +35,11 @@ from medchain.node.assembly import WebNode
 from medchain.node.config import NodeConfig
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
+from medchain.store.accounts import Grant
+from medchain.web.pages import LANGUAGES, Pages, pages_blueprint, remember_language
+from medchain.web.session import Site
+from medchain.web.sign_in import Floor, sign_in_blueprint
+from medchain.web.signed import Signed
 
 _LIMITS: Final = Limits(timeout_s=2.0)
 _REMEMBER_S: Final = 1.0
@@ -70,11 +80,50 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
     return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)
 
 
-def mount_smart(app: Flask, parts: Parts) -> SmartServer:
-    """Register the endpoints; returns the server behind them."""
-    server = SmartServer(parts)
-    app.register_blueprint(oauth_blueprint(server))
-    return server
+def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patients: Patients) -> None:
+    """Register the endpoints and the pages.
+
+    Args:
+        app: prepared by `medchain.web.service.prepare`.
+        node: opened records, keys and the way to the daemon.
+        genesis: of the ledger.
+        parts: from `make_parts`.
+        patients: finds the patient of a launch.
+    """
+    organisation = genesis.members.organisations.get(node.config.org_id)
+    names = (
+        (node.config.org_id,) * 2 if organisation is None else tuple(str(organisation.name[one]) for one in LANGUAGES)
+    )
+    site = Site(
+        org_id=node.config.org_id,
+        name=(names[0], names[1]),
+        origins=public_origins(node.config, genesis),
+        accounts=parts.accounts,
+        signed=Signed(node.keys.records),
+        use_once=lambda name, until: node.records.use_once(name, until, now=node.clock()),
+        clock=node.clock,
+        is_proxied=node.config.web_proxy,
+    )
+    register(app, site, parts, patients, Fetcher(private=node.config.peer_private, ca=node.config.peer_ca))
+
+
+def register(app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher) -> None:
+    """Register the endpoints and the pages of a site; arguments as their modules say."""
+    server, pages = SmartServer(parts), Pages(site, SMART_WORDS)
+    authorise = AuthorisePages(pages, server, patients)
+    floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget)
+    app.register_blueprint(oauth_blueprint(server, site.place))
+    app.register_blueprint(pages_blueprint(pages))
+    app.register_blueprint(sign_in_blueprint(pages, floor))
+    app.register_blueprint(authorise.blueprint())
+    app.register_blueprint(client_blueprint(pages, parts, fetcher))
+    remember_language(app)
+
+
+def _described(parts: Parts, grant: Grant) -> tuple[str, str]:
+    """Tell a person what was authorised."""
+    client = parts.clients.find(grant.client)
+    return (client.name or client.id) if client is not None else grant.client, parse_authorisation(grant.document).text
 
 
 def public_origins(config: NodeConfig, genesis: Genesis) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import messages, proposal_texts
+from medchain.commands import client_texts, messages, proposal_texts
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -27,6 +27,7 @@ GROUPS: Final = (
     Group("key", messages.KEY_GROUP),
     Group("log", messages.LOG_GROUP),
     Group("client", messages.CLIENT_GROUP),
+    Group("account", client_texts.ACCOUNT_GROUP),
     Group("token", messages.TOKEN_GROUP),
 )
 """Words under which commands stand."""
@@ -40,6 +41,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "status": ("running",),
     "alarm": ("alarming",),
     "client": ("client",),
+    "account": ("account",),
     "token": ("access",),
     "import": ("importing",),
     "record": ("records", "erasing"),

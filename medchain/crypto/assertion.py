@@ -138,7 +138,7 @@ def check_assertion(
             that fails of ``assertion.type``, ``.challenge``, ``.origin``, ``.cross_origin``, ``.top_origin``,
             ``.rp_id``, ``.user_present``, ``.user_verified``, ``.signature``.
     """
-    _check_client_data(request, client_data_json)
+    check_client_data(request, client_data_json, "webauthn.get")
     _check_authenticator_data(request, authenticator_data)
     signed = authenticator_data + sha256(client_data_json).digest()
     verify = es256_verify if credential.algorithm is PasskeyAlgorithm.ES256 else ed25519_verify
@@ -146,13 +146,23 @@ def check_assertion(
         raise VerificationError("assertion.signature")
 
 
-def _check_client_data(request: AssertionRequest, raw: bytes) -> None:
-    """Check what the browser says of the ceremony."""
+def check_client_data(request: AssertionRequest, raw: bytes, kind: str) -> None:
+    """Check what the browser says of a ceremony.
+
+    Args:
+        request: what was asked.
+        raw: as the browser sent it.
+        kind: ``webauthn.get`` for an assertion, ``webauthn.create`` for a registration.
+
+    Raises:
+        VerificationError: ``assertion.client_data``, or the first that fails of ``assertion.type``, ``.challenge``,
+            ``.origin``, ``.cross_origin``, ``.top_origin``.
+    """
     data = _client_data(raw)
     challenge = base64.urlsafe_b64encode(request.challenge).rstrip(b"=").decode()
     origin = data.get("origin")
     checks = (
-        ("assertion.type", data.get("type") == "webauthn.get"),
+        ("assertion.type", data.get("type") == kind),
         ("assertion.challenge", data.get("challenge") == challenge),
         ("assertion.origin", isinstance(origin, str) and origin in request.origins),
         # `is`: neither null nor 0 is the value that the specification allows.

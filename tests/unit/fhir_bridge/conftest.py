@@ -108,7 +108,7 @@ def server(tmp_path) -> Iterator[Server]:
         )
         app = Flask("test", static_folder=None)
         prepare(app)
-        app.register_blueprint(oauth_blueprint(SmartServer(parts)))
+        app.register_blueprint(oauth_blueprint(SmartServer(parts), lambda: "203.0.113.7"))
         check_callers(app)
         front = app.wsgi_app = Front(core, app.wsgi_app)
         yield Server(

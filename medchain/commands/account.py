@@ -1,0 +1,140 @@
+"""`medchain account …`: which people may sign in at the node, and the code with which each enrols a passkey.
+
+Keeps true: there are no passwords; a code is shown once, here, and counts once; who is closed is signed out at once.
+Trusts whoever can open the root key: that is the operator.
+Source: `docs/commands.md`, `docs/spec/smart.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+from typing import Final
+
+from fhir_bridge.smart.mount import public_origins
+from medchain.commands import client_texts as texts
+from medchain.commands.client import Say, opened
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.encoding import Json, canonical
+from medchain.errors import InputError, NotFoundError
+from medchain.node.assembly import WebNode, read_genesis
+from medchain.node.keystore import Layout
+from medchain.store.accounts import Account, Role
+from medchain.web.sign_in import ENROL, ENROL_S
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PERSON: Final = re.compile(r"(?:Practitioner|PractitionerRole|Person|RelatedPerson|Patient)/[A-Za-z0-9\-.]{1,64}|")
+_MAX_DISPLAY: Final = 128
+
+
+def _name_argument(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what commands on one account take."""
+    parser.add_argument("name", help=say(texts.ACCOUNT_NAME))
+
+
+def _add_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `account add` takes."""
+    _name_argument(parser, say)
+    roles = [role.value for role in Role]
+    parser.add_argument("--role", required=True, choices=roles, help=say(texts.ACCOUNT_ROLE))
+    parser.add_argument("--display", default="", metavar="NAME", help=say(texts.ACCOUNT_DISPLAY))
+    parser.add_argument("--fhir-user", default="", metavar="TYPE/ID", help=say(texts.ACCOUNT_FHIR_USER))
+
+
+def _add(context: Context) -> int:
+    """Make an account."""
+    given = context.arguments
+    display = given.display or given.name
+    is_good = _NAME.fullmatch(given.name) and _PERSON.fullmatch(given.fhir_user)
+    if not is_good or len(display) > _MAX_DISPLAY or not display.isprintable():
+        raise InputError("account.malformed")
+    role, now = Role(given.role), context.clock()
+    account = Account(secrets.token_hex(16), given.name, display, role, given.fhir_user, None, None, now)
+    with opened(context) as node:
+        node.records.accounts.put_account(account)
+        return _told(context, node, account)
+
+
+def _told(context: Context, node: WebNode, account: Account) -> int:
+    """Give a code to enrol with, as an address to open."""
+    now = context.clock()
+    document: Json = {"account": account.id}
+    code = node.records.accounts.put_ticket(ENROL, canonical(document), now + ENROL_S, now)
+    genesis, _ = read_genesis(Layout(node.config.folder))
+    # After a hash: a browser sends that part to nobody, and no log has it.
+    url = f"{public_origins(node.config, genesis)[0]}/enrol#{code}"
+    answer: Json = {"account": account.name, "role": account.role.value, "url": url}
+    minutes = ENROL_S // 60
+    said = context.say(texts.ACCOUNT_ADDED, name=account.name, role=account.role.value, minutes=minutes, url=url)
+    context.answer(answer, [said])
+    return Exit.DONE
+
+
+def _found(node: WebNode, name: str) -> Account:
+    """Find an account; raises `NotFoundError` ``account.unknown``."""
+    account = node.records.accounts.account_named(name)
+    if account is None:
+        raise NotFoundError("account.unknown", name=name)
+    return account
+
+
+def _list(context: Context) -> int:
+    """List the accounts."""
+    rows: list[Json] = []
+    lines: list[str] = []
+    with opened(context) as node:
+        for account in node.records.accounts.accounts():
+            passkeys = len(node.records.accounts.passkeys_of(account.id))
+            row = {"display": account.display, "name": account.name, "role": account.role.value}
+            rows.append({**row, "disabled": account.disabled is not None, "passkeys": passkeys})
+            state = "" if account.disabled is None else context.say(texts.CLIENT_DISABLED)
+            lines.append(context.say(texts.ACCOUNT_ROW, passkeys=passkeys, state=state, **row))
+    context.answer({"accounts": rows}, lines or [context.say(texts.ACCOUNT_NONE)])
+    return Exit.DONE
+
+
+def _enrol_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `account enrol` takes."""
+    _name_argument(parser, say)
+    parser.add_argument("--replace", action="store_true", help=say(texts.ACCOUNT_REPLACE))
+
+
+def _enrol(context: Context) -> int:
+    """Give another code to enrol with."""
+    with opened(context) as node:
+        account = _found(node, context.arguments.name)
+        if context.arguments.replace:
+            node.records.accounts.drop_passkeys(account.id)
+        return _told(context, node, account)
+
+
+def _switch(context: Context, now: int | None, told: Text) -> int:
+    """Close an account, or open it again."""
+    with opened(context) as node:
+        account = _found(node, context.arguments.name)
+        node.records.accounts.close_account(account.id, now)
+    context.answer({"account": account.name}, [context.say(told, name=account.name)])
+    return Exit.DONE
+
+
+COMMANDS: Final = (
+    Command(("account", "add"), texts.ACCOUNT_ADD_SUMMARY, texts.ACCOUNT_ADD_EXAMPLES, _add, _add_arguments),
+    Command(("account", "list"), texts.ACCOUNT_LIST_SUMMARY, texts.ACCOUNT_LIST_EXAMPLES, _list),
+    Command(("account", "enrol"), texts.ACCOUNT_ENROL_SUMMARY, texts.ACCOUNT_ENROL_EXAMPLES, _enrol, _enrol_arguments),
+    Command(
+        ("account", "disable"),
+        texts.ACCOUNT_DISABLE_SUMMARY,
+        texts.ACCOUNT_DISABLE_EXAMPLES,
+        lambda context: _switch(context, context.clock(), texts.ACCOUNT_DISABLED),
+        _name_argument,
+    ),
+    Command(
+        ("account", "enable"),
+        texts.ACCOUNT_ENABLE_SUMMARY,
+        texts.ACCOUNT_ENABLE_EXAMPLES,
+        lambda context: _switch(context, None, texts.ACCOUNT_ENABLED),
+        _name_argument,
+    ),
+)
+"""The commands of this file."""

@@ -1,0 +1,165 @@
+"""The look of all pages: language, layout, security headers, files of style and script.
+
+Keeps true: a page runs no script but ours and loads nothing from elsewhere; it is in no frame; every word of it exists
+in Chinese and English; what comes from outside is escaped. Trusts Jinja for escaping.
+Source: CSP Level 3; WCAG 2.2; `docs/spec/smart.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from flask import Blueprint, Flask, Response, g, redirect, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
+from medchain.node.log import Log
+from medchain.web.routing import Caller, callers, status_of
+from medchain.web.session import Site
+from medchain.web.words import WORDS, Words
+
+LANGUAGES: Final = ("zh", "en")
+"""Languages of the pages, the first is the usual one."""
+
+LANGUAGE_COOKIE: Final = "__Host-medchain-lang"
+"""Remembers what a reader has chosen."""
+
+_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+_NAMES: Final = ("pages.css", "passkey.js")
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+_LOG: Final = Log("pages")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of style or script.
+
+    Attributes:
+        content: all of it.
+        type: media type.
+        version: changes with the content.
+    """
+
+    content: bytes
+    type: str
+    version: str
+
+
+class Pages:
+    """Renders pages of one node."""
+
+    __slots__ = ("_words", "assets", "site")
+
+    def __init__(self, site: Site, more: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """Read the files; `more` are words of the floors above."""
+        self.site = site
+        self._words: Words = {**WORDS, **(more or {})}
+        self.assets = {name: _asset(name) for name in _NAMES}
+
+    def say(self, key: str, **fields: object) -> str:
+        """Word something in the reader's language; the key must exist."""
+        return self._words[key][LANGUAGES.index(language())].format(**fields)
+
+    def render(self, template: str, status: int = 200, *, forms_to: str = "", **values: Any) -> Response:  # noqa: ANN401  # a template's
+        """Render a page.
+
+        Args:
+            template: its name.
+            status: HTTP status.
+            forms_to: origin to which the answer to a form may lead, beside this one.
+            values: of the template.
+
+        Returns:
+            The page, which nobody may keep.
+        """
+        body = render_template(
+            template,
+            t=self.say,
+            lang=language(),
+            here=request.path,
+            me=self.site.current(),
+            site_name=self.site.name[LANGUAGES.index(language())],
+            asset=lambda name: f"/static/{name}?v={self.assets[name].version}",
+            **values,
+        )
+        response = Response(body, status, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = _POLICY + (f" {forms_to}" if forms_to else "")
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+    def refuse(self, error: MedchainError) -> Response:
+        """Show an error; who is not signed in is sent to do so."""
+        if error.code == "session.none" and request.method == "GET":
+            return redirected("/sign-in")
+        _LOG.info("request.refused", code=error.code, route=request.endpoint)
+        key = f"error.{error.code}"
+        status = 403 if isinstance(error, AccessDeniedError) else status_of(error)
+        return self.render("error.html", status, text=self.say(key if key in self._words else "error.other"))
+
+    def guard(self, blueprint: Blueprint) -> Blueprint:
+        """Have a blueprint's errors shown as pages."""
+        blueprint.register_error_handler(MedchainError, self.refuse)
+        blueprint.register_error_handler(HTTPException, lambda _error: self.refuse(NotFoundError("page.unknown")))
+        return blueprint
+
+
+def pages_blueprint(pages: Pages) -> Blueprint:
+    """Make the routes of files and of the choice of language."""
+    blueprint = Blueprint("pages", __name__, template_folder="templates")
+
+    @blueprint.get("/static/<name>")
+    @callers(Caller.PUBLIC)
+    def static(name: str) -> Response:
+        asset = pages.assets.get(name)
+        if asset is None:
+            raise NotFoundError("page.unknown")
+        response = Response(asset.content, content_type=asset.type)
+        is_named = request.args.get("v") == asset.version
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_named else "no-cache"
+        return response
+
+    return pages.guard(blueprint)
+
+
+def remember_language(app: Flask) -> None:
+    """Remember the language that a reader chooses with `?lang=`."""
+
+    @app.after_request
+    def keep(response: Response) -> Response:
+        chosen = request.args.get("lang", "") if request.method == "GET" else ""
+        if chosen in LANGUAGES and response.mimetype == "text/html":
+            response.set_cookie(LANGUAGE_COOKIE, chosen, secure=True, httponly=True, samesite="Lax", path="/")
+        return response
+
+
+def language() -> str:
+    """Tell the reader's language: as chosen, as remembered, as the browser says, Chinese."""
+    if "language" not in g:
+        chosen = request.args.get("lang", "")
+        kept = request.cookies.get(LANGUAGE_COOKIE, "")
+        best = request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+        g.language = next(one for one in (chosen, kept, best) if one in LANGUAGES)
+    found: str = g.language
+    return found
+
+
+def redirected(target: str) -> Response:
+    """Send the browser to another page, with GET."""
+    response = redirect(target, 303)
+    return Response(response.get_data(), 303, {"Location": target}, content_type="text/html; charset=utf-8")
+
+
+def _asset(name: str) -> Asset:
+    """Read a file."""
+    content = (files("medchain.web") / "static" / name).read_bytes()
+    return Asset(content, _TYPES[name.rpartition(".")[2]], hashlib.sha256(content).hexdigest()[:16])
