@@ -96,7 +96,7 @@ POLICY: Final = "policy"
 PROTOCOL: Final = "protocol"
 """Name of the kind whose one object holds orderer, quorum and protocol version."""
 
-_PARSED_AT_ONCE: Final = 64
+_PARSED_AT_ONCE: Final = 512
 _OWN_UPDATE: Final = "organisation/update"
 _MAX_STATE_BYTES: Final = 256
 

@@ -28,7 +28,7 @@ from medchain.store.engine import Database, Statement, put_into
 from medchain.store.faults import corrupt, translated
 from medchain.store.folding import BASE_ROW, ROW_COST, TARGET_ROW, Base, Fold
 from medchain.store.tables import head, map_base, map_page, state_record
-from medchain.tlog.statemap import MapRoot, MapUpdate, holds, repair, update
+from medchain.tlog.statemap import MapRoot, MapUpdate, held, repair, update
 
 FOLD_ENTRIES: Final = 65_536
 """How many heads may change before they are written; a crash costs the work to compute twice as many again."""
@@ -151,14 +151,8 @@ class StateIndex:
 
     def heads(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the numbers of the newest state records of those objects of many that there are."""
-        found: dict[bytes, int] = {}
-        written = []
-        for key in keys:
-            seq = self._waiting_head(key)
-            if seq is not None:
-                found[key] = seq
-            elif self._is_in_map(key):
-                written.append(key)
+        found = {key: seq for key in keys if (seq := self._waiting_head(key)) is not None}
+        written = self._in_map([key for key in keys if key not in found])
         for start in range(0, len(written), _KEYS_AT_ONCE):
             part = written[start : start + _KEYS_AT_ONCE]
             # One text for any number of keys: building a statement costs more than running it.
@@ -305,10 +299,10 @@ class StateIndex:
         seq = self._heads.get(key)
         return self._fold.heads.get(key) if seq is None and self._fold is not None else seq
 
-    def _is_in_map(self, key: bytes) -> bool:
-        """Tell whether an object is there."""
+    def _in_map(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Return those of many objects that there are."""
         try:
-            return holds(self._newest.root, key, self)
+            return held(self._newest.root, keys, self)
         except VerificationError as error:
             raise _page_corrupt(error) from error
 

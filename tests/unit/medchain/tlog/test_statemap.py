@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.tlog.mapnode import EMPTY_NODE, MapNode, leaf_node_hash, parent
-from medchain.tlog.statemap import MapProof, MapRoot, holds, lookup, prove, repair, update, verify_map
+from medchain.tlog.statemap import MapProof, MapRoot, held, lookup, prove, repair, update, verify_map
 
 # Keys that share long prefixes, so that buckets overflow into chains of pages, beside keys as hashes give them.
 NEAR_KEYS = st.builds(
@@ -65,11 +65,31 @@ def test_the_map_answers_like_a_dictionary_and_hashes_like_the_definition(naive_
         assert root.hash == naive_map.root(model)
     for key in [*model, *asked]:
         assert lookup(root, key, pages) == model.get(key)
-        assert holds(root, key, pages) == (key in model)
+        assert held(root, [key], pages) == [key] * (key in model)
         proof = prove(root, key, pages)
         assert proof.value == model.get(key)
         verify_map(root.hash, proof)
         assert MapProof.from_json(proof.to_json()) == proof
+
+
+@settings(max_examples=60)
+@given(blocks=BLOCKS, asked=st.lists(KEYS, max_size=40))
+def test_of_many_keys_those_are_found_that_are_there(blocks, asked):
+    pages, model = FromDisk(), {}
+    for block in blocks:
+        model.update(block)
+    root = build(pages, *blocks)
+    keys = [*model, *asked]
+    assert held(root, keys, pages) == [key for key in keys if key in model]
+
+
+def test_a_value_or_the_end_of_one_and_the_beginning_of_a_key_is_no_key():
+    pages = FromDisk()
+    entries = {bytes([at]) * 32: bytes([at + 100]) * 32 for at in range(3)}
+    root = build(pages, entries)
+    across = (b"\x64" * 16) + (b"\x01" * 16)
+    assert across in pages[b"\x01"]
+    assert held(root, [*entries.values(), across, *entries], pages) == [*entries]
 
 
 def build_on(root, pages, block):
@@ -109,7 +129,7 @@ def test_absence_in_the_empty_map_is_proven_by_the_empty_node(pages):
     proof = prove(MapRoot.empty(), bytes(32), pages)
     assert proof == MapProof(bytes(32), None, (EMPTY_NODE,))
     assert lookup(MapRoot.empty(), bytes(32), pages) is None
-    assert not holds(MapRoot.empty(), bytes(32), pages)
+    assert held(MapRoot.empty(), [bytes(32)], pages) == []
     verify_map(MapRoot.empty().hash, proof)
 
 
@@ -185,7 +205,7 @@ def test_a_writing_broken_off_anywhere_twice_is_finished(naive_map, blocks, cuts
             assert {**disk, **found.pages} == memory
             assert found.replaced == {}
     for key in model:
-        assert holds(MapRoot(naive_map.root(model)), key, memory)
+        assert held(MapRoot(naive_map.root(model)), [key], memory) == [key]
 
 
 def build_on_all(pages, blocks, model, changes):
@@ -304,7 +324,11 @@ def test_a_page_of_another_form_is_corruption(change):
     pages = FromDisk()
     root = build(pages, sample(60))
     pages[b"\x01"] = change(pages[b"\x01"])
-    for act in (lookup, prove, holds, lambda root, key, pages: update(root, {key: key}, pages)):
+
+    def find(root, key, pages):
+        return held(root, [key], pages)
+
+    for act in (lookup, prove, find, lambda root, key, pages: update(root, {key: key}, pages)):
         with pytest.raises(VerificationError, match=r"tlog\.page_corrupt"):
             act(root, bytes(32), pages)
 
