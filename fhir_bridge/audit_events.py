@@ -39,6 +39,10 @@ _INTERACTIONS: Final = {
     "delete": ("delete", "D"),
     "history": ("history", "R"),
     "search": ("search", "E"),
+    "everything": ("operation", "E"),
+    "meta": ("operation", "R"),
+    "meta-add": ("operation", "U"),
+    "meta-delete": ("operation", "U"),
     "batch": ("batch", "E"),
     "transaction": ("transaction", "E"),
 }

@@ -5,17 +5,25 @@ Source: FHIR R4 §2.42; SMART App Launch 2.2 (oauth-uris).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, Protocol
 
 from fhir_bridge.definitions.elements import type_names
+from fhir_bridge.definitions.parameters import parameters_of
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
+from fhir_bridge.search.conditions import is_reference
+from fhir_bridge.search.indexer import UNINDEXED
+from fhir_bridge.search.paths import targets_of
+from fhir_bridge.search.query import UNSUPPORTED
+from fhir_bridge.smart.discovery import AUTHORIZE, INTROSPECT, REVOKE, TOKEN
 
 SYSTEM_CODES: Final = ("transaction", "batch", "search-system", "history-system")
 """Codes of interactions with the whole system."""
 
+_EVERYTHING: Final = "everything"
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -32,6 +40,11 @@ class Served(Protocol):
         """What FHIR calls it."""
         ...
 
+    @property
+    def operation(self) -> str:
+        """Name of the operation that it is, or empty."""
+        ...
+
 
 def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]) -> Resource:
     """Write the CapabilityStatement.
@@ -46,6 +59,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
         The resource.
     """
     codes = list(dict.fromkeys(one.code for one in served if one.code))
+    operations = list(dict.fromkeys(one.operation for one in served if one.operation))
     of_types: list[Element] = [{"code": code} for code in codes if code not in SYSTEM_CODES]
     of_system: list[Element] = [{"code": code} for code in codes if code in SYSTEM_CODES]
     if "transaction" in codes:
@@ -64,7 +78,9 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
             {
                 "mode": "server",
                 "security": _security(token_url),
-                "resource": [_of_type(name, of_types) for name in sorted(type_names("resource")) if is_storable(name)],
+                "resource": [
+                    _of_type(name, of_types, operations) for name in sorted(type_names("resource")) if is_storable(name)
+                ],
                 "interaction": of_system,
             }
         ],
@@ -77,15 +93,22 @@ def _security(token_url: str) -> Resource:
         "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
         "code": "SMART-on-FHIR",
     }
-    return {
-        "extension": [{"url": _OAUTH, "extension": [{"url": "token", "valueUri": token_url}]}],
-        "cors": True,
-        "service": [{"coding": [smart]}],
-    }
+    origin = token_url.removesuffix(TOKEN)
+    places = (("token", TOKEN), ("authorize", AUTHORIZE), ("introspect", INTROSPECT), ("revoke", REVOKE))
+    uris: list[Element] = [{"url": name, "valueUri": origin + path} for name, path in places]
+    return {"extension": [{"url": _OAUTH, "extension": uris}], "cors": True, "service": [{"coding": [smart]}]}
 
 
-def _of_type(name: str, interactions: list[Element]) -> Resource:
+def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) -> Resource:
     """Say what is served of one type."""
+    known = [one for one in parameters_of(name).values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED]
+    parameters: list[Element] = [
+        {"name": one.code, "definition": one.url, "type": one.type.value}
+        for one in sorted(known, key=lambda one: one.code)
+    ]
+    includes: list[Element] = [f"{name}:{one.code}" for one in known if is_reference(one)]
+    served = [one for one in operations if one != _EVERYTHING or name == "Patient"]
+    listed: list[Element] = [{"name": one, "definition": _definition(one)} for one in served]
     return {
         "type": name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{name}",
@@ -98,4 +121,26 @@ def _of_type(name: str, interactions: list[Element]) -> Resource:
         "conditionalUpdate": True,
         "conditionalDelete": "single",
         "referencePolicy": ["literal", "logical"],
+        "searchInclude": ["*", *includes],
+        "searchRevInclude": ["*", *_reversed().get(name, ())],
+        "searchParam": parameters,
+        "operation": listed,
     }
+
+
+def _definition(operation: str) -> str:
+    """Name HL7's definition of an operation."""
+    base = "Patient" if operation == _EVERYTHING else "Resource"
+    return f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"
+
+
+@cache
+def _reversed() -> Mapping[str, list[Element]]:
+    """List by type the parameters of others that may refer to it."""
+    found: dict[str, list[Element]] = {}
+    for name in sorted(type_names("resource")):
+        for one in parameters_of(name).values():
+            if is_reference(one):
+                for target in targets_of(one, name).types:
+                    found.setdefault(target, []).append(f"{name}:{one.code}")
+    return found

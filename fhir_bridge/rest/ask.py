@@ -186,6 +186,10 @@ class Ask:
             self._body = self._read()
         return self._body
 
+    def has_body(self) -> bool:
+        """Tell whether there is anything to parse."""
+        return self._resource is not None or bool(self.body())
+
     def pieces(self, limit: int) -> Iterator[bytes]:
         """Read the body piece by piece, however large; raises `InputError` as `body` does, at its end."""
         return iter([self.body()]) if self._stream is None else self._stream(limit)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from fhir_bridge import capability
@@ -18,7 +19,7 @@ from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch, history, searching
+from fhir_bridge.rest import batch, history, operations, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -39,6 +40,7 @@ _ID: Final = "id"
 _VERSION: Final = "vid"
 _HISTORY: Final = "_history"
 _MAX_SEGMENTS: Final = 5
+_FRESH_S: Final = 3600
 _PLACE_OF_OTHER: Final = 2
 
 
@@ -69,7 +71,13 @@ class Interaction:
 
 def metadata(core: Core, _ask: Ask) -> Reply:
     """Answer the CapabilityStatement."""
-    return Reply(200, write(capability.statement(core.clock(), core.base_url, core.token_url, INTERACTIONS)))
+    return Reply(200, _statement(core.base_url, core.token_url, core.clock() // _FRESH_S * _FRESH_S))
+
+
+@lru_cache(2)
+def _statement(base_url: str, token_url: str, time: int) -> bytes:
+    """Write the CapabilityStatement, once an hour: it is large, and always the same."""
+    return write(capability.statement(time, base_url, token_url, INTERACTIONS))
 
 
 def _of_binary(general: Handler, special: Handler) -> Handler:
@@ -86,6 +94,18 @@ def _attempt(core: Core, ask: Ask) -> Reply:
     return attempt(core, ask)
 
 
+_OPERATIONS: Final = (
+    Interaction("validate", "POST", "Type/$validate", operations.validate, None, operation="validate"),
+    Interaction("validate", "POST", "Type/id/$validate", operations.validate, None, operation="validate"),
+    Interaction("validate", "GET", "Type/id/$validate", operations.validate, Action.READ, operation="validate"),
+    Interaction("meta", "GET", "Type/id/$meta", operations.meta, Action.READ, operation="meta"),
+    Interaction("meta", "GET", "Type/id/_history/vid/$meta", operations.meta, Action.READ, operation="meta"),
+    Interaction("meta-add", "POST", "Type/id/$meta-add", operations.meta_add, Action.UPDATE, operation="meta-add"),
+    Interaction(
+        "meta-delete", "POST", "Type/id/$meta-delete", operations.meta_delete, Action.UPDATE, operation="meta-delete"
+    ),
+)
+
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
@@ -99,6 +119,7 @@ INTERACTIONS: Final = (
     Interaction("search", "POST", "_search", searching.by_post, None),
     Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
     Interaction("everything", "GET", "Type/id/$everything", searching.everything, Action.READ, operation="everything"),
+    *_OPERATIONS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
     Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
     Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),

@@ -50,6 +50,9 @@ _WORDS: Final[Mapping[str, Words]] = {
         "Only application/fhir+json and application/fhir+xml are served.",
     ),
     "http.415": Words("不支持这种内容类型。", "This type of content is not supported here."),
+    "operation.parameter": Words(
+        "操作缺少参数，或参数不合法。", "A parameter of the operation is missing, or not valid."
+    ),
     "patch.document": Words("补丁不是合法的 JSON Patch。", "The body is no valid JSON Patch."),
     "patch.identity": Words("补丁不得改变 id 或资源类型。", "A patch must not change id or type."),
     "patch.path": Words("补丁的路径在资源中没有所指，或所指不唯一。", "A path of the patch does not name one element."),

@@ -83,7 +83,7 @@ def update_where(core: Core, ask: Ask) -> Reply:
 
 def patch(core: Core, ask: Ask) -> Reply:
     """Store what a patch makes of the newest version (§3.1.0.6)."""
-    return _patch(core, ask, ask.id)
+    return changed(core, ask, ask.id, _change(ask))
 
 
 def patch_where(core: Core, ask: Ask) -> Reply:
@@ -91,7 +91,7 @@ def patch_where(core: Core, ask: Ask) -> Reply:
     there = matching(core, ask, condition_of(ask))
     if there is None:
         raise NotFoundError("record.unknown")
-    return _patch(core, ask, there)
+    return changed(core, ask, there, _change(ask))
 
 
 def delete(core: Core, ask: Ask) -> Reply:
@@ -223,9 +223,15 @@ def _update(core: Core, ask: Ask, resource: Resource, record_id: str) -> Reply:
     return persistently(ask, attempt)
 
 
-def _patch(core: Core, ask: Ask, record_id: str) -> Reply:
-    """Patch a record."""
-    change = _change(ask)
+def changed(core: Core, ask: Ask, record_id: str, change: Callable[[Resource], Resource]) -> Reply:
+    """Store what a change makes of the newest version of a record.
+
+    Args:
+        core: of the server.
+        ask: the request.
+        record_id: of the record.
+        change: makes the resource anew; what it raises is raised here, and nothing is stored.
+    """
     resolver = core.resolver(ask.who)
 
     def attempt() -> Reply:
@@ -272,7 +278,7 @@ def _store(  # what a version is made of
 
 def _check_right(core: Core, ask: Ask, before: RecordVersion | None, resource: Resource, record_id: str) -> None:
     """See that the caller may write this record, where it may not write all of its type."""
-    action = Action.CREATE if ask.method == "POST" else Action.UPDATE
+    action = Action.CREATE if ask.method == "POST" and before is None else Action.UPDATE
     core.gate.require_written(ask.who, action, before, {**resource, "id": record_id}, ask.type)
 
 

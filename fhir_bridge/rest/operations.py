@@ -1,0 +1,184 @@
+"""Operations on one resource: `$validate`, `$meta`, `$meta-add`, `$meta-delete`.
+
+Keeps true: `$validate` stores nothing and tells warnings too; what is said of a resource's meta is changed as any
+update is, by another version, since versions are anchored as they are. Trusts `fhir_bridge.validation`.
+Source: FHIR R4 §2.7 (validation), operation-resource-validate, operation-resource-meta, -meta-add, -meta-delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from fhir_bridge import resources
+from fhir_bridge.document import Element, Resource, member, parse, write
+from fhir_bridge.outcome import report
+from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.read import found, version_of
+from fhir_bridge.rest.write import changed
+from fhir_bridge.smart.scopes import Action
+from fhir_bridge.validation.check import Mode, check
+from fhir_bridge.validation.issue import Issue, Rule
+from medchain.errors import InputError, NotFoundError
+
+LISTS: Final = {"profile": (), "security": ("system", "code"), "tag": ("system", "code")}
+"""What `$meta-add` and `$meta-delete` change, and what makes two values the same; nothing for the value itself."""
+
+_META: Final = "meta"
+_PARAMETERS: Final = "Parameters"
+_MODES: Final = ("create", "update", "delete")
+_OWN_PROFILE: Final = "http://hl7.org/fhir/StructureDefinition/"
+_VALID: Final = ("没有发现问题。", "No problem was found.")
+
+
+class _Asked(NamedTuple):
+    """What `$validate` is asked: a resource, a mode, a profile."""
+
+    resource: Resource | None
+    mode: str
+    profile: str
+
+
+def validate(core: Core, ask: Ask) -> Reply:
+    """Judge a resource that is sent, or the one that is stored (§2.7)."""
+    asked = _asked(ask)
+    if asked.mode == "delete":
+        return _deletable(core, ask)
+    resource = asked.resource
+    if resource is None and ask.id:
+        core.gate.require(ask.who, ask.type, Action.READ)
+        resource = _stored(core, ask)
+    if resource is None:
+        raise InputError("operation.parameter", parameter="resource")
+    issues = check(resource, Mode.STRICT, warnings=True)
+    if resource.get("resourceType") != ask.type:
+        issues.insert(0, Issue(Rule.TYPE, "Resource", expected=ask.type))
+    if asked.mode == "update" and ask.id and resource.get("id") != ask.id:
+        issues.append(Issue(Rule.VALUE, f"{ask.type}.id", expected="id"))
+    claimed = resources.unknown_profiles(resource)
+    if asked.profile and asked.profile != _OWN_PROFILE + ask.type:
+        claimed.append(Issue(Rule.PROFILE, ask.type, "warning"))
+    return Reply(200, write(report([*issues, *claimed], ask.language, _VALID)))
+
+
+def meta(core: Core, ask: Ask) -> Reply:
+    """Answer what is said of a record, or of one of its versions."""
+    return _meta_reply(Reply(200), _stored(core, ask))
+
+
+def meta_add(core: Core, ask: Ask) -> Reply:
+    """Add profiles, tags and labels to a record."""
+    given = _given_meta(ask)
+
+    def add(resource: Resource) -> Resource:
+        about = _about(resource)
+        for name, keys in LISTS.items():
+            kept = _rows(about, name)
+            known = [_same(row, keys) for row in kept]
+            kept += [row for row in _rows(given, name) if _same(row, keys) not in known]
+            _put(about, name, kept)
+        return {**resource, _META: about}
+
+    return _changed_meta(core, ask, add)
+
+
+def meta_delete(core: Core, ask: Ask) -> Reply:
+    """Take profiles, tags and labels from a record; what it has not is passed over."""
+    given = _given_meta(ask)
+
+    def take(resource: Resource) -> Resource:
+        about = _about(resource)
+        for name, keys in LISTS.items():
+            gone = [_same(row, keys) for row in _rows(given, name)]
+            _put(about, name, [row for row in _rows(about, name) if _same(row, keys) not in gone])
+        return {**resource, _META: about}
+
+    return _changed_meta(core, ask, take)
+
+
+def _asked(ask: Ask) -> _Asked:
+    """Read what `$validate` is asked: the resource itself, or Parameters that hold it."""
+    mode, profile = ask.parameter("mode") or "", ask.parameter("profile") or ""
+    body = ask.resource() if ask.method == "POST" and ask.has_body() else None
+    if body is not None and body.get("resourceType") == _PARAMETERS and ask.type != _PARAMETERS:
+        given = _parts(body)
+        inner = given.get("resource", {}).get("resource")
+        mode = member(given.get("mode", {}), "valueCode") or mode
+        profile = next((str(value) for key, value in given.get("profile", {}).items() if key != "name"), profile)
+        body = inner if isinstance(inner, dict) else None
+    if mode and mode not in _MODES:
+        raise InputError("operation.parameter", parameter="mode")
+    return _Asked(body, mode, profile)
+
+
+def _deletable(core: Core, ask: Ask) -> Reply:
+    """Tell whether a record could be deleted: any that is there, by who may."""
+    core.gate.require(ask.who, ask.type, Action.DELETE)
+    if not ask.id:
+        raise InputError("operation.parameter", parameter="mode")
+    _stored(core, ask)
+    return Reply(200, write(report((), ask.language, _VALID)))
+
+
+def _stored(core: Core, ask: Ask) -> Resource:
+    """Open the record, or the version, that the address names."""
+    it = found(core, ask, version_of(ask.version) if ask.version else None)
+    ask.trail.numbers.append(it.stored.seq)
+    content = core.service.head(it.stored).text if it.stored.head is not None else core.opened(it).content
+    if not content:
+        raise NotFoundError("record.deleted", version=it.stored.version)
+    return parse(content)
+
+
+def _changed_meta(core: Core, ask: Ask, change: Callable[[Resource], Resource]) -> Reply:
+    """Store a record with another meta, and answer it."""
+    reply = changed(core, ask, ask.id, change)
+    return _meta_reply(reply, parse(reply.body) if isinstance(reply.body, bytes) and reply.body else {})
+
+
+def _meta_reply(reply: Reply, resource: Resource) -> Reply:
+    """Answer the meta of a resource."""
+    row: Resource = {"name": "return", "valueMeta": resource.get(_META, {})}
+    reply.body = write({"resourceType": _PARAMETERS, "parameter": [row]})
+    return reply
+
+
+def _given_meta(ask: Ask) -> Resource:
+    """Read the meta that is to be added or taken."""
+    value = _parts(ask.resource()).get(_META, {}).get("valueMeta")
+    if not isinstance(value, dict):
+        raise InputError("operation.parameter", parameter=_META)
+    return value
+
+
+def _parts(parameters: Resource) -> dict[str, Resource]:
+    """Read Parameters by name."""
+    rows = parameters.get("parameter")
+    listed = rows if isinstance(rows, list) else []
+    return {member(row, "name"): row for row in listed if isinstance(row, dict)}
+
+
+def _about(resource: Resource) -> Resource:
+    """Copy a resource's meta."""
+    about = resource.get(_META)
+    return dict(about) if isinstance(about, dict) else {}
+
+
+def _rows(about: Resource, name: str) -> list[Element]:
+    """Copy a list of a meta."""
+    rows = about.get(name)
+    return list(rows) if isinstance(rows, list) else []
+
+
+def _put(about: Resource, name: str, rows: list[Element]) -> None:
+    """Put a list into a meta; an empty one is none."""
+    if rows:
+        about[name] = rows
+    else:
+        about.pop(name, None)
+
+
+def _same(row: Element, keys: tuple[str, ...]) -> Element:
+    """Tell what makes two values the same."""
+    return [row.get(key) for key in keys] if keys and isinstance(row, dict) else row

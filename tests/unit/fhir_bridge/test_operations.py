@@ -1,0 +1,427 @@
+"""Operations, patches, batches, formats; and the registry, each entry of which is called (FHIR R4 §3.1.0)."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from fhir_bridge.document import parse
+from fhir_bridge.rest.routes import INTERACTIONS
+from fhir_bridge.validation.check import check
+from fhir_bridge.xml import parse_xml, write_xml
+
+PATIENT = {"resourceType": "Patient", "id": "p1", "active": True, "name": [{"family": "测试", "given": ["甲"]}]}
+NUMBERS = (
+    b'{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"w"},"valueQuantity":{"value":5.60}}'
+)
+PATCH = {"Content_Type": "application/json-patch+json"}
+
+
+def code_of(response) -> str:
+    return json.loads(response.data)["issue"][0]["details"]["coding"][0]["code"]
+
+
+def issues(response) -> list[tuple[str, str, str]]:
+    rows = json.loads(response.data)["issue"]
+    return [
+        (row["severity"], row["details"].get("coding", [{}])[0].get("code", ""), *row.get("expression", [""]))
+        for row in rows
+    ]
+
+
+def path_patch(*operations: tuple[str, str, dict]) -> dict:
+    rows = []
+    for kind, path, more in operations:
+        parts = [{"name": "type", "valueCode": kind}, {"name": "path", "valueString": path}]
+        rows.append({"name": "operation", "part": parts + [{"name": name, **value} for name, value in more.items()]})
+    return {"resourceType": "Parameters", "parameter": rows}
+
+
+def test_validate_tells_everything_and_stores_nothing(server):
+    body = {"resourceType": "Observation", "status": "wrong", "x": 1, "meta": {"profile": ["http://example.org/p"]}}
+    response = server.call("POST", "/fhir/Observation/$validate", body)
+    assert response.status_code == 200
+    found = issues(response)
+    assert ("error", "resource.code", "Observation.status") in found
+    assert ("error", "resource.required", "Observation.code") in found
+    assert ("error", "resource.unknown_element", "Observation") in found
+    assert ("warning", "resource.profile", "Observation.meta.profile[0]") in found
+    assert server.store.count() == 0
+    assert check(parse(response.data)) == []
+
+
+def test_validate_takes_parameters_modes_and_stored_resources(server):
+    given = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": PATIENT}]}
+    good = [("information", "", "")]
+    assert issues(server.call("POST", "/fhir/Patient/$validate", given)) != []
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    assert server.call("GET", "/fhir/Patient/p1/$validate").status_code == 200
+    assert issues(server.call("POST", "/fhir/Patient/p1/$validate?mode=delete", b"")) == good
+    assert code_of(server.call("POST", "/fhir/Patient/none/$validate?mode=delete", b"")) == "record.unknown"
+    assert code_of(server.call("POST", "/fhir/Patient/$validate?mode=brew", PATIENT)) == "operation.parameter"
+    assert code_of(server.call("POST", "/fhir/Patient/$validate", b"")) == "operation.parameter"
+    other = server.call("POST", "/fhir/Observation/$validate", PATIENT)
+    assert ("error", "resource.type", "Resource") in issues(other)
+    renamed = server.call("POST", "/fhir/Patient/p1/$validate?mode=update", PATIENT | {"id": "p2"})
+    assert ("error", "resource.value", "Patient.id") in issues(renamed)
+    asked = server.call("POST", "/fhir/Patient/$validate?profile=http://example.org/p", PATIENT)
+    assert ("warning", "resource.profile", "Patient") in issues(asked)
+
+
+def test_meta_is_read_added_and_taken_away_by_versions(server):
+    tag = {"system": "urn:t", "code": "a"}
+    given = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [tag]}}]}
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    for _ in range(2):
+        added = json.loads(server.call("POST", "/fhir/Patient/p1/$meta-add", given).data)
+        assert added["parameter"][0]["valueMeta"]["tag"] == [tag]
+    read = json.loads(server.call("GET", "/fhir/Patient/p1/$meta").data)
+    assert read["parameter"][0]["valueMeta"]["versionId"] == "3"
+    old = json.loads(server.call("GET", "/fhir/Patient/p1/_history/1/$meta").data)
+    assert "tag" not in old["parameter"][0]["valueMeta"]
+    taken = json.loads(server.call("POST", "/fhir/Patient/p1/$meta-delete", given).data)
+    assert "tag" not in taken["parameter"][0]["valueMeta"]
+    assert code_of(server.call("POST", "/fhir/Patient/p1/$meta-add", PATIENT)) == "operation.parameter"
+    assert server.call("POST", "/fhir/Patient/p1/$meta-add", given, scope="system/*.r").status_code == 403
+
+
+def test_a_json_patch_changes_what_it_names_and_keeps_numbers(server):
+    server.call("PUT", "/fhir/Observation/o1", NUMBERS)
+    rows = [
+        {"op": "test", "path": "/status", "value": "final"},
+        {"op": "replace", "path": "/status", "value": "amended"},
+    ]
+    done = server.call("PATCH", "/fhir/Observation/o1", rows, **PATCH)
+    assert (done.status_code, done.headers["ETag"]) == (200, 'W/"2"')
+    assert b'"value":5.60' in done.data
+    assert json.loads(done.data)["status"] == "amended"
+
+
+@pytest.mark.parametrize(
+    ("rows", "status", "code"),
+    [
+        ([{"op": "test", "path": "/active", "value": False}], 422, "patch.test"),
+        ([{"op": "remove", "path": "/nothing"}], 422, "patch.path"),
+        ([{"op": "replace", "path": "/id", "value": "p2"}], 422, "patch.identity"),
+        ([{"op": "replace", "path": "", "value": 1}], 422, "patch.identity"),
+        ([{"op": "brew", "path": "/id"}], 400, "patch.document"),
+        ([{"op": "add", "path": "/x"}], 400, "patch.document"),
+        ([], 400, "patch.document"),
+        ({"op": "add"}, 400, "patch.document"),
+        ([{"op": "add", "path": "/x", "value": 1}], 422, "resource.unknown_element"),
+        ([{"op": "copy", "from": "/name", "path": "/name/0/x"}] * 17, 400, "patch.size"),
+        ([{"op": "remove", "path": "/name"}] * 1001, 400, "patch.document"),
+    ],
+)
+def test_a_json_patch_that_is_wrong_changes_nothing(server, rows, status, code):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    response = server.call("PATCH", "/fhir/Patient/p1", rows, **PATCH)
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == 1
+
+
+def test_hostile_patches_are_refused(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    for body in (b'[{"op":"add","op":"test","path":"/x","value":1}]', b'[1],"x":[2', b"[NaN]", b"[" * 100_000):
+        assert server.call("PATCH", "/fhir/Patient/p1", body, **PATCH).status_code == 400
+
+
+def test_a_fhirpath_patch_in_json_and_xml(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    patch = path_patch(("replace", "Patient.active", {"value": {"valueBoolean": False}}))
+    assert json.loads(server.call("PATCH", "/fhir/Patient/p1", patch).data)["active"] is False
+    patch = path_patch(("delete", "Patient.active", {}))
+    body = write_xml(parse(json.dumps(patch).encode()))
+    done = server.call("PATCH", "/fhir/Patient?_id=p1", body, Content_Type="application/fhir+xml")
+    assert "active" not in json.loads(done.data)
+    assert code_of(server.call("PATCH", "/fhir/Patient/none", patch)) == "record.unknown"
+    assert code_of(server.call("PATCH", "/fhir/Patient?_id=none", patch)) == "record.unknown"
+    stale = server.call("PATCH", "/fhir/Patient/p1", patch, If_Match='W/"1"')
+    assert (stale.status_code, code_of(stale)) == (412, "record.version")
+
+
+def test_xml_comes_and_goes_and_is_the_same_resource(server):
+    body = write_xml(parse(NUMBERS))
+    made = server.call(
+        "PUT", "/fhir/Observation/o1", body, Content_Type="application/fhir+xml", Accept="application/fhir+xml"
+    )
+    assert (made.status_code, made.headers["Content-Type"]) == (201, "application/fhir+xml")
+    assert b'<value value="5.60"/>' in made.data
+    read = server.call("GET", "/fhir/Observation/o1?_format=xml")
+    assert parse_xml(read.data) == parse(server.call("GET", "/fhir/Observation/o1").data)
+    page = server.call("GET", "/fhir/Observation?_format=application/fhir%2Bxml")
+    assert parse_xml(page.data)["type"] == "searchset"
+    refused = server.call("GET", "/fhir/Observation/none?_format=xml")
+    assert parse_xml(refused.data)["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<!DOCTYPE x [<!ENTITY a "b">]><Patient xmlns="http://hl7.org/fhir"/>',
+        b"<Patient",
+        b'<Patient xmlns="urn:x"/>',
+        b'<Patient xmlns="http://hl7.org/fhir">' + b"<contact>" * 100 + b"</contact>" * 100 + b"</Patient>",
+    ],
+)
+def test_hostile_xml_is_refused(server, body):
+    assert server.call("POST", "/fhir/Patient", body, Content_Type="application/fhir+xml").status_code == 400
+    assert server.store.count() == 0
+
+
+def test_parts_and_pretty_text(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    assert "name" not in json.loads(server.call("GET", "/fhir/Patient/p1?_elements=active").data)
+    assert b"SUBSETTED" in server.call("GET", "/fhir/Patient/p1?_summary=true").data
+    assert server.call("GET", "/fhir/Patient/p1?_pretty=true").data.count(b"\n") > 5
+    for query in ("_summary=most", "_summary=count", "_summary=true&_elements=name"):
+        assert code_of(server.call("GET", f"/fhir/Patient/p1?{query}")) == "search.value"
+
+
+def test_bodies_may_be_packed_and_answers_are_where_it_pays(server):
+    large = PATIENT | {"name": [{"family": "x" * 3000}]}
+    packed = gzip.compress(json.dumps(large).encode())
+    assert server.call("PUT", "/fhir/Patient/p1", packed, Content_Encoding="gzip").status_code == 201
+    read = server.call("GET", "/fhir/Patient/p1", Accept_Encoding="gzip;q=0.5, br")
+    assert read.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(read.data) == server.call("GET", "/fhir/Patient/p1").data
+    assert "Content-Encoding" not in server.call("GET", "/fhir/Patient/p1", Accept_Encoding="gzip;q=0").headers
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (gzip.compress(b" " * (40 << 20)), "gzip", 413),
+        (b"no gzip", "gzip", 415),
+        (gzip.compress(b"{}")[:-4], "gzip", 415),
+        (b"{}", "br", 415),
+    ],
+    ids=["bomb", "none", "cut", "other"],
+)
+def test_packed_bodies_are_bounded(server, body, encoding, status):
+    assert server.call("POST", "/fhir/Patient", body, Content_Encoding=encoding).status_code == status
+
+
+def test_browsers_may_ask_from_anywhere_and_are_told_what_they_may(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    asked = server.client.options("/fhir/Patient/p1", headers={"Origin": "https://app.example"})
+    assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, "*")
+    assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
+    read = server.call("GET", "/fhir/Patient/p1", Origin="https://app.example")
+    assert "ETag" in read.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in server.call("GET", "/fhir/Patient/p1").headers
+
+
+def test_head_is_a_read_without_a_body(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    head, read = server.call("HEAD", "/fhir/Patient/p1"), server.call("GET", "/fhir/Patient/p1")
+    assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", str(len(read.data)))
+
+
+def test_conditional_reads(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    for headers in (
+        {"If_None_Match": 'W/"7", W/"1"'},
+        {"If_None_Match": "*"},
+        {"If_Modified_Since": "Tue, 01 Dec 2026 00:00:00 GMT"},
+    ):
+        assert server.call("GET", "/fhir/Patient/p1", **headers).status_code == 304
+    for headers in (
+        {"If_None_Match": 'W/"2"'},
+        {"If_Modified_Since": "Mon, 30 Nov 2026 00:00:00 GMT"},
+        {"If_Modified_Since": "x"},
+    ):
+        assert server.call("GET", "/fhir/Patient/p1", **headers).status_code == 200
+    created = server.call("PUT", "/fhir/Patient/p1", PATIENT, If_None_Match="*")
+    assert (created.status_code, code_of(created)) == (412, "record.version")
+
+
+def test_what_comes_back_of_a_write_is_what_is_preferred(server):
+    assert server.call("PUT", "/fhir/Patient/p1", PATIENT, Prefer="return=minimal").data == b""
+    told = server.call("PUT", "/fhir/Patient/p1", PATIENT, Prefer="return=OperationOutcome", Accept_Language="zh-CN")
+    assert json.loads(told.data)["issue"][0]["details"]["text"] == "已保存。"
+    claimed = PATIENT | {"meta": {"profile": ["http://example.org/p"]}}
+    warned = server.call("PUT", "/fhir/Patient/p1", claimed, Prefer="return=OperationOutcome")
+    assert issues(warned) == [("warning", "resource.profile", "Patient.meta.profile[0]")]
+
+
+def test_errors_are_in_the_callers_language(server):
+    texts = []
+    for language in ("zh-CN,zh;q=0.9,en;q=0.8", "en-GB", "fr", "en;q=0.1,zh;q=0.2"):
+        response = server.call("GET", "/fhir/Patient/none", Accept_Language=language)
+        texts.append(json.loads(response.data)["issue"][0]["details"]["text"])
+    assert texts == ["没有这样的资源。", "There is no such resource.", "There is no such resource.", "没有这样的资源。"]
+
+
+def test_another_method_and_another_address_are_told_apart(server):
+    wrong = server.call("PUT", "/fhir/metadata", PATIENT)
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, HEAD")
+    for path in ("/fhir/Patient/p1/$brew", "/fhir/Patient/p1/x/y/z/a", "/fhir/_brew"):
+        assert code_of(server.call("GET", path)) in ("route.unknown", "route.type")
+    assert server.call("GET", "/fhirx").status_code == 404
+
+
+def test_a_batch_does_each_entry_for_itself(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    doing = [
+        {"request": {"method": "GET", "url": "Patient/p1"}},
+        {"request": {"method": "GET", "url": "Patient/none"}},
+        {"request": {"method": "GET", "url": "Patient?_id=p1"}},
+        {"resource": {"resourceType": "Patient", "x": 1}, "request": {"method": "POST", "url": "Patient"}},
+        {
+            "resource": PATIENT | {"active": False},
+            "request": {"method": "PUT", "url": "Patient/p1", "ifMatch": 'W/"1"'},
+        },
+        {"resource": path_patch(("delete", "Patient.active", {})), "request": {"method": "PATCH", "url": "Patient/p1"}},
+        {"request": {"method": "DELETE", "url": "Patient/p1"}},
+        {"request": {"method": "POST", "url": ""}},
+        {},
+    ]
+    response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "batch", "entry": doing})
+    rows = json.loads(response.data)["entry"]
+    assert [row["response"]["status"][:3] for row in rows] == [
+        "200",
+        "404",
+        "200",
+        "422",
+        "200",
+        "200",
+        "204",
+        "400",
+        "400",
+    ]
+    assert rows[0]["resource"]["id"] == "p1"
+    assert rows[2]["resource"]["type"] == "searchset"
+    assert rows[4]["response"]["etag"] == 'W/"2"'
+    assert rows[3]["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert check(parse(response.data)) == []
+
+
+def test_a_transaction_deletes_first_and_reads_last(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT | {"identifier": [{"system": "urn:x", "value": "1"}]})
+    binary = {
+        "resourceType": "Binary",
+        "contentType": "application/json-patch+json",
+        "data": base64.b64encode(b'[{"op":"remove","path":"/active"}]').decode(),
+    }
+    server.call("PUT", "/fhir/Patient/p2", PATIENT | {"id": "p2"})
+    again = {"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "1"}]}
+    doing = [
+        {"request": {"method": "GET", "url": "Patient?identifier=urn:x|1"}},
+        {"resource": again, "request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:x|1"}},
+        {"resource": binary, "request": {"method": "PATCH", "url": "Patient/p2"}},
+        {"request": {"method": "DELETE", "url": "Patient?identifier=urn:x|1"}},
+    ]
+    response = server.call(
+        "POST",
+        "/fhir",
+        {"resourceType": "Bundle", "type": "transaction", "entry": doing},
+        Prefer="return=representation",
+    )
+    rows = json.loads(response.data)["entry"]
+    assert [row["response"]["status"][:3] for row in rows] == ["200", "201", "200", "204"]
+    assert rows[0]["resource"]["total"] == 1
+    assert rows[0]["resource"]["entry"][0]["resource"]["id"] == rows[1]["resource"]["id"] != "p1"
+    assert "active" not in rows[2]["resource"]
+    assert server.call("GET", "/fhir/Patient/p1").status_code == 410
+
+
+def test_a_patch_of_nothing_refuses_the_transaction(server):
+    doing = [
+        {"resource": PATIENT, "request": {"method": "PUT", "url": "Patient/p1"}},
+        {
+            "resource": path_patch(("delete", "Patient.active", {})),
+            "request": {"method": "PATCH", "url": "Patient/none"},
+        },
+    ]
+    response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": doing})
+    assert (response.status_code, code_of(response)) == (404, "record.unknown")
+    assert server.store.count() == 0
+
+
+# One request for each shape of the registry, on a server that holds Patient/p1 in two versions.
+CALLS = {
+    "GET metadata": ("metadata", None, {}),
+    "GET Type/id": ("Patient/p1", None, {}),
+    "GET Type/id/_history/vid": ("Patient/p1/_history/1", None, {}),
+    "GET Type/id/_history": ("Patient/p1/_history", None, {}),
+    "GET Type/_history": ("Patient/_history", None, {}),
+    "GET _history": ("_history", None, {}),
+    "GET Type": ("Patient?active=true", None, {}),
+    "GET ": ("?_type=Patient", None, {}),
+    "POST Type/_search": ("Patient/_search", b"active=true", {"Content_Type": "application/x-www-form-urlencoded"}),
+    "POST _search": ("_search", b"_type=Patient", {"Content_Type": "application/x-www-form-urlencoded"}),
+    "GET Type/id/Type": ("Patient/p1/Observation", None, {}),
+    "GET Type/id/$everything": ("Patient/p1/$everything", None, {}),
+    "POST Type/$validate": ("Patient/$validate", PATIENT, {}),
+    "POST Type/id/$validate": ("Patient/p1/$validate", PATIENT, {}),
+    "GET Type/id/$validate": ("Patient/p1/$validate", None, {}),
+    "GET Type/id/$meta": ("Patient/p1/$meta", None, {}),
+    "GET Type/id/_history/vid/$meta": ("Patient/p1/_history/1/$meta", None, {}),
+    "POST Type/id/$meta-add": (
+        "Patient/p1/$meta-add",
+        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {}}]},
+        {},
+    ),
+    "POST Type/id/$meta-delete": (
+        "Patient/p1/$meta-delete",
+        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {}}]},
+        {},
+    ),
+    "GET Type/id/$proof": ("Patient/p1/$proof", None, {}),
+    "GET Type/id/_history/vid/$proof": ("Patient/p1/_history/1/$proof", None, {}),
+    "POST Type": ("Patient", PATIENT, {}),
+    "PUT Type/id": ("Patient/p9", PATIENT | {"id": "p9"}, {}),
+    "PUT Type": ("Patient?_id=p1", PATIENT, {}),
+    "PATCH Type/id": ("Patient/p1", [{"op": "remove", "path": "/active"}], PATCH),
+    "PATCH Type": ("Patient?_id=p1", [{"op": "remove", "path": "/active"}], PATCH),
+    "DELETE Type/id": ("Patient/p1", None, {}),
+    "DELETE Type": ("Patient?_id=p1", None, {}),
+    "POST ": ("", {"resourceType": "Bundle", "type": "transaction"}, {}),
+}
+
+
+@pytest.mark.parametrize("interaction", INTERACTIONS, ids=lambda one: f"{one.method} {one.shape}")
+def test_each_interaction_of_the_registry_is_served_to_who_may_and_to_nobody_else(server, interaction):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    path, body, headers = CALLS[f"{interaction.method} {interaction.shape}"]
+    done = server.call(interaction.method, f"/fhir/{path}", body, **headers)
+    assert done.status_code < 300, done.data
+    if interaction.name != "metadata":
+        assert server.client.open(f"/fhir/{path}", method=interaction.method).status_code == 401
+    if interaction.action is not None:
+        denied = server.call(interaction.method, f"/fhir/{path}", body, scope="system/Group.cruds", **headers)
+        assert denied.status_code in (403, 404)
+
+
+def test_the_capability_statement_is_valid_and_says_what_the_registry_has(server):
+    document = json.loads(server.client.get("/fhir/metadata").data)
+    assert check(parse(json.dumps(document).encode())) == []
+    (rest,) = document["rest"]
+    told = {row["code"] for row in rest["resource"][0]["interaction"]} | {row["code"] for row in rest["interaction"]}
+    assert told == {one.code for one in INTERACTIONS if one.code} | {"batch"}
+    types = {row["type"]: row for row in rest["resource"]}
+    assert len(types) == 145
+    assert "Parameters" not in types
+    operations = {row["name"] for row in types["Patient"]["operation"]}
+    assert operations == {one.operation for one in INTERACTIONS if one.operation}
+    assert "everything" not in {row["name"] for row in types["Observation"]["operation"]}
+    uris = {row["url"]: row["valueUri"] for row in rest["security"]["extension"][0]["extension"]}
+    assert uris["token"] == "http://127.0.0.1:41000/token"
+
+
+def test_every_search_parameter_of_the_capability_statement_is_understood(server):
+    document = json.loads(server.client.get("/fhir/metadata").data)
+    for row in document["rest"][0]["resource"]:
+        if row["type"] not in ("Patient", "Observation", "Encounter", "Claim"):
+            continue
+        for parameter in row["searchParam"]:
+            query = f"{parameter['name']}:missing=true"
+            if parameter["type"] in ("composite", "special") or parameter["name"] in ("_id", "_lastUpdated"):
+                continue
+            response = server.call("GET", f"/fhir/{row['type']}?{query}", Prefer="handling=strict")
+            assert response.status_code == 200, (row["type"], query, response.data)
