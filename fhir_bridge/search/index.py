@@ -21,7 +21,7 @@ from fhir_bridge.search.walk import Resource
 from medchain.store.indexing import IndexRows, IndexState
 from medchain.store.records import RecordStore
 
-FORM: Final = 1
+FORM: Final = 2
 """Version of what rows are made of. Raised with each change of parameters, folding or units: all is indexed anew."""
 
 _DEFAULT: Final = Setting()

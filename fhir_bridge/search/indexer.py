@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.cells import Emit
+from fhir_bridge.search.owner import NOBODY, SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.values import Setting, emitter
 from fhir_bridge.search.walk import Collect, Op, Out, Resource, Route, compile_walk
@@ -31,6 +32,10 @@ IN_COLUMNS: Final = frozenset({"_id", "_lastUpdated"})
 UNINDEXED: Final = frozenset({"_text", "_content", "_query"})
 """Parameters without an expression."""
 
+PATIENT: Final = "Patient"
+"""The type of those by whom rows are kept together."""
+
+_OF_PATIENT: Final = "Patient/"
 _DEFAULT: Final = Setting()
 
 
@@ -49,7 +54,7 @@ class Part(NamedTuple):
 class Indexer:
     """The compiled parameters of one resource type."""
 
-    __slots__ = ("_walk", "type_name")
+    __slots__ = ("_patients", "_walk", "type_name")
 
     def __init__(
         self,
@@ -73,6 +78,9 @@ class Indexer:
         self.type_name = type_name
         chosen = {**parameters_of(type_name), **{one.code: one for one in custom}}
         self._walk = compile_walk(_entries(type_name, chosen, number, setting))
+        self._patients = frozenset(
+            number(code) * VARIANTS for code, one in chosen.items() if one.type is ParameterType.REFERENCE
+        )
 
     def rows(self, resource: Resource) -> list[Row]:
         """Make the rows of a resource.
@@ -85,7 +93,25 @@ class Indexer:
         """
         out: list[Row] = []
         self._walk(resource, out)
-        return list(dict.fromkeys(out))
+        owner = self._owner(resource, out)
+        # A row without numbers of its own says whose it is.
+        return list(
+            dict.fromkeys(
+                [row if row[4] is not None else (row[0], row[1], row[2], row[3], owner, None) for row in out]
+                if owner
+                else out
+            )
+        )
+
+    def _owner(self, resource: Resource, rows: Iterable[Row]) -> int:
+        """Tell which patient a resource refers to, or is."""
+        patients = self._patients
+        found = {row[2] for row in rows if row[0] in patients and row[2].startswith(_OF_PATIENT)}
+        if self.type_name == PATIENT:
+            found.add(f"{_OF_PATIENT}{resource.get('id')}")
+        if not found:
+            return NOBODY
+        return owner_of(found.pop()) if len(found) == 1 else SEVERAL
 
 
 def _entries(

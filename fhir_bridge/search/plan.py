@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from typing import Final, assert_never
@@ -21,7 +21,8 @@ from fhir_bridge.search import units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.dates import Span
-from fhir_bridge.search.indexer import VARIANTS, parts_of
+from fhir_bridge.search.indexer import PATIENT, VARIANTS, parts_of
+from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.ranges import LONG, LONG_US
 from fhir_bridge.search.terms import (
@@ -75,6 +76,7 @@ from medchain.store.finding import (
     merged,
 )
 
+_FEW: Final = 8
 _ITSELF: Final = "{def}"
 NEAR_M: Final = Decimal(50_000)
 """How far ``near`` reaches where the client leaves it to the server, in metres."""
@@ -132,14 +134,31 @@ class Planner:
         Raises:
             InputError: ``search.unsupported`` for what the index cannot answer.
         """
+        owners = self._owners(query)
         return Search(
             () if len(query.types) == len(type_names("resource")) else query.types,
-            self.conditions(query.conditions, query.types),
+            tuple(_owned(one, owners) for one in self.conditions(query.conditions, query.types)),
             tuple(self._order(one, query.types) for one in query.sort),
             after,
             limit,
             snapshot,
         )
+
+    def _owners(self, query: Query) -> tuple[float, ...]:
+        """Tell whose rows fulfil a search that lies within one patient; empty where it does not, or may not."""
+        for one in (*query.conditions, *self.within):
+            if isinstance(one, InCompartment) and one.code == PATIENT:
+                return _owners_of((f"{PATIENT}/{one.id}",))
+            if isinstance(one, Criterion) and one.kind is ParameterType.REFERENCE:
+                keys = tuple(key for term in one.terms if isinstance(term, ReferenceTerm) for key in term.keys)
+                if (
+                    keys
+                    and len(keys) <= _FEW
+                    and all(key.startswith(f"{PATIENT}/") for key in keys)
+                    and one.modifier in (Modifier.NONE, Modifier.TYPE)
+                ):
+                    return _owners_of(keys)
+        return ()
 
     def conditions(self, asked: Sequence[Condition], types: tuple[str, ...]) -> tuple[finding.Condition, ...]:
         """Plan conditions on resources of some types, and with them what must hold of each resource."""
@@ -283,6 +302,21 @@ class Planner:
             case CompositeTerm():
                 raise InputError("search.unsupported", parameter=one.code)
         assert_never(term)
+
+
+def _owners_of(keys: Iterable[str]) -> tuple[float, ...]:
+    """List whose rows may be of resources that refer to patients."""
+    return tuple(dict.fromkeys((*(float(owner_of(key)) for key in keys), float(SEVERAL))))
+
+
+def _owned(condition: finding.Condition, owners: tuple[float, ...]) -> finding.Condition:
+    """Look for rows with a key among those of the patients alone, within whom a search lies: then they are few."""
+    if not owners or not isinstance(condition, Row):
+        return condition
+    plain = all(one.keys and one.width == 1 and not one.bounds and not one.prefix for one in condition.alternatives)
+    if not plain or all(key.startswith(f"{PATIENT}/") for one in condition.alternatives for key in map(str, one.keys)):
+        return condition
+    return Row(tuple(replace(one, owners=owners) for one in condition.alternatives), condition.rank // _FEW)
 
 
 def _rank(one: Criterion, definition: SearchParameter, type_name: str) -> int:

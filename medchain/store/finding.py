@@ -51,6 +51,7 @@ class Match:
         detail: its detail; None for any.
         bounds: limits of its numbers.
         others: further numbers that would do, where the width is 1.
+        owners: it is one of these whose row it is, which is known of all that fulfil the search; empty for unknown.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Match:
     detail: str | Slot | None = None
     bounds: tuple[Bound, ...] = ()
     others: tuple[int, ...] = ()
+    owners: tuple[float | Slot, ...] = ()
 
 
 def merged(matches: Iterable[Match]) -> tuple[Match, ...]:
@@ -286,6 +288,7 @@ class Form:
             self._slot(match.detail) if match.detail else match.detail,
             tuple(Bound(one.column, one.operator, self._slot(one.value)) for one in match.bounds),
             match.others,
+            tuple(self._slot(one) for one in match.owners),
         )
 
     def _prefix(self, prefix: str | Slot) -> str | Slot:

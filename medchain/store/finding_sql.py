@@ -92,6 +92,28 @@ def prepared_count(search: Search, dialect: Dialect) -> Prepared:
     return _prepared(search, dialect, is_count=True)
 
 
+def prepared_links(numbers: Sequence[int], parameters: Sequence[int], dialect: Dialect) -> Prepared:
+    """Make the query of the keys that some record versions have for some parameters; neither may be empty."""
+    some, wanted = _padded(numbers), _padded(parameters)
+    return Prepared(_links_sql(len(some), len(wanted), dialect), (*some, *wanted))
+
+
+def _padded(values: Sequence[int]) -> tuple[int, ...]:
+    """Repeat the last of some values, so that there are few forms."""
+    room = 1 << (len(values) - 1).bit_length()
+    return (*values, *[values[-1]] * (room - len(values)))
+
+
+@lru_cache(maxsize=256)
+def _links_sql(numbers: int, parameters: int, dialect: Dialect) -> str:
+    """Put that query into SQL, for so many values each."""
+    chosen = select(entry.c.key).where(
+        entry.c.resource.in_([bindparam(f"n{place}", required=False) for place in range(numbers)]),
+        entry.c.number.in_([bindparam(f"p{place}", required=False) for place in range(parameters)]),
+    )
+    return str(chosen.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
+
+
 def _prepared(search: Search, dialect: Dialect, *, is_count: bool) -> Prepared:
     """Take the values out of a search, and put them where its form's SQL wants them."""
     values: list[float | str] = []
@@ -245,9 +267,7 @@ class _Writer:
         match condition:
             case Row(alternatives):
                 row = entry.alias()
-                return exists().where(
-                    row.c.resource == number, or_(false(), *(_row(one, row, probe=True) for one in alternatives))
-                )
+                return exists().where(row.c.resource == number, *_probe(alternatives, row))
             case Together(rows, _):
                 tables = [entry.alias() for _ in rows]
                 return exists().where(tables[0].c.resource == number, *_together(condition, tables, None))
@@ -333,23 +353,36 @@ def _together(condition: Together, tables: Sequence[FromClause], first: FromClau
     return parts
 
 
+def _probe(alternatives: tuple[Match, ...], table: FromClause) -> list[ColumnElement[bool]]:
+    """Ask whether a row of a known resource is one of some; of one number, only the rows of that are looked at."""
+    found = [_row(one, table, probe=True) for one in alternatives]
+    numbers = {(one.number, one.width, one.others) for one in alternatives}
+    same = [_numbered(alternatives[0], table)] if len(numbers) == 1 and len(found) > 1 else []
+    return [*same, or_(false(), *found)]
+
+
+def _numbered(match: Match, table: FromClause) -> ColumnElement[bool]:
+    """Ask whether a row has the number that it must have."""
+    if match.others:
+        return table.c.number.in_((match.number, *match.others))
+    if match.width == 1:
+        return table.c.number == match.number
+    return and_(table.c.number >= match.number, table.c.number < match.number + match.width)
+
+
 def _row(match: Match, table: FromClause, *, probe: bool = False) -> ColumnElement[bool]:
     """Ask whether a row is what it must be.
 
     As an expression a key has no index. A probe, which knows its resource, is so kept from the rows of all resources.
     """
     key = table.c.key.concat("") if probe else table.c.key
-    parts: list[ColumnElement[bool]] = []
-    if match.others:
-        parts.append(table.c.number.in_((match.number, *match.others)))
-    elif match.width == 1:
-        parts.append(table.c.number == match.number)
-    else:
-        parts += [table.c.number >= match.number, table.c.number < match.number + match.width]
+    parts = [_numbered(match, table)]
     if len(match.keys) == 1:
         parts.append(key == _bound(match.keys[0]))
     elif match.keys:
         parts.append(key.in_([_bound(one) for one in match.keys]))
+    if match.owners and not probe:
+        parts.append(table.c.low.in_([_bound(one) for one in match.owners]))
     if match.prefix:
         end = Slot(match.prefix.place + 1) if isinstance(match.prefix, Slot) else match.prefix + AFTER_ALL
         parts += [key >= _bound(match.prefix), key < _bound(end)]

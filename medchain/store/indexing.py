@@ -28,7 +28,7 @@ from sqlalchemy import (
 from medchain.errors import ConflictError, UnavailableError
 from medchain.store.engine import Database, Statement, insert_into
 from medchain.store.finding import NEVER, NEWEST, Search
-from medchain.store.finding_sql import Prepared, prepared_count, prepared_page
+from medchain.store.finding_sql import Prepared, prepared_count, prepared_links, prepared_page
 from medchain.store.tables import detail, entry, epoch, index_state, parameter, record, resource, unindexed
 
 Row: TypeAlias = "tuple[int, int, str, str, int | float | None, int | float | None]"
@@ -217,10 +217,8 @@ class SearchTable:
         found: dict[str, None] = {}
         with self._database.read("entry") as connection:
             for start in range(0, len(numbers), _AT_ONCE):
-                chosen = select(entry.c.key).where(
-                    entry.c.resource.in_(numbers[start : start + _AT_ONCE]), entry.c.number.in_(parameters)
-                )
-                found |= dict.fromkeys(connection.execute(chosen).scalars())
+                query = prepared_links(numbers[start : start + _AT_ONCE], parameters, connection.dialect)
+                found |= dict.fromkeys(row[0] for row in self._run(connection, query))
         return list(found)
 
     def referring_parameters(self, keys: Sequence[str], parameters: Sequence[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from math import inf
 
@@ -11,6 +12,7 @@ from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.dates import END, span_of
 from fhir_bridge.search.indexer import VARIANTS, Indexer, Part, composite_parts, parts_of
+from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.values import Setting
 from medchain.errors import InputError
 
@@ -20,11 +22,18 @@ HERE = Setting(offset_s=8 * 3600, bases=frozenset({"https://node.example/fhir"})
 
 
 def rows(resource, *codes: str, variant=0, setting=HERE, custom=()):
-    """Index a resource; the rows of some parameters without their number."""
+    """Index a resource; the rows of some parameters without their number, and without saying whose they are."""
     names = sorted(parameters_of(resource["resourceType"])) + [one.code for one in custom]
     indexer = Indexer(resource["resourceType"], names.index, custom=custom, setting=setting)
     wanted = {names.index(code) * VARIANTS + variant for code in codes}
-    return [row[1:] for row in indexer.rows(resource) if row[0] in wanted]
+    found = [row[1:] for row in indexer.rows(resource) if row[0] in wanted]
+    return [row if row[4] is not None else (*row[:3], None, None) for row in found]
+
+
+def owners(resource):
+    """Tell whose rows the rows of a resource are that have no numbers of their own."""
+    names = sorted(parameters_of(resource["resourceType"]))
+    return {row[4] for row in Indexer(resource["resourceType"], names.index).rows(resource) if row[5] is None}
 
 
 def patient(**members: object):
@@ -272,8 +281,8 @@ def test_the_examples_give_rows_of_plain_values(examples):
             assert place >= 0
             assert isinstance(key, str)
             assert isinstance(detail, str)
-            assert (low is None) == (high is None)
-            assert low is None or low <= high or type_name == "Location"
+            assert high is None or low is not None
+            assert high is None or low <= high or type_name == "Location"
 
 
 @pytest.mark.parametrize(
@@ -310,3 +319,18 @@ def test_a_composite_whose_part_no_parameter_has_is_refused():
     del known["value-quantity"]
     with pytest.raises(InputError, match=r"search\.composite"):
         parts_of(composite, "Observation", known)
+
+
+def test_rows_say_to_which_patient_their_resource_refers():
+    about = {"subject": {"reference": "Patient/a"}, "status": "final"}
+    assert owners(observation(**about)) == {owner_of("Patient/a")}
+    assert owners(observation(**about, performer=[{"reference": "Patient/a"}])) == {owner_of("Patient/a")}
+    assert owners(observation(**about, performer=[{"reference": "Patient/b"}])) == {SEVERAL}
+    assert owners(observation(status="final", subject={"reference": "Group/a"})) == {None}
+    assert owners(patient(id="a", gender="male")) == {owner_of("Patient/a")}
+    assert owners(patient(id="a", gender="male", link=[{"other": {"reference": "Patient/b"}}])) == {SEVERAL}
+
+
+def test_an_owner_is_a_number_of_24_bits_from_one():
+    """BLAKE2b with a digest of three bytes, RFC 7693."""
+    assert owner_of("Patient/23") == 1 + int(hashlib.blake2b(b"Patient/23", digest_size=3).hexdigest(), 16)

@@ -209,6 +209,24 @@ def test_a_compartment_is_what_its_definition_says(ward):
     assert ward.searches.search(query).matches == []
 
 
+def test_what_refers_to_several_patients_is_found_within_each(ward):
+    ward.put(observation("b7", "p1", "718-7", performer=[{"reference": "Patient/p2"}]))
+    assert ward.found("Observation?patient=p1&code=718-7&status=final") == ["Observation/b7"]
+    assert ward.found("Observation?performer=Patient/p2&code=718-7") == ["Observation/b7"]
+    assert ward.found("Observation?patient=p2&code=718-7") == []
+    assert ward.found("Observation?patient=p1,p2&code=2339-0,718-7") == [
+        f"Observation/{one}" for one in ("b1", "b3", "b7")
+    ]
+
+
+def test_patients_who_share_an_owner_are_kept_apart(ward, monkeypatch):
+    monkeypatch.setattr("fhir_bridge.search.indexer.owner_of", lambda _key: 5)
+    monkeypatch.setattr("fhir_bridge.search.plan.owner_of", lambda _key: 5)
+    ward.put(observation("c1", "p1", "718-7"), observation("c2", "p2", "718-7"))
+    assert ward.found("Observation?patient=p1&code=718-7") == ["Observation/c1"]
+    assert ward.found("Observation?code=718-7", within=[HER_OWN]) == ["Observation/c1"]
+
+
 # Includes, §3.1.1.5.4
 
 
