@@ -52,7 +52,6 @@ _KINDS: Final = len(_TAG)
 _KINDS_END: Final = _KINDS + SLOTS
 _PAIR_BYTES: Final = 2 * HASH_BYTES
 _TAIL: Final = SLOTS * _PAIR_BYTES
-_ALL_CHILDREN: Final = bytes([CHILD]) * SLOTS
 _VALID_KINDS: Final = bytes([*range(BUCKET_ENTRIES + 1), CHILD])
 # Number of entries by kind; kinds that do not exist are refused beforehand.
 _ENTRY_COUNTS: Final = bytes(0 if kind == CHILD else kind for kind in range(256))
@@ -81,11 +80,11 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray | None) -> byt
         VerificationError: ``tlog.page_corrupt``.
     """
     page = fetch(page_key(position))
+    if type(page) is WrittenPage and page[HASH_BYTES:_PAIR_BYTES] == top:
+        return page
     if page is None or page[:_KINDS] != _TAG or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
         raise corrupt_page(position)
     kinds = page[_KINDS:_KINDS_END]
-    if kinds == _ALL_CHILDREN and len(page) == _TAIL:
-        return page
     if kinds.translate(None, _VALID_KINDS) or len(page) != _TAIL + ENTRY_BYTES * sum(kinds.translate(_ENTRY_COUNTS)):
         raise corrupt_page(position)
     return page
@@ -201,9 +200,7 @@ class PageWriter:
             top = self._write_slot(page, position, slot, None if is_known else before, entries)
             top = _climb_one(page, position, slot, None if is_known else before, top)
         else:
-            slots: dict[int, list[tuple[bytes, bytes]]] = {}
-            for entry in entries:
-                slots.setdefault(slot_of(entry[0], position), []).append(entry)
+            slots = _by_slot(entries, position)
             if not is_known:
                 check_page(old, position, slots)
             for slot, part in slots.items():
@@ -258,6 +255,16 @@ def _span(page: bytes | bytearray, slot: int) -> tuple[int, int]:
     """Return where the entries of a slot that is no page begin and end."""
     start = _TAIL + ENTRY_BYTES * sum(page[_KINDS : _KINDS + slot].translate(_ENTRY_COUNTS))
     return start, start + ENTRY_BYTES * page[_KINDS + slot]
+
+
+def _by_slot(entries: Entries, position: int) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Sort entries by the slot of the page at a position into which `slot_of` puts each."""
+    slots: dict[int, list[tuple[bytes, bytes]]] = {}
+    at, shift = divmod(position.bit_length() - 1, 8)
+    shift = LEVELS - shift
+    for entry in entries:
+        slots.setdefault(entry[0][at] >> shift & SLOTS - 1, []).append(entry)
+    return slots
 
 
 def _merged(bucket: bytes, entries: Entries) -> Entries:
@@ -335,22 +342,30 @@ def _climb_one(page: bytearray, position: int, slot: int, before: bytes | None, 
     return top
 
 
+def _lone(position: int, place: int, pair: bytes) -> bytes:
+    """Return what stands above a pair that has not two nodes, or above the root's; nothing for every other."""
+    left, right = pair[:HASH_BYTES], pair[HASH_BYTES:]
+    if position == place == 1:
+        return root_hash(left, right)
+    if ABSENT in (left, right):
+        return left if right == ABSENT else right
+    return b""
+
+
 def _climb(page: bytearray, position: int, slots: Iterable[int]) -> bytes:
     """Compute anew what lies above some slots; returns the page's topmost hash."""
     sha256 = hashlib.sha256
     labels = _cached_labels(position) if position < _CACHED_PAGES else None
     places = {SLOTS + slot for slot in slots}
+    # Where no slot is empty no node is absent.
+    is_full = 0 not in page[_KINDS:_KINDS_END] and position != 1
     for _ in range(LEVELS):
         places = {place >> 1 for place in places}
         for place in places:
             start = place * _PAIR_BYTES
-            pair = bytes(page[start : start + _PAIR_BYTES])
-            left, right = pair[:HASH_BYTES], pair[HASH_BYTES:]
-            if position == place == 1:
-                top = root_hash(left, right)
-            elif ABSENT in (left, right):
-                top = left if right == ABSENT else right
-            else:
+            pair = page[start : start + _PAIR_BYTES]
+            top = b"" if is_full else _lone(position, place, bytes(pair))
+            if not top:
                 label = labels[place] if labels else _label_hash(position, place)
                 top = sha256(sha256(pair).digest() + label).digest()
             page[place * HASH_BYTES : (place + 1) * HASH_BYTES] = top
