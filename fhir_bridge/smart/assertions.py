@@ -72,17 +72,21 @@ class AssertionCheck:
     __slots__ = ("_audience", "_clock", "_keys", "_use_once")
 
     def __init__(
-        self, audience: Collection[str], keys: ClientKeys, use_once: Callable[[str, int], bool], clock: Clock
+        self,
+        audience: Callable[[], Collection[str]],
+        keys: ClientKeys,
+        use_once: Callable[[str, int], bool],
+        clock: Clock,
     ) -> None:
         """Prepare.
 
         Args:
-            audience: addresses of this node that an assertion may name.
+            audience: gives the addresses of this node that an assertion may name now.
             keys: of the clients.
             use_once: tells whether an id is new, and remembers it until a time (Unix seconds).
             clock: gives Unix seconds.
         """
-        self._audience = frozenset(audience)
+        self._audience = audience
         self._keys = keys
         self._use_once = use_once
         self._clock = clock
@@ -114,7 +118,7 @@ class AssertionCheck:
             claims.get("iss") != client.id
             or claims.get("sub") != client.id
             or not all(isinstance(item, str) for item in named)
-            or self._audience.isdisjoint(named)
+            or frozenset(self._audience()).isdisjoint(named)
             or type(ends) is not int
             or not now < ends <= now + MAX_ASSERTION_SECONDS + SKEW_S
             or type(unique) is not str

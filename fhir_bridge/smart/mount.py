@@ -1,6 +1,6 @@
 """Puts the authorisation server of a web worker together and hangs it into the application.
 
-Keeps true: addresses come from the genesis and the configuration, never from a request; whether an organisation is a
+Keeps true: addresses come from the ledger and the configuration, never from a request; whether an organisation is a
 member is asked of the daemon, anew every second, and no answer means no. Trusts the daemon of this node.
 Source: `docs/spec/smart.md`.
 """
@@ -32,7 +32,6 @@ from medchain.encoding import Json, members, unbase64
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
-from medchain.node.config import NodeConfig
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.accounts import Grant
@@ -56,7 +55,8 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
     Returns:
         The parts.
     """
-    origins = public_origins(node.config, genesis)
+    own = OwnOrigins(node, genesis)
+    origins = own()
     accounts, clock = node.records.accounts, node.clock
     clients, keys = ClientBook(accounts), SigningKeys(accounts, node.keys.records, clock)
     of_member = remembered(lambda org_id: member_keys(node, org_id))
@@ -70,7 +70,7 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
         clock=clock,
     )
     assertions = AssertionCheck(
-        [address for origin in origins for address in (origin + TOKEN, origin)],
+        lambda: [address for origin in (*origins, *own()) for address in (origin + TOKEN, origin)],
         # Who asks for a token is looked up at this moment: a member that was suspended gets none any more.
         ClientKeys(lambda org_id: member_keys(node, org_id), fetched.keys),
         lambda jti, until: node.records.use_once(jti, until, now=clock()),
@@ -97,7 +97,7 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
     site = Site(
         org_id=node.config.org_id,
         name=(names[0], names[1]),
-        origins=public_origins(node.config, genesis),
+        origins=public_origins(node, genesis),
         accounts=parts.accounts,
         signed=Signed(node.keys.records),
         use_once=lambda name, until: node.records.use_once(name, until, now=node.clock()),
@@ -126,18 +126,49 @@ def _described(parts: Parts, grant: Grant) -> tuple[str, str]:
     return (client.name or client.id) if client is not None else grant.client, parse_authorisation(grant.document).text
 
 
-def public_origins(config: NodeConfig, genesis: Genesis) -> tuple[str, ...]:
-    """List the addresses at which systems and browsers reach this node, the one that they are told first.
+class OwnOrigins:
+    """The addresses at which systems and browsers reach this node, the one that they are told first. Threads share it.
 
-    They come from the genesis and the configuration, never from a request: an assertion that was made for another
-    server must not count here because somebody names that server in a header.
+    They come from the ledger and the configuration, never from a request: an assertion that was made for another server
+    must not count here because somebody names that server in a header. The ledger's are asked of the daemon, since an
+    organisation may have joined after the genesis, or have moved; until it first answers, the genesis' count.
     """
-    organisation = genesis.members.organisations.get(config.org_id)
-    origins = () if organisation is None else organisation.origins
-    scheme = "http" if config.web_tls is None else "https"
-    host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
-    chosen = (config.web_origin,) if config.web_origin else ()
-    return tuple(dict.fromkeys((*chosen, *origins, f"{scheme}://{host}:{config.web_listen.port}")))
+
+    __slots__ = ("_asked", "_listed", "_node")
+
+    def __init__(self, node: WebNode, genesis: Genesis) -> None:
+        """Start with what the genesis says."""
+        founder = genesis.members.organisations.get(node.config.org_id)
+        self._node = node
+        self._listed = () if founder is None else founder.origins
+        self._asked = -_REMEMBER_S
+
+    def __call__(self) -> tuple[str, ...]:
+        """List them, as of a second ago at most; while the daemon does not answer, as it answered last."""
+        now = time.monotonic()
+        if now - self._asked >= _REMEMBER_S:
+            self._asked = now
+            self._ask()
+        config = self._node.config
+        scheme = "http" if config.web_tls is None else "https"
+        host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
+        chosen = (config.web_origin,) if config.web_origin else ()
+        return tuple(dict.fromkeys((*chosen, *self._listed, f"{scheme}://{host}:{config.web_listen.port}")))
+
+    def _ask(self) -> None:
+        """Ask the daemon; it answers nothing of an organisation that its copy of the ledger does not name yet."""
+        try:
+            answer = self._node.local.call(MEMBER_KEYS, {"org_id": self._node.config.org_id}, _LIMITS)
+            rows = members(answer, {"keys": list, "origins": list})["origins"]
+        except MedchainError:
+            return
+        if isinstance(rows, list) and rows:
+            self._listed = tuple(str(row) for row in rows)
+
+
+def public_origins(node: WebNode, genesis: Genesis) -> tuple[str, ...]:
+    """List the addresses at which systems and browsers reach this node now, see `OwnOrigins`."""
+    return OwnOrigins(node, genesis)()
 
 
 def member_keys(node: WebNode, org_id: str) -> list[Mapping[str, Json]]:
@@ -151,7 +182,7 @@ def member_keys(node: WebNode, org_id: str) -> list[Mapping[str, Json]]:
         Public keys; none for one that is not active, and none while the daemon cannot be asked.
     """
     try:
-        answer = members(node.local.call(MEMBER_KEYS, {"org_id": org_id}, _LIMITS), {"keys": list})
+        answer = members(node.local.call(MEMBER_KEYS, {"org_id": org_id}, _LIMITS), {"keys": list, "origins": list})
         rows = answer["keys"]
         points = [unbase64(row, max_bytes=1024) for row in rows] if isinstance(rows, list) else []
         return [{**public_jwk(point), "kid": key_id(ES384, point)} for point in points]

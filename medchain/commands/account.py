@@ -63,7 +63,7 @@ def _told(context: Context, node: WebNode, account: Account) -> int:
     code = node.records.accounts.put_ticket(ENROL, canonical(document), now + ENROL_S, now)
     genesis, _ = read_genesis(Layout(node.config.folder))
     # After a hash: a browser sends that part to nobody, and no log has it.
-    url = f"{public_origins(node.config, genesis)[0]}/enrol#{code}"
+    url = f"{public_origins(node, genesis)[0]}/enrol#{code}"
     answer: Json = {"account": account.name, "role": account.role.value, "url": url}
     minutes = ENROL_S // 60
     said = context.say(texts.ACCOUNT_ADDED, name=account.name, role=account.role.value, minutes=minutes, url=url)

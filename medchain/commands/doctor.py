@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.membership import members_in_force
 from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.node.assembly import read_genesis
 from medchain.node.config import NodeConfig, explain
-from medchain.node.keystore import Layout, WebKeys, open_daemon_keys, open_web_keys
+from medchain.node.keystore import Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
@@ -82,9 +83,15 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
     config = context.config()
     yield _permissions(config.folder)
     yield _disk(config.folder)
-    yield from _with_keys(context, config, full=full)
+    halves: Unlock | None = None
+    try:
+        halves = context.halves(config, messages.PASSPHRASE)
+    except MedchainError as error:
+        yield Finding("keys", _BAD, str(error))
+    if halves is not None:
+        yield from _with_keys(context, config, halves, full=full)
     yield _daemon(config)
-    yield from _peers(context, config)
+    yield from _peers(context, config, halves)
 
 
 def _try(check: str, function: Callable[[], object]) -> Finding:
@@ -113,10 +120,9 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", _GOOD if free >= MIN_FREE_BYTES else _BAD, f"{free >> 20} MiB")
 
 
-def _with_keys(context: Context, config: NodeConfig, *, full: bool) -> Iterator[Finding]:
+def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bool) -> Iterator[Finding]:
     """Open keys and databases."""
     try:
-        halves = context.halves(config, messages.PASSPHRASE)
         web_keys = open_web_keys(config.folder, halves)
         records_key = web_keys.records_database
         ledger_key = open_daemon_keys(config.folder, halves).ledger_database
@@ -202,15 +208,18 @@ def _daemon(config: NodeConfig) -> Finding:
     return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")
 
 
-def _peers(context: Context, config: NodeConfig) -> Iterator[Finding]:
-    """Call every other founder, and compare clocks."""
+def _peers(context: Context, config: NodeConfig, halves: Unlock | None) -> Iterator[Finding]:
+    """Call every other member of now, and compare clocks."""
+    if halves is None:
+        yield Finding("peers", _SKIPPED, "keys")
+        return
     try:
-        genesis, _ = read_genesis(Layout(config.folder))
+        current = members_in_force(config, lambda: halves)
     except MedchainError as error:
         yield Finding("peers", _SKIPPED, error.code)
         return
     skews: list[int] = []
-    for organisation in genesis.members.active:
+    for organisation in current.active:
         if organisation.org_id == config.org_id:
             continue
         try:

@@ -18,22 +18,36 @@ from medchain.errors import NotFoundError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import Members, Organisation
 from medchain.node.assembly import read_genesis
-from medchain.node.keystore import Layout, open_daemon_keys
+from medchain.node.config import NodeConfig
+from medchain.node.keystore import Layout, Unlock, open_daemon_keys
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 
 
-def _members(context: Context) -> Members:
-    """Read the members in force; those of the genesis before the node ran for the first time."""
-    config = context.config()
+def members_in_force(config: NodeConfig, halves: Callable[[], Unlock]) -> Members:
+    """Read the members in force; those of the genesis before the node ran for the first time.
+
+    Args:
+        config: of the node.
+        halves: opens the root key; asked only where there is a ledger.
+
+    Raises:
+        MedchainError: what cannot be opened or read.
+    """
     layout = Layout(config.folder)
     genesis, _ = read_genesis(layout)
     if not layout.ledger.exists():
         return genesis.members
-    keys = open_daemon_keys(config.folder, context.halves(config, messages.PASSPHRASE))
+    keys = open_daemon_keys(config.folder, halves())
     database = open_database(layout.ledger, keys.ledger_database, kind=FileKind.LEDGER, migrate=False)
     with closing(LedgerStore(database)) as store:
-        return store.members
+        return store.members if store.head.height >= 0 else genesis.members
+
+
+def _members(context: Context) -> Members:
+    """Read the members in force."""
+    config = context.config()
+    return members_in_force(config, lambda: context.halves(config, messages.PASSPHRASE))
 
 
 def _list(context: Context) -> int:

@@ -355,8 +355,8 @@ class PeerVerifier:
             raise AccessDeniedError("peer_auth.time")
 
 
-MEMBER_KEYS: Final = "member-keys"
-"""Local operation: which keys a member authenticates with now."""
+MEMBER_KEYS: Final = "member.keys"
+"""Local operation: which keys a member authenticates with now, and at which web origins it is."""
 
 
 class MembersDirectory:
@@ -381,22 +381,24 @@ class MembersDirectory:
         return next(keys, None)
 
     def member_keys(self, document: Json) -> Json:
-        """List an active organisation's authentication keys, for the node's own web workers.
+        """List an active organisation's authentication keys, and its origins, for the node's own web workers.
 
         Args:
             document: ``{"org_id":…}``.
 
         Returns:
-            ``{"keys":[B64,…]}``; none for one that is not active.
+            ``{"keys":[B64,…],"origins":[URL,…]}``; no keys of one that is not active.
 
         Raises:
             InputError: for another document.
         """
         org_id = str(members(document, {"org_id": str})["org_id"])
         organisation = self._members().organisations.get(org_id)
+        origins: list[Json] = [] if organisation is None else [*organisation.origins]
         if organisation is None or organisation.status != ACTIVE:
-            return {"keys": []}
-        return {"keys": [base64_text(key.public) for key in organisation.keys if key.use == AUTHENTICATION_KEY]}
+            return {"keys": [], "origins": origins}
+        keys = [base64_text(key.public) for key in organisation.keys if key.use == AUTHENTICATION_KEY]
+        return {"keys": list[Json](keys), "origins": origins}
 
     def address(self, org_id: str) -> str:
         """Return an active organisation's url; raises `NotFoundError` ``peer.unknown``."""

@@ -141,7 +141,7 @@ def smart_parts(store, key, clock, member_keys, remote_keys) -> Parts:
         clock=clock,
     )
     assertions = AssertionCheck(
-        (TOKEN_URL,),
+        lambda: (TOKEN_URL,),
         ClientKeys(lambda org_id: member_keys.get(org_id, []), lambda url, _kid: remote_keys.get(url, [])),
         lambda jti, until: store.use_once(jti, until, now=clock()),
         clock,

@@ -13,14 +13,16 @@ from medchain.commands import proposal_texts, proposals
 from medchain.commands.command import Context
 from medchain.encoding import parse_canonical
 from medchain.ledger.genesis import parse_genesis
+from medchain.ledger.transaction import pae, seal
 from medchain.node.assembly import LocalOperations, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import Address
 from medchain.node.endorse import Identity, Judge
 from medchain.node.keystore import Layout, open_daemon_keys, open_root_file, unlock
+from medchain.node.ledger_driver import pen_of
 from medchain.node.local import write_state
 from medchain.node.member_changes import Wish
-from medchain.node.proposal import Choice
+from medchain.node.proposal import Choice, completed
 from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
 from medchain.node.replica import Replica
@@ -213,3 +215,34 @@ def test_a_newcomer_asks_and_enters(run, founded, tmp_path, node):
 def test_the_word_alone_lists_and_its_help_is_that_of_the_group(capsys):
     assert main(["proposals", "--help"], {}) == 0
     assert "approve" in capsys.readouterr().out
+
+
+def test_the_doctor_calls_the_members_of_now(run, founded, node):
+    layout = Layout(node.parent)
+
+    def keys_of(folder):
+        return open_daemon_keys(folder, unlock(open_root_file(folder / "keys" / "root.key", None)))
+
+    own, orderer = keys_of(node.parent), keys_of(founded / COMMISSION)
+    before = {row["detail"].split()[0] for row in peers(run("doctor", "--json", "--config", node))}
+    assert before == {ANXIN, COMMISSION}
+    genesis, signatures = read_genesis(layout)
+    with ExitStack() as opened:
+        store = LedgerStore(open_database(layout.ledger, own.ledger_database, kind=FileKind.LEDGER))
+        opened.callback(store.close)
+        records = RecordStore(open_database(node.parent / "x.db", bytes(32), kind=FileKind.RECORDS))
+        opened.callback(records.close)
+        replica = Replica.create(store, genesis, signatures, pen=pen_of(orderer.log))
+        book = ProposalBook(Identity(RENHE, own.ledger, {}), Judge(RENHE, replica, None, None, system_clock), records)
+        proposal = book.propose(Wish("suspend", ANXIN)).proposal
+        voter = Identity(COMMISSION, orderer.ledger, {})
+        payload = completed(proposal, [voter.key_id])
+        signed = [(item.key_id, item.signer.sign(pae(payload))) for item in (book.identity, voter)]
+        assert replica.propose([seal(payload, signed).leaf], replica.time + 1).refusals == {}
+    after = {row["detail"].split()[0] for row in peers(run("doctor", "--json", "--config", node))}
+    assert after == {COMMISSION}
+    assert run("org", "show", ANXIN, "--json", "--config", node).document["status"] == "suspended"
+
+
+def peers(ran):
+    return [row for row in json.loads(ran.out.splitlines()[0])["findings"] if row["check"] == "peers"]

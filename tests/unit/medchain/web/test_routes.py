@@ -10,13 +10,18 @@ from flask import Blueprint, Flask
 
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.node import proposal_desk
 from medchain.node.assembly import DaemonParts, LocalOperations
-from medchain.node.peer_auth import PeerClaim
+from medchain.node.peer_auth import MEMBER_KEYS, PeerClaim
+from medchain.node.proofs import PROVE, PROVE_ENTRY
+from medchain.node.rotation import ROTATE
 from medchain.node.services import Health
+from medchain.node.witnesses import WITNESSES
 from medchain.ordering.block import Block, blocks_answer, parse_blocks, submission
 from medchain.ordering.receipt import Receipt, Refused, parse_outcomes
 from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from medchain.web.daemon import own_routes, peer_routes
+from medchain.web.peer import local_routes
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers_of, error_response, status_of
 from medchain.web.service import check_callers, prepare
 
@@ -329,3 +334,21 @@ def test_a_view_that_does_not_declare_its_callers_makes_no_application():
     with pytest.raises(InputError) as caught:
         check_callers(app)
     assert caught.value.fields == {"route": "/open"}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        MEMBER_KEYS,
+        ROTATE,
+        PROVE,
+        PROVE_ENTRY,
+        WITNESSES,
+        proposal_desk.LIST,
+        proposal_desk.PROPOSE,
+        proposal_desk.DECIDE,
+    ],
+)
+def test_every_local_operation_has_a_name_that_its_route_takes(operation):
+    router = Router("local", local_routes(LocalOperations()), local_secret="s" * 64)
+    assert router.find("POST", f"/local/{operation}")[1] == {"operation": operation}
