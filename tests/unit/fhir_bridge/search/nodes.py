@@ -7,10 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from sqlalchemy import delete
+
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import SearchService
 from medchain.node.records import NewRecord, RecordService
+from medchain.store import tables
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 
@@ -34,6 +37,12 @@ class Node:
         self.index = SearchIndex(self.store)
         self.service = RecordService(self.store, LEDGER, KEY, lambda: self.time, index=self.index)
         self.searches = SearchService(self.store, self.index, KEY, LEDGER, lambda: self.time)
+
+    def wipe(self):
+        """Forget all records."""
+        with self.database.write("record") as connection:
+            for table in (tables.outbox, tables.entry, tables.resource, tables.record):
+                connection.execute(delete(table))
 
     def put(self, *resources: dict, patient=""):
         """Store resources, each as the next version; returns the numbers of their versions."""
