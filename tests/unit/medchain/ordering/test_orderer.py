@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -186,14 +187,21 @@ def test_a_batch_of_more_than_a_block_of_bytes_is_spread_over_blocks(consortium,
 
 
 def test_what_came_into_one_block_has_one_receipt_and_callers_have_their_own(consortium, make, replica):
-    orderer = make(window_s=0.05)
+    orderer = make(window_s=0.05, busy_s=60)
+    orderer.submit([consortium.anchor("org-1")])
     batches = [[consortium.anchor("org-1") for _ in range(3)] for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(orderer.submit, [[*batch, batch[0]] for batch in batches]))
-    assert replica.height == 1
+    assert replica.height == 2
     for outcomes, batch in zip(answers, batches, strict=True):
         assert {id(outcome) for outcome in outcomes} == {id(outcomes[0])}
         assert outcomes[0].ids == tuple(sorted(map(accepted_id, batch)))
+
+
+def test_who_comes_alone_waits_for_nobody(consortium, make):
+    began = time.monotonic()
+    make(window_s=60, busy_s=0).submit([consortium.anchor("org-1")])
+    assert time.monotonic() - began < 60
 
 
 def test_what_is_no_envelope_is_refused_with_its_code(make):
