@@ -101,8 +101,7 @@ class EmbeddedDriver:
         self._threads: list[threading.Thread] = []
         self._alarms: list[Alarm] = []
         self._looked_at: set[str] = set()
-        self._is_ready = False
-        self._restored = restored
+        self._is_ready, self._restored = False, restored
         self._turn = 0
         self._told: tuple[str, ...] = ()
         self._lines: str | None = None
@@ -151,6 +150,7 @@ class EmbeddedDriver:
             pen=self._pen,
             peers=self._peers,
             on_takeover=self._taken_over,
+            on_dropped=self._submit_again,
         )
 
     @property
@@ -305,12 +305,20 @@ class EmbeddedDriver:
 
     def follow_once(self, wait_s: int = 0) -> int:
         """Ask once for blocks, or, while this node orders, look round; returns how many were applied."""
+        self._recover()
         awaited = self.cosigner.vouched.stood_down
         if not self._is_ready or self.is_orderer:
             self.look_round()
         elif awaited and awaited != self._org_id:
             self._look_at(self._ports.connect(awaited))
         return self.follower.step(wait_s) if self._is_ready else 0
+
+    def _recover(self) -> None:
+        """Go on after a takeover that was cut short here, see `Succession.recover`."""
+        orderer = self._ports.replica.members.protocol.orderer
+        if self.cosigner.vouched.stood_down == orderer and self._succession.recover():
+            self._last_orderer = orderer
+            self.outbox.reset()
 
     def cosign_once(self) -> bool:
         """Cosign if it is time, and tell all members what they must know from us; tells whether it cosigned.
@@ -454,6 +462,10 @@ class EmbeddedDriver:
         self.cosigner.learn(block.checkpoint)
         self.outbox.reset()
         self._tell(block)
+        self._submit_again(dropped)
+
+    def _submit_again(self, dropped: Sequence[bytes]) -> None:
+        """Bring transactions of blocks that were dropped to the orderer, unless a block of ours holds them."""
         for leaf in dropped:
             with suppress(MedchainError):
                 self.outbox.add(leaf)

@@ -34,8 +34,8 @@ class OrdererLimits:
     """Bounds of the queue, and the window of the group commit.
 
     Attributes:
-        window_s: how long the first of a group waits for others, where a block was made a moment ago: a transaction that
-            comes alone waits for nobody, and under load what comes while a block is made is in the next one anyway.
+        window_s: how long the first of a group waits for others, where a block was made a moment ago: a transaction
+            that comes alone waits for nobody.
         busy_s: how long ago the last block may have been made for that.
         max_waiting: envelopes in the queue.
         max_waiting_bytes: bytes in the queue.

@@ -38,6 +38,7 @@ class Succession:
         pen: threading.Lock,
         peers: Callable[[], Mapping[str, OrdererClient]],
         on_takeover: Callable[[Block, Sequence[bytes]], None],
+        on_dropped: Callable[[Sequence[bytes]], None],
     ) -> None:
         """Prepare.
 
@@ -51,6 +52,7 @@ class Succession:
             pen: held by whoever writes to the replica.
             peers: gives the other active members, the lost one too.
             on_takeover: told of the takeover's block and the transactions that were dropped.
+            on_dropped: told of those that were dropped where the takeover's block could not be kept.
         """
         self._replica = replica
         self._notary = notary
@@ -61,6 +63,7 @@ class Succession:
         self._pen = pen
         self._peers = peers
         self._on_takeover = on_takeover
+        self._on_dropped = on_dropped
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Stop cosigning for an orderer that the members replace.
@@ -103,15 +106,43 @@ class Succession:
         cosigned, roots = self._read_notes(notes)
         size = kept_size(cosigned, members, self._cosigner.final_size)
         dropped = self._go_to(size, roots.get(size))
-        with self._pen:
-            base = self._replica.size, self._replica.root
-            now = max(self._clock(), self._replica.time)
-            proposal = self._replica.propose([leaf], now, takeover=True)
-        if proposal.block is None:
-            raise VerificationError(proposal.refusals.get(0, "takeover.transaction"))
+        try:
+            with self._pen:
+                base = self._replica.size, self._replica.root
+                now = max(self._clock(), self._replica.time)
+                proposal = self._replica.propose([leaf], now, takeover=True)
+            if proposal.block is None:
+                raise VerificationError(proposal.refusals.get(0, "takeover.transaction"))
+        except MedchainError:
+            self._on_dropped(dropped)
+            raise
         self._cosigner.resume(*base, lost)
         self._on_takeover(proposal.block, dropped)
         return proposal.block
+
+    def recover(self) -> bool:
+        """Go on after a takeover whose block is kept although the node ended, or the disk failed, before it went on.
+
+        Returns:
+            Whether it had stood down for a takeover that is done.
+
+        Raises:
+            MedchainError: the disk.
+        """
+        named = self._cosigner.vouched.stood_down
+        members = self._replica.members
+        if not named or members.protocol.orderer != named:
+            return False
+        base, lost = self._replica.size, ""
+        for height in range(self._replica.height, 0, -1):
+            block = self._replica.blocks(height, 1)[0]
+            reading = self._notary.read(block.checkpoint, members)
+            if reading.log_org != named:
+                lost = reading.log_org
+                break
+            base = reading.size - len(block.transactions) - 1
+        self._cosigner.resume(base, self._replica.root_at(base) or b"", lost)
+        return True
 
     def look_at(self, client: OrdererClient) -> bool:
         """Look whether a peer's ledger has left ours at a takeover after our last final block; go over to it if so.
@@ -144,12 +175,21 @@ class Succession:
         """Drop our blocks from a takeover on, if it is one; raises as `new_orderer`."""
         if len(block.transactions) != 1:
             return False
-        new_orderer(block.transactions[0], self._replica.ledger, self._replica.members)
+        members = self._replica.members
+        named = new_orderer(block.transactions[0], self._replica.ledger, members)
         self._check_is_new(block.transactions[0], block.height)
+        # Whoever was shown the change can show it on; only who takes over makes a block of it.
+        if self._notary.read(block.checkpoint, members).log_org != named:
+            return False
         self._follower.forget_level()
         dropped = self._rewind(block.height - 1)
-        # Whoever is told of each block notices the new orderer, and lets the cosigner go on from the block before.
-        self._follower.apply(block)
+        try:
+            # Whoever is told of each block notices the new orderer, and lets the cosigner go on from the block before.
+            self._follower.apply(block)
+        except MedchainError:
+            # The disk, or a block that does not hold: what was dropped is in no block of ours now.
+            self._on_dropped(dropped)
+            raise
         self._on_takeover(block, dropped)
         return True
 

@@ -276,6 +276,53 @@ def test_a_takeover_after_every_node_was_restarted_keeps_what_was_final(consorti
     consortium.check()
 
 
+class KilledError(BaseException):
+    """The process ends here: nothing may handle it."""
+
+
+def killed(*_args: object) -> None:
+    raise KilledError
+
+
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_who_takes_over_and_ends_before_it_has_gone_on_goes_on_later(consortium, monkeypatch, is_restarted):
+    ordered(consortium, "org-1")
+    consortium.settle(2)
+    consortium.nodes["org-0"].is_up = False
+    taker = consortium.nodes["org-2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(taker.driver.cosigner, "resume", killed)
+        with pytest.raises(KilledError):
+            taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
+    if is_restarted:
+        taker.restart()
+    assert (taker.replica.height, taker.disk.vouched.stood_down) == (2, "org-2")
+    consortium.settle(6)
+    assert (taker.disk.vouched.stood_down, taker.disk.vouched.replaced) == ("", "org-0")
+    taker.driver.order([consortium.anchor("org-1")])
+    consortium.settle(4)
+    assert taker.driver.cosigner.final_size == taker.replica.size
+    consortium.check()
+
+
+def test_a_follower_that_ends_before_it_has_gone_on_after_a_takeover_goes_on_later(consortium, monkeypatch):
+    ordered(consortium, "org-1")
+    consortium.settle(2)
+    consortium.nodes["org-0"].is_up = False
+    taker, node = consortium.nodes["org-2"], consortium.nodes["org-3"]
+    block = taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
+    monkeypatch.setattr(node.driver.cosigner, "resume", killed)
+    with pytest.raises(KilledError):
+        node.driver.follower.apply(block)
+    node.restart()
+    assert (node.replica.height, node.disk.vouched.stood_down) == (2, "org-2")
+    # Four of five are a quorum, so that its lines are missed until it goes on.
+    consortium.settle(6)
+    assert (node.disk.vouched.stood_down, node.disk.vouched.replaced) == ("", "org-0")
+    assert node.driver.cosigner.final_size == taker.replica.size == node.replica.size
+    consortium.check()
+
+
 def test_who_stood_down_cosigns_nothing_for_the_lost_orderer_also_after_a_restart(consortium):
     ordered(consortium, "org-1")
     node = consortium.nodes["org-3"]

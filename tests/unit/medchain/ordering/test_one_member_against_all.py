@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medchain.errors import VerificationError
-from medchain.ordering.block import Block
+from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.notary import log_pen
 from tests.consortium import Consortium, log_signer
 
@@ -101,6 +101,55 @@ def test_a_takeover_of_the_past_cannot_make_the_orderer_drop_its_blocks(consorti
 
     assert orderer.driver._look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
     assert (orderer.replica.height, orderer.replica.size) == (height, size)
+
+
+class Answers:
+    """A peer that gives one block."""
+
+    def __init__(self, block: Block) -> None:
+        """Give it."""
+        self._block = block
+
+    def blocks(self, first, _wait_s):
+        return [self._block] if first == self._block.height else []
+
+
+def agreed_and_not_done(consortium):
+    """Have a block that is not final at one member, while a takeover is agreed upon."""
+    ordered(consortium)
+    consortium.settle(2)
+    node = consortium.nodes["org-1"]
+    agreed = consortium.hand_over("org-2", node, voters=list(consortium.nodes))
+    consortium.cut_off = {"org-2", "org-3", "org-4"}
+    leaf = consortium.anchor("org-3")
+    consortium.orderer.driver.order([leaf])
+    consortium.step()
+    assert node.replica.height == node.replica.height_of(node.driver.cosigner.final_size) + 1
+    return node, agreed, leaf
+
+
+@pytest.mark.parametrize("liar", ["org-0", "org-4", ""])
+def test_a_member_that_was_shown_a_takeover_cannot_make_others_drop_blocks_with_it(consortium, liar):
+    node, agreed, _ = agreed_and_not_done(consortium)
+    height, size = node.replica.height, node.replica.size
+    note = log_pen(log_signer(liar), consortium.genesis.origin, size, bytes(32)) if liar else "no note"
+    lie = Answers(Block(height, consortium.now, (agreed,), note))
+    assert node.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    assert (node.replica.height, node.replica.size) == (height, size)
+
+
+def test_what_is_dropped_for_a_block_that_does_not_hold_is_ordered_again(consortium):
+    node, agreed, leaf = agreed_and_not_done(consortium)
+    note = log_pen(log_signer("org-2"), consortium.genesis.origin, node.replica.size, bytes(32))
+    lie = Answers(Block(node.replica.height, consortium.now, (agreed,), note))
+    assert node.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    known = accepted_id(leaf)
+    assert node.replica.transaction_height(known) is None
+    assert len(node.driver.outbox) == 1
+    consortium.cut_off = set()
+    consortium.settle(4)
+    assert node.replica.transaction_height(known) is not None
+    assert len(node.driver.outbox) == 0
 
 
 def test_a_member_cannot_hold_up_a_takeover_with_a_note_of_its_own_making(consortium):
