@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import RLock
-from typing import Final
+from threading import Lock, RLock
+from typing import Final, NamedTuple
 
 from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
@@ -22,6 +22,7 @@ from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
 from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
 from medchain.node.unaccepted import Announced, Unaccepted
+from medchain.store.cache import BoundedCache
 from medchain.store.ledger import LedgerStore
 
 SEALED_TYPE: Final = "medchain/sealed-body/v1"
@@ -43,6 +44,8 @@ ENDORSER_SUBJECT_FIELDS: Final = frozenset({"custodians", "delegates", "enroller
 """What the endorser of a consent is shown of its subject: what the check needs."""
 
 _PAD: Final = 1024
+_CACHE_BYTES: Final = 4 << 20
+_COST: Final = 8
 _MARK: Final = b"\x80"
 _SEALED: Final = {"key": str, "object": str, "sealed": str, "type": str, "version": int}
 
@@ -173,15 +176,26 @@ def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozen
             return frozenset()
 
 
+class _Opened(NamedTuple):
+    """A body as it was read, and its hash."""
+
+    body: Body
+    body_hash: bytes
+
+
 class BodyShelf:
     """Bodies that this organisation holds: fills `medchain.ledger.kind.BodySource`. Threads may share it."""
 
-    __slots__ = ("_lock", "_store")
+    __slots__ = ("_cache", "_destroyed", "_destroying", "_lock", "_store")
 
     def __init__(self, store: LedgerStore) -> None:
         """Use the ledger file."""
         self._store = store
         self._lock = RLock()
+        # By the bytes in the file, so that nothing is found that is not there; emptied whenever a body is destroyed.
+        self._cache: BoundedCache[bytes, _Opened] = BoundedCache(_CACHE_BYTES)
+        self._destroyed = 0
+        self._destroying = Lock()
 
     def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
         """Return an object's head and the part of its body that is here, compared with each other; None without."""
@@ -189,14 +203,38 @@ class BodyShelf:
         if record is None:
             return None
         # A stop without evidence keeps the hash, and so the body, of the version before.
-        found = (self.at(key, version) for version in (record.version, record.version - 1))
-        body = next((item for item in found if item is not None and item.body_hash == record.body_hash), None)
+        found = (self._opened(key, version) for version in (record.version, record.version - 1))
+        body = next((item.body for item in found if item is not None and item.body_hash == record.body_hash), None)
         return None if body is None else (record, body)
 
     def at(self, key: bytes, version: int) -> Body | None:
         """Return what is kept for a version, whatever the ledger says; None if nothing is."""
-        data = self._store.body(key, version)
-        return None if data is None else Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES))
+        found = self._opened(key, version)
+        return None if found is None else found.body
+
+    def _opened(self, key: bytes, version: int) -> _Opened | None:
+        """Read a body with its hash, once as long as its bytes are the same."""
+        destroyed, data = self._destroyed, self._store.body(key, version)
+        if data is None:
+            return None
+        found = self._cache.get(data)
+        if found is None:
+            body = Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES))
+            found = _Opened(body, body.body_hash)
+            with self._destroying:
+                # What was destroyed while it was read must not stay.
+                if destroyed == self._destroyed:
+                    self._cache.put(data, found, _COST * len(data))
+        return found
+
+    def _delete(self, key: bytes, version: int | None = None) -> int:
+        """Destroy bodies in the file, then here."""
+        try:
+            return self._store.delete_body(key, version)
+        finally:
+            with self._destroying:
+                self._destroyed += 1
+                self._cache.clear()
 
     def keep(self, key: bytes, version: int, body: Body) -> None:
         """Keep a body whose hash was compared with a payload or the ledger; durable when it returns.
@@ -219,7 +257,7 @@ class BodyShelf:
             elif known is not None and self._is_accepted(key, version, known.body_hash):
                 raise ConflictError("body.conflict", version=version)
             if known is not None:
-                self._store.delete_body(key, version)
+                self._delete(key, version)
             self._store.put_body(key, version, canonical(body.to_json()))
 
     def is_accepted(self, key: bytes, version: int) -> bool:
@@ -230,14 +268,14 @@ class BodyShelf:
     def destroy(self, key: bytes) -> int:
         """Destroy all bodies of an object for ever; returns how many there were."""
         with self._lock:
-            return self._store.delete_body(key)
+            return self._delete(key)
 
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash at that version."""
         with self._lock:
             known = self.at(key, version)
             if known is not None and not self._is_accepted(key, version, known.body_hash):
-                self._store.delete_body(key, version)
+                self._delete(key, version)
 
     def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
         """Tell whether the ledger holds that hash at that version."""

@@ -130,7 +130,6 @@ class Holdings:
         found = self._parts.bodies.head(key)
         if found is None or found[0].version != version or not found[1].is_full:
             raise AccessDeniedError("release.body")
-        found[1].verify(found[0].body_hash)
         return found[1].content
 
     def choose(self, request: ReleaseRequest, standing: Standing, patient: str) -> Choice:

@@ -496,3 +496,30 @@ def test_evidence_is_part_of_what_is_endorsed(desk):
     assert isinstance(evidence, Evidence)
     swapped = request.body.with_evidence(fresh(32), evidence.value)
     assert desk.refusal(replace(request, shown=swapped)) == "body.hash"
+
+
+def test_a_body_that_was_destroyed_is_nowhere_any_more(desk):
+    body = build_body("subject", {"name": "a secret"}, None, fresh)
+    shelf, target = desk.shelf, b"\1" * 32
+    shelf.keep(target, 1, body)
+    assert shelf.at(target, 1) == shelf.at(target, 1) == body
+    shelf.destroy_unaccepted(target, 1)
+    assert shelf.at(target, 1) is None
+    assert shelf._cache.size_bytes == 0  # noqa: SLF001  # nor in memory
+
+
+def test_a_body_that_is_destroyed_while_it_is_read_does_not_stay_in_memory(desk, monkeypatch):
+    body = build_body("subject", {"name": "a secret"}, None, fresh)
+    shelf, target = desk.shelf, b"\1" * 32
+    shelf.keep(target, 1, body)
+    read = desk.replica.store.body
+
+    def meanwhile(key: bytes, version: int) -> bytes | None:
+        data = read(key, version)
+        monkeypatch.undo()
+        shelf.destroy(target)
+        return data
+
+    monkeypatch.setattr(desk.replica.store, "body", meanwhile)
+    assert shelf.at(target, 1) == body
+    assert shelf._cache.size_bytes == 0  # noqa: SLF001  # nothing was kept of it
