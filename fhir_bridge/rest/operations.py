@@ -17,6 +17,7 @@ from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import found, version_of
 from fhir_bridge.rest.write import changed
+from fhir_bridge.second_opinion import second_opinion
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.validation.check import Mode, check
 from fhir_bridge.validation.issue import Issue, Rule
@@ -52,6 +53,8 @@ def validate(core: Core, ask: Ask) -> Reply:
     if resource is None:
         raise InputError("operation.parameter", parameter="resource")
     issues = check(resource, Mode.STRICT, warnings=True)
+    if not any(issue.severity == "error" for issue in issues):
+        issues += filter(None, [second_opinion(resource)])
     if resource.get("resourceType") != ask.type:
         issues.insert(0, Issue(Rule.TYPE, "Resource", expected=ask.type))
     if asked.mode == "update" and ask.id and resource.get("id") != ask.id:

@@ -30,6 +30,7 @@ class Rule(StrEnum):
     NARRATIVE = "narrative"
     REFERENCE = "reference"
     PROFILE = "profile"
+    OPINION = "opinion"
 
 
 class Step(NamedTuple):

@@ -124,6 +124,13 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "本节点不认识 profile {expected}，未按其校验。",
         "This node does not know the profile {expected}, and did not check it.",
     ),
+    Rule.OPINION: _Words(
+        "informational",
+        "另一个校验库（fhir.resources，按 R4B）对此有异议；本节点不以它为准。",
+        "Another validator (fhir.resources, by R4B) objects here; this node does not go by it.",
+        "另一个校验库（fhir.resources，按 R4B）对此有异议：{expected}。",
+        "Another validator (fhir.resources, by R4B) objects here: {expected}.",
+    ),
 }
 
 
