@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,10 +28,12 @@ from sqlalchemy import (
     update,
 )
 
-from medchain.errors import ConflictError, NotFoundError
+from medchain.errors import ConflictError, MedchainError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.engine import Database, Statement, put_into
+from medchain.store.faults import translated
+from medchain.store.grouped import Grouped
 from medchain.store.indexing import IndexRows, Placed, SearchTable, forget_rows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
@@ -219,6 +221,19 @@ class Erasure:
     position: int | None
 
 
+@dataclass(slots=True)
+class _Write:
+    """What `RecordStore.put_versions` is asked for, and what comes of it."""
+
+    rows: Sequence[RecordVersion]
+    deadline: int | None
+    payloads: Sequence[bytes]
+    index: Sequence[IndexRows | None]
+    unit: tuple[str, int] | None
+    numbers: list[int] = field(default_factory=list)
+    details: dict[str, int] = field(default_factory=dict)
+
+
 class RecordStore(
     SearchTable,
     LinkTable,
@@ -261,6 +276,19 @@ class RecordStore(
         self._put_erasure = put_into(erasure, dialect)
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
         self._newest = Statement(select(func.max(record.c.version)).where(*of_record), dialect)
+        # Each write asks these: to put them together anew cost more than to answer them.
+        one = {"limit": bindparam("limit", type_=Integer), "offset": literal_column("0")}
+        by_version = record.c.version == bindparam("version")
+        newest = _versions().where(*of_record).order_by(record.c.version.desc())
+        self._get_newest = Statement(newest.limit(one["limit"]).offset(one["offset"]), dialect)
+        self._get_version = Statement(_versions().where(*of_record, by_version), dialect)
+        self._find_version = Statement(select(record.c.seq).where(*of_record, by_version), dialect)
+        self._last_number = Statement(select(func.max(record.c.seq)), dialect)
+        alive = (epoch.c.id == bindparam("id")) & epoch.c.destroyed.is_(None)
+        self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
+        of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
+        self._newest_epoch = Statement(of_patient.limit(one["limit"]).offset(one["offset"]), dialect)
+        self._grouped = Grouped(self._put_all)
         self._tokens_used = 0
 
     def put_versions(
@@ -289,29 +317,60 @@ class RecordStore(
                 unknown or destroyed; nothing is stored then.
             UnavailableError: ``store.full`` and others; nothing is stored unless the commit itself failed.
         """
+        given = [b""] * len(rows) if payloads is None else payloads
+        found = [_LATER] * len(rows) if index is None else index
+        write = _Write(rows, deadline, given, found, unit)
+        self._grouped.do(write, len(rows))
+        return write.numbers
+
+    def _put_all(self, writes: Sequence[_Write]) -> list[MedchainError | None]:
+        """Do writes in one transaction, each whole or not at all; tells why each failed."""
+        errors: list[MedchainError | None] = []
         with self._database.write("record") as connection:
-            _check_epochs(connection, {row.epoch_id for row in rows})
-            _check_versions(connection, rows)
-            first = 1 + (connection.execute(select(func.max(record.c.seq))).scalar_one() or 0)
-            numbers = list(range(first, first + len(rows)))
-            self._insert_record.many(
-                connection, [(seq, *_columns(row)) for seq, row in zip(numbers, rows, strict=True)]
-            )
-            given = [b""] * len(rows) if payloads is None else payloads
-            intents = [
-                (ANCHOR, seq, payload, row.created, deadline)
-                for seq, payload, row in zip(numbers, given, rows, strict=True)
-            ]
-            self._insert_intent.many(connection, intents)
-            placed = [
-                Placed(seq, row.type, row.id, row.version, row.created, found)
-                for seq, row, found in zip(numbers, rows, [_LATER] * len(rows) if index is None else index, strict=True)
-            ]
-            details = self._put_index(connection, placed)
-            if unit is not None:
-                connection.execute(insert(imported).values(unit=unit[0], time=unit[1]))
-        self._keep_details(details)
-        return numbers
+            if len(writes) == 1:
+                self._put(connection, writes[0])
+                errors.append(None)
+            else:
+                errors += [self._put_apart(connection, write) for write in writes]
+        for write, error in zip(writes, errors, strict=True):
+            if error is None:
+                self._keep_details(write.details)
+        return errors
+
+    def _put_apart(self, connection: Connection, write: _Write) -> MedchainError | None:
+        """Do one of several writes of a transaction; what is refused is taken back, what fails ends all of them."""
+        nested = connection.begin_nested()
+        try:
+            with translated("record"):
+                self._put(connection, write)
+        except ConflictError as error:
+            nested.rollback()
+            return error
+        nested.commit()
+        return None
+
+    def _put(self, connection: Connection, write: _Write) -> None:
+        """Do one write."""
+        rows = write.rows
+        self._check_epochs(connection, {row.epoch_id for row in rows})
+        self._check_versions(connection, rows)
+        last = self._last_number.first(connection)
+        first = 1 + (0 if last is None or last[0] is None else int(last[0]))
+        write.numbers = list(range(first, first + len(rows)))
+        numbered = list(zip(write.numbers, rows, strict=True))
+        self._insert_record.many(connection, [(seq, *_columns(row)) for seq, row in numbered])
+        intents = [
+            (ANCHOR, seq, payload, row.created, write.deadline)
+            for (seq, row), payload in zip(numbered, write.payloads, strict=True)
+        ]
+        self._insert_intent.many(connection, intents)
+        placed = [
+            Placed(seq, row.type, row.id, row.version, row.created, found)
+            for (seq, row), found in zip(numbered, write.index, strict=True)
+        ]
+        write.details = self._put_index(connection, placed)
+        if write.unit is not None:
+            connection.execute(insert(imported).values(unit=write.unit[0], time=write.unit[1]))
 
     def newest_version(self, type_name: str, record_id: str) -> int:
         """Return the number of a record's newest version, 0 where there is none."""
@@ -361,11 +420,12 @@ class RecordStore(
 
     def get(self, type_name: str, record_id: str, version: int | None = None) -> RecordVersion | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
-        chosen = _versions().where(record.c.type == type_name, record.c.id == record_id)
-        if version is not None:
-            chosen = chosen.where(record.c.version == version)
-        found = self._read(chosen.order_by(record.c.version.desc()).limit(1))
-        return found[0] if found else None
+        with self._database.read("record") as connection:
+            if version is None:
+                row = self._get_newest.first(connection, type_name, record_id, 1)
+            else:
+                row = self._get_version.first(connection, type_name, record_id, version)
+        return None if row is None else RecordVersion(*row)
 
     def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
         """Return all versions of a record, the newest first."""
@@ -453,7 +513,9 @@ class RecordStore(
 
     def newest_epoch(self, patient: str) -> Epoch | None:
         """Return a patient's newest key, destroyed or not; None if the patient has none."""
-        return self._epoch(select(epoch).where(epoch.c.patient == patient).order_by(epoch.c.number.desc()).limit(1))
+        with self._database.read("epoch") as connection:
+            row = self._newest_epoch.first(connection, patient, 1)
+        return None if row is None else Epoch(*row)
 
     def rewrap_epochs(self, keys: Iterable[tuple[bytes, bytes]]) -> None:
         """Replace wrapped keys after a change of the root key, all together.
@@ -659,6 +721,19 @@ class RecordStore(
         """Close the file."""
         self._database.close()
 
+    def _check_epochs(self, connection: Connection, ids: Collection[bytes]) -> None:
+        """Refuse keys that are not there or destroyed: what they wrap could not be opened, or not be erased."""
+        if any(self._find_alive.first(connection, one) is None for one in ids):
+            raise ConflictError("store.conflict", table="epoch")
+
+    def _check_versions(self, connection: Connection, rows: Sequence[RecordVersion]) -> None:
+        """Refuse a version without its predecessor; the table itself refuses one that is there."""
+        given = {(row.type, row.id, row.version) for row in rows}
+        for row in rows:
+            before = (row.type, row.id, row.version - 1)
+            if row.version > 1 and before not in given and self._find_version.first(connection, *before) is None:
+                raise ConflictError("store.conflict", table="record")
+
     def _read(self, chosen: Select[Any]) -> list[RecordVersion]:
         """Run a query for record versions."""
         with self._database.read("record") as connection:
@@ -699,21 +774,9 @@ def _columns(row: RecordVersion) -> tuple[object, ...]:
     return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size)
 
 
-def _check_epochs(connection: Connection, ids: Collection[bytes]) -> None:
-    """Refuse keys that are not there or destroyed: what they wrap could not be opened, or not be erased."""
-    alive = select(func.count()).select_from(epoch).where(epoch.c.id.in_(ids), epoch.c.destroyed.is_(None))
-    if connection.execute(alive).scalar_one() != len(ids):
-        raise ConflictError("store.conflict", table="epoch")
-
-
-def _check_versions(connection: Connection, rows: Sequence[RecordVersion]) -> None:
-    """Refuse a version without its predecessor; the table itself refuses one that is there."""
-    given = {(row.type, row.id, row.version) for row in rows}
-    for row in rows:
-        if row.version > 1 and (row.type, row.id, row.version - 1) not in given:
-            before = (record.c.type == row.type) & (record.c.id == row.id) & (record.c.version == row.version - 1)
-            if connection.execute(select(record.c.seq).where(before)).first() is None:
-                raise ConflictError("store.conflict", table="record")
+def _epochs() -> Select[Any]:
+    """Select keys with the columns in the order of `Epoch`."""
+    return select(epoch.c.id, epoch.c.patient, epoch.c.number, epoch.c.created, epoch.c.wrapped_key, epoch.c.destroyed)
 
 
 def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
@@ -272,3 +273,25 @@ def test_a_record_that_another_organisation_released_opens_with_its_data_key(ser
     stored = service.create(observation())
     receiver = RecordService(store, LEDGER, seed("receiver"), lambda: NOW)
     assert receiver.open_with(stored, service.data_key(stored)).content == OBSERVATION
+
+
+def test_threads_that_store_at_once_store_each_its_own_and_the_loser_is_told(service, store):
+    """One transaction may hold the writes of several threads; one that is refused takes nothing from the others."""
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        record = NewRecord("Basic", f"b{number % 10}", b'{"resourceType":"Basic"}', "p")
+        try:
+            service.create(record)
+            outcomes.append("stored")
+        except ConflictError as error:
+            outcomes.append(error.code)
+
+    threads = [Thread(target=write, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (outcomes.count("stored"), outcomes.count("store.conflict")) == (10, 30)
+    assert store.count() == 10
+    assert len(store.pending(100)) == 10
