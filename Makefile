@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 DATA ?=
 ARGS ?=
 
-.PHONY: help demo test check soak clean lint venv interop requirements
+.PHONY: help demo test check soak clean lint venv interop browser requirements
 
 help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
@@ -28,7 +28,7 @@ demo: $(VENV)/base.stamp
 	@exec $(BIN)/medchain demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 # pytest comes last in each: its closing line is the last line. It enforces the coverage floors itself.
-test: lint interop
+test: lint interop browser
 	@$(PYTEST) -m "not slow" --cov --cov-report= --floors core,rest
 
 check: lint
@@ -48,6 +48,12 @@ venv: $(VENV)/dev.stamp
 # Independent tools, in Go, that tests point at what we export. Go itself too, where there is none of the version needed.
 interop: $(VENV)/dev.stamp
 	@tests/interop/build.sh
+
+# A browser for the tests of pages. Debian's, where this may install it; without one those tests are left out, and say so.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		chromium chromium-driver fonts-noto-cjk >/dev/null; } || echo "no browser: tests of pages are left out" >&2
 
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
 $(VENV)/base.stamp: requirements/base.txt setup.cfg pyproject.toml

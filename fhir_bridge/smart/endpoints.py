@@ -115,7 +115,7 @@ def _answered(server: SmartServer, place: str, answer: Callable[[PlainRequest], 
     if wait:
         return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
     try:
-        parameters = once({name: request.form.getlist(name) for name in request.form})
+        parameters = server.identified(once({name: request.form.getlist(name) for name in request.form}))
         response = answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters))
     except Refusal as error:
         response = server.handle_error_response(None, error)

@@ -24,6 +24,7 @@ from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
 from fhir_bridge.smart.pages import AuthorisePages
 from fhir_bridge.smart.patients import Patients
+from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.smart.words import SMART_WORDS
 from medchain.crypto.es384 import ES384, public_jwk
@@ -104,14 +105,22 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         clock=node.clock,
         is_proxied=node.config.web_proxy,
     )
-    register(app, site, parts, patients, Fetcher(private=node.config.peer_private, ca=node.config.peer_ca))
+    fetcher = Fetcher(private=node.config.peer_private, ca=node.config.peer_ca)
+    path = node.config.login_provider
+    provider = None if path is None else read_provider(path, fetcher)
+    register(app, site, parts, patients, fetcher, provider)
 
 
-def register(app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher) -> None:
+def register(
+    app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher, provider: Provider | None = None
+) -> None:
     """Register the endpoints and the pages of a site; arguments as their modules say."""
     server, pages = SmartServer(parts), Pages(site, SMART_WORDS)
     authorise = AuthorisePages(pages, server, patients)
-    floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget)
+    has_provider = provider is not None
+    floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)
+    if provider is not None:
+        app.register_blueprint(RelyingParty(provider, pages, parts, fetcher).blueprint())
     app.register_blueprint(oauth_blueprint(server, site.place))
     app.register_blueprint(pages_blueprint(pages))
     app.register_blueprint(sign_in_blueprint(pages, floor))

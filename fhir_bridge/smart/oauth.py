@@ -383,6 +383,17 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
     def send_signal(self, name: str, *_args: object, **_named: object) -> None:
         """Nobody listens."""
 
+    def identified(self, parameters: dict[str, str]) -> dict[str, str]:
+        """Name the client of a refresh that does not name itself, as RFC 6749 §6 allows a public one.
+
+        The token is made for one client, so it says which; one with a key must show it all the same.
+        """
+        is_refresh = parameters.get("grant_type") == "refresh_token"
+        if not is_refresh or "client_id" in parameters or "client_assertion" in parameters:
+            return parameters
+        found = self.parts.accounts.client_of_token("refresh", parameters.get("refresh_token", ""))
+        return parameters if found is None else {**parameters, "client_id": found}
+
     def consent_grant(self, request: PlainRequest) -> Any:  # noqa: ANN401  # Authlib has no types
         """Check a request for authorisation by itself; raises `OAuth2Error`, to be shown or sent back as it says."""
         return self.get_consent_grant(request)

@@ -28,8 +28,8 @@ SMART_WORDS: Final[Words] = {
     "consent.offline": ("在您退出登录后仍可继续，最长 90 天", "Go on after you have signed out, for up to 90 days"),
     "consent.patient": ("患者", "Patient"),
     "consent.patient.hint": (
-        "输入患者的标识号（例如住院号），或 系统|标识号。",
-        "Type an identifier of the patient, such as a hospital number, or system|identifier.",
+        "输入患者的标识号（例如住院号）或姓名。",
+        "Type an identifier of the patient, such as a hospital number, or a name.",
     ),
     "consent.patient.find": ("查找", "Find"),
     "consent.patient.unknown": ("没有找到这个患者。", "No such patient was found."),
@@ -77,6 +77,23 @@ SMART_WORDS: Final[Words] = {
     "kind.keys": ("{count} 个公钥", "{count} public key(s)"),
     "kind.member": ("联盟成员 {member}", "member {member}"),
     "kind.uri": ("{uri}", "{uri}"),
+    "error.login.refused": (
+        "医院账号登录没有成功。请重试。",
+        "Signing in with your hospital account did not work. Please try again.",
+    ),
+    "error.login.role": (
+        "您的医院账号在此没有角色，或有多个角色。请联系管理员。",
+        "Your hospital account has no role here, or more than one. Ask your administrator.",
+    ),
+    "error.login.provider": (
+        "回答来自另一个身份认证系统，已拒绝。",
+        "The answer came from another identity provider and was refused.",
+    ),
+    "error.login.unreachable": (
+        "现在无法连接医院的身份认证系统。",
+        "The hospital's identity provider cannot be reached now.",
+    ),
+    "error.session.account": ("此账号已关闭。", "This account is closed."),
     "error.oauth": (
         "应用的请求有误，无法返回该应用（{error}）。请联系应用的提供者。",
         "The application's request is wrong, and it cannot be told so ({error}). Ask who provides the application.",

@@ -82,6 +82,7 @@ class NodeConfig:
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
         fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
         web_origin: address at which browsers and applications reach this node; empty for the genesis's.
+        login_provider: describes the identity provider at which people sign in, or None.
         web_proxy: whether a proxy forwards requests to the web workers.
     """
 
@@ -105,6 +106,7 @@ class NodeConfig:
     witnesses_file: Path | None = None
     fhir_validation: str = "strict"
     web_origin: str = ""
+    login_provider: Path | None = None
     web_proxy: bool = False
 
 
@@ -249,6 +251,12 @@ SETTINGS: Final = (
         "读取网页地址上 /metrics 所需令牌的文件；空则不提供",
         "file with the token for /metrics on the web address; without it there are none",
     ),
+    Setting(
+        "login.provider",
+        "",
+        "医院身份认证（OIDC）的说明文件；空则只用通行密钥",
+        "file that describes the hospital's identity provider (OIDC); without it, passkeys alone",
+    ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
 )
@@ -262,6 +270,7 @@ _FILES: Final = (
     "web.key",
     "witnesses.file",
     "metrics.token",
+    "login.provider",
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -565,6 +574,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         witnesses_file=folder / witnesses if witnesses else None,
         fhir_validation=str(values["fhir.validation"]),
         web_origin=str(values["web.origin"]),
+        login_provider=folder / str(values["login.provider"]) if values["login.provider"] else None,
         web_proxy=values["web.proxy"] == "yes",
     )
 

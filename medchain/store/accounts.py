@@ -539,6 +539,15 @@ class AuthorisationTable:
             grant = connection.execute(select(smart_grant).where(smart_grant.c.id == row.grant_id)).first()
         return None if grant is None else TokenRow(Grant(*grant), bytes(row.document), int(row.until))
 
+    def client_of_token(self, kind: str, secret: str) -> str | None:
+        """Return the application that a token was made for, whether it was used or not."""
+        mine = smart_grant.c.id == smart_token.c.grant_id
+        chosen = select(smart_grant.c.client).join(smart_token, mine)
+        with self._database.read("smart_token") as connection:
+            same = (smart_token.c.token == hashed(secret), smart_token.c.kind == kind)
+            found: str | None = connection.execute(chosen.where(*same)).scalar_one_or_none()
+        return found
+
     def take_token(self, kind: str, secret: str, client_id: str, now: int) -> TokenRow | None:
         """Use up a token, once over all processes.
 

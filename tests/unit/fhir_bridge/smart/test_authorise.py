@@ -192,6 +192,17 @@ def test_a_refresh_token_counts_once_and_a_second_use_ends_the_authorisation(wor
     assert introspected(world, second["access_token"]) is False
 
 
+def test_a_public_client_need_not_name_itself_at_a_refresh(world):
+    # RFC 6749 §6; fhirclient does not.
+    world.sign_in()
+    first = json.loads(world.turn_in(world.code()).data)
+    second = world.refresh(first["refresh_token"], client_id=None)
+    assert second.status_code == 200
+    assert world.refresh(first["refresh_token"], client_id=None).status_code == 400
+    assert introspected(world, json.loads(second.data)["access_token"]) is False
+    assert world.refresh("unknown", client_id=None).status_code == 401
+
+
 def test_a_refresh_can_narrow_scopes_and_never_widen_them(world):
     world.sign_in()
     first = json.loads(world.turn_in(world.code(scope="offline_access launch/patient patient/Observation.rs")).data)
@@ -344,6 +355,7 @@ def test_the_pages_run_no_script_of_others_and_stand_in_no_frame(world):
     assert "form-action 'self' https://app.example" in policy
     assert "unsafe" not in policy
     assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert "<script>" not in answer.text
     assert re.findall(r"\son[a-z]+=", answer.text) == []
     assert re.findall(r"\sstyle=", answer.text) == []

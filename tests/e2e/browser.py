@@ -1,0 +1,134 @@
+"""A real browser for tests: Chromium, driven through chromedriver's own HTTP protocol, with a virtual authenticator.
+
+Source: W3C WebDriver 2; W3C WebAuthn Level 3 §11 (user agent automation).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START_S = 60
+WAIT_S = 60
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+def is_there() -> bool:
+    """Tell whether this machine has a browser and its driver."""
+    return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
+class Browser:
+    """One window of a browser of its own."""
+
+    def __init__(self, folder: Path, *, language: str = "en") -> None:
+        """Start it; `folder` is for its own files."""
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = found.getsockname()[1]
+        self._url = f"http://127.0.0.1:{port}"
+        with (folder / "chromedriver.log").open("wb") as log:
+            self._driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log)
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments += [f"--user-data-dir={folder / 'profile'}", f"--accept-lang={language}", "--window-size=1280,1000"]
+        options = {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
+        self._session = ""
+        deadline = time.monotonic() + START_S
+        while not self._session:
+            try:
+                made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
+                self._session = f"/session/{made['sessionId']}"
+            except OSError:
+                if time.monotonic() > deadline:
+                    self._driver.kill()
+                    raise
+                time.sleep(0.2)
+
+    def close(self) -> None:
+        """End the browser."""
+        try:
+            self._call("DELETE", self._session)
+        finally:
+            self._driver.terminate()
+            self._driver.wait(30)
+
+    def add_authenticator(self) -> None:
+        """Put a phone in the user's hand that agrees to everything."""
+        document = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+        self._call("POST", f"{self._session}/webauthn/authenticator", {**document, "isUserVerified": True})
+
+    def open(self, url: str) -> None:
+        """Go to an address."""
+        self._call("POST", f"{self._session}/url", {"url": url})
+
+    @property
+    def url(self) -> str:
+        """Where the browser is."""
+        return self._call("GET", f"{self._session}/url")
+
+    @property
+    def text(self) -> str:
+        """What the page says."""
+        return self.script("return document.body ? document.body.innerText : ''")
+
+    def script(self, source: str) -> Any:  # noqa: ANN401  # what the script gives
+        """Run a script in the page."""
+        return self._call("POST", f"{self._session}/execute/sync", {"script": source, "args": []})
+
+    def click(self, selector: str) -> None:
+        """Click an element, once it is there."""
+        element = self.wait_for(selector)
+        self._call("POST", f"{self._session}/element/{element}/click", {})
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into an element."""
+        self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/value", {"text": text})
+
+    def wait_for(self, selector: str) -> str:
+        """Wait for an element that can be seen."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
+                if self._call("GET", f"{self._session}/element/{found[_ELEMENT]}/displayed"):
+                    return found[_ELEMENT]
+            except urllib.error.HTTPError:
+                pass
+            if time.monotonic() > deadline:
+                pytest.fail(f"no {selector} at {self.url}: {self.text[:500]}")
+            time.sleep(0.1)
+
+    def wait_until(self, part: str) -> str:
+        """Wait until the page says something; returns all that it says."""
+        deadline = time.monotonic() + WAIT_S
+        while part not in self.text:
+            if time.monotonic() > deadline:
+                pytest.fail(f"no {part!r} at {self.url}: {self.text[:500]}")
+            time.sleep(0.1)
+        return self.text
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window as large as a phone's, or a desk's."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        self._call("POST", f"{self._session}/goog/cdp/execute", command)
+
+    def picture(self, path: Path) -> None:
+        """Take a picture of the page."""
+        path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))
+
+    def _call(self, method: str, path: str, document: Any = None) -> Any:  # noqa: ANN401  # as the protocol says
+        """Ask the driver."""
+        data = None if document is None else json.dumps(document).encode()
+        asked = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310  # our own driver
+        with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310  # as above
+            return json.load(answer)["value"]

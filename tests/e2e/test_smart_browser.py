@@ -1,0 +1,302 @@
+"""Both launch sequences and backend services, in a real browser and with fhirclient, the SMART library of others."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from medchain.node.clock import system_clock
+from tests.e2e.browser import Browser, is_there
+from tests.e2e.test_command_line import START_S, free_ports, medchain
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = "fhirclient@2.6.3"
+LIBRARY_SHA512 = (
+    "0a2ad98b173059e95b9085f1a7194d431e7e65d262ae5e85d6ce32e32bc0d57e"
+    "e11c092bf67f7d6951da322d305fef7b9c04e3290eb95fa341e5ab3fc19a09ce"
+)
+LAUNCH_PAGE = """<!doctype html><meta charset="utf-8"><title>launch</title><script src="fhir-client.js"></script>
+<script>FHIR.oauth2.authorize({clientId: "growth", redirectUri: "index.html", scope: new URLSearchParams(
+location.search).get("launch") ? "launch openid fhirUser patient/*.rs" :
+"launch/patient openid fhirUser offline_access patient/*.read"})</script>"""
+INDEX_PAGE = """<!doctype html><meta charset="utf-8"><title>app</title><script src="fhir-client.js"></script><pre></pre>
+<script>FHIR.oauth2.ready().then(async (client) => {
+  const patient = await client.patient.read();
+  const found = await client.request("Observation?patient=" + client.patient.id, {flat: true});
+  const other = await client.request("Patient/p2").then(() => "read", (error) => "refused");
+  const refreshed = client.state.tokenResponse.refresh_token ? (await client.refresh()).tokenResponse : null;
+  document.querySelector("pre").textContent = "DONE " + JSON.stringify({patient: patient.id, user: client.user.fhirUser,
+    observations: found.map((one) => one.id), other, encounter: client.encounter.id,
+    scope: client.state.tokenResponse.scope, banner: client.state.tokenResponse.need_patient_banner,
+    refreshed: Boolean(refreshed && refreshed.access_token)});
+}).catch((error) => { document.querySelector("pre").textContent = "FAILED " + error; })</script>"""
+
+
+@dataclass
+class Site:
+    """A node, and an application at an address of its own."""
+
+    folder: Path
+    config: Path
+    url: str
+    app: str
+
+    def call(self, path: str, form: dict | None = None, *, body: object = None, token: str = "") -> dict:
+        headers = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/fhir+json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = urllib.parse.urlencode(form).encode() if form else None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(self.url + path, data, headers)  # noqa: S310  # our own node
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310  # as above
+            return json.loads(answer.read() or b"{}")
+
+    def put(self, path: str, body: dict, token: str) -> None:
+        headers = {"Content-Type": "application/fhir+json", "Authorization": f"Bearer {token}"}
+        asked = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers, method="PUT")  # noqa: S310  # our own
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310  # as above
+            assert answer.status in (200, 201)
+
+
+def library(folder: Path) -> bytes:
+    """Get fhirclient from the npm registry, checked against its hash."""
+    kept = ROOT / "var" / "npm"
+    kept.mkdir(parents=True, exist_ok=True)
+    packed = kept / (LIBRARY.replace("@", "-") + ".tgz")
+    if not packed.is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("needs npm for fhirclient")
+        subprocess.run([npm, "pack", LIBRARY, "--pack-destination", folder], check=True, capture_output=True)
+        shutil.move(folder / packed.name, packed)
+    assert hashlib.sha512(packed.read_bytes()).hexdigest() == LIBRARY_SHA512
+    with tarfile.open(packed) as archive:
+        member = archive.extractfile("package/build/fhir-client.js")
+        assert member is not None
+        return member.read()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def application(folder: Path) -> Iterator[str]:
+    """Serve the application."""
+    (folder / "fhir-client.js").write_bytes(library(folder))
+    (folder / "launch.html").write_text(LAUNCH_PAGE)
+    (folder / "index.html").write_text(INDEX_PAGE)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("smart")
+    peer, web = free_ports(2)
+    config = folder / "renhe-hospital" / "node.toml"
+    url = f"http://localhost:{web}"
+    words = (
+        "--role",
+        "hospital",
+        "--name-zh",
+        "仁和医院",
+        "--name-en",
+        "Renhe Hospital",
+        "--url",
+        f"http://127.0.0.1:{peer}",
+    )
+    listens = ("--peer-listen", f"127.0.0.1:{peer}", "--web-listen", f"127.0.0.1:{web}")
+    medchain("init", config.parent, "--org-id", "renhe-hospital", *words, *listens)
+    genesis = folder / "genesis.json"
+    names = ("--name", "localhost/smart", "--orderer", "renhe-hospital", "--rp-id", "localhost", "--demo")
+    member = config.parent / "member.json"
+    proposed = medchain(
+        "join", "propose", member, *names, "--sign-origin", "http://localhost:1", "--out", genesis, "--json"
+    )
+    medchain("join", "sign", genesis, "--out", folder / "r.p", "--config", config)
+    ledger = json.loads(proposed)["ledger"]
+    medchain("join", "start", genesis, folder / "r.p", "--ledger", ledger, "--config", config)
+    os.environ["MEDCHAIN_WEB_ORIGIN"] = url
+    run = ("node", "run", "--config", config, "--set", "web.workers=2", "--set", "node.stop_timeout_s=5")
+    node = subprocess.Popen([sys.executable, "-m", "medchain.cli", *map(str, run)])
+    try:
+        with application(tmp_path_factory.mktemp("app")) as app:
+            made = Site(folder, config, url, app)
+            wait_until_up(made)
+            fill(made)
+            yield made
+    finally:
+        del os.environ["MEDCHAIN_WEB_ORIGIN"]
+        node.send_signal(signal.SIGTERM)
+        node.wait(60)
+
+
+def wait_until_up(site: Site) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            site.call("/healthz")
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def fill(site: Site) -> None:
+    """Register the applications and store two patients."""
+    redirects = ("--redirect", f"{site.app}/index.html", "--launch-uri", f"{site.app}/launch.html")
+    scopes = ("--scope", "patient/*.rs", "--scope", "user/*.rs")
+    medchain("client", "add", "growth", "--name", "Growth Chart", *redirects, *scopes, "--config", site.config)
+    for name, key in KEYS.items():
+        (site.folder / f"{name}.jwk").write_text(json.dumps(key.as_dict(private=False)))
+        rights = ("--right", "launch") if name == "ehr" else ()
+        words = ("--jwk", site.folder / f"{name}.jwk", "--scope", "system/*.cruds", *rights, "--config", site.config)
+        medchain("client", "add", name, *words)
+    token = backend(site, "ehr")["access_token"]
+    for patient, name in (("p1", "王芳"), ("p2", "李雷")):
+        identifier = [{"system": "urn:mrn", "value": f"MRN-{patient}"}]
+        resource = {"resourceType": "Patient", "id": patient, "name": [{"text": name}], "identifier": identifier}
+        site.put(f"/fhir/Patient/{patient}", resource | {"birthDate": "1980-01-02"}, token)
+        observation = {"resourceType": "Observation", "id": f"o-{patient}", "status": "final", "code": {"text": "x"}}
+        site.put(
+            f"/fhir/Observation/o-{patient}", observation | {"subject": {"reference": f"Patient/{patient}"}}, token
+        )
+
+
+KEYS = {"ehr": ECKey.generate_key("P-384"), "lab": RSAKey.generate_key(2048)}
+ALGORITHMS = {"ehr": "ES384", "lab": "RS384"}
+
+
+def backend(site: Site, name: str) -> dict:
+    """Get a token as SMART Backend Services say."""
+    address = site.call("/fhir/.well-known/smart-configuration")["token_endpoint"]
+    claims = {"iss": name, "sub": name, "aud": address, "exp": system_clock() + 60, "jti": secrets.token_hex(8)}
+    signed = jwt.encode({"alg": ALGORITHMS[name]}, claims, KEYS[name], algorithms=[ALGORITHMS[name]])
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    form = {"grant_type": "client_credentials", "scope": "system/*.cruds", "client_assertion_type": kind}
+    return site.call("/token", form | {"client_assertion": signed})
+
+
+@pytest.mark.parametrize("name", list(KEYS))
+def test_backend_services_get_tokens_with_either_algorithm(site, name):
+    token = backend(site, name)
+    assert (token["token_type"], token["expires_in"], token["scope"]) == ("Bearer", 300, "system/*.cruds")
+    assert site.call("/fhir/Patient/p1", token=token["access_token"])["id"] == "p1"
+
+
+@pytest.fixture(scope="module")
+def browser(site, tmp_path_factory) -> Iterator[Browser]:
+    """A browser whose user has enrolled a passkey."""
+    made = Browser(tmp_path_factory.mktemp("browser"))
+    try:
+        made.add_authenticator()
+        words = ("--role", "clinician", "--display", "Dr Wang", "--fhir-user", "Practitioner/17")
+        told = medchain("account", "add", "wang", *words, "--config", site.config, "--json")
+        made.open(json.loads(told)["url"])
+        made.click("[data-passkey=enrol] button")
+        made.wait_until("Dr Wang")
+        yield made
+    finally:
+        made.close()
+
+
+def outcome(browser: Browser) -> dict:
+    text = browser.wait_until("DONE")
+    return json.loads(text.partition("DONE ")[2])
+
+
+def test_a_standalone_launch_with_fhirclient(site, browser):
+    pictures = Path(os.environ.get("MEDCHAIN_PICTURES", site.folder))
+    browser.click("form[action='/sign-out'] button")
+    browser.wait_for("[data-passkey=sign-in] button")
+    browser.open(f"{site.app}/launch.html?iss={site.url}/fhir")
+    browser.wait_for("[data-passkey=sign-in] button")
+    shots(browser, pictures, "sign-in")
+    browser.click("[data-passkey=sign-in] button")
+    browser.type("#patient-search", "MRN-p1")
+    browser.click("button[value=find]")
+    browser.wait_until("王芳")
+    shots(browser, pictures, "consent")
+    browser.click("button[value=allow]")
+    found = outcome(browser)
+    assert found["patient"] == "p1"
+    assert found["user"] == "Practitioner/17"
+    assert found["observations"] == ["o-p1"]
+    assert found["other"] == "refused"
+    assert found["banner"] is True
+    assert found["refreshed"] is True
+    assert "patient/*.read" in found["scope"]
+
+
+def test_a_launch_from_the_record_system_with_fhirclient(site, browser):
+    document = {"client": "growth", "patient": "p1", "user": "wang", "need_patient_banner": False}
+    launch = site.call("/auth/launch", body=document, token=backend(site, "ehr")["access_token"])
+    browser.open(launch["url"])
+    browser.click("button[value=allow]")
+    found = outcome(browser)
+    assert (found["patient"], found["other"], found["banner"]) == ("p1", "refused", False)
+    browser.open(launch["url"])
+    assert "FAILED" in browser.wait_until("FAILED")
+
+
+def test_what_was_authorised_can_be_seen_and_taken_back(site, browser):
+    browser.open(f"{site.url}/account")
+    browser.wait_until("Growth Chart")
+    shots(browser, Path(os.environ.get("MEDCHAIN_PICTURES", site.folder)), "account")
+    browser.click("form[action='/account/revoke'] button")
+    browser.wait_for("form[action='/sign-out'] button")
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts(site, browser):
+    browser.open(f"{site.url}/account")
+    assert browser.script("return document.cookie") == ""
+
+
+def shots(browser: Browser, folder: Path, name: str) -> None:
+    """Take pictures at the sizes of a desk and a phone; on none does the page stand out to the side."""
+    for kind, width, height in (("desk", 1280, 900), ("phone", 390, 844)):
+        browser.resize(width, height)
+        browser.picture(folder / f"{name}-{kind}.png")
+        assert browser.script("return document.documentElement.scrollWidth") <= width
+    browser.resize(1280, 900)
+
+
+def test_base64_of_the_hash_is_what_the_registry_says():
+    digest = base64.b64encode(bytes.fromhex(LIBRARY_SHA512)).decode()
+    assert digest == "CirZixcwWelbkIXxpxlNQx5+ZdJirl6F1s4y4yvA1X7hHAkr9n99aVHaMi0wX+97nATjKQ65X6NB5as/wZoJzg=="
