@@ -85,6 +85,7 @@ STORED_TYPE: Final = "medchain/proposal-stored/v1"
 MIN_PREFIX: Final = 8
 """Fewest hexadecimal digits by which an administrator may name a proposal."""
 
+_LOOK_S: Final = 10
 _SKEW_S: Final = 60
 _CLOSED: Final = {
     ACCEPTED: "proposal.accepted",
@@ -140,6 +141,8 @@ class ProposalBook:
         self._table = table
         self._check_whole = check_whole
         self._lock = Lock()
+        self._writes = 0
+        self._seen: tuple[tuple[int, bytes, int], list[Entry]] | None = None
         self.changed = Event()
 
     # What the administrator asks for
@@ -170,6 +173,7 @@ class ProposalBook:
         proposal = make_proposal(self.identity, draft, reason, way, now)
         self._check(proposal)
         self._table.put_proposal(proposal.id, proposal.creator, proposal.encoded, until=proposal.until, now=now)
+        self._writes += 1
         _LOG.info("proposal.made", proposal=proposal.id.hex(), operation=wish.operation)
         self.changed.set()
         return self.entry(proposal.id)
@@ -221,8 +225,15 @@ class ProposalBook:
     # What there is
 
     def entries(self) -> list[Entry]:
-        """Return all proposals that are kept, the newest first."""
-        return [self._entry(row) for row in self._table.proposals()]
+        """Return all proposals that are kept, the newest first, as of at most `_LOOK_S` seconds ago.
+
+        They are looked at every second, and others decide how many there are: judged anew only when something changed.
+        """
+        mark = (self._writes, self.judge.replica.store.head.root, self.judge.clock() // _LOOK_S)
+        seen = self._seen
+        if seen is None or seen[0] != mark:
+            seen = self._seen = (mark, [self._entry(row) for row in self._table.proposals()])
+        return seen[1]
 
     def entry(self, name: bytes) -> Entry:
         """Return a proposal; raises `NotFoundError` ``proposal.unknown``."""
@@ -250,6 +261,7 @@ class ProposalBook:
         is_over = entry.standing.state != OPEN
         if is_over != (entry.row.closed is not None):
             self._table.close_proposal(entry.proposal.id, self.judge.clock() if is_over else None)
+            self._writes += 1
 
     # What other members send
 
@@ -290,6 +302,7 @@ class ProposalBook:
             raise InputError("proposal.time", until=proposal.until)
         self._check(proposal)
         self._table.put_proposal(proposal.id, peer, proposal.encoded, until=proposal.until, now=now)
+        self._writes += 1
         _LOG.info("proposal.received", proposal=proposal.id.hex(), peer=peer)
         return answer
 
@@ -346,6 +359,7 @@ class ProposalBook:
     def keep_leaf(self, name: bytes, leaf: bytes | None) -> None:
         """Keep the transaction with all signatures, or forget one that was refused."""
         self._table.put_leaf(name, leaf)
+        self._writes += 1
 
     def _sign(self, entry: Entry, payload: bytes) -> bytes:
         """Judge a payload once more, promise, and sign."""
@@ -360,6 +374,7 @@ class ProposalBook:
         promised = versions_of(entry.proposal.transaction, PROTOCOL)
         until, now = entry.proposal.until + PROMISE_S, self.judge.clock()
         self._table.promise_version(promised, entry.proposal.id, until=until, now=now)
+        self._writes += 1
         _LOG.info("proposal.signed", proposal=entry.proposal.id.hex())
         return self.identity.signer.sign(pae(payload))
 
@@ -384,6 +399,7 @@ class ProposalBook:
         is_new = self._table.put_decision(proposal.id, decision.org_id, decision.number, decision.encoded)
         if is_new and decision.choice is Choice.WITHDRAW:
             self._table.close_proposal(proposal.id, self.judge.clock())
+        self._writes += 1
         return is_new
 
     def _entry(self, row: ProposalRow) -> Entry:

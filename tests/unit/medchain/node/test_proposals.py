@@ -19,6 +19,7 @@ from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Signer, pae, parse_payload, payload_bytes, seal
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, Way, completed, make_proposal, signing_request
+from medchain.node.proposal_view import standing
 from medchain.store.proposals import MAX_KEPT_EACH, MAX_OPEN_EACH
 from medchain.store.tables import promised_version, proposal, proposal_decision
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, Federation, keys_of
@@ -204,6 +205,20 @@ def test_who_proposes_and_withdraws_for_ever_keeps_a_bounded_number(calm):
         table.close_proposal(name, number)
     assert len(table.proposals()) == MAX_KEPT_EACH
     assert min(row.received for row in table.proposals()) == 5
+
+
+def test_what_others_have_sent_is_judged_again_only_when_something_changed(calm, monkeypatch):
+    name = calm.propose(ANXIN, "suspend", TAIPING)
+    book, judged = calm.books[RENHE], []
+    monkeypatch.setattr("medchain.node.proposal_book.standing", lambda *about: judged.append(1) or standing(*about))
+    for _ in range(5):
+        assert [entry.proposal.id for entry in book.entries()] == [name]
+    assert sum(judged) <= 1
+    calm.books[TONGJI].decide(name, Choice.REJECT)
+    calm.step(TONGJI)
+    assert book.entries()[0].standing.rejected == (TONGJI,)
+    calm.federation.time += 8 * 86_400
+    assert book.entries()[0].standing.state == "expired"
 
 
 def test_a_reason_that_would_steer_a_terminal_is_refused(calm):
