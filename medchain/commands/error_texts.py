@@ -185,6 +185,7 @@ ERRORS: Final[Mapping[str, Text]] = {
         "权限范围有误；例如 system/*.rs 或 system/Observation.r。",
         "The scope is not right; write it such as system/*.rs or system/Observation.r.",
     ),
+    "store.full": Text("磁盘已满：请腾出空间后重试。", "The disk is full: free space, then try again."),
     "store.schema": Text(
         "数据库的版本（{schema}）与本程序不同：先启动节点以升级，或使用更新的程序。",
         "The database's version ({schema}) is not this program's: start the node to upgrade it, or use a newer one.",

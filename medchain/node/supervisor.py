@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, UnavailableError
 from medchain.node.config import ENVIRONMENT_PREFIX, load_config
+from medchain.node.counting import counting_folder
 from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
 from medchain.node.keystore import (
     PASSPHRASE_VARIABLE,
@@ -121,9 +121,9 @@ def run_node(
         signal.signal(number, lambda *_: stop.set())
     if parent is not None:
         Thread(target=_watch_parent, args=(parent, stop), name="parent-watch", daemon=True).start()
-    with NodeLock(layout.run / "lock"):
+    with NodeLock(layout.run / "lock"), counting_folder(layout.run) as counted:
         _clean(layout)
-        environment = _environment(layout, flags)
+        environment = _environment(counted, flags)
         children = node_children(config_path.resolve(), layout, halves)
         return Supervisor(layout, children, environment, config.stop_timeout_s).run(stop)
 
@@ -380,13 +380,11 @@ def _clean(layout: Layout) -> None:
     """Remove what an earlier life left."""
     for name in (STATE_NAME, NODE_STATE_NAME, HEARTBEAT_NAME):
         (layout.run / name).unlink(missing_ok=True)
-    shutil.rmtree(layout.run / "metrics", ignore_errors=True)
-    (layout.run / "metrics").mkdir(mode=0o700)
 
 
-def _environment(layout: Layout, flags: Mapping[str, str]) -> dict[str, str]:
+def _environment(counted: Path, flags: Mapping[str, str]) -> dict[str, str]:
     """Make the children's environment: flags become variables, which have the same weight there."""
     environment = {name: value for name, value in os.environ.items() if name != PASSPHRASE_VARIABLE}
     environment |= {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): value for name, value in flags.items()}
-    environment[_METRICS_VARIABLE] = str(layout.run / "metrics")
+    environment[_METRICS_VARIABLE] = str(counted)
     return environment

@@ -97,6 +97,7 @@ def test_children_get_their_line_and_stop_when_told(layout):
     running = Running(layout, child(layout, "one", WAITS))
     assert wait_for(lambda: running.pids("one"))
     assert (layout.run / "one.got").read_text() == "secret\n"
+    assert wait_for((layout.run / "node.json").exists)
     state = read_node_state(layout)
     assert state["processes"] == {"one": {"pid": running.pids("one")[0], "restarts": 0}}
     assert running.end() == 0

@@ -205,7 +205,7 @@ def test_a_node_comes_up_answers_and_stops_cleanly(node):
     assert node.process.wait(20) == 0
     assert node.family() == set()
     left = {path.name for path in node.layout.run.iterdir() if path.suffix != ".lock"}
-    assert left == {"lock", "metrics"}
+    assert left == {"lock"}
     for log in node.layout.logs.glob("*.jsonl"):
         assert all(isinstance(orjson.loads(line), dict) for line in log.read_bytes().splitlines())
 
