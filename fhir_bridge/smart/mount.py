@@ -92,9 +92,9 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         patients: finds the patient of a launch.
     """
     organisation = genesis.members.organisations.get(node.config.org_id)
-    names = (
-        (node.config.org_id,) * 2 if organisation is None else tuple(str(organisation.name[one]) for one in LANGUAGES)
-    )
+    # The ledger asks no member for a name in each language.
+    given = {} if organisation is None else organisation.name
+    names = [str(given.get(one) or next(iter(given.values()), node.config.org_id)) for one in LANGUAGES]
     site = Site(
         org_id=node.config.org_id,
         name=(names[0], names[1]),
