@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import string
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from medchain.commands.registry import GROUPS, MODULES, load_commands
 
 COMMANDS = load_commands()
 NAMES = [" ".join(command.path) for command in COMMANDS]
+PAGE = Path(__file__).parents[4] / "docs" / "commands.md"
 NOTHING = Text("无", "nothing")
 
 
@@ -61,6 +64,14 @@ def test_each_command_has_help_with_an_example(name, language, capsys):
     assert main([*name.split(), "--help", "--lang", language], {}) == 0
     shown = capsys.readouterr().out
     assert f"medchain {name}" in shown.split(":\n", 1)[1]
+
+
+@pytest.mark.parametrize("path", [command.path for command in COMMANDS], ids=NAMES)
+def test_the_page_of_commands_names_it(path):
+    # `record show`, `history`, `prove`: a row names the group once.
+    rows = [line.split("|")[1] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
+    named = [row for row in rows if f"`{path[0]}" in row]
+    assert any(re.search(rf"`(\w+ )?{path[-1]}[ `]", row) for row in named)
 
 
 def test_each_group_has_a_command():
