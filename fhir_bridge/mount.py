@@ -47,7 +47,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
     mount_smart(app, node, genesis, parts, Patients(core.service, core.search))
     # An application's own attribute: what the front does not answer goes on to the views.
-    app.wsgi_app = Front(core, app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask says
+    app.wsgi_app = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))  # type: ignore[method-assign, assignment]  # as Flask says
 
 
 def make_core(

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -23,7 +26,7 @@ from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.routes import answer, methods_of
-from medchain.errors import InputError
+from medchain.errors import InputError, UnavailableError
 from medchain.node import metrics
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
 
@@ -32,6 +35,12 @@ PREFIX: Final = "/fhir"
 
 BODY_S: Final = 60.0
 """Time for a body that is read whole, in seconds."""
+
+BODIES_EACH: Final = 8
+"""Most bodies of one client that arrive at a time in one process: half of its threads, unless it is told otherwise."""
+
+BUSY_S: Final = 2.0
+"""How long one body more waits for another to end, in seconds."""
 
 COMPRESSED_FROM_BYTES: Final = 1400
 """Smallest answer that is compressed: what fits into a packet gains nothing."""
@@ -66,17 +75,21 @@ class Front:
         max_bytes: largest body that is read whole.
     """
 
-    def __init__(self, core: Core, elsewhere: Application, max_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(
+        self, core: Core, elsewhere: Application, max_bytes: int = MAX_REQUEST_BYTES, bodies: int = BODIES_EACH
+    ) -> None:
         """Prepare.
 
         Args:
             core: of the server.
             elsewhere: answers other addresses.
             max_bytes: largest body that is read whole.
+            bodies: most bodies of one client that arrive at a time.
         """
         self._core = core
         self._elsewhere = elsewhere
         self.max_bytes = max_bytes
+        self._arriving = Arriving(bodies)
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
@@ -93,25 +106,64 @@ class Front:
     def _ask(self, environ: Environ, path: str) -> Ask:
         """Make the request."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        return Ask(
+        ask = Ask(
             environ["REQUEST_METHOD"],
             path,
             environ.get("QUERY_STRING", ""),
             fields=environ,
-            read=lambda: read_body(environ, self.max_bytes),
-            stream=lambda limit: _pieces(environ, limit),
-            raw=lambda: self._raw(environ),
+            read=lambda: self._read(ask),
+            stream=lambda limit: self._held(ask, _pieces(environ, limit)),
+            raw=lambda: self._raw(ask),
             request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
         )
+        return ask
 
-    def _raw(self, environ: Environ) -> Iterator[bytes]:
+    def _read(self, ask: Ask) -> bytes:
+        """Read a body whole."""
+        with self._arriving.one(ask.who.client):
+            return read_body(ask.fields, self.max_bytes)
+
+    def _raw(self, ask: Ask) -> Iterator[bytes]:
         """Give a body piece by piece; one that is packed is unpacked first."""
-        if environ.get("HTTP_CONTENT_ENCODING"):
-            return iter([read_body(environ, self.max_bytes)])
-        return _pieces(environ, self.max_bytes)
+        if ask.fields.get("HTTP_CONTENT_ENCODING"):
+            return iter([self._read(ask)])
+        return self._held(ask, _pieces(ask.fields, self.max_bytes))
+
+    def _held(self, ask: Ask, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Count a body as arriving for as long as its pieces come."""
+        with self._arriving.one(ask.who.client):
+            yield from pieces
 
 
-def read_body(environ: Environ, limit: int) -> bytes:
+class Arriving:
+    """Counts bodies that arrive: who sends slowly holds a thread, and no client may hold them all. Threads share it."""
+
+    __slots__ = ("_count", "_free", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        """Allow each client so many at a time."""
+        self._limit = limit
+        self._count: Counter[str] = Counter()
+        self._free = threading.Condition()
+
+    @contextmanager
+    def one(self, client: str) -> Iterator[None]:
+        """Let one body arrive; raises `UnavailableError` ``request.busy`` where too many do and none ends soon."""
+        with self._free:
+            if not self._free.wait_for(lambda: self._count[client] < self._limit, BUSY_S):
+                raise UnavailableError("request.busy")
+            self._count[client] += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._count[client] -= 1
+                if not self._count[client]:
+                    del self._count[client]
+                self._free.notify_all()
+
+
+def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     """Read a body whole.
 
     Args:
@@ -132,7 +184,7 @@ def read_body(environ: Environ, limit: int) -> bytes:
     return _unpacked(body, limit) if encoding in ("gzip", "x-gzip") else body
 
 
-def _pieces(environ: Environ, limit: int) -> Iterator[bytes]:
+def _pieces(environ: Mapping[str, Any], limit: int) -> Iterator[bytes]:
     """Read a body piece by piece, in time."""
     length = environ.get("CONTENT_LENGTH", "")
     size = int(length) if length.isascii() and length.isdigit() else None

@@ -65,6 +65,9 @@ _WORDS: Final[Mapping[str, Words]] = {
     "reference.condition": Words("条件不可识别。", "The condition cannot be understood."),
     "reference.not_found": Words("没有资源符合条件引用。", "Nothing fulfils the conditional reference."),
     "reference.unresolved": Words("引用的条目不在 Bundle 中。", "The reference is to an entry that the Bundle lacks."),
+    "request.busy": Words(
+        "同一客户端正在上传的内容过多，请稍后再试。", "Too many bodies of this client are arriving; try again soon."
+    ),
     "request.encoding": Words(
         "内容的压缩方式不受支持或已损坏。", "The body's encoding is not supported, or it is damaged."
     ),

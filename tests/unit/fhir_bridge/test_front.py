@@ -1,0 +1,115 @@
+"""The web front against clients that are slow, hostile or break off (RFC 9110, PEP 3333)."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+
+import pytest
+
+from fhir_bridge.rest import front
+from fhir_bridge.rest.front import Arriving, read_body
+from medchain.errors import InputError, UnavailableError
+
+
+class Trickle(io.RawIOBase):
+    """A body that comes a byte at a time."""
+
+    def __init__(self, count: int) -> None:
+        """Hold so many bytes."""
+        self._left = count
+
+    def read(self, _size: int = -1, /) -> bytes:
+        self._left -= 1
+        time.sleep(0.01)
+        return b"x" if self._left >= 0 else b""
+
+
+def body(stream, length: str | None = None, limit: int = 1000, **fields: str) -> bytes:
+    environ = {"wsgi.input": stream} | fields
+    return read_body(environ if length is None else environ | {"CONTENT_LENGTH": length}, limit)
+
+
+def test_a_body_is_read_whole_with_and_without_a_length():
+    assert body(io.BytesIO(b"abc"), "3") == b"abc"
+    assert body(io.BytesIO(b"abc")) == b"abc"
+    assert body(io.BytesIO(b"abcdef"), "3") == b"abc"
+    assert body(io.BytesIO(b""), "0") == b""
+
+
+@pytest.mark.parametrize(
+    ("stream", "length", "code"),
+    [
+        (io.BytesIO(b"x" * 1001), "1001", "request.too_large"),
+        (io.BytesIO(b"x" * 1001), None, "request.too_large"),
+        (io.BytesIO(b"abc"), "5", "request.length"),
+    ],
+)
+def test_a_body_that_is_too_large_or_breaks_off_is_refused(stream, length, code):
+    with pytest.raises(InputError, match=code.replace(".", r"\.")):
+        body(stream, length)
+
+
+def test_a_body_that_trickles_is_refused_in_time(monkeypatch):
+    monkeypatch.setattr(front, "BODY_S", 0.05)
+    with pytest.raises(InputError, match=r"request\.slow"):
+        body(Trickle(500), "500")
+
+
+def test_no_client_holds_more_threads_with_slow_bodies_than_it_may(monkeypatch):
+    monkeypatch.setattr(front, "BUSY_S", 0.05)
+    arriving, let, begun = Arriving(2), threading.Event(), threading.Barrier(3)
+
+    def slow() -> None:
+        with arriving.one("slow"):
+            begun.wait()
+            let.wait()
+
+    threads = [threading.Thread(target=slow) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    with pytest.raises(UnavailableError, match=r"request\.busy"), arriving.one("slow"):
+        pass
+    with arriving.one("other"):
+        pass
+    let.set()
+    for thread in threads:
+        thread.join()
+    with arriving.one("slow"):
+        pass
+
+
+def test_of_a_stranger_no_body_is_read(server):
+    class Never:
+        def read(self, _size: int = -1, /) -> bytes:
+            raise AssertionError
+
+    told: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/fhir/Patient",
+        "CONTENT_TYPE": "application/fhir+json",
+        "CONTENT_LENGTH": "10",
+        "wsgi.input": Never(),
+    }
+    answered = b"".join(server.front(environ, lambda status, _headers: told.append(status)))
+    assert told == ["401 Unauthorized"]
+    assert b"token.missing" in answered
+
+
+def test_a_request_id_is_taken_if_it_is_one(server):
+    assert server.call("GET", "/fhir/Patient/p", X_Request_Id="abc-1").headers["X-Request-Id"] == "abc-1"
+    for given in ("x" * 65, "a b", "<script>"):
+        assert server.call("GET", "/fhir/Patient/p", X_Request_Id=given).headers["X-Request-Id"] != given
+
+
+def test_what_must_not_happen_is_answered_without_its_text(server, monkeypatch):
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(type(server.core.reader), "find", broken)
+    response = server.call("GET", "/fhir/Patient/p1")
+    assert (response.status_code, b"secret" in response.data) == (500, False)
+    assert b'"internal"' in response.data
