@@ -2,10 +2,10 @@
 
 A page holds the four levels of the trie below one prefix as a heap of 32-byte hashes: place 1 is the prefix itself, 2
 and 3 its halves, 16 to 31 the sixteen *slots*. At a place stands the hash of the topmost trie node below it, or zeros.
-A slot is empty, a bucket of up to four entries, or a page of its own::
+A slot is empty, a bucket of up to four entries, or a page of its own; what its hash follows from stands in its stead::
 
-    0   tag, 16 bytes               32    heap, places 1 to 31; place 1 is the page's own hash
-    16  kinds of the 16 slots       1024  tail: the entries (key ‖ value) of each bucket, in order
+    0   tag, 16 bytes               32   heap, places 1 to 15; place 1 is the page's own hash
+    16  kinds of the 16 slots       512  slot by slot: the entries (key ‖ value) of a bucket, or the hash of a page
 
 A kind is the number of entries, or 255 for a page. A page's key is its *position* in the whole trie (the bits of the
 prefix behind a leading 1) in as few bytes as hold it.
@@ -19,7 +19,7 @@ Source: `docs/spec/log.md`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -47,14 +47,18 @@ Fetch = Callable[[bytes], bytes | None]
 Entries = Sequence[tuple[bytes, bytes]]
 """Keys and values, sorted by key, each key once."""
 
-_TAG: Final = b"medchain/map/v1\n"
+_TAG: Final = b"medchain/map/v2\n"
 _KINDS: Final = len(_TAG)
 _KINDS_END: Final = _KINDS + SLOTS
 _PAIR_BYTES: Final = 2 * HASH_BYTES
-_TAIL: Final = SLOTS * _PAIR_BYTES
+_TAIL: Final = SLOTS * HASH_BYTES
 _VALID_KINDS: Final = bytes([*range(BUCKET_ENTRIES + 1), CHILD])
-# Number of entries by kind; kinds that do not exist are refused beforehand.
-_ENTRY_COUNTS: Final = bytes(0 if kind == CHILD else kind for kind in range(256))
+# Size of what a slot holds, by its kind, in units of eight bytes; kinds that do not exist are refused beforehand.
+_UNIT: Final = 8
+_UNITS: Final = bytes(
+    HASH_BYTES // _UNIT if kind == CHILD else ENTRY_BYTES // _UNIT * kind if kind <= BUCKET_ENTRIES else 0
+    for kind in range(256)
+)
 # Pages whose labels are kept once hashed: those of up to 12 bits, which nearly every block passes.
 _CACHED_PAGES: Final = 1 << 13
 _KEY_MASK: Final = (1 << KEY_BITS) - 1
@@ -85,7 +89,7 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray | None) -> byt
     if page is None or page[:_KINDS] != _TAG or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
         raise corrupt_page(position)
     kinds = page[_KINDS:_KINDS_END]
-    if kinds.translate(None, _VALID_KINDS) or len(page) != _TAIL + ENTRY_BYTES * sum(kinds.translate(_ENTRY_COUNTS)):
+    if kinds.translate(None, _VALID_KINDS) or len(page) != _TAIL + _UNIT * sum(kinds.translate(_UNITS)):
         raise corrupt_page(position)
     return page
 
@@ -102,7 +106,7 @@ def check_page(page: bytes, position: int, slots: Iterable[int]) -> None:
         VerificationError: ``tlog.page_corrupt``.
     """
     expected = bytearray(page)
-    _climb(expected, position, slots)
+    _climb(expected, position, dict.fromkeys(slots))
     if expected != page:
         raise corrupt_page(position)
 
@@ -118,26 +122,31 @@ def slot_kind(page: bytes, slot: int) -> int:
     return page[_KINDS + slot]
 
 
-def slot_bucket(page: bytes, position: int, slot: int) -> bytes:
-    """Return the entries of a slot that is no page, checked against its hash; raises as `check_page`."""
+def slot_bucket(page: bytes, slot: int) -> bytes:
+    """Return the entries of a slot that is no page; `check_page` has checked them if it was told of the slot."""
     start, end = _span(page, slot)
-    bucket = page[start:end]
-    if (bucket_hash(bucket) if bucket else ABSENT) != heap_hash(page, SLOTS + slot):
-        raise corrupt_page(position)
-    return bucket
+    return page[start:end]
 
 
 def has_entry(page: bytes, key: bytes) -> bool:
     """Tell whether a page has an entry under a key in one of its slots; nothing is checked."""
-    at = page.find(key, _TAIL)
-    while at >= 0 and (at - _TAIL) % ENTRY_BYTES:
-        at = page.find(key, at + 1)
-    return at >= 0
+    if page.find(key, _TAIL) < 0:
+        return False
+    # It may be a value, or part of a hash.
+    buckets = [_span(page, slot) for slot in range(SLOTS) if page[_KINDS + slot] != CHILD]
+    return any(page[at : at + HASH_BYTES] == key for start, end in buckets for at in range(start, end, ENTRY_BYTES))
 
 
-def heap_hash(page: bytes, place: int) -> bytes:
+def heap_hash(page: bytes | bytearray, place: int) -> bytes:
     """Return the hash at a place of the heap, 1 to 31; `ABSENT` where no node is."""
-    return page[place * HASH_BYTES : (place + 1) * HASH_BYTES]
+    if place < SLOTS:
+        return bytes(page[place * HASH_BYTES : (place + 1) * HASH_BYTES])
+    kind = page[_KINDS + place - SLOTS]
+    if not kind:
+        return ABSENT
+    start, end = _span(page, place - SLOTS)
+    content = bytes(page[start:end])
+    return content if kind == CHILD else bucket_hash(content)
 
 
 class WrittenPage(bytes):
@@ -196,53 +205,44 @@ class PageWriter:
         if len(entries) == 1 and position != 1:
             # Most pages see one entry of a block. Check and climb are then one pass.
             slot = slot_of(entries[0][0], position)
-            before = heap_hash(old, SLOTS + slot)
-            top = self._write_slot(page, position, slot, None if is_known else before, entries)
-            top = _climb_one(page, position, slot, None if is_known else before, top)
+            before = None if is_known else heap_hash(old, SLOTS + slot)
+            top = _climb_one(page, position, slot, before, self._write_slot(page, position, slot, entries))
         else:
             slots = _by_slot(entries, position)
             if not is_known:
                 check_page(old, position, slots)
-            for slot, part in slots.items():
-                before = heap_hash(old, SLOTS + slot)
-                self._write_slot(page, position, slot, None if is_known else before, part)
-            top = _climb(page, position, slots)
+            tops = {slot: self._write_slot(page, position, slot, part) for slot, part in slots.items()}
+            top = _climb(page, position, tops)
         key = page_key(position)
         self.pages[key] = WrittenPage(page)
         if old is not BLANK:
             self.replaced[key] = old
         return top
 
-    def _write_slot(self, page: bytearray, position: int, slot: int, before: bytes | None, entries: Entries) -> bytes:
-        """Set entries below one slot and put its new hash, which is returned, into the heap.
+    def _write_slot(self, page: bytearray, position: int, slot: int, entries: Entries) -> bytes:
+        """Set entries below one slot; returns the slot's new hash.
 
         Args:
             page: the page, changed in place.
             position: position of its prefix.
             slot: the slot.
-            before: the hash that its entries must have, or None if they need no check.
             entries: what to set.
         """
         below = position << LEVELS | slot
-        place = (SLOTS + slot) * HASH_BYTES
-        if page[_KINDS + slot] == CHILD:
-            old = read_page(self._fetch, below, None if self._is_mixed else page[place : place + HASH_BYTES])
-            top = self.write(below, old, entries)
-        else:
-            start, end = _span(page, slot)
-            bucket = bytes(page[start:end])
-            if before is not None and (bucket_hash(bucket) if bucket else ABSENT) != before:
-                raise corrupt_page(position)
-            merged = _merged(bucket, entries) if bucket else entries
-            if len(merged) <= BUCKET_ENTRIES:
-                page[start:end] = bucket = b"".join([part for entry in merged for part in entry])
-                page[_KINDS + slot] = len(merged)
-                top = bucket_hash(bucket)
-            else:
-                del page[start:end]
-                page[_KINDS + slot] = CHILD
-                top = self.write(below, BLANK, merged)
-        page[place : place + HASH_BYTES] = top
+        kind = page[_KINDS + slot]
+        start, end = _span(page, slot)
+        if kind == CHILD:
+            old = read_page(self._fetch, below, None if self._is_mixed else page[start:end])
+            page[start:end] = top = self.write(below, old, entries)
+            return top
+        merged = _merged(bytes(page[start:end]), entries) if kind else entries
+        if len(merged) <= BUCKET_ENTRIES:
+            bucket = b"".join([part for entry in merged for part in entry])
+            page[start:end] = bucket
+            page[_KINDS + slot] = len(merged)
+            return bucket_hash(bucket)
+        page[start:end] = top = self.write(below, BLANK, merged)
+        page[_KINDS + slot] = CHILD
         return top
 
 
@@ -252,9 +252,9 @@ def corrupt_page(position: int) -> VerificationError:
 
 
 def _span(page: bytes | bytearray, slot: int) -> tuple[int, int]:
-    """Return where the entries of a slot that is no page begin and end."""
-    start = _TAIL + ENTRY_BYTES * sum(page[_KINDS : _KINDS + slot].translate(_ENTRY_COUNTS))
-    return start, start + ENTRY_BYTES * page[_KINDS + slot]
+    """Return where what a slot holds begins and ends."""
+    start = _TAIL + _UNIT * sum(page[_KINDS : _KINDS + slot].translate(_UNITS))
+    return start, start + _UNIT * _UNITS[page[_KINDS + slot]]
 
 
 def _by_slot(entries: Entries, position: int) -> dict[int, list[tuple[bytes, bytes]]]:
@@ -280,7 +280,15 @@ def _merged(bucket: bytes, entries: Entries) -> Entries:
 @cache
 def _cached_labels(position: int) -> tuple[bytes, ...]:
     """Hash the labels of the places 1 to 15 of a page near the root; index 0 is unused."""
-    return (b"", *(_label_hash(position, place) for place in range(1, SLOTS)))
+    prefix, ends = _label_parts(position)
+    return (b"", *(hashlib.sha256(start + prefix + end).digest() for start, end in ends[1:]))
+
+
+def _label_parts(position: int) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """Return what the labels of a page's places share, and for each place what stands before and behind that."""
+    depth = position.bit_length() - 1
+    prefix = (position >> (depth & LEVELS)).to_bytes((depth >> 3) + 1, "big")[1:]
+    return prefix, _label_ends(depth, position & 15 if depth & LEVELS else 0)
 
 
 @cache
@@ -300,16 +308,6 @@ def _label_ends(depth: int, nibble: int) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(ends)
 
 
-def _label_hash(position: int, place: int) -> bytes:
-    """Hash the label of a place in a page's heap: the prefix, then the bits of the place behind its leading 1."""
-    depth = position.bit_length() - 1
-    whole = depth >> 3
-    nibble = position & 15 if depth & LEVELS else 0
-    prefix = (position >> (depth & LEVELS)).to_bytes(whole + 1, "big")[1:]
-    start, end = _label_ends(depth, nibble)[place]
-    return hashlib.sha256(start + prefix + end).digest()
-
-
 def _climb_one(page: bytearray, position: int, slot: int, before: bytes | None, top: bytes) -> bytes:
     """Compute anew what lies above one slot, and check what lay there before; returns the page's topmost hash.
 
@@ -322,29 +320,35 @@ def _climb_one(page: bytearray, position: int, slot: int, before: bytes | None, 
     """
     sha256 = hashlib.sha256
     labels = _cached_labels(position) if position < _CACHED_PAGES else None
+    prefix, ends = (b"", ()) if labels else _label_parts(position)
     place = SLOTS + slot
-    while place > 1:
+    sibling = heap_hash(page, place ^ 1)
+    while True:
         is_right = place & 1
         place >>= 1
-        start = place * _PAIR_BYTES
-        sibling = page[start : start + HASH_BYTES] if is_right else page[start + HASH_BYTES : start + _PAIR_BYTES]
         if sibling != ABSENT:
-            label = labels[place] if labels else _label_hash(position, place)
+            if labels:
+                label = labels[place]
+            else:
+                start, end = ends[place]
+                label = sha256(start + prefix + end).digest()
             if before == ABSENT:
-                before = bytes(sibling)
+                before = sibling
             elif before is not None:
                 before = sha256(sha256(sibling + before if is_right else before + sibling).digest() + label).digest()
             top = sha256(sha256(sibling + top if is_right else top + sibling).digest() + label).digest()
-        start >>= 1
-        if before is not None and page[start : start + HASH_BYTES] != before:
+        at = place * HASH_BYTES
+        if before is not None and page[at : at + HASH_BYTES] != before:
             raise corrupt_page(position)
-        page[start : start + HASH_BYTES] = top
-    return top
+        page[at : at + HASH_BYTES] = top
+        if place == 1:
+            return top
+        at = (place ^ 1) * HASH_BYTES
+        sibling = bytes(page[at : at + HASH_BYTES])
 
 
-def _lone(position: int, place: int, pair: bytes) -> bytes:
+def _lone(position: int, place: int, left: bytes, right: bytes) -> bytes:
     """Return what stands above a pair that has not two nodes, or above the root's; nothing for every other."""
-    left, right = pair[:HASH_BYTES], pair[HASH_BYTES:]
     if position == place == 1:
         return root_hash(left, right)
     if ABSENT in (left, right):
@@ -352,21 +356,30 @@ def _lone(position: int, place: int, pair: bytes) -> bytes:
     return b""
 
 
-def _climb(page: bytearray, position: int, slots: Iterable[int]) -> bytes:
-    """Compute anew what lies above some slots; returns the page's topmost hash."""
+def _climb(page: bytearray, position: int, tops: Mapping[int, bytes | None]) -> bytes:
+    """Compute anew what lies above some slots; returns the page's topmost hash.
+
+    Args:
+        page: the page, changed in place.
+        position: position of its prefix.
+        tops: slot → its hash; None where it is not known yet.
+    """
     sha256 = hashlib.sha256
     labels = _cached_labels(position) if position < _CACHED_PAGES else None
-    places = {SLOTS + slot for slot in slots}
+    prefix, ends = (b"", ()) if labels else _label_parts(position)
+    known = {SLOTS + slot: top for slot, top in tops.items()}
     # Where no slot is empty no node is absent.
     is_full = 0 not in page[_KINDS:_KINDS_END] and position != 1
     for _ in range(LEVELS):
-        places = {place >> 1 for place in places}
-        for place in places:
-            start = place * _PAIR_BYTES
-            pair = page[start : start + _PAIR_BYTES]
-            top = b"" if is_full else _lone(position, place, bytes(pair))
+        above: dict[int, bytes | None] = {}
+        for place in {below >> 1 for below in known}:
+            left = known.get(2 * place) or heap_hash(page, 2 * place)
+            right = known.get(2 * place + 1) or heap_hash(page, 2 * place + 1)
+            top = b"" if is_full else _lone(position, place, left, right)
             if not top:
-                label = labels[place] if labels else _label_hash(position, place)
-                top = sha256(sha256(pair).digest() + label).digest()
+                label = labels[place] if labels else sha256(ends[place][0] + prefix + ends[place][1]).digest()
+                top = sha256(sha256(left + right).digest() + label).digest()
+            above[place] = top
             page[place * HASH_BYTES : (place + 1) * HASH_BYTES] = top
+        known = above
     return bytes(page[HASH_BYTES:_PAIR_BYTES])

@@ -358,7 +358,7 @@ def _walk(root: MapRoot, key: bytes, fetch: Fetch) -> tuple[list[tuple[int, byte
         check_page(page, position, [slot])
         path.append((position, page))
         if slot_kind(page, slot) != CHILD:
-            return path, slot_bucket(page, position, slot)
+            return path, slot_bucket(page, slot)
         position, top = position << LEVELS | slot, heap_hash(page, SLOTS + slot)
 
 
@@ -402,7 +402,7 @@ def _topmost(fetch: Fetch, position: int, page: bytes, place: int) -> MapNode:
             raise corrupt_page(position)
     slot = place - SLOTS
     if slot_kind(page, slot) != CHILD:
-        return bucket_node(slot_bucket(page, position, slot))
+        return bucket_node(slot_bucket(page, slot))
     below = position << LEVELS | slot
     return _topmost(fetch, below, read_page(fetch, below, top), 1)
 

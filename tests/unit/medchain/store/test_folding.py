@@ -13,6 +13,7 @@ from medchain.node.replica import Replica
 from medchain.store import index
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
+from medchain.tlog.mapnode import bucket_hash
 from tests.power import Promise, cuts
 from tests.unit.medchain.ledger.world import COMMISSION
 from tests.unit.medchain.node.ledgers import Author, anchored, block_of, replica_on
@@ -209,6 +210,32 @@ def test_memory_for_pages_is_bounded(database, replica, orderer, many, monkeypat
     for key in keys:
         assert again.prove_record(key) == orderer.prove_record(key)
     assert again.store._index._clean.size_bytes <= 20_000  # noqa: SLF001  # as above
+
+
+def larger(page):
+    """Lay a page out as schema ledger_0001 had it: all 31 places of the heap, then the entries."""
+    heap, tail, at = b"", b"", 512
+    for kind in page[16:32]:
+        size = 32 if kind == 255 else 64 * kind
+        content, at = page[at : at + size], at + size
+        heap += content if kind == 255 else bucket_hash(content) if kind else bytes(32)
+        tail += b"" if kind == 255 else content
+    return b"medchain/map/v1\n" + page[16:512] + heap + tail
+
+
+def test_pages_of_the_first_schema_are_laid_out_anew(store_engine, database, replica, many):
+    keys = many(blocks=2)
+    replica.store.flush()
+    expected = [replica.prove_record(key) for key in keys[::5]]
+    pages = pages_in(database)
+    with database.write("map_page") as connection:
+        for key, page in pages.items():
+            connection.execute(text("UPDATE map_page SET data = :d WHERE key = :k"), {"k": key, "d": larger(page)})
+        connection.execute(text("INSERT INTO map_page (key, data) VALUES (x'02', x'00')"))
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ledger_0001'"))
+    again = Replica(LedgerStore(store_engine(LEDGER)))
+    assert pages_in(database) == {**pages, b"\x02": b"\0"}
+    assert [again.prove_record(key) for key in keys[::5]] == expected
 
 
 def test_a_power_cut_in_a_fold_loses_no_block_that_was_answered(tmp_path, orderer, author, monkeypatch):

@@ -149,6 +149,12 @@ def test_a_map_of_one_entry_proves_it_and_the_absence_on_both_sides(pages, asked
     assert labels == {"0": [0], "01": [256, 0], "1": [0, 256], "11": [0, 256]}[asked]
 
 
+def test_what_is_a_value_is_no_key(pages):
+    key, value = key_of("0"), key_of("01")
+    root = build(pages, {key: value})
+    assert held(root, [key, value], pages) == [key]
+
+
 def test_a_value_is_replaced(pages):
     entries = sample(50)
     key = next(iter(entries))
