@@ -11,7 +11,7 @@ Source: `docs/spec/proposal.md`, `docs/spec/ordering.md` 5.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Final
@@ -62,6 +62,7 @@ from medchain.node.proposal_view import (
     standing,
     versions_of,
 )
+from medchain.store.faults import corrupt
 from medchain.store.proposals import ProposalRow, ProposalTable
 
 MAX_LIFE_S: Final = 31 * 86_400
@@ -204,7 +205,7 @@ class ProposalBook:
             if entry.choice_of(own) is choice:
                 return entry
             self._check_open(entry, choice)
-            number = 1 + next((item.number for item in entry.decisions if item.org_id == own), 0)
+            number = 1 + self._table.decision_number(name, own)
             decision = make_decision(self.identity, entry.proposal, choice, number, self.judge.clock())
             check_signed(decision, own, self.judge.replica.members)
             self._keep(entry.proposal, decision)
@@ -232,7 +233,7 @@ class ProposalBook:
         mark = (self._writes, self.judge.replica.store.head.root, self.judge.clock() // _LOOK_S)
         seen = self._seen
         if seen is None or seen[0] != mark:
-            seen = self._seen = (mark, [self._entry(row) for row in self._table.proposals()])
+            seen = self._seen = (mark, list(self._readable()))
         return seen[1]
 
     def entry(self, name: bytes) -> Entry:
@@ -403,10 +404,33 @@ class ProposalBook:
         return is_new
 
     def _entry(self, row: ProposalRow) -> Entry:
-        """Read a row."""
+        """Read a row. Web workers can write the file too, so nothing of it counts that its signer's key does not say.
+
+        Raises:
+            VerificationError: ``store.corrupt`` where the row holds another proposal than the one that it names.
+        """
         proposal = parse_proposal(row.envelope)
-        decisions = tuple(parse_decision(item) for item in self._table.decisions(row.id))
+        if proposal.id != row.id:
+            raise corrupt("proposal", row.id)
+        given = (parse_decision(item) for item in self._table.decisions(row.id))
+        decisions = tuple(item for item in given if self._counts(item, proposal))
         return Entry(proposal, row, decisions, standing(proposal, decisions, self.judge))
+
+    def _counts(self, decision: Decision, proposal: Proposal) -> bool:
+        """Tell whether a decision is on this proposal, and signed by a key that its member has now."""
+        try:
+            check_signed(decision, decision.org_id, self.judge.replica.members)
+        except VerificationError:
+            return False
+        return (decision.proposal, decision.ledger) == (proposal.id, self.judge.replica.ledger)
+
+    def _readable(self) -> Iterator[Entry]:
+        """Read all rows that are what they say."""
+        for row in self._table.proposals():
+            try:
+                yield self._entry(row)
+            except (InputError, VerificationError) as error:
+                _LOG.error("proposal.unreadable", error)
 
     def _draft(self, wish: Wish, until: int) -> Transaction:
         """Make the transaction that a wish stands for, with the creator as its only signer."""

@@ -121,6 +121,12 @@ class ProposalTable:
                 connection.execute(update(proposal_decision).where(one).values(**values))
         return True
 
+    def decision_number(self, name: bytes, org_id: str) -> int:
+        """Return the number of a member's newest decision on a proposal, 0 where there is none."""
+        one = (proposal_decision.c.proposal == name) & (proposal_decision.c.org_id == org_id)
+        with self._database.read("proposal_decision") as connection:
+            return int(connection.execute(select(proposal_decision.c.number).where(one)).scalar_one_or_none() or 0)
+
     def decisions(self, name: bytes) -> list[bytes]:
         """Return the newest decision of each member on a proposal, by org_id."""
         chosen = select(proposal_decision.c.envelope).where(proposal_decision.c.proposal == name)

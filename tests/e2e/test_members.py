@@ -115,7 +115,7 @@ class Town:
         while time.monotonic() < deadline:
             if condition():
                 return
-            time.sleep(0.5)
+            time.sleep(1)
         pytest.fail("it did not come to be")
 
     def member(self, org_id: str, about: str):

@@ -17,11 +17,13 @@ from medchain.errors import (
 )
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Signer, pae, parse_payload, payload_bytes, seal
+from medchain.node.endorse import Identity
 from medchain.node.member_changes import Wish
-from medchain.node.proposal import Choice, Way, completed, make_proposal, signing_request
+from medchain.node.proposal import Choice, Way, completed, make_decision, make_proposal, signing_request
 from medchain.node.proposal_view import standing
 from medchain.store.proposals import MAX_KEPT_EACH, MAX_OPEN_EACH
-from medchain.store.tables import promised_version, proposal, proposal_decision
+from medchain.store.tables import promised_version, proposal_decision
+from medchain.store.tables import proposal as proposal_table
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, Federation, keys_of
 from tests.unit.medchain.node.proposing import Assembly
 
@@ -53,7 +55,7 @@ def calm(quiet):
     quiet.time = time
     for site in quiet.sites.values():
         with site.records._database.write("proposal") as connection:  # noqa: SLF001  # books are never emptied
-            for table in (proposal, proposal_decision, promised_version):
+            for table in (proposal_table, proposal_decision, promised_version):
                 connection.execute(table.delete())
 
 
@@ -207,6 +209,33 @@ def test_who_proposes_and_withdraws_for_ever_keeps_a_bounded_number(calm):
     assert min(row.received for row in table.proposals()) == 5
 
 
+def test_who_can_write_the_records_file_approves_nothing_with_it(calm):
+    # A web worker can: but it holds no ledger key.
+    name, other = calm.propose(RENHE, "suspend", ANXIN), calm.propose(RENHE, "suspend", TAIPING)
+    book, table = calm.books[TONGJI], calm.federation.sites[TONGJI].records
+    proposal = book.entry(name).proposal
+    stranger = Identity(TONGJI, keys_of(ANXIN).signer, {})
+    table.put_decision(name, TONGJI, 1, make_decision(stranger, proposal, Choice.APPROVE, 1, 0).encoded)
+    request = signing_request(name, completed(proposal, [keys_of(TONGJI).key_id, keys_of(COMMISSION).key_id]))
+    with pytest.raises(VerificationError, match=r"proposal\.not_approved"):
+        book.receive(request, RENHE)
+    # Nor does an approval of one count for another, or for other bytes under its name.
+    book.decide(other, Choice.APPROVE)
+    approval = book.entry(other).decisions[0].encoded
+    table.put_decision(name, TONGJI, 2, approval)
+    with pytest.raises(VerificationError, match=r"proposal\.not_approved"):
+        book.receive(request, RENHE)
+    with table._database.write("proposal") as connection:  # noqa: SLF001  # as an attacker would
+        chosen = proposal_table.update().where(proposal_table.c.id == other)
+        connection.execute(chosen.values(envelope=proposal.encoded))
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        book.receive(signing_request(other, completed(proposal, [keys_of(TONGJI).key_id])), RENHE)
+    calm.federation.time += 10
+    assert [entry.proposal.id for entry in book.entries()] == [name]
+    # What the administrator decides then counts all the same.
+    assert book.decide(name, Choice.APPROVE).choice_of(TONGJI) is Choice.APPROVE
+
+
 def test_what_others_have_sent_is_judged_again_only_when_something_changed(calm, monkeypatch):
     name = calm.propose(ANXIN, "suspend", TAIPING)
     book, judged = calm.books[RENHE], []
@@ -234,6 +263,7 @@ def test_a_suspended_members_signature_counts_no_more(assembly):
     undecided = assembly.propose(RENHE, "policy", content=content)
     assembly.approve(name, ANXIN)
     assert ANXIN in assembly.books[RENHE].entry(name).standing.approved
+    old = assembly.books[ANXIN].entry(name).decisions[0].encoded
     other = assembly.propose(TONGJI, "suspend", ANXIN)
     assembly.approve(other, COMMISSION, RENHE)
     assert assembly.is_everywhere(lambda members: status_of(ANXIN)(members) == "suspended")
@@ -241,7 +271,6 @@ def test_a_suspended_members_signature_counts_no_more(assembly):
     # Its own node refuses to decide, and everybody refuses what it sends.
     with pytest.raises(VerificationError, match=r"proposal\.signer"):
         assembly.books[ANXIN].decide(undecided, Choice.APPROVE)
-    old = assembly.books[ANXIN].entry(name).decisions[0].encoded
     with pytest.raises(VerificationError, match=r"proposal\.signer"):
         assembly.books[COMMISSION].receive(old, ANXIN)
 
