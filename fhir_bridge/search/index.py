@@ -7,13 +7,16 @@ Source: `docs/spec/search-index.md`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
+from fhir_bridge.search.custom import of_type, read_custom
 from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.indexer import Indexer
 from fhir_bridge.search.values import Setting
@@ -24,13 +27,35 @@ from medchain.store.records import RecordStore
 FORM: Final = 2
 """Version of what rows are made of. Raised with each change of parameters, folding or units: all is indexed anew."""
 
+LOOK_S: Final = 1.0
+"""How long a change of the index may go unnoticed by who searches, in seconds."""
+
 _DEFAULT: Final = Setting()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A state of the index with what was made of it, taken over as a whole.
+
+    Attributes:
+        state: numbers and generation.
+        custom: the node's own parameters by URL, for which rows are made.
+        usable: those of them that every version has rows of.
+        indexers: by type, compiled when they are needed.
+        registries: by type, likewise.
+    """
+
+    state: IndexState
+    custom: Mapping[str, SearchParameter]
+    usable: Mapping[str, SearchParameter]
+    indexers: dict[str, Indexer] = field(default_factory=dict)
+    registries: dict[str, Mapping[str, SearchParameter]] = field(default_factory=dict)
 
 
 class SearchIndex:
     """What resources are found by. Threads may share it."""
 
-    __slots__ = ("_indexers", "_setting", "_state", "_store")
+    __slots__ = ("_looked", "_setting", "_store", "_view")
 
     def __init__(self, store: RecordStore, setting: Setting = _DEFAULT) -> None:
         """Open the index; the first time, its parameters get their numbers.
@@ -41,13 +66,13 @@ class SearchIndex:
         """
         self._store = store
         self._setting = setting
-        self._state: IndexState = store.open_index(FORM, _wanted())
-        self._indexers: dict[str, Indexer] = {}
+        self._looked = time.monotonic()
+        self._view = self._open()
 
     @property
     def generation(self) -> int:
         """Which state of the index this is."""
-        return self._state.generation
+        return self._view.state.generation
 
     @property
     def setting(self) -> Setting:
@@ -56,16 +81,28 @@ class SearchIndex:
 
     def number(self, type_name: str, code: str) -> int:
         """Return the number of a parameter."""
-        return self._state.numbers[type_name, code]
+        return self._view.state.numbers[type_name, code]
 
     def registry(self, type_name: str) -> Mapping[str, SearchParameter]:
-        """Return the parameters of a type by their code."""
-        return parameters_of(type_name)
+        """Return the parameters of a type by their code, those of the node's own that are ready among them."""
+        view = self._view
+        found = view.registries.get(type_name)
+        if found is None:
+            own = {one.code: one for one in of_type(view.usable, type_name)}
+            found = {**own, **parameters_of(type_name)} if own else parameters_of(type_name)
+            view.registries[type_name] = found
+        return found
 
     def refresh(self) -> None:
         """Take over what another process has made of the index."""
-        if self._store.index_generation() != self._state.generation:
-            self._state, self._indexers = self._store.open_index(FORM, _wanted()), {}
+        self._looked = time.monotonic()
+        if self._store.index_generation() != self._view.state.generation:
+            self._view = self._open()
+
+    def look(self) -> None:
+        """Take it over, too, but do not look all the time."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self.refresh()
 
     def rows(self, type_name: str, resource: Resource) -> IndexRows:
         """Make the rows of a resource.
@@ -74,16 +111,17 @@ class SearchIndex:
             type_name: its type.
             resource: parsed, as it will be stored.
         """
-        # Both from one state: another thread may take over a new one at any moment.
-        state, indexers = self._state, self._indexers
+        # One view: another thread may take over a new one at any moment.
+        view = self._view
         if not is_resource_type(type_name):
-            return IndexRows((), _updated(resource), state.generation)
-        indexer = indexers.get(type_name)
+            return IndexRows((), _updated(resource), view.state.generation)
+        indexer = view.indexers.get(type_name)
         if indexer is None:
-            numbers = state.numbers
-            indexer = Indexer(type_name, lambda code: numbers[type_name, code], setting=self._setting)
-            indexers[type_name] = indexer
-        return IndexRows(indexer.rows(resource), _updated(resource), state.generation)
+            numbers = view.state.numbers
+            own = [one for one in of_type(view.custom, type_name) if (type_name, one.code) in numbers]
+            indexer = Indexer(type_name, lambda code: numbers[type_name, code], custom=own, setting=self._setting)
+            view.indexers[type_name] = indexer
+        return IndexRows(indexer.rows(resource), _updated(resource), view.state.generation)
 
     def rows_of(self, type_name: str, document: bytes) -> IndexRows:
         """Make the rows of a resource from its FHIR JSON."""
@@ -92,6 +130,18 @@ class SearchIndex:
         except ValueError:
             resource = None
         return self.rows(type_name, resource if isinstance(resource, dict) else {})
+
+    def _open(self) -> _View:
+        """Read the state of the index."""
+        state = self._store.open_index(FORM, _wanted())
+        custom, usable = {}, {}
+        for row in self._store.custom_parameters():
+            one = read_custom(orjson.loads(row.definition))
+            if one is not None:
+                custom[row.url] = one
+                if row.is_active:
+                    usable[row.url] = one
+        return _View(state, custom, usable)
 
 
 def _wanted() -> list[tuple[str, str]]:

@@ -10,11 +10,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from threading import Event
 from typing import Final
 
+import orjson
+
+from fhir_bridge.definitions.parameters import SearchParameter
 from fhir_bridge.search.cursor import LIFE_S
+from fhir_bridge.search.custom import read_custom
 from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.indexer import VARIANTS
+from fhir_bridge.search.walk import Resource
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -55,6 +62,7 @@ class IndexJob:
         self._index = index
         self._clock = clock
         self._pruned = -PRUNE_S
+        self._known: list[int] = []
 
     def run(self, end: Event) -> None:
         """Work until told to stop."""
@@ -70,13 +78,68 @@ class IndexJob:
     def step(self) -> int:
         """Do one batch; returns how many versions were looked at."""
         self._index.refresh()
-        count = self._index_some()
+        count = self._index_some() or self._custom_step()
         if not count and time.monotonic() - self._pruned >= PRUNE_S:
             # With a margin, since a cursor that was good a moment ago may be in use.
             count = self._store.prune_index(self._clock() - LIFE_S - _MARGIN_S, BATCH)
             if not count:
                 self._pruned = time.monotonic()
         return count
+
+    def _custom_step(self) -> int:
+        """Look at the node's own parameters; give rows of one to some versions."""
+        newest = self._store.newest_of_type("SearchParameter")
+        if newest != self._known:
+            self._take_over(newest)
+            self._known = newest
+        row = next((one for one in self._store.custom_parameters() if not one.is_active), None)
+        if row is None:
+            return 0
+        made = read_custom(orjson.loads(row.definition))
+        types = () if made is None else made.base
+        numbers = self._store.without_custom(types, row, BATCH)
+        if not numbers or made is None:
+            self._store.activate_custom(row.url)
+            _LOG.info("search.parameter_ready", target=row.target)
+            return 1
+        own = [self._index.number(name, made.code) for name in types]
+        found = self._reader.numbered(numbers)
+        placed = [self._placed(number, one) for number, one in zip(numbers, found, strict=True)]
+        self._store.put_custom_rows(row.url, own, [_only(one, own) for one in placed], numbers[-1])
+        return len(numbers)
+
+    def _take_over(self, newest: list[int]) -> None:
+        """Compare the parameters with the SearchParameters that are stored now."""
+        wanted: dict[str, tuple[str, SearchParameter]] = {}
+        taken: set[tuple[str, str]] = set()
+        for one in self._reader.numbered(newest):
+            resource = self._resource(one)
+            made = None if resource is None else read_custom(resource)
+            # Of two with one name for one type, the first that was stored counts.
+            if made is not None and made.url not in wanted and taken.isdisjoint(_names(made)):
+                wanted[made.url] = (orjson.dumps(resource, option=orjson.OPT_SORT_KEYS).decode(), made)
+                taken.update(_names(made))
+        known = {row.url: row.definition for row in self._store.custom_parameters()}
+        for url, text in known.items():
+            if url not in wanted:
+                self._store.drop_custom(url, _names(read_custom(orjson.loads(text))))
+        for url, (text, made) in sorted(wanted.items()):
+            if known.get(url) != text:
+                before = _names(read_custom(orjson.loads(known[url]))) if url in known else []
+                if before:
+                    self._store.drop_custom(url, before)
+                self._store.put_custom(url, text, _names(made))
+        self._index.refresh()
+
+    def _resource(self, found: Found | None) -> Resource | None:
+        """Open a version and parse it."""
+        if found is None:
+            return None
+        try:
+            resource = orjson.loads(self._service.open_found(found).content)
+        except (InputError, NotFoundError, VerificationError, ValueError):
+            return None
+        return resource if isinstance(resource, dict) else None
 
     def _index_some(self) -> int:
         """Give rows to some versions."""
@@ -108,3 +171,16 @@ class IndexJob:
             _LOG.error("search.damaged", error, record=stored.seq)
             return None
         return self._index.rows_of(stored.type, document) if document else None
+
+
+def _names(one: SearchParameter | None) -> list[tuple[str, str]]:
+    """List type and code of each parameter that a definition comes to."""
+    return [] if one is None else [(name, one.code) for name in one.base]
+
+
+def _only(placed: Placed, numbers: list[int]) -> Placed:
+    """Keep the rows of some parameters."""
+    if placed.rows is None or placed.rows.rows is None:
+        return placed
+    kept = [row for row in placed.rows.rows if row[0] // VARIANTS in numbers]
+    return placed._replace(rows=replace(placed.rows, rows=kept))

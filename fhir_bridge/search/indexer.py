@@ -114,6 +114,11 @@ class Indexer:
         return owner_of(found.pop()) if len(found) == 1 else SEVERAL
 
 
+def compiles(one: SearchParameter, type_name: str, setting: Setting = _DEFAULT) -> bool:
+    """Tell whether a parameter has values for a type; raises `InputError` ``search.expression`` as `Indexer`."""
+    return bool(_entries(type_name, {one.code: one}, lambda _code: 1, setting))
+
+
 def _entries(
     type_name: str, chosen: Mapping[str, SearchParameter], number: Callable[[str], int], setting: Setting
 ) -> list[tuple[Route, Collect]]:

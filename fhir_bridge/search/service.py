@@ -98,6 +98,7 @@ class SearchService:
             strict: whether unknown parameters are refused.
             passed: parameters that others understand.
         """
+        self._index.look()
         setting = self._index.setting
         return Context(
             self._index.registry, strict, Context().passed | passed, offset_s=setting.offset_s, bases=setting.bases

@@ -312,9 +312,16 @@ class SearchTable:
             connection,
             [(one.number, one.type, one.id, time, NEVER) for (one, _, _), time in zip(whole, times, strict=True)],
         )
+        given = self._put_entries(connection, [one for one, _, _ in whole])
+        self._replace_older(connection, [one for one in placed if one.version > 1])
+        return given
+
+    def _put_entries(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
+        """Write rows; returns details that got a number."""
+        whole = [(one, one.rows.rows) for one in placed if one.rows is not None and one.rows.rows is not None]
         # Others may begin to remember anew at any moment.
         known = self._details
-        given = self._number_details(connection, known, (row[3] for _, _, rows in whole for row in rows))
+        given = self._number_details(connection, known, (row[3] for _, rows in whole for row in rows))
         entries = [
             (
                 one.number,
@@ -325,13 +332,12 @@ class SearchTable:
                 0.0 if low is None else low,
                 0.0 if high is None else high,
             )
-            for one, _, rows in whole
+            for one, rows in whole
             for number, place, key, text, low, high in rows
         ]
         # In the order of the other index: its pages are far apart, those of the table lie at its end.
         entries.sort(key=_in_index_order)
         self._insert_entry.many(connection, entries)
-        self._replace_older(connection, [one for one in placed if one.version > 1])
         return given
 
     def _replace_older(self, connection: Connection, placed: Sequence[Placed]) -> None:

@@ -31,10 +31,11 @@ from sqlalchemy import (
 from medchain.errors import ConflictError, MedchainError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
+from medchain.store.custom import CustomTable
 from medchain.store.engine import Database, Statement, put_into
 from medchain.store.faults import translated
 from medchain.store.grouped import Grouped
-from medchain.store.indexing import IndexRows, Placed, SearchTable, forget_rows
+from medchain.store.indexing import IndexRows, Placed, forget_rows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
 from medchain.store.proposals import ProposalTable
@@ -235,7 +236,7 @@ class _Write:
 
 
 class RecordStore(
-    SearchTable,
+    CustomTable,
     LinkTable,
     RetentionTable,
     StopTable,
@@ -255,7 +256,7 @@ class RecordStore(
 
     def __init__(self, database: Database) -> None:
         """Use an opened records file."""
-        SearchTable.__init__(self, database)
+        CustomTable.__init__(self, database)
         LinkTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database

@@ -278,6 +278,17 @@ index_state: Final = Table(
 )
 """One row: which rows the index has, counted with each change of it."""
 
+custom_parameter: Final = Table(
+    "custom_parameter",
+    RECORDS,
+    Column("url", Text, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("active", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("target", BigInteger, nullable=False),
+)
+"""Search parameters of the node's own, and how far older versions have their rows."""
+
 imported: Final = Table(
     "imported",
     RECORDS,

@@ -1,0 +1,163 @@
+"""Search parameters that SearchParameter resources define: used once every record has their rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhir_bridge.search import index_job
+from fhir_bridge.search.custom import read_custom
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
+from medchain.errors import InputError
+
+
+def parameter(record_id="eye", **more: object):
+    return {
+        "resourceType": "SearchParameter",
+        "id": record_id,
+        "url": f"http://x.example/{record_id}",
+        "status": "active",
+        "code": record_id,
+        "base": ["Patient"],
+        "type": "token",
+        "expression": "Patient.extension('http://x.example/eye').value.ofType(code)",
+        **more,
+    }
+
+
+def simple(record_id="nick", **more: object):
+    return parameter(record_id, expression="Patient.name.text", type="string") | more
+
+
+def patient(record_id, text, **more: object):
+    return {"resourceType": "Patient", "id": record_id, "name": [{"text": text}], **more}
+
+
+@pytest.fixture
+def job(node):
+    return IndexJob(node.store, node.service, node.index, lambda: node.time)
+
+
+def finish(job):
+    for _ in range(100):
+        if not job.step():
+            return
+
+
+def found(node, text, **more: object):
+    node.index.refresh()
+    return node.found(text, **more)
+
+
+def test_a_new_parameter_finds_older_and_newer_records(node, job):
+    node.put(patient("a", "Tom"), patient("b", "Ann"))
+    node.put(simple())
+    finish(job)
+    node.put(patient("c", "Tommy"))
+    assert found(node, "Patient?nick=tom") == ["Patient/a", "Patient/c"]
+    assert found(node, "Patient?nick:missing=true") == []
+
+
+def test_a_parameter_is_not_used_before_every_record_has_its_rows(node, job, monkeypatch):
+    monkeypatch.setattr(index_job, "BATCH", 1)
+    node.put(patient("a", "Tom"), patient("b", "Tommy"))
+    node.put(simple())
+    job.step()
+    (row,) = node.store.custom_parameters()
+    assert (row.is_active, row.position) == (False, 1)
+    assert len(found(node, "Patient?nick=tom")) == 2
+    assert [one.parameter for one in node.query("Patient?nick=tom").problems] == ["nick"]
+    # Another process goes on where this one ended; what is stored meanwhile has its rows already.
+    node.put(patient("c", "Tom"))
+    finish(IndexJob(node.store, node.service, node.index, lambda: node.time))
+    assert found(node, "Patient?nick=tommy") == ["Patient/b"]
+    assert found(node, "Patient?nick=tom") == ["Patient/a", "Patient/b", "Patient/c"]
+
+
+def test_a_process_that_knows_nothing_of_it_yet_stores_its_rows_all_the_same(node):
+    node.put(simple())
+    job_of_other = IndexJob(node.store, node.service, SearchIndex(node.store), lambda: node.time)
+    finish(job_of_other)
+    node.put(patient("a", "Tom"))
+    assert found(node, "Patient?nick=tom") == ["Patient/a"]
+
+
+def test_a_changed_parameter_finds_by_what_it_says_now(node, job):
+    node.put(patient("a", "Tom", gender="male"), simple())
+    finish(job)
+    node.put(simple(expression="Patient.gender", type="token"))
+    finish(job)
+    assert found(node, "Patient?nick=male") == ["Patient/a"]
+    assert found(node, "Patient?nick=tom") == []
+
+
+def test_a_parameter_that_is_retired_or_deleted_is_unknown_again(node, job):
+    node.put(patient("a", "Tom"), simple(), simple("other"))
+    finish(job)
+    node.put(simple(status="retired"))
+    node.service.delete("SearchParameter", "other")
+    finish(job)
+    assert node.store.custom_parameters() == []
+    node.index.refresh()
+    for code in ("nick", "other"):
+        with pytest.raises(InputError, match=r"search\.parameter"):
+            node.searches.ids("Patient", f"{code}=tom")
+
+
+def test_a_parameter_of_all_types_is_one_of_each(node, job):
+    node.put({"resourceType": "Group", "id": "g", "implicitRules": "http://x.example/r"})
+    node.put(parameter("rules", base=["Resource"], type="uri", expression="Resource.implicitRules"))
+    finish(job)
+    assert found(node, "Group?rules=http://x.example/r") == ["Group/g"]
+    assert len(node.store.custom_parameters()) == 1
+
+
+def test_new_rows_are_not_lost_when_all_is_indexed_anew(node, job):
+    node.put(patient("a", "Tom"), simple())
+    finish(job)
+    with node.database.write("index_state") as connection:
+        connection.exec_driver_sql("UPDATE index_state SET format = 0")
+    node.open()
+    finish(IndexJob(node.store, node.service, node.index, lambda: node.time))
+    assert found(node, "Patient?nick=tom") == ["Patient/a"]
+
+
+def test_of_two_with_one_name_the_first_counts(node, job):
+    node.put(patient("a", "Tom", gender="male"), simple())
+    node.put(simple("again", code="nick", expression="Patient.gender", type="token"))
+    finish(job)
+    assert found(node, "Patient?nick=tom") == ["Patient/a"]
+    assert [row.url for row in node.store.custom_parameters()] == ["http://x.example/nick"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "draft"},
+        {"url": ""},
+        {"code": "gender"},
+        {"code": "_id"},
+        {"code": "a b"},
+        {"type": "composite"},
+        {"type": "magic"},
+        {"expression": ""},
+        {"expression": "Patient.name.text +"},
+        {"expression": "Patient.colour"},
+        {"expression": "Observation.status"},
+        {"expression": "Patient." + "name." * 1000},
+        {"base": ["Elsewhere"]},
+        {"base": "Patient"},
+    ],
+)
+def test_what_is_no_parameter_is_passed_over(node, job, change):
+    assert read_custom(simple(**change)) is None
+    node.put(simple(**change))
+    finish(job)
+    assert node.store.custom_parameters() == []
+
+
+def test_what_hl7_defines_stays_as_it_is(node, job):
+    node.put(patient("a", "Tom", gender="male"))
+    node.put(parameter("gender", expression="Patient.name.text", type="token", base=["Patient", "Group"]))
+    finish(job)
+    assert found(node, "Patient?gender=male") == ["Patient/a"]
