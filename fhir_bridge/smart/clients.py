@@ -201,6 +201,9 @@ def check_jwk(jwk: Json) -> dict[str, Json]:
     if any(name in jwk for name in ("d", "k", "p", "q")) or not all(isinstance(jwk.get(name), str) for name in names):
         raise InputError("client.jwk")
     kept: dict[str, Json] = {name: jwk[name] for name in names}
+    # Before it is looked at further: the library would only warn.
+    if kind is RSAKey and len(str(kept["n"])) * 6 < _MIN_RSA_BITS:
+        raise InputError("client.jwk")
     try:
         key = kind.import_key({name: str(value) for name, value in kept.items()})
     except (JoseError, ValueError, KeyError) as error:

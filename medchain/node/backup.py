@@ -304,6 +304,8 @@ def _open_all(layout: Layout, halves: Unlock, known: Sequence[Erasure]) -> tuple
         database = open_database(layout.records, key, kind=FileKind.RECORDS, adopt=True)
         with closing(RecordStore(database)) as records:
             database.check()
+            # What was ended after the backup must not go on because of it.
+            records.accounts.forget_live()
             noted = {item.epoch_id for item in records.erasures()}
             fresh = [item for item in known if item.epoch_id not in noted]
             destroyed = records.replay_erasures(fresh) if fresh else 0

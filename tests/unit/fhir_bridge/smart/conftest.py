@@ -137,10 +137,11 @@ def back(answer) -> dict[str, str]:
 
 @pytest.fixture
 def world(server, monkeypatch) -> World:
-    from fhir_bridge.smart import oauth  # noqa: PLC0415  # replaced below
+    from fhir_bridge.smart import clients, oauth  # noqa: PLC0415  # replaced below
     from fhir_bridge.smart import server as tokens  # noqa: PLC0415  # as above
 
     monkeypatch.setattr(tokens, "LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(clients, "LOOK_AGAIN_S", 0)
     issuer = oauth.Issuer(ORIGIN, f"{ORIGIN}/fhir", f"{ORIGIN}/auth/style-1.json")
     server.parts = oauth.Parts(
         issuer,

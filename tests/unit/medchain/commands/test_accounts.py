@@ -1,0 +1,132 @@
+"""The commands about applications and people, and what a restore leaves of what they did."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from joserfc.jwk import ECKey, RSAKey
+
+from fhir_bridge.smart.keys import ACCESS
+from medchain.node.assembly import open_web_node
+from medchain.node.config import load_config
+from medchain.node.keystore import open_root_file, unlock
+
+KEYS = [ECKey.generate_key("P-384"), RSAKey.generate_key(2048)]
+
+
+@pytest.fixture
+def jwks(tmp_path):
+    paths = [tmp_path / f"{number}.jwk" for number in range(2)]
+    for path, key in zip(paths, KEYS, strict=True):
+        path.write_text(json.dumps(key.as_dict(private=False)))
+    return paths
+
+
+def opened(node):
+    halves = unlock(open_root_file(node.parent / "keys" / "root.key", None))
+    return open_web_node(load_config(node, {}, {}), halves, lambda: 1_796_083_200)
+
+
+def test_a_client_is_registered_shown_switched_given_another_key_and_removed(run, node, jwks):
+    config = ("--config", node)
+    added = run("client", "add", "lab", "--name", "化验", "--jwk", jwks[0], "--scope", "system/*.rs", *config)
+    assert (added.code, "lab" in added.out) == (0, True)
+    shown = run("client", "show", "lab", "--json", *config).document
+    assert (shown["name"], len(shown["jwks"]), shown["disabled"]) == ("化验", 1, None)
+    assert "JWK x 1" in run("client", "show", "lab", *config).out
+    assert run("client", "rotate", "lab", "--jwk", jwks[1], "--keep", "--json", *config).document["keys"] == 2
+    assert run("client", "rotate", "lab", "--jwk", jwks[1], "--json", *config).document["keys"] == 1
+    assert run("client", "disable", "lab", *config).code == 0
+    assert "disabled" in run("client", "list", *config).out
+    assert "disabled" in run("client", "show", "lab", *config).out
+    words = ("token", "issue", "--client", "lab", "--scope", "system/*.rs", *config)
+    assert run(*words).code == 6
+    assert run("client", "enable", "lab", *config).code == 0
+    assert run(*words).code == 0
+    assert run("client", "remove", "lab", *config).code == 0
+    for verb in ("show", "disable", "enable", "remove"):
+        assert run("client", verb, "lab", *config).code == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--scope", "patient/*.rs"),
+        ("--scope", "patient/*.rs", "--redirect", "http://app.example/cb"),
+        ("--scope", "system/*.rs", "--redirect", "https://app.example/cb"),
+        ("--scope", "system/*.rs", "--jwks-uri", "http://app.example/keys"),
+        ("--scope", "system/*.rs", "--member", "Not Good"),
+        ("--scope", "nonsense", "--redirect", "https://app.example/cb"),
+    ],
+)
+def test_a_client_with_a_mistake_is_not_registered(run, node, words):
+    assert run("client", "add", "app", *words, "--config", node).code == 2
+    assert run("client", "list", "--json", "--config", node).document == {"clients": []}
+
+
+def test_clients_of_the_other_kinds_are_registered(run, node):
+    config = ("--config", node)
+    app = ("--redirect", "https://app.example/cb", "--launch-uri", "https://app.example/launch")
+    assert run("client", "add", "app", *app, "--scope", "patient/*.rs", *config).code == 0
+    assert "PKCE" in run("client", "show", "app", *config).out
+    assert run("client", "rotate", "app", "--jwk", node, *config).code == 2
+    remote = ("--jwks-uri", "https://lab.example/keys", "--right", "introspect")
+    assert run("client", "add", "remote", *remote, "--scope", "system/*.rs", *config).code == 0
+    assert "https://lab.example/keys" in run("client", "show", "remote", *config).out
+    assert run("client", "add", "m", "--member", "anxin-insurance", "--scope", "system/*.rs", *config).code == 0
+
+
+def test_a_client_with_no_keys_here_cannot_be_given_another(run, node, jwks):
+    run("client", "add", "m", "--member", "anxin-insurance", "--scope", "system/*.rs", "--config", node)
+    assert run("client", "rotate", "m", "--jwk", jwks[0], "--config", node).code == 2
+
+
+def test_an_account_is_made_with_a_code_that_no_server_sees(run, node):
+    config = ("--config", node)
+    words = ("--role", "clinician", "--display", "Dr Wang", "--fhir-user", "Practitioner/17")
+    made = run("account", "add", "wang", *words, "--json", *config).document
+    assert made["url"].startswith("http://renhe-hospital.example/enrol#")
+    assert run("account", "add", "wang", *words, *config).code == 6
+    assert "Dr Wang" in run("account", "list", *config).out
+    again = run("account", "enrol", "wang", "--replace", "--json", *config).document
+    assert again["url"] != made["url"]
+    assert run("account", "disable", "wang", *config).code == 0
+    assert run("account", "list", "--json", *config).document["accounts"][0]["disabled"] is True
+    assert run("account", "enable", "wang", *config).code == 0
+    for verb in ("enrol", "disable", "enable"):
+        assert run("account", verb, "li", *config).code == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("Not Good", "--role", "desk"),
+        ("a", "--role", "desk", "--fhir-user", "x"),
+        ("a", "--role", "desk", "--display", "\n"),
+    ],
+)
+def test_an_account_with_a_mistake_is_not_made(run, node, words):
+    assert run("account", "add", *words, "--config", node).code == 2
+    assert "no account" in run("account", "list", "--config", node).out
+
+
+def test_signing_keys_are_replaced_by_a_command(run, node):
+    first = run("token", "rotate", "--json", "--config", node).document["kids"]
+    second = run("token", "rotate", "--json", "--config", node).document["kids"]
+    assert len({*first, *second}) == 4
+
+
+def test_a_restored_node_has_its_people_and_applications_but_nothing_that_was_under_way(run, node, tmp_path):
+    run("account", "add", "wang", "--role", "desk", "--config", node)
+    with opened(node) as before:
+        (account,) = before.records.accounts.accounts()
+        secret = before.records.accounts.begin_session(account.id, "passkey", 1_796_083_200, 1_796_083_300, None)
+    assert run("token", "rotate", "--config", node).code == 0
+    assert run("backup", tmp_path / "b", "--config", node).code == 0
+    words = ("restore", tmp_path / "b", tmp_path / "r", "--root-key", node.parent / "keys" / "root.key")
+    assert run(*words).code == 0
+    with opened(tmp_path / "r" / "node.toml") as after:
+        assert [one.name for one in after.records.accounts.accounts()] == ["wang"]
+        assert after.records.accounts.session(secret, 1_796_083_200, 1800) is None
+        assert len(after.records.accounts.signing_keys(ACCESS)) == 1
