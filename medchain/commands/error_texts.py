@@ -103,7 +103,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "缺少创世文件 {path}。用 medchain join start 加入账本。",
         "There is no genesis {path}. Join a ledger with `medchain join start`.",
     ),
-    "genesis.not_member": Text("创世文件中没有 {org_id}。", "The genesis does not name {org_id}."),
+    "genesis.not_member": Text(
+        "创世文件中没有 {org_id}。要加入运行中的联盟，请用 medchain join request。",
+        "The genesis does not name {org_id}. To join a consortium that runs, begin with `medchain join request`.",
+    ),
     "genesis.own_keys": Text(
         "创世文件中 {org_id} 的密钥不是本节点的密钥。", "The keys that the genesis gives {org_id} are not this node's."
     ),
