@@ -119,8 +119,9 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)
-    within = (*more, *core.gate.within(ask.who))
-    page = core.search.search(query, within=within, cursor=cursor)
+    # What the address asks for holds of the matches; what the caller may see, of all that takes part.
+    query.conditions.extend(more)
+    page = core.search.search(query, within=core.gate.within(ask.who), cursor=cursor)
     entries = _entries(core, ask, query, page)
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))

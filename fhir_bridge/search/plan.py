@@ -2,6 +2,7 @@
 
 Keeps true: both sides of a comparison are made by the same functions; what the index cannot answer is refused, not
 passed over. Pure: numbers of parameters and the time come from the caller.
+Longer than most files: each type of parameter has its comparison, and they are read side by side.
 Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4, §3.1.1.5.1.
 """
 

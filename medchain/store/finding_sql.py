@@ -4,7 +4,7 @@ A condition can be asked in two ways: for the set of all that fulfil it, or of o
 takes the set of its rarest condition and asks the others of each member, so that a search within one patient costs what
 that patient has, however large the table is. Searches of one form are put into SQL once. Keeps true: values are bound,
 never written into SQL; no condition is dropped; whatever takes part in an answer, also at the other end of a reference,
-is alive in the snapshot. Trusts the rows.
+is alive in the snapshot. Trusts the rows. Longer than most files: each kind of condition has both its forms here.
 Source: `docs/spec/search-index.md`; sqlite.org/optoverview.html, sqlite.org/withoutrowid.html.
 """
 

@@ -3,7 +3,8 @@
 Keeps true: a version and its index rows are kept together or not at all; what replaced a version is noted in the same
 transaction, so that a search at a snapshot finds what was the newest then, whatever others write; rows that were made
 for another state of the index are refused; no search is answered while a version has no rows yet; of an erased patient
-no row is left. Trusts whoever makes the rows. Part of the records file.
+no row is left. Trusts whoever makes the rows. Part of the records file. Longer than most files by its descriptions of
+rows and pages.
 Source: `docs/spec/search-index.md`, `docs/spec/store.md`.
 """
 

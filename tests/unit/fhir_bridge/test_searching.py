@@ -123,6 +123,11 @@ def test_a_search_in_a_compartment(ward):
     ]
     assert len(entries(ward.call("GET", "/fhir/Patient/p1/*"))) == 4
     assert len(entries(ward.call("GET", "/fhir/Practitioner/d1/Observation"))) == 6
+    # §2.45: the compartment is of the matches; what they refer to may lie outside it.
+    chained = "/fhir/Patient/p1/Observation?performer:Practitioner._id=d1&category=laboratory"
+    assert entries(ward.call("GET", chained)) == ["Observation/o1", "Observation/o3"]
+    with_doctor = "/fhir/Patient/p1/Observation?_id=o1&_include=Observation:performer"
+    assert entries(ward.call("GET", with_doctor)) == ["Observation/o1", "Practitioner/d1"]
     for path in ("/fhir/Basic/x/Observation", "/fhir/Patient/p1/Nonsense"):
         assert ward.call("GET", path).status_code == 404
 
