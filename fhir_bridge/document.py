@@ -214,7 +214,9 @@ def _parsed(text: str, depth: int) -> Element:
         raise InputError("document.depth", limit=MAX_DEPTH) from error
     except ValueError as error:
         raise InputError("document.not_json") from error
-    _check_depth(value, depth)
+    # What has fewer brackets than that cannot be deeper, and most documents have.
+    if text.count("{") + text.count("[") > depth:
+        _check_depth(value, depth)
     # UTF-8 itself holds no half of a pair: one can only be written as an escape.
     if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
         raise InputError("document.text")

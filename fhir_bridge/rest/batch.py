@@ -36,6 +36,9 @@ from medchain.node.records import NewRecord
 SMALL_BYTES: Final = 256 << 10
 """Largest Bundle that is done in a web worker's own thread."""
 
+KEPT_ENTRIES: Final = 2000
+"""Most entries that are kept parsed: about 15 kB each."""
+
 MAX_SHOWN_BYTES: Final = 16 << 20
 """Largest content of one entry of an answer."""
 
@@ -160,6 +163,9 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
 def _do(core: Core, ask: Ask, attempt: Attempt) -> Done:
     """Do a Bundle."""
     given = _parsed(ask)
+    if len(given.rows) <= KEPT_ENTRIES:
+        # Each is looked at several times; only of large Bundles is it cheaper to parse an entry anew than to keep it.
+        given = Document(given.resource, list(given.rows))
     kind = plans.type_of(given)
     if len(given.rows) > plans.MAX_ENTRIES:
         raise InputError("bundle.entries", limit=plans.MAX_ENTRIES)
