@@ -453,6 +453,7 @@ class EmbeddedDriver:
         if reading.log_org == orderer or self.cosigner.vouched.stood_down:
             size = applied.size - len(block.transactions) - 1
             self.cosigner.resume(size, self._ports.replica.root_at(size) or b"", self._last_orderer)
+            self.outbox.reset()
         self._last_orderer = orderer
 
     def _taken_over(self, block: Block, dropped: Sequence[bytes]) -> None:

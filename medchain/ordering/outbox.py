@@ -113,6 +113,7 @@ class Outbox:
         self._raise_alarm = raise_alarm
         self._changed = threading.Condition()
         self._pending: dict[bytes, _Pending] = {}
+        self._resets = 0
 
     def __len__(self) -> int:
         """Count the transactions under way."""
@@ -164,11 +165,14 @@ class Outbox:
         batch = self._due(time.monotonic())
         if not batch:
             return 0
-        asked = self._replica.members
+        asked, resets = self._replica.members, self._resets
         try:
             outcomes = self._submit([pending.leaf for _, pending in batch])
         except MedchainError as error:
             self._delay(batch, error)
+            return 0
+        if resets != self._resets:
+            # Whoever answered was replaced meanwhile: what it promised binds nobody, and all is due again.
             return 0
         # One receipt speaks of many transactions: it is judged once, and kept once if it is news for any.
         receipts = {id(outcome): outcome for outcome in outcomes if not isinstance(outcome, Refused)}
@@ -220,6 +224,7 @@ class Outbox:
     def reset(self) -> None:
         """Submit everything anew: after a takeover, receipts of the lost orderer bind nobody."""
         with self._changed:
+            self._resets += 1
             for pending in self._pending.values():
                 pending.receipt, pending.due, pending.is_withheld = None, 0.0, False
             self._changed.notify_all()

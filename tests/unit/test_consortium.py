@@ -276,6 +276,46 @@ def test_a_takeover_after_every_node_was_restarted_keeps_what_was_final(consorti
     consortium.check()
 
 
+def test_a_receipt_of_an_orderer_that_was_lost_accuses_nobody_and_its_transaction_is_ordered_by_the_new_one(consortium):
+    ordered(consortium, "org-1")
+    consortium.settle(2)
+    node, taker = consortium.nodes["org-3"], consortium.nodes["org-2"]
+    leaf = consortium.anchor("org-3")
+    known = node.driver.outbox.add(leaf)
+    node.driver.outbox.step()
+    assert node.driver.outbox.receipt(known).height_at_most == consortium.orderer.replica.height == 2
+    consortium.nodes["org-0"].is_up = False
+    taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
+    # Nothing has to be dropped here: the takeover's block comes like any other.
+    assert node.replica.height == 1
+    consortium.settle(6)
+    assert node.alarms() == set()
+    assert node.replica.transaction_height(known) is not None
+    consortium.check()
+
+
+def test_an_answer_of_an_orderer_that_is_replaced_meanwhile_binds_nobody(consortium, monkeypatch):
+    ordered(consortium, "org-1")
+    consortium.settle(2)
+    node, taker = consortium.nodes["org-3"], consortium.nodes["org-2"]
+    known = node.driver.outbox.add(consortium.anchor("org-3"))
+    submit = node.driver.outbox._submit  # noqa: SLF001  # the way to the orderer
+
+    def slowly(leaves):
+        outcomes = submit(leaves)
+        consortium.nodes["org-0"].is_up = False
+        node.driver.follower.apply(taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES)))
+        return outcomes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.driver.outbox, "_submit", slowly)
+        node.driver.outbox.step()
+    assert node.alarms() == set()
+    consortium.settle(6)
+    assert node.alarms() == set()
+    assert node.replica.transaction_height(known) is not None
+
+
 class KilledError(BaseException):
     """The process ends here: nothing may handle it."""
 
