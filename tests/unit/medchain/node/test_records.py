@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
+from sqlalchemy import text
 
 from medchain.crypto.commitment import NO_FIELDS, record_commitment, record_field_root
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
@@ -148,6 +149,25 @@ def test_an_envelope_of_another_version_is_noticed(service):
         service.open(replace(second, envelope=first.envelope))
     with pytest.raises(VerificationError):
         service.open(replace(second, envelope=first.envelope, wrapped_dek=first.wrapped_dek))
+
+
+def test_a_flipped_byte_of_what_is_stored_is_found_and_nothing_of_it_served(service, store):
+    stored = service.create(observation())
+    for column, content in (("envelope", stored.envelope), ("wrapped_dek", stored.wrapped_dek)):
+        for at in range(0, len(content), 7):
+            bad = content[:at] + bytes((content[at] ^ 1,)) + content[at + 1 :]
+            update(store, column, bad)
+            with pytest.raises((VerificationError, InputError)) as caught:
+                service.read("Observation", stored.id)
+            assert caught.value.code.split(".")[0] in ("aead", "envelope", "keys", "record"), caught.value
+        update(store, column, content)
+    assert service.read("Observation", stored.id).content
+
+
+def update(store: RecordStore, column: str, content: bytes) -> None:
+    """Change a row behind the node's back, as who has the file's key could."""
+    with store._database.write("record") as connection:  # noqa: SLF001  # below the store
+        connection.execute(text(f"UPDATE record SET {column} = :content"), {"content": content})  # noqa: S608  # ours
 
 
 def test_another_key_than_the_nodes_opens_nothing(service, store):
