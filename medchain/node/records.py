@@ -440,7 +440,11 @@ class RecordService:
         if epoch.wrapped_key is None:
             raise NotFoundError("record.erased")
         aad = _data_aad(stored.object_id, stored.version)
-        return self.open_with(stored, self._wrapping(epoch).unwrap(stored.wrapped_dek, aad))
+        try:
+            data_key = self._wrapping(epoch).unwrap(stored.wrapped_dek, aad)
+        except VerificationError as error:
+            raise _named(error, stored) from error
+        return self.open_with(stored, data_key)
 
     def open_with(self, stored: RecordVersion, data_key: bytes) -> OpenedRecord:
         """Open a version with its data key, such as one that another organisation released.
@@ -451,10 +455,13 @@ class RecordService:
             InputError: ``record.too_large``, as in `envelope`.
         """
         context = RecordContext(self._ledger, stored.object_id, stored.version, stored.content_type)
-        salt, content = _opened(data_key, context, self.envelope(stored))
+        try:
+            salt, content = _opened(data_key, context, self.envelope(stored))
+        except VerificationError as error:
+            raise _named(error, stored) from error
         root = self._field_root(stored.type, salt, content) if stored.content_type == FHIR_JSON else NO_FIELDS
         if not hmac.compare_digest(record_commitment(salt, content, root), stored.commitment):
-            raise VerificationError("record.commitment", version=stored.version)
+            raise _named(VerificationError("record.commitment"), stored)
         return OpenedRecord(stored, content, salt, root)
 
     def data_key(self, stored: RecordVersion) -> SecretBytes:
@@ -469,7 +476,13 @@ class RecordService:
             if epoch is None or epoch.wrapped_key is None:
                 raise NotFoundError("record.erased")
             wrapping[epoch_id] = self._wrapping(epoch)
-        return [wrapping[row.epoch_id].unwrap(row.wrapped_dek, _data_aad(row.object_id, row.version)) for row in stored]
+        found = []
+        for row in stored:
+            try:
+                found.append(wrapping[row.epoch_id].unwrap(row.wrapped_dek, _data_aad(row.object_id, row.version)))
+            except VerificationError as error:
+                raise _named(error, row) from error
+        return found
 
     def _newest(self, type_name: str, record_id: str, expected: int | None) -> RecordVersion:
         """Return the newest version of a record, which must be the one expected."""
@@ -693,6 +706,11 @@ def _sealed_head(data_key: bytes, context: RecordContext, head: Head) -> bytes:
     """Seal what is told of a content, under a key of its own from the same data key."""
     text = head.size.to_bytes(_SIZE_BYTES, "big") + head.text
     return seal_record(derive(data_key, _HEAD_PURPOSE), context, text, secrets.token_bytes(SALT_BYTES))
+
+
+def _named(error: VerificationError, stored: RecordVersion) -> VerificationError:
+    """Say of which record it is: whoever looks after the disk must find it."""
+    return VerificationError(error.code, **error.fields, object=stored.object_id.hex(), record_version=stored.version)
 
 
 def _opened(data_key: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:
