@@ -18,7 +18,8 @@ from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.scopes import Context, parse_scopes, scopes_text
 from medchain.errors import ConflictError, InputError, MedchainError
 from medchain.node.log import Log
-from medchain.store.accounts import ClientRow, Role
+from medchain.store.accounts import Role
+from medchain.store.authorisations import ClientRow
 from medchain.web.pages import Pages, redirected
 from medchain.web.routing import Caller, callers
 

@@ -24,7 +24,8 @@ from fhir_bridge.smart.scopes import Context, Scope, Special, parse_scopes, scop
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.members import check_org_id
-from medchain.store.accounts import AccountStore, ClientRow
+from medchain.store.accounts import AccountStore
+from medchain.store.authorisations import ClientRow
 
 MAX_REDIRECTS: Final = 16
 """Most addresses to which an application may be sent back."""

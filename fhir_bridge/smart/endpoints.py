@@ -130,15 +130,17 @@ def _launched(server: SmartServer) -> Response:
     """Make the `launch` parameter of an EHR launch, for the hospital's own record system.
 
     Raises:
-        AccessDeniedError: ``token.missing``, ``token.invalid``, ``launch.denied``.
+        AccessDeniedError: ``launch.denied``.
         InputError: ``launch.*``.
         UnavailableError: as the store.
     """
     parts = server.parts
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise AccessDeniedError("token.missing")
-    caller = parts.tokens.check(token)
+    try:
+        caller = parts.tokens.check(token if scheme.lower() == "bearer" else "")
+    except AccessDeniedError:
+        # RFC 6750 §3.1.
+        return _json({"error": "invalid_token"}, 401, {**_NO_STORE, "WWW-Authenticate": "Bearer"})
     client = parts.clients.find(caller.client)
     if caller.grant or client is None or Right.LAUNCH not in client.rights:
         raise AccessDeniedError("launch.denied")

@@ -24,7 +24,8 @@ from medchain.crypto.keywrap import derive
 from medchain.encoding import Json
 from medchain.errors import VerificationError
 from medchain.node.clock import Clock
-from medchain.store.accounts import AccountStore, SigningKeyRow
+from medchain.store.accounts import AccountStore
+from medchain.store.authorisations import SigningKeyRow
 
 ACCESS: Final = "ES384"
 """Algorithm of access tokens."""

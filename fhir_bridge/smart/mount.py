@@ -35,7 +35,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
-from medchain.store.accounts import Grant
+from medchain.store.authorisations import Grant
 from medchain.web.pages import LANGUAGES, Pages, pages_blueprint, remember_language
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint

@@ -41,7 +41,9 @@ from fhir_bridge.smart.server import TOKEN_SECONDS, Issued, TokenServer
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError
 from medchain.node.clock import Clock
-from medchain.store.accounts import Account, AccountStore, Grant, TokenRow, new_secret
+from medchain.store.accounts import Account, AccountStore
+from medchain.store.authorisations import Grant, TokenRow
+from medchain.store.secret import new_secret
 
 CODE_SECONDS: Final = 60
 """How long a code lives; an application turns it into a token at once."""

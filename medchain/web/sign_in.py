@@ -23,7 +23,8 @@ from medchain.crypto.registration import check_registration
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
 from medchain.node.log import Log
-from medchain.store.accounts import Account, Grant, Passkey
+from medchain.store.accounts import Account, Passkey
+from medchain.store.authorisations import Grant
 from medchain.web.pages import Pages, language, redirected
 from medchain.web.routing import Caller, callers
 from medchain.web.signed import base64url, unbase64url

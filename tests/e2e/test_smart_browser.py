@@ -249,10 +249,11 @@ def test_a_standalone_launch_with_fhirclient(site, browser):
     browser.wait_for("[data-passkey=sign-in] button")
     shots(browser, pictures, "sign-in")
     browser.click("[data-passkey=sign-in] button")
+    browser.wait_for("#patient-search")
+    shots(browser, pictures, "consent")
     browser.type("#patient-search", "MRN-p1")
     browser.click("button[value=find]")
     browser.wait_until("王芳")
-    shots(browser, pictures, "consent")
     browser.click("button[value=allow]")
     found = outcome(browser)
     assert found["patient"] == "p1"
@@ -289,12 +290,38 @@ def test_the_session_cookie_is_out_of_reach_of_scripts(site, browser):
 
 
 def shots(browser: Browser, folder: Path, name: str) -> None:
-    """Take pictures at the sizes of a desk and a phone; on none does the page stand out to the side."""
-    for kind, width, height in (("desk", 1280, 900), ("phone", 390, 844)):
-        browser.resize(width, height)
-        browser.picture(folder / f"{name}-{kind}.png")
-        assert browser.script("return document.documentElement.scrollWidth") <= width
+    """Take pictures in both languages at the sizes of a desk and a phone; nothing stands out to the side."""
+    place = browser.url.partition("#")[0]
+    for language, word in (("zh", "English"), ("en", "中文")):
+        browser.open(f"{place}{'&' if '?' in place else '?'}lang={language}")
+        browser.wait_until(word)
+        for kind, width, height in (("desk", 1280, 900), ("phone", 390, 844)):
+            browser.resize(width, height)
+            browser.picture(folder / f"{name}-{language}-{kind}.png")
+            assert browser.script("return document.documentElement.scrollWidth") <= width
     browser.resize(1280, 900)
+
+
+def test_an_administrator_registers_an_application(site, tmp_path):
+    browser = Browser(tmp_path)
+    try:
+        browser.add_authenticator()
+        words = ("--role", "administrator", "--display", "Admin Li", "--config", site.config, "--json")
+        browser.open(json.loads(medchain("account", "add", "li", *words))["url"])
+        shots(browser, Path(os.environ.get("MEDCHAIN_PICTURES", site.folder)), "enrol")
+        browser.open(json.loads(medchain("account", "enrol", "li", *words[4:]))["url"])
+        browser.click("[data-passkey=enrol] button")
+        browser.wait_until("Admin Li")
+        browser.open(f"{site.url}/clients")
+        browser.type("#id", "notes")
+        browser.type("#name", "Notes")
+        browser.type("#scopes", "patient/DocumentReference.rs")
+        browser.type("#redirects", "https://notes.example/cb")
+        browser.click("form[action='/clients'] button")
+        browser.wait_until("notes")
+        shots(browser, Path(os.environ.get("MEDCHAIN_PICTURES", site.folder)), "clients")
+    finally:
+        browser.close()
 
 
 def test_base64_of_the_hash_is_what_the_registry_says():

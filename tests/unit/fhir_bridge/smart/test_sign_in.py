@@ -13,7 +13,8 @@ from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, InputError
-from medchain.store.accounts import Passkey, Role, hashed
+from medchain.store.accounts import Passkey, Role
+from medchain.store.secret import hashed
 from medchain.web.sign_in import ENROL
 from medchain.web.signed import Signed, base64url, unbase64url
 from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN
