@@ -67,17 +67,45 @@ class Match:
 
 def merged(matches: Iterable[Match]) -> tuple[Match, ...]:
     """Write alternatives that differ in nothing but their key, or nothing but their number, as one."""
-    by_key: dict[Match, list[str | Slot]] = {}
-    for one in matches:
-        by_key.setdefault(replace(one, keys=()) if one.keys else one, []).extend(one.keys)
-    by_number: dict[Match, list[int]] = {}
-    for one, keys in by_key.items():
-        whole = replace(one, keys=tuple(dict.fromkeys(keys)))
-        if whole.width == 1:
-            by_number.setdefault(replace(whole, number=0, others=()), []).extend((whole.number, *whole.others))
-        else:
-            by_number.setdefault(whole, []).append(whole.number)
-    return tuple(replace(one, number=numbers[0], others=tuple(numbers[1:])) for one, numbers in by_number.items())
+    listed = tuple(matches)
+    if len(listed) > 1:
+        by_key: dict[tuple[object, ...], list[Match]] = {}
+        for one in listed:
+            alike = (
+                one.number,
+                one.others,
+                one.width,
+                bool(one.keys),
+                one.prefix,
+                one.contains,
+                one.detail,
+                one.bounds,
+            )
+            by_key.setdefault(alike, []).append(one)
+        listed = tuple(_with_keys(same) for same in by_key.values())
+    if len(listed) > 1:
+        by_number: dict[tuple[object, ...], list[Match]] = {}
+        for one in listed:
+            # Of several numbers wide, each stays by itself.
+            kind = one.width if one.width == 1 else (one.width, one.number)
+            by_number.setdefault((kind, one.keys, one.prefix, one.contains, one.detail, one.bounds), []).append(one)
+        listed = tuple(_with_numbers(same) for same in by_number.values())
+    return listed
+
+
+def _with_keys(same: list[Match]) -> Match:
+    """Join what differs in keys."""
+    if len(same) == 1:
+        return same[0]
+    return replace(same[0], keys=tuple(dict.fromkeys(key for one in same for key in one.keys)))
+
+
+def _with_numbers(same: list[Match]) -> Match:
+    """Join what differs in numbers."""
+    if len(same) == 1:
+        return same[0]
+    first, *rest = (number for one in same for number in (one.number, *one.others))
+    return replace(same[0], number=first, others=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)
