@@ -1,0 +1,164 @@
+"""People and applications in the records file: used once over all processes, whole or not at all under faults."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from medchain.errors import ConflictError, NotFoundError, UnavailableError
+from medchain.store.account_tables import (
+    login_failure,
+    revoked_token,
+    signing_key,
+    smart_client,
+    smart_grant,
+    smart_token,
+    staff,
+    staff_passkey,
+    ticket,
+    web_session,
+)
+from medchain.store.accounts import Account, AccountStore, Passkey, Role
+from medchain.store.authorisations import Grant, SigningKeyRow
+from medchain.store.engine import FileKind
+from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail
+
+NOW = 1_796_083_200
+WANG = Account("a" * 32, "wang", "Dr Wang", Role.CLINICIAN, "", b"i" * 32, None, NOW)
+LI = replace(WANG, id="b" * 32, name="li", identity=None)
+KEY = Passkey(b"credential", WANG.id, b"public", NOW, None)
+GRANT = Grant("g" * 32, "app", WANG.id, None, b"{}", NOW, NOW + 1000, None)
+TABLES = (
+    staff,
+    staff_passkey,
+    web_session,
+    ticket,
+    login_failure,
+    smart_client,
+    smart_grant,
+    smart_token,
+    revoked_token,
+    signing_key,
+)
+
+
+@pytest.fixture
+def database(store_engine):
+    return store_engine(FileKind.RECORDS)
+
+
+@pytest.fixture
+def store(database) -> AccountStore:
+    made = AccountStore(database)
+    made.put_account(WANG)
+    made.put_passkey(KEY)
+    made.put_client("app", b"{}", NOW)
+    made.put_grant(GRANT)
+    made.put_token("refresh", GRANT.id, b"{}", NOW + 500, secret="refresh")
+    made.begin_session(WANG.id, "passkey", NOW, NOW + 100, KEY.credential)
+    return made
+
+
+WRITES = {
+    "put_account": lambda s: s.put_account(LI),
+    "change_account": lambda s: s.change_account(WANG.id, display="W", role=Role.CLINICIAN, fhir_user=""),
+    "end_all": lambda s: s.end_all(WANG.id, NOW),
+    "put_passkey": lambda s: s.put_passkey(replace(KEY, credential=b"other")),
+    "begin_session": lambda s: s.begin_session(WANG.id, "passkey", NOW, NOW + 9, KEY.credential),
+    "put_ticket": lambda s: s.put_ticket("launch", b"{}", NOW + 9, NOW),
+    "put_failure": lambda s: s.put_failure(["a", "b"], NOW, "x"),
+    "put_client": lambda s: s.put_client("other", b"{}", NOW),
+    "disable_client": lambda s: s.disable_client("app", NOW),
+    "drop_client": lambda s: s.drop_client("app", NOW),
+    "put_grant": lambda s: s.put_grant(replace(GRANT, id="h" * 32)),
+    "put_token": lambda s: s.put_token("code", GRANT.id, b"{}", NOW + 9),
+    "take_token": lambda s: s.take_token("refresh", "refresh", "app", NOW),
+    "revoke_token": lambda s: s.revoke_token("jti", NOW + 9, NOW),
+    "put_signing_key": lambda s: s.put_signing_key(SigningKeyRow("k", "ES384", b"x", NOW), None, 0),
+    "forget_live": lambda s: s.forget_live(),
+}
+
+
+def everything(store: AccountStore) -> list[object]:
+    with store._database.read("file") as connection:  # noqa: SLF001  # beside the store's own reading
+        return [connection.execute(table.select()).all() for table in TABLES]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_fails_at_any_step_keeps_nothing_and_one_that_is_kept_is_whole(database, store, name):
+    before = everything(store)
+    for step in range(1, 30):
+        with at_step(database, step, fail) as seen, pytest.raises(UnavailableError, match=r"store\.full"):
+            WRITES[name](store)
+        assert everything(store) == before
+        if seen[-1] == "COMMIT":
+            break
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        WRITES[name](store)
+    assert everything(store) != before
+
+
+@pytest.mark.parametrize("kind", ["ticket", "token"])
+def test_of_many_who_take_a_thing_at_once_one_gets_it(store, store_engine, kind):
+    stores = [store, *(AccountStore(store_engine(FileKind.RECORDS)) for _ in range(3))]
+    secret = store.put_ticket("launch", b"{}", NOW + 9, NOW) if kind == "ticket" else "refresh"
+
+    def take(one: AccountStore) -> bool:
+        if kind == "ticket":
+            return one.take_ticket("launch", secret, NOW) is not None
+        return one.take_token("refresh", secret, "app", NOW) is not None
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(take, stores)) == [False, False, False, True]
+    # Two had the token, so one of them stole it.
+    assert store.grant_counts(GRANT.id, NOW) is (kind == "ticket")
+
+
+def test_a_ticket_counts_for_its_purpose_and_until_it_ends(store):
+    secret = store.put_ticket("launch", b"{}", NOW + 9, NOW)
+    assert store.see_ticket("enrol", secret, NOW) is None
+    assert store.take_ticket("enrol", secret, NOW) is None
+    assert store.take_ticket("launch", secret, NOW + 9) is None
+    assert store.see_ticket("launch", secret, NOW) == b"{}"
+
+
+def test_names_identities_and_passkeys_belong_to_one(store):
+    with pytest.raises(ConflictError, match=r"account\.exists"):
+        store.put_account(replace(LI, name="wang"))
+    with pytest.raises(ConflictError, match=r"account\.exists"):
+        store.put_account(replace(LI, identity=WANG.identity))
+    with pytest.raises(ConflictError, match=r"passkey\.exists"):
+        store.put_passkey(replace(KEY, account=LI.id))
+    assert store.account_of(b"i" * 32) == WANG
+    with pytest.raises(NotFoundError, match=r"account\.unknown"):
+        store.close_account("c" * 32, NOW)
+    with pytest.raises(NotFoundError, match=r"client\.unknown"):
+        store.put_client("none", b"{}", NOW, replace=True)
+
+
+def test_passkeys_that_are_forgotten_end_what_began_with_them(store):
+    store.drop_passkeys(WANG.id)
+    assert store.passkeys_of(WANG.id) == []
+    assert not store.grant_counts(GRANT.id, NOW)
+
+
+def test_failures_are_forgotten_after_an_hour_and_after_success(store):
+    for _ in range(5):
+        store.put_failure(["place"], NOW, "x")
+    assert store.locked_for("place", NOW) == 30
+    store.forget_failures("place")
+    store.forget_failures("nobody")
+    assert store.locked_for("place", NOW) == 0
+    for second in range(20):
+        store.put_failure(["place"], NOW + second, "x")
+    assert store.locked_for("place", NOW + 19) == 900
+    store.put_failure(["place"], NOW + 19 + 3600, "x")
+    assert store.locked_for("place", NOW + 19 + 3600) == 0
+
+
+def test_what_ended_long_ago_is_forgotten(store):
+    store.put_grant(replace(GRANT, id="h" * 32, created=NOW + 1000 + 86_400, until=NOW + 200_000))
+    assert store.grant(GRANT.id) is None
+    assert store.see_token("refresh", "refresh") is None
