@@ -47,7 +47,7 @@ def test_what_was_vouched_for_is_never_forgotten(tmp_path):
 
 
 def test_a_ledger_has_every_block_that_was_applied_and_their_root(tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "DIRTY_LIMIT_BYTES", 4096)
+    monkeypatch.setattr(index, "WAITING_LIMIT_BYTES", 4096)
     orderer = replica_on(LedgerStore(open_database(tmp_path / "orderer.db", KEY, kind=LEDGER)), COMMISSION)
     author, blocks, roots = Author(replica=orderer), [], [orderer.root]
     for number in range(1, 7):
