@@ -1,12 +1,15 @@
 """Reads the files of `r4.zip`, one at a time.
 
-Keeps true: nothing is read before it is asked for. Trusts the archive, which is part of the program.
+Keeps true: nothing is unpacked before it is asked for; the list of its hundreds of files is read once. Trusts the
+archive, which is part of the program.
 Source: `docs/adr/0015-carried-definitions.md`.
 """
 
 from __future__ import annotations
 
+import io
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +32,14 @@ def read(name: str) -> Any:  # noqa: ANN401  # JSON; the callers give it types
     Raises:
         NotFoundError: ``definitions.unknown``.
     """
-    with zipfile.ZipFile(_ARCHIVE) as archive:
-        try:
-            data = archive.read(name)
-        except KeyError as error:
-            raise NotFoundError("definitions.unknown") from error
+    try:
+        data = _archive().read(name)
+    except KeyError as error:
+        raise NotFoundError("definitions.unknown") from error
     return orjson.loads(data)
+
+
+@cache
+def _archive() -> zipfile.ZipFile:
+    """Hold the archive in memory, packed: processes that fork later would share the place in an open file."""
+    return zipfile.ZipFile(io.BytesIO(_ARCHIVE.read_bytes()))
