@@ -17,6 +17,7 @@ from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.validation.check import Mode
+from medchain.crypto.keywrap import WrappingKey
 from medchain.node.clock import Clock
 from medchain.node.jobs import JobPool
 from medchain.node.records import OpenedRecord, RecordService
@@ -93,9 +94,9 @@ class Core:
 
         return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access))
 
-    def opened(self, found: Found) -> OpenedRecord:
-        """Open a version that was read with its key."""
-        return self.service.open_found(found)
+    def opened(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> OpenedRecord:
+        """Open a version that was read with its key; arguments as for `RecordService.open_found`."""
+        return self.service.open_found(found, known)
 
     def anchored(self, position: int | None) -> str:
         """Say how far what stands at a leaf is anchored."""

@@ -17,6 +17,7 @@ from fhir_bridge.rest.pages import bundle, content_of, past_entry
 from fhir_bridge.rest.shape import part
 from fhir_bridge.search.dates import span_of
 from fhir_bridge.smart.scopes import Action
+from medchain.crypto.keywrap import WrappingKey
 from medchain.encoding import Json
 from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found, Past
@@ -62,7 +63,8 @@ def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
     shown = core.gate.shown(ask.who, [one.stored for one in found], action)
     kept = [one for one, is_shown in zip(found, shown, strict=True) if is_shown]
     ask.trail.numbers.extend(one.stored.seq for one in kept)
-    entries = [entry for one in kept if (entry := _entry(core, ask, one))]
+    keys: dict[bytes, WrappingKey] = {}
+    entries = [entry for one in kept if (entry := _entry(core, ask, one, keys))]
     place = "/".join(part for part in (core.base_url, ask.type, record_id, "_history") if part)
     links = [("self", place if not state else f"{place}?{PARAMETER}={ask.parameter(PARAMETER)}")]
     if has_more:
@@ -73,9 +75,9 @@ def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
     return Reply(200, bundle("history", core.clock(), links, entries, total))
 
 
-def _entry(core: Core, ask: Ask, found: Found) -> bytes:
+def _entry(core: Core, ask: Ask, found: Found, keys: dict[bytes, WrappingKey]) -> bytes:
     """Write one entry; empty for what was erased."""
-    content = content_of(core, found)
+    content = content_of(core, found, keys)
     return b"" if content is None else past_entry(core.base_url, found, part(ask, content) if content else b"")
 
 

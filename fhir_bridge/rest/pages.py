@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from fhir_bridge.document import Element, write
 from fhir_bridge.references import instant
 from fhir_bridge.rest.core import Core
+from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import NotFoundError
 from medchain.store.versions import Found
 
@@ -19,12 +20,13 @@ Link = tuple[str, str]
 """Relation and address."""
 
 
-def content_of(core: Core, found: Found) -> bytes | None:
+def content_of(core: Core, found: Found, known: dict[bytes, WrappingKey]) -> bytes | None:
     """Open a version as it stands in a Bundle.
 
     Args:
         core: of the server.
         found: the version, with its key.
+        known: keys of this answer's patients, used and added to.
 
     Returns:
         FHIR JSON; empty for a deletion; None for what was erased.
@@ -33,7 +35,7 @@ def content_of(core: Core, found: Found) -> bytes | None:
         if found.stored.head is not None:
             # A Binary is named, not sent: it may be of any size.
             return core.service.head(found.stored).text
-        return core.opened(found).content
+        return core.opened(found, known).content
     except NotFoundError:
         return None
 

@@ -28,6 +28,7 @@ from fhir_bridge.smart.scopes import Action
 from fhir_bridge.subset import Summary as Part
 from fhir_bridge.subset import summarised, with_elements
 from fhir_bridge.validation.wording import CODE_SYSTEM
+from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import InputError, NotFoundError
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -142,11 +143,12 @@ def _entries(core: Core, ask: Ask, query: Query, page: Page) -> list[bytes]:
     numbers = [*page.matches, *page.included]
     found = core.reader.numbered(numbers)
     ask.trail.numbers.extend(numbers)
-    entries = []
+    entries: list[bytes] = []
+    keys: dict[bytes, WrappingKey] = {}
     for place, one in enumerate(found):
         if one is None:
             continue
-        content = content_of(core, one)
+        content = content_of(core, one, keys)
         if not content:
             continue
         mode = "match" if place < len(page.matches) else "include"

@@ -434,14 +434,24 @@ class RecordService:
         """Open a stored version, a deletion too, and compare it with its commitment; errors as in `read`."""
         return self.open_with(stored, self.data_key(stored))
 
-    def open_found(self, found: Found) -> OpenedRecord:
-        """Open a version that was read together with its key; errors as in `read`, a deletion is opened too."""
+    def open_found(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> OpenedRecord:
+        """Open a version that was read together with its key; errors as in `read`, a deletion is opened too.
+
+        Args:
+            found: version and key.
+            known: keys of the same answer, used and added to: most of a page is of one patient.
+        """
         stored, epoch = found
         if epoch.wrapped_key is None:
             raise NotFoundError("record.erased")
         aad = _data_aad(stored.object_id, stored.version)
         try:
-            data_key = self._wrapping(epoch).unwrap(stored.wrapped_dek, aad)
+            wrapping = None if known is None else known.get(epoch.id)
+            if wrapping is None:
+                wrapping = self._wrapping(epoch)
+                if known is not None:
+                    known[epoch.id] = wrapping
+            data_key = wrapping.unwrap(stored.wrapped_dek, aad)
         except VerificationError as error:
             raise _named(error, stored) from error
         return self.open_with(stored, data_key)

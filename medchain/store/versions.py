@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Integer, Select, bindparam, literal_column, select
+from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, literal_column, or_, select
 
 from medchain.store.engine import Statement
 from medchain.store.records import Epoch, RecordStore, RecordVersion, version_columns
@@ -21,6 +21,8 @@ MAX_PAST: Final = 1001
 """Most rows of one page of a history."""
 
 _AT_ONCE: Final = 500
+_SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
+_NO_NUMBER: Final = -1
 _KEY_COLUMNS: Final = 3
 _FOREVER: Final = 1 << 62
 
@@ -66,7 +68,7 @@ class Past:
 class VersionReader:
     """Reads versions with their keys. Threads may share it."""
 
-    __slots__ = ("_by_id", "_by_version", "_database", "_store")
+    __slots__ = ("_by_id", "_by_numbers", "_by_version", "_database", "_store")
 
     def __init__(self, store: RecordStore) -> None:
         """Compile what is asked all the time."""
@@ -77,6 +79,7 @@ class VersionReader:
         one = {"limit": bindparam("limit", type_=Integer)}
         newest = of_record.order_by(record.c.version.desc()).limit(one["limit"]).offset(literal_column("0"))
         self._by_id = Statement(newest, dialect)
+        self._by_numbers = {size: _by_numbers(size, dialect) for size in _SIZES}
         self._by_version = Statement(of_record.where(record.c.version == bindparam("version")), dialect)
 
     def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
@@ -91,9 +94,15 @@ class VersionReader:
     def numbered(self, numbers: Sequence[int]) -> list[Found | None]:
         """Return versions by their numbers, in that order; None for one that is not there."""
         found: dict[int, Found] = {}
-        for start in range(0, len(numbers), _AT_ONCE):
-            chosen = _with_keys().where(record.c.seq.in_(numbers[start : start + _AT_ONCE]))
-            found.update((one.stored.seq, one) for one in self._all(chosen))
+        with self._database.read("record") as connection:
+            for start in range(0, len(numbers), _AT_ONCE):
+                part = numbers[start : start + _AT_ONCE]
+                # Of a few sizes, filled up with what is no number, so that each is put into SQL once.
+                size = next(one for one in _SIZES if one >= len(part))
+                filled = (*part, *([_NO_NUMBER] * (size - len(part))))
+                for row in self._by_numbers[size].all(connection, *filled):
+                    one = _found(row)
+                    found[one.stored.seq] = one
         return [found.get(number) for number in numbers]
 
     def named(self, numbers: Sequence[int]) -> list[Named]:
@@ -156,6 +165,12 @@ def _with_keys() -> Select[Any]:
     columns = (*version_columns(), epoch.c.number, epoch.c.created, epoch.c.wrapped_key)
     joined = record.outerjoin(anchor, anchor.c.record == record.c.seq).join(epoch, epoch.c.id == record.c.epoch_id)
     return select(*columns).select_from(joined)
+
+
+def _by_numbers(size: int, dialect: Dialect) -> Statement:
+    """Select versions by so many numbers."""
+    names: list[BindParameter[int]] = [bindparam(f"number_{place}") for place in range(size)]
+    return Statement(_with_keys().where(or_(*(record.c.seq == name for name in names))), dialect)
 
 
 def _found(row: tuple[Any, ...]) -> Found:
