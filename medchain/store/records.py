@@ -3,7 +3,7 @@
 Keeps true: a record version and the intent to anchor it are kept together or not at all; a version is written once; a
 token counts once over all processes; a key that was destroyed stays destroyed, also when an older copy of the file is
 restored and the erasures are replayed. Trusts callers to give sealed envelopes, wrapped keys and tokens in place of
-identifiers: nothing of a record is in clear here but its type and its own random id.
+patients: in clear, under the file's key alone, are a record's type, its id, and the index rows by which it is found.
 Source: `docs/spec/store.md`.
 """
 
