@@ -10,6 +10,7 @@ import pytest
 
 from fhir_bridge.rest import front
 from fhir_bridge.rest.front import Arriving, read_body
+from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import InputError, UnavailableError
 
 
@@ -113,3 +114,38 @@ def test_what_must_not_happen_is_answered_without_its_text(server, monkeypatch):
     response = server.call("GET", "/fhir/Patient/p1")
     assert (response.status_code, b"secret" in response.data) == (500, False)
     assert b'"internal"' in response.data
+
+
+def put(server, token: str, number: int, **fields: str) -> str:
+    """Send one update through the front, as a thread of the server would; returns its status."""
+    told: list[str] = []
+    content = b'{"resourceType":"Basic","id":"b1","code":{"text":"%d"}}' % number
+    environ = {
+        "REQUEST_METHOD": "PUT",
+        "PATH_INFO": "/fhir/Basic/b1",
+        "CONTENT_TYPE": "application/fhir+json",
+        "CONTENT_LENGTH": str(len(content)),
+        "HTTP_AUTHORIZATION": f"Bearer {token}",
+        "wsgi.input": io.BytesIO(content),
+    }
+    server.front(environ | fields, lambda status, _headers: told.append(status[:3]))
+    return told[0]
+
+
+@pytest.mark.parametrize("fields", [{}, {"HTTP_IF_MATCH": 'W/"1"'}])
+def test_of_writers_at_once_no_update_is_lost_unsaid(server, fields):
+    """Each update that was answered as done is a version; with If-Match one is, and the others are told."""
+    token = server.tokens.issue("test", parse_scopes("system/*.cruds"))
+    assert put(server, token, 0) == "201"
+    answers: list[str] = []
+    threads = [
+        threading.Thread(target=lambda number=number: answers.append(put(server, token, number, **fields)))
+        for number in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) <= {"200", "412"}
+    assert len(server.store.history("Basic", "b1")) == 1 + answers.count("200")
+    assert answers.count("200") == 1 if fields else answers.count("200") >= 1

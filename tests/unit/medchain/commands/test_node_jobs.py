@@ -89,7 +89,7 @@ def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, job
 
     def run() -> None:
         try:
-            jobs.run(ASK, [transaction(4000)])
+            jobs.run(ASK, [transaction(5000)])
         except UnavailableError as error:
             caught.append(error.code)
 
@@ -98,7 +98,7 @@ def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, job
     sleep(1.0)
     os.kill(process.pid, signal.SIGKILL)
     thread.join()
-    assert (caught, count(node)) in ((["job.died"], 1), ([], 4001))
+    assert (caught, count(node)) in ((["job.died"], 1), ([], 5001))
 
 
 def test_an_import_by_worker_processes_stores_everything_once(run, node, tmp_path, monkeypatch):
