@@ -41,6 +41,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "request.slow": 408,
     "request.too_large": 413,
     "resource.invalid": 422,
+    "search.expired": 410,
     "token.missing": 401,
     "token.invalid": 401,
 }
@@ -64,6 +65,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "request.slow": "timeout",
     "request.too_large": "too-long",
     "route.unknown": "not-supported",
+    "search.expired": "expired",
     "search.parameter": "not-supported",
     "search.unsupported": "not-supported",
     "token.invalid": "login",

@@ -81,8 +81,36 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "route.unknown": Words("没有这样的地址。", "There is no such address."),
     "scope.denied": Words("访问令牌不允许此操作。", "The access token does not allow this."),
+    "search.chain": Words("链式参数不合法。", "The chain of parameters leads nowhere."),
+    "search.composite": Words("组合参数的各部分不可查询。", "The parts of the composite cannot be searched."),
+    "search.condition": Words(
+        "条件须是至少一个有值的查询参数。", "A condition needs at least one search parameter with a value."
+    ),
+    "search.count": Words("_count 须是整数。", "_count is a whole number."),
+    "search.cursor": Words("分页游标不是本服务器为此查询生成的。", "This server made no such cursor for this search."),
     "search.cut": Words("附带的资源过多，只返回了一部分。", "More would be included than one answer holds."),
+    "search.elements": Words("_elements 须是元素名。", "_elements lists names of elements."),
+    "search.escape": Words(
+        "反斜杠之后只能是逗号、竖线、美元符或反斜杠。",
+        "A backslash stands only before a comma, bar, dollar or backslash.",
+    ),
+    "search.expired": Words("分页游标已过期，请重新查询。", "The cursor is too old: begin the search again."),
+    "search.expression": Words("查询参数的表达式无法使用。", "The expression of the parameter cannot be used."),
+    "search.has": Words("_has 不合法。", "_has is not written as it must be, or leads nowhere."),
+    "search.include": Words("_include 或 _revinclude 不合法。", "_include or _revinclude names no reference."),
+    "search.indexing": Words(
+        "较早的记录正在建立索引，请稍后再试。", "Earlier records are being indexed: try again in a while."
+    ),
+    "search.modifier": Words("该参数没有这个修饰符。", "The parameter has no such modifier."),
     "search.parameter": Words("该资源类型没有这个查询参数。", "This type has no such search parameter."),
+    "search.repeated": Words("该参数只能出现一次。", "The parameter may stand only once."),
+    "search.sort": Words("不能按此参数排序。", "There is no order by this parameter."),
+    "search.summary": Words("_summary=text 不能与 _include 同用。", "_summary=text goes with no _include."),
+    "search.too_many": Words("参数或值过多。", "There are too many parameters or values."),
+    "search.type": Words(
+        "没有这样的资源类型，或该参数在各类型中不同。", "No such type, or the parameter differs between types."
+    ),
+    "search.unsupported": Words("本服务器不支持此查询。", "This server does not answer this search."),
     "search.value": Words("查询参数的值不合法。", "A search parameter has a value that it cannot have."),
     "token.invalid": Words("访问令牌无效或已过期。", "The access token is not valid, or not any more."),
     "token.missing": Words("需要访问令牌。", "An access token is needed."),

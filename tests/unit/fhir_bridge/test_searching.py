@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from fhir_bridge import search
+from fhir_bridge.rest.words import _WORDS
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
+from medchain import store
 
 
 def code_of(response) -> str:
@@ -228,3 +233,20 @@ def test_a_search_needs_the_right_to_search(ward):
         "Patient/p1",
         "Patient/p2",
     ]
+
+
+def test_what_is_wrong_with_a_search_is_told_in_both_languages():
+    """Every code that a search may be refused with has its words."""
+    code = re.compile(r'"(search\.[a-z_]+)"')
+    sources = [*Path(search.__file__).parent.glob("*.py"), *Path(store.__file__).parent.glob("*.py")]
+    told = {one for path in sources for one in code.findall(path.read_text("utf-8"))}
+    # These stand in logs alone.
+    told -= {"search.damaged", "search.indexed", "search.parameter_ready", "search.waits"}
+    assert {one for one in told if one not in _WORDS} == set()
+
+
+def test_a_cursor_that_is_too_old_is_gone(ward):
+    """RFC 9110 §15.5.11."""
+    following = path_of(link(ward.call("GET", "/fhir/Observation?_count=2"), "next"))
+    ward.time[0] += 3_601
+    assert ward.call("GET", following).status_code == 410
