@@ -10,6 +10,7 @@ without it the folder is in the node's own.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,11 +61,14 @@ def _sweep() -> None:
     """Remove folders whose lock nobody holds: their nodes were killed."""
     for lock in MEMORY.glob(f"{_PREFIX}*/{_LOCK}"):
         try:
+            if lock.parent.lstat().st_uid != os.getuid():
+                # Anybody may put anything there: a pipe, say, that no reader comes back from.
+                continue
             with lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(lock.parent)
         except OSError:
-            # Somebody counts there, or it is another user's.
+            # Somebody counts there.
             continue
 
 

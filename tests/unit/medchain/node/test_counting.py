@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from medchain.node import counting
@@ -43,3 +46,18 @@ def test_without_such_memory_the_folder_is_the_nodes_own(tmp_path, monkeypatch):
         assert folder == tmp_path / "metrics"
         assert list(folder.iterdir()) == []
     assert not folder.exists()
+
+
+def test_what_another_user_has_put_beside_ours_is_neither_opened_nor_removed(tmp_path, monkeypatch):
+    """A pipe in the place of a lock would hold up the start of every node of the machine."""
+    theirs = MEMORY / f"medchain-{tmp_path.name}"
+    theirs.mkdir()
+    try:
+        os.mkfifo(theirs / "lock")
+        ours = os.getuid()
+        monkeypatch.setattr(counting.os, "getuid", lambda: ours + 1)
+        with counting_folder(tmp_path):
+            assert theirs.exists()
+        assert theirs.exists()
+    finally:
+        shutil.rmtree(theirs)
