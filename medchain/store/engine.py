@@ -10,6 +10,7 @@ Source: docs/adr/0004-encrypted-sqlite.md; sqlite.org/wal.html; `docs/spec/store
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import threading
@@ -195,14 +196,14 @@ class Database:
 
         Raises:
             MedchainError: see `medchain.store.faults.translated`. The changes may have been kept all the same, if it
-                was the commit that failed.
+                was the commit that failed, and have been if table ``commit_mark`` is named.
         """
         with self._writing, translated(table, key), self.engine.connect() as connection:
             connection.execution_options(**{_MODE: _WRITE})
             with connection.begin():
                 yield connection
                 mark = self._raise_mark(connection)
-            os.pwrite(self._mark_file, self._mark(mark), 0)
+            self._write_mark(mark)
 
     @contextmanager
     def erase(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -333,6 +334,14 @@ class Database:
                     copy.close()
             except dbapi2.Error as error:
                 raise fault(error, "file") from error
+
+    def _write_mark(self, mark: int) -> None:
+        """Write what the file counts beside it; one that is behind is no harm."""
+        try:
+            os.pwrite(self._mark_file, self._mark(mark), 0)
+        except OSError as error:
+            code = "store.full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "store.io"
+            raise UnavailableError(code, table="commit_mark") from error
 
     def _raise_mark(self, connection: Connection) -> int:
         """Count this write transaction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy import event, select, text
 from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.store import engine as module
 from medchain.store import tables
 from medchain.store.engine import Database, FileKind, connect, mark_path, open_database
 from medchain.store.faults import fault
@@ -292,6 +294,26 @@ def test_a_commit_that_fails_but_is_kept_is_not_called_rolled_back(path):
     with pytest.raises(UnavailableError, match=r"store\.io"):
         leave_wal(database, 1)
     event.remove(database.engine, "commit", kept)
+    assert count(database) == 1
+    database.close()
+    reopened = open_database(path, KEY, kind=LEDGER)
+    assert count(reopened) == 1
+    reopened.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "store.full"), (errno.EDQUOT, "store.full"), (errno.EIO, "store.io")]
+)
+def test_a_mark_that_cannot_be_written_is_an_error_of_the_disk_and_the_write_is_kept(path, monkeypatch, number, code):
+    database = open_database(path, KEY, kind=LEDGER)
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, "disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "pwrite", refuse)
+        with pytest.raises(UnavailableError, match=rf"{code} table=commit_mark"):
+            leave_wal(database, 1)
     assert count(database) == 1
     database.close()
     reopened = open_database(path, KEY, kind=LEDGER)
