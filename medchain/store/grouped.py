@@ -36,7 +36,7 @@ class Outcome:
     def __init__(self) -> None:
         """Begin as not tried."""
         self.is_done = False
-        self.error: MedchainError | None = None
+        self.error: Exception | None = None
 
 
 class Grouped(Generic[Item]):
@@ -44,7 +44,7 @@ class Grouped(Generic[Item]):
 
     __slots__ = ("_doing", "_guard", "_run", "_waiting")
 
-    def __init__(self, run: Callable[[Sequence[Item]], Sequence[MedchainError | None]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Item]], Sequence[Exception | None]]) -> None:
         """Prepare.
 
         Args:
@@ -63,7 +63,7 @@ class Grouped(Generic[Item]):
             size: its number of rows.
 
         Raises:
-            MedchainError: why it failed.
+            Exception: why it failed; nearly always a `MedchainError`.
         """
         outcome = Outcome()
         with self._guard:
@@ -88,7 +88,7 @@ class Grouped(Generic[Item]):
 
     def _do(self, taken: Sequence[tuple[Item, int, Outcome]]) -> None:
         """Do items together, and tell each thread how its own went."""
-        errors: Sequence[MedchainError | None]
+        errors: Sequence[Exception | None]
         # Of what is raised for all, each thread gets an error of its own.
         errors = [UnavailableError("store.io") for _ in taken]
         try:

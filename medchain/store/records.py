@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from medchain.errors import ConflictError, MedchainError, NotFoundError
+from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
@@ -324,9 +324,9 @@ class RecordStore(
         self._grouped.do(write, len(rows))
         return write.numbers
 
-    def _put_all(self, writes: Sequence[_Write]) -> list[MedchainError | None]:
+    def _put_all(self, writes: Sequence[_Write]) -> list[Exception | None]:
         """Do writes in one transaction, each whole or not at all; tells why each failed."""
-        errors: list[MedchainError | None] = []
+        errors: list[Exception | None] = []
         with self._database.write("record") as connection:
             if len(writes) == 1:
                 self._put(connection, writes[0])
@@ -338,13 +338,16 @@ class RecordStore(
                 self._keep_details(write.details)
         return errors
 
-    def _put_apart(self, connection: Connection, write: _Write) -> MedchainError | None:
-        """Do one of several writes of a transaction; what is refused is taken back, what fails ends all of them."""
+    def _put_apart(self, connection: Connection, write: _Write) -> Exception | None:
+        """Do one of several writes of a transaction; what is refused is taken back, what fails ends all of them.
+
+        A value that the driver cannot bind is one write's own fault, and fails none of those beside it.
+        """
         nested = connection.begin_nested()
         try:
             with translated("record"):
                 self._put(connection, write)
-        except ConflictError as error:
+        except (ConflictError, OverflowError, TypeError, ValueError) as error:
             nested.rollback()
             return error
         nested.commit()

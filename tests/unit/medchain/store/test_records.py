@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store.engine import FileKind
-from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, RecordVersion
+from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, RecordVersion, _Write
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 
@@ -106,6 +106,18 @@ def test_versions_that_do_not_fit_are_refused_together(store, rows):
     with pytest.raises(ConflictError, match=r"store\.conflict"):
         store.put_versions(rows)
     assert (store.count(), store.pending_count()) == (1, 1)
+
+
+@pytest.mark.parametrize("bad", [{"created": 1 << 70}, {"id": "\ud800"}])
+def test_a_write_that_cannot_be_bound_fails_none_of_those_that_share_its_transaction(store, bad):
+    writes = [_Write([version(1)], None, [b""], [None], None)]
+    writes.append(_Write([version(2), version(3, **bad)], None, [b"", b""], [None, None], None))
+    writes.append(_Write([version(4)], None, [b""], [None], None))
+    first, second, third = store._put_all(writes)  # noqa: SLF001  # what threads that wait for one another share
+    assert (first, third) == (None, None)
+    assert isinstance(second, Exception)
+    assert [number for number in range(1, 5) if store.get("Observation", f"id-{number}")] == [1, 4]
+    assert [intent.record for intent in store.pending(9)] == writes[0].numbers + writes[2].numbers
 
 
 def test_nothing_is_stored_under_a_destroyed_key(store):
