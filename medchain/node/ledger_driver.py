@@ -36,6 +36,7 @@ from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.receipt import Outcome, Receipt, receipt_json
 from medchain.ordering.round import Ask, Round
+from medchain.store.faults import disk_fault
 from medchain.tlog.checkpoint import sign_checkpoint
 
 VOUCHED_NAME: Final = "vouched.json"
@@ -92,10 +93,21 @@ class VouchedFile:
         return [_vouched(slot) for slot in written][-1]
 
     def save(self, vouched: Vouched) -> None:
-        """Write it, synced."""
+        """Write it, synced.
+
+        Raises:
+            UnavailableError: ``store.full``, ``store.io``: nothing may be vouched for then.
+            InputError: for a damaged file.
+        """
         if self._used is None and self._path.exists():
             self.load()
-        slot = _slot(vouched)
+        try:
+            self._write(_slot(vouched))
+        except OSError as error:
+            raise disk_fault(error, "vouched") from error
+
+    def _write(self, slot: bytes) -> None:
+        """Write a slot behind the others, or a new file where they are all full."""
         if self._used is None or self._used == _SLOTS:
             write_private_file(self._path, slot.ljust(_SLOTS * _SLOT_BYTES, b"\0"))
             self._used = 1

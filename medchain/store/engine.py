@@ -10,7 +10,6 @@ Source: docs/adr/0004-encrypted-sqlite.md; sqlite.org/wal.html; `docs/spec/store
 
 from __future__ import annotations
 
-import errno
 import hmac
 import os
 import threading
@@ -41,7 +40,7 @@ from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError
 from medchain.store import tables
-from medchain.store.faults import corrupt, fault, translated
+from medchain.store.faults import corrupt, disk_fault, fault, translated
 
 KEY_BYTES: Final = 32
 """Size of a file's key; it is used as it is, without stretching."""
@@ -340,8 +339,7 @@ class Database:
         try:
             os.pwrite(self._mark_file, self._mark(mark), 0)
         except OSError as error:
-            code = "store.full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "store.io"
-            raise UnavailableError(code, table="commit_mark") from error
+            raise disk_fault(error, "commit_mark") from error
 
     def _raise_mark(self, connection: Connection) -> int:
         """Count this write transaction."""

@@ -7,6 +7,7 @@ Source: sqlite.org/rescode.html; `docs/spec/store.md`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +17,7 @@ from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, MedchainError, UnavailableError, VerificationError
 
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CORRUPT: Final = frozenset({11, 26})
 _CORRUPT_READS: Final = frozenset({10 | 2 << 8, 10 | 32 << 8, 10 | 33 << 8})
 _RETRIED: Final = {
@@ -69,6 +71,11 @@ def fault(original: BaseException | None, table: str, key: str = "") -> Medchain
     if number & 0xFF in _CORRUPT or number in _CORRUPT_READS:
         return corrupt(table, key)
     return UnavailableError(_RETRIED.get(number & 0xFF, "store.io"), table=table, key=key)
+
+
+def disk_fault(error: OSError, table: str) -> UnavailableError:
+    """Choose our error for one of a file that is no database: ``store.full`` or ``store.io``."""
+    return UnavailableError("store.full" if error.errno in _NO_ROOM else "store.io", table=table)
 
 
 def corrupt(table: str, key: int | str | bytes = "") -> VerificationError:

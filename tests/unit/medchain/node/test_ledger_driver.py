@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging.handlers
 import threading
 from contextlib import closing
@@ -79,6 +80,30 @@ def test_a_promise_that_cannot_be_read_is_not_passed_over_for_an_older_one(tmp_p
         VouchedFile(path).load()
     with pytest.raises(InputError):
         VouchedFile(path).save(Vouched(floor=4))
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "store.full"), (errno.EIO, "store.io")])
+@pytest.mark.parametrize("kept", [3, 64])
+def test_a_promise_that_finds_no_room_is_an_error_of_the_disk_and_the_one_before_counts(
+    tmp_path, monkeypatch, number, code, kept
+):
+    """Every 64th goes into a new file: the thread that cosigns must outlive a disk that is full just then."""
+    path = tmp_path / "vouched.json"
+    file = VouchedFile(path)
+    for floor in range(1, kept + 1):
+        file.save(Vouched(floor, floor, bytes(32)))
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_driver.os, "pwrite", refuse)
+        patch.setattr(ledger_driver, "write_private_file", refuse)
+        with pytest.raises(UnavailableError, match=rf"{code} table=vouched"):
+            file.save(Vouched(kept + 1, kept + 1, bytes(32)))
+    assert VouchedFile(path).load().floor == kept
+    file.save(Vouched(kept + 1, kept + 1, bytes(32)))
+    assert VouchedFile(path).load().floor == kept + 1
 
 
 def test_a_promise_that_fits_no_slot_is_refused(tmp_path):
