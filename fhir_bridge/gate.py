@@ -2,43 +2,52 @@
 
 Whatever path a record takes to a caller (read, history, search and its includes, Bundles, operations, exports, proofs,
 matches of conditions), it is shown only if the gate says so, of the record as it is stored. Keeps true: what is not
-allowed is left out, and looks as what is not there; any doubt is a refusal. Today the caller's scopes decide; consent,
-and filters within a record, plug in here and nowhere else. Trusts `fhir_bridge.smart.access` for what scopes mean and
-the index for what a record is found by.
+allowed is left out, and looks as what is not there; any doubt is a refusal; a version from when a record was another
+patient's is that patient's; what this node's audit has made, or is about to make, no client writes. Today the caller's
+scopes decide; consent, and filters within a record, plug in here and nowhere else. Trusts `fhir_bridge.smart.access`
+for what scopes mean and the index for what a record is found by.
 Source: SMART App Launch 2.2 §3.0; FHIR R4 §6.1.2 (access denied), §2.45 (compartments).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
-from fhir_bridge.document import Resource
+from fhir_bridge.document import Resource, parse
+from fhir_bridge.references import PATIENT_MEMBERS, patient_of
 from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import ByType, Condition, Either, InCompartment
 from fhir_bridge.smart.access import Access, Clause, Permit, permit
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import AccessDeniedError, NotFoundError
+from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
 
 _PATIENT: Final = "Patient"
 _ITSELF: Final = "{def}"
 _IDS_AT_ONCE: Final = 50
 _REMEMBERED: Final = 256
+_EVENT: Final = "AuditEvent"
+# How the audit names its events (`fhir_bridge.audit_job`), and in whose name they are.
+_EVENT_ID: Final = re.compile(r"[0-9a-f]{32}\.[0-9]+")
+_ORGANISATION: Final = "urn:medchain:organisation"
 
 
 class Gate:
     """Says what a caller may see and write. Threads share it."""
 
-    __slots__ = ("_searches", "_within")
+    __slots__ = ("_searches", "_service", "_within")
 
-    def __init__(self, searches: SearchService) -> None:
-        """Prepare; `searches` finds out which records a constraint admits."""
+    def __init__(self, searches: SearchService, service: RecordService) -> None:
+        """Prepare; `searches` finds out which records a constraint admits, `service` opens older versions."""
         self._searches = searches
+        self._service = service
         self._within = lru_cache(_REMEMBERED)(self._conditions)
 
     def shown(self, access: Access, rows: Sequence[RecordVersion], action: Action = Action.READ) -> list[bool]:
@@ -54,9 +63,9 @@ class Gate:
         """
         permits = {name: permit(access, name, action) for name in {row.type for row in rows}}
         limited = [row for row in rows if (found := permits[row.type]) is not None and not found.is_whole]
-        admitted = self._admitted(access, limited, action) if limited else frozenset()
+        admitted = self._admitted(access, limited, action) if limited else {}
         return [
-            (found := permits[row.type]) is not None and (found.is_whole or (row.type, row.id) in admitted)
+            (found := permits[row.type]) is not None and (found.is_whole or self._is_shown(found, row, admitted))
             for row in rows
         ]
 
@@ -106,15 +115,34 @@ class Gate:
 
         Raises:
             NotFoundError: ``record.unknown`` where the record as it is is not admitted.
-            AccessDeniedError: ``scope.denied`` where the resource is not.
+            AccessDeniedError: ``scope.denied`` where the resource is not; ``audit.kept``.
         """
         allowed = self.require(access, type_name, action)
+        if type_name == _EVENT:
+            _keep_audit(before, resource)
         if allowed.is_whole:
             return
-        if before is not None and (type_name, before.id) not in self._admitted(access, [before], action):
+        if before is not None and not self.may_replace(access, action, before):
             raise NotFoundError("record.unknown")
         if resource is not None and not any(self._admits(clause, type_name, resource) for clause in allowed.clauses):
             raise AccessDeniedError("scope.denied")
+
+    def is_written_freely(self, access: Access, type_name: str, action: Action) -> bool:
+        """Tell whether every record of a type may be written, so that none needs to be looked at."""
+        return type_name != _EVENT and self.require(access, type_name, action).is_whole
+
+    def may_replace(self, access: Access, action: Action, before: RecordVersion) -> bool:
+        """Tell whether a caller may put something in the place of the newest version of a record.
+
+        One that is about another patient as well is not for the application of one patient to change.
+        """
+        allowed = permit(access, before.type, action)
+        if allowed is None or allowed.is_whole:
+            return allowed is not None
+        if (before.type, before.id) not in self._admitted(access, [before], action):
+            return False
+        patients = {clause.patient for clause in allowed.clauses}
+        return "" in patients or self._is_of_alone(patients, before.type, parse(self._service.open(before).content))
 
     def may_match(self, access: Access, type_name: str) -> bool:
         """Tell whether a caller may ask which records of a type fulfil a condition.
@@ -151,29 +179,66 @@ class Gate:
             found += self._searches.condition(type_name, clause.query).conditions
         return tuple(found)
 
-    def _admitted(self, access: Access, rows: Sequence[RecordVersion], action: Action) -> frozenset[tuple[str, str]]:
-        """Find those of some records that the clauses admit, as they are now, by type and id."""
-        found: set[tuple[str, str]] = set()
+    def _admitted(self, access: Access, rows: Sequence[RecordVersion], action: Action) -> Mapping[tuple[str, str], int]:
+        """Find those of some records that the clauses admit as they are now: by type and id, the newest's number."""
+        found: dict[tuple[str, str], int] = {}
         within = self.within(access, action)
         for name in {row.type for row in rows}:
             ids = sorted({row.id for row in rows if row.type == name})
             for start in range(0, len(ids), _IDS_AT_ONCE):
                 part = ids[start : start + _IDS_AT_ONCE]
                 condition = f"_id={','.join(part)}"
-                found.update((name, one) for one in self._searches.ids(name, condition, len(part), within=within))
-        return frozenset(found)
+                rows_of = self._searches.rows(name, condition, len(part), within=within)
+                found.update(((name, one.id), one.number) for one in rows_of)
+        return found
+
+    def _is_shown(self, allowed: Permit, row: RecordVersion, admitted: Mapping[tuple[str, str], int]) -> bool:
+        """Judge a version of a record: an older one must have been the patient's then, too."""
+        newest = admitted.get((row.type, row.id))
+        patients = {clause.patient for clause in allowed.clauses}
+        if newest is None or newest == row.seq or "" in patients:
+            return newest is not None
+        content = self._service.open(row).content
+        if not content:
+            return row.patient in map(self._service.patient_token, patients)
+        return not self._keys(row.type, parse(content)).isdisjoint(f"{_PATIENT}/{one}" for one in patients)
 
     def _admits(self, clause: Clause, type_name: str, resource: Resource) -> bool:
         """Judge a resource that is not stored yet; what a constraint says of it cannot be known, and is denied."""
         if clause.query:
             return False
-        if not clause.patient:
-            return True
+        return not clause.patient or self._is_of_alone({clause.patient}, type_name, resource)
+
+    def _is_of_alone(self, patients: Collection[str], type_name: str, resource: Resource) -> bool:
+        """Tell whether a resource is about one of some patients, and about nobody else."""
         if type_name == _PATIENT:
-            return resource.get("id") == clause.patient
+            return resource.get("id") in patients
+        subjects = [resource[name] for name in PATIENT_MEMBERS if name in resource]
+        keys = self._keys(type_name, resource)
+        return any(
+            f"{_PATIENT}/{one}" in keys
+            and not any(f"{_PATIENT}/" in key and key != f"{_PATIENT}/{one}" for key in keys)
+            and (not subjects or patient_of(type_name, "", resource) == one)
+            for one in patients
+        )
+
+    def _keys(self, type_name: str, resource: Resource) -> set[str]:
+        """Name what a resource refers to where it says whose it is; a Patient is its own."""
         index = self._searches.index
         codes = [code for code in compartment(_PATIENT).get(type_name, ()) if code != _ITSELF]
         numbers = {index.number(type_name, code) for code in codes}
         rows = index.rows(type_name, resource).rows or ()
-        key = f"{_PATIENT}/{clause.patient}"
-        return any(row[0] // VARIANTS in numbers and row[2] == key for row in rows)
+        found = {str(row[2]) for row in rows if row[0] // VARIANTS in numbers}
+        return found | {f"{_PATIENT}/{resource.get('id')}"} if type_name == _PATIENT else found
+
+
+def _keep_audit(before: RecordVersion | None, resource: Resource | None) -> None:
+    """See that no client writes in the place or in the name of the audit; raises `AccessDeniedError` ``audit.kept``."""
+    given = {} if resource is None else resource
+    record_id = given.get("id") if before is None else before.id
+    source = given.get("source")
+    observer = source.get("observer") if isinstance(source, dict) else None
+    identifier = observer.get("identifier") if isinstance(observer, dict) else None
+    is_ours = isinstance(identifier, dict) and identifier.get("system") == _ORGANISATION
+    if is_ours or (isinstance(record_id, str) and _EVENT_ID.fullmatch(record_id)):
+        raise AccessDeniedError("audit.kept")

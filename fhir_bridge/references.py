@@ -26,9 +26,11 @@ from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
 from medchain.store.records import RecordStore
 
+PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
+"""Members that name the patient whom a resource is about, the first that is there."""
+
 _ID_CHARS: Final = 32
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
 _URL_MEMBERS: Final = ("reference", "url", "valueUri", "valueUrl")
 _UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
 
@@ -145,7 +147,7 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     """Return the id of the patient whom a resource is about, empty where it is about none."""
     if type_name == "Patient":
         return record_id
-    for name in _PATIENT_MEMBERS if type_name != "Binary" else ("securityContext",):
+    for name in PATIENT_MEMBERS if type_name != "Binary" else ("securityContext",):
         value = resource.get(name)
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, dict) and (match := _LOCAL.fullmatch(member(first, "reference"))):

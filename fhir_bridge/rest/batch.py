@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -30,7 +30,7 @@ from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
 
 SMALL_BYTES: Final = 256 << 10
@@ -60,6 +60,8 @@ _CONDITIONS: Final = {
 }
 _HANDED_ON: Final = ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_PREFER")
 _TYPE: Final = re.compile(r"/?([A-Za-z]+)")
+_RECORD: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})")
+_REPLACING: Final = frozenset({"DELETE", "PATCH", "PUT"})
 
 
 @dataclass(slots=True)
@@ -189,6 +191,7 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     for method, url in sorted(set(requests)):
         if method not in plans.READING:
             core.gate.require(ask.who, _type_of(url), _action(method))
+    _check_hidden(core, ask.who, given, requests)
     now = core.clock()
     plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
@@ -207,11 +210,46 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
 
 def _check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
     """See that a caller may store one record, where it may not store all of its type."""
-    if core.gate.require(access, record.type, action).is_whole:
+    if core.gate.is_written_freely(access, record.type, action):
         return
     before = core.store.get(record.type, record.id) if record.version > 1 else None
     document = record.head or record.content
     core.gate.require_written(access, action, before, parse(document) if document else None, record.type)
+
+
+def _check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> None:
+    """See that no entry is about a record that is hidden from the caller, before anything is made of its content.
+
+    Raises:
+        NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
+        ConflictError: ``bundle.version``, where a version is named.
+    """
+    if any(method == "PATCH" for method, _ in requests):
+        for name in {_type_of(url) for method, url in requests if method == "PATCH"}:
+            core.gate.require(access, name, Action.READ)
+    for index, (method, url) in enumerate(requests):
+        named = _RECORD.fullmatch(url)
+        if named is None or method not in _REPLACING or not _is_hidden(core, access, method, named[1], named[2]):
+            continue
+        row = given.rows[index]
+        request = row.get("request") if isinstance(row, dict) else None
+        if isinstance(request, dict) and member(request, "ifMatch"):
+            raise ConflictError("bundle.version", entry=index)
+        raise NotFoundError("record.unknown", entry=index)
+
+
+def _is_hidden(core: Core, access: Access, method: str, type_name: str, record_id: str) -> bool:
+    """Tell whether a record is not one that the caller may put another version of, there or not."""
+    action = _action(method)
+    needed = {action, Action.READ} if method == "PATCH" else {action}
+    if all(core.gate.require(access, type_name, one).is_whole for one in needed):
+        return False
+    newest = core.store.get(type_name, record_id)
+    if newest is None:
+        return method != "PUT"
+    if not core.gate.may_replace(access, action, newest):
+        return True
+    return method == "PATCH" and not core.gate.shown(access, [newest])[0]
 
 
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:

@@ -82,7 +82,7 @@ class Core:
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
-        object.__setattr__(self, "gate", Gate(self.search))
+        object.__setattr__(self, "gate", Gate(self.search, self.service))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "cursors", Cursors(self.records_key))
 

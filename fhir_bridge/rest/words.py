@@ -18,6 +18,10 @@ class Words(NamedTuple):
 
 
 _WORDS: Final[Mapping[str, Words]] = {
+    "audit.kept": Words(
+        "审计记录由本节点写入，任何客户端都不得修改或冒名写入。",
+        "Audit events of this node are written by the node itself; no client changes them or writes in its name.",
+    ),
     "binary.content_type": Words("contentType 不是合法的媒体类型。", "The contentType is no valid media type."),
     "binary.data": Words("Binary 没有内容，或内容不是 base64。", "The Binary has no data, or data that is no base64."),
     "binary.security_context": Words(

@@ -115,6 +115,7 @@ def update_binary(core: Core, ask: Ask) -> Reply:
     if resources.ID_PATTERN.fullmatch(ask.id) is None:
         raise InputError("resource.id")
     newest = core.store.get(binary.TYPE, ask.id)
+    check_replaced(core, ask, Action.UPDATE, newest)
     check_match(ask, newest)
     return _put_binary(core, ask, ask.id, newest)
 
@@ -149,6 +150,18 @@ def check_match(ask: Ask, newest: RecordVersion | None, *, is_deleted: bool = Fa
         return
     if unwanted.strip() == "*" or newest.version in versions_in(unwanted):
         raise ConflictError("record.version")
+
+
+def check_replaced(core: Core, ask: Ask, action: Action, newest: RecordVersion | None) -> None:
+    """See that the newest version is one that the caller may replace, before a condition tells anything of it.
+
+    Raises:
+        ConflictError: ``record.version`` as for what is not there.
+        NotFoundError: ``record.unknown``.
+    """
+    if newest is not None and not core.gate.may_replace(ask.who, action, newest):
+        check_match(ask, None)
+        raise NotFoundError("record.unknown")
 
 
 def written(  # what was written
@@ -216,6 +229,7 @@ def _update(core: Core, ask: Ask, resource: Resource, record_id: str) -> Reply:
 
     def attempt() -> Reply:
         newest = core.store.get(ask.type, record_id)
+        check_replaced(core, ask, Action.UPDATE, newest)
         is_deleted = newest is not None and core.service.is_deleted(newest)
         check_match(ask, newest, is_deleted=is_deleted)
         return _store(core, ask, resolver, resource, record_id, newest, is_new=newest is None or is_deleted)
@@ -304,11 +318,17 @@ def _present(core: Core, ask: Ask, record_id: str) -> Reply:
 
 
 def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
-    """Delete a record; one that is not there, or not any more, is as good as deleted."""
+    """Delete a record; one that is not there, or not any more, is as good as deleted.
+
+    For who may not delete all of the type it is unknown: what is another's must look the same.
+    """
 
     def attempt() -> RecordVersion | None:
         newest = core.store.get(ask.type, record_id)
+        check_replaced(core, ask, Action.DELETE, newest)
         check_match(ask, newest)
+        if newest is None and not core.gate.require(ask.who, ask.type, Action.DELETE).is_whole:
+            raise NotFoundError("record.unknown")
         if newest is not None:
             core.gate.require_written(ask.who, Action.DELETE, newest, None, ask.type)
         return None if newest is None else core.service.delete(ask.type, record_id, expected=newest.version)

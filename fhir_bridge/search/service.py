@@ -164,9 +164,15 @@ class SearchService:
             InputError: ``search.condition`` for one that says nothing or is no list of parameters, ``search.*``.
             UnavailableError: as in `search`.
         """
+        return [row.id for row in self.rows(type_name, condition, limit, within=within)]
+
+    def rows(
+        self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()
+    ) -> list[FoundRow]:
+        """Find records as `ids` does, with the numbers of their newest versions; arguments and errors as there."""
         query = self.condition(type_name, condition)
         planner = self._planner(within, self._clock())
-        return [row.id for row in self._store.find_page(planner.plan(query, limit=limit)).rows]
+        return self._store.find_page(planner.plan(query, limit=limit)).rows
 
     def condition(self, type_name: str, condition: str) -> Query:
         """Understand such a condition; arguments and errors as in `ids`. An unknown parameter would widen it."""

@@ -30,6 +30,9 @@ DIRECTORY_TYPES: Final = frozenset(
 )
 """Types that are about no patient, and to which a patient's records refer: a scope of a patient may read them."""
 
+SEVERAL_TYPES: Final = frozenset({"AuditEvent"})
+"""Types of which one resource tells of several patients: a scope of one patient gives none of them."""
+
 _READING: Final = frozenset({Action.READ, Action.SEARCH})
 
 
@@ -118,6 +121,8 @@ def permit(access: Access, type_name: str, action: Action) -> Permit | None:
         elif type_name in DIRECTORY_TYPES:
             if action in _READING:
                 clauses[Clause("", scope.query)] = None
+        elif type_name in SEVERAL_TYPES:
+            continue
         elif access.patient and (type_name == "Patient" or type_name in compartment("Patient")):
             clauses[Clause(access.patient, scope.query)] = None
     if not clauses:
