@@ -40,6 +40,8 @@ _INTERACTIONS: Final = {
     "history": ("history", "R"),
     "search": ("search", "E"),
     "everything": ("operation", "E"),
+    "export-file": ("operation", "R"),
+    "export-cancel": ("operation", "D"),
     "meta": ("operation", "R"),
     "meta-add": ("operation", "U"),
     "meta-delete": ("operation", "U"),

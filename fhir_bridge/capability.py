@@ -23,7 +23,10 @@ from fhir_bridge.smart.discovery import AUTHORIZE, INTROSPECT, REVOKE, TOKEN
 SYSTEM_CODES: Final = ("transaction", "batch", "search-system", "history-system")
 """Codes of interactions with the whole system."""
 
-_EVERYTHING: Final = "everything"
+_EXPORT: Final = "export"
+_BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata"
+# Operations that are not of every type: operation → the types whose it is.
+_ONLY_OF: Final = {"everything": ("Patient",), _EXPORT: ("Patient", "Group")}
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -69,6 +72,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
         "status": "active",
         "date": instant(time),
         "kind": "instance",
+        **({"instantiates": [f"{_BULK_DATA}/CapabilityStatement/bulk-data"]} if _EXPORT in operations else {}),
         "software": {"name": "MedChain"},
         "implementation": {"description": "MedChain node", "url": base_url},
         "fhirVersion": "4.0.1",
@@ -82,6 +86,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
                     _of_type(name, of_types, operations) for name in sorted(type_names("resource")) if is_storable(name)
                 ],
                 "interaction": of_system,
+                "operation": [_operation(_EXPORT, "")] if _EXPORT in operations else [],
             }
         ],
     }
@@ -107,8 +112,8 @@ def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) 
         for one in sorted(known, key=lambda one: one.code)
     ]
     includes: list[Element] = [f"{name}:{one.code}" for one in known if is_reference(one)]
-    served = [one for one in operations if one != _EVERYTHING or name == "Patient"]
-    listed: list[Element] = [{"name": one, "definition": _definition(one)} for one in served]
+    served = [one for one in operations if name in _ONLY_OF.get(one, (name,))]
+    listed: list[Element] = [_operation(one, name) for one in served]
     return {
         "type": name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{name}",
@@ -128,10 +133,13 @@ def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) 
     }
 
 
-def _definition(operation: str) -> str:
-    """Name HL7's definition of an operation."""
-    base = "Patient" if operation == _EVERYTHING else "Resource"
-    return f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"
+def _operation(operation: str, type_name: str) -> Resource:
+    """Name an operation, and HL7's definition of it."""
+    if operation == _EXPORT:
+        prefix = f"{type_name.lower()}-" if type_name else ""
+        return {"name": operation, "definition": f"{_BULK_DATA}/OperationDefinition/{prefix}{operation}"}
+    base = "Patient" if operation in _ONLY_OF else "Resource"
+    return {"name": operation, "definition": f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"}
 
 
 @cache

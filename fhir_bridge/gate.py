@@ -37,6 +37,7 @@ _EVENT: Final = "AuditEvent"
 # How the audit names its events (`fhir_bridge.audit_job`), and in whose name they are.
 _EVENT_ID: Final = re.compile(r"[0-9a-f]{32}\.[0-9]+")
 _ORGANISATION: Final = "urn:medchain:organisation"
+_EXPORTING: Final = (Action.SEARCH, Action.READ)
 
 
 class Gate:
@@ -150,6 +151,24 @@ class Gate:
         Who could not see a match must not learn of it from what a conditional write does.
         """
         return any(permit(access, type_name, action) is not None for action in (Action.READ, Action.SEARCH))
+
+    def may_export(self, access: Access, type_name: str) -> bool:
+        """Tell whether a caller may have records of a type in bulk: it must be allowed to find and to read them."""
+        return all(permit(access, type_name, action) is not None for action in _EXPORTING)
+
+    def exports_all(self, access: Access, type_name: str) -> bool:
+        """Tell whether a caller may have every record of a type in bulk."""
+        permits = [permit(access, type_name, action) for action in _EXPORTING]
+        return all(found is not None and found.is_whole for found in permits)
+
+    def exported(self, access: Access) -> tuple[Condition, ...]:
+        """Say what must hold of every record of a bulk export."""
+        return tuple(dict.fromkeys(one for action in _EXPORTING for one in self.within(access, action)))
+
+    def exported_rows(self, access: Access, rows: Sequence[RecordVersion]) -> list[bool]:
+        """Tell for each record version whether a caller may have it in bulk, as `shown` does."""
+        judged = [self.shown(access, rows, action) for action in _EXPORTING]
+        return [all(answers) for answers in zip(*judged, strict=True)]
 
     def within(self, access: Access, action: Action = Action.SEARCH) -> tuple[Condition, ...]:
         """Say what must hold of every record that takes part in a search; nothing where all is allowed."""

@@ -27,6 +27,8 @@ from medchain.errors import (
 
 _STATUSES: Final[Mapping[str, int]] = {
     "bundle.version": 412,
+    "export.expired": 410,
+    "export.too_many": 429,
     "http.405": 405,
     "http.406": 406,
     "http.415": 415,
@@ -54,6 +56,8 @@ _KINDS: Final[tuple[tuple[type[MedchainError], int, str], ...]] = (
     (UnavailableError, 503, "transient"),
 )
 _TYPES: Final[Mapping[str, str]] = {
+    "export.expired": "timeout",
+    "export.too_many": "throttled",
     "http.405": "not-supported",
     "http.406": "not-supported",
     "http.415": "not-supported",

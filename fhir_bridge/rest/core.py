@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fhir_bridge.bulk.finding import Exports
 from fhir_bridge.gate import Gate
 from fhir_bridge.references import Resolver
 from fhir_bridge.rest.ask import Ask
@@ -61,6 +62,7 @@ class Core:
         gate: says what may be shown.
         reader: reads versions with their keys.
         cursors: makes and reads the links of pages.
+        exports: begins bulk exports and finds what they consist of.
     """
 
     service: RecordService
@@ -79,12 +81,14 @@ class Core:
     gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
+    exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
         object.__setattr__(self, "gate", Gate(self.search, self.service))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "cursors", Cursors(self.records_key))
+        object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
 
     def resolver(self, access: Access) -> Resolver:
         """Look things up for a caller: only where it may see them, or it could ask who is a patient here."""

@@ -60,7 +60,9 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
 _GZIP: Final = 31
 _LEVEL: Final = 1
 _COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
-_EXPOSED: Final = "Content-Location, ETag, Last-Modified, Location, Medchain-Anchored, X-Request-Id"
+_EXPOSED: Final = (
+    "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Anchored, Retry-After, X-Progress, X-Request-Id"
+)
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "
     "If-Modified-Since, If-None-Exist, If-None-Match, Prefer, X-Request-Id, X-Security-Context",

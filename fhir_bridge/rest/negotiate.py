@@ -48,11 +48,15 @@ class Preference(NamedTuple):
         returned: what is to come back; None where the client does not say.
         is_strict: whether unknown search parameters are to be refused.
         wait_s: how long to wait for what is written to be final, in seconds; None for not at all.
+        is_lenient: whether the client says that what is not supported may be passed over.
+        is_async: whether it wants to be answered later.
     """
 
     returned: Returned | None
     is_strict: bool
     wait_s: int | None
+    is_lenient: bool = False
+    is_async: bool = False
 
 
 FORMATS: Final = {
@@ -135,17 +139,19 @@ def language(header: str) -> str:
 @remembered
 def preference(header: str) -> Preference:
     """Read Prefer; what is not understood is passed over (RFC 7240 §2)."""
-    returned, is_strict, wait = None, False, None
+    returned, handling, wait, is_async = None, "", None, False
     for part in re.split(r"[,;\s]+", header):
         name, _, value = part.partition("=")
         value = value.strip('"')
         if name == "return" and value in tuple(Returned):
             returned = Returned(value)
         elif name == "handling":
-            is_strict = value == "strict"
+            handling = value
         elif name == "wait" and _WAIT.fullmatch(value):
             wait = min(int(value), MAX_WAIT_S)
-    return Preference(returned, is_strict, wait)
+        elif name == "respond-async":
+            is_async = True
+    return Preference(returned, handling == "strict", wait, handling == "lenient", is_async)
 
 
 @remembered

@@ -19,7 +19,7 @@ from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch, history, operations, searching
+from fhir_bridge.rest import batch, export, history, operations, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -57,6 +57,7 @@ class Interaction:
         code: what the CapabilityStatement calls it; empty for what it does not list so.
         callers: who may call it.
         operation: name of the operation that it is, without its dollar sign; empty for none of HL7's.
+        has_form: whether the client chooses in which of FHIR's formats it is answered.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Interaction:
     code: str = ""
     callers: frozenset[Caller] = frozenset({Caller.TOKEN})
     operation: str = ""
+    has_form: bool = True
 
 
 def metadata(core: Core, _ask: Ask) -> Reply:
@@ -106,6 +108,18 @@ _OPERATIONS: Final = (
     ),
 )
 
+_EXPORTS: Final = (
+    Interaction("export", "GET", "$export", export.of_system, None, operation="export"),
+    Interaction("export", "POST", "$export", export.of_system, None, operation="export"),
+    Interaction("export", "GET", "Type/$export", export.of_patients, None, operation="export"),
+    Interaction("export", "POST", "Type/$export", export.of_patients, None, operation="export"),
+    Interaction("export", "GET", "Type/id/$export", export.of_group, None, operation="export"),
+    Interaction("export", "POST", "Type/id/$export", export.of_group, None, operation="export"),
+    Interaction("export-status", "GET", "$export-status/id", export.status, None, has_form=False),
+    Interaction("export-cancel", "DELETE", "$export-status/id", export.cancel, None),
+    Interaction("export-file", "GET", "$export-file/id", export.fetch, None, has_form=False),
+)
+
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
@@ -120,6 +134,7 @@ INTERACTIONS: Final = (
     Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
     Interaction("everything", "GET", "Type/id/$everything", searching.everything, Action.READ, operation="everything"),
     *_OPERATIONS,
+    *_EXPORTS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
     Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
     Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),
@@ -169,7 +184,7 @@ def attempt(core: Core, ask: Ask) -> Reply:
                 ask.access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
             if interaction.action is not None:
                 core.gate.require(ask.access, ask.type, interaction.action)
-        _check_address(ask)
+        _check_address(ask, has_form=interaction.has_form)
         return shaped(ask, interaction.handle(core, ask))
     except MedchainError as error:
         return refused(ask, error)
@@ -180,11 +195,11 @@ def attempt(core: Core, ask: Ask) -> Reply:
         return reply
 
 
-def _check_address(ask: Ask) -> None:
+def _check_address(ask: Ask, *, has_form: bool) -> None:
     """Refuse a type that is not stored, and a form that is not served."""
     if ask.type and not is_storable(ask.type):
         raise NotFoundError("route.type")
-    if ask.type != _BINARY:
+    if has_form and ask.type != _BINARY:
         check_form(ask)
 
 

@@ -48,6 +48,27 @@ _WORDS: Final[Mapping[str, Words]] = {
     "document.not_object": Words("JSON 的最外层必须是对象。", "The JSON must be an object."),
     "document.not_xml": Words("内容不是合法的 XML。", "The body is no well-formed XML."),
     "document.number": Words("数字不合法或过长。", "A number is not valid, or too long."),
+    "export.body": Words("导出请求的内容必须是 Parameters。", "The body of an export request must be Parameters."),
+    "export.expired": Words(
+        "导出未能在限定时间内完成，请重新发起。", "The export was not gone on with in time; begin another one."
+    ),
+    "export.link": Words(
+        "文件链接无效或已过期；请从导出状态获取新链接。",
+        "The link to this file is not valid, or not any more; the status of the export has new ones.",
+    ),
+    "export.parameter": Words(
+        "导出参数不受支持或不合法。", "A parameter of the export is not supported, or not valid."
+    ),
+    "export.patient": Words(
+        "所列患者不在本节点或不是该组成员。", "A patient of the list is not here, or no member of the group."
+    ),
+    "export.patients": Words("该组的成员过多。", "The group has too many members."),
+    "export.prefer": Words("导出请求须带 Prefer: respond-async。", "An export needs the header Prefer: respond-async."),
+    "export.too_many": Words(
+        "该客户端的导出过多；请删除已取完的导出。",
+        "This client has too many exports; delete those that are done.",
+    ),
+    "export.unknown": Words("没有这样的导出，或已过期。", "There is no such export, or not any more."),
     "http.405": Words("该地址不支持此方法。", "This address does not support the method."),
     "http.406": Words(
         "只提供 application/fhir+json 与 application/fhir+xml。",

@@ -50,6 +50,7 @@ from fhir_bridge.search.tree import (
     Either,
     Has,
     InCompartment,
+    InCompartments,
     Listed,
     Query,
     SortKey,
@@ -207,8 +208,10 @@ class Planner:
                     raise InputError("search.unsupported", parameter="_list")
                 found = (Ids(lists), *self._limits(("List",)))
                 return Referred(self.number("List", "item") * VARIANTS, types, AllOf(found))
-            case InCompartment():
-                return self._compartment(condition, types)
+            case InCompartment(code, name):
+                return self._compartment(code, (name,), types)
+            case InCompartments(code, ids):
+                return self._any_compartment(code, types) if ids is None else self._compartment(code, ids, types)
             case ByType(by_type):
                 allowed = dict(by_type)
                 return AnyOf(tuple(self._of_type(one, allowed[one]) for one in types if one in allowed))
@@ -220,19 +223,29 @@ class Planner:
         """Plan conditions that hold for resources of one type."""
         return AllOf((OfType((type_name,)), *(self._limit(one, (type_name,)) for one in conditions)))
 
-    def _compartment(self, one: InCompartment, types: tuple[str, ...]) -> finding.Condition:
+    def _members(self, code: str, types: tuple[str, ...]) -> list[int]:
+        """List the parameters that name who is in a compartment, as its definition says."""
+        members = compartment(code)
+        return [self.number(name, one) * VARIANTS for name in types for one in members.get(name, ()) if one != _ITSELF]
+
+    def _compartment(self, code: str, ids: tuple[str, ...], types: tuple[str, ...]) -> finding.Condition:
         """Plan membership in a compartment: by the rows of the parameters that its definition names."""
-        members = compartment(one.code)
-        own = (OfType((one.code,)), Ids((one.id,)))
-        numbers = [
-            self.number(name, code) * VARIANTS for name in types for code in members.get(name, ()) if code != _ITSELF
-        ]
-        key = (f"{one.code}/{one.id}",)
-        row = Row(merged(Match(number, keys=key) for number in numbers), _RANKS["reference"])
+        own = (OfType((code,)), Ids(ids))
+        numbers = self._members(code, types)
+        keys = tuple(f"{code}/{one}" for one in ids)
+        row = Row(merged(Match(number, keys=keys) for number in numbers), _RANKS["reference"])
         # Whose compartment it is belongs to it, whether its own type is named or not (FHIR R4 §2.45).
-        if one.code not in types:
+        if code not in types:
             return row if numbers else AnyOf(())
         return AnyOf((AllOf(own), row)) if numbers else AllOf(own)
+
+    def _any_compartment(self, code: str, types: tuple[str, ...]) -> finding.Condition:
+        """Plan membership in anybody's compartment: a question to each, since most are in one."""
+        numbers = self._members(code, types)
+        row = Row(tuple(Match(number, prefix=f"{code}/") for number in numbers), _RANKS["walk"])
+        # Twice not: what is asked so is never looked up as a set.
+        found: list[finding.Condition] = [Not(Not(row))] if numbers else []
+        return AnyOf((*found, OfType((code,)))) if code in types else AnyOf(tuple(found))
 
     def _criterion(self, one: Criterion, types: tuple[str, ...]) -> finding.Condition:
         """Plan a parameter with its terms."""

@@ -174,6 +174,29 @@ class SearchService:
         planner = self._planner(within, self._clock())
         return self._store.find_page(planner.plan(query, limit=limit)).rows
 
+    def numbers(
+        self, query: Query, snapshot: int, after: int, limit: int, *, within: Sequence[Condition], now: int
+    ) -> list[int]:
+        """List what fulfils a query at a snapshot by the numbers of the record versions, without opening any.
+
+        Args:
+            query: what is looked for, without an order of its own.
+            snapshot: number of the last version that counts.
+            after: number of the last version of the part before, 0 for none.
+            limit: most numbers.
+            within: as in `search`.
+            now: time of the search, Unix seconds.
+
+        Returns:
+            Numbers, rising.
+
+        Raises:
+            UnavailableError: as in `search`.
+        """
+        planner = self._planner(within, now)
+        asked = planner.plan(query, (after,) if after else (), limit, snapshot)
+        return [row.number for row in self._store.find_page(asked).rows]
+
     def condition(self, type_name: str, condition: str) -> Query:
         """Understand such a condition; arguments and errors as in `ids`. An unknown parameter would widen it."""
         try:

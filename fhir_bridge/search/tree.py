@@ -119,6 +119,19 @@ class InCompartment:
 
 
 @dataclass(frozen=True, slots=True)
+class InCompartments:
+    """Membership in the compartment of one of several resources, or of any (Bulk Data Access 2.0).
+
+    Attributes:
+        code: as in `InCompartment`.
+        ids: of the resources; None for any of the type, known here or not.
+    """
+
+    code: str
+    ids: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ByType:
     """Other conditions for each type, such as the scopes of a token say them.
 
@@ -136,7 +149,7 @@ class Either:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | ByType | Either
+Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | InCompartments | ByType | Either
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
 from medchain.store.engine import Database, Statement, put_into
+from medchain.store.exports import ExportTable
 from medchain.store.faults import translated
 from medchain.store.grouped import Grouped
 from medchain.store.indexing import IndexRows, Placed, forget_rows
@@ -245,6 +246,7 @@ class RecordStore(
     RefusalTable,
     DrawTable,
     ProposalTable,
+    ExportTable,
 ):
     """The records file and its blobs. Processes and threads may share it.
 

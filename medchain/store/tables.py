@@ -472,3 +472,30 @@ promised_version: Final = Table(
     Column("until", BigInteger, nullable=False),
     PrimaryKeyConstraint("key", "version"),
 )
+
+export_job: Final = Table(
+    "export_job",
+    RECORDS,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("snapshot", BigInteger, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("after", BigInteger, nullable=False),
+    Column("files", Integer, nullable=False),
+)
+
+export_job_by_owner: Final = Index("export_job_by_owner", export_job.c.owner, export_job.c.created)
+
+export_file: Final = Table(
+    "export_file",
+    RECORDS,
+    Column("job", String(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("job", "number"),
+)
+"""Numbers of the record versions of one file of an export, sealed: what they hold is opened when it is fetched."""

@@ -12,11 +12,13 @@ from fhir_bridge.document import parse
 from fhir_bridge.rest.routes import INTERACTIONS
 from fhir_bridge.validation.check import check
 from fhir_bridge.xml import parse_xml, write_xml
+from tests.unit.fhir_bridge.conftest import BASE_URL
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "active": True, "name": [{"family": "测试", "given": ["甲"]}]}
 NUMBERS = (
     b'{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"w"},"valueQuantity":{"value":5.60}}'
 )
+ASYNC = {"Prefer": "respond-async"}
 PATCH = {"Content_Type": "application/json-patch+json"}
 
 
@@ -381,14 +383,35 @@ CALLS = {
     "DELETE Type/id": ("Patient/p1", None, {}),
     "DELETE Type": ("Patient?_id=p1", None, {}),
     "POST ": ("", {"resourceType": "Bundle", "type": "transaction"}, {}),
+    "GET $export": ("$export", None, ASYNC),
+    "POST $export": ("$export", {"resourceType": "Parameters"}, ASYNC),
+    "GET Type/$export": ("Patient/$export", None, ASYNC),
+    "POST Type/$export": ("Patient/$export", {"resourceType": "Parameters"}, ASYNC),
+    "GET Type/id/$export": ("Group/g1/$export", None, ASYNC),
+    "POST Type/id/$export": ("Group/g1/$export", {"resourceType": "Parameters"}, ASYNC),
+    "GET $export-status/id": ("STATUS", None, {}),
+    "DELETE $export-status/id": ("STATUS", None, {}),
+    "GET $export-file/id": ("FILE", None, {}),
 }
+
+
+def _begun(server, path: str) -> str:
+    """Begin an export, and name its status or a file of it."""
+    status = server.call("GET", "/fhir/$export", **ASYNC).headers["Content-Location"].removeprefix(f"{BASE_URL}/")
+    if path == "STATUS":
+        return status
+    output = json.loads(server.call("GET", f"/fhir/{status}").data)["output"]
+    return output[0]["url"].removeprefix(f"{BASE_URL}/")
 
 
 @pytest.mark.parametrize("interaction", INTERACTIONS, ids=lambda one: f"{one.method} {one.shape}")
 def test_each_interaction_of_the_registry_is_served_to_who_may_and_to_nobody_else(server, interaction):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    server.call("PUT", "/fhir/Group/g1", {"resourceType": "Group", "id": "g1", "type": "person", "actual": True})
     path, body, headers = CALLS[f"{interaction.method} {interaction.shape}"]
+    if path in ("STATUS", "FILE"):
+        path = _begun(server, path)
     done = server.call(interaction.method, f"/fhir/{path}", body, **headers)
     assert done.status_code < 300, done.data
     if interaction.name != "metadata":

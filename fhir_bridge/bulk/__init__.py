@@ -1,0 +1,1 @@
+"""Bulk export: what is asked for, and the finding of it."""

@@ -1,0 +1,353 @@
+"""Bulk export over HTTP: `$export` of the system, of all patients and of a group; its status, its files, its end.
+
+Data flow: kick-off → rights and parameters → the order kept → found, part by part, at the kick-off and at each look at
+the status → a manifest with links → a file: its list opened, each record through the gate, opened, sent. Keeps true: a
+link opens nothing without a token of whom it was made for, and only for a while; a file holds no more than its caller
+may see when it fetches it, whatever it could see at the kick-off; a fetch is kept by the audit, record by record,
+before it begins. Trusts `fhir_bridge.bulk.finding`.
+Source: HL7 Bulk Data Access 2.0 (export); FHIR R4 §3.1.6 (async); `docs/spec/bulk-export.md`.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+import orjson
+
+from fhir_bridge import binary
+from fhir_bridge.bulk.finding import owner_of
+from fhir_bridge.bulk.request import MAX_PATIENTS, NDJSON, Asked, Order, Reader, pairs_of, refused
+from fhir_bridge.definitions.elements import type_names
+from fhir_bridge.definitions.parameters import compartment
+from fhir_bridge.document import Resource, parse, write
+from fhir_bridge.references import instant
+from fhir_bridge.resources import is_storable
+from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.cursor import PARAMETER
+from fhir_bridge.rest.negotiate import takes_gzip
+from fhir_bridge.rest.read import found, http_date
+from fhir_bridge.smart.access import Access, access_document, parse_access
+from fhir_bridge.smart.scopes import Action
+from fhir_bridge.subset import with_elements
+from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, UnavailableError
+from medchain.node.log import Log
+from medchain.store.exports import ExportRow, FileRow
+from medchain.store.versions import Found
+
+STATUS: Final = "$export-status"
+"""Where the state of an export is asked."""
+
+FILE: Final = "$export-file"
+"""Where its files lie."""
+
+LINK_S: Final = 3_600
+"""How long a link to a file can be used, in seconds; the status gives new ones."""
+
+KICK_OFF_S: Final = 1.0
+"""How long a kick-off goes on with finding, in seconds: enough for what is small to be ready at the first look."""
+
+LOOK_S: Final = 2.0
+"""How long a look at the status does."""
+
+STALE_S: Final = 3_600
+"""How long the finding may take; the index keeps what was replaced since the snapshot so long, and no longer."""
+
+SLOWEST_BYTES: Final = 1 << 14
+"""So many bytes a second a client must take, once it has had `PATIENCE_S`."""
+
+PATIENCE_S: Final = 60.0
+"""How long a client may be slower, in seconds."""
+
+_PATIENT: Final = "Patient"
+_GROUP: Final = "Group"
+# What shapes an answer and finds nothing (FHIR R4 §3.1.1.5).
+_RESULTS: Final = frozenset(
+    {
+        "_contained",
+        "_containedType",
+        "_count",
+        "_elements",
+        "_include",
+        "_revinclude",
+        "_sort",
+        "_summary",
+        "_total",
+        "_type",
+    }
+)
+_AT_ONCE: Final = 200
+_GZIP: Final = 31
+_LEVEL: Final = 1
+_LOG: Final = Log("fhir")
+
+
+def of_system(core: Core, ask: Ask) -> Reply:
+    """Begin an export of all that the caller may see."""
+    asked = _asked(core, ask)
+    if asked.patients is not None:
+        raise refused("patient")
+    return _begin(core, ask, asked, None)
+
+
+def of_patients(core: Core, ask: Ask) -> Reply:
+    """Begin an export of what is in the compartment of any patient, or of those that are named."""
+    if ask.type != _PATIENT:
+        raise NotFoundError("route.unknown")
+    asked = _asked(core, ask)
+    patients = None if asked.patients is None else _known(core, ask, asked.patients)
+    return _begin(core, ask, asked, patients, of_patients=True)
+
+
+def of_group(core: Core, ask: Ask) -> Reply:
+    """Begin an export of what is in the compartments of the members of a Group."""
+    if ask.type != _GROUP:
+        raise NotFoundError("route.unknown")
+    it = found(core, ask, None)
+    opened = core.opened(it)
+    if not opened.content:
+        raise NotFoundError("record.deleted", version=it.stored.version)
+    asked = _asked(core, ask)
+    ask.trail.numbers.append(it.stored.seq)
+    members = _members(core, parse(opened.content))
+    if asked.patients is not None:
+        if not set(asked.patients) <= set(members) and not ask.preference.is_lenient:
+            raise InputError("export.patient")
+        members = [one for one in members if one in set(asked.patients)]
+    return _begin(core, ask, asked, tuple(members), of_patients=True)
+
+
+def status(core: Core, ask: Ask) -> Reply:
+    """Go on with an export for a while, and tell how far it is; at its end the manifest."""
+    row = _row(core, ask)
+    order = core.exports.order(row)
+    now = core.clock()
+    if row.progress.step < len(order.types):
+        if now > row.created + STALE_S:
+            raise NotFoundError("export.expired")
+        row = core.exports.advance(row, order, core.gate.exported(parse_access(order.access)), LOOK_S)
+    done, whole = row.progress.step, len(order.types)
+    if done < whole:
+        headers = {"X-Progress": f"{100 * done // whole}% of the types searched", "Retry-After": "1"}
+        return Reply(202, b"", headers, "")
+    files = [one for one in core.store.export_files(row.id) if core.gate.may_export(ask.who, one.type)]
+    manifest: dict[str, object] = {
+        "transactionTime": instant(row.created),
+        "request": order.url,
+        "requiresAccessToken": True,
+        "output": [{"type": one.type, "url": _link(core, ask, row, one), "count": one.size} for one in files],
+        "error": [],
+    }
+    return Reply(200, orjson.dumps(manifest), {"Expires": http_date(now + LINK_S)}, "application/json")
+
+
+def cancel(core: Core, ask: Ask) -> Reply:
+    """End an export, found or not: its links lead nowhere from now on."""
+    core.store.drop_export(_row(core, ask).id)
+    return Reply(202, b"", {}, "")
+
+
+def fetch(core: Core, ask: Ask) -> Reply:
+    """Send a file: records as they are stored, one a line."""
+    row = _row(core, ask)
+    file = core.store.export_file(row.id, _file_of(core, ask))
+    if file is None:
+        raise NotFoundError("export.link")
+    if not core.gate.may_export(ask.who, file.type):
+        raise AccessDeniedError("scope.denied")
+    elements = core.exports.order(row).elements
+    numbers = core.exports.numbers(row, file)
+    if not core.gate.exports_all(ask.who, file.type):
+        numbers = _permitted(core, ask.who, numbers)
+    ask.trail.numbers.extend(numbers)
+    pieces = _paced(_lines(core, ask.who, numbers, frozenset(elements)))
+    headers = {"Vary": "Accept-Encoding"}
+    if takes_gzip(ask.header("Accept-Encoding") or ""):
+        headers["Content-Encoding"] = "gzip"
+        pieces = _packed(pieces)
+    return Reply(200, pieces, headers, NDJSON)
+
+
+def _asked(core: Core, ask: Ask) -> Asked:
+    """Read what is asked for, and see that its filters can be searched for."""
+    preference = ask.preference
+    if not preference.is_async:
+        raise InputError("export.prefer")
+    by_post = ask.method == "POST"
+    pairs = [*ask.pairs, *(pairs_of(ask.resource()) if by_post and ask.has_body() else [])]
+    ask.trail.query = urlencode(pairs)
+    asked = Reader(by_post=by_post, lenient=preference.is_lenient).read(pairs)
+    for name, text in asked.filters:
+        query = core.search.condition(name, text)
+        if any(parameter.partition(":")[0] in _RESULTS for parameter, _ in query.used):
+            raise refused("_typeFilter")
+    return asked
+
+
+def _begin(core: Core, ask: Ask, asked: Asked, patients: tuple[str, ...] | None, *, of_patients: bool = False) -> Reply:
+    """Keep an order, and find as much of it as there is time for."""
+    url = f"{core.base_url}/{ask.path}" + (f"?{ask.query}" if ask.query else "")
+    order = Order(
+        url,
+        access_document(ask.who),
+        _types(core, ask, asked, of_patients=of_patients),
+        asked.since,
+        asked.filters,
+        asked.elements,
+        of_patients,
+        patients,
+    )
+    row = core.exports.begin(owner_of(ask.who), order, core.clock())
+    core.exports.advance(row, order, core.gate.exported(ask.who), KICK_OFF_S)
+    return Reply(202, b"", {"Content-Location": f"{core.base_url}/{STATUS}/{row.id}"}, "")
+
+
+def _types(core: Core, ask: Ask, asked: Asked, *, of_patients: bool) -> tuple[str, ...]:
+    """Say which types are exported: what is asked for, as far as it belongs there and the caller may have it."""
+    whole = {_PATIENT, *compartment(_PATIENT)} if of_patients else type_names("resource")
+    able = sorted(one for one in whole if is_storable(one))
+    if asked.types is not None:
+        lenient = ask.preference.is_lenient
+        if not lenient and not set(asked.types) <= set(able):
+            raise refused("_type")
+        able = [one for one in asked.types if one in able]
+        if not lenient and not all(core.gate.may_export(ask.who, one) for one in able):
+            raise AccessDeniedError("scope.denied")
+    allowed = tuple(one for one in able if core.gate.may_export(ask.who, one))
+    if not allowed and (able or asked.types is None):
+        raise AccessDeniedError("scope.denied")
+    return allowed
+
+
+def _known(core: Core, ask: Ask, patients: Sequence[str]) -> tuple[str, ...]:
+    """See that patients are here, and that the caller may see them; those that are not are refused or passed over."""
+    core.gate.require(ask.who, _PATIENT, Action.SEARCH)
+    within, known = core.gate.exported(ask.who), list[str]()
+    for start in range(0, len(patients), _AT_ONCE):
+        part = patients[start : start + _AT_ONCE]
+        known += core.search.ids(_PATIENT, f"_id={','.join(part)}", len(part), within=within)
+    if len(known) < len(patients) and not ask.preference.is_lenient:
+        raise InputError("export.patient")
+    return tuple(sorted(known))
+
+
+def _members(core: Core, group: Resource) -> list[str]:
+    """List the patients that are members of a Group now."""
+    rows = group.get("member")
+    found_ids: dict[str, None] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, dict) or row.get("inactive") is True:
+            continue
+        entity = row.get("entity")
+        reference = entity.get("reference") if isinstance(entity, dict) else None
+        if isinstance(reference, str):
+            kind, _, name = reference.removeprefix(f"{core.base_url}/").partition("/_history/")[0].partition("/")
+            if kind == _PATIENT and name and "/" not in name:
+                found_ids[name] = None
+    if len(found_ids) > MAX_PATIENTS:
+        raise InputError("export.patients", limit=MAX_PATIENTS)
+    return sorted(found_ids)
+
+
+def _row(core: Core, ask: Ask) -> ExportRow:
+    """Look an export of the caller up; another client's looks as one that is not there."""
+    row = core.store.export(ask.id, owner_of(ask.who), core.clock())
+    if row is None:
+        raise NotFoundError("export.unknown")
+    return row
+
+
+def _link(core: Core, ask: Ask, row: ExportRow, file: FileRow) -> str:
+    """Make a link to a file: what it leads to is sealed for the caller, with when it ends."""
+    path, now = f"{FILE}/{row.id}", core.clock()
+    sealed = core.cursors.seal(path, owner_of(ask.who), now, [file.number, now + LINK_S])
+    return f"{core.base_url}/{path}?{PARAMETER}={sealed}"
+
+
+def _file_of(core: Core, ask: Ask) -> int:
+    """Open a link; raises `NotFoundError` ``export.link``, whatever is wrong with it."""
+    now = core.clock()
+    try:
+        state = core.cursors.open(f"{FILE}/{ask.id}", owner_of(ask.who), now, ask.parameter(PARAMETER) or "")
+    except InputError as error:
+        raise NotFoundError("export.link") from error
+    number, until = state if isinstance(state, list) else (0, 0)
+    if not (isinstance(number, int) and isinstance(until, int) and now <= until):
+        raise NotFoundError("export.link")
+    return number
+
+
+def _permitted(core: Core, access: Access, numbers: Sequence[int]) -> list[int]:
+    """Leave out what the caller may not have any more, so that the audit names what is sent and nothing else."""
+    kept: list[int] = []
+    for start in range(0, len(numbers), _AT_ONCE):
+        rows = [one.stored for one in core.reader.numbered(numbers[start : start + _AT_ONCE]) if one is not None]
+        kept += [row.seq for row, shown in zip(rows, core.gate.exported_rows(access, rows), strict=True) if shown]
+    return kept
+
+
+def _lines(core: Core, access: Access, numbers: Sequence[int], elements: frozenset[str]) -> Iterator[bytes]:
+    """Open records, some at a time, and give them line by line."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        rows = [one for one in core.reader.numbered(numbers[start : start + _AT_ONCE]) if one is not None]
+        shown = core.gate.exported_rows(access, [one.stored for one in rows])
+        lines: list[bytes] = []
+        for one in [one for one, is_shown in zip(rows, shown, strict=True) if is_shown]:
+            if one.stored.head is None:
+                lines.append(_line(core, one, elements))
+                continue
+            yield b"".join(lines)
+            lines.clear()
+            yield from _binary_line(core, one)
+        yield b"".join(lines)
+
+
+def _line(core: Core, one: Found, elements: frozenset[str]) -> bytes:
+    """Open a record; nothing for one whose key was destroyed meanwhile."""
+    try:
+        content = core.opened(one).content
+    except NotFoundError:
+        return b""
+    if elements:
+        content = write(with_elements(parse(content), elements))
+    return content + b"\n"
+
+
+def _binary_line(core: Core, one: Found) -> Iterator[bytes]:
+    """Open a Binary piece by piece."""
+    try:
+        head, opened = core.service.head(one.stored), core.service.stream(one.stored)
+    except NotFoundError:
+        return
+    yield from binary.as_resource(head, opened.pieces)
+    yield b"\n"
+
+
+def _paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Give pieces as long as they are taken fast enough: who takes them slowly holds a thread."""
+    began, taken = time.monotonic(), 0
+    try:
+        for piece in pieces:
+            if not piece:
+                continue
+            yield piece
+            taken += len(piece)
+            if time.monotonic() - began > PATIENCE_S + taken / SLOWEST_BYTES:
+                raise UnavailableError("request.slow")
+    except MedchainError as error:
+        # The answer has begun: all that is left is to break it off, so that nobody takes it for whole.
+        _LOG.error("export.broken_off", error)
+        raise
+
+
+def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress pieces."""
+    engine = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    for piece in pieces:
+        if packed := engine.compress(piece):
+            yield packed
+    yield engine.flush()
