@@ -113,7 +113,7 @@ def _prove(service: RecordService, replica: Replica, records: list[NewRecord]) -
     for record in records[:: max(1, len(records) // PROOFS)]:
         opened = service.read(record.type, record.id)
         key = map_key("record", ORDERER, opened.stored.object_id)
-        opening = record_opening(opened.content, FHIR_JSON, opened.salt, opened.field_root)
+        opening = record_opening(opened.content, opened.salt, opened.field_root)
         begin = process_time()
         export_object(replica, key, opening=opening)
         took.append((process_time() - begin) * 1e3)

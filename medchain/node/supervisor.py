@@ -387,4 +387,6 @@ def _environment(counted: Path, flags: Mapping[str, str]) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != PASSPHRASE_VARIABLE}
     environment |= {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): value for name, value in flags.items()}
     environment[_METRICS_VARIABLE] = str(counted)
+    # glibc gives each thread an arena of its own, and what one of them frees serves no other.
+    environment.setdefault("MALLOC_ARENA_MAX", "1")
     return environment

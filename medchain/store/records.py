@@ -73,6 +73,7 @@ _COLUMNS: Final = (
     "head",
     "blob",
     "blob_size",
+    "field_root",
 )
 
 
@@ -97,6 +98,7 @@ class RecordVersion:
         head: what is told of a content that is no FHIR JSON, sealed; None for others.
         blob: name of the blob that holds the envelope, or None.
         blob_size: its size in bytes.
+        field_root: that the commitment covers, 32 bytes; None where there is none, or it was not kept.
     """
 
     type: str
@@ -115,6 +117,7 @@ class RecordVersion:
     head: bytes | None = None
     blob: bytes | None = None
     blob_size: int | None = None
+    field_root: bytes | None = None
 
     @property
     def sealed_size(self) -> int:
@@ -764,7 +767,7 @@ def _pending() -> Select[Any]:
 def version_columns() -> tuple[Column[Any], ...]:
     """List the columns of record and anchor in the order of `RecordVersion`."""
     names = ("type", "id", "version", "object_id", "patient", "epoch_id", "created", "commitment", "wrapped_dek")
-    more = (record.c[name] for name in _COLUMNS[-4:])
+    more = (record.c[name] for name in _COLUMNS[-5:])
     return (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position, *more)
 
 
@@ -777,7 +780,7 @@ def _columns(row: RecordVersion) -> tuple[object, ...]:
     """Return a version's columns in the order of the table."""
     names = (row.type, row.id, row.version, row.object_id, row.patient, row.epoch_id)
     kept = (row.created, row.commitment, row.wrapped_dek, row.envelope)
-    return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size)
+    return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size, row.field_root)
 
 
 def _epochs() -> Select[Any]:

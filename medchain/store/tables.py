@@ -196,6 +196,7 @@ record: Final = Table(
     Column("head", LargeBinary, nullable=True),
     Column("blob", LargeBinary, nullable=True),
     Column("blob_size", BigInteger, nullable=True),
+    Column("field_root", LargeBinary, nullable=True),
     UniqueConstraint("type", "id", "version", name="record_type_id_version"),
 )
 

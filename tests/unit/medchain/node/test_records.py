@@ -165,7 +165,20 @@ def test_a_flipped_byte_of_what_is_stored_is_found_and_nothing_of_it_served(serv
     assert service.read("Observation", stored.id).content
 
 
-def update(store: RecordStore, column: str, content: bytes) -> None:
+def test_a_kept_field_root_is_what_the_content_gives_and_another_one_is_refused(service, store):
+    claim = NewRecord("Claim", "c1", b'{"resourceType":"Claim","id":"c1","use":"claim"}', "p1")
+    stored = service.create(claim)
+    opened = service.read("Claim", "c1")
+    assert stored.field_root == opened.field_root == record_field_root(opened.salt, opened.content)
+    for other in (bytes(32), bytes(31), bytes((stored.field_root[0] ^ 1,)) + stored.field_root[1:]):
+        update(store, "field_root", other)
+        with pytest.raises((VerificationError, InputError)):
+            service.read("Claim", "c1")
+    update(store, "field_root", None)
+    assert service.read("Claim", "c1").field_root == stored.field_root
+
+
+def update(store: RecordStore, column: str, content: bytes | None) -> None:
     """Change a row behind the node's back, as who has the file's key could."""
     with store._database.write("record") as connection:  # noqa: SLF001  # below the store
         connection.execute(text(f"UPDATE record SET {column} = :content"), {"content": content})  # noqa: S608  # ours
