@@ -123,6 +123,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "node.not_restarted": Text(
         "{folder} 中的节点没有重新启动，请查看日志。", "The node in {folder} has not started anew: look at its logs."
     ),
+    "rotation.administrator": Text(
+        "只有能打开本节点根密钥的管理员可以更换密钥。",
+        "Only an administrator who can open the node's root key exchanges keys.",
+    ),
     "rotation.not_ordered": Text(
         "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
     ),

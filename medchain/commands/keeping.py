@@ -20,6 +20,7 @@ from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json
 from medchain.errors import UnavailableError
 from medchain.ledger.members import make_key
+from medchain.node.administrator import with_proof
 from medchain.node.assembly import read_genesis
 from medchain.node.backup import (
     FOR_EVER,
@@ -39,6 +40,7 @@ from medchain.node.keystore import (
     adopt_candidates,
     candidate_keys,
     draw_candidates,
+    open_daemon_keys,
     open_root_file,
     unlock,
     write_private_file,
@@ -144,23 +146,24 @@ def _rotate(context: Context) -> int:
     if admit_encryption_candidates(folder):
         _start_anew(folder, uses, context)
     keys = candidate_keys(folder, genesis.ledger, halves)
-    version = _exchange(folder, keys)
+    version = _exchange(folder, keys, halves, context)
     listed = [make_key(config.org_id, str(row["use"]), row["public"]).id for row in keys if isinstance(row, dict)]
     adopt_candidates(folder, listed)
     _start_anew(folder, uses, context)
     if KeyUse.AUTHENTICATION in uses:
         # Until now the old key counted too, so that no call was refused. Now it goes.
-        version = _exchange(folder, keys)
+        version = _exchange(folder, keys, halves, context)
     document: Json = {"keys": list[Json](listed), "use": context.arguments.use, "version": version}
     context.answer(document, [context.say(messages.ROTATE_DONE, use=context.arguments.use, version=version)])
     context.tell(messages.ROTATE_BACKUP)
     return Exit.DONE
 
 
-def _exchange(folder: Path, keys: list[Json]) -> Json:
+def _exchange(folder: Path, keys: list[Json], halves: Unlock, context: Context) -> Json:
     """Have the ledger list keys; returns the organisation's version that does."""
+    key = bytes(open_daemon_keys(folder, halves).administrator)
     with closing(LocalClient(folder)) as local:
-        answer = local.call(ROTATE, {"keys": keys}, _ROTATE_LIMITS)
+        answer = local.call(ROTATE, with_proof(key, ROTATE, {"keys": keys}, context.clock()), _ROTATE_LIMITS)
     return answer.get("version") if isinstance(answer, dict) else None
 
 

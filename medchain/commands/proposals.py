@@ -20,11 +20,12 @@ from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, canonical, unbase64
 from medchain.errors import ConflictError, UnavailableError
+from medchain.node.administrator import with_proof
 from medchain.node.keystore import open_daemon_keys
 from medchain.node.local import LocalClient
 from medchain.node.member_changes import Wish, wish_json
 from medchain.node.proposal import Choice
-from medchain.node.proposal_desk import DECIDE, LIST, PROPOSE, SHOW, with_proof
+from medchain.node.proposal_desk import DECIDE, LIST, PROPOSE, SHOW
 from medchain.node.proposal_view import ACCEPTED, OPEN
 
 MAX_WAIT_S: Final = 3600

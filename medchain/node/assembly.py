@@ -17,8 +17,9 @@ from medchain.encoding import Json, parse_canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.kind import DecisionPort
-from medchain.node import metrics
+from medchain.node import metrics, proposal_desk, rotation
 from medchain.node.addresses import is_public, is_unicast
+from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json
 from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig
@@ -271,7 +272,6 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         ),
     )
     proposals = _Proposals(node, identity, side, ordering)
-    rotation = KeyRotation(identity, node.web_keys.authentication.public, node.replica, ordering.driver.outbox)
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -282,7 +282,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
                 **_looked_up(node),
                 **side.operations(),
                 **exchange.operations(),
-                **rotation.operations(),
+                **_rotation(node, identity, ordering.driver).operations(),
                 **proposals.desk.operations(),
             }
         ),
@@ -306,15 +306,23 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     )
 
 
+def _rotation(node: DaemonNode, identity: Identity, driver: EmbeddedDriver) -> KeyRotation:
+    """Put the exchange of keys together."""
+    administrator = AdministratorDoor(node.daemon_keys.administrator, node.clock, rotation.ADMINISTRATOR)
+    authentication = node.web_keys.authentication.public
+    return KeyRotation(identity, authentication, node.replica, driver.outbox, administrator)
+
+
 class _Proposals:
     """What members propose to each other, put together."""
 
     def __init__(self, node: DaemonNode, identity: Identity, side: LedgerNode, ordering: LedgerDriver) -> None:
         """Use the node's parts."""
-        driver, clock = ordering.driver, node.clock
+        driver = ordering.driver
         self.book = ProposalBook(identity, side.judge, node.records, ordering.restoration.check)
         self.turns = ProposalRound(self.book, HttpProposals(node.peers), driver.outbox, driver.takeover)
-        self.desk = ProposalDesk(self.book, node.daemon_keys.administrator, clock, self.turns.waiting.get)
+        administrator = AdministratorDoor(node.daemon_keys.administrator, node.clock, proposal_desk.ADMINISTRATOR)
+        self.desk = ProposalDesk(self.book, administrator, self.turns.waiting.get)
 
 
 def _looked_up(node: DaemonNode) -> dict[str, Callable[[Json], Json]]:

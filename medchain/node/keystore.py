@@ -185,7 +185,7 @@ class DaemonKeys:
         encryption_id: the newest of them.
         ledger_database: opens `ledger.db`.
         bodies: wraps what is kept of sealed bodies.
-        administrator: shows that who decides could open the daemon's half (`medchain.node.proposal_desk`).
+        administrator: shows that who decides could open the daemon's half (`medchain.node.administrator`).
     """
 
     ledger: Ed25519Signer

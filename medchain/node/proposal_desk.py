@@ -1,25 +1,21 @@
 """The administrator's desk: proposals for the command line, through the node's own socket.
 
-Keeps true: what commits the organisation (proposing, approving, rejecting, withdrawing) needs a proof made with a key
-that only who can open the daemon's half of the root key has; a web worker holds the local secret, but not that key, so
-that an attacker in one can read proposals and decide nothing. A proof counts for one operation on one document, once,
-within a minute. Trusts the local channel for everything else.
+Keeps true: what commits the organisation (proposing, approving, rejecting, withdrawing) needs the administrator's proof
+(`medchain.node.administrator`), so that an attacker in a web worker can read proposals and decide nothing. Trusts the
+local channel for everything else.
 Source: `docs/spec/proposal.md`.
 """
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from collections.abc import Callable
 from typing import Final
 
-from medchain.encoding import Json, base64_text, canonical, digest, members, unhex
-from medchain.errors import AccessDeniedError, InputError
+from medchain.encoding import Json, base64_text, members, unhex
+from medchain.errors import InputError
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.clock import Clock
+from medchain.node.administrator import AdministratorDoor
 from medchain.node.member_changes import parse_wish
-from medchain.node.peer_auth import MemorySingleUse
 from medchain.node.proposal import Choice, Decision
 from medchain.node.proposal_book import Entry, ProposalBook
 from medchain.node.proposal_view import differences
@@ -36,47 +32,27 @@ PROPOSE: Final = "proposals.propose"
 DECIDE: Final = "proposals.decide"
 """Local operation, the administrator's: approve, reject, withdraw."""
 
-PROOF_S: Final = 60
-"""How far a proof's time may be from now."""
-
-_NONCE_BYTES: Final = 16
-
-
-def with_proof(key: bytes, operation: str, document: dict[str, Json], time: int) -> dict[str, Json]:
-    """Add an administrator's proof to a document.
-
-    Args:
-        key: `medchain.node.keystore.DaemonKeys.administrator`.
-        operation: for which it counts.
-        document: what the operation takes.
-        time: Unix seconds.
-
-    Returns:
-        The document with ``administrator``.
-    """
-    made: dict[str, Json] = {"nonce": secrets.token_hex(_NONCE_BYTES), "time": time}
-    proof = _proof(key, operation, document, made)
-    return {**document, "administrator": {**made, "proof": proof.hex()}}
+ADMINISTRATOR: Final = "proposal.administrator"
+"""Refusal: without the administrator's proof."""
 
 
 class ProposalDesk:
     """Local operations on proposals. Threads may share it."""
 
-    __slots__ = ("_book", "_clock", "_key", "_used", "_waiting")
+    __slots__ = ("_administrator", "_book", "_waiting")
 
-    def __init__(self, book: ProposalBook, key: bytes, clock: Clock, waiting: Callable[[bytes], str | None]) -> None:
+    def __init__(
+        self, book: ProposalBook, administrator: AdministratorDoor, waiting: Callable[[bytes], str | None]
+    ) -> None:
         """Use a book.
 
         Args:
             book: proposals and decisions.
-            key: the administrator's.
-            clock: gives Unix seconds.
+            administrator: lets his wishes and decisions through.
             waiting: proposal's id → code of what it waits for.
         """
         self._book = book
-        self._key = key
-        self._clock = clock
-        self._used = MemorySingleUse(clock)
+        self._administrator = administrator
         self._waiting = waiting
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
@@ -97,7 +73,7 @@ class ProposalDesk:
 
     def _propose(self, document: Json) -> Json:
         """Make a proposal."""
-        given = self._checked(PROPOSE, document)
+        given = self._administrator.checked(PROPOSE, document)
         top = members(given, {"reason": str, "wish": dict}, {"life_s": int})
         life_s = top.get("life_s")
         wish = parse_wish(top["wish"])
@@ -106,31 +82,11 @@ class ProposalDesk:
 
     def _decide(self, document: Json) -> Json:
         """Approve, reject or withdraw; the whole id, so that what was shown is what is decided on."""
-        top = members(self._checked(DECIDE, document), {"decision": str, "id": str})
+        top = members(self._administrator.checked(DECIDE, document), {"decision": str, "id": str})
         if top["decision"] not in set(Choice):
             raise InputError("encoding.members", member="decision")
         entry = self._book.decide(unhex(top["id"], HASH_BYTES), Choice(str(top["decision"])))
         return self._entry_json(entry)
-
-    def _checked(self, operation: str, document: Json) -> dict[str, Json]:
-        """Check an administrator's proof; returns the document without it.
-
-        Raises:
-            AccessDeniedError: ``proposal.administrator``.
-        """
-        top = dict(document) if isinstance(document, dict) else {}
-        shown = top.pop("administrator", None)
-        try:
-            made = members(shown, {"nonce": str, "proof": str, "time": int})
-            nonce, proof = unhex(made["nonce"], _NONCE_BYTES), unhex(made["proof"], HASH_BYTES)
-        except InputError:
-            raise AccessDeniedError("proposal.administrator") from None
-        time = made["time"] if isinstance(made["time"], int) else 0
-        expected = _proof(self._key, operation, top, {"nonce": made["nonce"], "time": time})
-        is_right = hmac.compare_digest(expected, proof) and abs(self._clock() - time) <= PROOF_S
-        if not is_right or not self._used.use_once(nonce.hex(), time + PROOF_S):
-            raise AccessDeniedError("proposal.administrator")
-        return top
 
     def _entry_json(self, entry: Entry) -> dict[str, Json]:
         """Write a proposal with its standing and what it changes."""
@@ -167,9 +123,3 @@ class ProposalDesk:
 def _decision_json(decision: Decision) -> Json:
     """Write a decision."""
     return {"decision": decision.choice.value, "org_id": decision.org_id, "time": decision.time}
-
-
-def _proof(key: bytes, operation: str, document: dict[str, Json], made: dict[str, Json]) -> bytes:
-    """Authenticate a document for one operation, with a nonce and a time."""
-    message = digest("medchain/administrator/v1", operation.encode("ascii"), canonical(document), canonical(made))
-    return hmac.digest(key, message, "sha256")

@@ -6,8 +6,9 @@ are the keystore's newest, and the processes start anew. Keeps true: a crash at 
 those that the ledger lists, since the daemon takes over at its start what the ledger lists already; asking again goes
 on where it stopped. Encryption keys go into the keystore before the ledger lists them, so that nothing is sealed to a
 key that the node cannot open; an authentication key is listed beside the old one first, since a node whose calls are
-refused could not even fetch the block that says so, and the old one goes in a second version. Trusts the ledger's rule
-``organisation/update``: an organisation changes its own keys.
+refused could not even fetch the block that says so, and the old one goes in a second version. It takes the
+administrator's proof (`medchain.node.administrator`): whoever put a ledger key of his own there would be the
+organisation. Trusts the ledger's rule ``organisation/update``: an organisation changes its own keys.
 Source: `docs/spec/genesis.md`, `docs/operations.md`.
 """
 
@@ -35,6 +36,7 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
+from medchain.node.administrator import AdministratorDoor
 from medchain.node.endorse import Identity
 from medchain.node.keystore import KeyUse
 from medchain.node.replica import Replica
@@ -42,7 +44,10 @@ from medchain.ordering.outbox import Outbox
 from medchain.ordering.receipt import Refused
 
 ROTATE: Final = "organisation.keys"
-"""Local operation that exchanges keys on the ledger."""
+"""Local operation, the administrator's: exchanges keys on the ledger."""
+
+ADMINISTRATOR: Final = "rotation.administrator"
+"""Refusal: without the administrator's proof."""
 
 USES: Final[Mapping[str, tuple[KeyUse, ...]]] = {
     "authentication": (KeyUse.AUTHENTICATION,),
@@ -63,10 +68,26 @@ _MAX_PROOF_BYTES: Final = 4096
 class KeyRotation:
     """Exchanges keys of the own organisation on the ledger. Threads may share it."""
 
-    __slots__ = ("_authentication", "_identity", "_outbox", "_replica")
+    __slots__ = ("_administrator", "_authentication", "_identity", "_outbox", "_replica")
 
-    def __init__(self, identity: Identity, authentication: bytes, replica: Replica, outbox: Outbox) -> None:
-        """Use the node's identity, the public authentication key with which it calls now, its ledger and outbox."""
+    def __init__(
+        self,
+        identity: Identity,
+        authentication: bytes,
+        replica: Replica,
+        outbox: Outbox,
+        administrator: AdministratorDoor,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            identity: the node's.
+            authentication: the public key with which it calls now.
+            replica: its ledger.
+            outbox: submits.
+            administrator: lets his wishes through.
+        """
+        self._administrator = administrator
         self._identity = identity
         self._authentication = key_id(ES384, authentication)
         self._replica = replica
@@ -74,14 +95,15 @@ class KeyRotation:
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operation."""
-        return {ROTATE: self.exchange}
+        return {ROTATE: lambda document: self.exchange(self._administrator.checked(ROTATE, document))}
 
     def exchange(self, document: Json) -> Json:
         """Put new keys in the place of all others of their uses; done when this node has applied it.
 
         Args:
-            document: ``{"keys":[{"proof":B64,"public":B64|JWK,"use"},…]}``. The authentication key with which the node
-                calls now stays beside a new one; it goes when the same is asked after the node has taken the new one.
+            document: ``{"keys":[{"proof":B64,"public":B64|JWK,"use"},…]}``, the administrator's proof checked. The
+                authentication key with which the node calls now stays beside a new one; it goes when the same is asked
+                after the node has taken the new one.
 
         Returns:
             ``{"version":N}``, the organisation's version that lists them; the same again changes nothing.

@@ -14,6 +14,7 @@ from medchain.commands.command import Context
 from medchain.encoding import parse_canonical
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.transaction import pae, seal
+from medchain.node.administrator import AdministratorDoor
 from medchain.node.assembly import LocalOperations, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import Address
@@ -24,7 +25,7 @@ from medchain.node.local import write_state
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, completed
 from medchain.node.proposal_book import ProposalBook
-from medchain.node.proposal_desk import ProposalDesk
+from medchain.node.proposal_desk import ADMINISTRATOR, ProposalDesk
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -56,9 +57,8 @@ def books(founded, node, tmp_path):
         own, keys = book(RENHE, node.parent)
         other, _ = book(COMMISSION, founded / COMMISSION)
         waiting: dict[bytes, str] = {}
-        operations = LocalOperations(
-            ProposalDesk(own, bytes(keys.administrator), system_clock, waiting.get).operations()
-        )
+        door = AdministratorDoor(keys.administrator, system_clock, ADMINISTRATOR)
+        operations = LocalOperations(ProposalDesk(own, door, waiting.get).operations())
         layout = Layout(node.parent)
         layout.create()
         server = DaemonServer(Address("127.0.0.1", 0), Router("local", local_routes(operations), local_secret="s" * 64))

@@ -9,12 +9,13 @@ import pytest
 from medchain.encoding import parse_canonical, unbase64
 from medchain.errors import AccessDeniedError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.policy import default_policy
+from medchain.node.administrator import AdministratorDoor, with_proof
 from medchain.node.endorse import Identity, Judge
 from medchain.node.keystore import create_keys, open_daemon_keys, open_web_keys, unlock
 from medchain.node.member_changes import Wish, wish_json
 from medchain.node.proposal import Choice
 from medchain.node.proposal_book import ProposalBook
-from medchain.node.proposal_desk import DECIDE, LIST, PROPOSE, SHOW, ProposalDesk, with_proof
+from medchain.node.proposal_desk import DECIDE, LIST, PROPOSE, SHOW, ProposalDesk
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
@@ -36,7 +37,7 @@ def book(store_engine):
 
 @pytest.fixture
 def desk(book):
-    return ProposalDesk(book, KEY, lambda: NOW, {}.get)
+    return ProposalDesk(book, AdministratorDoor(KEY, lambda: NOW, "proposal.administrator"), {}.get)
 
 
 def call(desk, operation, document, *, key=KEY, time=NOW):

@@ -9,11 +9,13 @@ from contextlib import closing
 import pytest
 
 from medchain.encoding import base64_text
-from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, UnavailableError, VerificationError
 from medchain.ledger.members import proof_message
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import parse_envelope
 from medchain.node import rotation as rotation_module
+from medchain.node.administrator import AdministratorDoor, with_proof
+from medchain.node.clock import system_clock
 from medchain.node.endorse import Identity
 from medchain.node.keystore import (
     KeyUse,
@@ -30,7 +32,7 @@ from medchain.node.keystore import (
     unlock,
 )
 from medchain.node.local import LocalClient
-from medchain.node.rotation import USES, KeyRotation
+from medchain.node.rotation import ROTATE, USES, KeyRotation
 from medchain.ordering.outbox import Ordered
 from medchain.ordering.receipt import Refused
 from medchain.store.engine import FileKind
@@ -43,6 +45,9 @@ from tests.unit.medchain.web.test_node import Node, ending, found, wait_for
 
 HALVES = unlock(bytes(32))
 OLD = key(RENHE, "authentication").public
+NOW = 1_796_083_200
+ADMINISTRATOR = b"a" * 32
+DOOR = AdministratorDoor(ADMINISTRATOR, lambda: NOW, "rotation.administrator")
 
 
 class Outbox:
@@ -74,7 +79,7 @@ def outbox(replica):
 
 @pytest.fixture
 def rotation(replica, outbox):
-    return KeyRotation(Identity(RENHE, ledger_signer(RENHE, 1), {}), OLD, replica, outbox)
+    return KeyRotation(Identity(RENHE, ledger_signer(RENHE, 1), {}), OLD, replica, outbox, DOOR)
 
 
 @pytest.fixture
@@ -115,10 +120,10 @@ def test_an_encryption_key_is_the_ledger_keys_to_vouch_for_and_both_open_from_th
     assert not admit_encryption_candidates(folder)
     keys = candidate_keys(folder, replica.ledger, HALVES)
     with pytest.raises(VerificationError):
-        KeyRotation(identity, OLD, replica, Outbox(replica)).exchange({"keys": keys})
+        KeyRotation(identity, OLD, replica, Outbox(replica), DOOR).exchange({"keys": keys})
     made = rotation_module.make_key(RENHE, "encryption", keys[0]["public"])
     keys[0]["proof"] = base64_text(ledger_signer(RENHE, 1).sign(proof_message(replica.ledger, made)))
-    KeyRotation(identity, OLD, replica, Outbox(replica)).exchange({"keys": keys})
+    KeyRotation(identity, OLD, replica, Outbox(replica), DOOR).exchange({"keys": keys})
     assert adopt_candidates(folder, listed(replica))
     held = open_daemon_keys(folder, HALVES)
     assert held.encryption_id == made.id
@@ -133,13 +138,13 @@ def test_an_authentication_key_stands_beside_the_old_one_until_the_node_calls_wi
     identity = Identity(RENHE, ledger_signer(RENHE, 1), {})
     draw_candidates(folder, USES["authentication"], HALVES)
     keys = {"keys": candidate_keys(folder, replica.ledger, HALVES)}
-    assert KeyRotation(identity, OLD, replica, outbox).exchange(keys) == {"version": 2}
+    assert KeyRotation(identity, OLD, replica, outbox, DOOR).exchange(keys) == {"version": 2}
     assert adopt_candidates(folder, listed(replica))
     new = open_web_keys(folder, HALVES).authentication.public
     assert authentication_keys(replica) == {OLD, new}
-    assert KeyRotation(identity, new, replica, outbox).exchange(keys) == {"version": 3}
+    assert KeyRotation(identity, new, replica, outbox, DOOR).exchange(keys) == {"version": 3}
     assert authentication_keys(replica) == {new}
-    assert KeyRotation(identity, new, replica, outbox).exchange(keys) == {"version": 3}
+    assert KeyRotation(identity, new, replica, outbox, DOOR).exchange(keys) == {"version": 3}
 
 
 def test_asking_again_submits_nothing_again(rotation, outbox, replica, folder):
@@ -175,7 +180,7 @@ def test_a_crash_after_the_keystore_was_written_changes_nothing_more(replica, ro
 def test_the_orderers_log_key_is_not_exchanged(replica, outbox, tmp_path):
     create_keys(tmp_path, COMMISSION, HALVES)
     draw_candidates(tmp_path, USES["log"], HALVES)
-    orderer = KeyRotation(Identity(COMMISSION, ledger_signer(COMMISSION, 1), {}), OLD, replica, outbox)
+    orderer = KeyRotation(Identity(COMMISSION, ledger_signer(COMMISSION, 1), {}), OLD, replica, outbox, DOOR)
     with pytest.raises(ConflictError) as caught:
         orderer.exchange({"keys": candidate_keys(tmp_path, replica.ledger, HALVES)})
     assert caught.value.code == "rotation.orderer"
@@ -196,6 +201,32 @@ def test_what_has_no_fate_yet_is_told(rotation, outbox, replica, folder, monkeyp
     with pytest.raises(UnavailableError) as caught:
         rotation.exchange({"keys": candidate_keys(folder, replica.ledger, HALVES)})
     assert caught.value.code == "rotation.not_ordered"
+
+
+def test_an_attacker_in_a_web_worker_puts_no_keys_of_his_own_in_the_organisations_place(
+    rotation, replica, outbox, tmp_path
+):
+    """He holds the secret of local calls; with a ledger key of his own on the ledger he would be the organisation."""
+    create_keys(tmp_path / "his", RENHE, HALVES)
+    draw_candidates(tmp_path / "his", USES["ledger"], HALVES)
+    document = {"keys": candidate_keys(tmp_path / "his", replica.ledger, HALVES)}
+    ask = rotation.operations()[ROTATE]
+    web = open_web_keys(tmp_path / "his", HALVES)
+    before = listed(replica)
+    for attempt in (
+        document,
+        with_proof(bytes(web.records), ROTATE, document, NOW),
+        with_proof(ADMINISTRATOR, "proposals.decide", document, NOW),
+        with_proof(ADMINISTRATOR, ROTATE, {"keys": []}, NOW) | document,
+        with_proof(ADMINISTRATOR, ROTATE, document, NOW - 61),
+    ):
+        with pytest.raises(AccessDeniedError, match=r"rotation\.administrator"):
+            ask(attempt)
+    assert (listed(replica), outbox.leaves) == (before, [])
+    asked = with_proof(ADMINISTRATOR, ROTATE, document, NOW)
+    assert ask(asked) == {"version": 2}
+    with pytest.raises(AccessDeniedError, match=r"rotation\.administrator"):
+        ask(asked)
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": []}, {"keys": [1]}, {"keys": [{"use": "ledger"}]}])
@@ -225,7 +256,10 @@ def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
         draw_candidates(hospital.layout.folder, USES["ledger"], hospital.halves)
         keys = candidate_keys(hospital.layout.folder, ledger, hospital.halves)
         with closing(LocalClient(hospital.layout.folder)) as local:
-            local.call("organisation.keys", {"keys": keys})
+            with pytest.raises(AccessDeniedError, match=r"rotation\.administrator"):
+                local.call(ROTATE, {"keys": keys})
+            own = bytes(open_daemon_keys(hospital.layout.folder, hospital.halves).administrator)
+            local.call(ROTATE, with_proof(own, ROTATE, {"keys": keys}, system_clock()))
         assert candidate_uses(hospital.layout.folder) == (KeyUse.LEDGER,)
         os.kill(hospital.pids()["daemon"], signal.SIGKILL)
         create(hospital, ledger, "o2")
