@@ -2,8 +2,9 @@
 
 Keeps true: one node runs once in its folder; a child that dies is started again, later each time it dies young; a
 daemon that lives but no longer beats is killed and started again; children get only the half of the root key that is
-theirs, through a pipe; a child whose supervisor is gone ends by itself, since the pipe closes. At a stop the web
-workers go first, so that nobody is turned away by a node that still answers. Trusts the operating system.
+theirs, through a pipe; a child whose supervisor is gone ends by itself, since the pipe closes, so that it outlives a
+full disk and a system without room for a process. At a stop the web workers go first, so that nobody is turned away by
+a node that still answers. Trusts the operating system.
 Source: `docs/spec/node-protocol.md`, `docs/adr/0005-node-processes.md`.
 """
 
@@ -198,7 +199,7 @@ class NodeLock:
 class Supervisor:
     """Keeps children running."""
 
-    __slots__ = ("_environment", "_layout", "_running", "_stop_timeout_s")
+    __slots__ = ("_environment", "_layout", "_running", "_stop_timeout_s", "_tell_at")
 
     def __init__(
         self, layout: Layout, children: Sequence[Child], environment: Mapping[str, str], stop_timeout_s: float
@@ -215,6 +216,7 @@ class Supervisor:
         self._running = [_Running(child) for child in children]
         self._environment = dict(environment)
         self._stop_timeout_s = stop_timeout_s
+        self._tell_at = float("inf")
 
     def run(self, stop: Event) -> int:
         """Run until told to stop.
@@ -250,7 +252,9 @@ class Supervisor:
                 self._start(running, now)
                 changed = True
         if changed:
-            self._write_state()
+            self._tell_at = now
+        if now >= self._tell_at:
+            self._tell(now)
 
     def _is_next(self, running: _Running) -> bool:
         """Tell whether all children before this one serve, and nothing bars it."""
@@ -268,10 +272,15 @@ class Supervisor:
         for path in (child.ready, child.heartbeat):
             if path is not None:
                 path.unlink(missing_ok=True)
-        # A session of its own: Ctrl-C reaches the supervisor alone, which stops the children in order.
-        process = subprocess.Popen(  # noqa: S603  # our own modules, no shell
-            child.arguments, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
-        )
+        try:
+            # A session of its own: Ctrl-C reaches the supervisor alone, which stops the children in order.
+            process = subprocess.Popen(  # noqa: S603  # our own modules, no shell
+                child.arguments, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
+            )
+        except OSError as error:
+            _LOG.error("child.not_started", error, child=child.name)
+            running.next_start, running.delay_s = now + running.delay_s, min(2 * running.delay_s, LONGEST_DELAY_S)
+            return
         running.process, running.started = process, now
         try:
             if process.stdin is not None:
@@ -321,6 +330,15 @@ class Supervisor:
         if process.stdin is not None:
             process.stdin.close()
         return killed
+
+    def _tell(self, now: float) -> None:
+        """Tell who runs; what finds no room on the disk is told later."""
+        try:
+            self._write_state()
+            self._tell_at = float("inf")
+        except OSError as error:
+            _LOG.error("node.untold", error)
+            self._tell_at = now + FIRST_DELAY_S
 
     def _write_state(self) -> None:
         """Tell who runs, for `medchain status`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -113,6 +114,27 @@ def test_a_child_that_is_killed_is_started_again(layout):
     assert wait_for(lambda: len(running.pids("one")) == 2)
     assert wait_for(lambda: read_node_state(layout)["processes"]["one"]["restarts"] == 1)
     running.end()
+
+
+@pytest.mark.parametrize("what", ["write_private_file", "subprocess.Popen"])
+def test_a_node_outlives_a_disk_that_is_full_and_a_system_that_gives_no_process(layout, monkeypatch, what):
+    """Who supervises must not be the first to die, or a full disk would end what could still be read."""
+    running = Running(layout, child(layout, "one", WAITS))
+    assert wait_for(lambda: running.pids("one") and (layout.run / "node.json").exists())
+    refused = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        refused.append(arguments)
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"medchain.node.supervisor.{what}", refuse)
+        os.kill(running.pids("one")[0], signal.SIGKILL)
+        assert wait_for(lambda: len(refused) > 1)
+        assert running.thread.is_alive()
+    assert wait_for(lambda: len(running.pids("one")) == 2)
+    assert wait_for(lambda: read_node_state(layout)["processes"]["one"]["pid"] == running.pids("one")[1])
+    assert running.end() == 0
 
 
 def test_a_child_that_dies_young_is_started_later_each_time(layout, monkeypatch):
