@@ -248,7 +248,11 @@ def _put_value(holder: Resource, name: str, value: Element, *, is_array: bool) -
         holder[name] = [value] if is_array else value
         return
     before = holder[name]
-    holder[name] = [*before, value] if isinstance(before, list) else [before, value]
+    if isinstance(before, list):
+        # Made here, of elements with this name: a copy for each would cost the square of their number.
+        before.append(value)
+    else:
+        holder[name] = [before, value]
 
 
 def _resource_pieces(resource: Resource, about: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 An expression is compiled once and then run over any number of resources; a closure takes a collection and a `Scope`,
 and gives a collection. Keeps true: evaluating has no effect and reaches nothing beyond the resource, what
 `Scope.resolve` offers, and the constants of FHIR. Trusts who compiles: an expression that a stranger wrote costs what
-it says, so `MAX_NODES` bounds a collection.
+it says, so `MAX_NODES` bounds a collection, and `Scope.steps` how much is looked at where it is set.
 Source: FHIRPath 2.0.0 §4–§6; FHIR R4 §2.9.8.
 """
 
@@ -29,6 +29,23 @@ _CONSTANTS: Final = {"ucum": "http://unitsofmeasure.org", "sct": "http://snomed.
 _VALUE_SET: Final = "vs-"
 
 
+@dataclass(slots=True)
+class Steps:
+    """How much an evaluation may still look at.
+
+    Attributes:
+        left: nodes.
+    """
+
+    left: int
+
+    def spend(self, count: int) -> None:
+        """Count nodes; raises `InputError` ``fhirpath.size`` where they are too many."""
+        self.left -= count
+        if self.left < 0:
+            raise InputError("fhirpath.size")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What an evaluation may see beside its collection.
@@ -41,6 +58,8 @@ class Scope:
         this: the item that a function looks at (``$this``).
         place: its number (``$index``).
         constants: further variables, name → collection.
+        inside: ids of what the outermost resource contains, for rules that ask of each reference.
+        steps: how many nodes may still be looked at, counted down; None for any number.
     """
 
     resource: Node
@@ -50,6 +69,8 @@ class Scope:
     this: Node | None = None
     place: int = 0
     constants: dict[str, Nodes] = field(default_factory=dict)
+    inside: frozenset[str] = frozenset()
+    steps: Steps | None = None
 
 
 Run: TypeAlias = Callable[[Nodes, Scope], Nodes]
@@ -126,6 +147,8 @@ def single(nodes: Nodes) -> Node | None:
 
 def within(scope: Scope, node: Node, place: int) -> Scope:
     """Make the scope of one item."""
+    if scope.steps is not None:
+        scope.steps.spend(1)
     return replace(scope, this=node, place=place)
 
 
@@ -200,8 +223,10 @@ def _name(tree: Name) -> Run:
     name = tree.name
     is_type = name[:1].isupper() and (is_resource_type(name) or name in type_names("resource", abstract=True))
 
-    def step(nodes: Nodes, _scope: Scope) -> Nodes:
+    def step(nodes: Nodes, scope: Scope) -> Nodes:
         found = [child for node in nodes for child in children(node, name)]
+        if scope.steps is not None:
+            scope.steps.spend(len(nodes) + len(found))
         if len(found) > MAX_NODES:
             raise InputError("fhirpath.size", limit=MAX_NODES)
         return found

@@ -1,33 +1,81 @@
 """FHIRPath Patch: changes to a resource, given as a Parameters resource.
 
 Keeps true: the resource that is given is not changed, and either all operations are done, in their order, or none is; a
-path names one element (or one list), or the operation is refused with its number. Whether the result is right is for
-validation to say. Trusts `fhir_bridge.fhirpath.engine`.
+path names one element (or one list), or the operation is refused with its number; a path is a stranger's, so it leads
+downwards, looks at `MAX_STEPS` nodes at most, and has neither regular expressions, which can take for ever, nor what
+compares all with all. Whether the result is right is for validation to say. Trusts `fhir_bridge.fhirpath.engine`.
 Source: FHIR R4 §3.1.0.9.2 (FHIRPath Patch), fhirpatch.html.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import Member, members
 from fhir_bridge.document import Element, Number, Resource, member
-from fhir_bridge.fhirpath.engine import compiled, scope_of
+from fhir_bridge.fhirpath.engine import Run, Steps, compile_tree, scope_of
 from fhir_bridge.fhirpath.node import Node, Nodes, resource_node
+from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Tree, TypeTest, Unary, Variable, parse
 from medchain.errors import InputError
 
 MAX_OPERATIONS: Final = 1000
 """Most operations of one patch."""
 
+MAX_STEPS: Final = 2_000_000
+"""Most nodes that the paths of one patch look at."""
+
+FUNCTIONS: Final = frozenset(
+    {
+        "all",
+        "as",
+        "contains",
+        "count",
+        "empty",
+        "endsWith",
+        "exists",
+        "extension",
+        "first",
+        "getValue",
+        "hasValue",
+        "iif",
+        "is",
+        "last",
+        "length",
+        "lower",
+        "not",
+        "ofType",
+        "select",
+        "single",
+        "skip",
+        "startsWith",
+        "tail",
+        "take",
+        "toString",
+        "upper",
+        "where",
+    }
+)
+"""What a path may call."""
+
+COMPARING: Final = frozenset({"|", "contains", "in"})
+"""Operators that it may not have: they compare each with each."""
+
+VARIABLES: Final = frozenset({"$index", "$this", "loinc", "sct", "ucum"})
+"""What a path may name beside elements."""
+
+_REMEMBERED: Final = 256
 _VALUE: Final = "value"
 
 
 class _Given(NamedTuple):
-    """One operation as it was given: name of each part → the part."""
+    """One operation as it was given: name of each part → the part; and what its path may cost."""
 
     parts: Mapping[str, Resource]
+    steps: Steps
 
     def text(self, name: str) -> str:
         """Return a part that is text; raises `InputError` ``patch.part``."""
@@ -65,9 +113,10 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
     if patch.get("resourceType") != "Parameters" or not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
         raise InputError("patch.parameters")
     changed = copy.deepcopy(resource)
+    steps = Steps(MAX_STEPS)
     for place, row in enumerate(rows):
         try:
-            _apply(changed, row)
+            _apply(changed, row, steps)
         except InputError as error:
             raise InputError(error.code, **{**error.fields, "operation": place}) from error
     if (changed.get("id"), changed.get("resourceType")) != (resource.get("id"), resource.get("resourceType")):
@@ -75,13 +124,13 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
     return changed
 
 
-def _apply(resource: Resource, row: Element) -> None:
+def _apply(resource: Resource, row: Element, steps: Steps) -> None:
     """Do one operation."""
     if not isinstance(row, dict) or row.get("name") != "operation":
         raise InputError("patch.parameters")
     parts = row.get("part")
     named = {member(part, "name"): part for part in parts if isinstance(part, dict)} if isinstance(parts, list) else {}
-    given = _Given(named)
+    given = _Given(named, steps)
     operation = _OPERATIONS.get(given.text("type"))
     if operation is None:
         raise InputError("patch.operation")
@@ -90,7 +139,7 @@ def _apply(resource: Resource, row: Element) -> None:
 
 def _add(resource: Resource, given: _Given) -> None:
     """Append to a list, or set what is not there."""
-    node = _one(_found(resource, given.text("path")))
+    node = _one(_found(resource, given))
     name, value = _named_value(node, given.text("name"), given)
     holder = node.value
     if not isinstance(holder, dict):
@@ -108,7 +157,7 @@ def _add(resource: Resource, given: _Given) -> None:
 
 def _insert(resource: Resource, given: _Given) -> None:
     """Put a value between those of a list."""
-    items, first = _list(_found(resource, given.text("path")))
+    items, first = _list(_found(resource, given))
     index = given.number("index")
     if index > len(items):
         raise InputError("patch.index")
@@ -117,14 +166,14 @@ def _insert(resource: Resource, given: _Given) -> None:
 
 def _delete(resource: Resource, given: _Given) -> None:
     """Take an element away; what is not there is gone already (§3.1.0.9.2)."""
-    found = _found(resource, given.text("path"))
+    found = _found(resource, given)
     if found:
         _remove(_one(found))
 
 
 def _replace(resource: Resource, given: _Given) -> None:
     """Put another value in an element's place."""
-    node = _one(_found(resource, given.text("path")))
+    node = _one(_found(resource, given))
     holder, name = _place(node)
     value = _value(given, node.content, node.type)
     items = holder.get(name)
@@ -140,7 +189,7 @@ def _replace(resource: Resource, given: _Given) -> None:
 
 def _move(resource: Resource, given: _Given) -> None:
     """Give a value of a list another place."""
-    items, _ = _list(_found(resource, given.text("path")))
+    items, _ = _list(_found(resource, given))
     source, destination = given.number("source"), given.number("destination")
     if max(source, destination) >= len(items):
         raise InputError("patch.index")
@@ -156,10 +205,41 @@ _OPERATIONS: Final[Mapping[str, Callable[[Resource, _Given], None]]] = {
 }
 
 
-def _found(resource: Resource, path: str) -> Nodes:
-    """Evaluate a path."""
+def _found(resource: Resource, given: _Given) -> Nodes:
+    """Evaluate an operation's path."""
     root = resource_node(resource)
-    return compiled(path)([root], scope_of(root))
+    return _compiled(given.text("path"))([root], replace(scope_of(root), steps=given.steps))
+
+
+@lru_cache(_REMEMBERED)
+def _compiled(path: str) -> Run:
+    """Compile a path; raises as `compile_tree`, ``fhirpath.function`` and ``fhirpath.variable`` for what none needs."""
+    tree = parse(path)
+    waiting: list[Tree] = [tree]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Call) and part.name not in FUNCTIONS:
+            raise InputError("fhirpath.function")
+        if isinstance(part, Binary) and part.operator in COMPARING:
+            raise InputError("fhirpath.function")
+        if isinstance(part, Variable) and part.name not in VARIABLES:
+            raise InputError("fhirpath.variable")
+        waiting.extend(_parts(part))
+    return compile_tree(tree)
+
+
+def _parts(tree: Tree) -> Iterator[Tree]:
+    """List what an expression is made of."""
+    if isinstance(tree, Call):
+        yield from tree.arguments
+    elif isinstance(tree, (Dot, Binary)):
+        yield from (tree.left, tree.right)
+    elif isinstance(tree, Index):
+        yield from (tree.left, tree.place)
+    elif isinstance(tree, TypeTest):
+        yield tree.left
+    elif isinstance(tree, Unary):
+        yield tree.operand
 
 
 def _one(nodes: Nodes) -> Node:

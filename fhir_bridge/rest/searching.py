@@ -115,14 +115,14 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
     else:
         core.gate.require_any(ask.who, Action.SEARCH)
     cursor = next((value for name, value in given if name == PARAMETER), None)
-    pairs = given if cursor is None else _going_on(core, given, cursor)
+    pairs = given if cursor is None else _going_on(core, ask, given, cursor)
     context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED)
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)
     # What the address asks for holds of the matches; what the caller may see, of all that takes part.
     query.conditions.extend(more)
-    page = core.search.search(query, within=core.gate.within(ask.who), cursor=cursor)
+    page = core.search.search(query, within=core.gate.within(ask.who), cursor=cursor, client=ask.who.client)
     entries = _entries(core, ask, query, page)
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
@@ -132,10 +132,10 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
     return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
 
 
-def _going_on(core: Core, given: Pairs, cursor: str) -> Pairs:
+def _going_on(core: Core, ask: Ask, given: Pairs, cursor: str) -> Pairs:
     """Return the search that a cursor goes on with, and what shapes this answer."""
     shaping = [(name, value) for name, value in given if name in ("_format", "_pretty")]
-    return [*core.search.pairs_of(cursor), *shaping]
+    return [*core.search.pairs_of(cursor, ask.who.client), *shaping]
 
 
 def _entries(core: Core, ask: Ask, query: Query, page: Page) -> list[bytes]:

@@ -23,6 +23,9 @@ from medchain.errors import InputError
 MAX_VALUES: Final = 1_000
 """Most values of one parameter, joined by commas."""
 
+MAX_BRANCHES: Final = 2_000
+"""Most conditions that one search comes to, for each type of each link."""
+
 MAX_LINKS: Final = 8
 """Most links of a chain, ``_has`` among them."""
 
@@ -62,16 +65,32 @@ class UnknownParameterError(Exception):
         self.alike = alike
 
 
+class Branches:
+    """Counts what the chains of one search come to: one without types branches into all types at each link."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._left = MAX_BRANCHES
+
+    def grow(self, name: str) -> None:
+        """Count one more; raises `InputError` ``search.too_many``."""
+        self._left -= 1
+        if self._left < 0:
+            raise InputError("search.too_many", parameter=_safe(name), limit=MAX_BRANCHES)
+
+
 class Conditions:
     """Reads one condition, links and all, for `query`."""
 
-    def __init__(self, context: Context, value: str) -> None:
-        """Keep the value, which belongs to the last link."""
+    def __init__(self, context: Context, value: str, branches: Branches) -> None:
+        """Keep the value, which belongs to the last link, and what all conditions of the search share."""
         self._context = context
         self._value = value
+        self._branches = branches
 
     def read(self, name: str, types: tuple[str, ...], links: int) -> Condition:
         """Read a condition on resources of some types."""
+        self._branches.grow(name)
         if links == 0:
             raise InputError("search.chain", parameter=_safe(name), expected=f"at most {MAX_LINKS} links")
         if name.startswith("_has:"):
@@ -143,6 +162,9 @@ class Conditions:
             try:
                 found.append((one, self._linked(rest, one, links, "search.chain")))
             except InputError as error:
+                if error.code == "search.too_many":
+                    # Not of this type alone: what is left out for it would be missing from the answer.
+                    raise
                 refused = error
         if not found and refused is not None:
             raise refused

@@ -2,8 +2,8 @@
 
 A cursor goes into a URL, and URLs are kept in many places: so the search is sealed in it, with the snapshot and the
 last resource of the page before. Keeps true: a cursor says nothing to who lacks the node's key, cannot be made or
-changed, and is refused once the versions that its snapshot needs may be gone. It is no right: who uses it must be
-allowed to search. Trusts the key.
+changed, counts for the client that it was made for, and is refused once the versions that its snapshot needs may be
+gone. It is no right: who uses it must be allowed to search. Trusts the key.
 Source: FHIR R4 §3.1.1.5.3 (paging); `docs/spec/search-index.md`.
 """
 
@@ -43,6 +43,7 @@ class Position:
         snapshot: number of the last version that counts.
         started: when the first page was asked for, Unix seconds.
         after: values of the order and number of the last resource of the page before.
+        client: for whom it was made; empty for the node itself.
     """
 
     types: tuple[str, ...]
@@ -50,6 +51,7 @@ class Position:
     snapshot: int
     started: int
     after: tuple[float | str, ...]
+    client: str = ""
 
 
 class Cursors:
@@ -71,18 +73,22 @@ class Cursors:
 
     def seal(self, position: Position) -> str:
         """Write a cursor: letters, digits, ``-`` and ``_``."""
-        rows = [position.types, position.pairs, position.snapshot, position.started, position.after]
+        rows = [position.types, position.pairs, position.snapshot, position.started, position.after, position.client]
         text = zlib.compress(
             json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         )
         sealed = seal_record(self._key, self._context, text, bytes(random_key())[:SALT_BYTES])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
 
-    def open(self, cursor: str) -> Position:
+    def open(self, cursor: str, client: str = "") -> Position:
         """Read a cursor.
 
+        Args:
+            cursor: as it was given out.
+            client: who brings it.
+
         Raises:
-            InputError: ``search.cursor`` for what this node did not make.
+            InputError: ``search.cursor`` for what this node did not make, or not for this client.
             NotFoundError: ``search.expired`` for an old one.
         """
         if len(cursor) > MAX_CHARS:
@@ -93,7 +99,9 @@ class Cursors:
         except (binascii.Error, UnicodeError, MedchainError) as error:
             raise InputError("search.cursor") from error
         # What opens is what was sealed here: it needs no second look.
-        types, pairs, snapshot, started, after = json.loads(zlib.decompressobj().decompress(packed, _MAX_BYTES))
+        types, pairs, snapshot, started, after, owner = json.loads(zlib.decompressobj().decompress(packed, _MAX_BYTES))
+        if owner != client:
+            raise InputError("search.cursor")
         if self._clock() - started > LIFE_S:
             raise NotFoundError("search.expired")
-        return Position(tuple(types), tuple((one[0], one[1]) for one in pairs), snapshot, started, tuple(after))
+        return Position(tuple(types), tuple((one[0], one[1]) for one in pairs), snapshot, started, tuple(after), owner)

@@ -17,6 +17,7 @@ from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import ParameterType
 from fhir_bridge.search.conditions import (
     MAX_LINKS,
+    Branches,
     Conditions,
     Context,
     UnknownParameterError,
@@ -30,6 +31,12 @@ from medchain.errors import InputError
 
 MAX_PARAMETERS: Final = 256
 """Most parameters of one search."""
+
+MAX_INCLUDES: Final = 32
+"""Most rules of ``_include`` and ``_revinclude``, each counted once."""
+
+MAX_SORT: Final = 10
+"""Most rules of ``_sort``."""
 
 MAX_COUNT: Final = 1_000_000
 """Largest ``_count`` that is understood; the server gives less."""
@@ -87,6 +94,7 @@ class _Reader:
         self.query = query
         self._context = context
         self._once: set[str] = set()
+        self._branches = Branches()
         self._results: Mapping[str, Callable[[str], None]] = {
             "_sort": self._sort,
             "_count": self._count,
@@ -125,7 +133,7 @@ class _Reader:
 
     def _condition(self, name: str, value: str) -> bool:
         """Read a condition; tell whether it was understood."""
-        maker = Conditions(self._context, value)
+        maker = Conditions(self._context, value, self._branches)
         try:
             self.query.conditions.append(maker.read(name, self.query.types, MAX_LINKS))
         except UnknownParameterError as error:
@@ -153,6 +161,8 @@ class _Reader:
                 if one is None or one.type in (ParameterType.COMPOSITE, ParameterType.SPECIAL):
                     raise InputError("search.sort", parameter="_sort", expected=nearest(code, self._codes()))
             self.query.sort.append(SortKey(code, rule.startswith("-")))
+            if len(self.query.sort) > MAX_SORT:
+                raise InputError("search.too_many", parameter="_sort", limit=MAX_SORT)
 
     def _codes(self) -> list[str]:
         """List the parameters that all searched types have."""
@@ -195,7 +205,11 @@ class _Reader:
             raise InputError("search.modifier", parameter=bare, expected="iterate")
         source, code, target = _include_parts(value, bare)
         self._check_include(bare, source, code, target)
-        self.query.includes.append(Include(source, code, target, bare == "_revinclude", bool(colon)))
+        rule = Include(source, code, target, bare == "_revinclude", bool(colon))
+        if rule not in self.query.includes:
+            self.query.includes.append(rule)
+        if len(self.query.includes) > MAX_INCLUDES:
+            raise InputError("search.too_many", parameter=bare, limit=MAX_INCLUDES)
 
     def _check_include(self, bare: str, source: str, code: str, target: str) -> None:
         """Refuse types that R4 has not, and parameters that are no references."""

@@ -104,12 +104,18 @@ class SearchService:
             self._index.registry, strict, Context().passed | passed, offset_s=setting.offset_s, bases=setting.bases
         )
 
-    def pairs_of(self, cursor: str) -> list[tuple[str, str]]:
-        """Return the search that a cursor goes on with, to be parsed again; errors as in `Cursors.open`."""
-        return list(self._cursors.open(cursor).pairs)
+    def pairs_of(self, cursor: str, client: str = "") -> list[tuple[str, str]]:
+        """Return the search that a client's cursor goes on with, to be parsed again; errors as in `Cursors.open`."""
+        return list(self._cursors.open(cursor, client).pairs)
 
     def search(
-        self, query: Query, *, within: Sequence[Condition] = (), cursor: str | None = None, gate: Gate | None = None
+        self,
+        query: Query,
+        *,
+        within: Sequence[Condition] = (),
+        cursor: str | None = None,
+        gate: Gate | None = None,
+        client: str = "",
     ) -> Found:
         """Answer a search.
 
@@ -118,6 +124,7 @@ class SearchService:
             within: what must hold of each resource that takes part, for the caller's rights.
             cursor: where the page begins, from the page before; its query must be the same.
             gate: looks at each record that would be shown.
+            client: who searches; the cursor of the next page counts for no other.
 
         Returns:
             The page.
@@ -132,7 +139,7 @@ class SearchService:
         if gate is not None and any(isinstance(one, Chain | Has | Listed) for one in query.conditions):
             # Whether what stands at the other end may be seen, no gate was asked.
             raise InputError("search.unsupported", parameter="_has")
-        begin = self._begin(query, cursor)
+        begin = self._begin(query, cursor, client)
         planner = self._planner(within, begin.started)
         count = 0 if query.summary is Summary.COUNT else min(query.count or DEFAULT_COUNT, MAX_COUNT)
         asked = planner.plan(query, begin.after, count + 1 if count else 0, begin.snapshot)
@@ -212,12 +219,12 @@ class SearchService:
         """Prepare to plan."""
         return Planner(self._index.number, self._index.registry, now * MICROSECONDS, tuple(within))
 
-    def _begin(self, query: Query, cursor: str | None) -> Position:
+    def _begin(self, query: Query, cursor: str | None, client: str) -> Position:
         """Say where a page begins."""
         pairs = tuple(query.used)
         if cursor is None:
-            return Position(query.types, pairs, NEWEST, self._clock(), ())
-        position = self._cursors.open(cursor)
+            return Position(query.types, pairs, NEWEST, self._clock(), (), client)
+        position = self._cursors.open(cursor, client)
         if position.types != query.types or position.pairs != pairs:
             raise InputError("search.cursor")
         return position

@@ -1,8 +1,9 @@
 """The rules that R4 states in FHIRPath: of each element, and of the type of its value.
 
 Keeps true: every rule of severity error is judged wherever R4 states it. Those that cost most or need more than
-FHIRPath are judged by code of their own, and give what their expressions say: `ele-1` by the shape itself, `ext-1` and
-`dom-3` below, the narrative's in `narrative`. An object that holds none of the names of a rule is judged once for all.
+FHIRPath are judged by code of their own, and give what their expressions say: `ele-1` by the shape itself, `ext-1`,
+`dom-3` and `ref-1` below (the last two would compare each reference with each contained resource), the narrative's in
+`narrative`. An object that holds none of the names of a rule is judged once for all.
 Trusts that the shape was checked before.
 Source: FHIR R4 §2.26.3 (constraints), §2.4.1 (dom-*), HL7's definitions of 4.0.1.
 """
@@ -25,7 +26,7 @@ from fhir_bridge.validation.issue import MAX_ISSUES, Issue, Rule, Step
 from fhir_bridge.validation.narrative import is_narrative
 from medchain.errors import InputError
 
-_JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "txt-1", "txt-2"})
+_JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2"})
 _LOOKS_FURTHER: Final = frozenset({"children", "descendants", "hasValue", "resolve", "getValue", "extension"})
 _POINTERS: Final = ("reference", "url", "canonical", "uri")
 
@@ -60,7 +61,8 @@ def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issu
     """
     root = resource_node(resource)
     issues: list[Issue] = []
-    for issue in _of_resource(root, Step(None, root.type), scope_of(root), warnings=warnings):
+    scope = replace(scope_of(root), inside=_ids_inside(resource))
+    for issue in _of_resource(root, Step(None, root.type), scope, warnings=warnings):
         issues.append(issue)
         if len(issues) >= MAX_ISSUES:
             break
@@ -87,6 +89,8 @@ def _object(node: Node, laws: tuple[_Law, ...], at: Step, scope: Scope, *, warni
         name.startswith(("value", "_value")) for name in value
     ):
         yield Issue(Rule.INVARIANT, at.expression(), expected="ext-1")
+    if node.type == "Reference" and not _is_inside(value.get("reference"), scope):
+        yield Issue(Rule.INVARIANT, at.expression(), expected="ref-1")
     if node.type == "Narrative" and not is_narrative(str(value.get("div", ""))):
         yield Issue(Rule.NARRATIVE, Step(at, "div").expression(), expected="txt-1, txt-2")
     table = _table(node.content)
@@ -229,6 +233,18 @@ def _definition(path: str) -> Definition | None:
     if not path:
         return None
     return next((one for one in type_definition(path.partition(".")[0]).elements if one.path == path), None)
+
+
+def _ids_inside(resource: Resource) -> frozenset[str]:
+    """List the ids of what a resource contains."""
+    contained = resource.get("contained")
+    rows = contained if isinstance(contained, list) else []
+    return frozenset(str(one["id"]) for one in rows if isinstance(one, dict) and isinstance(one.get("id"), str))
+
+
+def _is_inside(reference: Element, scope: Scope) -> bool:
+    """Judge `ref-1`: what a reference names inside the resource is contained in it; ``#`` is the resource itself."""
+    return not isinstance(reference, str) or reference[:1] != "#" or reference == "#" or reference[1:] in scope.inside
 
 
 def _unreferenced(resource: Resource, at: Step) -> Iterator[Issue]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from fhir_bridge import search
+from fhir_bridge.definitions.elements import type_names
+from fhir_bridge.definitions.parameters import parameters_of
 from fhir_bridge.rest.words import _WORDS
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
@@ -250,3 +253,36 @@ def test_a_cursor_that_is_too_old_is_gone(ward):
     following = path_of(link(ward.call("GET", "/fhir/Observation?_count=2"), "next"))
     ward.time[0] += 3_601
     assert ward.call("GET", following).status_code == 410
+
+
+def test_a_cursor_counts_for_the_client_that_it_was_given_to(ward, monkeypatch):
+    following = path_of(link(ward.call("GET", "/fhir/Observation?_count=2"), "next"))
+    assert len(entries(ward.call("GET", following))) == 2
+    other = Access("other", parse_scopes("system/*.cruds"))
+    refused = asked_by(ward, other, monkeypatch, "GET", following)
+    assert (refused.status_code, code_of(refused)) == (400, "search.cursor")
+
+
+def test_a_chain_that_branches_into_everything_is_refused_at_once(ward):
+    began = time.process_time()
+    for path in ("Basic?" + "subject." * 7 + "_id=x", "Provenance?target." + "subject." * 6 + "patient=x"):
+        refused = ward.call("GET", f"/fhir/{path}")
+        assert (refused.status_code, code_of(refused)) == (400, "search.too_many")
+    assert time.process_time() - began < 10
+    assert entries(ward.call("GET", "/fhir/Provenance?target._id=x")) == []
+
+
+def test_an_order_and_includes_without_end_are_refused(ward):
+    for query in (
+        "_sort=" + ",".join(["_lastUpdated"] * 11),
+        "&".join(f"_revinclude={name}:patient" for name in sorted(of_patients())[:33]),
+    ):
+        refused = ward.call("GET", f"/fhir/Patient?{query}")
+        assert (refused.status_code, code_of(refused)) == (400, "search.too_many")
+    again = "&".join(["_revinclude=Observation:patient"] * 100)
+    assert "Observation/o1" in entries(ward.call("GET", f"/fhir/Patient?_id=p1&{again}"))
+
+
+def of_patients() -> list[str]:
+    """List the types that have a parameter `patient`."""
+    return [name for name in type_names("resource") if "patient" in parameters_of(name)]

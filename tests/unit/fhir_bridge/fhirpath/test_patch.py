@@ -8,7 +8,7 @@ import json
 import pytest
 
 from fhir_bridge.document import parse, write
-from fhir_bridge.fhirpath.patch import MAX_OPERATIONS, apply_fhirpath_patch
+from fhir_bridge.fhirpath.patch import MAX_OPERATIONS, MAX_STEPS, apply_fhirpath_patch
 from medchain.errors import InputError
 
 PATIENT = parse(
@@ -171,3 +171,33 @@ def test_no_operation_and_too_many_are_refused():
         with pytest.raises(InputError) as refused:
             patched(*rows)
         assert refused.value.code == "patch.parameters"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("Patient.name.where(family.matches('(a+)+b'))", "fhirpath.function"),
+        ("Patient.name[0].where(iif(true, given.replaceMatches('(a|a)*c', '').exists()))", "fhirpath.function"),
+        ("Patient.descendants().where($this = 'x')", "fhirpath.function"),
+        ("Patient.repeat(contact)", "fhirpath.function"),
+        ("Patient.name.where((given | family).exists())", "fhirpath.function"),
+        ("Patient.name.where('x' in given)", "fhirpath.function"),
+        ("Patient.name.where(-%resource.name.count() < 1)", "fhirpath.variable"),
+        ("Patient.name[%rootResource.name.count()]", "fhirpath.variable"),
+        ("Patient.name.where((%context as Patient).exists())", "fhirpath.variable"),
+    ],
+)
+def test_a_path_of_a_stranger_has_nothing_that_takes_for_ever(path, code):
+    with pytest.raises(InputError) as refused:
+        patched(operation("delete", path=path))
+    assert (refused.value.code, refused.value.fields["operation"]) == (code, 0)
+
+
+def test_the_paths_of_a_patch_look_at_so_much_and_no_more():
+    many = PATIENT | {"name": [{"given": ["x"]}] * 2000}
+    row = operation("delete", path="Patient.name.where(given.exists().not())")
+    document = parse(json.dumps({"resourceType": "Parameters", "parameter": [row] * MAX_OPERATIONS}).encode())
+    with pytest.raises(InputError) as refused:
+        apply_fhirpath_patch(many, document)
+    assert refused.value.code == "fhirpath.size"
+    assert 0 < refused.value.fields["operation"] < MAX_STEPS // 2000

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 
 from fhir_bridge.document import parse
@@ -174,3 +177,18 @@ def test_a_narrative_shows_things(inside):
 )
 def test_a_narrative_does_nothing_else(div):
     assert not is_narrative(div)
+
+
+def test_many_references_to_many_contained_resources_are_judged_in_time():
+    count = 4000
+    body = {
+        "resourceType": "List",
+        "status": "current",
+        "mode": "working",
+        "contained": [{"resourceType": "Basic", "id": f"b{n}", "code": {"text": "x"}} for n in range(count)],
+        "entry": [{"item": {"reference": f"#b{n}"}} for n in range(count)] + [{"item": {"reference": "#none"}}],
+    }
+    began = time.process_time()
+    assert broken(json.dumps(body)) == [("ref-1", f"List.entry[{count}].item")]
+    assert time.process_time() - began < 8
+    assert broken('{"resourceType":"Patient","managingOrganization":{"reference":"#"}}') == []
