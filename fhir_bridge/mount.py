@@ -7,6 +7,8 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,12 +16,13 @@ from typing import Final
 from flask import Flask
 
 from fhir_bridge.audit import JournalAudit
+from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.front import PREFIX, Front
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
-from fhir_bridge.smart.patients import Patients
+from fhir_bridge.smart.patients import Patients, Seen
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -45,9 +48,21 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     parts = make_parts(node, genesis)
     audit = JournalAudit(node.config.folder, node.keys.records, node.clock)
     core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
-    mount_smart(app, node, genesis, parts, Patients(core.service, core.search))
+    mount_smart(app, node, genesis, parts, Patients(core.service, core.search, seen_by(audit)))
     # An application's own attribute: what the front does not answer goes on to the views.
     app.wsgi_app = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))  # type: ignore[method-assign, assignment]  # as Flask says
+
+
+def seen_by(audit: Auditor) -> Callable[[Seen], None]:
+    """Keep what people see of patients on pages as the searches that they are."""
+
+    def seen(one: Seen) -> None:
+        trail = Trail("search", list(one.numbers), one.query)
+        ask = Ask("GET", "", fields={}, access=one.access, request_id=secrets.token_hex(8), trail=trail)
+        ask.type = "Patient"
+        audit.note(ask, 200)
+
+    return seen
 
 
 def make_core(
@@ -78,6 +93,7 @@ def make_core(
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
         audit=NoAudit() if audit is None else audit,
+        waiting=threading.BoundedSemaphore(max(1, node.config.web_threads // 2)),
     )
 
 

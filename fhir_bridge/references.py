@@ -29,6 +29,10 @@ from medchain.store.records import RecordStore
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
 """Members that name the patient whom a resource is about, the first that is there."""
 
+MAX_CONDITIONS: Final = 10_000
+"""Most conditions that are searched for in one request; each takes about as long as a search."""
+
+_ANY_NUMBER: Final = 1 << 62
 _ID_CHARS: Final = 32
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _URL_MEMBERS: Final = ("reference", "url", "valueUri", "valueUrl")
@@ -53,7 +57,7 @@ class Wanted(NamedTuple):
 class Resolver:
     """Ids and conditions against what the node holds, for one request or one import: it remembers what it found."""
 
-    __slots__ = ("_found", "_key", "_may_read", "_searches", "_store", "_within")
+    __slots__ = ("_found", "_key", "_left", "_may_read", "_searches", "_store", "_within")
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Resolver:
         records_key: bytes,
         may_read: Callable[[str], bool] = lambda _type: True,
         within: Sequence[Condition] = (),
+        limit: int = _ANY_NUMBER,
     ) -> None:
         """Prepare.
 
@@ -71,7 +76,9 @@ class Resolver:
             records_key: the node's records key, 32 bytes.
             may_read: tells whether the caller may read records of a type.
             within: what must hold of each resource that takes part in a condition, for the caller's rights.
+            limit: most searches.
         """
+        self._left = limit
         self._may_read = may_read
         self._within = tuple(within)
         self._searches = searches
@@ -97,7 +104,7 @@ class Resolver:
         """Find the id of the record that fulfils a condition, None where there is none.
 
         Raises:
-            InputError: ``search.condition`` for a condition that says nothing, ``search.*``.
+            InputError: ``search.condition`` for a condition that says nothing, ``search.*``; ``reference.too_many``.
             AccessDeniedError: ``scope.denied`` where the caller may not read.
             ConflictError: ``reference.ambiguous`` where more than one record fulfils it.
             UnavailableError: ``search.indexing`` while older records are being indexed.
@@ -105,6 +112,9 @@ class Resolver:
         if not self._may_read(wanted.type):
             raise AccessDeniedError("scope.denied")
         if wanted not in self._found:
+            self._left -= 1
+            if self._left < 0:
+                raise InputError("reference.too_many")
             found = self._searches.ids(wanted.type, wanted.condition, within=self._within)
             if len(found) > 1:
                 raise ConflictError("reference.ambiguous", type=wanted.type)

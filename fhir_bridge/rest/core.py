@@ -5,13 +5,14 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from fhir_bridge.bulk.finding import Exports
 from fhir_bridge.gate import Gate
-from fhir_bridge.references import Resolver
+from fhir_bridge.references import MAX_CONDITIONS, Resolver
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.rest.cursor import Cursors
 from fhir_bridge.search.service import SearchService
@@ -24,6 +25,9 @@ from medchain.node.jobs import JobPool
 from medchain.node.records import OpenedRecord, RecordService
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import Found, VersionReader
+
+WAITING: Final = 8
+"""Most threads of a process that wait for anchors: half of them, unless it is told otherwise."""
 
 
 class Auditor(Protocol):
@@ -59,6 +63,7 @@ class Core:
         mode: how strictly resources are validated.
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
+        waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
         gate: says what may be shown.
         reader: reads versions with their keys.
         cursors: makes and reads the links of pages.
@@ -78,6 +83,7 @@ class Core:
     mode: Mode = Mode.STRICT
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
+    waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
     gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
@@ -96,7 +102,7 @@ class Core:
         def may_match(type_name: str) -> bool:
             return self.gate.may_match(access, type_name)
 
-        return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access))
+        return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access), MAX_CONDITIONS)
 
     def opened(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> OpenedRecord:
         """Open a version that was read with its key; arguments as for `RecordService.open_found`."""

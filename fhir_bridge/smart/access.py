@@ -30,7 +30,7 @@ DIRECTORY_TYPES: Final = frozenset(
 )
 """Types that are about no patient, and to which a patient's records refer: a scope of a patient may read them."""
 
-SEVERAL_TYPES: Final = frozenset({"AuditEvent"})
+SEVERAL_TYPES: Final = frozenset({"AuditEvent", "Group"})
 """Types of which one resource tells of several patients: a scope of one patient gives none of them."""
 
 _READING: Final = frozenset({Action.READ, Action.SEARCH})

@@ -143,6 +143,15 @@ class AssertionCheck:
         raise AccessDeniedError("token.client")
 
 
+def issuer_of(assertion: str) -> str:
+    """Read who an assertion says it is of, which nobody has verified; empty for what cannot be read."""
+    try:
+        issuer = _unverified(assertion)[1].get("iss")
+    except AccessDeniedError:
+        return ""
+    return issuer if isinstance(issuer, str) else ""
+
+
 def _checked(jwk: Mapping[str, Any]) -> Mapping[str, Json] | None:
     """Leave out a key that we would not register; others publish such, too."""
     try:

@@ -15,6 +15,7 @@ from flask import Blueprint, Response, request
 from orjson import JSONDecodeError, loads
 
 from fhir_bridge.smart import discovery
+from fhir_bridge.smart.assertions import issuer_of
 from fhir_bridge.smart.clients import Right
 from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
 from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
@@ -111,7 +112,8 @@ def _answered(server: SmartServer, place: str, answer: Callable[[PlainRequest], 
     if request.mimetype != FORM or (request.content_length or 0) > _MAX_FORM_BYTES or request.query_string:
         return _json({"error": "invalid_request"}, 400, _NO_STORE)
     accounts, now = server.parts.accounts, server.parts.clock()
-    wait = accounts.locked_for(f"client/{place}", now)
+    key = f"client/{place}/{_named(server)}"
+    wait = accounts.locked_for(key, now)
     if wait:
         return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
     try:
@@ -122,8 +124,18 @@ def _answered(server: SmartServer, place: str, answer: Callable[[PlainRequest], 
     except (InputError, ValueError):
         response = _json({"error": "invalid_request"}, 400, _NO_STORE)
     if response.status_code == 401:  # noqa: PLR2004  # a client that cannot show who it is
-        accounts.put_failure([f"client/{place}"], now, "client")
+        accounts.put_failure([key], now, "client")
     return response
+
+
+def _named(server: SmartServer) -> str:
+    """Tell which registered client a form says it is of; empty for none.
+
+    Failures are counted for it alone: any page that somebody in the hospital opens can send such forms from the
+    hospital's address, and must not keep the others there waiting.
+    """
+    name = request.form.get("client_id") or issuer_of(request.form.get("client_assertion", ""))
+    return name if server.parts.clients.find(name, fresh=False) is not None else ""
 
 
 def _launched(server: SmartServer) -> Response:

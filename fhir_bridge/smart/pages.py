@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Blueprint, Response, request
 
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.authorisation import Authorisation
 from fhir_bridge.smart.clients import Client, origin_of
 from fhir_bridge.smart.discovery import AUTHORIZE
@@ -23,6 +24,7 @@ from fhir_bridge.smart.launch import Launch, see_launch, take_launch
 from fhir_bridge.smart.oauth import Decision, PlainRequest, Refusal, SmartServer, once
 from fhir_bridge.smart.offer import Offer, check_request, chosen, make_offer
 from fhir_bridge.smart.patients import FoundPatient, Patients
+from fhir_bridge.smart.roles import CHOOSING
 from fhir_bridge.smart.scopes import Action, Asked, Context, Scope, Special
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, MedchainError
@@ -139,11 +141,11 @@ class AuthorisePages:
         offer = self._offer(found, me, launch)
         scopes, special = chosen(offer, request.form.getlist("scope"), offline="offline" in request.form)
         if step != "allow":
-            problem = "consent.patient.unknown" if not self._patients.find(request.form.get("search", "")) else ""
-            return self._asked(found, me, launch, request.form, problem)
+            return self._asked(found, me, launch, request.form)
         needs_patient = any(scope.context is Context.PATIENT for scope in scopes)
         wants = needs_patient or (offer.wants_patient and Special.LAUNCH_PATIENT in special)
-        patient = launch.patient or (self._picked(offer) if wants else "")
+        who = _access(found, me)
+        patient = launch.patient or (self._picked(offer, who) if wants else "")
         if wants and not patient:
             return self._asked(found, me, launch, request.form, "consent.patient.needed")
         encounter = launch.encounter or request.form.get("encounter", "").strip()
@@ -211,24 +213,28 @@ class AuthorisePages:
         """Work out what may be given."""
         return make_offer(found.asked, found.client, me.account.role, has_patient=bool(launch.patient))
 
-    def _picked(self, offer: Offer) -> str:
+    def _picked(self, offer: Offer, who: Access) -> str:
         """Take the patient whom the person chose; empty for none."""
         if not offer.wants_patient:
             return ""
         chosen_id = request.form.get("patient", "")
         if not chosen_id:
-            matches = self._patients.find(request.form.get("search", ""))
+            matches = self._patients.find(request.form.get("search", ""), who)
             return matches[0].id if len(matches) == 1 else ""
-        return "" if self._patients.get(chosen_id) is None else chosen_id
+        return "" if self._patients.get(chosen_id, who) is None else chosen_id
 
     def _asked(
         self, found: Request, me: SignedIn, launch: Launch, form: Mapping[str, str], problem: str = ""
     ) -> Response:
         """Show what is asked for."""
         offer = self._offer(found, me, launch)
-        search = str(form.get("search", ""))
-        patients: list[FoundPatient] = self._patients.find(search) if offer.wants_patient and search else []
-        patient = self._patients.get(launch.patient) if launch.patient else None
+        search, who = str(form.get("search", "")), _access(found, me)
+        patients: list[FoundPatient] = self._patients.find(search, who) if offer.wants_patient and search else []
+        if offer.wants_patient and form.get("step") == "find" and not patients:
+            problem = "consent.patient.unknown"
+        # Who may choose no patient is not told who the launch is about either.
+        is_told = bool(launch.patient) and me.account.role in CHOOSING
+        patient = self._patients.get(launch.patient, who) if is_told else None
         is_first = not form
         picked = {str(one) for one in offer.scopes} if is_first else set(request.form.getlist("scope"))
         return self._pages.render(
@@ -297,6 +303,11 @@ def _with(address: str, parameters: Mapping[str, str]) -> str:
     parts = urlsplit(address)
     query = [*parse_qsl(parts.query, keep_blank_values=True), *parameters.items()]
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _access(found: Request, me: SignedIn) -> Access:
+    """Say who looks, for the audit."""
+    return Access(found.client.id, (), user=me.account.fhir_user or me.account.id, role=me.account.role.value)
 
 
 def _shown(client: Client) -> str:

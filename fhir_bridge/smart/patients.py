@@ -1,21 +1,22 @@
 """Finding the patient of a standalone launch: by id, identifier or name, among this node's own records.
 
-Keeps true: a few answers to one value at most; nothing is listed that was not asked for. Trusts the caller to ask only
-for people who may choose patients.
+Keeps true: a few answers to one value at most; nothing is listed that was not asked for; what is found is on the
+audit's journal before it is shown. Trusts the caller to ask only for people who may choose patients.
 Source: SMART App Launch 2.2 §3.0.3 (standalone apps); FHIR R4 §3.1.1.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from orjson import JSONDecodeError, loads
 
 from fhir_bridge.search.service import SearchService
+from fhir_bridge.smart.access import Access
 from medchain.errors import InputError, MedchainError
 from medchain.node.records import RecordService
 
@@ -42,43 +43,66 @@ class FoundPatient:
     birth_date: str
 
 
+class Seen(NamedTuple):
+    """What a person saw of patients.
+
+    Attributes:
+        access: who, in which application's name.
+        query: what was searched for.
+        numbers: of the record versions that were shown.
+    """
+
+    access: Access
+    query: str
+    numbers: tuple[int, ...]
+
+
 class Patients:
     """Finds patients in a node's records."""
 
-    __slots__ = ("_search", "_service")
+    __slots__ = ("_search", "_seen", "_service")
 
-    def __init__(self, service: RecordService, search: SearchService) -> None:
-        """Use a node's records, and the search in them."""
+    def __init__(self, service: RecordService, search: SearchService, seen: Callable[[Seen], None]) -> None:
+        """Use a node's records, and the search in them.
+
+        Args:
+            service: opens records.
+            search: finds them.
+            seen: keeps what is about to be shown; raises `UnavailableError` where it cannot, and nothing is shown.
+        """
         self._service = service
         self._search = search
+        self._seen = seen
 
-    def find(self, text: str) -> list[FoundPatient]:
+    def find(self, text: str, who: Access) -> list[FoundPatient]:
         """Find patients by what a person typed: an id, an identifier, ``system|identifier``, or a name."""
         text = text.strip()
         if not 0 < len(text) <= _MAX_CHARS:
             return []
         ids = [text] if _ID.fullmatch(text) else []
-        ids += self._found("identifier", text) or self._found("name", text)
-        found = [self.get(one) for one in dict.fromkeys(ids[: MAX_FOUND + 1])]
-        return [one for one in found if one is not None][:MAX_FOUND]
+        ids += self._matching("identifier", text) or self._matching("name", text)
+        read = [self._read("Patient", one) for one in dict.fromkeys(ids[: MAX_FOUND + 1])]
+        found = [one for one in read if one is not None][:MAX_FOUND]
+        self._seen(Seen(who, urlencode({"search": text}), tuple(number for _, number in found)))
+        return [_found(resource) for resource, _ in found]
 
-    def get(self, patient_id: str) -> FoundPatient | None:
+    def get(self, patient_id: str, who: Access) -> FoundPatient | None:
         """Return a patient by id; None where there is none."""
-        resource = self._read("Patient", patient_id)
-        if resource is None:
+        read = self._read("Patient", patient_id)
+        if read is None:
             return None
-        birth_date = resource.get("birthDate")
-        return FoundPatient(patient_id, _name(resource), birth_date if isinstance(birth_date, str) else "")
+        self._seen(Seen(who, urlencode({"_id": patient_id}), (read[1],)))
+        return _found(read[0])
 
     def has_encounter(self, encounter_id: str, patient_id: str) -> bool:
         """Tell whether an encounter is one of a patient."""
-        resource = self._read("Encounter", encounter_id)
-        subject = resource.get("subject") if resource is not None else None
+        read = self._read("Encounter", encounter_id)
+        subject = read[0].get("subject") if read is not None else None
         reference = subject.get("reference") if isinstance(subject, dict) else None
         match = _PATIENT.fullmatch(reference) if isinstance(reference, str) else None
         return match is not None and match[1] == patient_id
 
-    def _found(self, parameter: str, text: str) -> list[str]:
+    def _matching(self, parameter: str, text: str) -> list[str]:
         """Search patients by one parameter; what is no value of it finds nobody."""
         value = text.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
         try:
@@ -86,15 +110,22 @@ class Patients:
         except InputError:
             return []
 
-    def _read(self, type_name: str, record_id: str) -> Mapping[str, Any] | None:
-        """Read a resource, if there is one."""
+    def _read(self, type_name: str, record_id: str) -> tuple[Mapping[str, Any], int] | None:
+        """Read a resource and the number of its version, if there is one."""
         if _ID.fullmatch(record_id) is None:
             return None
         try:
-            resource = loads(self._service.read(type_name, record_id).content)
+            opened = self._service.read(type_name, record_id)
+            resource = loads(opened.content)
         except (MedchainError, JSONDecodeError):
             return None
-        return resource if isinstance(resource, dict) else None
+        return (resource, opened.stored.seq) if isinstance(resource, dict) else None
+
+
+def _found(resource: Mapping[str, Any]) -> FoundPatient:
+    """Say what is shown of a patient."""
+    birth_date = resource.get("birthDate")
+    return FoundPatient(str(resource["id"]), _name(resource), birth_date if isinstance(birth_date, str) else "")
 
 
 def _name(resource: Mapping[str, Any]) -> str:

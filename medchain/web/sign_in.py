@@ -163,6 +163,10 @@ def _answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> 
             return _json({"code": "session.locked"}, 429, {"Retry-After": str(wait)})
         try:
             site.check_origin()
+        except AccessDeniedError:
+            # Not counted: a page of others, opened in the hospital, could lock out everybody there.
+            return _json({"code": "session.refused"}, 403, {})
+        try:
             if request.mimetype != "application/json" or (request.content_length or 0) > _MAX_BYTES:
                 raise InputError("session.form")
             given = loads(request.get_data(cache=False))

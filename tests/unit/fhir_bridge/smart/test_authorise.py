@@ -280,6 +280,32 @@ def test_a_patient_is_needed_and_found_by_identifier(world):
     assert back(world.decide(signed, search="MRN-1"))["code"]
 
 
+def test_what_is_shown_of_patients_is_on_the_audit(world):
+    world.sign_in()
+    signed = world.begin()
+    world.server.drain()
+    before = len(world.server.store.by_patient(world.server.service.patient_token(""), ["AuditEvent"]))
+    assert world.decide(signed, step="find", search="王芳").status_code == 200
+    world.server.drain()
+    rows = world.server.store.by_patient(world.server.service.patient_token(""), ["AuditEvent"])[before:]
+    (event,) = [json.loads(world.server.service.open(row).content) for row in rows]
+    assert event["subtype"][0]["code"] == "search"
+    assert "Patient/p1" in [row["what"].get("reference") for row in event["entity"] if "what" in row]
+    assert event["agent"][1]["role"][0]["coding"][0]["code"] == "clinician"
+    assert event["agent"][0]["who"]["identifier"]["value"] == "growth"
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.ADMINISTRATOR])
+def test_who_may_choose_no_patient_learns_of_none(world, role):
+    world.sign_in(role)
+    signed = world.begin(scope="launch/patient openid user/Organization.rs")
+    told = [world.decide(signed, step="find", search=text).status_code for text in ("王芳", "nobody at all")]
+    assert told == [200, 200]
+    launch, _ = put_launch(world.parts, Launch("growth", "p1"))
+    page = world.get(f"/auth/consent?request={world.begin(scope='launch openid user/Organization.rs', launch=launch)}")
+    assert (page.status_code, "王芳" in page.text) == (200, False)
+
+
 def test_an_encounter_must_be_one_of_the_patient(world):
     world.sign_in()
     signed = world.begin(scope="launch/patient launch/encounter patient/*.rs")

@@ -12,6 +12,7 @@ from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
+from fhir_bridge.mount import seen_by
 from fhir_bridge.smart.fetch import Fetcher
 from fhir_bridge.smart.mount import register
 from fhir_bridge.smart.patients import Patients
@@ -60,7 +61,14 @@ def idp(world) -> Idp:
     made = Idp()
     app = Flask("test-provider", static_folder=None)
     prepare(app)
-    register(app, world.site, world.parts, Patients(world.server.service, world.server.core.search), made, PROVIDER)
+    register(
+        app,
+        world.site,
+        world.parts,
+        Patients(world.server.service, world.server.core.search, seen_by(world.server.core.audit)),
+        made,
+        PROVIDER,
+    )
     check_callers(app)
     world.app, world.browser = app, app.test_client()
     return made

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from hashlib import sha256
 from urllib.parse import urlencode
 
 import pytest
 
+from fhir_bridge.smart.clients import client_document
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import canonical
@@ -17,7 +19,7 @@ from medchain.store.accounts import Passkey, Role
 from medchain.store.secret import hashed
 from medchain.web.sign_in import ENROL
 from medchain.web.signed import Signed, base64url, unbase64url
-from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN
+from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN, PUBLIC
 
 HOST = "fhir.renhe.example"
 KEY = SoftwareAuthenticator(b"s" * 32, HOST)
@@ -182,6 +184,24 @@ def test_a_client_that_fails_again_and_again_waits(world):
     for _ in range(5):
         assert world.token(form).status_code == 401
     assert world.token(form).status_code == 429
+
+
+def test_pages_of_others_lock_nobody_out(world):
+    enrolled(world)
+    for _ in range(8):
+        refused = ask(
+            world, "/sign-in/passkey/begin", {}, Origin="https://evil.example", **{"Sec-Fetch-Site": "cross-site"}
+        )
+        assert refused.status_code == 403
+    assert ask(world, "/sign-in/passkey/finish", answered(world)).status_code == 200
+    # Forms that anybody's browser can send, in the name of nobody or of one client.
+    form = {"grant_type": "client_credentials", "scope": "system/*.r", "client_assertion_type": "x"}
+    for name in (None, "growth"):
+        for _ in range(8):
+            assert world.token(form | {"client_id": name}).status_code in (401, 429)
+    world.store.put_client("other", client_document(replace(PUBLIC, id="other")), NOW)
+    refused = world.turn_in("nonsense", client_id="other")
+    assert (refused.status_code, json.loads(refused.data)["error"]) == (400, "invalid_grant")
 
 
 def code_for(world, role: Role = Role.CLINICIAN) -> str:
