@@ -82,7 +82,7 @@ class AuditDrain:
             began = time.monotonic()
             try:
                 count = self.step()
-            except (ConflictError, UnavailableError) as error:
+            except Exception as error:  # noqa: BLE001  # the audit of all processes goes on, whatever one frame holds
                 _LOG.error("audit.waits", error)
                 count = 0
             rest = time.monotonic() - began if count else POLL_S
@@ -94,7 +94,15 @@ class AuditDrain:
 
     def step(self) -> int:
         """Take at most one batch of each journal; returns how many frames were taken."""
-        return sum(self._take(name) for name in names(self._folder) if name not in self._damaged)
+        return sum(self._tried(name) for name in names(self._folder) if name not in self._damaged)
+
+    def _tried(self, name: str) -> int:
+        """Take a batch of one journal; one that must wait keeps no other waiting."""
+        try:
+            return self._take(name)
+        except (ConflictError, UnavailableError) as error:
+            _LOG.error("audit.waits", error, file=name)
+            return 0
 
     def _take(self, name: str) -> int:
         """Take a batch of one journal."""

@@ -39,7 +39,9 @@ FHIR_TYPES: Final = frozenset({"application/fhir+json", "application/json", "app
 """Media types under which a Binary resource may come; anything else under them is content as well."""
 
 _TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105  # a token of RFC 9110, no secret
-_MEDIA_TYPE: Final = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[ !#-~]*"))*')
+_MEDIA_TYPE: Final = re.compile(rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"[ !#-~]*"))*')
+# What a header field may hold: a reference of another form was stored, too, but is not sent as one.
+_FIELD: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_MEDIA_TYPE_CHARS: Final = 100
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _BASE64_BYTES: Final = 3 * (1 << 14)
@@ -138,6 +140,13 @@ def patient_token(about: str, service: RecordService, store: RecordStore) -> str
     return stored.patient
 
 
+def about_in(shell: Resource) -> tuple[str, str] | None:
+    """Name the record of this node that a Binary's shell says it is about, by type and id; None for none."""
+    context = shell.get("securityContext")
+    match = _LOCAL.fullmatch(member(context, "reference")) if isinstance(context, dict) else None
+    return None if match is None else (match[1], match[2])
+
+
 def new_stream(shell: Shell, record_id: str, version: int, now: int, patient: str) -> NewStream:
     """Say how a Binary is stored.
 
@@ -171,9 +180,10 @@ def pieces_of(stream: Readable, size: int | None) -> Iterator[bytes]:
 
 
 def about_of(head: Head) -> str:
-    """Return the reference of a stored Binary's security context, empty for none."""
+    """Return the reference of a stored Binary's security context; empty for none, or one that is no header field."""
     context = parse(head.text).get("securityContext")
-    return member(context, "reference") if isinstance(context, dict) else ""
+    reference = member(context, "reference") if isinstance(context, dict) else ""
+    return reference if _FIELD.fullmatch(reference) else ""
 
 
 def as_resource(head: Head, content: Iterable[bytes]) -> Iterator[bytes]:

@@ -217,7 +217,11 @@ class Gate:
         patients = {clause.patient for clause in allowed.clauses}
         if newest is None or newest == row.seq or "" in patients:
             return newest is not None
-        content = self._service.open(row).content
+        try:
+            content = self._service.open(row).content
+        except NotFoundError:
+            # Erased, and so nobody's any more.
+            return False
         if not content:
             return row.patient in map(self._service.patient_token, patients)
         return not self._keys(row.type, parse(content)).isdisjoint(f"{_PATIENT}/{one}" for one in patients)

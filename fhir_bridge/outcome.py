@@ -26,6 +26,7 @@ from medchain.errors import (
 )
 
 _STATUSES: Final[Mapping[str, int]] = {
+    "bundle.answer": 413,
     "bundle.version": 412,
     "export.expired": 410,
     "export.too_many": 429,
@@ -56,6 +57,7 @@ _KINDS: Final[tuple[tuple[type[MedchainError], int, str], ...]] = (
     (UnavailableError, 503, "transient"),
 )
 _TYPES: Final[Mapping[str, str]] = {
+    "bundle.answer": "too-costly",
     "export.expired": "timeout",
     "export.too_many": "throttled",
     "http.405": "not-supported",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -22,16 +22,15 @@ from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.references import instant
+from fhir_bridge.rest import rights
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED
-from fhir_bridge.smart.access import Access, access_document, parse_access
-from fhir_bridge.smart.scopes import Action
+from fhir_bridge.smart.access import access_document, parse_access
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
-from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError
-from medchain.node.records import NewRecord
+from medchain.errors import InputError, MedchainError, UnavailableError
 
 SMALL_BYTES: Final = 256 << 10
 """Largest Bundle that is done in a web worker's own thread."""
@@ -42,15 +41,15 @@ KEPT_ENTRIES: Final = 2000
 MAX_SHOWN_BYTES: Final = 16 << 20
 """Largest content of one entry of an answer."""
 
+MAX_ANSWER_BYTES: Final = 64 << 20
+"""How much the entries of one Bundle are answered; those that come after it are refused, each by itself."""
+
+MAX_QUERY_CHARS: Final = 4096
+"""So much of what the entries searched for is kept for the audit."""
+
 Attempt = Callable[[Core, Ask], Reply]
 """Answers an entry; `fhir_bridge.rest.routes.attempt`."""
 
-_ACTIONS: Final = {
-    "DELETE": Action.DELETE,
-    "PATCH": Action.UPDATE,
-    "POST": Action.CREATE,
-    "PUT": Action.UPDATE,
-}
 _POLL_S: Final = 0.05
 _CONDITIONS: Final = {
     "ifMatch": "HTTP_IF_MATCH",
@@ -59,9 +58,7 @@ _CONDITIONS: Final = {
     "ifNoneMatch": "HTTP_IF_NONE_MATCH",
 }
 _HANDED_ON: Final = ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_PREFER")
-_TYPE: Final = re.compile(r"/?([A-Za-z]+)")
-_RECORD: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})")
-_REPLACING: Final = frozenset({"DELETE", "PATCH", "PUT"})
+_WAIT: Final = re.compile(r"\bwait\s*=\s*\"?[0-9]+\"?")
 
 
 @dataclass(slots=True)
@@ -75,6 +72,7 @@ class Done:
         last: number of the last one.
         kind: ``batch`` or ``transaction``.
         numbers: of the record versions that were shown or stored.
+        query: what its entries searched for.
     """
 
     status: int
@@ -83,6 +81,7 @@ class Done:
     last: int = 0
     kind: str = ""
     numbers: list[int] = field(default_factory=list)
+    query: str = ""
 
 
 def handler(attempt: Attempt) -> Callable[[Core, Ask], Reply]:
@@ -90,10 +89,13 @@ def handler(attempt: Attempt) -> Callable[[Core, Ask], Reply]:
 
     def handle(core: Core, ask: Ask) -> Reply:
         length = ask.fields.get("CONTENT_LENGTH", "")
-        is_small = length.isascii() and length.isdigit() and int(length) <= SMALL_BYTES
+        # Of what is packed, nobody knows the size yet.
+        is_plain = not ask.fields.get("HTTP_CONTENT_ENCODING")
+        is_small = is_plain and length.isascii() and length.isdigit() and int(length) <= SMALL_BYTES
         done = _do(core, ask, attempt) if core.jobs is None or is_small else _do_elsewhere(core, ask)
         ask.trail.interaction = done.kind or ask.trail.interaction
         ask.trail.numbers[:] = done.numbers
+        ask.trail.query = done.query
         reply = Reply(done.status, done.body)
         if done.kind == "transaction":
             reply.headers[ANCHORED] = _awaited(core, ask, done)
@@ -135,6 +137,7 @@ def done_in_job(core: Core, attempt: Attempt, document: Json, content: bytes) ->
         "kind": done.kind,
         "last": done.last,
         "numbers": numbers,
+        "query": done.query,
         "status": done.status,
     }
     return found, done.body
@@ -149,7 +152,7 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
     fields: dict[str, Json] = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
     document: Json = {"access": access_document(ask.who), "fields": fields, "request": ask.request_id}
     result = core.jobs.run(document, ask.chunks())
-    shape = {"first": int, "kind": str, "last": int, "numbers": list, "status": int}
+    shape = {"first": int, "kind": str, "last": int, "numbers": list, "query": str, "status": int}
     found = members(result.document, shape)
     numbers = found["numbers"] if isinstance(found["numbers"], list) else []
     return Done(
@@ -159,6 +162,7 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
         _number(found["last"]),
         str(found["kind"]),
         [_number(one) for one in numbers],
+        str(found["query"]),
     )
 
 
@@ -190,89 +194,74 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     requests = plans.requests_of(given)
     for method, url in sorted(set(requests)):
         if method not in plans.READING:
-            core.gate.require(ask.who, _type_of(url), _action(method))
-    _check_hidden(core, ask.who, given, requests)
+            core.gate.require(ask.who, rights.type_of(url), rights.action_of(method))
+    rights.check_hidden(core, ask.who, given, requests)
     now = core.clock()
     plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
-        _check_right(core, ask.who, record, _action(entry.method))
-    stored = core.service.create_many(plan.records) if plan.records else []
+        rights.check_right(core, ask.who, record, rights.action_of(entry.method))
+    stored = core.service.create_many(rights.owned(core, plan.records)) if plan.records else []
     numbers = [row.seq for row in stored]
     others: dict[int, bytes] = {}
+    answers = _Answers(numbers)
     for index, (method, _) in enumerate(requests):
         if method in plans.READING:
-            others[index] = _answered(core, ask, given.rows[index], attempt, numbers)
+            others[index] = _answered(core, ask, given.rows[index], attempt, answers)
     whole = ask.preference.returned is Returned.REPRESENTATION
     body = plans.response(plan, now, others, whole=whole)
     first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
-    return Done(200, body, first, last, "transaction", numbers)
-
-
-def _check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
-    """See that a caller may store one record, where it may not store all of its type."""
-    if core.gate.is_written_freely(access, record.type, action):
-        return
-    before = core.store.get(record.type, record.id) if record.version > 1 else None
-    document = record.head or record.content
-    core.gate.require_written(access, action, before, parse(document) if document else None, record.type)
-
-
-def _check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> None:
-    """See that no entry is about a record that is hidden from the caller, before anything is made of its content.
-
-    Raises:
-        NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
-        ConflictError: ``bundle.version``, where a version is named.
-    """
-    if any(method == "PATCH" for method, _ in requests):
-        for name in {_type_of(url) for method, url in requests if method == "PATCH"}:
-            core.gate.require(access, name, Action.READ)
-    for index, (method, url) in enumerate(requests):
-        named = _RECORD.fullmatch(url)
-        if named is None or method not in _REPLACING or not _is_hidden(core, access, method, named[1], named[2]):
-            continue
-        row = given.rows[index]
-        request = row.get("request") if isinstance(row, dict) else None
-        if isinstance(request, dict) and member(request, "ifMatch"):
-            raise ConflictError("bundle.version", entry=index)
-        raise NotFoundError("record.unknown", entry=index)
-
-
-def _is_hidden(core: Core, access: Access, method: str, type_name: str, record_id: str) -> bool:
-    """Tell whether a record is not one that the caller may put another version of, there or not."""
-    action = _action(method)
-    needed = {action, Action.READ} if method == "PATCH" else {action}
-    if all(core.gate.require(access, type_name, one).is_whole for one in needed):
-        return False
-    newest = core.store.get(type_name, record_id)
-    if newest is None:
-        return method != "PUT"
-    if not core.gate.may_replace(access, action, newest):
-        return True
-    return method == "PATCH" and not core.gate.shown(access, [newest])[0]
+    return Done(200, body, first, last, "transaction", numbers, answers.query)
 
 
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a batch: each entry for itself."""
-    numbers: list[int] = []
-    rows = [_answered(core, ask, row, attempt, numbers) for row in given.rows]
+    answers = _Answers([], deadline=time.monotonic() + (ask.preference.wait_s or 0))
+    rows = [_answered(core, ask, row, attempt, answers) for row in given.rows]
     body = b'{"resourceType":"Bundle","type":"batch-response","entry":[' + b",".join(rows) + b"]}"
-    return Done(200, body, kind="batch", numbers=numbers)
+    return Done(200, body, kind="batch", numbers=answers.numbers, query=answers.query)
 
 
-def _answered(core: Core, ask: Ask, row: Element, attempt: Attempt, numbers: list[int]) -> bytes:
+@dataclass(slots=True)
+class _Answers:
+    """What the entries that are answered one after the other share.
+
+    Attributes:
+        numbers: of the record versions that were shown or stored.
+        room: how many bytes may still be answered.
+        deadline: until when, by the monotonic clock, what was written may be waited for, all entries together.
+        query: what was searched for, for the audit.
+    """
+
+    numbers: list[int]
+    room: int = field(default_factory=lambda: MAX_ANSWER_BYTES)
+    deadline: float = 0.0
+    query: str = ""
+
+    def asked(self, type_name: str, query: str) -> None:
+        """Note a search, as far as there is room."""
+        said = f"{type_name}?{query}"
+        self.query = (f"{self.query} {said}" if self.query else said)[:MAX_QUERY_CHARS]
+
+
+def _answered(core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers) -> bytes:
     """Answer one entry as the request that it is."""
     try:
-        inner = _request(ask, row)
+        if answers.room <= 0:
+            raise InputError("bundle.answer", limit=MAX_ANSWER_BYTES)
+        inner = _request(ask, row, max(0, int(answers.deadline - time.monotonic())))
         reply = attempt(core, inner)
-        numbers += inner.trail.numbers
-        return _entry(reply)
+        answers.numbers += inner.trail.numbers
+        if inner.trail.query:
+            answers.asked(inner.type, inner.trail.query)
+        made = _entry(reply)
     except MedchainError as error:
-        return _entry(Reply(status_of(error), outcome(error, ask.language)))
+        made = _entry(Reply(status_of(error), outcome(error, ask.language)))
+    answers.room -= len(made)
+    return made
 
 
-def _request(ask: Ask, row: Element) -> Ask:
-    """Make the request of an entry."""
+def _request(ask: Ask, row: Element, patience: int) -> Ask:
+    """Make the request of an entry, which may wait for so many seconds if its Bundle wants to."""
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(request, dict):
         raise InputError("bundle.request")
@@ -281,6 +270,8 @@ def _request(ask: Ask, row: Element) -> Ask:
         # A Bundle in a Bundle.
         raise InputError("bundle.method")
     fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
+    if "HTTP_PREFER" in fields:
+        fields["HTTP_PREFER"] = _WAIT.sub(f"wait={patience}", fields["HTTP_PREFER"])
     fields |= {"CONTENT_TYPE": FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}
     fields |= {key: member(request, name) for name, key in _CONDITIONS.items() if name in request}
     given = row.get("resource")
@@ -309,14 +300,26 @@ def _entry(reply: Reply) -> bytes:
         answer["etag"] = reply.headers["ETag"]
     if "Last-Modified" in reply.headers:
         answer["lastModified"] = instant(int(parsedate_to_datetime(reply.headers["Last-Modified"]).timestamp()))
-    body = reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
-    if len(body) > MAX_SHOWN_BYTES or reply.content_type not in ("", FHIR_JSON):
-        body = b""
+    body = _whole(reply) if reply.content_type == FHIR_JSON else b""
     if reply.status >= 400 and body:  # noqa: PLR2004  # first error status
         answer["outcome"] = parse(body)
         body = b""
     shown = b'"resource":' + body + b"," if body else b""
     return b"{" + shown + b'"response":' + write(answer) + b"}"
+
+
+def _whole(reply: Reply) -> bytes:
+    """Put a body together; nothing of one that is too large, and no more of it in memory than that."""
+    if isinstance(reply.body, bytes):
+        return reply.body if len(reply.body) <= MAX_SHOWN_BYTES else b""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in reply.body:
+        size += len(piece)
+        if size > MAX_SHOWN_BYTES:
+            return b""
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _current(core: Core) -> plans.Current:
@@ -332,29 +335,20 @@ def _current(core: Core) -> plans.Current:
     return current
 
 
-def _type_of(url: str) -> str:
-    """Read the type in an entry's address; empty for none."""
-    match = _TYPE.match(url)
-    return "" if match is None else match[1]
-
-
-def _action(method: str) -> Action:
-    """Tell which right a method needs; raises `InputError` ``bundle.method``."""
-    found = _ACTIONS.get(method)
-    if found is None:
-        raise InputError("bundle.method")
-    return found
-
-
 def _awaited(core: Core, ask: Ask, done: Done) -> str:
     """Say how far what a transaction stored is anchored, after waiting for it as long as the client wants."""
     patience = ask.preference.wait_s
-    deadline = time.monotonic() + (patience or 0)
-    while True:
-        state = _state(core, done)
-        if patience is None or state.startswith("final") or time.monotonic() >= deadline:
-            return state
-        time.sleep(_POLL_S)
+    if patience is None or not core.waiting.acquire(blocking=False):
+        return _state(core, done)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            state = _state(core, done)
+            if state.startswith("final") or time.monotonic() >= deadline:
+                return state
+            time.sleep(_POLL_S)
+    finally:
+        core.waiting.release()
 
 
 def _state(core: Core, done: Done) -> str:

@@ -27,6 +27,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     "binary.security_context": Words(
         "securityContext 必须引用本节点已有的资源。", "The securityContext must refer to a resource of this server."
     ),
+    "bundle.answer": Words(
+        "Bundle 的应答已达上限，此条目未执行。",
+        "The answer to the Bundle is as large as it may be; this entry was not done.",
+    ),
     "bundle.entries": Words("Bundle 的条目过多。", "The Bundle has too many entries."),
     "bundle.entry": Words("Bundle.entry 的形状不对。", "An entry of the Bundle has another shape than FHIR wants."),
     "bundle.id": Words(
@@ -89,6 +93,7 @@ _WORDS: Final[Mapping[str, Words]] = {
     "reference.ambiguous": Words("多个资源符合条件。", "More than one resource fulfils the condition."),
     "reference.condition": Words("条件不可识别。", "The condition cannot be understood."),
     "reference.not_found": Words("没有资源符合条件引用。", "Nothing fulfils the conditional reference."),
+    "reference.too_many": Words("条件过多。", "There are too many conditions and conditional references."),
     "reference.unresolved": Words("引用的条目不在 Bundle 中。", "The reference is to an entry that the Bundle lacks."),
     "request.busy": Words(
         "同一客户端正在上传的内容过多，请稍后再试。", "Too many bodies of this client are arriving; try again soon."

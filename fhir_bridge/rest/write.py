@@ -51,8 +51,12 @@ def create(core: Core, ask: Ask) -> Reply:
         there = matching(core, ask, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
         if there is not None:
             return _present(core, ask, there)
-    record_id = resolver.new_id(ask.type, resource, set())
-    return _store(core, ask, resolver, resource, record_id, None)
+
+    def attempt() -> Reply:
+        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
+
+    # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
+    return persistently(ask, attempt) if condition is None else attempt()
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -192,17 +196,20 @@ def written(  # what was written
 def awaited(core: Core, ask: Ask, stored: RecordVersion) -> RecordVersion:
     """Wait until a version is final, for as long as the client wants and we allow; returns it as it is then."""
     patience = ask.preference.wait_s
-    if patience is None:
+    if patience is None or not core.waiting.acquire(blocking=False):
         return stored
-    deadline = time.monotonic() + patience
-    while True:
-        now = core.reader.find(stored.type, stored.id, stored.version)
-        position = None if now is None else now.stored.position
-        if now is not None and core.anchored(position).startswith("final"):
-            return now.stored
-        if time.monotonic() >= deadline:
-            return stored if now is None else now.stored
-        time.sleep(_POLL_S)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            now = core.reader.find(stored.type, stored.id, stored.version)
+            position = None if now is None else now.stored.position
+            if now is not None and core.anchored(position).startswith("final"):
+                return now.stored
+            if time.monotonic() >= deadline:
+                return stored if now is None else now.stored
+            time.sleep(_POLL_S)
+    finally:
+        core.waiting.release()
 
 
 def persistently(ask: Ask, attempt: Callable[[], _Result]) -> _Result:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -19,6 +20,7 @@ from fhir_bridge.rest.ask import Ask
 from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.check import check
 from medchain.errors import InputError, UnavailableError
+from medchain.node.records import NewRecord
 from medchain.store.journal import Journal, Place, names, read
 from tests.unit.fhir_bridge.conftest import NODE, seed
 
@@ -167,3 +169,46 @@ def test_a_person_who_signed_in_is_the_one_who_asked():
     assert [row["requestor"] for row in event["agent"]] == [False, True, False]
     assert event["agent"][1]["who"] == {"reference": "Practitioner/17"}
     assert check(parse(json.dumps(event).encode())) == []
+
+
+def test_a_journal_that_must_wait_keeps_no_other_waiting(server):
+    (mine,) = names(server.folder / "audit")
+    server.call("GET", "/fhir/Patient/none")
+    # What no client can do any more: a record stands where an event belongs.
+    content = b'{"resourceType":"AuditEvent"}'
+    server.service.create(NewRecord("AuditEvent", f"{mine.removesuffix('.journal')}.0", content, ""))
+    ask = Ask("GET", "", fields={}, access=Access("x", ()), request_id="other-1")
+    with closing(Journal(journals(server.folder), journal_key(seed("records")))) as other:
+        other.append(next(frames(ask, 200, 1)))
+        assert server.drain() == 1
+
+
+def test_the_audit_goes_on_after_what_nobody_expected(server, monkeypatch):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    end = threading.Event()
+    told = iter([ValueError("x"), 0, 0])
+
+    def step() -> int:
+        one = next(told)
+        if isinstance(one, ValueError):
+            end.set()
+            raise one
+        return one
+
+    monkeypatch.setattr(drain, "step", step)
+    # In a thread of its own, whose priority it lowers.
+    working = threading.Thread(target=drain.run, args=(end,))
+    working.start()
+    working.join(10)
+    assert not working.is_alive()
+    assert list(told) == [0]
+
+
+def test_what_the_entries_of_a_batch_searched_for_is_kept(server):
+    urls = ("Patient?identifier=urn:x|1", "Patient/none", "Observation?status=final")
+    rows = [{"request": {"method": "GET", "url": url}} for url in urls]
+    for kind in ("batch", "transaction"):
+        bundle = {"resourceType": "Bundle", "type": kind, "entry": rows}
+        assert server.call("POST", "/fhir", bundle).status_code == 200
+        queries = [base64.b64decode(row["query"]) for row in events(server)[-1]["entity"] if "query" in row]
+        assert queries == [b"Patient?identifier=urn%3Ax%7C1 Observation?status=final"]

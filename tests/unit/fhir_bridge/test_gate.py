@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import time
+from dataclasses import replace
 
 import pytest
 
+from fhir_bridge.rest import batch, core
+from fhir_bridge.rest.core import WAITING
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
+from medchain.errors import ConflictError
 
 OBSERVER = {"source": {"observer": {"identifier": {"system": "urn:medchain:organisation", "value": "renhe-hospital"}}}}
 EVENT = {
@@ -108,6 +114,24 @@ def test_a_condition_on_the_version_tells_nothing_of_what_is_hidden(hers, method
         assert none_alone == none_inside == (alone if method == "DELETE" else (403, "scope.denied"))
 
 
+def test_a_conditional_update_of_what_is_hidden_tells_nothing_of_its_version(hers):
+    told = []
+    for name, match in (("of-p2", 'W/"1"'), ("of-p2", 'W/"7"'), ("none", 'W/"1"')):
+        request = {"method": "PUT", "url": "Observation?identifier=urn:x|none", "ifMatch": match}
+        told.append(hers("POST", "/fhir", transaction({"resource": observation(name, "p1"), "request": request})))
+    assert [(one.status_code, code_of(one)) for one in told] == [(412, "bundle.version")] * 3
+
+
+def test_conditions_in_transactions_find_what_is_hers(hers):
+    named = observation("of-p1", "p1", identifier=[{"system": "http://x/y", "value": "1"}])
+    assert hers("PUT", "/fhir/Observation/of-p1", named).status_code == 200
+    url = "Observation?identifier=http://x/y|1"
+    row = {"op": "replace", "path": "/status", "value": "amended"}
+    assert hers("POST", "/fhir", transaction(patched(url, row))).status_code == 200
+    assert hers("POST", "/fhir", transaction({"request": {"method": "DELETE", "url": url}})).status_code == 200
+    assert hers("GET", "/fhir/Observation/of-p1").status_code in (404, 410)
+
+
 def test_versions_from_when_a_record_was_another_patients_are_not_hers(ward, hers):
     ward.call("PUT", "/fhir/Observation/moved", observation("moved", "p2", valueString="secret of p2"))
     ward.call("PUT", "/fhir/Observation/moved", observation("moved", "p1"))
@@ -183,3 +207,146 @@ def test_what_an_event_says_of_other_patients_is_not_hers(ward, hers):
         rows = json.loads(hers("GET", f"/fhir/{path}").data)["entry"]
         assert rows, path
         assert "AuditEvent" not in [row["resource"]["resourceType"] for row in rows], path
+
+
+def test_a_group_tells_of_others(ward, hers):
+    member = [{"entity": {"reference": f"Patient/{name}"}} for name in ("p1", "p2")]
+    body = {"resourceType": "Group", "id": "g1", "type": "person", "actual": True, "member": member}
+    assert ward.call("PUT", "/fhir/Group/g1", body).status_code == 201
+    assert hers("GET", "/fhir/Group/g1").status_code == 404
+    assert b"g1" not in hers("GET", "/fhir/Patient?_revinclude=Group:member").data
+
+
+def batched(server, *urls: str, **headers: str) -> list[dict]:
+    rows = [{"request": {"method": "GET", "url": url}} for url in urls]
+    answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "batch", "entry": rows}, **headers)
+    return json.loads(answer.data)["entry"]
+
+
+def test_the_answers_of_a_batch_have_an_end(ward, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_ANSWER_BYTES", 300)
+    rows = batched(ward, *["Patient/p1"] * 5)
+    assert [row["response"]["status"][:3] for row in rows] == ["200", "200", "413", "413", "413"]
+    assert rows[-1]["response"]["outcome"]["issue"][0]["code"] == "too-costly"
+
+
+def test_a_large_binary_in_a_batch_is_never_whole_in_memory(ward, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_SHOWN_BYTES", 100_000)
+    sent = {"Authorization": f"Bearer {ward.tokens.issue('test', parse_scopes('system/*.cruds'))}"}
+    data = bytes(8 << 20)
+    made = ward.client.post("/fhir/Binary", data=data, headers=sent | {"Content-Type": "application/pdf"})
+    name = made.headers["Location"].split("/")[3]
+    taken = []
+    kept = type(ward.service).stream
+
+    def counted(self, stored):
+        opened = kept(self, stored)
+        return replace(opened, pieces=(taken.append(len(piece)) or piece for piece in opened.pieces))
+
+    monkeypatch.setattr(type(ward.service), "stream", counted)
+    (row,) = batched(ward, f"Binary/{name}?_format=json")
+    assert row["response"]["status"] == "200 OK"
+    assert "resource" not in row
+    assert sum(taken) < len(data) // 2
+    assert batched(ward, f"Binary/{name}")[0]["response"]["status"] == "200 OK"
+
+
+def test_the_entries_of_a_batch_wait_together_as_long_as_one(ward):
+    rows = [
+        {"resource": {"resourceType": "Basic", "code": {"text": "x"}}, "request": {"method": "POST", "url": "Basic"}}
+    ]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": rows * 4}
+    began = time.monotonic()
+    assert ward.call("POST", "/fhir", bundle, Prefer="return=minimal, wait=2").status_code == 200
+    assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("about", ["Patient/p1\r\nSet-Cookie: a=b", "Patient/\u6d4b", "Patient/p1\n"])
+def test_no_stored_text_becomes_a_header_field_of_its_own(ward, about):
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "securityContext": {"reference": about}}
+    entry = {"resource": binary | {"data": "eA=="}, "request": {"method": "POST", "url": "Binary"}}
+    name = json.loads(ward.call("POST", "/fhir", transaction(entry)).data)["entry"][0]["response"]["location"]
+    answer = ward.call("GET", f"/fhir/Binary/{name.split('/')[1]}")
+    assert (answer.status_code, answer.data) == (200, b"x")
+    assert not {"X-Security-Context", "Set-Cookie"} & set(answer.headers.keys())
+
+
+def test_a_media_type_has_one_line(ward):
+    binary = {"resourceType": "Binary", "contentType": "text/plain\n;a=b", "data": "eA=="}
+    assert ward.call("POST", "/fhir/Binary", binary).status_code in (400, 422)
+    entry = {"resource": binary, "request": {"method": "POST", "url": "Binary"}}
+    assert ward.call("POST", "/fhir", transaction(entry)).status_code in (400, 422)
+
+
+@pytest.mark.parametrize("about", ["Observation/of-p2", "Observation/new", "Patient/p2"])
+def test_a_binary_in_a_transaction_falls_under_its_patients_key(ward, about):
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="}
+    binary |= {"securityContext": {"reference": about}}
+    rows = [
+        {"resource": binary, "request": {"method": "POST", "url": "Binary"}},
+        {"resource": observation("new", "p2"), "request": {"method": "PUT", "url": "Observation/new"}},
+    ]
+    told = json.loads(ward.call("POST", "/fhir", transaction(*rows)).data)["entry"]
+    stored = ward.store.get("Binary", told[0]["response"]["location"].split("/")[1])
+    assert stored.patient == ward.service.patient_token("p2")
+
+
+def test_who_waits_for_anchors_leaves_threads_for_others(ward):
+    held = [ward.core.waiting.acquire(blocking=False) for _ in range(WAITING)]
+    assert all(held)
+    began = time.monotonic()
+    answer = ward.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"}, Prefer="wait=20")
+    assert (answer.status_code, answer.headers["Medchain-Anchored"]) == (200, "pending")
+    row = {"resource": {"resourceType": "Basic", "code": {"text": "x"}}, "request": {"method": "POST", "url": "Basic"}}
+    answer = ward.call("POST", "/fhir", transaction(row), Prefer="wait=20")
+    assert (answer.status_code, answer.headers["Medchain-Anchored"]) == (200, "pending")
+    assert time.monotonic() - began < 10
+
+
+def test_a_create_that_loses_a_race_is_stored_under_another_id(ward, monkeypatch):
+    kept, left = type(ward.service).create, [1]
+
+    def late(self, record):
+        if left and record.type == "Basic":
+            left.pop()
+            raise ConflictError("store.conflict")
+        return kept(self, record)
+
+    monkeypatch.setattr(type(ward.service), "create", late)
+    body = {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": "urn:x", "value": "1"}]}
+    assert ward.call("POST", "/fhir/Basic", body).status_code == 201
+    left.append(1)
+    assert ward.call("POST", "/fhir/Basic", body, If_None_Exist="identifier=urn:x|2").status_code == 412
+
+
+def test_a_packed_bundle_is_never_taken_for_a_small_one(ward, monkeypatch):
+    asked = []
+    monkeypatch.setattr(batch, "_do_elsewhere", lambda _core, ask: asked.append(ask) or batch.Done(200, b"{}"))
+    with monkeypatch.context() as patched_core:
+        patched_core.setattr(batch, "_do", None)
+        object.__setattr__(ward.core, "jobs", object())
+        body = gzip.compress(json.dumps(transaction()).encode())
+        assert ward.call("POST", "/fhir", body, Content_Encoding="gzip").status_code == 200
+    assert len(asked) == 1
+
+
+def test_conditional_references_have_an_end(ward, monkeypatch):
+    monkeypatch.setattr(core, "MAX_CONDITIONS", 2)
+    rows = [
+        {
+            "resource": observation(f"c{n}", f"p1?identifier={n}"),
+            "request": {"method": "PUT", "url": f"Observation/c{n}"},
+        }
+        for n in range(4)
+    ]
+    for number, row in enumerate(rows):
+        row["resource"]["subject"]["reference"] = f"Patient?identifier={number}"
+    refused = ward.call("POST", "/fhir", transaction(rows[3], rows[2], rows[1]))
+    assert (refused.status_code, code_of(refused)) == (400, "reference.not_found")
+    one = rows[0]["resource"]["subject"]["reference"] = "Patient?_id=p1"
+    rows[1]["resource"]["subject"]["reference"] = one
+    assert ward.call("POST", "/fhir", transaction(rows[0], rows[1])).status_code == 200
+    for name, row in zip("pqr", rows, strict=False):
+        row["resource"]["subject"]["reference"] = f"Patient?_id=p1&_lastUpdated=ge2000-01-0{ord(name) - 111}"
+    refused = ward.call("POST", "/fhir", transaction(*rows[:3]))
+    assert (refused.status_code, code_of(refused)) == (400, "reference.too_many")

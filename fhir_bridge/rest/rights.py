@@ -1,0 +1,114 @@
+"""What the entries of a transaction may do: which rights they need, and what they must not learn.
+
+Keeps true: nothing is made of a record that is hidden from the caller, not even a refusal of its own; a Binary falls
+under the key of the patient whom it is about. Trusts the gate.
+Source: FHIR R4 §3.1.0.11, §2.40 (Binary); SMART App Launch 2.2 §3.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from fhir_bridge import binary
+from fhir_bridge.document import Document, member, parse
+from fhir_bridge.rest.core import Core
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import Action
+from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.node.records import NewRecord
+
+_ACTIONS: Final = {
+    "DELETE": Action.DELETE,
+    "PATCH": Action.UPDATE,
+    "POST": Action.CREATE,
+    "PUT": Action.UPDATE,
+}
+_TYPE: Final = re.compile(r"/?([A-Za-z]+)")
+_REPLACING: Final = frozenset({"DELETE", "PATCH", "PUT"})
+
+
+def check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> None:
+    """See that no entry is about a record that is hidden from the caller, before anything is made of its content.
+
+    Raises:
+        NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
+        ConflictError: ``bundle.version``, where a version is named.
+    """
+    kinds = {(method, type_of(url)) for method, url in requests if method in _REPLACING}
+    limited = {kind for kind in kinds if not _is_free(core, access, *kind)}
+    for index, (method, url) in enumerate(requests):
+        if (method, type_of(url)) not in limited:
+            continue
+        row = given.rows[index]
+        request = row.get("request") if isinstance(row, dict) else None
+        resource = row.get("resource") if isinstance(row, dict) else None
+        place, question, _ = url.partition("?")
+        type_name, _, record_id = place.partition("/")
+        if question:
+            # A conditional update may name the record that is to be made.
+            record_id = member(resource, "id") if method == "PUT" and isinstance(resource, dict) else ""
+        if not record_id or not _is_hidden(core, access, method, type_name, record_id):
+            continue
+        if isinstance(request, dict) and member(request, "ifMatch"):
+            raise ConflictError("bundle.version", entry=index)
+        raise NotFoundError("record.unknown", entry=index)
+
+
+def _is_free(core: Core, access: Access, method: str, type_name: str) -> bool:
+    """Tell whether every record of a type may be replaced so; raises `NotFoundError` where a patch may read none."""
+    needed = {action_of(method), Action.READ} if method == "PATCH" else {action_of(method)}
+    permits = [core.gate.require(access, type_name, one) for one in needed]
+    return all(one.is_whole for one in permits)
+
+
+def _is_hidden(core: Core, access: Access, method: str, type_name: str, record_id: str) -> bool:
+    """Tell whether a record is not one that the caller may put another version of, there or not."""
+    newest = core.store.get(type_name, record_id)
+    if newest is None:
+        return method != "PUT"
+    if not core.gate.may_replace(access, action_of(method), newest):
+        return True
+    return method == "PATCH" and not core.gate.shown(access, [newest])[0]
+
+
+def check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
+    """See that a caller may store one record, where it may not store all of its type."""
+    if core.gate.is_written_freely(access, record.type, action):
+        return
+    before = core.store.get(record.type, record.id) if record.version > 1 else None
+    document = record.head or record.content
+    core.gate.require_written(access, action, before, parse(document) if document else None, record.type)
+
+
+def owned(core: Core, records: Sequence[NewRecord]) -> list[NewRecord]:
+    """Put each Binary under the key of the patient whom its security context concerns, or an erasure would miss it."""
+    made = {(one.type, one.id): one for one in records}
+
+    def keyed(record: NewRecord) -> NewRecord:
+        about = binary.about_in(parse(record.head)) if record.head and not record.patient else None
+        if about is None:
+            return record
+        beside = made.get(about)
+        if beside is not None:
+            return replace(record, token=beside.token or core.service.patient_token(beside.patient))
+        there = core.store.get(*about)
+        return record if there is None else replace(record, token=there.patient)
+
+    return [keyed(one) for one in records]
+
+
+def type_of(url: str) -> str:
+    """Read the type in an entry's address; empty for none."""
+    match = _TYPE.match(url)
+    return "" if match is None else match[1]
+
+
+def action_of(method: str) -> Action:
+    """Tell which right a method needs; raises `InputError` ``bundle.method``."""
+    found = _ACTIONS.get(method)
+    if found is None:
+        raise InputError("bundle.method")
+    return found
