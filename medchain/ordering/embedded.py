@@ -102,10 +102,9 @@ class EmbeddedDriver:
         self._alarms: list[Alarm] = []
         self._looked_at: set[str] = set()
         self._is_ready, self._restored = False, restored
-        self._turn = 0
         self._told: tuple[str, ...] = ()
         self._lines: str | None = None
-        self._rest_until, self._is_hasty = 0.0, False
+        self._turn, self._rest_until, self._is_hasty = 0, 0.0, False
         self._last_orderer = ports.replica.members.protocol.orderer
         self.watchers: list[Callable[[Block], None]] = []
         replica, clock = ports.replica, ports.clock
@@ -128,6 +127,7 @@ class EmbeddedDriver:
             feed=self.feed,
             limits=limits,
             on_block=self._ordered,
+            is_barred=lambda: bool(self.cosigner.vouched.stood_down),
         )
         self.follower = Follower(
             replica,

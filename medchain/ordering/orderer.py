@@ -96,7 +96,7 @@ class _Item:
 class Orderer:
     """Makes blocks while its organisation is the one that orders."""
 
-    def __init__(  # the parts of a node that ordering touches
+    def __init__(  # noqa: PLR0913  # the parts of a node that ordering touches
         self,
         replica: Replica,
         org_id: str,
@@ -106,6 +106,7 @@ class Orderer:
         pen: threading.Lock,
         feed: Feed,
         on_block: Callable[[Block], None],
+        is_barred: Callable[[], bool] = lambda: False,
         limits: OrdererLimits | None = None,
     ) -> None:
         """Prepare.
@@ -118,6 +119,8 @@ class Orderer:
             pen: held by whoever writes to the replica.
             feed: told of each block.
             on_block: told of each block.
+            is_barred: tells, under the pen, whether this node has stood down: then nothing is ordered, not even
+                what is in the queue, since the takeover would drop it.
             limits: bounds.
         """
         self._replica = replica
@@ -127,6 +130,7 @@ class Orderer:
         self._pen = pen
         self._feed = feed
         self._on_block = on_block
+        self._is_barred = is_barred
         self._limits = limits or OrdererLimits()
         self._changed = threading.Condition()
         self._queue: deque[_Item] = deque()
@@ -276,7 +280,7 @@ class Orderer:
     def _check_role(self) -> None:
         """Refuse to order for another: the role moves with the block that says so."""
         orderer = self._replica.members.protocol.orderer
-        if orderer != self._org_id:
+        if orderer != self._org_id or self._is_barred():
             raise UnavailableError("ordering.not_orderer", orderer=orderer)
 
     def _answer(self, items: Sequence[_Item], proposal: Proposal) -> None:

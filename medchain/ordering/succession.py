@@ -80,7 +80,9 @@ class Succession:
         named = new_orderer(leaf, self._replica.ledger, self._replica.members)
         self._check_is_new(leaf, self._replica.height + 1)
         self._check_is_next(leaf)
-        self._cosigner.stand_down(named)
+        with self._pen:
+            # No block may be under way that is kept afterwards.
+            self._cosigner.stand_down(named)
         return self._cosigner.note(self._cosigner.vouched.floor) or self._cosigner.note()
 
     def take_over(self, leaf: bytes) -> Block:
