@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from medchain.crypto.es384 import Es384Signer
-from medchain.crypto.session import agreed_key, code_of, new_share
+from medchain.crypto.keywrap import SecretBytes
+from medchain.crypto.session import Share, agreed_key, code_of, is_code, new_share
 from medchain.encoding import canonical, digest, digest_input
 from medchain.errors import AccessDeniedError, InputError, UnavailableError, VerificationError
 from medchain.ledger.members import SUSPENDED
@@ -25,6 +32,7 @@ from tests.unit.medchain.node.test_peer_auth import HEADER, INSURER, LEDGER, NOW
 AUDIENCE = f"medchain:{LEDGER.hex()}:hospital"
 BODY = digest("medchain/peer-body/v1", b"body").hex()
 PLACE = object()
+NOW_OF_PAGE = 1_796_083_200
 
 
 class Sessions(World):
@@ -80,6 +88,33 @@ def test_a_session_written_from_the_specification_counts(world):
     fields = [b"POST", b"/endorse?x=1", bytes.fromhex(BODY), (7).to_bytes(8, "big"), NOW.to_bytes(8, "big")]
     code = code_of(key, digest_input("medchain/peer-call/v1", *fields)).hex()
     assert world.call(f"{answer['id']}.7.{NOW}.{BODY}.{code}") == "insurer"
+
+
+def test_the_example_of_the_specification_holds():
+    page = (Path(__file__).parents[4] / "docs" / "spec" / "node-protocol.md").read_text(encoding="utf-8")
+    example = page.split("## Sessions")[1]
+    # By the cryptography library and the standard one, beside what the code uses.
+    secrets = [X25519PrivateKey.from_private_bytes(bytes(range(at, at + 32))) for at in (0, 32)]
+    caller, called = (secret.public_key().public_bytes_raw() for secret in secrets)
+    names = (f"medchain:{'11' * 32}:health-commission", "renhe-hospital", "22" * 16, "33" * 16)
+    parts = [b"medchain/peer-session/v1", *(name.encode() for name in names), caller, called]
+    info = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+    shared = secrets[0].exchange(secrets[1].public_key())
+    key = HKDF(SHA256(), 32, None, info).derive(shared)
+    body = digest("medchain/peer-body/v1", b"{}")
+    parts = [
+        b"medchain/peer-call/v1",
+        b"POST",
+        b"/endorse",
+        body,
+        (1).to_bytes(8, "big"),
+        NOW_OF_PAGE.to_bytes(8, "big"),
+    ]
+    code = hmac.digest(key, b"".join(len(part).to_bytes(8, "big") + part for part in parts), "sha256")
+    assert [value.hex() in example for value in (caller, called, info, key, body, code)] == [True] * 6
+    share = Share(SecretBytes(bytes(range(32))), caller)
+    assert agreed_key(share, called, info) == key
+    assert is_code(key, digest_input("medchain/peer-call/v1", *parts[1:]), code)
 
 
 def test_a_replay_is_refused(world):
