@@ -18,7 +18,7 @@ from sqlalchemy import Delete, bindparam, delete, func, literal_column, select, 
 
 from medchain.errors import ConflictError
 from medchain.store.engine import Database, Statement, insert_into, put_into
-from medchain.store.tables import body, checkpoint, vouched
+from medchain.store.tables import body, checkpoint
 
 Found = TypeVar("Found")
 
@@ -46,7 +46,7 @@ class StoredCheckpoint:
 
 
 class CheckpointTable:
-    """Checkpoints by size, and what this node has cosigned."""
+    """Checkpoints by size."""
 
     def __init__(self, database: Database) -> None:
         """Use the ledger file."""
@@ -68,7 +68,6 @@ class CheckpointTable:
         self._changes_lock = Lock()
         self._kept = 0
         self._kept_more = Condition()
-        self._put_vouched = put_into(vouched, database.engine.dialect)
 
     def put_checkpoint(self, note: str, *, size: int, time: int, final: bool, pinned: bool = False) -> None:
         """Keep a checkpoint, in the place of the one of the same size; drop those that nobody needs any more.
@@ -137,17 +136,6 @@ class CheckpointTable:
         with self._changing(), self._database.write("checkpoint", str(rows[-1].size)) as connection:
             self._put_checkpoint.many(connection, values)
             connection.exec_driver_sql(self._prune_checkpoints.text)
-
-    def put_vouched(self, data: bytes) -> None:
-        """Keep what this node has cosigned, in the place of what was kept before; durable when this returns."""
-        with self._database.write("vouched") as connection:
-            self._put_vouched.many(connection, [(1, data)])
-
-    def vouched(self) -> bytes | None:
-        """Return what `put_vouched` kept last, None at first."""
-        with self._database.read("vouched") as connection:
-            found: bytes | None = connection.execute(select(vouched.c.data)).scalar_one_or_none()
-            return found
 
     def until(self, look: Callable[[], Found | None], timeout_s: float) -> Found | None:
         """Look, and again whenever a checkpoint was kept, until something is found or the time is over.

@@ -150,6 +150,7 @@ checkpoint: Final = Table(
     Column("note", Text, nullable=False),
 )
 
+# Nothing writes it any more: what was cosigned lies in a file of its own (`medchain.node.ledger_driver`).
 vouched: Final = Table(
     "vouched",
     LEDGER,

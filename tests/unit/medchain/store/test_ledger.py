@@ -286,13 +286,6 @@ def test_a_checkpoint_fails_whole_or_is_kept_whole(database, store):
     assert store.checkpoint(1).note == "note"
 
 
-def test_what_a_node_has_vouched_for_is_kept(store):
-    assert store.vouched() is None
-    store.put_vouched(b"one")
-    store.put_vouched(b"two")
-    assert store.vouched() == b"two"
-
-
 @pytest.mark.parametrize(
     "statement",
     [
