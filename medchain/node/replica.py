@@ -593,7 +593,11 @@ def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) ->
     """Compute map, state leaf and log after a block; members and checkpoint are still to be set."""
     history = [(record.key, record, record.encode()) for record in effects.history]
     changes = {key: sha256(data).digest() for key, _, data in history}
-    changed = update(store.map_root, changes, store)
+    try:
+        changed = update(store.map_root, changes, store)
+    except VerificationError as error:
+        # Not the block's fault, nor the orderer's.
+        raise corrupt("map_page", str(error.fields.get("key", ""))) from error
     leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
     hashes = [leaf_hash(leaf) for leaf in leaves]
     head = store.head

@@ -450,6 +450,25 @@ def test_damage_that_the_files_own_codes_miss_is_found_named_and_not_served(
     assert caught.value.fields["table"] in ({"leaf", "tile"} if table in {"leaf", "tile"} else {table})
 
 
+@pytest.mark.parametrize("at", [40, 70, 200, 515])
+def test_a_flipped_byte_of_a_page_is_named_as_damage_of_this_node_by_who_applies_a_block(
+    orderer, follower, author, other_engine, at
+):
+    """It is not the orderer that lies: what the operator reads must lead to the disk."""
+    for _ in range(3):
+        follower.apply(block_of(orderer, author.anchor(90)))
+    follower.store.flush()
+    damaged = other_engine(FileKind.LEDGER)
+    with damaged.write("map_page") as connection:
+        page = bytearray(connection.execute(text("SELECT data FROM map_page WHERE key = x'01'")).scalar_one())
+        page[at] ^= 1
+        connection.execute(text("UPDATE map_page SET data = :page WHERE key = x'01'"), {"page": bytes(page)})
+    # So many that every slot of the root page is passed.
+    block = block_of(orderer, author.anchor(200))
+    with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
+        Replica(LedgerStore(damaged)).apply(block)
+
+
 def use_everything(database, key: bytes) -> None:
     """Open the file and prove from it."""
     reopened = Replica(LedgerStore(database))
