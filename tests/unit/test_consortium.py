@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
@@ -17,6 +18,8 @@ from medchain.ledger.object import map_key, public_owner
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.outbox import Ordered
 from medchain.ordering.receipt import Refused, sign_receipt, verify_receipt
+from medchain.tlog.checkpoint import parse_checkpoint, sign_checkpoint
+from medchain.tlog.note import parse_note
 from tests.audit import map_root, merkle_root
 from tests.consortium import Consortium, Faults, MemoryReplica, Node, is_level, log_signer
 from tests.unit.medchain.ledger.world import key
@@ -375,6 +378,17 @@ def test_who_stood_down_cosigns_nothing_for_the_lost_orderer_also_after_a_restar
     assert (node.disk.vouched.floor, node.disk.vouched.size) == (before.floor, before.size)
 
 
+def test_an_orderer_that_stood_down_orders_nothing_that_was_in_its_queue_either(consortium):
+    ordered(consortium, "org-1")
+    orderer = consortium.orderer
+    leaf, height = consortium.anchor("org-2"), orderer.replica.height
+    orderer.driver.stand_down(consortium.hand_over("org-4", orderer, voters=NAMES))
+    # What it had let in before comes to its thread now.
+    with pytest.raises(UnavailableError, match=r"ordering\.not_orderer"):
+        orderer.driver.orderer.submit([leaf])
+    assert orderer.replica.height == height
+
+
 def test_a_stranger_cannot_make_a_member_stand_down(consortium):
     node = consortium.nodes["org-3"]
     with pytest.raises(VerificationError, match=r"takeover\.policy"):
@@ -495,7 +509,32 @@ def test_the_naive_map_root_of_one_entry_follows_from_the_definition():
     assert map_root({name: value}) == expected
 
 
-# --- random faults --------------------------------------------------------------------------------------------------
+# --- random faults and lies -----------------------------------------------------------------------------------------
+
+LIES = ("later", "shorter", "twice", "higher", "another's", "elsewhere", "nothing is final")
+
+
+def lie_of(node: Node, name: str) -> dict[str, Callable[..., object]]:
+    """Make what a node says in place of the truth: blocks that do not hold, and what a poll cannot believe."""
+
+    def blocks(change: Callable[[Block], Block]) -> dict[str, Callable[..., object]]:
+        return {"blocks": lambda _source, first: [change(block) for block in node.driver.blocks(first)]}
+
+    def signed(block: Block) -> Block:
+        text = parse_note(block.checkpoint.encode()).text
+        made = sign_checkpoint(parse_checkpoint(text), log_signer(node.org_id))
+        return replace(block, time=block.time + 1, checkpoint=made.to_bytes().decode())
+
+    made = {
+        "later": blocks(lambda block: replace(block, time=block.time + 5)),
+        "shorter": blocks(lambda block: replace(block, transactions=block.transactions[:-1])),
+        "twice": blocks(lambda block: replace(block, transactions=(*block.transactions, block.transactions[-1]))),
+        "higher": blocks(lambda block: replace(block, height=block.height + 1)),
+        "another's": blocks(signed),
+        "elsewhere": {"round": lambda _source, ask: (None, ask.met + 7)},
+        "nothing is final": {"round": lambda _source, _ask: (None, 0)},
+    }
+    return made[name]
 
 
 class Life(RuleBasedStateMachine):
@@ -583,6 +622,8 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
+        for node in self.consortium.nodes.values():
+            node.lies = {}
         self.consortium.settle(1)
         if self.agreed is not None and self.agreed[1] is not None:
             self.try_to_take_over()
@@ -621,7 +662,12 @@ TestLife.settings = settings(max_examples=settings().max_examples // 5, stateful
 
 
 class LongLife(Life):
-    """The same, a thousand steps of one ledger."""
+    """The same, a thousand steps of one ledger, among liars."""
+
+    @rule(number=st.integers(0, 4), name=st.sampled_from(LIES))
+    def lie(self, number, name):
+        node = self.pick(number)
+        node.lies = lie_of(node, name) if not node.lies else {}
 
 
 TestLongLife = pytest.mark.slow(LongLife.TestCase)
