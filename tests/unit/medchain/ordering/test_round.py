@@ -100,7 +100,8 @@ def test_a_round_takes_each_follower_two_calls_and_nobody_calls_anybody_else(mon
             counted(name)
         consortium.orderer.driver.order([consortium.anchor("org-1")])
         until(lambda: all(node.driver.cosigner.final_size == node.replica.size == 6 for node in nodes))
-        # One poll was under way before; each then hands in its lines, and asks for the next block.
+        # One poll was under way before; each then hands in its lines, and asks for the next one.
+        until(lambda: all(calls[name, "round"] > 1 for name in FOLLOWERS))
         assert {name: calls[name, "round"] for name in FOLLOWERS} == dict.fromkeys(FOLLOWERS, 2)
         assert {what for _, what in calls} == {"round"}
     finally:
