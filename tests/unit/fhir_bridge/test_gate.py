@@ -12,9 +12,11 @@ import pytest
 
 from fhir_bridge.rest import batch, core
 from fhir_bridge.rest.core import WAITING
+from fhir_bridge.rest.routes import attempt
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import ConflictError
+from medchain.node.jobs import JobResult
 
 OBSERVER = {"source": {"observer": {"identifier": {"system": "urn:medchain:organisation", "value": "renhe-hospital"}}}}
 EVENT = {
@@ -350,3 +352,29 @@ def test_conditional_references_have_an_end(ward, monkeypatch):
         row["resource"]["subject"]["reference"] = f"Patient?_id=p1&_lastUpdated=ge2000-01-0{ord(name) - 111}"
     refused = ward.call("POST", "/fhir", transaction(*rows[:3]))
     assert (refused.status_code, code_of(refused)) == (400, "reference.too_many")
+
+
+class Elsewhere:
+    """Does jobs as a worker process does, in this one."""
+
+    def __init__(self, core) -> None:
+        """Work on what the web worker works on."""
+        self.core = core
+
+    def run(self, document, content):
+        return JobResult(*batch.done_in_job(self.core, attempt, document, b"".join(content)))
+
+
+def test_what_is_done_in_a_worker_process_is_answered_and_kept_alike(ward):
+    rows = [{"request": {"method": "GET", "url": url}} for url in ("Patient/p1", "Patient?name=p2", "Patient/none")]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": rows}
+    here = ward.call("POST", "/fhir", bundle)
+    object.__setattr__(ward.core, "jobs", Elsewhere(ward.core))
+    packed = gzip.compress(json.dumps(bundle).encode())
+    there = ward.call("POST", "/fhir", packed, Content_Encoding="gzip")
+    assert (there.status_code, there.data) == (200, here.data)
+    ward.drain()
+    made = ward.store.by_patient(ward.service.patient_token(""), ["AuditEvent"])[-2:]
+    told = [json.loads(ward.service.open(row).content) for row in made]
+    queries = [[row["query"] for row in one["entity"] if "query" in row] for one in told]
+    assert queries[0] == queries[1] == [base64.b64encode(b"Patient?name=p2").decode()]
