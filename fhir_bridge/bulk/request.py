@@ -49,6 +49,7 @@ class Asked:
         filters: (type, search) of each query of `_typeFilter`.
         elements: names of elements as `_elements` has them; empty for all.
         patients: ids; None for no list.
+        passed: names of parameters that were passed over, wholly or in part.
     """
 
     types: tuple[str, ...] | None = None
@@ -56,6 +57,7 @@ class Asked:
     filters: tuple[tuple[str, str], ...] = ()
     elements: tuple[str, ...] = ()
     patients: tuple[str, ...] | None = None
+    passed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Order:
         elements: as in `Asked`.
         of_patients: whether only what is in a patient's compartment is meant.
         patients: whose; None for anybody's.
+        passed: as in `Asked`.
     """
 
     url: str
@@ -81,12 +84,13 @@ class Order:
     elements: tuple[str, ...] = ()
     of_patients: bool = False
     patients: tuple[str, ...] | None = None
+    passed: tuple[str, ...] = ()
 
 
 class Reader:
     """Reads the parameters of one kick-off."""
 
-    __slots__ = ("_by_post", "_lenient")
+    __slots__ = ("_by_post", "_lenient", "_passed")
 
     def __init__(self, *, by_post: bool, lenient: bool) -> None:
         """Prepare.
@@ -97,6 +101,7 @@ class Reader:
         """
         self._by_post = by_post
         self._lenient = lenient
+        self._passed: dict[str, None] = {}
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> Asked:
         """Read them; raises `InputError` ``export.parameter`` with the name of what is not supported or not valid."""
@@ -111,21 +116,19 @@ class Reader:
         if not all(one.replace(" ", "+").lower() in FORMATS for one in formats):
             raise refused("_outputFormat")
         types = self._types(given.pop("_type", None))
-        asked = Asked(
-            types,
-            _since(given.pop("_since", [])),
-            self._filters(given.pop("_typeFilter", []), types),
-            self._elements(given.pop("_elements", [])),
-            self._patients(given.pop("patient", None)),
-        )
+        since = _since(given.pop("_since", []))
+        filters = self._filters(given.pop("_typeFilter", []), types)
+        elements = self._elements(given.pop("_elements", []))
+        patients = self._patients(given.pop("patient", None))
         for name in given:
             self._pass(name if name == "includeAssociatedData" else "")
-        return asked
+        return Asked(types, since, filters, elements, patients, tuple(self._passed))
 
     def _pass(self, name: str) -> None:
         """Pass something over, or refuse it."""
         if not self._lenient:
             raise refused(name)
+        self._passed[name] = None
 
     def _types(self, values: list[str] | None) -> tuple[str, ...] | None:
         """Read `_type`; one that is not stored is not supported."""
@@ -199,6 +202,7 @@ def order_document(order: Order) -> Json:
         "elements": list(order.elements),
         "filters": [list(one) for one in order.filters],
         "of_patients": order.of_patients,
+        "passed": list(order.passed),
         "since": order.since,
         "types": list(order.types),
         "url": order.url,
@@ -208,8 +212,9 @@ def order_document(order: Order) -> Json:
 
 def parse_order(document: Json) -> Order:
     """Read what `order_document` wrote; raises `InputError`."""
-    shape = {"access": dict, "elements": list, "filters": list, "of_patients": bool, "since": str, "types": list}
-    found = members(document, {**shape, "url": str}, {"patients": list})
+    lists = dict.fromkeys(("elements", "filters", "passed", "types"), list)
+    shape = {"access": dict, "of_patients": bool, "since": str, "url": str, **lists}
+    found = members(document, shape, {"patients": list})
     patients = found.get("patients")
     filters = found["filters"]
     return Order(
@@ -221,6 +226,7 @@ def parse_order(document: Json) -> Order:
         _texts(found["elements"]),
         found["of_patients"] is True,
         None if patients is None else _texts(patients),
+        _texts(found["passed"]),
     )
 
 

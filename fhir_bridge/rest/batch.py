@@ -17,17 +17,19 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+from fhir_bridge import binary
 from fhir_bridge import bundle as plans
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.references import instant
-from fhir_bridge.rest import rights
+from fhir_bridge.resources import InvalidResourceError
+from fhir_bridge.rest import attachments, rights
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED
-from fhir_bridge.smart.access import access_document, parse_access
+from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
 from medchain.errors import InputError, MedchainError, UnavailableError
@@ -200,6 +202,7 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
         rights.check_right(core, ask.who, record, rights.action_of(entry.method))
+    _check_attachments(core, ask.who, plan)
     stored = core.service.create_many(rights.owned(core, plan.records)) if plan.records else []
     numbers = [row.seq for row in stored]
     others: dict[int, bytes] = {}
@@ -211,6 +214,20 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     body = plans.response(plan, now, others, whole=whole)
     first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
     return Done(200, body, first, last, "transaction", numbers, answers.query)
+
+
+def _check_attachments(core: Core, access: Access, plan: plans.Plan) -> None:
+    """See that what DocumentReferences say of attachments is so, also of those that come in the same Bundle."""
+    entries = [one for one in plan.entries if not one.present]
+    given = {record.id: record.content for record in plan.records if record.type == binary.TYPE and record.content}
+    for record, entry in zip(plan.records, entries, strict=True):
+        if record.type != attachments.TYPE or not record.content:
+            continue
+        try:
+            attachments.check_attachments(core, access, parse(record.content), given)
+        except InvalidResourceError as error:
+            place = f"Bundle.entry[{entry.index}].resource"
+            raise error.within(place, entry.index) from error
 
 
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:

@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from medchain.crypto.frames import open_frame, seal_frame
+from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
 from medchain.crypto.keywrap import derive
 from medchain.encoding import Json
 from medchain.errors import InputError
@@ -65,6 +65,8 @@ class Cursors:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
             raise InputError("cursor.invalid") from error
+        if len(sealed) < _SALT_BYTES + TAG_BYTES:
+            raise InputError("cursor.invalid")
         salt, rest = sealed[:_SALT_BYTES], sealed[_SALT_BYTES:]
         content = open_frame(derive(self._key, f"cursor/{salt.hex()}"), 0, _context(path, client), rest)
         if content is None:

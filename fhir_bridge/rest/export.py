@@ -10,34 +10,33 @@ Source: HL7 Bulk Data Access 2.0 (export); FHIR R4 §3.1.6 (async); `docs/spec/b
 
 from __future__ import annotations
 
-import time
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 import orjson
 
-from fhir_bridge import binary
 from fhir_bridge.bulk.finding import owner_of
 from fhir_bridge.bulk.request import MAX_PATIENTS, NDJSON, Asked, Order, Reader, pairs_of, refused
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
-from fhir_bridge.document import Resource, parse, write
+from fhir_bridge.document import Element, Resource, parse, write
+from fhir_bridge.outcome import outcome_of
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.cursor import PARAMETER
+from fhir_bridge.rest.export_lines import lines, paced, packed, permitted
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
-from fhir_bridge.smart.access import Access, access_document, parse_access
+from fhir_bridge.rest.words import say
+from fhir_bridge.smart.access import access_document, parse_access
 from fhir_bridge.smart.scopes import Action
-from fhir_bridge.subset import with_elements
-from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, UnavailableError
-from medchain.node.log import Log
-from medchain.store.exports import ExportRow, FileRow
-from medchain.store.versions import Found
+from fhir_bridge.validation.wording import CODE_SYSTEM
+from medchain.errors import AccessDeniedError, InputError, NotFoundError
+from medchain.store.exports import ExportRow
 
 STATUS: Final = "$export-status"
 """Where the state of an export is asked."""
@@ -57,12 +56,7 @@ LOOK_S: Final = 2.0
 STALE_S: Final = 3_600
 """How long the finding may take; the index keeps what was replaced since the snapshot so long, and no longer."""
 
-SLOWEST_BYTES: Final = 1 << 14
-"""So many bytes a second a client must take, once it has had `PATIENCE_S`."""
-
-PATIENCE_S: Final = 60.0
-"""How long a client may be slower, in seconds."""
-
+_OUTCOMES: Final = 0
 _PATIENT: Final = "Patient"
 _GROUP: Final = "Group"
 # What shapes an answer and finds nothing (FHIR R4 §3.1.1.5).
@@ -81,9 +75,6 @@ _RESULTS: Final = frozenset(
     }
 )
 _AT_ONCE: Final = 200
-_GZIP: Final = 31
-_LEVEL: Final = 1
-_LOG: Final = Log("fhir")
 
 
 def of_system(core: Core, ask: Ask) -> Reply:
@@ -99,7 +90,10 @@ def of_patients(core: Core, ask: Ask) -> Reply:
     if ask.type != _PATIENT:
         raise NotFoundError("route.unknown")
     asked = _asked(core, ask)
-    patients = None if asked.patients is None else _known(core, ask, asked.patients)
+    patients = None
+    if asked.patients is not None:
+        patients = _known(core, ask, asked.patients)
+        asked = _passing(asked, "patient", len(patients) < len(asked.patients))
     return _begin(core, ask, asked, patients, of_patients=True)
 
 
@@ -115,9 +109,12 @@ def of_group(core: Core, ask: Ask) -> Reply:
     ask.trail.numbers.append(it.stored.seq)
     members = _members(core, parse(opened.content))
     if asked.patients is not None:
-        if not set(asked.patients) <= set(members) and not ask.preference.is_lenient:
+        chosen = set(asked.patients)
+        are_others = not chosen <= set(members)
+        if are_others and not ask.preference.is_lenient:
             raise InputError("export.patient")
-        members = [one for one in members if one in set(asked.patients)]
+        asked = _passing(asked, "patient", are_others)
+        members = [one for one in members if one in chosen]
     return _begin(core, ask, asked, tuple(members), of_patients=True)
 
 
@@ -139,8 +136,8 @@ def status(core: Core, ask: Ask) -> Reply:
         "transactionTime": instant(row.created),
         "request": order.url,
         "requiresAccessToken": True,
-        "output": [{"type": one.type, "url": _link(core, ask, row, one), "count": one.size} for one in files],
-        "error": [],
+        "output": [{"type": one.type, "url": _link(core, ask, row, one.number), "count": one.size} for one in files],
+        "error": [_outcomes_item(core, ask, row, order)] if order.passed else [],
     }
     return Reply(200, orjson.dumps(manifest), {"Expires": http_date(now + LINK_S)}, "application/json")
 
@@ -154,7 +151,10 @@ def cancel(core: Core, ask: Ask) -> Reply:
 def fetch(core: Core, ask: Ask) -> Reply:
     """Send a file: records as they are stored, one a line."""
     row = _row(core, ask)
-    file = core.store.export_file(row.id, _file_of(core, ask))
+    number = _file_of(core, ask)
+    if number == _OUTCOMES:
+        return Reply(200, _outcomes(core.exports.order(row), ask.language), {}, NDJSON)
+    file = core.store.export_file(row.id, number)
     if file is None:
         raise NotFoundError("export.link")
     if not core.gate.may_export(ask.who, file.type):
@@ -162,18 +162,21 @@ def fetch(core: Core, ask: Ask) -> Reply:
     elements = core.exports.order(row).elements
     numbers = core.exports.numbers(row, file)
     if not core.gate.exports_all(ask.who, file.type):
-        numbers = _permitted(core, ask.who, numbers)
+        numbers = permitted(core, ask.who, numbers)
     ask.trail.numbers.extend(numbers)
-    pieces = _paced(_lines(core, ask.who, numbers, frozenset(elements)))
+    pieces = paced(lines(core, ask.who, numbers, frozenset(elements)))
     headers = {"Vary": "Accept-Encoding"}
     if takes_gzip(ask.header("Accept-Encoding") or ""):
         headers["Content-Encoding"] = "gzip"
-        pieces = _packed(pieces)
+        pieces = packed(pieces)
     return Reply(200, pieces, headers, NDJSON)
 
 
 def _asked(core: Core, ask: Ask) -> Asked:
     """Read what is asked for, and see that its filters can be searched for."""
+    if ask.method == "HEAD":
+        # It would begin an export that nobody is told of.
+        raise InputError("http.405")
     preference = ask.preference
     if not preference.is_async:
         raise InputError("export.prefer")
@@ -188,18 +191,26 @@ def _asked(core: Core, ask: Ask) -> Asked:
     return asked
 
 
+def _passing(asked: Asked, name: str, is_passed: bool) -> Asked:  # noqa: FBT001  # what is told of
+    """Note that a parameter was passed over, if it was."""
+    return replace(asked, passed=tuple(dict.fromkeys((*asked.passed, name)))) if is_passed else asked
+
+
 def _begin(core: Core, ask: Ask, asked: Asked, patients: tuple[str, ...] | None, *, of_patients: bool = False) -> Reply:
     """Keep an order, and find as much of it as there is time for."""
     url = f"{core.base_url}/{ask.path}" + (f"?{ask.query}" if ask.query else "")
+    types = _types(core, ask, asked, of_patients=of_patients)
+    asked = _passing(asked, "_type", asked.types is not None and len(types) < len(asked.types))
     order = Order(
         url,
         access_document(ask.who),
-        _types(core, ask, asked, of_patients=of_patients),
+        types,
         asked.since,
         asked.filters,
         asked.elements,
         of_patients,
         patients,
+        asked.passed,
     )
     row = core.exports.begin(owner_of(ask.who), order, core.clock())
     core.exports.advance(row, order, core.gate.exported(ask.who), KICK_OFF_S)
@@ -261,11 +272,32 @@ def _row(core: Core, ask: Ask) -> ExportRow:
     return row
 
 
-def _link(core: Core, ask: Ask, row: ExportRow, file: FileRow) -> str:
+def _link(core: Core, ask: Ask, row: ExportRow, number: int) -> str:
     """Make a link to a file: what it leads to is sealed for the caller, with when it ends."""
     path, now = f"{FILE}/{row.id}", core.clock()
-    sealed = core.cursors.seal(path, owner_of(ask.who), now, [file.number, now + LINK_S])
+    sealed = core.cursors.seal(path, owner_of(ask.who), now, [number, now + LINK_S])
     return f"{core.base_url}/{path}?{PARAMETER}={sealed}"
+
+
+def _outcomes_item(core: Core, ask: Ask, row: ExportRow, order: Order) -> dict[str, object]:
+    """Name the file that says what was passed over."""
+    return {"type": "OperationOutcome", "url": _link(core, ask, row, _OUTCOMES), "count": len(order.passed)}
+
+
+def _outcomes(order: Order, language: str) -> bytes:
+    """Say which parameters were passed over, one a line; a name that only the client knows is not repeated."""
+    rows = []
+    for name in order.passed:
+        coding: Element = {"system": CODE_SYSTEM, "code": "export.parameter"}
+        issue: Resource = {
+            "severity": "warning",
+            "code": "not-supported",
+            "details": {"coding": [coding], "text": say("export.parameter", language)},
+        }
+        if name:
+            issue["diagnostics"] = f"parameter={name}"
+        rows.append(write(outcome_of([issue])) + b"\n")
+    return b"".join(rows)
 
 
 def _file_of(core: Core, ask: Ask) -> int:
@@ -279,75 +311,3 @@ def _file_of(core: Core, ask: Ask) -> int:
     if not (isinstance(number, int) and isinstance(until, int) and now <= until):
         raise NotFoundError("export.link")
     return number
-
-
-def _permitted(core: Core, access: Access, numbers: Sequence[int]) -> list[int]:
-    """Leave out what the caller may not have any more, so that the audit names what is sent and nothing else."""
-    kept: list[int] = []
-    for start in range(0, len(numbers), _AT_ONCE):
-        rows = [one.stored for one in core.reader.numbered(numbers[start : start + _AT_ONCE]) if one is not None]
-        kept += [row.seq for row, shown in zip(rows, core.gate.exported_rows(access, rows), strict=True) if shown]
-    return kept
-
-
-def _lines(core: Core, access: Access, numbers: Sequence[int], elements: frozenset[str]) -> Iterator[bytes]:
-    """Open records, some at a time, and give them line by line."""
-    for start in range(0, len(numbers), _AT_ONCE):
-        rows = [one for one in core.reader.numbered(numbers[start : start + _AT_ONCE]) if one is not None]
-        shown = core.gate.exported_rows(access, [one.stored for one in rows])
-        lines: list[bytes] = []
-        for one in [one for one, is_shown in zip(rows, shown, strict=True) if is_shown]:
-            if one.stored.head is None:
-                lines.append(_line(core, one, elements))
-                continue
-            yield b"".join(lines)
-            lines.clear()
-            yield from _binary_line(core, one)
-        yield b"".join(lines)
-
-
-def _line(core: Core, one: Found, elements: frozenset[str]) -> bytes:
-    """Open a record; nothing for one whose key was destroyed meanwhile."""
-    try:
-        content = core.opened(one).content
-    except NotFoundError:
-        return b""
-    if elements:
-        content = write(with_elements(parse(content), elements))
-    return content + b"\n"
-
-
-def _binary_line(core: Core, one: Found) -> Iterator[bytes]:
-    """Open a Binary piece by piece."""
-    try:
-        head, opened = core.service.head(one.stored), core.service.stream(one.stored)
-    except NotFoundError:
-        return
-    yield from binary.as_resource(head, opened.pieces)
-    yield b"\n"
-
-
-def _paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give pieces as long as they are taken fast enough: who takes them slowly holds a thread."""
-    began, taken = time.monotonic(), 0
-    try:
-        for piece in pieces:
-            if not piece:
-                continue
-            yield piece
-            taken += len(piece)
-            if time.monotonic() - began > PATIENCE_S + taken / SLOWEST_BYTES:
-                raise UnavailableError("request.slow")
-    except MedchainError as error:
-        # The answer has begun: all that is left is to break it off, so that nobody takes it for whole.
-        _LOG.error("export.broken_off", error)
-        raise
-
-
-def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress pieces."""
-    engine = zlib.compressobj(_LEVEL, wbits=_GZIP)
-    for piece in pieces:
-        if packed := engine.compress(piece):
-            yield packed
-    yield engine.flush()

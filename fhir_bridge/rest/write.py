@@ -22,6 +22,7 @@ from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from fhir_bridge.outcome import report
 from fhir_bridge.references import Resolver, parse_condition, rewrite
 from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.attachments import check_attachments
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
 from fhir_bridge.rest.read import headers_of, shown, versions_in
@@ -293,6 +294,7 @@ def _store(  # what a version is made of
     rewrite(resource, {}, {}, resolver)
     record = make_record(ask.type, record_id, newest + 1, resource, core.clock(), core.mode)
     _check_right(core, ask, before, resource, record_id)
+    check_attachments(core, ask.who, resource, {})
     stored = commit(core, record)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
 

@@ -83,9 +83,14 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path) -> Iterator[Server]:
+    yield from opened(tmp_path)
+
+
+def opened(folder: Path) -> Iterator[Server]:
+    """Open a node in a folder, which may have been one before."""
     key, time, final = seed("records"), [NOW], [0]
-    database = open_database(tmp_path / "records.db", seed("file"), kind=FileKind.RECORDS)
-    audit = JournalAudit(tmp_path, key, lambda: time[0])
+    database = open_database(folder / "records.db", seed("file"), kind=FileKind.RECORDS)
+    audit = JournalAudit(folder, key, lambda: time[0])
     with closing(RecordStore(database)) as store, closing(audit):
         search = SearchService(store, SearchIndex(store), key, seed("ledger"), lambda: time[0])
         service = RecordService(store, seed("ledger"), key, lambda: time[0], index=search.index)
@@ -112,7 +117,7 @@ def server(tmp_path) -> Iterator[Server]:
         check_callers(app)
         front = app.wsgi_app = Front(core, app.wsgi_app)
         yield Server(
-            tmp_path,
+            folder,
             store,
             service,
             tokens,

@@ -100,7 +100,11 @@ def test_a_cursor_is_for_who_got_it_where_it_was_given_and_for_a_day(server):
     page = server.call("GET", "/fhir/Basic/_history?_count=1")
     cursor = link(page, "next").partition("_cursor=")[2]
     assert b"b1" in server.call("GET", f"/fhir/Basic/_history?_cursor={cursor}").data
-    for path in (f"/fhir/Patient/_history?_cursor={cursor}", f"/fhir/Basic/_history?_cursor={cursor[:-2]}AA"):
+    for path in (
+        f"/fhir/Patient/_history?_cursor={cursor}",
+        f"/fhir/Basic/_history?_cursor={cursor[:-2]}AA",
+        "/fhir/Basic/_history?_cursor=",
+    ):
         assert code_of(server.call("GET", path)) == "cursor.invalid"
     assert code_of(server.call("GET", f"/fhir/Basic/_history?_cursor={'A' * 9000}")) == "cursor.invalid"
     server.time[0] += 86_401

@@ -432,7 +432,14 @@ def test_the_capability_statement_is_valid_and_says_what_the_registry_has(server
     assert "Parameters" not in types
     operations = {row["name"] for row in types["Patient"]["operation"]}
     assert operations == {one.operation for one in INTERACTIONS if one.operation}
-    assert "everything" not in {row["name"] for row in types["Observation"]["operation"]}
+    assert not {"everything", "export"} & {row["name"] for row in types["Observation"]["operation"]}
+    told = [*rest["operation"], *types["Patient"]["operation"], *types["Group"]["operation"]]
+    assert [row["definition"].rsplit("/", 1)[1] for row in told if row["name"] == "export"] == [
+        "export",
+        "patient-export",
+        "group-export",
+    ]
+    assert document["instantiates"] == ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"]
     uris = {row["url"]: row["valueUri"] for row in rest["security"]["extension"][0]["extension"]}
     assert uris["token"] == "http://127.0.0.1:41000/token"
 
