@@ -110,7 +110,9 @@ class SigningKeys:
         key: Key = ECKey.generate_key("P-384") if algorithm == ACCESS else RSAKey.generate_key(_RSA_BITS)
         now, kid = self._clock(), key.thumbprint()
         drop_before = min(before[0].created, now - KEEP_S) if before else 0
-        row = SigningKeyRow(kid, algorithm, self._sealed(kid, key), now)
+        # Newer than the one before even within its second, or that one would go on signing.
+        created = max(now, before[0].created + 1) if before else now
+        row = SigningKeyRow(kid, algorithm, self._sealed(kid, key), created)
         self._accounts.put_signing_key(row, before[0].kid if before else None, drop_before)
         # Where another process was faster, its key is the one.
         return self._all(algorithm, 0)[0]
