@@ -6,6 +6,7 @@ Source: RFC 8785 (JSON Canonicalization Scheme), restricted as `docs/spec/encodi
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
 import re
@@ -24,6 +25,8 @@ MAX_DEPTH: Final = 32
 
 MAX_INT: Final = 2**53 - 1
 """Largest magnitude of an integer: what every JSON implementation keeps exactly (RFC 7493 §2.2)."""
+
+_STANDARD: Final = str.maketrans("-_", "+/")
 
 
 def digest(tag: str, *fields: bytes) -> bytes:
@@ -168,6 +171,19 @@ def unbase64(text: Json, *, max_bytes: int = 1 << 20) -> bytes:
 def base64_text(data: bytes) -> str:
     """Encode as standard base64 with padding (RFC 4648 §4)."""
     return binascii.b2a_base64(data, newline=False).decode()
+
+
+def base64url(data: bytes) -> str:
+    """Encode as base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def unbase64url(text: str, *, max_bytes: int) -> bytes:
+    """Decode base64url without padding, in its canonical spelling only; raises `InputError` ``encoding.base64``."""
+    standard = text.translate(_STANDARD) + "=" * (-len(text) % 4)
+    if set("+/=") & set(text):
+        raise InputError("encoding.base64")
+    return unbase64(standard, max_bytes=max_bytes)
 
 
 def _is_plain(data: bytes) -> bool:

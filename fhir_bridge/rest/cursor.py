@@ -17,7 +17,7 @@ import orjson
 
 from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
 from medchain.crypto.keywrap import derive
-from medchain.encoding import Json
+from medchain.encoding import Json, base64url
 from medchain.errors import InputError
 
 PARAMETER: Final = "_cursor"
@@ -55,7 +55,7 @@ class Cursors:
         content = orjson.dumps([now, state])
         # A key for each: then a number is enough of a nonce.
         key = derive(self._key, f"cursor/{salt.hex()}")
-        return base64.urlsafe_b64encode(salt + seal_frame(key, 0, _context(path, client), content)).decode().rstrip("=")
+        return base64url(salt + seal_frame(key, 0, _context(path, client), content))
 
     def open(self, path: str, client: str, now: int, text: str) -> Json:
         """Open a state; arguments as in `seal`. Raises `InputError` ``cursor.invalid``, whatever is wrong."""

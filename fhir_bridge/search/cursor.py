@@ -19,6 +19,7 @@ from typing import Final
 from medchain.crypto.aead import RecordContext, open_record, seal_record
 from medchain.crypto.commitment import SALT_BYTES
 from medchain.crypto.keywrap import derive, random_key
+from medchain.encoding import base64url
 from medchain.errors import InputError, MedchainError, NotFoundError
 from medchain.node.clock import Clock
 
@@ -78,7 +79,7 @@ class Cursors:
             json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         )
         sealed = seal_record(self._key, self._context, text, bytes(random_key())[:SALT_BYTES])
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
+        return base64url(sealed)
 
     def open(self, cursor: str, client: str = "") -> Position:
         """Read a cursor.

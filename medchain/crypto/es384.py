@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from medchain.crypto.keywrap import derive_scalar
 from medchain.crypto.signing import key_id
-from medchain.encoding import Json, members
+from medchain.encoding import Json, base64url, members
 from medchain.errors import InputError
 
 ES384: Final = "es384"
@@ -70,7 +70,7 @@ class Es384Signer:
     def private_jwk(self) -> dict[str, str]:
         """Return the private JWK for the JOSE library; it is as secret as the seed."""
         scalar = self._key.private_numbers().private_value
-        return {**public_jwk(self.public), "d": _encode(scalar.to_bytes(_COORDINATE_BYTES, "big"))}
+        return {**public_jwk(self.public), "d": base64url(scalar.to_bytes(_COORDINATE_BYTES, "big"))}
 
 
 def es384_verify(public: bytes, message: bytes, signature: bytes) -> bool:
@@ -104,7 +104,7 @@ def public_jwk(public: bytes) -> dict[str, str]:
     if _parsed(public) is None:
         raise InputError("es384.public")
     x, y = public[1 : 1 + _COORDINATE_BYTES], public[1 + _COORDINATE_BYTES :]
-    return {"crv": "P-384", "kty": "EC", "x": _encode(x), "y": _encode(y)}
+    return {"crv": "P-384", "kty": "EC", "x": base64url(x), "y": base64url(y)}
 
 
 def parse_public_jwk(jwk: Json) -> bytes:
@@ -124,11 +124,6 @@ def parse_public_jwk(jwk: Json) -> bytes:
     if public_jwk(public) != found:
         raise InputError("es384.public")
     return public
-
-
-def _encode(data: bytes) -> str:
-    """Encode as base64url without padding (RFC 7515 §2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _decode(text: Json) -> bytes:

@@ -8,7 +8,6 @@ Source: RFC 6265bis §4.1.3 (`__Host-`), OWASP session management; `docs/spec/sm
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Final
 
 from flask import Response, g, request
 
+from medchain.encoding import base64url
 from medchain.errors import AccessDeniedError
 from medchain.node.clock import Clock
 from medchain.store.accounts import Account, AccountStore, Role, Session
@@ -166,4 +166,4 @@ class Site:
 def _csrf(secret: str) -> str:
     """Compute the token of a session's forms from its secret, which no page can read."""
     digest = hashlib.sha256(b"medchain/csrf/v1\n" + secret.encode("utf-8", "surrogatepass")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return base64url(digest)

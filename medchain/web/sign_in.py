@@ -20,14 +20,13 @@ from orjson import JSONDecodeError, loads
 
 from medchain.crypto.assertion import AssertionRequest, check_assertion, encode_credential_key, parse_credential_key
 from medchain.crypto.registration import check_registration
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, base64url, canonical, members, parse_canonical, unbase64url
 from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
 from medchain.node.log import Log
 from medchain.store.accounts import Account, Passkey
 from medchain.store.authorisations import Grant
 from medchain.web.pages import Pages, language, redirected
 from medchain.web.routing import Caller, callers
-from medchain.web.signed import base64url, unbase64url
 
 ENROL: Final = "enrol"
 """Kind of the ticket that a code to enrol with is."""

@@ -15,7 +15,7 @@ import secrets
 from typing import Final
 
 from medchain.crypto.keywrap import derive
-from medchain.encoding import Json, canonical, members, parse_canonical, unbase64
+from medchain.encoding import Json, base64url, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError
 
 MAX_CHARS: Final = 24 * 1024
@@ -46,7 +46,7 @@ class Signed:
             Text of letters, digits, ``-`` and ``_``; two of the same differ.
         """
         content = canonical({"document": document, "once": secrets.token_hex(16), "until": until})
-        return base64.urlsafe_b64encode(self._tag(purpose, content) + content).rstrip(b"=").decode("ascii")
+        return base64url(self._tag(purpose, content) + content)
 
     def open(self, purpose: str, text: str, now: int) -> dict[str, Json]:
         """Open what was signed; raises `AccessDeniedError` ``page.ended`` for anything else, or too late."""
@@ -70,19 +70,3 @@ class Signed:
     def _tag(self, purpose: str, content: bytes) -> bytes:
         """Authenticate."""
         return hmac.digest(self._key, f"medchain/{_PURPOSE}/v1 {purpose}\n".encode() + content, hashlib.sha256)
-
-
-def base64url(data: bytes) -> str:
-    """Encode as base64url without padding (RFC 7515 §2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def unbase64url(text: str, *, max_bytes: int) -> bytes:
-    """Decode base64url without padding, in its canonical spelling only; raises `InputError` ``encoding.base64``."""
-    standard = text.translate(_STANDARD) + "=" * (-len(text) % 4)
-    if set("+/=") & set(text):
-        raise InputError("encoding.base64")
-    return unbase64(standard, max_bytes=max_bytes)
-
-
-_STANDARD: Final = str.maketrans("-_", "+/")

@@ -14,11 +14,13 @@ from medchain.encoding import (
     MAX_DEPTH,
     MAX_INT,
     base64_text,
+    base64url,
     canonical,
     digest,
     members,
     parse_canonical,
     unbase64,
+    unbase64url,
     unhex,
 )
 from medchain.errors import InputError, MedchainError, UnavailableError
@@ -192,6 +194,22 @@ def test_base64_is_bounded_before_it_is_decoded():
     assert unbase64("Zg==", max_bytes=1) == b"f"
     with pytest.raises(InputError, match=r"encoding\.base64"):
         unbase64("A" * 12, max_bytes=3)
+
+
+@given(st.binary(max_size=40))
+def test_base64url_comes_back_as_it_went(data):
+    assert unbase64url(base64url(data), max_bytes=40) == data
+
+
+# RFC 7515, appendix C.
+def test_base64url_is_that_of_json_web_signatures():
+    assert base64url(bytes([3, 236, 255, 224, 193])) == "A-z_4ME"
+
+
+@pytest.mark.parametrize("text", ["AAA=", "A", "+A==", "A/", "AB"])
+def test_base64url_has_one_spelling(text):
+    with pytest.raises(InputError):
+        unbase64url(text, max_bytes=10)
 
 
 def test_an_error_says_its_code_and_fields():
