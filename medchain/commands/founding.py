@@ -236,21 +236,41 @@ def _start_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 def _start(context: Context) -> int:
     """Take over a genesis."""
     config = context.config()
-    genesis = parse_genesis(read_file(context.arguments.genesis))
-    if unhex(context.arguments.ledger, _HASH_BYTES) != genesis.ledger:
-        raise VerificationError("genesis.ledger", ledger=genesis.ledger.hex())
+    genesis = named_genesis(context)
     _check_own_keys(genesis, config.org_id, config.folder)
     signatures = genesis_signatures(dict(_read_proofs(path, genesis) for path in context.arguments.proofs))
-    verify_genesis(genesis, signatures)
-    layout = Layout(config.folder)
-    if layout.genesis.exists() and layout.genesis.read_bytes() != genesis.encoded:
-        raise ConflictError("genesis.exists", path=str(layout.genesis))
-    write_private_file(layout.genesis_signatures, canonical(signatures))
-    write_private_file(layout.genesis, genesis.encoded)
+    take_over(Layout(config.folder), genesis, signatures)
     document: Json = {"ledger": genesis.ledger.hex(), "members": list[Json](sorted(genesis.members.organisations))}
     count = len(genesis.members.organisations)
     context.answer(document, [context.say(messages.START_DONE, ledger=genesis.ledger.hex(), count=count)])
     return Exit.DONE
+
+
+def named_genesis(context: Context) -> Genesis:
+    """Read a genesis of the ledger that the person names; raises `VerificationError` ``genesis.ledger``."""
+    genesis = parse_genesis(read_file(context.arguments.genesis))
+    if unhex(context.arguments.ledger, _HASH_BYTES) != genesis.ledger:
+        raise VerificationError("genesis.ledger", ledger=genesis.ledger.hex())
+    return genesis
+
+
+def take_over(layout: Layout, genesis: Genesis, signatures: Json) -> None:
+    """Write a genesis into a node's folder.
+
+    Args:
+        layout: of the folder.
+        genesis: which one.
+        signatures: of all its members.
+
+    Raises:
+        VerificationError: where one of them does not verify, see `verify_genesis`.
+        ConflictError: ``genesis.exists`` where another one is there.
+    """
+    verify_genesis(genesis, signatures)
+    if layout.genesis.exists() and layout.genesis.read_bytes() != genesis.encoded:
+        raise ConflictError("genesis.exists", path=str(layout.genesis))
+    write_private_file(layout.genesis_signatures, canonical(signatures))
+    write_private_file(layout.genesis, genesis.encoded)
 
 
 def _read_proofs(path: Path, genesis: Genesis) -> tuple[str, dict[str, bytes]]:

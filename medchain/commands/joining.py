@@ -18,10 +18,9 @@ from typing import Final
 from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.commands.founding import read_file, read_member, write_new
-from medchain.encoding import Json, base64_text, canonical, parse_canonical, unhex
-from medchain.errors import ConflictError, VerificationError
-from medchain.ledger.genesis import Genesis, parse_genesis, verify_genesis
+from medchain.commands.founding import named_genesis, read_file, read_member, take_over, write_new
+from medchain.encoding import Json, base64_text, canonical, parse_canonical
+from medchain.errors import VerificationError
 from medchain.ledger.members import make_key, organisation_content
 from medchain.node.keystore import (
     Layout,
@@ -29,7 +28,6 @@ from medchain.node.keystore import (
     open_daemon_keys,
     open_web_keys,
     public_keys,
-    write_private_file,
 )
 from medchain.node.member_changes import ADMISSION_TYPE
 
@@ -47,7 +45,7 @@ def _request_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], st
 def _request(context: Context) -> int:
     """Write a request for admission."""
     config = context.config()
-    genesis = _genesis(context)
+    genesis = named_genesis(context)
     member = read_member(read_file(config.folder / "member.json"))
     own = {make_key(config.org_id, use, text).id for use, text in public_keys(config.folder).items()}
     if member.org_id != config.org_id or {key.id for key in member.keys} != own:
@@ -76,25 +74,12 @@ def _enter_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 
 def _enter(context: Context) -> int:
     """Take over the genesis of a consortium that runs already."""
-    config, genesis = context.config(), _genesis(context)
+    config, genesis = context.config(), named_genesis(context)
     signatures = parse_canonical(read_file(context.arguments.signatures), max_bytes=_MAX_FILE_BYTES)
-    verify_genesis(genesis, signatures)
-    layout = Layout(config.folder)
-    if layout.genesis.exists() and layout.genesis.read_bytes() != genesis.encoded:
-        raise ConflictError("genesis.exists", path=str(layout.genesis))
-    write_private_file(layout.genesis_signatures, canonical(signatures))
-    write_private_file(layout.genesis, genesis.encoded)
+    take_over(Layout(config.folder), genesis, signatures)
     ledger = genesis.ledger.hex()
     context.answer({"ledger": ledger}, [context.say(texts.ENTER_DONE, ledger=ledger)])
     return Exit.DONE
-
-
-def _genesis(context: Context) -> Genesis:
-    """Read a genesis of the ledger that the person names; raises `VerificationError` ``genesis.ledger``."""
-    genesis = parse_genesis(read_file(context.arguments.genesis))
-    if unhex(context.arguments.ledger, _HASH_BYTES) != genesis.ledger:
-        raise VerificationError("genesis.ledger", ledger=genesis.ledger.hex())
-    return genesis
 
 
 COMMANDS: Final = (
