@@ -49,11 +49,15 @@ venv: $(VENV)/dev.stamp
 interop: $(VENV)/dev.stamp
 	@tests/interop/build.sh
 
-# A browser for the tests of pages. Debian's, where this may install it; without one those tests are left out, and say so.
+# A browser for the tests of pages, and npm for SMART's client. Debian's, where this may install them; without them those tests
+# are left out, and say so.
 browser:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		chromium chromium-driver fonts-noto-cjk >/dev/null; } || echo "no browser: tests of pages are left out" >&2
+	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; } \
+		|| echo "no npm: tests with SMART's JavaScript client are left out" >&2
 
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
 $(VENV)/base.stamp: requirements/base.txt setup.cfg pyproject.toml

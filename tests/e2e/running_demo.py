@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,22 @@ ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
 START_S = 150
 STOP_S = 60
 START_BYTES = 6
+
+
+def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 120) -> str:
+    """Run a command as a process of its own, which must end with a code; returns standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
 
 
 @dataclass
@@ -106,15 +122,7 @@ class RunningDemo:
 
     def run(self, *words: object, code: int = 0) -> str:
         """Run another command; returns standard output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return run_command(words, code)
 
     def post(self, org_id: str, bundle: bytes) -> list[str]:
         """Post a transaction to a hospital's FHIR API; returns the records made, ``Type/id``."""

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.running_demo import run_command
+
 pytestmark = pytest.mark.e2e
 
 RENHE, BINHAI = "renhe-hospital", "binhai-hospital"
@@ -34,18 +36,7 @@ class Town:
 
     def run(self, *words: object, code: int = 0) -> str:
         """Run a command as a process of its own; returns standard output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=WAIT_S + 60,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout
+        return run_command(words, code, WAIT_S + 60)
 
     def at(self, org_id: str, *words: object, code: int = 0):
         """Run a command of an organisation's administrator; returns the document that it answers."""
