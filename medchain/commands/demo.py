@@ -273,8 +273,11 @@ class Demo:
             pool.close()
 
     def _agree(self) -> None:
-        """See that all five nodes hold the same final root."""
+        """See that all five nodes hold the same final root, and that all five have cosigned it."""
         self._consortium.wait_agreed()
+        orderer, policy = self._consortium.nodes[ORDERER], self._consortium.policy_path.read_bytes()
+        # A quorum makes it final; the line of whoever is slowest comes a round later.
+        self._consortium.wait_for(lambda: len(cosigners(orderer, policy)) == len(FOUNDERS), "demo.not_cosigned")
         checkpoint = self._consortium.checkpoint()
         self.tell(texts.AGREED, size=checkpoint.size, root=checkpoint.root.hex()[:_SHOWN_HEX] + "…")
 

@@ -156,6 +156,7 @@ ERRORS: Final[Mapping[str, Text]] = {
         "{org_id} 的节点已结束；日志在 {logs}。", "The node of {org_id} ended; its logs are in {logs}."
     ),
     "demo.not_agreed": Text("节点在 {seconds} 秒内未得到同一根哈希。", "The nodes did not agree within {seconds} s."),
+    "demo.not_cosigned": Text("{seconds} 秒内并非所有节点都已联署。", "Not all nodes had cosigned within {seconds} s."),
     "demo.not_anchored": Text("记录在 {seconds} 秒内未全部锚定。", "Not all records were anchored within {seconds} s."),
     "demo.not_final": Text("对象在 {seconds} 秒内未终局。", "An object did not become final within {seconds} s."),
     "demo.not_started": Text("节点在 {seconds} 秒内未就绪。", "The nodes were not ready within {seconds} s."),
