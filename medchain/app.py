@@ -25,6 +25,7 @@ from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import load_config, read_metrics_token
+from medchain.node.garbage import settle
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
@@ -88,6 +89,7 @@ def worker_application() -> Flask:
     app = create_app(node, (lambda app: fhir.mount(app, node, genesis, jobs),))
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
+    settle()
     return app
 
 

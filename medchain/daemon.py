@@ -7,11 +7,9 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
-import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from consent.decision import ConsentDecision
 from consent.release import ReleaseRules
@@ -20,10 +18,9 @@ from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
 from medchain.node.daemon import Job
+from medchain.node.garbage import settle
 from medchain.node.records import RecordService
 from medchain.web.daemon import run
-
-_GC_THRESHOLDS: Final = (20_000, 20, 20)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,7 +29,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parts(node: DaemonNode) -> DaemonParts:
-    """Make the node's parts, and set the garbage collector for a long life among many small objects."""
+    """Make the node's parts; nothing is opened after it."""
     parts = daemon_parts(node, ConsentDecision(), ReleaseRules())
     key = node.web_keys.records
     index = SearchIndex(node.records)
@@ -40,11 +37,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
     search = IndexJob(node.records, service, index, node.clock)
     parts = replace(parts, jobs=(*parts.jobs, Job("audit", audit.run), Job("search", search.run)))
-    # Blocks are made of tuples and records that die young and are in no cycle: looking for cycles among them, and again
-    # and again among what the libraries loaded, cost a sixth of what a transaction does.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    settle()
     return parts
 
 

@@ -35,6 +35,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.node.garbage import settle
 
 IDLE_S: Final = 5.0
 """How long a process waits for its next job before it ends and gives its memory back."""
@@ -253,6 +254,7 @@ def serve(handler: Handler) -> None:
     Args:
         handler: does a job. What it raises is answered; so is a lack of memory, ``job.memory``.
     """
+    settle()
     # Unbuffered: what a select does not see must not lie in a buffer.
     pipe_in: IO[bytes] = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     pipe_out: IO[bytes] = sys.stdout.buffer
