@@ -21,6 +21,7 @@ from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
 from fhir_bridge.references import PATIENT_MEMBERS, patient_of
 from fhir_bridge.search.indexer import VARIANTS
+from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import ByType, Condition, Either, InCompartment
 from fhir_bridge.smart.access import Access, Clause, Permit, permit
@@ -43,10 +44,17 @@ _EXPORTING: Final = (Action.SEARCH, Action.READ)
 class Gate:
     """Says what a caller may see and write. Threads share it."""
 
-    __slots__ = ("_searches", "_service", "_within")
+    __slots__ = ("_judge", "_searches", "_service", "_within")
 
-    def __init__(self, searches: SearchService, service: RecordService) -> None:
-        """Prepare; `searches` finds out which records a constraint admits, `service` opens older versions."""
+    def __init__(self, searches: SearchService, service: RecordService, judge: Judge) -> None:
+        """Prepare.
+
+        Args:
+            searches: finds out which records a constraint admits.
+            service: opens older versions.
+            judge: tells what a constraint says of new content.
+        """
+        self._judge = judge
         self._searches = searches
         self._service = service
         self._within = lru_cache(_REMEMBERED)(self._conditions)
@@ -227,10 +235,14 @@ class Gate:
         return not self._keys(row.type, parse(content)).isdisjoint(f"{_PATIENT}/{one}" for one in patients)
 
     def _admits(self, clause: Clause, type_name: str, resource: Resource) -> bool:
-        """Judge a resource that is not stored yet; what a constraint says of it cannot be known, and is denied."""
-        if clause.query:
+        """Judge a resource that is not stored yet: by whom it is about, and by what a constraint says of it."""
+        if clause.patient and not self._is_of_alone({clause.patient}, type_name, resource):
             return False
-        return not clause.patient or self._is_of_alone({clause.patient}, type_name, resource)
+        return not clause.query or self.meets(type_name, resource, clause.query)
+
+    def meets(self, type_name: str, resource: Resource, query: str) -> bool:
+        """Tell whether a resource that is not in the index meets the constraint of a scope."""
+        return self._judge.fulfils(type_name, resource, self._searches.condition(type_name, query).conditions)
 
     def _is_of_alone(self, patients: Collection[str], type_name: str, resource: Resource) -> bool:
         """Tell whether a resource is about one of some patients, and about nobody else."""

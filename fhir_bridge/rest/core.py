@@ -15,6 +15,7 @@ from fhir_bridge.gate import Gate
 from fhir_bridge.references import MAX_CONDITIONS, Resolver
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.rest.cursor import Cursors
+from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
@@ -64,6 +65,7 @@ class Core:
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
         waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
+        judge: tells what conditions say of a resource that is not in the index.
         gate: says what may be shown.
         reader: reads versions with their keys.
         cursors: makes and reads the links of pages.
@@ -84,6 +86,7 @@ class Core:
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
     waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
+    judge: Judge = field(init=False)
     gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
     cursors: Cursors = field(init=False)
@@ -91,7 +94,8 @@ class Core:
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
-        object.__setattr__(self, "gate", Gate(self.search, self.service))
+        object.__setattr__(self, "judge", Judge(self.search.index, self.store.find_page, self.clock))
+        object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "cursors", Cursors(self.records_key))
         object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))

@@ -65,10 +65,13 @@ def _is_free(core: Core, access: Access, method: str, type_name: str) -> bool:
 
 
 def _is_hidden(core: Core, access: Access, method: str, type_name: str, record_id: str) -> bool:
-    """Tell whether a record is not one that the caller may put another version of, there or not."""
+    """Tell whether a record is not one that the caller may put another version of; one that is not there is none.
+
+    Nor may it make one under that id, or it would learn which are taken.
+    """
     newest = core.store.get(type_name, record_id)
     if newest is None:
-        return method != "PUT"
+        return True
     if not core.gate.may_replace(access, action_of(method), newest):
         return True
     return method == "PATCH" and not core.gate.shown(access, [newest])[0]

@@ -47,17 +47,15 @@ def create(core: Core, ask: Ask) -> Reply:
     resource = ask.resource()
     resources.check_type(resource, ask.type)
     resolver = core.resolver(ask.who)
-    condition = ask.header("If-None-Exist")
-    if condition is not None:
-        there = matching(core, ask, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
-        if there is not None:
-            return _present(core, ask, there)
+    there = _there(core, ask)
+    if there is not None:
+        return _present(core, ask, there)
 
     def attempt() -> Reply:
         return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
 
     # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
-    return persistently(ask, attempt) if condition is None else attempt()
+    return persistently(ask, attempt) if ask.header("If-None-Exist") is None else attempt()
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -111,7 +109,10 @@ def delete_where(core: Core, ask: Ask) -> Reply:
 
 
 def create_binary(core: Core, ask: Ask) -> Reply:
-    """Store a new Binary, whatever its size."""
+    """Store a new Binary, whatever its size, unless the condition in If-None-Exist finds one."""
+    there = _there(core, ask)
+    if there is not None:
+        return _present(core, ask, there)
     return _put_binary(core, ask, core.resolver(ask.who).new_id(binary.TYPE, {}, set()), None)
 
 
@@ -134,6 +135,14 @@ def matching(core: Core, ask: Ask, condition: str) -> str | None:
         ConflictError: ``reference.ambiguous`` for more than one.
     """
     return core.resolver(ask.who).find(parse_condition(ask.type, condition))
+
+
+def _there(core: Core, ask: Ask) -> str | None:
+    """Find what If-None-Exist names (§3.1.0.8.1); None where there is none, or no such condition."""
+    condition = ask.header("If-None-Exist")
+    if condition is None:
+        return None
+    return matching(core, ask, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
 
 
 def condition_of(ask: Ask) -> str:
@@ -160,11 +169,17 @@ def check_match(ask: Ask, newest: RecordVersion | None, *, is_deleted: bool = Fa
 def check_replaced(core: Core, ask: Ask, action: Action, newest: RecordVersion | None) -> None:
     """See that the newest version is one that the caller may replace, before a condition tells anything of it.
 
+    Who may not write all of a type cannot choose the id of a new record either: that an id is taken would show.
+
     Raises:
         ConflictError: ``record.version`` as for what is not there.
         NotFoundError: ``record.unknown``.
     """
-    if newest is not None and not core.gate.may_replace(ask.who, action, newest):
+    if newest is None:
+        is_free = core.gate.require(ask.who, ask.type, action).is_whole
+    else:
+        is_free = core.gate.may_replace(ask.who, action, newest)
+    if not is_free:
         check_match(ask, None)
         raise NotFoundError("record.unknown")
 
@@ -336,8 +351,6 @@ def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
         newest = core.store.get(ask.type, record_id)
         check_replaced(core, ask, Action.DELETE, newest)
         check_match(ask, newest)
-        if newest is None and not core.gate.require(ask.who, ask.type, Action.DELETE).is_whole:
-            raise NotFoundError("record.unknown")
         if newest is not None:
             core.gate.require_written(ask.who, Action.DELETE, newest, None, ask.type)
         return None if newest is None else core.service.delete(ask.type, record_id, expected=newest.version)
@@ -368,7 +381,7 @@ def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | No
     else:
         pieces = ask.pieces(binary.MAX_BYTES)
     _check_right(core, ask, newest, shell.resource, record_id)
-    patient = binary.patient_token(shell.about, core.service, core.store)
+    patient = _concerned(core, ask, shell)
     made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
     try:
         stored = core.service.create_stream(made, pieces)
@@ -382,6 +395,20 @@ def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | No
     reply.status = status
     reply.headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
     return reply
+
+
+def _concerned(core: Core, ask: Ask, shell: binary.Shell) -> str:
+    """Find the token of the patient whom a Binary concerns.
+
+    Raises:
+        InputError: ``binary.security_context`` for a record that is not here, and alike for one that the caller may
+            not see, or it could ask who is a patient here.
+    """
+    named = binary.about_in(shell.resource)
+    stored = None if named is None else core.store.get(*named)
+    if stored is not None and not core.gate.shown(ask.who, [stored])[0]:
+        raise InputError("binary.security_context")
+    return binary.patient_token(shell.about, core.service, core.store)
 
 
 def shown_again(core: Core, ask: Ask, stored: RecordVersion) -> Reply:

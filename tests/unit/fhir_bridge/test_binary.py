@@ -155,6 +155,17 @@ def test_a_security_context_that_is_not_here_is_refused(server, about):
     assert (response.status_code, code_of(response)) == (400, "binary.security_context")
 
 
+def test_a_create_with_a_condition_stores_nothing_where_it_finds_one(server):
+    """FHIR R4 §3.1.0.8.1 (conditional create) holds for Binary as for any type."""
+    made = server.call("POST", "/fhir/Binary", b"one", Content_Type="text/plain")
+    name = made.headers["Location"].split("/")[3]
+    again = server.call("POST", "/fhir/Binary", b"two", Content_Type="text/plain", If_None_Exist=f"_id={name}")
+    assert (again.status_code, again.headers["Location"], again.data) == (200, made.headers["Location"], b"one")
+    fresh = server.call("POST", "/fhir/Binary", b"two", Content_Type="text/plain", If_None_Exist="_id=none")
+    assert fresh.status_code == 201
+    assert server.store.count() == 2
+
+
 def test_versions_follow_one_another_and_each_can_be_read(server):
     path = path_of(post(server))
     record_id = path.rsplit("/", 1)[1]

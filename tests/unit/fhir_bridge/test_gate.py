@@ -111,9 +111,52 @@ def test_a_condition_on_the_version_tells_nothing_of_what_is_hidden(hers, method
         assert alone == none_alone == (412, "record.version")
         assert inside == none_inside == (412, "bundle.version")
     else:
-        # A PUT makes what is not there: only then can the two be told apart, and nothing of the record is told.
-        assert alone == inside == (404, "record.unknown")
-        assert none_alone == none_inside == (alone if method == "DELETE" else (403, "scope.denied"))
+        assert alone == inside == none_alone == none_inside == (404, "record.unknown")
+
+
+@pytest.mark.parametrize("body", ["hers", "of another", "invalid"])
+def test_a_put_tells_nobody_with_limited_rights_whether_an_id_is_taken(hers, body):
+    told = []
+    for name in ("of-p2", "none"):
+        made = observation(name, "p2" if body == "of another" else "p1", **({"x": 1} if body == "invalid" else {}))
+        told.append(hers("PUT", f"/fhir/Observation/{name}", made))
+        request = {"method": "PUT", "url": f"Observation/{name}"}
+        if body != "invalid":
+            told.append(hers("POST", "/fhir", transaction({"resource": made, "request": request})))
+    assert {(one.status_code, code_of(one)) for one in told} == {(404, "record.unknown")}
+    binaries = [hers("PUT", f"/fhir/Binary/{name}", b"x", scopes="patient/Binary.cruds") for name in ("b1", "b2")]
+    assert binaries[0].status_code == binaries[1].status_code == 403
+
+
+def test_a_security_context_tells_nobody_who_is_a_patient_here(hers):
+    scopes = "user/Binary.cruds patient/Patient.r"
+    told = [
+        hers("POST", "/fhir/Binary", b"x", scopes, X_Security_Context=f"Patient/{name}")
+        for name in ("p2", "none", "p1")
+    ]
+    assert [one.status_code for one in told] == [400, 400, 201]
+    assert code_of(told[0]) == code_of(told[1]) == "binary.security_context"
+
+
+def test_a_constraint_holds_of_what_is_written_before_and_after(hers):
+    def labelled(code: str) -> dict:
+        system = "http://terminology.hl7.org/CodeSystem/observation-category"
+        return observation("one", "p1", category=[{"coding": [{"system": system, "code": code}]}])
+
+    scopes = "patient/Observation.cruds?category=laboratory"
+    made = hers("POST", "/fhir/Observation", labelled("laboratory"), scopes)
+    assert made.status_code == 201
+    refused = hers("POST", "/fhir/Observation", labelled("imaging"), scopes)
+    assert (refused.status_code, code_of(refused)) == (403, "scope.denied")
+    place = made.headers["Location"].partition("/_history")[0]
+    name = place.rpartition("/")[2]
+    assert hers("PUT", place, labelled("laboratory") | {"id": name}, scopes).status_code == 200
+    assert hers("PUT", place, labelled("imaging") | {"id": name}, scopes).status_code == 403
+    assert hers("PUT", "/fhir/Observation/of-p1", labelled("laboratory") | {"id": "of-p1"}, scopes).status_code == 404
+    row = {"resource": labelled("imaging"), "request": {"method": "POST", "url": "Observation"}}
+    assert hers("POST", "/fhir", transaction(row), scopes).status_code == 403
+    row["resource"] = labelled("laboratory")
+    assert hers("POST", "/fhir", transaction(row), scopes).status_code == 200
 
 
 def test_a_conditional_update_of_what_is_hidden_tells_nothing_of_its_version(hers):
@@ -148,15 +191,15 @@ def test_versions_from_when_a_record_was_another_patients_are_not_hers(ward, her
 
 def test_nothing_is_written_into_the_record_of_another_patient(ward, hers):
     crossed = observation("x", "p2", performer=[{"reference": "Patient/p1"}])
-    assert hers("PUT", "/fhir/Observation/x", crossed).status_code == 403
+    assert hers("POST", "/fhir/Observation", crossed).status_code == 403
     foreign = {"reference": "https://elsewhere.example/fhir/Patient/p2"}
-    assert hers("PUT", "/fhir/Observation/x", crossed | {"subject": foreign}).status_code == 403
+    assert hers("POST", "/fhir/Observation", crossed | {"subject": foreign}).status_code == 403
     group = {"reference": "Group/g1"}
-    assert hers("PUT", "/fhir/Observation/x", crossed | {"subject": group}).status_code == 403
-    entry = {"resource": crossed, "request": {"method": "PUT", "url": "Observation/x"}}
+    assert hers("POST", "/fhir/Observation", crossed | {"subject": group}).status_code == 403
+    entry = {"resource": crossed, "request": {"method": "POST", "url": "Observation"}}
     assert hers("POST", "/fhir", transaction(entry)).status_code == 403
     own = observation("x", "p1", performer=[{"reference": "Patient/p1"}])
-    assert hers("PUT", "/fhir/Observation/x", own).status_code == 201
+    assert hers("POST", "/fhir/Observation", own).status_code == 201
     # What others wrote of both is hers to see, and not hers to change or take away.
     ward.call("PUT", "/fhir/Observation/both", crossed | {"id": "both"})
     assert hers("GET", "/fhir/Observation/both").status_code == 200

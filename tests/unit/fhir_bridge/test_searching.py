@@ -226,7 +226,7 @@ def test_a_patients_application_writes_what_is_hers_only(ward, monkeypatch):
     assert asked("DELETE", "/fhir/Observation/o1") == 204
     row = {"resource": observation(8, "p2"), "request": {"method": "POST", "url": "Observation"}}
     assert asked("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [row]}) == 403
-    limited = of_patient("patient/Observation.c?category=laboratory")
+    limited = of_patient("patient/Observation.c?category=imaging")
     assert asked_by(ward, limited, monkeypatch, "POST", "/fhir/Observation", observation(9, "p1")).status_code == 403
 
 

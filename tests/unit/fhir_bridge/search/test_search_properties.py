@@ -10,6 +10,7 @@ from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
 from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.indexer import IN_COLUMNS, UNINDEXED, VARIANTS
+from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.tree import ByType, Either, InCompartment
 from tests.unit.fhir_bridge.search.naive import Naive
@@ -144,8 +145,10 @@ rights = st.one_of(
 def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questions):
     node.wipe()
     naive = Naive(node.index)
+    judge = Judge(node.index, node.store.find_page, lambda: node.time)
+    newest = {}
     for name, record_id, members in stored:
-        made = {"resourceType": name, "id": record_id, **members}
+        made = newest[name, record_id] = {"resourceType": name, "id": record_id, **members}
         node.put(made)
         naive.put(made)
     for (name, conditions), within in questions:
@@ -156,6 +159,14 @@ def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questi
         found = node.searches.search(query, within=within)
         expected = naive.search(query, within)
         assert sorted(node.names(found.matches)) == sorted(expected), (conditions, within)
+        judged = [
+            f"{kind}/{record_id}"
+            for (kind, record_id), resource in newest.items()
+            if kind == name
+            and judge.fulfils(name, resource, query.conditions, within=within)
+            and judge.fulfils(name, resource, within)
+        ]
+        assert sorted(judged) == sorted(expected), (conditions, within)
         query.count = 0
         query.summary = query.summary.__class__("count")
         assert node.searches.search(query, within=within).total == len(expected)

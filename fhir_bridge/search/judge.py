@@ -1,0 +1,177 @@
+"""Conditions judged of one resource that is not in the index: of new content, and of what is made when it is asked for.
+
+Keeps true: a condition means here what it means for a stored resource, since the same plan is compared with rows that
+the same indexer makes; what stands at the other end of a reference is looked up in the index, and must fulfil what
+holds of all that takes part. Trusts the planner and the indexer.
+Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4; SMART App Launch 2.2 §3.0.2 (constraints of scopes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from fhir_bridge.document import Resource
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.plan import Planner
+from fhir_bridge.search.tree import Condition as Asked
+from medchain.errors import InputError
+from medchain.node.clock import Clock
+from medchain.store.finding import (
+    AllOf,
+    AnyOf,
+    Comparison,
+    Condition,
+    Ids,
+    Linked,
+    Match,
+    Not,
+    OfType,
+    Referred,
+    Search,
+    Slot,
+    Together,
+    Updated,
+)
+from medchain.store.finding import Row as AnyRow
+from medchain.store.indexing import MICROSECONDS, FoundPage, Row
+
+_Number = int | float | None
+_COMPARED: Final[Mapping[Comparison, Callable[[float, float], bool]]] = {
+    "<": lambda one, other: one < other,
+    "<=": lambda one, other: one <= other,
+    ">": lambda one, other: one > other,
+    ">=": lambda one, other: one >= other,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is judged: a resource by its name, when it was last changed, and its rows."""
+
+    type: str
+    id: str
+    updated: int
+    rows: Sequence[Row]
+
+
+class Judge:
+    """Judges resources that are not in the index. Threads share it."""
+
+    __slots__ = ("_clock", "_find", "_index")
+
+    def __init__(self, index: SearchIndex, find: Callable[[Search], FoundPage], clock: Clock) -> None:
+        """Prepare.
+
+        Args:
+            index: makes rows.
+            find: finds stored resources, for what stands at the other end of a reference.
+            clock: gives Unix seconds.
+        """
+        self._index = index
+        self._find = find
+        self._clock = clock
+
+    def fulfils(
+        self, type_name: str, resource: Resource, asked: Sequence[Asked], *, within: Sequence[Asked] = ()
+    ) -> bool:
+        """Tell whether a resource fulfils conditions.
+
+        Args:
+            type_name: its type.
+            resource: with its id; without a time of change, it is changed now.
+            asked: all must hold.
+            within: what must hold of what stands at the other end of references.
+
+        Raises:
+            InputError: ``search.unsupported`` for what the index cannot answer.
+            UnavailableError: as `RecordStore.find_page`.
+        """
+        now = self._clock() * MICROSECONDS
+        planner = Planner(self._index.number, self._index.registry, now, tuple(within))
+        # The limits that a plan ends with are for what is stored; whoever asks has judged this resource by itself.
+        planned = planner.conditions(asked, (type_name,))[: len(asked)]
+        made = self._index.rows(type_name, resource)
+        updated = now if made.updated is None else made.updated
+        subject = _Subject(type_name, str(resource.get("id", "")), updated, made.rows or ())
+        return all(self._holds(one, subject) for one in planned)
+
+    def _holds(self, condition: Condition, one: _Subject) -> bool:  # noqa: C901, PLR0911  # one for each kind
+        """Judge one planned condition."""
+        match condition:
+            case AnyRow(alternatives):
+                return any(_is(match, row) for row in one.rows for match in alternatives)
+            case Together(rows, in_place):
+                return _together(rows, in_place, one.rows)
+            case Linked(numbers, type_name, inner):
+                return self._is_linked(numbers, type_name, inner, one)
+            case Referred(number, _, inner):
+                refers = AnyRow((Match(number, keys=(f"{one.type}/{one.id}",)),))
+                return bool(self._find(Search((), (refers, inner), limit=1)).rows)
+            case OfType(types):
+                return one.type in types
+            case Ids(ids):
+                return one.id in ids
+            case Updated(alternatives):
+                return any(
+                    all(_COMPARED[by](one.updated, _plain(time)) for by, time in bounds) for bounds in alternatives
+                )
+            case AnyOf(conditions):
+                return any(self._holds(inner, one) for inner in conditions)
+            case AllOf(conditions):
+                return all(self._holds(inner, one) for inner in conditions)
+            case Not(inner):
+                return not self._holds(inner, one)
+        assert_never(condition)
+
+    def _is_linked(self, numbers: Iterable[int], type_name: str, inner: Condition, one: _Subject) -> bool:
+        """Tell whether what a resource refers to fulfils a condition."""
+        chosen = set(numbers)
+        keys = {row[2] for row in one.rows if row[0] in chosen and row[2].startswith(f"{type_name}/")}
+        ids = tuple(sorted(key.partition("/")[2] for key in keys))
+        return bool(ids) and bool(self._find(Search((type_name,), (Ids(ids), inner), limit=1)).rows)
+
+
+def _together(parts: Sequence[AnyRow], in_place: Sequence[bool], rows: Sequence[Row]) -> bool:
+    """Tell whether rows fulfil the parts of a composite in one place."""
+    places: list[set[int]] = []
+    for part, is_placed in zip(parts, in_place, strict=True):
+        found = {row[1] for row in rows for match in part.alternatives if _is(match, row)}
+        if not found:
+            return False
+        if is_placed:
+            places.append(found)
+    return not places or bool(set.intersection(*places))
+
+
+def _is(match: Match, row: Row) -> bool:
+    """Tell whether a row is what it must be; whose row it is, is known."""
+    number, _, key, detail, low, high = row
+    return (
+        (match.number <= number < match.number + match.width or number in match.others)
+        and (not match.keys or key in match.keys)
+        and (not match.prefix or key.startswith(_text(match.prefix)))
+        and (not match.contains or _text(match.contains) in key)
+        and (match.detail is None or detail == match.detail)
+        and all(_bounded(bound.operator, low if bound.column == "low" else high, bound.value) for bound in match.bounds)
+    )
+
+
+def _bounded(operator: Comparison, value: _Number, bound: float | Slot) -> bool:
+    """Compare a row's number; a row without one is within no bound."""
+    return value is not None and _COMPARED[operator](value, _plain(bound))
+
+
+def _plain(value: float | Slot) -> float:
+    """Take a value of a plan that was not prepared."""
+    if isinstance(value, Slot):
+        raise InputError("search.unsupported")
+    return value
+
+
+def _text(value: str | Slot) -> str:
+    """Take a text of a plan that was not prepared."""
+    if isinstance(value, Slot):
+        raise InputError("search.unsupported")
+    return value
