@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final, Protocol
 
 from fhir_bridge.definitions.elements import type_names
-from fhir_bridge.definitions.parameters import parameters_of
+from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
@@ -82,14 +82,29 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
             {
                 "mode": "server",
                 "security": _security(token_url),
-                "resource": [
-                    _of_type(name, of_types, operations) for name in sorted(type_names("resource")) if is_storable(name)
-                ],
+                "resource": [_of_type(name, of_types, operations) for name in served_types()],
                 "interaction": of_system,
                 "operation": [_operation(_EXPORT, "")] if _EXPORT in operations else [],
             }
         ],
     }
+
+
+def served_types() -> list[str]:
+    """List the types that are stored."""
+    return [name for name in sorted(type_names("resource")) if is_storable(name)]
+
+
+def searched(type_name: str) -> list[str]:
+    """List the codes of the search parameters of a type that are served."""
+    return sorted(one.code for one in _known(type_name))
+
+
+def _known(type_name: str) -> list[SearchParameter]:
+    """List the search parameters of a type that are served."""
+    return [
+        one for one in parameters_of(type_name).values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED
+    ]
 
 
 def _security(token_url: str) -> Resource:
@@ -106,7 +121,7 @@ def _security(token_url: str) -> Resource:
 
 def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) -> Resource:
     """Say what is served of one type."""
-    known = [one for one in parameters_of(name).values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED]
+    known = _known(name)
     parameters: list[Element] = [
         {"name": one.code, "definition": one.url, "type": one.type.value}
         for one in sorted(known, key=lambda one: one.code)

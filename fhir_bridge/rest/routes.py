@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from fhir_bridge import capability
+from fhir_bridge import capability, openapi
 from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
@@ -26,6 +26,7 @@ from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.shape import check_form, shaped
 from fhir_bridge.smart.scopes import Action
+from medchain.encoding import canonical
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node.log import Log
 from medchain.web.routing import Caller
@@ -82,6 +83,17 @@ def _statement(base_url: str, token_url: str, time: int) -> bytes:
     return write(capability.statement(time, base_url, token_url, INTERACTIONS))
 
 
+def described(core: Core, ask: Ask) -> Reply:
+    """Answer the OpenAPI description."""
+    return Reply(200, _description(core.base_url, core.token_url, ask.language), {}, openapi.CONTENT_TYPE)
+
+
+@lru_cache(4)
+def _description(base_url: str, token_url: str, language: str) -> bytes:
+    """Write the OpenAPI description, once a language."""
+    return canonical(openapi.description(base_url, token_url, INTERACTIONS, language=language))
+
+
 def _of_binary(general: Handler, special: Handler) -> Handler:
     """Answer Binary in its own way."""
 
@@ -122,6 +134,7 @@ _EXPORTS: Final = (
 
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
+    Interaction("openapi", "GET", "openapi.json", described, None, callers=frozenset({Caller.PUBLIC}), has_form=False),
     Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
     Interaction("vread", "GET", "Type/id/_history/vid", reading.vread, Action.READ, "vread"),
     Interaction("history", "GET", "Type/id/_history", history.of_record, Action.READ, "history-instance"),
