@@ -417,7 +417,7 @@ def _posted(  # what an id depends on
     """Give a new record its id, or find the one that is there."""
     condition = member(request, "ifNoneExist")
     if condition:
-        found = resolver.find(parse_condition(entry.type, condition.removeprefix("?").removeprefix(f"{entry.type}?")))
+        found = resolver.find(parse_condition(entry.type, condition))
         if found is not None and (entry.type, found) not in deleted:
             entry.id, entry.version = found, resolver.version(entry.type, found)
             entry.present = True

@@ -140,8 +140,16 @@ def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
 
 
 def parse_condition(type_name: str, query: str) -> Wanted:
-    """Take a condition; a question mark before it means nothing."""
-    return Wanted(type_name, query.removeprefix("?"))
+    """Take a condition.
+
+    Args:
+        type_name: of what it is searched for.
+        query: the parameters, or a whole address with them: HAPI's client writes ``BASE/Patient?identifier=…`` into
+            If-None-Exist, others ``Patient?…`` or a mere question mark before it.
+    """
+    place, mark, parameters = query.partition("?")
+    is_address = mark and (place in ("", type_name) or place.endswith(f"/{type_name}")) and "=" not in place
+    return Wanted(type_name, parameters if is_address else query)
 
 
 def _identified(wanted: Wanted) -> Identifier | None:

@@ -43,7 +43,7 @@ _Result = TypeVar("_Result")
 
 
 def create(core: Core, ask: Ask) -> Reply:
-    """Store a new record, unless the condition in If-None-Exist finds one."""
+    """Store a new record, unless a condition finds one that is there."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
     resolver = core.resolver(ask.who)
@@ -55,7 +55,7 @@ def create(core: Core, ask: Ask) -> Reply:
         return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
 
     # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
-    return persistently(ask, attempt) if ask.header("If-None-Exist") is None else attempt()
+    return persistently(ask, attempt) if _create_condition(ask) is None else attempt()
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -138,11 +138,15 @@ def matching(core: Core, ask: Ask, condition: str) -> str | None:
 
 
 def _there(core: Core, ask: Ask) -> str | None:
-    """Find what If-None-Exist names (§3.1.0.8.1); None where there is none, or no such condition."""
+    """Find what the condition of a create names; None where there is none, or no such condition."""
+    condition = _create_condition(ask)
+    return None if condition is None else matching(core, ask, condition)
+
+
+def _create_condition(ask: Ask) -> str | None:
+    """Read If-None-Exist (§3.1.0.8.1), or what fhirpy has in the address instead."""
     condition = ask.header("If-None-Exist")
-    if condition is None:
-        return None
-    return matching(core, ask, condition.removeprefix("?").removeprefix(f"{ask.type}?"))
+    return (condition_of(ask) or None) if condition is None else condition
 
 
 def condition_of(ask: Ask) -> str:

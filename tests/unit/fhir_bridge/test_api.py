@@ -174,6 +174,22 @@ def test_a_condition_may_be_any_search(server, condition):
     assert (again.status_code, again.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
 
 
+@pytest.mark.parametrize("before", ["", "?", "Patient?", "http://127.0.0.1:41000/fhir/Patient?"])
+def test_a_condition_of_a_create_comes_as_clients_write_it(server, before):
+    """HAPI's client sends an address, fhirpy has the condition in that of the create."""
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    condition = f"{before}identifier=urn:x|7"
+    found = [server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=condition)]
+    found.append(server.call("POST", "/fhir/Patient?identifier=urn:x|7&_format=json", KNOWN))
+    assert [(one.status_code, one.headers["Location"]) for one in found] == [(200, "/fhir/Patient/mine/_history/1")] * 2
+    entry = {"resource": KNOWN, "request": {"method": "POST", "url": "Patient", "ifNoneExist": condition}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    told = json.loads(server.call("POST", "/fhir", bundle).data)
+    assert told["entry"][0]["response"]["status"].startswith("200")
+    assert server.call("POST", "/fhir/Patient?_format=json", PATIENT).status_code == 201
+    assert server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist="Group?identifier=urn:x|7").status_code == 400
+
+
 def test_a_condition_that_more_than_one_record_fulfils_is_refused(server):
     for record_id in ("a", "b"):
         server.call("PUT", f"/fhir/Patient/{record_id}", KNOWN | {"id": record_id})
