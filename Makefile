@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 DATA ?=
 ARGS ?=
 
-.PHONY: help demo test check soak clean lint venv interop browser requirements
+.PHONY: help demo test check soak clean lint venv interop clients browser requirements
 
 help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
@@ -28,7 +28,7 @@ demo: $(VENV)/base.stamp
 	@exec $(BIN)/medchain demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 # pytest comes last in each: its closing line is the last line. It enforces the coverage floors itself.
-test: lint interop browser
+test: lint interop browser clients
 	@$(PYTEST) -m "not slow" --cov --cov-report= --floors core,rest
 
 check: lint
@@ -59,6 +59,14 @@ browser:
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; } \
 		|| echo "no npm: tests with SMART's JavaScript client are left out" >&2
 
+# FHIR clients of others, in Python, JavaScript and Java, that tests point at a running node. Debian's Java and Maven, where this
+# may install them; without them HAPI's client is left out, and its test says so.
+clients: $(VENV)/dev.stamp browser
+	@command -v javac >/dev/null && command -v mvn >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		default-jdk-headless maven >/dev/null; } || echo "no JDK or no Maven: tests with HAPI's client are left out" >&2
+	@tests/clients/build.sh
+
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
 $(VENV)/base.stamp: requirements/base.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -81,6 +89,7 @@ requirements:
 	$(COMPILE) --output-file requirements/base.txt requirements/base.in
 	$(COMPILE) --output-file requirements/dev.txt requirements/dev.in
 	$(COMPILE) --output-file requirements/interop.txt requirements/interop.in
+	$(COMPILE) --output-file requirements/clients.txt requirements/clients.in
 
 clean:
 	rm -rf $(VENV) var build dist htmlcov .coverage .coverage.* \

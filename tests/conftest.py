@@ -26,9 +26,10 @@ hypothesis.settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--floors` and `--fhir-examples`."""
+    """Add `--floors`, and the data of others that tests can be given."""
     parser.addoption("--floors", default="", help="comma-separated groups of setup.cfg's [floors] to enforce")
-    parser.addoption("--fhir-examples", default="", help="folder with HL7's R4 examples (*.json), instead of a choice")
+    parser.addoption("--fhir-examples", default="", help="HL7's R4 examples, a folder or archive, instead of a choice")
+    parser.addoption("--synthea", default="", help="folder of Synthea's FHIR bundles, instead of our own sample data")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

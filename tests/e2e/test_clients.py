@@ -1,0 +1,76 @@
+"""FHIR clients that we did not write do with a node what their users do: HAPI's, fhir-kit-client, fhirpy, fhirclient.
+
+What each does, and what it must find, stands in `tests/clients`; `tests/clients/build.sh` installs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running_node import RunningNode, running_node
+
+pytestmark = pytest.mark.e2e
+
+STEPS = Path(__file__).resolve().parents[1] / "clients"
+BUILT = STEPS.parents[1] / "var" / "clients"
+JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clients() -> None:
+    """Install the clients, or find that they are."""
+    done = subprocess.run([STEPS / "build.sh"], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory) -> Iterator[RunningNode]:
+    with running_node(tmp_path_factory.mktemp("clients"), "web.workers=2") as running:
+        yield running
+
+
+def run(*words: object) -> list[str]:
+    """Run a client's program, which must succeed; returns what it says that it did."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_fhirpy(node):
+    told = run(BUILT / "python" / "bin" / "python", STEPS / "fhirpy_steps.py", node.fhir, node.token())
+    done = ["create", "read", "update", "no merge patch", "search", "conditional create", "transaction", "history"]
+    assert told == [*done, "a late update is refused", "outcomes", "delete"]
+
+
+def test_fhirclient_for_python_gets_its_token_itself(node):
+    words = (STEPS / "fhirclient_steps.py", node.fhir, "ehr", node.assertion("ehr"))
+    told = run(BUILT / "python" / "bin" / "python", *words)
+    done = ["token", "create and read", "update", "search", "history", "transaction", "outcomes", "delete"]
+    assert told == done
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm for fhir-kit-client (`make clients`)")
+def test_fhir_kit_client(node):
+    told = run("node", BUILT / "node" / "kit_steps.mjs", node.fhir, node.token())
+    done = ["metadata", "create and read", "update and patch", "history", "transaction and batch", "search", "resolve"]
+    assert told == [*done, "outcomes", "delete"]
+
+
+@pytest.mark.skipif(
+    shutil.which("javac") is None or shutil.which("mvn") is None,
+    reason="needs a JDK and Maven for HAPI (`make clients`)",
+)
+def test_hapi_fhirs_client_in_json_and_in_xml(node):
+    assert run("java", *JAVA_OPTIONS, "-cp", f"{BUILT}/java:{BUILT}/java/*", "HapiSteps", node.fhir, node.token()) == [
+        "json",
+        "xml",
+    ]
