@@ -27,6 +27,10 @@ _EXPORT: Final = "export"
 _BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata"
 # Operations that are not of every type: operation → the types whose it is.
 _ONLY_OF: Final = {"everything": ("Patient",), _EXPORT: ("Patient", "Group")}
+_DOCUMENTED: Final = {
+    "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
+    "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
+}
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -145,6 +149,7 @@ def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) 
         "searchRevInclude": ["*", *_reversed().get(name, ())],
         "searchParam": parameters,
         "operation": listed,
+        **({"documentation": _DOCUMENTED[name]} if name in _DOCUMENTED else {}),
     }
 
 

@@ -3,7 +3,8 @@
 Whatever path a record takes to a caller (read, history, search and its includes, Bundles, operations, exports, proofs,
 matches of conditions), it is shown only if the gate says so, of the record as it is stored. Keeps true: what is not
 allowed is left out, and looks as what is not there; any doubt is a refusal; a version from when a record was another
-patient's is that patient's; what this node's audit has made, or is about to make, no client writes. Today the caller's
+patient's is that patient's; what this node's audit has made, or is about to make, and in the
+name of what the ledger tells, no client writes. Today the caller's
 scopes decide; consent, and filters within a record, plug in here and nowhere else. Trusts `fhir_bridge.smart.access`
 for what scopes mean and the index for what a record is found by.
 Source: SMART App Launch 2.2 §3.0; FHIR R4 §6.1.2 (access denied), §2.45 (compartments).
@@ -12,13 +13,16 @@ Source: SMART App Launch 2.2 §3.0; FHIR R4 §6.1.2 (access denied), §2.45 (com
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
+from fhir_bridge.provenance import TYPE as PROVENANCE
+from fhir_bridge.provenance import named
 from fhir_bridge.references import PATIENT_MEMBERS, patient_of
 from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.judge import Judge
@@ -78,6 +82,30 @@ class Gate:
             for row in rows
         ]
 
+    def shown_of(
+        self, access: Access, row: RecordVersion, type_name: str, action: Action, made: Callable[[], Resource]
+    ) -> bool:
+        """Tell whether a caller may see a resource that is made of a record version, such as its Provenance.
+
+        It must be allowed to read the version; and what it may see of the made type, it may of those versions that are
+        as its scopes say: of the same patient, where they are of one.
+
+        Args:
+            access: who asks.
+            row: the version.
+            type_name: type of what is made.
+            action: on which way that comes.
+            made: makes it, for the constraints of scopes.
+        """
+        moved = tuple(
+            replace(scope, type=row.type, actions=frozenset({Action.READ}), query="")
+            for scope in access.scopes
+            if action in scope.actions
+            and scope.type in ("*", type_name)
+            and (not scope.query or self.meets(type_name, made(), scope.query))
+        )
+        return bool(moved) and all(self.shown(one, [row])[0] for one in (access, replace(access, scopes=moved)))
+
     def require_shown(self, access: Access, row: RecordVersion, action: Action = Action.READ) -> None:
         """See that a caller may see a record; raises `NotFoundError` ``record.unknown``, as for one that is absent."""
         if not self.shown(access, [row], action)[0]:
@@ -124,11 +152,13 @@ class Gate:
 
         Raises:
             NotFoundError: ``record.unknown`` where the record as it is is not admitted.
-            AccessDeniedError: ``scope.denied`` where the resource is not; ``audit.kept``.
+            AccessDeniedError: ``scope.denied`` where the resource is not; ``audit.kept``; ``provenance.kept``.
         """
         allowed = self.require(access, type_name, action)
         if type_name == _EVENT:
             _keep_audit(before, resource)
+        if type_name == PROVENANCE and resource is not None and named(str(resource.get("id"))) is not None:
+            raise AccessDeniedError("provenance.kept")
         if allowed.is_whole:
             return
         if before is not None and not self.may_replace(access, action, before):
@@ -138,7 +168,7 @@ class Gate:
 
     def is_written_freely(self, access: Access, type_name: str, action: Action) -> bool:
         """Tell whether every record of a type may be written, so that none needs to be looked at."""
-        return type_name != _EVENT and self.require(access, type_name, action).is_whole
+        return type_name not in (_EVENT, PROVENANCE) and self.require(access, type_name, action).is_whole
 
     def may_replace(self, access: Access, action: Action, before: RecordVersion) -> bool:
         """Tell whether a caller may put something in the place of the newest version of a record.

@@ -29,7 +29,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
-from medchain.node.proofs import opening_of, record_proof
+from medchain.node.proofs import RecordTracer, opening_of, record_proof
 from medchain.node.records import RecordService
 
 _REMEMBER_S: Final = 0.2
@@ -90,6 +90,7 @@ def make_core(
         clock=node.clock,
         final_size=_remembered(lambda: _final_size(node)),
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
+        tracer=RecordTracer(node.config.org_id, genesis.ledger, node.local, service),
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
         audit=NoAudit() if audit is None else audit,

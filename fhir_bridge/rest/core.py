@@ -21,8 +21,10 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.validation.check import Mode
 from medchain.crypto.keywrap import WrappingKey
+from medchain.errors import ConflictError
 from medchain.node.clock import Clock
 from medchain.node.jobs import JobPool
+from medchain.node.proofs import Traced
 from medchain.node.records import OpenedRecord, RecordService
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import Found, VersionReader
@@ -37,6 +39,36 @@ class Auditor(Protocol):
     def note(self, ask: Ask, status: int) -> None:
         """Keep one request; raises `UnavailableError` where that cannot be done, and nothing may be answered then."""
         ...
+
+
+class Tracer(Protocol):
+    """Tells where record versions stand on the ledger; `medchain.node.proofs.RecordTracer`."""
+
+    @property
+    def org_id(self) -> str:
+        """This node's organisation."""
+        ...
+
+    @property
+    def ledger(self) -> bytes:
+        """Ledger id, 32 bytes."""
+        ...
+
+    def trace(self, stored: RecordVersion) -> Traced:
+        """Tell where a version stands, and prove it; raises `ConflictError` ``trace.not_final``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoLedger:
+    """Traces nothing: for parts whose caller asks for no Provenance."""
+
+    org_id: str = ""
+    ledger: bytes = bytes(32)
+
+    def trace(self, stored: RecordVersion) -> Traced:
+        """Find nothing final."""
+        raise ConflictError("trace.not_final", version=stored.version)
 
 
 class NoAudit:
@@ -61,6 +93,7 @@ class Core:
         clock: gives Unix seconds.
         final_size: tells how many leaves of the log are final.
         prove: exports the proof bundle of a record version, file name → content.
+        tracer: tells where a record version stands on the ledger.
         mode: how strictly resources are validated.
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
@@ -82,6 +115,7 @@ class Core:
     clock: Clock
     final_size: Callable[[], int]
     prove: Callable[[RecordVersion], Mapping[str, bytes]]
+    tracer: Tracer = field(default_factory=NoLedger)
     mode: Mode = Mode.STRICT
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)

@@ -19,7 +19,7 @@ from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch, export, history, operations, searching
+from fhir_bridge.rest import batch, export, history, operations, provenance, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -135,7 +135,7 @@ _EXPORTS: Final = (
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("openapi", "GET", "openapi.json", described, None, callers=frozenset({Caller.PUBLIC}), has_form=False),
-    Interaction("read", "GET", "Type/id", reading.read, Action.READ, "read"),
+    Interaction("read", "GET", "Type/id", provenance.or_told(reading.read), Action.READ, "read"),
     Interaction("vread", "GET", "Type/id/_history/vid", reading.vread, Action.READ, "vread"),
     Interaction("history", "GET", "Type/id/_history", history.of_record, Action.READ, "history-instance"),
     Interaction("history", "GET", "Type/_history", history.of_type, None, "history-type"),

@@ -8,6 +8,7 @@ Source: FHIR R4 §3.1.1 (search), §3.1.1.6 (self link), §2.45 (compartments); 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -15,11 +16,14 @@ from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Element, parse, write
 from fhir_bridge.outcome import outcome_of
+from fhir_bridge.provenance import TYPE as PROVENANCE
+from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
+from fhir_bridge.rest.provenance import Ahead, told_entry
 from fhir_bridge.rest.words import say
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import Found as Page
@@ -122,8 +126,9 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
     ask.trail.query = urlencode(query.used)
     # What the address asks for holds of the matches; what the caller may see, of all that takes part.
     query.conditions.extend(more)
-    page = core.search.search(query, within=core.gate.within(ask.who), cursor=cursor, client=ask.who.client)
-    entries = _entries(core, ask, query, page)
+    told = provenance.ahead(core, ask, query, cursor) if ask.type == PROVENANCE else None
+    page = _page(core, ask, query, cursor, told)
+    entries = _entries(core, ask, query, page, told)
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
     if page.is_cut:
@@ -132,18 +137,36 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
     return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
 
 
+def _page(core: Core, ask: Ask, query: Query, cursor: str | None, told: Ahead | None) -> Page:
+    """Find what is stored; where the ledger tells something first, on what is left of the page."""
+    within, client = core.gate.within(ask.who), ask.who.client
+    if told is None:
+        return core.search.search(query, within=within, cursor=cursor, client=client)
+    if told.next is not None and told.total is None:
+        return Page([], [], None, told.next, 0)
+    asked = replace(query, count=told.room or None)
+    if told.next is not None:
+        asked = replace(asked, summary=Summary.COUNT, includes=[])
+    page = core.search.search(asked, within=within, client=client)
+    included = [*page.included, *(one for one in told.targets if one not in page.included)]
+    total = None if told.total is None or page.total is None else told.total + page.total
+    return replace(page, included=included, total=total, next=page.next if told.next is None else told.next)
+
+
 def _going_on(core: Core, ask: Ask, given: Pairs, cursor: str) -> Pairs:
     """Return the search that a cursor goes on with, and what shapes this answer."""
     shaping = [(name, value) for name, value in given if name in ("_format", "_pretty")]
     return [*core.search.pairs_of(cursor, ask.who.client), *shaping]
 
 
-def _entries(core: Core, ask: Ask, query: Query, page: Page) -> list[bytes]:
+def _entries(core: Core, ask: Ask, query: Query, page: Page, told: Ahead | None) -> list[bytes]:
     """Write the entries of a page."""
     numbers = [*page.matches, *page.included]
     found = core.reader.numbered(numbers)
     ask.trail.numbers.extend(numbers)
     entries: list[bytes] = []
+    for name, made in () if told is None else told.entries:
+        entries.append(told_entry(core.base_url, name, _part(query, made, is_match=True), "match"))
     keys: dict[bytes, WrappingKey] = {}
     for place, one in enumerate(found):
         if one is None:
@@ -153,6 +176,10 @@ def _entries(core: Core, ask: Ask, query: Query, page: Page) -> list[bytes]:
             continue
         mode = "match" if place < len(page.matches) else "include"
         entries.append(found_entry(core.base_url, one, _part(query, content, is_match=mode == "match"), mode))
+    if any(one.reverse and one.source == PROVENANCE and one.code in ("", "target") for one in query.includes):
+        matches = [one.stored for one in found[: len(page.matches)] if one is not None]
+        for name, made in provenance.of_shown(core, ask, matches):
+            entries.append(told_entry(core.base_url, name, _part(query, made, is_match=False), "include"))
     return entries
 
 

@@ -111,6 +111,9 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "route.unknown": Words("没有这样的地址。", "There is no such address."),
     "scope.denied": Words("访问令牌不允许此操作。", "The access token does not allow this."),
+    "provenance.kept": Words(
+        "此标识属于账本所述的来源记录。", "Under such ids the ledger tells of records; nobody writes them."
+    ),
     "search.chain": Words("链式参数不合法。", "The chain of parameters leads nowhere."),
     "search.composite": Words("组合参数的各部分不可查询。", "The parts of the composite cannot be searched."),
     "search.condition": Words(

@@ -91,6 +91,11 @@ class SearchService:
         """The node's index."""
         return self._index
 
+    @property
+    def cursors(self) -> Cursors:
+        """What seals where a page begins."""
+        return self._cursors
+
     def context(self, *, strict: bool = False, passed: frozenset[str] = frozenset()) -> Context:
         """Make what a query is understood with (`query.parse_query`).
 

@@ -41,7 +41,7 @@ from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import MEMBER_KEYS, MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
-from medchain.node.proofs import PROVE, PROVE_ENTRY, prove_entry, prove_object
+from medchain.node.proofs import PROVE, PROVE_ENTRY, TRACE, prove_entry, prove_object, trace_record
 from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
 from medchain.node.proposal_round import HttpProposals, ProposalRound
@@ -331,6 +331,7 @@ def _looked_up(node: DaemonNode) -> dict[str, Callable[[Json], Json]]:
         MEMBER_KEYS: node.directory.member_keys,
         PROVE: lambda document: prove_object(node.replica, document),
         PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
+        TRACE: lambda document: trace_record(node.replica, document),
     }
 
 

@@ -7,12 +7,13 @@ Source: `docs/spec/proof-bundle.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.object import map_key
-from medchain.ledger.transaction import HASH_BYTES
+from medchain.ledger.transaction import HASH_BYTES, parse_envelope
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
 from medchain.node.trace import export_entry, export_object, large_opening, record_opening
@@ -25,8 +26,37 @@ PROVE: Final = "prove_object"
 PROVE_ENTRY: Final = "prove_entry"
 """Name of the operation for an entry of the log: ``{"position":N}``, with ``"checkpoint"`` as above → the same."""
 
+TRACE: Final = "trace_record"
+"""Name of the operation that tells where a version of a record stands and proves it: ``{"key":HEX,"version":N}``, with
+``"opening":B64`` where content is shown → ``{"creator":ORG,"files":…,"names":{ORG:NAME},"position":N,"signed":N,
+"signers":[[ORG,ROLE],…],"time":N}``."""
+
 _RECORD: Final = "record"
 _MAX_FILE_BYTES: Final = 64 << 20
+_NUMBERS: Final = ("position", "signed", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Where a version of a record stands on the ledger, and its proof.
+
+    Attributes:
+        position: of the entry that anchors it.
+        time: of its block, Unix seconds.
+        signed: since when the cosignatures of the checkpoint are a quorum, Unix seconds.
+        creator: org_id of the member that anchored it.
+        signers: (org_id, role) of those whose signatures the entry has.
+        names: org_id → language → name.
+        files: of the proof bundle.
+    """
+
+    position: int
+    time: int
+    signed: int
+    creator: str
+    signers: tuple[tuple[str, str], ...]
+    names: Mapping[str, Mapping[str, str]]
+    files: Mapping[str, bytes]
 
 
 class LocalDaemon(Protocol):
@@ -54,6 +84,37 @@ def prove_entry(replica: Replica, document: Json) -> Json:
     if type(position) is not int or position < 0:
         raise InputError("encoding.members", member="position")
     return _answer(export_entry(replica, position, old_checkpoint=_optional(asked, "checkpoint")))
+
+
+def trace_record(replica: Replica, document: Json) -> Json:
+    """Do the operation; errors as `medchain.node.trace.export_object`."""
+    asked = members(document, {"key": str, "version": int}, {"opening": str})
+    key, version = unhex(asked["key"], HASH_BYTES), asked["version"]
+    number = version if type(version) is int else 0
+    # The time of an older checkpoint is told, never of a newer one than the bundle has.
+    final = replica.store.final()
+    files = export_object(replica, key, version=number, opening=_optional(asked, "opening"))
+    record = replica.store.version(key, number)
+    if record is None or final is None:
+        raise NotFoundError("trace.absent", version=number)
+    block = replica.store.block_at(record.since)
+    known = replica.store.members_at(block.height)
+    transaction = parse_envelope(replica.store.leaf(record.since)).transaction
+    signers = [
+        (organisation.org_id, signer.role)
+        for signer in transaction.signers
+        if (organisation := known.signer(signer.key_id)) is not None
+    ]
+    told = sorted({transaction.creator, *(org_id for org_id, _ in signers)})
+    return {
+        "creator": transaction.creator,
+        "files": {name: base64_text(content) for name, content in files.items()},
+        "names": {one: dict(known.organisations[one].name) for one in told},
+        "position": record.since,
+        "signed": final.time,
+        "signers": [[org_id, role] for org_id, role in signers],
+        "time": block.time,
+    }
 
 
 def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
@@ -106,6 +167,62 @@ def record_proof(
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")
     return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTracer:
+    """Traces versions of this node's records on the ledger, through the daemon.
+
+    Attributes:
+        org_id: this node's organisation, custodian of its records.
+        ledger: ledger id, 32 bytes.
+        daemon: the way to it.
+        service: opens records.
+    """
+
+    org_id: str
+    ledger: bytes
+    daemon: LocalDaemon
+    service: RecordService
+
+    def trace(self, stored: RecordVersion) -> Traced:
+        """Tell where a version stands, and prove it with its content; of a deletion there is none to show.
+
+        Raises:
+            ConflictError: ``trace.not_final``.
+            NotFoundError: ``record.erased``.
+            MedchainError: what the operation raises.
+        """
+        key = map_key(_RECORD, self.org_id, stored.object_id)
+        asked: dict[str, Json] = {"key": key.hex(), "version": stored.version}
+        if stored.blob is not None or not self.service.is_deleted(stored):
+            asked["opening"] = base64_text(opening_of(self.service, stored))
+        return _traced(self.daemon.call(TRACE, asked))
+
+
+def _traced(answer: Json) -> Traced:
+    """Read the daemon's answer."""
+    told = members(
+        answer,
+        {"creator": str, "files": dict, "names": dict, "position": int, "signed": int, "signers": list, "time": int},
+    )
+    files, names, signers = told["files"], told["names"], told["signers"]
+    if not (isinstance(files, dict) and isinstance(names, dict) and isinstance(signers, list)):
+        raise VerificationError("encoding.members", member="files")
+    position, signed, time = (value if isinstance(value := told[name], int) else 0 for name in _NUMBERS)
+    return Traced(
+        position=position,
+        time=time,
+        signed=signed,
+        creator=str(told["creator"]),
+        signers=tuple((str(row[0]), str(row[1])) for row in signers if isinstance(row, list)),
+        names={
+            org_id: {language: str(text) for language, text in name.items()}
+            for org_id, name in names.items()
+            if isinstance(name, dict)
+        },
+        files={name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()},
+    )
 
 
 def _optional(asked: Mapping[str, Json], name: str) -> bytes | None:

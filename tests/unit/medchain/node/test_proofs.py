@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from medchain.encoding import base64_text, unbase64
-from medchain.errors import InputError
+from medchain.errors import InputError, NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
-from medchain.node.proofs import prove_entry, prove_object
-from medchain.store.engine import FileKind
+from medchain.ledger.object import map_key
+from medchain.ledger.transaction import Change, ObjectRow
+from medchain.node.proofs import TRACE, RecordTracer, prove_entry, prove_object, trace_record
+from medchain.node.records import NewRecord, RecordService
+from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
+from medchain.store.records import RecordStore
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
-from tests.unit.medchain.ledger.world import COMMISSION, ROLES, TIME, genesis
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, genesis, sign
 from tests.unit.medchain.node.ledgers import Author, block_of, replica_on
 from tests.unit.medchain.node.test_replica import cosigned
+
+CONTENT = b'{"resourceType":"Observation","id":"o1","valueQuantity":{"value":5.60}}'
 
 
 @pytest.fixture
@@ -55,3 +63,62 @@ def test_without_a_checkpoint_there_is_no_proof_of_growth(grown):
 def test_what_is_no_question_is_refused(grown, document):
     with pytest.raises(InputError):
         prove_entry(grown[0], document)
+
+
+class Daemon:
+    """The daemon's operations, without a process between."""
+
+    def __init__(self, replica) -> None:
+        """Do them on a replica."""
+        self.replica = replica
+
+    def call(self, operation, document):
+        assert operation == TRACE
+        return trace_record(self.replica, document)
+
+
+@pytest.fixture
+def kept(store_engine, tmp_path):
+    """A record in two versions, the second a deletion, both anchored and final; and the tracer of its node."""
+    replica = replica_on(LedgerStore(store_engine(FileKind.LEDGER)), COMMISSION)
+    author = Author(replica=replica)
+    database = open_database(tmp_path / "records.db", bytes(32), kind=FileKind.RECORDS)
+    with closing(RecordStore(database)) as store:
+        service = RecordService(store, genesis().ledger, b"\x05" * 32, lambda: TIME)
+        first = service.create(NewRecord("Observation", "o1", CONTENT, "", 1))
+        last = service.delete("Observation", "o1", expected=1)
+        for one in (first, last):
+            row = ObjectRow(one.object_id, one.version, one.commitment)
+            block = block_of(replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+        yield RecordTracer(RENHE, genesis().ledger, Daemon(replica), service), replica, (first, last), block
+
+
+def test_a_version_is_traced_with_its_time_its_signers_and_a_proof_of_its_bytes(kept):
+    tracer, replica, (first, last), block = kept
+    with pytest.raises(UnavailableError, match=r"trace\.no_final"):
+        tracer.trace(first)
+    replica.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    policy = trusted_policy_text(replica.members, genesis().origin)
+    for stored in (first, last):
+        traced = tracer.trace(stored)
+        verdict = verify_bundle(dict(traced.files), policy, now=TIME + 20)
+        assert (verdict.position, verdict.version) == (traced.position, stored.version)
+        assert verdict.opened == (CONTENT if stored is first else None)
+        assert traced.time == replica.store.block_at(traced.position).time
+        assert traced.signed == TIME + 10
+        assert (traced.creator, traced.signers) == (RENHE, ((RENHE, "creator"),))
+        assert traced.names == {RENHE: {"en": RENHE, "zh": "机构"}}
+
+
+def test_what_the_ledger_has_not_is_not_traced(kept):
+    _, replica, (first, _), block = kept
+    replica.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    key = map_key("record", RENHE, first.object_id).hex()
+    with pytest.raises(NotFoundError, match=r"trace\.absent"):
+        trace_record(replica, {"key": key, "version": 7})
+
+
+@pytest.mark.parametrize("document", [{"key": "00" * 32}, {"key": "00" * 32, "version": "1"}, {"version": 1}])
+def test_what_is_no_question_for_a_trace_is_refused(grown, document):
+    with pytest.raises(InputError):
+        trace_record(grown[0], document)
