@@ -129,6 +129,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "_pretty": Parameter("query", ("便于阅读", "laid out for people"), {"enum": ["true", "false"], "type": "string"}),
     "_revinclude": Parameter("query", ("一并返回引用它的资源", "also what refers to it: Type:parameter"), _LIST),
     "_since": Parameter("query", ("自此时刻以来", "since that instant"), {"format": "date-time", "type": "string"}),
+    "start": Parameter("query", ("诊疗日期自此起", "care from that date on"), {"format": "date", "type": "string"}),
+    "end": Parameter("query", ("诊疗日期至此止", "care until that date"), {"format": "date", "type": "string"}),
     "_sort": Parameter("query", ("排序，减号为倒序", "order; a minus sign turns it around")),
     "_summary": Parameter(
         "query",
@@ -227,7 +229,10 @@ ABOUT: Final[Mapping[str, About]] = {
     "GET search": About(_SEARCH, _FOUND, (*_RESULTS, *_PARTS, "_has", "_list", "_type", "Prefer"), errors=("404",)),
     "POST search": About(_SEARCH, _FOUND, ("Prefer",), "form", ("404", "413", "415")),
     "GET everything": About(
-        ("一位患者的全部资源", "all of a patient"), _FOUND, ("_count", "_since", "_type", "_cursor"), errors=("404",)
+        ("一位患者的全部资源", "all of a patient"),
+        _FOUND,
+        ("start", "end", "_count", "_since", "_type", "_cursor"),
+        errors=("404",),
     ),
     "POST validate": About(_VALIDATE, _FOUND, (), "resource", ("404", "413", "415", "422")),
     "GET validate": About(_VALIDATE, _FOUND, errors=("404", "410")),

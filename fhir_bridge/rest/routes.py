@@ -19,7 +19,7 @@ from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch, export, history, operations, provenance, searching
+from fhir_bridge.rest import batch, everything, export, history, operations, provenance, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -145,7 +145,7 @@ INTERACTIONS: Final = (
     Interaction("search", "GET", "", searching.by_get, None, "search-system"),
     Interaction("search", "POST", "_search", searching.by_post, None),
     Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
-    Interaction("everything", "GET", "Type/id/$everything", searching.everything, Action.READ, operation="everything"),
+    Interaction("everything", "GET", "Type/id/$everything", everything.everything, Action.READ, operation="everything"),
     *_OPERATIONS,
     *_EXPORTS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),

@@ -1,14 +1,15 @@
-"""Searches over HTTP: of a type, of all, in a compartment, by GET and by POST; and all of a patient.
+"""Searches over HTTP: of a type, of all, in a compartment, by GET and by POST.
 
 Data flow: parse → gate (what must hold of all that takes part) → index → open → splice → answer. Keeps true: what the
 gate does not show takes part in nothing; the address of a next page says nothing of what was searched for; a client
 that wants to be told of unknown parameters gets an error, any other a warning. Trusts `SearchService`.
-Source: FHIR R4 §3.1.1 (search), §3.1.1.6 (self link), §2.45 (compartments); operation-patient-everything.
+Source: FHIR R4 §3.1.1 (search), §3.1.1.6 (self link), §2.45 (compartments).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
 from fhir_bridge.rest.provenance import Ahead, told_entry
 from fhir_bridge.rest.words import say
+from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import Found as Page
 from fhir_bridge.search.tree import Condition, InCompartment, Problem, Query, Summary
@@ -41,9 +43,23 @@ FORM: Final = "application/x-www-form-urlencoded"
 COMPARTMENTS: Final = frozenset({"Device", "Encounter", "Patient", "Practitioner", "RelatedPerson"})
 """Types whose resources have a compartment."""
 
-_SINCE: Final = "_since"
 _PASSED: Final = frozenset({PARAMETER})
 _MAX_NAMED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a search asks for beside its parameters.
+
+    Attributes:
+        place: address below the base.
+        passed: names of parameters that `shape` understands.
+        shape: adds what the address, and those parameters, ask for; gets the parameters of the page.
+    """
+
+    place: str
+    passed: frozenset[str]
+    shape: Callable[[Query, Pairs, Context], None]
 
 
 def by_get(core: Core, ask: Ask) -> Reply:
@@ -77,42 +93,23 @@ def in_compartment(core: Core, ask: Ask) -> Reply:
     return _search(core, ask, pairs, (InCompartment(owner, ask.id),), place)
 
 
-def everything(core: Core, ask: Ask) -> Reply:
-    """Answer all that is in a patient's compartment, page by page (operation Patient/$everything)."""
-    if ask.type != "Patient":
-        raise NotFoundError("route.unknown")
-    newest = core.reader.find(ask.type, ask.id)
-    if newest is None:
-        raise NotFoundError("record.unknown")
-    core.gate.require_shown(ask.who, newest.stored)
-    types = sorted({*compartment("Patient"), "Patient"})
-    pairs: Pairs = []
-    for name, value in ask.pairs:
-        if name == "_type":
-            types = [one for one in value.split(",") if one in types]
-        elif name == _SINCE and value:
-            pairs.append(("_lastUpdated", f"ge{value}"))
-        elif name in ("_count", PARAMETER):
-            pairs.append((name, value))
-        elif name in ("start", "end"):
-            raise InputError("search.unsupported", parameter=name)
-    place, patient = f"Patient/{ask.id}/$everything", ask.id
-    ask.type = ""
-    if not types:
-        return Reply(200, bundle("searchset", core.clock(), [("self", f"{core.base_url}/{place}")], [], 0))
-    pairs.append(("_type", ",".join(types)))
-    return _search(core, ask, pairs, (InCompartment("Patient", patient),), place)
-
-
 def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], place: str = "") -> Reply:
+    """Answer a search, with the conditions that the address itself states."""
+
+    def shape(query: Query, _pairs: Pairs, _context: Context) -> None:
+        query.conditions.extend(more)
+
+    return answered(core, ask, given, Asked(place or ask.type, frozenset(), shape))
+
+
+def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
     """Answer a search.
 
     Args:
         core: of the server.
         ask: the request.
         given: its parameters.
-        more: conditions that the address itself states.
-        place: address below the base, where it is not that of the type.
+        asked: what is asked for beside them.
     """
     if ask.type:
         core.gate.require(ask.who, ask.type, Action.SEARCH)
@@ -120,12 +117,12 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
         core.gate.require_any(ask.who, Action.SEARCH)
     cursor = next((value for name, value in given if name == PARAMETER), None)
     pairs = given if cursor is None else _going_on(core, ask, given, cursor)
-    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED)
+    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED | asked.passed)
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)
     # What the address asks for holds of the matches; what the caller may see, of all that takes part.
-    query.conditions.extend(more)
+    asked.shape(query, pairs, context)
     told = provenance.ahead(core, ask, query, cursor) if ask.type == PROVENANCE else None
     page = _page(core, ask, query, cursor, told)
     entries = _entries(core, ask, query, page, told)
@@ -133,7 +130,7 @@ def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], pla
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
     if page.is_cut:
         entries.insert(0, outcome_entry(outcome_of([_cut(ask.language)])))
-    links = _links(core, place or ask.type, query, page, cursor)
+    links = _links(core, asked.place, query, page, cursor)
     return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
 
 

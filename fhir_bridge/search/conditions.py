@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
+from fhir_bridge.search.current import KEPT
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.terms import NOWHERE, Modifier, read_term, split
 from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed
@@ -182,6 +183,8 @@ class Conditions:
             raise InputError("search.modifier", parameter="_list", expected="")
         lists = tuple(split(self._value, ",", "_list"))
         for one in lists:
+            if one.startswith("$") and one not in KEPT:
+                raise InputError("search.value", parameter="_list", expected="|".join(sorted(KEPT)))
             if _ID.fullmatch(one.removeprefix("$").removeprefix("List/")) is None:
                 raise InputError("search.value", parameter="_list", expected="id")
         return Listed(tuple(one.removeprefix("List/") for one in lists))

@@ -104,15 +104,16 @@ class Includer:
             codes = self._references(type_name, rule.code)
             parameters = [self._index.number(type_name, code) * VARIANTS for code in codes]
             if parameters:
-                yield from self._targets(self._store.linked_keys(numbers, parameters), type_name, codes, rule.target)
+                yield from self._targets(self._store.linked_keys(numbers, parameters), type_name, codes, rule)
 
-    def _targets(self, keys: Sequence[str], type_name: str, codes: Sequence[str], wanted: str) -> Iterable[FoundRow]:
+    def _targets(self, keys: Sequence[str], type_name: str, codes: Sequence[str], rule: Include) -> Iterable[FoundRow]:
         """Find resources by what rows of references say."""
+        wanted = rule.target
         ids: dict[str, list[str]] = {}
         urls = []
         for key in keys:
             target, slash, record_id = key.partition("/")
-            if slash and wanted in ("", target) and is_resource_type(target):
+            if slash and wanted in ("", target) and target not in rule.apart and is_resource_type(target):
                 ids.setdefault(target, []).append(record_id)
             elif ":" in key:
                 urls.append(key)
@@ -121,6 +122,8 @@ class Includer:
                 yield from self._find(target, Ids(tuple(listed[start : start + _AT_ONCE])))
         if urls:
             for target in self._canonical(type_name, codes, wanted):
+                if target in rule.apart:
+                    continue
                 match = Match(self._index.number(target, "url") * VARIANTS, keys=tuple(urls))
                 yield from self._find(target, Row((match,), _RANK))
 

@@ -18,7 +18,7 @@ from typing import Final, assert_never
 from fhir_bridge.definitions.codes import code_set
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, compartment
-from fhir_bridge.search import units
+from fhir_bridge.search import current, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.dates import Span
@@ -204,10 +204,7 @@ class Planner:
             case Has(source, code, inner):
                 return Referred(self.number(source, code) * VARIANTS, types, self._linked(inner, source))
             case Listed(lists):
-                if any(one.startswith("$") for one in lists):
-                    raise InputError("search.unsupported", parameter="_list")
-                found = (Ids(lists), *self._limits(("List",)))
-                return Referred(self.number("List", "item") * VARIANTS, types, AllOf(found))
+                return self._listed(lists, types)
             case InCompartment(code, name):
                 return self._compartment(code, (name,), types)
             case InCompartments(code, ids):
@@ -218,6 +215,30 @@ class Planner:
             case Either(conditions):
                 return AnyOf(tuple(self._limit(one, types) for one in conditions))
         assert_never(condition)
+
+    def _listed(self, lists: tuple[str, ...], types: tuple[str, ...]) -> finding.Condition:
+        """Plan membership in Lists: those that are named, and those that are known by what they are for."""
+        ids = tuple(one for one in lists if not one.startswith("$"))
+        found = [self._current(one, types) for one in lists if one.startswith("$")]
+        if ids:
+            of_list = (Ids(ids), *self._limits(("List",)))
+            found.append(Referred(self.number("List", "item") * VARIANTS, types, AllOf(of_list)))
+        return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+    def _current(self, name: str, types: tuple[str, ...]) -> finding.Condition:
+        """Plan a functional list: what a List of that kind names, or, where a patient has none, by status."""
+        kept = AllOf(self.conditions(current.KEPT[name], ("List",)))
+        found: list[finding.Condition] = []
+        for one, rules in current.BY_STATUS[name].items():
+            if one not in types:
+                continue
+            limits = [self._condition(rule, (one,)) for rule in current.LIMITS.get(name, {}).get(one, ())]
+            named = Referred(self.number("List", "item") * VARIANTS, (one,), kept)
+            of_patient = Referred(self.number("List", "subject") * VARIANTS, (PATIENT,), kept)
+            has_list = Linked((self.number(one, "patient") * VARIANTS,), PATIENT, of_patient)
+            status = [self._condition(rule, (one,)) for rule in rules]
+            found += [AllOf((OfType((one,)), *limits, named)), AllOf((OfType((one,)), *status, Not(has_list)))]
+        return AnyOf(tuple(found))
 
     def _of_type(self, type_name: str, conditions: tuple[Condition, ...]) -> finding.Condition:
         """Plan conditions that hold for resources of one type."""

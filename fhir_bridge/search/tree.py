@@ -170,6 +170,7 @@ class Include:
         target: type of what is referred to; empty for any.
         reverse: whether what refers to the matches is wanted (``_revinclude``).
         iterate: whether what was included is looked at again.
+        apart: types that are not wanted.
     """
 
     source: str
@@ -177,6 +178,7 @@ class Include:
     target: str
     reverse: bool
     iterate: bool
+    apart: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,53 @@ def test_everything_of_a_patient_comes_in_pages(ward):
         seen += entries(page)
         following = link(page, "next")
         address = following and path_of(following)
-    assert sorted(seen) == ["Observation/o1", "Observation/o3", "Observation/o5", "Patient/p1"]
+    assert sorted(set(seen)) == ["Observation/o1", "Observation/o3", "Observation/o5", "Patient/p1", "Practitioner/d1"]
+    assert [seen.count(one) for one in ("Observation/o1", "Patient/p1")] == [1, 1]
     assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_type=Patient")) == ["Patient/p1"]
     assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_since=2030-01-01")) == []
     assert entries(ward.call("GET", "/fhir/Patient/p1/$everything?_type=Organization")) == []
     for path in ("/fhir/Patient/none/$everything", "/fhir/Observation/o1/$everything"):
         assert ward.call("GET", path).status_code == 404
-    assert ward.call("GET", "/fhir/Patient/p1/$everything?start=2020").status_code == 400
+    assert ward.call("GET", "/fhir/Patient/p1/$everything?start=soon").status_code == 400
+
+
+def test_everything_takes_what_is_referred_to_outside_the_compartment(ward):
+    """OperationDefinition/Patient-everything: whatever is needed to support the records, e.g. linked practitioners."""
+    whole = ward.call("GET", "/fhir/Patient/p1/$everything")
+    assert dict(zip(entries(whole), modes(whole), strict=True)) == {
+        "Patient/p1": "match",
+        **{f"Observation/o{number}": "match" for number in (1, 3, 5)},
+        "Practitioner/d1": "include",
+    }
+    assert json.loads(whole.data)["total"] == 4
+    named = ward.call("GET", "/fhir/Patient/p1/$everything?_type=Observation,Practitioner")
+    assert sorted(entries(named)) == [*(f"Observation/o{number}" for number in (1, 3, 5)), "Practitioner/d1"]
+    alone = ward.call("GET", "/fhir/Patient/p1/$everything?_type=Observation")
+    assert sorted(entries(alone)) == [f"Observation/o{number}" for number in (1, 3, 5)]
+    limited = ward.call("GET", "/fhir/Patient/p1/$everything", scope="system/Patient.rs system/Observation.rs")
+    assert "Practitioner/d1" not in entries(limited)
+    assert ward.call("GET", "/fhir/Patient/p1/$everything?_type=Nonsense").status_code == 200
+
+
+def test_everything_of_a_range_of_dates_is_what_was_done_then(ward):
+    """OperationDefinition/Patient-everything: start and end relate to care dates, not record currency dates."""
+    for number, date in ((1, "2020-01-15"), (3, "2021-06-01T08:00:00Z")):
+        body = observation(number, "p1") | {"effectiveDateTime": date}
+        assert ward.call("PUT", f"/fhir/Observation/o{number}", body).status_code == 200
+
+    def found(query: str) -> list[str]:
+        seen, address = [], f"/fhir/Patient/p1/$everything?_type=Observation,Patient&{query}"
+        while address:
+            page = ward.call("GET", address)
+            seen += entries(page)
+            following = link(page, "next")
+            address = following and path_of(following)
+        return sorted(seen)
+
+    assert found("start=2020-01-01&end=2020-12-31") == ["Observation/o1", "Patient/p1"]
+    assert found("start=2020-06-01") == ["Observation/o3", "Patient/p1"]
+    assert found("end=2021&_count=1") == ["Observation/o1", "Observation/o3", "Patient/p1"]
+    assert found("") == ["Observation/o1", "Observation/o3", "Observation/o5", "Patient/p1"]
 
 
 def asked_by(server, access: Access, monkeypatch, method: str, path: str, body=None):

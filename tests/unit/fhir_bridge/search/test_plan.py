@@ -357,7 +357,6 @@ def test_a_page_is_as_it_was_while_others_write():
         "Observation?code:below=http://snomed.info/sct|1",
         "Procedure?location:above=42",
         "QuestionnaireResponse?questionnaire:below=http://x.example/q|1",
-        "AllergyIntolerance?_list=$current-allergies",
     ],
 )
 def test_what_the_index_cannot_answer_is_refused(shelf, text):
