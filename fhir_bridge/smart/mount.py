@@ -13,6 +13,7 @@ from typing import Final
 
 from flask import Flask
 
+from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
 from fhir_bridge.smart.authorisation import parse_authorisation
 from fhir_bridge.smart.client_pages import client_blueprint
@@ -81,7 +82,7 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
     return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)
 
 
-def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patients: Patients) -> None:
+def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patients: Patients) -> Pages:
     """Register the endpoints and the pages.
 
     Args:
@@ -90,6 +91,9 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         genesis: of the ledger.
         parts: from `make_parts`.
         patients: finds the patient of a launch.
+
+    Returns:
+        What renders the pages, for those of others.
     """
     organisation = genesis.members.organisations.get(node.config.org_id)
     # The ledger asks no member for a name in each language.
@@ -108,14 +112,14 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
     fetcher = Fetcher(private=node.config.peer_private, ca=node.config.peer_ca)
     path = node.config.login_provider
     provider = None if path is None else read_provider(path, fetcher)
-    register(app, site, parts, patients, fetcher, provider)
+    return register(app, site, parts, patients, fetcher, provider)
 
 
 def register(
     app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher, provider: Provider | None = None
-) -> None:
-    """Register the endpoints and the pages of a site; arguments as their modules say."""
-    server, pages = SmartServer(parts), Pages(site, SMART_WORDS)
+) -> Pages:
+    """Register the endpoints and the pages of a site; arguments as their modules say, answer as `mount_smart`."""
+    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS})
     authorise = AuthorisePages(pages, server, patients)
     has_provider = provider is not None
     floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)
@@ -127,6 +131,7 @@ def register(
     app.register_blueprint(authorise.blueprint())
     app.register_blueprint(client_blueprint(pages, parts, fetcher))
     remember_language(app)
+    return pages
 
 
 def _described(parts: Parts, grant: Grant) -> tuple[str, str]:

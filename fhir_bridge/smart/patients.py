@@ -129,12 +129,15 @@ def _found(resource: Mapping[str, Any]) -> FoundPatient:
 
 
 def _name(resource: Mapping[str, Any]) -> str:
-    """Word a name: as text, or family name and given names, without a blank where both are Chinese."""
+    """Word the first name of a patient."""
     names = resource.get("name")
     rows = [one for one in names if isinstance(one, dict)] if isinstance(names, list) else []
-    if not rows:
-        return ""
-    text, family, given = (rows[0].get(name) for name in ("text", "family", "given"))
+    return name_text(rows[0]) if rows else ""
+
+
+def name_text(name: Mapping[str, Any]) -> str:
+    """Word a HumanName: as text, or family name and given names, without a blank where both are Chinese."""
+    text, family, given = (name.get(part) for part in ("text", "family", "given"))
     if isinstance(text, str):
         return text
     parts = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []

@@ -37,6 +37,7 @@ from medchain.commands.demo_bundles import (
 from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, call, open_consortium
 from medchain.commands.demo_ledger import Count, cosigners, count_entries
 from medchain.commands.demo_load import Loader, sample_sources, sources
+from medchain.commands.demo_rates import Client, Rate
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
 from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
@@ -107,6 +108,7 @@ class Demo:
         self._story = Story(consortium, context.clock)
         self._measured: dict[str, Json] = {}
         self._judged: list[Judged] = []
+        self._rates: dict[str, Rate] = {}
         self._shown = -1
 
     def run(self, data: Path | None) -> None:
@@ -132,6 +134,7 @@ class Demo:
         self._exchange(consent.key, grant.key)
         self._prove(patient, consent, grant.key)
         self._agree()
+        self._rate()
 
     def tell(self, text: Text, **fields: object) -> None:
         """Tell of progress."""
@@ -195,7 +198,7 @@ class Demo:
         self._agree()
         patients = loader.loaded[CUSTODIAN].patients
         self._expect("load.patient", is_true=bool(patients))
-        self._consortium.remember(patient=patients[0], records=loader.records)
+        self._consortium.remember(patient=patients[0], records=loader.records, load_per_s=round(rate))
 
     def _wait_anchored(self, expected: dict[str, int]) -> None:
         """Wait until the ledger, read entry by entry, holds the anchor of every record."""
@@ -281,6 +284,14 @@ class Demo:
         checkpoint = self._consortium.checkpoint()
         self.tell(texts.AGREED, size=checkpoint.size, root=checkpoint.root.hex()[:_SHOWN_HEX] + "…")
 
+    def _rate(self) -> None:
+        """Measure how fast the hospital's node answers."""
+        client = Client(self._consortium.nodes[CUSTODIAN].web_port, CUSTODIAN, self._tokens.get(CUSTODIAN))
+        try:
+            self._rates = client.measure()
+        finally:
+            client.close()
+
     def _told(self, placed: Placed, text: Text) -> Placed:
         """Tell of an object that became final."""
         self.tell(
@@ -338,6 +349,10 @@ class Demo:
             "measured": dict(self._measured),
             "nodes": nodes,
             "policy": str(self._consortium.policy_path),
+            "rates": {
+                "load_per_s": self._consortium.facts.get("load_per_s"),
+                **{name: rate.document() for name, rate in self._rates.items()},
+            },
             "root": count.checkpoint.root.hex(),
             "size": count.checkpoint.size,
             "transactions": count.transactions,
@@ -371,7 +386,19 @@ class Demo:
         yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
         node = consortium.nodes[HOSPITALS[0]]
         patient = consortium.facts["patient"]
+        yield from self._rate_lines()
         yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
+        yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
+
+    def _rate_lines(self) -> Iterator[str]:
+        """Word what was measured."""
+        say, load = self._context.say, self._consortium.facts.get("load_per_s")
+        yield say(texts.RATES, name=self._name(CUSTODIAN), others=len(FOUNDERS) - 1)
+        if isinstance(load, int):
+            yield say(texts.RATE_LOAD, rate=load)
+        for name, rate in self._rates.items():
+            p50, p99 = rate.p50_s * 1000, rate.p99_s * 1000
+            yield say(texts.RATE_KINDS[name], rate=rate.per_s, p50=p50, p99=p99)
 
 
 def medchain_command() -> Path | str:

@@ -139,6 +139,32 @@ TOKEN: Final = Text(
     "  TOKEN=$({command} token issue --config {config} --scope 'system/*.crus')\n"
     '  curl -H "Authorization: Bearer $TOKEN" {web}/fhir/Patient/{patient}',
 )
+RATES: Final = Text(
+    "\n实测（{name}的节点，一个客户端依次请求；本机同时运行另外 {others} 个节点）：",
+    "\nMeasured ({name}'s node, one client, one request after the other, beside {others} other nodes on this machine):",
+)
+RATE_LOAD: Final = Text(
+    "  载入：每秒 {rate} 个资源，经 FHIR 事务进入两家医院",
+    "  loading: {rate} resources/s, through FHIR transactions into the two hospitals",
+)
+RATE_KINDS: Final[Mapping[str, Text]] = {
+    "read": Text(
+        "  按标识读取：每秒 {rate:.0f} 次；p50 {p50:.1f} 毫秒，p99 {p99:.1f} 毫秒",
+        "  read by id: {rate:.0f} requests/s; p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+    ),
+    "search": Text(
+        "  搜索一位患者的观察：每秒 {rate:.0f} 次；p50 {p50:.1f} 毫秒，p99 {p99:.1f} 毫秒",
+        "  search of a patient's observations: {rate:.0f} requests/s; p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+    ),
+}
+BROWSE: Final = Text(
+    "\n在浏览器中查看记录：{web}/browse\n"
+    "  先为自己建账号，并在浏览器中打开所给地址以登记通行密钥：\n"
+    "  {command} account add me --role clinician --config {config}",
+    "\nLook at the records in a browser: {web}/browse\n"
+    "  First make yourself an account, and open the address that it gives to enrol a passkey:\n"
+    "  {command} account add me --role clinician --config {config}",
+)
 RUNNING: Final = Text("\n节点仍在运行，按 Ctrl-C 停止。", "\nThe nodes keep running; press Ctrl-C to stop them.")
 
 ERRORS: Final[Mapping[str, Text]] = {

@@ -17,6 +17,7 @@ WORDS: Final[Words] = {
     "language.other": ("English", "中文"),
     "language.other.code": ("en", "zh"),
     "menu.account": ("我的账号", "My account"),
+    "menu.browse": ("记录", "Records"),
     "menu.clients": ("应用", "Applications"),
     "menu.sign_out": ("退出", "Sign out"),
     "signed_in_as": ("{name}（{role}）", "{name} ({role})"),

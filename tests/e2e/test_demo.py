@@ -72,6 +72,15 @@ def parents(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def test_the_summary_of_the_demo_has_the_rates_that_it_measured(demo):
+    rates = demo.said["rates"]
+    assert rates["load_per_s"] > 0
+    for kind in ("read", "search"):
+        assert rates[kind]["count"] > 0
+        assert rates[kind]["per_s"] > 0
+        assert float(rates[kind]["p50_ms"]) <= float(rates[kind]["p99_ms"])
+
+
 def test_each_node_is_processes_keys_and_a_folder_of_its_own(demo):
     supervisors = {org_id: demo.node_state(org_id)["pid"] for org_id in ORG_IDS}
     daemons = {org_id: demo.daemon_pid(org_id) for org_id in ORG_IDS}

@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.mount import seen_by
 from fhir_bridge.smart.clients import Client, check_client, client_document
 from fhir_bridge.smart.fetch import Fetcher
@@ -164,9 +165,9 @@ def world(server, monkeypatch) -> World:
     )
     app = Flask("test-pages", static_folder=None)
     prepare(app)
-    register(
-        app, site, server.parts, Patients(server.service, server.core.search, seen_by(server.core.audit)), Fetcher()
-    )
+    patients = Patients(server.service, server.core.search, seen_by(server.core.audit))
+    pages = register(app, site, server.parts, patients, Fetcher())
+    app.register_blueprint(BrowsePages(pages, server.core).blueprint())
     check_callers(app)
     world = World(server, site, app, app.test_client())
     for role in Role:

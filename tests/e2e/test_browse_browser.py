@@ -1,0 +1,98 @@
+"""The pages of records in a real browser, on a hospital's node of the demo: two languages, desk and phone, keyboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.browser import Browser, is_there
+from tests.e2e.running_demo import RunningDemo
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
+]
+
+HOSPITAL = "renhe-hospital"
+SIZES = (("desk", 1280, 900), ("phone", 320, 640))
+
+
+@pytest.fixture(scope="module")
+def browser(demo: RunningDemo, tmp_path_factory) -> Iterator[Browser]:
+    """A browser whose user, a clinician, has enrolled a passkey as the demo's summary says."""
+    made = Browser(tmp_path_factory.mktemp("browser"))
+    try:
+        made.add_authenticator()
+        config = demo.folder / HOSPITAL / "node.toml"
+        told = demo.run(
+            "account", "add", "me", "--role", "clinician", "--display", "Dr Wang", "--config", config, "--json"
+        )
+        made.open(json.loads(told)["url"])
+        made.click("[data-passkey=enrol] button")
+        made.wait_until("Dr Wang")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def web(demo: RunningDemo) -> str:
+    return demo.said["nodes"][HOSPITAL]["web"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
+
+
+def shots(browser: Browser, folder: Path, name: str) -> None:
+    """Take pictures in both languages at both sizes; nothing stands out to the side."""
+    place = browser.url.partition("#")[0]
+    for language, word in (("zh", "English"), ("en", "中文")):
+        browser.open(f"{place}{'&' if '?' in place else '?'}lang={language}")
+        browser.wait_until(word)
+        for kind, width, height in SIZES:
+            browser.resize(width, height)
+            browser.picture(folder / f"{name}-{language}-{kind}.png")
+            assert browser.script("return document.documentElement.scrollWidth") <= width
+    browser.resize(1280, 900)
+
+
+def test_a_patient_is_found_by_keyboard_and_read_with_all_that_there_is(browser, web, pictures):
+    browser.open(f"{web}/account?lang=en")
+    browser.click("a[href='/browse']")
+    browser.wait_for("#text")
+    shots(browser, pictures, "browse-search")
+    # The whole way without a mouse: Enter sends the form, and follows what has the focus.
+    browser.type("#text", "王\ue007")
+    browser.wait_until("What was found")
+    browser.picture(pictures / "browse-found.png")
+    assert "lang" not in browser.url
+    place = browser.script("return document.querySelector('table a').getAttribute('href')")
+    browser.script("document.querySelector('table a').focus()")
+    browser.type("table a", "\ue007")
+    browser.wait_until("Records of this patient")
+    assert browser.url.endswith(place)
+    shots(browser, pictures, "browse-patient")
+    assert "final, entry" in browser.text
+
+
+def test_a_record_of_the_patient_has_its_versions_and_its_proof(browser, pictures):
+    browser.click("details a[href^='/browse/']")
+    browser.wait_until("As FHIR JSON")
+    shots(browser, pictures, "browse-record")
+    browser.script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    shown = json.loads(browser.script("return document.querySelector('pre').textContent"))
+    assert browser.url.partition("?")[0].endswith(f"/{shown['resourceType']}/{shown['id']}")
+    size = browser.script(
+        "const link = document.querySelector(\"a[href$='/versions/1/proof']\"); const asked = new XMLHttpRequest();"
+        "asked.open('GET', link.href, false); asked.send();"
+        "return [asked.status, asked.getResponseHeader('Content-Type'), asked.getResponseHeader('Content-Disposition')]"
+    )
+    assert size[:2] == [200, "application/zip"]
+    assert re.fullmatch(r'attachment; filename="[A-Za-z0-9.-]+\.proof\.zip"', size[2])
