@@ -182,8 +182,8 @@ class AuthorisationTable:
 
         Asked on each request of an application, so it is one compiled statement.
         """
-        with self._database.read("smart_grant") as connection:
-            return self._counts.first(connection, grant_id, now, now) is not None
+        with self._database.look("smart_grant") as look:
+            return look.first(self._counts, grant_id, now, now) is not None
 
     def revoke_grant(self, grant_id: str, now: int) -> None:
         """End an authorisation, and with it every token that came of it."""

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Engine,
+    Integer,
     Table,
+    bindparam,
     create_engine,
     event,
     insert,
@@ -40,7 +43,7 @@ from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError
 from medchain.store import tables
-from medchain.store.faults import corrupt, disk_fault, fault, translated
+from medchain.store.faults import FOREIGN, corrupt, disk_fault, fault, ours, translated
 
 KEY_BYTES: Final = 32
 """Size of a file's key; it is used as it is, without stretching."""
@@ -115,12 +118,15 @@ class Statement:
         else:
             connection.exec_driver_sql(self.text, [dict(zip(self._names, row, strict=True)) for row in rows])
 
+    def bound(self, values: tuple[object, ...]) -> Any:  # noqa: ANN401  # as the driver takes them
+        """Bring values into the form that the driver takes."""
+        return values if self._positional else dict(zip(self._names, values, strict=True))
+
     def first(self, connection: Connection, *values: object) -> tuple[Any, ...] | None:
         """Run a query on the driver's own cursor, four times as fast; Any because columns differ."""
-        parameters = values if self._positional else dict(zip(self._names, values, strict=True))
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self.text, parameters)
+            cursor.execute(self.text, self.bound(values))
             row: tuple[Any, ...] | None = cursor.fetchone()
         finally:
             cursor.close()
@@ -128,14 +134,73 @@ class Statement:
 
     def all(self, connection: Connection, *values: object) -> list[tuple[Any, ...]]:
         """Run a query as `first` does, for all its rows."""
-        parameters = values if self._positional else dict(zip(self._names, values, strict=True))
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self.text, parameters)
+            cursor.execute(self.text, self.bound(values))
             rows: list[tuple[Any, ...]] = list(cursor.fetchall())
         finally:
             cursor.close()
         return rows
+
+
+class Look:
+    """Single questions, each answered by the newest state, below SQLAlchemy's connection, which costs as much as they.
+
+    A context manager: within it a connection is held.
+    """
+
+    __slots__ = ("_engine", "_held", "_key", "_table")
+
+    def __init__(self, engine: Engine, table: str, key: str) -> None:
+        """Prepare; `Database.look` tells of the arguments."""
+        self._engine = engine
+        self._table = table
+        self._key = key
+
+    def __enter__(self) -> Self:
+        """Take a connection."""
+        try:
+            self._held = self._engine.raw_connection()
+        except FOREIGN as error:
+            raise ours(error, self._table, self._key) from error
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Give it back; what the driver raised becomes one of our errors."""
+        self._held.close()
+        if isinstance(error, FOREIGN):
+            raise ours(error, self._table, self._key) from error
+
+    def first(self, statement: Statement, *values: object) -> tuple[Any, ...] | None:
+        """Return the first row of an answer, None where there is none; Any because columns differ."""
+        cursor = self._held.cursor()
+        try:
+            cursor.execute(statement.text, statement.bound(values))
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        finally:
+            cursor.close()
+        return row
+
+    def all(self, statement: Statement, *values: object) -> list[tuple[Any, ...]]:
+        """Return all rows of an answer."""
+        return self.rows(statement.text, statement.bound(values))
+
+    def rows(self, sql: str, values: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401  # as the driver takes them
+        """Ask in SQL, with values as the driver takes them."""
+        cursor = self._held.cursor()
+        try:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+
+def room(name: str) -> ColumnElement[int]:
+    """Bind the number of rows that a question is to have at most.
+
+    A parameter that stands alone behind LIMIT has SQLite (3.47 and later) plan the statement anew each time.
+    """
+    return bindparam(name, type_=Integer, required=False) + literal_column("0", Integer)
 
 
 def insert_into(table: Table, dialect: Dialect) -> Statement:
@@ -184,6 +249,10 @@ class Database:
         """
         with translated(table, key), self.engine.connect() as connection:
             yield connection.execution_options(**{_MODE: _SNAPSHOT})
+
+    def look(self, table: str, key: str = "") -> Look:
+        """Give single questions on the newest state; arguments and errors as in `read`."""
+        return Look(self.engine, table, key)
 
     @contextmanager
     def write(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -426,6 +495,8 @@ def _engine(path: Path, dial: Callable[[Path], Any], connections: int) -> Engine
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
+        # The one that was used last: its page cache is warm.
+        pool_use_lifo=True,
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
         hide_parameters=True,
     )

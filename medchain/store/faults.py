@@ -17,6 +17,9 @@ from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, MedchainError, UnavailableError, VerificationError
 
+FOREIGN: Final = (dbapi2.Error, SQLAlchemyError)
+"""What the driver and SQLAlchemy raise."""
+
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CORRUPT: Final = frozenset({11, 26})
 _CORRUPT_READS: Final = frozenset({10 | 2 << 8, 10 | 32 << 8, 10 | 33 << 8})
@@ -45,15 +48,22 @@ def translated(table: str, key: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except IntegrityError as error:
-        raise ConflictError("store.conflict", table=table, key=key) from error
-    except DBAPIError as error:
-        raise fault(error.orig, table, key) from error
-    except dbapi2.Error as error:
-        raise fault(error, table, key) from error
-    except SQLAlchemyError as error:
-        # A pool without a free connection, above all.
-        raise UnavailableError("store.io", table=table, key=key) from error
+    except FOREIGN as error:
+        raise ours(error, table, key) from error
+
+
+def ours(error: BaseException, table: str, key: str = "") -> MedchainError:
+    """Choose our error for one of `FOREIGN`; arguments as in `fault`."""
+    match error:
+        case IntegrityError():
+            return ConflictError("store.conflict", table=table, key=key)
+        case DBAPIError():
+            return fault(error.orig, table, key)
+        case dbapi2.Error():
+            return fault(error, table, key)
+        case _:
+            # A pool without a free connection, above all.
+            return UnavailableError("store.io", table=table, key=key)
 
 
 def fault(original: BaseException | None, table: str, key: str = "") -> MedchainError:

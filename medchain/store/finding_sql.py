@@ -20,7 +20,6 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     FromClause,
-    Integer,
     Select,
     and_,
     bindparam,
@@ -37,6 +36,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from medchain.store.engine import room
 from medchain.store.finding import (
     AFTER_ALL,
     AllOf,
@@ -140,6 +140,11 @@ def _bound(value: float | str | Slot) -> ColumnElement[Any]:  # Any: of whatever
     return bindparam(f"{_SLOT}{value.place}", required=False) if isinstance(value, Slot) else literal(value)
 
 
+def _room(limit: int | Slot) -> int | ColumnElement[int]:
+    """Bind the size of a page, or the place of it."""
+    return room(f"{_SLOT}{limit.place}") if isinstance(limit, Slot) else limit
+
+
 class _Writer:
     """Writes one search."""
 
@@ -164,15 +169,11 @@ class _Writer:
         directions = [
             value.desc() if rule.descending else value.asc() for value, rule in zip(values, search.order, strict=True)
         ]
-        limit = search.limit
-        room = bindparam(f"{_SLOT}{limit.place}", type_=Integer, required=False) if isinstance(limit, Slot) else limit
-        return query.order_by(*directions, resource.c.number).limit(room)
+        return query.order_by(*directions, resource.c.number).limit(_room(search.limit))
 
     def count(self) -> Select[int]:
         """Write the query of the number of matches; no more than the limit are counted."""
-        limit = self._search.limit
-        room = bindparam(f"{_SLOT}{limit.place}", type_=Integer, required=False) if isinstance(limit, Slot) else limit
-        found = select(resource.c.number).where(self._matching()).limit(room)
+        found = select(resource.c.number).where(self._matching()).limit(_room(self._search.limit))
         return select(func.count()).select_from(found.subquery())
 
     def _matching(self) -> ColumnElement[bool]:

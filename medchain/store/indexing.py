@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from medchain.errors import ConflictError, UnavailableError
-from medchain.store.engine import Database, Statement, insert_into
+from medchain.store.engine import Database, Look, Statement, insert_into
 from medchain.store.finding import NEVER, NEWEST, Search
 from medchain.store.finding_sql import Prepared, prepared_count, prepared_links, prepared_page
 from medchain.store.tables import detail, entry, epoch, index_state, parameter, record, resource, unindexed
@@ -129,6 +129,7 @@ class SearchTable:
         """Use the records file."""
         self._database = database
         dialect = database.engine.dialect
+        self._dialect = dialect
         self._details: dict[str, int] = dict(_NO_DETAIL)
         self._insert_resource = insert_into(resource, dialect)
         self._insert_entry = insert_into(entry, dialect)
@@ -177,8 +178,8 @@ class SearchTable:
 
     def index_generation(self) -> int:
         """Return which state the index is in."""
-        with self._database.read("index_state") as connection:
-            row = self._read_state.first(connection)
+        with self._database.look("index_state") as look:
+            row = look.first(self._read_state)
         return 0 if row is None else int(row[0])
 
     def find_page(self, search: Search, *, counted: int = 0) -> FoundPage:
@@ -194,14 +195,15 @@ class SearchTable:
         Raises:
             UnavailableError: ``search.indexing`` while records have no rows yet.
         """
-        with self._database.read("resource") as connection:
-            newest = self._snapshot(connection)
+        # Each question sees the newest state; that of one moment is chosen by the snapshot.
+        with self._database.look("resource") as look:
+            newest = self._snapshot(look)
             at = search if search.snapshot != NEWEST else replace(search, snapshot=newest)
-            found = self._run(connection, prepared_page(at, connection.dialect)) if search.limit else []
+            found = _run(look, prepared_page(at, self._dialect)) if search.limit else []
             total = None
             if counted:
                 every = replace(at, order=(), after=(), limit=counted)
-                total = int(self._run(connection, prepared_count(every, connection.dialect))[0][0])
+                total = int(_run(look, prepared_count(every, self._dialect))[0][0])
         snapshot = at.snapshot if isinstance(at.snapshot, int) else newest
         return FoundPage([FoundRow(row[0], row[1], row[2], tuple(row[3:])) for row in found], snapshot, total)
 
@@ -216,10 +218,10 @@ class SearchTable:
             The keys of their rows, each once.
         """
         found: dict[str, None] = {}
-        with self._database.read("entry") as connection:
+        with self._database.look("entry") as look:
             for start in range(0, len(numbers), _AT_ONCE):
-                query = prepared_links(numbers[start : start + _AT_ONCE], parameters, connection.dialect)
-                found |= dict.fromkeys(row[0] for row in self._run(connection, query))
+                query = prepared_links(numbers[start : start + _AT_ONCE], parameters, self._dialect)
+                found |= dict.fromkeys(row[0] for row in _run(look, query))
         return list(found)
 
     def referring_parameters(self, keys: Sequence[str], parameters: Sequence[int]) -> list[int]:
@@ -282,21 +284,12 @@ class SearchTable:
             self._drop_resource.many(connection, [(one,) for one in numbers])
         return len(numbers)
 
-    def _snapshot(self, connection: Connection) -> int:
+    def _snapshot(self, look: Look) -> int:
         """Return the number of the last version; refuse to answer while some have no rows."""
-        row = self._read_state.first(connection)
+        row = look.first(self._read_state)
         if row is None or row[2] is not None:
             raise UnavailableError("search.indexing")
         return int(row[1] or 0)
-
-    def _run(self, connection: Connection, query: Prepared) -> list[tuple[Any, ...]]:
-        """Run a query on the driver's own cursor."""
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(query.sql, query.values)
-            return list(cursor.fetchall())
-        finally:
-            cursor.close()
 
     def _put_index(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
         """Write the rows of versions in the transaction that stores them; returns details that got a number."""
@@ -377,6 +370,11 @@ def forget_rows(connection: Connection, epochs: Sequence[bytes]) -> None:
     connection.execute(delete(entry).where(entry.c.resource.in_(doomed)))
     connection.execute(delete(resource).where(resource.c.number.in_(doomed)))
     connection.execute(delete(unindexed).where(unindexed.c.number.in_(doomed)))
+
+
+def _run(look: Look, query: Prepared) -> list[tuple[Any, ...]]:
+    """Run a query; Any because columns differ."""
+    return look.rows(query.sql, query.values)
 
 
 def _in_index_order(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
-from medchain.store.engine import Database, Statement, put_into
+from medchain.store.engine import Database, Statement, put_into, room
 from medchain.store.exports import ExportTable
 from medchain.store.faults import translated
 from medchain.store.grouped import Grouped
@@ -55,6 +55,9 @@ FHIR_JSON: Final = "application/fhir+json"
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
 
+# As text: SQLAlchemy would bind a number of its own for the offset.
+_ZERO: Final = literal_column("0", Integer)
+_ONE: Final = literal_column("1", Integer)
 _LATER: Final = IndexRows(None)
 _PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 200
@@ -283,17 +286,16 @@ class RecordStore(
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
         self._newest = Statement(select(func.max(record.c.version)).where(*of_record), dialect)
         # Each write asks these: to put them together anew cost more than to answer them.
-        one = {"limit": bindparam("limit", type_=Integer), "offset": literal_column("0")}
         by_version = record.c.version == bindparam("version")
         newest = _versions().where(*of_record).order_by(record.c.version.desc())
-        self._get_newest = Statement(newest.limit(one["limit"]).offset(one["offset"]), dialect)
+        self._get_newest = Statement(newest.limit(_ONE).offset(_ZERO), dialect)
         self._get_version = Statement(_versions().where(*of_record, by_version), dialect)
         self._find_version = Statement(select(record.c.seq).where(*of_record, by_version), dialect)
         self._last_number = Statement(select(func.max(record.c.seq)), dialect)
         alive = (epoch.c.id == bindparam("id")) & epoch.c.destroyed.is_(None)
         self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
         of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
-        self._newest_epoch = Statement(of_patient.limit(one["limit"]).offset(one["offset"]), dialect)
+        self._newest_epoch = Statement(of_patient.limit(_ONE).offset(_ZERO), dialect)
         self._grouped = Grouped(self._put_all)
         self._tokens_used = 0
 
@@ -383,8 +385,8 @@ class RecordStore(
 
     def newest_version(self, type_name: str, record_id: str) -> int:
         """Return the number of a record's newest version, 0 where there is none."""
-        with self._database.read("record") as connection:
-            row = self._newest.first(connection, type_name, record_id)
+        with self._database.look("record") as look:
+            row = look.first(self._newest, type_name, record_id)
         return 0 if row is None or row[0] is None else int(row[0])
 
     def is_imported(self, unit: str) -> bool:
@@ -429,11 +431,11 @@ class RecordStore(
 
     def get(self, type_name: str, record_id: str, version: int | None = None) -> RecordVersion | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
-        with self._database.read("record") as connection:
+        with self._database.look("record") as look:
             if version is None:
-                row = self._get_newest.first(connection, type_name, record_id, 1)
+                row = look.first(self._get_newest, type_name, record_id)
             else:
-                row = self._get_version.first(connection, type_name, record_id, version)
+                row = look.first(self._get_version, type_name, record_id, version)
         return None if row is None else RecordVersion(*row)
 
     def history(self, type_name: str, record_id: str) -> list[RecordVersion]:
@@ -522,8 +524,8 @@ class RecordStore(
 
     def newest_epoch(self, patient: str) -> Epoch | None:
         """Return a patient's newest key, destroyed or not; None if the patient has none."""
-        with self._database.read("epoch") as connection:
-            row = self._newest_epoch.first(connection, patient, 1)
+        with self._database.look("epoch") as look:
+            row = look.first(self._newest_epoch, patient)
         return None if row is None else Epoch(*row)
 
     def rewrap_epochs(self, keys: Iterable[tuple[bytes, bytes]]) -> None:
@@ -604,8 +606,8 @@ class RecordStore(
             kind: only this kind.
         """
         chosen, values = (self._read_pending, ()) if kind is None else (self._read_pending_kind, (kind,))
-        with self._database.read("outbox") as connection:
-            return [Intent(*row) for row in chosen.all(connection, after, *values, limit)]
+        with self._database.look("outbox") as look:
+            return [Intent(*row) for row in look.all(chosen, after, *values, limit)]
 
     def newest_of(self, object_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         """Return the newest version of records and its number, by the ids of their objects."""
@@ -634,8 +636,8 @@ class RecordStore(
 
     def pending_count(self) -> int:
         """Return how much waits in the outbox."""
-        with self._database.read("outbox") as connection:
-            row = self._count_pending.first(connection)
+        with self._database.look("outbox") as look:
+            row = look.first(self._count_pending)
         return 0 if row is None else int(row[0])
 
     def mark_ordered(self, ids: Sequence[int], position: int) -> None:
@@ -761,7 +763,7 @@ def _pending() -> Select[Any]:
     of_record = (record.c.object_id, record.c.version, record.c.commitment)
     chosen = select(*of_intent, *of_record).outerjoin(record, record.c.seq == outbox.c.record)
     chosen = chosen.where(outbox.c.id > bindparam("after")).order_by(outbox.c.id)
-    return chosen.limit(bindparam("limit", type_=Integer)).offset(literal_column("0"))
+    return chosen.limit(room("limit")).offset(_ZERO)
 
 
 def version_columns() -> tuple[Column[Any], ...]:

@@ -22,6 +22,8 @@ MAX_PAST: Final = 1001
 
 _AT_ONCE: Final = 500
 _SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
+_ZERO: Final = literal_column("0", Integer)
+_ONE: Final = literal_column("1", Integer)
 _NO_NUMBER: Final = -1
 _KEY_COLUMNS: Final = 3
 _FOREVER: Final = 1 << 62
@@ -76,31 +78,30 @@ class VersionReader:
         self._database = store.database
         dialect = store.database.engine.dialect
         of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
-        one = {"limit": bindparam("limit", type_=Integer)}
-        newest = of_record.order_by(record.c.version.desc()).limit(one["limit"]).offset(literal_column("0"))
+        newest = of_record.order_by(record.c.version.desc()).limit(_ONE).offset(_ZERO)
         self._by_id = Statement(newest, dialect)
         self._by_numbers = {size: _by_numbers(size, dialect) for size in _SIZES}
         self._by_version = Statement(of_record.where(record.c.version == bindparam("version")), dialect)
 
     def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
-        with self._database.read("record") as connection:
+        with self._database.look("record") as look:
             if version is None:
-                row = self._by_id.first(connection, type_name, record_id, 1)
+                row = look.first(self._by_id, type_name, record_id)
             else:
-                row = self._by_version.first(connection, type_name, record_id, version)
+                row = look.first(self._by_version, type_name, record_id, version)
         return None if row is None else _found(row)
 
     def numbered(self, numbers: Sequence[int]) -> list[Found | None]:
         """Return versions by their numbers, in that order; None for one that is not there."""
         found: dict[int, Found] = {}
-        with self._database.read("record") as connection:
+        with self._database.look("record") as look:
             for start in range(0, len(numbers), _AT_ONCE):
                 part = numbers[start : start + _AT_ONCE]
                 # Of a few sizes, filled up with what is no number, so that each is put into SQL once.
                 size = next(one for one in _SIZES if one >= len(part))
                 filled = (*part, *([_NO_NUMBER] * (size - len(part))))
-                for row in self._by_numbers[size].all(connection, *filled):
+                for row in look.all(self._by_numbers[size], *filled):
                     one = _found(row)
                     found[one.stored.seq] = one
         return [found.get(number) for number in numbers]

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import Integer, bindparam, event, literal_column, select, text
 from sqlcipher3 import dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.store import engine as module
 from medchain.store import tables
-from medchain.store.engine import Database, FileKind, connect, mark_path, open_database
+from medchain.store.engine import Database, FileKind, Statement, connect, mark_path, open_database, room
 from medchain.store.faults import fault
 from tests.unit.medchain.store.conftest import KEY
 
@@ -401,3 +401,62 @@ def test_the_driver_alone_gives_nothing_without_the_key(path):
     open_database(path, KEY, kind=LEDGER).close()
     with pytest.raises(dbapi2.DatabaseError):
         connect(path, bytes(32), 1 << 20)
+
+
+def planned(database, statement: Statement, *values: object) -> int:
+    """Count the accesses that are judged for one question: SQLite judges them when it plans, not when it runs."""
+    judged = []
+    raw = database.engine.raw_connection()
+    raw.set_authorizer(lambda *about: judged.append(about) or dbapi2.SQLITE_OK)
+    cursor = raw.cursor()
+    # An authorizer that was just set has everything planned anew once.
+    cursor.execute(statement.text, values).fetchall()
+    judged.clear()
+    cursor.execute(statement.text, values).fetchall()
+    cursor.close()
+    raw.set_authorizer(None)
+    raw.close()
+    return len(judged)
+
+
+def test_a_question_with_a_limit_is_planned_once_and_not_with_each_value(store_engine):
+    database = store_engine(LEDGER)
+    chosen, dialect = select(tables.leaf.c.position), database.engine.dialect
+    alone = Statement(chosen.limit(bindparam("limit", type_=Integer)).offset(literal_column("0")), dialect)
+    ours = Statement(chosen.limit(room("limit")).offset(literal_column("0")), dialect)
+    # If SQLite ever plans the first one once as well, `room` may go.
+    assert planned(database, alone, 1) > 0
+    assert planned(database, ours, 1) == 0
+
+
+def test_what_is_looked_up_is_the_newest_state(store_engine):
+    database = store_engine(LEDGER)
+    read = Statement(select(tables.leaf.c.position), database.engine.dialect)
+    with database.look("leaf") as look:
+        assert look.first(read) is None
+        leave_wal(database)
+        assert look.first(read) == (0,)
+        assert look.all(read) == [(0,), (1,), (2,)]
+
+
+def test_a_look_up_in_a_damaged_file_is_found(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    leave_wal(database)
+    database.checkpoint()
+    read = Statement(select(tables.leaf.c.data), database.engine.dialect)
+    data = bytearray(path.read_bytes())
+    for start in range(PAGE, len(data), PAGE):
+        data[start + 100] ^= 1
+    path.write_bytes(data)
+    database.engine.dispose()
+    with pytest.raises(VerificationError, match=r"store\.corrupt"), database.look("leaf") as look:
+        look.all(read)
+    database.close()
+
+
+def test_a_look_up_without_a_free_connection_is_refused(path, monkeypatch):
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 20)
+    database = open_database(path, KEY, kind=LEDGER, connections=1)
+    with database.look("leaf"), pytest.raises(UnavailableError, match=r"store\.io"), database.look("leaf"):
+        pass
+    database.close()
