@@ -65,6 +65,9 @@ clients: $(VENV)/dev.stamp browser
 	@command -v javac >/dev/null && command -v mvn >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		default-jdk-headless maven >/dev/null; } || echo "no JDK or no Maven: tests with HAPI's client are left out" >&2
+	@command -v curl >/dev/null && command -v jq >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		curl jq >/dev/null; } || echo "no curl or no jq: the page for integrators is not tried" >&2
 	@tests/clients/build.sh
 
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.
