@@ -37,6 +37,7 @@ _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _MAX_CHARS: Final = 1024
 _SHOWN: Final = 10
+_GONE: Final = 410
 # A file of others is never run as one of ours.
 _FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -121,7 +122,12 @@ class BrowsePages:
         reading = self._reading()
         if type_name == _BINARY:
             return self._file(reading, f"{type_name}/{record_id}")
-        resource, anchored = reading.resource(f"{type_name}/{record_id}")
+        try:
+            resource, anchored = reading.resource(f"{type_name}/{record_id}")
+        except RefusedError as error:
+            if error.status != _GONE:
+                raise
+            return self._gone(reading, f"{type_name}/{record_id}", error)
         return self._record(reading, resource, anchored, is_newest=True)
 
     def version(self, type_name: str, record_id: str, version: int) -> Response:
@@ -224,6 +230,11 @@ class BrowsePages:
             versions=self._versions(reading, place),
             groups=self._groups(reading, place) if is_patient else None,
         )
+
+    def _gone(self, reading: Reading, place: str, error: RefusedError) -> Response:
+        """Show what there was of a record that was deleted."""
+        versions = self._versions(reading, place)
+        return self._pages.render("browse/gone.html", _GONE, place=place, text=error.text, versions=versions)
 
     def _file(self, reading: Reading, path: str) -> Response:
         """Show what is known of a Binary; its bytes are for downloading."""

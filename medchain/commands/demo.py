@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,11 +33,12 @@ from medchain.commands.demo_bundles import (
     write_bundle,
     zip_files,
 )
-from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium, call, open_consortium
-from medchain.commands.demo_ledger import Count, cosigners, count_entries
+from medchain.commands.demo_consortium import FOUNDERS, ORDERER, Consortium, call, open_consortium
+from medchain.commands.demo_ledger import cosigners, count_entries
 from medchain.commands.demo_load import Loader, sample_sources, sources
 from medchain.commands.demo_rates import Client, Rate
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
+from medchain.commands.demo_summary import Told, document, lines, medchain_command, name_of
 from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
 from medchain.ledger.object import ACTIVE, map_key
@@ -149,7 +149,8 @@ class Demo:
         count = count_entries(consortium.nodes[ORDERER])
         names = cosigners(consortium.nodes[ORDERER], consortium.policy_path.read_bytes())
         self._measure("all")
-        return self._document(count, names), list(self._lines(count, names))
+        told = Told(consortium, count, names, self._measured, self._judged, self._rates, time.monotonic() - self._began)
+        return document(told), list(lines(told, self._context.say, self._context.language))
 
     def stay(self) -> None:
         """Run until Ctrl-C or SIGTERM; tell of nodes that end or come back.
@@ -327,84 +328,7 @@ class Demo:
 
     def _name(self, org_id: str) -> str:
         """Name an organisation in the reader's language."""
-        founder = next((item for item in FOUNDERS if item.org_id == org_id), None)
-        if founder is None:
-            return org_id
-        return founder.zh if self._context.language == "zh" else founder.en
-
-    def _document(self, count: Count, names: list[str]) -> Json:
-        """Write the summary as a document."""
-        nodes: dict[str, Json] = {}
-        for org_id, node in self._consortium.nodes.items():
-            nodes[org_id] = {
-                "folder": str(node.folder),
-                "records": count.objects["record", org_id],
-                "web": node.web_url,
-            }
-        return {
-            "blocks": count.blocks,
-            "bundles": {item.name: dict(item.verdict) for item in self._judged},
-            "cosigners": list[Json](names),
-            "ledger": self._consortium.genesis.ledger.hex(),
-            "measured": dict(self._measured),
-            "nodes": nodes,
-            "policy": str(self._consortium.policy_path),
-            "rates": {
-                "load_per_s": self._consortium.facts.get("load_per_s"),
-                **{name: rate.document() for name, rate in self._rates.items()},
-            },
-            "root": count.checkpoint.root.hex(),
-            "size": count.checkpoint.size,
-            "transactions": count.transactions,
-        }
-
-    def _lines(self, count: Count, names: list[str]) -> Iterator[str]:
-        """Word the summary."""
-        say, consortium, size = self._context.say, self._consortium, count.checkpoint.size
-        yield say(texts.HEADING, seconds=time.monotonic() - self._began)
-        yield say(texts.WHO)
-        for org_id, node in consortium.nodes.items():
-            held = count.objects["record", org_id]
-            text = texts.HOLDER if held else texts.NON_HOLDER
-            yield say(text, name=self._name(org_id), records=held, size=size, web=node.web_url)
-        yield say(
-            texts.LEDGER,
-            size=size,
-            transactions=count.transactions,
-            blocks=count.blocks,
-            orderer=self._name(ORDERER),
-        )
-        kinds: dict[str, int] = {}
-        for (kind, _), number in count.objects.items():
-            kinds[kind] = kinds.get(kind, 0) + number
-        yield say(texts.OBJECTS, objects=", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())))
-        yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
-        yield say(texts.COSIGNERS, names=", ".join(self._name(name) for name in names))
-        folder = consortium.folder / BUNDLES_NAME
-        command = medchain_command()
-        example, policy = folder / "record", consortium.policy_path
-        yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
-        node = consortium.nodes[HOSPITALS[0]]
-        patient = consortium.facts["patient"]
-        yield from self._rate_lines()
-        yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
-        yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
-
-    def _rate_lines(self) -> Iterator[str]:
-        """Word what was measured."""
-        say, load = self._context.say, self._consortium.facts.get("load_per_s")
-        yield say(texts.RATES, name=self._name(CUSTODIAN), others=len(FOUNDERS) - 1)
-        if isinstance(load, int):
-            yield say(texts.RATE_LOAD, rate=load)
-        for name, rate in self._rates.items():
-            p50, p99 = rate.p50_s * 1000, rate.p99_s * 1000
-            yield say(texts.RATE_KINDS[name], rate=rate.per_s, p50=p50, p99=p99)
-
-
-def medchain_command() -> Path | str:
-    """Name our command as the reader can type it, also where `make` has put it into a folder that no PATH names."""
-    beside = Path(sys.executable).with_name("medchain")
-    return beside if beside.exists() else beside.name
+        return name_of(org_id, self._context.language)
 
 
 def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -427,12 +351,12 @@ def _demo(context: Context) -> int:
         demo.tell(texts.FOUNDED if is_new else texts.REUSED, folder=consortium.folder)
         try:
             demo.run(given.data)
-            document, lines = demo.summary()
+            answer, told = demo.summary()
             if given.once:
-                context.answer(document, lines)
+                context.answer(answer, told)
             else:
                 with suppress(KeyboardInterrupt):
-                    context.answer(document, [*lines, context.say(texts.RUNNING)])
+                    context.answer(answer, [*told, context.say(texts.RUNNING)])
                     demo.stay()
         finally:
             _ignore_interrupts()

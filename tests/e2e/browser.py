@@ -122,6 +122,11 @@ class Browser:
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
         self._call("POST", f"{self._session}/goog/cdp/execute", command)
 
+    def media(self, kind: str) -> None:
+        """Look at the page as on paper (``print``), or on a screen again (an empty text)."""
+        command = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": kind}}
+        self._call("POST", f"{self._session}/goog/cdp/execute", command)
+
     def picture(self, path: Path) -> None:
         """Take a picture of the page."""
         path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))

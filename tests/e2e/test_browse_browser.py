@@ -89,6 +89,11 @@ def test_a_record_of_the_patient_has_its_versions_and_its_proof(browser, picture
     browser.script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     shown = json.loads(browser.script("return document.querySelector('pre').textContent"))
     assert browser.url.partition("?")[0].endswith(f"/{shown['resourceType']}/{shown['id']}")
+    browser.media("print")
+    shown = browser.script("return ['.mc-header__links', 'pre'].map((one) => document.querySelector(one).offsetHeight)")
+    assert shown == [0, 0]
+    browser.picture(pictures / "browse-record-print.png")
+    browser.media("")
     size = browser.script(
         "const link = document.querySelector(\"a[href$='/versions/1/proof']\"); const asked = new XMLHttpRequest();"
         "asked.open('GET', link.href, false); asked.send();"

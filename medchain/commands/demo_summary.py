@@ -1,0 +1,153 @@
+"""What `medchain demo` tells at its end: as a document, and as lines for a person.
+
+Keeps true: both say the same, and only what was found or measured. Trusts its caller for what it is told.
+Source: `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from medchain.commands import demo_texts as texts
+from medchain.commands.command import Text
+from medchain.commands.demo_bundles import BUNDLES_NAME, Judged
+from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium
+from medchain.commands.demo_ledger import Count
+from medchain.commands.demo_rates import Rate
+from medchain.commands.demo_story import CUSTODIAN
+from medchain.encoding import Json
+
+_MS: Final = 1000
+
+
+class Say(Protocol):
+    """Words something in the reader's language."""
+
+    def __call__(self, text: Text, /, **fields: object) -> str:
+        """Word it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What there is to tell.
+
+    Attributes:
+        consortium: its nodes run.
+        count: of what is on the ledger.
+        names: of who cosigned it, org_ids.
+        measured: name → seconds, as text.
+        judged: the proof bundles.
+        rates: kind of request → what was measured.
+        seconds: since the start.
+    """
+
+    consortium: Consortium
+    count: Count
+    names: Sequence[str]
+    measured: Mapping[str, Json]
+    judged: Sequence[Judged]
+    rates: Mapping[str, Rate]
+    seconds: float
+
+
+def document(told: Told) -> Json:
+    """Write the summary as a document."""
+    consortium, count = told.consortium, told.count
+    nodes: dict[str, Json] = {}
+    for org_id, node in consortium.nodes.items():
+        nodes[org_id] = {
+            "folder": str(node.folder),
+            "records": count.objects["record", org_id],
+            "web": node.web_url,
+        }
+    return {
+        "blocks": count.blocks,
+        "bundles": {item.name: dict(item.verdict) for item in told.judged},
+        "cosigners": list[Json](told.names),
+        "ledger": consortium.genesis.ledger.hex(),
+        "measured": dict(told.measured),
+        "nodes": nodes,
+        "policy": str(consortium.policy_path),
+        "rates": {
+            "load_per_s": consortium.facts.get("load_per_s"),
+            **{name: rate.document() for name, rate in told.rates.items()},
+        },
+        "root": count.checkpoint.root.hex(),
+        "size": count.checkpoint.size,
+        "transactions": count.transactions,
+    }
+
+
+def lines(told: Told, say: Say, language: str) -> Iterator[str]:
+    """Word the summary.
+
+    Args:
+        told: what there is to tell.
+        say: words it.
+        language: ``zh`` or ``en``, for names.
+
+    Returns:
+        Lines, some of them several.
+    """
+    consortium, folder, command = told.consortium, told.consortium.folder / BUNDLES_NAME, medchain_command()
+    yield say(texts.HEADING, seconds=told.seconds)
+    yield from _holders(told, say, language)
+    yield from _ledger(told, say, language)
+    example, policy = folder / "record", consortium.policy_path
+    yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
+    yield from _rates(told, say, language)
+    node, patient = consortium.nodes[HOSPITALS[0]], consortium.facts["patient"]
+    yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
+    yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
+
+
+def name_of(org_id: str, language: str) -> str:
+    """Name an organisation in the reader's language."""
+    founder = next((item for item in FOUNDERS if item.org_id == org_id), None)
+    if founder is None:
+        return org_id
+    return founder.zh if language == "zh" else founder.en
+
+
+def medchain_command() -> Path | str:
+    """Name our command as the reader can type it, also where `make` has put it into a folder that no PATH names."""
+    beside = Path(sys.executable).with_name("medchain")
+    return beside if beside.exists() else beside.name
+
+
+def _holders(told: Told, say: Say, language: str) -> Iterator[str]:
+    """Say who holds what."""
+    yield say(texts.WHO)
+    size = told.count.checkpoint.size
+    for org_id, node in told.consortium.nodes.items():
+        held = told.count.objects["record", org_id]
+        text = texts.HOLDER if held else texts.NON_HOLDER
+        yield say(text, name=name_of(org_id, language), records=held, size=size, web=node.web_url)
+
+
+def _ledger(told: Told, say: Say, language: str) -> Iterator[str]:
+    """Say what is on the ledger."""
+    count = told.count
+    size, orderer = count.checkpoint.size, name_of(ORDERER, language)
+    yield say(texts.LEDGER, size=size, transactions=count.transactions, blocks=count.blocks, orderer=orderer)
+    kinds: dict[str, int] = {}
+    for (kind, _), number in count.objects.items():
+        kinds[kind] = kinds.get(kind, 0) + number
+    yield say(texts.OBJECTS, objects=", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())))
+    yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
+    yield say(texts.COSIGNERS, names=", ".join(name_of(name, language) for name in told.names))
+
+
+def _rates(told: Told, say: Say, language: str) -> Iterator[str]:
+    """Say what was measured."""
+    yield say(texts.RATES, name=name_of(CUSTODIAN, language), others=len(FOUNDERS) - 1)
+    load = told.consortium.facts.get("load_per_s")
+    if isinstance(load, int):
+        yield say(texts.RATE_LOAD, rate=load)
+    for name, rate in told.rates.items():
+        yield say(texts.RATE_KINDS[name], rate=rate.per_s, p50=rate.p50_s * _MS, p99=rate.p99_s * _MS)
