@@ -21,7 +21,7 @@ from fhir_bridge.browse.view import line_of, moment, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS, TYPES
 from fhir_bridge.document import Resource, write_pretty
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
+from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.patients import name_text
 from medchain.errors import NotFoundError
 from medchain.web.pages import Pages, language, redirected

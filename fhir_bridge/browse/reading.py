@@ -16,8 +16,8 @@ from fhir_bridge.capability import served_types
 from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.routes import answer
+from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access, permit
 from fhir_bridge.smart.roles import ROLE_SCOPES
 from fhir_bridge.smart.scopes import Action

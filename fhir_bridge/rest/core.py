@@ -14,7 +14,6 @@ from fhir_bridge.bulk.finding import Exports
 from fhir_bridge.gate import Gate
 from fhir_bridge.references import MAX_CONDITIONS, Resolver
 from fhir_bridge.rest.ask import Ask
-from fhir_bridge.rest.cursor import Cursors
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.access import Access
@@ -101,7 +100,6 @@ class Core:
         judge: tells what conditions say of a resource that is not in the index.
         gate: says what may be shown.
         reader: reads versions with their keys.
-        cursors: makes and reads the links of pages.
         exports: begins bulk exports and finds what they consist of.
     """
 
@@ -123,7 +121,6 @@ class Core:
     judge: Judge = field(init=False)
     gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
-    cursors: Cursors = field(init=False)
     exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,7 +128,6 @@ class Core:
         object.__setattr__(self, "judge", Judge(self.search.index, self.store.find_page, self.clock))
         object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge))
         object.__setattr__(self, "reader", VersionReader(self.store))
-        object.__setattr__(self, "cursors", Cursors(self.records_key))
         object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
 
     def resolver(self, access: Access) -> Resolver:

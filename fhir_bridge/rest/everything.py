@@ -14,10 +14,10 @@ from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.rest.ask import Ask, Pairs, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.pages import bundle
 from fhir_bridge.rest.searching import Asked, answered
 from fhir_bridge.search.conditions import Branches, Conditions, Context
+from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.search.tree import ByType, Condition, Include, InCompartment, Query
 from medchain.errors import NotFoundError
 

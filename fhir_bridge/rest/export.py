@@ -27,11 +27,11 @@ from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.export_lines import lines, paced, packed, permitted
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
 from fhir_bridge.rest.words import say
+from fhir_bridge.search.cursor import LIFE_S, PARAMETER, Position
 from fhir_bridge.smart.access import access_document, parse_access
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.validation.wording import CODE_SYSTEM
@@ -44,7 +44,7 @@ STATUS: Final = "$export-status"
 FILE: Final = "$export-file"
 """Where its files lie."""
 
-LINK_S: Final = 3_600
+LINK_S: Final = LIFE_S
 """How long a link to a file can be used, in seconds; the status gives new ones."""
 
 KICK_OFF_S: Final = 1.0
@@ -275,7 +275,7 @@ def _row(core: Core, ask: Ask) -> ExportRow:
 def _link(core: Core, ask: Ask, row: ExportRow, number: int) -> str:
     """Make a link to a file: what it leads to is sealed for the caller, with when it ends."""
     path, now = f"{FILE}/{row.id}", core.clock()
-    sealed = core.cursors.seal(path, owner_of(ask.who), now, [number, now + LINK_S])
+    sealed = core.search.cursors.seal(Position((path,), (), 0, now, (number,), owner_of(ask.who)))
     return f"{core.base_url}/{path}?{PARAMETER}={sealed}"
 
 
@@ -302,12 +302,10 @@ def _outcomes(order: Order, language: str) -> bytes:
 
 def _file_of(core: Core, ask: Ask) -> int:
     """Open a link; raises `NotFoundError` ``export.link``, whatever is wrong with it."""
-    now = core.clock()
     try:
-        state = core.cursors.open(f"{FILE}/{ask.id}", owner_of(ask.who), now, ask.parameter(PARAMETER) or "")
-    except InputError as error:
+        position = core.search.cursors.open(ask.parameter(PARAMETER) or "", owner_of(ask.who))
+    except (InputError, NotFoundError) as error:
         raise NotFoundError("export.link") from error
-    number, until = state if isinstance(state, list) else (0, 0)
-    if not (isinstance(number, int) and isinstance(until, int) and now <= until):
+    if position.types != (f"{FILE}/{ask.id}",):
         raise NotFoundError("export.link")
-    return number
+    return int(position.after[0])

@@ -8,17 +8,18 @@ Source: FHIR R4 §3.1.0.12.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.pages import bundle, content_of, past_entry
 from fhir_bridge.rest.shape import part
+from fhir_bridge.search.cursor import PARAMETER, Position
 from fhir_bridge.search.dates import span_of
 from fhir_bridge.smart.scopes import Action
 from medchain.crypto.keywrap import WrappingKey
-from medchain.encoding import Json
 from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found, Past
 
@@ -56,6 +57,9 @@ def of_all(core: Core, ask: Ask) -> Reply:
 def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
     """Answer one page."""
     asked, state = _asked(core, ask, types, record_id)
+    if asked.since and not types:
+        # By type and time there is an index.
+        asked = replace(asked, types=type_names("resource"))
     found = core.reader.past(asked)
     has_more = len(found) >= asked.limit
     found = found[: asked.limit - 1]
@@ -68,8 +72,8 @@ def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
     place = "/".join(part for part in (core.base_url, ask.type, record_id, "_history") if part)
     links = [("self", place if not state else f"{place}?{PARAMETER}={ask.parameter(PARAMETER)}")]
     if has_more:
-        following: Json = [found[-1].stored.seq, asked.since, list(asked.period or ()), asked.limit]
-        cursor = core.cursors.seal(ask.path, ask.who.client, core.clock(), following)
+        after = (found[-1].stored.seq, asked.since, asked.limit, *(asked.period or ()))
+        cursor = core.search.cursors.seal(Position((ask.path,), (), 0, core.clock(), after, ask.who.client))
         links.append(("next", f"{place}?{PARAMETER}={cursor}"))
     total = len(entries) if not has_more and not state else None
     return Reply(200, bundle("history", core.clock(), links, entries, total))
@@ -85,10 +89,11 @@ def _asked(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> tuple[
     """Read what is asked for; tells whether it is a page that goes on."""
     cursor = ask.parameter(PARAMETER)
     if cursor is not None:
-        state = core.cursors.open(ask.path, ask.who.client, core.clock(), cursor)
-        before, since, period, limit = state if isinstance(state, list) else (0, 0, [], 1)
-        bounds = (_whole(period[0]), _whole(period[1])) if isinstance(period, list) and period else None
-        return Past(types, record_id, _whole(since), bounds, _whole(before), _whole(limit)), True
+        position = core.search.cursors.open(cursor, ask.who.client)
+        if position.types != (ask.path,):
+            raise InputError("search.cursor")
+        before, since, limit, *period = map(int, position.after)
+        return Past(types, record_id, since, (period[0], period[1]) if period else None, before, limit), True
     since_text, at = ask.parameter("_since"), ask.parameter("_at")
     since = 0 if not since_text else _span(since_text, "_since")[0]
     period_at = None if not at else _span(at, "_at")
@@ -112,8 +117,3 @@ def _span(text: str, name: str) -> tuple[int, int]:
     if span is None:
         raise InputError("search.value", parameter=name)
     return span.low // _MICROSECONDS, (span.high - 1) // _MICROSECONDS
-
-
-def _whole(value: Json) -> int:
-    """Narrow a number."""
-    return value if isinstance(value, int) else 0

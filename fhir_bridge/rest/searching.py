@@ -21,12 +21,12 @@ from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.cursor import PARAMETER
 from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
 from fhir_bridge.rest.provenance import Ahead, told_entry
 from fhir_bridge.rest.words import say
 from fhir_bridge.search.conditions import Context
+from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import Found as Page
 from fhir_bridge.search.tree import Condition, InCompartment, Problem, Query, Summary

@@ -44,7 +44,6 @@ _WORDS: Final[Mapping[str, Words]] = {
     "bundle.resource": Words("条目缺少 resource。", "The entry has no resource."),
     "bundle.type": Words("这里只接受 batch 或 transaction。", "Send a Bundle of type batch or transaction here."),
     "bundle.version": Words("版本不是 ifMatch 所要求的。", "The version is not the one that ifMatch wants."),
-    "cursor.invalid": Words("分页链接无效或已过期。", "The link of this page is not valid, or not any more."),
     "document.declaration": Words("不接受带文档类型或实体的 XML。", "XML with a document type or entities is refused."),
     "document.depth": Words("嵌套过深。", "The document nests too deeply."),
     "document.duplicate": Words("同一对象中有重名的成员。", "An object has a name twice."),

@@ -1,4 +1,4 @@
-"""Where the next page of a search begins, as a word that tells nobody what is searched.
+"""Where the next page of a search or a history begins, as a word that tells nobody what is looked for.
 
 A cursor goes into a URL, and URLs are kept in many places: so the search is sealed in it, with the snapshot and the
 last resource of the page before. Keeps true: a cursor says nothing to who lacks the node's key, cannot be made or
@@ -23,6 +23,9 @@ from medchain.encoding import base64url
 from medchain.errors import InputError, MedchainError, NotFoundError
 from medchain.node.clock import Clock
 
+PARAMETER: Final = "_cursor"
+"""Name of the parameter that holds a cursor."""
+
 LIFE_S: Final = 3600
 """How long the pages of one search may be asked for, in seconds from the first."""
 
@@ -39,9 +42,9 @@ class Position:
     """Where a page begins.
 
     Attributes:
-        types: resource types that are searched.
+        types: resource types that are searched; of a history its path alone.
         pairs: the search as it was understood, `Query.used`.
-        snapshot: number of the last version that counts.
+        snapshot: number of the last version that counts; 0 in a history.
         started: when the first page was asked for, Unix seconds.
         after: values of the order and number of the last resource of the page before.
         client: for whom it was made; empty for the node itself.

@@ -218,21 +218,24 @@ def check_jwk(jwk: Json) -> dict[str, Json]:
     return kept
 
 
+def client_members(client: Client) -> dict[str, Json]:
+    """Tell all of a registration but its id."""
+    return {
+        "jwks": [dict(jwk) for jwk in client.jwks],
+        "jwks_uri": client.jwks_uri,
+        "launch_uri": client.launch_uri,
+        "member": client.member,
+        "name": client.name,
+        "redirects": list[Json](client.redirects),
+        "rights": list[Json](sorted(right.value for right in client.rights)),
+        "scopes": scopes_text(client.scopes),
+        "special": list[Json](sorted(one.value for one in client.special)),
+    }
+
+
 def client_document(client: Client) -> bytes:
     """Write a registration, for the store."""
-    return canonical(
-        {
-            "jwks": [dict(jwk) for jwk in client.jwks],
-            "jwks_uri": client.jwks_uri,
-            "launch_uri": client.launch_uri,
-            "member": client.member,
-            "name": client.name,
-            "redirects": list[Json](client.redirects),
-            "rights": list[Json](sorted(right.value for right in client.rights)),
-            "scopes": scopes_text(client.scopes),
-            "special": list[Json](sorted(one.value for one in client.special)),
-        }
-    )
+    return canonical(client_members(client))
 
 
 def parse_client(row: ClientRow) -> Client:

@@ -16,7 +16,15 @@ from typing import Final
 
 import orjson
 
-from fhir_bridge.smart.clients import Client, Right, check_client, check_jwk, client_document, parse_client
+from fhir_bridge.smart.clients import (
+    Client,
+    Right,
+    check_client,
+    check_jwk,
+    client_document,
+    client_members,
+    parse_client,
+)
 from fhir_bridge.smart.fetch import Fetcher
 from fhir_bridge.smart.scopes import parse_scopes, scopes_text
 from medchain.commands import client_texts as texts
@@ -131,18 +139,7 @@ def _show(context: Context) -> int:
         kind = f"JWK x {len(client.jwks)}"
     state = context.say(texts.CLIENT_ACTIVE if disabled is None else texts.CLIENT_CLOSED)
     shown = {"name": client.name, "scopes": scopes_text(client.scopes), "kind": kind, "launch": client.launch_uri}
-    document: Json = {
-        "client": client.id,
-        "disabled": disabled,
-        "jwks": [dict(jwk) for jwk in client.jwks],
-        "jwks_uri": client.jwks_uri,
-        "launch_uri": client.launch_uri,
-        "member": client.member,
-        "name": client.name,
-        "redirects": list[Json](client.redirects),
-        "rights": list[Json](sorted(right.value for right in client.rights)),
-        "scopes": scopes_text(client.scopes),
-    }
+    document: Json = {"client": client.id, "disabled": disabled, **client_members(client)}
     redirects = " ".join(client.redirects)
     text = context.say(texts.CLIENT_SHOWN, client=client.id, redirects=redirects, state=state, **shown)
     context.answer(document, [text])

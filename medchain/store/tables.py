@@ -202,6 +202,7 @@ record: Final = Table(
 )
 
 record_by_patient: Final = Index("record_by_patient", record.c.patient, record.c.type, record.c.created)
+record_by_type: Final = Index("record_by_type", record.c.type, record.c.created, record.c.seq)
 record_by_object: Final = Index("record_by_object", record.c.object_id, record.c.version)
 record_by_blob: Final = Index(
     "record_by_blob",

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from medchain.store.versions import Past, VersionReader
+
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 BASIC = {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}}
 
@@ -94,7 +96,7 @@ def test_pages_of_a_history_skip_and_repeat_nothing_while_others_write(server):
     assert seen == [f"b{number}" for number in reversed(range(7))]
 
 
-def test_a_cursor_is_for_who_got_it_where_it_was_given_and_for_a_day(server):
+def test_a_cursor_is_for_who_got_it_where_it_was_given_and_for_an_hour(server):
     for number in range(3):
         server.call("PUT", f"/fhir/Basic/b{number}", BASIC | {"id": f"b{number}"})
     page = server.call("GET", "/fhir/Basic/_history?_count=1")
@@ -105,10 +107,43 @@ def test_a_cursor_is_for_who_got_it_where_it_was_given_and_for_a_day(server):
         f"/fhir/Basic/_history?_cursor={cursor[:-2]}AA",
         "/fhir/Basic/_history?_cursor=",
     ):
-        assert code_of(server.call("GET", path)) == "cursor.invalid"
-    assert code_of(server.call("GET", f"/fhir/Basic/_history?_cursor={'A' * 9000}")) == "cursor.invalid"
-    server.time[0] += 86_401
-    assert code_of(server.call("GET", f"/fhir/Basic/_history?_cursor={cursor}")) == "cursor.invalid"
+        assert code_of(server.call("GET", path)) == "search.cursor"
+    assert code_of(server.call("GET", f"/fhir/Basic/_history?_cursor={'A' * 9000}")) == "search.cursor"
+    assert code_of(server.call("GET", f"/fhir/Basic?_cursor={cursor}")) == "search.cursor"
+    assert code_of(server.call("GET", f"/fhir?_cursor={cursor}")) == "search.cursor"
+    found = link(server.call("GET", "/fhir/Basic?_count=1"), "next").partition("_cursor=")[2]
+    assert code_of(server.call("GET", f"/fhir/Basic/_history?_cursor={found}")) == "search.cursor"
+    server.time[0] += 3_601
+    late = server.call("GET", f"/fhir/Basic/_history?_cursor={cursor}")
+    assert (late.status_code, code_of(late)) == (410, "search.expired")
+
+
+def test_histories_are_looked_up_however_much_there_is_of_others(server, monkeypatch):
+    """No page looks at more than it tells of: SQLite says by which index it goes."""
+    asked = []
+    monkeypatch.setattr(VersionReader, "_all", lambda _self, chosen: asked.append(chosen) or [])
+    reader = VersionReader(server.store)
+    for past in (
+        Past(types=("Basic",)),
+        Past(types=("Basic",), since=9),
+        Past(types=("Basic", "Patient"), since=9),
+        Past(types=("Basic",), id="b1"),
+        Past(types=("Basic",), before=1),
+    ):
+        reader.past(past)
+    with server.store.database.read("record") as connection:
+        plans = []
+        for chosen in asked:
+            sql = str(chosen.compile(connection, compile_kwargs={"literal_binds": True}))
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
+            plans.append(next(row[3] for row in rows if row[3].partition(" ")[2].startswith("record ")))
+    assert plans == [
+        "SEARCH record USING INDEX record_by_type (type=?)",
+        "SEARCH record USING INDEX record_by_type (type=? AND created>?)",
+        "SEARCH record USING INDEX record_by_type (type=? AND created>?)",
+        "SEARCH record USING INDEX sqlite_autoindex_record_1 (type=? AND id=?)",
+        "SEARCH record USING INDEX record_by_type (type=? AND created<?)",
+    ]
 
 
 @pytest.mark.parametrize("query", ["_since=yesterday", "_at=x", "_count=0", "_count=-1", "_count=many"])
