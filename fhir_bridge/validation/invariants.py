@@ -253,7 +253,8 @@ def _unreferenced(resource: Resource, at: Step) -> Iterator[Issue]:
     pointed = {
         item[1:]
         for inner in objects(resource)
-        for item in inner.values()
+        for value in inner.values()
+        for item in (value if isinstance(value, list) else (value,))
         if isinstance(item, str) and item.startswith("#")
     }
     for place, one in enumerate(contained if isinstance(contained, list) else []):

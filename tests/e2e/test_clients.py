@@ -8,31 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.running_node import RunningNode, running_node
+from tests.e2e.outside import BUILT, STEPS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("clients")]
 
-STEPS = Path(__file__).resolve().parents[1] / "clients"
-BUILT = STEPS.parents[1] / "var" / "clients"
 JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def clients() -> None:
-    """Install the clients, or find that they are."""
-    done = subprocess.run([STEPS / "build.sh"], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory) -> Iterator[RunningNode]:
-    with running_node(tmp_path_factory.mktemp("clients"), "web.workers=2") as running:
-        yield running
 
 
 def run(*words: object) -> list[str]:

@@ -192,3 +192,11 @@ def test_many_references_to_many_contained_resources_are_judged_in_time():
     assert broken(json.dumps(body)) == [("ref-1", f"List.entry[{count}].item")]
     assert time.process_time() - began < 8
     assert broken('{"resourceType":"Patient","managingOrganization":{"reference":"#"}}') == []
+
+
+def test_what_a_canonical_in_a_list_names_is_referred_to():
+    """R4 `dom-3`; as in HL7's PlanDefinition example-cardiology-os."""
+    library = '{"resourceType":"Library","id":"l","status":"active","type":{"text":"x"}}'
+    plan = '{"resourceType":"PlanDefinition","status":"draft","library":["#l"],"contained":[%s]}'
+    assert list(check_invariants(parse((plan % library).encode()))) == []
+    assert [one.expected for one in check_invariants(parse((plan % library).replace("#l", "#m").encode()))] == ["dom-3"]

@@ -1,0 +1,196 @@
+"""What a hospital's network and machines do to a node: power cuts, two writers at once, clients that stand still."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
+
+import pytest
+
+from tests.e2e.running_demo import eventually
+from tests.e2e.running_node import Answer, RunningNode, running_node
+
+pytestmark = pytest.mark.e2e
+
+ENTRIES = 5000
+STALLED = 60
+TYPES = ("Patient", "Observation")
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory) -> Iterator[RunningNode]:
+    """A node that is killed and started again."""
+    with running_node(tmp_path_factory.mktemp("faults"), "web.workers=2") as running:
+        yield running
+
+
+def large(mark: str) -> bytes:
+    """Write a transaction of 5,000 entries about one patient."""
+    patient = {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": mark}]}
+    about = {"reference": "urn:uuid:5b3a1c1e-52a1-4a5e-9a56-0d4f6c1f1a11"}
+    rows = [{"fullUrl": about["reference"], "resource": patient, "request": {"method": "POST", "url": "Patient"}}]
+    for number in range(ENTRIES - 1):
+        one = {"resourceType": "Observation", "status": "final", "code": {"text": mark}, "subject": about}
+        one["valueInteger"] = number
+        rows.append({"resource": one, "request": {"method": "POST", "url": "Observation"}})
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": rows}).encode()
+
+
+def counts(node: RunningNode, mark: str) -> tuple[int, int]:
+    """Count what is there of a transaction: patients, and observations of theirs."""
+    chain = f"subject:Patient.identifier=urn:mrn|{mark}"
+    asked = (f"Patient?identifier=urn:mrn|{mark}", f"Observation?{chain}")
+    return tuple(node.call("GET", f"{one}&_summary=count").document["total"] for one in asked)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_transaction_of_5000_entries_that_is_killed_is_there_whole_or_not_at_all(victim, share):
+    """Design §5: all or nothing, also by kill -9 of every process; killed at a share of the time that one takes."""
+    began = time.monotonic()
+    assert victim.call("POST", "", large(f"whole-{share}")).status == 200
+    took = time.monotonic() - began
+    told: list[Answer] = []
+
+    def post() -> None:
+        with suppress(OSError, HTTPException):
+            told.append(victim.call("POST", "", large(f"cut-{share}")))
+
+    poster = threading.Thread(target=post)
+    poster.start()
+    time.sleep(took * share)
+    victim.kill()
+    poster.join()
+    victim.start()
+    assert counts(victim, f"whole-{share}") == (1, ENTRIES - 1)
+    there = counts(victim, f"cut-{share}")
+    assert there in ((0, 0), (1, ENTRIES - 1))
+    if told and told[0].status == 200:
+        assert there == (1, ENTRIES - 1)
+    # What was cut off can be sent again, and stands there once.
+    if there == (0, 0):
+        assert victim.call("POST", "", large(f"cut-{share}")).status == 200
+        assert counts(victim, f"cut-{share}") == (1, ENTRIES - 1)
+
+
+def test_an_export_goes_on_after_a_kill(victim):
+    """Bulk Data Access 2.0 §5: a status address stays good; here over the end of every process."""
+    kicked = victim.call("GET", "$export?_type=Patient", Prefer="respond-async", Accept="application/fhir+json")
+    assert kicked.status == 202, kicked.body
+    place = kicked.headers["content-location"].partition("/fhir/")[2]
+    victim.kill()
+    victim.start()
+    assert eventually(lambda: victim.call("GET", place, Accept="application/json").status == 200)
+    told = victim.call("GET", place, Accept="application/json").document
+    (row,) = told["output"]
+    lines = victim.ask("GET", row["url"].partition(victim.host)[2], None, bearer(victim)).body.splitlines()
+    total = victim.call("GET", "Patient?_summary=count").document["total"]
+    assert len(lines) == row.get("count", total) == total
+
+
+def bearer(node: RunningNode) -> dict[str, str]:
+    return {"Authorization": f"Bearer {node.token()}"}
+
+
+def test_of_eight_writers_to_one_resource_no_update_is_lost(node):
+    """FHIR R4 §3.1.0.1.2 (contention): each adds one under If-Match, and starts over when told 412."""
+    name = "Basic/counter"
+    start = {"resourceType": "Basic", "id": "counter", "code": {"text": "0"}}
+    assert node.call("PUT", name, start).status in (200, 201)
+    each, refused = 6, []
+
+    def add() -> None:
+        for _ in range(each):
+            while True:
+                read = node.call("GET", name)
+                changed = read.document | {"code": {"text": str(int(read.document["code"]["text"]) + 1)}}
+                status = node.call("PUT", name, changed, If_Match=read.headers["etag"]).status
+                if status == 200:
+                    break
+                assert status == 412
+                refused.append(status)
+
+    first = int(node.call("GET", name).document["meta"]["versionId"])
+    writers = [threading.Thread(target=add) for _ in range(8)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    last = node.call("GET", name).document
+    assert last["code"]["text"] == str(8 * each)
+    assert int(last["meta"]["versionId"]) == first + 8 * each
+    history = node.call("GET", f"{name}/_history?_count=1000").document["entry"]
+    assert [row["resource"]["code"]["text"] for row in history[: 8 * each]] == [str(n) for n in range(8 * each, 0, -1)]
+
+
+def test_clients_that_stand_still_hold_no_worker(node):
+    """Connections that end in the middle of a line, of the headers and of a body: others are served meanwhile."""
+    token = node.token()
+    half = f"POST /fhir/Patient HTTP/1.1\r\nHost: {node.host}\r\nAuthorization: Bearer {token}\r\n"
+    beginnings = [
+        "GET /fhir/meta",
+        half,
+        f"{half}Content-Type: application/fhir+json\r\nContent-Length: 1000\r\n\r\n{{",
+    ]
+    host, _, port = node.host.partition(":")
+    with ExitStack() as stack:
+        for number in range(STALLED):
+            one = stack.enter_context(socket.create_connection((host, int(port)), 30))
+            one.sendall(beginnings[number % len(beginnings)].encode())
+        for _ in range(20):
+            began = time.monotonic()
+            assert node.call("GET", "metadata").status == 200
+            assert node.call("POST", "Basic", {"resourceType": "Basic", "code": {"text": "x"}}).status in (
+                201,
+                429,
+                503,
+            )
+            assert time.monotonic() - began < 20
+    assert node.call("POST", "Basic", {"resourceType": "Basic", "code": {"text": "x"}}).status == 201
+
+
+DEEP = b'{"resourceType":"Patient","extension":' + b'[{"url":"u","extension":' * 20_000 + b"[]" + b"}]" * 20_000 + b"}"
+HOSTILE = {
+    "deep": DEEP,
+    "brackets": b"[" * 1_000_000,
+    "twice": b'{"resourceType":"Patient","active":true,"active":false}',
+    "nan": b'{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":NaN}}',
+    "infinity": b'{"resourceType":"RiskAssessment","status":"final","prediction":[{"probabilityDecimal":1e999999}]}',
+    "digits": b'{"resourceType":"Patient","multipleBirthInteger":' + b"9" * 1_000_000 + b"}",
+    "surrogate": b'{"resourceType":"Patient","language":"\\ud800"}',
+    "no utf-8": b'{"resourceType":"Patient","language":"\xff\xfe"}',
+    "entities": (
+        b'<!DOCTYPE P [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>'
+        b'<Patient xmlns="http://hl7.org/fhir"><language value="&c;"/></Patient>'
+    ),
+    "file": (
+        b'<!DOCTYPE P [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+        b'<Patient xmlns="http://hl7.org/fhir"><language value="&a;"/></Patient>'
+    ),
+    "deep xml": b'<Patient xmlns="http://hl7.org/fhir">' + b"<contact>" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", list(HOSTILE))
+def test_hostile_bodies_are_refused_quickly(node, name):
+    body = HOSTILE[name]
+    kind = "application/fhir+xml" if body.startswith(b"<") else "application/fhir+json"
+    began = time.monotonic()
+    answer = node.call("POST", "Patient", body, Content_Type=kind)
+    assert 400 <= answer.status < 500, answer.body
+    assert answer.document["resourceType"] == "OperationOutcome"
+    assert time.monotonic() - began < 15
+
+
+def test_a_body_without_end_is_cut_off(node):
+    """More than the largest body that is read whole: refused by its length, before it is sent."""
+    length = {"Content-Length": str(1 << 40), "Content-Type": "application/fhir+json"} | bearer(node)
+    host, _, port = node.host.partition(":")
+    with socket.create_connection((host, int(port)), 60) as one:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in length.items())
+        one.sendall(f"POST /fhir/Patient HTTP/1.1\r\nHost: {node.host}\r\n{lines}\r\n".encode())
+        assert one.recv(64).startswith(b"HTTP/1.1 413 ")
