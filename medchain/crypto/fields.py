@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import orjson
 
@@ -41,6 +41,9 @@ _LEN_32: Final = (32).to_bytes(8, "big")
 _LEAF_HEAD: Final = _framed("medchain/field/v1") + _LEN_32
 _PAD_HEAD: Final = _framed("medchain/field-pad/v1") + _LEN_32
 _NODE_HEAD: Final = _framed("medchain/field-node/v1") + _LEN_32
+_BLOCK_BYTES: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,7 @@ def field_leaf(salt: bytes, name: str, value: bytes) -> bytes:
     """
     if len(salt) != FIELD_SALT_BYTES:
         raise InputError("fields.salt", size=len(salt))
-    raw = name.encode()
-    sizes = len(raw).to_bytes(8, "big"), len(value).to_bytes(8, "big")
-    return sha256(b"".join((_LEAF_HEAD, salt, sizes[0], raw, sizes[1], value))).digest()
+    return _leaf(salt, name.encode(), value)
 
 
 def pad_leaf(salt: bytes) -> bytes:
@@ -176,7 +177,9 @@ def record_fields(content: bytes) -> list[tuple[str, str]]:
     """
     try:
         document = _DECODER.decode(content.decode())
-        found = list(_walk(document, "", MAX_RECORD_DEPTH)) if type(document) is dict else []
+        found: list[tuple[str, str]] = []
+        if type(document) is dict:
+            _collect(document, "", MAX_RECORD_DEPTH, found)
         # A lone surrogate in a name has no encoding; orjson refuses those in values.
         "".join(path for path, _ in found).encode()
     except (ValueError, RecursionError, orjson.JSONEncodeError):
@@ -211,10 +214,36 @@ def record_field_leaves(field_key: bytes, fields: Sequence[tuple[str, str]]) -> 
         The leaves for `field_root` and `prove_field`; the salts of the padding are
         ``HMAC-SHA256(field_key, "pad" ‖ index as u32)``.
     """
-    leaves = [field_leaf(record_field_salt(field_key, path), path, text.encode()) for path, text in fields]
+    keyed = _keyed(field_key)
+    leaves = []
+    for path, text in fields:
+        name = path.encode()
+        leaves.append(_leaf(keyed(b"salt" + name), name, text.encode()))
     missing = padded_count(len(leaves)) - len(leaves)
-    salts = (hmac.digest(field_key, b"pad" + index.to_bytes(4, "big"), "sha256") for index in range(missing))
-    return [*leaves, *map(pad_leaf, salts)]
+    return [*leaves, *(pad_leaf(keyed(b"pad" + index.to_bytes(4, "big"))) for index in range(missing))]
+
+
+def _keyed(key: bytes) -> Callable[[bytes], bytes]:
+    """Make HMAC-SHA256 under one key of at most 64 bytes: both blocks of the key are hashed once (RFC 2104 §4).
+
+    A third of what the one-shot functions cost, and a record has dozens of fields.
+    """
+    block = key.ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+
+    def keyed(message: bytes) -> bytes:
+        within, around = inner.copy(), outer.copy()
+        within.update(message)
+        around.update(within.digest())
+        return around.digest()
+
+    return keyed
+
+
+def _leaf(salt: bytes, name: bytes, value: bytes) -> bytes:
+    """Digest one field whose salt has the right size."""
+    sizes = len(name).to_bytes(8, "big"), len(value).to_bytes(8, "big")
+    return sha256(b"".join((_LEAF_HEAD, salt, sizes[0], name, sizes[1], value))).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:
@@ -229,7 +258,8 @@ def _levels(leaves: Sequence[bytes]) -> Iterator[list[bytes]]:
         raise InputError("fields.leaves", count=len(level))
     yield level
     while len(level) > 1:
-        level = [_node(level[at], level[at + 1]) for at in range(0, len(level), 2)]
+        pairs = iter(level)
+        level = [sha256(_NODE_HEAD + left + _LEN_32 + right).digest() for left, right in zip(pairs, pairs, strict=True)]
         yield level
 
 
@@ -257,18 +287,20 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _walk(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each primitive."""
-    if depth == 0:
-        raise ValueError
-    match value:
-        case dict():
-            for name, item in value.items():
-                yield from _walk(item, f"{path}/{name.replace('~', '~0').replace('/', '~1')}", depth - 1)
-        case list():
-            for index, item in enumerate(value):
-                yield from _walk(item, f"{path}/{index}", depth - 1)
-        case _Number():
-            yield path, str(value)
-        case _:
-            yield path, orjson.dumps(value).decode()
+def _collect(  # Any: whatever JSON has; each kind is told apart below
+    value: Any,  # noqa: ANN401  # as said
+    path: str,
+    depth: int,
+    found: list[tuple[str, str]],
+) -> None:
+    """Add path and text of each primitive in an object or array; by exact type: the parser makes no others."""
+    inside = value.items() if type(value) is dict else enumerate(value)
+    for name, item in inside:
+        if depth == 1:
+            raise ValueError
+        step = name.replace("~", "~0").replace("/", "~1") if type(name) is str else name
+        if type(item) is dict or type(item) is list:
+            _collect(item, f"{path}/{step}", depth - 1, found)
+        else:
+            text = str(item) if type(item) is _Number else orjson.dumps(item).decode()
+            found.append((f"{path}/{step}", text))
