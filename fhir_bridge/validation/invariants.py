@@ -10,7 +10,7 @@ Source: FHIR R4 §2.26.3 (constraints), §2.4.1 (dom-*), HL7's definitions of 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Final, NamedTuple
@@ -22,12 +22,13 @@ from fhir_bridge.fhirpath import syntax
 from fhir_bridge.fhirpath.engine import Run, Scope, compile_tree, scope_of, truth
 from fhir_bridge.fhirpath.node import Node, resource_node
 from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Name, Tree, TypeTest, Unary, Variable
-from fhir_bridge.validation.issue import MAX_ISSUES, Issue, Rule, Step
+from fhir_bridge.validation.issue import MAX_ISSUES, Finding, Issue, Rule, locate
 from fhir_bridge.validation.narrative import is_narrative
 from medchain.errors import InputError
 
 _JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2"})
 _LOOKS_FURTHER: Final = frozenset({"children", "descendants", "hasValue", "resolve", "getValue", "extension"})
+_OF_EACH: Final = frozenset({"all", "exists", "select", "where"})
 _POINTERS: Final = ("reference", "url", "canonical", "uri")
 
 
@@ -40,6 +41,7 @@ class _Law(NamedTuple):
         run: the closure.
         names: JSON names that decide about it; empty if more does.
         unmentioned: what it says of an object that holds none of them.
+        enough: sets of JSON names; an object that holds none of one of them keeps the rule.
     """
 
     key: str
@@ -47,6 +49,19 @@ class _Law(NamedTuple):
     run: Run
     names: frozenset[str]
     unmentioned: bool
+    enough: tuple[frozenset[str], ...] = ()
+
+
+class _Judging(NamedTuple):
+    """What all of a resource is judged with.
+
+    Attributes:
+        scope: of the innermost resource.
+        warnings: whether rules of that severity are judged as well.
+    """
+
+    scope: Scope
+    warnings: bool
 
 
 def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issue]:
@@ -60,70 +75,107 @@ def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issu
         What is broken, at most `MAX_ISSUES`.
     """
     root = resource_node(resource)
-    issues: list[Issue] = []
-    scope = replace(scope_of(root), inside=_ids_inside(resource))
-    for issue in _of_resource(root, Step(None, root.type), scope, warnings=warnings):
-        issues.append(issue)
-        if len(issues) >= MAX_ISSUES:
-            break
-    return issues
+    found: list[Finding] = []
+    _resource(root, _Judging(replace(scope_of(root), inside=_ids_inside(resource)), warnings), found)
+    return [one.issue(root.type) for one in found[:MAX_ISSUES]]
 
 
-def _of_resource(node: Node, at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+def _resource(node: Node, judging: _Judging, found: list[Finding]) -> None:
     """Check a resource, the outermost or one inside another."""
-    inner = replace(scope, resource=node, context=node)
+    inner = judging._replace(scope=replace(judging.scope, resource=node, context=node))
     if isinstance(node.value, dict) and "contained" in node.value:
-        yield from _unreferenced(node.value, at)
-    yield from _object(node, _laws(node.content, ""), at, inner, warnings=warnings)
+        _check_contained(node.value, found)
+    _object(node, _laws(node.content, ""), inner, found)
 
 
-def _object(node: Node, laws: tuple[_Law, ...], at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+def _object(node: Node, laws: tuple[_Law, ...], judging: _Judging, found: list[Finding]) -> None:
     """Check an object and what it holds."""
     value = node.value
     if not isinstance(value, dict):
         return
-    for law in laws:
-        if (warnings or law.severity == "error") and not _holds(law, node, value, scope):
-            yield Issue(Rule.INVARIANT, at.expression(), law.severity, law.key)
+    _judge(laws, node, value, judging, found)
     if node.type == "Extension" and ("extension" in value) == any(
         name.startswith(("value", "_value")) for name in value
     ):
-        yield Issue(Rule.INVARIANT, at.expression(), expected="ext-1")
-    if node.type == "Reference" and not _is_inside(value.get("reference"), scope):
-        yield Issue(Rule.INVARIANT, at.expression(), expected="ref-1")
+        found.append(Finding(Rule.INVARIANT, "ext-1"))
+    if node.type == "Reference" and not _is_inside(value.get("reference"), judging.scope):
+        found.append(Finding(Rule.INVARIANT, "ref-1"))
     if node.type == "Narrative" and not is_narrative(str(value.get("div", ""))):
-        yield Issue(Rule.NARRATIVE, Step(at, "div").expression(), expected="txt-1, txt-2")
+        found.append(Finding(Rule.NARRATIVE, "txt-1, txt-2"))
+        found[-1].within("div")
     table = _table(node.content)
     for name, item in value.items():
         below = table.get(name)
-        if below is not None:
-            for place, one in enumerate(item) if isinstance(item, list) else ((-1, item),):
-                yield from _below(one, below, Step(at, below.step, place), scope, warnings=warnings)
+        if below is None or len(found) >= MAX_ISSUES:
+            continue
+        if isinstance(item, list):
+            for place, one in enumerate(item):
+                before = len(found)
+                _below(one, below, judging, found)
+                if len(found) != before and locate(found, before, f"{below.step}[{place}]"):
+                    break
+        else:
+            before = len(found)
+            _below(item, below, judging, found)
+            if len(found) != before:
+                locate(found, before, below.step)
 
 
-def _below(value: Element, below: _Below, at: Step, scope: Scope, *, warnings: bool) -> Iterator[Issue]:
+def _below(value: Element, below: _Below, judging: _Judging, found: list[Finding]) -> None:
     """Check one value of an element."""
     if below.content:
-        yield from _object(Node(value, below.type, below.content), below.laws, at, scope, warnings=warnings)
+        _object(Node(value, below.type, below.content), below.laws, judging, found)
     elif below.type and isinstance(value, dict):
-        yield from _of_resource(resource_node(value), at, scope, warnings=warnings)
+        _resource(resource_node(value), judging, found)
     else:
         # A primitive value with rules of its own, such as ElementDefinition.max.
-        node = Node(value, "string", "Element")
-        for law in below.laws:
-            if (warnings or law.severity == "error") and not _holds(law, node, {}, scope):
-                yield Issue(Rule.INVARIANT, at.expression(), law.severity, law.key)
+        _judge(below.laws, Node(value, "string", "Element"), {}, judging, found)
+
+
+def _judge(laws: tuple[_Law, ...], node: Node, value: Resource, judging: _Judging, found: list[Finding]) -> None:
+    """Judge the rules of one object."""
+    for law in laws:
+        if (judging.warnings or law.severity == "error") and not _holds(law, node, value, judging.scope):
+            found.append(Finding(Rule.INVARIANT, law.key, law.severity))
 
 
 def _holds(law: _Law, node: Node, value: Resource, scope: Scope) -> bool:
     """Judge one rule of one object."""
     if law.names and law.names.isdisjoint(value):
         return law.unmentioned
+    for names in law.enough:
+        if names.isdisjoint(value):
+            return True
+    seen = _AT_A_GLANCE.get(law.key)
+    if seen is not None and seen(value):
+        return True
     try:
         return truth(law.run([node], replace(scope, context=node))) is not False
     except InputError:
         # A rule that this resource makes meaningless: several values where it speaks of one.
         return False
+
+
+def _is_in_order(period: Resource) -> bool:
+    """See that a period ends after it starts (`per-1`), where both are written alike; others are for FHIRPath."""
+    start, end = period.get("start"), period.get("end")
+    if not (isinstance(start, str) and isinstance(end, str) and len(start) == len(end)):
+        return False
+    # As precise as one another and of one zone: what comes first in the alphabet comes first.
+    return _zone(start) == _zone(end) and start <= end
+
+
+def _zone(moment: str) -> str:
+    """Return the zone of a date with a time; empty for a date alone."""
+    if len(moment) <= _DAY_CHARS:
+        return ""
+    return "Z" if moment.endswith("Z") else moment[-_ZONE_CHARS:]
+
+
+_DAY_CHARS: Final = len("2026-11-26")
+_ZONE_CHARS: Final = len("+08:00")
+_AT_A_GLANCE: Final[Mapping[str, Callable[[Resource], bool]]] = {"per-1": _is_in_order}
+"""Rules of which one can tell for less than their expression costs that they are kept."""
 
 
 class _Below(NamedTuple):
@@ -186,19 +238,52 @@ def _law(invariant: Invariant, content: str) -> _Law:
     """Compile one rule, and find out what it says where nothing of it is mentioned."""
     tree = syntax.parse(invariant.expression)
     run = compile_tree(tree)
+    names = _named(tree, content)
+    unmentioned = not names or _blank_truth(run, content) is not False
+    return _Law(invariant.key, invariant.severity, run, names, unmentioned, _enough(tree, content))
+
+
+def _named(tree: Tree, content: str) -> frozenset[str]:
+    """List the JSON names on which an expression depends; empty if it depends on more than them."""
     mentioned = _mentioned(tree)
-    names = frozenset[str]()
-    unmentioned = True
-    if mentioned:
-        names = frozenset(
-            prefix + name
-            for name, member in members(content).items()
-            if member.element.name in mentioned
-            for prefix in ("", "_")
-        )
-        blank = Node({}, content, content)
-        unmentioned = truth(run([blank], scope_of(blank))) is not False
-    return _Law(invariant.key, invariant.severity, run, names, unmentioned)
+    return frozenset(
+        prefix + name
+        for name, member in members(content).items()
+        if member.element.name in mentioned
+        for prefix in ("", "_")
+    )
+
+
+def _blank_truth(run: Run, content: str) -> bool | None:
+    """Tell what an expression says of an object that holds nothing."""
+    blank = Node({}, content, content)
+    return truth(run([blank], scope_of(blank)))
+
+
+def _enough(tree: Tree, content: str) -> tuple[frozenset[str], ...]:
+    """Find what an object need not hold to keep a rule: an alternative that is true of nothing, after harmless ones."""
+    found: list[frozenset[str]] = []
+    for part in _alternatives(tree):
+        names = _named(part, content)
+        if names and _blank_truth(compile_tree(part), content) is True:
+            found.append(names)
+        if not _is_harmless(part):
+            # It may make the rule meaningless, whatever those after it say.
+            break
+    return tuple(found)
+
+
+def _alternatives(tree: Tree) -> list[Tree]:
+    """List what stands between the ``or`` of an expression."""
+    if isinstance(tree, Binary) and tree.operator == "or":
+        return [*_alternatives(tree.left), *_alternatives(tree.right)]
+    return [tree]
+
+
+def _is_harmless(tree: Tree) -> bool:
+    """Tell whether an expression only asks whether a child is there, which has an answer of every object."""
+    is_question = isinstance(tree, Dot) and isinstance(tree.right, Call) and not tree.right.arguments
+    return is_question and isinstance(tree.left, Name) and tree.right.name in ("empty", "exists")
 
 
 def _mentioned(tree: Tree) -> frozenset[str]:
@@ -218,6 +303,8 @@ def _mentioned(tree: Tree) -> frozenset[str]:
                 return frozenset()
             # Names in arguments are children of something else, or of the same: to name too many does no harm.
             waiting.extend((one, True) for one in part.arguments)
+        elif isinstance(part, Dot) and is_first and _asks_inside(part):
+            waiting.append((part.left, True))
         elif isinstance(part, (Dot, Binary)):
             is_both = isinstance(part, Binary)
             waiting.extend([(part.left, is_first or is_both), (part.right, is_both)])
@@ -226,6 +313,16 @@ def _mentioned(tree: Tree) -> frozenset[str]:
         elif isinstance(part, Unary):
             waiting.append((part.operand, is_first))
     return frozenset(found)
+
+
+def _asks_inside(part: Dot) -> bool:
+    """Tell whether a call looks at each of what a child leads to: where there is none, its argument is not asked."""
+    if not (isinstance(part.right, Call) and part.right.name in _OF_EACH):
+        return False
+    first = part.left
+    while isinstance(first, Dot):
+        first = first.left
+    return isinstance(first, Name)
 
 
 def _definition(path: str) -> Definition | None:
@@ -247,7 +344,7 @@ def _is_inside(reference: Element, scope: Scope) -> bool:
     return not isinstance(reference, str) or reference[:1] != "#" or reference == "#" or reference[1:] in scope.inside
 
 
-def _unreferenced(resource: Resource, at: Step) -> Iterator[Issue]:
+def _check_contained(resource: Resource, found: list[Finding]) -> None:
     """Judge `dom-3`: each contained resource is referred to from the rest, or refers to what holds it."""
     contained = resource["contained"]
     pointed = {
@@ -261,4 +358,5 @@ def _unreferenced(resource: Resource, at: Step) -> Iterator[Issue]:
         if not isinstance(one, dict) or one.get("id") in pointed:
             continue
         if not any(inner.get(name) == "#" for inner in objects(one) for name in _POINTERS):
-            yield Issue(Rule.INVARIANT, Step(at, "contained", place).expression(), expected="dom-3")
+            found.append(Finding(Rule.INVARIANT, "dom-3"))
+            found[-1].within(f"contained[{place}]")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 MAX_ISSUES: Final = 50
 """Most issues told of one resource: nobody reads more."""
@@ -33,29 +33,6 @@ class Rule(StrEnum):
     OPINION = "opinion"
 
 
-class Step(NamedTuple):
-    """A place in a resource, as a chain from the inside out: cheap to make for every element, written for few.
-
-    Attributes:
-        parent: of it, None for the resource itself.
-        name: of the element, or of the resource's type.
-        place: position in its array, -1 for none.
-    """
-
-    parent: Step | None
-    name: str
-    place: int = -1
-
-    def expression(self) -> str:
-        """Write the place as FHIRPath, such as ``Patient.name[0].family``."""
-        parts: list[str] = []
-        step: Step | None = self
-        while step is not None:
-            parts.append(step.name if step.place < 0 else f"{step.name}[{step.place}]")
-            step = step.parent
-        return ".".join(reversed(parts))
-
-
 @dataclass(frozen=True, slots=True)
 class Issue:
     """One thing that is wrong.
@@ -71,3 +48,50 @@ class Issue:
     expression: str
     severity: str = "error"
     expected: str = ""
+
+
+class Finding:
+    """An issue whose place is still being told, from the inside out: what is right costs nothing for it.
+
+    Attributes:
+        rule: what was broken.
+        severity: ``error`` or ``warning``.
+        expected: what would be right.
+    """
+
+    __slots__ = ("_steps", "expected", "rule", "severity")
+
+    def __init__(self, rule: Rule, expected: str = "", severity: str = "error") -> None:
+        """Find something here."""
+        self.rule = rule
+        self.expected = expected
+        self.severity = severity
+        self._steps: list[str] = []
+
+    def issue(self, top: str) -> Issue:
+        """Tell it, now that its place is known, such as ``Patient.name[0].family``.
+
+        Args:
+            top: name of the resource's type.
+        """
+        return Issue(self.rule, ".".join([top, *reversed(self._steps)]), self.severity, self.expected)
+
+    def within(self, step: str) -> None:
+        """Say in which element it was found."""
+        self._steps.append(step)
+
+
+def locate(found: list[Finding], before: int, step: str) -> bool:
+    """Say of what was found last in which element it is.
+
+    Args:
+        found: all that was found.
+        before: how much of it there was before that element.
+        step: the element, with its position if it is one of several.
+
+    Returns:
+        Whether enough was found: then nothing more is looked at.
+    """
+    for one in found[before:]:
+        one.within(step)
+    return len(found) >= MAX_ISSUES

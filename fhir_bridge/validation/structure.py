@@ -9,10 +9,9 @@ Source: FHIR R4 §2.6.2 (JSON), §5.3, §2.26 (ElementDefinition), §4.1.5 (requ
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -31,7 +30,7 @@ from fhir_bridge.definitions.elements import (
 )
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.validation.bindings import CodeJudge, code_judge
-from fhir_bridge.validation.issue import MAX_ISSUES, Issue, Rule, Step
+from fhir_bridge.validation.issue import MAX_ISSUES, Finding, Issue, Rule, locate
 from fhir_bridge.validation.primitives import Judge, judges
 
 MALFORMED: Final = frozenset({Rule.UNKNOWN_ELEMENT, Rule.SHAPE, Rule.EMPTY, Rule.CHOICE, Rule.VALUE, Rule.TYPE})
@@ -87,10 +86,6 @@ class _Shape:
     needed: tuple[tuple[str, int, tuple[str, ...]], ...]
 
 
-class _Full(Exception):  # noqa: N818  # a signal of this module, no error
-    """That enough issues were found."""
-
-
 def check_structure(resource: Resource) -> list[Issue]:
     """Check a resource's shape.
 
@@ -100,41 +95,34 @@ def check_structure(resource: Resource) -> list[Issue]:
     Returns:
         What is wrong with it, at most `MAX_ISSUES`, in the order of the document; nothing if it is right.
     """
-    issues: list[Issue] = []
-
-    def report(rule: Rule, at: Step, expected: str = "") -> None:
-        issues.append(Issue(rule, at.expression(), expected=expected))
-        if len(issues) >= MAX_ISSUES:
-            raise _Full
-
+    found: list[Finding] = []
+    _resource(resource, found)
+    if not found:
+        return []
     name = resource.get("resourceType")
-    with contextlib.suppress(_Full):
-        _resource(resource, Step(None, name if isinstance(name, str) and is_resource_type(name) else _RESOURCE), report)
-    return issues
+    top = name if isinstance(name, str) and is_resource_type(name) else _RESOURCE
+    return [one.issue(top) for one in found[:MAX_ISSUES]]
 
 
-Report = Callable[..., None]
-
-
-def _resource(value: Element, at: Step, report: Report) -> None:
+def _resource(value: Element, found: list[Finding]) -> None:
     """Check a resource, the outermost or one inside another."""
     if not isinstance(value, dict):
-        report(Rule.SHAPE, at, "object")
+        found.append(Finding(Rule.SHAPE, "object"))
         return
     name = value.get("resourceType")
     if not isinstance(name, str) or not is_resource_type(name):
-        report(Rule.TYPE, at, _RESOURCE)
+        found.append(Finding(Rule.TYPE, _RESOURCE))
         return
-    _object(value, _shape(name), at, report, is_resource=True)
+    _object(value, _shape(name), found, is_resource=True)
 
 
-def _object(value: Element, shape: _Shape, at: Step, report: Report, *, is_resource: bool = False) -> None:
+def _object(value: Element, shape: _Shape, found: list[Finding], *, is_resource: bool = False) -> None:
     """Check an object of a known shape."""
     if not isinstance(value, dict):
-        report(Rule.SHAPE, at, "object")
+        found.append(Finding(Rule.SHAPE, "object"))
         return
     if not value:
-        report(Rule.EMPTY, at)
+        found.append(Finding(Rule.EMPTY))
         return
     slots = shape.slots
     chosen: dict[str, _Slot] = {}
@@ -142,39 +130,58 @@ def _object(value: Element, shape: _Shape, at: Step, report: Report, *, is_resou
         slot = slots.get(name)
         if slot is None:
             if not (is_resource and name == "resourceType"):
-                report(Rule.UNKNOWN_ELEMENT, at, _similar(name, shape))
+                found.append(Finding(Rule.UNKNOWN_ELEMENT, _similar(name, shape)))
+                if len(found) >= MAX_ISSUES:
+                    return
             continue
         if slot.choice:
-            before = chosen.setdefault(slot.choice, slot)
-            if before is not slot and before.other != name:
-                report(Rule.CHOICE, at, slot.choice)
-        _slot(value, item, slot, at, report)
+            first = chosen.setdefault(slot.choice, slot)
+            if first is not slot and first.other != name:
+                found.append(Finding(Rule.CHOICE, slot.choice))
+        before = len(found)
+        if slot.is_array:
+            _array(value, item, slot, found)
+        elif slot.judge is None or not slot.judge(item) or slot.codes is not None:
+            _value(item, slot, found)
+            if len(found) != before:
+                locate(found, before, slot.step)
+        if len(found) >= MAX_ISSUES:
+            return
+    _check_needed(value, shape, found)
+
+
+def _check_needed(value: Resource, shape: _Shape, found: list[Finding]) -> None:
+    """See that what must be there is."""
     for step, least, names in shape.needed:
+        if least == 1 and names[0] in value:
+            continue
         given = [value[name] for name in names if name in value]
         if not given or (least > 1 and max(len(item) if isinstance(item, list) else 1 for item in given) < least):
-            report(Rule.REQUIRED, Step(at, step), f"{least}..")
+            found.append(Finding(Rule.REQUIRED, f"{least}.."))
+            if locate(found, len(found) - 1, step):
+                return
 
 
-def _slot(holder: Resource, item: Element, slot: _Slot, at: Step, report: Report) -> None:
-    """Check what stands under a name, one value or an array of them."""
-    if not slot.is_array:
-        _value(item, slot, Step(at, slot.step), report)
-        return
-    here = Step(at, slot.step)
+def _array(holder: Resource, item: Element, slot: _Slot, found: list[Finding]) -> None:
+    """Check an array of values."""
+    before = len(found)
     if not isinstance(item, list):
-        report(Rule.SHAPE, here, "array")
+        found.append(Finding(Rule.SHAPE, "array"))
+    elif not item:
+        found.append(Finding(Rule.EMPTY))
+    elif slot.max != UNBOUNDED and len(item) > slot.max:
+        found.append(Finding(Rule.CARDINALITY, f"..{slot.max}"))
+    if len(found) != before and locate(found, before, slot.step):
         return
-    if not item:
-        report(Rule.EMPTY, here)
-        return
-    if slot.max != UNBOUNDED and len(item) > slot.max:
-        report(Rule.CARDINALITY, here, f"..{slot.max}")
     other = holder.get(slot.other) if slot.other else None
-    for index, one in enumerate(item):
+    for index, one in enumerate(item if isinstance(item, list) else ()):
         if one is None and _has(other, index):
             # A primitive value without its extensions or the other way round (§2.6.2.1).
             continue
-        _value(one, slot, Step(at, slot.step, index), report)
+        before = len(found)
+        _value(one, slot, found)
+        if len(found) != before and locate(found, before, f"{slot.step}[{index}]"):
+            return
 
 
 def _has(other: Element, index: int) -> bool:
@@ -182,24 +189,24 @@ def _has(other: Element, index: int) -> bool:
     return isinstance(other, list) and index < len(other) and other[index] is not None
 
 
-def _value(value: Element, slot: _Slot, at: Step, report: Report) -> None:
+def _value(value: Element, slot: _Slot, found: list[Finding]) -> None:
     """Check one value."""
     if slot.judge is not None:
         if not slot.judge(value):
-            report(Rule.EMPTY if value in ("", None) else Rule.VALUE, at, slot.type)
+            found.append(Finding(Rule.EMPTY if value in ("", None) else Rule.VALUE, slot.type))
         elif slot.codes is not None and not slot.codes.judge(value):
-            report(Rule.CODE, at, slot.codes.value_set)
+            found.append(Finding(Rule.CODE, slot.codes.value_set))
         return
     if slot.content == _RESOURCE:
-        _resource(value, at, report)
+        _resource(value, found)
         return
-    _object(value, _shape(slot.content), at, report)
+    _object(value, _shape(slot.content), found)
     if not isinstance(value, dict):
         return
     if slot.codes is not None and not slot.codes.judge(value):
-        report(Rule.CODE, at, slot.codes.value_set)
+        found.append(Finding(Rule.CODE, slot.codes.value_set))
     if slot.targets and not _points_to(value, slot.targets):
-        report(Rule.REFERENCE, at, " | ".join(sorted(slot.targets)))
+        found.append(Finding(Rule.REFERENCE, " | ".join(sorted(slot.targets))))
 
 
 def _points_to(value: Resource, targets: frozenset[str]) -> bool:
