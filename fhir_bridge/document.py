@@ -28,12 +28,14 @@ Resource: TypeAlias = dict[str, Element]
 MAX_DEPTH: Final = 64
 """Deepest nesting of objects and arrays."""
 
+KEPT_ROWS: Final = 2000
+"""Most entries of a Bundle that are kept parsed between being found and being asked for: about 15 kB each."""
+
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _MAX_NUMBER_CHARS: Final = 64
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_SCANNER: Final = json.JSONDecoder()
 
 
 class Number(Decimal):
@@ -84,14 +86,18 @@ def parse(data: bytes, depth: int = MAX_DEPTH) -> Resource:
 
 
 class Rows(Sequence[Element]):
-    """The entries of a Bundle, parsed each time that they are asked for: a large Bundle is never a tree as a whole."""
+    """The entries of a Bundle, parsed each time that they are asked for: a large Bundle is never a tree as a whole.
 
-    __slots__ = ("_spans", "_text")
+    What finding the first of them has made already is given once, unless it is wrong.
+    """
 
-    def __init__(self, text: str, spans: list[tuple[int, int]]) -> None:
-        """Use a text and the places of the entries in it."""
+    __slots__ = ("_made", "_spans", "_text")
+
+    def __init__(self, text: str, spans: list[tuple[int, int]], made: dict[int, Element] | None = None) -> None:
+        """Use a text, the places of the entries in it, and what was parsed of them but not checked."""
         self._text = text
         self._spans = spans
+        self._made = {} if made is None else made
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -108,7 +114,10 @@ class Rows(Sequence[Element]):
         if isinstance(index, slice):
             return Rows(self._text, self._spans[index])
         start, end = self._spans[index]
-        return _parsed(self._text[start:end], MAX_DEPTH - 2)
+        text = self._text[start:end]
+        if index in self._made:
+            return _checked(self._made.pop(index), text, MAX_DEPTH - 2)
+        return _parsed(text, MAX_DEPTH - 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +160,11 @@ def parse_bundle(data: bytes) -> Document:
                 raise InputError("document.not_json")
             at = _skip(text, at + 1)
             if name == "entry":
-                spans, at = _spans(text, at)
+                made: dict[int, Element] = {}
+                spans, at = _spans(text, at, made)
                 if rows is not None:
                     raise InputError("document.duplicate")
-                rows = Rows(text, spans)
+                rows = Rows(text, spans, made)
             else:
                 start = at
                 _, at = _SCANNER.raw_decode(text, at)
@@ -207,16 +217,23 @@ def _decoded(data: bytes) -> str:
 def _parsed(text: str, depth: int) -> Element:
     """Parse a text strictly."""
     try:
-        value: Element = json.loads(
-            text, object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_constant
-        )
+        value: Element = _READER.decode(text)
     except RecursionError as error:
         raise InputError("document.depth", limit=MAX_DEPTH) from error
     except ValueError as error:
         raise InputError("document.not_json") from error
+    return _checked(value, text, depth)
+
+
+def _checked(value: Element, text: str, depth: int) -> Element:
+    """Refuse what a text has that its parsed value does not show, or not at once."""
     # What has fewer brackets than that cannot be deeper, and most documents have.
     if text.count("{") + text.count("[") > depth:
         _check_depth(value, depth)
+    # A name that was lost to another took its colon with it, and without \u no value gives a colon that was not there.
+    # To look for names twice in each object as it is made would cost as much as all else.
+    if "\\u" in text or text.count(":") != write(value).count(b":"):
+        _STRICT_READER.decode(text)
     # UTF-8 itself holds no half of a pair: one can only be written as an escape.
     if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
         raise InputError("document.text")
@@ -232,14 +249,28 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _spans(text: str, at: int) -> tuple[list[tuple[int, int]], int]:
-    """Find where each element of an array stands; returns them and the place after the array."""
+def _spans(text: str, at: int, made: dict[int, Element]) -> tuple[list[tuple[int, int]], int]:
+    """Find where each element of an array stands; returns them and the place after the array.
+
+    Args:
+        text: the document.
+        at: where the array begins.
+        made: gets what was parsed on the way, of the first ones.
+    """
     if text[at] != "[":
         raise InputError("bundle.entry")
     spans: list[tuple[int, int]] = []
     at = _skip(text, at + 1)
     while text[at] != "]":
-        _, end = _SCANNER.raw_decode(text, at)
+        end = 0
+        if len(spans) < KEPT_ROWS:
+            try:
+                made[len(spans)], end = _READER.raw_decode(text, at)
+            except InputError:
+                # Told when this entry is asked for.
+                end = 0
+        if not end:
+            _, end = _SCANNER.raw_decode(text, at)
         spans.append((at, end))
         at = _next(text, end, "]")
     return spans, at + 1
@@ -294,3 +325,10 @@ def _spelled(value: object) -> orjson.Fragment:
     if not isinstance(value, Number):
         raise TypeError
     return orjson.Fragment(value.text)
+
+
+_SCANNER: Final = json.JSONDecoder()
+_READER: Final = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=_constant)
+_STRICT_READER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_constant
+)

@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from fhir_bridge.document import Element, Number, Resource, member, objects
+from fhir_bridge.document import Element, Number, Resource, member
 from fhir_bridge.resources import TYPE_PATTERN
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Condition
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.store.finding import Search
 from medchain.store.records import RecordStore
 
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
@@ -35,7 +36,7 @@ MAX_CONDITIONS: Final = 10_000
 _ANY_NUMBER: Final = 1 << 62
 _ID_CHARS: Final = 32
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_URL_MEMBERS: Final = ("reference", "url", "valueUri", "valueUrl")
+_URL_MEMBERS: Final = frozenset({"reference", "url", "valueUri", "valueUrl"})
 _UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
 
 
@@ -57,7 +58,7 @@ class Wanted(NamedTuple):
 class Resolver:
     """Ids and conditions against what the node holds, for one request or one import: it remembers what it found."""
 
-    __slots__ = ("_found", "_key", "_left", "_may_read", "_searches", "_store", "_within")
+    __slots__ = ("_absent", "_found", "_key", "_left", "_may_read", "_searches", "_store", "_within")
 
     def __init__(
         self,
@@ -85,16 +86,24 @@ class Resolver:
         self._store = store
         self._key = derive(records_key, "fhir-identifier")
         self._found: dict[Wanted, str] = {}
+        self._absent: dict[Wanted, Search] = {}
+
+    @property
+    def absent(self) -> list[Search]:
+        """What was looked for and is not there, for the store to see that it still is not as it writes."""
+        return list(self._absent.values())
 
     def new_id(self, type_name: str, resource: Resource, taken: set[tuple[str, str]]) -> str:
         """Choose the id of a new resource: by its first identifier, or a random one where that is taken."""
-        for identifier in identifiers(type_name, resource):
-            # The same for the same identifier: of two creates at once the second then finds the first in its way.
-            chosen = self._id_of(identifier)
-            if (type_name, chosen) not in taken and self.version(type_name, chosen) == 0:
-                return chosen
-            break
-        return secrets.token_hex(_ID_CHARS // 2)
+        chosen = self.derived_id(type_name, resource)
+        if chosen and (type_name, chosen) not in taken and self.version(type_name, chosen) == 0:
+            return chosen
+        return random_id()
+
+    def derived_id(self, type_name: str, resource: Resource) -> str:
+        """Make an id of a resource's first identifier, the same for the same one; empty where there is none."""
+        first = next(identifiers(type_name, resource), None)
+        return "" if first is None else self._id_of(first)
 
     def version(self, type_name: str, record_id: str) -> int:
         """Return the newest version of a record, 0 where there is none."""
@@ -115,18 +124,25 @@ class Resolver:
             self._left -= 1
             if self._left < 0:
                 raise InputError("reference.too_many")
-            found = self._searches.ids(wanted.type, wanted.condition, within=self._within)
+            search = self._searches.planned(wanted.type, wanted.condition, within=self._within)
+            found = self._store.find_page(search).rows
             if len(found) > 1:
                 raise ConflictError("reference.ambiguous", type=wanted.type)
             if not found:
+                self._absent[wanted] = search
                 return None
-            self._found[wanted] = found[0]
+            self._found[wanted] = found[0].id
         return self._found[wanted]
 
     def _id_of(self, identifier: Identifier) -> str:
         """Compute the id of an identifier."""
         message = canonical([identifier.type, identifier.system, identifier.value])
         return hmac.digest(self._key, message, "sha256").hex()[:_ID_CHARS]
+
+
+def random_id() -> str:
+    """Draw an id."""
+    return secrets.token_hex(_ID_CHARS // 2)
 
 
 def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
@@ -186,14 +202,37 @@ def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identi
         InputError: ``reference.unresolved`` for an entry that is not there, ``search.*`` for a condition that cannot
             be read, ``reference.not_found`` for one that nothing fulfils.
     """
-    for item in objects(resource):
-        for name in _URL_MEMBERS:
-            value = item.get(name)
-            if isinstance(value, str):
-                if value in places:
-                    item[name] = places[value]
-                elif name == "reference":
-                    item[name] = _resolved(value, named, resolver)
+    for name, value in resource.items():
+        # By exact type: parsers make no others, and this looks at every value there is.
+        kind = type(value)
+        if kind is str:
+            if name in _URL_MEMBERS:
+                resource[name] = _replaced(name, str(value), places, named, resolver)
+        elif kind is dict:
+            rewrite(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
+        elif kind is list:
+            _rewrite_all(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
+
+
+def _rewrite_all(
+    values: list[Element], places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
+) -> None:
+    """Replace the references in an array."""
+    for value in values:
+        if isinstance(value, dict):
+            rewrite(value, places, named, resolver)
+        elif isinstance(value, list):
+            _rewrite_all(value, places, named, resolver)
+
+
+def _replaced(
+    name: str, value: str, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
+) -> str:
+    """Replace what one member points to."""
+    found = places.get(value)
+    if found is not None:
+        return found
+    return _resolved(value, named, resolver) if name == "reference" else value
 
 
 def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolver) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 from fhir_bridge import binary
 from fhir_bridge import bundle as plans
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
-from fhir_bridge.document import Document, Element, Resource, member, parse, parse_bundle, write
+from fhir_bridge.document import KEPT_ROWS, Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.references import instant
 from fhir_bridge.resources import InvalidResourceError
@@ -36,9 +36,6 @@ from medchain.errors import InputError, MedchainError, UnavailableError
 
 SMALL_BYTES: Final = 256 << 10
 """Largest Bundle that is done in a web worker's own thread."""
-
-KEPT_ENTRIES: Final = 2000
-"""Most entries that are kept parsed: about 15 kB each."""
 
 MAX_SHOWN_BYTES: Final = 16 << 20
 """Largest content of one entry of an answer."""
@@ -171,7 +168,7 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
 def _do(core: Core, ask: Ask, attempt: Attempt) -> Done:
     """Do a Bundle."""
     given = _parsed(ask)
-    if len(given.rows) <= KEPT_ENTRIES:
+    if len(given.rows) <= KEPT_ROWS:
         # Each is looked at several times; only of large Bundles is it cheaper to parse an entry anew than to keep it.
         given = Document(given.resource, list(given.rows))
     kind = plans.type_of(given)
@@ -199,11 +196,12 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
             core.gate.require(ask.who, rights.type_of(url), rights.action_of(method))
     rights.check_hidden(core, ask.who, given, requests)
     now = core.clock()
-    plan = plans.transaction(given, core.resolver(ask.who), now, _current(core), core.mode)
+    resolver = core.resolver(ask.who)
+    plan = plans.transaction(given, resolver, now, _current(core), core.mode)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
         rights.check_right(core, ask.who, record, rights.action_of(entry.method))
     _check_attachments(core, ask.who, plan)
-    stored = core.service.create_many(rights.owned(core, plan.records)) if plan.records else []
+    stored = core.service.create_many(rights.owned(core, plan.records), absent=resolver.absent) if plan.records else []
     numbers = [row.seq for row in stored]
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)

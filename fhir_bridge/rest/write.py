@@ -10,7 +10,7 @@ Source: FHIR R4 §3.1.0.4 (update), §3.1.0.7 (delete), §3.1.0.8 (create); RFC 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -20,7 +20,7 @@ from fhir_bridge.change import JSON_PATCH, apply_json_patch, parse_json_patch
 from fhir_bridge.document import Resource, parse, write
 from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from fhir_bridge.outcome import report
-from fhir_bridge.references import Resolver, parse_condition, rewrite
+from fhir_bridge.references import Resolver, parse_condition, random_id, rewrite
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.attachments import check_attachments
 from fhir_bridge.rest.core import Core
@@ -30,6 +30,7 @@ from fhir_bridge.rest.shape import part
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
+from medchain.store.finding import Search
 from medchain.store.records import RecordVersion
 
 SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
@@ -47,15 +48,20 @@ def create(core: Core, ask: Ask) -> Reply:
     resource = ask.resource()
     resources.check_type(resource, ask.type)
     resolver = core.resolver(ask.who)
-    there = _there(core, ask)
-    if there is not None:
-        return _present(core, ask, there)
+    condition = _create_condition(ask)
+    # The same for the same identifier. Mostly nobody has it, so it is not looked up before.
+    chosen = resolver.derived_id(ask.type, resource) or random_id()
 
     def attempt() -> Reply:
-        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
+        nonlocal chosen
+        there = None if condition is None else resolver.find(parse_condition(ask.type, condition))
+        if there is not None:
+            return _present(core, ask, there)
+        record_id, chosen = chosen, random_id()
+        return _store(core, ask, resolver, resource, record_id, None)
 
     # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
-    return persistently(ask, attempt) if _create_condition(ask) is None else attempt()
+    return persistently(ask, attempt)
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -64,24 +70,24 @@ def update(core: Core, ask: Ask) -> Reply:
     resources.check_type(resource, ask.type)
     if resources.ID_PATTERN.fullmatch(ask.id) is None or resource.get("id") != ask.id:
         raise InputError("resource.id")
-    return _update(core, ask, resource, ask.id)
+    return _update(core, ask, resource, ask.id, core.resolver(ask.who))
 
 
 def update_where(core: Core, ask: Ask) -> Reply:
     """Store the next version of the record that a condition finds, or a first one where it finds none (§3.1.0.4.3)."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
-    there = matching(core, ask, condition_of(ask))
+    resolver = core.resolver(ask.who)
+    there = resolver.find(parse_condition(ask.type, condition_of(ask)))
     given = resource.get("id")
     if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
         raise InputError("resource.id")
     if there is None and given is None:
         check_match(ask, None)
-        resolver = core.resolver(ask.who)
         return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
     if there is not None and given not in (None, there):
         raise InputError("resource.id")
-    return _update(core, ask, resource, str(there if given is None else given))
+    return _update(core, ask, resource, str(there if given is None else given), resolver)
 
 
 def patch(core: Core, ask: Ask) -> Reply:
@@ -110,10 +116,11 @@ def delete_where(core: Core, ask: Ask) -> Reply:
 
 def create_binary(core: Core, ask: Ask) -> Reply:
     """Store a new Binary, whatever its size, unless the condition in If-None-Exist finds one."""
-    there = _there(core, ask)
+    resolver, condition = core.resolver(ask.who), _create_condition(ask)
+    there = None if condition is None else resolver.find(parse_condition(ask.type, condition))
     if there is not None:
         return _present(core, ask, there)
-    return _put_binary(core, ask, core.resolver(ask.who).new_id(binary.TYPE, {}, set()), None)
+    return _put_binary(core, ask, random_id(), None, resolver.absent)
 
 
 def update_binary(core: Core, ask: Ask) -> Reply:
@@ -135,12 +142,6 @@ def matching(core: Core, ask: Ask, condition: str) -> str | None:
         ConflictError: ``reference.ambiguous`` for more than one.
     """
     return core.resolver(ask.who).find(parse_condition(ask.type, condition))
-
-
-def _there(core: Core, ask: Ask) -> str | None:
-    """Find what the condition of a create names; None where there is none, or no such condition."""
-    condition = _create_condition(ask)
-    return None if condition is None else matching(core, ask, condition)
 
 
 def _create_condition(ask: Ask) -> str | None:
@@ -250,9 +251,8 @@ def persistently(ask: Ask, attempt: Callable[[], _Result]) -> _Result:
     raise ConflictError("record.version")
 
 
-def _update(core: Core, ask: Ask, resource: Resource, record_id: str) -> Reply:
+def _update(core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver) -> Reply:
     """Store the version after the newest."""
-    resolver = core.resolver(ask.who)
 
     def attempt() -> Reply:
         newest = core.store.get(ask.type, record_id)
@@ -314,7 +314,7 @@ def _store(  # what a version is made of
     record = make_record(ask.type, record_id, newest + 1, resource, core.clock(), core.mode)
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})
-    stored = commit(core, record)
+    stored = commit(core, record, resolver.absent)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
 
 
@@ -324,10 +324,10 @@ def _check_right(core: Core, ask: Ask, before: RecordVersion | None, resource: R
     core.gate.require_written(ask.who, action, before, {**resource, "id": record_id}, ask.type)
 
 
-def commit(core: Core, record: NewRecord) -> RecordVersion:
-    """Store one version; raises `ConflictError` ``record.version`` where another one came first."""
+def commit(core: Core, record: NewRecord, absent: Sequence[Search]) -> RecordVersion:
+    """Store one version unless what is absent has come; raises `ConflictError` ``record.version`` for both."""
     try:
-        return core.service.create(record)
+        return core.service.create_many([record], absent=absent)[0]
     except ConflictError as error:
         raise ConflictError("record.version") from error
 
@@ -368,7 +368,9 @@ def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
     return Reply(204, b"", headers, "")
 
 
-def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | None) -> Reply:
+def _put_binary(
+    core: Core, ask: Ask, record_id: str, newest: RecordVersion | None, absent: Sequence[Search] = ()
+) -> Reply:
     """Store the version after the newest of a Binary from the request's body, which may be of any size."""
     number = 0 if newest is None else newest.version
     shell = binary.native_shell(ask.content_type or binary.DEFAULT_TYPE, ask.header("X-Security-Context") or "")
@@ -388,7 +390,7 @@ def _put_binary(core: Core, ask: Ask, record_id: str, newest: RecordVersion | No
     patient = _concerned(core, ask, shell)
     made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
     try:
-        stored = core.service.create_stream(made, pieces)
+        stored = core.service.create_stream(made, pieces, absent=absent)
     except ConflictError as error:
         raise ConflictError("record.version") from error
     # Who sent a Binary has it, and may have sent a gigabyte: it comes back only where that is asked for.

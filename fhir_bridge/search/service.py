@@ -182,9 +182,12 @@ class SearchService:
         self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()
     ) -> list[FoundRow]:
         """Find records as `ids` does, with the numbers of their newest versions; arguments and errors as there."""
+        return self._store.find_page(self.planned(type_name, condition, limit, within=within)).rows
+
+    def planned(self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()) -> Search:
+        """Plan what `rows` does, for the store to do it once more while it writes; arguments and errors as there."""
         query = self.condition(type_name, condition)
-        planner = self._planner(within, self._clock())
-        return self._store.find_page(planner.plan(query, limit=limit)).rows
+        return self._planner(within, self._clock()).plan(query, limit=limit)
 
     def numbers(
         self, query: Query, snapshot: int, after: int, limit: int, *, within: Sequence[Condition], now: int

@@ -10,46 +10,20 @@ Source: FHIR R4 §2.26.3 (constraints), §2.4.1 (dom-*), HL7's definitions of 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from fhir_bridge.definitions.elements import Element as Definition
-from fhir_bridge.definitions.elements import Invariant, members, type_definition
+from fhir_bridge.definitions.elements import members, type_definition
 from fhir_bridge.document import Element, Resource, objects
-from fhir_bridge.fhirpath import syntax
-from fhir_bridge.fhirpath.engine import Run, Scope, compile_tree, scope_of, truth
+from fhir_bridge.fhirpath.engine import Scope, scope_of
 from fhir_bridge.fhirpath.node import Node, resource_node
-from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Name, Tree, TypeTest, Unary, Variable
 from fhir_bridge.validation.issue import MAX_ISSUES, Finding, Issue, Rule, locate
+from fhir_bridge.validation.laws import Law, holds, laws_for, laws_of
 from fhir_bridge.validation.narrative import is_narrative
-from medchain.errors import InputError
 
-_JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2"})
-_LOOKS_FURTHER: Final = frozenset({"children", "descendants", "hasValue", "resolve", "getValue", "extension"})
-_OF_EACH: Final = frozenset({"all", "exists", "select", "where"})
+_JUDGED_HERE: Final = frozenset({"Extension", "Narrative", "Reference"})
 _POINTERS: Final = ("reference", "url", "canonical", "uri")
-
-
-class _Law(NamedTuple):
-    """A rule, compiled.
-
-    Attributes:
-        key: such as ``obs-6``.
-        severity: ``error`` or ``warning``.
-        run: the closure.
-        names: JSON names that decide about it; empty if more does.
-        unmentioned: what it says of an object that holds none of them.
-        enough: sets of JSON names; an object that holds none of one of them keeps the rule.
-    """
-
-    key: str
-    severity: str
-    run: Run
-    names: frozenset[str]
-    unmentioned: bool
-    enough: tuple[frozenset[str], ...] = ()
 
 
 class _Judging(NamedTuple):
@@ -85,24 +59,17 @@ def _resource(node: Node, judging: _Judging, found: list[Finding]) -> None:
     inner = judging._replace(scope=replace(judging.scope, resource=node, context=node))
     if isinstance(node.value, dict) and "contained" in node.value:
         _check_contained(node.value, found)
-    _object(node, _laws(node.content, ""), inner, found)
+    _object(node, laws_for(node.content, ""), inner, found)
 
 
-def _object(node: Node, laws: tuple[_Law, ...], judging: _Judging, found: list[Finding]) -> None:
+def _object(node: Node, laws: tuple[Law, ...], judging: _Judging, found: list[Finding]) -> None:
     """Check an object and what it holds."""
     value = node.value
     if not isinstance(value, dict):
         return
     _judge(laws, node, value, judging, found)
-    if node.type == "Extension" and ("extension" in value) == any(
-        name.startswith(("value", "_value")) for name in value
-    ):
-        found.append(Finding(Rule.INVARIANT, "ext-1"))
-    if node.type == "Reference" and not _is_inside(value.get("reference"), judging.scope):
-        found.append(Finding(Rule.INVARIANT, "ref-1"))
-    if node.type == "Narrative" and not is_narrative(str(value.get("div", ""))):
-        found.append(Finding(Rule.NARRATIVE, "txt-1, txt-2"))
-        found[-1].within("div")
+    if node.type in _JUDGED_HERE:
+        _judge_here(node.type, value, judging.scope, found)
     table = _table(node.content)
     for name, item in value.items():
         below = table.get(name)
@@ -121,6 +88,19 @@ def _object(node: Node, laws: tuple[_Law, ...], judging: _Judging, found: list[F
                 locate(found, before, below.step)
 
 
+def _judge_here(type_name: str, value: Resource, scope: Scope, found: list[Finding]) -> None:
+    """Judge the rules of an object that have code of their own."""
+    if type_name == "Extension" and ("extension" in value) == any(
+        name.startswith(("value", "_value")) for name in value
+    ):
+        found.append(Finding(Rule.INVARIANT, "ext-1"))
+    if type_name == "Reference" and not _is_inside(value.get("reference"), scope):
+        found.append(Finding(Rule.INVARIANT, "ref-1"))
+    if type_name == "Narrative" and not is_narrative(str(value.get("div", ""))):
+        found.append(Finding(Rule.NARRATIVE, "txt-1, txt-2"))
+        found[-1].within("div")
+
+
 def _below(value: Element, below: _Below, judging: _Judging, found: list[Finding]) -> None:
     """Check one value of an element."""
     if below.content:
@@ -132,50 +112,13 @@ def _below(value: Element, below: _Below, judging: _Judging, found: list[Finding
         _judge(below.laws, Node(value, "string", "Element"), {}, judging, found)
 
 
-def _judge(laws: tuple[_Law, ...], node: Node, value: Resource, judging: _Judging, found: list[Finding]) -> None:
+def _judge(laws: tuple[Law, ...], node: Node, value: Resource, judging: _Judging, found: list[Finding]) -> None:
     """Judge the rules of one object."""
-    for law in laws:
-        if (judging.warnings or law.severity == "error") and not _holds(law, node, value, judging.scope):
-            found.append(Finding(Rule.INVARIANT, law.key, law.severity))
-
-
-def _holds(law: _Law, node: Node, value: Resource, scope: Scope) -> bool:
-    """Judge one rule of one object."""
-    if law.names and law.names.isdisjoint(value):
-        return law.unmentioned
-    for names in law.enough:
-        if names.isdisjoint(value):
-            return True
-    seen = _AT_A_GLANCE.get(law.key)
-    if seen is not None and seen(value):
-        return True
-    try:
-        return truth(law.run([node], replace(scope, context=node))) is not False
-    except InputError:
-        # A rule that this resource makes meaningless: several values where it speaks of one.
-        return False
-
-
-def _is_in_order(period: Resource) -> bool:
-    """See that a period ends after it starts (`per-1`), where both are written alike; others are for FHIRPath."""
-    start, end = period.get("start"), period.get("end")
-    if not (isinstance(start, str) and isinstance(end, str) and len(start) == len(end)):
-        return False
-    # As precise as one another and of one zone: what comes first in the alphabet comes first.
-    return _zone(start) == _zone(end) and start <= end
-
-
-def _zone(moment: str) -> str:
-    """Return the zone of a date with a time; empty for a date alone."""
-    if len(moment) <= _DAY_CHARS:
-        return ""
-    return "Z" if moment.endswith("Z") else moment[-_ZONE_CHARS:]
-
-
-_DAY_CHARS: Final = len("2026-11-26")
-_ZONE_CHARS: Final = len("+08:00")
-_AT_A_GLANCE: Final[Mapping[str, Callable[[Resource], bool]]] = {"per-1": _is_in_order}
-"""Rules of which one can tell for less than their expression costs that they are kept."""
+    found += [
+        Finding(Rule.INVARIANT, law.key, law.severity)
+        for law in laws
+        if (judging.warnings or law.severity == "error") and not holds(law, node, value, judging.scope)
+    ]
 
 
 class _Below(NamedTuple):
@@ -191,7 +134,7 @@ class _Below(NamedTuple):
     step: str
     type: str
     content: str
-    laws: tuple[_Law, ...]
+    laws: tuple[Law, ...]
 
 
 @cache
@@ -202,7 +145,7 @@ def _table(content: str) -> dict[str, _Below]:
         kind = type_definition(member.type).kind
         step = f"{member.element.name}.ofType({member.type})" if member.element.choice else name
         if kind == "primitive-type":
-            laws = tuple(law for law in _laws_of(member.element.invariants, member.element.path) if law.key)
+            laws = tuple(law for law in laws_of(member.element.invariants, member.element.path) if law.key)
             if laws:
                 found[name] = _Below(step, "", "", laws)
             if "Element" not in content:
@@ -210,126 +153,8 @@ def _table(content: str) -> dict[str, _Below]:
         elif kind == "resource":
             found[name] = _Below(step, "Resource", "", ())
         else:
-            found[name] = _Below(step, member.type, member.content, _laws(member.content, member.element.path))
+            found[name] = _Below(step, member.type, member.content, laws_for(member.content, member.element.path))
     return found
-
-
-@cache
-def _laws(content: str, path: str) -> tuple[_Law, ...]:
-    """Collect the rules of an element and of its value's type."""
-    stated: dict[str, Invariant] = {}
-    for definition in (_definition(content), _definition(path)):
-        for invariant in () if definition is None else definition.invariants:
-            stated.setdefault(invariant.key, invariant)
-    return _laws_of(tuple(stated.values()), content)
-
-
-@cache
-def _laws_of(invariants: tuple[Invariant, ...], content: str) -> tuple[_Law, ...]:
-    """Compile rules."""
-    return tuple(
-        _law(invariant, content)
-        for invariant in invariants
-        if invariant.expression and invariant.key not in _JUDGED_ELSEWHERE
-    )
-
-
-def _law(invariant: Invariant, content: str) -> _Law:
-    """Compile one rule, and find out what it says where nothing of it is mentioned."""
-    tree = syntax.parse(invariant.expression)
-    run = compile_tree(tree)
-    names = _named(tree, content)
-    unmentioned = not names or _blank_truth(run, content) is not False
-    return _Law(invariant.key, invariant.severity, run, names, unmentioned, _enough(tree, content))
-
-
-def _named(tree: Tree, content: str) -> frozenset[str]:
-    """List the JSON names on which an expression depends; empty if it depends on more than them."""
-    mentioned = _mentioned(tree)
-    return frozenset(
-        prefix + name
-        for name, member in members(content).items()
-        if member.element.name in mentioned
-        for prefix in ("", "_")
-    )
-
-
-def _blank_truth(run: Run, content: str) -> bool | None:
-    """Tell what an expression says of an object that holds nothing."""
-    blank = Node({}, content, content)
-    return truth(run([blank], scope_of(blank)))
-
-
-def _enough(tree: Tree, content: str) -> tuple[frozenset[str], ...]:
-    """Find what an object need not hold to keep a rule: an alternative that is true of nothing, after harmless ones."""
-    found: list[frozenset[str]] = []
-    for part in _alternatives(tree):
-        names = _named(part, content)
-        if names and _blank_truth(compile_tree(part), content) is True:
-            found.append(names)
-        if not _is_harmless(part):
-            # It may make the rule meaningless, whatever those after it say.
-            break
-    return tuple(found)
-
-
-def _alternatives(tree: Tree) -> list[Tree]:
-    """List what stands between the ``or`` of an expression."""
-    if isinstance(tree, Binary) and tree.operator == "or":
-        return [*_alternatives(tree.left), *_alternatives(tree.right)]
-    return [tree]
-
-
-def _is_harmless(tree: Tree) -> bool:
-    """Tell whether an expression only asks whether a child is there, which has an answer of every object."""
-    is_question = isinstance(tree, Dot) and isinstance(tree.right, Call) and not tree.right.arguments
-    return is_question and isinstance(tree.left, Name) and tree.right.name in ("empty", "exists")
-
-
-def _mentioned(tree: Tree) -> frozenset[str]:
-    """List the children on which an expression depends; empty if it depends on more than them."""
-    found: set[str] = set()
-    # What is left to look at, and whether it begins at the object itself.
-    waiting: list[tuple[Tree, bool]] = [(tree, True)]
-    while waiting:
-        part, is_first = waiting.pop()
-        if isinstance(part, Name):
-            found.update([part.name] if is_first else ())
-        elif isinstance(part, Variable):
-            if part.name != "ucum" and not part.name.startswith("vs-"):
-                return frozenset()
-        elif isinstance(part, Call):
-            if part.name in _LOOKS_FURTHER:
-                return frozenset()
-            # Names in arguments are children of something else, or of the same: to name too many does no harm.
-            waiting.extend((one, True) for one in part.arguments)
-        elif isinstance(part, Dot) and is_first and _asks_inside(part):
-            waiting.append((part.left, True))
-        elif isinstance(part, (Dot, Binary)):
-            is_both = isinstance(part, Binary)
-            waiting.extend([(part.left, is_first or is_both), (part.right, is_both)])
-        elif isinstance(part, (TypeTest, Index)):
-            waiting.append((part.left, is_first))
-        elif isinstance(part, Unary):
-            waiting.append((part.operand, is_first))
-    return frozenset(found)
-
-
-def _asks_inside(part: Dot) -> bool:
-    """Tell whether a call looks at each of what a child leads to: where there is none, its argument is not asked."""
-    if not (isinstance(part.right, Call) and part.right.name in _OF_EACH):
-        return False
-    first = part.left
-    while isinstance(first, Dot):
-        first = first.left
-    return isinstance(first, Name)
-
-
-def _definition(path: str) -> Definition | None:
-    """Find an element by its path, or a type's own; None for none."""
-    if not path:
-        return None
-    return next((one for one in type_definition(path.partition(".")[0]).elements if one.path == path), None)
 
 
 def _ids_inside(resource: Resource) -> frozenset[str]:

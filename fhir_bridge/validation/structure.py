@@ -124,30 +124,36 @@ def _object(value: Element, shape: _Shape, found: list[Finding], *, is_resource:
     if not value:
         found.append(Finding(Rule.EMPTY))
         return
+    _check_members(value, shape, found, is_resource=is_resource)
+    if len(found) < MAX_ISSUES:
+        _check_needed(value, shape, found)
+
+
+def _check_members(value: Resource, shape: _Shape, found: list[Finding], *, is_resource: bool) -> None:
+    """Check what an object holds."""
     slots = shape.slots
     chosen: dict[str, _Slot] = {}
     for name, item in value.items():
         slot = slots.get(name)
+        before = len(found)
         if slot is None:
             if not (is_resource and name == "resourceType"):
                 found.append(Finding(Rule.UNKNOWN_ELEMENT, _similar(name, shape)))
-                if len(found) >= MAX_ISSUES:
-                    return
-            continue
-        if slot.choice:
-            first = chosen.setdefault(slot.choice, slot)
-            if first is not slot and first.other != name:
-                found.append(Finding(Rule.CHOICE, slot.choice))
-        before = len(found)
-        if slot.is_array:
-            _array(value, item, slot, found)
-        elif slot.judge is None or not slot.judge(item) or slot.codes is not None:
-            _value(item, slot, found)
-            if len(found) != before:
-                locate(found, before, slot.step)
+        else:
+            if slot.choice:
+                first = chosen.setdefault(slot.choice, slot)
+                if first is not slot and first.other != name:
+                    found.append(Finding(Rule.CHOICE, slot.choice))
+                    before += 1
+            if slot.is_array:
+                _array(value, item, slot, found)
+            elif slot.judge is None or slot.codes is not None or not slot.judge(item):
+                # Most values are primitive and right: those are judged without another call.
+                _value(item, slot, found)
+                if len(found) > before:
+                    locate(found, before, slot.step)
         if len(found) >= MAX_ISSUES:
             return
-    _check_needed(value, shape, found)
 
 
 def _check_needed(value: Resource, shape: _Shape, found: list[Finding]) -> None:

@@ -43,6 +43,7 @@ from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
+from medchain.store.finding import Search
 from medchain.store.indexing import IndexRows
 from medchain.store.records import FHIR_JSON, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
@@ -242,7 +243,12 @@ class RecordService:
         return self.create_many([record])[0]
 
     def create_many(
-        self, records: Sequence[NewRecord], *, deadline: int | None = None, unit: str | None = None
+        self,
+        records: Sequence[NewRecord],
+        *,
+        deadline: int | None = None,
+        unit: str | None = None,
+        absent: Sequence[Search] = (),
     ) -> list[RecordVersion]:
         """Store records, first or later versions, all together.
 
@@ -250,6 +256,7 @@ class RecordService:
             records: each the first version of its record or the next one.
             deadline: when they should be anchored, Unix seconds.
             unit: name of the import unit that is done with them; there may be no records in it.
+            absent: what must not be found at the moment at which they are stored.
 
         Returns:
             As they are stored; not anchored yet.
@@ -257,20 +264,26 @@ class RecordService:
         Raises:
             InputError: ``fields.*`` for a type with a field root whose content is no FHIR JSON; ``record.content`` for
                 an empty one.
-            ConflictError: ``store.conflict`` if a version is there already or its predecessor is not; nothing is
-                stored then.
+            ConflictError: ``store.conflict`` if a version is there already or its predecessor is not, or what must be
+                absent has come; nothing is stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
         return self._store_all(
-            [(record, record.token or self.patient_token(record.patient)) for record in records], deadline, unit
+            [(record, record.token or self.patient_token(record.patient)) for record in records],
+            deadline,
+            unit,
+            absent,
         )
 
-    def create_stream(self, record: NewStream, pieces: Iterable[bytes]) -> RecordVersion:
+    def create_stream(
+        self, record: NewStream, pieces: Iterable[bytes], *, absent: Sequence[Search] = ()
+    ) -> RecordVersion:
         """Store a record of any size in constant memory.
 
         Args:
             record: the first version of a record or the next one.
             pieces: its content; what they raise is raised here, and nothing is stored.
+            absent: what must not be found at the moment at which it is stored.
 
         Returns:
             As it is stored; not anchored yet.
@@ -310,7 +323,7 @@ class RecordService:
                 blob=blob,
                 blob_size=size,
             )
-            return self._put_stream(row, data_key, record.head)
+            return self._put_stream(row, data_key, record.head, absent)
 
     def update(self, record: NewRecord, *, expected: int | None = None) -> RecordVersion:
         """Store the next version of a record.
@@ -509,14 +522,18 @@ class RecordService:
     def _follow(self, newest: RecordVersion, record: NewRecord, token: str) -> RecordVersion:
         """Store the version after the newest."""
         try:
-            return self._store_all([(record, token)], None, None)[0]
+            return self._store_all([(record, token)])[0]
         except ConflictError as error:
             if error.fields.get("table") in _PASSING:
                 raise
             raise ConflictError("record.version", expected=newest.version) from error
 
     def _store_all(
-        self, records: Sequence[tuple[NewRecord, str]], deadline: int | None, unit: str | None
+        self,
+        records: Sequence[tuple[NewRecord, str]],
+        deadline: int | None = None,
+        unit: str | None = None,
+        absent: Sequence[Search] = (),
     ) -> list[RecordVersion]:
         """Seal and store records, each with its patient's token."""
         if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
@@ -527,7 +544,7 @@ class RecordService:
         for attempt in range(_EPOCH_ATTEMPTS):
             with ExitStack() as writing:
                 epochs = {token: self._epoch(token) for token in {token for _, token in records}}
-                rows = self._sealed(records, epochs, writing)
+                rows = self._sealed(records, {token: one for token, (one, _) in epochs.items()}, writing)
                 try:
                     numbers = self._store.put_versions(
                         rows,
@@ -535,6 +552,8 @@ class RecordService:
                         payloads=payloads,
                         index=[self._rows_of(record) for record, _ in records],
                         unit=done,
+                        epochs=[one for one, is_new in epochs.values() if is_new],
+                        absent=absent,
                     )
                 except ConflictError as error:
                     # A key may have been destroyed since it was looked up, or the index have become another: again.
@@ -557,15 +576,16 @@ class RecordService:
         document = record.content if record.content_type == FHIR_JSON else record.head
         return IndexRows(None) if self._index is None else self._index.rows_of(record.type, document)
 
-    def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes) -> RecordVersion:
+    def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes, absent: Sequence[Search]) -> RecordVersion:
         """Store a version that is sealed already, its data key wrapped under the patient's key of this moment."""
         for attempt in range(_EPOCH_ATTEMPTS):
-            epoch = self._epoch(row.patient)
+            epoch, is_new = self._epoch(row.patient)
             wrapped = self._wrapping(epoch).wrap(data_key, _data_aad(row.object_id, row.version))
             made = replace(row, epoch_id=epoch.id, wrapped_dek=wrapped)
             try:
                 found = IndexRows(None) if self._index is None else self._index.rows_of(row.type, head)
-                (number,) = self._store.put_versions([made], index=[found])
+                new = [epoch] if is_new else []
+                (number,) = self._store.put_versions([made], index=[found], epochs=new, absent=absent)
             except ConflictError as error:
                 self._pass(error, attempt)
             else:
@@ -658,27 +678,14 @@ class RecordService:
         has_fields = content and type_name in self._field_root_types
         return record_field_root(salt, content) if has_fields else NO_FIELDS
 
-    def _epoch(self, token: str) -> Epoch:
-        """Return a patient's current key, or draw one."""
-        for _ in range(_EPOCH_ATTEMPTS):
-            newest = self._store.newest_epoch(token)
-            if newest is not None and newest.wrapped_key is not None:
-                return newest
-            number = 1 if newest is None else newest.number + 1
-            made = Epoch(
-                secrets.token_bytes(ID_BYTES),
-                token,
-                number,
-                self._clock(),
-                self._key.wrap(random_key(), _epoch_aad(token, number)),
-            )
-            try:
-                self._store.put_epoch(made)
-            except ConflictError:
-                # Another process drew it at the same moment: use that one.
-                continue
-            return made
-        raise ConflictError("store.conflict", table="epoch")
+    def _epoch(self, token: str) -> tuple[Epoch, bool]:
+        """Return a patient's current key, or draw one, to be stored with what it wraps; also whether it was drawn."""
+        newest = self._store.newest_epoch(token)
+        if newest is not None and newest.wrapped_key is not None:
+            return newest, False
+        number = 1 if newest is None else newest.number + 1
+        wrapped = self._key.wrap(random_key(), _epoch_aad(token, number))
+        return Epoch(secrets.token_bytes(ID_BYTES), token, number, self._clock(), wrapped), True
 
     def _wrapping(self, epoch: Epoch) -> WrappingKey:
         """Open an epoch key."""

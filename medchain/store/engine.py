@@ -113,10 +113,12 @@ class Statement:
         """Run for each row; values in the order of the statement's parameters."""
         if not rows:
             return
-        if self._positional:
-            connection.exec_driver_sql(self.text, list(rows))
-        else:
-            connection.exec_driver_sql(self.text, [dict(zip(self._names, row, strict=True)) for row in rows])
+        values = rows if self._positional else [dict(zip(self._names, row, strict=True)) for row in rows]
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(self.text, values)
+        finally:
+            cursor.close()
 
     def bound(self, values: tuple[object, ...]) -> Any:  # noqa: ANN401  # as the driver takes them
         """Bring values into the form that the driver takes."""
@@ -201,6 +203,15 @@ def room(name: str) -> ColumnElement[int]:
     A parameter that stands alone behind LIMIT has SQLite (3.47 and later) plan the statement anew each time.
     """
     return bindparam(name, type_=Integer, required=False) + literal_column("0", Integer)
+
+
+def run(connection: Connection, sql: str) -> None:
+    """Run a statement without values, such as one that begins a transaction, on the driver's own cursor."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(sql)
+    finally:
+        cursor.close()
 
 
 def insert_into(table: Table, dialect: Dialect) -> Statement:
@@ -412,17 +423,17 @@ class Database:
 
     def _raise_mark(self, connection: Connection) -> int:
         """Count this write transaction."""
-        raised, read = _mark_statements(self.kind, connection.dialect)
-        connection.exec_driver_sql(raised.text)
-        return int(connection.exec_driver_sql(read.text).scalar_one())
+        row = _mark_statement(self.kind, connection.dialect).first(connection)
+        if row is None:
+            raise corrupt("commit_mark", "absent")
+        return int(row[0])
 
 
 @cache
-def _mark_statements(kind: FileKind, dialect: Dialect) -> tuple[Statement, Statement]:
-    """Make the two statements that count a write transaction; each of them runs them."""
+def _mark_statement(kind: FileKind, dialect: Dialect) -> Statement:
+    """Make the statement that counts a write transaction and tells the count; each of them runs it."""
     table = _MARKS[kind]
-    raised = table.update().values(value=table.c.value + literal_column("1"))
-    return Statement(raised, dialect), Statement(select(table.c.value), dialect)
+    return Statement(table.update().values(value=table.c.value + literal_column("1")).returning(table.c.value), dialect)
 
 
 def open_database(
@@ -545,7 +556,7 @@ def _begin(connection: Connection) -> None:
     """Start the kind of transaction that was asked for; a writer takes its lock at once, so as not to fail later."""
     statement = _BEGIN.get(connection.get_execution_options().get(_MODE, _SNAPSHOT))
     if statement is not None:
-        connection.exec_driver_sql(statement)
+        run(connection, statement)
 
 
 def _prepare(database: Database, *, migrate: bool, adopt: bool) -> None:

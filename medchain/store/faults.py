@@ -77,6 +77,8 @@ def fault(original: BaseException | None, table: str, key: str = "") -> Medchain
     Returns:
         The error to raise.
     """
+    if isinstance(original, dbapi2.IntegrityError):
+        return ConflictError("store.conflict", table=table, key=key)
     number = getattr(original, "sqlite_errorcode", 0)
     if number & 0xFF in _CORRUPT or number in _CORRUPT_READS:
         return corrupt(table, key)

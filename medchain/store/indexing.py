@@ -291,6 +291,29 @@ class SearchTable:
             raise UnavailableError("search.indexing")
         return int(row[1] or 0)
 
+    def _check_absent(self, connection: Connection, absent: Sequence[Search]) -> None:
+        """See within a write that searches find nothing, whatever came since they were asked first.
+
+        Raises:
+            ConflictError: ``store.conflict``, table ``resource``.
+            UnavailableError: ``search.indexing`` while records have no rows yet.
+        """
+        if not absent:
+            return
+        row = self._read_state.first(connection)
+        if row is None or row[2] is not None:
+            raise UnavailableError("search.indexing")
+        for search in absent:
+            query = prepared_page(replace(search, snapshot=int(row[1] or 0), limit=1), connection.dialect)
+            cursor = connection.connection.cursor()
+            try:
+                cursor.execute(query.sql, query.values)
+                found = cursor.fetchone()
+            finally:
+                cursor.close()
+            if found is not None:
+                raise ConflictError("store.conflict", table="resource")
+
     def _put_index(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
         """Write the rows of versions in the transaction that stores them; returns details that got a number."""
         row = self._read_state.first(connection)

@@ -32,9 +32,10 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
-from medchain.store.engine import Database, Statement, put_into, room
+from medchain.store.engine import Database, Statement, insert_into, put_into, room, run
 from medchain.store.exports import ExportTable
 from medchain.store.faults import translated
+from medchain.store.finding import Search
 from medchain.store.grouped import Grouped
 from medchain.store.indexing import IndexRows, Placed, forget_rows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
@@ -238,6 +239,8 @@ class _Write:
     payloads: Sequence[bytes]
     index: Sequence[IndexRows | None]
     unit: tuple[str, int] | None
+    epochs: Sequence[Epoch] = ()
+    absent: Sequence[Search] = ()
     numbers: list[int] = field(default_factory=list)
     details: dict[str, int] = field(default_factory=dict)
 
@@ -296,6 +299,7 @@ class RecordStore(
         self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
         of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
         self._newest_epoch = Statement(of_patient.limit(_ONE).offset(_ZERO), dialect)
+        self._insert_epoch = insert_into(epoch, dialect)
         self._grouped = Grouped(self._put_all)
         self._tokens_used = 0
 
@@ -307,6 +311,8 @@ class RecordStore(
         payloads: Sequence[bytes] | None = None,
         index: Sequence[IndexRows | None] | None = None,
         unit: tuple[str, int] | None = None,
+        epochs: Sequence[Epoch] = (),
+        absent: Sequence[Search] = (),
     ) -> list[int]:
         """Store record versions, and the intents to anchor them, together.
 
@@ -316,18 +322,20 @@ class RecordStore(
             payloads: of the intents, one a row; None for empty ones.
             index: what each row is found by, None for nothing; without, all are to be indexed later.
             unit: name and time of the import unit that is done with them.
+            epochs: keys that were drawn for them.
+            absent: searches that must find nothing at this moment.
 
         Returns:
             Their numbers, in order.
 
         Raises:
-            ConflictError: ``store.conflict`` if a version is there already, or its predecessor is not, or its key is
-                unknown or destroyed; nothing is stored then.
+            ConflictError: ``store.conflict`` if a version is there already, or its predecessor is not; table ``epoch``
+                if its key is unknown or destroyed, or the patient has got another; nothing is stored then.
             UnavailableError: ``store.full`` and others; nothing is stored unless the commit itself failed.
         """
         given = [b""] * len(rows) if payloads is None else payloads
         found = [_LATER] * len(rows) if index is None else index
-        write = _Write(rows, deadline, given, found, unit)
+        write = _Write(rows, deadline, given, found, unit, epochs, absent)
         self._grouped.do(write, len(rows))
         return write.numbers
 
@@ -350,19 +358,24 @@ class RecordStore(
 
         A value that the driver cannot bind is one write's own fault, and fails none of those beside it.
         """
-        nested = connection.begin_nested()
+        run(connection, "SAVEPOINT one_of_several")
         try:
             with translated("record"):
                 self._put(connection, write)
         except (ConflictError, OverflowError, TypeError, ValueError) as error:
-            nested.rollback()
+            run(connection, "ROLLBACK TO SAVEPOINT one_of_several")
             return error
-        nested.commit()
+        finally:
+            run(connection, "RELEASE SAVEPOINT one_of_several")
         return None
 
     def _put(self, connection: Connection, write: _Write) -> None:
         """Do one write."""
         rows = write.rows
+        if write.epochs:
+            with translated("epoch"):
+                self._insert_epoch.many(connection, [_epoch_columns(one) for one in write.epochs])
+        self._check_absent(connection, write.absent)
         self._check_epochs(connection, {row.epoch_id for row in rows})
         self._check_versions(connection, rows)
         last = self._last_number.first(connection)
@@ -503,20 +516,6 @@ class RecordStore(
         """Return how many record versions there are."""
         with self._database.read("record") as connection:
             return int(connection.execute(select(func.count()).select_from(record)).scalar_one())
-
-    def put_epoch(self, row: Epoch) -> None:
-        """Store a wrapped key; raises `ConflictError` ``store.conflict`` if its id or number is taken."""
-        with self._database.write("epoch", row.id.hex()) as connection:
-            connection.execute(
-                insert(epoch).values(
-                    id=row.id,
-                    patient=row.patient,
-                    number=row.number,
-                    created=row.created,
-                    destroyed=row.destroyed,
-                    wrapped_key=row.wrapped_key,
-                )
-            )
 
     def epoch(self, epoch_id: bytes) -> Epoch | None:
         """Return a key by its id, destroyed ones included."""
@@ -788,6 +787,11 @@ def _columns(row: RecordVersion) -> tuple[object, ...]:
 def _epochs() -> Select[Any]:
     """Select keys with the columns in the order of `Epoch`."""
     return select(epoch.c.id, epoch.c.patient, epoch.c.number, epoch.c.created, epoch.c.wrapped_key, epoch.c.destroyed)
+
+
+def _epoch_columns(row: Epoch) -> tuple[object, ...]:
+    """Return a key's columns in the order of the table."""
+    return row.id, row.patient, row.number, row.created, row.destroyed, row.wrapped_key
 
 
 def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:

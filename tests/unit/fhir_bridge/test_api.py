@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 
+from fhir_bridge.references import Resolver
+
 PATIENT = {"resourceType": "Patient", "name": [{"family": "测试"}]}
 OBSERVATION = (
     b'{"resourceType": "Observation", "status": "final", "code": {"text": "weight"},\n'
@@ -116,7 +118,7 @@ def test_an_error_does_not_repeat_names_that_the_sender_made_up(server):
     assert json.loads(response.data)["issue"][0]["expression"] == ["Patient.contact[0]"]
 
 
-def test_a_create_that_another_one_overtook_is_a_conflict(server, monkeypatch):
+def test_a_conditional_create_that_another_one_overtook_finds_what_that_one_made(server, monkeypatch):
     body = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}]}
     real = server.service.create_many
 
@@ -126,7 +128,7 @@ def test_a_create_that_another_one_overtook_is_a_conflict(server, monkeypatch):
 
     monkeypatch.setattr(type(server.service), "create_many", lambda _self, records, **more: overtaken(records, **more))
     response = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
-    assert (response.status_code, code_of(response)) == (412, "record.version")
+    assert (response.status_code, response.headers["ETag"]) == (200, 'W/"1"')
     assert server.store.count() == 1
 
 
@@ -354,3 +356,62 @@ def test_a_body_beyond_the_limit_is_refused(server):
     server.front.max_bytes = 100
     response = server.call("POST", "/fhir/Patient", PATIENT | {"language": "x" * 200})
     assert (response.status_code, code_of(response)) == (413, "request.too_large")
+
+
+@pytest.fixture
+def faster(monkeypatch):
+    """Let another client come between the moment at which a condition finds nothing and that at which it is stored."""
+    plain = Resolver.find
+
+    def prepare(other) -> None:
+        def find(self, wanted):
+            found = plain(self, wanted)
+            monkeypatch.setattr(Resolver, "find", plain)
+            other()
+            return found
+
+        monkeypatch.setattr(Resolver, "find", find)
+
+    return prepare
+
+
+def _count(server) -> int:
+    return json.loads(server.call("GET", "/fhir/Patient?family=races&_summary=count").data)["total"]
+
+
+RACER = {"resourceType": "Patient", "name": [{"family": "races"}]}
+
+
+@pytest.mark.parametrize("other", ["POST", "PUT", "transaction"])
+def test_of_two_conditional_creates_at_once_one_finds_the_other(server, faster, other):
+    """The condition is on no identifier, so no id that both would have keeps them apart (FHIR R4 §3.1.0.8.1)."""
+    entry = {"resource": RACER, "request": {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    ways = {
+        "POST": lambda: server.call("POST", "/fhir/Patient", RACER, If_None_Exist="family=races"),
+        "PUT": lambda: server.call("PUT", "/fhir/Patient?family=races", RACER),
+        "transaction": lambda: server.call("POST", "/fhir", bundle),
+    }
+    faster(ways[other])
+    made = ways["POST"]()
+    assert made.status_code == 200
+    assert json.loads(made.data)["meta"]["versionId"] == "1"
+    assert _count(server) == 1
+
+
+def test_a_transaction_that_finds_its_condition_fulfilled_as_it_writes_stores_nothing(server, faster):
+    condition = {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}
+    rows = [{"resource": RACER, "request": condition}]
+    rows.append({"resource": PATIENT | {"gender": "other"}, "request": {"method": "POST", "url": "Patient"}})
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
+    faster(lambda: server.call("POST", "/fhir/Patient", RACER))
+    assert server.call("POST", "/fhir", bundle).status_code == 409
+    assert _count(server) == 1
+    assert json.loads(server.call("GET", "/fhir/Patient?gender=other&_summary=count").data)["total"] == 0
+    assert server.call("POST", "/fhir", bundle).status_code == 200
+    assert _count(server) == 1
+
+
+def test_two_creates_with_one_identifier_and_no_condition_are_both_stored(server):
+    body = PATIENT | {"identifier": [{"system": "urn:mrn", "value": "7"}]}
+    assert created(server, body) != created(server, body)

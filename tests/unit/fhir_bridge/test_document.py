@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 from hypothesis import given
@@ -72,3 +73,41 @@ def test_a_copy_spells_its_numbers_as_the_original_does():
     for copied in (copy.copy(original), copy.deepcopy(original)):
         assert write(copied) == b'{"a":[1e2,5.60,-0.0]}'
     assert copy.copy(original["a"][0]).text == "1e2"
+
+
+# Names and values of which a count of signs could be fooled: colons, quotes, braces, and colons written as escapes.
+_TRICKY = st.lists(st.sampled_from([":", '"', "\\", "u", "{", "a", " ", "\u003a"]), max_size=4).map("".join)
+_TREES = st.recursive(
+    st.sampled_from([1, None, True]) | _TRICKY,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(_TRICKY, inner), max_size=4).map(tuple),
+    max_leaves=10,
+)
+
+
+def _text_of(tree: object, data: st.DataObject) -> str:
+    """Write a tree whose objects are tuples of names and values, which may stand twice."""
+    blank = data.draw(st.sampled_from(["", " ", "\n"]))
+    if isinstance(tree, tuple):
+        rows = [f"{_text_of(name, data)}{blank}:{blank}{_text_of(value, data)}" for name, value in tree]
+        return "{" + ",".join(rows) + "}"
+    if isinstance(tree, list):
+        return "[" + ",".join(_text_of(one, data) for one in tree) + "]"
+    text = json.dumps(tree)
+    return text.replace(":", "\\u003a") if data.draw(st.booleans()) else text
+
+
+def _has_double(tree: object) -> bool:
+    """Tell whether a name stands twice in an object."""
+    if isinstance(tree, tuple):
+        return len({name for name, _ in tree}) < len(tree) or any(_has_double(value) for _, value in tree)
+    return isinstance(tree, list) and any(_has_double(one) for one in tree)
+
+
+@given(_TREES, st.data())
+def test_a_name_that_stands_twice_is_found_whatever_names_and_values_hold(tree, data):
+    text = _text_of((("a", tree),), data)
+    if _has_double(tree):
+        with pytest.raises(InputError, match=r"document\.duplicate"):
+            parse(text.encode())
+    else:
+        assert json.loads(write(parse(text.encode()))) == json.loads(text)

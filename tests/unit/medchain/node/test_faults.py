@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
 
 from medchain.errors import MedchainError, UnavailableError
 from medchain.ledger.members import protocol_content
@@ -23,7 +22,7 @@ from medchain.web.server import DaemonServer
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, sign
 from tests.unit.medchain.node.federation import Federation, Patient, Site
 from tests.unit.medchain.node.ledgers import Author
-from tests.unit.medchain.store.faults import full
+from tests.unit.medchain.store.faults import full, watched
 
 DAY_S = 86400
 
@@ -77,15 +76,12 @@ def full_disk(store) -> Iterator[None]:
     """Refuse every write to a node's file, as a full disk does."""
     engine = store._database.engine  # noqa: SLF001  # the file below the store
 
-    def before(_connection, _cursor, statement, _parameters, _context, _many) -> None:
+    def before(statement: str) -> None:
         if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
             raise full()
 
-    event.listen(engine, "before_cursor_execute", before)
-    try:
+    with watched(engine, before):
         yield
-    finally:
-        event.remove(engine, "before_cursor_execute", before)
 
 
 def create(nodes: Nodes, name: str, org_id: str = RENHE) -> None:

@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
+from sqlalchemy.pool.base import _ConnectionFairy
 from sqlcipher3 import dbapi2
 
 from medchain.store.engine import Database
@@ -20,6 +21,25 @@ def full() -> dbapi2.Error:
     error = dbapi2.OperationalError("database or disk is full")
     error.sqlite_errorcode = FULL
     return error
+
+
+@contextmanager
+def watched(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell of each statement of a file before it runs.
+
+    Below SQLAlchemy's own events: statements that pass its compiler by are statements too.
+    """
+    plain = _ConnectionFairy.cursor
+
+    def cursor(fairy):
+        made = plain(fairy)
+        return _Told(made, tell) if fairy._pool is engine.pool else made  # noqa: SLF001  # which file it is of
+
+    _ConnectionFairy.cursor = cursor
+    try:
+        yield
+    finally:
+        _ConnectionFairy.cursor = plain
 
 
 @contextmanager
@@ -36,19 +56,36 @@ def at_step(database: Database, step: int, act: Callable[[], None]) -> Iterator[
         if len(seen) == step:
             act()
 
-    def before(_connection, _cursor, statement, _parameters, _context, _many) -> None:
-        count(statement)
-
     def commit(_connection) -> None:
         count("COMMIT")
 
-    event.listen(database.engine, "before_cursor_execute", before)
     event.listen(database.engine, "commit", commit)
     try:
-        yield seen
+        with watched(database.engine, count):
+            yield seen
     finally:
-        event.remove(database.engine, "before_cursor_execute", before)
         event.remove(database.engine, "commit", commit)
+
+
+class _Told:
+    """A cursor that tells of its statements before they run."""
+
+    def __init__(self, cursor, tell: Callable[[str], None]) -> None:
+        self._cursor = cursor
+        self._tell = tell
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cursor, name)
+
+    def execute(self, statement: str, values: object = ()) -> object:
+        """Run one statement."""
+        self._tell(statement)
+        return self._cursor.execute(statement, values)
+
+    def executemany(self, statement: str, values: object) -> object:
+        """Run a statement for each row."""
+        self._tell(statement)
+        return self._cursor.executemany(statement, values)
 
 
 def fail() -> None:

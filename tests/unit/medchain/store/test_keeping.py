@@ -27,7 +27,7 @@ def opened(folder) -> RecordStore:
 def store(tmp_path):
     made = opened(tmp_path)
     for at, (patient, number) in enumerate([(HER, 1), (HER, 2), (HIS, 1)], 1):
-        made.put_epoch(Epoch(bytes([at]) * 16, patient, number, 100, bytes([at]) * 105))
+        made.put_versions([], epochs=[Epoch(bytes([at]) * 16, patient, number, 100, bytes([at]) * 105)])
     yield made
     made.close()
 
@@ -94,7 +94,7 @@ def test_a_record_that_was_stored_again_under_a_new_key_is_still_found(store):
 
 def test_nothing_is_erased_where_a_key_was_drawn_since_the_intent_was_written(store):
     epochs = store.living_epochs(HER)
-    store.put_epoch(Epoch(b"\x09" * 16, HER, 3, 100, b"\x09" * 105))
+    store.put_versions([], epochs=[Epoch(b"\x09" * 16, HER, 3, 100, b"\x09" * 105)])
     with pytest.raises(ConflictError, match=r"erasure\.moved_on"):
         store.erase_patient(HER, epochs, 500, b"entry")
     assert len(store.living_epochs(HER)) == 3

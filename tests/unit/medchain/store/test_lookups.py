@@ -14,7 +14,7 @@ EPOCH = b"\x01" * 16
 @pytest.fixture
 def store(tmp_path):
     made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
-    made.put_epoch(Epoch(EPOCH, "token", 1, 7, b"key"))
+    made.put_versions([], epochs=[Epoch(EPOCH, "token", 1, 7, b"key")])
     yield made
     made.close()
 

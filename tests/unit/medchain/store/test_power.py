@@ -20,7 +20,7 @@ def opened(folder: Path) -> RecordStore:
 def store_some(folder: Path, promise: Promise) -> None:
     """Make a file, store records, move the WAL into the file, and go on."""
     store = opened(folder)
-    store.put_epoch(EPOCH)
+    store.put_versions([], epochs=[EPOCH])
     for number in range(1, 5):
         store.put_versions([version(number), version(number, 2)])
         promise(str(number))

@@ -25,7 +25,7 @@ def database(store_engine):
 @pytest.fixture
 def store(database):
     made = RecordStore(database)
-    made.put_epoch(EPOCH)
+    made.put_versions([], epochs=[EPOCH])
     return made
 
 
@@ -140,9 +140,9 @@ def test_a_patients_newest_versions_are_found_by_type_and_period(store):
 
 def test_keys_are_found_rewrapped_and_counted_by_patient(store):
     second = Epoch(b"f" * 16, "patient-token", 2, 300, b"other")
-    store.put_epoch(second)
+    store.put_versions([], epochs=[second])
     with pytest.raises(ConflictError):
-        store.put_epoch(replace(second, id=b"g" * 16))
+        store.put_versions([], epochs=[replace(second, id=b"g" * 16)])
     assert store.newest_epoch("patient-token") == second
     assert store.newest_epoch("nobody") is None
     assert store.epochs() == [EPOCH, second]
@@ -258,7 +258,7 @@ WRITES = {
     "drop_intents": lambda s: s.drop_intents([1]),
     "put_accesses": lambda s: s.put_accesses([Access(b"a" * 16, "p", "given", 1, b"{}")], intent=("access", b"")),
     "mark_access": lambda s: s.mark_access(b"b" * 16, 9),
-    "put_epoch": lambda s: s.put_epoch(Epoch(b"f" * 16, "p", 1, 1, b"w")),
+    "put_versions of a key": lambda s: s.put_versions([], epochs=[Epoch(b"f" * 16, "p", 1, 1, b"w")]),
     "rewrap_epochs": lambda s: s.rewrap_epochs([(EPOCH.id, b"anew")]),
     "erase": lambda s: s.erase_patient(EPOCH.patient, [EPOCH.id], 200, b"entry"),
     "replay_erasures": lambda s: s.replay_erasures([Erasure(EPOCH.id, 200, 3)]),
