@@ -92,6 +92,7 @@ def test_a_record_of_the_patient_has_its_versions_and_its_proof(browser, picture
     browser.media("print")
     shown = browser.script("return ['.mc-header__links', 'pre'].map((one) => document.querySelector(one).offsetHeight)")
     assert shown == [0, 0]
+    assert browser.script("return getComputedStyle(document.querySelector('main td a'), '::after').content") == "none"
     browser.picture(pictures / "browse-record-print.png")
     browser.media("")
     size = browser.script(
