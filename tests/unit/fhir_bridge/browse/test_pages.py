@@ -12,6 +12,7 @@ import pytest
 
 from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.words import SMART_WORDS
+from medchain.errors import ConflictError
 from medchain.store.accounts import Role
 from medchain.web.words import WORDS
 from tests.unit.fhir_bridge.test_audit import events
@@ -124,6 +125,15 @@ def test_versions_say_how_far_they_are_anchored_and_have_their_proofs(desk):
     proof = desk.get("/browse/Observation/o1/versions/1/proof")
     assert proof.headers["Content-Disposition"] == 'attachment; filename="Observation-o1-1.proof.zip"'
     assert zipfile.ZipFile(io.BytesIO(proof.data)).read("version") == b"1"
+
+
+def test_a_proof_of_what_has_none_yet_is_refused_with_the_reason(desk):
+    def nothing(_stored):
+        raise ConflictError("trace.not_final")
+
+    object.__setattr__(desk.server.core, "prove", nothing)
+    answer = desk.get("/browse/Observation/o1/versions/1/proof", **{"Accept-Language": "en"})
+    assert (answer.status_code, answer.mimetype) == (409, "text/html")
 
 
 def test_a_deleted_record_is_told_as_the_server_tells_it(desk):
