@@ -2,7 +2,8 @@
 
 Keeps true: `start` and `end` are about when care was given, `_since` about when a record was changed; a record that
 says nothing of when care was given is in no such range, and types that cannot say it (a Patient, a Coverage) are in
-every one; what is referred to comes with the page that refers to it, as an include. Trusts the search.
+every one; what is referred to comes with the page that refers to it, as an include; who has looked at a patient is no
+part of its care, and grows with each look: AuditEvents come where `_type` names them. Trusts the search.
 Source: FHIR R4 OperationDefinition/Patient-everything; §2.45 (compartments).
 """
 
@@ -22,6 +23,7 @@ from fhir_bridge.search.tree import ByType, Condition, Include, InCompartment, Q
 from medchain.errors import NotFoundError
 
 _PATIENT: Final = "Patient"
+_TOLD_WHEN_NAMED: Final = frozenset({"AuditEvent"})
 _RANGE: Final = {"start": "ge", "end": "le"}
 _CARE: Final = (
     "date",
@@ -60,7 +62,7 @@ def everything(core: Core, ask: Ask) -> Reply:
     ask.type = ""
     if types and not inside.intersection(types):
         return Reply(200, bundle("searchset", core.clock(), [("self", f"{core.base_url}/{place}")], [], 0))
-    pairs: Pairs = [("_type", ",".join(types or sorted(inside)))]
+    pairs: Pairs = [("_type", ",".join(types or sorted(inside - _TOLD_WHEN_NAMED)))]
     pairs += [(name, value) for name, value in ask.pairs if name in ("_count", PARAMETER, *_RANGE)]
     pairs += [("_lastUpdated", f"ge{value}") for name, value in ask.pairs if name == "_since" and value]
 
@@ -73,7 +75,7 @@ def everything(core: Core, ask: Ask) -> Reply:
         if bounds:
             query.conditions.append(_given_in(query.types, bounds, context))
         outside = wanted - inside
-        if outside or inside <= wanted:
+        if outside or inside - _TOLD_WHEN_NAMED <= wanted:
             apart = inside if not outside else frozenset(type_names("resource")) - outside
             query.includes.append(Include("", "", "", reverse=False, iterate=False, apart=apart))
 

@@ -57,8 +57,9 @@ _LAST_PORT: Final = 31000
 _PORTS_APART: Final = 20
 _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)
-# One web process a node: five nodes share this machine.
+# One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
+_HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
 
 
 class Founder(NamedTuple):
@@ -164,7 +165,8 @@ class Consortium:
         words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config_path)]
         # A demo that is killed takes its nodes with it: the pipe closes, whatever ends it.
         words.append("--end-with-stdin")
-        words += [word for setting in _SETTINGS for word in ("--set", setting)]
+        settings = _SETTINGS + (_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ())
+        words += [word for setting in settings for word in ("--set", setting)]
         node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
         with node.folder.joinpath("logs", "console.log").open("ab") as console:
             node.process = subprocess.Popen(  # noqa: S603  # our own command, no shell
