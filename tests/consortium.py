@@ -1,8 +1,8 @@
 """The simulator: any number of organisations in memory, real machine, real log, real signatures, a network that lies.
 
 Time stands until a test moves it; chance comes from a seed; only the orderers' committer threads run by themselves, and
-every call waits for them, so a seed always plays the same. `Consortium.check` judges all ledgers from outside
-(`tests/audit.py`).
+every call waits until they rest (`QuietDriver`), so a seed always plays the same. `Consortium.check` judges all ledgers
+from outside (`tests/audit.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
+from time import sleep
 from typing import Self
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
@@ -401,6 +402,21 @@ def _lied(node: Node, what: str, source: str, first: int) -> bytes:
     return blocks_answer(blocks) if blocks else b""
 
 
+class QuietDriver(EmbeddedDriver):
+    """A driver whose committer thread has nothing left to do when a call returns."""
+
+    def order(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Order, and wait for what the thread does after it has answered: else it runs beside the next steps.
+
+        `Orderer.turns` is odd from the beginning of a block to the end of what follows from it.
+        """
+        try:
+            return super().order(leaves)
+        finally:
+            while (self.orderer.turns % 2 or self.orderer.waiting) and self.orderer.failure is None:
+                sleep(0)
+
+
 class Node:
     """One organisation."""
 
@@ -429,7 +445,7 @@ class Node:
         self.disk = Disk()
         self.restart(restored=True)
 
-    def _open(self, *, restored: bool) -> EmbeddedDriver:
+    def _open(self, *, restored: bool) -> QuietDriver:
         consortium = self._consortium
         ports = Ports(
             self.replica,
@@ -440,7 +456,7 @@ class Node:
             lambda: consortium.now,
             lambda target: Link(consortium, self.org_id, target),
         )
-        driver = EmbeddedDriver(
+        driver = QuietDriver(
             self.org_id, log_signer(self.org_id), ports, limits=OrdererLimits(window_s=0), restored=restored
         )
         driver.prepare()
