@@ -2,7 +2,8 @@
 
 Everything is done with the commands that an operator would use (`medchain init`, `join`, `node run`). Keeps true: what
 another program made is never removed; a founding that was cut short begins anew; whatever is started is stopped, in
-order, also when one of the nodes fails. Trusts the operating system for free ports and for process groups.
+order, also when one of the nodes fails; its ports are no other demo's (`medchain.commands.demo_ports`). Trusts the
+operating system for process groups.
 Source: `docs/spec/genesis.md`, `docs/adr/0005-node-processes.md`.
 """
 
@@ -25,6 +26,7 @@ from typing import Final, NamedTuple, Self
 
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
+from medchain.commands.demo_ports import Ports, is_free, take_again, take_ports
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
@@ -51,10 +53,6 @@ _STATE_NAME: Final = "demo.json"
 _UNFINISHED_NAME: Final = "founding"
 _STATE_TYPE: Final = "medchain/demo/v1"
 _MAX_STATE_BYTES: Final = 64 * 1024
-# Below the range from which systems take ports for outgoing connections, so that a port is still free next time.
-_FIRST_PORT: Final = 21000
-_LAST_PORT: Final = 31000
-_PORTS_APART: Final = 20
 _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
@@ -124,12 +122,14 @@ class Consortium:
         genesis: of their ledger.
         nodes: org_id → node, in the order of `FOUNDERS`.
         facts: what the demo keeps of its earlier runs.
+        ports: what keeps others from its nodes' ports, once they were chosen or the nodes are to start.
     """
 
     folder: Path
     genesis: Genesis
     nodes: dict[str, Node]
     facts: dict[str, Json] = field(default_factory=dict)
+    ports: Ports | None = None
 
     @property
     def policy_path(self) -> Path:
@@ -148,13 +148,15 @@ class Consortium:
         """Start all nodes; returns at once.
 
         Raises:
-            ConflictError: ``demo.port`` if another program has taken a port, ``node.running`` if a node runs already.
+            ConflictError: ``demo.port`` if another program has taken a port, or another demo is about to;
+                ``node.running`` if a node runs already.
         """
         for node in self.nodes.values():
             if _runs(node.folder):
                 raise ConflictError("node.running", folder=str(node.folder))
+            self.ports = self.ports or take_again(node.web_port)
             for port in (node.web_port, node.peer_port):
-                if not _is_free(port):
+                if self.ports is None or not is_free(port):
                     raise ConflictError("demo.port", port=port, org_id=node.founder.org_id)
         for org_id in self.nodes:
             self.start_node(org_id)
@@ -282,6 +284,9 @@ class Consortium:
             _await_end(node, deadline)
         for node in self.nodes.values():
             node.local.close()
+        if self.ports is not None:
+            self.ports.close()
+            self.ports = None
 
 
 def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
@@ -299,9 +304,10 @@ def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
     """
     folder = folder.resolve()
     is_new = not (folder / _STATE_NAME).exists()
+    taken = None
     if is_new:
         _clear(folder)
-        _found(folder, context)
+        taken = _found(folder, context)
     ports, facts = _read_state(folder)
     nodes = {}
     for founder in FOUNDERS:
@@ -309,7 +315,7 @@ def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
         web_port, peer_port = ports[founder.org_id]
         nodes[founder.org_id] = Node(founder, home, web_port, peer_port, LocalClient(home))
     genesis = parse_genesis(Layout(nodes[ORDERER].folder).genesis.read_bytes())
-    return Consortium(folder, genesis, nodes, facts), is_new
+    return Consortium(folder, genesis, nodes, facts, taken), is_new
 
 
 def call(command: Sequence[str], words: Sequence[str], context: Context, commands: Sequence[Command]) -> Json:
@@ -339,11 +345,22 @@ def call(command: Sequence[str], words: Sequence[str], context: Context, command
     return parse_canonical(out.getvalue().rstrip("\n").encode(), max_bytes=_MAX_STATE_BYTES)
 
 
-def _found(folder: Path, context: Context) -> None:
-    """Make five nodes and have them agree on a genesis, as five operators would."""
+def _found(folder: Path, context: Context) -> Ports:
+    """Make five nodes and have them agree on a genesis, as five operators would; returns the ports that it took."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _UNFINISHED_NAME).write_bytes(b"")
-    ports = _free_ports(len(FOUNDERS))
+    taken = take_ports(2 * len(FOUNDERS), str(folder))
+    with ExitStack() as stack:
+        stack.callback(taken.close)
+        _agree(folder, taken, context)
+        stack.pop_all()
+    return taken
+
+
+def _agree(folder: Path, taken: Ports, context: Context) -> None:
+    """Make the nodes' folders, the genesis, and what the next run needs."""
+    row = zip(taken.row[: len(FOUNDERS)], taken.row[len(FOUNDERS) :], strict=True)
+    ports = dict(zip((founder.org_id for founder in FOUNDERS), row, strict=True))
     for founder in FOUNDERS:
         web_port, peer_port = ports[founder.org_id]
         _init(folder, founder, web_port, peer_port, context)
@@ -429,27 +446,6 @@ def _read_state(folder: Path) -> tuple[dict[str, tuple[int, int]], dict[str, Jso
         row = members(rows.get(founder.org_id), {"peer": int, "web": int})
         ports[founder.org_id] = (int(str(row["web"])), int(str(row["peer"])))
     return ports, facts
-
-
-def _free_ports(count: int) -> dict[str, tuple[int, int]]:
-    """Find two free ports for each organisation, all in one row; raises `ConflictError` ``demo.no_ports``."""
-    for first in range(_FIRST_PORT, _LAST_PORT, _PORTS_APART):
-        row = range(first, first + 2 * count)
-        if all(_is_free(port) for port in row):
-            return {founder.org_id: (first + i, first + count + i) for i, founder in enumerate(FOUNDERS)}
-    raise ConflictError("demo.no_ports")
-
-
-def _is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port of this machine."""
-    with socket.socket() as probe:
-        # As servers do: a connection of an earlier run that lingers does not matter.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _runs(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from medchain.commands.command import Context
 from medchain.commands.demo_consortium import FOUNDERS, Consortium, open_consortium
+from medchain.commands.demo_ports import Ports, take_ports
 from medchain.encoding import Json
 from medchain.node.clock import system_clock
 
@@ -27,6 +28,7 @@ ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
 START_S = 150
 STOP_S = 60
 START_BYTES = 6
+_TAKEN: list[Ports] = []
 
 
 def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 120) -> str:
@@ -143,6 +145,13 @@ class RunningDemo:
 
     def _keep_errors(self, process: subprocess.Popen) -> None:
         self._errors.extend(process.stderr)
+
+
+def free_ports(count: int, place: Path) -> range:
+    """Take ports that no other test has, nor a demo, until this process ends."""
+    taken = take_ports(count, str(place))
+    _TAKEN.append(taken)
+    return taken.row
 
 
 def processes_of(folder: Path) -> dict[int, str]:

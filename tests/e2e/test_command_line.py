@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from joserfc.jwk import ECKey
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.tlog.note import KeyType, VerifierKey
+from tests.e2e.running_demo import free_ports
 
 pytestmark = pytest.mark.e2e
 
@@ -47,14 +47,6 @@ def medchain(*words: object, code: int = 0) -> str:
     return done.stdout
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
-
-
 @dataclass
 class Hospital:
     """The node under test."""
@@ -72,7 +64,7 @@ class Hospital:
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("nodes")
-    ports = free_ports(2 * len(MEMBERS))
+    ports = free_ports(2 * len(MEMBERS), folder)
     webs = {}
     for index, (org_id, role) in enumerate(MEMBERS.items()):
         peer, web = ports[2 * index : 2 * index + 2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running_demo import run_command
+from tests.e2e.running_demo import free_ports, run_command
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +46,7 @@ class Town:
         return self.folder / org_id / "node.toml"
 
     def init(self, org_id: str, role: str) -> None:
-        peer, web = free_port(), free_port()
+        peer, web = free_ports(2, self.folder / org_id)
         words = ("--role", role, "--name-zh", "机构", "--name-en", org_id, "--url", f"http://127.0.0.1:{peer}")
         listens = ("--peer-listen", f"127.0.0.1:{peer}", "--web-listen", f"127.0.0.1:{web}")
         self.run("init", self.folder / org_id, "--org-id", org_id, *words, *listens)
@@ -115,11 +114,6 @@ class Town:
 
 def is_there(shown, *, final: bool) -> bool:
     return shown["state"] == "accepted" and (shown["final"] or not final)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 from medchain.node.clock import system_clock
 from tests.e2e.browser import Browser, is_there
-from tests.e2e.test_command_line import START_S, free_ports, medchain
+from tests.e2e.running_demo import free_ports
+from tests.e2e.test_command_line import START_S, medchain
 
 pytestmark = [
     pytest.mark.e2e,
@@ -126,7 +127,7 @@ def application(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("smart")
-    peer, web = free_ports(2)
+    peer, web = free_ports(2, folder)
     config = folder / "renhe-hospital" / "node.toml"
     url = f"http://localhost:{web}"
     words = (

@@ -9,10 +9,11 @@ import json
 import lzma
 import socket
 import string
+from collections.abc import Iterator
 
 import pytest
 
-from medchain.commands import demo_texts
+from medchain.commands import demo_ports, demo_texts
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import (
     FOUNDERS,
@@ -21,6 +22,7 @@ from medchain.commands.demo_consortium import (
     open_consortium,
 )
 from medchain.commands.demo_load import as_transaction, sample_folder, sample_sources, sources, unpack
+from medchain.commands.demo_ports import take_again, take_ports
 from medchain.commands.demo_story import Phone
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import trusted_policy_text, verify_genesis
@@ -36,10 +38,11 @@ def context() -> Context:
 
 
 @pytest.fixture(scope="module")
-def founded(tmp_path_factory) -> Consortium:
+def founded(tmp_path_factory) -> Iterator[Consortium]:
     consortium, is_new = open_consortium(tmp_path_factory.mktemp("demo") / "demo", context())
     assert is_new
-    return consortium
+    with consortium:
+        yield consortium
 
 
 def fields(text: str) -> set[str]:
@@ -166,9 +169,10 @@ def test_a_founding_that_was_cut_short_begins_anew(tmp_path):
     (folder / "renhe-hospital" / "node.toml").write_text("half")
     (folder / "founding").touch()
     consortium, is_new = open_consortium(folder, context())
-    assert is_new
-    assert not (folder / "founding").exists()
-    assert "half" not in consortium.nodes["renhe-hospital"].config_path.read_text()
+    with consortium:
+        assert is_new
+        assert not (folder / "founding").exists()
+        assert "half" not in consortium.nodes["renhe-hospital"].config_path.read_text()
 
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
@@ -187,6 +191,44 @@ def test_a_port_that_another_program_has_taken_is_named_before_anything_starts(f
             founded.start()
     assert raised.value.fields == {"org_id": "taihe-insurance", "port": node.web_port}
     assert [item.process for item in founded.nodes.values()] == [None] * 5
+
+
+def test_two_demos_that_begin_together_choose_different_ports(founded):
+    # Nothing of either runs yet: every port of both is free.
+    again, _ = open_consortium(founded.folder, context())
+    with again, pytest.raises(ConflictError, match=r"demo\.port"):
+        again.start()
+    first = take_ports(10, str(founded.folder))
+    assert set(first.row).isdisjoint(founded.ports.row)
+    first.close()
+    assert take_again(founded.nodes[ORDERER].web_port) is None
+
+
+def test_ports_that_were_given_back_are_the_first_choice_of_who_had_them():
+    taken = take_ports(3, "/somebody's/folder")
+    taken.close()
+    again = take_ports(3, "/somebody's/folder")
+    assert (len(again.row), again.row) == (3, taken.row)
+    again.close()
+    held = take_again(taken.row[1])
+    assert set(taken.row) < set(held.row)
+    held.close()
+    assert take_again(80) is None
+
+
+def test_ports_that_another_program_listens_on_are_passed_over():
+    taken = take_ports(3, "here")
+    taken.close()
+    with socket.create_server(("127.0.0.1", taken.row[2])):
+        other = take_ports(3, "here")
+    assert set(other.row).isdisjoint(taken.row)
+    other.close()
+
+
+def test_a_machine_without_free_ports_is_told(monkeypatch):
+    monkeypatch.setattr(demo_ports, "is_free", lambda _port: False)
+    with pytest.raises(ConflictError, match=r"demo\.no_ports"):
+        take_ports(1, "here")
 
 
 def test_a_folder_of_data_that_is_not_there_is_told_before_anything_is_made(tmp_path, run):
