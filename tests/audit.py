@@ -101,6 +101,7 @@ class Auditor:
         self._replays: dict[str, Replay] = {}
         self.finals: dict[int, bytes] = {}
         self._judged: set[str] = set()
+        self._own: dict[str, dict[int, bytes]] = {}
 
     def audit(self, name: str, leaves: Sequence[bytes], checkpoints: Sequence[str]) -> None:
         """Judge one node's whole ledger; what it showed before and still shows is not judged twice."""
@@ -112,22 +113,26 @@ class Auditor:
             end = next(at for at in range(start, len(leaves)) if b'"medchain/state/v1"' in leaves[at]) + 1
             self._block(replay, height, leaves[start:end], checkpoints[height])
         assert len(replay.leaves) == len(leaves), "leaves outside any block"
-        for size, root in self.finals.items():
+        # What others call final may be news to it: an orderer that was replaced while it was cut off goes on for a
+        # while, alone. Nothing of that becomes final (`audit_final`), and it comes back to the others' ledger.
+        for size, root in self._own.get(name, {}).items():
             known = [end_root for end, end_root in replay.ends if end == size]
             assert known in ([], [root]), f"{name} has left a final block"
 
     def audit_final(self, name: str, note: str) -> None:
         """Judge a checkpoint that a node calls final."""
-        if note in self._judged:
-            return
         text, size, root = self._text(note)
+        own = self._own.setdefault(name, {})
+        if note in self._judged and own.get(size) == root:
+            return
         replay = self._replays[name]
         assert (size, root) in replay.ends
+        # From now on `audit` holds this node to it.
+        own[size] = root
         assert self.finals.setdefault(size, root) == root, "two final histories"
         lines = dict(self._lines(note))
         complete = [o for o in replay.members.active if self._cosigned(o, text, size, root, lines)]
         assert len(complete) >= replay.members.protocol.quorum
-        # From now on `audit` holds every node to it.
         self._judged.add(note)
 
     def _block(self, replay: Replay, height: int, leaves: Sequence[bytes], checkpoint: str) -> None:
