@@ -11,7 +11,7 @@ Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -35,7 +35,7 @@ from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
 from medchain.ledger.object import StateRecord, build_body
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.log import Log
-from medchain.node.pending import AccessEntry, PendingReleases, Release
+from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.node.release import (
     REQUEST_AHEAD_S,
     REQUEST_LIFE_S,
@@ -105,7 +105,7 @@ class _Chain:
 class Custodian:
     """Releases records; fills `medchain.node.services.ReleaseService`. Threads may share it."""
 
-    __slots__ = ("_chains", "_holdings", "_lock", "_parts", "_pending")
+    __slots__ = ("_asked", "_chains", "_holdings", "_lock", "_parts", "_pending")
 
     def __init__(self, parts: CustodianParts) -> None:
         """Take up the releases whose answers were under way when the node ended.
@@ -119,6 +119,7 @@ class Custodian:
         self._parts = parts
         self._holdings = Holdings(parts)
         self._lock = Lock()
+        self._asked: set[bytes] = set()
         self._chains: dict[bytes, _Chain] = {}
         self._pending = PendingReleases(parts.records, parts.clock)
 
@@ -147,7 +148,8 @@ class Custodian:
         except (InputError, AccessDeniedError) as error:
             self._refuse(asked, "", error.code)
             raise
-        release = self._entered(signed, key, asked) if self._is_first(signed) else self._again(signed, asked)
+        with self._once(signed.request.hash) as is_first:
+            release = self._entered(signed, key, asked) if is_first else self._again(signed, asked)
         return self._hand_out(release, asked)
 
     def _verify(self, signed: SignedRequest, peer: str) -> Key:
@@ -170,10 +172,21 @@ class Custodian:
             raise AccessDeniedError("release.time")
         return target
 
-    def _is_first(self, signed: SignedRequest) -> bool:
-        """Use a request; a second time it is only good for the answer that it never got."""
-        name = f"release {signed.request.hash.hex()}"
-        return self._parts.records.use_once(name, signed.request.time + REQUEST_LIFE_S, now=self._parts.clock())
+    @contextmanager
+    def _once(self, request_hash: bytes) -> Iterator[bool]:
+        """Tell whether a request is new; a second time it is only good for the answer that it never got.
+
+        It is used up on disk in the write that keeps its entry, or with its refusal; until then it is known here.
+        """
+        with self._lock:
+            is_first = request_hash not in self._asked
+            self._asked.add(request_hash)
+        try:
+            yield is_first and not self._parts.records.is_used(token_of(request_hash))
+        finally:
+            if is_first:
+                with self._lock:
+                    self._asked.discard(request_hash)
 
     def _again(self, signed: SignedRequest, asked: _Asked) -> Release:
         """Find the release of a request that was entered and never answered; brings its entry to the ledger if needed.
@@ -211,6 +224,8 @@ class Custodian:
             return item.release
         if item.error is None or isinstance(item.error, UnavailableError):
             raise item.error or UnavailableError("release.busy")
+        until = signed.request.time + REQUEST_LIFE_S
+        self._parts.records.use_once(token_of(signed.request.hash), until, now=self._parts.clock())
         self._refuse(asked, self._patient_of(grant), item.error.code)
         if item.error.code == _TOO_LARGE:
             # Only who may have the records is told that they are too large.
@@ -268,15 +283,20 @@ class Custodian:
         if not prepared:
             return []
         entry = self._entry(grant, version, standing, [(item.signed, row) for item, row, _ in prepared])
-        self._pending.keep(entry, [release for _, _, release in prepared])
+        releases = [release for _, _, release in prepared]
         try:
-            self._place(grant, entry)
+            self._place(grant, entry, lambda: self._keep(entry, releases))
         except UnavailableError:
             raise
         except MedchainError:
-            self._pending.drop(release for _, _, release in prepared)
+            self._pending.drop(releases)
             raise
         return [(item, release) for item, _, release in prepared]
+
+    def _keep(self, entry: AccessEntry, releases: Sequence[Release]) -> None:
+        """Have releases on disk, which uses their requests up; once, however often their entry is placed."""
+        if self._pending.find(releases[0].request_hash) is None:
+            self._pending.keep(entry, releases)
 
     def _prepare(self, item: _Waiting, standing: Standing, entry_id: bytes) -> tuple[AccessRow, Release]:
         """Decide one request, choose its records and wrap their data keys."""
@@ -312,16 +332,16 @@ class Custodian:
         body = build_body("access", content, evidence, self._parts.random)
         return AccessEntry(access_id(grant, self._parts.org_id), version, body, standing.refs)
 
-    def _place(self, grant: bytes, entry: AccessEntry) -> None:
-        """Bring an entry to the ledger."""
+    def _place(self, grant: bytes, entry: AccessEntry, keep: Callable[[], None] = lambda: None) -> None:
+        """Bring an entry to the ledger, once it is kept what is to be released under it."""
         try:
-            self._parts.access.place(entry)
+            self._parts.access.place(entry, keep)
         except ConflictError:
             head = self._parts.ledger.record(access_key(grant, self._parts.org_id))
             if head is None or head.version < entry.version:
                 raise
             # An attempt of which nobody knew what became may be what stands in its way: then it is only waited for.
-            self._parts.access.place(entry)
+            self._parts.access.place(entry, keep)
 
     def _hand_out(self, release: Release, asked: _Asked) -> bytes:
         """Write the answer, if its entry is final and nothing was stopped since; a request is answered once."""

@@ -114,9 +114,13 @@ class PendingReleases:
 
         Args:
             entry: the access entry that lists them.
-            releases: one for each request.
+            releases: one for each request, which is used up by it.
+
+        Raises:
+            ConflictError: ``store.conflict`` if a request was used before; nothing is kept then.
         """
-        intent = self._records.put_intent(RELEASE_INTENT, _write(entry, releases), self._clock())
+        used = [(token_of(row.request_hash), row.time + REQUEST_LIFE_S) for row in releases]
+        intent = self._records.put_intent(RELEASE_INTENT, _write(entry, releases), self._clock(), using=used)
         self._add(intent, entry, releases)
 
     def find(self, request_hash: bytes) -> tuple[Release, AccessEntry] | None:
@@ -186,6 +190,11 @@ class PendingReleases:
             for row in releases:
                 self._releases[row.request_hash] = row
                 self._batches[row.request_hash] = batch
+
+
+def token_of(request_hash: bytes) -> str:
+    """Name the token that a request is, see `medchain.store.records.RecordStore.use_once`."""
+    return f"release {request_hash.hex()}"
 
 
 def _write(entry: AccessEntry, releases: Sequence[Release]) -> bytes:

@@ -25,8 +25,12 @@ from medchain.store.records import RecordStore
 class AccessLedger(Protocol):
     """Brings access entries to the ledger."""
 
-    def place(self, entry: AccessEntry) -> None:
+    def place(self, entry: AccessEntry, keep: Callable[[], None] = lambda: None) -> None:
         """Give the body to its parties, sign, order, and wait until it is final; for one ordered before, only wait.
+
+        Args:
+            entry: the access entry.
+            keep: returns when what else belongs to it is durable; it is not ordered before that.
 
         Raises:
             ConflictError: the machine refused it for good; the code says why.
@@ -56,8 +60,8 @@ class SubmittedAccess:
         self._submitter = submitter
         self._timeout_s = timeout_s
 
-    def place(self, entry: AccessEntry) -> None:
-        """Submit an entry, or only wait for one that is ordered already.
+    def place(self, entry: AccessEntry, keep: Callable[[], None] = lambda: None) -> None:
+        """Submit an entry, or only wait for one that is ordered already; arguments as in `AccessLedger.place`.
 
         Raises:
             ConflictError: ``release.version`` if the ledger holds another entry at that version, or grant or consent
@@ -69,8 +73,9 @@ class SubmittedAccess:
         if head is None or head.version < entry.version:
             # An earlier attempt may be ordered between this look and the next: then this one must not be the one after.
             draft = Draft("access", entry.object_id, entry.body, version=entry.version, refs=entry.refs)
-            record = self._submitter.submit(draft, timeout_s=self._timeout_s).record
+            record = self._submitter.submit(draft, timeout_s=self._timeout_s, keep=keep).record
         else:
+            keep()
             record, _ = self._submitter.wait_final(key, entry.version, self._timeout_s)
         if (record.version, record.refs, record.body_hash) != (entry.version, entry.refs, entry.body.body_hash):
             raise ConflictError("release.version", version=record.version)

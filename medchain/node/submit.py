@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
@@ -57,6 +58,7 @@ BEHIND_S: Final = 15.0
 """How long an endorser that lacks blocks is asked again, before the next rank is."""
 
 _RETRY_S: Final = 0.25
+_WRITERS: Final = 8
 _ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
 _PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
 _CONFLICTS: Final = frozenset(
@@ -172,13 +174,18 @@ class Submitter:
         self._submit = submit
         self._lock = Lock()
         self._numbers: dict[int, int] = {}
+        self._writers = ThreadPoolExecutor(_WRITERS, "submit-keep")
 
-    def submit(self, draft: Draft, *, timeout_s: float = FINAL_TIMEOUT_S) -> Submitted:
+    def submit(
+        self, draft: Draft, *, timeout_s: float = FINAL_TIMEOUT_S, keep: Callable[[], None] | None = None
+    ) -> Submitted:
         """Bring an object's next version to the ledger.
 
         Args:
             draft: what it becomes. One that is on the ledger already is not submitted again.
             timeout_s: how long to wait for it to be final.
+            keep: returns when what else belongs to it is durable. Called in another thread, beside the delivery of
+                the body; nothing is ordered before it has returned.
 
         Returns:
             What is final.
@@ -193,18 +200,30 @@ class Submitter:
         key = map_key(draft.kind, self._identity.org_id, draft.object_id)
         landed = self._landed(key, draft)
         if landed is not None:
+            if keep is not None:
+                keep()
             return Submitted(key, *self.wait_final(key, landed, timeout_s))
         change = self._change(draft)
         version = change.objects[0].version
         prepared = self._endorsed(draft, change, key) if self._needs_independent(change) else self._alone(draft, change)
-        self._judge.shelf.keep(key, version, draft.body)
-        self._deliver_all(draft, key, version, prepared.payload)
+        writes = [lambda: self._judge.shelf.keep(key, version, draft.body), *([] if keep is None else [keep])]
+        self._keep_and_deliver(writes, lambda: self._deliver_all(draft, key, version, prepared.payload))
         own = (self._identity.key_id, self._identity.signer.sign(pae(prepared.payload)))
         self._order(seal(prepared.payload, [own, *prepared.signatures]).leaf, min(timeout_s, UNTIL_S))
         record, final_size = self.wait_final(key, version, timeout_s)
         if record.body_hash != draft.body.body_hash:
             raise ConflictError("submit.superseded", version=version)
         return Submitted(key, record, final_size, prepared.endorser, prepared.rank)
+
+    def _keep_and_deliver(self, writes: Sequence[Callable[[], None]], deliver: Callable[[], None]) -> None:
+        """Write while others write: each waits for a disk of its own. Returns when all are done, or raises."""
+        under_way = [self._writers.submit(write) for write in writes]
+        try:
+            deliver()
+        finally:
+            wait(under_way)
+        for written in under_way:
+            written.result()
 
     def wait_final(self, key: bytes, version: int, timeout_s: float) -> tuple[StateRecord, int]:
         """Wait until a version of an object is final.

@@ -300,6 +300,8 @@ class RecordStore(
         of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
         self._newest_epoch = Statement(of_patient.limit(_ONE).offset(_ZERO), dialect)
         self._insert_epoch = insert_into(epoch, dialect)
+        chosen = select(used_token.c.until).where(used_token.c.jti == bindparam("jti"))
+        self._read_token = Statement(chosen, dialect)
         self._grouped = Grouped(self._put_all)
         self._tokens_used = 0
 
@@ -590,9 +592,32 @@ class RecordStore(
                 self._put_erasure.many(connection, [(item.epoch_id, item.time, item.position)])
         return destroyed
 
-    def put_intent(self, kind: str, payload: bytes, time: int, *, deadline: int | None = None) -> int:
-        """Put an intent into the outbox and return its number."""
+    def put_intent(
+        self,
+        kind: str,
+        payload: bytes,
+        time: int,
+        *,
+        deadline: int | None = None,
+        using: Sequence[tuple[str, int]] = (),
+    ) -> int:
+        """Put an intent into the outbox and return its number.
+
+        Args:
+            kind: of the intent.
+            payload: what is to be done.
+            time: Unix seconds.
+            deadline: by when, Unix seconds.
+            using: tokens that are used with it, in the same write: see `use_once`.
+
+        Raises:
+            ConflictError: ``store.conflict`` if one of them was used before; nothing is kept then.
+        """
+        tokens = [{"jti": _token_hash(jti), "until": until} for jti, until in using]
         with self._database.write("outbox") as connection:
+            if tokens:
+                connection.execute(insert(used_token), tokens)
+                self._forget_tokens(connection, time)
             values = {"kind": kind, "record": None, "payload": payload, "created": time, "deadline": deadline}
             return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
 
@@ -671,16 +696,25 @@ class RecordStore(
         Raises:
             UnavailableError: the token must be refused then.
         """
-        digest = hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
         try:
             with self._database.write("used_token") as connection:
-                connection.execute(insert(used_token).values(jti=digest, until=until))
-                if now is not None and self._tokens_used % _PRUNE_EVERY == 0:
-                    connection.execute(delete(used_token).where(used_token.c.until < now))
+                connection.execute(insert(used_token).values(jti=_token_hash(jti), until=until))
+                if now is not None:
+                    self._forget_tokens(connection, now)
         except ConflictError:
             return False
-        self._tokens_used += 1
         return True
+
+    def is_used(self, jti: str) -> bool:
+        """Tell whether a token was used, and is not forgotten yet."""
+        with self._database.look("used_token") as look:
+            return look.first(self._read_token, _token_hash(jti)) is not None
+
+    def _forget_tokens(self, connection: Connection, now: int) -> None:
+        """Forget, from time to time, tokens that are refused for their age."""
+        if self._tokens_used % _PRUNE_EVERY == 0:
+            connection.execute(delete(used_token).where(used_token.c.until < now))
+        self._tokens_used += 1
 
     def put_accesses(
         self, rows: Sequence[Access], *, intent: tuple[str, bytes] | None = None, done: Sequence[int] = ()
@@ -775,6 +809,11 @@ def version_columns() -> tuple[Column[Any], ...]:
 def _versions() -> Select[Any]:
     """Select record versions with the columns in the order of `RecordVersion`."""
     return select(*version_columns()).outerjoin(anchor, anchor.c.record == record.c.seq)
+
+
+def _token_hash(jti: str) -> bytes:
+    """Return what a token is known by: its own text may say whose it is."""
+    return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
 
 
 def _columns(row: RecordVersion) -> tuple[object, ...]:

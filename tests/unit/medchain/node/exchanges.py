@@ -45,6 +45,7 @@ class Exchange:
     custodians: dict[str, Custodian] = field(default_factory=dict)
     askers: dict[str, Asker] = field(default_factory=dict)
     on_answer: Callable[[bytes], bytes] = lambda data: data
+    before_keep: Callable[[], None] = lambda: None
     before_place: Callable[[], None] = lambda: None
     after_place: Callable[[], None] = lambda: None
     sent: list[bytes] = field(default_factory=list)
@@ -179,11 +180,13 @@ class Placed:
     exchange: Exchange
     site: Site
 
-    def place(self, entry) -> None:
+    def place(self, entry, keep=lambda: None) -> None:
         self.exchange.entries.append(entry)
+        self.exchange.before_keep()
+        keep()
         self.exchange.before_place()
         SubmittedAccess(self.site.org_id, self.site.ledger, self.site.node.submitter, self.exchange.timeout_s).place(
-            entry
+            entry, keep
         )
         self.exchange.after_place()
 

@@ -20,6 +20,7 @@ from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import build_body, map_key
 from medchain.node import custodian, standing
+from medchain.node.pending import PendingReleases
 from medchain.node.records import NewRecord, NewStream
 from medchain.node.release import (
     access_id,
@@ -447,6 +448,42 @@ def test_a_node_killed_before_its_entry_was_ordered_brings_the_same_entry_when_a
     assert entry_version(granted) == 0
     received = granted.asker().fetch(signed)
     assert (received.access.version, received.access.body_hash) == (1, granted.entries[0].body.body_hash)
+
+
+def test_a_node_killed_before_it_kept_what_it_was_to_release_has_not_used_the_request_up(granted):
+    signed = granted.asker().prepare(granted.wish())
+    granted.before_keep = kill
+    with pytest.raises(Killed):
+        granted.asker().fetch(signed)
+    granted.before_keep = lambda: None
+    granted.crash()
+    assert [row.content for row in granted.asker().fetch(signed).records] == [observation(1), observation(2)]
+    assert (len(granted.entries), entry_version(granted)) == (2, 1)
+    with pytest.raises(ConflictError, match=r"release\.replayed"):
+        granted.asker().fetch(signed)
+
+
+def test_what_cannot_be_kept_is_not_ordered_and_may_be_asked_for_again(granted, monkeypatch):
+    signed = granted.asker().prepare(granted.wish())
+
+    def full(*_: object):
+        raise UnavailableError("store.full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PendingReleases, "keep", full)
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            granted.asker().fetch(signed)
+    assert entry_version(granted) == 0
+    assert granted.asker().fetch(signed).access.version == 1
+
+
+def test_a_refused_request_is_used_up_too(granted):
+    signed = granted.asker().prepare(granted.wish(purpose="TREAT"))
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        granted.asker().fetch(signed)
+    granted.crash()
+    with pytest.raises(ConflictError, match=r"release\.replayed"):
+        granted.asker().fetch(signed)
 
 
 def test_what_was_withdrawn_while_a_node_was_down_does_not_leave_afterwards(own):

@@ -237,6 +237,16 @@ def test_a_token_that_cannot_be_written_is_not_accepted(store, database):
     assert not store.use_once("issuer/1", 500)
 
 
+def test_a_token_is_used_with_an_intent_or_neither(store):
+    store.put_intent("release", b"first", 100, using=[("request/1", 500), ("request/2", 500)])
+    assert [store.is_used(f"request/{n}") for n in (1, 2, 3)] == [True, True, False]
+    with pytest.raises(ConflictError):
+        store.put_intent("release", b"again", 100, using=[("request/3", 500), ("request/2", 500)])
+    assert not store.is_used("request/3")
+    assert [item.payload for item in store.pending(5, kind="release")] == [b"first"]
+    assert not store.use_once("request/1", 500)
+
+
 def test_accesses_are_noted_with_their_intent_and_found_by_patient(store):
     rows = [
         Access(bytes([n]) * 16, "patient-token" if n < 3 else "another", "given", 100 + n, b"{}") for n in range(1, 5)
