@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import tarfile
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ _VECTORS = Path(__file__).parents[2] / "vectors" / "fhir-r4"
 def examples() -> Iterator[tuple[str, bytes]]:
     """Walk through one example a type: file name, and bytes as HL7 published them."""
     return _archived(_VECTORS / "examples.tar.xz")
+
+
+def by_type() -> dict[str, dict]:
+    """Read one example of each type that HL7 has one of."""
+    return {resource["resourceType"]: resource for resource in (json.loads(content) for _, content in examples())}
 
 
 def chosen(place: str) -> Iterator[tuple[str, bytes]]:

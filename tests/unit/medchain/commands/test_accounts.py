@@ -34,6 +34,7 @@ def test_a_client_is_registered_shown_switched_given_another_key_and_removed(run
     assert (added.code, "lab" in added.out) == (0, True)
     shown = run("client", "show", "lab", "--json", *config).document
     assert (shown["name"], len(shown["jwks"]), shown["disabled"]) == ("化验", 1, None)
+    assert "launch/patient" in shown["special"]
     assert "JWK x 1" in run("client", "show", "lab", *config).out
     assert run("client", "rotate", "lab", "--jwk", jwks[1], "--keep", "--json", *config).document["keys"] == 2
     assert run("client", "rotate", "lab", "--jwk", jwks[1], "--json", *config).document["keys"] == 1

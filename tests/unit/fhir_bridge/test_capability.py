@@ -1,0 +1,125 @@
+"""Each entry of the CapabilityStatement, called over HTTP: what it says is served is served (FHIR R4 §2.42)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+
+from fhir_bridge.definitions.parameters import ParameterType, parameters_of
+from fhir_bridge.search.indexer import parts_of
+from tests.unit.fhir_bridge.conftest import Server, opened
+from tests.unit.fhir_bridge.examples import by_type
+
+VALUES = {
+    ParameterType.TOKEN: "urn:x|a",
+    ParameterType.STRING: "a",
+    ParameterType.URI: "http://example.org/a",
+    ParameterType.REFERENCE: "http://example.org/a",
+    ParameterType.DATE: "ge2020-01-01",
+    ParameterType.NUMBER: "5",
+    ParameterType.QUANTITY: "5.4",
+    ParameterType.SPECIAL: "39.9|116.4|1|km",
+}
+AT_ONCE = 12
+RULES = 30
+# Of these types HL7 has no example: what their definitions ask for and no more.
+LEAST: dict[str, dict] = {
+    "DeviceMetric": {"type": {"text": "a"}, "category": "measurement"},
+    "DeviceUseStatement": {"status": "active", "subject": {"display": "a"}, "device": {"display": "b"}},
+    "EventDefinition": {"status": "draft", "trigger": [{"type": "named-event", "name": "a"}]},
+    "SubstanceNucleicAcid": {},
+    "SubstancePolymer": {},
+    "SubstanceProtein": {},
+    "SubstanceReferenceInformation": {},
+    "SubstanceSourceMaterial": {},
+}
+PATCH = json.dumps([{"op": "test", "path": "/id", "value": "one"}]).encode()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory) -> Iterator[Server]:
+    yield from opened(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def told(node) -> dict:
+    (rest,) = json.loads(node.client.get("/fhir/metadata").data)["rest"]
+    return rest
+
+
+def value_of(type_name: str, code: str) -> str:
+    """Write a value that the parameter can have (§3.1.1.4)."""
+    known = parameters_of(type_name)
+    one = known[code]
+    if one.type is ParameterType.COMPOSITE:
+        return "$".join(value_of(type_name, part.code) for part in parts_of(one, type_name, known))
+    return "a" if code == "_id" else VALUES[one.type]
+
+
+def strictly(node: Server, type_name: str, pairs: list[tuple[str, str]], size: int) -> None:
+    """Search with a few parameters at a time; none may be passed over."""
+    for start in range(0, len(pairs), size):
+        query = urlencode(pairs[start : start + size])
+        answer = node.call("GET", f"/fhir/{type_name}?{query}", Prefer="handling=strict")
+        assert answer.status_code == 200, (type_name, query, answer.data)
+
+
+def test_every_search_parameter_is_answered_with_a_value_of_its_type(node, told):
+    """§3.1.1.4: 2,567 parameters of 145 types, composites by their parts."""
+    for row in told["resource"]:
+        pairs = [(one["name"], value_of(row["type"], one["name"])) for one in row["searchParam"]]
+        strictly(node, row["type"], pairs, AT_ONCE)
+        missing = [
+            (f"{one['name']}:missing", "true")
+            for one in row["searchParam"]
+            if one["type"] not in ("composite", "special") and one["name"] not in ("_id", "_lastUpdated")
+        ]
+        strictly(node, row["type"], missing, AT_ONCE)
+
+
+def test_every_include_is_answered(node, told):
+    """§3.1.1.5.4: what each type may take with it, both ways."""
+    for row in told["resource"]:
+        pairs = [("_include", one) for one in row["searchInclude"]]
+        pairs += [("_revinclude", one) for one in row["searchRevInclude"]]
+        strictly(node, row["type"], pairs, RULES)
+
+
+def test_every_interaction_of_every_type_is_answered(node, told):
+    """§3.1.0: read, vread, update as create, update, patch, delete, histories, search, create, with HL7's examples."""
+    examples = by_type() | {name: {"resourceType": name, **members} for name, members in LEAST.items()}
+    asked = {row["type"]: {one["code"] for one in row["interaction"]} for row in told["resource"]}
+    assert len(asked) == 145
+    for name, codes in asked.items():
+        body = {**examples[name], "id": "one"}
+        answers = {
+            "create": node.call("POST", f"/fhir/{name}", body),
+            "update": node.call("PUT", f"/fhir/{name}/one", body),
+            "read": node.call("GET", f"/fhir/{name}/one", Accept="application/fhir+json"),
+            "vread": node.call("GET", f"/fhir/{name}/one/_history/1", Accept="application/fhir+json"),
+            "history-instance": node.call("GET", f"/fhir/{name}/one/_history"),
+            "history-type": node.call("GET", f"/fhir/{name}/_history"),
+            "search-type": node.call("GET", f"/fhir/{name}?_id=one"),
+            "patch": node.call("PATCH", f"/fhir/{name}/one", PATCH, Content_Type="application/json-patch+json"),
+            "delete": node.call("DELETE", f"/fhir/{name}/one"),
+        }
+        assert answers.keys() == codes
+        wanted = {"create": 201, "update": 201, "delete": 204}
+        # A Binary is bytes: there is no member of it that a patch could change (§2.40).
+        wanted |= {"patch": 404} if name == "Binary" else {}
+        for code, answer in answers.items():
+            assert answer.status_code == wanted.get(code, 200), (name, code, answer.data[:500])
+        for one in ("history-type", "search-type"):
+            assert json.loads(answers[one].data)["entry"], (name, one)
+        assert node.call("GET", f"/fhir/{name}/one").status_code == 410
+        assert node.call("POST", f"/fhir/{name}/$validate", body).status_code == 200
+
+
+def test_every_interaction_with_the_system_and_every_operation_is_named_as_hl7_does(told):
+    assert {one["code"] for one in told["interaction"]} == {"transaction", "batch", "search-system", "history-system"}
+    for row in told["resource"]:
+        for one in row["operation"]:
+            assert one["definition"].startswith(("http://hl7.org/fhir/OperationDefinition/", "http://hl7.org/fhir/uv/"))
