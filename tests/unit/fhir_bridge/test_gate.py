@@ -349,33 +349,34 @@ def test_who_waits_for_anchors_leaves_threads_for_others(ward):
 
 
 def test_a_create_that_loses_a_race_is_stored_under_another_id(ward, monkeypatch):
-    kept, left = type(ward.service).create, [1]
+    kept, left = type(ward.service).create_many, [1]
 
-    def late(self, record):
-        if left and record.type == "Basic":
+    def late(self, records, **more: object):
+        if left and records[0].type == "Basic":
             left.pop()
             raise ConflictError("store.conflict")
-        return kept(self, record)
+        return kept(self, records, **more)
 
-    monkeypatch.setattr(type(ward.service), "create", late)
+    monkeypatch.setattr(type(ward.service), "create_many", late)
     body = {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": "urn:x", "value": "1"}]}
     assert ward.call("POST", "/fhir/Basic", body).status_code == 201
     left.append(1)
     # With a condition, that is asked again: what came first may be what it looks for.
     assert ward.call("POST", "/fhir/Basic", body, If_None_Exist="identifier=urn:x|2").status_code == 201
+    assert left == []
 
 
 def test_of_two_conditional_creates_at_once_the_second_is_answered_what_the_first_stored(ward, monkeypatch):
     """FHIR R4 §3.1.0.8.1: one match: the server ignores the post and returns 200."""
-    kept, others = type(ward.service).create, []
+    kept, others = type(ward.service).create_many, []
     body = {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": "urn:x", "value": "7"}]}
 
-    def late(self, record):
-        if record.type == "Basic" and not others:
-            others.append(kept(self, record))
-        return kept(self, record)
+    def late(self, records, **more: object):
+        if records[0].type == "Basic" and not others:
+            others.extend(kept(self, records))
+        return kept(self, records, **more)
 
-    monkeypatch.setattr(type(ward.service), "create", late)
+    monkeypatch.setattr(type(ward.service), "create_many", late)
     second = ward.call("POST", "/fhir/Basic", body, If_None_Exist="identifier=urn:x|7")
     assert second.status_code == 200
     assert second.headers["Location"].endswith(f"/Basic/{others[0].id}/_history/1")
