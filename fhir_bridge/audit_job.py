@@ -1,22 +1,30 @@
-"""Makes AuditEvents of what the audit's journals hold, in the daemon.
+"""Makes AuditEvents of what the audit's journals hold: in the daemon, and before an answer that tells of them.
+
+In two steps, since only the first must be soon: `take` puts the events of many frames under one seal and one anchor,
+for a few microseconds each; `place` gives them the rows by which they are found, which costs several times as much and
+waits for a quieter moment, for whoever asks for AuditEvents (`catch_up`), or until much has gathered.
 
 Keeps true: each frame becomes one AuditEvent, once: how far a journal was read is stored together with the events made
-of it, and an event's id is its frame's place; a journal is removed only when all of it is stored. It yields to those
-who serve: small transactions, and as much rest as work. Trusts `medchain.store.journal` to find what is damaged, which
-is told and kept.
-Source: `docs/spec/audit.md`, `docs/spec/journal.md`.
+of it, and an event's id is its frame's place; a journal is removed only when all of it is stored. One process works at
+a time. It yields to those who serve: small transactions, and as much rest as work. Trusts `medchain.store.journal` to
+find what is damaged, which is told and kept.
+Source: `docs/spec/audit.md`, `docs/spec/journal.md`, `docs/spec/segment.md`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Event
 from typing import Final
+
+import orjson
 
 from fhir_bridge.audit import Happening, journal_key, journals, read_frame
 from fhir_bridge.audit_events import Version, audit_event
@@ -25,26 +33,37 @@ from fhir_bridge.references import with_identity
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.node.clock import Clock
 from medchain.node.log import Log
-from medchain.node.records import NewRecord, RecordService
+from medchain.node.records import RecordService
 from medchain.store.journal import SUFFIX, Frame, Place, Reading, names, read, remove
-from medchain.store.records import RecordStore
+from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import VersionReader
 
-BATCH: Final = 100
-"""Most frames of one transaction."""
+BATCH: Final = 500
+"""Most frames of one segment."""
 
-POLL_S: Final = 0.5
-"""How often journals are looked at when there is nothing to do."""
+PERIOD_S: Final = 1.0
+"""How often the events of new frames are sealed."""
+
+QUIET: Final = 300
+"""So many frames in a period leave time to place events."""
+
+MAX_WAITING: Final = 500_000
+"""Most events that wait to be placed, whatever else there is to do."""
+
+PATIENCE_S: Final = 20.0
+"""How long somebody who asks for AuditEvents waits for all of them to be placed."""
 
 _TYPE: Final = "AuditEvent"
+_LOCK: Final = "drain.lock"
 _NICE: Final = 10
 _LAST_STEPS: Final = 20
 _PATIENTS: Final = 4096
+_TRIED: Final = 16
 _LOG: Final = Log("audit")
 
 
 class AuditDrain:
-    """Moves frames from journals to records. One process at a time."""
+    """Moves frames from journals to records. Threads and processes may share a folder."""
 
     def __init__(
         self,
@@ -68,6 +87,7 @@ class AuditDrain:
         self._folder = journals(folder)
         self._key = journal_key(records_key)
         self._service = service
+        self._store = store
         self._reader = VersionReader(store)
         self._clock = clock
         self._organisation = organisation
@@ -81,20 +101,80 @@ class AuditDrain:
         while not end.is_set():
             began = time.monotonic()
             try:
-                count = self.step()
+                self.round(end, began + PERIOD_S)
             except Exception as error:  # noqa: BLE001  # the audit of all processes goes on, whatever one frame holds
                 _LOG.error("audit.waits", error)
-                count = 0
-            rest = time.monotonic() - began if count else POLL_S
-            end.wait(min(rest, POLL_S))
+            end.wait(max(0.0, began + PERIOD_S - time.monotonic()))
         # What was written until now is not left for the next start, as far as there is time.
         for _ in range(_LAST_STEPS):
-            if not self.step():
+            if not self.take():
                 break
 
+    def catch_up(self) -> None:
+        """Place the events of all that happened until now.
+
+        Raises:
+            UnavailableError: ``audit.behind`` where that takes longer than `PATIENCE_S`; what was done is done, and
+                another call goes on.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while self.step():
+            if time.monotonic() > until:
+                raise UnavailableError("audit.behind", retry_after_s=int(PATIENCE_S))
+
     def step(self) -> int:
+        """Take one batch of each journal, and place one segment; returns how many frames or events it were."""
+        return self.take() + self.place()
+
+    def take(self) -> int:
         """Take at most one batch of each journal; returns how many frames were taken."""
-        return sum(self._tried(name) for name in names(self._folder) if name not in self._damaged)
+        with self._alone():
+            return sum(self._tried(name) for name in names(self._folder) if name not in self._damaged)
+
+    def place(self) -> int:
+        """Give the events of the oldest segment that has none the rows by which they are found; returns how many."""
+        with self._alone():
+            for segment in self._store.waiting_segments(_TRIED):
+                try:
+                    return self._place(segment)
+                except ConflictError as error:
+                    # One that must wait keeps no other waiting.
+                    _LOG.error("audit.waits", error, segment=segment.seq)
+        return 0
+
+    def round(self, end: Event, until: float) -> None:
+        """Seal what is new, and place events where there is time.
+
+        Args:
+            end: tells to stop.
+            until: how long events are placed, as `time.monotonic` has it.
+        """
+        taken = 0
+        while (some := self.take()) and not end.is_set():
+            taken += some
+        if taken > QUIET and self._store.waiting_parts() < MAX_WAITING:
+            return
+        while time.monotonic() < until and not end.is_set():
+            began = time.monotonic()
+            if not self.place():
+                return
+            end.wait(min(time.monotonic() - began, PERIOD_S))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads and processes from taking the same."""
+        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _place(self, segment: RecordVersion) -> int:
+        """Place the events of a segment."""
+        contents = self._service.parts_of(segment).contents
+        self._service.place_parts(segment, [(_TYPE, str(orjson.loads(one)["id"])) for one in contents])
+        return len(contents)
 
     def _tried(self, name: str) -> int:
         """Take a batch of one journal; one that must wait keeps no other waiting."""
@@ -111,7 +191,7 @@ class AuditDrain:
         try:
             found = read(self._folder, name, self._key, place, BATCH)
             if found.frames:
-                self._store(prefix, found.frames)
+                self._seal(prefix, found.frames)
             elif found.is_ended:
                 self._finish(prefix, found)
         except (InputError, VerificationError) as error:
@@ -120,24 +200,21 @@ class AuditDrain:
             return 0
         return len(found.frames)
 
-    def _store(self, prefix: str, frames: Sequence[Frame]) -> None:
-        """Store the events of some frames, and how far they go."""
+    def _seal(self, prefix: str, frames: Sequence[Frame]) -> None:
+        """Store the events of some frames as one segment, and how far they go."""
         journal = prefix.split("/")[1]
         happenings = [read_frame(frame.content) for frame in frames]
         known = self._versions(number for one in happenings for number in one.numbers)
-        records = [
-            self._record(f"{journal}.{frame.place.number - 1}", happening, known)
-            for frame, happening in zip(frames, happenings, strict=True)
-        ]
+        ids = [f"{journal}.{frame.place.number - 1}" for frame in frames]
+        events = [self._event(*one, known) for one in zip(ids, happenings, strict=True)]
         last = frames[-1].place
-        self._service.create_many(records, unit=f"{prefix}{last.offset:012d}/{last.number:012d}")
+        self._service.create_segment(ids[0], events, unit=f"{prefix}{last.offset:012d}/{last.number:012d}")
 
-    def _record(self, record_id: str, happening: Happening, known: dict[int, Version]) -> NewRecord:
-        """Make the record of one frame."""
+    def _event(self, record_id: str, happening: Happening, known: dict[int, Version]) -> bytes:
+        """Make the event of one frame."""
         touched = [known[number] for number in happening.numbers if number in known]
         event = audit_event(happening, touched, self._organisation)
-        content = write(with_identity(event, record_id, 1, self._clock()))
-        return NewRecord(_TYPE, record_id, content, "")
+        return write(with_identity(event, record_id, 1, self._clock()))
 
     def _versions(self, numbers: Iterable[int]) -> dict[int, Version]:
         """Name record versions."""

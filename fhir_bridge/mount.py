@@ -16,6 +16,7 @@ from typing import Final
 from flask import Flask
 
 from fhir_bridge.audit import JournalAudit
+from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.rest.core import Auditor, Core, NoAudit
@@ -81,6 +82,7 @@ def make_core(
     """
     searches = open_search(node, genesis.ledger)
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
+    drain = AuditDrain(node.config.folder, node.keys.records, node.records, service, node.clock, node.config.org_id)
     return Core(
         service=service,
         search=searches,
@@ -96,6 +98,7 @@ def make_core(
         mode=Mode(node.config.fhir_validation),
         jobs=jobs,
         audit=NoAudit() if audit is None else audit,
+        catch_up=drain.catch_up,
         waiting=threading.BoundedSemaphore(max(1, node.config.web_threads // 2)),
     )
 

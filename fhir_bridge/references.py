@@ -14,6 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -269,6 +270,7 @@ def with_identity(resource: Resource, record_id: str, version: int, time: int) -
     return {"resourceType": resource["resourceType"], "id": record_id, "meta": meta, **rest}
 
 
+@lru_cache(256)
 def instant(time: int) -> str:
     """Write Unix seconds as a FHIR instant."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

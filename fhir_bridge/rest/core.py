@@ -77,6 +77,10 @@ class NoAudit:
         """Do nothing."""
 
 
+def _nothing() -> None:
+    """Do nothing: where no audit is kept, none is behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """What the API works on.
@@ -96,6 +100,7 @@ class Core:
         mode: how strictly resources are validated.
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
+        catch_up: places the AuditEvents of all that happened until now.
         waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
         judge: tells what conditions say of a resource that is not in the index.
         gate: says what may be shown.
@@ -117,6 +122,7 @@ class Core:
     mode: Mode = Mode.STRICT
     jobs: JobPool | None = None
     audit: Auditor = field(default_factory=NoAudit)
+    catch_up: Callable[[], None] = _nothing
     waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
     judge: Judge = field(init=False)
     gate: Gate = field(init=False)

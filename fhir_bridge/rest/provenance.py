@@ -27,7 +27,7 @@ from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.proofs import Traced
 from medchain.store.finding import NEWEST
-from medchain.store.records import RecordVersion
+from medchain.store.records import SEGMENT, RecordVersion
 
 _MARK: Final = "ledger"
 _NAMING: Final = frozenset({"target", "patient"})
@@ -192,7 +192,12 @@ class _Told:
 
     @classmethod
     def of(cls, core: Core, ask: Ask, stored: RecordVersion, action: Action) -> _Told | None:
-        """Make that of a version; None where it may not be shown, or was erased."""
+        """Make that of a version; None where it may not be shown, or was erased.
+
+        An event of the audit has none: it shares the object of its segment, and its own proof is ``$proof``.
+        """
+        if stored.type == SEGMENT or stored.segment is not None:
+            return None
         try:
             told = cls(core, ask, stored)
         except NotFoundError:

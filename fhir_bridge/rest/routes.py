@@ -161,6 +161,7 @@ INTERACTIONS: Final = (
 )
 """All of them."""
 
+_EVENT: Final = "AuditEvent"
 _VARYING: Final = frozenset({_TYPE, _ID, _VERSION})
 _OURS: Final = frozenset(part for one in INTERACTIONS for part in one.shape.split("/")) - _VARYING - {""}
 _BY_SHAPE: Final = {f"{one.method} {one.shape}": one for one in INTERACTIONS}
@@ -197,6 +198,8 @@ def attempt(core: Core, ask: Ask) -> Reply:
                 ask.access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
             if interaction.action is not None:
                 core.gate.require(ask.access, ask.type, interaction.action)
+            if _tells_of_audit(ask) and core.gate.may_match(ask.access, _EVENT):
+                core.catch_up()
         _check_address(ask, has_form=interaction.has_form)
         return shaped(ask, interaction.handle(core, ask))
     except MedchainError as error:
@@ -206,6 +209,16 @@ def attempt(core: Core, ask: Ask) -> Reply:
         reply = refused(ask, UnavailableError("internal"))
         reply.status = 500
         return reply
+
+
+def _tells_of_audit(ask: Ask) -> bool:
+    """Tell whether a request names AuditEvents: of those that it asks for, none may be missing.
+
+    What comes along with others (all of a patient, of the node) is as far as it is placed.
+    """
+    if _EVENT in ask.path or _EVENT in ask.query:
+        return True
+    return ask.method == "POST" and ask.content_type.startswith(searching.FORM) and _EVENT.encode() in ask.body()
 
 
 def _check_address(ask: Ask, *, has_form: bool) -> None:

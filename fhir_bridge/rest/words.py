@@ -18,6 +18,10 @@ class Words(NamedTuple):
 
 
 _WORDS: Final[Mapping[str, Words]] = {
+    "audit.behind": Words(
+        "尚有审计记录未建立索引，请稍后再查；已完成的部分不会丢失。",
+        "Some audit events are not yet indexed. Ask again in a moment; what was done goes on from there.",
+    ),
     "audit.kept": Words(
         "审计记录由本节点写入，任何客户端都不得修改或冒名写入。",
         "Audit events of this node are written by the node itself; no client changes them or writes in its name.",

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from medchain.crypto.commitment import commitment_of, large_digest, record_commitment
+from medchain.crypto.fields import FieldProof, verify_field
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.genesis import parse_genesis
@@ -46,6 +47,9 @@ RECORD_OPENING_TYPE: Final = "medchain/opening/v1"
 
 LARGE_OPENING_TYPE: Final = "medchain/large-opening/v1"
 """Type member of ``opening.json`` with size and hash of a record's content of more than 1 MiB."""
+
+PART_OPENING_TYPE: Final = "medchain/part-opening/v1"
+"""Type member of ``opening.json`` with one part of a segment."""
 
 BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 """Type member of ``opening.json`` with a body."""
@@ -356,6 +360,8 @@ def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
     kind = value.get("type") if type(value) is dict else None
     if kind == LARGE_OPENING_TYPE:
         return _large_opening(value, record.body_hash)
+    if kind == PART_OPENING_TYPE:
+        return _part_opening(value, record.body_hash)
     if kind == BODY_OPENING_TYPE:
         top = members(value, {"body": dict, "type": str})
         body = Body.from_json(top["body"])
@@ -386,6 +392,20 @@ def _large_opening(value: Json, commitment: bytes) -> _Shown:
     if commitment_of(whole, unhex(top["field_root"], HASH_BYTES)) != commitment:
         raise VerificationError("bundle.opening")
     return _Shown(None, size, content_sha256.hex())
+
+
+def _part_opening(value: Json, commitment: bytes) -> _Shown:
+    """Open one part of a segment; of the others nothing is shown."""
+    text = dict.fromkeys(("content", "field_root", "name", "salt", "type", "whole"), str)
+    top = members(value, text | {"position": int, "siblings": list})
+    content, root = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES), unhex(top["field_root"], HASH_BYTES)
+    name, position, siblings = top["name"], top["position"], top["siblings"]
+    is_whole = commitment_of(unhex(top["whole"], HASH_BYTES), root) == commitment
+    if not (is_whole and type(name) is str and type(position) is int and type(siblings) is list):
+        raise VerificationError("bundle.opening")
+    proof = FieldProof(position, tuple(unhex(one, HASH_BYTES) for one in siblings))
+    verify_field(root, name, content, unhex(top["salt"], HASH_BYTES), proof)
+    return _shown(content)
 
 
 def _check_consistency(files: Mapping[str, bytes], policy: Policy, size: int) -> None:

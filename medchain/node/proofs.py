@@ -16,7 +16,8 @@ from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES, parse_envelope
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
-from medchain.node.trace import export_entry, export_object, large_opening, record_opening
+from medchain.node.segments import prove_part
+from medchain.node.trace import export_entry, export_object, large_opening, part_opening, record_opening
 from medchain.store.records import RecordVersion
 
 PROVE: Final = "prove_object"
@@ -120,6 +121,8 @@ def trace_record(replica: Replica, document: Json) -> Json:
 def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
     """Write ``opening.json`` of a record version: with its content, or with size and hash of one above 1 MiB.
 
+    Of a part of a segment it shows the part alone.
+
     Args:
         service: opens it.
         stored: the version.
@@ -131,6 +134,10 @@ def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
         NotFoundError: ``record.deleted``, ``record.erased``.
         VerificationError: as `RecordService.read`.
     """
+    if stored.segment is not None:
+        parts, place = service.part_of(stored)
+        proof = prove_part(parts.salt, parts.contents, place)
+        return part_opening(parts.contents[place], parts.whole, parts.root, proof)
     if stored.blob is not None:
         measured = service.measure(stored)
         return large_opening(measured.sha256, measured.size, measured.salt, measured.field_root)

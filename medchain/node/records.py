@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from medchain.crypto.commitment import (
     commitment_of,
     record_commitment,
     record_field_root,
+    whole_digest,
 )
 from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
@@ -43,9 +45,10 @@ from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
+from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
 from medchain.store.finding import Search
 from medchain.store.indexing import IndexRows
-from medchain.store.records import FHIR_JSON, Epoch, RecordStore, RecordVersion
+from medchain.store.records import FHIR_JSON, SEGMENT, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
 
 FIELD_ROOT_TYPES: Final = frozenset(
@@ -67,6 +70,8 @@ MAX_OPENED_BYTES: Final = 64 << 20
 """Largest envelope that is opened into memory; larger ones are read as streams."""
 
 _EPOCH_ATTEMPTS: Final = 3
+_PARTS_KEPT: Final = 4
+_PLACE_BYTES: Final = 4
 _PASSING: Final = ("epoch", "index_state")
 _SIZE_BYTES: Final = 8
 _HEAD_PURPOSE: Final = "record-head"
@@ -87,6 +92,7 @@ class NewRecord:
         content_type: media type of the content.
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
         token: the patient's keyed token where only that is known, as for a deletion; empty to make it of `patient`.
+        parts: of a segment, what its content consists of: the commitment covers them one by one.
     """
 
     type: str
@@ -98,6 +104,7 @@ class NewRecord:
     content_type: str = FHIR_JSON
     head: bytes = b""
     token: str = ""
+    parts: Sequence[bytes] = ()
 
 
 class RowMaker(Protocol):
@@ -201,10 +208,39 @@ class OpenedRecord:
     field_root: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A segment, opened and compared with its commitment.
+
+    Attributes:
+        stored: the segment as it is stored.
+        salt: of its commitment, 32 secret bytes.
+        root: over its parts, 32 bytes.
+        whole: digest of its whole content, 32 bytes.
+        contents: its parts in their order.
+    """
+
+    stored: RecordVersion
+    salt: bytes
+    root: bytes
+    whole: bytes
+    contents: tuple[bytes, ...]
+
+
 class RecordService:
     """Stores and opens records. Threads and processes may share the store."""
 
-    __slots__ = ("_clock", "_field_root_types", "_index", "_key", "_ledger", "_store", "_token_key")
+    __slots__ = (
+        "_clock",
+        "_field_root_types",
+        "_index",
+        "_key",
+        "_ledger",
+        "_opening",
+        "_parts",
+        "_store",
+        "_token_key",
+    )
 
     def __init__(
         self,
@@ -233,6 +269,8 @@ class RecordService:
         self._token_key = derive(key, "patient-token")
         self._clock = clock
         self._field_root_types = frozenset(field_root_types)
+        self._opening = threading.Lock()
+        self._parts: dict[int, Parts] = {}
 
     def patient_token(self, patient: str) -> str:
         """Return the keyed token by which the store knows a patient; equal for equal ids, telling nothing of them."""
@@ -274,6 +312,92 @@ class RecordService:
             unit,
             absent,
         )
+
+    def create_segment(self, record_id: str, parts: Sequence[bytes], *, unit: str) -> RecordVersion:
+        """Store many small resources under one seal and one anchor.
+
+        They are found and read once `place_parts` has given them rows.
+
+        Args:
+            record_id: id of the segment among segments.
+            parts: FHIR JSON of first versions that concern no patient's key, see `medchain.node.segments.pack`.
+            unit: name of the import unit that is done with them.
+
+        Returns:
+            The segment as it is stored; not anchored yet.
+
+        Raises:
+            InputError: ``segment.parts``.
+            ConflictError: as in `create_many`.
+        """
+        segment = NewRecord(SEGMENT, record_id, pack(parts), "", content_type=MEDIA_TYPE, parts=parts)
+        return self.create_many([segment], unit=unit)[0]
+
+    def parts_of(self, segment: RecordVersion) -> Parts:
+        """Open a segment; errors as in `read`, and `VerificationError` ``segment.content``."""
+        with self._opening:
+            known = self._parts.get(segment.seq)
+        if known is None:
+            opened = self.open(segment)
+            whole = whole_digest(opened.salt, opened.content)
+            known = Parts(segment, opened.salt, opened.field_root, whole, unpack(opened.content))
+            with self._opening:
+                while len(self._parts) >= _PARTS_KEPT:
+                    self._parts.pop(next(iter(self._parts)))
+                self._parts[segment.seq] = known
+        return known
+
+    def place_parts(self, segment: RecordVersion, names: Sequence[tuple[str, str]]) -> None:
+        """Give the parts of a segment rows by which they are found and read.
+
+        Args:
+            segment: as it is stored.
+            names: type and id of each part, in their order.
+
+        Raises:
+            ConflictError: ``store.conflict``, also where they have rows already.
+        """
+        parts = self.parts_of(segment).contents
+        rows = [
+            RecordVersion(
+                type=type_name,
+                id=record_id,
+                version=1,
+                object_id=segment.object_id,
+                patient=segment.patient,
+                epoch_id=segment.epoch_id,
+                created=segment.created,
+                commitment=segment.commitment,
+                wrapped_dek=b"",
+                envelope=place.to_bytes(_PLACE_BYTES, "big"),
+                segment=segment.seq,
+            )
+            for place, (type_name, record_id) in enumerate(names)
+        ]
+        for attempt in range(_EPOCH_ATTEMPTS):
+            try:
+                self._store.put_versions(
+                    rows,
+                    index=[
+                        IndexRows(None) if self._index is None else self._index.rows_of(row.type, content)
+                        for row, content in zip(rows, parts, strict=True)
+                    ],
+                    whole=segment.seq,
+                )
+            except ConflictError as error:
+                self._pass(error, attempt)
+            else:
+                return
+
+    def part_of(self, stored: RecordVersion) -> tuple[Parts, int]:
+        """Open the segment of a part, and tell which of its parts it is; errors as in `parts_of`."""
+        segment = None if stored.segment is None else self._store.numbered(stored.segment)
+        if segment is None:
+            raise NotFoundError("record.unknown")
+        parts, place = self.parts_of(segment), int.from_bytes(stored.envelope, "big")
+        if place >= len(parts.contents):
+            raise _named(VerificationError("segment.content"), stored)
+        return parts, place
 
     def create_stream(
         self, record: NewStream, pieces: Iterable[bytes], *, absent: Sequence[Search] = ()
@@ -445,6 +569,9 @@ class RecordService:
 
     def open(self, stored: RecordVersion) -> OpenedRecord:
         """Open a stored version, a deletion too, and compare it with its commitment; errors as in `read`."""
+        if stored.segment is not None:
+            parts, place = self.part_of(stored)
+            return OpenedRecord(stored, parts.contents[place], parts.salt, parts.root)
         return self.open_with(stored, self.data_key(stored))
 
     def open_found(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> OpenedRecord:
@@ -455,6 +582,8 @@ class RecordService:
             known: keys of the same answer, used and added to: most of a page is of one patient.
         """
         stored, epoch = found
+        if stored.segment is not None:
+            return self.open(stored)
         if epoch.wrapped_key is None:
             raise NotFoundError("record.erased")
         aad = _data_aad(stored.object_id, stored.version)
@@ -554,6 +683,7 @@ class RecordService:
                         unit=done,
                         epochs=[one for one, is_new in epochs.values() if is_new],
                         absent=absent,
+                        parts=sum(len(record.parts) for record, _ in records),
                     )
                 except ConflictError as error:
                     # A key may have been destroyed since it was looked up, or the index have become another: again.
@@ -570,8 +700,8 @@ class RecordService:
             self._index.refresh()
 
     def _rows_of(self, record: NewRecord) -> IndexRows | None:
-        """Say what a record is found by."""
-        if record.status == DELETED:
+        """Say what a record is found by; a segment by nothing, since its parts are."""
+        if record.status == DELETED or record.parts:
             return None
         document = record.content if record.content_type == FHIR_JSON else record.head
         return IndexRows(None) if self._index is None else self._index.rows_of(record.type, document)
@@ -639,7 +769,7 @@ class RecordService:
         """Seal one version."""
         data_key, salt = random_key(), secrets.token_bytes(SALT_BYTES)
         is_json = record.content_type == FHIR_JSON
-        root = self._field_root(record.type, salt, record.content) if is_json else NO_FIELDS
+        root = self._root_of(record, salt)
         context = RecordContext(self._ledger, object_id, record.version, record.content_type)
         head = None if is_json else _sealed_head(data_key, context, Head(len(record.content), record.head))
         blob, size = None, None
@@ -664,6 +794,13 @@ class RecordService:
             blob_size=size,
             field_root=None if root == NO_FIELDS else root,
         )
+
+    def _root_of(self, record: NewRecord, salt: bytes) -> bytes:
+        """Compute what the commitment covers one by one: fields, or the parts of a segment."""
+        if record.parts:
+            return parts_root(salt, record.parts)
+        is_json = record.content_type == FHIR_JSON
+        return self._field_root(record.type, salt, record.content) if is_json else NO_FIELDS
 
     def _object_id(self, type_name: str, record_id: str, version: int, given: dict[tuple[str, str], bytes]) -> bytes:
         """Return the object id that all versions of a record share, a random one for a new record."""

@@ -14,6 +14,7 @@ from medchain.errors import ConflictError, NotFoundError, UnavailableError, Veri
 from medchain.ledger.bundle import (
     BODY_OPENING_TYPE,
     LARGE_OPENING_TYPE,
+    PART_OPENING_TYPE,
     RECORD_OPENING_TYPE,
     Verdict,
     answer_document,
@@ -25,6 +26,7 @@ from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.policy_chain import members_after, step_policy
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, Replica
+from medchain.node.segments import PartProof
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
@@ -71,6 +73,31 @@ def large_opening(content_sha256: bytes, size: int, salt: bytes, field_root: byt
         "salt": salt.hex(),
         "size": size,
         "type": LARGE_OPENING_TYPE,
+    }
+    return canonical(document)
+
+
+def part_opening(content: bytes, whole: bytes, field_root: bytes, proof: PartProof) -> bytes:
+    """Write ``opening.json`` of one part of a segment.
+
+    Args:
+        content: the part's bytes.
+        whole: digest of the segment's content, 32 bytes.
+        field_root: over the parts, 32 bytes.
+        proof: from `medchain.node.segments.prove_part`.
+
+    Returns:
+        Canonical JSON.
+    """
+    document: dict[str, Json] = {
+        "content": base64_text(content),
+        "field_root": field_root.hex(),
+        "name": proof.name,
+        "position": proof.path.position,
+        "salt": proof.salt.hex(),
+        "siblings": [one.hex() for one in proof.path.siblings],
+        "type": PART_OPENING_TYPE,
+        "whole": whole.hex(),
     }
     return canonical(document)
 

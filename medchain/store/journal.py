@@ -37,6 +37,8 @@ _HEADER_BYTES: Final = len(_MAGIC) + _ID_BYTES
 _LENGTH_BYTES: Final = 4
 _MAX_LENGTH: Final = 1 << 16
 _END: Final = b""
+# At once: a few frames of the largest size, hundreds of usual ones.
+_READ_BYTES: Final = 8 * _MAX_LENGTH
 
 
 class Frame(NamedTuple):
@@ -207,7 +209,7 @@ def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Readi
         with (folder / name).open("rb") as file:
             prefix = file.read(_HEADER_BYTES)
             file.seek(place.offset)
-            data = file.read()
+            data = file.read(_READ_BYTES)
     except OSError as error:
         raise UnavailableError("journal.io", errno=error.errno) from error
     if len(prefix) < _HEADER_BYTES:
@@ -219,6 +221,8 @@ def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Readi
     frames = list(_up_to(opened, limit))
     if opened.is_ended or len(frames) == limit:
         return Reading(name, tuple(frames), opened.is_ended, 0)
+    if frames and len(data) == _READ_BYTES:
+        return Reading(name, tuple(frames), is_ended=False, torn=0)
     rest = len(data) - (opened.place.offset - place.offset)
     if rest and opened.is_damaged():
         raise VerificationError("journal.damaged", file=name, offset=opened.place.offset)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Integer,
     Select,
@@ -41,7 +42,7 @@ from medchain.store.indexing import IndexRows, Placed, forget_rows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
 from medchain.store.proposals import ProposalTable
-from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, used_token
+from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, segment, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
 ANCHOR: Final = "anchor"
@@ -52,6 +53,9 @@ MAX_PAGE: Final = 1000
 
 FHIR_JSON: Final = "application/fhir+json"
 """Content type of records, unless they say another."""
+
+SEGMENT: Final = "Segment"
+"""Type of the records that hold others, their parts; no type of FHIR is named so."""
 
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
@@ -78,6 +82,7 @@ _COLUMNS: Final = (
     "blob",
     "blob_size",
     "field_root",
+    "segment",
 )
 
 
@@ -103,6 +108,8 @@ class RecordVersion:
         blob: name of the blob that holds the envelope, or None.
         blob_size: its size in bytes.
         field_root: that the commitment covers, 32 bytes; None where there is none, or it was not kept.
+        segment: of a part of a segment, the number of the segment; object, key, commitment and position are the
+            segment's then, and the envelope is the part's place in it, 4 bytes, big endian.
     """
 
     type: str
@@ -122,6 +129,7 @@ class RecordVersion:
     blob: bytes | None = None
     blob_size: int | None = None
     field_root: bytes | None = None
+    segment: int | None = None
 
     @property
     def sealed_size(self) -> int:
@@ -241,6 +249,8 @@ class _Write:
     unit: tuple[str, int] | None
     epochs: Sequence[Epoch] = ()
     absent: Sequence[Search] = ()
+    parts: int = 0
+    whole: int | None = None
     numbers: list[int] = field(default_factory=list)
     details: dict[str, int] = field(default_factory=dict)
 
@@ -305,7 +315,7 @@ class RecordStore(
         self._grouped = Grouped(self._put_all)
         self._tokens_used = 0
 
-    def put_versions(
+    def put_versions(  # noqa: PLR0913  # all that must be written together
         self,
         rows: Sequence[RecordVersion],
         *,
@@ -315,8 +325,10 @@ class RecordStore(
         unit: tuple[str, int] | None = None,
         epochs: Sequence[Epoch] = (),
         absent: Sequence[Search] = (),
+        parts: int = 0,
+        whole: int | None = None,
     ) -> list[int]:
-        """Store record versions, and the intents to anchor them, together.
+        """Store record versions, and the intents to anchor them, together; parts have no intents of their own.
 
         Args:
             rows: each the first version of its record or the next one.
@@ -326,18 +338,21 @@ class RecordStore(
             unit: name and time of the import unit that is done with them.
             epochs: keys that were drawn for them.
             absent: searches that must find nothing at this moment.
+            parts: how many parts the one row has that is a segment.
+            whole: number of the segment whose parts the rows are, all of them.
 
         Returns:
             Their numbers, in order.
 
         Raises:
             ConflictError: ``store.conflict`` if a version is there already, or its predecessor is not; table ``epoch``
-                if its key is unknown or destroyed, or the patient has got another; nothing is stored then.
+                if its key is unknown or destroyed, or the patient has got another; table ``segment`` if the parts
+                of the segment have rows; nothing is stored then.
             UnavailableError: ``store.full`` and others; nothing is stored unless the commit itself failed.
         """
         given = [b""] * len(rows) if payloads is None else payloads
         found = [_LATER] * len(rows) if index is None else index
-        write = _Write(rows, deadline, given, found, unit, epochs, absent)
+        write = _Write(rows, deadline, given, found, unit, epochs, absent, parts, whole)
         self._grouped.do(write, len(rows))
         return write.numbers
 
@@ -388,6 +403,7 @@ class RecordStore(
         intents = [
             (ANCHOR, seq, payload, row.created, write.deadline)
             for (seq, row), payload in zip(numbered, write.payloads, strict=True)
+            if row.segment is None
         ]
         self._insert_intent.many(connection, intents)
         placed = [
@@ -397,6 +413,31 @@ class RecordStore(
         write.details = self._put_index(connection, placed)
         if write.unit is not None:
             connection.execute(insert(imported).values(unit=write.unit[0], time=write.unit[1]))
+        self._put_segment(connection, write)
+
+    def _put_segment(self, connection: Connection, write: _Write) -> None:
+        """Note that the parts of a segment wait for their rows, or have them now."""
+        if write.parts:
+            connection.execute(insert(segment).values(record=write.numbers[0], parts=write.parts))
+        if write.whole is not None:
+            waiting = delete(segment).where(segment.c.record == write.whole, segment.c.parts == len(write.rows))
+            if connection.execute(waiting).rowcount != 1:
+                raise ConflictError("store.conflict", table="segment")
+
+    def waiting_segments(self, limit: int = 1) -> list[RecordVersion]:
+        """Return segments whose parts have no rows yet, the oldest first."""
+        chosen = _versions().join(segment, segment.c.record == record.c.seq)
+        return self._read(chosen.order_by(record.c.seq).limit(limit))
+
+    def waiting_parts(self) -> int:
+        """Count the parts that have no rows yet."""
+        with self._database.read("segment") as connection:
+            return int(connection.execute(select(func.coalesce(func.sum(segment.c.parts), 0))).scalar_one())
+
+    def numbered(self, number: int) -> RecordVersion | None:
+        """Return a version by its number; None if there is none."""
+        found = self._read(_versions().where(record.c.seq == number))
+        return found[0] if found else None
 
     def newest_version(self, type_name: str, record_id: str) -> int:
         """Return the number of a record's newest version, 0 where there is none."""
@@ -460,7 +501,7 @@ class RecordStore(
 
     def by_object(self, object_id: bytes, version: int | None = None) -> RecordVersion | None:
         """Return a record by the id of its object on the ledger."""
-        chosen = _versions().where(record.c.object_id == object_id)
+        chosen = _versions().where(record.c.object_id == object_id, record.c.segment.is_(None))
         if version is not None:
             chosen = chosen.where(record.c.version == version)
         found = self._read(chosen.order_by(record.c.version.desc()).limit(1))
@@ -478,7 +519,7 @@ class RecordStore(
         found: dict[tuple[bytes, int], RecordVersion] = {}
         for start in range(0, len(versions), _OBJECTS_AT_ONCE):
             ids = {object_id for object_id, _ in versions[start : start + _OBJECTS_AT_ONCE]}
-            for row in self._read(_versions().where(record.c.object_id.in_(ids))):
+            for row in self._read(_versions().where(record.c.object_id.in_(ids), record.c.segment.is_(None))):
                 found[row.object_id, row.version] = row
         return [found.get(version) for version in versions]
 
@@ -514,10 +555,13 @@ class RecordStore(
             chosen = chosen.where(record.c.created.between(*period))
         return self._read(chosen.order_by(record.c.seq).limit(min(limit, MAX_PAGE)))
 
-    def count(self) -> int:
-        """Return how many record versions there are."""
+    def count(self, type_name: str = "") -> int:
+        """Return how many record versions there are, of a type where one is named."""
+        chosen = select(func.count()).select_from(record)
         with self._database.read("record") as connection:
-            return int(connection.execute(select(func.count()).select_from(record)).scalar_one())
+            return int(
+                connection.execute(chosen.where(record.c.type == type_name) if type_name else chosen).scalar_one()
+            )
 
     def epoch(self, epoch_id: bytes) -> Epoch | None:
         """Return a key by its id, destroyed ones included."""
@@ -802,13 +846,18 @@ def _pending() -> Select[Any]:
 def version_columns() -> tuple[Column[Any], ...]:
     """List the columns of record and anchor in the order of `RecordVersion`."""
     names = ("type", "id", "version", "object_id", "patient", "epoch_id", "created", "commitment", "wrapped_dek")
-    more = (record.c[name] for name in _COLUMNS[-5:])
+    more = (record.c[name] for name in _COLUMNS[-6:])
     return (*(record.c[name] for name in names), record.c.envelope, record.c.seq, anchor.c.position, *more)
 
 
 def _versions() -> Select[Any]:
     """Select record versions with the columns in the order of `RecordVersion`."""
-    return select(*version_columns()).outerjoin(anchor, anchor.c.record == record.c.seq)
+    return select(*version_columns()).outerjoin(anchor, anchor.c.record == anchored_as())
+
+
+def anchored_as() -> ColumnElement[int]:
+    """Say under which number a version is anchored: a part under that of its segment."""
+    return func.coalesce(record.c.segment, record.c.seq)
 
 
 def _token_hash(jti: str) -> bytes:
@@ -820,7 +869,7 @@ def _columns(row: RecordVersion) -> tuple[object, ...]:
     """Return a version's columns in the order of the table."""
     names = (row.type, row.id, row.version, row.object_id, row.patient, row.epoch_id)
     kept = (row.created, row.commitment, row.wrapped_dek, row.envelope)
-    return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size, row.field_root)
+    return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size, row.field_root, row.segment)
 
 
 def _epochs() -> Select[Any]:

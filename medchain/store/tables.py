@@ -198,6 +198,7 @@ record: Final = Table(
     Column("blob", LargeBinary, nullable=True),
     Column("blob_size", BigInteger, nullable=True),
     Column("field_root", LargeBinary, nullable=True),
+    Column("segment", BigInteger, nullable=True),
     UniqueConstraint("type", "id", "version", name="record_type_id_version"),
 )
 
@@ -211,6 +212,14 @@ record_by_blob: Final = Index(
     sqlite_where=record.c.blob.is_not(None),
     postgresql_where=record.c.blob.is_not(None),
 )
+
+segment: Final = Table(
+    "segment",
+    RECORDS,
+    Column("record", _ROW_NUMBER, ForeignKey("record.seq"), primary_key=True, autoincrement=False),
+    Column("parts", Integer, nullable=False),
+)
+"""Segments whose parts have no rows yet, and how many parts they have."""
 
 resource: Final = Table(
     "resource",

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, literal_column, or_, select, tuple_
 
 from medchain.store.engine import Statement
-from medchain.store.records import Epoch, RecordStore, RecordVersion, version_columns
+from medchain.store.records import SEGMENT, Epoch, RecordStore, RecordVersion, anchored_as, version_columns
 from medchain.store.tables import anchor, epoch, imported, record
 
 MAX_PAST: Final = 1001
@@ -118,7 +118,8 @@ class VersionReader:
 
     def past(self, asked: Past) -> list[Found]:
         """Return versions, the newest first: of one record by version, of types by when they were stored."""
-        chosen = _with_keys()
+        # A segment is no resource; its parts are.
+        chosen = _with_keys().where(record.c.type != SEGMENT)
         if asked.since:
             chosen = chosen.where(record.c.created >= asked.since)
         if asked.types:
@@ -181,7 +182,7 @@ class VersionReader:
 def _with_keys() -> Select[Any]:
     """Select versions with their keys."""
     columns = (*version_columns(), epoch.c.number, epoch.c.created, epoch.c.wrapped_key)
-    joined = record.outerjoin(anchor, anchor.c.record == record.c.seq).join(epoch, epoch.c.id == record.c.epoch_id)
+    joined = record.outerjoin(anchor, anchor.c.record == anchored_as()).join(epoch, epoch.c.id == record.c.epoch_id)
     return select(*columns).select_from(joined)
 
 

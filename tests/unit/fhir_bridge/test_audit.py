@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
+from fhir_bridge import audit_job
 from fhir_bridge.audit import MAX_NUMBERS, JournalAudit, frames, journal_key, journals, read_frame
 from fhir_bridge.audit_events import Version, audit_event
-from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.audit_job import BATCH, AuditDrain
 from fhir_bridge.document import parse
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.validation.check import check
-from medchain.errors import InputError, UnavailableError
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.node.proofs import opening_of
 from medchain.node.records import NewRecord
 from medchain.store.journal import Journal, Place, names, read
 from tests.unit.fhir_bridge.conftest import NODE, seed
@@ -121,12 +128,13 @@ def test_what_a_dead_process_has_written_is_taken_once(server):
 
 
 def test_a_drain_that_ends_between_batches_goes_on_where_it_was(server):
-    for _ in range(150):
-        server.call("GET", "/fhir/Patient/none")
+    ask = Ask("GET", "", fields={}, access=Access("x", ()), request_id="r")
+    for _ in range(BATCH + 50):
+        server.core.audit.note(ask, 404)
     first = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
-    assert first.step() == 100
+    assert first.take() == BATCH
     assert server.drain() == 50
-    assert len(events(server)) == 150
+    assert len(events(server)) == BATCH + 50
 
 
 def test_a_journal_that_was_changed_is_told_and_kept(server):
@@ -180,7 +188,10 @@ def test_a_journal_that_must_wait_keeps_no_other_waiting(server):
     ask = Ask("GET", "", fields={}, access=Access("x", ()), request_id="other-1")
     with closing(Journal(journals(server.folder), journal_key(seed("records")))) as other:
         other.append(next(frames(ask, 200, 1)))
-        assert server.drain() == 1
+        assert server.drain() == 2
+    assert [one["entity"][-1]["what"]["identifier"]["value"] for one in events(server) if "entity" in one] == [
+        "other-1"
+    ]
 
 
 def test_the_audit_goes_on_after_what_nobody_expected(server, monkeypatch):
@@ -188,14 +199,14 @@ def test_the_audit_goes_on_after_what_nobody_expected(server, monkeypatch):
     end = threading.Event()
     told = iter([ValueError("x"), 0, 0])
 
-    def step() -> int:
+    def take() -> int:
         one = next(told)
         if isinstance(one, ValueError):
             end.set()
             raise one
         return one
 
-    monkeypatch.setattr(drain, "step", step)
+    monkeypatch.setattr(drain, "take", take)
     # In a thread of its own, whose priority it lowers.
     working = threading.Thread(target=drain.run, args=(end,))
     working.start()
@@ -212,3 +223,147 @@ def test_what_the_entries_of_a_batch_searched_for_is_kept(server):
         assert server.call("POST", "/fhir", bundle).status_code == 200
         queries = [base64.b64decode(row["query"]) for row in events(server)[-1]["entity"] if "query" in row]
         assert queries == [b"Patient?identifier=urn%3Ax%7C1 Observation?status=final"]
+
+
+def found(server, query: str) -> list[str]:
+    """Search for events; returns the ids of the requests that they are of."""
+    response = server.call("GET", f"/fhir/AuditEvent?{query}")
+    assert response.status_code == 200
+    entries = response.get_json().get("entry", [])
+    return [one["resource"]["entity"][-1]["what"]["identifier"]["value"] for one in entries]
+
+
+def test_who_asks_for_events_finds_all_that_happened_until_then(server):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT, X_Request_Id="put-p1")
+    server.call("PUT", "/fhir/Observation/o1", OBSERVATION, X_Request_Id="put-o1")
+    server.call("GET", "/fhir/Observation/o1", X_Request_Id="get-o1")
+    server.call("GET", "/fhir/Observation/none", X_Request_Id="get-none")
+    assert found(server, "patient=Patient/p1&_sort=_id&action=R") == ["get-o1"]
+    assert set(found(server, "entity=Observation/o1")) == {"put-o1", "get-o1"}
+    assert found(server, "outcome=4") == ["get-none"]
+    assert set(found(server, "agent:identifier=urn:medchain:client|test&subtype=update")) == {"put-p1", "put-o1"}
+    assert found(server, "date=lt2001-01-01") == []
+    # Those of the five searches are there as well.
+    assert len(found(server, "type=rest&_count=50")) == 9
+    form = {"data": b"outcome=4", "content_type": "application/x-www-form-urlencoded"}
+    token = server.tokens.issue("test", parse_scopes("system/AuditEvent.rs"))
+    server.call("GET", "/fhir/Patient/none")
+    posted = server.client.post("/fhir/AuditEvent/_search", headers={"Authorization": f"Bearer {token}"}, **form)
+    assert len(posted.get_json()["entry"]) == 2
+    server.call("GET", "/fhir/Patient/none")
+    form["data"] = b"_type=AuditEvent&_count=50"
+    posted = server.client.post("/fhir/_search", headers={"Authorization": f"Bearer {token}"}, **form)
+    assert len([one for one in posted.get_json()["entry"] if one["resource"]["outcome"] == "4"]) == 3
+
+
+def test_what_names_no_events_waits_for_none(server, monkeypatch):
+    monkeypatch.setattr(audit_job, "PATIENCE_S", -1.0)
+    assert server.call("GET", "/fhir/Patient/none").status_code == 404
+    assert server.call("GET", "/fhir/_history").status_code == 200
+
+
+def test_an_event_is_read_by_its_id_version_and_history(server):
+    server.call("GET", "/fhir/Patient/none")
+    (entry,) = server.call("GET", "/fhir/AuditEvent?outcome=4").get_json()["entry"]
+    address = f"/fhir/AuditEvent/{entry['resource']['id']}"
+    read_one = server.call("GET", address)
+    assert read_one.get_json() == entry["resource"]
+    assert server.call("GET", f"{address}/_history/1").data == read_one.data
+    assert server.call("GET", f"{address}/_history").get_json()["entry"][0]["resource"] == entry["resource"]
+    of_type = server.call("GET", "/fhir/AuditEvent/_history?_count=50").get_json()["entry"]
+    assert entry["resource"] in [one["resource"] for one in of_type]
+
+
+def test_segments_are_no_resources(server):
+    server.call("GET", "/fhir/Patient/none")
+    server.drain()
+    assert {one["resource"]["resourceType"] for one in server.call("GET", "/fhir/_history").get_json()["entry"]} == {
+        "AuditEvent"
+    }
+    (segment, *_) = server.store.by_patient(server.service.patient_token(""), ["Segment"])
+    assert server.call("GET", f"/fhir/Segment/{segment.id}").status_code == 404
+
+
+def test_events_of_many_frames_have_one_anchor(server):
+    for _ in range(30):
+        server.call("GET", "/fhir/Patient/none")
+    server.drain()
+    assert len(server.store.pending(100)) == 1
+    server.anchor_all(17)
+    rows = server.store.by_patient(server.service.patient_token(""), ["AuditEvent"])
+    assert [row.position for row in rows] == [17] * 30
+
+
+def test_each_event_is_proven_alone_under_the_anchor_of_its_segment(server):
+    for _ in range(3):
+        server.call("GET", "/fhir/Patient/none")
+    server.drain()
+    _, row, _ = server.store.by_patient(server.service.patient_token(""), ["AuditEvent"])
+    shown = json.loads(opening_of(server.service, row))
+    content = base64.b64decode(shown["content"])
+    assert json.loads(content)["id"] == row.id
+    # RFC 6962 §2.1.1: from the leaf to the root, computed here in the plainest way.
+    node = _tagged(b"medchain/field/v1", bytes.fromhex(shown["salt"]), shown["name"].encode(), content)
+    for height, sibling in enumerate(map(bytes.fromhex, shown["siblings"])):
+        pair = (sibling, node) if shown["position"] >> height & 1 else (node, sibling)
+        node = _tagged(b"medchain/field-node/v1", *pair)
+    assert node.hex() == shown["field_root"]
+    (intent,) = server.store.pending(10)
+    assert _tagged(b"medchain/record-commitment/v1", bytes.fromhex(shown["whole"]), node) == intent.commitment
+    assert server.call("GET", f"/fhir/AuditEvent/{row.id}/$proof").status_code == 200
+    assert server.call("GET", f"/fhir/Provenance/ledger-{row.object_id.hex()}-1").status_code == 404
+
+
+def _tagged(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+
+
+def test_an_event_that_was_moved_or_changed_on_the_disk_is_not_served(server):
+    for _ in range(2):
+        server.call("GET", "/fhir/Patient/none")
+    server.drain()
+    with server.store.database.write("record") as connection:
+        connection.execute(text("UPDATE record SET envelope = x'00000009' WHERE type = 'AuditEvent'"))
+    row, *_ = server.store.by_patient(server.service.patient_token(""), ["AuditEvent"])
+    with pytest.raises(VerificationError, match=r"segment\.content"):
+        server.service.open(row)
+    # Rows that name no segment are not there.
+    with pytest.raises(NotFoundError, match=r"record\.unknown"):
+        server.service.open(replace(row, segment=1 << 40))
+
+
+def test_events_are_placed_once_whoever_does_it_and_when(server):
+    server.call("GET", "/fhir/Patient/none")
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    assert drain.take() == 1
+    (segment,) = server.store.waiting_segments()
+    assert server.store.waiting_parts() == 1
+    assert drain.place() == 1
+    assert (drain.place(), server.store.waiting_parts()) == (0, 0)
+    with pytest.raises(ConflictError):
+        server.service.place_parts(segment, [("AuditEvent", "another")])
+    assert len(events(server)) == 1
+
+
+def test_whoever_cannot_wait_is_told_to_ask_again_and_goes_on_from_there(server, monkeypatch):
+    monkeypatch.setattr(audit_job, "PATIENCE_S", -1.0)
+    server.call("GET", "/fhir/Patient/none")
+    first = server.call("GET", "/fhir/AuditEvent")
+    assert (first.status_code, first.get_json()["issue"][0]["code"]) == (503, "transient")
+    monkeypatch.undo()
+    assert len(server.call("GET", "/fhir/AuditEvent").get_json()["entry"]) == 2
+
+
+def test_placing_waits_for_a_quieter_moment_until_much_has_gathered(server, monkeypatch):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    end = threading.Event()
+    monkeypatch.setattr(audit_job, "QUIET", 0)
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(end, time.monotonic() + 60)
+    assert server.store.waiting_parts() == 1
+    drain.round(end, time.monotonic() + 60)
+    assert server.store.waiting_parts() == 0
+    monkeypatch.setattr(audit_job, "MAX_WAITING", 1)
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(end, time.monotonic() + 60)
+    assert server.store.waiting_parts() == 0

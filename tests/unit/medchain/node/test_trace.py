@@ -9,7 +9,7 @@ from hashlib import sha256
 import orjson
 import pytest
 
-from medchain.crypto.commitment import NO_FIELDS, record_commitment
+from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, whole_digest
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
@@ -20,7 +20,8 @@ from medchain.ledger.members import ProtocolRules, organisation_content, protoco
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
 from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
-from medchain.node.trace import body_opening, export_entry, export_object, large_opening, record_opening
+from medchain.node.segments import pack, parts_root, prove_part
+from medchain.node.trace import body_opening, export_entry, export_object, large_opening, part_opening, record_opening
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
@@ -304,6 +305,29 @@ def test_a_large_content_is_proven_by_its_size_and_hash(author: Author) -> None:
             verify(files | {"opening.json": other}, author)
     with pytest.raises(InputError, match=r"commitment\.large"):
         verify(files | {"opening.json": large_opening(bytes(32), 5, SALT, NO_FIELDS)}, author)
+
+
+def test_a_part_of_a_segment_is_proven_and_nothing_of_the_others_shown(author: Author) -> None:
+    parts = [b'{"who":"%d"}' % number for number in range(5)]
+    whole, root = whole_digest(SALT, pack(parts)), parts_root(SALT, parts)
+    row = ObjectRow(b"\x14" * 16, 1, commitment_of(whole, root))
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    finalise(author.replica)
+    proof = prove_part(SALT, parts, 3)
+    opening = part_opening(parts[3], whole, root, proof)
+    files = export_object(author.replica, map_key("record", RENHE, row.id), opening=opening)
+    assert verify(files, author).opened == parts[3]
+    assert not any(SALT.hex().encode() in content for content in files.values())
+    for other, code in (
+        (part_opening(parts[2], whole, root, proof), r"fields\.proof"),
+        (part_opening(parts[3], bytes(32), root, proof), r"bundle\.opening"),
+        (part_opening(parts[3], whole, bytes(32), proof), r"bundle\.opening"),
+        (part_opening(parts[3], whole, root, replace(proof, name="/2")), r"fields\.proof"),
+        (canonical(orjson.loads(opening) | {"x": 1}), r"encoding\.members"),
+        (canonical(orjson.loads(opening) | {"position": True}), r"encoding\.members"),
+    ):
+        with pytest.raises((VerificationError, InputError), match=code):
+            verify(files | {"opening.json": other}, author)
 
 
 @pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.e2e), 211])
