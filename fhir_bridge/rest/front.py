@@ -26,6 +26,7 @@ from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.routes import answer, methods_of
+from fhir_bridge.rest.turns import Turns
 from medchain.errors import InputError, UnavailableError
 from medchain.node import metrics
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
@@ -92,6 +93,7 @@ class Front:
         self._elsewhere = elsewhere
         self.max_bytes = max_bytes
         self._arriving = Arriving(bodies)
+        self._turns = Turns()
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
@@ -102,7 +104,11 @@ class Front:
             return self._elsewhere(environ, start)
         began = time.monotonic()
         ask = self._ask(environ, path[len(PREFIX) + 1 :])
-        reply = _preflight(ask) if ask.method == "OPTIONS" else answer(self._core, ask)
+        if ask.method == "GET":
+            with self._turns.one():
+                reply = answer(self._core, ask)
+        else:
+            reply = _preflight(ask) if ask.method == "OPTIONS" else answer(self._core, ask)
         return _sent(ask, reply, start, began)
 
     def _ask(self, environ: Environ, path: str) -> Ask:
