@@ -30,7 +30,7 @@ from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_si
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
 from medchain.tlog.policy import Policy
-from medchain.tlog.statemap import MapProof, prove, update, verify_map
+from medchain.tlog.statemap import MapProof, check_ways, prove, update, verify_map
 from medchain.tlog.tiles import consistency_proof, inclusion_proof, tiles_for_append
 
 LogPen = Callable[[Checkpoint], Note]
@@ -207,10 +207,11 @@ class Replica:
                 _hands_over(before, effects.members) and _is_signed(claimed, line, effects.members)
             ):
                 raise VerificationError("block.checkpoint", height=block.height)
-            write = _write(self.store, block.height, block.time, effects)
+            write = _write(self.store, block.height, block.time, effects, is_compared=True)
             if claimed.size != write.frontier.size:
                 raise VerificationError("block.size", height=block.height, size=claimed.size)
             if claimed.root != write.frontier.root():
+                _check_pages(self.store, write)
                 raise VerificationError("block.root", height=block.height, size=claimed.size)
             self._commit(write, effects, block.checkpoint)
             return Applied(block.height, block.time, claimed.size, claimed.root)
@@ -589,15 +590,27 @@ def _hands_over(before: Members, after: Members) -> bool:
     return before.protocol.orderer != after.protocol.orderer
 
 
-def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) -> BlockWrite:
-    """Compute map, state leaf and log after a block; members and checkpoint are still to be set."""
+def _write(
+    store: LedgerStore, height: int, time: int, effects: BlockEffects, *, is_compared: bool = False
+) -> BlockWrite:
+    """Compute map, state leaf and log after a block; members and checkpoint are still to be set.
+
+    Args:
+        store: the newest state.
+        height: of the block.
+        time: of the block, Unix seconds.
+        effects: of its transactions.
+        is_compared: whether the caller compares the log's root, in which the map's is, with one that it was given.
+
+    Raises:
+        VerificationError: ``store.corrupt``.
+    """
     history = [(record.key, record, record.encode()) for record in effects.history]
     changes = {key: sha256(data).digest() for key, _, data in history}
     try:
-        changed = update(store.map_root, changes, store)
+        changed = update(store.map_root, changes, store, is_compared=is_compared)
     except VerificationError as error:
-        # Not the block's fault, nor the orderer's.
-        raise corrupt("map_page", str(error.fields.get("key", ""))) from error
+        raise _page_corrupt(error) from error
     leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
     hashes = [leaf_hash(leaf) for leaf in leaves]
     head = store.head
@@ -605,3 +618,16 @@ def _write(store: LedgerStore, height: int, time: int, effects: BlockEffects) ->
     return BlockWrite(
         height, time, leaves, head.frontier.append(hashes), tiles, changed, history, None, effects.draws, ""
     )
+
+
+def _check_pages(store: LedgerStore, write: BlockWrite) -> None:
+    """Tell whether another root than the orderer's comes of a damaged page; raises ``store.corrupt`` then."""
+    try:
+        check_ways(store.map_root, [key for key, _, _ in write.history], store)
+    except VerificationError as error:
+        raise _page_corrupt(error) from error
+
+
+def _page_corrupt(error: VerificationError) -> VerificationError:
+    """Say which page of this node's map is damaged: not the block's fault, nor the orderer's."""
+    return corrupt("map_page", str(error.fields.get("key", "")))

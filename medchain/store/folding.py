@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from medchain.store.cache import ROW_COST
 from medchain.tlog.statemap import MapRoot
 
 BASE_ROW: Final = 1
@@ -20,10 +21,6 @@ BASE_ROW: Final = 1
 
 TARGET_ROW: Final = 2
 """Row of `map_base`: the state that is being written, or was last."""
-
-
-ROW_COST: Final = 150
-"""What a page costs in memory beside its bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A block changes some hundred rows of these two tables, all over the place; its o
 changes here stays in memory until tens of thousands of entries have gathered, and is then written sorted, a slice with
 each block (`medchain.store.folding`). After a crash it is computed again from the state records since the last state
 that was written whole, and the map root must come out as the newest block has it. Whether an object is new is seen in
-the map, whose pages the block needs anyway.
+the one page of the map that can hold it, which the block needs anyway.
 
 Keeps true: memory and file together are the newest state; memory is bounded; what a block replaces is kept for a while,
 so that records can be proven at an earlier block. Trusts the file for heads (a state record names its key); every map
@@ -23,10 +23,10 @@ from typing import Final
 from sqlalchemy import Connection, LargeBinary, bindparam, delete, select
 
 from medchain.errors import UnavailableError, VerificationError
-from medchain.store.cache import BoundedCache
+from medchain.store.cache import ROW_COST, PageCache
 from medchain.store.engine import Database, Statement, put_into
 from medchain.store.faults import corrupt, translated
-from medchain.store.folding import BASE_ROW, ROW_COST, TARGET_ROW, Base, Fold
+from medchain.store.folding import BASE_ROW, TARGET_ROW, Base, Fold
 from medchain.store.tables import head, map_base, map_page, state_record
 from medchain.tlog.statemap import MapRoot, MapUpdate, held, repair, update
 
@@ -96,7 +96,7 @@ class StateIndex:
         keys = [bindparam(f"key{at}", type_=LargeBinary) for at in range(_KEYS_AT_ONCE)]
         self._read_heads = Statement(select(head.c.key, head.c.seq).where(head.c.key.in_(keys)), dialect)
         self._read_page = Statement(select(map_page.c.data).where(map_page.c.key == bindparam("key")), dialect)
-        self._clean: BoundedCache[bytes, bytes] = BoundedCache(MEMORY_BYTES)
+        self._clean = PageCache(MEMORY_BYTES)
         self._heads: dict[bytes, int] = {}
         self._pages: dict[bytes, bytes] = {}
         self._fold: Fold | None = None
@@ -140,7 +140,7 @@ class StateIndex:
             for part in rows.partitions(_KEYS_AT_ONCE):
                 for key, data in part:
                     if key not in self._pages and (self._fold is None or key not in self._fold.pages):
-                        self._clean.put(key, bytes(data), len(data) + ROW_COST)
+                        self._clean.put(key, bytes(data))
                 if self._clean.is_full:
                     break
             rows.close()
@@ -180,7 +180,7 @@ class StateIndex:
             if row is None:
                 return None
             data = bytes(row[0])
-            self._clean.put(key, data, len(data) + ROW_COST)
+            self._clean.put(key, data)
         return data
 
     def at(self, height: int, map_root: bytes) -> Snapshot:
@@ -249,7 +249,7 @@ class StateIndex:
             return
         for key, data in fold.written():
             if key not in self._pages:
-                self._clean.put(key, data, len(data) + ROW_COST)
+                self._clean.put(key, data)
         if fold.is_done:
             self.base, self._fold = fold.target, None
 
@@ -260,13 +260,11 @@ class StateIndex:
         self._earlier_size += size
         while self._earlier_size > EARLIER_LIMIT_BYTES:
             self._earlier_size -= self._earlier.popleft().size_bytes
-        for key, data in changed.pages.items():
-            old = self._pages.get(key)
-            if old is None:
-                self._clean.drop(key)
-                self._size += len(data) + ROW_COST
-            else:
-                self._size += len(data) - len(old)
+        waiting = self._pages
+        again = [key for key in changed.pages if key in waiting]
+        self._size -= sum([len(waiting[key]) for key in again]) + ROW_COST * len(again)
+        self._size += sum(map(len, changed.pages.values())) + ROW_COST * len(changed.pages)
+        self._clean.drop(changed.pages)
         self._pages.update(changed.pages)
         self._clean.limit(MEMORY_BYTES - self._size - (0 if self._fold is None else self._fold.size_bytes))
         self._newest = Base(height, last_record, changed.root)

@@ -11,8 +11,9 @@ A kind is the number of entries, or 255 for a page. A page's key is its *positio
 prefix behind a leading 1) in as few bytes as hold it.
 
 Keeps true: of a page that is read, everything on the way that is followed is hashed again and must give the hash that
-stands in the page above, the root page's being the root hash. What lies beside the way is copied, and checked when its
-turn comes. Trusts the root hash.
+stands in the page above, the root page's being the root hash; or what is written over it is compared with a root hash
+from elsewhere, which no other pages give. What lies beside the way is copied, and checked when its turn comes. Trusts
+the root hash.
 Source: `docs/spec/log.md`.
 """
 
@@ -171,18 +172,20 @@ class PageWriter:
         replaced: of those that were there before, what they were.
     """
 
-    __slots__ = ("_fetch", "_is_mixed", "pages", "replaced")
+    __slots__ = ("_fetch", "_is_compared", "_is_mixed", "pages", "replaced")
 
-    def __init__(self, fetch: Fetch, *, is_mixed: bool = False) -> None:
+    def __init__(self, fetch: Fetch, *, is_compared: bool = False, is_mixed: bool = False) -> None:
         """Start with nothing written.
 
         Args:
             fetch: returns the page under a key as it was before.
+            is_compared: whether the caller compares the root that comes out: then pages are not hashed as they were.
             is_mixed: whether pages may be of different moments (`medchain.tlog.statemap.repair`): then only their form
                 is checked, and the caller compares the root that comes out.
         """
         self._fetch = fetch
         self._is_mixed = is_mixed
+        self._is_compared = is_compared or is_mixed
         self.pages: dict[bytes, bytes] = {}
         self.replaced: dict[bytes, bytes] = {}
 
@@ -201,7 +204,7 @@ class PageWriter:
             VerificationError: ``tlog.page_corrupt`` if a page is not as it was written.
         """
         page = bytearray(old)
-        is_known = type(old) is WrittenPage or self._is_mixed
+        is_known = type(old) is WrittenPage or self._is_compared
         if len(entries) == 1 and position != 1:
             # Most pages see one entry of a block. Check and climb are then one pass.
             slot = slot_of(entries[0][0], position)

@@ -142,13 +142,18 @@ class MapProof:
         return proof
 
 
-def update(root: MapRoot, changes: Mapping[bytes, bytes], source: PageSource) -> MapUpdate:
+def update(
+    root: MapRoot, changes: Mapping[bytes, bytes], source: PageSource, *, is_compared: bool = False
+) -> MapUpdate:
     """Set the values of keys, all of a block at once.
 
     Args:
         root: the map before.
         changes: key → value, 32 bytes each; new keys are added, others get the new value.
         source: the pages of the map before.
+        is_compared: whether the caller compares the root that comes out with one that it has from elsewhere, and uses
+            nothing if it is another: then the pages are not hashed as they were, which is half of the work where they
+            come from the disk. Whether pages are at fault tells `check_ways`.
 
     Returns:
         The map after, and the pages to write before it counts.
@@ -161,7 +166,7 @@ def update(root: MapRoot, changes: Mapping[bytes, bytes], source: PageSource) ->
         raise InputError("tlog.map_entry")
     if not changes:
         return MapUpdate(root, {})
-    writer = PageWriter(source.page)
+    writer = PageWriter(source.page, is_compared=is_compared)
     old = BLANK if root.hash == EMPTY_MAP_HASH else read_page(source.page, 1, root.hash)
     top = writer.write(1, old, sorted(changes.items()))
     return MapUpdate(MapRoot(top), writer.pages, writer.replaced)
@@ -206,33 +211,39 @@ def lookup(root: MapRoot, key: bytes, source: PageSource) -> bytes | None:
     return _find(_walk(root, key, source.page)[1], key)
 
 
-def held(root: MapRoot, keys: Iterable[bytes], source: PageSource) -> list[bytes]:
-    """Return those of many keys under which there is a value, from pages linked to one another but not hashed again.
-
-    A fraction of the work of `lookup`, for who will go the same ways with `update`, which finds what does not fit. A
-    page that was changed since it was written may give a false answer here.
-
-    Args:
-        root: the map.
-        keys: 32 bytes each.
-        source: its pages; each is fetched once.
+def check_ways(root: MapRoot, keys: Iterable[bytes], source: PageSource) -> None:
+    """Check all that lies on the ways to some keys, up to the root hash.
 
     Raises:
-        VerificationError: ``tlog.page_corrupt`` if a page is missing, of another form or not the one linked to.
+        VerificationError: ``tlog.page_corrupt`` if a page is missing or not as it was written.
+    """
+    for key in keys:
+        _walk(root, key, source.page)
+
+
+def held(root: MapRoot, keys: Iterable[bytes], source: PageSource) -> list[bytes]:
+    """Return those of many keys under which there is a value, each from the one page that can hold it.
+
+    A fraction of the work of `lookup`, for who will go the same ways with `update`, which finds what does not fit. A
+    page that was changed since it was written may give a false answer here: nothing is hashed, and no page above it is
+    looked at. Pages are never removed, so a page that is there is one that the page above names.
+
+    Args:
+        root: the map; of it only whether it is empty is used.
+        keys: 32 bytes each.
+        source: its pages, and no others.
+
+    Raises:
+        VerificationError: ``tlog.page_corrupt`` if a page is missing or of another form.
     """
     if root.hash == EMPTY_MAP_HASH:
         return []
-    top = read_page(source.page, 1, root.hash)
-    pages = {1: top}
     found = []
+    # Entries lie nearly equally deep: a search starts where the shortest one ended, and seldom misses a page there.
+    start = 0
     for key in keys:
-        page, position = top, 1
-        while slot_kind(page, slot := slot_of(key, position)) == CHILD:
-            position = position << LEVELS | slot
-            below = pages.get(position)
-            if below is None:
-                below = pages[position] = read_page(source.page, position, heap_hash(page, SLOTS + slot))
-            page = below
+        page, depth = _deepest(key, start, source.page)
+        start = min(start or depth, depth)
         if has_entry(page, key):
             found.append(key)
     return found
@@ -360,6 +371,25 @@ def _walk(root: MapRoot, key: bytes, fetch: Fetch) -> tuple[list[tuple[int, byte
         if slot_kind(page, slot) != CHILD:
             return path, slot_bucket(page, slot)
         position, top = position << LEVELS | slot, heap_hash(page, SLOTS + slot)
+
+
+def _deepest(key: bytes, depth: int, fetch: Fetch) -> tuple[bytes, int]:
+    """Return the lowest page on the way to a key, and how many bits its prefix has.
+
+    Args:
+        key: 32 bytes.
+        depth: where to look first, a multiple of `LEVELS`.
+        fetch: returns the page under a key.
+    """
+    whole = 1 << KEY_BITS | int.from_bytes(key, "big")
+    while depth and fetch(page_key(whole >> KEY_BITS - depth)) is None:
+        depth -= LEVELS
+    while True:
+        position = whole >> KEY_BITS - depth
+        page = read_page(fetch, position, None)
+        if slot_kind(page, slot_of(key, position)) != CHILD:
+            return page, depth
+        depth += LEVELS
 
 
 def _find(bucket: bytes, key: bytes) -> bytes | None:

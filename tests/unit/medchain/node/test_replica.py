@@ -450,23 +450,54 @@ def test_damage_that_the_files_own_codes_miss_is_found_named_and_not_served(
     assert caught.value.fields["table"] in ({"leaf", "tile"} if table in {"leaf", "tile"} else {table})
 
 
-@pytest.mark.parametrize("at", [40, 70, 200, 515])
-def test_a_flipped_byte_of_a_page_is_named_as_damage_of_this_node_by_who_applies_a_block(
-    orderer, follower, author, other_engine, at
-):
-    """It is not the orderer that lies: what the operator reads must lead to the disk."""
+@pytest.fixture
+def flipped(follower, orderer, author, other_engine):
+    """Give a follower whose root page has another byte; its map has pages at two depths."""
     for _ in range(3):
         follower.apply(block_of(orderer, author.anchor(90)))
     follower.store.flush()
-    damaged = other_engine(FileKind.LEDGER)
-    with damaged.write("map_page") as connection:
-        page = bytearray(connection.execute(text("SELECT data FROM map_page WHERE key = x'01'")).scalar_one())
-        page[at] ^= 1
-        connection.execute(text("UPDATE map_page SET data = :page WHERE key = x'01'"), {"page": bytes(page)})
+
+    def flip(at):
+        damaged = other_engine(FileKind.LEDGER)
+        with damaged.write("map_page") as connection:
+            page = bytearray(connection.execute(text("SELECT data FROM map_page WHERE key = x'01'")).scalar_one())
+            page[at] ^= 1
+            connection.execute(text("UPDATE map_page SET data = :page WHERE key = x'01'"), {"page": bytes(page)})
+        return Replica(LedgerStore(damaged))
+
+    return flip
+
+
+@pytest.mark.parametrize("at", [16, 40, 515])
+def test_a_flipped_byte_of_a_page_is_named_as_damage_of_this_node_by_who_applies_a_block(orderer, author, flipped, at):
+    """It is not the orderer that lies: what the operator reads must lead to the disk."""
     # So many that every slot of the root page is passed.
     block = block_of(orderer, author.anchor(200))
     with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
-        Replica(LedgerStore(damaged)).apply(block)
+        flipped(at).apply(block)
+
+
+@pytest.mark.parametrize(("place", "other_half"), [(2, True), (3, False)])
+def test_a_false_hash_beside_the_way_is_named_as_damage_and_no_block_is_blamed(
+    orderer, author, flipped, place, other_half
+):
+    damaged = flipped(32 * place + 6)
+    envelope = next(one for one in iter(lambda: author.anchor(1), None) if (anchored(one)[0][0] >= 128) is other_half)
+    block = block_of(orderer, envelope)
+    for _ in range(2):
+        with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
+            damaged.apply(block)
+    assert damaged.height == 3
+
+
+@pytest.mark.parametrize("place", [2, 6])
+def test_a_false_hash_that_a_block_writes_over_leaves_nothing_behind(orderer, author, flipped, place):
+    damaged = flipped(32 * place + 6)
+    envelope = author.anchor(200)
+    damaged.apply(block_of(orderer, envelope))
+    assert damaged.root == orderer.root
+    for key in anchored(envelope)[::20]:
+        assert damaged.prove_record(key) == orderer.prove_record(key)
 
 
 def use_everything(database, key: bytes) -> None:

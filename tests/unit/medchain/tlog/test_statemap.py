@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.tlog.mapnode import EMPTY_NODE, MapNode, leaf_node_hash, parent
-from medchain.tlog.statemap import MapProof, MapRoot, held, lookup, prove, repair, update, verify_map
+from medchain.tlog.statemap import MapProof, MapRoot, check_ways, held, lookup, prove, repair, update, verify_map
 
 # Keys that share long prefixes, so that buckets overflow into chains of pages, beside keys as hashes give them.
 NEAR_KEYS = st.builds(
@@ -279,6 +279,25 @@ def test_a_page_with_any_byte_changed_gives_an_error_or_the_same_answer(key):
             for answer, right in zip(answers, (value or b"absent", proof, changed), strict=True):
                 assert answer in ("tlog.page_corrupt", right)
     assert found > 100
+
+
+@pytest.mark.parametrize("key", ASKED, ids=[key[:3].hex() for key in ASKED])
+def test_who_compares_the_root_gets_the_right_one_or_the_ways_tell_which_page_is_at_fault(key):
+    good = FromDisk()
+    root = build(good, sample(60), NEAR)
+    right = update(root, {key: b"n" * 32}, good)
+    assert update(root, {key: b"n" * 32}, good, is_compared=True) == right
+    check_ways(root, [key], good)
+    wrong = 0
+    for name, page in list(good.items()):
+        for at in range(len(name) % 7, len(page), 13):
+            pages = FromDisk(good)
+            pages[name] = page[:at] + bytes([page[at] ^ 0x81]) + page[at + 1 :]
+            found = outcome(lambda pages=pages: update(root, {key: b"n" * 32}, pages, is_compared=True).root)
+            if found != right.root:
+                wrong += found != "tlog.page_corrupt"
+                assert outcome(lambda pages=pages: check_ways(root, [key], pages)) == "tlog.page_corrupt"
+    assert wrong > 3
 
 
 def test_a_missing_page_is_corruption(pages):
