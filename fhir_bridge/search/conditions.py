@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.current import KEPT
+from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.terms import NOWHERE, Modifier, read_term, split
 from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed
@@ -107,6 +108,9 @@ class Conditions:
 
     def _kind(self, code: str, types: tuple[str, ...]) -> ParameterType:
         """Find the type of a parameter, which all searched types must have alike (§3.1.1.4.24)."""
+        if code in UNINDEXED:
+            # Nothing is kept by which it could be answered: it would find nothing, and seem to have looked.
+            raise InputError("search.unsupported", parameter=code)
         kinds = set()
         for one in types:
             found = self._context.registry(one).get(code)

@@ -311,7 +311,17 @@ def test_what_cannot_be_meant_is_refused_with_what_would_be_right(text, code, pa
     assert (found, fields["parameter"], fields["expected"]) == (code, parameter, expected)
 
 
-@pytest.mark.parametrize("text", ["Patient?_filter=name co x", "Patient?_query=name"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patient?_filter=name co x",
+        "Patient?_query=name",
+        "Patient?_text=a",
+        "Patient?_content=a",
+        "Observation?subject:Patient._text=a",
+        "Patient?_has:Observation:patient:_content=a",
+    ],
+)
 def test_what_would_change_the_answer_is_refused_even_leniently(text):
     assert refused(text)[0] == "search.unsupported"
 
