@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from medchain.crypto.aead import (
     HEADER_BYTES,
@@ -225,6 +225,20 @@ class Parts:
     root: bytes
     whole: bytes
     contents: tuple[bytes, ...]
+
+
+class _Current(NamedTuple):
+    """A patient's key of this moment.
+
+    Attributes:
+        epoch: as it is stored, or will be.
+        wrapping: the key, opened.
+        is_new: whether it is to be stored.
+    """
+
+    epoch: Epoch
+    wrapping: WrappingKey
+    is_new: bool
 
 
 class RecordService:
@@ -672,8 +686,8 @@ class RecordService:
         done = None if unit is None else (unit, self._clock())
         for attempt in range(_EPOCH_ATTEMPTS):
             with ExitStack() as writing:
-                epochs = {token: self._epoch(token) for token in {token for _, token in records}}
-                rows = self._sealed(records, {token: one for token, (one, _) in epochs.items()}, writing)
+                current = {token: self._current(token) for token in {token for _, token in records}}
+                rows = self._sealed(records, current, writing)
                 try:
                     numbers = self._store.put_versions(
                         rows,
@@ -681,7 +695,7 @@ class RecordService:
                         payloads=payloads,
                         index=[self._rows_of(record) for record, _ in records],
                         unit=done,
-                        epochs=[one for one, is_new in epochs.values() if is_new],
+                        epochs=[one.epoch for one in current.values() if one.is_new],
                         absent=absent,
                         parts=sum(len(record.parts) for record, _ in records),
                     )
@@ -709,12 +723,12 @@ class RecordService:
     def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes, absent: Sequence[Search]) -> RecordVersion:
         """Store a version that is sealed already, its data key wrapped under the patient's key of this moment."""
         for attempt in range(_EPOCH_ATTEMPTS):
-            epoch, is_new = self._epoch(row.patient)
-            wrapped = self._wrapping(epoch).wrap(data_key, _data_aad(row.object_id, row.version))
-            made = replace(row, epoch_id=epoch.id, wrapped_dek=wrapped)
+            current = self._current(row.patient)
+            wrapped = current.wrapping.wrap(data_key, _data_aad(row.object_id, row.version))
+            made = replace(row, epoch_id=current.epoch.id, wrapped_dek=wrapped)
             try:
                 found = IndexRows(None) if self._index is None else self._index.rows_of(row.type, head)
-                new = [epoch] if is_new else []
+                new = [current.epoch] if current.is_new else []
                 (number,) = self._store.put_versions([made], index=[found], epochs=new, absent=absent)
             except ConflictError as error:
                 self._pass(error, attempt)
@@ -739,18 +753,16 @@ class RecordService:
         return self._store.blobs.pieces(stored.blob, stored.blob_size)
 
     def _sealed(
-        self, records: Sequence[tuple[NewRecord, str]], epochs: Mapping[str, Epoch], writing: ExitStack
+        self, records: Sequence[tuple[NewRecord, str]], current: Mapping[str, _Current], writing: ExitStack
     ) -> list[RecordVersion]:
         """Seal records under their patients' keys."""
         now = self._clock()
         objects: dict[tuple[str, str], bytes] = {}
-        wrapping = {token: self._wrapping(epoch) for token, epoch in epochs.items()}
         return [
             self._seal(
                 record,
                 self._object_id(record.type, record.id, record.version, objects),
-                epochs[token],
-                wrapping[token],
+                current[token],
                 now,
                 writing,
             )
@@ -761,8 +773,7 @@ class RecordService:
         self,
         record: NewRecord,
         object_id: bytes,
-        epoch: Epoch,
-        wrapping: WrappingKey,
+        current: _Current,
         now: int,
         writing: ExitStack,
     ) -> RecordVersion:
@@ -782,11 +793,11 @@ class RecordService:
             id=record.id,
             version=record.version,
             object_id=object_id,
-            patient=epoch.patient,
-            epoch_id=epoch.id,
+            patient=current.epoch.patient,
+            epoch_id=current.epoch.id,
             created=now,
             commitment=record_commitment(salt, record.content, root),
-            wrapped_dek=wrapping.wrap(data_key, _data_aad(object_id, record.version)),
+            wrapped_dek=current.wrapping.wrap(data_key, _data_aad(object_id, record.version)),
             envelope=envelope,
             content_type=record.content_type,
             head=head,
@@ -815,14 +826,16 @@ class RecordService:
         has_fields = content and type_name in self._field_root_types
         return record_field_root(salt, content) if has_fields else NO_FIELDS
 
-    def _epoch(self, token: str) -> tuple[Epoch, bool]:
-        """Return a patient's current key, or draw one, to be stored with what it wraps; also whether it was drawn."""
+    def _current(self, token: str) -> _Current:
+        """Return a patient's current key, or draw one, to be stored with what it wraps."""
         newest = self._store.newest_epoch(token)
         if newest is not None and newest.wrapped_key is not None:
-            return newest, False
+            return _Current(newest, self._wrapping(newest), is_new=False)
         number = 1 if newest is None else newest.number + 1
-        wrapped = self._key.wrap(random_key(), _epoch_aad(token, number))
-        return Epoch(secrets.token_bytes(ID_BYTES), token, number, self._clock(), wrapped), True
+        key = random_key()
+        wrapped = self._key.wrap(key, _epoch_aad(token, number))
+        epoch = Epoch(secrets.token_bytes(ID_BYTES), token, number, self._clock(), wrapped)
+        return _Current(epoch, WrappingKey(key), is_new=True)
 
     def _wrapping(self, epoch: Epoch) -> WrappingKey:
         """Open an epoch key."""
