@@ -56,21 +56,23 @@ def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issu
 
 def _resource(node: Node, judging: _Judging, found: list[Finding]) -> None:
     """Check a resource, the outermost or one inside another."""
+    if not isinstance(node.value, dict):
+        return
     inner = judging._replace(scope=replace(judging.scope, resource=node, context=node))
-    if isinstance(node.value, dict) and "contained" in node.value:
+    if "contained" in node.value:
         _check_contained(node.value, found)
-    _object(node, laws_for(node.content, ""), inner, found)
+    _object(node.value, _Below("", node.type, node.content, laws_for(node.content, "")), inner, found)
 
 
-def _object(node: Node, laws: tuple[Law, ...], judging: _Judging, found: list[Finding]) -> None:
+def _object(value: Element, kind: _Below, judging: _Judging, found: list[Finding]) -> None:
     """Check an object and what it holds."""
-    value = node.value
     if not isinstance(value, dict):
         return
-    _judge(laws, node, value, judging, found)
-    if node.type in _JUDGED_HERE:
-        _judge_here(node.type, value, judging.scope, found)
-    table = _table(node.content)
+    if kind.laws:
+        _judge(kind.laws, Node(value, kind.type, kind.content), value, judging, found)
+    if kind.type in _JUDGED_HERE:
+        _judge_here(kind.type, value, judging.scope, found)
+    table = _table(kind.content)
     for name, item in value.items():
         below = table.get(name)
         if below is None or len(found) >= MAX_ISSUES:
@@ -104,7 +106,7 @@ def _judge_here(type_name: str, value: Resource, scope: Scope, found: list[Findi
 def _below(value: Element, below: _Below, judging: _Judging, found: list[Finding]) -> None:
     """Check one value of an element."""
     if below.content:
-        _object(Node(value, below.type, below.content), below.laws, judging, found)
+        _object(value, below, judging, found)
     elif below.type and isinstance(value, dict):
         _resource(resource_node(value), judging, found)
     else:
