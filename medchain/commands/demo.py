@@ -34,7 +34,7 @@ from medchain.commands.demo_bundles import (
     zip_files,
 )
 from medchain.commands.demo_consortium import FOUNDERS, ORDERER, Consortium, call, open_consortium
-from medchain.commands.demo_ledger import cosigners, count_entries
+from medchain.commands.demo_ledger import cosigners, count_entries, newest_note
 from medchain.commands.demo_load import Loader, sample_sources, sources
 from medchain.commands.demo_rates import Client, Rate
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
@@ -133,8 +133,8 @@ class Demo:
         grant = self._told(self._story.grant(consent.key), texts.GRANTED)
         self._exchange(consent.key, grant.key)
         self._prove(patient, consent, grant.key)
-        self._agree()
         self._rate()
+        self._agree()
 
     def tell(self, text: Text, **fields: object) -> None:
         """Tell of progress."""
@@ -146,8 +146,10 @@ class Demo:
     def summary(self) -> tuple[Json, list[str]]:
         """Say what there is now, as a document and as lines for a person."""
         consortium = self._consortium
-        count = count_entries(consortium.nodes[ORDERER])
-        names = cosigners(consortium.nodes[ORDERER], consortium.policy_path.read_bytes())
+        # One checkpoint for both: the audit of what the demo has asked may still be on its way to the ledger.
+        note = self._whole_note()
+        count = count_entries(consortium.nodes[ORDERER], note)
+        names = cosigners(note, consortium.policy_path.read_bytes())
         self._measure("all")
         told = Told(consortium, count, names, self._measured, self._judged, self._rates, time.monotonic() - self._began)
         return document(told), list(lines(told, self._context.say, self._context.language))
@@ -279,11 +281,22 @@ class Demo:
     def _agree(self) -> None:
         """See that all five nodes hold the same final root, and that all five have cosigned it."""
         self._consortium.wait_agreed()
-        orderer, policy = self._consortium.nodes[ORDERER], self._consortium.policy_path.read_bytes()
-        # A quorum makes it final; the line of whoever is slowest comes a round later.
-        self._consortium.wait_for(lambda: len(cosigners(orderer, policy)) == len(FOUNDERS), "demo.not_cosigned")
+        self._whole_note()
         checkpoint = self._consortium.checkpoint()
         self.tell(texts.AGREED, size=checkpoint.size, root=checkpoint.root.hex()[:_SHOWN_HEX] + "…")
+
+    def _whole_note(self) -> bytes:
+        """Wait for a final checkpoint with all cosignatures: the slowest line comes a round after the quorum's."""
+        orderer, policy = self._consortium.nodes[ORDERER], self._consortium.policy_path.read_bytes()
+        note = b""
+
+        def is_whole() -> bool:
+            nonlocal note
+            note = newest_note(orderer)
+            return len(cosigners(note, policy)) == len(FOUNDERS)
+
+        self._consortium.wait_for(is_whole, "demo.not_cosigned")
+        return note
 
     def _rate(self) -> None:
         """Measure how fast the hospital's node answers."""

@@ -46,11 +46,17 @@ class Count:
     blocks: int
 
 
-def count_entries(node: Node) -> Count:
-    """Read a node's log up to its newest final checkpoint.
+def newest_note(node: Node) -> bytes:
+    """Fetch a node's newest final checkpoint, with its lines of signatures."""
+    return node.local.get("/log/checkpoint", _LIMITS)
+
+
+def count_entries(node: Node, note: bytes | None = None) -> Count:
+    """Read a node's log up to a final checkpoint.
 
     Args:
         node: whose log.
+        note: from `newest_note`; the newest by default.
 
     Returns:
         What it holds.
@@ -58,7 +64,7 @@ def count_entries(node: Node) -> Count:
     Raises:
         VerificationError: ``demo.root`` if the entries do not make the checkpoint's root.
     """
-    checkpoint = parse_checkpoint(parse_note(node.local.get("/log/checkpoint", _LIMITS)).text)
+    checkpoint = parse_checkpoint(parse_note(newest_note(node) if note is None else note).text)
     frontier, objects = Frontier.empty(), Counter[tuple[str, str]]()
     transactions = blocks = 0
     for number, leaves in enumerate(_bundles(node, checkpoint.size)):
@@ -74,13 +80,13 @@ def count_entries(node: Node) -> Count:
     return Count(checkpoint, objects, transactions, blocks)
 
 
-def cosigners(node: Node, policy: bytes) -> list[str]:
-    """Name the organisations whose cosignatures the newest final checkpoint carries, checked under a trusted policy.
+def cosigners(note: bytes, policy: bytes) -> list[str]:
+    """Name the organisations whose cosignatures a final checkpoint carries, checked under a trusted policy.
 
     Raises:
         VerificationError: ``tlog.*`` if the checkpoint does not satisfy the policy.
     """
-    names = Policy.parse(policy).check(node.local.get("/log/checkpoint", _LIMITS)).cosigners
+    names = Policy.parse(policy).check(note).cosigners
     classical = {name.removesuffix("-ed") for name in names if name.endswith("-ed")}
     return sorted(classical & {name.removesuffix("-pq") for name in names if name.endswith("-pq")})
 
