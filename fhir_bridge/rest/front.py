@@ -144,13 +144,18 @@ class Front:
 
 
 class Arriving:
-    """Counts bodies that arrive: who sends slowly holds a thread, and no client may hold them all. Threads share it."""
+    """Counts bodies that arrive: who sends slowly holds a thread.
 
-    __slots__ = ("_count", "_free", "_limit")
+    No client may hold more than half of them, and all clients together no more than three quarters, so that who only
+    reads is answered. Threads share it.
+    """
+
+    __slots__ = ("_all", "_count", "_free", "_limit")
 
     def __init__(self, limit: int) -> None:
         """Allow each client so many at a time."""
         self._limit = limit
+        self._all = limit + limit // 2
         self._count: Counter[str] = Counter()
         self._free = threading.Condition()
 
@@ -158,7 +163,7 @@ class Arriving:
     def one(self, client: str) -> Iterator[None]:
         """Let one body arrive; raises `UnavailableError` ``request.busy`` where too many do and none ends soon."""
         with self._free:
-            if not self._free.wait_for(lambda: self._count[client] < self._limit, BUSY_S):
+            if not self._free.wait_for(lambda: self._has_room(client), BUSY_S):
                 raise UnavailableError("request.busy")
             self._count[client] += 1
         try:
@@ -169,6 +174,10 @@ class Arriving:
                 if not self._count[client]:
                     del self._count[client]
                 self._free.notify_all()
+
+    def _has_room(self, client: str) -> bool:
+        """Tell whether one more may arrive."""
+        return self._count[client] < self._limit and self._count.total() < self._all
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -56,6 +57,18 @@ def test_a_body_that_trickles_is_refused_in_time(monkeypatch):
     monkeypatch.setattr(front, "BODY_S", 0.05)
     with pytest.raises(InputError, match=r"request\.slow"):
         body(Trickle(500), "500")
+
+
+def test_slow_bodies_of_all_clients_together_leave_threads_for_who_reads(monkeypatch):
+    monkeypatch.setattr(front, "BUSY_S", 0.05)
+    arriving = Arriving(4)
+    with ExitStack() as stack:
+        for client in ("a", "a", "a", "a", "b", "b"):
+            stack.enter_context(arriving.one(client))
+        with pytest.raises(UnavailableError, match=r"request\.busy"):
+            stack.enter_context(arriving.one("c"))
+    with arriving.one("c"):
+        pass
 
 
 def test_no_client_holds_more_threads_with_slow_bodies_than_it_may(monkeypatch):
