@@ -22,8 +22,8 @@ from joserfc.jwk import ECKey
 
 from medchain.encoding import Json
 from medchain.node.clock import system_clock
-from tests.e2e.running_demo import eventually, run_command
-from tests.e2e.test_command_line import START_S, free_ports
+from tests.e2e.running_demo import eventually, free_ports, run_command
+from tests.e2e.test_command_line import START_S
 
 ORG_ID = "renhe-hospital"
 ALL = "system/*.cruds"
@@ -161,7 +161,7 @@ class RunningNode:
 @contextmanager
 def running_node(folder: Path, *settings: str) -> Iterator[RunningNode]:
     """Run a node in an empty folder, with a client ``ehr`` that may do everything."""
-    peer, web = free_ports(2)
+    peer, web = free_ports(2, folder)
     node = RunningNode(folder / ORG_ID, f"127.0.0.1:{web}", settings)
     _found(node, f"127.0.0.1:{peer}")
     node.start()
