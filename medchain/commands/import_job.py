@@ -2,7 +2,8 @@
 
 Keeps true: a unit and the note that it was imported are stored together, so that an import that is interrupted
 anywhere and run again stores nothing twice and loses nothing; every entry is stored, was there already, or is reported
-as refused. Trusts `RecordService.create_many` to store all or none.
+as refused, at each run: what is refused of a unit is noted with it, since who interrupts may not have read it yet.
+Trusts `RecordService.create_many` to store all or none.
 Source: `docs/commands.md`.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from fhir_bridge.bundle import NOT_FOUND, Plan, collect
 from fhir_bridge.references import Resolver
@@ -20,7 +22,7 @@ from fhir_bridge.search.service import open_search
 from fhir_bridge.validation.check import Mode
 from medchain.commands.import_files import Unit, units
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
-from medchain.encoding import Json, members, unhex
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
@@ -33,6 +35,9 @@ MODULE: Final = "medchain.commands.import_job"
 """What a `medchain.node.jobs.JobPool` runs."""
 
 _ATTEMPTS: Final = 3
+
+Refusal: TypeAlias = "tuple[int, MedchainError]"
+"""Number of the entry (0 for the file) and why it was refused."""
 
 
 @dataclass(slots=True)
@@ -49,16 +54,15 @@ class Outcome:
 
     stored: int = 0
     present: int = 0
-    refused: list[tuple[int, MedchainError]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     is_skipped: bool = False
     waits: bool = False
 
     def document(self) -> Json:
         """Write it."""
-        rows: list[Json] = [[number, error.code, dict[str, Json](error.fields)] for number, error in self.refused]
         return {
             "present": self.present,
-            "refused": rows,
+            "refused": _rows(self.refused),
             "skipped": self.is_skipped,
             "stored": self.stored,
             "waits": self.waits,
@@ -69,11 +73,10 @@ def read_outcome(document: Json) -> Outcome:
     """Read what a worker process answered."""
     shape = {"present": int, "refused": list, "skipped": bool, "stored": int, "waits": bool}
     top = members(document, shape)
-    rows = top["refused"] if type(top["refused"]) is list else []
     return Outcome(
         stored=_number(top["stored"]),
         present=_number(top["present"]),
-        refused=[_refusal(row) for row in rows],
+        refused=_refusals(top["refused"]),
         is_skipped=top["skipped"] is True,
         waits=top["waits"] is True,
     )
@@ -114,7 +117,9 @@ class FileImporter:
         try:
             for unit in units(path):
                 count += 1
-                if self._store.is_imported(unit.name):
+                noted = self._store.imported_unit(unit.name)
+                if noted is not None:
+                    outcome.refused += _noted(noted)
                     continue
                 fresh += 1
                 if not self._unit(unit, outcome, may_wait=may_wait):
@@ -134,7 +139,8 @@ class FileImporter:
                 )
                 # A unit of which nothing was stored is not noted as done: it may be better understood another time.
                 if plan.records or not (plan.refused or unit.refused):
-                    self._service.create_many(plan.records, unit=unit.name)
+                    told = _note([*_refused(unit, plan), *unit.refused])
+                    self._service.create_many(plan.records, unit=unit.name, refused=told)
             except (InputError, ConflictError) as error:
                 if may_wait and error.code == NOT_FOUND:
                     return False
@@ -178,10 +184,35 @@ def _count(outcome: Outcome, unit: Unit, plan: Plan) -> None:
     """Count what a unit came to."""
     outcome.stored += len(plan.records)
     outcome.present += len(plan.entries) - len(plan.records)
-    outcome.refused += [(unit.numbers[item.index], item.error) for item in plan.refused]
+    outcome.refused += _refused(unit, plan)
 
 
-def _refusal(row: Json) -> tuple[int, MedchainError]:
+def _refused(unit: Unit, plan: Plan) -> list[Refusal]:
+    """List what a plan leaves out, by its number in the file."""
+    return [(unit.numbers[item.index], item.error) for item in plan.refused]
+
+
+def _note(refused: Sequence[Refusal]) -> bytes:
+    """Write what is noted with a unit; empty for nothing."""
+    return canonical(_rows(refused)) if refused else b""
+
+
+def _noted(note: bytes) -> list[Refusal]:
+    """Read what was noted with a unit."""
+    return _refusals(parse_canonical(note, max_bytes=len(note))) if note else []
+
+
+def _rows(refused: Sequence[Refusal]) -> Json:
+    """Write refusals."""
+    return [[number, error.code, dict[str, Json](error.fields)] for number, error in refused]
+
+
+def _refusals(rows: Json) -> list[Refusal]:
+    """Read refusals."""
+    return [_refusal(row) for row in rows] if type(rows) is list else []
+
+
+def _refusal(row: Json) -> Refusal:
     """Read a refusal."""
     if type(row) is not list or len(row) != 3 or type(row[2]) is not dict:  # noqa: PLR2004  # number, code, fields
         raise InputError("encoding.members", member="refused")

@@ -300,6 +300,7 @@ class RecordService:
         *,
         deadline: int | None = None,
         unit: str | None = None,
+        refused: bytes = b"",
         absent: Sequence[Search] = (),
     ) -> list[RecordVersion]:
         """Store records, first or later versions, all together.
@@ -308,6 +309,7 @@ class RecordService:
             records: each the first version of its record or the next one.
             deadline: when they should be anchored, Unix seconds.
             unit: name of the import unit that is done with them; there may be no records in it.
+            refused: what is noted with that name, of what was refused of the unit; `RecordStore.imported_unit`.
             absent: what must not be found at the moment at which they are stored.
 
         Returns:
@@ -323,7 +325,7 @@ class RecordService:
         return self._store_all(
             [(record, record.token or self.patient_token(record.patient)) for record in records],
             deadline,
-            unit,
+            None if unit is None else (unit, self._clock(), refused),
             absent,
         )
 
@@ -675,7 +677,7 @@ class RecordService:
         self,
         records: Sequence[tuple[NewRecord, str]],
         deadline: int | None = None,
-        unit: str | None = None,
+        unit: tuple[str, int, bytes] | None = None,
         absent: Sequence[Search] = (),
     ) -> list[RecordVersion]:
         """Seal and store records, each with its patient's token."""
@@ -683,7 +685,6 @@ class RecordService:
             # An empty content is how a deletion is told from a record.
             raise InputError("record.content")
         payloads = [b"" if record.status == ACTIVE else record.status.encode("ascii") for record, _ in records]
-        done = None if unit is None else (unit, self._clock())
         for attempt in range(_EPOCH_ATTEMPTS):
             with ExitStack() as writing:
                 current = {token: self._current(token) for token in {token for _, token in records}}
@@ -694,7 +695,7 @@ class RecordService:
                         deadline=deadline,
                         payloads=payloads,
                         index=[self._rows_of(record) for record, _ in records],
-                        unit=done,
+                        unit=unit,
                         epochs=[one.epoch for one in current.values() if one.is_new],
                         absent=absent,
                         parts=sum(len(record.parts) for record, _ in records),

@@ -246,7 +246,7 @@ class _Write:
     deadline: int | None
     payloads: Sequence[bytes]
     index: Sequence[IndexRows | None]
-    unit: tuple[str, int] | None
+    unit: tuple[str, int, bytes] | None
     epochs: Sequence[Epoch] = ()
     absent: Sequence[Search] = ()
     parts: int = 0
@@ -322,7 +322,7 @@ class RecordStore(
         deadline: int | None = None,
         payloads: Sequence[bytes] | None = None,
         index: Sequence[IndexRows | None] | None = None,
-        unit: tuple[str, int] | None = None,
+        unit: tuple[str, int, bytes] | None = None,
         epochs: Sequence[Epoch] = (),
         absent: Sequence[Search] = (),
         parts: int = 0,
@@ -335,7 +335,7 @@ class RecordStore(
             deadline: when they should be ordered, Unix seconds.
             payloads: of the intents, one a row; None for empty ones.
             index: what each row is found by, None for nothing; without, all are to be indexed later.
-            unit: name and time of the import unit that is done with them.
+            unit: name and time of the import unit that is done with them, and what is noted of what was refused of it.
             epochs: keys that were drawn for them.
             absent: searches that must find nothing at this moment.
             parts: how many parts the one row has that is a segment.
@@ -412,7 +412,8 @@ class RecordStore(
         ]
         write.details = self._put_index(connection, placed)
         if write.unit is not None:
-            connection.execute(insert(imported).values(unit=write.unit[0], time=write.unit[1]))
+            name, time, refused = write.unit
+            connection.execute(insert(imported).values(unit=name, time=time, refused=refused or None))
         self._put_segment(connection, write)
 
     def _put_segment(self, connection: Connection, write: _Write) -> None:
@@ -445,10 +446,11 @@ class RecordStore(
             row = look.first(self._newest, type_name, record_id)
         return 0 if row is None or row[0] is None else int(row[0])
 
-    def is_imported(self, unit: str) -> bool:
-        """Tell whether an import unit is done."""
+    def imported_unit(self, unit: str) -> bytes | None:
+        """Return what was noted of what was refused of an import unit, empty for nothing; None if it is not done."""
         with self._database.read("imported") as connection:
-            return connection.execute(select(imported.c.unit).where(imported.c.unit == unit)).first() is not None
+            row = connection.execute(select(imported.c.refused).where(imported.c.unit == unit)).first()
+        return None if row is None else bytes(row[0] or b"")
 
     def anchored(self, first: int, last: int) -> tuple[int, int]:
         """Count the anchored record versions among numbers, both ends included; also the last position, -1 for none."""

@@ -306,8 +306,10 @@ imported: Final = Table(
     RECORDS,
     Column("unit", String(128), primary_key=True),
     Column("time", BigInteger, nullable=False),
+    Column("refused", LargeBinary, nullable=True),
     sqlite_with_rowid=False,
 )
+"""Units of imports that are done; `refused` tells again what was not stored of one, null for nothing."""
 
 anchor: Final = Table(
     "anchor",

@@ -173,3 +173,20 @@ def test_what_was_imported_can_be_shown_with_its_history(run, take, node, folder
     assert run("record", "show", "nonsense", "--config", node).code == 2
     assert run("record", "prove", "Patient/p1", "--config", node, "--out", folder / "x.zip").code == 7
     assert not (folder / "x.zip").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_was_refused_beside_what_was_stored_is_told_again_after_an_interruption(take, folder, tmp_path, workers):
+    """Who interrupts may not have read it: the list of refusals is written anew at each run, and is whole at each."""
+    (folder / "a.json").write_bytes(bundle(PATIENT, BAD))
+    (folder / "b.ndjson").write_bytes(lines(PATIENT) + b"{broken\n" + lines(BAD | {"\ud800": 1}))
+    runs = []
+    for _ in range(2):
+        ran = take(folder, "--workers", workers, "--rejected", tmp_path / "rejected")
+        counts = {name: ran.document[name] for name in ("entries", "rejected", "skipped", "stored")}
+        runs.append((ran.code, counts, sorted((tmp_path / "rejected").read_bytes().splitlines())))
+    (code, first, told), (again, second, told_again) = runs
+    assert (code, first) == (1, {"entries": 5, "rejected": 3, "skipped": 0, "stored": 2})
+    assert (again, second) == (1, {"entries": 3, "rejected": 3, "skipped": 2, "stored": 0})
+    assert told == told_again
+    assert sorted(json.loads(row)["entry"] for row in told) == [2, 2, 3]
