@@ -1,8 +1,8 @@
 """The audit of what clients do: a frame in a journal before each answer leaves, an AuditEvent soon after.
 
 A frame costs one write; the daemon makes AuditEvents of frames at its leisure (`fhir_bridge.audit_job`). Keeps true:
-nothing that a known caller asked for is answered unless it is on the journal; a frame says who, what, which versions
-and how it ended. Trusts `medchain.store.journal`.
+nothing that a known caller asked for is answered unless it is on the journal, and nothing is changed unless it is there
+that this begins; a frame says who, what, which versions and how it ended. Trusts `medchain.store.journal`.
 Source: FHIR R4 AuditEvent; IHE BALP 1.1.3; `docs/spec/audit.md`.
 """
 
@@ -35,7 +35,11 @@ MAX_QUERY_CHARS: Final = 4096
 SYNC_S: Final = 0.2
 """How soon a frame survives a power loss, in seconds."""
 
+BEGUN: Final = 0
+"""In place of a status: a change is about to be made, and how it ended is not known."""
+
 _FORM: Final = 1
+_FORM_OF_END: Final = 2
 _TEXTS: Final = 10
 _LOG: Final = Log("audit")
 
@@ -46,7 +50,7 @@ class Happening:
 
     Attributes:
         time: Unix seconds.
-        status: HTTP status of the answer.
+        status: HTTP status of the answer, or `BEGUN`.
         request: id of the request.
         interaction: what was done, as the registry calls it.
         client: who asked.
@@ -58,6 +62,7 @@ class Happening:
         version: of the address, or empty.
         query: what was searched for, or empty.
         numbers: of the record versions that were shown or stored.
+        begun: number, in the same file, of the frame by which began what ended so; None for what began with none.
     """
 
     time: int
@@ -73,6 +78,7 @@ class Happening:
     version: str
     query: str
     numbers: tuple[int, ...]
+    begun: int | None = None
 
 
 class JournalAudit:
@@ -92,10 +98,20 @@ class JournalAudit:
         self._syncing = threading.Thread(target=self._sync, name="audit-sync", daemon=True)
         self._syncing.start()
 
+    def begin(self, ask: Ask) -> None:
+        """Keep that a request is about to change something; raises as `note`, and nothing may be changed then."""
+        ask.trail.begun = self._journal.begin(next(frames(ask, BEGUN, self._clock())))
+
     def note(self, ask: Ask, status: int) -> None:
         """Keep one request; raises `UnavailableError` ``journal.io``, and nothing may be answered then."""
-        for frame in frames(ask, status, self._clock()):
-            self._journal.append(frame)
+        begun, told = ask.trail.begun, False
+        try:
+            for frame in frames(ask, status, self._clock()):
+                self._journal.append(frame, begun)
+            told = True
+        finally:
+            if begun is not None:
+                self._journal.done(begun, told=told)
 
     def close(self) -> None:
         """End the journal."""
@@ -125,7 +141,7 @@ def journal_key(records_key: bytes) -> bytes:
 
 
 def frames(ask: Ask, status: int, time: int) -> Iterator[bytes]:
-    """Write a request as frames."""
+    """Write a request as frames; the last one says what it ends."""
     access = ask.who
     trail = ask.trail
     names = [
@@ -141,17 +157,24 @@ def frames(ask: Ask, status: int, time: int) -> Iterator[bytes]:
         trail.query[:MAX_QUERY_CHARS],
     ]
     numbers = trail.numbers
-    for start in range(0, len(numbers) or 1, MAX_NUMBERS):
-        yield orjson.dumps([_FORM, time, status, *names, numbers[start : start + MAX_NUMBERS]])
+    starts = range(0, len(numbers) or 1, MAX_NUMBERS)
+    for start in starts:
+        frame = [_FORM, time, status, *names, numbers[start : start + MAX_NUMBERS]]
+        if trail.begun is not None and start == starts[-1]:
+            frame = [_FORM_OF_END, *frame[1:], trail.begun.number]
+        yield orjson.dumps(frame)
 
 
 def read_frame(content: bytes) -> Happening:
     """Read a frame; raises `InputError` ``audit.frame`` for one of another form."""
     try:
         form, time, status, *texts, numbers = orjson.loads(content)
-    except (ValueError, TypeError) as error:
+        begun = None
+        if form == _FORM_OF_END:
+            begun, numbers = int(numbers), texts.pop()
+    except (ValueError, TypeError, IndexError) as error:
         raise InputError("audit.frame") from error
-    if form != _FORM or len(texts) != _TEXTS or not all(isinstance(text, str) for text in texts):
+    if form not in (_FORM, _FORM_OF_END) or len(texts) != _TEXTS or not all(isinstance(text, str) for text in texts):
         raise InputError("audit.frame")
     request, interaction, client, user, role, launch, type_name, record_id, version, query = texts
     return Happening(
@@ -168,4 +191,5 @@ def read_frame(content: bytes) -> Happening:
         version=version,
         query=query,
         numbers=tuple(numbers),
+        begun=begun,
     )

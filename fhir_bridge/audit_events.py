@@ -11,7 +11,7 @@ import base64
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from fhir_bridge.audit import Happening
+from fhir_bridge.audit import BEGUN, Happening
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 
@@ -27,6 +27,7 @@ _REFUSED: Final = "4"
 _FAILED: Final = "8"
 _FIRST_ERROR: Final = 400
 _FIRST_FAILURE: Final = 500
+_UNKNOWN: Final = "unknown: ended before the answer; may have been done | 未知：应答之前中断，操作可能已完成"
 
 # Interaction of the registry → code of FHIR's restful-interaction, and action.
 _INTERACTIONS: Final = {
@@ -47,6 +48,8 @@ _INTERACTIONS: Final = {
     "meta-delete": ("operation", "U"),
     "batch": ("batch", "E"),
     "transaction": ("transaction", "E"),
+    # One that ended before it was known which of both it is.
+    "bundle": ("transaction", "E"),
 }
 
 
@@ -85,7 +88,7 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         "action": action,
         "recorded": instant(happening.time),
         "outcome": _outcome(happening.status),
-        "outcomeDesc": f"HTTP {happening.status}",
+        "outcomeDesc": _UNKNOWN if happening.status == BEGUN else f"HTTP {happening.status}",
         "agent": list(_agents(happening, organisation)),
         "source": {
             "observer": {"identifier": {"system": _ORGANISATION, "value": organisation}},
@@ -96,7 +99,9 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
 
 
 def _outcome(status: int) -> str:
-    """Say how it ended."""
+    """Say how it ended; what was begun, and ended nobody knows how, is a serious failure."""
+    if status == BEGUN:
+        return _FAILED
     if status < _FIRST_ERROR:
         return _DONE
     return _REFUSED if status < _FIRST_FAILURE else _FAILED
@@ -135,7 +140,7 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
     """Say what it was about: versions, their patients, the query, the request."""
     for one in versions:
         yield _entity("2", "4", {"reference": f"{one.type}/{one.id}/_history/{one.version}"})
-    if not versions and happening.type and happening.id and happening.status < _FIRST_ERROR:
+    if not versions and happening.type and happening.id and _is_done(happening):
         yield _entity("2", "4", {"reference": f"{happening.type}/{happening.id}"})
     patients = dict.fromkeys(one.patient for one in versions if one.patient)
     for patient in patients:
@@ -156,9 +161,14 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
 
 def _address(happening: Happening) -> str:
     """Write what was asked for where it was not shown: an address that a client made up is no reference."""
-    if happening.status < _FIRST_ERROR:
+    if _is_done(happening):
         return ""
     return "/".join(part for part in (happening.type, happening.id, happening.version) if part)
+
+
+def _is_done(happening: Happening) -> bool:
+    """Tell whether what was asked for was done."""
+    return BEGUN < happening.status < _FIRST_ERROR
 
 
 def _entity(kind: str, role: str, what: Resource) -> Resource:

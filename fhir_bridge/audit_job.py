@@ -22,11 +22,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
-from fhir_bridge.audit import Happening, journal_key, journals, read_frame
+from fhir_bridge.audit import BEGUN, Happening, journal_key, journals, read_frame
 from fhir_bridge.audit_events import Version, audit_event
 from fhir_bridge.document import write
 from fhir_bridge.references import with_identity
@@ -34,7 +34,7 @@ from medchain.errors import ConflictError, InputError, UnavailableError, Verific
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.store.journal import SUFFIX, Frame, Place, Reading, names, read, remove
+from medchain.store.journal import SUFFIX, Frame, Place, names, read, read_all, remove
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import VersionReader
 
@@ -54,6 +54,7 @@ PATIENCE_S: Final = 20.0
 """How long somebody who asks for AuditEvents waits for all of them to be placed."""
 
 _TYPE: Final = "AuditEvent"
+_OPEN: Final = "open"
 _LOCK: Final = "drain.lock"
 _NICE: Final = 10
 _LAST_STEPS: Final = 20
@@ -187,28 +188,52 @@ class AuditDrain:
     def _take(self, name: str) -> int:
         """Take a batch of one journal."""
         prefix = f"audit/{name.removesuffix(SUFFIX)}/"
-        place = _place(self._reader.newest_unit(prefix))
+        unit = self._reader.newest_unit(prefix)
         try:
-            found = read(self._folder, name, self._key, place, BATCH)
-            if found.frames:
-                self._seal(prefix, found.frames)
-            elif found.is_ended:
-                self._finish(prefix, found)
+            if unit is not None and unit.startswith(f"{prefix}{_OPEN}/"):
+                return self._end(prefix, name, int(unit.rpartition("/")[2]))
+            return self._go_on(prefix, name, _place(unit))
         except (InputError, VerificationError) as error:
             self._damaged.add(name)
             _LOG.error("audit.damaged", error, file=name)
             return 0
-        return len(found.frames)
 
-    def _seal(self, prefix: str, frames: Sequence[Frame]) -> None:
-        """Store the events of some frames as one segment, and how far they go."""
-        journal = prefix.split("/")[1]
-        happenings = [read_frame(frame.content) for frame in frames]
-        known = self._versions(number for one in happenings for number in one.numbers)
-        ids = [f"{journal}.{frame.place.number - 1}" for frame in frames]
-        events = [self._event(*one, known) for one in zip(ids, happenings, strict=True)]
-        last = frames[-1].place
-        self._service.create_segment(ids[0], events, unit=f"{prefix}{last.offset:012d}/{last.number:012d}")
+    def _go_on(self, prefix: str, name: str, place: Place) -> int:
+        """Store the events of the next frames of a journal that tell of any; returns how many."""
+        while (found := read(self._folder, name, self._key, place, BATCH)).frames:
+            told = [one for one in map(_told, found.frames) if one.happening.status != BEGUN]
+            place = found.frames[-1].place
+            if told:
+                return self._seal(told, f"{prefix}{place.offset:012d}/{place.number:012d}")
+        if not found.is_ended:
+            return 0
+        if found.torn:
+            _LOG.warning("audit.torn", file=name, bytes=found.torn)
+        return self._finish(prefix, name) if found.is_closed else self._end(prefix, name, -1)
+
+    def _end(self, prefix: str, name: str, after: int) -> int:
+        """Store the events of what was begun in a journal and never ended, from a frame on; returns how many."""
+        told = [one for one in self._left_open(name) if one.number > after][:BATCH]
+        return self._seal(told, f"{prefix}{_OPEN}/{told[-1].number:012d}") if told else self._finish(prefix, name)
+
+    def _left_open(self, name: str) -> list[_Told]:
+        """List what was begun in a journal and never ended."""
+        begun: dict[int, _Told] = {}
+        for one in map(_told, read_all(self._folder, name, self._key)):
+            if one.happening.status == BEGUN:
+                begun[one.number] = one
+            elif one.happening.begun is not None:
+                begun.pop(one.happening.begun, None)
+        return list(begun.values())
+
+    def _seal(self, told: Sequence[_Told], unit: str) -> int:
+        """Store some events as one segment, and how far they go; returns how many."""
+        journal = unit.split("/")[1]
+        known = self._versions(number for one in told for number in one.happening.numbers)
+        ids = [f"{journal}.{one.number}" for one in told]
+        events = [self._event(name, one.happening, known) for name, one in zip(ids, told, strict=True)]
+        self._service.create_segment(ids[0], events, unit=unit)
+        return len(told)
 
     def _event(self, record_id: str, happening: Happening, known: dict[int, Version]) -> bytes:
         """Make the event of one frame."""
@@ -224,13 +249,24 @@ class AuditDrain:
             found[row.number] = Version(row.type, row.id, row.version, patient)
         return found
 
-    def _finish(self, prefix: str, found: Reading) -> None:
-        """Remove a journal of which all is stored."""
-        if found.torn:
-            _LOG.warning("audit.torn", file=found.name, bytes=found.torn)
+    def _finish(self, prefix: str, name: str) -> int:
+        """Remove a journal of which all is stored; returns that nothing was left to store."""
         # First the file: forgotten before that, it would be taken again.
-        remove(self._folder, found.name)
+        remove(self._folder, name)
         self._reader.forget_units(prefix)
+        return 0
+
+
+class _Told(NamedTuple):
+    """What a frame tells, and its number in its file."""
+
+    number: int
+    happening: Happening
+
+
+def _told(frame: Frame) -> _Told:
+    """Read a frame; raises as `read_frame`."""
+    return _Told(frame.place.number - 1, read_frame(frame.content))
 
 
 def _place(unit: str | None) -> Place:

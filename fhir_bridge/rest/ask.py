@@ -27,6 +27,7 @@ from fhir_bridge.rest.negotiate import (
 from fhir_bridge.smart.access import Access
 from fhir_bridge.xml import parse_xml
 from medchain.errors import InputError
+from medchain.store.journal import Begun
 
 FHIR_JSON: Final = "application/fhir+json"
 """Content type of answers in JSON."""
@@ -46,11 +47,13 @@ class Trail:
         interaction: what was done, as FHIR calls it.
         numbers: of the record versions that were shown or stored.
         query: what was searched for; empty for no search.
+        begun: mark of the audit on what changes something, set before it does; None for the rest.
     """
 
     interaction: str = ""
     numbers: list[int] = field(default_factory=list)
     query: str = ""
+    begun: Begun | None = None
 
 
 class Ask:

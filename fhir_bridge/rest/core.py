@@ -35,6 +35,10 @@ WAITING: Final = 8
 class Auditor(Protocol):
     """Keeps who did what, before an answer leaves."""
 
+    def begin(self, ask: Ask) -> None:
+        """Keep that something is about to be changed; raises `UnavailableError`, and nothing may be changed then."""
+        ...
+
     def note(self, ask: Ask, status: int) -> None:
         """Keep one request; raises `UnavailableError` where that cannot be done, and nothing may be answered then."""
         ...
@@ -72,6 +76,9 @@ class NoLedger:
 
 class NoAudit:
     """Keeps nothing: for parts whose caller keeps it, such as the entries of a batch."""
+
+    def begin(self, ask: Ask) -> None:
+        """Do nothing."""
 
     def note(self, ask: Ask, status: int) -> None:
         """Do nothing."""

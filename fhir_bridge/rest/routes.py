@@ -23,7 +23,7 @@ from fhir_bridge.rest import batch, everything, export, history, operations, pro
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
-from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.shape import check_form, shaped
 from fhir_bridge.smart.scopes import Action
 from medchain.encoding import canonical
@@ -43,6 +43,7 @@ _HISTORY: Final = "_history"
 _MAX_SEGMENTS: Final = 5
 _FRESH_S: Final = 3600
 _PLACE_OF_OTHER: Final = 2
+_CHANGES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Interaction:
     callers: frozenset[Caller] = frozenset({Caller.TOKEN})
     operation: str = ""
     has_form: bool = True
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it may change records."""
+        return self.action in _CHANGES or self.code == "transaction"
 
 
 def metadata(core: Core, _ask: Ask) -> Reply:
@@ -162,6 +168,7 @@ INTERACTIONS: Final = (
 """All of them."""
 
 _EVENT: Final = "AuditEvent"
+_NOT_KEPT: Final = NoAudit()
 _VARYING: Final = frozenset({_TYPE, _ID, _VERSION})
 _OURS: Final = frozenset(part for one in INTERACTIONS for part in one.shape.split("/")) - _VARYING - {""}
 _BY_SHAPE: Final = {f"{one.method} {one.shape}": one for one in INTERACTIONS}
@@ -179,7 +186,7 @@ def answer(core: Core, ask: Ask) -> Reply:
     Returns:
         The answer, in the form that was asked for.
     """
-    reply = attempt(core, ask)
+    reply = attempt(core, ask, core.audit)
     if ask.access is not None:
         try:
             core.audit.note(ask, reply.status)
@@ -188,8 +195,17 @@ def answer(core: Core, ask: Ask) -> Reply:
     return reply
 
 
-def attempt(core: Core, ask: Ask) -> Reply:
-    """Answer a request without keeping it: for entries whose Bundle is kept as one."""
+def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
+    """Answer a request.
+
+    Args:
+        core: of the server.
+        ask: the request.
+        audit: is told before something is changed; nobody is for entries, whose Bundle is kept as one.
+
+    Returns:
+        The answer, errors included; that it was given is not kept yet.
+    """
     try:
         interaction = find(ask)
         ask.trail.interaction = interaction.name
@@ -201,6 +217,8 @@ def attempt(core: Core, ask: Ask) -> Reply:
             if _tells_of_audit(ask) and core.gate.may_match(ask.access, _EVENT):
                 core.catch_up()
         _check_address(ask, has_form=interaction.has_form)
+        if interaction.is_change:
+            audit.begin(ask)
         return shaped(ask, interaction.handle(core, ask))
     except MedchainError as error:
         return refused(ask, error)

@@ -37,6 +37,7 @@ _HEADER_BYTES: Final = len(_MAGIC) + _ID_BYTES
 _LENGTH_BYTES: Final = 4
 _MAX_LENGTH: Final = 1 << 16
 _END: Final = b""
+_MANY: Final = 1000
 # At once: a few frames of the largest size, hundreds of usual ones.
 _READ_BYTES: Final = 8 * _MAX_LENGTH
 
@@ -74,12 +75,26 @@ class Reading:
         frames: whole frames, in order.
         is_ended: whether nothing will follow: the file may be removed once its frames are kept.
         torn: bytes at the end that a crash cut off, 0 for none.
+        is_closed: whether its writer ended it: what was begun in it was done, too.
     """
 
     name: str
     frames: tuple[Frame, ...]
     is_ended: bool
     torn: int
+    is_closed: bool = False
+
+
+class Begun(NamedTuple):
+    """Something that was begun and is not done.
+
+    Attributes:
+        file: in which it is told how it ended.
+        number: of the frame by which it began.
+    """
+
+    file: _Writing
+    number: int
 
 
 class Journal:
@@ -90,52 +105,94 @@ class Journal:
         self._folder = folder
         self._key = key
         self._lock = threading.Lock()
-        self._file = self._begin()
-        self._is_synced = True
+        self._file = _Writing(folder, key)
+        # Full, and something that was begun in them is not done.
+        self._retired: list[_Writing] = []
+        self._unsynced: list[_Writing] = []
 
-    def append(self, content: bytes) -> None:
+    def append(self, content: bytes, begun: Begun | None = None) -> None:
         """Write a frame; when this returns, the death of this process does not lose it.
 
         Args:
             content: 1 to `MAX_CONTENT_BYTES` bytes.
+            begun: what it is about, where that was begun in a frame of its own: it goes into the same file.
 
         Raises:
             InputError: ``journal.size``.
             UnavailableError: ``journal.io`` with the system's number, such as that of a full disk; what was to be
                 answered must not be.
         """
-        if not 0 < len(content) <= MAX_CONTENT_BYTES:
-            raise InputError("journal.size", limit=MAX_CONTENT_BYTES)
+        _check_size(content)
         with self._lock:
-            if self._file.size > MAX_FILE_BYTES:
-                self._end()
-                self._file = self._begin()
-            self._is_synced = False
-            self._file.write(content)
+            self._write(self._current() if begun is None else begun.file, content)
+
+    def begin(self, content: bytes) -> Begun:
+        """Write a frame of something that is about to be done, and must be followed by `done`.
+
+        Args:
+            content: as for `append`, whose errors this raises.
+
+        Returns:
+            What `append` and `done` take.
+        """
+        _check_size(content)
+        with self._lock:
+            file = self._current()
+            self._write(file, content)
+            begun = Begun(file, file.number - 1)
+            file.undone.add(begun.number)
+            return begun
+
+    def done(self, begun: Begun, *, told: bool) -> None:
+        """End what was begun.
+
+        Args:
+            begun: from `begin`.
+            told: whether a frame says how it ended. Where none could be written, the file gets no end frame, as after
+                a crash, so that its reader asks what was left open.
+        """
+        with self._lock:
+            begun.file.undone.discard(begun.number)
+            begun.file.is_whole &= told
+            if begun.file is not self._file and not begun.file.undone:
+                self._retired.remove(begun.file)
+                self._end(begun.file)
 
     def sync(self) -> None:
         """Make what was appended survive a power loss; raises `UnavailableError` ``journal.io``."""
         with self._lock:
-            if self._is_synced:
-                return
             # Under the lock: a file that is ended meanwhile would be closed under the call.
-            self._file.sync()
-            self._is_synced = True
+            while self._unsynced:
+                self._unsynced[-1].sync()
+                self._unsynced.pop()
 
     def close(self) -> None:
-        """End the file and leave it to the reader."""
+        """End the files and leave them to the reader."""
         with self._lock:
-            self._end()
+            for file in (*self._retired, self._file):
+                self._end(file)
 
-    def _begin(self) -> _Writing:
-        """Begin another file."""
-        return _Writing(self._folder, self._key)
+    def _current(self) -> _Writing:
+        """Return the file for new frames: another one where it has grown too large."""
+        if self._file.size > MAX_FILE_BYTES:
+            full, self._file = self._file, _Writing(self._folder, self._key)
+            if full.undone:
+                self._retired.append(full)
+            else:
+                self._end(full)
+        return self._file
 
-    def _end(self) -> None:
-        """End the file."""
-        self._file.write(_END)
-        self._file.sync()
-        self._file.close()
+    def _end(self, file: _Writing) -> None:
+        """End a file."""
+        if file in self._unsynced:
+            self._unsynced.remove(file)
+        file.end()
+
+    def _write(self, file: _Writing, content: bytes) -> None:
+        """Write a frame, to be synced."""
+        if file not in self._unsynced:
+            self._unsynced.append(file)
+        file.write(content)
 
 
 class _Writing:
@@ -145,7 +202,9 @@ class _Writing:
         identity = secrets.token_bytes(_ID_BYTES)
         self._key = _file_key(key, identity)
         self._prefix = _MAGIC + identity
-        self._number = 0
+        self.number = 0
+        self.undone: set[int] = set()
+        self.is_whole = True
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:
             self._descriptor = os.open(folder / f"{identity.hex()}{SUFFIX}", flags, 0o600)
@@ -158,7 +217,7 @@ class _Writing:
 
     def write(self, content: bytes) -> None:
         """Write one frame; a part of one, as on a full disk, is taken back."""
-        frame = _seal(self._key, self._prefix, self._number, content)
+        frame = _seal(self._key, self._prefix, self.number, content)
         try:
             written = os.write(self._descriptor, frame)
         except OSError as error:
@@ -167,7 +226,7 @@ class _Writing:
             os.ftruncate(self._descriptor, self.size)
             raise UnavailableError("journal.io", errno=0)
         self.size += written
-        self._number += 1
+        self.number += 1
 
     def sync(self) -> None:
         """Sync what was written."""
@@ -176,9 +235,14 @@ class _Writing:
         except OSError as error:
             raise UnavailableError("journal.io", errno=error.errno) from error
 
-    def close(self) -> None:
-        """Close the file, and let go of its lock."""
-        os.close(self._descriptor)
+    def end(self) -> None:
+        """End the file, and let go of its lock; with an end frame where all that was begun is told."""
+        try:
+            if self.is_whole and not self.undone:
+                self.write(_END)
+            self.sync()
+        finally:
+            os.close(self._descriptor)
 
 
 def names(folder: Path) -> list[str]:
@@ -220,13 +284,21 @@ def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Readi
     opened = _Opened(name, _file_key(key, prefix[len(_MAGIC) :]), prefix, data, place)
     frames = list(_up_to(opened, limit))
     if opened.is_ended or len(frames) == limit:
-        return Reading(name, tuple(frames), opened.is_ended, 0)
+        return Reading(name, tuple(frames), opened.is_ended, 0, is_closed=opened.is_ended)
     if frames and len(data) == _READ_BYTES:
         return Reading(name, tuple(frames), is_ended=False, torn=0)
     rest = len(data) - (opened.place.offset - place.offset)
     if rest and opened.is_damaged():
         raise VerificationError("journal.damaged", file=name, offset=opened.place.offset)
     return Reading(name, tuple(frames), not is_alive, 0 if is_alive else rest)
+
+
+def read_all(folder: Path, name: str, key: bytes) -> Iterator[Frame]:
+    """Read all whole frames of a journal from its beginning; arguments and errors as `read` has them."""
+    place = Place()
+    while frames := read(folder, name, key, place, _MANY).frames:
+        yield from frames
+        place = frames[-1].place
 
 
 def remove(folder: Path, name: str) -> None:
@@ -280,6 +352,12 @@ def _up_to(opened: _Opened, limit: int) -> Iterator[Frame]:
         if content is None or opened.is_ended:
             return
         yield Frame(content, opened.place)
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse what is no content of a frame."""
+    if not 0 < len(content) <= MAX_CONTENT_BYTES:
+        raise InputError("journal.size", limit=MAX_CONTENT_BYTES)
 
 
 def _seal(key: bytes, prefix: bytes, number: int, content: bytes) -> bytes:

@@ -91,7 +91,7 @@ def test_a_refused_request_is_kept_and_one_of_nobody_is_not(server):
 def test_nothing_is_answered_that_cannot_be_kept(server, monkeypatch):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
 
-    def full(_self, _content: bytes) -> None:
+    def full(_self, _content: bytes, _begun: object = None) -> None:
         raise UnavailableError("journal.io", errno=28)
 
     monkeypatch.setattr(Journal, "append", full)
@@ -162,7 +162,9 @@ def test_a_request_that_touched_much_has_several_frames(tmp_path):
     assert len(read(folder, name, journal_key(b"k" * 32), Place(), 10).frames) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"[1,2]", b'[2,7,200,"","","","","","","","","","",[]]', b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"[1,2]", b'[2,7,200,"","","","","","","","","","",[]]', b"[2]", b"{}"]
+)
 def test_a_frame_of_another_form_is_refused(content):
     with pytest.raises(InputError, match=r"audit\.frame"):
         read_frame(content)

@@ -220,3 +220,39 @@ def test_a_journal_that_was_taken_is_removed(tmp_path):
     remove(tmp_path, name)
     remove(tmp_path, name)
     assert names(tmp_path) == []
+
+
+def test_what_was_begun_is_told_in_its_own_file_however_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MAX_FILE_BYTES", 100)
+    made = Journal(tmp_path, KEY)
+    (first,) = names(tmp_path)
+    begun = [made.begin(b"begun" * 20), made.begin(b"x")]
+    made.append(b"another")
+    made.append(b"done", begun[0])
+    made.done(begun[0], told=True)
+    assert contents(tmp_path, first) == [b"begun" * 20, b"done"]
+    assert begun[0].number == 0
+    made.sync()
+    # All that was begun in it is done: the file ends, though its process goes on.
+    assert read(tmp_path, first, KEY, Place(), ALL).is_closed
+    made.done(begun[1], told=True)
+    made.close()
+    assert all(read(tmp_path, name, KEY, Place(), ALL).is_closed for name in names(tmp_path))
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_file_in_which_something_is_left_open_gets_no_end_frame(tmp_path, is_done):
+    made = Journal(tmp_path, KEY)
+    begun = made.begin(b"begun")
+    if is_done:
+        made.done(begun, told=False)
+    made.close()
+    (name,) = names(tmp_path)
+    found = read(tmp_path, name, KEY, Place(), ALL)
+    assert (found.is_ended, found.is_closed, found.torn) == (True, False, 0)
+    assert [frame.content for frame in journal.read_all(tmp_path, name, KEY)] == [b"begun"]
+
+
+def test_a_beginning_without_content_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"journal\.size"):
+        Journal(tmp_path, KEY).begin(b"")
