@@ -151,6 +151,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
     "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
     "record.name": Text("记录写作 类型/标识，如 Patient/1。", "A record is written TYPE/ID, such as Patient/1."),
+    "record.not_text": Text(
+        "内容不是文本（{content_type}），请用 --out 写入文件。",
+        "The content is no text ({content_type}): write it to a file with --out.",
+    ),
     "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
     "store.corrupt": Text(
         "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."
@@ -175,6 +179,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "import.unreadable": Text("文件无法解压。", "The file cannot be unpacked."),
     "keystore.missing": Text("找不到密钥 {path}。", "There are no keys at {path}."),
+    "log.mirror_damaged": Text(
+        "镜像中的 {path} 已损坏，不再符合镜像自己的检查点；请镜像到新的文件夹。",
+        "{path} of the mirror is damaged: it does not fit the mirror's own checkpoint. Mirror into a new folder.",
+    ),
     "log.older": Text(
         "节点的日志比此处的镜像短（{size} 条）。", "The node's log is shorter than the mirror here ({size} entries)."
     ),

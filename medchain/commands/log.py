@@ -44,7 +44,12 @@ def _mirror(context: Context) -> int:
         if before is not None and (before.origin != checkpoint.origin or before.size > checkpoint.size):
             raise VerificationError("log.older", size=checkpoint.size)
         fetched = sum(_fetch(client, folder, name) for name in _names(checkpoint.size))
-    _check(folder, checkpoint, before)
+    try:
+        _check(folder, checkpoint, before)
+    except VerificationError:
+        if before is not None:
+            _check_own(folder, before)
+        raise
     write_private_file(folder / _CHECKPOINT, note)
     size = checkpoint.size
     document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
@@ -69,6 +74,19 @@ def _fetch(client: LocalClient, folder: Path, name: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private_file(path, content)
     return True
+
+
+def _check_own(folder: Path, before: Checkpoint) -> None:
+    """Check a mirror against its own checkpoint, so that nobody else is blamed for what happened to its files.
+
+    Raises:
+        VerificationError: ``log.mirror_damaged``.
+    """
+    try:
+        _check(folder, before, None)
+    except (OSError, VerificationError) as error:
+        path = error.fields.get("path") if isinstance(error, VerificationError) else error.filename
+        raise VerificationError("log.mirror_damaged", path=str(path or folder)) from error
 
 
 def _check(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> None:

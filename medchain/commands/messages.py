@@ -354,9 +354,15 @@ RECORD_NAME: Final = Text("记录，如 Observation/123", "record, such as Obser
 RECORD_VERSION: Final = Text("版本，默认为最新", "version; the newest by default")
 RECORD_SHOW_SUMMARY: Final = Text("显示记录的内容", "show a record's content")
 RECORD_SHOW_EXAMPLES: Final = Text(
-    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2",
-    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2",
+    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2\n"
+    "medchain record show Binary/7 --out report.pdf    # 与登记的字节完全相同，供 verify --content 使用",
+    "medchain record show Patient/1\nmedchain record show Patient/1 --version 2\n"
+    "medchain record show Binary/7 --out report.pdf    # exactly the registered bytes, for verify --content",
 )
+RECORD_SHOW_OUT: Final = Text(
+    "写入的文件：与登记的字节完全相同，不加密", "file to write: exactly the registered bytes, unencrypted"
+)
+RECORD_WRITTEN: Final = Text("内容已写入 {file}，{size} 字节。", "The content is in {file}, {size} bytes.")
 RECORD_HISTORY_SUMMARY: Final = Text("列出记录的版本及其锚定", "list a record's versions and their anchors")
 RECORD_HISTORY_EXAMPLES: Final = Text("medchain record history Patient/1", "medchain record history Patient/1")
 RECORD_ROW: Final = Text(

@@ -1,12 +1,14 @@
 """`medchain record show`, `history` and `prove`: what this node holds, for its operator.
 
-Keeps true: what is shown was opened and compared with its commitment. Trusts whoever can open the root key.
+Keeps true: what is shown was opened and compared with its commitment; a file has exactly the bytes that were
+registered, so that `verify --content` takes it. Trusts whoever can open the root key.
 Source: `docs/commands.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.proofs import opening_of, record_proof
 from medchain.node.records import RecordService
+from medchain.store.records import RecordVersion
 from medchain.tlog.note import MAX_NOTE_BYTES
 
 
@@ -40,13 +43,19 @@ def _record_argument(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 
 def _show_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `record show` takes."""
+    _version_arguments(parser, say)
+    parser.add_argument("--out", type=Path, metavar="FILE", help=say(messages.RECORD_SHOW_OUT))
+
+
+def _version_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare a record and a version of it."""
     _record_argument(parser, say)
     parser.add_argument("--version", type=int, metavar="N", help=say(messages.RECORD_VERSION))
 
 
 def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `record prove` takes."""
-    _show_arguments(parser, say)
+    _version_arguments(parser, say)
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
     parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
 
@@ -69,9 +78,11 @@ def _opened(context: Context) -> Iterator[tuple[WebNode, RecordService]]:
 
 
 def _show(context: Context) -> int:
-    """Show a record's content as it is stored."""
+    """Show a record's content as it is stored, or write it to a file."""
     name = _named(context)
-    with _opened(context) as (_, service):
+    with _opened(context) as (node, service):
+        if context.arguments.out is not None:
+            return _write_content(context, service, node.records.get(name.type, name.id, context.arguments.version))
         opened = service.read(name.type, name.id, context.arguments.version)
     document: Json = {
         "content_b64": base64_text(opened.content),
@@ -79,7 +90,34 @@ def _show(context: Context) -> int:
         "position": opened.stored.position,
         "version": opened.stored.version,
     }
-    context.answer(document, [opened.content.decode("utf-8")])
+    try:
+        lines = [] if context.as_json else [opened.content.decode("utf-8")]
+    except UnicodeDecodeError:
+        raise InputError("record.not_text", content_type=opened.stored.content_type) from None
+    context.answer(document, lines)
+    return Exit.DONE
+
+
+def _write_content(context: Context, service: RecordService, stored: RecordVersion | None) -> int:
+    """Write a content of any size to a file, byte for byte as it was registered."""
+    out: Path = context.arguments.out
+    if stored is None:
+        raise NotFoundError("record.unknown")
+    opened = service.stream(stored)
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise ConflictError("file.exists", path=str(out)) from error
+    size = 0
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for piece in opened.pieces:
+                size += file.write(piece)
+    except BaseException:
+        # What was not compared with its commitment to the end is nobody's to keep.
+        out.unlink()
+        raise
+    context.answer({"file": str(out), "size": size}, [context.say(messages.RECORD_WRITTEN, file=out, size=size)])
     return Exit.DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import lzma
@@ -190,3 +191,42 @@ def test_what_was_refused_beside_what_was_stored_is_told_again_after_an_interrup
     assert (again, second) == (1, {"entries": 3, "rejected": 3, "skipped": 2, "stored": 0})
     assert told == told_again
     assert sorted(json.loads(row)["entry"] for row in told) == [2, 2, 3]
+
+
+def test_a_content_of_any_kind_is_written_as_it_was_registered(run, take, node, folder, tmp_path):
+    """As `verify --content` compares it: no line end more, and no text made of what is none."""
+    note = json.dumps(PATIENT | {"id": "p1"}, separators=(",", ":")).encode()
+    scan = bytes(range(256)) * 5000  # above 1 MiB, in a blob
+    binary = {"resourceType": "Binary", "id": "b1", "contentType": "image/png", "data": base64.b64encode(scan).decode()}
+    small = binary | {"id": "b2", "data": base64.b64encode(scan[:256]).decode()}
+    (folder / "a.ndjson").write_bytes(note + b"\n" + lines(binary, small))
+    assert take(folder).document["stored"] == 3
+    for name, content in (("Binary/b1", scan), ("Binary/b2", scan[:256])):
+        file = tmp_path / name.replace("/", "-")
+        ran = run("record", "show", name, "--out", file, "--json", "--config", node)
+        assert (ran.code, ran.document["size"], file.read_bytes() == content) == (0, len(content), True)
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert run("record", "show", name, "--out", file, "--config", node).code == 6
+    refused = run("record", "show", "Binary/b2", "--config", node)
+    assert (refused.code, "record.not_text" in refused.err, "image/png" in refused.err) == (2, True, True)
+    as_json = run("record", "show", "Binary/b2", "--json", "--config", node)
+    assert base64.b64decode(as_json.document["content_b64"]) == scan[:256]
+    assert run("record", "show", "Patient/p1", "--out", tmp_path / "p1", "--config", node).code == 0
+    shown = run("record", "show", "Patient/p1", "--config", node).out
+    assert (tmp_path / "p1").read_bytes() == shown.removesuffix("\n").encode()
+    assert run("record", "show", "Patient/none", "--out", tmp_path / "none", "--config", node).code == 4
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_content_leaves_no_file(run, take, node, folder, tmp_path):
+    scan = {"resourceType": "Binary", "id": "b1", "contentType": "image/png"}
+    (folder / "a.json").write_bytes(json.dumps(scan | {"data": base64.b64encode(bytes(3 << 20)).decode()}).encode())
+    assert take(folder).document["stored"] == 1
+    (blob,) = (path for path in (node.parent / "blobs").rglob("*") if path.is_file())
+    sealed = bytearray(blob.read_bytes())
+    sealed[-9] ^= 1
+    blob.chmod(0o600)
+    blob.write_bytes(sealed)
+    ran = run("record", "show", "Binary/b1", "--out", tmp_path / "x", "--config", node)
+    assert ran.code == 1
+    assert not (tmp_path / "x").exists()

@@ -97,13 +97,30 @@ def test_a_mirror_whose_entries_do_not_give_the_root_is_refused(mirror, log, tmp
 
 
 @pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"])
-def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log, tmp_path, name):
+def test_a_damaged_tile_of_the_mirror_is_named(mirror, log, tmp_path, name):
     assert mirror().code == 0
     path = tmp_path / "m" / name
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     log.leaves += [b"more"] if name == "tile/0/000" else []
     ran = mirror()
-    assert (ran.code, "log.tile" in ran.err, name in ran.err) == (1, True, True)
+    assert (ran.code, "log.mirror_damaged" in ran.err, name in ran.err) == (1, True, True)
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_an_entry_that_was_changed_in_the_mirror_is_not_taken_for_a_rewritten_log(mirror, log, tmp_path, grown):
+    assert mirror().code == 0
+    path = tmp_path / "m" / "tile" / "entries" / "000"
+    path.write_bytes(path.read_bytes().replace(b"leaf 7", b"leaf 8", 1))
+    log.leaves += [b"more"] if grown else []
+    ran = mirror()
+    assert (ran.code, "log.mirror_damaged" in ran.err) == (1, True)
+
+
+def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log):
+    genuine = log.tile
+    log.tile = lambda level, index, width: genuine(level, index, width)[:-1] + b"?"
+    ran = mirror()
+    assert (ran.code, "log.tile" in ran.err, "tile/0/000" in ran.err) == (1, True, True)
 
 
 def test_a_cut_entry_bundle_is_named(mirror, tmp_path):
@@ -111,7 +128,7 @@ def test_a_cut_entry_bundle_is_named(mirror, tmp_path):
     path = tmp_path / "m" / "tile" / "entries" / "000"
     path.write_bytes(path.read_bytes()[:-1])
     ran = mirror()
-    assert (ran.code, "log.tile" in ran.err, "tile/entries/000" in ran.err) == (1, True, True)
+    assert (ran.code, "log.mirror_damaged" in ran.err, "tile/entries/000" in ran.err) == (1, True, True)
 
 
 def test_a_log_that_shrinks_is_refused(mirror, log):
