@@ -442,14 +442,35 @@ def _parsed(view: View, leaves: Sequence[bytes]) -> Iterator[tuple[bytes, Envelo
         parsed = [_parse(leaf) for leaf in part]
         view.heads(
             [
-                map_key(change.kind, item.transaction.creator, row.id)
+                key
                 for item in parsed
                 if isinstance(item, Envelope) and isinstance(item.transaction, Transaction)
-                for change in item.transaction.changes
-                for row in change.objects
+                for key in _changed_keys(item.transaction)
             ]
         )
         yield from zip(part, parsed, strict=True)
+
+
+def named_keys(leaves: Sequence[bytes]) -> list[bytes]:
+    """Return the map keys of all objects that transactions change, refer to or stop; a leaf that is none names none."""
+    keys: list[bytes] = []
+    for leaf in leaves:
+        parsed = _parse(leaf)
+        if isinstance(parsed, Refusal):
+            continue
+        payload = parsed.transaction
+        if isinstance(payload, Transaction):
+            keys += _changed_keys(payload)
+            keys += [ref.key for change in payload.changes for ref in change.refs]
+        else:
+            keys.append(payload.object)
+    return keys
+
+
+def _changed_keys(transaction: Transaction) -> list[bytes]:
+    """Return the map keys of the objects that a transaction changes."""
+    creator = transaction.creator
+    return [map_key(change.kind, creator, row.id) for change in transaction.changes for row in change.objects]
 
 
 def _parse(leaf: bytes) -> Envelope | Refusal:

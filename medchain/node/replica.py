@@ -18,7 +18,7 @@ from typing import Final
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text, verify_genesis
-from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, state_leaf
+from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, named_keys, state_leaf
 from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.object import StateRecord
 from medchain.ordering.block import Block
@@ -211,7 +211,7 @@ class Replica:
             if claimed.size != write.frontier.size:
                 raise VerificationError("block.size", height=block.height, size=claimed.size)
             if claimed.root != write.frontier.root():
-                _check_pages(self.store, write)
+                _check_pages(self.store, [key for key, _, _ in write.history])
                 raise VerificationError("block.root", height=block.height, size=claimed.size)
             self._commit(write, effects, block.checkpoint)
             return Applied(block.height, block.time, claimed.size, claimed.root)
@@ -487,7 +487,13 @@ class Replica:
         """Run the machine for the next block."""
         head = self.store.head
         context = block_context(head.height + 1, time, head.size, self.genesis.ledger)
-        return apply_block(self.store, context, leaves, strict=strict, verified=verified)
+        try:
+            return apply_block(self.store, context, leaves, strict=strict, verified=verified)
+        except VerificationError as error:
+            if error.code == "block.transaction":
+                # What is refused may be right, and the object that it is about be hidden by a damaged page.
+                _check_pages(self.store, named_keys(leaves))
+            raise
 
     def _commit(self, write: BlockWrite, effects: BlockEffects, checkpoint: str) -> None:
         """Keep a block."""
@@ -620,10 +626,10 @@ def _write(
     )
 
 
-def _check_pages(store: LedgerStore, write: BlockWrite) -> None:
-    """Tell whether another root than the orderer's comes of a damaged page; raises ``store.corrupt`` then."""
+def _check_pages(store: LedgerStore, keys: Sequence[bytes]) -> None:
+    """Tell whether it comes of a damaged page that a block does not hold; raises ``store.corrupt`` then."""
     try:
-        check_ways(store.map_root, [key for key, _, _ in write.history], store)
+        check_ways(store.map_root, keys, store)
     except VerificationError as error:
         raise _page_corrupt(error) from error
 

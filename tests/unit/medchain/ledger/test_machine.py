@@ -20,6 +20,7 @@ from medchain.ledger.machine import (
     apply_block,
     apply_genesis,
     block_context,
+    named_keys,
     parse_state_leaf,
     seed_heights,
     state_leaf,
@@ -959,3 +960,11 @@ def test_a_state_leaf_of_another_form_is_refused(change):
 def test_the_day_of_a_block_follows_from_its_time():
     assert block_context(1, 86400 * 5 - 1, 2, bytes(32)).day == 4
     assert block_context(1, 86400 * 5, 2, bytes(32)).day == 5
+
+
+def test_what_transactions_name_are_the_objects_that_they_change_refer_to_and_stop(world):
+    consent = consent_in(world)
+    made, stop = world.transaction(RENHE, grant_of(consent)), world.stop(TAIPING, consent.key, PREIMAGE)
+    (row,) = made.changes[0].objects
+    leaves = [sign(made).leaf, b"nonsense", sign(stop).leaf]
+    assert named_keys(leaves) == [map_key("grant", RENHE, row.id), consent.key, consent.key]

@@ -12,6 +12,7 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.transaction import Change
 from medchain.node.replica import Replica
 from medchain.store import index
 from medchain.store.engine import FileKind
@@ -20,7 +21,7 @@ from medchain.tlog.checkpoint import cosign, parse_checkpoint
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from medchain.tlog.note import parse_note
 from medchain.tlog.statemap import verify_map
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis, next_row
 from tests.unit.medchain.node.ledgers import (
     Author,
     anchored,
@@ -488,6 +489,27 @@ def test_a_false_hash_beside_the_way_is_named_as_damage_and_no_block_is_blamed(
         with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
             damaged.apply(block)
     assert damaged.height == 3
+
+
+def test_an_object_that_a_flipped_key_hides_is_named_as_damage_and_no_block_is_blamed(
+    orderer, follower, author, other_engine
+):
+    """The machine takes a hidden object for a new one, whose version must be 1: the block is right all the same."""
+    envelope = author.anchor(90)
+    key = anchored(envelope)[0]
+    follower.apply(block_of(orderer, envelope))
+    follower.store.flush()
+    damaged = other_engine(FileKind.LEDGER)
+    with damaged.write("map_page") as connection:
+        stored = connection.execute(text("SELECT key, data FROM map_page")).all()
+        ((name, page),) = [(name, bytes(data)) for name, data in stored if key in bytes(data)]
+        hidden = page.replace(key, key[:-1] + bytes([key[-1] ^ 1]))
+        connection.execute(text("UPDATE map_page SET data = :page WHERE key = :name"), {"page": hidden, "name": name})
+    reopened = Replica(LedgerStore(damaged))
+    block = block_of(orderer, author.transaction(RENHE, Change("record", "active", next_row(author.record(key)))))
+    with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
+        reopened.apply(block)
+    assert reopened.height == 1
 
 
 @pytest.mark.parametrize("place", [2, 6])
