@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
-from medchain.errors import ConflictError, InputError, MedchainError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.object import Body
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 from medchain.node.clock import Clock
@@ -72,6 +72,15 @@ class Release:
     oversized: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Unsure:
+    """A batch whose write failed, and may have been kept all the same."""
+
+    payload: bytes
+    entry: AccessEntry
+    releases: tuple[Release, ...]
+
+
 @dataclass(slots=True)
 class _Batch:
     """A stored batch, and which of its requests are not answered yet."""
@@ -84,7 +93,7 @@ class _Batch:
 class PendingReleases:
     """What is under way. Threads may share it; one process owns it."""
 
-    __slots__ = ("_batches", "_clock", "_lock", "_records", "_releases")
+    __slots__ = ("_batches", "_clock", "_lock", "_records", "_releases", "_unsure")
 
     def __init__(self, records: RecordStore, clock: Clock) -> None:
         """Read what was under way when the node ended.
@@ -101,6 +110,7 @@ class PendingReleases:
         self._lock = Lock()
         self._releases: dict[bytes, Release] = {}
         self._batches: dict[bytes, _Batch] = {}
+        self._unsure: list[_Unsure] = []
         for intent in records.pending(_PAGE, kind=RELEASE_INTENT):
             try:
                 entry, releases = _read(intent.payload)
@@ -118,14 +128,27 @@ class PendingReleases:
 
         Raises:
             ConflictError: ``store.conflict`` if a request was used before; nothing is kept then.
+            UnavailableError: the disk; it may be kept all the same, and is found then.
         """
         used = [(token_of(row.request_hash), row.time + REQUEST_LIFE_S) for row in releases]
-        intent = self._records.put_intent(RELEASE_INTENT, _write(entry, releases), self._clock(), using=used)
-        self._add(intent, entry, releases)
+        payload = _write(entry, releases)
+        try:
+            intent = self._records.put_intent(RELEASE_INTENT, payload, self._clock(), using=used)
+        except UnavailableError:
+            with self._lock:
+                self._unsure.append(_Unsure(payload, entry, tuple(releases)))
+            raise
+        with self._lock:
+            self._add(intent, entry, releases)
 
     def find(self, request_hash: bytes) -> tuple[Release, AccessEntry] | None:
-        """Return the release of a request that is not answered yet, and its entry."""
+        """Return the release of a request that is not answered yet, and its entry.
+
+        Raises:
+            UnavailableError: the disk.
+        """
         with self._lock:
+            self._take_up()
             release, batch = self._releases.get(request_hash), self._batches.get(request_hash)
         return None if release is None or batch is None else (release, batch.entry)
 
@@ -183,13 +206,26 @@ class PendingReleases:
             old = [release for release in self._releases.values() if release.time < oldest]
         self.drop(old)
 
+    def _take_up(self) -> None:
+        """Know those batches that were kept although their write failed; the caller has the lock.
+
+        Each is looked for once: nobody has known it, and so nobody has answered of it.
+        """
+        while self._unsure:
+            unsure = self._unsure[-1]
+            kept = [
+                row.id for row in self._records.pending(_PAGE, kind=RELEASE_INTENT) if row.payload == unsure.payload
+            ]
+            self._unsure.pop()
+            for intent in kept:
+                self._add(intent, unsure.entry, unsure.releases)
+
     def _add(self, intent: int, entry: AccessEntry, releases: Sequence[Release]) -> None:
-        """Know a batch."""
+        """Know a batch; the caller has the lock."""
         batch = _Batch(intent, entry, {row.request_hash for row in releases})
-        with self._lock:
-            for row in releases:
-                self._releases[row.request_hash] = row
-                self._batches[row.request_hash] = batch
+        for row in releases:
+            self._releases[row.request_hash] = row
+            self._batches[row.request_hash] = batch
 
 
 def token_of(request_hash: bytes) -> str:

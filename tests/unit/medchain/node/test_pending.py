@@ -8,7 +8,7 @@ from medchain.encoding import canonical, parse_canonical
 from medchain.errors import UnavailableError, VerificationError
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
-from medchain.node.pending import AccessEntry, PendingReleases, Release
+from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import Access, RecordStore
 from tests.unit.medchain.ledger.world import fresh
@@ -142,3 +142,31 @@ def test_a_damaged_batch_stops_the_node(records, member, value):
     records.put_intent("release", canonical({**document, member: value}), NOW)
     with pytest.raises(VerificationError, match=r"store\.corrupt"):
         opened(records)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_was_kept_by_a_write_that_failed_is_under_way_without_a_restart(records, monkeypatch, is_kept):
+    """The disk fills up between the commit and the file's mark, or before both (`Database.write`)."""
+    pending, database = opened(records), type(records._database)  # noqa: SLF001  # a disk that is full
+
+    def full(*_values: object) -> None:
+        raise UnavailableError("store.full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_write_mark" if is_kept else "_raise_mark", full)
+        with pytest.raises(UnavailableError):
+            pending.keep(ENTRY, [release(1), release(2)])
+    assert records.is_used(token_of(b"\1" * 32)) is is_kept
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordStore, "pending", lambda *_values, **_more: (_ for _ in ()).throw(UnavailableError("x")))
+        with pytest.raises(UnavailableError):
+            pending.find(b"\1" * 32)
+    assert pending.find(b"\1" * 32) == ((release(1), ENTRY) if is_kept else None)
+    assert pending.finish(b"\1" * 32) is is_kept
+    # Answered, it is not found again.
+    assert pending.find(b"\1" * 32) is None
+    assert pending.finish(b"\2" * 32) is is_kept
+    assert records.pending(10, kind="release") == []
+    if not is_kept:
+        pending.keep(ENTRY, [release(1)])
+        assert pending.find(b"\1" * 32) == (release(1), ENTRY)
