@@ -169,7 +169,14 @@ _VERSION: Final = ("ETag", "Last-Modified", "Medchain-Anchored", "X-Request-Id")
 RESPONSES: Final[Mapping[str, Answer]] = {
     "resource": Answer(("资源", "A resource"), "resource", _VERSION),
     "content": Answer(("资源；Binary 则为其原字节", "A resource; of a Binary, its own bytes"), "any", _VERSION),
-    "created": Answer(("已新建", "Created"), "resource", (*_VERSION, "Location")),
+    "created": Answer(
+        (
+            "已新建；Binary 不送回，代之以 OperationOutcome；return=minimal 则无内容",
+            "Created. A Binary is not sent back, an OperationOutcome is; nothing is under return=minimal",
+        ),
+        "resource",
+        (*_VERSION, "Location"),
+    ),
     "none": Answer(("已完成，无内容", "Done, nothing to tell"), "", ("ETag", "X-Request-Id")),
     "unchanged": Answer(("客户端已有此版本", "The client has this version"), "", _VERSION),
     "accepted": Answer(("导出已开始", "The export has begun"), "resource", ("Content-Location", "X-Request-Id")),

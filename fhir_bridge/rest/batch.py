@@ -50,6 +50,7 @@ Attempt = Callable[[Core, Ask], Reply]
 """Answers an entry; `fhir_bridge.rest.routes.attempt`."""
 
 _POLL_S: Final = 0.05
+_OUTCOME: Final = b'{"resourceType":"OperationOutcome"'
 _CONDITIONS: Final = {
     "ifMatch": "HTTP_IF_MATCH",
     "ifModifiedSince": "HTTP_IF_MODIFIED_SINCE",
@@ -294,6 +295,9 @@ def _request(ask: Ask, row: Element, patience: int) -> Ask:
     method, body = member(request, "method"), b""
     if method == "PATCH" and resource.get("resourceType") == "Binary":
         fields["CONTENT_TYPE"], body = JSON_PATCH, patch_of_binary(resource)
+    elif resource.get("resourceType") == "Binary":
+        # Elsewhere the body of a Binary is its bytes, so that it is read as they are.
+        body = write(resource)
     return Ask(
         method,
         path,
@@ -316,7 +320,9 @@ def _entry(reply: Reply) -> bytes:
     if "Last-Modified" in reply.headers:
         answer["lastModified"] = instant(int(parsedate_to_datetime(reply.headers["Last-Modified"]).timestamp()))
     body = _whole(reply) if reply.content_type == FHIR_JSON else b""
-    if reply.status >= 400 and body:  # noqa: PLR2004  # first error status
+    # What is told of a write is no resource that was written either (R4 Bundle.entry.response.outcome).
+    is_told = "Location" in reply.headers and body.startswith(_OUTCOME)
+    if body and (reply.status >= 400 or is_told):  # noqa: PLR2004  # first error status
         answer["outcome"] = parse(body)
         body = b""
     shown = b'"resource":' + body + b"," if body else b""

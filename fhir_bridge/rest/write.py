@@ -199,16 +199,16 @@ def written(  # what was written
         ask: the request.
         stored: the version.
         resource: as it was checked, for warnings; None for none.
-        content: its bytes; empty for what is not sent back unasked.
+        content: its bytes; empty for what is not sent back unasked: an OperationOutcome comes in place of it.
         status: 200 or 201.
     """
     ask.trail.numbers.append(stored.seq)
     headers = headers_of(core, awaited(core, ask, stored))
     headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
     returned = ask.preference.returned
-    if returned is Returned.MINIMAL or (not content and returned is None):
+    if returned is Returned.MINIMAL:
         return Reply(status, b"", headers, "")
-    if returned is Returned.OUTCOME:
+    if returned is Returned.OUTCOME or not content:
         warnings = resources.unknown_profiles(resource) if resource is not None else []
         return Reply(status, write(report(warnings, ask.language, _DONE)), headers)
     return Reply(status, part(ask, content), headers)

@@ -34,12 +34,30 @@ def path_of(response) -> str:
 @pytest.mark.parametrize("content_type", ["application/pdf", "image/png", "text/plain; charset=utf-8", "text/xml"])
 def test_a_body_comes_back_under_its_own_type_to_the_byte(server, body, content_type):
     made = post(server, body, content_type)
-    assert (made.data, made.headers["ETag"], made.headers["Medchain-Anchored"]) == (b"", 'W/"1"', "pending")
+    assert (made.headers["ETag"], made.headers["Medchain-Anchored"]) == ('W/"1"', "pending")
     read = server.call("GET", path_of(made))
     assert (read.data, read.headers["Content-Type"]) == (body, content_type)
     assert read.headers["Content-Length"] == str(len(body))
     assert read.headers["Content-Security-Policy"].startswith("sandbox;")
     assert "X-Security-Context" not in read.headers
+
+
+@pytest.mark.parametrize("asked", ["", "return=OperationOutcome"])
+def test_what_is_stored_is_told_and_not_sent_back(server, asked):
+    """FHIR R4 §3.1.0.1.7: without a preference, which of the three answers comes is the server's choice."""
+    made = post(server, Prefer=asked)
+    assert (made.status_code, made.headers["Content-Type"]) == (201, "application/fhir+json")
+    told = json.loads(made.data)
+    assert told["resourceType"] == "OperationOutcome"
+    assert [issue["severity"] for issue in told["issue"]] == ["information"]
+    again = server.call("PUT", path_of(made), PDF, Content_Type="application/pdf", Accept="application/fhir+xml")
+    assert (again.status_code, again.headers["Content-Type"]) == (200, "application/fhir+xml")
+    assert b"<OperationOutcome " in again.data
+
+
+def test_with_minimal_there_is_no_content_and_no_type_of_it(server):
+    made = post(server, Prefer="return=minimal")
+    assert (made.status_code, made.data, made.headers.get("Content-Type")) == (201, b"", None)
 
 
 @pytest.mark.parametrize("body", [PDF, LARGE, b"x", b"xy", b"xyz"])
@@ -260,3 +278,16 @@ def test_an_erased_or_deleted_binary_is_gone(server):
     assert code_of(server.call("GET", path)) == "record.deleted"
     server.store.erase(stored.epoch_id, 1)
     assert server.call("GET", f"{path}/_history/1").status_code == 410
+
+
+@pytest.mark.parametrize(("method", "name"), [("POST", "Binary"), ("PUT", "Binary/mine")])
+def test_an_entry_of_a_batch_is_a_binary_as_a_request_of_its_own_is(server, method, name):
+    """FHIR R4 §3.1.0.11.2; what is told of a write is the entry's response.outcome (Bundle.entry.response.outcome)."""
+    given = {"resourceType": "Binary", "id": "mine", "contentType": "text/plain", "data": "YWJj"}
+    row = {"resource": given, "request": {"method": method, "url": name}}
+    answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "batch", "entry": [row]})
+    (entry,) = json.loads(answer.data)["entry"]
+    assert (entry["response"]["status"], "resource" in entry) == ("201 Created", False)
+    assert [issue["severity"] for issue in entry["response"]["outcome"]["issue"]] == ["information"]
+    stored = server.call("GET", "/fhir/" + entry["response"]["location"])
+    assert (stored.data, stored.headers["Content-Type"]) == (b"abc", "text/plain")
