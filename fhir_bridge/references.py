@@ -193,6 +193,9 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
 def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver) -> None:
     """Replace references to other entries and conditional references, in place.
 
+    A Bundle that is stored as such stays as it is: what it holds refers to its own entries (FHIR R4 §2.36.4), and a
+    document is not changed by whoever keeps it.
+
     Args:
         resource: the resource.
         places: full URL of an entry → ``Type/id``.
@@ -203,6 +206,14 @@ def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identi
         InputError: ``reference.unresolved`` for an entry that is not there, ``search.*`` for a condition that cannot
             be read, ``reference.not_found`` for one that nothing fulfils.
     """
+    if resource.get("resourceType") != "Bundle":
+        _rewrite_object(resource, places, named, resolver)
+
+
+def _rewrite_object(
+    resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
+) -> None:
+    """Replace the references in an object."""
     for name, value in resource.items():
         # By exact type: parsers make no others, and this looks at every value there is.
         kind = type(value)
@@ -210,7 +221,7 @@ def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identi
             if name in _URL_MEMBERS:
                 resource[name] = _replaced(name, str(value), places, named, resolver)
         elif kind is dict:
-            rewrite(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
+            _rewrite_object(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
         elif kind is list:
             _rewrite_all(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
 
@@ -221,7 +232,7 @@ def _rewrite_all(
     """Replace the references in an array."""
     for value in values:
         if isinstance(value, dict):
-            rewrite(value, places, named, resolver)
+            _rewrite_object(value, places, named, resolver)
         elif isinstance(value, list):
             _rewrite_all(value, places, named, resolver)
 

@@ -204,3 +204,19 @@ def test_the_sample_data_of_a_hospital_is_taken_whole_and_to_the_letter(server):
         assert number.findall(raw) or "directory" in path.name
         assert b"urn:uuid:" not in stored
         assert b"?identifier=" not in stored
+
+
+def test_a_stored_bundle_keeps_references_among_its_own_entries(server):
+    inner = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {"fullUrl": PATIENT["fullUrl"], "resource": PATIENT["resource"]},
+            {"fullUrl": "urn:uuid:1", "resource": observation("Practitioner?identifier=urn:staff|D1")["resource"]},
+        ],
+    }
+    place = server.call("POST", "/fhir/Bundle", inner).headers["Location"].partition("/_history")[0]
+    entries = transaction(PATIENT, {"resource": inner, "request": {"method": "POST", "url": "Bundle"}})
+    other = locations(server.call("POST", "/fhir", entries))[1]
+    for path in (place.removeprefix("http://127.0.0.1:41000"), f"/fhir/{other}"):
+        assert json.loads(server.call("GET", path).data)["entry"] == inner["entry"]
