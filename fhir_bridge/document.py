@@ -2,8 +2,9 @@
 
 Keeps true: what is written is what was read, except for what was set in between; a number keeps its spelling (`5.60`,
 `1.20E+4`), since FHIR gives its digits a meaning. Duplicate names, NaN, lone surrogates, numbers out of bounds and more
-than `MAX_DEPTH` levels are refused, since readers of the same text would differ about them. Trusts nothing.
-Source: FHIR R4 §2.6.2, RFC 8259, RFC 7493.
+than `MAX_DEPTH` levels are refused, since readers of the same text would differ about them; control characters, since
+the same resource could not be read as XML. Trusts nothing.
+Source: FHIR R4 §2.6.2, §2.24.0.1 (`string`), RFC 8259, RFC 7493; XML 1.0 §2.2 (`Char`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{
 _MAX_NUMBER_CHARS: Final = 64
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+# What JSON can write and XML 1.0 §2.2 cannot: such a text could not be read as XML, nor a page that holds it.
+_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_ESCAPED_NO_XML: Final = re.compile(r"\\(?:[bf]|u00[01]|u[fF]{3}[eEfF])")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
@@ -77,7 +81,7 @@ def parse(data: bytes, depth: int = MAX_DEPTH) -> Resource:
 
     Raises:
         InputError: ``document.not_json``, ``document.duplicate``, ``document.number``, ``document.text``,
-            ``document.depth`` or ``document.not_object``.
+            ``document.character``, ``document.depth`` or ``document.not_object``.
     """
     value = _parsed(_decoded(data), depth)
     if not isinstance(value, dict):
@@ -237,7 +241,30 @@ def _checked(value: Element, text: str, depth: int) -> Element:
     # UTF-8 itself holds no half of a pair: one can only be written as an escape.
     if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
         raise InputError("document.text")
+    # Control characters stand in JSON as escapes only; most texts have no backslash at all.
+    is_escaped = "\\" in text and _ESCAPED_NO_XML.search(text) is not None
+    if (is_escaped or "\ufffe" in text or "\uffff" in text) and not all(map(_is_writable, _texts(value))):
+        raise InputError("document.character")
     return value
+
+
+def _is_writable(text: str) -> bool:
+    """Tell whether XML can hold a text."""
+    return _NO_XML.search(text) is None
+
+
+def _texts(value: Element) -> Iterator[str]:
+    """List the texts and names in a value."""
+    waiting: list[Element] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
 
 
 def _is_json(text: str) -> bool:

@@ -250,10 +250,12 @@ class Gate:
         return found
 
     def _is_shown(self, allowed: Permit, row: RecordVersion, admitted: Mapping[tuple[str, str], int]) -> bool:
-        """Judge a version of a record: an older one must have been the patient's then, too."""
+        """Judge a version of a record: an older one must have been the patient's, and as a constraint says, then, too.
+
+        Or who may see no restricted records would see one as it was before somebody took its label off.
+        """
         newest = admitted.get((row.type, row.id))
-        patients = {clause.patient for clause in allowed.clauses}
-        if newest is None or newest == row.seq or "" in patients:
+        if newest is None or newest == row.seq:
             return newest is not None
         try:
             content = self._service.open(row).content
@@ -261,8 +263,13 @@ class Gate:
             # Erased, and so nobody's any more.
             return False
         if not content:
-            return row.patient in map(self._service.patient_token, patients)
-        return not self._keys(row.type, parse(content)).isdisjoint(f"{_PATIENT}/{one}" for one in patients)
+            patients = {clause.patient for clause in allowed.clauses}
+            return "" in patients or row.patient in map(self._service.patient_token, patients)
+        resource = parse(content)
+        keys = self._keys(row.type, resource)
+        return allowed.admits(
+            lambda patient: f"{_PATIENT}/{patient}" in keys, lambda query: self.meets(row.type, resource, query)
+        )
 
     def _admits(self, clause: Clause, type_name: str, resource: Resource) -> bool:
         """Judge a resource that is not stored yet: by whom it is about, and by what a constraint says of it."""

@@ -60,6 +60,7 @@ class Scope:
         constants: further variables, name → collection.
         inside: ids of what the outermost resource contains, for rules that ask of each reference.
         steps: how many nodes may still be looked at, counted down; None for any number.
+        walked: paths from a variable that were walked, by what it held; nothing changes meanwhile.
     """
 
     resource: Node
@@ -71,6 +72,7 @@ class Scope:
     constants: dict[str, Nodes] = field(default_factory=dict)
     inside: frozenset[str] = frozenset()
     steps: Steps | None = None
+    walked: dict[tuple[tuple[str, ...], int], Nodes] = field(default_factory=dict)
 
 
 Run: TypeAlias = Callable[[Nodes, Scope], Nodes]
@@ -79,6 +81,7 @@ Run: TypeAlias = Callable[[Nodes, Scope], Nodes]
 Function: TypeAlias = Callable[[Run, "tuple[Tree, ...]"], Run]
 """Compiles a call: what it is called on, and its arguments."""
 
+_HOLDERS: Final = {"resource": "resource", "rootResource": "root", "context": "context"}
 TRUE: Final = [Node(True, SYSTEM + "Boolean")]  # noqa: FBT003  # a value
 """The collection of ``true``."""
 
@@ -202,8 +205,8 @@ def _variable(tree: Variable) -> Run:
         return lambda nodes, scope: nodes if scope.this is None else [scope.this]
     if name == "$index":
         return lambda _nodes, scope: [Node(Decimal(scope.place), SYSTEM + "Integer")]
-    if name in ("resource", "rootResource", "context"):
-        attribute = "root" if name == "rootResource" else name
+    if name in _HOLDERS:
+        attribute = _HOLDERS[name]
         return lambda _nodes, scope: [getattr(scope, attribute)]
     if name in _CONSTANTS or name.startswith(_VALUE_SET):
         value = _CONSTANTS.get(name, "http://hl7.org/fhir/ValueSet/" + name.removeprefix(_VALUE_SET))
@@ -261,7 +264,34 @@ def _dot(tree: Dot) -> Run:
     if isinstance(tree.right, Call):
         return _function(tree.right, left)
     right = compile_tree(tree.right)
-    return lambda nodes, scope: right(left(nodes, scope), scope)
+    walk: Run = lambda nodes, scope: right(left(nodes, scope), scope)  # noqa: E731  # as its neighbours
+    path = _path_of(tree)
+    return _walked_once(path, walk) if path else walk
+
+
+def _path_of(tree: Tree) -> tuple[str, ...]:
+    """Read a path of names from a variable that stays (``%resource.code.coding``); empty for all else."""
+    names: list[str] = []
+    while isinstance(tree, Dot) and isinstance(tree.right, Name):
+        names.append(tree.right.name)
+        tree = tree.left
+    if not (names and isinstance(tree, Variable) and tree.name in _HOLDERS):
+        return ()
+    return (tree.name, *reversed(names))
+
+
+def _walked_once(path: tuple[str, ...], walk: Run) -> Run:
+    """Walk a path once from where it begins: to walk it at each item (`sdf-8`) takes the square of their number."""
+    attribute = _HOLDERS[path[0]]
+
+    def kept(nodes: Nodes, scope: Scope) -> Nodes:
+        key = (path, id(getattr(scope, attribute).value))
+        found = scope.walked.get(key)
+        if found is None:
+            found = scope.walked[key] = walk(nodes, scope)
+        return found
+
+    return kept
 
 
 def _index(tree: Index) -> Run:

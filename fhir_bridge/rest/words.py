@@ -48,6 +48,9 @@ _WORDS: Final[Mapping[str, Words]] = {
     "bundle.resource": Words("条目缺少 resource。", "The entry has no resource."),
     "bundle.type": Words("这里只接受 batch 或 transaction。", "Send a Bundle of type batch or transaction here."),
     "bundle.version": Words("版本不是 ifMatch 所要求的。", "The version is not the one that ifMatch wants."),
+    "document.character": Words(
+        "文本中有 XML 无法表示的控制字符。", "A text holds a control character, which XML cannot hold."
+    ),
     "document.declaration": Words("不接受带文档类型或实体的 XML。", "XML with a document type or entities is refused."),
     "document.depth": Words("嵌套过深。", "The document nests too deeply."),
     "document.duplicate": Words("同一对象中有重名的成员。", "An object has a name twice."),

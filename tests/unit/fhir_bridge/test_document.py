@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fhir_bridge.document import Number, parse, write
 from medchain.errors import InputError
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NOT_XML = "".join(map(chr, {*range(32), 0xFFFE, 0xFFFF} - {9, 10, 13}))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=NOT_XML))
 NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?\Z").map(Number)
 VALUES = st.recursive(
     st.none() | st.booleans() | TEXTS | NUMBERS,
@@ -54,6 +55,19 @@ def test_a_lone_surrogate_is_refused_in_values_and_names():
     for data in (rb'{"a":"\ud800"}', rb'{"\udfff":1}'):
         with pytest.raises(InputError, match=r"document\.text"):
             parse(data)
+
+
+@pytest.mark.parametrize(
+    "text", [r"\u0000", r"\u001F", r"\b", r"\f", r"\uFFFE", r"\uffff", "\ufffe", "\uffff", r"\\\u0001"]
+)
+def test_a_character_that_xml_cannot_hold_is_refused_in_values_and_names(text):
+    for data in (f'{{"a":["{text}"]}}', f'{{"b":{{"{text}":1}}}}'):
+        with pytest.raises(InputError, match=r"document\.character"):
+            parse(data.encode())
+
+
+def test_what_only_looks_like_a_control_character_is_text():
+    assert parse(rb'{"a":"\\u0000 \\b C:\\f \t\r\n\u0020"}') == {"a": "\\u0000 \\b C:\\f \t\r\n "}
 
 
 @pytest.mark.parametrize("data", [b'\xff{"a":1}', b'{"a":"\xe4"}'])

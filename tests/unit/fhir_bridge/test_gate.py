@@ -159,6 +159,24 @@ def test_a_constraint_holds_of_what_is_written_before_and_after(hers):
     assert hers("POST", "/fhir", transaction(row), scopes).status_code == 200
 
 
+def test_an_older_version_is_shown_where_the_constraint_holds_of_it_as_it_was(hers):
+    """Attack: whoever may see no restricted records reads one as it was before its label came off."""
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    place = "/fhir/Observation/of-p1"
+    labelled = observation("of-p1", "p1", meta={"security": [{"system": system, "code": "R"}]})
+    everything = "user/Observation.cruds"
+    assert hers("PUT", place, labelled, everything).status_code == 200
+    assert hers("DELETE", place, None, everything).status_code == 204
+    assert hers("PUT", place, observation("of-p1", "p1", note=[{"text": "plain"}]), everything).status_code == 201
+    for scopes in ("user/Observation.rs?_security:not=R", "patient/Observation.rs?_security:not=R"):
+        told = [hers("GET", f"{place}/_history/{number}", scopes=scopes).status_code for number in (1, 2, 3, 4)]
+        assert told == [200, 404, 410, 200]
+        for path in (f"{place}/_history", "/fhir/Observation/_history", "/fhir/_history"):
+            found = json.loads(hers("GET", path, scopes=scopes).data)["entry"]
+            versions = [one["response"]["etag"] for one in found if "of-p1" in one["fullUrl"]]
+            assert versions == ['W/"4"', 'W/"3"', 'W/"1"']
+
+
 def test_a_conditional_update_of_what_is_hidden_tells_nothing_of_its_version(hers):
     told = []
     for name, match in (("of-p2", 'W/"1"'), ("of-p2", 'W/"7"'), ("none", 'W/"1"')):

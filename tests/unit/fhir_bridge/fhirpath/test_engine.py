@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from fhir_bridge.document import parse
-from fhir_bridge.fhirpath.engine import compiled, scope_of
+from fhir_bridge.fhirpath.engine import Steps, compiled, scope_of
 from fhir_bridge.fhirpath.node import resource_node
 from fhir_bridge.fhirpath.syntax import MAX_DEPTH
 from medchain.errors import InputError
@@ -217,3 +218,16 @@ def test_what_is_no_expression_is_refused_with_its_code(expression, code):
     with pytest.raises(InputError) as refused:
         run(expression)
     assert refused.value.code == code
+
+
+def test_a_path_from_the_resource_is_walked_once_a_resource_and_not_at_each_item():
+    """Attack: a small StructureDefinition held a worker by `sdf-8`, which asks for all elements at each of them."""
+    outer = resource_node({"resourceType": "Patient", "name": [{"given": ["a", "b"]}] * 1000})
+    inner = resource_node({"resourceType": "Patient", "name": [{"given": ["c"]}]})
+    scope = replace(scope_of(outer), steps=Steps(50_000))
+    inside = replace(scope, resource=inner, context=inner)
+    told = []
+    for variable in ("resource", "rootResource", "context"):
+        rule = compiled(f"name.all(%{variable}.name.given.count() > 1)")
+        told.append([rule([one], around)[0].value for one, around in ((outer, scope), (inner, inside))])
+    assert told == [[True, False], [True, True], [True, False]]
