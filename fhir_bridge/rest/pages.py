@@ -61,10 +61,10 @@ def bundle(kind: str, now: int, links: Iterable[Link], entries: Sequence[bytes],
     return text + b"}"
 
 
-def found_entry(base_url: str, found: Found, content: bytes, mode: str) -> bytes:
-    """Write an entry of a search; mode is ``match`` or ``include``."""
+def found_entry(base_url: str, found: Found, content: bytes, mode: str, fragment: str = "") -> bytes:
+    """Write an entry of a search; mode is ``match`` or ``include``, a fragment names what the record contains."""
     stored = found.stored
-    url = f"{base_url}/{stored.type}/{stored.id}".encode()
+    url = f"{base_url}/{stored.type}/{stored.id}{fragment}".encode()
     return b'{"fullUrl":"' + url + b'","resource":' + content + b',"search":{"mode":"' + mode.encode() + b'"}}'
 
 

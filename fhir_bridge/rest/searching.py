@@ -20,6 +20,7 @@ from fhir_bridge.outcome import outcome_of
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
+from fhir_bridge.rest.contained import Hit, with_contained
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
@@ -29,7 +30,7 @@ from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import Found as Page
-from fhir_bridge.search.tree import Condition, InCompartment, Problem, Query, Summary
+from fhir_bridge.search.tree import Condition, Contained, InCompartment, Problem, Query, Summary
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.subset import Summary as Part
 from fhir_bridge.subset import summarised, with_elements
@@ -123,9 +124,17 @@ def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
     ask.trail.query = urlencode(query.used)
     # What the address asks for holds of the matches; what the caller may see, of all that takes part.
     asked.shape(query, pairs, context)
-    told = provenance.ahead(core, ask, query, cursor) if ask.type == PROVENANCE else None
-    page = _page(core, ask, query, cursor, told)
+    hits: list[Hit] = []
+    if query.contained is Contained.FALSE:
+        told = provenance.ahead(core, ask, query, cursor) if ask.type == PROVENANCE else None
+        page = _page(core, ask, query, cursor, told)
+    else:
+        told = None
+        page, hits = with_contained(core, ask, query, cursor, lambda one, at: _page(core, ask, one, at, None))
     entries = _entries(core, ask, query, page, told)
+    for one in hits:
+        content = _part(query, one.content, is_match=True)
+        entries.append(found_entry(core.base_url, one.found, content, "match", one.fragment))
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
     if page.is_cut:

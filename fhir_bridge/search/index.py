@@ -18,13 +18,13 @@ from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
 from fhir_bridge.search.custom import of_type, read_custom
 from fhir_bridge.search.dates import span_of
-from fhir_bridge.search.indexer import Indexer
+from fhir_bridge.search.indexer import CONTAINED, Indexer
 from fhir_bridge.search.values import Setting
 from fhir_bridge.search.walk import Resource
 from medchain.store.indexing import IndexRows, IndexState
 from medchain.store.records import RecordStore
 
-FORM: Final = 2
+FORM: Final = 3
 """Version of what rows are made of. Raised with each change of parameters, folding or units: all is indexed anew."""
 
 LOOK_S: Final = 1.0
@@ -114,14 +114,20 @@ class SearchIndex:
         # One view: another thread may take over a new one at any moment.
         view = self._view
         if not is_resource_type(type_name):
-            return IndexRows((), _updated(resource), view.state.generation)
+            return IndexRows((), updated_of(resource), view.state.generation)
         indexer = view.indexers.get(type_name)
         if indexer is None:
             numbers = view.state.numbers
             own = [one for one in of_type(view.custom, type_name) if (type_name, one.code) in numbers]
-            indexer = Indexer(type_name, lambda code: numbers[type_name, code], custom=own, setting=self._setting)
+            indexer = Indexer(
+                type_name,
+                lambda code: numbers[type_name, code],
+                custom=own,
+                setting=self._setting,
+                contained=numbers[CONTAINED],
+            )
             view.indexers[type_name] = indexer
-        return IndexRows(indexer.rows(resource), _updated(resource), view.state.generation)
+        return IndexRows(indexer.rows(resource), updated_of(resource), view.state.generation)
 
     def rows_of(self, type_name: str, document: bytes) -> IndexRows:
         """Make the rows of a resource from its FHIR JSON."""
@@ -145,12 +151,12 @@ class SearchIndex:
 
 
 def _wanted() -> list[tuple[str, str]]:
-    """List HL7's parameters, and so the order in which they get their numbers."""
-    return [(name, code) for name in sorted(type_names("resource")) for code in parameters_of(name)]
+    """List HL7's parameters, and so the order in which they get their numbers; after them, what is no parameter."""
+    return [*((name, code) for name in sorted(type_names("resource")) for code in parameters_of(name)), CONTAINED]
 
 
-def _updated(resource: Resource) -> int | None:
-    """Read when a resource says that it was last changed."""
+def updated_of(resource: Resource) -> int | None:
+    """Read when a resource says that it was last changed, microseconds since 1970; None where it does not."""
     meta = resource.get("meta")
     instant = meta.get("lastUpdated") if isinstance(meta, dict) else None
     span = span_of(instant, 0) if isinstance(instant, str) else None

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
+from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
-from fhir_bridge.search.cells import Emit
+from fhir_bridge.search.cells import Emit, list_of
 from fhir_bridge.search.owner import NOBODY, SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.values import Setting, emitter
@@ -31,6 +32,9 @@ IN_COLUMNS: Final = frozenset({"_id", "_lastUpdated"})
 
 UNINDEXED: Final = frozenset({"_text", "_content", "_query"})
 """Parameters without an expression."""
+
+CONTAINED: Final = ("", "_contained")
+"""Type and code of what says of which types a resource's contained ones are; no parameter that a search can name."""
 
 PATIENT: Final = "Patient"
 """The type of those by whom rows are kept together."""
@@ -54,7 +58,7 @@ class Part(NamedTuple):
 class Indexer:
     """The compiled parameters of one resource type."""
 
-    __slots__ = ("_patients", "_walk", "type_name")
+    __slots__ = ("_contained", "_patients", "_walk", "type_name")
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Indexer:
         *,
         custom: Iterable[SearchParameter] = (),
         setting: Setting = _DEFAULT,
+        contained: int | None = None,
     ) -> None:
         """Compile.
 
@@ -71,11 +76,13 @@ class Indexer:
             number: gives each parameter of the type, by its code, a number that never changes.
             custom: parameters beside HL7's; one with the code of another takes its place.
             setting: zone and base URLs.
+            contained: number of `CONTAINED`; None for no such rows.
 
         Raises:
             InputError: ``search.expression`` for a custom parameter that cannot be compiled.
         """
         self.type_name = type_name
+        self._contained = contained
         chosen = {**parameters_of(type_name), **{one.code: one for one in custom}}
         self._walk = compile_walk(_entries(type_name, chosen, number, setting))
         self._patients = frozenset(
@@ -93,6 +100,9 @@ class Indexer:
         """
         out: list[Row] = []
         self._walk(resource, out)
+        if self._contained is not None and "contained" in resource:
+            number = self._contained * VARIANTS
+            out += [(number, 0, name, "", None, None) for name in _held(resource)]
         owner = self._owner(resource, out)
         # A row without numbers of its own says whose it is.
         return list(
@@ -112,6 +122,12 @@ class Indexer:
         if not found:
             return NOBODY
         return owner_of(found.pop()) if len(found) == 1 else SEVERAL
+
+
+def _held(resource: Resource) -> list[str]:
+    """List the types of the contained resources."""
+    found = (one.get("resourceType") for one in list_of(resource["contained"]) if isinstance(one, dict))
+    return [one for one in found if isinstance(one, str) and is_resource_type(one)]
 
 
 def compiles(one: SearchParameter, type_name: str, setting: Setting = _DEFAULT) -> bool:

@@ -48,10 +48,14 @@ _COMPARED: Final[Mapping[Comparison, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is judged: a resource by its name, when it was last changed, and its rows."""
+    """What is judged: a resource by its name, when it was last changed, and its rows.
+
+    What others refer to it by is empty for a contained one: nothing stored refers to that.
+    """
 
     type: str
     id: str
+    key: str
     updated: int
     rows: Sequence[Row]
 
@@ -74,7 +78,13 @@ class Judge:
         self._clock = clock
 
     def fulfils(
-        self, type_name: str, resource: Resource, asked: Sequence[Asked], *, within: Sequence[Asked] = ()
+        self,
+        type_name: str,
+        resource: Resource,
+        asked: Sequence[Asked],
+        *,
+        within: Sequence[Asked] = (),
+        inside: int | None = None,
     ) -> bool:
         """Tell whether a resource fulfils conditions.
 
@@ -83,6 +93,7 @@ class Judge:
             resource: with its id; without a time of change, it is changed now.
             asked: all must hold.
             within: what must hold of what stands at the other end of references.
+            inside: of a contained resource, when its container was last changed, microseconds since 1970.
 
         Raises:
             InputError: ``search.unsupported`` for what the index cannot answer.
@@ -94,7 +105,11 @@ class Judge:
         planned = planner.conditions(asked, (type_name,))[: len(asked)]
         made = self._index.rows(type_name, resource)
         updated = now if made.updated is None else made.updated
-        subject = _Subject(type_name, str(resource.get("id", "")), updated, made.rows or ())
+        name = str(resource.get("id", ""))
+        if inside is None:
+            subject = _Subject(type_name, name, f"{type_name}/{name}", updated, made.rows or ())
+        else:
+            subject = _Subject(type_name, name, "", inside, made.rows or ())
         return all(self._holds(one, subject) for one in planned)
 
     def _holds(self, condition: Condition, one: _Subject) -> bool:  # noqa: C901, PLR0911  # one for each kind
@@ -107,8 +122,8 @@ class Judge:
             case Linked(numbers, type_name, inner):
                 return self._is_linked(numbers, type_name, inner, one)
             case Referred(number, _, inner):
-                refers = AnyRow((Match(number, keys=(f"{one.type}/{one.id}",)),))
-                return bool(self._find(Search((), (refers, inner), limit=1)).rows)
+                refers = AnyRow((Match(number, keys=(one.key,)),))
+                return bool(one.key) and bool(self._find(Search((), (refers, inner), limit=1)).rows)
             case OfType(types):
                 return one.type in types
             case Ids(ids):

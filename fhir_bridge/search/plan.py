@@ -22,7 +22,7 @@ from fhir_bridge.search import current, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.dates import Span
-from fhir_bridge.search.indexer import PATIENT, VARIANTS, parts_of
+from fhir_bridge.search.indexer import CONTAINED, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.ranges import LONG, LONG_US
@@ -46,6 +46,7 @@ from fhir_bridge.search.tree import (
     ByType,
     Chain,
     Condition,
+    Containing,
     Criterion,
     Either,
     Has,
@@ -209,6 +210,9 @@ class Planner:
                 return self._compartment(code, (name,), types)
             case InCompartments(code, ids):
                 return self._any_compartment(code, types) if ids is None else self._compartment(code, ids, types)
+            case Containing(held):
+                # As common as a code: what else is asked of the containers is rarer.
+                return Row((Match(self.number(*CONTAINED) * VARIANTS, keys=held),), _RANKS["code"])
             case ByType(by_type):
                 allowed = dict(by_type)
                 return AnyOf(tuple(self._of_type(one, allowed[one]) for one in types if one in allowed))

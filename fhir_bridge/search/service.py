@@ -25,7 +25,7 @@ from medchain.errors import InputError
 from medchain.node.assembly import WebNode
 from medchain.node.clock import Clock
 from medchain.store.finding import NEWEST, Search
-from medchain.store.indexing import MICROSECONDS, FoundRow
+from medchain.store.indexing import MICROSECONDS, FoundPage, FoundRow
 from medchain.store.records import RecordStore
 
 DEFAULT_COUNT: Final = 50
@@ -140,6 +140,7 @@ class SearchService:
             UnavailableError: ``search.indexing`` while older records are being indexed.
         """
         if query.contained is not Contained.FALSE:
+            # Contained resources have no rows: whoever looks for them opens their containers (`rest/contained.py`).
             raise InputError("search.unsupported", parameter="_contained")
         if gate is not None and any(isinstance(one, Chain | Has | Listed) for one in query.conditions):
             # Whether what stands at the other end may be seen, no gate was asked.
@@ -212,6 +213,21 @@ class SearchService:
         asked = planner.plan(query, (after,) if after else (), limit, snapshot)
         return [row.number for row in self._store.find_page(asked).rows]
 
+    def page(self, query: Query, begin: Position, limit: int, *, within: Sequence[Condition] = ()) -> FoundPage:
+        """Find the records that follow a place in a search, without opening any.
+
+        Args:
+            query: what is looked for.
+            begin: the place; its time and snapshot count, too.
+            limit: most records.
+            within: as in `search`.
+
+        Raises:
+            UnavailableError: as in `search`.
+        """
+        asked = self._planner(within, begin.started).plan(query, begin.after, limit, begin.snapshot)
+        return self._store.find_page(asked)
+
     def condition(self, type_name: str, condition: str) -> Query:
         """Understand such a condition; arguments and errors as in `ids`. An unknown parameter would widen it."""
         try:
@@ -221,6 +237,9 @@ class SearchService:
         query = parse_query(pairs, type_name, self.context(strict=True))
         if not query.conditions:
             raise InputError("search.condition")
+        if query.contained is not Contained.FALSE:
+            # What is contained cannot be read, changed or referred to by itself (FHIR R4 §2.29).
+            raise InputError("search.unsupported", parameter="_contained")
         return query
 
     def _planner(self, within: Sequence[Condition], now: int) -> Planner:

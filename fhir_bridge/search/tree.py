@@ -132,6 +132,13 @@ class InCompartments:
 
 
 @dataclass(frozen=True, slots=True)
+class Containing:
+    """Holding a contained resource of one of some types (§3.1.1.5.5)."""
+
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ByType:
     """Other conditions for each type, such as the scopes of a token say them.
 
@@ -149,7 +156,7 @@ class Either:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | InCompartments | ByType | Either
+Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | InCompartments | Containing | ByType | Either
 
 
 @dataclass(frozen=True, slots=True)

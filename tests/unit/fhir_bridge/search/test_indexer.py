@@ -334,3 +334,16 @@ def test_rows_say_to_which_patient_their_resource_refers():
 def test_an_owner_is_a_number_of_24_bits_from_one():
     """BLAKE2b with a digest of three bytes, RFC 7693."""
     assert owner_of("Patient/23") == 1 + int(hashlib.blake2b(b"Patient/23", digest_size=3).hexdigest(), 16)
+
+
+def test_a_resource_says_of_which_types_it_contains_some():
+    """FHIR R4 §3.1.1.5.5; what is contained has no rows of its own."""
+    indexer = Indexer("MedicationRequest", lambda _code: 1, contained=9)
+    held = [
+        {"resourceType": "Medication", "id": "m"},
+        {"resourceType": "Medication", "id": "n"},
+        {"resourceType": "No"},
+    ]
+    resource = {"resourceType": "MedicationRequest", "contained": [*held, 5, {"id": "x"}]}
+    assert indexer.rows(resource) == [(9 * VARIANTS, 0, "Medication", "", None, None)]
+    assert indexer.rows(resource | {"contained": "x"}) == []

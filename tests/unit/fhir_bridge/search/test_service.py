@@ -411,6 +411,9 @@ def test_rows_of_another_state_of_the_index_are_made_again(node):
         node.store.put_versions([stored], index=[IndexRows((), 0, before)])
 
 
-def test_what_contains_is_not_searched_yet(ward):
+def test_contained_resources_are_not_looked_for_among_rows_or_by_conditions(ward):
     with pytest.raises(InputError, match=r"search\.unsupported"):
         ward.search("Patient?_contained=true")
+    # FHIR R4 §2.29: what is contained has no identity of its own that a condition could name.
+    with pytest.raises(InputError, match=r"search\.unsupported"):
+        ward.searches.ids("Patient", "_id=p1&_contained=true")
