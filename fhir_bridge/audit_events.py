@@ -22,6 +22,8 @@ _BALP: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityTyp
 _CLIENT: Final = "urn:medchain:client"
 _ROLE: Final = "urn:medchain:role"
 _ORGANISATION: Final = "urn:medchain:organisation"
+_ACCOUNT: Final = "urn:medchain:account"
+_DEED: Final = "urn:medchain:deed"
 _DONE: Final = "0"
 _REFUSED: Final = "4"
 _FAILED: Final = "8"
@@ -53,6 +55,31 @@ _INTERACTIONS: Final = {
 }
 
 
+# Deed (`medchain.web.deeds`) → type and subtype (DICOM PS3.16 CID 400, 401), action, and what its subject is.
+_DEEDS: Final = {
+    "login": ("110114", "110122", "E", _ACCOUNT),
+    "logout": ("110114", "110123", "E", _ACCOUNT),
+    "token": ("110114", "110122", "E", _CLIENT),
+    "revocation": ("110114", "110123", "E", _CLIENT),
+    "client-change": ("110113", "110129", "U", _CLIENT),
+    "account-change": ("110113", "110137", "U", _ACCOUNT),
+}
+
+
+class _Act(NamedTuple):
+    """What an event is one of.
+
+    Attributes:
+        type: coding.
+        subtypes: codings.
+        action: code.
+    """
+
+    type: Resource
+    subtypes: list[Resource]
+    action: str
+
+
 class Version(NamedTuple):
     """A record version by name.
 
@@ -80,12 +107,12 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
     Returns:
         The resource, without an id.
     """
-    code, action = _INTERACTIONS.get(happening.interaction, ("operation", "E"))
+    act = _act(happening.interaction)
     return {
         "resourceType": "AuditEvent",
-        "type": _coding(f"{_TERMS}audit-event-type", "rest"),
-        "subtype": [_coding(_RESTFUL, code)],
-        "action": action,
+        "type": act.type,
+        "subtype": list(act.subtypes),
+        "action": act.action,
         "recorded": instant(happening.time),
         "outcome": _outcome(happening.status),
         "outcomeDesc": _UNKNOWN if happening.status == BEGUN else f"HTTP {happening.status}",
@@ -96,6 +123,16 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         },
         "entity": list(_entities(happening, list(versions))),
     }
+
+
+def _act(interaction: str) -> _Act:
+    """Say what was done."""
+    deed = _DEEDS.get(interaction)
+    if deed is not None:
+        kind, subkind, action, _ = deed
+        return _Act(_coding(_DICOM, kind), [_coding(_DICOM, subkind), _coding(_DEED, interaction)], action)
+    code, action = _INTERACTIONS.get(interaction, ("operation", "E"))
+    return _Act(_coding(f"{_TERMS}audit-event-type", "rest"), [_coding(_RESTFUL, code)], action)
 
 
 def _outcome(status: int) -> str:
@@ -145,7 +182,10 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
     patients = dict.fromkeys(one.patient for one in versions if one.patient)
     for patient in patients:
         yield _entity("1", "1", {"reference": f"Patient/{patient}"})
-    asked = happening.query or _address(happening)
+    deed = _DEEDS.get(happening.interaction)
+    if deed is not None and happening.id:
+        yield {"what": {"identifier": {"system": deed[-1], "value": happening.id}}}
+    asked = happening.query or ("" if deed is not None else _address(happening))
     if asked:
         query: Resource = {
             "type": _coding(f"{_TERMS}audit-entity-type", "2"),

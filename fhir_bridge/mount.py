@@ -18,6 +18,7 @@ from flask import Flask
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
+from fhir_bridge.deeds import KeptDeeds
 from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.front import PREFIX, Front
@@ -50,7 +51,8 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     parts = make_parts(node, genesis)
     audit = JournalAudit(node.config.folder, node.keys.records, node.clock)
     core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
-    pages = mount_smart(app, node, genesis, parts, Patients(core.service, core.search, seen_by(audit)))
+    patients = Patients(core.service, core.search, seen_by(audit))
+    pages = mount_smart(app, node, genesis, parts, patients, KeptDeeds(audit))
     app.register_blueprint(BrowsePages(pages, core).blueprint())
     # An application's own attribute: what the front does not answer goes on to the views.
     app.wsgi_app = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))  # type: ignore[method-assign, assignment]  # as Flask says

@@ -20,6 +20,7 @@ from medchain.errors import ConflictError, InputError, MedchainError
 from medchain.node.log import Log
 from medchain.store.accounts import Role
 from medchain.store.authorisations import ClientRow
+from medchain.web.deeds import Kind, by
 from medchain.web.pages import Pages, redirected
 from medchain.web.routing import Caller, callers
 
@@ -55,7 +56,8 @@ def client_blueprint(pages: Pages, parts: Parts, fetcher: Fetcher) -> Blueprint:
         given = {name: request.form.get(name, "").strip() for name in _FIELDS}
         try:
             client = _read(given, fetcher)
-            parts.accounts.put_client(client.id, client_document(client), parts.clock())
+            with site.deeds.doing(by(me.account, Kind.CLIENT, subject=client.id)):
+                parts.accounts.put_client(client.id, client_document(client), parts.clock())
         except (ConflictError, InputError) as error:
             return _page(pages, parts, given, error)
         _LOG.info("client.added", client=client.id, account=me.account.id)
@@ -79,7 +81,8 @@ def _switch(pages: Pages, parts: Parts, now: int | None) -> Response:
     me = pages.site.check_form()
     pages.site.require(Role.ADMINISTRATOR)
     name = request.form.get("client", "")
-    parts.accounts.disable_client(name, now)
+    with pages.site.deeds.doing(by(me.account, Kind.CLIENT, subject=name)):
+        parts.accounts.disable_client(name, now)
     parts.tokens.forget()
     _LOG.info("client.enabled" if now is None else "client.disabled", client=name, account=me.account.id)
     return redirected("/clients")

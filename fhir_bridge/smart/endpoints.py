@@ -9,6 +9,8 @@ Source: RFC 6749 §3.2, RFC 7009, RFC 7662, RFC 8414; SMART App Launch 2.2.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -21,12 +23,15 @@ from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
 from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, InputError
+from medchain.web.deeds import UNKNOWN, Deed, Deeds, Ending, Kind, NoDeeds
 from medchain.web.routing import Caller, callers
 
 FORM: Final = "application/x-www-form-urlencoded"
 """Content type of requests (RFC 6749, appendix B)."""
 
 _MAX_FORM_BYTES: Final = 32 * 1024
+# A client that cannot show who it is.
+_UNAUTHORISED: Final = 401
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BRIEFLY: Final = {"Cache-Control": "public, max-age=300"}
 _ANY_ORIGIN: Final = {
@@ -38,22 +43,24 @@ _ANY_ORIGIN: Final = {
 }
 
 
-def oauth_blueprint(server: SmartServer, place: Callable[[], str]) -> Blueprint:
+def oauth_blueprint(server: SmartServer, place: Callable[[], str], deeds: Deeds | None = None) -> Blueprint:
     """Make the endpoints.
 
     Args:
         server: answers them.
         place: names where a request comes from.
+        deeds: keeps which tokens are given, refused and revoked; None where nobody does.
 
     Returns:
         The blueprint.
     """
     blueprint = Blueprint("oauth", __name__)
+    kept: Deeds = NoDeeds() if deeds is None else deeds
 
     @blueprint.route(discovery.TOKEN, methods=["POST"])
     @callers(Caller.PUBLIC)
     def token() -> Response:
-        return _answered(server, place(), server.create_token_response)
+        return _answered(server, place(), server.create_token_response, _Keeping(kept, Kind.TOKEN))
 
     @blueprint.route(discovery.INTROSPECT, methods=["POST"])
     @callers(Caller.PUBLIC)
@@ -63,7 +70,12 @@ def oauth_blueprint(server: SmartServer, place: Callable[[], str]) -> Blueprint:
     @blueprint.route(discovery.REVOKE, methods=["POST"])
     @callers(Caller.PUBLIC)
     def revoke() -> Response:
-        return _answered(server, place(), lambda one: server.create_endpoint_response("revocation", one))
+        return _answered(
+            server,
+            place(),
+            lambda one: server.create_endpoint_response("revocation", one),
+            _Keeping(kept, Kind.REVOCATION),
+        )
 
     @blueprint.post(discovery.LAUNCH)
     @callers(Caller.TOKEN)
@@ -107,25 +119,63 @@ def _add_documents(blueprint: Blueprint, server: SmartServer) -> None:
         return _json(discovery.style(), 200, _BRIEFLY)
 
 
-def _answered(server: SmartServer, place: str, answer: Callable[[PlainRequest], Response]) -> Response:
-    """Answer a form, unless who sends it has failed too often."""
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """Keeps what an endpoint does.
+
+    Attributes:
+        deeds: where.
+        kind: as what.
+    """
+
+    deeds: Deeds
+    kind: Kind
+
+    def doing(self, name: str) -> AbstractContextManager[Ending]:
+        """Keep a request of a registered client."""
+        return self.deeds.doing(Deed(self.kind, name)) if name else nullcontext(Ending())
+
+    def refused(self, name: str, status: int) -> None:
+        """Keep a refusal of who is not registered, one that is counted and so bounded by the lock-out.
+
+        Anybody can send forms that are no requests; these are not kept.
+        """
+        if not name:
+            self.deeds.refused(Deed(self.kind, UNKNOWN), status)
+
+
+def _answered(
+    server: SmartServer, place: str, answer: Callable[[PlainRequest], Response], keeping: _Keeping | None = None
+) -> Response:
+    """Answer a form, unless who sends it has failed too often; what is kept is kept before the answer leaves."""
     if request.mimetype != FORM or (request.content_length or 0) > _MAX_FORM_BYTES or request.query_string:
         return _json({"error": "invalid_request"}, 400, _NO_STORE)
     accounts, now = server.parts.accounts, server.parts.clock()
-    key = f"client/{place}/{_named(server)}"
+    name = _named(server)
+    key = f"client/{place}/{name}"
     wait = accounts.locked_for(key, now)
     if wait:
         return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
+    with nullcontext(Ending()) if keeping is None else keeping.doing(name) as ending:
+        response = _answer(server, answer)
+        ending.status = response.status_code
+    if response.status_code == _UNAUTHORISED:
+        accounts.put_failure([key], now, "client")
+        if keeping is not None:
+            keeping.refused(name, response.status_code)
+    return response
+
+
+def _answer(server: SmartServer, answer: Callable[[PlainRequest], Response]) -> Response:
+    """Answer a form, refusals included."""
     try:
         parameters = server.identified(once({name: request.form.getlist(name) for name in request.form}))
-        response = answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters))
+        return answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters))
     except Refusal as error:
-        response = server.handle_error_response(None, error)
+        response: Response = server.handle_error_response(None, error)
+        return response
     except (InputError, ValueError):
-        response = _json({"error": "invalid_request"}, 400, _NO_STORE)
-    if response.status_code == 401:  # noqa: PLR2004  # a client that cannot show who it is
-        accounts.put_failure([key], now, "client")
-    return response
+        return _json({"error": "invalid_request"}, 400, _NO_STORE)
 
 
 def _named(server: SmartServer) -> str:
@@ -135,6 +185,8 @@ def _named(server: SmartServer) -> str:
     hospital's address, and must not keep the others there waiting.
     """
     name = request.form.get("client_id") or issuer_of(request.form.get("client_assertion", ""))
+    if not name and "refresh_token" in request.form:
+        name = server.parts.accounts.client_of_token("refresh", request.form["refresh_token"]) or ""
     return name if server.parts.clients.find(name, fresh=False) is not None else ""
 
 

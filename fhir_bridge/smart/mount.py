@@ -37,6 +37,7 @@ from medchain.node.assembly import WebNode
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.authorisations import Grant
+from medchain.web.deeds import Deeds
 from medchain.web.pages import LANGUAGES, Pages, pages_blueprint, remember_language
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
@@ -82,7 +83,7 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
     return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)
 
 
-def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patients: Patients) -> Pages:
+def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patients: Patients, deeds: Deeds) -> Pages:
     """Register the endpoints and the pages.
 
     Args:
@@ -91,6 +92,7 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         genesis: of the ledger.
         parts: from `make_parts`.
         patients: finds the patient of a launch.
+        deeds: keeps sign-ins, tokens and changes of clients and accounts.
 
     Returns:
         What renders the pages, for those of others.
@@ -108,6 +110,7 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         use_once=lambda name, until: node.records.use_once(name, until, now=node.clock()),
         clock=node.clock,
         is_proxied=node.config.web_proxy,
+        deeds=deeds,
     )
     fetcher = Fetcher(private=node.config.peer_private, ca=node.config.peer_ca)
     path = node.config.login_provider
@@ -125,7 +128,7 @@ def register(
     floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)
     if provider is not None:
         app.register_blueprint(RelyingParty(provider, pages, parts, fetcher).blueprint())
-    app.register_blueprint(oauth_blueprint(server, site.place))
+    app.register_blueprint(oauth_blueprint(server, site.place, site.deeds))
     app.register_blueprint(pages_blueprint(pages))
     app.register_blueprint(sign_in_blueprint(pages, floor))
     app.register_blueprint(authorise.blueprint())

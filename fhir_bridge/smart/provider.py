@@ -28,13 +28,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from fhir_bridge.outcome import status_of
 from fhir_bridge.smart.assertions import ASSERTION_TYPE, MAX_TOKEN_CHARS
 from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import ACCESS
 from fhir_bridge.smart.oauth import Parts
 from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError
 from medchain.node.log import Log
-from medchain.store.accounts import Account, AccountStore, Role
+from medchain.store.accounts import Account, Role
+from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import Pages
 from medchain.web.routing import Caller, callers
 from medchain.web.sign_in import after, signed_request
@@ -179,13 +181,11 @@ class RelyingParty:
             raise AccessDeniedError("page.ended")
         if not self._site.use_once(f"provider/{secret}", self._site.clock() + LOGIN_S):
             raise AccessDeniedError("page.ended")
-        # RFC 9207 §2.4: an answer of another provider is refused before its code goes anywhere.
-        if request.args.get("iss", self._provider.issuer) != self._provider.issuer:
-            raise AccessDeniedError("login.provider")
-        code = request.args.get("code", "")
-        if not code or len(code) > MAX_TOKEN_CHARS:
-            raise AccessDeniedError("login.refused")
-        account = self._account(self._claims(code, secret))
+        try:
+            account = self._signed_in(secret)
+        except AccessDeniedError as error:
+            self._site.deeds.refused(Deed(Kind.LOGIN), status_of(error))
+            raise
         response = self._pages.render(
             "smart/continue.html", target=after(signed_request(str(document.get("then", ""))))
         )
@@ -194,6 +194,16 @@ class RelyingParty:
         self._site.begin(response, account, "provider")
         _LOG.info("sign_in.done", account=account.id, method="provider")
         return response
+
+    def _signed_in(self, secret: str) -> Account:
+        """Tell whom the provider has signed in; raises `AccessDeniedError` ``login.*``, ``session.account``."""
+        # RFC 9207 §2.4: an answer of another provider is refused before its code goes anywhere.
+        if request.args.get("iss", self._provider.issuer) != self._provider.issuer:
+            raise AccessDeniedError("login.provider")
+        code = request.args.get("code", "")
+        if not code or len(code) > MAX_TOKEN_CHARS:
+            raise AccessDeniedError("login.refused")
+        return self._account(self._claims(code, secret))
 
     def _claims(self, code: str, secret: str) -> Mapping[str, Any]:
         """Turn a code into who it is about; raises `AccessDeniedError` ``login.refused``."""
@@ -250,13 +260,28 @@ class RelyingParty:
         display = name if isinstance(name, str) and name.isprintable() else "—"
         person = claims.get(provider.user_claim)
         reference = _reference(person) if isinstance(person, str) else ""
-        found = accounts.account_of(identity) or _made(accounts, identity, self._site.clock(), role)
+        found = accounts.account_of(identity) or self._made(identity, role)
         if found.disabled is not None:
             raise AccessDeniedError("session.account")
         shown = display[:_MAX_DISPLAY]
         if (found.display, found.role, found.fhir_user) != (shown, role, reference):
-            accounts.change_account(found.id, display=shown, role=role, fhir_user=reference)
+            with self._site.deeds.doing(by(found, Kind.ACCOUNT, subject=found.id)):
+                accounts.change_account(found.id, display=shown, role=role, fhir_user=reference)
         return accounts.account(found.id) or found
+
+    def _made(self, identity: bytes, role: Role) -> Account:
+        """Make an account for somebody who comes for the first time, in this process or another."""
+        accounts, now = self._site.accounts, self._site.clock()
+        account = Account(secrets.token_hex(16), f"idp-{identity.hex()[:16]}", "—", role, "", identity, None, now)
+        try:
+            with self._site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
+                accounts.put_account(account)
+        except ConflictError:
+            found = accounts.account_of(identity)
+            if found is None:
+                raise
+            return found
+        return account
 
     def _described(self) -> Mapping[str, str]:
         """Fetch what the provider says of itself; it must be the one that was meant (Discovery §4.3)."""
@@ -282,19 +307,6 @@ class RelyingParty:
     def _address(self) -> str:
         """Where the provider sends people back to."""
         return self._site.origins[0] + CALLBACK
-
-
-def _made(accounts: AccountStore, identity: bytes, now: int, role: Role) -> Account:
-    """Make an account for somebody who comes for the first time, in this process or another."""
-    account = Account(secrets.token_hex(16), f"idp-{identity.hex()[:16]}", "—", role, "", identity, None, now)
-    try:
-        accounts.put_account(account)
-    except ConflictError:
-        found = accounts.account_of(identity)
-        if found is None:
-            raise
-        return found
-    return account
 
 
 def _reference(person: str) -> str:

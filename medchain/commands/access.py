@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
+from fhir_bridge.deeds import command
 from fhir_bridge.smart.keys import ACCESS, IDENTITY
 from fhir_bridge.smart.mount import make_parts
 from fhir_bridge.smart.scopes import parse_scopes, scopes_text
@@ -22,6 +23,7 @@ from medchain.encoding import Json
 from medchain.errors import ConflictError
 from medchain.node.assembly import read_genesis
 from medchain.node.keystore import Layout
+from medchain.web.deeds import Kind
 
 
 def _token_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -42,7 +44,8 @@ def _issue(context: Context) -> int:
         row = node.records.accounts.client(given.client)
         if row is not None and row.disabled is not None:
             raise ConflictError("client.disabled", client=given.client)
-        token = make_parts(node, genesis).tokens.issue(given.client, scopes, given.seconds)
+        with command(node, Kind.TOKEN, given.client):
+            token = make_parts(node, genesis).tokens.issue(given.client, scopes, given.seconds)
     document: Json = {"access_token": token, "expires_in": given.seconds, "scope": scopes_text(scopes)}
     context.answer(document, [token])
     return Exit.DONE

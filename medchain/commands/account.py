@@ -12,6 +12,7 @@ import re
 import secrets
 from typing import Final
 
+from fhir_bridge.deeds import command
 from fhir_bridge.smart.mount import public_origins
 from medchain.commands import client_texts as texts
 from medchain.commands.client import Say, opened
@@ -21,6 +22,7 @@ from medchain.errors import InputError, NotFoundError
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
 from medchain.store.accounts import Account, Role
+from medchain.web.deeds import Kind
 from medchain.web.sign_in import ENROL, ENROL_S
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -52,7 +54,8 @@ def _add(context: Context) -> int:
     role, now = Role(given.role), context.clock()
     account = Account(secrets.token_hex(16), given.name, display, role, given.fhir_user, None, None, now)
     with opened(context) as node:
-        node.records.accounts.put_account(account)
+        with command(node, Kind.ACCOUNT, account.id):
+            node.records.accounts.put_account(account)
         return _told(context, node, account)
 
 
@@ -104,16 +107,18 @@ def _enrol(context: Context) -> int:
     """Give another code to enrol with."""
     with opened(context) as node:
         account = _found(node, context.arguments.name)
-        if context.arguments.replace:
-            node.records.accounts.drop_passkeys(account.id)
-        return _told(context, node, account)
+        with command(node, Kind.ACCOUNT, account.id):
+            if context.arguments.replace:
+                node.records.accounts.drop_passkeys(account.id)
+            return _told(context, node, account)
 
 
 def _switch(context: Context, now: int | None, told: Text) -> int:
     """Close an account, or open it again."""
     with opened(context) as node:
         account = _found(node, context.arguments.name)
-        node.records.accounts.close_account(account.id, now)
+        with command(node, Kind.ACCOUNT, account.id):
+            node.records.accounts.close_account(account.id, now)
     context.answer({"account": account.name}, [context.say(told, name=account.name)])
     return Exit.DONE
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import orjson
 
+from fhir_bridge.deeds import command
 from fhir_bridge.smart.clients import (
     Client,
     Right,
@@ -33,6 +34,7 @@ from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json
 from medchain.errors import InputError, NotFoundError
 from medchain.node.assembly import WebNode, open_web_node
+from medchain.web.deeds import Kind
 
 _MAX_JWK_BYTES: Final = 16 * 1024
 
@@ -80,7 +82,7 @@ def _add(context: Context) -> int:
             rights=frozenset(map(Right, given.right)),
         )
     )
-    with opened(context) as node:
+    with opened(context) as node, command(node, Kind.CLIENT, client.id):
         node.records.accounts.put_client(client.id, client_document(client), context.clock())
     scopes = scopes_text(client.scopes)
     document: Json = {"client": client.id, "scopes": scopes}
@@ -149,7 +151,7 @@ def _show(context: Context) -> int:
 def _switch(context: Context, now: int | None, told: Text) -> int:
     """Disable a client, or let it in again."""
     name = context.arguments.client
-    with opened(context) as node:
+    with opened(context) as node, command(node, Kind.CLIENT, name):
         node.records.accounts.disable_client(name, now)
     context.answer({"client": name}, [context.say(told, client=name)])
     return Exit.DONE
@@ -171,7 +173,8 @@ def _rotate(context: Context) -> int:
             raise InputError("client.keys")
         kept = client.jwks if context.arguments.keep else ()
         changed = check_client(replace(client, jwks=(jwk, *(one for one in kept if one != jwk))))
-        node.records.accounts.put_client(name, client_document(changed), context.clock(), replace=True)
+        with command(node, Kind.CLIENT, name):
+            node.records.accounts.put_client(name, client_document(changed), context.clock(), replace=True)
     count = len(changed.jwks)
     context.answer({"client": name, "keys": count}, [context.say(texts.CLIENT_ROTATED, client=name, count=count)])
     return Exit.DONE
@@ -180,7 +183,7 @@ def _rotate(context: Context) -> int:
 def _remove(context: Context) -> int:
     """Remove a client."""
     name = context.arguments.client
-    with opened(context) as node:
+    with opened(context) as node, command(node, Kind.CLIENT, name):
         node.records.accounts.drop_client(name, context.clock())
     context.answer({"client": name}, [context.say(texts.CLIENT_REMOVED, client=name)])
     return Exit.DONE

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flask import Response, g, request
@@ -20,6 +20,7 @@ from medchain.encoding import base64url
 from medchain.errors import AccessDeniedError
 from medchain.node.clock import Clock
 from medchain.store.accounts import Account, AccountStore, Role, Session
+from medchain.web.deeds import Deeds, Kind, NoDeeds, by
 from medchain.web.limits import place_of
 from medchain.web.signed import Signed
 
@@ -60,6 +61,7 @@ class Site:
         use_once: tells whether an id is new, and remembers it until a time.
         clock: gives Unix seconds.
         is_proxied: whether a proxy forwards requests.
+        deeds: keeps who comes and goes.
     """
 
     org_id: str
@@ -70,6 +72,7 @@ class Site:
     use_once: Callable[[str, int], bool]
     clock: Clock
     is_proxied: bool = False
+    deeds: Deeds = field(default_factory=NoDeeds)
 
     @property
     def cookie(self) -> str:
@@ -125,16 +128,17 @@ class Site:
 
     def begin(self, response: Response, account: Account, method: str, credential: bytes | None = None) -> None:
         """Sign somebody in: an earlier session of this browser ends, and the cookie gets another value."""
-        before = request.cookies.get(self.cookie)
-        if before:
-            self.accounts.end_session(before)
-        now = self.clock()
-        secret = self.accounts.begin_session(account.id, method, now, now + LONGEST_S, credential)
+        before, now = request.cookies.get(self.cookie), self.clock()
+        with self.deeds.doing(by(account, Kind.LOGIN)):
+            if before:
+                self.accounts.end_session(before)
+            secret = self.accounts.begin_session(account.id, method, now, now + LONGEST_S, credential)
         self._set(response, self.cookie, secret, "Strict")
 
     def end(self, response: Response) -> None:
-        """Sign out."""
-        self.accounts.end_session(request.cookies.get(self.cookie, ""))
+        """Sign out who is signed in."""
+        with self.deeds.doing(by(self.require().account, Kind.LOGOUT)):
+            self.accounts.end_session(request.cookies.get(self.cookie, ""))
         response.set_cookie(self.cookie, "", max_age=0, secure=True, httponly=True, samesite="Strict", path="/")
         response.headers["Clear-Site-Data"] = '"cache"'
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from orjson import JSONDecodeError, loads
 
 from medchain.crypto.assertion import AssertionRequest, check_assertion, encode_credential_key, parse_credential_key
@@ -25,6 +25,7 @@ from medchain.errors import AccessDeniedError, InputError, MedchainError, Unavai
 from medchain.node.log import Log
 from medchain.store.accounts import Account, Passkey
 from medchain.store.authorisations import Grant
+from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import Pages, language, redirected
 from medchain.web.routing import Caller, callers
 
@@ -133,7 +134,8 @@ def _add_account(blueprint: Blueprint, pages: Pages, floor: Floor) -> None:
         grant_id = request.form.get("grant", "")
         grant = site.accounts.grant(grant_id) if _GRANT.fullmatch(grant_id) else None
         if grant is not None and grant.account == me.account.id:
-            site.accounts.revoke_grant(grant.id, site.clock())
+            with site.deeds.doing(by(me.account, Kind.REVOCATION, client=grant.client)):
+                site.accounts.revoke_grant(grant.id, site.clock())
             floor.revoked()
         return redirected("/account")
 
@@ -176,6 +178,8 @@ def _answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> 
             code = error.code if isinstance(error, MedchainError) else "session.form"
             _LOG.info("sign_in.refused", code=code)
             site.accounts.put_failure([place], now, "sign-in")
+            # Whose account it was tried on, where that is known; how many there are is bounded by the lock-out.
+            site.deeds.refused(g.get("tried", Deed(Kind.LOGIN)), 403)
             return _json({"code": "session.refused"}, 403, {})
 
     return answer
@@ -206,6 +210,7 @@ class Ceremonies:
         account = None if passkey is None else site.accounts.account(passkey.account)
         if passkey is None or account is None or account.disabled is not None:
             raise AccessDeniedError("session.account")
+        g.tried = by(account, Kind.LOGIN)
         mine = f"account/{account.id}"
         if site.accounts.locked_for(mine, now):
             raise AccessDeniedError("session.locked")
@@ -259,7 +264,9 @@ class Ceremonies:
         account = self._account_of(site.accounts.take_ticket(ENROL, texts["code"], now))
         if account.id != opened.get("account"):
             raise AccessDeniedError("session.account")
-        site.accounts.put_passkey(Passkey(made.credential_id, account.id, encode_credential_key(made.key), now, None))
+        passkey = Passkey(made.credential_id, account.id, encode_credential_key(made.key), now, None)
+        with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
+            site.accounts.put_passkey(passkey)
         response = _json({"next": "/account"}, 200, {})
         site.begin(response, account, "passkey", made.credential_id)
         _LOG.info("sign_in.enrolled", account=account.id)

@@ -7,10 +7,12 @@ import json
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from fhir_bridge.audit import BEGUN, journal_key, journals, read_frame
 from fhir_bridge.smart.keys import ACCESS
 from medchain.node.assembly import open_web_node
 from medchain.node.config import load_config
 from medchain.node.keystore import open_root_file, unlock
+from medchain.store.journal import names, read_all
 
 KEYS = [ECKey.generate_key("P-384"), RSAKey.generate_key(2048)]
 
@@ -131,3 +133,24 @@ def test_a_restored_node_has_its_people_and_applications_but_nothing_that_was_un
         assert [one.name for one in after.records.accounts.accounts()] == ["wang"]
         assert after.records.accounts.session(secret, 1_796_083_200, 1800) is None
         assert len(after.records.accounts.signing_keys(ACCESS)) == 1
+
+
+def test_what_commands_change_is_on_the_audit(run, node):
+    config = ("--config", node)
+    assert (
+        run("client", "add", "app", "--redirect", "https://a.example/cb", "--scope", "patient/*.rs", *config).code == 0
+    )
+    assert run("client", "disable", "app", *config).code == 0
+    assert run("client", "disable", "none", *config).code == 4
+    assert run("account", "add", "wang", "--role", "desk", *config).code == 0
+    with opened(node) as found:
+        folder, key = journals(found.config.folder), journal_key(found.keys.records)
+        frames = [read_frame(one.content) for name in names(folder) for one in read_all(folder, name, key)]
+        account = found.records.accounts.account_named("wang")
+    ended = {(one.interaction, one.client, one.id, one.status) for one in frames if one.status != BEGUN}
+    assert ended == {
+        ("client-change", "(command)", "app", 200),
+        ("client-change", "(command)", "none", 404),
+        ("account-change", "(command)", account.id, 200),
+    }
+    assert len(frames) == 8
