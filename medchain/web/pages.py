@@ -83,7 +83,6 @@ class Pages:
             template,
             t=self.say,
             lang=language(),
-            here=request.path,
             me=self.site.current(),
             site_name=self.site.name[LANGUAGES.index(language())],
             asset=lambda name: f"/static/{name}?v={self.assets[name].version}",

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from medchain.commands.command import Context
 from medchain.commands.demo_consortium import FOUNDERS, Consortium, open_consortium
@@ -58,6 +59,11 @@ class RunningDemo:
     _errors: list[str] = field(default_factory=list)
     _readers: list[threading.Thread] = field(default_factory=list)
 
+    @property
+    def temporary(self) -> Path:
+        """Where its processes have their temporary files."""
+        return self.folder.parent / "temporary"
+
     def start(self) -> None:
         """Start it and wait for its summary."""
         self.launch()
@@ -71,12 +77,13 @@ class RunningDemo:
         """Start it and wait for nothing."""
         words = ["demo", "--json", "--data", str(self.data), "--folder", str(self.folder)]
         self.said, self._errors = {}, []
+        self.temporary.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "medchain.cli", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TMPDIR": str(self.temporary)},
         )
         self._readers = [threading.Thread(target=self._keep_errors, args=(self.process,), daemon=True)]
         self._readers[0].start()
@@ -193,7 +200,7 @@ def shortest(needles: set[str]) -> list[bytes]:
 
 
 def found_in(content: bytes, needles: list[bytes]) -> list[str]:
-    """Search raw bytes for texts, as UTF-8 and as JSON escapes them."""
+    """Search raw bytes for texts, as UTF-8 and as JSON and addresses escape them."""
     pattern, by_start = search_of(tuple(needles))
     found: set[bytes] = set()
     at = pattern.search(content)
@@ -207,6 +214,7 @@ def found_in(content: bytes, needles: list[bytes]) -> list[str]:
 def search_of(needles: tuple[bytes, ...]) -> tuple[re.Pattern[bytes], dict[bytes, list[bytes]]]:
     """Make one pattern of the beginnings of many texts: reading a file once for each would take minutes."""
     escaped = [json.dumps(needle.decode())[1:-1].encode() for needle in needles]
+    escaped += [quote(needle).encode() for needle in needles]
     by_start: dict[bytes, list[bytes]] = {}
     for needle in {*needles, *escaped}:
         by_start.setdefault(needle[:START_BYTES], []).append(needle)

@@ -41,6 +41,7 @@ from tests.e2e.running_demo import (
     processes_of,
     shortest,
 )
+from tests.e2e.words_everywhere import Watch, flow, readable
 
 pytestmark = pytest.mark.e2e
 
@@ -178,21 +179,31 @@ def test_a_flipped_byte_of_a_bundle_is_refused_or_changes_nothing_that_is_proven
     assert kept < refused
 
 
-def test_no_file_of_a_node_holds_a_word_about_a_patient(demo):
+def test_no_file_and_no_address_of_a_node_holds_a_word_about_a_patient(demo):
+    """After requests with words in every part, errors, a large upload and exports, and while they go on."""
     needles = needles_of(demo.data)
     assert len(needles) > 3000
     # The search finds what is there: the bundles themselves are full of it.
     assert len(found_in(b"".join(text for _, text in sample_data.read(demo.data)), needles)) > 3000
+    watch = Watch(demo, needles)
+    watch.start()
+    caller = flow(demo, BINHAI, needles)
+    assert watch.stop() == {}
+    assert watch.rounds > 3
+    said = {text: hits for text in caller.made if (hits := found_in(readable(text), needles))}
+    assert said == {}
     names = Counter()
     found = {}
     for org_id in ORG_IDS:
-        for path in files_under(demo.folder / org_id):
+        folder = demo.folder / org_id
+        for path in (*files_under(folder), *files_under((folder / "run" / "metrics").resolve())):
             names[path.name] += 1
             hits = found_in(path.read_bytes(), needles)
             if hits:
-                found[str(path.relative_to(demo.folder))] = hits
+                found[str(path)] = hits
     assert found == {}
     assert [names[name] for name in ("records.db", "ledger.db", "daemon.jsonl", "web-0.jsonl")] == [5, 5, 5, 5]
+    assert names["lock"] >= 10
 
 
 def test_no_leaf_of_the_ledger_holds_a_word_about_a_patient(demo, tmp_path):
