@@ -8,6 +8,7 @@ Source: RFC 9110; RFC 3875 (names of fields in an environment); FHIR R4 §3.1.0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -38,6 +39,8 @@ MAX_PAIRS: Final = 512
 Pairs = list[tuple[str, str]]
 """Parameters in their order, percent decoding done."""
 
+_OWN_ID: Final = re.compile(r"[0-9a-f]{16}")
+
 
 @dataclass(slots=True)
 class Trail:
@@ -56,6 +59,11 @@ class Trail:
     begun: Begun | None = None
 
 
+def own_request_id(given: str) -> bool:
+    """Tell whether a request's id has the form of those that the node gives: 16 hexadecimal digits."""
+    return _OWN_ID.fullmatch(given) is not None
+
+
 class Ask:
     """One request.
 
@@ -69,7 +77,7 @@ class Ask:
         version: version id in the path, or empty.
         other: a second resource type in the path, or empty.
         access: who asks; None until that is known.
-        request_id: by which logs and audit name it.
+        request_id: by which audit and answer name it; the client's own, or one of `secrets.token_hex(8)`.
         trail: what it touched.
     """
 
@@ -120,7 +128,7 @@ class Ask:
             raw: gives the body piece by piece, up to the size of one that is read whole.
             resource: the body, where it is parsed already.
             access: who asks, where that is known.
-            request_id: by which logs and audit name it.
+            request_id: by which audit and answer name it.
             trail: what is written on; a new one by default.
         """
         self.method = method
@@ -137,6 +145,11 @@ class Ask:
         self._resource = resource
         self._body: bytes | None = None
         self._pairs: Pairs | None = None
+
+    @property
+    def logged_id(self) -> str:
+        """The id by which logs name it: empty where the client chose it, who may have put a patient's number there."""
+        return self.request_id if own_request_id(self.request_id) else ""
 
     def header(self, name: str) -> str | None:
         """Return a header field, None where it is not sent."""

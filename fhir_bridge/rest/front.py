@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from fhir_bridge import binary
-from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.ask import Ask, Reply, own_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.routes import answer, methods_of
@@ -122,7 +122,8 @@ class Front:
             read=lambda: self._read(ask),
             stream=lambda limit: self._held(ask, _pieces(environ, limit)),
             raw=lambda: self._raw(ask),
-            request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+            # One that looks like ours would be taken for ours, and logged.
+            request_id=given if _REQUEST_ID.fullmatch(given) and not own_request_id(given) else secrets.token_hex(8),
         )
         return ask
 

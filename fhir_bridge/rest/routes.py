@@ -223,7 +223,7 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
     except MedchainError as error:
         return refused(ask, error)
     except Exception as error:  # noqa: BLE001  # the outermost handler: nothing may stop the server
-        _LOG.error("request.failed", error, route=ask.trail.interaction, request=ask.request_id)
+        _LOG.error("request.failed", error, route=ask.trail.interaction, request=ask.logged_id)
         reply = refused(ask, UnavailableError("internal"))
         reply.status = 500
         return reply
@@ -249,7 +249,7 @@ def _check_address(ask: Ask, *, has_form: bool) -> None:
 
 def refused(ask: Ask, error: MedchainError) -> Reply:
     """Answer one of our errors as OperationOutcome."""
-    _LOG.info("request.refused", code=error.code, route=ask.trail.interaction, request=ask.request_id)
+    _LOG.info("request.refused", code=error.code, route=ask.trail.interaction, request=ask.logged_id)
     reply = Reply(status_of(error), outcome(error, ask.language))
     if reply.status == 401:  # noqa: PLR2004  # RFC 6750 §3
         reply.headers["WWW-Authenticate"] = CHALLENGE

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,17 @@ from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdi
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    zlib.error,
+)
+"""What zipfile raises for damaged archives: beside its own errors, those of what it calls."""
 
 
 def read_bundle(path: Path) -> dict[str, bytes]:
@@ -44,7 +56,7 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _bounded(_zip_files(archive))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zipfile.LargeZipFile) as error:
+    except _ZIP_ERRORS as error:
         raise InputError("bundle.format", path=str(path)) from error
 
 

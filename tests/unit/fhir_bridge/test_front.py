@@ -115,8 +115,18 @@ def test_of_a_stranger_no_body_is_read(server):
 
 def test_a_request_id_is_taken_if_it_is_one(server):
     assert server.call("GET", "/fhir/Patient/p", X_Request_Id="abc-1").headers["X-Request-Id"] == "abc-1"
-    for given in ("x" * 65, "a b", "<script>"):
+    for given in ("x" * 65, "a b", "<script>", "0123456789abcdef"):
         assert server.call("GET", "/fhir/Patient/p", X_Request_Id=given).headers["X-Request-Id"] != given
+
+
+def test_a_request_id_that_a_client_chose_is_in_no_log(server, caplog):
+    # It may be a patient's number; one of 16 digits would look like an id of the node's own.
+    caplog.set_level("INFO", "medchain")
+    for given in ("BH100074", "6222020200112233", ""):
+        assert server.call("GET", "/fhir/Patient/none", X_Request_Id=given).status_code == 404
+    named = [record.fields["request"] for record in caplog.records if record.message == "request.refused"]
+    assert [len(one) for one in named] == [0, 16, 16]
+    assert not {"BH100074", "6222020200112233"} & set(named)
 
 
 def test_what_must_not_happen_is_answered_without_its_text(server, monkeypatch):

@@ -76,6 +76,24 @@ def test_what_is_no_zip_is_refused(tmp_path, content):
         read_bundle(tmp_path / "b.zip")
 
 
+def test_a_packed_bundle_with_a_changed_byte_is_refused_or_read_as_it_was(tmp_path):
+    text = {"entry.bin": bytes(range(256)) * 4, "a/b.bin": b"medchain" * 40}
+    whole = packed(tmp_path / "b.zip", text).read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "c.zip").write_bytes(changed)
+        try:
+            found = read_bundle(tmp_path / "c.zip")
+        except InputError:
+            refused += 1
+        else:
+            # A name or a date is protected by no checksum; what is in the files is.
+            assert sorted(found.values()) == sorted(text.values()) or len(found) < len(text)
+    assert refused > len(whole) // 2
+
+
 def test_a_bundle_that_is_not_there_is_told(tmp_path):
     with pytest.raises(NotFoundError, match=r"file\.missing"):
         read_bundle(tmp_path / "none")
