@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -144,6 +144,19 @@ class RunningDemo:
             entries = json.load(answer)["entry"]
         made = [row["response"]["location"] for row in entries if row["response"]["status"].startswith("201")]
         return ["/".join(place.split("/")[:2]) for place in made]
+
+    def anchoring(self, org_id: str, records: Sequence[str]) -> list[str]:
+        """Ask a hospital's FHIR API for records, ``Type/id``; returns what it says of their places on the ledger."""
+        config = self.folder / org_id / "node.toml"
+        token = self.run("token", "issue", "--config", config, "--scope", "system/*.crus").strip()
+        url = f"http://127.0.0.1:{self.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir"
+        told = []
+        for record in records:
+            headers = {"Authorization": f"Bearer {token}"}
+            request = urllib.request.Request(f"{url}/{record}", headers=headers)  # noqa: S310  # a loopback address of ours
+            with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310  # as above
+                told.append(answer.headers["Medchain-Anchored"])
+        return told
 
     def _read(self) -> None:
         line = self.process.stdout.readline()
