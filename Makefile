@@ -84,15 +84,17 @@ $(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt
 	@touch $@
 
 COMPILE := CUSTOM_COMPILE_COMMAND="make requirements" var/pip-tools/bin/pip-compile --quiet --generate-hashes \
-	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --allow-unsafe
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe
 
+# An extra that is asked for must stand beside its pin, or pip takes a newer version, which has no hash here; a file of
+# constraints (base.txt) may name none.
 requirements:
 	$(PYTHON) -m venv var/pip-tools
 	var/pip-tools/bin/python -m pip --disable-pip-version-check install --quiet pip-tools
-	$(COMPILE) --output-file requirements/base.txt requirements/base.in
-	$(COMPILE) --output-file requirements/dev.txt requirements/dev.in
-	$(COMPILE) --output-file requirements/interop.txt requirements/interop.in
-	$(COMPILE) --output-file requirements/clients.txt requirements/clients.in
+	$(COMPILE) --strip-extras --output-file requirements/base.txt requirements/base.in
+	$(COMPILE) --no-strip-extras --output-file requirements/dev.txt requirements/dev.in
+	$(COMPILE) --no-strip-extras --output-file requirements/interop.txt requirements/interop.in
+	$(COMPILE) --no-strip-extras --output-file requirements/clients.txt requirements/clients.in
 
 clean:
 	rm -rf $(VENV) var build dist htmlcov .coverage .coverage.* \
