@@ -275,7 +275,8 @@ class _Maker:
 
 _OWN_NAMES = frozenset({"id", "extension", "modifierExtension", "contained", "meta", "implicitRules"})
 _RESOURCE_OWN = {f"{name}.meta" for name in type_names("resource")}
-_WITHOUT_COMPANION = {"Extension.url", "Narrative.div"}
+# A Binary's bytes are stored apart from its members, so what says more of them would come back in another order.
+_WITHOUT_COMPANION = {"Binary.data", "Extension.url", "Narrative.div"}
 _HEAVY = {"DataRequirement", "Dosage", "TriggerDefinition", "Meta", "UsageContext", "Reference"}
 _LIGHT = {"CodeableConcept", "Coding", "Reference", "Identifier", "Period", "Quantity"}
 _VALUES = {

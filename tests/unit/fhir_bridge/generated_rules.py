@@ -13,6 +13,7 @@ ALWAYS = {
     "Appointment.participant.actor",  # app-1
     "AppointmentResponse.actor",  # apr-1
     "Attachment.contentType",  # att-1
+    "Binary.data",  # without it there is nothing to store (docs/spec/rest.md)
     "Bundle.entry.resource",  # bdl-5
     "CapabilityStatement.description",  # cpb-2
     "CapabilityStatement.implementation",  # cpb-14
@@ -70,6 +71,7 @@ ALWAYS = {
 LEFT_OUT = {
     # Elements that an invariant forbids beside what `FIXED` and `ALWAYS` set, or that would need another to agree.
     "Appointment.cancelationReason": "app-4: only of a cancelled one",
+    "Binary.securityContext": "names a record of this node (docs/spec/rest.md)",
     "Bundle.total": "bdl-1: only of a searchset or history",
     "Bundle.entry.search": "bdl-2: only in a searchset",
     "Bundle.entry.request": "bdl-3: not in a collection",

@@ -85,14 +85,19 @@ def _string(value) -> str:
 
 def _number(value) -> str:
     """§3.1.1.4.6."""
-    return str(value) if not isinstance(value, dict) else ""
+    return str(value) if not isinstance(value, dict) and _is_double(value) else ""
+
+
+def _is_double(value) -> bool:
+    """Tell whether a double holds all of a number's digits."""
+    return len(str(value).strip("-").replace(".", "")) <= _DIGITS
 
 
 def _quantity(value) -> str:
     """§3.1.1.4.11: with its unit where it has one."""
     if not isinstance(value, dict) or "value" not in value or "comparator" in value or "currency" in value:
         return ""
-    if len(str(value["value"]).strip("-").replace(".", "")) > _DIGITS:
+    if not _is_double(value["value"]):
         return ""
     code = f"{_escaped(value['system'])}|{_escaped(value['code'])}" if {"system", "code"} <= set(value) else "|"
     return f"{value['value']}|{code}"
