@@ -85,7 +85,7 @@ def _pins(name: str) -> dict[str, tuple[str, list[str]]]:
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.lstrip().startswith("#")]
     pins = {}
     for line in lines:
-        found = re.fullmatch(r"([a-z0-9.-]+)==(\S+)((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)
+        found = re.fullmatch(r"([a-z0-9.-]+)(?:\[[a-z0-9,-]+\])?==(\S+)((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)
         assert found, f"{name}: not an exact, hashed pin: {line[:80]}"
         pins[_normal(found[1])] = (found[2], re.findall(r"[0-9a-f]{64}", found[3]))
     return pins
