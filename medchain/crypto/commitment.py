@@ -9,14 +9,11 @@ Source: `docs/spec/record-envelope.md`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from medchain.crypto.fields import field_root, record_field_leaves, record_fields
-from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import digest
 from medchain.errors import InputError
 
@@ -126,22 +123,6 @@ def commitment_of(whole: bytes, root: bytes) -> bytes:
     return digest("medchain/record-commitment/v1", whole, root)
 
 
-def record_field_key(salt: bytes) -> SecretBytes:
-    """Derive the key of a record's field salts from the record's salt, so that who holds the record can recompute them.
-
-    Args:
-        salt: 32 secret random bytes.
-
-    Returns:
-        32 bytes: HKDF-SHA256 without salt, info ``medchain/record-fields/v1``.
-
-    Raises:
-        InputError: ``commitment.salt``.
-    """
-    _check_salt(salt)
-    return SecretBytes(HKDF(SHA256(), KEY_BYTES, None, b"medchain/record-fields/v1").derive(salt))
-
-
 def record_field_root(salt: bytes, content: bytes) -> bytes:
     """Compute the field root of a FHIR JSON record.
 
@@ -155,7 +136,24 @@ def record_field_root(salt: bytes, content: bytes) -> bytes:
     Raises:
         InputError: ``commitment.salt``, or the ``fields.*`` of `record_fields`.
     """
-    return field_root(record_field_leaves(record_field_key(salt), record_fields(content)))
+    return root_of_fields(salt, record_fields(content))
+
+
+def root_of_fields(salt: bytes, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Compute the field root of a record that is taken apart already.
+
+    Args:
+        salt: 32 secret random bytes.
+        fields: from `medchain.crypto.fields.record_fields`, or named and told likewise.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        InputError: ``commitment.salt``.
+    """
+    _check_salt(salt)
+    return field_root(record_field_leaves(salt, fields))
 
 
 def _check_salt(salt: bytes) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -41,9 +41,7 @@ _LEN_32: Final = (32).to_bytes(8, "big")
 _LEAF_HEAD: Final = _framed("medchain/field/v1") + _LEN_32
 _PAD_HEAD: Final = _framed("medchain/field-pad/v1") + _LEN_32
 _NODE_HEAD: Final = _framed("medchain/field-node/v1") + _LEN_32
-_BLOCK_BYTES: Final = 64
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+_SALTS_HEAD: Final = _framed("medchain/record-field-salts/v1") + _LEN_32
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +159,15 @@ def verify_field(root: bytes, name: str, value: bytes, salt: bytes, proof: Field
         raise VerificationError("fields.proof")
 
 
-def record_fields(content: bytes) -> list[tuple[str, str]]:
+def record_fields(content: bytes) -> list[tuple[bytes, bytes]]:
     """Take a FHIR JSON record apart.
 
     Args:
         content: UTF-8 JSON as received; the caller has bounded its size.
 
     Returns:
-        For each primitive, in document order: its JSON pointer (RFC 6901) and its JSON text: a number to the letter
-        (``2255.00`` stays), a string in its canonical spelling (RFC 8785), ``true``, ``false`` or ``null``.
+        For each primitive, in document order: its JSON pointer (RFC 6901) and its JSON text, both in UTF-8: a number to
+        the letter (``2255.00`` stays), a string in its canonical spelling (RFC 8785), ``true``, ``false`` or ``null``.
 
     Raises:
         InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep),
@@ -177,67 +175,83 @@ def record_fields(content: bytes) -> list[tuple[str, str]]:
     """
     try:
         document = _DECODER.decode(content.decode())
-        found: list[tuple[str, str]] = []
-        if type(document) is dict:
-            _collect(document, "", MAX_RECORD_DEPTH, found)
-        # A lone surrogate in a name has no encoding; orjson refuses those in values.
-        "".join(path for path, _ in found).encode()
-    except (ValueError, RecursionError, orjson.JSONEncodeError):
+    except (ValueError, RecursionError):
         # Without its cause: a JSON error quotes the document, which is patient data.
+        raise InputError("fields.not_json") from None
+    return document_fields(document if type(document) is dict else {}, str)
+
+
+def document_fields(document: Mapping[str, Any], spelled: Callable[[Any], str]) -> list[tuple[bytes, bytes]]:
+    """Take a FHIR JSON record apart that is parsed already, without a name twice.
+
+    Args:
+        document: its JSON object.
+        spelled: gives a number as it was written, of whatever type the parser made it.
+
+    Returns:
+        What `record_fields` does of the text.
+
+    Raises:
+        InputError: ``fields.not_json`` (lone surrogates, too deep), ``fields.none``.
+    """
+    found: list[tuple[bytes, bytes]] = []
+    try:
+        _collect(document, "", MAX_RECORD_DEPTH, (found, spelled))
+    except (ValueError, RecursionError, orjson.JSONEncodeError):
         raise InputError("fields.not_json") from None
     if not found:
         raise InputError("fields.none")
     return found
 
 
-def record_field_salt(field_key: bytes, path: str) -> bytes:
-    """Derive a field's salt: ``HMAC-SHA256(field_key, "salt" ‖ path)``.
+def record_field_salts(salt: bytes, count: int) -> bytes:
+    """Draw out a record's salt to those of its fields, and to its padding.
 
     Args:
-        field_key: the record's key for this, `medchain.crypto.commitment.record_field_key`.
-        path: the field's JSON pointer.
+        salt: of the record, 32 secret bytes.
+        count: how many leaves there are, padding included.
 
     Returns:
-        32 bytes; shown together with the field.
+        32 bytes for each leaf, of SHAKE256 (FIPS 202) of the tagged salt: the salts of the fields in document order,
+        each shown together with its field; then the padding leaves themselves.
     """
-    return hmac.digest(field_key, b"salt" + path.encode(), "sha256")
+    return shake_256(_SALTS_HEAD + salt).digest(FIELD_SALT_BYTES * count)
 
 
-def record_field_leaves(field_key: bytes, fields: Sequence[tuple[str, str]]) -> list[bytes]:
+def record_field_salt(salt: bytes, place: int) -> bytes:
+    """Return the salt of one field, which is shown together with it.
+
+    Args:
+        salt: of the record, 32 secret bytes.
+        place: of the field in document order, from 0.
+
+    Returns:
+        32 bytes.
+    """
+    return record_field_salts(salt, place + 1)[-FIELD_SALT_BYTES:]
+
+
+def record_field_leaves(salt: bytes, fields: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Digest all fields of a record, and pad.
 
     Args:
-        field_key: as in `record_field_salt`.
+        salt: of the record, 32 secret bytes.
         fields: from `record_fields`.
 
     Returns:
-        The leaves for `field_root` and `prove_field`; the salts of the padding are
-        ``HMAC-SHA256(field_key, "pad" ‖ index as u32)``.
+        The leaves for `field_root` and `prove_field`.
     """
-    keyed = _keyed(field_key)
+    salts = record_field_salts(salt, padded_count(len(fields)))
     leaves = []
-    for path, text in fields:
-        name = path.encode()
-        leaves.append(_leaf(keyed(b"salt" + name), name, text.encode()))
-    missing = padded_count(len(leaves)) - len(leaves)
-    return [*leaves, *(pad_leaf(keyed(b"pad" + index.to_bytes(4, "big"))) for index in range(missing))]
-
-
-def _keyed(key: bytes) -> Callable[[bytes], bytes]:
-    """Make HMAC-SHA256 under one key of at most 64 bytes: both blocks of the key are hashed once (RFC 2104 §4).
-
-    A third of what the one-shot functions cost, and a record has dozens of fields.
-    """
-    block = key.ljust(_BLOCK_BYTES, b"\0")
-    inner, outer = sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
-
-    def keyed(message: bytes) -> bytes:
-        within, around = inner.copy(), outer.copy()
-        within.update(message)
-        around.update(within.digest())
-        return around.digest()
-
-    return keyed
+    at = 0
+    # As `_leaf` does, in place: there are dozens in a record.
+    for name, text in fields:
+        sizes = len(name).to_bytes(8, "big"), len(text).to_bytes(8, "big")
+        leaf = b"".join((_LEAF_HEAD, salts[at : at + FIELD_SALT_BYTES], sizes[0], name, sizes[1], text))
+        leaves.append(sha256(leaf).digest())
+        at += FIELD_SALT_BYTES
+    # Nobody but who knows the salt can tell padding from digests, and whoever does computes it anew.
+    return leaves + [salts[at : at + FIELD_SALT_BYTES] for at in range(at, len(salts), FIELD_SALT_BYTES)]
 
 
 def _leaf(salt: bytes, name: bytes, value: bytes) -> bytes:
@@ -254,7 +268,7 @@ def _node(left: bytes, right: bytes) -> bytes:
 def _levels(leaves: Sequence[bytes]) -> Iterator[list[bytes]]:
     """Yield the tree from the sorted leaves to the level of one."""
     level = sorted(leaves)
-    if len(level) != padded_count(len(level)) or len(set(level)) != len(level) or any(len(e) != 32 for e in level):  # noqa: PLR2004  # SHA-256
+    if len(level) != padded_count(len(level)) or len(set(level)) != len(level) or set(map(len, level)) != {32}:
         raise InputError("fields.leaves", count=len(level))
     yield level
     while len(level) > 1:
@@ -287,20 +301,30 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _collect(  # Any: whatever JSON has; each kind is told apart below
-    value: Any,  # noqa: ANN401  # as said
+def _collect(
+    value: Any,  # noqa: ANN401  # whatever JSON has; each kind is told apart below
     path: str,
     depth: int,
-    found: list[tuple[str, str]],
+    into: tuple[list[tuple[bytes, bytes]], Callable[[Any], str]],
 ) -> None:
     """Add path and text of each primitive in an object or array; by exact type: the parser makes no others."""
-    inside = value.items() if type(value) is dict else enumerate(value)
+    if depth == 1 and value:
+        raise ValueError
+    found, spelled = into
+    inside: Iterable[tuple[Any, Any]] = value.items() if type(value) is dict else enumerate(value)
     for name, item in inside:
-        if depth == 1:
-            raise ValueError
-        step = name.replace("~", "~0").replace("/", "~1") if type(name) is str else name
-        if type(item) is dict or type(item) is list:
-            _collect(item, f"{path}/{step}", depth - 1, found)
+        here = f"{path}/{name}" if type(name) is int or name.isalnum() else f"{path}/{_step(name)}"
+        kind = type(item)
+        if kind is str:
+            found.append((here.encode(), orjson.dumps(item)))
+        elif kind is dict or kind is list:
+            _collect(item, here, depth - 1, into)
+        elif item is None or kind is bool:
+            found.append((here.encode(), orjson.dumps(item)))
         else:
-            text = str(item) if type(item) is _Number else orjson.dumps(item).decode()
-            found.append((f"{path}/{step}", text))
+            found.append((here.encode(), spelled(item).encode()))
+
+
+def _step(name: str) -> str:
+    """Write a name into a JSON pointer (RFC 6901 §3)."""
+    return name.replace("~", "~0").replace("/", "~1")

@@ -18,13 +18,16 @@ from medchain.crypto.commitment import commitment_of, large_digest, record_commi
 from medchain.crypto.fields import FieldProof, verify_field
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.mapnode import EMPTY_NODE
+from medchain.tlog.note import parse_note
 from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, verify_map
@@ -64,6 +67,7 @@ _OPTIONAL_FILES: Final = frozenset(
         "absence.json",
         "checkpoint-old",
         "consistency.txt",
+        "disclosures.json",
         "genesis.json",
         "history.json",
         "opening.json",
@@ -80,7 +84,7 @@ class Verdict:
     """What a bundle proves.
 
     Attributes:
-        answer: ``entry``, ``record`` or ``absent``.
+        answer: ``entry``, ``record``, ``absent`` or ``disclosures``.
         current: whether it holds for the newest state, under cosignatures younger than the limit.
         ledger: ledger id in hexadecimal, None where only a state leaf is proven.
         object: map key in hexadecimal, None for an entry alone.
@@ -94,6 +98,7 @@ class Verdict:
         newest: newest version of the object in the state proven, None for an entry or an absence.
         content_size: size of what was registered, in bytes, None where the bundle does not show it.
         content_sha256: its SHA-256 in hexadecimal, None likewise; a content above 1 MiB is shown by these alone.
+        disclosures: all that were made under a grant up to the state proven, None where that is not the question.
     """
 
     answer: str
@@ -110,6 +115,7 @@ class Verdict:
     newest: int | None = None
     content_size: int | None = None
     content_sha256: str | None = None
+    disclosures: Disclosures | None = None
 
 
 def verify_bundle(
@@ -140,16 +146,24 @@ def verify_bundle(
     policy = policy_in_force(files, policy_text)
     leaf = files["entry.bin"]
     position, checkpoint = verify_tlog_proof(files["entry.tlog-proof"], leaf, policy)
+    of_entry = checkpoint.checkpoint
     named = _ledger_of(leaf)
-    if ledger is not None and named not in {None, ledger}:
+    if ledger is not None and named is None:
+        # Demanded, and not shown: of a state leaf only the trusted policy's log tells whose it is.
+        raise VerificationError("bundle.ledger_unnamed")
+    if ledger is not None and named != ledger:
         raise VerificationError("bundle.ledger")
     if "state.bin" in files:
-        verdict = _state_verdict(files, policy, position, now=now, max_age_s=max_age_s)
-    elif files.keys() & _RECORD_FILES:
+        index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
+        is_newest = index == checkpoint.checkpoint.size - 1
+        current = is_newest and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
+        verdict = _state_verdict(files, position, checkpoint, current=current)
+    elif files.keys() & (_RECORD_FILES | {"disclosures.json"}):
         raise InputError("bundle.files", name="state.bin")
     else:
         verdict = _entry_verdict(position, checkpoint)
-    _check_consistency(files, policy, verdict.size)
+    _check_same_tree(of_entry, checkpoint.checkpoint)
+    _check_consistency(files, policy, checkpoint.checkpoint, of_entry)
     verdict = replace(verdict, ledger=None if named is None else named.hex())
     _check_answer(files["answer.json"], verdict)
     return verdict
@@ -209,25 +223,29 @@ def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
     )
 
 
-def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *, now: int, max_age_s: int) -> Verdict:
-    """Judge state, map, record and opening."""
+def _state_verdict(
+    files: Mapping[str, bytes], position: int, checkpoint: VerifiedCheckpoint, *, current: bool
+) -> Verdict:
+    """Judge map, record and opening under a state leaf that is in the log."""
     state = parse_state_leaf(files["state.bin"])
-    index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
     proof = _map_proof(files)
     verify_map(state.map_root, proof)
-    size = checkpoint.checkpoint.size
     newest = None if proof.value is None else _record(files, proof, proof.value)
     if newest is None and files.keys() & _RECORD_FILES:
         raise VerificationError("bundle.record")
-    record = None if newest is None else _proven(files, newest, position)
+    versions = [] if newest is None else _proven(files, newest, position)
+    record = versions[-1] if versions else None
     shown = _Shown(None, None, None) if record is None else _opening(files, record)
+    shows = files.get("disclosures.json")
+    disclosures = None if shows is None else open_disclosures(shows, proof.key, versions[::-1])
+    answer = "absent" if record is None else "record"
     return Verdict(
-        answer="absent" if record is None else "record",
-        current=index == size - 1 and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s),
+        answer=answer if disclosures is None else "disclosures",
+        current=current,
         ledger=None,
         object=proof.key.hex(),
         position=position,
-        size=size,
+        size=checkpoint.checkpoint.size,
         time=state.time,
         status=None if record is None else record.status,
         version=None if record is None else record.version,
@@ -236,6 +254,7 @@ def _state_verdict(files: Mapping[str, bytes], policy: Policy, position: int, *,
         newest=None if newest is None else newest.version,
         content_size=shown.size,
         content_sha256=shown.sha256,
+        disclosures=disclosures,
     )
 
 
@@ -297,17 +316,17 @@ def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes) -> StateR
     return record
 
 
-def _proven(files: Mapping[str, bytes], newest: StateRecord, position: int) -> StateRecord:
-    """Walk from the newest state record to the one that is proven, and check the entry against that one."""
-    record = newest
+def _proven(files: Mapping[str, bytes], newest: StateRecord, position: int) -> list[StateRecord]:
+    """Walk from the newest state record to the one that is proven, and check the entry against that one, the last."""
+    records = [newest]
     for item in _history(files):
         earlier = StateRecord.decode(canonical(item))
-        if earlier.digest != record.previous:
+        if earlier.digest != records[-1].previous:
             raise VerificationError("bundle.history")
-        record = earlier
-    if record.since != position or not _makes(files["entry.bin"], record, position):
+        records.append(earlier)
+    if records[-1].since != position or not _makes(files["entry.bin"], records[-1], position):
         raise VerificationError("bundle.entry")
-    return record
+    return records
 
 
 def _history(files: Mapping[str, bytes]) -> list[Json]:
@@ -408,16 +427,26 @@ def _part_opening(value: Json, commitment: bytes) -> _Shown:
     return _shown(content)
 
 
-def _check_consistency(files: Mapping[str, bytes], policy: Policy, size: int) -> None:
-    """Check that the asker's earlier checkpoint is a beginning of the log that the answer is about."""
+def _check_same_tree(first: Checkpoint, second: Checkpoint) -> None:
+    """Refuse checkpoints of one size with two roots: each proof holds, and together they prove a fork."""
+    if first.size == second.size and first.root != second.root:
+        raise VerificationError("bundle.split_view", size=first.size)
+
+
+def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Checkpoint, of_entry: Checkpoint) -> None:
+    """Check that the asker's earlier checkpoint is a beginning of the very tree that the answer is about.
+
+    Not only of one as large: a quorum that shows two histories would have it grow in the one and answer from the other.
+    """
     present = files.keys() & {"consistency.txt", "checkpoint-old"}
     if not present:
         return
     if len(present) == 1:
         raise InputError("bundle.files", name="checkpoint-old")
     grown = verify_add_checkpoint(files["consistency.txt"], files["checkpoint-old"], policy)
-    if grown.checkpoint.size != size:
+    if grown.checkpoint != answered:
         raise VerificationError("bundle.consistency")
+    _check_same_tree(parse_checkpoint(parse_note(files["checkpoint-old"]).text), of_entry)
 
 
 def _check_answer(data: bytes, verdict: Verdict) -> None:

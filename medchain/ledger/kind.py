@@ -36,6 +36,10 @@ class BodySource(Protocol):
         """Return the head of an object and the part of its body that this organisation holds, or None."""
         ...
 
+    def accepted(self, record: StateRecord) -> int:
+        """Return the time of the block that accepted a version, Unix seconds: the only time that nobody tells."""
+        ...
+
 
 class DecisionPort(Protocol):
     """The decision whether a consent permits an access; its meaning lives on the consent floor."""
@@ -111,6 +115,7 @@ class Kind:
         max_until_s: how far ahead ``until`` may lie; None where it may be null or anything.
         stoppable: whether an active version must carry a stop hash; others must not.
         refs: kinds that the refs must have, sorted; every ref of these must be a ref too.
+        refs_optional: whether there may be no ref at all.
         statuses: all that objects of it may have by a transaction.
     """
 
@@ -123,6 +128,7 @@ class Kind:
     max_until_s: int | None = None
     stoppable: bool = False
     refs: tuple[str, ...] = ()
+    refs_optional: bool = False
     statuses: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -636,7 +636,7 @@ def _check_refs(view: View, kind: Kind, change: Change, context: BlockContext) -
             raise _RefusedError("transaction.ref", kind=change.kind, version=ref.version)
         kinds.append(head.kind)
     wanted = kind.refs if change.status == ACTIVE else ()
-    if tuple(sorted(kinds)) != wanted:
+    if tuple(sorted(kinds)) != wanted and (kinds or not kind.refs_optional):
         raise _RefusedError("transaction.ref", kind=change.kind, count=len(kinds))
 
 

@@ -265,8 +265,7 @@ class Members:
                 organisation orders, ``members.key`` for a key of two organisations, ``members.count``.
         """
         count = len(self.active)
-        faulty = (count - 1) // 3
-        if not (count + faulty) < 2 * self.protocol.quorum <= 2 * count:
+        if not (count + faulty(count)) < 2 * self.protocol.quorum <= 2 * count:
             raise VerificationError("members.quorum", members=count, quorum=self.protocol.quorum)
         if all(organisation.org_id != self.protocol.orderer for organisation in self.active):
             raise VerificationError("members.orderer", org_id=self.protocol.orderer)
@@ -276,9 +275,14 @@ class Members:
             raise VerificationError("members.key")
 
 
+def faulty(count: int) -> int:
+    """Return f = ⌊(n − 1) / 3⌋: how many of n members may lie or be silent."""
+    return (count - 1) // 3
+
+
 def quorum_floor(count: int) -> int:
-    """Return the smallest k for a number of members: above (n + f) / 2 with f = ⌊(n − 1) / 3⌋."""
-    return (count + (count - 1) // 3) // 2 + 1
+    """Return the smallest k for a number of members: above (n + f) / 2."""
+    return (count + faulty(count)) // 2 + 1
 
 
 def make_key(org_id: str, use: str, text: Json) -> Key:

@@ -9,7 +9,7 @@ Source: `docs/spec/endorsement.md`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
@@ -31,6 +31,9 @@ MAX_RULES: Final = 64
 
 ROLES: Final = ("authority", "hospital", "insurer", "regulator")
 """Roles of organisations."""
+
+MAX_TERM: Final = 100
+"""Largest value of a term."""
 
 _POLICY_RULE: Final = "policy/active"
 
@@ -127,38 +130,42 @@ class Policy:
     Attributes:
         rules: ``kind/status`` → expression.
         content: the same as it stands on the ledger.
+        terms: name → days or years that kinds ask for, such as ``recovery_days``; what is absent is not allowed.
     """
 
     rules: Mapping[str, Expression]
     content: Mapping[str, Json]
+    terms: Mapping[str, int] = field(default_factory=dict)
 
 
 def default_policy() -> dict[str, Json]:
     """Return the content of the policy that a new ledger starts with.
 
     Returns:
-        One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, consent, grant: the creator
-        and one independent; to end them, the creator. Membership, policy, protocol: a majority with a regulator.
+        One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, recovery, consent, grant: the
+        creator and one independent; to end them, the creator. Membership, policy, protocol: a majority with a
+        regulator. A recovery waits for seven days; people are of age at 18.
     """
     alone = ("access", "emergency", "erasure", "record")
-    widened = ("subject", "consent", "grant")
+    widened = ("subject", "recovery", "consent", "grant")
     rules: dict[str, Json] = {f"{kind}/active": CREATOR for kind in alone}
     rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
     rules |= {f"{kind}/ended": CREATOR for kind in ("access", "emergency", *widened)}
+    rules["erasure/stated"] = CREATOR
     rules |= {f"record/{status}": CREATOR for status in ("deleted", "entered-in-error")}
     rules |= {
         f"{kind}/active": {"and": [{"majority": "member"}, "role:regulator"]}
         for kind in ("organisation", "policy", "protocol")
     }
     rules["organisation/update"] = CREATOR
-    return {"rules": rules, "type": POLICY_TYPE}
+    return {"rules": rules, "terms": {"majority_years": 18, "recovery_days": 7}, "type": POLICY_TYPE}
 
 
 def parse_policy(content: Json) -> Policy:
     """Read a policy's content strictly.
 
     Args:
-        content: ``{"rules":{…},"type":"medchain/policy/v1"}``.
+        content: ``{"rules":{…},"type":"medchain/policy/v1"}``, with ``"terms":{…}`` where there are any.
 
     Returns:
         The policy.
@@ -166,14 +173,14 @@ def parse_policy(content: Json) -> Policy:
     Raises:
         InputError: ``encoding.members`` or ``policy.malformed``.
     """
-    top = members(content, {"rules": dict, "type": str})
-    rules = top["rules"]
+    top = members(content, {"rules": dict, "type": str}, {"terms": dict})
+    rules, terms = top["rules"], top.get("terms", {})
     if top["type"] != POLICY_TYPE or type(rules) is not dict or not 0 < len(rules) <= MAX_RULES:
         raise InputError("policy.malformed", rule="")
     if _POLICY_RULE not in rules:
         # Without it no policy could ever replace this one.
         raise InputError("policy.malformed", rule=_POLICY_RULE)
-    return Policy({name: _rule(name, value) for name, value in rules.items()}, top)
+    return Policy({name: _rule(name, value) for name, value in rules.items()}, top, _terms(terms))
 
 
 def satisfied(expression: Expression, signers: Sequence[Signer], electorate: Electorate, creator: str) -> bool:
@@ -244,6 +251,16 @@ def _is_named(named: Named, elector: Elector, role: str, creator: str) -> bool:
 def _count(electors: Iterable[Elector], role: str | None) -> int:
     """Count distinct organisations of a role."""
     return len({elector.org_id for elector in electors if role is None or elector.role == role})
+
+
+def _terms(value: Json) -> dict[str, int]:
+    """Read the terms."""
+    if type(value) is not dict or len(value) > MAX_RULES:
+        raise InputError("policy.malformed", rule="terms")
+    terms = {name: term for name, term in value.items() if type(term) is int and 0 < term <= MAX_TERM}
+    if len(terms) != len(value):
+        raise InputError("policy.malformed", rule="terms")
+    return terms
 
 
 def _rule(name: str, value: Json) -> Expression:

@@ -1,14 +1,14 @@
 """Kind access: releases under one grant, many a version; one chain for each grant and custodian.
 
-Keeps true: no release is on the ledger that its grant and consent did not permit at that place in the order; each names
-the requester's signed request, so custodian and recipient can hide one only together. Trusts the decision above this
-floor for what the consent's rules permit in detail.
+Keeps true: no release is on the ledger that its grant and consent did not permit at that place in the order; each has
+the asker's signed request in its evidence, so neither side can make one up or date it back alone, and stands in the one
+chain of its grant. Trusts the decision above this floor for what the consent's rules permit in detail.
 Source: `docs/spec/consent.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +17,22 @@ from medchain.errors import InputError
 from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
-from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.members import AUTHENTICATION_KEY
+from medchain.ledger.object import ACTIVE, Body, Evidence, StateRecord
+from medchain.ledger.request import (
+    REQUEST_AHEAD_S,
+    REQUEST_LIFE_S,
+    SignedRequest,
+    access_id,
+    read_request,
+)
 from medchain.ledger.transaction import HASH_BYTES
 
 MAX_ACCESSES: Final = 1000
 """Most accesses of one version."""
+
+MAX_DELAY_S: Final = REQUEST_LIFE_S + 60
+"""How long after its request an access may be dated, in seconds: the life of a request, and its wait for its turn."""
 
 _FIELDS: Final = ("accesses", "consents", "grant")
 _ROW: Final = {
@@ -107,9 +118,10 @@ def check(body: Body, context: CheckContext) -> None:
     Raises:
         InputError: for a malformed content.
         VerificationError: ``access.refs``, ``.grant``, ``.consent``, ``.organisation``, ``.role``, ``.party``,
-            ``.custodian``, ``.purpose``, ``.period``, ``.time``, ``.repeated``, ``.denied``.
+            ``.custodian``, ``.purpose``, ``.period``, ``.time``, ``.repeated``, ``.denied``, ``.id``, ``.request``.
     """
     accesses = read(body.content)
+    requests = signed_requests(body)
     if context.change.status == ACTIVE and {ref.key for ref in context.change.refs} != {
         accesses.grant,
         *accesses.consents,
@@ -119,11 +131,58 @@ def check(body: Body, context: CheckContext) -> None:
     check_parties(context, (grant.custodian, grant.recipient), "access")
     if grant.custodian != context.creator:
         refuse("access.custodian", org_id=grant.custodian)
+    if context.object_id != access_id(accesses.grant, grant.custodian):
+        # One chain for a grant, where everybody looks: a second one would not be missed.
+        refuse("access.id")
+    check_requests(accesses, requests, grant.custodian)
+    _check_signatures(requests, grant, context)
+    for row in accesses.accesses:
+        _check_row(row, grant, accesses, context)
+
+
+def signed_requests(body: Body) -> tuple[SignedRequest, ...]:
+    """Read the signed requests in the evidence of an access; raises `InputError`."""
+    value = body.evidence.value if isinstance(body.evidence, Evidence) else None
+    rows = value.get("requests") if isinstance(value, dict) and value.keys() == {"requests"} else None
+    if not isinstance(rows, list):
+        raise InputError("access.requests")
+    return tuple(read_request(row) for row in rows)
+
+
+def check_requests(accesses: Accesses, requests: Sequence[SignedRequest], custodian: str) -> None:
+    """Check that each access is what one request asked for, in the order of the rows; signatures are not looked at.
+
+    Args:
+        accesses: the content.
+        requests: from `signed_requests`.
+        custodian: org_id of the grant's custodian.
+
+    Raises:
+        VerificationError: ``access.request`` for an access that its request does not bear, or that is dated long after
+            or before it; ``access.repeated`` for a request that bears two.
+    """
     if len({row.request_hash for row in accesses.accesses}) != len(accesses.accesses):
         # One signed request is one release: a second under it would be hidden behind the first.
         refuse("access.repeated")
-    for row in accesses.accesses:
-        _check_row(row, grant, accesses, context)
+    if len(requests) != len(accesses.accesses):
+        refuse("access.request")
+    for row, signed in zip(accesses.accesses, requests, strict=True):
+        request = signed.request
+        asked = (request.hash, request.grant, request.custodian, request.purpose, request.recipient)
+        said = (row.request_hash, accesses.grant, custodian, row.purpose, requests[0].request.recipient)
+        if asked != said or not -REQUEST_AHEAD_S <= row.time - request.time <= MAX_DELAY_S:
+            refuse("access.request", time=row.time)
+
+
+def _check_signatures(requests: Sequence[SignedRequest], grant: grants.Grant, context: CheckContext) -> None:
+    """Refuse a request that the grant's recipient has not signed for this ledger, with a key that it has now."""
+    recipient = context.members.organisations[grant.recipient]
+    keys = {key.id: key.public for key in recipient.keys if key.use == AUTHENTICATION_KEY}
+    for signed in requests:
+        public = keys.get(signed.key_id)
+        is_theirs = signed.request.recipient == grant.recipient and signed.request.ledger == context.genesis.ledger
+        if public is None or not is_theirs or not signed.is_signed_by(public):
+            refuse("access.request")
 
 
 def _grant(accesses: Accesses, context: CheckContext) -> grants.Grant:

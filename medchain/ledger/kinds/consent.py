@@ -16,10 +16,9 @@ from typing import Final
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
 from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
-from medchain.ledger.kinds import signing
+from medchain.ledger.kinds import capacity, signing
+from medchain.ledger.kinds.capacity import CONSENT, STOP, Deed
 from medchain.ledger.kinds.content import (
-    CLOCK_S,
-    DAY_S,
     Period,
     check_full,
     check_parties,
@@ -33,9 +32,8 @@ from medchain.ledger.kinds.content import (
     short_text,
     types_within,
 )
-from medchain.ledger.kinds.subject import read_delegates, read_passkeys
-from medchain.ledger.object import ACTIVE, Body, Evidence, in_force, stop_hash
-from medchain.ledger.transaction import CREATOR, HASH_BYTES, ID_BYTES, INDEPENDENT
+from medchain.ledger.object import ACTIVE, Body, stop_hash
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 
 CREATE: Final = "create"
 """Operation of version 1."""
@@ -46,20 +44,15 @@ RENEW: Final = "renew"
 WITHDRAW: Final = "withdraw"
 """Operation of the body of a stop that the patient signed."""
 
-MAX_SIGNING_S: Final = 600
-"""How old a signature may be when a consent is endorsed: one that was given and never used must not turn up later."""
-
-ENDORSING: Final = frozenset({CREATOR, INDEPENDENT})
-"""Roles of those who sign the transaction at the time at which it is made."""
-
-ATTESTING_STAFF: Final = 2
-"""How many members of staff attest a consent without a passkey."""
+MAX_JOINED: Final = 15
+"""Most delegates who sign beside the first."""
 
 _FIELDS: Final = (
     "acting_for",
     "custodians",
     "data_period",
     "fhir",
+    "joined",
     "nonce",
     "operation",
     "period",
@@ -91,6 +84,7 @@ class Consent:
         nonce: 16 random bytes.
         stop: 32 random bytes; who knows them can stop it.
         signed_at: when it was put before the person who signs, Unix seconds.
+        joined: map keys of the subject objects of those who sign beside the first, such as a second guardian.
     """
 
     subject: bytes
@@ -106,6 +100,12 @@ class Consent:
     nonce: bytes
     stop: bytes
     signed_at: int
+    joined: tuple[bytes, ...] = ()
+
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """Map keys of all who sign."""
+        return (self.subject, *self.joined)
 
     @property
     def patient(self) -> bytes:
@@ -119,6 +119,7 @@ class Consent:
             "custodians": list(self.custodians),
             "data_period": None if self.data_period is None else period_json(self.data_period),
             "fhir": dict(self.fhir),
+            "joined": [key.hex() for key in self.joined],
             "nonce": self.nonce.hex(),
             "operation": self.operation,
             "period": period_json(self.period),
@@ -130,9 +131,10 @@ class Consent:
             "subject": self.subject.hex(),
         }
 
-    def signed(self) -> signing.Signed:
-        """Return what the passkey signs, beside object and content root."""
-        return signing.Signed(f"consent/{self.operation}", self.subject, self.acting_for, self.nonce)
+    def signed(self) -> list[signing.Signed]:
+        """Return what each signer's passkey signs, beside object and content root."""
+        operation = f"consent/{self.operation}"
+        return [signing.Signed(operation, signer, self.acting_for, self.nonce) for signer in self.signers]
 
 
 def read(content: Mapping[str, Json]) -> Consent:
@@ -155,6 +157,7 @@ def read(content: Mapping[str, Json]) -> Consent:
         nonce=unhex(content["nonce"], ID_BYTES),
         stop=unhex(content["stop"], HASH_BYTES),
         signed_at=count(content["signed_at"]),
+        joined=_joined(content),
     )
 
 
@@ -165,8 +168,8 @@ def check(body: Body, context: CheckContext) -> None:
         InputError: for a malformed content.
         VerificationError: ``consent.not_full``, ``.organisation``, ``.party``, ``.role``, ``.creator``,
             ``.resource_types``, ``.expires``, ``.expired``, ``.stale``, ``.stop``, ``.operation``, ``.changed``,
-            ``.widening``, ``.subject``, ``.custodian``, ``.delegate``, ``.attested``, or ``signing.credential``,
-            ``assertion.*``.
+            ``.widening``, ``.subject``, ``.custodian``, ``.delegate``, ``.guardians``, ``.minor``, ``.incapable``,
+            ``.dead``, ``.attested``, or ``signing.*``, ``assertion.*``.
     """
     check_full(context, is_full=body.is_full, kind="consent")
     consent = read(body.content)
@@ -174,14 +177,19 @@ def check(body: Body, context: CheckContext) -> None:
     if context.change.status != ACTIVE:
         return
     _check_terms(consent, context)
-    _check_age(consent, context)
+    signing.check_age(context, consent.signed_at, len(consent.signers), "consent.stale")
     before = None if context.previous is None else read(context.previous[1].content)
     if consent.operation != (CREATE if before is None else RENEW):
         refuse("consent.operation", operation=consent.operation)
     wider = before is None or _check_successor(before, consent)
-    _check_subject(consent, context)
+    disputed = _check_subject(consent, context, wider=wider)
     if signing.has_assertion(body):
-        _check_assertion(body, consent, context)
+        if "attested_by" in signing.shown_evidence(body):
+            refuse("consent.attested")
+        keys = capacity.signing_keys(context, "consent", consent.patient, consent.signers)
+        signing.check_signatures(body, context, consent.signed(), keys)
+    elif wider and disputed:
+        refuse("consent.guardians")
     elif wider and before is not None:
         refuse("consent.widening")
     else:
@@ -197,7 +205,8 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
 
     Raises:
         InputError: for a malformed content.
-        VerificationError: ``consent.withdrawal``, ``consent.subject``, ``signing.credential``, ``assertion.*``.
+        VerificationError: ``consent.withdrawal``, ``.subject``, ``.dead``, ``.delegate``, ``signing.*``,
+            ``assertion.*``.
     """
     content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
     if context.previous is None or content["operation"] != WITHDRAW:
@@ -205,14 +214,14 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
     record, before = context.previous
     if unhex(content["object"], HASH_BYTES) != record.key:
         refuse("consent.withdrawal")
-    consent = read(before.content)
-    nonce, subject = unhex(content["nonce"], ID_BYTES), unhex(content["subject"], HASH_BYTES)
-    # Whoever signed it, the patient can take it back.
-    if subject not in {consent.subject, consent.patient}:
-        refuse("consent.withdrawal")
-    acting_for = None if subject == consent.patient else consent.patient
-    signed = signing.Signed(f"consent/{WITHDRAW}", subject, acting_for, nonce)
-    signing.check_signature(body, context, signed, read_passkeys(_subject_content(subject, context)))
+    patient, signer = read(before.content).patient, unhex(content["subject"], HASH_BYTES)
+    able = capacity.read(capacity.shown(patient, context, "consent"))
+    # Whoever signed the consent, each who may narrow can take it back.
+    capacity.check_signers(context, "consent", (patient, able), (signer,), Deed(STOP, widens=False))
+    acting_for = None if signer == patient else patient
+    signed = signing.Signed(f"consent/{WITHDRAW}", signer, acting_for, unhex(content["nonce"], ID_BYTES))
+    keys = capacity.signing_keys(context, "consent", patient, (signer,))
+    signing.check_signatures(body, context, (signed,), keys)
 
 
 def _check_terms(consent: Consent, context: CheckContext) -> None:
@@ -224,12 +233,6 @@ def _check_terms(consent: Consent, context: CheckContext) -> None:
         refuse("consent.expired")
     if context.change.stop_hash != stop_hash(consent.stop):
         refuse("consent.stop")
-
-
-def _check_age(consent: Consent, context: CheckContext) -> None:
-    """Refuse an old signature where the checker vouches for it; a party may get its part of the body later."""
-    if context.role in ENDORSING and not -CLOCK_S <= context.time - consent.signed_at <= MAX_SIGNING_S:
-        refuse("consent.stale", signed_at=consent.signed_at)
 
 
 def _check_successor(before: Consent, after: Consent) -> bool:
@@ -247,37 +250,23 @@ def _check_successor(before: Consent, after: Consent) -> bool:
     )
 
 
-def _check_subject(consent: Consent, context: CheckContext) -> None:
-    """Check who signs, for whom, and that the custodians are that person's."""
-    signer = _subject_content(consent.subject, context)
-    patient = signer
-    if consent.acting_for is not None:
-        patient = _subject_content(consent.acting_for, context)
-        day = context.time // DAY_S
-        if not any(row.subject == consent.subject and row.until >= day for row in read_delegates(patient)):
-            refuse("consent.delegate")
+def _check_subject(consent: Consent, context: CheckContext, *, wider: bool) -> bool:
+    """Check who signs, for whom, and that the custodians are that person's; tell whether its guardians disagree."""
+    patient = capacity.shown(consent.patient, context, "consent")
+    able = capacity.read(patient)
+    if consent.patient in consent.signers and (consent.joined or consent.acting_for is not None):
+        refuse("consent.delegate")
+    deed = Deed(CONSENT, wider, consent.resource_types)
+    capacity.check_signers(context, "consent", (consent.patient, able), consent.signers, deed)
     # A recipient is not shown where the patient is treated; those who sign are.
     if context.role == "party" and "custodians" not in patient:
-        return
+        return able.disputed
     custodians = names(patient.get("custodians"))
     if not set(consent.custodians) <= set(custodians):
         refuse("consent.custodian")
     if context.creator not in (*consent.custodians, consent.recipient, patient.get("enroller")):
         refuse("consent.creator", org_id=context.creator)
-
-
-def _subject_content(key: bytes, context: CheckContext) -> Mapping[str, Json]:
-    """Return what is shown of a subject that is in force."""
-    found = context.bodies.head(key)
-    if found is None or found[0].kind != "subject" or not in_force(found[0], context.time // DAY_S):
-        refuse("consent.subject")
-    return found[1].content
-
-
-def _check_assertion(body: Body, consent: Consent, context: CheckContext) -> None:
-    """Check the patient's signature against the passkeys of the subject's head."""
-    passkeys = read_passkeys(_subject_content(consent.subject, context))
-    signing.check_signature(body, context, consent.signed(), passkeys)
+    return able.disputed
 
 
 def _check_attested(body: Body, consent: Consent, context: CheckContext) -> None:
@@ -285,11 +274,21 @@ def _check_attested(body: Body, consent: Consent, context: CheckContext) -> None
     if context.creator == consent.recipient:
         # Two names are no proof: nobody may write himself a patient's permission.
         refuse("consent.attested")
-    evidence = body.evidence.value if isinstance(body.evidence, Evidence) else None
-    if type(evidence) is not dict or evidence.keys() != {"attested_by"}:
+    if signing.shown_evidence(body).keys() != {"attested_by"}:
         refuse("consent.attested")
-    if len(names(evidence["attested_by"])) != ATTESTING_STAFF:
-        refuse("consent.attested")
+    signing.check_attested(body, "consent.attested")
+
+
+def _joined(content: Mapping[str, Json]) -> tuple[bytes, ...]:
+    """Read those who sign beside the first; raises `InputError` ``consent.joined``."""
+    rows = content["joined"]
+    keys = [unhex(key, HASH_BYTES) for key in rows] if type(rows) is list else None
+    if keys is None or len(keys) > MAX_JOINED or keys != sorted(set(keys)):
+        raise InputError("consent.joined")
+    if unhex(content["subject"], HASH_BYTES) in keys:
+        # One who signs twice is one.
+        raise InputError("consent.joined")
+    return tuple(keys)
 
 
 KIND: Final = Kind(name="consent", number=6, transitions=LIVING, check=check, max_until_s=60, stoppable=True)

@@ -1,7 +1,8 @@
 """Kind emergency: a release without consent, to save a life, that somebody must review.
 
-Keeps true: an emergency names who looked, why and at how much, and stays open until its review is on the ledger. Trusts
-the custodian for the fact that there was one; the review is there to judge that.
+Keeps true: an emergency names who looked, why and at how much, and stays open until its review is on the ledger; what
+happened, and a patient's objection to it, is never changed by what comes later. Trusts the custodian for the fact that
+there was one; the review is there to judge that.
 Source: `docs/spec/consent.md`; HL7 v3 ActReason BTG.
 """
 
@@ -13,14 +14,24 @@ from typing import Final
 
 from medchain.encoding import Json, members, unhex
 from medchain.ledger.kind import CheckContext, Kind, refuse
-from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
+from medchain.ledger.kinds.content import DAY_S, check_event_time, check_parties, count, fields, short_text
 from medchain.ledger.object import ACTIVE, ENDED, Body
 from medchain.ledger.transaction import HASH_BYTES
+
+EMERGENCY_S: Final = 3600
+"""How long an emergency lets its staff look, in seconds."""
+
+REVIEW_DUE_S: Final = 7 * DAY_S
+"""By when it is to be reviewed, in seconds after it."""
+
+OBJECTION_DUE_S: Final = 3 * DAY_S
+"""By when an objection is to be answered by its review, in seconds after the objection."""
 
 _FIELDS: Final = (
     "commitments_root",
     "count",
     "custodian",
+    "objection",
     "patient",
     "reason",
     "recipient",
@@ -30,6 +41,13 @@ _FIELDS: Final = (
     "time",
     "wraps_hash",
 )
+
+
+SUPERVISOR: Final = "regulator"
+"""Role of those who are told of every emergency."""
+
+SUPERVISED_FIELDS: Final = frozenset(_FIELDS) - {"patient"}
+"""What they are shown: not whose records they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,21 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Objection:
+    """That the patient, or somebody for the patient, does not agree.
+
+    Attributes:
+        by: who objected.
+        reason: why.
+        time: Unix seconds.
+    """
+
+    by: str
+    reason: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Emergency:
     """An emergency's content.
 
@@ -62,6 +95,7 @@ class Emergency:
         commitments_root: root over their commitments, 32 bytes.
         wraps_hash: hash of the wrapped data keys, 32 bytes.
         time: Unix seconds.
+        objection: None until somebody objects.
         review: None until it is reviewed.
     """
 
@@ -75,15 +109,25 @@ class Emergency:
     commitments_root: bytes
     wraps_hash: bytes
     time: int
-    review: Review | None
+    objection: Objection | None = None
+    review: Review | None = None
+
+    @property
+    def due(self) -> int:
+        """By when it is to be reviewed, Unix seconds: an objection does not wait for the end of the week."""
+        last = self.time + REVIEW_DUE_S
+        return last if self.objection is None else min(last, self.objection.time + OBJECTION_DUE_S)
 
     def to_content(self) -> dict[str, Json]:
         """Write the content."""
-        review = self.review
+        review, objection = self.review, self.objection
         return {
             "commitments_root": self.commitments_root.hex(),
             "count": self.count,
             "custodian": self.custodian,
+            "objection": None
+            if objection is None
+            else {"by": objection.by, "reason": objection.reason, "time": objection.time},
             "patient": self.patient,
             "reason": self.reason,
             "recipient": self.recipient,
@@ -109,6 +153,7 @@ def read(content: Mapping[str, Json]) -> Emergency:
         commitments_root=unhex(content["commitments_root"], HASH_BYTES),
         wraps_hash=unhex(content["wraps_hash"], HASH_BYTES),
         time=count(content["time"]),
+        objection=_objection(content["objection"]),
         review=_review(content["review"]),
     )
 
@@ -119,7 +164,7 @@ def check(body: Body, context: CheckContext) -> None:
     Raises:
         InputError: for a malformed content.
         VerificationError: ``emergency.organisation``, ``.party``, ``.role``, ``.custodian``, ``.time``, ``.review``,
-            ``.changed``.
+            ``.objection``, ``.changed``.
     """
     emergency = read(body.content)
     check_parties(context, (emergency.custodian, emergency.recipient), "emergency")
@@ -129,9 +174,13 @@ def check(body: Body, context: CheckContext) -> None:
     reviewed = emergency.review is not None
     if reviewed != (context.change.status == ENDED):
         refuse("emergency.review")
-    if context.previous is not None:
-        before = context.previous[1].content
-        if {**before, "review": None} != {**body.content, "review": None}:
+    before = None if context.previous is None else context.previous[1].content
+    if (before is not None and before.get("objection") is None) != (emergency.objection is not None) and not reviewed:
+        # A new one has none; a version that is no review adds one to what had none.
+        refuse("emergency.objection")
+    if before is not None:
+        changed = "review" if reviewed else "objection"
+        if {**before, changed: None} != {**body.content, changed: None}:
             refuse("emergency.changed")
 
 
@@ -143,10 +192,19 @@ def _review(value: Json) -> Review | None:
     return Review(short_text(row["by"]), short_text(row["finding"]), count(row["time"]))
 
 
+def _objection(value: Json) -> Objection | None:
+    """Read an objection or null."""
+    if value is None:
+        return None
+    row = members(value, {"by": str, "reason": str, "time": int})
+    return Objection(short_text(row["by"]), short_text(row["reason"]), count(row["time"]))
+
+
 KIND: Final = Kind(
     name="emergency",
     number=9,
-    transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ENDED})},
+    transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ACTIVE, ENDED})},
     check=check,
 )
-"""Active until it is reviewed; no consent is needed, so nothing is refused for lack of one."""
+"""Active until it is reviewed, a second time with an objection; no consent is needed, so nothing is refused for lack of
+one."""

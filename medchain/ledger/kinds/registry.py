@@ -17,6 +17,7 @@ from medchain.ledger.kinds import (
     policy,
     protocol,
     record,
+    recovery,
     state,
     subject,
 )
@@ -35,6 +36,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         access.KIND,
         emergency.KIND,
         erasure.KIND,
+        recovery.KIND,
         state.KIND,
     )
 }

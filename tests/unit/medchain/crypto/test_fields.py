@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -22,21 +22,33 @@ OBSERVATION = (
 )
 
 EXPECTED = [
-    ("/resourceType", '"Observation"'),
-    ("/status", '"final"'),
-    ("/code/coding/0/system", '"http://loinc.org"'),
-    ("/code/coding/0/code", '"8302-2"'),
-    ("/code/coding/1/code", '"a/b~c"'),
-    ("/valueQuantity/value", "2255.00"),
-    ("/valueQuantity/unit", '"厘米"'),
-    ("/a~1b/m~0n", "null"),
-    ("/x/0", "true"),
-    ("/x/1", "false"),
-    ("/x/2", "-0"),
-    ("/x/3", "1E5"),
-    ("/x/4", "1e400"),
-    ("/x/5", "12"),
+    (path.encode(), text.encode())
+    for path, text in (
+        ("/resourceType", '"Observation"'),
+        ("/status", '"final"'),
+        ("/code/coding/0/system", '"http://loinc.org"'),
+        ("/code/coding/0/code", '"8302-2"'),
+        ("/code/coding/1/code", '"a/b~c"'),
+        ("/valueQuantity/value", "2255.00"),
+        ("/valueQuantity/unit", '"厘米"'),
+        ("/a~1b/m~0n", "null"),
+        ("/x/0", "true"),
+        ("/x/1", "false"),
+        ("/x/2", "-0"),
+        ("/x/3", "1E5"),
+        ("/x/4", "1e400"),
+        ("/x/5", "12"),
+    )
 ]
+
+
+class Spelled(float):
+    """A number that knows how it was written."""
+
+    def __new__(cls, text: str) -> Self:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
 
 
 def digest(tag: str, *parts: bytes) -> bytes:
@@ -216,31 +228,54 @@ def test_a_record_that_is_no_strict_json_object_is_refused(content, code):
 
 def test_the_deepest_record_allowed_is_read():
     content = b'{"a":' + b"[" * 62 + b"1" + b"]" * 62 + b"}"
-    assert fields.record_fields(content) == [("/a" + "/0" * 62, "1")]
+    assert fields.record_fields(content) == [(b"/a" + b"/0" * 62, b"1")]
 
 
-def test_record_leaves_are_salted_by_path_and_padded_from_the_field_key():
-    key = bytes(range(32))
-    leaves = fields.record_field_leaves(key, EXPECTED)
-    salts = [hmac.digest(key, b"salt" + path.encode(), "sha256") for path, _ in EXPECTED]
-    shown = [
-        digest("medchain/field/v1", salt, path.encode(), text.encode())
-        for salt, (path, text) in zip(salts, EXPECTED, strict=True)
-    ]
-    padding = [
-        digest("medchain/field-pad/v1", hmac.digest(key, b"pad" + index.to_bytes(4, "big"), "sha256"))
-        for index in range(2)
-    ]
-    assert leaves == shown + padding
-    assert fields.record_field_salt(key, "/status") == salts[1]
+def test_record_leaves_have_a_salt_each_from_the_record_salt_and_are_padded_from_what_follows():
+    """`docs/spec/record-envelope.md` 8."""
+    salt = bytes(range(32))
+    parts = (b"medchain/record-field-salts/v1", salt)
+    count = 1 << (len(EXPECTED) - 1).bit_length()
+    stream = hashlib.shake_256(b"".join(len(p).to_bytes(8, "big") + p for p in parts)).digest(32 * count)
+    salts = [stream[at : at + 32] for at in range(0, 32 * count, 32)]
+    shown = [digest("medchain/field/v1", one, *field) for one, field in zip(salts, EXPECTED, strict=False)]
+    assert len(shown) < count
+    assert fields.record_field_leaves(salt, EXPECTED) == shown + salts[len(shown) :]
+    assert fields.record_field_salt(salt, 1) == salts[1]
+
+
+def test_salts_of_two_records_and_of_two_fields_are_never_the_same():
+    made = [fields.record_field_salt(bytes([number]) * 32, place) for number in range(8) for place in range(64)]
+    assert len(set(made)) == len(made)
+
+
+def test_what_is_parsed_already_has_the_same_fields():
+    document = json.loads(OBSERVATION, parse_float=Spelled, parse_int=Spelled)
+    assert fields.document_fields(document, lambda number: number.text) == EXPECTED
+
+
+@pytest.mark.parametrize("document", [{}, {"a": [], "b": {}}])
+def test_a_parsed_record_without_a_primitive_has_no_fields(document):
+    with pytest.raises(InputError) as caught:
+        fields.document_fields(document, str)
+    assert caught.value.code == "fields.none"
+
+
+def test_a_parsed_record_is_bounded_in_depth():
+    deep: object = 1
+    for _ in range(64):
+        deep = [deep]
+    with pytest.raises(InputError) as caught:
+        fields.document_fields({"a": deep}, str)
+    assert caught.value.code == "fields.not_json"
 
 
 def test_one_field_of_a_record_opens_against_its_root():
-    key = bytes(range(32))
-    leaves = fields.record_field_leaves(key, EXPECTED)
+    record_salt = bytes(range(32))
+    leaves = fields.record_field_leaves(record_salt, EXPECTED)
     root = fields.field_root(leaves)
     proof = fields.prove_field(leaves, leaves[5])
-    salt = fields.record_field_salt(key, "/valueQuantity/value")
+    salt = fields.record_field_salt(record_salt, 5)
     fields.verify_field(root, "/valueQuantity/value", b"2255.00", salt, proof)
     with pytest.raises(VerificationError):
         fields.verify_field(root, "/valueQuantity/value", b"2255.0", salt, proof)
@@ -270,4 +305,4 @@ def test_each_pointer_leads_to_its_value(document):
         return
     assert len({path for path, _ in found}) == len(found)
     for path, text in found:
-        assert json.loads(text) == resolve(document, path)
+        assert json.loads(text) == resolve(document, path.decode())

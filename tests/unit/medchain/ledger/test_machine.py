@@ -968,3 +968,16 @@ def test_what_transactions_name_are_the_objects_that_they_change_refer_to_and_st
     (row,) = made.changes[0].objects
     leaves = [sign(made).leaf, b"nonsense", sign(stop).leaf]
     assert named_keys(leaves) == [map_key("grant", RENHE, row.id), consent.key, consent.key]
+
+
+def test_a_recovery_that_is_cancelled_first_is_not_carried_out(world):
+    recovery = world.add("recovery", TONGJI, stop_hash=fresh(32), expires=DAY + 9)
+    head = world.add("subject", RENHE)
+    carried_out = Change("subject", "active", next_row(head), refs(recovery))
+    assert world.refusal(world.transaction(RENHE, carried_out)) == ""
+    assert world.refusal(world.transaction(RENHE, Change("subject", "active", next_row(head)))) == ""
+    other = world.add("consent", RENHE, stop_hash=fresh(32))
+    wrong = Change("subject", "active", next_row(head), refs(other))
+    assert world.refusal(world.transaction(RENHE, wrong)) == "transaction.ref"
+    world.records[recovery.key] = replace(recovery, status="stopped", version=2)
+    assert world.refusal(world.transaction(RENHE, carried_out)) == "transaction.stopped"

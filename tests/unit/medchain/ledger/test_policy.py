@@ -160,6 +160,10 @@ def test_an_expression_of_another_form_is_refused(expression):
         {"rules": {"record/active": "creator"}, "type": "medchain/policy/v1"},
         {"rules": {f"k{at}/active": "creator" for at in range(65)}, "type": "medchain/policy/v1"},
         {"rules": [], "type": "medchain/policy/v1"},
+        *(
+            {"rules": {"policy/active": "creator"}, "terms": terms, "type": "medchain/policy/v1"}
+            for terms in ([], {"a": 0}, {"a": 101}, {"a": True}, {"a": "7"}, dict.fromkeys(map(str, range(65)), 1))
+        ),
         {},
     ],
 )
@@ -173,6 +177,11 @@ def test_the_default_policy_is_one_and_keeps_its_content():
     assert policy.content == default_policy()
     assert policy.rules["consent/active"] == rule({"and": ["creator", "independent"]})
     assert policy.rules["record/active"] == rule("creator")
+    assert policy.terms == {"majority_years": 18, "recovery_days": 7}
+
+
+def test_a_policy_without_terms_has_none():
+    assert parse_policy({"rules": {"policy/active": "creator"}, "type": "medchain/policy/v1"}).terms == {}
 
 
 def test_drawn_are_all_of_a_public_role_under_other_control():

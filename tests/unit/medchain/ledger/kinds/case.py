@@ -7,26 +7,32 @@ from dataclasses import dataclass, field, replace
 
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json
 from medchain.errors import MedchainError
 from medchain.ledger.kind import CheckContext
 from medchain.ledger.kinds import signing
 from medchain.ledger.kinds.access import Access, Accesses
+from medchain.ledger.kinds.capacity import Capacity, Delegate
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.grant import Grant
+from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.kinds.registry import check_body
-from medchain.ledger.kinds.subject import Subject, passkey
+from medchain.ledger.kinds.subject import Operation, Subject
 from medchain.ledger.object import Body, StateRecord, build_body, stop_hash
+from medchain.ledger.request import ReleaseRequest, SignedRequest, sign_request
 from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer
 from tests.unit.medchain.ledger.world import (
     ANXIN,
     COMMISSION,
+    DAY,
     RENHE,
     TIME,
     TONGJI,
     World,
     fresh,
+    genesis,
     key,
     seed,
 )
@@ -42,7 +48,14 @@ def passkey_of(authenticator: SoftwareAuthenticator):
     return passkey(authenticator.credential_id, encode_credential_key(authenticator.credential), TIME - 100)
 
 
-SUBJECT = Subject((passkey_of(PHONE),), (), (RENHE, TONGJI), RENHE, "identity-card", TIME - 100, seed("n")[:16])
+ABLE = Capacity((), None, None, disputed=False)
+STAFF = {"attested_by": ["doctor", "nurse"]}
+SUBJECT = Subject((passkey_of(PHONE),), ABLE, (RENHE, TONGJI), RENHE, "identity-card", TIME - 100, seed("n")[:16], TIME)
+
+
+def delegate(subject: bytes, role: str = "helper", until: int = DAY + 100, **changes: object) -> Delegate:
+    """Make a delegate who may do all."""
+    return replace(Delegate(subject, role, until, ("consent", "read", "stop"), ("*",)), **changes)
 
 
 @dataclass
@@ -64,6 +77,10 @@ class Case:
     world: World = field(default_factory=World)
     bodies: dict[bytes, tuple[StateRecord, Body]] = field(default_factory=dict)
     decision: Decision = field(default_factory=Decision)
+    accepted_at: dict[bytes, int] = field(default_factory=dict)
+
+    def accepted(self, record: StateRecord) -> int:
+        return self.accepted_at[record.key]
 
     def head(self, key: bytes):
         return self.bodies.get(key)
@@ -86,6 +103,7 @@ class Case:
         creator = changes.pop("creator", RENHE)
         endorser = changes.pop("endorser", COMMISSION)
         object_id = changes.pop("object_id", b"\x11" * 16 if kept is None else kept.id)
+        time = changes.pop("time", TIME)
         change = {"status": "active", "refs": (), "stop_hash": None, "expires": None} | changes
         row = ObjectRow(object_id, 1 if kept is None else kept.version + 1, body.body_hash)
         signers = [Signer(key(creator, "ledger").id, "creator")]
@@ -94,7 +112,7 @@ class Case:
         return CheckContext(
             genesis=self.world.genesis,
             members=self.world.members,
-            time=TIME,
+            time=time,
             own=own,
             role=role,
             creator=creator,
@@ -153,17 +171,24 @@ class ConsentCase(Case):
         draft = build_body("consent", consent.to_content(), None, fresh)
         return self.sign_body(draft, consent.signed(), pen, origin, **self.terms(consent, **changes))
 
-    def sign_body(self, draft: Body, what: signing.Signed, pen, origin: str, **changes: object):
-        """Put a passkey's signature into a body's evidence."""
+    def sign_body(self, draft: Body, what, pens, origin: str, **changes: object):
+        """Put passkeys' signatures into a body's evidence; one of each for a single signer."""
         ledger = changes.pop("ledger", self.world.genesis.ledger)
+        attested = changes.pop("attested_by", ())
+        signed = what if isinstance(what, list) else [what]
+        pens = pens if isinstance(pens, list) else [pens]
         context = self.context(draft.kind, draft, **changes)
         previous = None if context.previous is None else context.previous[0].digest
-        challenge = signing.challenge(ledger, context.key, context.version, previous, draft.content_root, what)
-        given = pen.sign(challenge, origin)
-        evidence = signing.assertion_evidence(
-            given.credential_id, given.client_data_json, given.authenticator_data, given.signature
-        )
-        body = draft.with_evidence(fresh(32), evidence)
+        answers = []
+        for one, pen in zip(signed, pens, strict=True):
+            challenge = signing.challenge(ledger, context.key, context.version, previous, draft.content_root, one)
+            given = pen.sign(challenge, origin)
+            answers.append(
+                signing.assertion_json(
+                    given.credential_id, given.client_data_json, given.authenticator_data, given.signature
+                )
+            )
+        body = draft.with_evidence(fresh(32), signing.signed_evidence(answers, attested))
         return body, self.context(draft.kind, body, **changes)
 
     def attested(self, consent: Consent, evidence: Json, **changes: object):
@@ -202,7 +227,68 @@ def accesses(grant: StateRecord, consent: StateRecord, *rows: Access) -> Accesse
     return Accesses(grant.key, (consent.key,), rows or (access_row(),))
 
 
+def request(stands_on: StateRecord, pen: str = ANXIN, **changes: object) -> SignedRequest:
+    """Have an organisation sign a request for records under a grant."""
+    made = ReleaseRequest(
+        ledger=genesis().ledger,
+        custodian=RENHE,
+        recipient=ANXIN,
+        grant=stands_on.key,
+        purpose="HPAYMT",
+        resource_types=("Observation",),
+        period=None,
+        after=0,
+        encryption_key=key(ANXIN, "encryption").id,
+        nonce=fresh(16),
+        time=TIME - 5,
+    )
+    return sign_request(Es384Signer(seed(pen, "authentication", 1)), replace(made, **changes))
+
+
+def asked_for(grant: StateRecord, *rows: Access) -> tuple[tuple[Access, ...], Json]:
+    """Have the insurer sign a request for each release; rows with one hash are of one request."""
+    signed = {row.request_hash: request(grant, purpose=row.purpose, time=row.time) for row in rows}
+    made = tuple(replace(row, request_hash=signed[row.request_hash].request.hash) for row in rows)
+    return made, {"requests": [signed[row.request_hash].to_json() for row in rows]}
+
+
 def malformed(spoiled: dict[str, Json], kind: str, case: Case, **changes: object) -> str:
     """Check a content of another form."""
     body = build_body(kind, spoiled, None, fresh)
     return code(body, case.context(kind, body, **changes))
+
+
+def able(**changes: object) -> Capacity:
+    """Say who may sign for a person."""
+    return replace(ABLE, **changes)
+
+
+class Person:
+    """Somebody enrolled, with a passkey of its own."""
+
+    def __init__(self, case, name: str, **changes: object) -> None:
+        """Enrol somebody."""
+        self.pen = SoftwareAuthenticator(seed(name), RP_ID)
+        self.subject = replace(SUBJECT, **{"passkeys": (passkey_of(self.pen),)} | changes)
+        self.record = case.keep("subject", self.subject.to_content())
+        self.key = self.record.key
+
+
+def changed(case, person, operation: str, signers=None, **changes: object):
+    """Make the next version of a person's subject, signed by these persons."""
+    signers = [person] if signers is None else signers
+    context = {name: changes.pop(name) for name in ("time", "own", "role", "attested_by", "refs") if name in changes}
+    able_now = changes.pop("capacity", None) or replace(
+        person.subject.capacity, **{name: changes.pop(name) for name in list(changes) if hasattr(ABLE, name)}
+    )
+    subject = replace(
+        person.subject,
+        operation=Operation(operation),
+        signers=tuple(one.key for one in signers),
+        nonce=fresh(16),
+        capacity=able_now,
+        **{"signed_at": context.get("time", TIME)} | changes,
+    )
+    draft = build_body("subject", subject.to_content(), None, fresh)
+    pens = [one.pen for one in signers]
+    return case.sign_body(draft, subject.signed(person.key), pens, ORIGIN, before=person.record, **context)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from medchain.ledger.kinds.access import read as read_accesses
-from medchain.ledger.kinds.emergency import Emergency, Review
+from medchain.ledger.kinds.emergency import Emergency, Objection, Review
 from medchain.ledger.kinds.emergency import read as read_emergency
-from medchain.ledger.kinds.erasure import Erasure
+from medchain.ledger.kinds.erasure import Erasure, Statement, read_statement, statement_id, statement_key
 from medchain.ledger.kinds.erasure import read as read_erasure
 from medchain.ledger.kinds.registry import KINDS
-from medchain.ledger.object import build_body
+from medchain.ledger.object import build_body, map_key
+from medchain.ledger.request import access_id
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import (
     END,
@@ -20,8 +21,10 @@ from tests.unit.medchain.ledger.kinds.case import (
     Decision,
     access_row,
     accesses,
+    asked_for,
     code,
     malformed,
+    request,
 )
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, TAIPING, TIME, TONGJI, fresh
 
@@ -34,9 +37,14 @@ def case():
 def released(case, *rows: object, **changes: object):
     consent = changes.pop("consent", None) or case.kept_consent()
     grant = changes.pop("grant", None) or case.kept_grant(consent)
-    body = build_body("access", accesses(grant, consent, *rows).to_content(), None, fresh)
+    made, evidence = asked_for(grant, *(rows or (access_row(),)))
+    if "signed" in changes:
+        made, evidence = rows, {"requests": [changes.pop("signed").to_json()]}
+    evidence = changes.pop("evidence", evidence)
+    body = build_body("access", accesses(grant, consent, *made).to_content(), evidence, fresh)
     refs = tuple(sorted(Ref(kept.key, kept.version) for kept in (consent, grant)))
-    terms = {"refs": refs, "endorser": None, "own": ANXIN, "role": "party"} | changes
+    own_id = access_id(grant.key, RENHE)
+    terms = {"refs": refs, "endorser": None, "own": ANXIN, "role": "party", "object_id": own_id} | changes
     return body, case.context("access", body, **terms)
 
 
@@ -85,6 +93,64 @@ def test_nobody_but_the_custodian_says_what_it_released(case):
 def test_one_signed_request_is_one_release(case):
     row = access_row()
     assert code(*released(case, row, replace(row, count=9))) == "access.repeated"
+
+
+# Attacks by the custodian alone
+
+
+def test_attack_a_second_chain_of_accesses_beside_the_one_where_everybody_looks(case):
+    assert code(*released(case, object_id=fresh(16))) == "access.id"
+
+
+def test_attack_a_disclosure_without_the_askers_request(case):
+    for evidence in (None, {"requests": []}, {"requests": 1}, {"requests": [], "more": 1}):
+        wanted = "access.request" if evidence == {"requests": []} else "body.malformed access.requests"
+        assert code(*released(case, evidence=evidence)) == wanted
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pen": TAIPING},
+        {"recipient": TAIPING, "pen": TAIPING},
+        {"grant": b"\x01" * 32},
+        {"custodian": TONGJI},
+        {"purpose": "TREAT"},
+        {"ledger": b"\x01" * 32},
+    ],
+)
+def test_attack_a_disclosure_made_up_from_another_request_or_signature(case, changes):
+    consent = case.kept_consent()
+    grant = case.kept_grant(consent)
+    signed = request(grant, **changes)
+    row = access_row(request_hash=signed.request.hash)
+    assert code(*released(case, row, consent=consent, grant=grant, signed=signed)) == "access.request"
+
+
+def test_attack_a_disclosure_under_a_request_that_says_something_else(case):
+    consent = case.kept_consent()
+    grant = case.kept_grant(consent)
+    evidence = {"requests": [request(grant).to_json()]}
+    assert code(*released(case, consent=consent, grant=grant, evidence=evidence)) == "access.request"
+
+
+def test_attack_a_disclosure_signed_with_a_key_that_its_asker_no_longer_has(case):
+    body, context = released(case)
+    anxin = context.members.organisations[ANXIN]
+    left = replace(anxin, keys=tuple(key for key in anxin.keys if key.use != "authentication"))
+    members = replace(context.members, organisations={**context.members.organisations, ANXIN: left})
+    assert code(body, replace(context, members=members)) == "access.request"
+
+
+@pytest.mark.parametrize(
+    ("late_s", "expected"), [(-61, "access.request"), (-60, ""), (180, ""), (181, "access.request")]
+)
+def test_attack_a_disclosure_dated_back_or_put_off(case, late_s, expected):
+    consent = case.kept_consent()
+    grant = case.kept_grant(consent)
+    signed = request(grant, time=TIME - 200)
+    row = access_row(request_hash=signed.request.hash, time=TIME - 200 + late_s)
+    assert code(*released(case, row, consent=consent, grant=grant, signed=signed)) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +221,6 @@ EMERGENCY = Emergency(
     commitments_root=b"\x02" * 32,
     wraps_hash=b"\x03" * 32,
     time=TIME,
-    review=None,
 )
 REVIEWED = replace(EMERGENCY, review=Review("officer-2", "justified", TIME + 5))
 
@@ -192,7 +257,41 @@ def test_an_emergency_is_the_custodians_and_not_of_the_future(case):
     assert code(*emergency(case, replace(EMERGENCY, time=TIME + 61))) == "emergency.time"
 
 
-@pytest.mark.parametrize(("member", "value"), [("reason", ""), ("review", {}), ("review", 5), ("more", 1)])
+OBJECTED = replace(EMERGENCY, objection=Objection("the patient", "I was awake", TIME + 9))
+
+
+def test_an_objection_is_added_once_and_stays(case):
+    assert read_emergency(OBJECTED.to_content()) == OBJECTED
+    before = case.keep("emergency", EMERGENCY.to_content())
+    assert code(*emergency(case, OBJECTED, before=before)) == ""
+    after = case.keep("emergency", OBJECTED.to_content())
+    again = replace(OBJECTED, objection=Objection("the patient", "something else", TIME + 10))
+    assert code(*emergency(case, again, before=after)) == "emergency.objection"
+    assert code(*emergency(case, replace(OBJECTED, review=REVIEWED.review), status="ended", before=after)) == ""
+    assert code(*emergency(case, REVIEWED, status="ended", before=after)) == "emergency.changed"
+
+
+def test_attack_an_objection_slipped_in_at_the_start_with_the_review_or_with_another_story(case):
+    assert code(*emergency(case, OBJECTED)) == "emergency.objection"
+    before = case.keep("emergency", EMERGENCY.to_content())
+    assert code(*emergency(case, EMERGENCY, before=before)) == "emergency.objection"
+    both = replace(OBJECTED, review=REVIEWED.review)
+    assert code(*emergency(case, both, status="ended", before=before)) == "emergency.changed"
+    story = replace(OBJECTED, reason="another")
+    assert code(*emergency(case, story, before=before)) == "emergency.changed"
+
+
+def test_a_review_is_due_in_a_week_and_three_days_after_an_objection():
+    assert EMERGENCY.due == TIME + 7 * 86400
+    assert OBJECTED.due == TIME + 9 + 3 * 86400
+    late = replace(OBJECTED, objection=replace(OBJECTED.objection, time=TIME + 6 * 86400))
+    assert late.due == EMERGENCY.due
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("reason", ""), ("review", {}), ("review", 5), ("objection", {}), ("objection", 5), ("more", 1)],
+)
 def test_an_emergency_of_another_form_is_malformed(case, member, value):
     content = EMERGENCY.to_content() | {member: value}
     assert malformed(content, "emergency", case).startswith("body.malformed ")
@@ -227,6 +326,76 @@ def test_an_erasure_of_another_form_is_malformed(case, member, value):
     assert malformed(content, "erasure", case).startswith("body.malformed ")
 
 
+def stated(case, grant, **changes: object):
+    """The insurer's statement on a grant; changes of the content by name, of the context otherwise."""
+    values = {name: changes.pop(name) for name in ("organisation", "custodian", "time") if name in changes}
+    made = replace(Statement(ANXIN, RENHE, grant.key, "deleted from the claims system", TIME), **values)
+    body = build_body("erasure", made.to_content(), None, fresh)
+    terms = {"status": "stated", "creator": ANXIN, "own": ANXIN, "role": "creator", "endorser": None}
+    terms["object_id"] = statement_id(grant.key, ANXIN)
+    return body, case.context("erasure", body, **(terms | changes))
+
+
+@pytest.fixture
+def over(case):
+    """A grant that was stopped."""
+    return case.kept_grant(case.kept_consent(), status="stopped")
+
+
+def test_a_recipient_states_that_it_erased_what_it_was_given(case, over):
+    assert code(*stated(case, over)) == ""
+    content = Statement(ANXIN, RENHE, over.key, "x", TIME).to_content()
+    assert read_statement(content).to_content() == content
+
+
+def test_a_consent_that_is_over_ends_its_grants_too(case):
+    assert code(*stated(case, case.kept_grant(case.kept_consent(status="stopped")))) == ""
+
+
+def test_nothing_is_stated_of_a_grant_that_is_in_force(case):
+    consent = case.kept_consent()
+    grant = case.kept_grant(consent)
+    assert code(*stated(case, grant)) == "erasure.in_force"
+    del case.bodies[consent.key]
+    assert code(*stated(case, grant)) == "erasure.in_force"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"organisation": TAIPING}, "erasure.owner"),
+        ({"object_id": fresh(16)}, "erasure.id"),
+        ({"time": TIME + 61}, "erasure.time"),
+        ({"custodian": TONGJI}, "erasure.grant"),
+    ],
+)
+def test_attack_a_statement_in_anothers_name_elsewhere_or_of_another_grant(case, over, changes, expected):
+    assert code(*stated(case, over, **changes)) == expected
+
+
+def test_attack_a_statement_on_a_grant_to_somebody_else(case, over):
+    taiping = {"organisation": TAIPING, "creator": TAIPING, "own": TAIPING}
+    assert code(*stated(case, over, **taiping, object_id=statement_id(over.key, TAIPING))) == "erasure.grant"
+
+
+def test_a_statement_on_what_is_no_grant_or_is_not_here_is_refused(case):
+    assert code(*stated(case, case.subject)) == "erasure.grant"
+    unknown = case.kept_grant(case.kept_consent(), status="stopped")
+    del case.bodies[unknown.key]
+    assert code(*stated(case, unknown)) == "erasure.grant"
+
+
+def test_an_erasure_of_keys_is_no_statement_nor_the_reverse(case, over):
+    assert code(*erasure(case, ERASURE, status="stated")).startswith("body.malformed")
+    body, context = stated(case, over, status="active")
+    assert code(body, context).startswith("body.malformed")
+
+
+def test_a_statement_stands_where_grant_and_organisation_say():
+    assert statement_key(b"\x01" * 32, ANXIN) == map_key("erasure", ANXIN, statement_id(b"\x01" * 32, ANXIN))
+    assert statement_id(b"\x01" * 32, ANXIN) != statement_id(b"\x01" * 32, TAIPING)
+
+
 # The registry
 
 
@@ -250,5 +419,6 @@ def test_each_kind_has_its_name_and_a_number_of_its_own():
         "emergency": 9,
         "erasure": 10,
         "state": 13,
+        "recovery": 14,
     }
     assert all(name == kind.name for name, kind in KINDS.items())

@@ -10,24 +10,29 @@ from medchain.crypto.assertion import PasskeyAlgorithm, encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import digest
 from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.capacity import Standing
 from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.kinds.content import Period
-from medchain.ledger.kinds.subject import Delegate, passkey
+from medchain.ledger.kinds.passkeys import passkey
+from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.object import build_body
 from tests.unit.medchain.ledger.kinds.case import (
+    ABLE,
     END,
     ORIGIN,
     PHONE,
     RP_ID,
+    STAFF,
     SUBJECT,
     THIEF,
     ConsentCase,
+    Person,
+    able,
     code,
+    delegate,
     passkey_of,
 )
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, DAY, RENHE, TAIPING, TIME, TONGJI, fresh, seed
-
-STAFF = {"attested_by": ["doctor", "nurse"]}
 
 
 @pytest.fixture
@@ -194,7 +199,7 @@ def test_a_stranger_cannot_submit_a_consent(case):
 
 def test_a_recipient_checks_without_seeing_where_the_patient_is_treated(case):
     record, body = case.bodies[case.subject.key]
-    case.bodies[case.subject.key] = (record, body.redact(["passkeys", "delegates"]))
+    case.bodies[case.subject.key] = (record, body.redact(RECIPIENT_FIELDS))
     assert code(*case.signed(case.consent(), own=ANXIN, role="party")) == ""
     assert code(*case.signed(case.consent())) == "body.malformed content.names"
 
@@ -319,7 +324,7 @@ def test_ending_a_consent_needs_no_signature(case):
 def delegated(case, until):
     helper = SoftwareAuthenticator(seed("helper"), RP_ID)
     signer = case.keep("subject", replace(SUBJECT, passkeys=(passkey_of(helper),)).to_content())
-    patient = replace(SUBJECT, delegates=(Delegate(signer.key, until),))
+    patient = replace(SUBJECT, capacity=replace(ABLE, delegates=(delegate(signer.key, until=until),)))
     represented = case.keep("subject", patient.to_content())
     return helper, case.consent(subject=signer.key, acting_for=represented.key)
 
@@ -339,6 +344,116 @@ def test_who_is_no_delegate_signs_for_nobody(case):
     assert case.consent().patient == case.subject.key
     other = case.keep("subject", SUBJECT.to_content())
     assert code(*case.signed(case.consent(acting_for=other.key))) == "consent.delegate"
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"resource_types": ("Condition", "Observation")}, ""),
+        ({"resource_types": ("Condition",)}, "consent.delegate"),
+        ({"may": ("consent",)}, ""),
+        ({"may": ("read", "stop")}, "consent.delegate"),
+        ({"role": "proxy"}, ""),
+        ({"role": "guardian"}, "consent.delegate"),
+    ],
+)
+def test_a_delegate_permits_within_its_limits(case, limits, found):
+    helper = Person(case, "helper")
+    patient = Person(case, "patient", capacity=able(delegates=(replace(delegate(helper.key), **limits),)))
+    consent = case.consent(subject=helper.key, acting_for=patient.key)
+    assert code(*case.signed(consent, pen=helper.pen)) == found
+
+
+def test_patient_and_delegate_do_not_sign_in_one(case):
+    helper = Person(case, "helper")
+    patient = Person(case, "patient", capacity=able(delegates=(delegate(helper.key),)))
+    for consent in (
+        case.consent(subject=patient.key, acting_for=patient.key),
+        case.consent(subject=patient.key, joined=(helper.key,)),
+        case.consent(subject=helper.key, acting_for=patient.key, joined=(patient.key,)),
+    ):
+        pens = [{patient.key: patient.pen, helper.key: helper.pen}[key] for key in consent.signers]
+        assert code(*case.signed(consent, pen=pens)) == "consent.delegate"
+
+
+# Guardians, and those who cannot decide
+
+
+def family(case, **changes: object):
+    mother, father = Person(case, "mother"), Person(case, "father")
+    rows = (delegate(mother.key, "guardian"), delegate(father.key, "guardian"))
+    values = {"delegates": rows, "of_age": DAY + 3} | changes
+    child = Person(case, "child", passkeys=(), capacity=able(**values))
+    return child, mother, father
+
+
+def test_a_guardians_signature_counts_until_the_hand_over(case):
+    for of_age, found in ((DAY + 1, ""), (DAY, "consent.delegate"), (DAY - 1, "consent.delegate")):
+        child, mother, _ = family(case, of_age=of_age)
+        consent = case.consent(subject=mother.key, acting_for=child.key)
+        assert code(*case.signed(consent, pen=mother.pen)) == found
+
+
+def test_guardians_who_disagree_permit_together_only(case):
+    child, mother, father = family(case, disputed=True)
+    alone = case.consent(subject=mother.key, acting_for=child.key)
+    assert code(*case.signed(alone, pen=mother.pen)) == "consent.guardians"
+    both = replace(alone, joined=(father.key,))
+    assert code(*case.signed(both, pen=[mother.pen, father.pen])) == ""
+    assert code(*case.signed(both, pen=[mother.pen, THIEF])) == "signing.credential"
+    assert code(*case.attested(both, STAFF)) == "consent.guardians"
+
+
+@pytest.mark.parametrize(("age_s", "found"), [(3 * 86400, ""), (3 * 86400 + 1, "consent.stale")])
+def test_several_who_sign_have_three_days(case, age_s, found):
+    child, mother, father = family(case)
+    both = case.consent(subject=mother.key, acting_for=child.key, joined=(father.key,), signed_at=TIME - age_s)
+    assert code(*case.signed(both, pen=[mother.pen, father.pen])) == found
+
+
+def test_guardians_who_disagree_narrow_alone(case):
+    child, mother, father = family(case, disputed=True)
+    both = case.consent(subject=mother.key, acting_for=child.key, joined=(father.key,))
+    before = case.kept_consent(both)
+    for parent in (mother, father):
+        given = withdrawal(case, pen=parent.pen, before=before, signer=parent.key, acting_for=child.key)
+        assert code(*given, check_withdrawal) == ""
+    narrower = replace(both, joined=(), operation="renew", resource_types=("Condition",))
+    assert code(*case.signed(narrower, pen=mother.pen, before=before)) == ""
+    assert code(*case.attested(narrower, STAFF, before=before)) == ""
+
+
+def test_who_signs_may_change_between_guardians_but_not_between_people(case):
+    child, mother, father = family(case)
+    before = case.kept_consent(case.consent(subject=mother.key, acting_for=child.key))
+    after = case.consent(subject=father.key, acting_for=child.key, operation="renew", nonce=fresh(16))
+    assert code(*case.signed(after, pen=father.pen, before=before)) == "consent.changed"
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ({"standing": Standing("dead", "certificate", TIME)}, "consent.dead"),
+        ({"standing": Standing("incapable", "court-order", TIME)}, "consent.incapable"),
+        ({"of_age": DAY + 1}, "consent.minor"),
+        ({"of_age": DAY}, ""),
+    ],
+)
+def test_the_passkey_of_who_is_dead_incapable_or_a_minor_permits_nothing(case, state, found):
+    person = Person(case, "phone", capacity=able(**state))
+    assert code(*case.signed(case.consent(subject=person.key))) == found
+    assert code(*case.attested(case.consent(subject=person.key), STAFF)) == found
+
+
+@pytest.mark.parametrize(("state", "found"), [("dead", "consent.dead"), ("incapable", "")])
+def test_a_dead_persons_passkey_takes_nothing_back(case, state, found):
+    person = Person(case, "phone", capacity=able(standing=Standing(state, "certificate", TIME)))
+    before = case.kept_consent(case.consent(subject=person.key))
+    assert code(*withdrawal(case, before=before, signer=person.key), check_withdrawal) == found
+
+
+def test_a_signature_and_an_attestation_are_not_mixed(case):
+    assert code(*case.signed(case.consent(), attested_by=("doctor", "nurse"))) == "consent.attested"
 
 
 # Withdrawal
@@ -366,7 +481,7 @@ def test_a_withdrawal_is_signed_by_the_patient(case):
 def test_a_withdrawal_of_something_else_is_none(case):
     assert code(*withdrawal(case, object="00" * 32), check_withdrawal) == "consent.withdrawal"
     assert code(*withdrawal(case, operation="create"), check_withdrawal) == "consent.withdrawal"
-    assert code(*withdrawal(case, subject="00" * 32), check_withdrawal) == "consent.withdrawal"
+    assert code(*withdrawal(case, subject="00" * 32), check_withdrawal) == "consent.delegate"
     body, context = withdrawal(case)
     assert code(body, replace(context, previous=None), check_withdrawal) == "consent.withdrawal"
 
@@ -378,6 +493,15 @@ def test_patient_and_delegate_can_each_withdraw_what_the_delegate_signed(case):
     by_helper = withdrawal(case, pen=helper, before=before, signer=consent.subject, acting_for=consent.patient)
     assert code(*by_patient, check_withdrawal) == ""
     assert code(*by_helper, check_withdrawal) == ""
+
+
+@pytest.mark.parametrize("limits", [{"until": DAY - 1}, {"may": ("consent", "read")}])
+def test_a_delegate_whose_time_or_limits_are_over_takes_nothing_back(case, limits):
+    helper = Person(case, "helper")
+    patient = Person(case, "patient", capacity=able(delegates=(replace(delegate(helper.key), **limits),)))
+    before = case.kept_consent(case.consent(subject=helper.key, acting_for=patient.key))
+    given = withdrawal(case, pen=helper.pen, before=before, signer=helper.key, acting_for=patient.key)
+    assert code(*given, check_withdrawal) == "consent.delegate"
 
 
 # Form
@@ -405,6 +529,11 @@ def test_patient_and_delegate_can_each_withdraw_what_the_delegate_signed(case):
         ("fhir", [], "consent.fhir"),
         ("operation", None, "content.text"),
         ("nonce", "00", "encoding.hex"),
+        ("joined", None, "consent.joined"),
+        ("joined", ["00" * 32] * 2, "consent.joined"),
+        ("joined", ["01" * 32, "00" * 32], "consent.joined"),
+        ("joined", [f"{n:064x}" for n in range(16)], "consent.joined"),
+        ("joined", [""], "encoding.hex"),
         ("stop", None, "encoding.hex"),
         ("more", 1, "content.fields"),
     ],
@@ -412,6 +541,12 @@ def test_patient_and_delegate_can_each_withdraw_what_the_delegate_signed(case):
 def test_a_content_of_another_form_is_malformed(case, member, value, reason):
     body = build_body("consent", case.consent().to_content() | {member: value}, STAFF, fresh)
     assert code(body, case.context("consent", body)) == f"body.malformed {reason}"
+
+
+def test_one_who_signs_twice_is_one(case):
+    content = case.consent().to_content()
+    body = build_body("consent", content | {"joined": [content["subject"]]}, STAFF, fresh)
+    assert code(body, case.context("consent", body)) == "body.malformed consent.joined"
 
 
 def test_a_passkey_may_be_of_ed25519(case):

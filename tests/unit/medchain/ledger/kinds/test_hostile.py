@@ -11,6 +11,7 @@ from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, accesses, code
 from tests.unit.medchain.ledger.kinds.test_access import EMERGENCY, ERASURE
+from tests.unit.medchain.ledger.kinds.test_recovery import recovery_of
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, fresh
 
 json_values = st.recursive(
@@ -36,12 +37,17 @@ def contents(case):
         "access": accesses(grant, consent).to_content(),
         "emergency": EMERGENCY.to_content(),
         "erasure": ERASURE.to_content(),
+        "recovery": recovery_of(case).to_content(),
     }
     refs = {"grant": (consent,), "access": (consent, grant)}
     return made, {kind: tuple(sorted(Ref(r.key, r.version) for r in found)) for kind, found in refs.items()}
 
 
-@given(st.sampled_from(["subject", "consent", "grant", "access", "emergency", "erasure"]), json_values, st.data())
+@given(
+    st.sampled_from(["subject", "consent", "grant", "access", "emergency", "erasure", "recovery"]),
+    json_values,
+    st.data(),
+)
 def test_a_field_that_holds_anything_else_never_crashes_a_check(kind, value, data):
     case = ConsentCase()
     made, refs = contents(case)
