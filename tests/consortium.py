@@ -12,18 +12,22 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
+from itertools import count
 from time import sleep
 from typing import Self
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.encoding import base64_text
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, build_genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
     LOG_KEY,
     Members,
+    Organisation,
     ProtocolRules,
     organisation_content,
+    proof_message,
     protocol_content,
     quorum_floor,
 )
@@ -40,7 +44,7 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
-from medchain.ordering.cosign import FinalNote, Vouched
+from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
@@ -55,13 +59,14 @@ from tests.audit import Auditor
 from tests.unit.medchain.ledger.world import key, organisation, seed
 
 START = 1_796_083_200
+DAY_S = 86_400
 ROLES = ("regulator", "hospital", "insurer", "hospital", "insurer", "authority")
 
 
 @cache
-def log_signer(org_id: str) -> Ed25519Signer:
+def log_signer(org_id: str, generation: int = 1) -> Ed25519Signer:
     """Return an organisation's log key."""
-    return Ed25519Signer(seed(org_id, "log", 1))
+    return Ed25519Signer(seed(org_id, "log", generation))
 
 
 @cache
@@ -123,6 +128,7 @@ class MemoryReplica:
         self.genesis = founding
         self.signer = signer
         self.members: Members = founding.members
+        self.snapshots: list[Members] = []
         self.records: dict[bytes, StateRecord] = {}
         self.draw_states: dict[str, DrawState] = {}
         self.seeds: dict[int, bytes] = {}
@@ -169,10 +175,17 @@ class MemoryReplica:
     def page(self, name: bytes) -> bytes | None:
         return self.pages.get(name)
 
+    def members_at(self, height: int) -> Members:
+        return self.snapshots[height]
+
+    def members_changes(self) -> list[int]:
+        pairs = zip(self.snapshots, self.snapshots[1:], strict=False)
+        return [0, *(height for height, (before, after) in enumerate(pairs, 1) if before is not after)]
+
     def fork(self) -> MemoryReplica:
         """Copy it: a lying orderer keeps two."""
         other = copy(self)
-        for name in ("records", "draw_states", "seeds", "pages", "leaves", "chain", "places"):
+        for name in ("records", "draw_states", "seeds", "pages", "leaves", "chain", "places", "snapshots"):
             setattr(other, name, copy(getattr(self, name)))
         return other
 
@@ -272,6 +285,7 @@ class MemoryReplica:
         self.records.update(effects.records)
         self.draw_states.update(effects.draws)
         self.members = effects.members
+        self.snapshots.append(effects.members)
         height = len(self.chain)
         self.seeds[height] = changed.root.hash
         self.append(effects.leaves, time, state_leaf(height, time, changed.root.hash), checkpoint)
@@ -301,6 +315,7 @@ class Disk:
     vouched: Vouched = field(default_factory=Vouched)
     notes: dict[int, tuple[str, bool]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
 
     def load(self) -> Vouched:
         return self.vouched
@@ -311,7 +326,8 @@ class Disk:
     def put(self, item: str | Receipt, size: int = 0, *, final: bool = False) -> None:
         if isinstance(item, Receipt):
             self.receipts.append(item)
-        else:
+        elif final or not self.notes.get(size, ("", False))[1]:
+            # What was final stays so, with the lines that made it, also when a node begins anew with its own alone.
             self.notes[size] = (item, final)
 
     def flush(self) -> None:
@@ -366,13 +382,20 @@ class Link:
         return parse_round(self._call(answer))
 
     def checkpoint(self) -> str | None:
-        return self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False).decode() or None
+        return self._read(self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False))
 
     def cosign(self, note: str) -> None:
         self._call(lambda node: node.driver.cosign(note) or b"")
 
     def stand_down(self, leaf: bytes) -> str | None:
-        return self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()).decode() or None
+        return self._read(self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()))
+
+    def _read(self, text: bytes) -> str | None:
+        """Read a note, which may have been tampered with."""
+        try:
+            return text.decode() or None
+        except UnicodeDecodeError:
+            raise UnavailableError("peer.broken", peer=self._target) from None
 
     def _call(self, action: Callable[[Node], bytes], *, changes: bool = True) -> bytes:
         consortium, faults, dice = self._consortium, self._consortium.faults, self._consortium.dice
@@ -383,7 +406,10 @@ class Link:
         if changes and dice.falls(faults.delay):
             consortium.late.append((node, action))
             raise UnavailableError("peer.timeout", peer=self._target)
-        answer = action(node)
+        try:
+            answer = action(node)
+        except KilledError:
+            raise UnavailableError("peer.broken", peer=self._target) from None
         if dice.falls(faults.lose_answer):
             raise UnavailableError("peer.broken", peer=self._target)
         if answer and dice.falls(faults.tamper):
@@ -400,6 +426,57 @@ def _lied(node: Node, what: str, source: str, first: int) -> bytes:
     """Ask a liar for blocks."""
     blocks = node.lie(what, source, first)
     return blocks_answer(blocks) if blocks else b""
+
+
+class KilledError(BaseException):
+    """The process ends here: nothing may handle it."""
+
+
+class Killer:
+    """Ends a node in front of one of its writes: of its ledger, or of what it keeps beside it.
+
+    Attributes:
+        is_done: whether there was such a write.
+    """
+
+    def __init__(self, node: Node, at: int) -> None:
+        """Let so many writes be, and end the node in front of the next one."""
+        self.is_done = False
+        self._node = node
+        self._left = at
+        self._is_writing = False
+        self._patched: list[tuple[object, str]] = []
+
+    def __enter__(self) -> Self:
+        """Stand between the node and its disk."""
+        for holder, names in ((self._node.disk, ("save", "put")), (self._node.replica, ("apply", "propose", "rewind"))):
+            for name in names:
+                setattr(holder, name, self._watched(getattr(holder, name)))
+                self._patched.append((holder, name))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> bool:
+        """Step aside; a node that ended is down until it is started anew."""
+        for holder, name in self._patched:
+            delattr(holder, name)
+        return kind is KilledError
+
+    def _watched(self, write: Callable[..., object]) -> Callable[..., object]:
+        def watched(*args: object, **named: object) -> object:
+            if self._is_writing:
+                # A write that is part of another: both are one transaction.
+                return write(*args, **named)
+            if self._left == 0:
+                self.is_done, self._node.is_up = True, False
+                raise KilledError
+            self._left -= 1
+            self._is_writing = True
+            try:
+                return write(*args, **named)
+            finally:
+                self._is_writing = False
+
+        return watched
 
 
 class QuietDriver(EmbeddedDriver):
@@ -437,7 +514,22 @@ class Node:
     def restart(self, *, restored: bool = False) -> None:
         """Stop and start with what is on disk; what was only in memory is gone."""
         self.driver.orderer.stop()
+        self.is_up = True
+        # The log key that the ledger lists, as a node's keystore gives it.
+        listed = self.replica.members.organisations[self.org_id].key(LOG_KEY).public
+        signers = (log_signer(self.org_id, generation) for generation in count(1))
+        self.replica.signer = next(signer for signer in signers if signer.public == listed)
         self.driver = self._open(restored=restored)
+
+    def acknowledge(self) -> None:
+        """Have the operator acknowledge what stopped the node, and start it anew."""
+        self.disk.settled += [
+            str(alarm.fields[side])
+            for alarm in self.driver.health().alarms
+            for side in ("ours", "theirs")
+            if alarm.code == SPLIT_VIEW and alarm.fields.get(side)
+        ]
+        self.restart()
 
     def restore(self, height: int) -> None:
         """Come back from a backup of the ledger and of nothing else."""
@@ -455,9 +547,10 @@ class Node:
             self.disk,
             lambda: consortium.now,
             lambda target: Link(consortium, self.org_id, target),
+            settled=tuple(self.disk.settled),
         )
         driver = QuietDriver(
-            self.org_id, log_signer(self.org_id), ports, limits=OrdererLimits(window_s=0), restored=restored
+            self.org_id, self.replica.signer, ports, limits=OrdererLimits(window_s=0), restored=restored
         )
         driver.prepare()
         return driver
@@ -535,12 +628,26 @@ class Consortium:
         row = ObjectRow(object_id, head.version + 1, public_body_hash("protocol", content))
         up = [name for name, node in self.nodes.items() if node.is_up] if voters is None else voters
         others = [name for name in up if name != target]
-        return self.sign(self._payload(target, (Change("protocol", "active", (row,)),), (content,), others, view))
+        payload = self._payload(target, (Change("protocol", "active", (row,)),), (content,), others, view)
+        return self.sign(replace(payload, until=self.now + DAY_S))
+
+    def rotate(self, target: str, view: Node) -> bytes:
+        """Make the change by which an organisation gives itself its next log key."""
+        before = view.replica.members.organisations[target]
+        listed = before.key(LOG_KEY)
+        generation = next(number for number in count(2) if key(target, LOG_KEY, number - 1) == listed)
+        new = key(target, LOG_KEY, generation)
+        proof = log_signer(target, generation).sign(proof_message(self.genesis.ledger, new))
+        keys = sorted((*(item for item in before.keys if item != listed), new), key=lambda item: item.id)
+        return self._update(replace(before, keys=tuple(keys)), {new.id: base64_text(proof)}, view)
 
     def move(self, target: str, url: str, view: Node) -> bytes:
         """Make the change by which an organisation gives itself another address."""
-        moved = replace(view.replica.members.organisations[target], url=url)
-        content = organisation_content(moved)
+        return self._update(replace(view.replica.members.organisations[target], url=url), {}, view)
+
+    def _update(self, after: Organisation, proofs: Mapping[str, str], view: Node) -> bytes:
+        """Make an organisation's own next version."""
+        target, content = after.org_id, organisation_content(after, proofs)
         owner, object_id = public_owner("organisation", content)
         head = view.replica.record(map_key("organisation", owner, object_id))
         row = ObjectRow(object_id, head.version + 1, public_body_hash("organisation", content))

@@ -10,12 +10,13 @@ Source: `docs/spec/ordering.md` 4 and 5; C2SP tlog-cosignature, tlog-witness.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from medchain.errors import VerificationError
+from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
 
@@ -36,6 +37,9 @@ IDLE_S: Final = 30
 
 MAX_NOTES: Final = 64
 """How many of the newest sizes are remembered with their lines."""
+
+
+_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 
 class LineName(NamedTuple):
@@ -118,12 +122,14 @@ class Vouched:
     """What a node must not forget: a cosignature is a promise.
 
     Attributes:
-        floor: the largest size that it cosigned.
+        floor: the largest size that it cosigned; one more where it must not be cosigned again, since its root is void.
         size: of the block end that all it cosigns must extend.
         root: of that block end.
         stood_down: org_id of the new orderer for whose takeover it waits, cosigning nothing; empty if for none.
+        version: of the protocol object that this takeover makes; 0 if for none.
         replaced: the orderer that the last takeover replaced, if any; what it signed above ``replaced_from`` is void.
         replaced_from: size of the last block of its that was kept.
+        spent: id of the own log key that signed, as the orderer's, blocks which this node has dropped; empty if none.
     """
 
     floor: int = 0
@@ -132,6 +138,8 @@ class Vouched:
     stood_down: str = ""
     replaced: str = ""
     replaced_from: int = 0
+    version: int = 0
+    spent: str = ""
 
 
 class Memory(Protocol):
@@ -166,9 +174,15 @@ class Checkpoints(Protocol):
 
 
 class Cosigner:
-    """One organisation's cosigning. Safe for many threads."""
+    """One organisation's cosigning. Safe for many threads.
 
-    def __init__(  # its ports
+    Attributes:
+        own_note: the newest note with this organisation's lines alone.
+        meeting: the size at which cosignatures are awaited, 0 for none.
+        is_left: whether the orderer's ledger seems to have left ours, at a takeover perhaps; whoever looks resets it.
+    """
+
+    def __init__(  # noqa: PLR0913  # its ports
         self,
         replica: Replica,
         notary: Notary,
@@ -178,6 +192,8 @@ class Cosigner:
         *,
         raise_alarm: Callable[[Alarm], None],
         on_news: Callable[[], None] = lambda: None,
+        is_split: bool = False,
+        settled: Sequence[str] = (),
     ) -> None:
         """Prepare.
 
@@ -189,6 +205,8 @@ class Cosigner:
             clock: gives Unix seconds.
             raise_alarm: told of a split view.
             on_news: called when `final_size` or `meeting` has changed; must not call back.
+            is_split: whether a split view was seen before this start that nobody has settled.
+            settled: notes that prove those which an operator has acknowledged.
         """
         self._replica = replica
         self._notary = notary
@@ -199,7 +217,9 @@ class Cosigner:
         self._lock = threading.RLock()
         self._vouched = memory.load()
         self._notes: dict[int, Reading] = {}
-        self._is_split = False
+        self._is_split = is_split
+        self._settled_notes = settled
+        self._settled = self._read_settled()
         self._evidence: tuple[str, ...] = ()
         self._members = replica.members
         self._cosigned_at = 0
@@ -216,6 +236,7 @@ class Cosigner:
         self._heard = self._final.size
         self.own_note: str | None = None
         self.meeting = 0
+        self.is_left = False
 
     @property
     def final_size(self) -> int:
@@ -252,6 +273,9 @@ class Cosigner:
             self._meet(members)
         reading = self._notary.read(note, members, self._notes)
         with self._lock:
+            self._remind(reading)
+            if self._is_beside_final(reading, members):
+                return
             if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
                 return
             known = self._notes.get(reading.size)
@@ -261,18 +285,19 @@ class Cosigner:
                 return
             self._keep(reading if known is None else replace(known, lines=lines))
 
-    def vouch(self, *, is_caught_up: bool) -> str | None:
+    def vouch(self, is_caught_up: Callable[[], bool]) -> str | None:
         """Cosign a block end, if it is time and nothing speaks against it: the newest, or one where others wait.
 
         Args:
-            is_caught_up: whether the node has all blocks that there are; after a restore it has not.
+            is_caught_up: tells whether the node has all blocks that there are; after a restore it has not. Asked when
+                nobody else cosigns any more: before, it could have changed meanwhile.
 
         Returns:
             The note with all lines known, to be sent to the orderer and the peers; None if nothing was cosigned.
         """
         with self._lock:
             now, vouched = self._clock(), self._vouched
-            if not is_caught_up or self.is_stopped:
+            if not is_caught_up() or self.is_stopped:
                 return None
             if vouched.size and self._replica.root_at(vouched.size) != vouched.root:
                 # What we cosigned is not part of what we have: one of the two is a lie, and we do not help it.
@@ -367,6 +392,22 @@ class Cosigner:
             mine = [at for at in self._notes if at <= self._replica.size] if size is None else [size]
             return self._text(self._notes[max(mine)]) if mine and max(mine) in self._notes else None
 
+    def testimony(self) -> str | None:
+        """Return what this node shows in a takeover: the note of the largest size that it cosigned, or the newest.
+
+        Raises:
+            UnavailableError: ``takeover.note`` while it lacks that note, or its lines there, as where it has dropped
+                the block and did not get to what comes in its place: any other note would deny what it cosigned.
+        """
+        with self._lock:
+            vouched = self._vouched
+            known = self._notes.get(vouched.floor)
+            if vouched.floor == vouched.size > self.final_size:
+                own = {name for name in known.lines if name.org_id == self._notary.org_id} if known else set()
+                if known is None or known.root != vouched.root or len(own) < len(_USES):
+                    raise UnavailableError("takeover.note", size=vouched.size)
+            return self.note(vouched.floor) or self.note()
+
     @property
     def vouched(self) -> Vouched:
         """What it must not forget."""
@@ -377,25 +418,61 @@ class Cosigner:
         """Notes under valid log lines that contradict each other; none while there is no split view."""
         return self._evidence
 
-    def stand_down(self, new_orderer: str) -> None:
-        """Cosign nothing until the takeover's block is applied; durable when it returns."""
-        with self._lock:
-            self._remember(replace(self._vouched, stood_down=new_orderer))
+    def stand_down(self, new_orderer: str, version: int) -> None:
+        """Cosign nothing until the takeover's block is applied; durable when it returns.
 
-    def resume(self, base_size: int, base_root: bytes, replaced: str) -> None:
-        """Go on after a takeover.
+        Args:
+            new_orderer: org_id of who takes over.
+            version: of the protocol object that the takeover makes.
+        """
+        with self._lock:
+            self._remember(replace(self._vouched, stood_down=new_orderer, version=version))
+
+    def spend(self, key_id: str) -> None:
+        """Order under a log key no more, since blocks that it signed are dropped; durable when it returns.
+
+        Args:
+            key_id: of the own log key.
+        """
+        with self._lock:
+            self._remember(replace(self._vouched, spent=key_id))
+
+    def take_back(self, before: Vouched) -> None:
+        """Go by what was remembered before a takeover that was none, and cosigned nothing since; durable."""
+        with self._lock:
+            self._remember(before)
+
+    def resume(self, base_size: int, base_root: bytes, replaced: str, *, orderer: str, version: int) -> None:
+        """Go on after a takeover; cosign nothing still if another one was promised to be waited for.
 
         Args:
             base_size: size of the last block that was kept; what was cosigned above it is void.
             base_root: its root.
             replaced: org_id of the orderer that was lost.
+            orderer: org_id of who orders now.
+            version: of the protocol object that names it. A promise to wait for its takeover of a later one stays.
         """
         with self._lock:
             floor = self._vouched.floor
-            self._remember(Vouched(floor, base_size, base_root, replaced=replaced, replaced_from=base_size))
-            self._notes = {size: reading for size, reading in self._notes.items() if size <= base_size}
+            if base_size == floor and (self._vouched.size, self._vouched.root) != (floor, base_root):
+                # A block of the new history ends where one that was dropped did. What was cosigned there is another
+                # root, and the size stays forbidden: nothing may look like a renewal.
+                floor += 1
+            # One that a block before had named already replaces nobody now.
+            lost = replaced if replaced != orderer else ""
+            before = self._vouched
+            vouched = Vouched(floor, base_size, base_root, replaced=lost, replaced_from=base_size, spent=before.spent)
+            if before.stood_down != orderer or before.version > version:
+                vouched = replace(vouched, stood_down=before.stood_down, version=before.version)
+            self._remember(vouched)
+            self.forget(base_size)
             self._told = self.meeting = 0
             self.own_note = None
+
+    def forget(self, size: int) -> None:
+        """Forget the notes above a size, where the blocks that end there were dropped."""
+        with self._lock:
+            self._notes = {at: reading for at, reading in self._notes.items() if at <= size}
 
     def _meet(self, members: Members) -> None:
         """Go by other members: lines for sizes that we have not reached yet were verified under keys of the past."""
@@ -404,7 +481,27 @@ class Cosigner:
             self._notes = {
                 at: reading if at <= size else replace(reading, lines={}) for at, reading in self._notes.items()
             }
-            self._members = members
+            self._members, self._settled = members, self._read_settled()
+
+    def _read_settled(self) -> frozenset[tuple[str, int, bytes]]:
+        """Return signer, size and root of the notes that were acknowledged; of a key that was exchanged since, none."""
+        settled: set[tuple[str, int, bytes]] = set()
+        for note in self._settled_notes:
+            with suppress(MedchainError):
+                reading = self._notary.read(note, self._replica.members)
+                settled.add((reading.log_org, reading.size, reading.root))
+        return frozenset(settled)
+
+    def _is_settled(self, reading: Reading) -> bool:
+        """Tell whether an operator knows already that the signer of a note has signed two histories.
+
+        Whoever holds a forked note could else stop all members again after each acknowledgement, and a signer that
+        orders no more could make another one each time. Of who orders, only the sizes that were seen are settled.
+        """
+        speaks = reading.log_org in {self._replica.members.protocol.orderer, self._vouched.stood_down}
+        return any(
+            org_id == reading.log_org and (not speaks or size == reading.size) for org_id, size, _ in self._settled
+        )
 
     def _sign(self, known: Reading, now: int) -> None:
         """Add our own lines to a note whose size and root are remembered as cosigned."""
@@ -441,15 +538,18 @@ class Cosigner:
         """Tell whether the log line is by who orders, is about to, or ordered the block that ends there."""
         if reading.log_org in {self._replica.members.protocol.orderer, self._vouched.stood_down}:
             return True
-        height = self._replica.height_of(reading.size)
+        return self._signer_of(reading.size) == reading.log_org
+
+    def _signer_of(self, size: int) -> str | None:
+        """Tell who signed the block of ours that ends at a size; None for no block, and for a key in use no more."""
+        height = self._replica.height_of(size)
         if not height:
-            return False
+            return None
         checkpoint = self._replica.blocks(height, 1)[0].checkpoint
         try:
-            return self._notary.read(checkpoint, self._replica.members).log_org == reading.log_org
+            return self._notary.read(checkpoint, self._replica.members).log_org
         except VerificationError:
-            # Its key is in use no more.
-            return False
+            return None
 
     def _is_void(self, reading: Reading) -> bool:
         """Tell whether a note is of those that a takeover has made, or is about to make, void."""
@@ -460,22 +560,75 @@ class Cosigner:
         is_replaced = reading.log_org == vouched.replaced != self._replica.members.protocol.orderer
         return is_replaced and reading.size > vouched.replaced_from
 
+    def _remind(self, reading: Reading) -> None:
+        """Learn what this node signed and has forgotten, since it was restored: it must sign no other root there."""
+        is_mine = any(name.org_id == self._notary.org_id for name in reading.lines)
+        if not is_mine or reading.size < self._vouched.floor:
+            return
+        vouched, is_ours = self._vouched, self._replica.root_at(reading.size) == reading.root
+        if reading.size > vouched.floor:
+            vouched = replace(vouched, floor=reading.size)
+        if is_ours and vouched.floor == reading.size:
+            vouched = replace(vouched, size=reading.size, root=reading.root)
+        if vouched != self._vouched:
+            self._remember(vouched)
+
+    def _is_beside_final(self, reading: Reading, members: Members) -> bool:
+        """Look whether a quorum vouches for what is not in our ledger, where it must be: more lie than may.
+
+        That is, where ours is final, or where a takeover, which we have, dropped what its signer had ordered there.
+        """
+        if len(complete(reading.lines, members)) < members.protocol.quorum:
+            return False
+        mine, is_waiting = self._replica.root_at(reading.size), bool(self._vouched.stood_down)
+        is_dropped = not is_waiting and self._is_void(reading)
+        is_settled = (reading.log_org, reading.size, reading.root) in self._settled
+        if mine == reading.root or is_settled or not (reading.size <= self.final_size or is_dropped):
+            return False
+        ours, theirs = self._block_note(reading.size) or self._final.text, self._text(reading)
+        if not self._evidence:
+            self._evidence = tuple(filter(None, (ours, theirs)))
+        self._split(reading.size, "quorum", ours=ours, theirs=theirs)
+        return True
+
     def _is_other(self, reading: Reading) -> bool:
         """Compare a note with our own history and with other notes of its size; a difference is a split view."""
         mine = self._replica.root_at(reading.size)
         known = self._notes.get(reading.size)
         if (mine is None or mine == reading.root) and (known is None or known.root == reading.root):
             return False
+        signer = self._signer_of(reading.size)
+        is_judged = signer is not None or reading.size > self.final_size
+        if mine is not None and signer != reading.log_org and is_judged:
+            # Who orders after a lost orderer's last block, which is not final: a takeover may have dropped it, and only
+            # the blocks tell. Or who orders again, after a takeover dropped what it had signed there.
+            self.is_left = True
+            return True
+        if self._is_settled(reading):
+            self.is_left = mine is not None
+            return True
         if not self._evidence:
             self._evidence = tuple(self._text(item) for item in (known, reading) if item is not None)
-        self._split(reading.size, "peer")
+        is_against_known = known is not None and known.root != reading.root
+        ours = self._bare(known) if known is not None and is_against_known else self._block_note(reading.size)
+        self._split(reading.size, "peer", ours=ours, theirs=self._bare(reading))
         return True
 
-    def _split(self, size: int, source: str) -> None:
-        """Stop cosigning, and say why."""
+    def _split(self, size: int, source: str, **notes: str) -> None:
+        """Stop cosigning, and say why, with the notes that prove it: what is in memory only ends with the process."""
         if not self._is_split:
             self._is_split = True
-            self._raise_alarm(Alarm(SPLIT_VIEW, self._replica.height, {"size": size, "source": source}, latched=True))
+            fields: dict[str, int | str | None] = {"size": size, "source": source, **notes}
+            self._raise_alarm(Alarm(SPLIT_VIEW, self._replica.height, fields, latched=True))
+
+    def _bare(self, reading: Reading) -> str:
+        """Write a note with the log's line alone, which says who signed both histories."""
+        return self._notary.write(reading.size, reading.root, reading.log_line, {})
+
+    def _block_note(self, size: int) -> str:
+        """Return the note of our own block that ends at a size."""
+        height = self._replica.height_of(size)
+        return "" if height is None else self._replica.blocks(height, 1)[0].checkpoint
 
     def _keep(self, reading: Reading) -> None:
         """Remember a note, forget old ones, and notice finality."""
@@ -524,6 +677,5 @@ def _merged(known: Mapping[LineName, Line], more: Mapping[LineName, Line]) -> di
 
 def complete(lines: Mapping[LineName, Line], members: Members) -> frozenset[str]:
     """Return the active organisations of which both lines are there."""
-    uses = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
     active = (organisation.org_id for organisation in members.active)
-    return frozenset(org_id for org_id in active if all(LineName(org_id, use) in lines for use in uses))
+    return frozenset(org_id for org_id in active if all(LineName(org_id, use) in lines for use in _USES))

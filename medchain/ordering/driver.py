@@ -85,6 +85,14 @@ class Replica(Protocol):
         """The members after the newest block."""
         ...
 
+    def members_at(self, height: int) -> Members:
+        """Return the members after a block of ours."""
+        ...
+
+    def members_changes(self) -> Sequence[int]:
+        """Return the heights of the blocks that changed the members, height 0 included, in order."""
+        ...
+
     def apply(self, block: Block) -> Applied:
         """Execute a block of another orderer, compare everything, commit it in one transaction.
 
@@ -112,7 +120,8 @@ class Replica(Protocol):
 
         Raises:
             UnavailableError: the disk; the block may have been kept all the same, `height` tells.
-            VerificationError: ``block.protocol``, ``store.corrupt``: ordering must end.
+            VerificationError: ``block.protocol``, ``store.corrupt``: ordering must end, but where the table is
+                ``map_page``: then what needs that page can be left out.
         """
         ...
 
@@ -197,6 +206,8 @@ class Health:
         caught_up: whether the orderer had nothing more when last asked.
         waiting: envelopes in the queue.
         alarms: what is wrong now.
+        is_log_key_spent: whether the own log key has to be exchanged before this node can order.
+        has_heir: whether, as far as this node knows, another member could order in the place of the one that does.
     """
 
     role: str
@@ -205,6 +216,8 @@ class Health:
     caught_up: bool
     waiting: int
     alarms: tuple[Alarm, ...]
+    is_log_key_spent: bool = False
+    has_heir: bool = True
 
 
 class OrderingDriver(Protocol):

@@ -33,7 +33,13 @@ ASK_OTHERS_AFTER: Final = 3
 """After how many failures in a row a follower asks other members for blocks."""
 
 MAX_ALARMS: Final = 64
-"""How many latched alarms are kept; the first ones matter most."""
+"""How many alarms of one code are kept until somebody has looked; the first ones matter most."""
+
+LOG_KEY_SPENT: Final = "ordering.log_key"
+NO_HEIR: Final = "ordering.no_heir"
+"""Reason: were the orderer lost now, nobody could order in its place, nor exchange its log key any more."""
+
+"""Alarm: this node has to order under a log key that has signed blocks which a takeover dropped, and does not."""
 
 _REST: Final = 4
 _QUIET_TURNS: Final = 25
@@ -53,6 +59,8 @@ class Ports:
         receipts: keeps receipts.
         clock: gives Unix seconds.
         connect: org_id → the way to that organisation; asked anew at each use, so that a new address needs nothing.
+        is_split: whether a split view that an earlier run saw is not settled: then nothing is cosigned in this one.
+        settled: notes that prove split views which an operator has acknowledged: they stop nothing again.
     """
 
     replica: Replica
@@ -62,6 +70,8 @@ class Ports:
     receipts: Receipts
     clock: Clock
     connect: Callable[[str], OrdererClient]
+    is_split: bool = False
+    settled: Sequence[str] = ()
 
 
 class EmbeddedDriver:
@@ -69,6 +79,7 @@ class EmbeddedDriver:
 
     Attributes:
         watchers: told of each block, by the thread that has applied it.
+        keep_alarm: writes an alarm that must stay down before what raised it goes on; may fail, `health` has it still.
     """
 
     def __init__(
@@ -92,12 +103,10 @@ class EmbeddedDriver:
                 of members has said, in this run, that there is nothing newer.
             poll_s: how long a poll waits.
         """
-        self._org_id = org_id
-        self._ports = ports
+        self._org_id, self._ports = org_id, ports
         self._poll_s = poll_s
         self._pen = threading.Lock()
-        self._stopping = threading.Event()
-        self._came = threading.Event()
+        self._stopping, self._came = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._alarms: list[Alarm] = []
         self._looked_at: set[str] = set()
@@ -107,6 +116,7 @@ class EmbeddedDriver:
         self._turn, self._rest_until, self._is_hasty = 0, 0.0, False
         self._last_orderer = ports.replica.members.protocol.orderer
         self.watchers: list[Callable[[Block], None]] = []
+        self.keep_alarm: Callable[[Alarm], None] = _forget
         replica, clock = ports.replica, ports.clock
         self.feed = Feed(replica)
         self.cosigner = Cosigner(
@@ -117,18 +127,10 @@ class EmbeddedDriver:
             clock,
             raise_alarm=self._raise_alarm,
             on_news=self.feed.publish,
+            is_split=ports.is_split,
+            settled=ports.settled,
         )
-        self.orderer = Orderer(
-            replica,
-            org_id,
-            log_signer,
-            clock,
-            pen=self._pen,
-            feed=self.feed,
-            limits=limits,
-            on_block=self._ordered,
-            is_barred=lambda: bool(self.cosigner.vouched.stood_down),
-        )
+        self.orderer = self._make_orderer(log_signer, limits)
         self.follower = Follower(
             replica,
             self._source,
@@ -137,6 +139,7 @@ class EmbeddedDriver:
             feed=self.feed,
             on_block=self._applied,
             reroute=self._look_at,
+            is_succession=self._is_succession,
             ask=self._ask,
         )
         self.outbox = Outbox(replica, self.submit, clock, ports.receipts, self._raise_alarm)
@@ -151,6 +154,21 @@ class EmbeddedDriver:
             peers=self._peers,
             on_takeover=self._taken_over,
             on_dropped=self._submit_again,
+        )
+
+    def _make_orderer(self, log_signer: Ed25519Signer, limits: OrdererLimits | None) -> Orderer:
+        """Make what orders while this organisation does."""
+        return Orderer(
+            self._ports.replica,
+            self._org_id,
+            log_signer,
+            self._ports.clock,
+            pen=self._pen,
+            feed=self.feed,
+            limits=limits,
+            on_block=self._ordered,
+            is_barred=lambda: bool(self.cosigner.vouched.stood_down) or self._succession.is_log_key_spent,
+            raise_alarm=self._raise_alarm,
         )
 
     @property
@@ -205,12 +223,15 @@ class EmbeddedDriver:
         """Order what a member sent here; never passes it on, or two that mistake each other would send it to and fro.
 
         Raises:
-            UnavailableError: ``ordering.not_orderer``, ``ordering.not_ready``, and as `Orderer.submit`.
+            UnavailableError: ``ordering.not_orderer``, ``ordering.not_ready``, ``ordering.log_key`` under a log key of
+                a former reign, and as `Orderer.submit`.
         """
         if not self.is_orderer or self.cosigner.vouched.stood_down:
             raise UnavailableError("ordering.not_orderer", orderer=self._ports.replica.members.protocol.orderer)
         if not self._is_ready:
             raise UnavailableError("ordering.not_ready", asked=len(self._looked_at))
+        if self._succession.is_log_key_spent:
+            raise UnavailableError(LOG_KEY_SPENT, orderer=self._org_id)
         return self.orderer.submit(leaves)
 
     def blocks(self, first: int, wait_s: float = 0) -> list[Block]:
@@ -231,15 +252,22 @@ class EmbeddedDriver:
             `medchain.ordering.round.round_answer`.
 
         Raises:
+            UnavailableError: ``ordering.not_ready``: what came after the backup may be with others, so that "nothing"
+                would not be true; ``ordering.not_orderer`` where another orders: its "nothing" would count as level.
             MedchainError: as `Cosigner.learn`, for its note.
         """
+        if self._restored and not self._is_ready:
+            raise UnavailableError("ordering.not_ready", asked=len(self._looked_at))
         cosigner = self.cosigner
         if ask.note is not None:
             cosigner.learn(ask.note)
         self.feed.wait(ask.first, ask.wait_s, lambda: cosigner.final_size > ask.final or cosigner.meeting > ask.met)
-        final = cosigner.final_note
+        final, frames = cosigner.final_note, self.feed.frames(ask.first)
+        orderer = self._ports.replica.members.protocol.orderer
+        if not frames and orderer != self._org_id:
+            raise UnavailableError("ordering.not_orderer", orderer=orderer)
         note = final.text if final.size > ask.final else None
-        return round_answer(note, cosigner.meeting, self.feed.frames(ask.first))
+        return round_answer(note, cosigner.meeting, frames)
 
     def height(self) -> int:
         """Height of the newest block that this node has applied."""
@@ -263,6 +291,10 @@ class EmbeddedDriver:
         self._is_ready = True
         return block
 
+    def may_order(self, org_id: str) -> bool:
+        """Tell whether an organisation may order under its log key, see `Succession.may_order`."""
+        return self._succession.may_order(org_id)
+
     def health(self) -> Health:
         """Tell how it is."""
         alarms = list(self._alarms)
@@ -271,6 +303,9 @@ class EmbeddedDriver:
         failure = self.orderer.failure
         if failure is not None and failure.code == "ordering.failed":
             alarms.append(Alarm(failure.code, self.height(), failure.fields))
+        is_spent = self._succession.is_log_key_spent
+        if is_spent and self.is_orderer:
+            alarms.append(Alarm(LOG_KEY_SPENT, self.height()))
         return Health(
             "orderer" if self.is_orderer else "follower",
             self.height(),
@@ -278,6 +313,8 @@ class EmbeddedDriver:
             self.is_caught_up,
             self.orderer.waiting,
             tuple(alarms),
+            is_log_key_spent=is_spent,
+            has_heir=self._succession.has_heir,
         )
 
     def look_round(self) -> bool:
@@ -291,6 +328,9 @@ class EmbeddedDriver:
                 while blocks := client.blocks(self._ports.replica.height + 1, 0):
                     for block in blocks:
                         self.follower.apply(block)
+                if self._restored and not self._is_ready and (note := client.checkpoint()) is not None:
+                    # With our own lines, perhaps, which we have forgotten.
+                    self.cosigner.learn(note)
             except UnavailableError:
                 continue
             except MedchainError:
@@ -307,16 +347,20 @@ class EmbeddedDriver:
         """Ask once for blocks, or, while this node orders, look round; returns how many were applied."""
         self._recover()
         awaited = self.cosigner.vouched.stood_down
-        if not self._is_ready or self.is_orderer:
+        if not self._is_ready or self.is_orderer or awaited == self._org_id:
+            # Who waits for its own takeover has nobody to follow: the others may have gone on without it.
             self.look_round()
-        elif awaited and awaited != self._org_id:
+        elif awaited:
             self._look_at(self._ports.connect(awaited))
+        elif self.cosigner.is_left:
+            self.cosigner.is_left = False
+            self._look_at(self._ports.connect(self._ports.replica.members.protocol.orderer))
         return self.follower.step(wait_s) if self._is_ready else 0
 
     def _recover(self) -> None:
         """Go on after a takeover that was cut short here, see `Succession.recover`."""
         orderer = self._ports.replica.members.protocol.orderer
-        if self.cosigner.vouched.stood_down == orderer and self._succession.recover():
+        if self.cosigner.vouched.stood_down and self._succession.recover():
             self._last_orderer = orderer
             self.outbox.reset()
 
@@ -349,7 +393,7 @@ class EmbeddedDriver:
     def _vouch(self) -> bool:
         """Cosign if it is time; tells whether it did. Never more than a fifth of a core goes into it."""
         began = time.thread_time()
-        if self.cosigner.vouch(is_caught_up=self.is_caught_up) is None:
+        if self.cosigner.vouch(lambda: self.is_caught_up) is None:
             return False
         self._lines = self.cosigner.own_note
         self._rest_until = time.monotonic() + min(_REST * (time.thread_time() - began), BUSY_S)
@@ -420,11 +464,15 @@ class EmbeddedDriver:
         peers = self._peers()
         names = [orderer, *(name for name in sorted(peers) if name != orderer)]
         asked = orderer if failures <= ASK_OTHERS_AFTER else names[failures % len(names)]
-        return Source(self._ports.connect(asked), asked == orderer)
+        return Source(asked, self._ports.connect(asked), asked == orderer)
 
     def _look_at(self, client: OrdererClient) -> bool:
         """Look for a takeover at a peer."""
         return self._succession.look_at(client)
+
+    def _is_succession(self, block: Block, giver: str) -> bool:
+        """Tell whether a block that seems too old is of a takeover."""
+        return self._succession.is_agreed(block, giver)
 
     def _ordered(self, block: Block) -> None:
         """Take note of a block of our own."""
@@ -436,7 +484,8 @@ class EmbeddedDriver:
     def _applied(self, block: Block, applied: Applied) -> None:
         """Take note of a block of another orderer."""
         orderer = self._ports.replica.members.protocol.orderer
-        if orderer != self._last_orderer:
+        # A takeover may be in the place of a hand-over to the same organisation.
+        if orderer != self._last_orderer or orderer == self.cosigner.vouched.stood_down:
             self._change_orderer(block, applied, orderer)
         self.cosigner.learn(block.checkpoint)
         self._tell(block)
@@ -448,18 +497,27 @@ class EmbeddedDriver:
             watcher(block)
 
     def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
-        """Notice a new orderer; one that signed the very block that names it has taken over from a lost one."""
+        """Notice a new orderer; one that signed the very block that names it has taken over from a lost one.
+
+        A block by which the lost orderer itself hands over ends no promise: behind blocks that it made since, it could
+        have them cosigned that way, and be final beside the takeover. Only the one named need not wait for itself.
+        """
         reading = self._ports.notary.read(block.checkpoint, self._ports.replica.members)
-        if reading.log_org == orderer or self.cosigner.vouched.stood_down:
-            size = applied.size - len(block.transactions) - 1
-            self.cosigner.resume(size, self._ports.replica.root_at(size) or b"", self._last_orderer)
+        lost = self._ports.replica.members_at(block.height - 1).protocol.orderer
+        is_handed_to_us = orderer == self.cosigner.vouched.stood_down == self._org_id
+        if reading.log_org == orderer != lost or is_handed_to_us:
+            is_kept = reading.log_org != orderer
+            size = applied.size if is_kept else applied.size - len(block.transactions) - 1
+            root = self._ports.replica.root_at(size) or b""
+            version = self._succession.version_at(applied.size)
+            self.cosigner.resume(size, root, lost, orderer=orderer, version=version)
             self.outbox.reset()
         self._last_orderer = orderer
 
     def _taken_over(self, block: Block, dropped: Sequence[bytes]) -> None:
         """Go on under the new orderer; whoever had a dropped block brings its transactions to the new one."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
-        self.feed.publish()
+        self.feed.publish(block)
         self.cosigner.learn(block.checkpoint)
         self.outbox.reset()
         self._tell(block)
@@ -472,9 +530,13 @@ class EmbeddedDriver:
                 self.outbox.add(leaf)
 
     def _raise_alarm(self, alarm: Alarm) -> None:
-        """Keep an alarm until somebody has looked."""
-        if len(self._alarms) < MAX_ALARMS and alarm not in self._alarms:
+        """Keep an alarm until somebody has looked; many of one code, which others can cause, hide none of another."""
+        same = [known for known in self._alarms if known.code == alarm.code]
+        if len(same) < MAX_ALARMS and alarm not in same:
             self._alarms.append(alarm)
+            if alarm.latched:
+                with suppress(MedchainError):
+                    self.keep_alarm(alarm)
 
     def _guarded(self, name: str, turn: Callable[[], None]) -> None:
         """Run a thread; one that ends by an error must not end unseen."""
@@ -500,7 +562,7 @@ class EmbeddedDriver:
                 self._came.set()
             if not self._is_ready:
                 self._stopping.wait(1)
-            elif applied == 0 and self.is_orderer:
+            elif applied == 0 and (self.is_orderer or self.cosigner.vouched.stood_down == self._org_id):
                 self._stopping.wait(self._poll_s)
             self._stopping.wait(BUSY_S if self._is_hasty else self.follower.backoff_s())
 
@@ -530,3 +592,7 @@ class EmbeddedDriver:
         while not self._stopping.is_set():
             self.outbox.step()
             self.outbox.wait_for_work(1)
+
+
+def _forget(_alarm: Alarm) -> None:
+    """Keep an alarm in memory only, where nobody keeps alarms."""

@@ -1,7 +1,8 @@
 """The follower: fetches blocks, has the replica verify them, and raises the alarm at what is wrong.
 
 Keeps true: no block is skipped, none is kept that the replica refuses; a block's time is near our clock, once we have
-been level with the orderer; whom the blocks came from does not matter. Trusts its replica and its clock.
+been level with the orderer, but for a takeover that enough others have; whom the blocks came from does not matter.
+Trusts its replica and its clock.
 Source: `docs/spec/ordering.md` 1, 3 and 5.
 """
 
@@ -25,8 +26,9 @@ POLL_S: Final = 5
 
 
 class Source(NamedTuple):
-    """Whom to ask: the way there, and whether it is the orderer, whose word on what is newest counts."""
+    """Whom to ask: its org_id, the way there, and whether it is the orderer, whose word on what is newest counts."""
 
+    org_id: str
     client: OrdererClient
     is_orderer: bool
 
@@ -34,7 +36,7 @@ class Source(NamedTuple):
 class Follower:
     """Keeps a replica level with the ledger. One thread calls `step`."""
 
-    def __init__(  # its ports
+    def __init__(  # noqa: PLR0913  # its ports
         self,
         replica: Replica,
         source: Callable[[int], Source | None],
@@ -44,6 +46,7 @@ class Follower:
         feed: Feed,
         on_block: Callable[[Block, Applied], None],
         reroute: Callable[[OrdererClient], bool],
+        is_succession: Callable[[Block, str], bool],
         ask: Callable[[Source, int, int], Sequence[Block]] = lambda source, first, wait_s: source.client.blocks(
             first, wait_s
         ),
@@ -58,6 +61,7 @@ class Follower:
             feed: told of each block.
             on_block: told of each block applied.
             reroute: given whom to ask, looks for a takeover there; tells whether it found one.
+            is_succession: tells whether a block is of a takeover that enough members have beside the one that gave it.
             ask: asks a source for blocks from a height on, and may wait so long for the first one.
         """
         self._replica = replica
@@ -67,6 +71,7 @@ class Follower:
         self._feed = feed
         self._on_block = on_block
         self._reroute = reroute
+        self._is_succession = is_succession
         self._ask = ask
         self._not_before = 0
         self.failures = 0
@@ -100,7 +105,7 @@ class Follower:
         if not blocks:
             self._take_nothing(source, asked_at)
             return 0
-        return self._apply_all(blocks, source.client)
+        return self._apply_all(blocks, source)
 
     def backoff_s(self) -> float:
         """Choose how long to wait before the next step."""
@@ -109,9 +114,7 @@ class Follower:
     def apply(self, block: Block) -> Applied:
         """Verify and keep one block; raises as `Replica.apply`, and ``block.time``."""
         now = self._clock()
-        # A clock that was ahead and was set right must not leave us refusing what it would have called late.
-        earliest = min(self._not_before, now - MAX_CLOCK_DIFFERENCE_S)
-        if block.time > now + MAX_CLOCK_DIFFERENCE_S or block.time < earliest:
+        if block.time > now + MAX_CLOCK_DIFFERENCE_S or self._is_too_old(block, now):
             raise VerificationError("block.time", time=block.time, now=now)
         with self._pen:
             applied = self._replica.apply(block)
@@ -120,8 +123,13 @@ class Follower:
         self._on_block(block, applied)
         return applied
 
+    def _is_too_old(self, block: Block, now: int) -> bool:
+        """Tell whether a block says that it was made before the orderer said that there was none."""
+        # A clock that was ahead and was set right must not leave us refusing what it would have called late.
+        return block.time < min(self._not_before, now - MAX_CLOCK_DIFFERENCE_S)
+
     def forget_level(self) -> None:
-        """Forget that we were level: after a takeover, older blocks come again from another orderer."""
+        """Forget that we were level: after a takeover, older blocks come from another orderer."""
         self._not_before = 0
         self.is_caught_up = False
 
@@ -134,16 +142,19 @@ class Follower:
         elif not self._reroute(source.client):
             self.failures += 1
 
-    def _apply_all(self, blocks: Sequence[Block], client: OrdererClient) -> int:
+    def _apply_all(self, blocks: Sequence[Block], source: Source) -> int:
         """Apply blocks up to the first that is wrong."""
         for count, block in enumerate(blocks):
+            if self._is_too_old(block, self._clock()) and self._is_succession(block, source.org_id):
+                # Whoever said that there was nothing had been replaced, and did not know it.
+                self.forget_level()
             try:
                 self.apply(block)
             except UnavailableError:
                 self.failures += 1
                 return count
             except (InputError, VerificationError) as error:
-                if not self._reroute(client):
+                if not self._reroute(source.client):
                     self._refuse(error)
                 return count
         self.failures = 0

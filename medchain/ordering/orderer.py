@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES
 from medchain.ledger.transaction import MAX_LEAF_BYTES, parse_envelope, transaction_id
 from medchain.ordering.block import MAX_BLOCK_TRANSACTIONS, Block
-from medchain.ordering.driver import Clock, Proposal, Replica
+from medchain.ordering.driver import Alarm, Clock, Proposal, Replica
 from medchain.ordering.feed import Feed
 from medchain.ordering.receipt import Outcome, Refused, sign_receipt
 
 _MALFORMED: Final = frozenset({"transaction.malformed", "transaction.too_large", "transaction.objects"})
+_DAMAGED_PAGE: Final = ("store.corrupt", "map_page")
 _SIZE_LEFT: Final = "transaction.size_left"
 
 
@@ -107,6 +108,7 @@ class Orderer:
         feed: Feed,
         on_block: Callable[[Block], None],
         is_barred: Callable[[], bool] = lambda: False,
+        raise_alarm: Callable[[Alarm], None] = lambda _alarm: None,
         limits: OrdererLimits | None = None,
     ) -> None:
         """Prepare.
@@ -121,6 +123,7 @@ class Orderer:
             on_block: told of each block.
             is_barred: tells, under the pen, whether this node has stood down: then nothing is ordered, not even
                 what is in the queue, since the takeover would drop it.
+            raise_alarm: told of damage in the node's own store.
             limits: bounds.
         """
         self._replica = replica
@@ -131,6 +134,7 @@ class Orderer:
         self._feed = feed
         self._on_block = on_block
         self._is_barred = is_barred
+        self._raise_alarm = raise_alarm
         self._limits = limits or OrdererLimits()
         self._changed = threading.Condition()
         self._queue: deque[_Item] = deque()
@@ -267,6 +271,12 @@ class Orderer:
             for item in items:
                 item.fail(error)
             return
+        except VerificationError as error:
+            if (error.code, error.fields.get("table")) != _DAMAGED_PAGE:
+                self._requeue(items)
+                raise
+            self._commit_around(items, error)
+            return
         except Exception:
             self._requeue(items)
             raise
@@ -276,6 +286,16 @@ class Orderer:
             with suppress(UnavailableError):
                 # What watches blocks finds this one again by itself; ordering goes on.
                 self._on_block(proposal.block)
+
+    def _commit_around(self, items: Sequence[_Item], damage: VerificationError) -> None:
+        """Order what a damaged page is not needed for: one transaction that names it must not stop all others."""
+        if len(items) == 1:
+            self._raise_alarm(Alarm(damage.code, self._replica.height, damage.fields, latched=True))
+            items[0].fail(UnavailableError("ordering.failed", reason=damage.code))
+            return
+        middle = len(items) // 2
+        self._commit(items[:middle])
+        self._commit(items[middle:])
 
     def _check_role(self) -> None:
         """Refuse to order for another: the role moves with the block that says so."""

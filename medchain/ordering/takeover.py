@@ -1,21 +1,25 @@
 """Takeover: what lets a member order when the one that ordered is lost.
 
-It is an ordinary next version of the protocol object that names another orderer, signed as its policy asks (a majority
-with a regulator). Keeps true: nobody becomes the orderer without those signatures; a block that may be final is never
-dropped. Trusts the members' snapshot that it is given.
+It is a next version of the protocol object by which its creator makes itself the orderer, signed as its policy asks (a
+majority with a regulator). Keeps true: nobody becomes the orderer without those signatures; a block that may be final
+is never dropped. Trusts the members' snapshot that it is given.
 Source: `docs/spec/ordering.md` 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from medchain.crypto.signing import ed25519_verify
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.machine import PROTOCOL
-from medchain.ledger.members import Members, parse_protocol
+from medchain.ledger.members import ACTIVE, LEDGER_KEY, LOG_KEY, Members, Organisation, faulty, parse_protocol
 from medchain.ledger.policy import satisfied
-from medchain.ledger.transaction import Transaction, pae, parse_envelope
+from medchain.ledger.transaction import CREATOR, MEMBER, Signer, Transaction, pae, parse_envelope
+from medchain.ordering.cosign import Notary, complete
+from medchain.ordering.driver import Replica
+from medchain.tlog.note import parse_note
 
 
 def new_orderer(leaf: bytes, ledger: bytes, members: Members) -> str:
@@ -31,16 +35,15 @@ def new_orderer(leaf: bytes, ledger: bytes, members: Members) -> str:
 
     Raises:
         VerificationError: ``takeover.transaction`` for anything but one change of the protocol object for this ledger
-            that names another active orderer, ``takeover.policy``, ``takeover.signature``.
+            by which its creator, an active member, makes itself the orderer in another's place, ``takeover.policy``,
+            ``takeover.signature``.
     """
     try:
         envelope = parse_envelope(leaf)
         payload = envelope.transaction
-        if not isinstance(payload, Transaction) or payload.ledger != ledger or len(payload.changes) != 1:
+        if not isinstance(payload, Transaction) or payload.ledger != ledger or taker_of(payload) is None:
             raise VerificationError("takeover.transaction", reason="form")
         change = payload.changes[0]
-        if change.kind != PROTOCOL or len(payload.bodies) != 1:
-            raise VerificationError("takeover.transaction", reason="kind")
         rules = parse_protocol(payload.bodies[0])
     except InputError as error:
         raise VerificationError("takeover.transaction", reason=error.code) from error
@@ -59,29 +62,177 @@ def new_orderer(leaf: bytes, ledger: bytes, members: Members) -> str:
     return rules.orderer
 
 
-def kept_size(cosigned: Mapping[str, int], members: Members, final_size: int) -> int:
-    """Decide up to which block end the ledger is kept.
+def taker_of(transaction: object) -> str | None:
+    """Return who makes itself the orderer with a transaction that does nothing else; None for any other transaction.
 
-    A block may be final if those who cosigned it or a later one, and all who did not answer, make a quorum: whoever
-    relied on it must not lose it.
+    What else the members agree on, a hand-over included, names another than its creator, or does not change who orders.
+    So nobody can show as a takeover what was signed for the lost orderer to order.
+    """
+    if not isinstance(transaction, Transaction) or len(transaction.bodies) != 1:
+        return None
+    body = transaction.bodies[0]
+    is_alone = [change.kind for change in transaction.changes] == [PROTOCOL]
+    is_own = isinstance(body, dict) and body.get("orderer") == transaction.creator
+    return transaction.creator if is_alone and is_own else None
+
+
+def is_replaceable(members: Members) -> bool:
+    """Tell whether the others alone could agree on a takeover from the organisation that orders, and complete it."""
+    expression = members.policy.rules.get(f"{PROTOCOL}/{ACTIVE}")
+    others = [item for item in members.active if item.org_id != members.protocol.orderer]
+
+    def agrees(creator: Organisation) -> bool:
+        rows = [Signer(item.key(LEDGER_KEY).id, CREATOR if item is creator else MEMBER) for item in others]
+        return expression is not None and satisfied(expression, rows, members, creator.org_id)
+
+    return len(others) >= members.protocol.quorum and any(map(agrees, others))
+
+
+def ended_log_keys(replica: Replica, notary: Notary) -> frozenset[str]:
+    """List the log keys under which an orderer signed that was replaced by a takeover.
+
+    It may have signed more than the takeover kept. Were it to order again under the same key, those notes would be a
+    split view with its new ones, and whoever has kept one could stop all members with it.
 
     Args:
-        cosigned: for each member that answered, this one included, the largest size that it cosigned; 0 for none. Each
-            has stopped cosigning for the lost orderer.
-        members: the members in force.
-        final_size: the largest size known to be final.
+        replica: the ledger; none of its blocks may be dropped meanwhile.
+        notary: reads notes.
 
     Returns:
-        The size of the log that stays; a block ends there.
+        Ids of keys. One that was exchanged since is among them.
+    """
+    ended: set[str] = set()
+    before = replica.members_at(0)
+    for height in replica.members_changes():
+        after, lost = replica.members_at(height), before.protocol.orderer
+        if after.protocol.orderer != lost:
+            note = replica.blocks(height, 0)[0].checkpoint
+            # Who hands over in time signs the block that says so.
+            if notary.read(note, before).log_org != lost:
+                ended.add(before.organisations[lost].key(LOG_KEY).id)
+        before = after
+    return frozenset(ended)
+
+
+class LogEnd(NamedTuple):
+    """A block end: size of the log, its root (32 bytes), who signed it and the id of the log key; empty if unknown."""
+
+    size: int
+    root: bytes
+    log_org: str
+    log_key: str
+
+
+class Shown(NamedTuple):
+    """A block end that somebody showed, and which members' cosignatures it bears."""
+
+    end: LogEnd
+    cosigners: frozenset[str]
+
+
+def read_shown(note: str, notary: Notary, reigns: Sequence[Members]) -> Shown:
+    """Read a note that may have been signed before, or after, keys were exchanged.
+
+    Args:
+        note: what a member showed.
+        notary: reads notes.
+        reigns: the members in force at the ends that it may be of.
+
+    Returns:
+        The end, with the cosignatures under all keys that were in force.
 
     Raises:
-        VerificationError: ``takeover.quorum`` if fewer than a quorum answered.
+        InputError: what is no note.
+        VerificationError: ``takeover.note`` for a line under a key that none of them lists. Who keeps to the rules
+            passes on only lines that it has verified, so it knows members that this ledger does not, or lies; what the
+            line says of is not known. Or as `medchain.ordering.cosign.Notary.read`.
     """
-    quorum = members.protocol.quorum
-    active = {organisation.org_id for organisation in members.active}
-    sizes = sorted((size for org_id, size in cosigned.items() if org_id in active), reverse=True)
-    if len(sizes) < quorum:
-        raise VerificationError("takeover.quorum", answered=len(sizes), quorum=quorum)
-    silent = len(active) - len(sizes)
-    # quorum > n / 2, so that this is at least one.
-    return max(final_size, sizes[quorum - silent - 1])
+    end, cosigners, verified = None, frozenset[str](), set[str]()
+    for members in reigns:
+        try:
+            reading = notary.read(note, members)
+        except VerificationError as error:
+            if error.code != "checkpoint.log_line":
+                raise
+            continue
+        verified |= {reading.log_line, *(line.text for line in reading.lines.values())}
+        cosigners |= complete(reading.lines, members)
+        log_key = members.organisations[reading.log_org].key(LOG_KEY).id
+        end = LogEnd(reading.size, reading.root, reading.log_org, log_key)
+    if end is None or any(line.line() not in verified for line in parse_note(note.encode()).signatures):
+        raise VerificationError("takeover.note")
+    return Shown(end, cosigners)
+
+
+def kept_end(
+    shown: Collection[Shown], answered: Collection[str], own: Sequence[LogEnd], reigns: Sequence[Members]
+) -> LogEnd:
+    """Decide up to which of our block ends the ledger is kept: whoever relied on one as final must not lose it.
+
+    At most f = ⌊(n − 1) / 3⌋ members lie, the lost orderer perhaps among them; who is silent need not be one of them. A
+    block may be final if those who have shown that they cosigned it or what follows on it, those who are silent, and f
+    others make a quorum; who has signed two roots is known to be one of the f. Of blocks that exclude each other one at
+    most is in our ledger: where another may be final, nothing is decided. All that holds for the members at each end:
+    a block after it that has other members could else end what made it final.
+
+    Args:
+        shown: what all who answered have shown, this node included.
+        answered: who answered, this node included; each that is honest has stopped cosigning for the lost orderer, and
+            has shown the largest block end that it cosigned.
+        own: our block ends from the one known to be final on, in order.
+        reigns: the members in force from the first of these ends to the last.
+
+    Returns:
+        The end of the last block that stays.
+
+    Raises:
+        VerificationError: ``takeover.quorum`` if fewer than a quorum answered, ``takeover.undecided`` if a block that
+            is not in our ledger may be final.
+    """
+    for members in reigns:
+        quorum, answering = members.protocol.quorum, _active(members) & frozenset(answered)
+        if len(answering) < quorum:
+            raise VerificationError("takeover.quorum", answered=len(answering), quorum=quorum)
+    liars = _liars(shown, own)
+    ours, final = {(end.size, end.root) for end in own}, own[0].size
+
+    def may_be_final(cosigners: frozenset[str]) -> bool:
+        return any(_may_be_quorum(cosigners, frozenset(answered), liars, members) for members in reigns)
+
+    beside = [item for item in shown if item.end.size > final and item.end[:2] not in ours and item.cosigners]
+    if beside and may_be_final(frozenset().union(*(item.cosigners for item in beside))):
+        raise VerificationError("takeover.undecided", size=max(item.end.size for item in beside))
+    for end in reversed(own[1:]):
+        # One that is not in our ledger may branch off after this one, as far as we know.
+        later = [item.cosigners for item in shown if item.end.size > end.size or item.end[:2] == end[:2]]
+        if may_be_final(frozenset().union(*later)):
+            return end
+    return own[0]
+
+
+def _active(members: Members) -> frozenset[str]:
+    """Return the ids of the active organisations."""
+    return frozenset(organisation.org_id for organisation in members.active)
+
+
+def _may_be_quorum(
+    cosigners: frozenset[str], answered: frozenset[str], liars: frozenset[str], members: Members
+) -> bool:
+    """Tell whether cosigners, those who are silent, and as many as may lie could be a quorum of some members."""
+    active = _active(members)
+    hidden = max(0, faulty(len(active)) - len(active & liars))
+    return len(active & ((active - answered) | liars | cosigners)) + hidden >= members.protocol.quorum
+
+
+def _liars(shown: Collection[Shown], own: Sequence[LogEnd]) -> frozenset[str]:
+    """List who has signed what excludes each other, under one log key or as a cosigner."""
+    roots: dict[tuple[str, str, int], bytes] = {}
+    last = {end.log_key: end.size for end in own}
+    ours, liars = {(end.size, end.root) for end in own}, set()
+    for end, cosigners in (*shown, *(Shown(end, frozenset()) for end in own)):
+        signed = [(end.log_org, end.log_key), *((org_id, "cosigned") for org_id in cosigners)]
+        liars |= {row[0] for row in signed if roots.setdefault((*row, end.size), end.root) != end.root}
+        if own[0].size < end.size < last.get(end.log_key, 0) and end[:2] not in ours:
+            # It has signed a larger log, which we have executed, and of which this is no block end.
+            liars.add(end.log_org)
+    return frozenset(liars)

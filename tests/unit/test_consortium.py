@@ -16,12 +16,24 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.machine import state_leaf
 from medchain.ledger.object import map_key, public_owner
 from medchain.ordering.block import Block, accepted_id
+from medchain.ordering.embedded import MAX_ALARMS
+from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.outbox import Ordered
 from medchain.ordering.receipt import Refused, sign_receipt, verify_receipt
 from medchain.tlog.checkpoint import parse_checkpoint, sign_checkpoint
 from medchain.tlog.note import parse_note
 from tests.audit import map_root, merkle_root
-from tests.consortium import Consortium, Dice, Faults, MemoryReplica, Node, is_level, log_signer
+from tests.consortium import (
+    Consortium,
+    Dice,
+    Faults,
+    KilledError,
+    MemoryReplica,
+    Node,
+    cosign_keys,
+    is_level,
+    log_signer,
+)
 from tests.unit.medchain.ledger.world import key
 
 NAMES = [f"org-{number}" for number in range(5)]
@@ -156,6 +168,20 @@ def test_an_orderer_that_withholds_what_it_gave_a_receipt_for_is_caught(consorti
     [receipt] = victim.disk.receipts
     public = consortium.genesis.members.organisations["org-0"].key("log").public
     verify_receipt(receipt, consortium.genesis.ledger, public, _id(leaf))
+
+
+def test_an_orderer_that_breaks_many_promises_cannot_hide_a_fork_behind_their_alarms(consortium):
+    """Each is an alarm of its own, and only so many are kept."""
+    victim = consortium.nodes["org-1"]
+    promise(consortium, [])
+    for _ in range(MAX_ALARMS + 1):
+        victim.driver.outbox.add(consortium.anchor("org-1"))
+    consortium.step()
+    ordered(consortium, "org-2")
+    assert [alarm.code for alarm in victim.driver.health().alarms] == ["ordering.withheld"] * MAX_ALARMS
+    for root in (bytes(32), b"\1" * 32):
+        victim.driver.cosign(log_pen(log_signer("org-0"), consortium.genesis.origin, victim.replica.size + 9, root))
+    assert victim.alarms() == {"ordering.withheld", "checkpoint.split_view"}
 
 
 def test_an_orderer_that_reorders_against_its_receipts_is_caught(consortium):
@@ -340,11 +366,7 @@ def test_an_answer_of_an_orderer_that_is_replaced_meanwhile_binds_nobody(consort
     assert node.replica.transaction_height(known) is not None
 
 
-class KilledError(BaseException):
-    """The process ends here: nothing may handle it."""
-
-
-def killed(*_args: object) -> None:
+def killed(*_args: object, **_named: object) -> None:
     raise KilledError
 
 
@@ -531,6 +553,31 @@ def test_the_judge_sees_a_node_leave_what_it_has_called_final(consortium):
         consortium.check()
 
 
+def final_alone(consortium: Consortium, name: str, blocks: int) -> None:
+    """Have a node call its own chain final, which a quorum that lies has cosigned, after so many blocks of its own."""
+    node = consortium.nodes[name]
+    replica = node.replica
+    replica.signer = log_signer("org-0")
+    for _ in range(blocks):
+        replica.propose([consortium.anchor("org-1")], consortium.now)
+    notary = LedgerNotary(consortium.genesis.origin, cosign_keys(name))
+    reading = notary.read(replica.chain[-1][0].checkpoint, replica.members)
+    pens = [LedgerNotary(consortium.genesis.origin, cosign_keys(liar)) for liar in NAMES[:4]]
+    lines = {
+        name: line for pen in pens for name, line in pen.cosign(reading.size, reading.root, consortium.now).items()
+    }
+    note = notary.write(reading.size, reading.root, reading.log_line, lines)
+    node.disk.put(note, reading.size, final=True)
+
+
+@pytest.mark.parametrize("lengths", [(1, 2), (2, 1), (1, 1)])
+def test_the_judge_sees_two_final_histories_of_whatever_sizes(consortium, lengths):
+    for name, length in zip(("org-1", "org-2"), lengths, strict=True):
+        final_alone(consortium, name, length)
+    with pytest.raises(AssertionError, match="two final histories"):
+        consortium.check()
+
+
 def test_the_naive_map_root_of_one_entry_follows_from_the_definition():
     def node(value: bytes, bits: int, label: bytes) -> bytes:
         return sha256(value + sha256(bits.to_bytes(4, "big") + label).digest()).digest()
@@ -611,7 +658,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4))
     def restart(self, number):
-        node = self.pick(number)
+        self.restarted(self.pick(number))
+
+    @staticmethod
+    def restarted(node: Node) -> None:
         pending = [row.leaf for row in node.driver.outbox._pending.values()]  # noqa: SLF001  # durable in a node
         node.restart()
         for leaf in pending:
@@ -641,7 +691,8 @@ class Life(RuleBasedStateMachine):
         """Members agree on a change of the orderer only when the one before it is final."""
         head = target.replica.record(map_key("protocol", *public_owner("protocol", {})))
         is_final = head.since == 0 or head.since < target.driver.cosigner.final_size
-        return is_final and target.org_id != target.replica.members.protocol.orderer
+        may_order = target.driver.may_order(target.org_id)
+        return is_final and may_order and target.org_id != target.replica.members.protocol.orderer
 
     def try_to_take_over(self) -> None:
         leaf, target = self.agreed
@@ -669,6 +720,19 @@ class Life(RuleBasedStateMachine):
         self.consortium.settle(10)
         assert is_level(self.consortium.nodes)
         self.agreed = None
+        self.exchange_log_keys()
+
+    def exchange_log_keys(self) -> None:
+        """Do what an operator does who has been told."""
+        spent = [node for node in self.consortium.nodes.values() if node.driver.health().is_log_key_spent]
+        for node in spent:
+            node.driver.outbox.add(self.consortium.rotate(node.org_id, node))
+        if spent:
+            self.consortium.settle(4)
+            assert is_level(self.consortium.nodes)
+        for node in spent:
+            self.restarted(node)
+            assert not node.driver.health().is_log_key_spent
 
     @invariant()
     def the_judge_is_content(self):

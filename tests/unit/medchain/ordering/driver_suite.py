@@ -14,7 +14,7 @@ from medchain.ordering.block import accepted_id
 from medchain.ordering.driver import OrderingDriver, Replica
 from medchain.ordering.receipt import Receipt, Refused
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Cluster(Protocol):

@@ -82,7 +82,7 @@ class TestEmbeddedOnDisk(DriverSuite):
             for org_id, node in consortium.nodes.items():
                 node.driver.orderer.stop()
                 node.replica = file_replica(tmp_path / org_id, consortium, org_id)
-                node.driver = node._open(restored=False)  # noqa: SLF001  # with the other replica
+                node.restart()
             yield from running(consortium)
             for node in consortium.nodes.values():
                 node.replica.store.close()

@@ -35,11 +35,11 @@ def test_who_waits_for_others_in_vain_goes_on_to_the_newest(consortium):
     for _ in range(2):
         consortium.orderer.driver.order([consortium.anchor("org-1")])
         node.driver.follow_once()
-        node.driver.cosigner.vouch(is_caught_up=True)
+        node.driver.cosigner.vouch(lambda: True)
     waited_at = node.disk.vouched.size
     assert waited_at < node.replica.size
     consortium.now += PATIENCE_S
-    node.driver.cosigner.vouch(is_caught_up=True)
+    node.driver.cosigner.vouch(lambda: True)
     assert node.disk.vouched.size == node.replica.size
 
 
@@ -52,7 +52,7 @@ def test_a_follower_that_does_not_know_whether_it_is_level_asks_without_waiting(
             waits.append(ask.wait_s)
             return Round(consortium.orderer.driver.blocks(ask.first, 0))
 
-    monkeypatch.setattr(follower, "_source", lambda _failures: Source(Listening(), is_orderer=True))
+    monkeypatch.setattr(follower, "_source", lambda _failures: Source("org-0", Listening(), is_orderer=True))
     follower.forget_level()
     follower.step(7)
     follower.step(7)

@@ -14,6 +14,7 @@ from medchain.ordering.block import accepted_id
 from medchain.ordering.feed import Feed
 from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.receipt import Receipt, Refused, verify_receipt
+from medchain.store.faults import corrupt
 from tests.consortium import Consortium, MemoryReplica, log_signer
 
 NOW = 1_796_083_300
@@ -25,10 +26,13 @@ class Failing(MemoryReplica):
     before: Exception | None = None
     after: Exception | None = None
     gate: threading.Event | None = None
+    damaged: bytes | None = None
 
     def propose(self, leaves, time, *, takeover=False):
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
+        if self.damaged in leaves:
+            raise corrupt("map_page", "ab")
         error, self.before = self.before, None
         if error is not None:
             raise error
@@ -106,6 +110,22 @@ def test_a_corrupt_store_ends_ordering_and_leaves_nobody_waiting(consortium, mak
     with pytest.raises(UnavailableError, match=r"ordering\.failed"):
         orderer.submit([consortium.anchor("org-1")])
     assert orderer.failure.fields == {"reason": "store.corrupt"}
+
+
+def test_a_damaged_page_stops_what_names_it_and_nothing_else(consortium, replica, make):
+    orderer, raised = make(), []
+    orderer._raise_alarm = raised.append  # noqa: SLF001  # what the driver gives
+    leaves = [consortium.anchor("org-1") for _ in range(7)]
+    replica.damaged = leaves[4]
+    with pytest.raises(UnavailableError, match=r"ordering\.failed reason=store\.corrupt"):
+        orderer.submit(leaves)
+    assert [replica.transaction_height(accepted_id(leaf)) is None for leaf in leaves] == [n == 4 for n in range(7)]
+    assert [(alarm.code, alarm.fields["key"], alarm.latched) for alarm in raised] == [("store.corrupt", "ab", True)]
+    # However often it is submitted again.
+    with pytest.raises(UnavailableError, match=r"ordering\.failed reason=store\.corrupt"):
+        orderer.submit([leaves[4]])
+    assert orderer.failure is None
+    assert orderer.submit([consortium.anchor("org-1")])[0].height_at_most == replica.height
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -94,7 +94,7 @@ def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
     waiting.start()
     wire.answers = [[Refused("transaction.policy")]]
     outbox.step()
-    waiting.join(10)
+    waiting.join(60)
     assert found == [Refused("transaction.policy")]
     assert len(outbox) == 0
 
@@ -215,12 +215,13 @@ def test_many_are_sent_in_batches(consortium, outbox, wire):
 def follower(replica, wire):
     made = Follower(
         replica,
-        lambda _failures: Source(wire, is_orderer=True),
+        lambda _failures: Source("org-0", wire, is_orderer=True),
         lambda: NOW,
         pen=threading.Lock(),
         feed=Feed(replica),
         on_block=lambda _block, _applied: None,
         reroute=lambda _client: False,
+        is_succession=lambda _block, _giver: False,
     )
     made.backoff_s()
     return made
