@@ -52,6 +52,12 @@ class Role(StrEnum):
     DESK = "desk"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
+    PATIENT = "patient"
+    """Sees the patient's pages, and no page of the staff."""
+
+
+STAFF: Final = frozenset(Role) - {Role.PATIENT}
+"""Roles of those who work here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ class AuthorisationTable:
         Asked on each request of an application, so it is one compiled statement.
         """
         with self._database.look("smart_grant") as look:
-            return look.first(self._counts, grant_id, now, now) is not None
+            return look.first(self._counts, now, now, grant_id) is not None
 
     def revoke_grant(self, grant_id: str, now: int) -> None:
         """End an authorisation, and with it every token that came of it."""
@@ -217,6 +217,13 @@ class AuthorisationTable:
             found: str | None = connection.execute(chosen.where(*same)).scalar_one_or_none()
         return found
 
+    def token_lives(self, kind: str, secret: str, now: int) -> bool:
+        """Tell whether a token is known, used or not, and its authorisation counts: it may change something."""
+        chosen = COUNTING.join(smart_token, smart_token.c.grant_id == smart_grant.c.id)
+        same = (smart_token.c.token == hashed(secret), smart_token.c.kind == kind)
+        with self._database.read("smart_token") as connection:
+            return connection.execute(chosen.where(*same), {"now": now, "again": now}).first() is not None
+
     def take_token(self, kind: str, secret: str, client_id: str, now: int) -> TokenRow | None:
         """Use up a token, once over all processes.
 
@@ -246,7 +253,8 @@ class AuthorisationTable:
             if row.used is not None:
                 _revoke(connection, smart_grant.c.id == grant.id, now)
                 return None
-            if grant.client != client_id or grant.revoked is not None or not now < min(row.until, grant.until):
+            counts = connection.execute(COUNTS, {"id": grant.id, "now": now, "again": now}).first() is not None
+            if grant.client != client_id or not counts or not now < row.until:
                 return None
             connection.execute(update(smart_token).where(*same).values(used=now))
         return TokenRow(grant, bytes(row.document), int(row.until))
@@ -295,17 +303,19 @@ class AuthorisationTable:
 
 
 _KEEP_S: Final = 86_400
-COUNTS: Final = (
+COUNTING: Final = (
     select(smart_grant.c.id)
     .outerjoin(web_session, web_session.c.token == smart_grant.c.session)
     .where(
-        smart_grant.c.id == bindparam("id"),
         smart_grant.c.revoked.is_(None),
         smart_grant.c.until > bindparam("now"),
         or_(smart_grant.c.session.is_(None), web_session.c.until > bindparam("again")),
     )
 )
-"""Finds an authorisation that counts, by its id; the time is asked for twice."""
+"""Finds authorisations that count: not ended, nor the session that they hang on; the time is asked for twice."""
+
+COUNTS: Final = COUNTING.where(smart_grant.c.id == bindparam("id"))
+"""Finds one that counts, by its id."""
 
 
 def _revoke(connection: Any, where: Any, now: int) -> None:  # noqa: ANN401  # SQLAlchemy's own

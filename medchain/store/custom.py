@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
 
+from medchain.store.engine import Database, Statement
 from medchain.store.finding import NEVER
-from medchain.store.indexing import Placed, SearchTable
+from medchain.store.indexing import SearchTable
+from medchain.store.placing import Placed, overwriting
 from medchain.store.tables import custom_parameter, entry, index_state, parameter, record, resource
 
 VARIANTS: Final = 8
@@ -44,6 +46,12 @@ class CustomRow:
 class CustomTable(SearchTable):
     """The parameters of the node's own."""
 
+    def __init__(self, database: Database) -> None:
+        """Use the records file."""
+        super().__init__(database)
+        last = select(func.max(record.c.seq)).where(record.c.type == bindparam("type"))
+        self._last_of_type = Statement(last, database.engine.dialect)
+
     def custom_parameters(self) -> list[CustomRow]:
         """List them by URL."""
         with self._database.read("custom_parameter") as connection:
@@ -59,6 +67,8 @@ class CustomTable(SearchTable):
             names: type and code of each parameter that it comes to.
         """
         with self._database.write("custom_parameter") as connection:
+            # Rows that wait are of the index as it was.
+            given = self._merge_all(connection)
             self._drop(connection, url, names)
             first = 1 + (connection.execute(select(func.max(parameter.c.number))).scalar_one() or 0)
             known = {(row.type, row.code) for row in connection.execute(select(parameter))}
@@ -69,12 +79,15 @@ class CustomTable(SearchTable):
             values = {"url": url, "definition": definition, "active": 0, "position": 0, "target": target}
             connection.execute(insert(custom_parameter).values(**values))
             _next_generation(connection)
+        self._keep_details(given)
 
     def drop_custom(self, url: str, names: Sequence[tuple[str, str]]) -> None:
         """Take a parameter out, with its rows; arguments as in `put_custom`."""
         with self._database.write("custom_parameter") as connection:
+            given = self._merge_all(connection)
             self._drop(connection, url, names)
             _next_generation(connection)
+        self._keep_details(given)
 
     def without_custom(self, types: Sequence[str], row: CustomRow, limit: int) -> list[int]:
         """List versions that may have no rows of a parameter yet, by number.
@@ -107,7 +120,7 @@ class CustomTable(SearchTable):
             for number in numbers:
                 own = entry.c.number.between(number * VARIANTS, number * VARIANTS + VARIANTS - 1)
                 connection.execute(delete(entry).where(entry.c.resource.in_(wanted), own))
-            given = self._put_entries(connection, [one for one in made if one.number in there])
+            given = self._put_entries(connection, self._cells(one for one in made if one.number in there))
             moved = update(custom_parameter).where(custom_parameter.c.url == url)
             connection.execute(moved.values(position=position))
         self._keep_details(given)
@@ -123,8 +136,13 @@ class CustomTable(SearchTable):
         chosen = select(resource.c.number).where(
             resource.c.type == type_name, resource.c.replaced == literal_column(str(NEVER))
         )
-        with self._database.read("resource") as connection:
-            return list(connection.execute(chosen.order_by(resource.c.number)).scalars())
+        return [row[0] for row in self._told(chosen.order_by(resource.c.number))]
+
+    def last_of_type(self, type_name: str) -> int:
+        """Return the number of the last version that was stored of a type, 0 for none: nothing is merged for it."""
+        with self._database.look("record") as look:
+            row = look.first(self._last_of_type, type_name)
+        return 0 if row is None or row[0] is None else int(row[0])
 
     def _drop(self, connection: Connection, url: str, names: Sequence[tuple[str, str]]) -> None:
         """Take out what is there of a parameter."""
@@ -134,7 +152,8 @@ class CustomTable(SearchTable):
             number = connection.execute(chosen).scalar_one_or_none()
             if number is not None:
                 own = entry.c.number.between(number * VARIANTS, number * VARIANTS + VARIANTS - 1)
-                connection.execute(delete(entry).where(own))
+                with overwriting(connection):
+                    connection.execute(delete(entry).where(own))
 
 
 def _next_generation(connection: Connection) -> None:

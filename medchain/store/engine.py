@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,12 +39,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 from sqlcipher3 import dbapi2
 
-from medchain.errors import ConflictError, InputError, UnavailableError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError
 from medchain.store import tables
-from medchain.store.faults import FOREIGN, corrupt, disk_fault, fault, ours, translated
+from medchain.store.faults import FOREIGN, corrupt, disk_fault, fault, is_busy, ours, translated
+from medchain.store.turns import WriteTurns
 
 KEY_BYTES: Final = 32
 """Size of a file's key; it is used as it is, without stretching."""
@@ -57,15 +60,22 @@ DEFAULT_CONNECTIONS: Final = 4
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a writer waits for one in another process."""
 
-_WAL_PAGES: Final = 4096
+WAL_PAGES: Final = 4096
+"""So many pages of the WAL are moved into the file before it begins anew (`Database.move_wal`)."""
+
+# Where nobody moves them, the writer that finds so many does.
+_WAL_PAGES_LEFT: Final = 4 * WAL_PAGES
 _WAL_KEPT_BYTES: Final = 64 << 20
 _COUNT_BYTES: Final = 8
 _MARK_BYTES: Final = 24
 _MARK_READS: Final = 5
+_LOOK_S: Final = 0.005
 _MODE: Final = "medchain_mode"
+_OVERLAID: Final = "medchain_overlaid"
 _PLAIN: Final = "plain"
 _SNAPSHOT: Final = "snapshot"
 _WRITE: Final = "write"
+_REFUSALS: Final = (IntegrityError, dbapi2.IntegrityError)
 _BEGIN: Final = {_SNAPSHOT: "BEGIN", _WRITE: "BEGIN IMMEDIATE"}
 
 
@@ -76,7 +86,7 @@ class FileKind(StrEnum):
     RECORDS = "records"
 
 
-SCHEMA: Final = {FileKind.LEDGER: "ledger_0002", FileKind.RECORDS: "records_0014"}
+SCHEMA: Final = {FileKind.LEDGER: "ledger_0002", FileKind.RECORDS: "records_0018"}
 """Newest migration of each file."""
 
 _MARKS: Final = {FileKind.LEDGER: tables.ledger_mark, FileKind.RECORDS: tables.records_mark}
@@ -145,31 +155,84 @@ class Statement:
         return rows
 
 
+class _Kept:
+    """A connection that is kept open, for one thread at a time: one for single questions, one for who writes.
+
+    To take one out of the pool and give it back takes as long as to find a record.
+    """
+
+    __slots__ = ("_connection", "_dial", "_turn")
+
+    def __init__(self, dial: Callable[[], Any]) -> None:
+        """Open none yet."""
+        self._dial = dial
+        self._turn = threading.Lock()
+        self._connection: Any = None
+
+    def take(self) -> Any:  # noqa: ANN401  # sqlcipher3 has no types
+        """Take it, None where another thread has it; raises what the dialling does."""
+        if not self._turn.acquire(blocking=False):
+            return None
+        if self._connection is None:
+            try:
+                self._connection = self._dial()
+            except BaseException:
+                self._turn.release()
+                raise
+        return self._connection
+
+    def give(self, *, is_sound: bool) -> None:
+        """Give it back; one that failed is opened anew the next time."""
+        try:
+            if not is_sound:
+                self._drop()
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Close it, once nobody has it."""
+        with self._turn:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
 class Look:
     """Single questions, each answered by the newest state, below SQLAlchemy's connection, which costs as much as they.
 
     A context manager: within it a connection is held.
     """
 
-    __slots__ = ("_engine", "_held", "_key", "_table")
+    __slots__ = ("_engine", "_held", "_kept", "_key", "_pooled", "_table")
 
-    def __init__(self, engine: Engine, table: str, key: str) -> None:
+    def __init__(self, engine: Engine, kept: _Kept, table: str, key: str) -> None:
         """Prepare; `Database.look` tells of the arguments."""
         self._engine = engine
+        self._kept = kept
         self._table = table
         self._key = key
 
     def __enter__(self) -> Self:
         """Take a connection."""
         try:
-            self._held = self._engine.raw_connection()
+            self._held = self._kept.take()
+            self._pooled = None if self._held is not None else self._engine.raw_connection()
         except FOREIGN as error:
             raise ours(error, self._table, self._key) from error
+        if self._pooled is not None:
+            self._held = self._pooled
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Give it back; what the driver raised becomes one of our errors."""
-        self._held.close()
+        if self._pooled is None:
+            self._kept.give(is_sound=error is None or not isinstance(error, FOREIGN))
+        else:
+            self._pooled.close()
         if isinstance(error, FOREIGN):
             raise ours(error, self._table, self._key) from error
 
@@ -245,7 +308,10 @@ class Database:
     _connect: Callable[[Path], Any]
     _mark_file: int
     _mark: Callable[[int], bytes]
-    _writing: threading.RLock
+    _turns: WriteTurns
+    _kept: _Kept
+    _aside: Engine
+    _writer: _Kept
 
     @contextmanager
     def read(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -263,7 +329,7 @@ class Database:
 
     def look(self, table: str, key: str = "") -> Look:
         """Give single questions on the newest state; arguments and errors as in `read`."""
-        return Look(self.engine, table, key)
+        return Look(self.engine, self._kept, table, key)
 
     @contextmanager
     def write(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -277,12 +343,70 @@ class Database:
             MedchainError: see `medchain.store.faults.translated`. The changes may have been kept all the same, if it
                 was the commit that failed, and have been if table ``commit_mark`` is named.
         """
-        with self._writing, translated(table, key), self.engine.connect() as connection:
-            connection.execution_options(**{_MODE: _WRITE})
+        with self._writing(table, key) as connection:
             with connection.begin():
                 yield connection
                 mark = self._raise_mark(connection)
             self._write_mark(mark)
+
+    @contextmanager
+    def derive(self, table: str, patience_s: float | None = None) -> Iterator[Connection]:
+        """Give a connection as `write` does for changes that follow from what is in the file and can be made again.
+
+        They are there for everybody once the block has ended, but survive a power loss only with the next `write`, and
+        are not counted: the mark would promise what is not synced.
+
+        Args:
+            table: as in `write`.
+            patience_s: longest wait for the turn at writing; None for as long as `write` waits.
+
+        Raises:
+            MedchainError: as in `write`.
+        """
+        with self._writing(table, patience_s=patience_s) as connection:
+            run(connection, "PRAGMA synchronous = NORMAL")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                self._synced_again(connection)
+
+    @contextmanager
+    def attempt(self, table: str) -> Iterator[Connection]:
+        """Give a connection whose changes are taken back at the end; nobody writes meanwhile.
+
+        Arguments and errors as in `write`.
+        """
+        with self._writing(table) as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    @contextmanager
+    def overlaid(self, table: str, overlay: str) -> Iterator[Connection]:
+        """Give a connection that sees one state of the file throughout, and over it what it writes into an overlay.
+
+        It needs memory, but no turn at writing and no disk; all is taken back at the end. One thread has it at a time.
+
+        Args:
+            table: as in `read`.
+            overlay: statements that make views and tables in the TEMP schema; the same each time.
+
+        Raises:
+            MedchainError: as in `read`.
+        """
+        with translated(table), self._aside.connect() as connection:
+            made = connection.connection.info
+            if _OVERLAID not in made:
+                connection.connection.driver_connection.executescript(overlay)  # type: ignore[union-attr]  # its own
+                made[_OVERLAID] = True
+            transaction = connection.execution_options(**{_MODE: _SNAPSHOT}).begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
 
     @contextmanager
     def erase(self, table: str, key: str = "") -> Iterator[Connection]:
@@ -308,16 +432,46 @@ class Database:
         Returns:
             Whether all of it was moved and cut; not so while a reader still looks at an earlier state.
         """
-        with self._writing, translated("file"), self.engine.connect() as connection:
+        with self._turns.one(), translated("file"), self.engine.connect() as connection:
             connection.execution_options(**{_MODE: _PLAIN})
-            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+            busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            # SQLite waits for readers, but not for another process that moves the WAL just now (`move_wal`): it says
+            # at once that it is busy, and nothing of the WAL.
+            while busy and pages < 0 and time.monotonic() < deadline:
+                time.sleep(_LOOK_S)
+                busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return not busy
 
-    def backup(self, target: Path) -> None:
+    def move_wal(self, pages: int = WAL_PAGES) -> None:
+        """Move the WAL's content into the file beside those who write, and have it begin anew where it is long.
+
+        Args:
+            pages: beyond so many pages it begins anew with the next write, unless a reader still looks at it.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`; nothing is lost, another call does it.
+        """
+        if self._move_wal() > pages:
+            # It can begin anew only when all of it was moved, which those who write keep from coming to an end; what
+            # they wrote during the first move is little.
+            with self._turns.one():
+                self._move_wal()
+
+    def state(self) -> bytes:
+        """Return what is another once anything was written, by whichever process; errors as in `write`."""
+        try:
+            return os.pread(self._mark_file, _MARK_BYTES, 0)
+        except OSError as error:
+            raise disk_fault(error, "commit_mark") from error
+
+    def backup(self, target: Path, beside: Callable[[], None] = lambda: None) -> None:
         """Copy the file while others read and write it; the copy has the same key and one consistent state.
 
         Args:
             target: new file; it appears whole or not at all.
+            beside: called once, while no process can write: what it sees elsewhere is of the state that is copied.
+                Everybody who writes waits for it.
 
         Raises:
             MedchainError: see `medchain.store.faults.translated`.
@@ -327,7 +481,7 @@ class Database:
             for leftover in (partial, _sibling(partial, "-wal"), _sibling(partial, "-shm")):
                 leftover.unlink(missing_ok=True)
             os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._copy_into(partial)
+            self._copy_into(partial, beside)
             _sync(partial)
             partial.replace(target)
             _sync(target.parent)
@@ -340,9 +494,8 @@ class Database:
         Raises:
             VerificationError: ``store.corrupt``.
         """
-        with translated("file"), self.engine.connect() as connection:
-            # Pages that were torn when the power failed lie in the file until the WAL, which has them, is moved there.
-            connection.execution_options(**{_MODE: _PLAIN}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        # Pages that were torn when the power failed lie in the file until the WAL, which has them, is moved there.
+        self._move_wal()
         with self.read("file") as connection:
             damaged = connection.exec_driver_sql("PRAGMA cipher_integrity_check").first()
             sound = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
@@ -399,12 +552,39 @@ class Database:
 
     def close(self) -> None:
         """Close all connections that are not in use."""
+        self._kept.close()
+        self._aside.dispose()
+        self._writer.close()
         self.engine.dispose()
         os.close(self._mark_file)
+        self._turns.close()
 
-    def _copy_into(self, partial: Path) -> None:
+    @contextmanager
+    def _writing(self, table: str, key: str = "", patience_s: float | None = None) -> Iterator[Connection]:
+        """Give the connection by which this process writes, and the turn to do so."""
+        with self._turns.one(patience_s), translated(table, key):
+            connection = self._writer.take()
+            if connection is None:
+                # The file is being closed.
+                raise UnavailableError("store.io", table=table, key=key)
+            is_sound = False
+            try:
+                yield connection
+                is_sound = True
+            except (MedchainError, *_REFUSALS):
+                # What was refused was taken back, and is nothing that a new connection would do better.
+                is_sound = True
+                raise
+            finally:
+                self._writer.give(is_sound=is_sound)
+
+    def _copy_into(self, partial: Path, beside: Callable[[], None]) -> None:
         """Copy all pages in one step, so that writers cannot change the source meanwhile."""
         with self.read("file") as connection:
+            with self.attempt("file"):
+                # What is copied is the state that the source's open transaction sees (sqlite.org/c3ref/backup_finish).
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").one()
+                beside()
             try:
                 copy = self._connect(partial)
                 try:
@@ -413,6 +593,23 @@ class Database:
                     copy.close()
             except dbapi2.Error as error:
                 raise fault(error, "file") from error
+
+    def _move_wal(self) -> int:
+        """Move what of the WAL can be moved without waiting for anybody; returns how many pages it has."""
+        with translated("file"), self.engine.connect() as connection:
+            connection.execution_options(**{_MODE: _PLAIN})
+            _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        return int(pages)
+
+    def _synced_again(self, connection: Connection) -> None:
+        """Have the writes of a connection synced again; where that fails nobody gets it any more."""
+        try:
+            # A commit that failed leaves its transaction open, in which the setting cannot be changed.
+            connection.connection.rollback()
+            run(connection, "PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.invalidate()
+            raise
 
     def _write_mark(self, mark: int) -> None:
         """Write what the file counts beside it; one that is behind is no harm."""
@@ -455,7 +652,8 @@ def open_database(
         migrate: whether to create or upgrade the tables; otherwise another schema is refused.
         adopt: whether to accept a file that is older than its mark or has none, such as a restored backup.
         cache_bytes: page cache over all connections.
-        connections: most connections.
+        connections: most connections, beside those that single questions and writes have to themselves, and the one
+            that is opened where an overlay is needed.
 
     Returns:
         The opened file.
@@ -471,19 +669,25 @@ def open_database(
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         mark_file = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, 0o600)
+        turns = WriteTurns(path, BUSY_TIMEOUT_MS / 1000)
     except OSError as error:
         raise UnavailableError("store.io", table="file") from error
 
     def dial(file: Path) -> Any:  # noqa: ANN401  # sqlcipher3 has no types
         return connect(file, key, cache_bytes // connections)
 
-    engine = _engine(path, dial, connections)
+    # And one for who writes.
+    engine, aside = _engine(path, dial, connections + 1), _engine(path, dial, 1)
+
+    def writer() -> Connection:
+        return engine.connect().execution_options(**{_MODE: _WRITE})
 
     def mark(count: int) -> bytes:
         counted = count.to_bytes(_COUNT_BYTES, "big")
         return counted + hmac.digest(key, b"medchain/store-mark/v1" + counted, "sha256")[: _MARK_BYTES - _COUNT_BYTES]
 
-    database = Database(engine, kind, path, dial, mark_file, mark, threading.RLock())
+    kept, writing = _Kept(lambda: dial(path)), _Kept(writer)
+    database = Database(engine, kind, path, dial, mark_file, mark, turns, kept, aside, writing)
     try:
         _prepare(database, migrate=migrate, adopt=adopt)
     except BaseException:
@@ -534,12 +738,14 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
         # The library's own log goes to stderr and says no more than the errors that we raise.
         connection.execute("PRAGMA cipher_log_level = NONE")
         connection.set_key(f"x'{key.hex()}'")
+        # Before the file is read. SQLCipher's default is SHA-512, which processors have no instructions for.
+        connection.execute("PRAGMA cipher_hmac_algorithm = HMAC_SHA256")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+        _log_writes(connection)
         for setting in (
-            f"busy_timeout = {BUSY_TIMEOUT_MS}",
-            "journal_mode = WAL",
             "synchronous = FULL",
             f"cache_size = -{max(cache_bytes >> 10, 256)}",
-            f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"wal_autocheckpoint = {_WAL_PAGES_LEFT}",
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
             "foreign_keys = ON",
             "temp_store = MEMORY",
@@ -550,6 +756,24 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
         connection.close()
         raise
     return connection
+
+
+def _log_writes(connection: Any) -> None:  # noqa: ANN401  # sqlcipher3 has no types
+    """Have the file written through a WAL.
+
+    Who opens a new file when another is just making it is refused at once: SQLite sees that the two might wait for each
+    other, and calls no busy handler (sqlite.org/c3ref/busy_handler.html). So it is asked again.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except dbapi2.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

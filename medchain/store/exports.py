@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, UnavailableError
 from medchain.store.engine import Database
-from medchain.store.tables import export_file, export_job, record, resource
+from medchain.store.tables import export_file, export_job, record
 
 MAX_EACH: Final = 32
 """Most exports of one owner at a time."""
@@ -150,17 +150,6 @@ class ExportTable:
         """Forget an export and its files."""
         with self._database.write("export_job") as connection:
             _drop(connection, [name])
-
-    def indexed_types(self) -> list[str]:
-        """List the resource types of which there is something to find: one step in an index for each."""
-        found: list[str] = []
-        with self._database.read("resource") as connection:
-            while True:
-                last = found[-1] if found else ""
-                row = connection.execute(select(func.min(resource.c.type)).where(resource.c.type > last)).scalar_one()
-                if row is None:
-                    return found
-                found.append(row)
 
 
 def _drop(connection: Connection, names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ Source: sqlite.org/rescode.html; `docs/spec/store.md`.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlcipher3 import dbapi2
 
-from medchain.errors import ConflictError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 
 FOREIGN: Final = (dbapi2.Error, SQLAlchemyError)
 """What the driver and SQLAlchemy raise."""
@@ -23,8 +24,13 @@ FOREIGN: Final = (dbapi2.Error, SQLAlchemyError)
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CORRUPT: Final = frozenset({11, 26})
 _CORRUPT_READS: Final = frozenset({10 | 2 << 8, 10 | 32 << 8, 10 | 33 << 8})
+_REFUSED: Final = 1
+_BUSY: Final = 5
+_TOO_BIG: Final = 18
+# Only a search is as large as somebody asks (sqlite.org/limits.html); another try would be refused again.
+_TOO_LARGE: Final = re.compile(r"too many|too large|at most \d+ tables|stack overflow")
 _RETRIED: Final = {
-    5: "store.busy",
+    _BUSY: "store.busy",
     6: "store.busy",
     8: "store.read_only",
     10: "store.io",
@@ -45,6 +51,7 @@ def translated(table: str, key: str = "") -> Iterator[None]:
         VerificationError: ``store.corrupt`` for a damaged file, a wrong file key included.
         UnavailableError: ``store.full``, ``store.busy``, ``store.read_only``, ``store.io``.
         ConflictError: ``store.conflict`` for a row that is already there.
+        InputError: ``search.too_many`` for a question that is beyond the limits of SQL.
     """
     try:
         yield
@@ -82,7 +89,14 @@ def fault(original: BaseException | None, table: str, key: str = "") -> Medchain
     number = getattr(original, "sqlite_errorcode", 0)
     if number & 0xFF in _CORRUPT or number in _CORRUPT_READS:
         return corrupt(table, key)
+    if number & 0xFF == _TOO_BIG or (number == _REFUSED and _TOO_LARGE.search(str(original))):
+        return InputError("search.too_many")
     return UnavailableError(_RETRIED.get(number & 0xFF, "store.io"), table=table, key=key)
+
+
+def is_busy(error: dbapi2.Error) -> bool:
+    """Tell whether another connection had a lock that was needed."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == _BUSY
 
 
 def disk_fault(error: OSError, table: str) -> UnavailableError:

@@ -8,7 +8,7 @@ Source: `docs/spec/search-index.md`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 NEVER: Final = (1 << 47) - 1
@@ -16,6 +16,9 @@ NEVER: Final = (1 << 47) - 1
 
 NEWEST: Final = NEVER - 1
 """The snapshot of this moment: what nothing has replaced."""
+
+ANY_STATE: Final = -1
+"""The generation of a search that is right in every state of the index."""
 
 AFTER_ALL: Final = "\U0010ffff"
 """Follows every text that an index has."""
@@ -30,16 +33,19 @@ class Slot(NamedTuple):
     place: int
 
 
+Column: TypeAlias = Literal["low", "high"]
+"""Which of a row's numbers."""
+
+
 class Bound(NamedTuple):
     """A limit of a row's numbers."""
 
-    column: Literal["low", "high"]
+    column: Column
     operator: Comparison
     value: float | Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a row must be.
 
     Attributes:
@@ -97,7 +103,7 @@ def _with_keys(same: list[Match]) -> Match:
     """Join what differs in keys."""
     if len(same) == 1:
         return same[0]
-    return replace(same[0], keys=tuple(dict.fromkeys(key for one in same for key in one.keys)))
+    return same[0]._replace(keys=tuple(dict.fromkeys(key for one in same for key in one.keys)))
 
 
 def _with_numbers(same: list[Match]) -> Match:
@@ -105,7 +111,7 @@ def _with_numbers(same: list[Match]) -> Match:
     if len(same) == 1:
         return same[0]
     first, *rest = (number for one in same for number in (one.number, *one.others))
-    return replace(same[0], number=first, others=tuple(rest))
+    return same[0]._replace(number=first, others=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +212,24 @@ class Not:
     condition: Condition
 
 
-Condition: TypeAlias = Row | Together | Linked | Referred | OfType | Ids | Updated | AnyOf | AllOf | Not
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """The version is none of some, and of some patients none that came later than others, unless it is of one type.
+
+    Attributes:
+        hidden: numbers of versions, a JSON array.
+        upto: number of a version.
+        owners: tokens of patients of whom no version after that counts, a JSON array.
+        but: type of which it counts all the same.
+    """
+
+    hidden: str | Slot
+    upto: int | Slot
+    owners: str | Slot
+    but: str
+
+
+Condition: TypeAlias = Row | Together | Linked | Referred | OfType | Ids | Updated | AnyOf | AllOf | Not | Sighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +240,13 @@ class Order:
         numbers: parameters whose rows give the value; empty for the time of the last change.
         by_key: whether the key is the value, not low and high.
         descending: from the largest.
+        points: further parameters, whose rows give the value in low alone.
     """
 
     numbers: tuple[int, ...]
     by_key: bool
     descending: bool
+    points: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +260,7 @@ class Search:
         after: values of the order and number of the last resource of the page before; empty for the first page.
         limit: size of the page.
         snapshot: number of the last version that counts.
+        generation: the state of the index for which it was planned, or `ANY_STATE`.
     """
 
     types: tuple[str, ...]
@@ -243,6 +269,39 @@ class Search:
     after: tuple[float | str | Slot, ...] = ()
     limit: int | Slot = 20
     snapshot: int | Slot = NEWEST
+    generation: int = ANY_STATE
+
+
+class Known(NamedTuple):
+    """What a search found, which a write rests on: it must find just that still as the write is stored.
+
+    Attributes:
+        search: what was looked for, at the newest state.
+        snapshot: number of the last version that counted.
+        number: of the record version that was found, the only one; 0 for none.
+        id: of that record; empty for none.
+    """
+
+    search: Search
+    snapshot: int
+    number: int = 0
+    id: str = ""
+
+    @property
+    def types(self) -> frozenset[str] | None:
+        """Types of which a new version may make another answer; None where it may be of any."""
+        return frozenset(self.search.types) if self.search.types and _is_near(self.search.conditions) else None
+
+
+def _is_near(conditions: Iterable[Condition]) -> bool:
+    """Tell whether conditions are of nothing but the resource itself."""
+    for one in conditions:
+        if isinstance(one, Linked | Referred):
+            return False
+        inner = one.conditions if isinstance(one, AnyOf | AllOf) else (one.condition,) if isinstance(one, Not) else ()
+        if not _is_near(inner):
+            return False
+    return True
 
 
 class Form:
@@ -300,6 +359,8 @@ class Form:
                 return AllOf(tuple(self._condition(one) for one in conditions))
             case Not(inner):
                 return Not(self._condition(inner))
+            case Sighted(hidden, upto, owners, but):
+                return Sighted(self._slot(hidden), self._slot(upto), self._slot(owners), but)
 
     def _row(self, row: Row) -> Row:
         """Take out those of a row."""

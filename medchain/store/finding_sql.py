@@ -20,9 +20,11 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     FromClause,
+    Integer,
     Select,
     and_,
     bindparam,
+    case,
     exists,
     false,
     func,
@@ -52,11 +54,12 @@ from medchain.store.finding import (
     Referred,
     Row,
     Search,
+    Sighted,
     Slot,
     Together,
     Updated,
 )
-from medchain.store.tables import detail, entry, resource
+from medchain.store.tables import detail, entry, record, resource
 
 _OPERATORS: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _LATEST: Final = float(1 << 63)
@@ -98,6 +101,13 @@ def prepared_links(numbers: Sequence[int], parameters: Sequence[int], dialect: D
     return Prepared(_links_sql(len(some), len(wanted), dialect), (*some, *wanted))
 
 
+def prepared(query: Select[Any], dialect: Dialect) -> Prepared:  # Any: of whatever columns
+    """Make any query, with its values."""
+    compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    values = compiled.params
+    return Prepared(str(compiled), tuple(values[name] for name in compiled.positiontup or ()))
+
+
 def _padded(values: Sequence[int]) -> tuple[int, ...]:
     """Repeat the last of some values, so that there are few forms."""
     room = 1 << (len(values) - 1).bit_length()
@@ -128,16 +138,23 @@ def _compiled(form: Search, dialect: Dialect, is_count: bool) -> tuple[str, tupl
     query = _Writer(form).count() if is_count else _Writer(form).page()
     compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     names = compiled.positiontup or ()
+    # A property that gathers all of them each time.
+    fixed = compiled.params
     order: list[int | tuple[float | str]] = []
     for name in names:
         is_slot = name.startswith(_SLOT) and name[len(_SLOT) :].isdigit()
-        order.append(int(name[len(_SLOT) :]) if is_slot else (compiled.params[name],))
+        order.append(int(name[len(_SLOT) :]) if is_slot else (fixed[name],))
     return str(compiled), tuple(order)
 
 
 def _bound(value: float | str | Slot) -> ColumnElement[Any]:  # Any: of whatever type the value is
     """Bind a value, or the place of one."""
     return bindparam(f"{_SLOT}{value.place}", required=False) if isinstance(value, Slot) else literal(value)
+
+
+def _listed(values: str | Slot) -> Select[Any]:  # Any: of whatever type the values are
+    """Give the values of a JSON array, as a set that is made once a question (sqlite.org/json1.html)."""
+    return select(func.json_each(_bound(values)).table_valued("value").c.value)
 
 
 def _room(limit: int | Slot) -> int | ColumnElement[int]:
@@ -310,6 +327,12 @@ class _Writer:
                 return and_(true(), *(self._test(one, number, table) for one in conditions))
             case Not(inner):
                 return not_(self._test(inner, number, table))
+            case Sighted(hidden, upto, owners, but):
+                later = record.alias()
+                watched = exists().where(
+                    later.c.seq == number, later.c.patient.in_(_listed(owners)), later.c.type != but
+                )
+                return and_(number.not_in(_listed(hidden)), or_(number <= _bound(upto), not_(watched)))
 
 
 def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
@@ -327,7 +350,7 @@ def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
             return max((_rank(one) for one in conditions), default=0)
         case AllOf(conditions):
             return min((_rank(one) for one in conditions), default=_NEVER_FIRST)
-        case Updated() | Not() | OfType():
+        case Updated() | Not() | OfType() | Sighted():
             return _NEVER_FIRST
 
 
@@ -407,14 +430,26 @@ def _value(rule: Order, number: ColumnElement[int]) -> ColumnElement[float | str
     if not rule.numbers:
         return resource.c.updated
     row = entry.alias()
+    value: ColumnElement[Any]  # Any: text or a number
+    last: float | str
+    zero: ColumnElement[float] = literal_column("0")
     if rule.by_key:
-        best = func.max(row.c.key) if rule.descending else func.min(row.c.key)
-        last: float | str = "" if rule.descending else AFTER_ALL
+        value, last = row.c.key.concat(""), "" if rule.descending else AFTER_ALL
+    elif rule.descending:
+        end = case((row.c.number.in_(rule.points), row.c.low), else_=row.c.high) if rule.points else row.c.high
+        value, last = end + zero, -_LATEST
     else:
-        best = func.max(row.c.high) if rule.descending else func.min(row.c.low)
-        last = -_LATEST if rule.descending else _LATEST
-    found = select(best).where(row.c.resource == number, row.c.number.in_(rule.numbers)).scalar_subquery()
-    return func.coalesce(found, last)
+        value, last = row.c.low + zero, _LATEST
+    # As an expression, which has no index: SQLite would read the parameter's rows in its order until it comes to one of
+    # this resource. And no aggregate: for one it would not look into a view (`overlay.py`), but make all of that.
+    named = value.label("value")
+    found = select(named).where(row.c.resource == number, row.c.number.in_((*rule.numbers, *rule.points)))
+    first = (
+        found.order_by(named.desc() if rule.descending else named.asc())
+        .limit(literal_column("1", Integer))
+        .offset(zero)
+    )
+    return func.coalesce(first.scalar_subquery(), last)
 
 
 def _beyond(values: Sequence[ColumnElement[float | str]], search: Search) -> ColumnElement[bool]:

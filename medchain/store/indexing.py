@@ -10,72 +10,33 @@ Source: `docs/spec/search-index.md`, `docs/spec/store.md`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError, UnavailableError
-from medchain.store.engine import Database, Look, Statement, insert_into
-from medchain.store.finding import NEVER, NEWEST, Search
-from medchain.store.finding_sql import Prepared, prepared_count, prepared_links, prepared_page
-from medchain.store.tables import detail, entry, epoch, index_state, parameter, record, resource, unindexed
+from medchain.store.engine import Database, Look, Statement
+from medchain.store.finding import ANY_STATE, NEVER, NEWEST, Known, Search, Slot
+from medchain.store.finding_sql import prepared, prepared_count, prepared_links, prepared_page
+from medchain.store.overlay import OVERLAY
+from medchain.store.placing import IndexWriter, Placed, overwriting, standing
+from medchain.store.tables import (
+    detail,
+    entry,
+    epoch,
+    index_state,
+    parameter,
+    record,
+    resource,
+    unindexed,
+    unmerged,
+)
 
-Row: TypeAlias = "tuple[int, int, str, str, int | float | None, int | float | None]"
-"""Parameter's number and variant in one, place, key, detail, low, high: `docs/spec/search-index.md`."""
-
-MICROSECONDS: Final = 1_000_000
-"""A second in the unit of the index."""
-
-_KEPT_DETAILS: Final = 50_000
-_AT_ONCE: Final = 500
-_NO_DETAIL: Final = {"": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRows:
-    """What a record version is found by.
-
-    Attributes:
-        rows: its rows; None if they are to be made later, by who can.
-        updated: when it was last changed, microseconds since 1970; None for the moment at which it is stored.
-        generation: state of the index for which they were made.
-    """
-
-    rows: Sequence[Row] | None
-    updated: int | None = None
-    generation: int = 0
-
-
-class Placed(NamedTuple):
-    """A record version that is being stored.
-
-    Attributes:
-        number: of its row.
-        type: FHIR resource type.
-        id: FHIR id.
-        version: from 1.
-        created: Unix seconds.
-        rows: what it is found by; None for what is found by nothing, such as a deletion.
-    """
-
-    number: int
-    type: str
-    id: str
-    version: int
-    created: int
-    rows: IndexRows | None
+_NUMBERS: Final = 500
+_UNWRITTEN: Final = ("store.busy", "store.full", "store.io", "store.read_only")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +46,12 @@ class IndexState:
     Attributes:
         generation: which.
         numbers: (type, code) → number of the parameter.
+        zone: name of the zone in which rows read dates that name none.
     """
 
     generation: int
     numbers: Mapping[tuple[str, str], int]
+    zone: str
 
 
 class FoundRow(NamedTuple):
@@ -122,47 +85,39 @@ class FoundPage:
     total: int | None
 
 
-class SearchTable:
+class SearchTable(IndexWriter):
     """The rows by which records are found."""
 
     def __init__(self, database: Database) -> None:
         """Use the records file."""
-        self._database = database
+        super().__init__(database)
         dialect = database.engine.dialect
         self._dialect = dialect
-        self._details: dict[str, int] = dict(_NO_DETAIL)
-        self._insert_resource = insert_into(resource, dialect)
-        self._insert_entry = insert_into(entry, dialect)
-        self._insert_unindexed = insert_into(unindexed, dialect)
-        self._insert_detail = Statement(insert(detail).values(text=bindparam("text")), dialect)
-        self._read_detail = Statement(select(detail.c.number).where(detail.c.text == bindparam("text")), dialect)
-        last = select(func.max(record.c.seq)).scalar_subquery()
-        waiting = select(func.min(unindexed.c.number)).scalar_subquery()
-        self._read_state = Statement(select(index_state.c.generation, last, waiting), dialect)
-        of_record = (resource.c.type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
-        older = (resource.c.number < bindparam("before"), resource.c.replaced == literal_column(str(NEVER)))
-        self._replace = Statement(
-            update(resource).where(*of_record, *older).values(replaced=bindparam("by")),
-            dialect,
-        )
         self._drop_entries = Statement(delete(entry).where(entry.c.resource == bindparam("number")), dialect)
         self._drop_resource = Statement(delete(resource).where(resource.c.number == bindparam("number")), dialect)
+        waiting = select(record.c.type).distinct().join(unmerged, unmerged.c.number == record.c.seq)
+        self._read_apart = Statement(waiting.where(unmerged.c.number > bindparam("since")), dialect)
+        replaced = select(resource.c.replaced).where(resource.c.number == bindparam("number"))
+        self._read_replaced = Statement(replaced, dialect)
+        newest = select(func.coalesce(func.max(resource.c.number), literal_column("0")))
+        self._read_newest = Statement(newest.where(resource.c.type == bindparam("type")), dialect)
 
-    def open_index(self, form: int, wanted: Collection[tuple[str, str]]) -> IndexState:
-        """Give numbers to the parameters that have none, and have everything indexed anew if the form has changed.
+    def open_index(self, form: int, wanted: Collection[tuple[str, str]], zone: str | None = None) -> IndexState:
+        """Give numbers to the parameters that have none; have everything indexed anew if form or zone have changed.
 
         Processes may do it at once.
 
         Args:
             form: version of what rows are made of; another one than before makes all rows anew.
             wanted: type and code of each parameter.
+            zone: name of the zone of dates without one; likewise. None for that which the index has.
 
         Returns:
             The state of the index.
         """
         with self._database.read("parameter") as connection:
             state, known = _known_state(connection)
-        if known == form and all(one in state.numbers for one in wanted):
+        if known == form and zone in (None, state.zone) and all(one in state.numbers for one in wanted):
             return state
         with self._database.write("parameter") as connection:
             state, known = _known_state(connection)
@@ -171,16 +126,17 @@ class SearchTable:
             if missing:
                 rows = [{"number": first + place, "type": one[0], "code": one[1]} for place, one in enumerate(missing)]
                 connection.execute(insert(parameter), rows)
-            if known != form:
+            chosen = state.zone if zone is None else zone
+            if (known, state.zone) != (form, chosen):
                 _index_anew(connection)
-                connection.execute(update(index_state).values(format=form, generation=state.generation + 1))
+                changed = {"format": form, "generation": state.generation + 1, "zone": chosen}
+                connection.execute(update(index_state).values(changed))
             return _known_state(connection)[0]
 
     def index_generation(self) -> int:
         """Return which state the index is in."""
         with self._database.look("index_state") as look:
-            row = look.first(self._read_state)
-        return 0 if row is None else int(row[0])
+            return standing(look.first(self._read_state)).generation
 
     def find_page(self, search: Search, *, counted: int = 0) -> FoundPage:
         """Find resources.
@@ -193,19 +149,21 @@ class SearchTable:
             The page.
 
         Raises:
+            ConflictError: ``store.conflict``, table ``index_state``, for a search of another state of the index.
             UnavailableError: ``search.indexing`` while records have no rows yet.
         """
-        # Each question sees the newest state; that of one moment is chosen by the snapshot.
-        with self._database.look("resource") as look:
-            newest = self._snapshot(look)
-            at = search if search.snapshot != NEWEST else replace(search, snapshot=newest)
-            found = _run(look, prepared_page(at, self._dialect)) if search.limit else []
-            total = None
-            if counted:
-                every = replace(at, order=(), after=(), limit=counted)
-                total = int(_run(look, prepared_count(every, self._dialect))[0][0])
-        snapshot = at.snapshot if isinstance(at.snapshot, int) else newest
-        return FoundPage([FoundRow(row[0], row[1], row[2], tuple(row[3:])) for row in found], snapshot, total)
+        page = self._answered(
+            lambda state: state.whole.misses(search.snapshot),
+            lambda asked, state: self._found(search, state.whole, asked.rows, counted),
+        )
+        # Behind the answer: states never come back, so that all of it is of this one.
+        self.check_generation(search.generation)
+        return page
+
+    def check_generation(self, generation: int) -> None:
+        """See that the index is still in a state; raises `ConflictError` ``store.conflict``, table ``index_state``."""
+        if generation not in (ANY_STATE, self.index_generation()):
+            raise ConflictError("store.conflict", table="index_state")
 
     def linked_keys(self, numbers: Sequence[int], parameters: Sequence[int]) -> list[str]:
         """List what record versions refer to.
@@ -218,21 +176,59 @@ class SearchTable:
             The keys of their rows, each once.
         """
         found: dict[str, None] = {}
-        with self._database.look("entry") as look:
-            for start in range(0, len(numbers), _AT_ONCE):
-                query = prepared_links(numbers[start : start + _AT_ONCE], parameters, self._dialect)
-                found |= dict.fromkeys(row[0] for row in _run(look, query))
+        last = max(numbers, default=0)
+
+        def part(some: Sequence[int]) -> list[tuple[Any, ...]]:
+            query = prepared_links(some, parameters, self._dialect)
+            # What was found where nothing can be written waits still.
+            return self._answered(
+                lambda state: state.whole.misses(last), lambda asked, _state: asked.rows(query.sql, query.values)
+            )
+
+        for start in range(0, len(numbers), _NUMBERS):
+            found |= dict.fromkeys(row[0] for row in part(numbers[start : start + _NUMBERS]))
         return list(found)
 
     def referring_parameters(self, keys: Sequence[str], parameters: Sequence[int]) -> list[int]:
         """List the parameters whose rows have some keys: those by which something refers to a resource."""
         found: dict[int, None] = {}
-        with self._database.read("entry") as connection:
-            for start in range(0, len(keys), _AT_ONCE):
-                chosen = select(entry.c.number).distinct()
-                chosen = chosen.where(entry.c.number.in_(parameters), entry.c.key.in_(keys[start : start + _AT_ONCE]))
-                found |= dict.fromkeys(connection.execute(chosen).scalars())
+        for start in range(0, len(keys), _NUMBERS):
+            chosen = select(entry.c.number).distinct()
+            chosen = chosen.where(entry.c.number.in_(parameters), entry.c.key.in_(keys[start : start + _NUMBERS]))
+            found |= dict.fromkeys(row[0] for row in self._told(chosen))
         return sorted(found)
+
+    def distinct_values(self, numbers: Sequence[int], limit: int) -> list[tuple[int, str, str]]:
+        """List which values the rows of some parameters have, those of replaced versions among them.
+
+        Args:
+            numbers: parameters' numbers and variants.
+            limit: most values.
+
+        Returns:
+            Number, key and detail, each combination once.
+        """
+        found: list[tuple[int, str, str]] = []
+        for start in range(0, len(numbers), _NUMBERS):
+            chosen = select(entry.c.number, entry.c.key, entry.c.detail).distinct()
+            chosen = chosen.where(entry.c.number.in_(numbers[start : start + _NUMBERS]))
+            each = chosen.limit(limit - len(found)).subquery()
+            texts = select(each.c.number, each.c.key, func.coalesce(detail.c.text, ""))
+            joined = texts.outerjoin(detail, detail.c.number == each.c.detail)
+            found += [(row[0], row[1], row[2]) for row in self._told(joined)]
+        return found
+
+    def indexed_types(self) -> list[str]:
+        """List the resource types of which there is something to find: one step in an index for each."""
+        found: list[str] = []
+        following = resource.c.type > bindparam("last")
+        # Of a view of two tables the least of each is asked for by itself, so that each takes its index.
+        first = select(resource.c.type).where(following).order_by(resource.c.type).limit(1)
+        while True:
+            rows = self._told(first.params(last=found[-1] if found else ""))
+            if not rows:
+                return found
+            found.append(rows[0][0])
 
     def unindexed(self, limit: int) -> list[int]:
         """List versions that have no rows yet, the oldest first."""
@@ -253,10 +249,13 @@ class SearchTable:
         """
         with self._database.write("unindexed") as connection:
             numbers = [one.number for one in made]
+            # First, since it may say that some of them were replaced.
+            merged = self._merge_all(connection)
             due = set(connection.execute(select(unindexed.c.number).where(unindexed.c.number.in_(numbers))).scalars())
             connection.execute(delete(unindexed).where(unindexed.c.number.in_(sorted(due))))
-            given = self._put_index(connection, [one for one in made if one.number in due])
-        self._keep_details(given)
+            state = standing(self._read_state.first(connection))
+            given = self._put_index(connection, state, [one for one in made if one.number in due], None)
+        self._keep_details(merged | given)
 
     def prune_index(self, before: int, limit: int) -> int:
         """Remove the rows of versions that were replaced long ago.
@@ -280,140 +279,178 @@ class SearchTable:
                 return 0
         with self._database.write("resource") as connection:
             numbers = list(connection.execute(old).scalars())
-            self._drop_entries.many(connection, [(one,) for one in numbers])
-            self._drop_resource.many(connection, [(one,) for one in numbers])
+            with overwriting(connection):
+                # An erasure finds only rows that are there.
+                self._drop_entries.many(connection, [(one,) for one in numbers])
+                self._drop_resource.many(connection, [(one,) for one in numbers])
         return len(numbers)
 
-    def _snapshot(self, look: Look) -> int:
-        """Return the number of the last version; refuse to answer while some have no rows."""
-        row = look.first(self._read_state)
-        if row is None or row[2] is not None:
-            raise UnavailableError("search.indexing")
-        return int(row[1] or 0)
+    def _told(self, query: Select[Any]) -> list[tuple[Any, ...]]:
+        """Answer a question that is no search, of all there is now. Any: of whatever columns."""
+        made = prepared(query, self._dialect)
+        return self._answered(
+            lambda state: state.apart is not None, lambda asked, _state: asked.rows(made.sql, made.values)
+        )
 
-    def _check_absent(self, connection: Connection, absent: Sequence[Search]) -> None:
-        """See within a write that searches find nothing, whatever came since they were asked first.
+    def _answered(self, waits: Callable[[_State], bool], ask: Callable[[Look | _Within, _State], _Answer]) -> _Answer:
+        """Answer a question, behind a merge where something of it waits.
+
+        Where others write for long, or nothing can be written, what waits is laid over the index for this question.
+
+        Args:
+            waits: tells whether something that the question is of waits.
+            ask: asks it.
+
+        Raises:
+            UnavailableError: what `waits` and `ask` raise.
+        """
+        with self._database.look("resource") as look:
+            state = self._state(look)
+            if not waits(state):
+                return ask(look, state)
+        try:
+            self._merge_until(state.last)
+        except UnavailableError as error:
+            if error.code not in _UNWRITTEN:
+                raise
+            with self._database.overlaid("resource", OVERLAY) as connection:
+                self._lay_over(connection)
+                within = _Within(connection)
+                return ask(within, self._state(within)._replace(apart=None))
+        with self._database.look("resource") as look:
+            return ask(look, self._state(look))
+
+    def _found(
+        self, search: Search, state: _State, rows: Callable[[str, Any], list[tuple[Any, ...]]], counted: int
+    ) -> FoundPage:
+        """Answer a search of which nothing waits to be merged; Any because columns differ."""
+        # Each question sees the newest state; that of one moment is chosen by the snapshot.
+        at = search if search.snapshot != NEWEST else replace(search, snapshot=state.snapshot)
+        page = prepared_page(at, self._dialect)
+        found = rows(page.sql, page.values) if search.limit else []
+        total = None
+        if counted:
+            every = prepared_count(replace(at, order=(), after=(), limit=counted), self._dialect)
+            total = int(rows(every.sql, every.values)[0][0])
+        snapshot = at.snapshot if isinstance(at.snapshot, int) else state.snapshot
+        return FoundPage([FoundRow(row[0], row[1], row[2], tuple(row[3:])) for row in found], snapshot, total)
+
+    def _state(self, asked: Look | _Within) -> _State:
+        """Return which versions there are."""
+        state = standing(asked.first(self._read_state))
+        return _State(state.generation, state.last, state.unmerged, state.unindexed is None)
+
+    def _check_known(self, connection: Connection, known: Sequence[Known]) -> dict[str, int]:
+        """See within a write that searches find what they found, whatever came since they were asked.
+
+        Those of whose types nothing came since are not asked again: a transaction may rest on thousands, and all who
+        write wait for it.
+
+        Returns:
+            Details that got a number.
 
         Raises:
             ConflictError: ``store.conflict``, table ``resource``.
             UnavailableError: ``search.indexing`` while records have no rows yet.
         """
-        if not absent:
-            return
-        row = self._read_state.first(connection)
-        if row is None or row[2] is not None:
-            raise UnavailableError("search.indexing")
-        for search in absent:
-            query = prepared_page(replace(search, snapshot=int(row[1] or 0), limit=1), connection.dialect)
-            cursor = connection.connection.cursor()
-            try:
-                cursor.execute(query.sql, query.values)
-                found = cursor.fetchone()
-            finally:
-                cursor.close()
-            if found is not None:
+        if not known:
+            return {}
+        within = _Within(connection)
+        state = self._state(within).whole
+        since = min(one.snapshot for one in known)
+        fresh = {row[0] for row in self._read_apart.all(connection, since)}
+        due = [one for one in known if self._may_differ(connection, one, state, fresh)]
+        given = self._merge_all(connection) if due else {}
+        for search, _, _, name in due:
+            query = prepared_page(replace(search, snapshot=state.last, limit=2), connection.dialect)
+            if [row[2] for row in within.rows(query.sql, query.values)] != ([name] if name else []):
                 raise ConflictError("store.conflict", table="resource")
-
-    def _put_index(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
-        """Write the rows of versions in the transaction that stores them; returns details that got a number."""
-        row = self._read_state.first(connection)
-        generation = -1 if row is None else row[0]
-        found = [(one, one.rows) for one in placed if one.rows is not None]
-        if any(index.rows is not None and index.generation != generation for _, index in found):
-            raise ConflictError("store.conflict", table="index_state")
-        later = [(one.number,) for one, index in found if index.rows is None]
-        self._insert_unindexed.many(connection, later)
-        whole = [(one, index, index.rows) for one, index in found if index.rows is not None]
-        times = [one.created * MICROSECONDS if index.updated is None else index.updated for one, index, _ in whole]
-        self._insert_resource.many(
-            connection,
-            [(one.number, one.type, one.id, time, NEVER) for (one, _, _), time in zip(whole, times, strict=True)],
-        )
-        given = self._put_entries(connection, [one for one, _, _ in whole])
-        self._replace_older(connection, [one for one in placed if one.version > 1])
+        if any(one.search.generation not in (ANY_STATE, state.generation) for one in known):
+            raise ConflictError("store.conflict", table="resource")
         return given
 
-    def _put_entries(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
-        """Write rows; returns details that got a number."""
-        whole = [(one, one.rows.rows) for one in placed if one.rows is not None and one.rows.rows is not None]
-        # Others may begin to remember anew at any moment.
-        known = self._details
-        given = self._number_details(connection, known, (row[3] for _, rows in whole for row in rows))
-        entries = [
-            (
-                one.number,
-                number,
-                place,
-                key,
-                known[text] if text in known else given[text],
-                0.0 if low is None else low,
-                0.0 if high is None else high,
-            )
-            for one, rows in whole
-            for number, place, key, text, low, high in rows
-        ]
-        # In the order of the other index: its pages are far apart, those of the table lie at its end.
-        entries.sort(key=_in_index_order)
-        self._insert_entry.many(connection, entries)
-        return given
-
-    def _replace_older(self, connection: Connection, placed: Sequence[Placed]) -> None:
-        """Note what replaced the versions before; what was to be indexed of them need not be any more."""
-        if not placed:
-            return
-        self._replace.many(connection, [(one.number, one.type, one.id, one.number) for one in placed])
-        row = self._read_state.first(connection)
-        if row is not None and row[2] is not None:
-            for one in placed:
-                older = (record.c.type == one.type, record.c.id == one.id, record.c.version < one.version)
-                connection.execute(delete(unindexed).where(unindexed.c.number.in_(select(record.c.seq).where(*older))))
-
-    def _number_details(self, connection: Connection, known: Mapping[str, int], texts: Iterable[str]) -> dict[str, int]:
-        """Find or give the numbers of details that are not remembered."""
-        given: dict[str, int] = {}
-        for text in {text for text in texts if text not in known}:
-            row = self._read_detail.first(connection, text)
-            if row is None:
-                self._insert_detail.many(connection, [(text,)])
-                row = self._read_detail.first(connection, text)
-            given[text] = 0 if row is None else int(row[0])
-        return given
-
-    def _keep_details(self, given: Mapping[str, int]) -> None:
-        """Remember numbers that are in the file now."""
-        if len(self._details) + len(given) > _KEPT_DETAILS:
-            self._details = dict(_NO_DETAIL)
-        self._details.update(given)
+    def _may_differ(self, connection: Connection, known: Known, state: _State, fresh: set[str]) -> bool:
+        """Tell whether what was found may be something else now."""
+        row = self._read_replaced.first(connection, known.number) if known.number else (NEVER,)
+        if row is None or row[0] != NEVER:
+            # Replaced, deleted, erased, or not merged still.
+            return True
+        if state.last == known.snapshot:
+            return False
+        if known.types is None or not fresh.isdisjoint(known.types):
+            return True
+        newest = (self._read_newest.first(connection, name) for name in known.types)
+        return any(row is not None and row[0] > known.snapshot for row in newest)
 
 
-def forget_rows(connection: Connection, epochs: Sequence[bytes]) -> None:
-    """Remove the index rows of all versions whose key was destroyed: they say what nobody may read any more."""
-    patients = select(epoch.c.patient).where(epoch.c.id.in_(epochs))
-    doomed = select(record.c.seq).where(record.c.patient.in_(patients), record.c.epoch_id.in_(epochs))
-    connection.execute(delete(entry).where(entry.c.resource.in_(doomed)))
-    connection.execute(delete(resource).where(resource.c.number.in_(doomed)))
-    connection.execute(delete(unindexed).where(unindexed.c.number.in_(doomed)))
+class _Within:
+    """Questions within a transaction, as `Look` asks them outside."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        """Use the transaction's connection."""
+        self._connection = connection
+
+    def first(self, statement: Statement, *values: object) -> tuple[Any, ...] | None:
+        """Return the first row of an answer, None where there is none; Any because columns differ."""
+        return statement.first(self._connection, *values)
+
+    def rows(self, sql: str, values: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401  # as the driver takes them
+        """Ask in SQL, with values as the driver takes them."""
+        cursor = self._connection.connection.cursor()
+        try:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
 
 
-def _run(look: Look, query: Prepared) -> list[tuple[Any, ...]]:
-    """Run a query; Any because columns differ."""
-    return look.rows(query.sql, query.values)
+class _State(NamedTuple):
+    """Which versions there are.
 
+    Attributes:
+        generation: state of the index.
+        last: number of the newest.
+        apart: number of the oldest that is not merged yet, or None.
+        is_whole: whether all have rows that should have some.
+    """
 
-def _in_index_order(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Tell where a row stands in `entry_by_key`."""
-    return row[1], row[3], row[5], row[0]
+    generation: int
+    last: int
+    apart: int | None
+    is_whole: bool
+
+    @property
+    def whole(self) -> _State:
+        """It, where it can be searched; raises `UnavailableError` ``search.indexing`` while some have no rows yet."""
+        if not self.is_whole:
+            raise UnavailableError("search.indexing")
+        return self
+
+    @property
+    def snapshot(self) -> int:
+        """The newest snapshot of which all is merged."""
+        return self.last if self.apart is None else self.apart - 1
+
+    def misses(self, snapshot: int | Slot) -> bool:
+        """Tell whether something of a snapshot is not merged yet."""
+        return self.apart is not None and (not isinstance(snapshot, int) or snapshot >= self.apart)
 
 
 def _known_state(connection: Connection) -> tuple[IndexState, int]:
     """Read the state of the index, and its form."""
-    row = connection.execute(select(index_state.c.generation, index_state.c.format)).one()
+    row = connection.execute(select(index_state.c.generation, index_state.c.format, index_state.c.zone)).one()
     numbers = connection.execute(select(parameter.c.type, parameter.c.code, parameter.c.number))
-    return IndexState(int(row[0]), {(one[0], one[1]): one[2] for one in numbers}), int(row[1])
+    return IndexState(int(row[0]), {(one[0], one[1]): one[2] for one in numbers}, str(row[2])), int(row[1])
 
 
 def _index_anew(connection: Connection) -> None:
     """Drop all rows, and have the newest version of every record indexed that can be opened."""
+    with overwriting(connection):
+        # Its rows say what a version was found by until it is made anew, which may be after its patient was erased.
+        connection.execute(delete(unmerged))
+    # Their pages are filled again by what is made anew; to overwrite them all at once would take minutes.
     for table in (entry, resource, unindexed):
         connection.execute(delete(table))
     later = record.alias("later")

@@ -14,6 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
 from medchain.crypto.keywrap import derive
 from medchain.errors import InputError, UnavailableError, VerificationError
+from medchain.store.faults import disk_fault
 
 MAX_CONTENT_BYTES: Final = 60_000
 """Largest content of a frame."""
@@ -37,6 +39,7 @@ _HEADER_BYTES: Final = len(_MAGIC) + _ID_BYTES
 _LENGTH_BYTES: Final = 4
 _MAX_LENGTH: Final = 1 << 16
 _END: Final = b""
+_TABLE: Final = "journal"
 _MANY: Final = 1000
 # At once: a few frames of the largest size, hundreds of usual ones.
 _READ_BYTES: Final = 8 * _MAX_LENGTH
@@ -101,7 +104,7 @@ class Journal:
     """The journal of one process. Threads may share it."""
 
     def __init__(self, folder: Path, key: bytes) -> None:
-        """Begin a file; raises `UnavailableError` ``journal.io``."""
+        """Begin a file; raises `UnavailableError` ``store.full``, ``store.io``."""
         self._folder = folder
         self._key = key
         self._lock = threading.Lock()
@@ -119,8 +122,7 @@ class Journal:
 
         Raises:
             InputError: ``journal.size``.
-            UnavailableError: ``journal.io`` with the system's number, such as that of a full disk; what was to be
-                answered must not be.
+            UnavailableError: ``store.full``, ``store.io``; what was to be answered must not be.
         """
         _check_size(content)
         with self._lock:
@@ -159,12 +161,34 @@ class Journal:
                 self._end(begun.file)
 
     def sync(self) -> None:
-        """Make what was appended survive a power loss; raises `UnavailableError` ``journal.io``."""
+        """Make what was appended survive a power loss; raises `UnavailableError` ``store.full``, ``store.io``."""
         with self._lock:
-            # Under the lock: a file that is ended meanwhile would be closed under the call.
-            while self._unsynced:
-                self._unsynced[-1].sync()
-                self._unsynced.pop()
+            due = list(self._unsynced)
+        fault = None
+        for file in due:
+            try:
+                self._sync_one(file)
+            except UnavailableError as error:
+                fault = error
+        if fault is not None:
+            raise fault
+
+    def _sync_one(self, file: _Writing) -> None:
+        """Sync one under a descriptor of its own: it may end meanwhile, and who appends does not wait for the disk."""
+        with self._lock:
+            if file not in self._unsynced:
+                return
+            descriptor = file.held()
+            self._unsynced.remove(file)
+        try:
+            _sync(descriptor)
+        except UnavailableError:
+            with self._lock:
+                if file.is_open and file not in self._unsynced:
+                    self._unsynced.append(file)
+            raise
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """End the files and leave them to the reader."""
@@ -173,8 +197,8 @@ class Journal:
                 self._end(file)
 
     def _current(self) -> _Writing:
-        """Return the file for new frames: another one where it has grown too large."""
-        if self._file.size > MAX_FILE_BYTES:
+        """Return the file for new frames: another one where it has grown too large, or takes no more."""
+        if self._file.size > MAX_FILE_BYTES or self._file.is_spent:
             full, self._file = self._file, _Writing(self._folder, self._key)
             if full.undone:
                 self._retired.append(full)
@@ -196,7 +220,17 @@ class Journal:
 
 
 class _Writing:
-    """A file that is being written, locked as long as it is open."""
+    """A file that is being written, locked as long as it is open.
+
+    Attributes:
+        number: of the next frame.
+        undone: numbers of the frames by which something began that has not ended.
+        is_whole: whether all that ended is told.
+        is_open: whether it is.
+        is_spent: whether it takes no more frames, since a part of one was written: another frame would have that one's
+            nonce, and whoever has copies of the disk could tell how the two differ.
+        size: bytes of its frames and header.
+    """
 
     def __init__(self, folder: Path, key: bytes) -> None:
         identity = secrets.token_bytes(_ID_BYTES)
@@ -204,50 +238,89 @@ class _Writing:
         self._prefix = _MAGIC + identity
         self.number = 0
         self.undone: set[int] = set()
-        self.is_whole = True
+        self.is_whole = self.is_open = True
+        self.is_spent = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        path = folder / f"{identity.hex()}{SUFFIX}"
         try:
-            self._descriptor = os.open(folder / f"{identity.hex()}{SUFFIX}", flags, 0o600)
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise disk_fault(error, _TABLE) from error
+        try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self._descriptor, self._prefix)
             _sync_folder(folder)
         except OSError as error:
-            raise UnavailableError("journal.io", errno=error.errno) from error
+            # Nobody knows of it, and a full disk would have one more at each attempt.
+            with suppress(OSError):
+                path.unlink()
+            os.close(self._descriptor)
+            raise disk_fault(error, _TABLE) from error
         self.size = _HEADER_BYTES
 
     def write(self, content: bytes) -> None:
-        """Write one frame; a part of one, as on a full disk, is taken back."""
+        """Write one frame; a part of one, as on a full disk, is taken back, and is the last."""
+        if self.is_spent:
+            raise UnavailableError("store.io", table=_TABLE)
         frame = _seal(self._key, self._prefix, self.number, content)
         try:
-            written = os.write(self._descriptor, frame)
+            self._write_all(frame)
         except OSError as error:
-            raise UnavailableError("journal.io", errno=error.errno) from error
-        if written != len(frame):
-            os.ftruncate(self._descriptor, self.size)
-            raise UnavailableError("journal.io", errno=0)
-        self.size += written
+            raise disk_fault(error, _TABLE) from error
+        self.size += len(frame)
         self.number += 1
 
-    def sync(self) -> None:
-        """Sync what was written."""
+    def _write_all(self, frame: bytes) -> None:
+        """Write a frame in one call; where a part of it was written only, the next call tells why."""
+        written = 0
         try:
-            os.fdatasync(self._descriptor)
+            while written < len(frame):
+                written += os.write(self._descriptor, frame[written:])
+        except OSError:
+            if written:
+                self.is_spent = True
+                os.ftruncate(self._descriptor, self.size)
+            raise
+
+    def held(self) -> int:
+        """Return one more descriptor of the file, to be closed by the caller; the file stays locked as long."""
+        try:
+            return os.dup(self._descriptor)
         except OSError as error:
-            raise UnavailableError("journal.io", errno=error.errno) from error
+            raise disk_fault(error, _TABLE) from error
 
     def end(self) -> None:
         """End the file, and let go of its lock; with an end frame where all that was begun is told."""
         try:
-            if self.is_whole and not self.undone:
+            if self.is_whole and not self.undone and not self.is_spent:
                 self.write(_END)
-            self.sync()
+            _sync(self._descriptor)
         finally:
+            self.is_open = False
             os.close(self._descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """Sync what was written to a file."""
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        raise disk_fault(error, _TABLE) from error
 
 
 def names(folder: Path) -> list[str]:
     """List the journals of a folder, those of living processes too."""
     return sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Tell how many bytes each journal of a folder has; what is appended later lies behind them."""
+    found = {}
+    for name in names(folder):
+        # Another process may have removed one meanwhile.
+        with suppress(FileNotFoundError):
+            found[name] = (folder / name).stat().st_size
+    return found
 
 
 def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Reading:
@@ -265,7 +338,7 @@ def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Readi
 
     Raises:
         VerificationError: ``journal.damaged`` with file and offset.
-        UnavailableError: ``journal.io``.
+        UnavailableError: ``store.full``, ``store.io``.
     """
     try:
         # Whether the writer lives is asked first: what it wrote before it died is then all there.
@@ -275,7 +348,7 @@ def read(folder: Path, name: str, key: bytes, place: Place, limit: int) -> Readi
             file.seek(place.offset)
             data = file.read(_READ_BYTES)
     except OSError as error:
-        raise UnavailableError("journal.io", errno=error.errno) from error
+        raise disk_fault(error, _TABLE) from error
     if len(prefix) < _HEADER_BYTES:
         # Its writer died, or is about to write, before a first frame.
         return Reading(name, (), not is_alive, 0 if is_alive else len(prefix))
@@ -299,6 +372,39 @@ def read_all(folder: Path, name: str, key: bytes) -> Iterator[Frame]:
     while frames := read(folder, name, key, place, _MANY).frames:
         yield from frames
         place = frames[-1].place
+
+
+class HeldJournals:
+    """Journals as they were at one moment, to be copied later: whatever is appended, or removed by their reader."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        """Hold none yet."""
+        self._held: list[tuple[str, int, int]] = []
+
+    def hold(self, folder: Path) -> None:
+        """Hold those of a folder, each up to its size of now; raises `OSError`."""
+        for name in names(folder):
+            # One that its reader has removed meanwhile was taken whole.
+            with suppress(FileNotFoundError):
+                descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+                self._held.append((name, descriptor, os.fstat(descriptor).st_size))
+
+    def copy(self, folder: Path) -> None:
+        """Write them into a new folder, readable by its owner only; raises `OSError`."""
+        folder.mkdir(mode=0o700)
+        for name, descriptor, size in self._held:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
+                for at in range(0, size, _READ_BYTES):
+                    file.write(os.pread(descriptor, min(_READ_BYTES, size - at), at))
+
+    def close(self) -> None:
+        """Let go of them."""
+        for _, descriptor, _ in self._held:
+            os.close(descriptor)
+        self._held.clear()
 
 
 def remove(folder: Path, name: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, select,
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement
-from medchain.store.indexing import forget_rows
+from medchain.store.placing import forget_rows
 from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
 
 ERASURE: Final = "erasure"

@@ -10,8 +10,9 @@ Source: `docs/spec/store.md`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -31,16 +32,19 @@ from sqlalchemy import (
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
+from medchain.store.asks import AskTable
 from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
 from medchain.store.engine import Database, Statement, insert_into, put_into, room, run
 from medchain.store.exports import ExportTable
 from medchain.store.faults import translated
-from medchain.store.finding import Search
+from medchain.store.finding import Known
 from medchain.store.grouped import Grouped
-from medchain.store.indexing import IndexRows, Placed, forget_rows
+from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
+from medchain.store.notices import NoticeTable
+from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
 from medchain.store.proposals import ProposalTable
 from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, segment, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
@@ -64,6 +68,7 @@ BLOBS_NAME: Final = "blobs"
 _ZERO: Final = literal_column("0", Integer)
 _ONE: Final = literal_column("1", Integer)
 _LATER: Final = IndexRows(None)
+_ONES_FAULT: Final = (ConflictError, OverflowError, TypeError, ValueError)
 _PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 200
 _COLUMNS: Final = (
@@ -248,14 +253,23 @@ class _Write:
     index: Sequence[IndexRows | None]
     unit: tuple[str, int, bytes] | None
     epochs: Sequence[Epoch] = ()
-    absent: Sequence[Search] = ()
+    known: Sequence[Known] = ()
     parts: int = 0
     whole: int | None = None
+    apart: Sequence[bytes] | None = None
     numbers: list[int] = field(default_factory=list)
     details: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is nothing but record versions whose rows are merged later."""
+        more = self.deadline is not None or self.unit is not None or self.known or self.parts
+        return not more and self.whole is None and self.apart is not None
+
 
 class RecordStore(
+    AskTable,
+    NoticeTable,
     CustomTable,
     LinkTable,
     RetentionTable,
@@ -293,7 +307,12 @@ class RecordStore(
         # Jobs ask for these all the time, mostly in vain: compiled once, a question costs a twentieth.
         self._read_pending = Statement(_pending(), dialect)
         self._read_pending_kind = Statement(_pending().where(outbox.c.kind == bindparam("kind")), dialect)
+        between = outbox.c.id.between(bindparam("first"), bindparam("last"))
+        self._read_between = Statement(select(outbox.c.id, outbox.c.record).where(between), dialect)
+        self._drop_intent = Statement(delete(outbox).where(outbox.c.id == bindparam("number")), dialect)
         self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
+        waiting = select(segment.c.record).order_by(segment.c.record).limit(room("limit")).offset(_ZERO)
+        self._waiting_segments = Statement(waiting, dialect)
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
@@ -304,7 +323,6 @@ class RecordStore(
         self._get_newest = Statement(newest.limit(_ONE).offset(_ZERO), dialect)
         self._get_version = Statement(_versions().where(*of_record, by_version), dialect)
         self._find_version = Statement(select(record.c.seq).where(*of_record, by_version), dialect)
-        self._last_number = Statement(select(func.max(record.c.seq)), dialect)
         alive = (epoch.c.id == bindparam("id")) & epoch.c.destroyed.is_(None)
         self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
         of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
@@ -324,7 +342,7 @@ class RecordStore(
         index: Sequence[IndexRows | None] | None = None,
         unit: tuple[str, int, bytes] | None = None,
         epochs: Sequence[Epoch] = (),
-        absent: Sequence[Search] = (),
+        known: Sequence[Known] = (),
         parts: int = 0,
         whole: int | None = None,
     ) -> list[int]:
@@ -337,7 +355,7 @@ class RecordStore(
             index: what each row is found by, None for nothing; without, all are to be indexed later.
             unit: name and time of the import unit that is done with them, and what is noted of what was refused of it.
             epochs: keys that were drawn for them.
-            absent: searches that must find nothing at this moment.
+            known: what searches found that they must find at this moment.
             parts: how many parts the one row has that is a segment.
             whole: number of the segment whose parts the rows are, all of them.
 
@@ -352,23 +370,47 @@ class RecordStore(
         """
         given = [b""] * len(rows) if payloads is None else payloads
         found = [_LATER] * len(rows) if index is None else index
-        write = _Write(rows, deadline, given, found, unit, epochs, absent, parts, whole)
+        # Here, not in the turn at writing: others wait for that.
+        apart = [self._encoded(one) for one in found] if len(rows) <= MAX_APART else None
+        write = _Write(rows, deadline, given, found, unit, epochs, known, parts, whole, apart)
         self._grouped.do(write, len(rows))
         return write.numbers
 
-    def _put_all(self, writes: Sequence[_Write]) -> list[Exception | None]:
-        """Do writes in one transaction, each whole or not at all; tells why each failed."""
-        errors: list[Exception | None] = []
-        with self._database.write("record") as connection:
-            if len(writes) == 1:
-                self._put(connection, writes[0])
-                errors.append(None)
-            else:
-                errors += [self._put_apart(connection, write) for write in writes]
+    def _put_all(self, take: Callable[[], Sequence[_Write]]) -> list[Exception | None]:
+        """Do writes in one transaction, each whole or not at all; tells why each failed.
+
+        All at once, as they can mostly be done: between two statements other threads get the interpreter, and all who
+        write wait for it meanwhile; and a savepoint has SQLite encrypt once more, as it was, each page that changes.
+        Where one is refused, each by itself.
+        """
+        writes: Sequence[_Write] = ()
+        errors: list[Exception | None]
+        try:
+            with self._database.write("record") as connection:
+                writes = take()
+                errors = self._put_at_once(connection, writes)
+        except _ONES_FAULT:
+            if len(writes) < 2:  # noqa: PLR2004  # nobody else has it from here
+                raise
+            with self._database.write("record") as connection:
+                errors = [self._put_apart(connection, write) for write in writes]
         for write, error in zip(writes, errors, strict=True):
             if error is None:
                 self._keep_details(write.details)
         return errors
+
+    def _put_at_once(self, connection: Connection, writes: Sequence[_Write]) -> list[Exception | None]:
+        """Do writes as one where they are plain, else each by itself; raises where one of them cannot be done so."""
+        if len(writes) > 1 and not all(write.is_plain for write in writes):
+            return [self._put_apart(connection, write) for write in writes]
+        one = _together(writes) if len(writes) > 1 else writes[0]
+        self._put(connection, one)
+        if one is not writes[0]:
+            numbers = iter(one.numbers)
+            for write in writes:
+                write.numbers = list(islice(numbers, len(write.rows)))
+                write.details = one.details
+        return [None] * len(writes)
 
     def _put_apart(self, connection: Connection, write: _Write) -> Exception | None:
         """Do one of several writes of a transaction; what is refused is taken back, what fails ends all of them.
@@ -379,7 +421,7 @@ class RecordStore(
         try:
             with translated("record"):
                 self._put(connection, write)
-        except (ConflictError, OverflowError, TypeError, ValueError) as error:
+        except _ONES_FAULT as error:
             run(connection, "ROLLBACK TO SAVEPOINT one_of_several")
             return error
         finally:
@@ -392,12 +434,11 @@ class RecordStore(
         if write.epochs:
             with translated("epoch"):
                 self._insert_epoch.many(connection, [_epoch_columns(one) for one in write.epochs])
-        self._check_absent(connection, write.absent)
-        self._check_epochs(connection, {row.epoch_id for row in rows})
+        given = self._check_known(connection, write.known)
+        self._check_epochs(connection, {row.epoch_id for row in rows} - {one.id for one in write.epochs})
         self._check_versions(connection, rows)
-        last = self._last_number.first(connection)
-        first = 1 + (0 if last is None or last[0] is None else int(last[0]))
-        write.numbers = list(range(first, first + len(rows)))
+        state = standing(self._read_state.first(connection))
+        write.numbers = list(range(state.last + 1, state.last + 1 + len(rows)))
         numbered = list(zip(write.numbers, rows, strict=True))
         self._insert_record.many(connection, [(seq, *_columns(row)) for seq, row in numbered])
         intents = [
@@ -410,7 +451,7 @@ class RecordStore(
             Placed(seq, row.type, row.id, row.version, row.created, found)
             for (seq, row), found in zip(numbered, write.index, strict=True)
         ]
-        write.details = self._put_index(connection, placed)
+        write.details = given | self._put_index(connection, state, placed, write.apart)
         if write.unit is not None:
             name, time, refused = write.unit
             connection.execute(insert(imported).values(unit=name, time=time, refused=refused or None))
@@ -425,10 +466,12 @@ class RecordStore(
             if connection.execute(waiting).rowcount != 1:
                 raise ConflictError("store.conflict", table="segment")
 
-    def waiting_segments(self, limit: int = 1) -> list[RecordVersion]:
-        """Return segments whose parts have no rows yet, the oldest first."""
-        chosen = _versions().join(segment, segment.c.record == record.c.seq)
-        return self._read(chosen.order_by(record.c.seq).limit(limit))
+    def waiting_segments(self, limit: int = 1) -> Iterator[RecordVersion]:
+        """Give segments whose parts have no rows yet, the oldest first; each is large, and read when it is its turn."""
+        with self._database.look("segment") as look:
+            rows = look.all(self._waiting_segments, limit)
+        for row in rows:
+            yield from self._read(_versions().where(record.c.seq == row[0]))
 
     def waiting_parts(self) -> int:
         """Count the parts that have no rows yet."""
@@ -717,11 +760,15 @@ class RecordStore(
             ids: their numbers.
             position: leaf index of the transaction.
         """
+        if not ids:
+            return
         with self._database.write("outbox") as connection:
-            chosen = select(outbox.c.record).where(outbox.c.id.in_(ids), outbox.c.record.is_not(None))
-            anchored = connection.execute(chosen).scalars().all()
+            # Hundreds of ids, each time as many others: to compile a list of them took longer than all else.
+            wanted = set(ids)
+            waiting = self._read_between.all(connection, min(ids), max(ids))
+            anchored = [seq for number, seq in waiting if number in wanted and seq is not None]
             self._put_anchor.many(connection, [(seq, position) for seq in anchored])
-            connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+            self._drop_intent.many(connection, [(number,) for number in ids])
 
     def drop_intents(self, ids: Sequence[int]) -> None:
         """Take intents out of the outbox that can never be ordered; the caller has told whoever must know."""
@@ -800,9 +847,13 @@ class RecordStore(
         with self._database.write("access", object_id.hex()) as connection:
             connection.execute(update(access).where(access.c.object_id == object_id).values(position=position))
 
-    def accesses(self, patient: str, *, after: int = 0, limit: int = MAX_PAGE) -> list[Access]:
-        """Return a patient's accesses from a time on, the oldest first."""
+    def accesses(
+        self, patient: str, *, after: int = 0, limit: int = MAX_PAGE, direction: str | None = None
+    ) -> list[Access]:
+        """Return a patient's accesses from a time on, the oldest first; of one direction where one is given."""
         chosen = select(access).where(access.c.patient == patient, access.c.time >= after)
+        if direction is not None:
+            chosen = chosen.where(access.c.direction == direction)
         with self._database.read("access") as connection:
             rows = connection.execute(chosen.order_by(access.c.time, access.c.seq).limit(min(limit, MAX_PAGE))).all()
         return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
@@ -860,6 +911,19 @@ def _versions() -> Select[Any]:
 def anchored_as() -> ColumnElement[int]:
     """Say under which number a version is anchored: a part under that of its segment."""
     return func.coalesce(record.c.segment, record.c.seq)
+
+
+def _together(writes: Sequence[_Write]) -> _Write:
+    """Make one of several plain writes, in their order."""
+    return _Write(
+        rows=[row for write in writes for row in write.rows],
+        deadline=None,
+        payloads=[payload for write in writes for payload in write.payloads],
+        index=[index for write in writes for index in write.index],
+        unit=None,
+        epochs=[epoch for write in writes for epoch in write.epochs],
+        apart=[content for write in writes for content in write.apart or ()],
+    )
 
 
 def _token_hash(jti: str) -> bytes:

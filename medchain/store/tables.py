@@ -281,14 +281,23 @@ unindexed: Final = Table(
 )
 """Versions that have no rows yet and are to get them."""
 
+unmerged: Final = Table(
+    "unmerged",
+    RECORDS,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("rows", LargeBinary, nullable=False),
+)
+"""What versions are found by that is not in `resource` and `entry` yet; empty for what is found by nothing."""
+
 index_state: Final = Table(
     "index_state",
     RECORDS,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("generation", BigInteger, nullable=False),
     Column("format", BigInteger, nullable=False),
+    Column("zone", Text, nullable=False, server_default="UTC"),
 )
-"""One row: which rows the index has, counted with each change of it."""
+"""One row: which rows the index has, counted with each change of it, and the zone of dates without one."""
 
 custom_parameter: Final = Table(
     "custom_parameter",
@@ -374,6 +383,40 @@ subject_link: Final = Table(
 )
 
 subject_link_by_patient: Final = Index("subject_link_by_patient", subject_link.c.patient)
+
+consent_ask: Final = Table(
+    "consent_ask",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("asker", String(40), nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("answer", String(16), nullable=True),
+    Column("answered", BigInteger, nullable=True),
+    sqlite_with_rowid=False,
+)
+
+consent_ask_by_patient: Final = Index("consent_ask_by_patient", consent_ask.c.patient, consent_ask.c.until)
+consent_ask_by_asker: Final = Index("consent_ask_by_asker", consent_ask.c.asker, consent_ask.c.until)
+
+notice: Final = Table(
+    "notice",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("subject", LargeBinary, nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sent", BigInteger, nullable=True),
+    Column("acknowledged", BigInteger, nullable=True),
+    sqlite_with_rowid=False,
+)
+
+notice_by_subject: Final = Index("notice_by_subject", notice.c.subject, notice.c.time)
+notice_by_patient: Final = Index("notice_by_patient", notice.c.patient, notice.c.time)
+notice_by_sent: Final = Index("notice_by_sent", notice.c.sent, notice.c.time)
 
 retention: Final = Table(
     "retention",

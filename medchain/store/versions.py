@@ -7,11 +7,11 @@ Source: `docs/spec/store.md`; FHIR R4 §3.1.0.12 (history).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, literal_column, or_, select, tuple_
+from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, func, literal_column, or_, select, tuple_
 
 from medchain.store.engine import Statement
 from medchain.store.records import SEGMENT, Epoch, RecordStore, RecordVersion, anchored_as, version_columns
@@ -37,13 +37,13 @@ class Found(NamedTuple):
 
 
 class Named(NamedTuple):
-    """The name of a record version, and the keyed token of its patient."""
+    """The name of a record version, and the id of its patient, None where no Patient record of that key is here."""
 
     number: int
     type: str
     id: str
     version: int
-    patient: str
+    patient: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Past:
 class VersionReader:
     """Reads versions with their keys. Threads may share it."""
 
-    __slots__ = ("_by_id", "_by_numbers", "_by_version", "_database", "_store")
+    __slots__ = ("_by_id", "_by_numbers", "_by_version", "_database", "_names", "_store")
 
     def __init__(self, store: RecordStore) -> None:
         """Compile what is asked all the time."""
@@ -80,7 +80,8 @@ class VersionReader:
         of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
         newest = of_record.order_by(record.c.version.desc()).limit(_ONE).offset(_ZERO)
         self._by_id = Statement(newest, dialect)
-        self._by_numbers = {size: _by_numbers(size, dialect) for size in _SIZES}
+        self._by_numbers = {size: _by_numbers(_with_keys(), size, dialect) for size in _SIZES}
+        self._names = {size: _by_numbers(_names(), size, dialect) for size in _SIZES}
         self._by_version = Statement(of_record.where(record.c.version == bindparam("version")), dialect)
 
     def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
@@ -94,49 +95,22 @@ class VersionReader:
 
     def numbered(self, numbers: Sequence[int]) -> list[Found | None]:
         """Return versions by their numbers, in that order; None for one that is not there."""
-        found: dict[int, Found] = {}
-        with self._database.look("record") as look:
-            for start in range(0, len(numbers), _AT_ONCE):
-                part = numbers[start : start + _AT_ONCE]
-                # Of a few sizes, filled up with what is no number, so that each is put into SQL once.
-                size = next(one for one in _SIZES if one >= len(part))
-                filled = (*part, *([_NO_NUMBER] * (size - len(part))))
-                for row in look.all(self._by_numbers[size], *filled):
-                    one = _found(row)
-                    found[one.stored.seq] = one
+        found = {one.stored.seq: one for one in map(_found, self._numbered(self._by_numbers, numbers))}
         return [found.get(number) for number in numbers]
 
     def named(self, numbers: Sequence[int]) -> list[Named]:
         """Return the names of versions by their numbers, without what they hold."""
-        columns = (record.c.seq, record.c.type, record.c.id, record.c.version, record.c.patient)
-        found: list[Named] = []
-        for start in range(0, len(numbers), _AT_ONCE):
-            chosen = select(*columns).where(record.c.seq.in_(numbers[start : start + _AT_ONCE]))
-            with self._database.read("record") as connection:
-                found += [Named(*row) for row in connection.execute(chosen)]
-        return found
+        return [Named(*row) for row in self._numbered(self._names, numbers)]
 
     def past(self, asked: Past) -> list[Found]:
         """Return versions, the newest first: of one record by version, of types by when they were stored."""
-        # A segment is no resource; its parts are.
-        chosen = _with_keys().where(record.c.type != SEGMENT)
-        if asked.since:
-            chosen = chosen.where(record.c.created >= asked.since)
-        if asked.types:
-            chosen = chosen.where(record.c.type.in_(sorted(asked.types)))
-        if asked.id:
-            chosen = chosen.where(record.c.id == asked.id)
-        if asked.period is not None:
-            first, last = asked.period
-            later = record.alias("later")
-            superseded = select(later.c.seq).where(
-                later.c.type == record.c.type,
-                later.c.id == record.c.id,
-                later.c.version > record.c.version,
-                later.c.created <= first,
-            )
-            chosen = chosen.where(record.c.created <= last, ~superseded.exists())
-        return self._all(self._ordered(chosen, asked).limit(min(asked.limit, MAX_PAST)))
+        return self._all(self._ordered(_of_past(_with_keys(), asked), asked).limit(min(asked.limit, MAX_PAST)))
+
+    def past_count(self, asked: Past, limit: int) -> int:
+        """Count versions as `past` lists them, on all pages, none of them read; no more than the limit."""
+        found = _of_past(select(record.c.seq), asked).limit(limit).subquery()
+        with self._database.read("record") as connection:
+            return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
 
     def _ordered(self, chosen: Select[Any], asked: Past) -> Select[Any]:
         """Put versions into an order that an index has, and go on where the page before ended."""
@@ -153,13 +127,6 @@ class VersionReader:
             chosen = chosen.where(place < tuple_(time or 0, asked.before))
         return chosen.order_by(record.c.created.desc(), record.c.seq.desc())
 
-    def patient_id(self, token: str) -> str | None:
-        """Return the id of the Patient record of a keyed token; None if it is not here."""
-        of_patient = (record.c.patient == token) & (record.c.type == "Patient")
-        with self._database.read("record") as connection:
-            found: str | None = connection.execute(select(record.c.id).where(of_patient).limit(1)).scalar_one_or_none()
-        return found
-
     def newest_unit(self, prefix: str) -> str | None:
         """Return the last name of the import units whose names begin so, None where there is none."""
         of_prefix = imported.c.unit.between(prefix, prefix + "~")
@@ -173,10 +140,42 @@ class VersionReader:
         with self._database.write("imported") as connection:
             connection.execute(imported.delete().where(imported.c.unit.between(prefix, prefix + "~")))
 
+    def _numbered(self, asked: Mapping[int, Statement], numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """Ask by numbers, with a statement for each size of `_SIZES`; Any because columns differ."""
+        with self._database.look("record") as look:
+            for start in range(0, len(numbers), _AT_ONCE):
+                part = numbers[start : start + _AT_ONCE]
+                # Of a few sizes, filled up with what is no number, so that each is put into SQL once.
+                size = next(one for one in _SIZES if one >= len(part))
+                yield from look.all(asked[size], *part, *([_NO_NUMBER] * (size - len(part))))
+
     def _all(self, chosen: Select[Any]) -> list[Found]:
         """Run a question."""
         with self._database.read("record") as connection:
             return [_found(tuple(row)) for row in connection.execute(chosen)]
+
+
+def _of_past(chosen: Select[Any], asked: Past) -> Select[Any]:
+    """Choose the versions that a history is of."""
+    # A segment is no resource; its parts are.
+    chosen = chosen.where(record.c.type != SEGMENT)
+    if asked.since:
+        chosen = chosen.where(record.c.created >= asked.since)
+    if asked.types:
+        chosen = chosen.where(record.c.type.in_(sorted(asked.types)))
+    if asked.id:
+        chosen = chosen.where(record.c.id == asked.id)
+    if asked.period is not None:
+        first, last = asked.period
+        later = record.alias("later")
+        superseded = select(later.c.seq).where(
+            later.c.type == record.c.type,
+            later.c.id == record.c.id,
+            later.c.version > record.c.version,
+            later.c.created <= first,
+        )
+        chosen = chosen.where(record.c.created <= last, ~superseded.exists())
+    return chosen
 
 
 def _with_keys() -> Select[Any]:
@@ -186,10 +185,18 @@ def _with_keys() -> Select[Any]:
     return select(*columns).select_from(joined)
 
 
-def _by_numbers(size: int, dialect: Dialect) -> Statement:
+def _names() -> Select[Any]:
+    """Select names of versions in the order of `Named`."""
+    person = record.alias("person")
+    of_patient = (person.c.patient == record.c.patient) & (person.c.type == literal_column("'Patient'"))
+    patient = select(person.c.id).where(of_patient).limit(_ONE).offset(_ZERO).scalar_subquery()
+    return select(record.c.seq, record.c.type, record.c.id, record.c.version, patient)
+
+
+def _by_numbers(chosen: Select[Any], size: int, dialect: Dialect) -> Statement:
     """Select versions by so many numbers."""
     names: list[BindParameter[int]] = [bindparam(f"number_{place}") for place in range(size)]
-    return Statement(_with_keys().where(or_(*(record.c.seq == name for name in names))), dialect)
+    return Statement(chosen.where(or_(*(record.c.seq == name for name in names))), dialect)
 
 
 def _found(row: tuple[Any, ...]) -> Found:

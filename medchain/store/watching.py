@@ -19,7 +19,7 @@ from medchain.store.engine import Database
 from medchain.store.tables import alarm, draw_span, refusal, watched
 
 MAX_OPEN_ALARMS: Final = 1000
-"""Most alarms that wait for somebody; the first ones matter most."""
+"""Most alarms of one code that wait for somebody; the first ones matter most."""
 
 KEPT_DAYS: Final = 400
 """For how many days refusals are counted."""
@@ -74,23 +74,35 @@ class AlarmTable:
         """Keep an alarm; one of its code and subject that is open already is counted once more.
 
         Returns:
-            Whether it is new; not so where there are too many.
+            Whether it is new; not so where there are too many of its code, which hide none of another.
         """
         is_open = (alarm.c.code == code) & (alarm.c.subject == subject) & alarm.c.acknowledged.is_(None)
         with self._database.write("alarm") as connection:
             again = update(alarm).where(is_open).values(last=time, count=alarm.c.count + 1)
             if connection.execute(again).rowcount:
                 return False
-            waiting = select(func.count()).select_from(alarm).where(alarm.c.acknowledged.is_(None))
+            same = (alarm.c.code == code) & alarm.c.acknowledged.is_(None)
+            waiting = select(func.count()).select_from(alarm).where(same)
             if connection.execute(waiting).scalar_one() >= MAX_OPEN_ALARMS:
                 return False
             values = {"code": code, "subject": subject, "height": height, "fields": fields, "first": time, "last": time}
             connection.execute(insert(alarm).values(**values, count=1, acknowledged=None, note=""))
         return True
 
-    def alarms(self, *, acknowledged: bool = False, limit: int = MAX_OPEN_ALARMS) -> list[AlarmRow]:
-        """Return alarms: those that wait for somebody, the oldest first, or those acknowledged, the newest first."""
-        chosen = select(alarm)
+    def is_alarm_open(self, code: str) -> bool:
+        """Tell whether an alarm of a code waits for somebody, however many others do."""
+        chosen = select(alarm.c.id).where((alarm.c.code == code) & alarm.c.acknowledged.is_(None))
+        with self._database.read("alarm") as connection:
+            return connection.execute(chosen.limit(1)).first() is not None
+
+    def alarms(
+        self, *, acknowledged: bool = False, code: str | None = None, limit: int = MAX_OPEN_ALARMS
+    ) -> list[AlarmRow]:
+        """Return alarms, of one code if it is given.
+
+        Those that wait for somebody come the oldest first, those acknowledged the newest first.
+        """
+        chosen = select(alarm) if code is None else select(alarm).where(alarm.c.code == code)
         if acknowledged:
             chosen = chosen.where(alarm.c.acknowledged.is_not(None)).order_by(alarm.c.id.desc())
         else:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +23,7 @@ from medchain.store import tables
 from medchain.store.engine import Database, FileKind, Statement, connect, mark_path, open_database, room
 from medchain.store.faults import fault
 from tests.unit.medchain.store.conftest import KEY
+from tests.waiting import eventually
 
 LEDGER, RECORDS = FileKind.LEDGER, FileKind.RECORDS
 PAGE = 4096
@@ -26,9 +34,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "file.db"
 
 
-def leave_wal(database, rows: int = 3) -> None:
+def leave_wal(database, rows: int = 3, first: int = 0) -> None:
     """Put leaves into a file, each in its own transaction, and leave them in the WAL."""
-    for position in range(rows):
+    for position in range(first, first + rows):
         with database.write("leaf") as connection:
             connection.execute(tables.leaf.insert().values(position=position, data=bytes(3000)))
 
@@ -58,6 +66,35 @@ def test_nothing_in_the_file_is_in_clear(path):
         assert b"patient" not in data
         assert b"CREATE TABLE" not in data
         assert b"SQLite format" not in data
+
+
+def test_a_new_file_that_another_is_just_making_is_waited_for(path):
+    # SQLite calls no busy handler here: both would wait for the lock that the other one has.
+    maker = dbapi2.connect(str(path), isolation_level=None)
+    maker.set_key(f"x'{KEY.hex()}'")
+    maker.execute("PRAGMA cipher_hmac_algorithm = HMAC_SHA256")
+    maker.execute("BEGIN IMMEDIATE")
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(connect(path, KEY, 1 << 20)))
+    thread.start()
+    thread.join(0.2)
+    waits = thread.is_alive()
+    maker.execute("ROLLBACK")
+    maker.close()
+    thread.join()
+    assert waits
+    assert opened[0].execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    opened[0].close()
+
+
+def test_a_new_file_that_another_holds_for_too_long_is_busy(path, monkeypatch):
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 50)
+    maker = dbapi2.connect(str(path), isolation_level=None)
+    maker.set_key(f"x'{KEY.hex()}'")
+    maker.execute("BEGIN IMMEDIATE")
+    with closing(maker), pytest.raises(UnavailableError) as caught:
+        open_database(path, KEY, kind=LEDGER)
+    assert caught.value.code == "store.busy"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +157,7 @@ def test_a_flipped_byte_anywhere_is_found(path):
     sound = path.read_bytes()
     for page in range(len(sound) // PAGE):
         # Ciphertext, initialisation vector, authentication code.
-        for offset in (700, PAGE - 75, PAGE - 10):
+        for offset in (700, PAGE - 40, PAGE - 10):
             damaged = bytearray(sound)
             damaged[page * PAGE + offset] ^= 1
             path.write_bytes(damaged)
@@ -260,14 +297,14 @@ def test_a_whole_wal_is_used(path, tmp_path):
 def test_a_full_disk_refuses_the_write_and_keeps_what_was(path):
     database = open_database(path, KEY, kind=LEDGER, connections=1)
     leave_wal(database, 1)
-    with database.read("file") as connection:
+    with database.attempt("file") as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}").all()
     rows = [{"position": position, "data": bytes(3000)} for position in range(1, 50)]
     with pytest.raises(UnavailableError, match=r"store\.full"), database.write("leaf") as connection:
         connection.execute(tables.leaf.insert(), rows)
     assert count(database) == 1
-    with database.read("file") as connection:
+    with database.attempt("file") as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000").all()
     with database.write("leaf") as connection:
         connection.execute(tables.leaf.insert().values(position=1, data=b""))
@@ -383,6 +420,39 @@ def test_a_backup_is_one_state_made_while_others_write(path, tmp_path):
         open_database(target, bytes(32), kind=LEDGER)
 
 
+def test_what_is_seen_beside_a_backup_is_of_the_state_that_is_copied(path, tmp_path):
+    database, other = (open_database(path, KEY, kind=LEDGER) for _ in range(2))
+    ended, seen = threading.Event(), []
+
+    def write() -> None:
+        for position in itertools.count():
+            if ended.is_set():
+                return
+            with other.write("leaf") as connection:
+                connection.execute(tables.leaf.insert().values(position=position, data=b""))
+
+    def look() -> None:
+        seen.append(count(database))
+        # Long enough for many writes, if any could be made.
+        time.sleep(0.2)
+        seen.append(count(database))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert eventually(lambda: count(database) > 0)
+        database.backup(tmp_path / "copy.db", beside=look)
+        # Nobody is kept from writing after it.
+        assert eventually(lambda: count(database) > seen[0])
+    finally:
+        ended.set()
+        writer.join()
+    with closing(open_database(tmp_path / "copy.db", KEY, kind=LEDGER, adopt=True)) as copy:
+        assert seen == [count(copy)] * 2
+    database.close()
+    other.close()
+
+
 def test_a_backup_that_cannot_be_written_leaves_nothing(store_engine, tmp_path):
     with pytest.raises(UnavailableError, match=r"store\.io"):
         store_engine(LEDGER).backup(tmp_path / "absent" / "backup.db")
@@ -457,6 +527,178 @@ def test_a_look_up_in_a_damaged_file_is_found(path):
 def test_a_look_up_without_a_free_connection_is_refused(path, monkeypatch):
     monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 20)
     database = open_database(path, KEY, kind=LEDGER, connections=1)
-    with database.look("leaf"), pytest.raises(UnavailableError, match=r"store\.io"), database.look("leaf"):
+    # One has a connection of its own, as has who writes, one that of the pool.
+    refused = pytest.raises(UnavailableError, match=r"store\.io")
+    with database.look("leaf"), database.look("leaf"), database.write("leaf"), refused, database.look("leaf"):
         pass
     database.close()
+
+
+def test_who_reads_holds_nobody_up_who_writes(path, monkeypatch):
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 20)
+    database = open_database(path, KEY, kind=LEDGER, connections=1)
+    for position in range(2):
+        with database.write("leaf") as connection:
+            connection.execute(tables.leaf.insert().values(position=position, data=b""))
+        with database.read("leaf") as reading, database.write("leaf"):
+            assert len(reading.execute(select(tables.leaf.c.position)).all()) == position + 1
+    database.close()
+
+
+def test_a_write_that_failed_or_was_refused_leaves_the_next_one_a_sound_connection(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    row = tables.leaf.insert().values(position=1, data=b"")
+
+    def broken(connection, error) -> None:
+        connection.execute(row)
+        raise error
+
+    for raised, error in ((dbapi2.OperationalError("broken"), UnavailableError), (KeyError(), KeyError)):
+        with pytest.raises(error), database.write("leaf") as connection:
+            broken(connection, raised)
+    with database.write("leaf") as connection:
+        connection.execute(row)
+    with pytest.raises(ConflictError, match=r"store\.conflict"), database.write("leaf") as connection:
+        connection.execute(row)
+    with database.write("leaf") as connection:
+        connection.execute(row, {"position": 2})
+    assert count(database) == 2
+    database.close()
+
+
+def test_nobody_writes_a_file_that_is_being_closed(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    database._writer.take()  # noqa: SLF001  # as one that closes the file has it
+    with pytest.raises(UnavailableError, match=r"store\.io"), database.write("leaf"):
+        pass
+    database._writer.give(is_sound=True)  # noqa: SLF001  # as above
+    with database.write("leaf"):
+        pass
+    database.close()
+
+
+def test_who_looks_up_holds_nobody_up_who_reads(path, monkeypatch):
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 20)
+    database = open_database(path, KEY, kind=LEDGER, connections=1)
+    read = select(tables.leaf.c.position)
+    with database.look("leaf") as look, database.read("leaf") as connection:
+        assert connection.execute(read).all() == look.all(Statement(read, database.engine.dialect)) == []
+    database.close()
+
+
+def test_a_look_up_that_failed_leaves_the_next_one_a_sound_connection(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    read = Statement(select(tables.leaf.c.position), database.engine.dialect)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"store\.io"), database.look("leaf") as look:
+            look.rows("SELECT nothing FROM nowhere", ())
+        with database.look("leaf") as look:
+            assert look.all(read) == []
+    database.close()
+
+
+def test_a_look_up_that_finds_no_file_is_told_and_holds_nobody_up(path):
+    database = open_database(path, KEY, kind=LEDGER)
+    database.engine.dispose()
+    hidden = path.with_name("hidden")
+    path.rename(hidden)
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"store\.io"), database.look("leaf"):
+            pass
+    path.rmdir()
+    hidden.rename(path)
+    with database.look("leaf") as look:
+        assert look.all(Statement(select(tables.leaf.c.position), database.engine.dialect)) == []
+    database.close()
+
+
+@contextmanager
+def opened_twice(path: Path) -> Iterator[tuple[Database, Database]]:
+    """Open a file as two processes do."""
+    with closing(open_database(path, KEY, kind=LEDGER)) as one, closing(open_database(path, KEY, kind=LEDGER)) as two:
+        yield one, two
+
+
+def test_a_long_wal_is_moved_into_the_file_and_begins_anew(path: Path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database:
+        leave_wal(database, 50)
+        wal = path.with_name(path.name + "-wal")
+        before = wal.stat().st_size
+        database.move_wal(10)
+        leave_wal(database, 40, first=50)
+        assert count(database) == 90
+        # What was written since stands at its beginning again.
+        assert wal.stat().st_size == before
+
+
+def test_a_short_wal_is_moved_and_goes_on(path: Path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database:
+        leave_wal(database, 5)
+        wal = path.with_name(path.name + "-wal")
+        before = wal.stat().st_size
+        with closing(open_database(path, KEY, kind=LEDGER)) as other, other.write("leaf"):
+            # It needs no turn for that.
+            database.move_wal(1000)
+        leave_wal(database, 5, first=5)
+        assert wal.stat().st_size > before
+
+
+def test_a_wal_is_moved_while_another_process_has_its_turn_at_writing(path: Path):
+    with opened_twice(path) as (database, other):
+        leave_wal(database, 5)
+        size = path.stat().st_size
+        with other.write("leaf") as connection:
+            connection.execute(tables.leaf.insert().values(position=9, data=b""))
+            database.move_wal(1000)
+            assert path.stat().st_size > size
+        assert count(database) == 6
+
+
+# The lock of who moves a WAL is the byte 121 of its index (sqlite.org/walformat.html §2.3); SQLite's are of processes.
+MOVES = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)\n"
+
+
+def test_what_was_erased_is_cut_out_of_the_wal_though_another_process_moves_it_just_now(path: Path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database:
+        leave_wal(database)
+        index = str(path.with_name(path.name + "-shm"))
+        moving = subprocess.Popen(
+            [sys.executable, "-c", MOVES + "print('moves', flush=True); sys.stdin.read()", index],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with moving:
+            assert moving.stdout is not None
+            assert moving.stdout.readline() == b"moves\n"
+            # Not before it moves: a loaded machine takes longer to start it than that moment lasts.
+            with ended_later(moving), database.erase("leaf") as connection:
+                connection.execute(tables.leaf.delete())
+            assert path.with_name(path.name + "-wal").stat().st_size == 0
+
+
+@contextmanager
+def ended_later(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a process after a moment."""
+    timer = threading.Timer(0.3, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        process.kill()
+
+
+def test_the_state_tells_that_another_process_has_written(path: Path, monkeypatch):
+    with opened_twice(path) as (database, other):
+        before = database.state()
+        assert database.state() == before
+        leave_wal(other, 1)
+        assert database.state() != before
+
+        def fail(*_asked: object) -> bytes:
+            raise OSError(errno.EIO, "no")
+
+        monkeypatch.setattr(module.os, "pread", fail)
+        with pytest.raises(UnavailableError, match=r"store\.io"):
+            database.state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,14 +17,18 @@ class Slow:
     def __init__(self) -> None:
         """Begin closed."""
         self.groups: list[list[int]] = []
+        self.turn = threading.Event()
+        self.turn.set()
         self.let = threading.Event()
         self.begun = threading.Event()
         self.raises: MedchainError | None = None
 
-    def run(self, items: Sequence[int]) -> list[MedchainError | None]:
+    def run(self, take: Callable[[], Sequence[int]]) -> list[MedchainError | None]:
+        self.turn.wait(60)
+        items = take()
         self.groups.append(list(items))
         self.begun.set()
-        self.let.wait(5)
+        self.let.wait(60)
         if self.raises is not None:
             raise self.raises
         return [ConflictError("store.conflict", number=one) if one % 10 == 7 else None for one in items]
@@ -42,7 +46,7 @@ def gathered(slow: Slow, count: int, size: int = 1) -> dict[int, str]:
 
     threads = [threading.Thread(target=do, args=(number,)) for number in range(count)]
     threads[0].start()
-    slow.begun.wait(5)
+    slow.begun.wait(60)
     for thread in threads[1:]:
         thread.start()
     while len(grouped._waiting) < count - 1:  # noqa: SLF001  # all of them wait
@@ -59,6 +63,60 @@ def test_threads_that_wait_share_the_next_transaction():
     assert slow.groups[0] == [0]
     assert sorted(slow.groups[1]) == list(range(1, 10))
     assert len(slow.groups) == 2
+
+
+def test_what_comes_while_a_turn_is_waited_for_goes_with_it():
+    slow = Slow()
+    slow.turn.clear()
+    slow.let.set()
+    grouped = Grouped(slow.run)
+    threads = [threading.Thread(target=grouped.do, args=(number, 1)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    while len(grouped._waiting) < len(threads):  # noqa: SLF001  # all of them wait
+        pass
+    slow.turn.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(slow.groups[0]) == list(range(5))
+    assert len(slow.groups) == 1
+
+
+def test_who_is_done_waits_for_no_later_group():
+    slow = Slow()
+    grouped = Grouped(slow.run)
+    first, second, third = (threading.Thread(target=grouped.do, args=(number, MAX_SIZE)) for number in range(3))
+    first.start()
+    slow.begun.wait(60)
+    second.start()
+    third.start()
+    while len(grouped._waiting) < 2:  # noqa: SLF001  # both wait
+        pass
+    slow.turn.clear()
+    slow.let.set()
+    first.join(60)
+    assert not first.is_alive()
+    slow.turn.set()
+    second.join()
+    third.join()
+    assert [len(group) for group in slow.groups] == [1, 1, 1]
+
+
+def test_a_turn_that_does_not_come_fails_those_that_wait_and_nobody_after_them():
+    slow = Slow()
+    failing = [UnavailableError("store.busy")]
+
+    def run(take: Callable[[], Sequence[int]]) -> list[MedchainError | None]:
+        if failing:
+            raise failing.pop()
+        return slow.run(take)
+
+    slow.let.set()
+    grouped = Grouped(run)
+    with pytest.raises(UnavailableError, match=r"store\.busy"):
+        grouped.do(1, 1)
+    grouped.do(2, 1)
+    assert slow.groups == [[2]]
 
 
 def test_groups_are_bounded():

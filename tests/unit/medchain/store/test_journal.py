@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
 import shutil
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 
+from medchain.crypto.frames import seal_frame
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.store import journal
-from medchain.store.journal import MAX_CONTENT_BYTES, Journal, Place, names, read, remove
+from medchain.store.journal import MAX_CONTENT_BYTES, HeldJournals, Journal, Place, names, read, remove
 
 KEY = bytes(range(32))
 ALL = 10_000
@@ -180,23 +184,131 @@ def test_another_key_opens_nothing(tmp_path):
 def test_a_full_disk_is_told_and_leaves_no_half_frame(tmp_path):
     made = Journal(tmp_path, KEY)
     made.append(b"a" * 1000)
-    (name,) = names(tmp_path)
+    (first,) = names(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
-        for _ in range(3):
-            with pytest.raises(UnavailableError) as refused:
-                made.append(b"b" * 1000)
-            assert refused.value.code == "journal.io"
+        with pytest.raises(UnavailableError) as refused:
+            made.append(b"b" * 1000)
+        # EFBIG: a limit and no full disk.
+        assert refused.value.code == "store.io"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, kept)
     made.append(b"c")
     made.sync()
     made.close()
-    found = read(tmp_path, name, KEY, Place(), ALL)
-    assert ([frame.content[:1] for frame in found.frames], found.is_ended, found.torn) == ([b"a", b"c"], True, 0)
+    found = [read(tmp_path, name, KEY, Place(), ALL) for name in (first, *sorted(set(names(tmp_path)) - {first}))]
+    assert sorted(frame.content[:1] for reading in found for frame in reading.frames) == [b"a", b"c"]
+    assert {(reading.is_ended, reading.torn) for reading in found} == {(True, 0)}
+    # One that took no more has no end frame: its reader asks what was left open in it.
+    assert not found[0].is_closed
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "store.full"), (errno.EDQUOT, "store.full"), (errno.EIO, "store.io")]
+)
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_frame_that_finds_no_room_is_refused_with_the_true_reason(tmp_path, monkeypatch, number, code, room):
+    """write(2): where there is room for a part, that part is written, and the next call fails."""
+    made = Journal(tmp_path, KEY)
+    (name,) = names(tmp_path)
+    write, left = os.write, [room]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(number, "disk")
+        written, left[0] = write(descriptor, data[: left[0]]), 0
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "write", full)
+        with pytest.raises(UnavailableError, match=rf"{code} table=journal"):
+            made.append(b"b" * 1000)
+    made.append(b"c")
+    made.close()
+    # Where nothing of it was written, the file goes on.
+    assert contents(tmp_path, names(tmp_path)[-1] if room == 0 else (set(names(tmp_path)) - {name}).pop()) == [b"c"]
+
+
+def test_two_frames_are_never_sealed_under_one_nonce(tmp_path, monkeypatch):
+    """Whoever copies the disk at each moment has the part of a frame that was taken back, and the one in its place."""
+    sealed: dict[tuple[bytes, int], bytes] = {}
+
+    def watched(key, number, context, content):
+        assert sealed.setdefault((key, number), content) == content, "two contents under one nonce"
+        return seal_frame(key, number, context, content)
+
+    monkeypatch.setattr(journal, "seal_frame", watched)
+    made = Journal(tmp_path, KEY)
+    (name,) = names(tmp_path)
+    begun = made.begin(b"begun")
+    write, left = os.write, [100]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "disk")
+        written, left[0] = write(descriptor, data[: left[0]]), 0
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "write", full)
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            made.append(b"a" * 1000)
+    with pytest.raises(UnavailableError, match=r"store\.io"):
+        made.append(b"done", begun)
+    made.done(begun, told=False)
+    made.append(b"b" * 1000)
+    made.close()
+    assert contents(tmp_path, name) == [b"begun"]
+    assert [contents(tmp_path, other) for other in set(names(tmp_path)) - {name}] == [[b"b" * 1000]]
+
+
+def test_a_file_that_cannot_be_begun_is_not_left_behind(tmp_path, monkeypatch):
+    """A full disk that is asked again and again would else have as many, and the process as many open."""
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "disk")
+
+    opened = len([*Path("/proc/self/fd").iterdir()])
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "write", full)
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            Journal(tmp_path, KEY)
+    assert names(tmp_path) == []
+    assert len([*Path("/proc/self/fd").iterdir()]) == opened
+
+
+def test_held_journals_are_copied_as_they_were_whatever_happens_to_them(tmp_path):
+    (tmp_path / "live").mkdir()
+    removed = written(tmp_path / "live", b"x" * 60_000, *[b"y" * 60_000] * 9)
+    made = Journal(tmp_path / "live", KEY)
+    (grows,) = set(names(tmp_path / "live")) - {removed}
+    made.append(b"before")
+    held = HeldJournals()
+    held.hold(tmp_path / "live")
+    made.append(b"after")
+    remove(tmp_path / "live", removed)
+    held.copy(tmp_path / "copy")
+    held.close()
+    assert names(tmp_path / "copy") == sorted([removed, grows])
+    assert [len(content) for content in contents(tmp_path / "copy", removed)] == [60_000] * 8
+    assert [len(one.content) for one in journal.read_all(tmp_path / "copy", removed, KEY)] == [60_000] * 10
+    found = read(tmp_path / "copy", grows, KEY, Place(), ALL)
+    # Its writer lives, and not that of the copy.
+    assert ([one.content for one in found.frames], found.is_ended, found.torn) == ([b"before"], True, 0)
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "copy", *(tmp_path / "copy").iterdir())} == {0}
+    made.close()
+
+
+def test_a_journal_that_its_reader_removes_just_now_is_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "names", lambda _: ["gone.journal"])
+    held = HeldJournals()
+    held.hold(tmp_path)
+    held.copy(tmp_path / "copy")
+    held.close()
+    assert list((tmp_path / "copy").iterdir()) == []
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):
@@ -256,3 +368,64 @@ def test_a_file_in_which_something_is_left_open_gets_no_end_frame(tmp_path, is_d
 def test_a_beginning_without_content_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"journal\.size"):
         Journal(tmp_path, KEY).begin(b"")
+
+
+def test_nobody_who_appends_waits_for_the_disk(tmp_path, monkeypatch):
+    """A sync takes as long as the disk does, five times a second: each read of a node would wait for it."""
+    made, syncing, let, sync = Journal(tmp_path, KEY), threading.Event(), threading.Event(), os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        assert let.wait(60)
+        sync(descriptor)
+
+    made.append(b"a")
+    monkeypatch.setattr(os, "fdatasync", slow)
+    thread = threading.Thread(target=made.sync)
+    thread.start()
+    assert syncing.wait(60)
+    made.append(b"b")
+    assert thread.is_alive()
+    let.set()
+    thread.join()
+    made.close()
+    assert contents(tmp_path, names(tmp_path)[0]) == [b"a", b"b"]
+
+
+def test_a_file_that_ends_while_it_is_synced_is_synced_whole(tmp_path, monkeypatch):
+    made, sync, ended = Journal(tmp_path, KEY), os.fdatasync, []
+
+    def closing(descriptor: int) -> None:
+        if not ended:
+            ended.append(True)
+            made.close()
+        sync(descriptor)
+
+    made.append(b"a")
+    monkeypatch.setattr(os, "fdatasync", closing)
+    made.sync()
+    reading = read(tmp_path, names(tmp_path)[0], KEY, Place(), ALL)
+    assert ([frame.content for frame in reading.frames], reading.is_ended) == ([b"a"], True)
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_what_could_not_be_synced_is_told_and_tried_again_while_it_is_open(tmp_path, monkeypatch, is_ended):
+    made, sync, calls = Journal(tmp_path, KEY), os.fdatasync, []
+
+    def failing(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            if is_ended:
+                made.close()
+            raise OSError(errno.EIO, "")
+        sync(descriptor)
+
+    made.append(b"a")
+    monkeypatch.setattr(os, "fdatasync", failing)
+    with pytest.raises(UnavailableError, match=r"store\.io"):
+        made.sync()
+    before = len(calls)
+    made.sync()
+    assert len(calls) - before == (0 if is_ended else 1)
+    if not is_ended:
+        made.close()

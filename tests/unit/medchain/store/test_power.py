@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medchain.store.engine import FileKind, open_database
+from medchain.store.finding import Search
+from medchain.store.index_rows import IndexRows
 from medchain.store.records import RecordStore
 from tests.power import Promise, cuts
 from tests.unit.medchain.store.conftest import KEY
@@ -46,3 +48,31 @@ def test_no_record_that_was_answered_as_stored_is_lost_and_no_half_of_one_is_the
         store.close()
         seen += 1
     assert seen > 40
+
+
+def merge_some(folder: Path, promise: Promise) -> None:
+    """Store records with what they are found by, merge, and go on."""
+    store = opened(folder)
+    store.put_versions([], epochs=[EPOCH])
+    for number in range(1, 5):
+        store.put_versions([version(number)], index=[IndexRows([(8, 0, f"k{number}", "urn:d", None, None)])])
+        promise(str(number))
+        assert store.merge_rows() == 1
+        if number == 2:
+            store._database.move_wal(0)  # noqa: SLF001  # as the daemon does
+
+
+def test_a_merge_that_a_power_cut_took_is_made_again_and_the_file_is_not_taken_for_rolled_back(tmp_path):
+    seen = again = 0
+    for cut in cuts(tmp_path, merge_some):
+        store = opened(cut.folder)
+        waited = bool(store.merge_rows())
+        again += waited
+        found = [row.id for row in store.find_page(Search((), ())).rows]
+        assert found[: len(cut.promised)] == [f"id-{number}" for number in cut.promised], cut.name
+        assert len(found) in (len(cut.promised), len(cut.promised) + 1), cut.name
+        store._database.check()  # noqa: SLF001  # every page
+        store.close()
+        seen += 1
+    assert seen > 40
+    assert again > 5

@@ -84,6 +84,16 @@ def test_what_is_ordered_leaves_the_outbox_and_has_a_position(store):
     assert store.pending_count() == 1
 
 
+def test_only_what_is_ordered_leaves_the_outbox_whatever_lies_between(store):
+    store.put_versions([version(number) for number in range(1, 5)])
+    other = store.put_intent("access", b"payload", 5)
+    first, _, third, _ = store.pending(4)
+    store.mark_ordered([third.id, first.id, other], 77)
+    store.mark_ordered([], 78)
+    assert [intent.record for intent in store.pending(9)] == [2, 4]
+    assert [store.numbered(number).position for number in range(1, 5)] == [77, None, 77, None]
+
+
 def test_outbox_numbers_are_never_given_twice(store):
     number = store.put_intent("access", b"payload", 5)
     store.drop_intents([number])
@@ -113,11 +123,32 @@ def test_a_write_that_cannot_be_bound_fails_none_of_those_that_share_its_transac
     writes = [_Write([version(1)], None, [b""], [None], None)]
     writes.append(_Write([version(2), version(3, **bad)], None, [b"", b""], [None, None], None))
     writes.append(_Write([version(4)], None, [b""], [None], None))
-    first, second, third = store._put_all(writes)  # noqa: SLF001  # what threads that wait for one another share
+    first, second, third = store._put_all(lambda: writes)  # noqa: SLF001  # what threads that wait for one another share
     assert (first, third) == (None, None)
     assert isinstance(second, Exception)
     assert [number for number in range(1, 5) if store.get("Observation", f"id-{number}")] == [1, 4]
     assert [intent.record for intent in store.pending(9)] == writes[0].numbers + writes[2].numbers
+
+
+@pytest.mark.parametrize("refused", [None, version(1), version(8, 3), version(8, epoch_id=b"unknown")])
+def test_writes_that_share_a_transaction_are_done_at_once_or_where_one_is_refused_each_by_itself(store, refused):
+    store.put_versions([version(1)])
+    theirs = replace(EPOCH, id=b"t" * 16, patient="theirs")
+    rows = [[version(1, 2)], [version(2), version(3)], [version(4, epoch_id=theirs.id)]]
+    if refused is not None:
+        rows.insert(1, [refused])
+    writes = [_Write(one, None, [b""] * len(one), [None] * len(one), None, apart=[b""] * len(one)) for one in rows]
+    writes[-1].epochs = [theirs]
+    with at_step(store.database, 0, fail) as seen:
+        errors = store._put_all(lambda: writes)  # noqa: SLF001  # what threads that wait for one another share
+    assert [error is not None for error in errors] == [one == [refused] for one in rows]
+    # One insertion of all of them; where one is refused each has its own.
+    inserted = [statement for statement in seen if statement.startswith("INSERT INTO record ")]
+    assert len(inserted) == 1 if refused is None else len(inserted) >= 3
+    numbers = [number for write, error in zip(writes, errors, strict=True) if error is None for number in write.numbers]
+    assert [store.numbered(number).id for number in numbers] == ["id-1", "id-2", "id-3", "id-4"]
+    assert [intent.record for intent in store.pending(9)] == [1, *numbers]
+    assert store.newest_epoch("theirs") == theirs
 
 
 def test_nothing_is_stored_under_a_destroyed_key(store):

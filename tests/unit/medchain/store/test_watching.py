@@ -63,6 +63,17 @@ def test_alarms_of_others_making_do_not_fill_the_disk(store, monkeypatch):
     assert [row.subject for row in store.alarms()] == ["0", "1", "2"]
 
 
+def test_many_alarms_of_one_code_hide_none_of_another(store, monkeypatch):
+    monkeypatch.setattr(watching, "MAX_OPEN_ALARMS", 2)
+    for at in range(3):
+        store.raise_alarm("a.b", str(at), 1, b"{}", 10)
+    assert not store.is_alarm_open("c.d")
+    assert store.raise_alarm("c.d", "", 1, b"{}", 10)
+    assert store.is_alarm_open("c.d")
+    store.acknowledge(store.alarms(limit=3)[-1].id, "seen", 11)
+    assert not store.is_alarm_open("c.d")
+
+
 def test_refusals_are_one_row_a_day_requester_and_reason(store):
     counts = [store.count_refusal("anxin", "release.time", 10 + at) for at in range(1000)]
     assert counts[-1] == 1000

@@ -1,0 +1,81 @@
+"""What other organisations ask patients: kept once, answered once, bounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medchain.errors import ConflictError, NotFoundError, UnavailableError
+from medchain.store import asks
+from medchain.store.asks import AskRow
+from medchain.store.engine import FileKind, open_database
+from medchain.store.records import RecordStore
+
+NOW = 1_796_083_200
+ASK = AskRow(b"\x01" * 16, "anxin-insurance", "token-1", b"{}", NOW, NOW + 100)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
+    yield made
+    made.close()
+
+
+def other(number: int, **changes: object) -> AskRow:
+    return replace(ASK, id=bytes([number]) * 16, **changes)
+
+
+def test_an_ask_is_found_by_its_patient_the_newest_first(store):
+    store.put_ask(ASK)
+    store.put_ask(other(2, created=NOW + 1))
+    store.put_ask(other(3, patient="token-2"))
+    assert [row.id[0] for row in store.asks_of("token-1", NOW)] == [2, 1]
+
+
+def test_the_same_ask_again_is_kept_once(store):
+    store.put_ask(ASK)
+    store.put_ask(replace(ASK, created=NOW + 5))
+    assert store.asks_of("token-1", NOW) == [ASK]
+
+
+def test_another_ask_of_the_same_id_is_refused(store):
+    store.put_ask(ASK)
+    with pytest.raises(ConflictError, match=r"ask\.exists"):
+        store.put_ask(replace(ASK, document=b'{"more":1}'))
+
+
+def test_an_ask_that_has_ended_is_gone_and_an_answered_one_stays(store):
+    store.put_ask(ASK)
+    store.put_ask(other(2))
+    store.answer_ask(b"\x02" * 16, "token-1", "declined", NOW + 1)
+    store.put_ask(other(3, patient="token-2", created=NOW + 200, until=NOW + 300))
+    assert [(row.id[0], row.answer, row.answered) for row in store.asks_of("token-1", NOW + 200)] == [
+        (2, "declined", NOW + 1)
+    ]
+
+
+@pytest.mark.parametrize(("patient", "now"), [("token-2", NOW), ("token-1", NOW + 100)])
+def test_only_its_patient_answers_an_ask_and_only_while_it_waits(store, patient, now):
+    store.put_ask(ASK)
+    with pytest.raises(NotFoundError, match=r"ask\.unknown"):
+        store.answer_ask(ASK.id, patient, "given", now)
+
+
+def test_an_ask_is_answered_once(store):
+    store.put_ask(ASK)
+    store.answer_ask(ASK.id, "token-1", "given", NOW)
+    with pytest.raises(NotFoundError, match=r"ask\.unknown"):
+        store.answer_ask(ASK.id, "token-1", "declined", NOW)
+
+
+@pytest.mark.parametrize("limit", ["MAX_OF_ASKER", "MAX_OF_PATIENT"])
+def test_one_organisation_and_one_patient_have_a_bounded_number_waiting(store, monkeypatch, limit):
+    monkeypatch.setattr(asks, limit, 2)
+    store.put_ask(ASK)
+    store.put_ask(other(2))
+    with pytest.raises(UnavailableError, match=r"ask\.quota"):
+        store.put_ask(other(3))
+    store.answer_ask(ASK.id, "token-1", "declined", NOW)
+    store.put_ask(other(3))
