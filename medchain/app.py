@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -20,7 +21,7 @@ from typing import Final
 from flask import Flask
 
 from fhir_bridge import mount as fhir
-from fhir_bridge import transactions
+from fhir_bridge.rest.front import Front
 from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
@@ -30,6 +31,7 @@ from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
+from medchain.web.gateway import Gateway
 from medchain.web.handover import take
 from medchain.web.service import check_callers, health_blueprint, prepare
 from medchain.web.workers import CONFIG_VARIABLE
@@ -65,16 +67,35 @@ def create_app(node: WebNode, mounts: Sequence[Callable[[Flask], None]] = ()) ->
     return app
 
 
-def worker_application() -> Flask:
-    """Make the application of a granian worker, from what `medchain.web.workers` left for it.
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A web worker.
+
+    Attributes:
+        app: its application, which holds what was opened for the life of the process.
+        gateway: what the server calls.
+    """
+
+    app: Flask
+    gateway: Gateway
+
+
+def worker_gateway() -> Gateway:
+    """Make what a granian worker calls."""
+    return open_worker().gateway
+
+
+def open_worker() -> Worker:
+    """Make a web worker, from what `medchain.web.workers` left for it.
 
     Returns:
-        The application; what it opened stays open for the life of the process.
+        The worker.
 
     Raises:
         MedchainError: the node cannot be opened.
     """
-    halves = Unlock(take(), None)
+    handed = take()
+    halves = Unlock(handed.half, None)
     config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
     layout = Layout(config.folder)
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
@@ -85,12 +106,13 @@ def worker_application() -> Flask:
     genesis, _ = read_genesis(layout)
     secret = bytes(halves.web).hex().encode("ascii")
     arguments = (os.environ[CONFIG_VARIABLE],)
-    jobs = JobPool(transactions.MODULE, arguments, secret, layout.run / "job", config.web_jobs)
-    app = create_app(node, (lambda app: fhir.mount(app, node, genesis, jobs),))
+    jobs = JobPool(handed.forks, arguments, secret, layout.run / "job", config.web_jobs)
+    fronts: list[Front] = []
+    app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs)),))
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
     settle()
-    return app
+    return Worker(app, Gateway(fronts[0], config.web_threads))
 
 
 def _take_slot(run: Path) -> int:

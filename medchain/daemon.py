@@ -1,4 +1,4 @@
-"""The roof over the ledger daemon: ``python -m medchain.daemon NODE.TOML``, started by the supervisor.
+"""The roof over the ledger daemon: a program of `medchain.node.start` with NODE.TOML, started by the supervisor.
 
 Brings the decision from the consent floor down to the node's parts. A roof of its own beside `medchain/app.py`, because
 the daemon must not load the web framework.
@@ -7,13 +7,13 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-from consent.decision import ConsentDecision
+from consent.directive import ConsentDecision
 from consent.release import ReleaseRules
 from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
@@ -32,14 +32,12 @@ def _parts(node: DaemonNode) -> DaemonParts:
     """Make the node's parts; nothing is opened after it."""
     parts = daemon_parts(node, ConsentDecision(), ReleaseRules())
     key = node.web_keys.records
-    index = SearchIndex(node.records)
+    index = SearchIndex(node.records, zone=node.config.time_zone)
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
     search = IndexJob(node.records, service, index, node.clock)
-    parts = replace(parts, jobs=(*parts.jobs, Job("audit", audit.run), Job("search", search.run)))
+    consents = ConsentRecords(parts.consents, node.records, service, node.clock)
+    jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run)
+    parts = replace(parts, jobs=(*parts.jobs, *jobs))
     settle()
     return parts
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

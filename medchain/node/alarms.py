@@ -22,6 +22,7 @@ from medchain.errors import MedchainError
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.ordering.block import Block
+from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm
 from medchain.store.ledger import LedgerStore, StoredBlock
 from medchain.store.records import RecordStore
@@ -53,7 +54,8 @@ WATCH_EVERY: Final = 4
 
 _NAME: Final = "draws"
 _PAGE_BYTES: Final = 4 << 20
-_MAX_FIELDS_BYTES: Final = 4096
+# Two notes with the lines of 49 organisations.
+_MAX_FIELDS_BYTES: Final = 512 * 1024
 _UNCOUNTED_BLOCKS: Final = 1024
 _RECENT_BYTES: Final = 8 << 20
 _PAYLOAD: Final = b'{"payload":"'
@@ -63,7 +65,7 @@ _LOG: Final = Log("alarms")
 class AlarmBook:
     """Writes alarms down. One thread calls `look`; others may raise."""
 
-    __slots__ = ("_alarms", "_clock", "_present", "_records")
+    __slots__ = ("_alarms", "_clock", "_lock", "_present", "_records")
 
     def __init__(self, records: RecordStore, alarms: Callable[[], Sequence[Alarm]], clock: Clock) -> None:
         """Prepare.
@@ -77,14 +79,24 @@ class AlarmBook:
         self._alarms = alarms
         self._clock = clock
         self._present: frozenset[tuple[str, str]] = frozenset()
+        self._lock = Lock()
 
     def look(self) -> None:
         """Keep what was not there at the last look; raises the disk's errors, and then does it at the next look."""
-        found = {(alarm.code, _subject(alarm)): alarm for alarm in self._alarms()}
-        for name in sorted(found.keys() - self._present):
-            alarm = found[name]
-            self.add(alarm.code, name[1], alarm.height, dict(alarm.fields))
-        self._present = frozenset(found)
+        with self._lock:
+            found = {(alarm.code, _subject(alarm)): alarm for alarm in self._alarms()}
+            for name in sorted(found.keys() - self._present):
+                alarm = found[name]
+                self.add(alarm.code, name[1], alarm.height, dict(alarm.fields))
+            self._present = frozenset(found)
+
+    def keep(self, alarm: Alarm) -> None:
+        """Keep one now, which the next look will find: a process that ends before would forget it; raises as `look`."""
+        name = alarm.code, _subject(alarm)
+        with self._lock:
+            if name not in self._present:
+                self.add(*name, alarm.height, dict(alarm.fields))
+                self._present |= {name}
 
     def add(self, code: str, subject: str, height: int, fields: dict[str, int | str | None]) -> None:
         """Keep one alarm."""
@@ -218,8 +230,8 @@ class DrawWatch:
 
     def _acknowledged(self, code: str, creator: str) -> dict[str, int]:
         """Return the numbers of the newest alarm of a kind that somebody has looked at: only what is more is news."""
-        for row in self._records.alarms(acknowledged=True):
-            if (row.code, row.subject) == (code, creator):
+        for row in self._records.alarms(acknowledged=True, code=code):
+            if row.subject == creator:
                 fields = parse_canonical(row.fields, max_bytes=_MAX_FIELDS_BYTES)
                 rows = fields.items() if isinstance(fields, dict) else ()
                 return {name: value for name, value in rows if type(value) is int}
@@ -280,6 +292,14 @@ def alarm_json(row: AlarmRow) -> Json:
         "note": row.note,
         "subject": row.subject,
     }
+
+
+def settled_notes(records: RecordStore) -> list[str]:
+    """Return the notes that prove split views which somebody has acknowledged, the newest first."""
+    rows = records.alarms(acknowledged=True, code=SPLIT_VIEW)
+    fields = [parse_canonical(row.fields, max_bytes=_MAX_FIELDS_BYTES) for row in rows]
+    shown = [item.get(side) for item in fields if isinstance(item, dict) for side in ("ours", "theirs")]
+    return [note for note in shown if isinstance(note, str)]
 
 
 def _subject(alarm: Alarm) -> str:

@@ -139,26 +139,30 @@ class Anchor:
         ready: list[Intent] = []
         final: int | None = None
         marks: dict[int, list[int]] = {}
-        for intent in self._pending():
-            record = self._version(intent)
-            if record is not None:
-                # Asked once, and only where something waits: mostly nothing does.
-                final = self._final_size() if final is None else final
-                self._reconcile(intent, record, final, marks, done)
-            elif intent.id not in flying and self._is_next(intent):
-                ready.append(intent)
+        for page in self._pending():
+            heads = self._replica.store.heads([self._key(intent) for intent in page])
+            for intent in page:
+                head = heads[self._key(intent)]
+                record = self._version(intent, head)
+                if record is not None:
+                    # Asked once, and only where something waits: mostly nothing does.
+                    final = self._final_size() if final is None else final
+                    self._reconcile(intent, record, final, marks, done)
+                elif intent.id not in flying and intent.version == (1 if head is None else head.version + 1):
+                    # A later version waits for those before it.
+                    ready.append(intent)
         for position, ids in marks.items():
             self._records.mark_ordered(ids, position)
             done.marked += len(ids)
         self._send(ready, done)
         return done
 
-    def _pending(self) -> Iterator[Intent]:
+    def _pending(self) -> Iterator[list[Intent]]:
         """List what waits, page by page."""
         after = 0
         for _ in range(MAX_WAITING // MAX_OBJECTS):
             page = self._records.pending(MAX_OBJECTS, after=after, kind=ANCHOR)
-            yield from page
+            yield page
             if len(page) < MAX_OBJECTS:
                 return
             after = page[-1].id
@@ -178,20 +182,13 @@ class Anchor:
         else:
             done.ordered += 1
 
-    def _version(self, intent: Intent) -> StateRecord | None:
+    def _version(self, intent: Intent, head: StateRecord | None) -> StateRecord | None:
         """Return the state record of an intent's version, None if the ledger does not hold it."""
-        key = self._key(intent)
-        head = self._replica.store.record(key)
         if head is None or intent.version is None or head.version < intent.version:
             return None
         if head.version == intent.version:
             return head
-        return self._replica.store.version(key, intent.version)
-
-    def _is_next(self, intent: Intent) -> bool:
-        """Tell whether an intent's version follows the head; a later one waits for those before it."""
-        head = self._replica.store.record(self._key(intent))
-        return intent.version == (1 if head is None else head.version + 1)
+        return self._replica.store.version(self._key(intent), intent.version)
 
     def _key(self, intent: Intent) -> bytes:
         """Return the map key of an intent's object."""

@@ -7,9 +7,12 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from medchain.crypto.signing import check_ed25519_rule
@@ -20,9 +23,10 @@ from medchain.ledger.kind import DecisionPort
 from medchain.node import metrics, proposal_desk, rotation
 from medchain.node.addresses import is_public, is_unicast
 from medchain.node.administrator import AdministratorDoor
-from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json
+from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
+from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.clock import Clock
-from medchain.node.config import NodeConfig
+from medchain.node.config import NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
@@ -39,9 +43,20 @@ from medchain.node.keystore import (
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
+from medchain.node.merging import MergeJob
+from medchain.node.own_consents import OwnConsent, OwnConsents
 from medchain.node.peer_auth import MEMBER_KEYS, MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
-from medchain.node.proofs import PROVE, PROVE_ENTRY, TRACE, prove_entry, prove_object, trace_record
+from medchain.node.proofs import (
+    PROVE,
+    PROVE_DISCLOSURES,
+    PROVE_ENTRY,
+    TRACE,
+    prove_disclosures,
+    prove_entry,
+    prove_object,
+    trace_record,
+)
 from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
 from medchain.node.proposal_round import HttpProposals, ProposalRound
@@ -52,6 +67,7 @@ from medchain.node.restored import GuardedEndorsements, GuardedReleases, Restora
 from medchain.node.rotation import KeyRotation
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
+    AskService,
     BodyService,
     EndorsementService,
     Health,
@@ -65,15 +81,20 @@ from medchain.node.services import (
 )
 from medchain.node.submit import HttpMembers
 from medchain.node.upkeep import Upkeep
+from medchain.node.wal import WalJob
 from medchain.node.witness_file import read_witnesses
 from medchain.node.witnesses import WITNESSES, Witnesses, log_report
-from medchain.ordering.embedded import EmbeddedDriver
+from medchain.ordering.cosign import SPLIT_VIEW
+from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR, EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 
 MAX_GENESIS_BYTES: Final = 1 << 20
 """Largest genesis that is looked at."""
+
+MIN_FREE_BYTES: Final = 16 << 20
+"""A node with less room on its disk is not ready: the next answer may have to be refused."""
 
 _MIB: Final = 1 << 20
 _MAX_SHOWN: Final = 20
@@ -118,9 +139,11 @@ class DaemonParts:
         endorsement: endorses what others submit.
         bodies: takes sealed bodies.
         releases: releases records.
+        asks: takes what other members ask patients.
         proposals: takes what other members propose.
         jobs: run for as long as the daemon.
         watched: must not stand still.
+        consents: lists the ledger's consents about this organisation.
         drain: called first at a stop.
         close: called at the end, in reverse order.
     """
@@ -132,9 +155,11 @@ class DaemonParts:
     endorsement: EndorsementService | None = None
     bodies: BodyService | None = None
     releases: ReleaseService | None = None
+    asks: AskService | None = None
     proposals: ProposalService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
+    consents: Callable[[], Sequence[OwnConsent]] = tuple
     drain: tuple[Callable[[], None], ...] = ()
     close: tuple[Callable[[], None], ...] = ()
 
@@ -245,12 +270,12 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     Returns:
         The parts; nothing runs yet.
     """
-    ordering = LedgerDriver(node.config.org_id, node.layout, node.daemon_keys, node.replica, node.peers, node.clock)
+    ordering = _ordering(node)
     restoration, upkeep = ordering.restoration, Upkeep(node.replica.store, node.records, ordering.driver)
     store = node.replica.store
     outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
-    health = LedgerHealth(store, ordering.driver, restoration, outside, node.records)
-    book = AlarmBook(node.records, lambda: ordering.driver.health().alarms, node.clock)
+    health = LedgerHealth(store, ordering.driver, restoration, outside, node.records, node.config.folder)
+    book = _alarm_book(node, ordering)
     draws = DrawWatch(store, node.records, book)
     ordering.driver.watchers.append(draws.add)
     alarms = AlarmJob(book, draws)
@@ -259,19 +284,8 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         identity,
         Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
     )
-    exchange = ExchangeNode(
-        identity,
-        ExchangeSurroundings(
-            side,
-            node.records,
-            RecordService(node.records, node.replica.ledger, node.web_keys.records, node.clock),
-            node.web_keys.authentication,
-            rules,
-            HttpCustodians(node.peers),
-            node.clock,
-        ),
-    )
-    proposals = _Proposals(node, identity, side, ordering)
+    exchange = _exchange(node, identity, side, rules)
+    proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -279,11 +293,12 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             {
                 "status": lambda _document: health.status(),
                 WITNESSES: lambda _document: {"log": log_report(store), "witnesses": outside.report()},
-                **_looked_up(node),
+                **_looked_up(node, side),
                 **side.operations(),
                 **exchange.operations(),
                 **_rotation(node, identity, ordering.driver).operations(),
                 **proposals.desk.operations(),
+                **asks.operations(),
             }
         ),
         ordering=ordering.driver,
@@ -291,9 +306,11 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         bodies=side.bodies,
         proposals=proposals.book,
         releases=GuardedReleases(exchange.custodian, restoration),
+        asks=asks,
         jobs=(
             Job("ordering", ordering.run),
             Job("upkeep", upkeep.run),
+            *_kept(node),
             Job("alarms", alarms.run),
             Job("proposals", proposals.turns.run),
             *side.jobs(),
@@ -301,9 +318,59 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
             *outside.jobs(),
         ),
         watched=ordering.watched(),
+        consents=OwnConsents(node.config.org_id, side, node.records, node.clock).listed,
         drain=(ordering.drain,),
         close=(ordering.close, outside.close),
     )
+
+
+def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, rules: ReleaseDecision) -> ExchangeNode:
+    """Put the exchange side together."""
+    return ExchangeNode(
+        identity,
+        ExchangeSurroundings(
+            side,
+            node.records,
+            _record_service(node),
+            node.web_keys.authentication,
+            rules,
+            HttpCustodians(node.peers),
+            node.clock,
+            time_zone(node.config.time_zone),
+        ),
+    )
+
+
+def _record_service(node: DaemonNode) -> RecordService:
+    """Open records with the web workers' key."""
+    return RecordService(node.records, node.replica.ledger, node.web_keys.records, node.clock)
+
+
+def _ask_desk(node: DaemonNode) -> AskDesk:
+    """Put together what members ask each other's patients."""
+    ways = _record_service(node), HttpAsks(node.peers), node.clock, secrets.token_bytes
+    return AskDesk(AskParts(node.config.org_id, node.replica.ledger, node.records, *ways))
+
+
+def _ordering(node: DaemonNode) -> LedgerDriver:
+    """Put the driver together; a split view that nobody has acknowledged stops cosigning from the start."""
+    return LedgerDriver(
+        node.config.org_id,
+        node.layout,
+        node.daemon_keys,
+        node.replica,
+        node.peers,
+        node.clock,
+        is_split=node.records.is_alarm_open(SPLIT_VIEW),
+        settled=settled_notes(node.records),
+    )
+
+
+def _alarm_book(node: DaemonNode, ordering: LedgerDriver) -> AlarmBook:
+    """Have what ordering raises written down, what must stay at once."""
+    book = AlarmBook(node.records, lambda: ordering.driver.health().alarms, node.clock)
+    ordering.driver.keep_alarm = book.keep
+    return book
 
 
 def _rotation(node: DaemonNode, identity: Identity, driver: EmbeddedDriver) -> KeyRotation:
@@ -319,26 +386,39 @@ class _Proposals:
     def __init__(self, node: DaemonNode, identity: Identity, side: LedgerNode, ordering: LedgerDriver) -> None:
         """Use the node's parts."""
         driver = ordering.driver
-        self.book = ProposalBook(identity, side.judge, node.records, ordering.restoration.check)
+        self.book = ProposalBook(
+            identity,
+            side.judge,
+            node.records,
+            ordering.restoration.check,
+            ordering.driver.may_order,
+            lambda: ordering.driver.cosigner.final_size,
+        )
         self.turns = ProposalRound(self.book, HttpProposals(node.peers), driver.outbox, driver.takeover)
         administrator = AdministratorDoor(node.daemon_keys.administrator, node.clock, proposal_desk.ADMINISTRATOR)
         self.desk = ProposalDesk(self.book, administrator, self.turns.waiting.get)
 
 
-def _looked_up(node: DaemonNode) -> dict[str, Callable[[Json], Json]]:
+def _kept(node: DaemonNode) -> tuple[Job, ...]:
+    """List what keeps the records file in order beside those who write it."""
+    return Job("wal", WalJob(node.records.database).run), Job("merging", MergeJob(node.records).run)
+
+
+def _looked_up(node: DaemonNode, side: LedgerNode) -> dict[str, Callable[[Json], Json]]:
     """Answer what web workers look up on the ledger."""
     return {
         MEMBER_KEYS: node.directory.member_keys,
         PROVE: lambda document: prove_object(node.replica, document),
+        PROVE_DISCLOSURES: lambda document: prove_disclosures(node.replica, side.shelf, document),
         PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
         TRACE: lambda document: trace_record(node.replica, document),
     }
 
 
 class LedgerHealth:
-    """Fills `medchain.node.services.HealthService` from the stores, the ordering driver and the witnesses."""
+    """Fills `medchain.node.services.HealthService` from the stores, the disk, the ordering driver and the witnesses."""
 
-    __slots__ = ("_driver", "_outside", "_records", "_restoration", "_store")
+    __slots__ = ("_driver", "_folder", "_outside", "_records", "_restoration", "_store")
 
     def __init__(
         self,
@@ -347,8 +427,10 @@ class LedgerHealth:
         restoration: Restoration,
         outside: Witnesses,
         records: RecordStore,
+        folder: Path,
     ) -> None:
-        """Use a store, a driver, what tells of a restore, the outside witnesses, and what keeps alarms."""
+        """Use what tells of each, and the folder of the node, whose disk is looked at."""
+        self._folder = folder
         self._outside = outside
         self._records = records
         self._store = store
@@ -370,12 +452,20 @@ class LedgerHealth:
         reasons = list(dict.fromkeys([*kept, *now, *self._outside.reasons()]))
         if not ordering.caught_up:
             reasons.append("ordering.behind")
+        if ordering.is_log_key_spent and LOG_KEY_SPENT not in reasons:
+            reasons.append(LOG_KEY_SPENT)
+        if not ordering.has_heir:
+            reasons.append(NO_HEIR)
         if final_size < head.size:
             reasons.append("ledger.not_final")
         restore = self._restoration.reason
         if restore is not None:
             reasons.append(restore)
-        return Health(ordering.caught_up and restore is None, tuple(reasons), head.height, head.size, final_size)
+        is_full = shutil.disk_usage(self._folder).free < MIN_FREE_BYTES
+        if is_full:
+            reasons.append("store.full")
+        is_ready = ordering.caught_up and restore is None and not is_full
+        return Health(is_ready, tuple(reasons), head.height, head.size, final_size)
 
     def status(self) -> Json:
         """Tell the node's own command line how it is, with the alarms that nobody has acknowledged."""

@@ -31,6 +31,7 @@ from medchain.node.keystore import Layout, Unlock, open_daemon_keys, open_web_ke
 from medchain.node.ledger_driver import RECEIPTS_NAME, VOUCHED_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
+from medchain.store.journal import HeldJournals
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Erasure, RecordStore
 
@@ -84,9 +85,7 @@ class Manifest:
     erasures: tuple[Erasure, ...]
 
 
-def make_backup(
-    folder: Path, org_id: str, halves: Unlock, target: Path, *, clock: Clock, more: Sequence[str] = ()
-) -> Manifest:
+def make_backup(folder: Path, org_id: str, halves: Unlock, target: Path, *, clock: Clock) -> Manifest:
     """Back up a node, whether it runs or not.
 
     Args:
@@ -95,7 +94,6 @@ def make_backup(
         halves: both halves of the root key.
         target: a folder, or a file whose name ends in `ARCHIVE_SUFFIX`; must not exist.
         clock: gives Unix seconds.
-        more: names of further small files in the folder.
 
     Returns:
         What it holds.
@@ -110,7 +108,7 @@ def make_backup(
     # Before anything is copied: what is destroyed meanwhile may be in the copy.
     now = clock()
     with _appearing(target if target.suffix != ARCHIVE_SUFFIX else target.with_suffix(".folder")) as partial:
-        manifest = _fill(partial, Layout(folder), org_id, halves, now, more)
+        manifest = _fill(partial, Layout(folder), org_id, halves, now)
         tag = _tag(halves, manifest)
         write_private_file(partial / MANIFEST_NAME, canonical({**_document(manifest), "tag": tag.hex()}))
         if target.suffix == ARCHIVE_SUFFIX:
@@ -241,18 +239,20 @@ def erasures_of(folder: Path, halves: Unlock) -> list[Erasure]:
         return records.erasures()
 
 
-def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int, more: Sequence[str]) -> Manifest:
+def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) -> Manifest:
     """Copy everything, and look at the copies."""
     (partial / "keys").mkdir(mode=0o700)
-    for name in (*_PLAIN, *more):
+    for name in _PLAIN:
         _copy_small(layout.folder, partial, name)
-    for path, kind in ((layout.ledger, FileKind.LEDGER), (layout.records, FileKind.RECORDS)):
-        if path.exists():
-            with closing(open_database(path, _key(layout.folder, halves, kind), kind=kind, migrate=False)) as database:
-                database.backup(partial / path.name)
     copies = Layout(partial)
-    if copies.records.exists():
-        _copy_blobs(layout, copies, _key(layout.folder, halves, FileKind.RECORDS))
+    if layout.ledger.exists():
+        key = _key(layout.folder, halves, FileKind.LEDGER)
+        with closing(open_database(layout.ledger, key, kind=FileKind.LEDGER, migrate=False)) as database:
+            database.backup(copies.ledger)
+    if layout.records.exists():
+        key = _key(layout.folder, halves, FileKind.RECORDS)
+        _copy_records(layout, copies, key)
+        _copy_blobs(layout, copies, key)
     _copy_small(layout.folder, partial, VOUCHED_NAME)
     ledger, _, erasures = _open_all(copies, halves, ())
     for path in (copies.ledger, copies.records):
@@ -261,6 +261,20 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int, 
     genesis = partial / "genesis.json"
     ledger_id = parse_genesis(genesis.read_bytes()).ledger if genesis.exists() else None
     return Manifest(org_id, ledger_id, height, size, now, _digests(partial), tuple(erasures))
+
+
+def _copy_records(layout: Layout, copies: Layout, key: bytes) -> None:
+    """Copy the records file, and the audit's journals as they were at the same moment.
+
+    How far they are taken stands in the file. Held before it, they would lack frames of changes that it has, and after
+    it, tell of versions that it has not, whose numbers others will get.
+    """
+    with (
+        closing(open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False)) as database,
+        closing(HeldJournals()) as journals,
+    ):
+        database.backup(copies.records, beside=lambda: journals.hold(layout.audit))
+        journals.copy(copies.audit)
 
 
 def _copy_blobs(layout: Layout, copies: Layout, key: bytes) -> None:

@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, consent, emergency, grant, subject
+from medchain.ledger.kinds import access, capacity, consent, emergency, erasure, grant, recovery, subject
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
-from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
+from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, Body, StateRecord, map_key
 from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
+from medchain.node.subject_index import SubjectIndex
 from medchain.node.unaccepted import Announced, Unaccepted
 from medchain.store.cache import BoundedCache
 from medchain.store.ledger import LedgerStore
@@ -40,8 +41,8 @@ MAX_DOCUMENT_BYTES: Final = 2 << 20
 MAX_BODIES: Final = 16
 """Most bodies of one document."""
 
-ENDORSER_SUBJECT_FIELDS: Final = frozenset({"custodians", "delegates", "enroller", "passkeys"})
-"""What the endorser of a consent is shown of its subject: what the check needs."""
+ENDORSER_SUBJECT_FIELDS: Final = frozenset({"contacts", "custodians", "enroller", "passkeys", *capacity.FIELDS})
+"""What the endorser of a consent is shown of its subject: what the check needs, and where it tells the person of it."""
 
 _PAD: Final = 1024
 _CACHE_BYTES: Final = 4 << 20
@@ -155,8 +156,8 @@ def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozen
         VerificationError: ``access.grant`` for an access whose grant's body is not here.
     """
     match kind:
-        case "subject":
-            read = subject.read(content)
+        case "subject" | "recovery":
+            read = subject.read(content) if kind == "subject" else recovery.read(content)
             return frozenset({*read.custodians, read.enroller})
         case "consent":
             allowed = consent.read(content)
@@ -169,11 +170,19 @@ def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozen
             if found is None:
                 raise VerificationError("access.grant")
             return parties("grant", found[1].content, source)
-        case "emergency":
-            case_ = emergency.read(content)
-            return frozenset({case_.custodian, case_.recipient})
         case _:
-            return frozenset()
+            return _told(kind, content)
+
+
+def _told(kind: str, content: Mapping[str, Json]) -> frozenset[str]:
+    """Tell who must hold the body of what an organisation alone says."""
+    if kind == "emergency":
+        case = emergency.read(content)
+        return frozenset({case.custodian, case.recipient})
+    if kind == "erasure" and "grant" in content:
+        stated = erasure.read_statement(content)
+        return frozenset({stated.custodian, stated.organisation})
+    return frozenset()
 
 
 class _Opened(NamedTuple):
@@ -184,13 +193,24 @@ class _Opened(NamedTuple):
 
 
 class BodyShelf:
-    """Bodies that this organisation holds: fills `medchain.ledger.kind.BodySource`. Threads may share it."""
+    """Bodies that this organisation holds: fills `medchain.ledger.kind.BodySource`. Threads may share it.
 
-    __slots__ = ("_cache", "_destroyed", "_destroying", "_lock", "_store")
+    Attributes:
+        index: finds a subject's consents, and a consent's grants, among them.
+    """
 
-    def __init__(self, store: LedgerStore) -> None:
-        """Use the ledger file."""
+    __slots__ = ("_cache", "_destroyed", "_destroying", "_lock", "_note", "_store", "index")
+
+    def __init__(self, store: LedgerStore, note: Callable[[bytes, int, str], None] | None = None) -> None:
+        """Prepare.
+
+        Args:
+            store: the ledger file.
+            note: is given map key, version and kind of each body before it is kept, so that none is forgotten.
+        """
         self._store = store
+        self._note = note
+        self.index = SubjectIndex(store)
         self._lock = RLock()
         # By the bytes in the file, so that nothing is found that is not there; emptied whenever a body is destroyed.
         self._cache: BoundedCache[bytes, _Opened] = BoundedCache(_CACHE_BYTES)
@@ -206,6 +226,25 @@ class BodyShelf:
         found = (self._opened(key, version) for version in (record.version, record.version - 1))
         body = next((item.body for item in found if item is not None and item.body_hash == record.body_hash), None)
         return None if body is None else (record, body)
+
+    def accepted(self, record: StateRecord) -> int:
+        """Return the time of the block that accepted a version, Unix seconds."""
+        return self._store.block_at(record.since).time
+
+    def terms(self, key: bytes) -> Body | None:
+        """Return the body by which an object was last in force: of a stopped one that of the version before the stop.
+
+        Args:
+            key: map key, 32 bytes.
+
+        Returns:
+            What is here of it, compared with the ledger; None if nothing is.
+        """
+        record = self._store.record(key)
+        if record is not None and record.status == STOPPED:
+            record = self._store.version(key, record.version - 1)
+        found = None if record is None else self._opened(key, record.version)
+        return found.body if found is not None and record is not None and found.body_hash == record.body_hash else None
 
     def at(self, key: bytes, version: int) -> Body | None:
         """Return what is kept for a version, whatever the ledger says; None if nothing is."""
@@ -258,7 +297,10 @@ class BodyShelf:
                 raise ConflictError("body.conflict", version=version)
             if known is not None:
                 self._delete(key, version)
+            if self._note is not None:
+                self._note(key, version, body.kind)
             self._store.put_body(key, version, canonical(body.to_json()))
+        self.index.add(key, body)
 
     def is_accepted(self, key: bytes, version: int) -> bool:
         """Tell whether the ledger has that version of an object."""
@@ -411,8 +453,9 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
         shelf: bodies of other objects.
 
     Returns:
-        (map key, what an endorser is shown of its body): a consent needs its subjects, a grant its consent, an access
-        its grant and consents.
+        (map key, what an endorser is shown of its body): a consent needs its subjects, a subject those of delegates who
+        sign and the recovery that it carries out, a recovery its subject, a grant its consent, an access its grant and
+        consents.
 
     Raises:
         InputError: for a malformed content.
@@ -420,8 +463,14 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
     match kind:
         case "consent":
             read = consent.read(content)
-            keys = {read.subject, read.patient}
+            keys = {*read.signers, read.patient}
             return [(key, _subject_part) for key in sorted(keys)]
+        case "subject":
+            changed = subject.read(content)
+            found: list[tuple[bytes, Callable[[Body], Body]]] = [(key, _signer_part) for key in changed.signers]
+            return found if changed.recovery is None else [*found, (changed.recovery, _whole)]
+        case "recovery":
+            return [(recovery.read(content).subject, _subject_part)]
         case "grant":
             return [(grant.read(content).consent, _whole)]
         case "access":
@@ -434,6 +483,11 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
 def _subject_part(body: Body) -> Body:
     """Show what the check of a consent needs of its subject."""
     return body.redact(ENDORSER_SUBJECT_FIELDS)
+
+
+def _signer_part(body: Body) -> Body:
+    """Show what a signature is checked with."""
+    return body.redact(subject.RECIPIENT_FIELDS)
 
 
 def _whole(body: Body) -> Body:

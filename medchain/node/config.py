@@ -14,9 +14,11 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from medchain.errors import InputError, MedchainError
 from medchain.ledger.members import check_org_id, is_origin
@@ -81,6 +83,7 @@ class NodeConfig:
         stop_timeout_s: how long requests under way may take at a stop.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
         fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
+        time_zone: IANA name of the zone in which searches read dates that name none.
         web_origin: address at which browsers and applications reach this node; empty for the genesis's.
         login_provider: describes the identity provider at which people sign in, or None.
         web_proxy: whether a proxy forwards requests to the web workers.
@@ -105,6 +108,7 @@ class NodeConfig:
     stop_timeout_s: int
     witnesses_file: Path | None = None
     fhir_validation: str = "strict"
+    time_zone: str = "UTC"
     web_origin: str = ""
     login_provider: Path | None = None
     web_proxy: bool = False
@@ -168,6 +172,35 @@ def _origin_problem(value: Value) -> str | None:
     return None if value == "" or is_origin(str(value)) else "config.origin"
 
 
+def time_zone(name: str) -> tzinfo:
+    """Find a time zone in the system's database.
+
+    Args:
+        name: as in the IANA time zone database.
+
+    Returns:
+        Its clocks, with all their changes.
+
+    Raises:
+        InputError: ``config.invalid`` for one that is not there.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise InputError("config.invalid", setting="fhir.time_zone", problem="config.time_zone") from error
+
+
+def _zone_problem(value: Value) -> str | None:
+    """Check the name of a time zone."""
+    try:
+        time_zone(str(value))
+    except InputError:
+        return "config.time_zone"
+    return None
+
+
 def _org_id_problem(value: Value) -> str | None:
     """Check an organisation's id: a slug."""
     try:
@@ -228,6 +261,13 @@ SETTINGS: Final = (
         "FHIR 资源入库校验：strict 校验全部规则，lenient 只拒绝结构错误",
         "validation of FHIR resources that are stored: strict, or lenient to refuse what is malformed only",
         choices=("strict", "lenient"),
+    ),
+    Setting(
+        "fhir.time_zone",
+        "UTC",
+        "未写明时区的日期所用的时区（IANA 名称），例如 Asia/Shanghai；更改后重启时重建检索索引",
+        "zone of dates without one (IANA name), such as Asia/Shanghai; a restart with another one indexes all anew",
+        _zone_problem,
     ),
     Setting(
         "keys.source",
@@ -307,6 +347,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.org_id": (
         "{setting} 应由小写字母、数字和连字符组成，例如 renhe-hospital，现为 {value}。",
         "{setting} must be lower-case letters, digits and hyphens, such as renhe-hospital, not {value}.",
+    ),
+    "config.time_zone": (
+        "{setting} 应为系统时区数据库中的 IANA 名称，例如 Asia/Shanghai，现为 {value}。",
+        "{setting} must be a name that the system's time zone database has, such as Asia/Shanghai, not {value}.",
     ),
     "config.same_address": (
         "peer.listen 与 web.listen 都是 {value}。两个服务需要各自的端口。",
@@ -573,6 +617,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         stop_timeout_s=int(values["node.stop_timeout_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
         fhir_validation=str(values["fhir.validation"]),
+        time_zone=str(values["fhir.time_zone"]),
         web_origin=str(values["web.origin"]),
         login_provider=folder / str(values["login.provider"]) if values["login.provider"] else None,
         web_proxy=values["web.proxy"] == "yes",

@@ -1,7 +1,8 @@
 """The custodian's side of a release: judge a signed request, put the access on the ledger, then hand out records.
 
 The order is the whole point: request verified → grant and consent in force on final state, and not stopped as far as
-this node has heard → decision → records chosen → access entry ordered and final → stops looked at once more → records.
+this node has heard → decision → records chosen → access entry ordered and final → asker and stops looked at once more →
+records.
 Keeps true: no byte of a record leaves before its access entry is final; a request is answered once; a stop binds as
 soon as it is heard; who may not gets the answer of what does not exist, and the reason stays here. Requests that come
 while an entry of their grant is under way go into the next one together. Trusts this node's stores and replica, the
@@ -33,21 +34,11 @@ from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import Accesses
 from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
 from medchain.ledger.object import StateRecord, build_body
+from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest, access_id, access_key, parse_request
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
-from medchain.node.release import (
-    REQUEST_AHEAD_S,
-    REQUEST_LIFE_S,
-    Answer,
-    SignedRequest,
-    access_entry_id,
-    access_id,
-    access_key,
-    commitments_root,
-    parse_request,
-    wraps_hash,
-)
+from medchain.node.release import Answer, access_entry_id, commitments_root, wraps_hash
 from medchain.node.release_ports import CustodianParts
 from medchain.node.standing import Holdings, Standing
 from medchain.store.records import Access
@@ -150,27 +141,39 @@ class Custodian:
             raise
         with self._once(signed.request.hash) as is_first:
             release = self._entered(signed, key, asked) if is_first else self._again(signed, asked)
-        return self._hand_out(release, asked)
+        return self._hand_out(release, signed, asked)
 
     def _verify(self, signed: SignedRequest, peer: str) -> Key:
         """Check that a request is by who calls, for this node and of now; returns the key to wrap to."""
         request, now = signed.request, self._parts.clock()
-        member = {item.org_id: item for item in self._parts.ledger.members.active}.get(peer)
-        if member is None or request.recipient != peer:
+        if request.recipient != peer:
             raise AccessDeniedError("release.recipient")
         if request.custodian != self._parts.org_id:
             raise AccessDeniedError("release.custodian")
         if request.ledger != self._parts.ledger_id:
             raise AccessDeniedError("release.ledger")
-        keys = {key.id: key for key in member.keys}
-        own, target = keys.get(signed.key_id), keys.get(request.encryption_key)
-        if own is None or own.use != AUTHENTICATION_KEY or target is None or target.use != ENCRYPTION_KEY:
-            raise AccessDeniedError("release.key")
+        own, target = self._listed_keys(signed)
         if not signed.is_signed_by(own.public):
             raise AccessDeniedError("release.signature")
         if not now - REQUEST_LIFE_S <= request.time <= now + REQUEST_AHEAD_S:
             raise AccessDeniedError("release.time")
         return target
+
+    def _listed_keys(self, signed: SignedRequest) -> tuple[Key, Key]:
+        """Return the keys that sign a request and that its answer is wrapped to, as members list them now.
+
+        Raises:
+            AccessDeniedError: ``release.recipient`` for who is no active member, ``release.key``.
+        """
+        request = signed.request
+        member = {item.org_id: item for item in self._parts.ledger.members.active}.get(request.recipient)
+        if member is None:
+            raise AccessDeniedError("release.recipient")
+        keys = {key.id: key for key in member.keys}
+        own, target = keys.get(signed.key_id), keys.get(request.encryption_key)
+        if own is None or own.use != AUTHENTICATION_KEY or target is None or target.use != ENCRYPTION_KEY:
+            raise AccessDeniedError("release.key")
+        return own, target
 
     @contextmanager
     def _once(self, request_hash: bytes) -> Iterator[bool]:
@@ -343,8 +346,8 @@ class Custodian:
             # An attempt of which nobody knew what became may be what stands in its way: then it is only waited for.
             self._parts.access.place(entry, keep)
 
-    def _hand_out(self, release: Release, asked: _Asked) -> bytes:
-        """Write the answer, if its entry is final and nothing was stopped since; a request is answered once."""
+    def _hand_out(self, release: Release, signed: SignedRequest, asked: _Asked) -> bytes:
+        """Write the answer, if its entry is final and neither permission nor member was stopped since; once."""
         found = self._pending.find(release.request_hash)
         if found is None:
             self._refuse(asked, release.patient, "release.replayed")
@@ -354,6 +357,8 @@ class Custodian:
         if record is None:
             raise UnavailableError("release.not_final")
         try:
+            # Suspended, or its key taken from the list, while the entry was on its way: it gets nothing more.
+            self._listed_keys(signed)
             if self._holdings.standing(release.grant).refs != entry.refs:
                 raise AccessDeniedError("release.grant")
             records = self._holdings.sealed(release.records)
@@ -408,8 +413,10 @@ class Custodian:
         """Return the token of the patient whom a grant is about, empty if that cannot be told."""
         try:
             found = self._parts.bodies.head(grant_key)
-            above = None if found is None else self._parts.bodies.head(grants.read(found[1].content).consent)
-            subject = None if above is None else consents.read(above[1].content).patient
+            key = None if found is None else grants.read(found[1].content).consent
+            # Of one that was withdrawn the head has the withdrawal's body, which names who signed and not for whom.
+            given = None if key is None else self._parts.bodies.terms(key)
+            subject = None if given is None else consents.read(given.content).patient
         except MedchainError:
             return ""
         return "" if subject is None else self._parts.patients.token(subject) or ""

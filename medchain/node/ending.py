@@ -8,18 +8,29 @@ Source: `docs/spec/consent.md` 8.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from medchain.encoding import Json
-from medchain.errors import MedchainError
-from medchain.ledger.kind import CheckContext
+from medchain.errors import MedchainError, VerificationError
+from medchain.ledger.kind import Check, CheckContext
 from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.kinds.recovery import check_cancellation
+from medchain.ledger.kinds.subject import check_joining
 from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
 from medchain.ledger.transaction import CREATOR, Change, ObjectRow, Stop, parse_envelope
 from medchain.node.bodies import BodyShelf
 from medchain.node.endorse import Judge
+
+_SIGNED: Final[Mapping[str, Check]] = {
+    "consent": check_withdrawal,
+    "recovery": check_cancellation,
+    "subject": check_joining,
+}
+"""Kind → what judges a body that the patient signed and that makes no version: of a stop, or for this node alone."""
 
 
 class Ending(StrEnum):
@@ -74,6 +85,10 @@ class PastBodies:
         body = None if record is None else body_of(self._judge.shelf, record)
         return None if record is None or body is None else (record, body)
 
+    def accepted(self, record: StateRecord) -> int:
+        """Return the time of the block that accepted a version, Unix seconds."""
+        return self._judge.shelf.accepted(record)
+
 
 def body_of(shelf: BodyShelf, record: StateRecord) -> Body | None:
     """Return the body that a version of an object has; a stop without evidence has that of the version before."""
@@ -112,18 +127,23 @@ def how_ended(judge: Judge, key: bytes, heard: bytes | None = None) -> Ended | N
 
 
 def check_evidence(judge: Judge, evidence: Body, record: StateRecord, body: Body, position: int | None = None) -> None:
-    """Check that the patient signed a withdrawal.
+    """Check that the patient signed a withdrawal, the cancellation of a recovery, or that it is a patient here.
 
     Args:
         judge: this node's ledger, bodies and clock.
-        evidence: body of the withdrawal.
-        record: the consent's head that it withdraws.
+        evidence: body of what was signed.
+        record: the head of the object that it is about.
         body: that version's body.
         position: leaf before which it must have been so; None for now.
 
     Raises:
-        MedchainError: as `medchain.ledger.kinds.consent.check_withdrawal`.
+        MedchainError: as `medchain.ledger.kinds.consent.check_withdrawal` and
+            `medchain.ledger.kinds.recovery.check_cancellation`, `medchain.ledger.kinds.subject.check_joining`.
+        VerificationError: ``stop.evidence`` for an object that a patient's signature does not stop.
     """
+    judged = _SIGNED.get(record.kind)
+    if judged is None or evidence.kind != record.kind:
+        raise VerificationError("stop.evidence", kind=record.kind)
     row = ObjectRow(record.id, record.version + 1, evidence.body_hash)
     block = None if position is None else judge.replica.store.block_at(position)
     context = CheckContext(
@@ -140,7 +160,7 @@ def check_evidence(judge: Judge, evidence: Body, record: StateRecord, body: Body
         bodies=judge.shelf if position is None else PastBodies(judge, position - 1),
         decision=judge.decision,
     )
-    check_withdrawal(evidence, context)
+    judged(evidence, context)
 
 
 def _heard(judge: Judge, record: StateRecord, leaf: bytes) -> Ended:
@@ -159,7 +179,7 @@ def _is_hers(
     body = body_of(judge.shelf, before)
     if evidence is None or body is None or named is None or evidence.body_hash != named:
         return False
-    if before.kind != "consent" or named == before.body_hash:
+    if named == before.body_hash:
         return False
     try:
         check_evidence(judge, evidence, before, body, position)

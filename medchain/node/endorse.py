@@ -144,6 +144,10 @@ class Shown:
             return record, shown
         return self._shelf.head(key)
 
+    def accepted(self, record: StateRecord) -> int:
+        """Return the time of the block that accepted a version, Unix seconds."""
+        return self._shelf.accepted(record)
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:

@@ -40,8 +40,8 @@ OVERDUE_S: Final = 3600
 """After how long an erasure that the ledger does not have is an alarm."""
 
 _PAGE: Final = 200
-_ENDED_HERE: Final = frozenset({"consent", "grant", "subject"})
-_ORDER: Final = ("access", "emergency", "grant", "consent", "subject")
+_ENDED_HERE: Final = frozenset({"consent", "grant", "recovery", "subject"})
+_ORDER: Final = ("access", "emergency", "grant", "consent", "recovery", "subject")
 _LOG: Final = Log("erasure")
 
 
@@ -124,16 +124,22 @@ class ErasureJob:
         failures = 0
         while not stop.wait(min(PERIOD_S * 2**failures, LONGEST_REST_S)):
             try:
-                left = self.round()
+                left = self.round(stop)
             except MedchainError as error:
                 _LOG.warning("erasure.delayed", code=error.code)
                 left = 1
             failures = min(failures + 1, 8) if left else 0
 
-    def round(self) -> int:
-        """Carry out each erasure that waits, as far as that goes now; returns how many are left."""
+    def round(self, stop: Event | None = None) -> int:
+        """Carry out each erasure that waits, as far as that goes now; returns how many are left of those looked at.
+
+        Args:
+            stop: when it is set, the rest waits: a node that stops must not wait for an erasure after the other.
+        """
         left = 0
-        for intent in self._records.pending(_PAGE, kind=ERASURE):
+        for intent in self._waiting():
+            if stop is not None and stop.is_set():
+                break
             try:
                 self._carry_out(intent)
             except MedchainError as error:
@@ -142,6 +148,13 @@ class ErasureJob:
                 if intent.created + OVERDUE_S < self._judge.clock():
                     self._alarm(intent, error)
         return left
+
+    def _waiting(self) -> Iterator[Intent]:
+        """Read all erasures that wait, the oldest first; those that must wait longer hide none behind them."""
+        after = 0
+        while page := self._records.pending(_PAGE, after=after, kind=ERASURE):
+            after = page[-1].id
+            yield from page
 
     def _alarm(self, intent: Intent, error: MedchainError) -> None:
         """Have somebody look: a law may set a day by which the ledger must be told."""
@@ -172,6 +185,7 @@ class ErasureJob:
         self._tell(entry, leaving, found)
         for record in leaving:
             self._judge.shelf.destroy(record.key)
+        self._records.drop_notices(erasure.subjects, (erasure.patient,))
 
     def _tell(self, entry: bytes, leaving: Sequence[StateRecord], found: _Found) -> None:
         """Ask who holds bodies of objects of ours to destroy them."""
@@ -227,7 +241,7 @@ class ErasureJob:
         named = {org_id for row in store.history(record.key) for org_id in self._endorsers(row)}
         for version in store.body_versions(record.key):
             body = self._judge.shelf.at(record.key, version)
-            if body is None or not body.is_full or ("operation" in body.content and "purpose" not in body.content):
+            if body is None or not body.is_full or "object" in body.content:
                 # The signature of a withdrawal names no party.
                 continue
             named |= parties(record.kind, body.content, self._judge.shelf)
@@ -271,6 +285,8 @@ class ErasureJob:
             case "consent":
                 # The body of a withdrawal lies under the consent's key as well, and goes with it.
                 return "purpose" in body.content and _key(body.content, "acting_for", "subject") in erasure.subjects
+            case "recovery":
+                return _key(body.content, "subject") in erasure.subjects
             case "emergency":
                 return self._token(str(body.content.get("patient", ""))) == erasure.patient
             case _:

@@ -24,9 +24,11 @@ from medchain.encoding import Json, canonical
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access as AccessRow
+from medchain.ledger.kinds.access import check_requests, signed_requests
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.ledger.members import ENCRYPTION_KEY
-from medchain.ledger.object import ACTIVE, Body, Evidence, StateRecord, map_key
+from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key
+from medchain.ledger.request import ReleaseRequest, SignedRequest, access_key, sign_request
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -35,13 +37,9 @@ from medchain.node.release import (
     MAX_ANSWER_BYTES,
     Answer,
     ReleasedRecord,
-    ReleaseRequest,
-    SignedRequest,
     access_entry_id,
-    access_key,
     commitments_root,
     parse_answer,
-    sign_request,
     wraps_hash,
 )
 from medchain.store.ledger import LedgerStore
@@ -326,13 +324,15 @@ class Asker:
         if body is None or body.body_hash != entry.body_hash or entry.status != ACTIVE:
             raise VerificationError("exchange.access", version=entry.version)
         try:
-            listed = accesses.read(body.content)
-        except InputError as error:
+            listed, requests = accesses.read(body.content), signed_requests(body)
+            check_requests(listed, requests, signed.request.custodian)
+        except (InputError, VerificationError) as error:
+            # Made up, used twice, or dated back: an entry that others would be shown is refused by who has signed.
             raise VerificationError("exchange.access", reason=error.code) from error
         if listed.grant != signed.request.grant or listed.grant not in {ref.key for ref in entry.refs}:
             raise VerificationError("exchange.access", reason="grant")
         rows = [row for row in listed.accesses if row.request_hash == signed.request.hash]
-        if len(rows) != 1 or signed.to_json() not in _requests(body):
+        if len(rows) != 1 or signed not in requests:
             raise VerificationError("exchange.access", reason="request")
         return rows[0]
 
@@ -418,13 +418,6 @@ class Asker:
             )
         except ConflictError:
             return
-
-
-def _requests(body: Body) -> list[Json]:
-    """Return the signed requests in the evidence of an access."""
-    value = body.evidence.value if isinstance(body.evidence, Evidence) else None
-    found = value.get("requests") if isinstance(value, dict) else None
-    return found if isinstance(found, list) else []
 
 
 def _open_envelope(dek: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:

@@ -11,32 +11,40 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 import orjson
 
 from medchain.crypto.es384 import Es384Signer
-from medchain.encoding import Json, base64_text, members, unbase64, unhex
+from medchain.encoding import Json, base64_text, members, unhex
 from medchain.ledger.kinds.content import Period, names, period
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
 from medchain.node.custodian import Custodian
 from medchain.node.daemon import Job
+from medchain.node.drafts import Assertion, ToSign
+from medchain.node.emergency import EmergencyBook
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.exchange import Asker, AskerParts, Custodians, Received, ReceivedRecord, Wish
 from medchain.node.ledger_node import LedgerNode
+from medchain.node.notices import NoticeBook
+from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
 from medchain.node.release_ports import CustodianParts, ReleaseDecision, SubmittedAccess
-from medchain.node.subjects import (
-    Assertion,
-    Credential,
-    LinkedPatients,
-    SubjectDesk,
-    SubjectParts,
-    Terms,
-    ToSign,
+from medchain.node.statements import StatementBook
+from medchain.node.subject_changes import SubjectChanges
+from medchain.node.subject_operations import (
+    SubjectOperations,
+    contacts,
+    credential,
+    delegate,
+    draft_json,
+    placed,
+    read_assertion,
+    read_draft,
 )
-from medchain.node.submit import Submitted
+from medchain.node.subjects import Enrolment, LinkedPatients, SubjectDesk, SubjectParts, Terms
 from medchain.store.records import RecordStore
 
 
@@ -52,6 +60,7 @@ class ExchangeSurroundings:
         rules: the decision on requests.
         custodians: the way to other organisations' records.
         clock: gives Unix seconds.
+        zone: of dates in records that name none.
     """
 
     side: LedgerNode
@@ -61,6 +70,7 @@ class ExchangeSurroundings:
     rules: ReleaseDecision
     custodians: Custodians
     clock: Clock
+    zone: tzinfo = UTC
 
 
 class ExchangeNode:
@@ -70,7 +80,11 @@ class ExchangeNode:
         custodian: releases records.
         asker: asks others for theirs.
         desk: enrols patients, and makes consents ready to be signed.
+        changes: changes subjects, recovers them, joins them to patients.
+        notices: what people are to be told.
         erasure: carries out what erasures leave to do.
+        statements: accounts of what was released, and statements that it was erased.
+        emergencies: brings what was looked at in emergencies to the ledger, and keeps their reviews.
     """
 
     def __init__(self, identity: Identity, around: ExchangeSurroundings) -> None:
@@ -99,6 +113,7 @@ class ExchangeNode:
                 is_stopped=side.stops.is_stopped,
                 clock=around.clock,
                 random=secrets.token_bytes,
+                zone=around.zone,
             )
         )
         self.asker = Asker(
@@ -114,27 +129,36 @@ class ExchangeNode:
                 clock=around.clock,
             )
         )
-        self.desk = SubjectDesk(
-            SubjectParts(
-                org_id=identity.org_id,
-                ledger_id=ledger_id,
-                bodies=side.shelf,
-                submitter=side.submitter,
-                stops=side.stops,
-                records=around.records,
-                service=around.service,
-                clock=around.clock,
-                random=secrets.token_bytes,
-            )
+        parts = SubjectParts(
+            org_id=identity.org_id,
+            ledger_id=ledger_id,
+            bodies=side.shelf,
+            submitter=side.submitter,
+            stops=side.stops,
+            records=around.records,
+            service=around.service,
+            clock=around.clock,
+            random=secrets.token_bytes,
         )
-
+        self.desk = SubjectDesk(parts)
+        self.changes = SubjectChanges(parts, side.judge)
+        self._subjects = SubjectOperations(self.changes, side)
+        self._view = PatientView(identity.org_id, side)
+        self.statements = StatementBook(side.judge, around.records, side.submitter, side.stops, secrets.token_bytes)
+        self.notices = NoticeBook(side.judge, around.records, around.service)
+        self.emergencies = EmergencyBook(side.judge, around.records, side.submitter, self.notices, secrets.token_bytes)
         self.erasure = ErasureJob(
             side.judge, around.records, side.submitter, side.stops, side.deliveries, around.service.patient_token
         )
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return (Job("erasure", self.erasure.run),)
+        return (
+            Job("erasure", self.erasure.run),
+            Job("emergency", self.emergencies.run),
+            Job("statements", self.statements.run),
+            Job("notices", self.notices.run),
+        )
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
@@ -147,6 +171,11 @@ class ExchangeNode:
             "subject.enrol": self._enrol,
             "withdrawal.draft": self._draft_withdrawal,
             "withdrawal.give": self._withdraw,
+            **self._subjects.operations(),
+            **self._view.operations(),
+            **self.emergencies.operations(),
+            **self.statements.operations(),
+            **self.notices.operations(),
         }
 
     def _request(self, document: Json) -> Json:
@@ -172,22 +201,31 @@ class ExchangeNode:
 
     def _enrol(self, document: Json) -> Json:
         """Enrol a patient."""
-        top = members(document, {"credentials": list, "custodians": list, "method": str, "patient": str})
-        rows = top["credentials"] if isinstance(top["credentials"], list) else []
-        credentials = [members(row, {"credential_id": str, "public_key": str}) for row in rows]
+        required = {"credentials": list, "custodians": list, "method": str, "patient": str}
+        top = members(document, required, {"contacts": list, "guardians": list, "of_age": int, "staff": list})
+        rows, guardians = top["credentials"], top.get("guardians", [])
+        of_age = top.get("of_age")
+        more = Enrolment(
+            contacts=contacts(top.get("contacts", [])),
+            of_age=of_age if isinstance(of_age, int) else None,
+            guardians=[delegate(row) for row in (guardians if isinstance(guardians, list) else [])],
+            staff=names(top["staff"]) if "staff" in top else (),
+        )
         done = self.desk.enrol(
             str(top["patient"]),
-            [Credential(unbase64(row["credential_id"]), unbase64(row["public_key"])) for row in credentials],
+            [credential(row) for row in (rows if isinstance(rows, list) else [])],
             str(top["method"]),
             names(top["custodians"], at_least=0),
+            more,
         )
-        return _placed(done)
+        return placed(done)
 
     def _draft_consent(self, document: Json) -> Json:
         """Draft a consent to be signed."""
         required = {"custodians": list, "fhir": dict, "period": dict, "purpose": str, "recipient": str}
         required |= {"resource_types": list, "subject": str}
-        top = members(document, required, {"acting_for": str, "data_period": dict})
+        top = members(document, required, {"acting_for": str, "data_period": dict, "joined": list})
+        joined = top.get("joined", [])
         acting_for = top.get("acting_for")
         terms = Terms(
             custodians=names(top["custodians"]),
@@ -198,30 +236,32 @@ class ExchangeNode:
             fhir=top["fhir"] if isinstance(top["fhir"], dict) else {},
             data_period=_period(top.get("data_period")),
             acting_for=None if acting_for is None else unhex(acting_for, HASH_BYTES),
+            joined=[unhex(row, HASH_BYTES) for row in (joined if isinstance(joined, list) else [])],
         )
-        return _draft_json(self.desk.draft_consent(unhex(top["subject"], HASH_BYTES), terms))
+        return draft_json(self.desk.draft_consent(unhex(top["subject"], HASH_BYTES), terms))
 
     def _give_consent(self, document: Json) -> Json:
         """Submit a consent that was signed."""
-        return _placed(self.desk.give_consent(*_signed(document)))
+        draft, assertions = _signed(document)
+        return placed(self.desk.give_consent(draft, *assertions))
 
     def _draft_withdrawal(self, document: Json) -> Json:
         """Draft a withdrawal to be signed."""
         top = members(document, {"consent": str}, {"signer": str})
         signer = None if top.get("signer") is None else unhex(top["signer"], HASH_BYTES)
-        return _draft_json(self.desk.draft_withdrawal(unhex(top["consent"], HASH_BYTES), signer))
+        return draft_json(self.desk.draft_withdrawal(unhex(top["consent"], HASH_BYTES), signer))
 
     def _withdraw(self, document: Json) -> Json:
         """Stop a consent with the patient's signature; binding when it answers."""
-        draft, assertion = _signed(document)
-        self.desk.withdraw(draft, assertion)
+        draft, assertions = _signed(document)
+        self.desk.withdraw(draft, assertions[0])
         return {"object": draft.object.hex(), "stopped": True}
 
     def _give_grant(self, document: Json) -> Json:
         """Let a consent's recipient read what this node holds."""
         top = members(document, {"consent": str}, {"period": dict, "resource_types": list})
         types = None if top.get("resource_types") is None else names(top["resource_types"])
-        return _placed(self.desk.give_grant(unhex(top["consent"], HASH_BYTES), types, _period(top.get("period"))))
+        return placed(self.desk.give_grant(unhex(top["consent"], HASH_BYTES), types, _period(top.get("period"))))
 
 
 def received_json(received: Received) -> Json:
@@ -262,40 +302,12 @@ def _record_json(record: ReceivedRecord) -> Json:
     }
 
 
-def _placed(done: Submitted) -> Json:
-    """Write what is final."""
-    return {
-        "endorser": done.endorser,
-        "final_size": done.final_size,
-        "key": done.key.hex(),
-        "position": done.record.since,
-        "rank": done.rank,
-        "version": done.record.version,
-    }
-
-
-def _draft_json(draft: ToSign) -> Json:
-    """Write a draft: what the passkey signs, what it is of, and the draft to come back with the answer."""
-    return {
-        "challenge": draft.challenge.hex(),
-        "draft": base64_text(draft.encode()),
-        "object": draft.object.hex(),
-        "version": draft.version,
-    }
-
-
-def _signed(document: Json) -> tuple[ToSign, Assertion]:
-    """Read a draft with the passkey's answer."""
-    top = members(document, {"assertion": dict, "draft": str})
-    text = dict.fromkeys(("authenticator_data", "client_data_json", "credential_id", "signature"), str)
-    answer = members(top["assertion"], text)
-    assertion = Assertion(
-        unbase64(answer["credential_id"]),
-        unbase64(answer["client_data_json"]),
-        unbase64(answer["authenticator_data"]),
-        unbase64(answer["signature"]),
-    )
-    return ToSign.decode(unbase64(top["draft"])), assertion
+def _signed(document: Json) -> tuple[ToSign, list[Assertion]]:
+    """Read a draft with the passkeys' answers: ``assertion``, and ``joined`` where several sign."""
+    top = members(document, {"assertion": dict, "draft": str}, {"joined": list})
+    joined = top.get("joined", [])
+    rows = [top["assertion"], *(joined if isinstance(joined, list) else [])]
+    return read_draft(top["draft"]), [read_assertion(row) for row in rows]
 
 
 def _period(value: Json) -> Period | None:

@@ -1,22 +1,20 @@
 """Worker processes for heavy work: large transactions and imports run there, not in the threads of web workers.
 
-Each job runs in a process of its own kind, ``python -m MODULE``, which gets the web half of the root key through its
-pipe and nothing else, does one job at a time, and ends when it idles, when it has grown large, or when its parent is
-gone. Keeps true: a node has no more of them than it has places, over all its web workers, since each holds a lock for
-as long as it lives; the memory of each is bounded by the system; a job whose process dies is told as such, and what it
-was storing is stored whole or not at all, by the store. Trusts the module that it starts.
-Source: `docs/adr/0019-jobs-in-processes.md`.
+Each job runs in a process that a `medchain.node.fork_server` has forked, which gets the web half of the root key
+through its pipe, does one job at a time, and ends when it idles, when it has grown large, or when nobody is there who
+reads what it writes. Keeps true: a node has no more of them than it has places, over all its web workers, since each
+holds a lock for as long as it lives; the memory of each is bounded by the system; a job whose process dies is told as
+such, and what it was storing is stored whole or not at all, by the store. Trusts the module that the server has loaded.
+Source: `docs/adr/0019-jobs-in-processes.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import resource
 import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +33,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.node.fork_server import ForkServer, end_unheard
 from medchain.node.garbage import settle
 
 IDLE_S: Final = 5.0
@@ -42,6 +41,10 @@ IDLE_S: Final = 5.0
 
 WAIT_S: Final = 30.0
 """How long a job waits for a place."""
+
+START_S: Final = 120.0
+"""How long a process may take until it is ready: the first of a server that is a program of its own waits for it to
+load, on a machine that may have much else to do."""
 
 MEMORY_BYTES: Final = 768 << 20
 """Most memory that a process may have for its data."""
@@ -52,9 +55,10 @@ LARGE_BYTES: Final = 256 << 20
 _ASK: Final = b"?"
 _READY: Final = b"!"
 _LENGTH_BYTES: Final = 8
+_STDIN: Final = 0
+_STDOUT: Final = 1
 _MAX_HEADER_BYTES: Final = 16 << 20
 _POLL_S: Final = 0.05
-_PARENT_CHECK_S: Final = 1.0
 _KINDS: Final[dict[str, type[MedchainError]]] = {
     kind.__name__: kind
     for kind in (
@@ -87,17 +91,18 @@ class JobResult:
 class JobPool:
     """Runs jobs in processes, as many at once as there are places. Threads may share it."""
 
-    def __init__(self, module: str, arguments: tuple[str, ...], secret: bytes, places: Path, count: int) -> None:
+    def __init__(self, server: ForkServer, arguments: tuple[str, ...], secret: bytes, places: Path, count: int) -> None:
         """Prepare; no process is started yet.
 
         Args:
-            module: what is run, with ``python -m``.
-            arguments: of it.
+            server: forks the processes; closed by whoever made it.
+            arguments: of its module's `main`.
             secret: handed to it through its pipe, before anything else.
             places: path of the lock files, without their number; shared by all pools of a node.
             count: how many places there are.
         """
-        self._command = (sys.executable, "-m", module, *arguments)
+        self._server = server
+        self._arguments = arguments
         self._secret = secret
         self._places = places
         self._count = count
@@ -159,7 +164,7 @@ class JobPool:
         while True:
             place = self._place()
             if place is not None:
-                process = _Process(self._command, self._secret, place)
+                process = _Process(self._server, self._arguments, self._secret, place)
                 if process.ask():
                     return process
                 process.end()
@@ -188,19 +193,19 @@ class JobPool:
 class _Process:
     """A process and its pipes. One thread uses it at a time."""
 
-    def __init__(self, command: tuple[str, ...], secret: bytes, place: int) -> None:
-        """Start it; it inherits the lock of its place and so holds it until it ends, whatever becomes of us."""
+    def __init__(self, server: ForkServer, arguments: tuple[str, ...], secret: bytes, place: int) -> None:
+        """Start it; it has the lock of its place and so holds it until it ends, whatever becomes of us."""
         try:
-            self._child = subprocess.Popen(  # noqa: S603  # our own command
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(place,)
-            )
+            self._in, self._out = server.start(arguments, place)
         finally:
             os.close(place)
         self.is_sound = self._say(secret + b"\n")
 
     def ask(self) -> bool:
         """See whether it is there and ready."""
-        self.is_sound = self._say(_ASK) and self._out.read(1) == _READY
+        # Nothing of it has been read ahead: it says nothing unasked.
+        is_answering = self._say(_ASK) and _comes(self._out)
+        self.is_sound = is_answering and self._out.read(1) == _READY
         return self.is_sound
 
     def run(self, document: Json, content: Iterable[bytes]) -> JobResult:
@@ -218,25 +223,13 @@ class _Process:
         return JobResult(top["result"], body)
 
     def end(self) -> None:
-        """End it, if it has not by itself."""
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._in, self._out):
+        """End it, if it has not by itself: nobody reads it any more."""
+        for pipe in (self._out, self._in):
             try:
                 pipe.close()
             except OSError:
                 # What was never read by a dead process.
                 continue
-
-    @property
-    def _in(self) -> IO[bytes]:
-        """The pipe to it."""
-        return _opened(self._child.stdin)
-
-    @property
-    def _out(self) -> IO[bytes]:
-        """The pipe from it."""
-        return _opened(self._child.stdout)
 
     def _say(self, data: bytes) -> bool:
         """Write, and tell whether it could be."""
@@ -248,20 +241,33 @@ class _Process:
         return True
 
 
+def _comes(pipe: IO[bytes]) -> bool:
+    """Wait until there is something to read, or the end; not with select, which knows no descriptor above 1023."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    return bool(waiting.poll(START_S * 1000))
+
+
 def serve(handler: Handler) -> None:
-    """Do jobs until there is none for `IDLE_S`; called by the module that a pool starts, after it read its secret.
+    """Do jobs until there is none for `IDLE_S`; called by the module that a server runs, after it read its secret.
 
     Args:
         handler: does a job. What it raises is answered; so is a lack of memory, ``job.memory``.
     """
     settle()
+    # What a job makes goes as soon as nobody holds it; what is in cycles goes between jobs, when nobody waits.
+    gc.disable()
     # Unbuffered: what a select does not see must not lie in a buffer.
-    pipe_in: IO[bytes] = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    pipe_out: IO[bytes] = sys.stdout.buffer
+    pipe_in: IO[bytes] = os.fdopen(_STDIN, "rb", buffering=0, closefd=False)
+    pipe_out: IO[bytes] = os.fdopen(_STDOUT, "wb", closefd=False)
     while select.select([pipe_in], [], [], IDLE_S)[0] and pipe_in.read(1) == _ASK:
         pipe_out.write(_READY)
         pipe_out.flush()
-        document, content = _read_frames(pipe_in)
+        try:
+            document, content = _read_frames(pipe_in)
+        except EOFError:
+            # Whoever asked has given up, as where a client goes in the middle of its Bundle.
+            return
         result: Json = {}
         error: Json = {}
         body, is_whole = b"", True
@@ -276,27 +282,21 @@ def serve(handler: Handler) -> None:
         _write_frames(pipe_out, {"error": error, "last": is_last, "result": result}, [body])
         if is_last:
             return
+        gc.collect()
 
 
 def bound() -> None:
-    """Bound this process's memory, and end it with its parent; called by the module that a pool starts, first."""
+    """Bound this process's memory, and end it with who asked for it; called by the module that a server runs, first."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    end_unheard()
 
 
 def read_secret() -> bytes:
     """Read what a pool hands over first; the pipe is not read further than that."""
     secret = bytearray()
-    while (byte := os.read(sys.stdin.fileno(), 1)) not in {b"", b"\n"}:
+    while (byte := os.read(_STDIN, 1)) not in {b"", b"\n"}:
         secret += byte
     return bytes(secret)
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process once nobody waits for its answer."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_S)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _peak_bytes() -> int:
@@ -336,13 +336,6 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
             raise EOFError
         found += piece
     return bytes(found)
-
-
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
-    """Return a pipe that was asked for."""
-    if pipe is None:
-        raise UnavailableError("job.died")
-    return pipe
 
 
 def _error_document(error: MedchainError) -> Json:

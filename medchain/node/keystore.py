@@ -124,6 +124,16 @@ class Layout:
         return self.folder / "blobs"
 
     @property
+    def audit(self) -> Path:
+        """Journals of the audit."""
+        return self.folder / "audit"
+
+    @property
+    def labels(self) -> Path:
+        """Label sets that the operator has loaded."""
+        return self.folder / "labels"
+
+    @property
     def logs(self) -> Path:
         """Structured logs."""
         return self.folder / "logs"

@@ -21,7 +21,7 @@ from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.node.daemon import Watched
 from medchain.node.keystore import DaemonKeys, Layout, write_private_file
 from medchain.node.log import Log
@@ -80,11 +80,11 @@ class VouchedFile:
         self._used: int | None = None
 
     def load(self) -> Vouched:
-        """Read it; nothing was vouched for where there is none. Raises `InputError` for a damaged one."""
+        """Read it; raises `InputError` for a damaged one, `VerificationError` ``vouched.missing`` for none."""
         try:
             content = self._path.read_bytes()
-        except FileNotFoundError:
-            return Vouched()
+        except FileNotFoundError as error:
+            raise VerificationError("vouched.missing", path=str(self._path)) from error
         slots = [content[at : at + _SLOT_BYTES] for at in range(0, len(content), _SLOT_BYTES)]
         written = [slot for slot in slots if slot.strip(b"\0")]
         if len(content) != _SLOTS * _SLOT_BYTES or not written or written != slots[: len(written)]:
@@ -121,9 +121,31 @@ class VouchedFile:
         self._used += 1
 
 
+def vouched_file(folder: Path, height: int, *, restored: bool = False) -> VouchedFile:
+    """Give the file of what a node has vouched for; it is made with the node, and a node with blocks has one.
+
+    Args:
+        folder: the node's.
+        height: of its ledger, 0 for the genesis alone, which nobody cosigns.
+        restored: whether a restore is under way, which waits until what was forgotten binds nobody any more.
+
+    Raises:
+        VerificationError: ``vouched.missing``: a node that has forgotten its promises might break them.
+        UnavailableError: ``store.full``, ``store.io``.
+    """
+    path = folder / VOUCHED_NAME
+    file = VouchedFile(path)
+    if not path.exists():
+        if height > 0 and not restored:
+            raise VerificationError("vouched.missing", path=str(path))
+        file.save(Vouched())
+    return file
+
+
 def _vouched(slot: bytes) -> Vouched:
     """Read a slot; raises `InputError`."""
-    found = members(parse_canonical(slot.rstrip(b"\n "), max_bytes=_SLOT_BYTES), _MEMBERS)
+    document = parse_canonical(slot.rstrip(b"\n "), max_bytes=_SLOT_BYTES)
+    found = members(document, _MEMBERS, {"spent": str, "version": int})
     if found["type"] != _TYPE:
         raise InputError("vouched.type")
     root = str(found["root"])
@@ -134,6 +156,9 @@ def _vouched(slot: bytes) -> Vouched:
         stood_down=str(found["stood_down"]),
         replaced=str(found["replaced"]),
         replaced_from=_number(found["replaced_from"]),
+        # Files of before have neither.
+        version=_number(found.get("version", 0)),
+        spent=str(found.get("spent", "")),
     )
 
 
@@ -145,8 +170,10 @@ def _slot(vouched: Vouched) -> bytes:
         "replaced_from": vouched.replaced_from,
         "root": vouched.root.hex(),
         "size": vouched.size,
+        "spent": vouched.spent,
         "stood_down": vouched.stood_down,
         "type": _TYPE,
+        "version": vouched.version,
     }
     made = canonical(document)
     if len(made) >= _SLOT_BYTES:
@@ -298,7 +325,16 @@ class LedgerDriver:
     __slots__ = ("_committer", "_org_id", "_pulse", "_receipts", "_replica", "driver", "restoration")
 
     def __init__(
-        self, org_id: str, layout: Layout, keys: DaemonKeys, replica: Replica, peers: PeerClient, clock: Clock
+        self,
+        org_id: str,
+        layout: Layout,
+        keys: DaemonKeys,
+        replica: Replica,
+        peers: PeerClient,
+        clock: Clock,
+        *,
+        is_split: bool = False,
+        settled: Sequence[str] = (),
     ) -> None:
         """Put the driver together; nothing runs yet.
 
@@ -309,20 +345,29 @@ class LedgerDriver:
             replica: the node's ledger.
             peers: calls to other nodes.
             clock: gives Unix seconds.
+            is_split: whether an alarm over a split view is open: the node cosigns nothing until it was acknowledged.
+            settled: notes that prove those which were.
+
+        Raises:
+            VerificationError: ``vouched.missing``.
+            InputError: for a damaged file of what was vouched for.
         """
         self._org_id = org_id
         self._replica = replica
         self._pulse = Pulse()
-        self._receipts = ReceiptFile(layout.folder / RECEIPTS_NAME)
         self.restoration = Restoration(layout.folder, org_id, replica.store, clock)
+        memory = vouched_file(layout.folder, replica.height, restored=self.restoration.is_under_way)
+        self._receipts = ReceiptFile(layout.folder / RECEIPTS_NAME)
         ports = Ports(
             replica=replica,
             notary=LedgerNotary(replica.genesis.origin, CosignKeys(org_id, keys.cosign_ed25519, keys.cosign_mldsa44)),
-            memory=VouchedFile(layout.folder / VOUCHED_NAME),
+            memory=memory,
             checkpoints=ReplicaNotes(replica),
             receipts=self._receipts,
             clock=clock,
             connect=lambda name: PulsedClient(HttpOrdererClient(peers, name), self._pulse),
+            is_split=is_split,
+            settled=settled,
         )
         self.driver = EmbeddedDriver(org_id, keys.log, ports, restored=self.restoration.is_under_way)
         orderer = self.driver.orderer

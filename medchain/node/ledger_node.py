@@ -26,6 +26,7 @@ from medchain.node.deliver import Deliveries
 from medchain.node.endorse import Endorser, Identity, Judge
 from medchain.node.erasure_job import BODY_ERASURE_TYPE, BodyErasures
 from medchain.node.log import Log
+from medchain.node.notices import note
 from medchain.node.replica import Replica
 from medchain.node.stops import NOTICE_TYPE, StopBook
 from medchain.node.submit import Draft, OtherMembers, Submitter
@@ -85,7 +86,7 @@ class LedgerNode:
         """
         records, others, store = around.records, around.others, around.replica.store
         self.replica, self.driver = around.replica, around.driver
-        self.shelf = BodyShelf(store)
+        self.shelf = BodyShelf(store, note(records, around.clock))
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.judge = judge
         self.endorser = Endorser(identity, judge, records)

@@ -8,7 +8,7 @@ Source: `docs/spec/release.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -16,11 +16,11 @@ from typing import Final
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.object import Body
+from medchain.ledger.request import REQUEST_LIFE_S
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log
-from medchain.node.release import REQUEST_LIFE_S
-from medchain.store.records import Access, RecordStore
+from medchain.store.records import Access, Intent, RecordStore
 
 _LOG: Final = Log("release")
 
@@ -111,7 +111,7 @@ class PendingReleases:
         self._releases: dict[bytes, Release] = {}
         self._batches: dict[bytes, _Batch] = {}
         self._unsure: list[_Unsure] = []
-        for intent in records.pending(_PAGE, kind=RELEASE_INTENT):
+        for intent in self._stored():
             try:
                 entry, releases = _read(intent.payload)
             except InputError as error:
@@ -213,12 +213,17 @@ class PendingReleases:
         """
         while self._unsure:
             unsure = self._unsure[-1]
-            kept = [
-                row.id for row in self._records.pending(_PAGE, kind=RELEASE_INTENT) if row.payload == unsure.payload
-            ]
+            kept = [row.id for row in self._stored() if row.payload == unsure.payload]
             self._unsure.pop()
             for intent in kept:
                 self._add(intent, unsure.entry, unsure.releases)
+
+    def _stored(self) -> Iterator[Intent]:
+        """Give all batches on disk, the oldest first; raises as `RecordStore.pending`."""
+        after = 0
+        while page := self._records.pending(_PAGE, after=after, kind=RELEASE_INTENT):
+            yield from page
+            after = page[-1].id
 
     def _add(self, intent: int, entry: AccessEntry, releases: Sequence[Release]) -> None:
         """Know a batch; the caller has the lock."""

@@ -12,12 +12,21 @@ from typing import Final, Protocol
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
+from medchain.ledger.kinds.content import short_text
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES, parse_envelope
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
 from medchain.node.segments import prove_part
-from medchain.node.trace import export_entry, export_object, large_opening, part_opening, record_opening
+from medchain.node.trace import (
+    BodyVersions,
+    export_disclosures,
+    export_entry,
+    export_object,
+    large_opening,
+    part_opening,
+    record_opening,
+)
 from medchain.store.records import RecordVersion
 
 PROVE: Final = "prove_object"
@@ -26,6 +35,10 @@ PROVE: Final = "prove_object"
 
 PROVE_ENTRY: Final = "prove_entry"
 """Name of the operation for an entry of the log: ``{"position":N}``, with ``"checkpoint"`` as above → the same."""
+
+PROVE_DISCLOSURES: Final = "prove_disclosures"
+"""Name of the operation for all disclosures under a grant: ``{"custodian":ORG,"grant":HEX}``, with ``"checkpoint"`` as
+above → the same."""
 
 TRACE: Final = "trace_record"
 """Name of the operation that tells where a version of a record stands and proves it: ``{"key":HEX,"version":N}``, with
@@ -85,6 +98,16 @@ def prove_entry(replica: Replica, document: Json) -> Json:
     if type(position) is not int or position < 0:
         raise InputError("encoding.members", member="position")
     return _answer(export_entry(replica, position, old_checkpoint=_optional(asked, "checkpoint")))
+
+
+def prove_disclosures(replica: Replica, bodies: BodyVersions, document: Json) -> Json:
+    """Do the operation; errors as `medchain.node.trace.export_disclosures`."""
+    asked = members(document, {"custodian": str, "grant": str}, {"checkpoint": str})
+    custodian, grant = short_text(asked["custodian"]), unhex(asked["grant"], HASH_BYTES)
+    if not custodian.isascii():
+        raise InputError("encoding.members", member="custodian")
+    old = _optional(asked, "checkpoint")
+    return _answer(export_disclosures(replica, bodies, grant, custodian, old_checkpoint=old))
 
 
 def trace_record(replica: Replica, document: Json) -> Json:
@@ -169,7 +192,11 @@ def record_proof(
     asked: dict[str, Json] = {"key": key.hex(), "opening": base64_text(opening), "version": stored.version}
     if old_checkpoint is not None:
         asked["checkpoint"] = base64_text(old_checkpoint)
-    answer = daemon.call(PROVE, asked)
+    return proof_files(daemon.call(PROVE, asked))
+
+
+def proof_files(answer: Json) -> Mapping[str, bytes]:
+    """Read the bundle in the daemon's answer; raises `VerificationError` ``encoding.members`` if there is none."""
     files = answer.get("files") if isinstance(answer, dict) else None
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")

@@ -37,6 +37,7 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node.endorse import Identity
+from medchain.ordering.takeover import taker_of
 
 PROPOSAL_TYPE: Final = "medchain/proposal/v1"
 """Type member of a proposal."""
@@ -218,16 +219,9 @@ def parse_proposal(data: bytes) -> Proposal:
     if len(reason) > MAX_REASON or not reason.isprintable():
         # A terminal obeys what does not print: it could show another text than the one that is signed.
         raise InputError("proposal.reason", limit=MAX_REASON)
-    if way is Way.TAKE_OVER and not _is_takeover(transaction):
+    if way is Way.TAKE_OVER and taker_of(transaction) is None:
         raise _form("way")
     return Proposal(sha256(payload).digest(), transaction, reason, way, time, payload, key_id, signature, data)
-
-
-def _is_takeover(transaction: Transaction) -> bool:
-    """Tell whether a draft does no more than make its creator the orderer."""
-    body = transaction.bodies[0] if len(transaction.bodies) == 1 else None
-    is_alone = [change.kind for change in transaction.changes] == [PROTOCOL]
-    return is_alone and isinstance(body, dict) and body.get("orderer") == transaction.creator
 
 
 def make_decision(identity: Identity, proposal: Proposal, choice: Choice, number: int, time: int) -> Decision:

@@ -26,8 +26,19 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.ledger.machine import PROTOCOL
+from medchain.ledger.members import parse_protocol
 from medchain.ledger.object import ACTIVE, map_key, public_body_hash, public_owner
-from medchain.ledger.transaction import CREATOR, ID_BYTES, Change, ObjectRow, Signer, Transaction, pae, parse_payload
+from medchain.ledger.transaction import (
+    CREATOR,
+    ID_BYTES,
+    Change,
+    ObjectRow,
+    Payload,
+    Signer,
+    Transaction,
+    pae,
+    parse_payload,
+)
 from medchain.node.endorse import Identity, Judge
 from medchain.node.log import Log
 from medchain.node.member_changes import TAKE_OVER, Wish, contents_of
@@ -62,6 +73,7 @@ from medchain.node.proposal_view import (
     standing,
     versions_of,
 )
+from medchain.ordering.takeover import taker_of
 from medchain.store.faults import corrupt
 from medchain.store.proposals import ProposalRow, ProposalTable
 
@@ -126,7 +138,13 @@ class ProposalBook:
     """
 
     def __init__(
-        self, identity: Identity, judge: Judge, table: ProposalTable, check_whole: Callable[[], None] = lambda: None
+        self,
+        identity: Identity,
+        judge: Judge,
+        table: ProposalTable,
+        check_whole: Callable[[], None] = lambda: None,
+        may_order: Callable[[str], bool] = lambda _org_id: True,
+        final_size: Callable[[], int] = lambda: 0,
     ) -> None:
         """Prepare.
 
@@ -136,11 +154,15 @@ class ProposalBook:
             table: keeps everything.
             check_whole: raises `UnavailableError` while the node is restored from a backup and may lack what it has
                 promised.
+            may_order: tells whether a member may order under its log key (`docs/spec/ordering.md` 5).
+            final_size: gives the largest size of the log that is known to be final.
         """
         self.identity = identity
         self.judge = judge
         self._table = table
         self._check_whole = check_whole
+        self._may_order = may_order
+        self._final_size = final_size
         self._lock = Lock()
         self._writes = 0
         self._seen: tuple[tuple[int, bytes, int], list[Entry]] | None = None
@@ -339,9 +361,9 @@ class ProposalBook:
             NotFoundError: ``proposal.unknown``.
             ConflictError: ``proposal.accepted``, ``.withdrawn``, ``.expired``, ``.overtaken``; the machine's code where
                 it would refuse the payload here and now; ``proposal.promised`` where this node has signed another
-                proposal for that version.
+                takeover for that version; ``proposal.log_key``, ``proposal.orderer`` for who is to order.
             VerificationError: ``proposal.not_approved``, ``proposal.payload``, ``proposal.key``.
-            UnavailableError: ``proposal.not_final`` where what a takeover builds on is not final yet.
+            UnavailableError: ``proposal.not_final`` where the protocol version before is not final yet.
         """
         with self._lock:
             entry = self.entry(name)
@@ -370,9 +392,13 @@ class ProposalBook:
         code = judged(payload, parse_payload(payload), self.judge)
         if code is not None:
             raise ConflictError(code, proposal=entry.proposal.id.hex())
-        if entry.proposal.way is Way.TAKE_OVER:
+        self._check_orderer(parse_payload(payload), is_complete=True)
+        changed = versions_of(entry.proposal.transaction, PROTOCOL)
+        if changed:
             self._check_final()
-        promised = versions_of(entry.proposal.transaction, PROTOCOL)
+        # Of two that are to be ordered, the orderer's block decides, or the takeover that drops it. They must not keep
+        # the members from replacing an orderer that withholds them.
+        promised = changed if entry.proposal.way is Way.TAKE_OVER else []
         until, now = entry.proposal.until + PROMISE_S, self.judge.clock()
         self._table.promise_version(promised, entry.proposal.id, until=until, now=now)
         self._writes += 1
@@ -380,20 +406,37 @@ class ProposalBook:
         return self.identity.signer.sign(pae(payload))
 
     def _check_final(self) -> None:
-        """See that the protocol version before a takeover's is final: what may be dropped must not be built upon."""
-        store = self.judge.replica.store
-        head, final = store.record(map_key(PROTOCOL, *public_owner(PROTOCOL, {}))), store.final()
+        """See that the protocol version before this one is final: what may be dropped must not be built upon."""
+        head = self.judge.replica.store.record(map_key(PROTOCOL, *public_owner(PROTOCOL, {})))
         # The genesis is what every member starts from; nobody cosigns it.
-        if head is not None and head.since > 0 and (final is None or head.since >= final.size):
+        if head is not None and head.since > 0 and head.since >= self._final_size():
             raise UnavailableError("proposal.not_final", version=head.version)
+
+    def _check_orderer(self, payload: Payload, *, is_complete: bool) -> None:
+        """See that who is to order may do so under its log key, and, once the signers stand, has agreed to.
+
+        Whether it has signed more under that key than the ledger shows, it alone knows.
+        """
+        members = self.judge.replica.members
+        contents = zip(payload.changes, payload.bodies, strict=True) if isinstance(payload, Transaction) else ()
+        named = {parse_protocol(content).orderer for change, content in contents if change.kind == PROTOCOL}
+        for org_id in named - {members.protocol.orderer}:
+            if not self._may_order(org_id):
+                raise ConflictError("proposal.log_key", org_id=org_id)
+            signers = {members.signers[row.key_id].org_id for row in payload.signers}
+            if is_complete and org_id not in signers:
+                raise ConflictError("proposal.orderer", org_id=org_id)
 
     def _check(self, proposal: Proposal) -> None:
         """Refuse what the ledger would refuse whoever signs it."""
         members = self.judge.replica.members
         check_size(proposal, members)
+        if proposal.way is Way.ORDER and taker_of(proposal.transaction) not in {None, members.protocol.orderer}:
+            raise ConflictError("proposal.to_itself", org_id=proposal.creator)
         code = refusal(proposal, [item.org_id for item in members.active], self.judge)
         if code is not None:
             raise ConflictError(code, proposal=proposal.id.hex())
+        self._check_orderer(proposal.transaction, is_complete=False)
 
     def _keep(self, proposal: Proposal, decision: Decision) -> bool:
         """Keep a decision; a withdrawal closes its proposal."""

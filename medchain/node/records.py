@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from medchain.crypto.aead import (
     HEADER_BYTES,
@@ -37,8 +37,10 @@ from medchain.crypto.commitment import (
     commitment_of,
     record_commitment,
     record_field_root,
+    root_of_fields,
     whole_digest,
 )
+from medchain.crypto.fields import document_fields
 from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.record import DELETED
@@ -46,8 +48,8 @@ from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
-from medchain.store.finding import Search
-from medchain.store.indexing import IndexRows
+from medchain.store.finding import Known
+from medchain.store.index_rows import IndexRows
 from medchain.store.records import FHIR_JSON, SEGMENT, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
 
@@ -93,6 +95,8 @@ class NewRecord:
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
         token: the patient's keyed token where only that is known, as for a deletion; empty to make it of `patient`.
         parts: of a segment, what its content consists of: the commitment covers them one by one.
+        document: the content of FHIR JSON where it is at hand parsed, a number as something whose `text` is as it was
+            written; it is not parsed again then. None where it is not.
     """
 
     type: str
@@ -105,6 +109,7 @@ class NewRecord:
     head: bytes = b""
     token: str = ""
     parts: Sequence[bytes] = ()
+    document: Mapping[str, Any] | None = None  # Any: whatever JSON has
 
 
 class RowMaker(Protocol):
@@ -114,12 +119,21 @@ class RowMaker(Protocol):
         """Take over what another process has made of the index."""
         ...
 
-    def rows_of(self, type_name: str, document: bytes) -> IndexRows:
+    def rows(self, type_name: str, resource: Mapping[str, Any]) -> IndexRows:
         """Make the rows of a resource.
 
         Args:
             type_name: FHIR resource type.
-            document: the resource as FHIR JSON, or what is told of it (`NewRecord.head`).
+            resource: parsed (`NewRecord.document`).
+        """
+        ...
+
+    def rows_of(self, type_name: str, document: bytes) -> IndexRows:
+        """Make the rows of a resource from its FHIR JSON.
+
+        Args:
+            type_name: FHIR resource type.
+            document: the resource, or what is told of it (`NewRecord.head`).
         """
         ...
 
@@ -242,7 +256,11 @@ class _Current(NamedTuple):
 
 
 class RecordService:
-    """Stores and opens records. Threads and processes may share the store."""
+    """Stores and opens records. Threads and processes may share the store.
+
+    Attributes:
+        notice_key: under which notices lie sealed, 32 secret bytes (`docs/spec/notice.md` 5).
+    """
 
     __slots__ = (
         "_clock",
@@ -254,6 +272,7 @@ class RecordService:
         "_parts",
         "_store",
         "_token_key",
+        "notice_key",
     )
 
     def __init__(
@@ -281,6 +300,7 @@ class RecordService:
         self._ledger = ledger
         self._key = WrappingKey(key)
         self._token_key = derive(key, "patient-token")
+        self.notice_key = derive(key, "notices")
         self._clock = clock
         self._field_root_types = frozenset(field_root_types)
         self._opening = threading.Lock()
@@ -301,7 +321,7 @@ class RecordService:
         deadline: int | None = None,
         unit: str | None = None,
         refused: bytes = b"",
-        absent: Sequence[Search] = (),
+        known: Sequence[Known] = (),
     ) -> list[RecordVersion]:
         """Store records, first or later versions, all together.
 
@@ -310,7 +330,7 @@ class RecordService:
             deadline: when they should be anchored, Unix seconds.
             unit: name of the import unit that is done with them; there may be no records in it.
             refused: what is noted with that name, of what was refused of the unit; `RecordStore.imported_unit`.
-            absent: what must not be found at the moment at which they are stored.
+            known: what was found before and must be found still at the moment at which they are stored.
 
         Returns:
             As they are stored; not anchored yet.
@@ -318,15 +338,15 @@ class RecordService:
         Raises:
             InputError: ``fields.*`` for a type with a field root whose content is no FHIR JSON; ``record.content`` for
                 an empty one.
-            ConflictError: ``store.conflict`` if a version is there already or its predecessor is not, or what must be
-                absent has come; nothing is stored then.
+            ConflictError: ``store.conflict`` if a version is there already or its predecessor is not, or what is
+                known is so no more; nothing is stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
         return self._store_all(
             [(record, record.token or self.patient_token(record.patient)) for record in records],
             deadline,
             None if unit is None else (unit, self._clock(), refused),
-            absent,
+            known,
         )
 
     def create_segment(self, record_id: str, parts: Sequence[bytes], *, unit: str) -> RecordVersion:
@@ -416,14 +436,14 @@ class RecordService:
         return parts, place
 
     def create_stream(
-        self, record: NewStream, pieces: Iterable[bytes], *, absent: Sequence[Search] = ()
+        self, record: NewStream, pieces: Iterable[bytes], *, known: Sequence[Known] = ()
     ) -> RecordVersion:
         """Store a record of any size in constant memory.
 
         Args:
             record: the first version of a record or the next one.
             pieces: its content; what they raise is raised here, and nothing is stored.
-            absent: what must not be found at the moment at which it is stored.
+            known: what was found before and must be found still at the moment at which it is stored.
 
         Returns:
             As it is stored; not anchored yet.
@@ -463,7 +483,7 @@ class RecordService:
                 blob=blob,
                 blob_size=size,
             )
-            return self._put_stream(row, data_key, record.head, absent)
+            return self._put_stream(row, data_key, record.head, known)
 
     def update(self, record: NewRecord, *, expected: int | None = None) -> RecordVersion:
         """Store the next version of a record.
@@ -482,26 +502,29 @@ class RecordService:
         newest = self._newest(record.type, record.id, expected)
         return self._follow(newest, replace(record, version=newest.version + 1), self.patient_token(record.patient))
 
-    def delete(self, type_name: str, record_id: str, *, expected: int | None = None) -> RecordVersion:
+    def delete(
+        self, type_name: str, record_id: str, *, expected: int | None = None, known: Sequence[Known] = ()
+    ) -> RecordVersion:
         """Store an empty next version, which the ledger shows as deleted; earlier versions stay.
 
         Args:
             type_name: FHIR resource type.
             record_id: FHIR id.
             expected: version that must be the newest; None for whichever is.
+            known: as in `create_many`.
 
         Returns:
             As it is stored; where the newest version is deleted already, that one.
 
         Raises:
             NotFoundError: ``record.unknown``.
-            ConflictError: ``record.version``.
+            ConflictError: ``record.version``, also where what is known is so no more.
         """
         newest = self._newest(type_name, record_id, expected)
         if self.is_deleted(newest):
             return newest
         following = NewRecord(type_name, record_id, b"", "", newest.version + 1, DELETED)
-        return self._follow(newest, following, newest.patient)
+        return self._follow(newest, following, newest.patient, known)
 
     def is_deleted(self, stored: RecordVersion) -> bool:
         """Tell whether a version is a deletion; errors as in `read`."""
@@ -664,10 +687,12 @@ class RecordService:
             raise ConflictError("record.version", expected=expected, newest=newest.version)
         return newest
 
-    def _follow(self, newest: RecordVersion, record: NewRecord, token: str) -> RecordVersion:
+    def _follow(
+        self, newest: RecordVersion, record: NewRecord, token: str, known: Sequence[Known] = ()
+    ) -> RecordVersion:
         """Store the version after the newest."""
         try:
-            return self._store_all([(record, token)])[0]
+            return self._store_all([(record, token)], known=known)[0]
         except ConflictError as error:
             if error.fields.get("table") in _PASSING:
                 raise
@@ -678,7 +703,7 @@ class RecordService:
         records: Sequence[tuple[NewRecord, str]],
         deadline: int | None = None,
         unit: tuple[str, int, bytes] | None = None,
-        absent: Sequence[Search] = (),
+        known: Sequence[Known] = (),
     ) -> list[RecordVersion]:
         """Seal and store records, each with its patient's token."""
         if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
@@ -697,7 +722,7 @@ class RecordService:
                         index=[self._rows_of(record) for record, _ in records],
                         unit=unit,
                         epochs=[one.epoch for one in current.values() if one.is_new],
-                        absent=absent,
+                        known=known,
                         parts=sum(len(record.parts) for record, _ in records),
                     )
                 except ConflictError as error:
@@ -718,10 +743,14 @@ class RecordService:
         """Say what a record is found by; a segment by nothing, since its parts are."""
         if record.status == DELETED or record.parts:
             return None
+        if self._index is None:
+            return IndexRows(None)
+        if record.document is not None:
+            return self._index.rows(record.type, record.document)
         document = record.content if record.content_type == FHIR_JSON else record.head
-        return IndexRows(None) if self._index is None else self._index.rows_of(record.type, document)
+        return self._index.rows_of(record.type, document)
 
-    def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes, absent: Sequence[Search]) -> RecordVersion:
+    def _put_stream(self, row: RecordVersion, data_key: bytes, head: bytes, known: Sequence[Known]) -> RecordVersion:
         """Store a version that is sealed already, its data key wrapped under the patient's key of this moment."""
         for attempt in range(_EPOCH_ATTEMPTS):
             current = self._current(row.patient)
@@ -730,7 +759,7 @@ class RecordService:
             try:
                 found = IndexRows(None) if self._index is None else self._index.rows_of(row.type, head)
                 new = [current.epoch] if current.is_new else []
-                (number,) = self._store.put_versions([made], index=[found], epochs=new, absent=absent)
+                (number,) = self._store.put_versions([made], index=[found], epochs=new, known=known)
             except ConflictError as error:
                 self._pass(error, attempt)
             else:
@@ -811,8 +840,12 @@ class RecordService:
         """Compute what the commitment covers one by one: fields, or the parts of a segment."""
         if record.parts:
             return parts_root(salt, record.parts)
-        is_json = record.content_type == FHIR_JSON
-        return self._field_root(record.type, salt, record.content) if is_json else NO_FIELDS
+        if record.content_type != FHIR_JSON:
+            return NO_FIELDS
+        if record.document is None:
+            return self._field_root(record.type, salt, record.content)
+        has_fields = record.type in self._field_root_types
+        return root_of_fields(salt, document_fields(record.document, _spelled)) if has_fields else NO_FIELDS
 
     def _object_id(self, type_name: str, record_id: str, version: int, given: dict[tuple[str, str], bytes]) -> bytes:
         """Return the object id that all versions of a record share, a random one for a new record."""
@@ -842,6 +875,11 @@ class RecordService:
         """Open an epoch key."""
         wrapped = b"" if epoch.wrapped_key is None else epoch.wrapped_key
         return WrappingKey(self._key.unwrap(wrapped, _epoch_aad(epoch.patient, epoch.number)))
+
+
+def _spelled(number: Any) -> str:  # noqa: ANN401  # `NewRecord.document` says what there is
+    """Return a number as it was written."""
+    return str(number.text)
 
 
 def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:

@@ -1,8 +1,6 @@
-"""A release between two organisations: the signed request, the answer, and what both hash of it.
+"""The answer to a release request, and what both sides hash of it; the request itself is `medchain.ledger.request`.
 
-Keeps true: a request counts for one ledger, custodian, recipient, grant, purpose and key, and has one spelling, so its
-hash names it; an answer is bound to one request and one version of one access object, whose key follows from the
-grant, so a grant has one chain of accesses that anybody can find, or prove absent. Pure. Trusts nothing that is parsed.
+Keeps true: an answer is bound to one request and one version of one access object. Pure. Trusts nothing that is parsed.
 Source: `docs/spec/release.md`.
 """
 
@@ -12,17 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medchain.crypto.es384 import ES384, SIGNATURE_BYTES, Es384Signer, es384_verify
-from medchain.crypto.signing import key_id
-from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical, unbase64, unhex
+from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
 from medchain.errors import InputError
-from medchain.ledger.kinds.content import ANY_TYPE, Period, names, period, period_json, short_text
-from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.tlog.merkle import Frontier, leaf_hash
-
-MAX_REQUEST_BYTES: Final = 32 * 1024
-"""Largest signed request."""
 
 MAX_RECORDS: Final = 1000
 """Most records of one answer."""
@@ -30,31 +21,10 @@ MAX_RECORDS: Final = 1000
 MAX_ANSWER_BYTES: Final = 48 << 20
 """Largest answer; records beyond it are for a further request."""
 
-REQUEST_LIFE_S: Final = 120
-"""How old a request may be."""
-
-REQUEST_AHEAD_S: Final = 60
-"""How far its time may lie ahead of the custodian's clock."""
-
-_REQUEST_TYPE: Final = "medchain/release-request/v1"
-_SIGNED_TYPE: Final = "medchain/signed-release-request/v1"
 _ANSWER_TYPE: Final = "medchain/release-answer/v1"
 _LENGTH_BYTES: Final = 4
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_CONTENT_TYPE: Final = 100
-_REQUEST: Final = {
-    "after": int,
-    "custodian": str,
-    "encryption_key": str,
-    "grant": str,
-    "ledger": str,
-    "nonce": str,
-    "purpose": str,
-    "recipient": str,
-    "resource_types": list,
-    "time": int,
-    "type": str,
-}
 _HEADER: Final = {
     "access": int,
     "following": int,
@@ -64,94 +34,6 @@ _HEADER: Final = {
     "type": str,
     "wraps": int,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseRequest:
-    """Who asks whom for what.
-
-    Attributes:
-        ledger: ledger id, 32 bytes.
-        custodian: org_id of the organisation that holds the records.
-        recipient: org_id of the one that asks.
-        grant: map key of the grant, 32 bytes.
-        purpose: purpose-of-use code.
-        resource_types: FHIR types, sorted, or ``("*",)``.
-        period: dates of records that are asked for; None for all.
-        after: `Answer.following` of the answer before; 0 for the first.
-        encryption_key: key id of the recipient's key to which data keys are wrapped.
-        nonce: 16 random bytes.
-        time: Unix seconds.
-    """
-
-    ledger: bytes
-    custodian: str
-    recipient: str
-    grant: bytes
-    purpose: str
-    resource_types: tuple[str, ...]
-    period: Period | None
-    after: int
-    encryption_key: str
-    nonce: bytes
-    time: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Write the request."""
-        return {
-            "after": self.after,
-            "custodian": self.custodian,
-            "encryption_key": self.encryption_key,
-            "grant": self.grant.hex(),
-            "ledger": self.ledger.hex(),
-            "nonce": self.nonce.hex(),
-            "period": None if self.period is None else period_json(self.period),
-            "purpose": self.purpose,
-            "recipient": self.recipient,
-            "resource_types": list(self.resource_types),
-            "time": self.time,
-            "type": _REQUEST_TYPE,
-        }
-
-    @property
-    def hash(self) -> bytes:
-        """What is signed and what the access entry names: ``digest(type, canonical(request))``, 32 bytes.
-
-        Not over the signature: ECDSA signatures can be varied, a request must not be.
-        """
-        return digest(_REQUEST_TYPE, canonical(self.to_json()))
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A request with the recipient's signature.
-
-    Attributes:
-        request: what is asked.
-        key_id: authentication key of the recipient.
-        signature: ES384 over `ReleaseRequest.hash`, 96 bytes.
-    """
-
-    request: ReleaseRequest
-    key_id: str
-    signature: bytes
-
-    def to_json(self) -> dict[str, Json]:
-        """Write it."""
-        return {
-            "key_id": self.key_id,
-            "request": self.request.to_json(),
-            "signature": base64_text(self.signature),
-            "type": _SIGNED_TYPE,
-        }
-
-    def encode(self) -> bytes:
-        """Encode as canonical JSON."""
-        return canonical(self.to_json())
-
-    def is_signed_by(self, public: bytes) -> bool:
-        """Tell whether the signature is that of an authentication key (97 bytes)."""
-        return es384_verify(public, self.request.hash, self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,33 +103,6 @@ class Answer:
         return b"".join((len(header).to_bytes(_LENGTH_BYTES, "big"), header, self.wraps, *envelopes))
 
 
-def sign_request(signer: Es384Signer, request: ReleaseRequest) -> SignedRequest:
-    """Sign a request with the organisation's authentication key."""
-    return SignedRequest(request, key_id(ES384, signer.public), signer.sign(request.hash))
-
-
-def parse_request(document: bytes) -> SignedRequest:
-    """Read a signed request strictly; its signature is not checked yet.
-
-    Args:
-        document: from `SignedRequest.encode`.
-
-    Returns:
-        The request.
-
-    Raises:
-        InputError: ``encoding.*``, ``content.*``, ``release.malformed``.
-    """
-    top = members(
-        parse_canonical(document, max_bytes=MAX_REQUEST_BYTES),
-        {"key_id": str, "request": dict, "signature": str, "type": str},
-    )
-    signature = unbase64(top["signature"])
-    if top["type"] != _SIGNED_TYPE or len(signature) != SIGNATURE_BYTES:
-        raise InputError("release.malformed")
-    return SignedRequest(_request(top["request"]), unhex(top["key_id"], ID_BYTES).hex(), signature)
-
-
 def parse_answer(data: bytes) -> Answer:
     """Read an answer strictly; nothing of it is verified yet.
 
@@ -288,26 +143,6 @@ def parse_answer(data: bytes) -> Answer:
     )
 
 
-def access_id(grant: bytes, custodian: str) -> bytes:
-    """Derive the object id of the accesses under a grant: one chain, which nobody has to be told.
-
-    It may follow from the grant, since the access refs the grant in clear.
-
-    Args:
-        grant: map key of the grant, 32 bytes.
-        custodian: org_id.
-
-    Returns:
-        16 bytes.
-    """
-    return digest("medchain/access-id/v1", grant, custodian.encode("ascii"))[:ID_BYTES]
-
-
-def access_key(grant: bytes, custodian: str) -> bytes:
-    """Compute the map key of the accesses under a grant, 32 bytes."""
-    return map_key("access", custodian, access_id(grant, custodian))
-
-
 def access_entry_id(key: bytes, version: int) -> bytes:
     """Name an access entry before it is made: the wraps are bound to it, and their hash is in it.
 
@@ -342,30 +177,6 @@ def commitments_root(rows: Sequence[tuple[bytes, int, bytes]]) -> bytes:
         for key, version, commitment in rows
     )
     return Frontier.empty().append([leaf_hash(leaf) for leaf in leaves]).root()
-
-
-def _request(value: Json) -> ReleaseRequest:
-    """Read a request."""
-    if type(value) is not dict or "period" not in value:
-        raise InputError("encoding.members", member="period")
-    span = value["period"]
-    top = members({name: item for name, item in value.items() if name != "period"}, _REQUEST)
-    types = names(top["resource_types"])
-    if top["type"] != _REQUEST_TYPE or (ANY_TYPE in types and len(types) > 1):
-        raise InputError("release.malformed", member="resource_types")
-    return ReleaseRequest(
-        ledger=unhex(top["ledger"], HASH_BYTES),
-        custodian=short_text(top["custodian"]),
-        recipient=short_text(top["recipient"]),
-        grant=unhex(top["grant"], HASH_BYTES),
-        purpose=short_text(top["purpose"]),
-        resource_types=types,
-        period=None if span is None else period(span),
-        after=_natural(top["after"]),
-        encryption_key=unhex(top["encryption_key"], ID_BYTES).hex(),
-        nonce=unhex(top["nonce"], ID_BYTES),
-        time=_natural(top["time"]),
-    )
 
 
 def _record(row: Json) -> tuple[ReleasedRecord, int]:

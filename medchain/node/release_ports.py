@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from medchain.encoding import Json
 from medchain.errors import ConflictError
 from medchain.ledger.kind import BodySource
-from medchain.ledger.object import map_key
+from medchain.ledger.kinds.content import Period
+from medchain.ledger.object import Body, map_key
 from medchain.node.clock import Clock
 from medchain.node.pending import AccessEntry
 from medchain.node.records import RecordService
@@ -124,12 +126,18 @@ class Ruling(Protocol):
         ...
 
     @property
-    def limits_dates(self) -> bool:
-        """Whether `passes` needs to know when a record's event was."""
+    def needs_content(self) -> bool:
+        """Whether `passes` needs to know more of a record than its type."""
         ...
 
-    def passes(self, resource_type: str, date: int | None) -> bool:
-        """Tell whether a record of a type and an event's date (Unix seconds) may be read."""
+    def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
+        """Tell whether a record may be read.
+
+        Args:
+            resource_type: its FHIR type.
+            span: when what it tells of happened, Unix seconds; None where nobody can tell.
+            content: FHIR JSON; None where it was not opened, or is none.
+        """
         ...
 
 
@@ -153,6 +161,14 @@ class Patients(Protocol):
         ...
 
 
+class HeldBodies(BodySource, Protocol):
+    """Bodies that this organisation holds; `medchain.node.bodies.BodyShelf`."""
+
+    def terms(self, key: bytes) -> Body | None:
+        """Return the body by which an object was last in force, None if it is not here."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CustodianParts:
     """What a custodian is made from.
@@ -170,6 +186,7 @@ class CustodianParts:
         is_stopped: whether a stop of an object (map key) was heard, ordered or not.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
+        zone: of dates in records that name none.
     """
 
     org_id: str
@@ -177,10 +194,11 @@ class CustodianParts:
     ledger: LedgerStore
     records: RecordStore
     service: RecordService
-    bodies: BodySource
+    bodies: HeldBodies
     access: AccessLedger
     decision: ReleaseDecision
     patients: Patients
     is_stopped: Callable[[bytes], bool]
     clock: Clock
     random: Callable[[int], bytes]
+    zone: tzinfo = UTC

@@ -21,8 +21,10 @@ from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text,
 from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, named_keys, state_leaf
 from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.object import StateRecord
+from medchain.ledger.transaction import parse_envelope
 from medchain.ordering.block import Block
 from medchain.ordering.driver import Applied, Proposal
+from medchain.ordering.takeover import taker_of
 from medchain.store.faults import corrupt
 from medchain.store.ledger import BlockWrite, LedgerStore
 from medchain.store.notes import StoredCheckpoint
@@ -38,6 +40,7 @@ LogPen = Callable[[Checkpoint], Note]
 
 _TIMESTAMP_BYTES: Final = 8
 _MAX_ENDS: Final = 31
+_ABOUT_OBJECTS: Final = frozenset({"transaction.version", "transaction.ref", "stop.unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,14 @@ class Replica:
         """The members after the newest block."""
         return self.store.members
 
+    def members_at(self, height: int) -> Members:
+        """Return the members after a block; raises `NotFoundError` ``store.block``."""
+        return self.store.members_at(height)
+
+    def members_changes(self) -> list[int]:
+        """Return the heights of the blocks that changed the members, height 0 included, in order."""
+        return self.store.members_changes()
+
     def apply(self, block: Block, *, verified: Container[bytes] | None = None) -> Applied:
         """Execute a block of another orderer, compare everything, and keep it in one transaction.
 
@@ -204,7 +215,8 @@ class Replica:
                 raise VerificationError("block.checkpoint", height=block.height)
             effects = self._execute(block.transactions, block.time, strict=True, verified=verified)
             if not is_current and not (
-                _hands_over(before, effects.members) and _is_signed(claimed, line, effects.members)
+                _is_takeover(block.transactions[0], before, effects.members)
+                and _is_signed(claimed, line, effects.members)
             ):
                 raise VerificationError("block.checkpoint", height=block.height)
             write = _write(self.store, block.height, block.time, effects, is_compared=True)
@@ -231,7 +243,8 @@ class Replica:
             The block, and what was refused.
 
         Raises:
-            VerificationError: ``block.protocol`` if this organisation's log key is not the one that must sign.
+            VerificationError: ``block.protocol`` if this organisation's log key is not the one that must sign;
+                ``store.corrupt``, also where a damaged page hides what a transaction is about: it is not refused then.
             UnavailableError: as `LedgerStore.commit_block`; the block may have been kept then, `height` tells.
         """
         with self._lock:
@@ -241,9 +254,10 @@ class Replica:
             time = max(time, self.store.head.time)
             effects = self._execute(leaves, time, strict=False, verified=verified)
             refusals = {index: refusal.code for index, refusal in effects.refusals}
+            _check_missing(self.store, [leaves[index] for index, code in refusals.items() if code in _ABOUT_OBJECTS])
             if not effects.leaves:
                 return Proposal(None, refusals)
-            if takeover and not _hands_over(before, effects.members):
+            if takeover and not _is_takeover(leaves[0], before, effects.members):
                 raise VerificationError("block.protocol", takeover=1)
             write = _write(self.store, self.store.head.height + 1, time, effects)
             made = Checkpoint(self.genesis.origin, write.frontier.size, write.frontier.root())
@@ -591,9 +605,10 @@ def _quorum_time(policies: Sequence[Policy], cosigned: Sequence[Mapping[str, int
     return min(times)
 
 
-def _hands_over(before: Members, after: Members) -> bool:
-    """Tell whether another organisation orders from now on."""
-    return before.protocol.orderer != after.protocol.orderer
+def _is_takeover(leaf: bytes, before: Members, after: Members) -> bool:
+    """Tell whether with a transaction that was accepted its creator orders from now on in another's place."""
+    orderer = after.protocol.orderer
+    return before.protocol.orderer != orderer == taker_of(parse_envelope(leaf).transaction)
 
 
 def _write(
@@ -632,6 +647,12 @@ def _check_pages(store: LedgerStore, keys: Sequence[bytes]) -> None:
         check_ways(store.map_root, keys, store)
     except VerificationError as error:
         raise _page_corrupt(error) from error
+
+
+def _check_missing(store: LedgerStore, refused: Sequence[bytes]) -> None:
+    """Tell whether objects that refused transactions name are missing because of a damaged page; as `_check_pages`."""
+    if refused:
+        _check_pages(store, [key for key, record in store.heads(named_keys(refused)).items() if record is None])
 
 
 def _page_corrupt(error: VerificationError) -> VerificationError:

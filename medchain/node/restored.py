@@ -16,6 +16,7 @@ from typing import Final
 
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import InputError, UnavailableError
+from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import Transaction, parse_envelope
 from medchain.node.clock import Clock
 from medchain.node.keystore import Layout, write_private_file
@@ -179,7 +180,9 @@ def _erasures(leaf: bytes, org_id: str) -> int:
     payload = parse_envelope(leaf).transaction
     if not isinstance(payload, Transaction) or payload.creator != org_id:
         return 0
-    return sum(len(change.objects) for change in payload.changes if change.kind == "erasure")
+    # A statement on what others released destroyed no key.
+    keys = (change for change in payload.changes if (change.kind, change.status) == ("erasure", ACTIVE))
+    return sum(len(change.objects) for change in keys)
 
 
 def _number(value: Json) -> int:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.crypto.commitment import record_field_key
-from medchain.crypto.fields import FieldProof, field_root, prove_field, record_field_leaves, record_field_salt
+from medchain.crypto.commitment import root_of_fields
+from medchain.crypto.fields import FieldProof, prove_field, record_field_leaves, record_field_salt
 from medchain.errors import InputError, VerificationError
 
 MEDIA_TYPE: Final = "application/vnd.medchain.segment"
@@ -86,7 +86,7 @@ def parts_root(salt: bytes, parts: Sequence[bytes]) -> bytes:
     Returns:
         32 bytes, the field root of the segment's commitment.
     """
-    return field_root(_leaves(salt, parts))
+    return root_of_fields(salt, _named(parts))
 
 
 def prove_part(salt: bytes, parts: Sequence[bytes], place: int) -> PartProof:
@@ -100,15 +100,13 @@ def prove_part(salt: bytes, parts: Sequence[bytes], place: int) -> PartProof:
     Returns:
         What shows that it is one of them, and nothing of the others.
     """
-    leaves, name = _leaves(salt, parts), _name(place)
-    part_salt = record_field_salt(record_field_key(salt), name)
-    return PartProof(name, part_salt, prove_field(leaves, leaves[place]))
+    leaves = record_field_leaves(salt, _named(parts))
+    return PartProof(_name(place), record_field_salt(salt, place), prove_field(leaves, leaves[place]))
 
 
-def _leaves(salt: bytes, parts: Sequence[bytes]) -> list[bytes]:
-    """Digest the parts as fields that are named by their places, padding included."""
-    named = [(_name(place), part.decode()) for place, part in enumerate(parts)]
-    return record_field_leaves(record_field_key(salt), named)
+def _named(parts: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Take a segment apart: its parts are named by their places."""
+    return [(_name(place).encode(), part) for place, part in enumerate(parts)]
 
 
 def _name(place: int) -> str:

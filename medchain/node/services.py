@@ -79,6 +79,14 @@ class ProposalService(Protocol):
         ...
 
 
+class AskService(Protocol):
+    """What other members ask this organisation's patients."""
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take an ask (`docs/spec/ask.md`); says the same whoever the patient is, or raises what is wrong with it."""
+        ...
+
+
 class ReleaseService(Protocol):
     """Records released to other members."""
 

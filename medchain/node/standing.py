@@ -18,9 +18,10 @@ from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
 from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
+from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.event_time import event_span
-from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, ReleaseRequest
+from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling
 from medchain.store.records import FHIR_JSON, RecordVersion
 
@@ -210,17 +211,15 @@ class Holdings:
         return waiting != ACTIVE or head is None or head.status != ACTIVE
 
     def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling) -> bool:
-        """Judge one record; it is opened only where its date matters."""
-        if period is None and not ruling.limits_dates:
-            return ruling.passes(stored.type, None)
-        # What is no FHIR JSON tells no date of its own.
-        is_json = stored.content_type == FHIR_JSON
-        span = event_span(self._parts.service.open(stored).content, stored.created) if is_json else None
-        if span is None:
-            # A date that nobody can tell is outside every limit, the asker's own included.
-            return period is None and ruling.passes(stored.type, None)
-        ends = (span.start, span.start if span.end is None else span.end)
-        return (period is None or period.contains(span)) and all(ruling.passes(stored.type, end) for end in ends)
+        """Judge one record; it is opened only where more than its type matters."""
+        if period is None and not ruling.needs_content:
+            return ruling.passes(stored.type, None, None)
+        # What is no FHIR JSON tells nothing of itself.
+        content = self._parts.service.open(stored).content if stored.content_type == FHIR_JSON else None
+        span = None if content is None else event_span(content, stored.created, self._parts.zone)
+        # A date that nobody can tell is outside every limit, the asker's own included.
+        within = period is None or (span is not None and period.contains(span))
+        return within and ruling.passes(stored.type, span, content)
 
     def sealed(self, versions: Sequence[tuple[bytes, int]]) -> tuple[ReleasedRecord, ...]:
         """Read records as they are kept.

@@ -32,6 +32,7 @@ from medchain.node.bodies import MAX_BODIES, OpenedBody, encryption_key, open_bo
 from medchain.node.ending import Ended, check_evidence, how_ended
 from medchain.node.endorse import Identity, Judge
 from medchain.node.log import Log
+from medchain.node.notices import note
 from medchain.store.records import RecordStore
 
 STOP: Final = "stop"
@@ -70,6 +71,7 @@ class StopBook:
         self._records = records
         self._push = push
         self._queue = queue
+        self._note = note(records, judge.clock)
 
     def is_stopped(self, key: bytes) -> bool:
         """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
@@ -199,6 +201,9 @@ class StopBook:
         if not self._records.put_stop(key, STOP, leaf, self._judge.clock()):
             # Another stop of the same object came at the same moment, and counts.
             return
+        record = self._judge.replica.store.record(key)
+        if record is not None:
+            self._note(key, record.version + 1, record.kind)
         try:
             self._queue(leaf)
         except MedchainError as error:

@@ -1,11 +1,8 @@
 """What a patient's page asks of the node: enrolment, and consents, withdrawals and grants made ready to be signed.
 
-Two steps each: a draft, with the challenge that the passkey is to sign, made from the very objects that will go to the
-ledger; then, with the passkey's answer, the submission. Keeps true: what is submitted is what was signed, byte for
-byte; a subject is joined to this node's patient only after it is final; a draft is bound to the head that it was made
-on. Drafts of all kinds stand in one file, since they are signed in one way. Trusts the page for showing the person what
-it drafts: an authenticator shows nothing.
-Source: `docs/spec/consent.md`.
+Keeps true: a subject is joined to this node's patient only after it is final. Changes of subjects and recoveries are in
+`medchain.node.subject_changes`. Trusts the page for showing the person what is drafted.
+Source: `docs/spec/consent.md`, `docs/spec/subject.md`.
 """
 
 from __future__ import annotations
@@ -14,23 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.encoding import Json
+from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds import signing
 from medchain.ledger.kinds import subject as subjects
+from medchain.ledger.kinds.capacity import Capacity, Delegate
 from medchain.ledger.kinds.content import Period
-from medchain.ledger.object import ACTIVE, MAX_BODY_BYTES, Body, StateRecord, build_body, map_key
+from medchain.ledger.kinds.passkeys import passkey
+from medchain.ledger.kinds.subject import Contact
+from medchain.ledger.object import ACTIVE, Body, map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
+from medchain.node.drafts import Assertion, Drafts, Target, ToSign
 from medchain.node.records import RecordService
 from medchain.node.submit import Draft, Submitted
 from medchain.store.records import RecordStore
-
-_SALT_BYTES: Final = 32
-_MAX_DRAFT_BYTES: Final = 2 * MAX_BODY_BYTES
 
 
 class Submits(Protocol):
@@ -75,6 +73,11 @@ class SubjectParts:
     clock: Clock
     random: Callable[[int], bytes]
 
+    @property
+    def drafts(self) -> Drafts:
+        """What makes drafts."""
+        return Drafts(self.ledger_id, self.bodies, self.random)
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -90,20 +93,24 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Assertion:
-    """A passkey's answer to a challenge (W3C WebAuthn Level 3 §6.3.3).
+class Enrolment:
+    """What may be told of a person at enrolment.
 
     Attributes:
-        credential_id: which passkey.
-        client_data_json: what the browser made.
-        authenticator_data: what the authenticator made.
-        signature: over both.
+        contacts: where notices go.
+        of_age: day on which a minor becomes of age, days since 1970-01-01 (UTC); None for who is.
+        guardians: of a minor.
+        staff: two members of staff who attest it; needed where there is no passkey.
     """
 
-    credential_id: bytes
-    client_data_json: bytes
-    authenticator_data: bytes
-    signature: bytes
+    contacts: Sequence[Contact] = ()
+    of_age: int | None = None
+    guardians: Sequence[Delegate] = ()
+    staff: Sequence[str] = ()
+
+
+ENROLMENT: Final = Enrolment()
+"""Nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,7 @@ class Terms:
         fhir: the FHIR Consent that says it.
         data_period: which dates of records it covers; None for all.
         acting_for: map key of the person whose data it is, where a delegate signs.
+        joined: map keys of the subjects of those who sign beside the first, such as a second guardian.
     """
 
     custodians: Sequence[str]
@@ -129,61 +137,13 @@ class Terms:
     fhir: Mapping[str, Json]
     data_period: Period | None = None
     acting_for: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToSign:
-    """A body without its evidence, and what the passkey is to sign.
-
-    Attributes:
-        kind: kind of the object.
-        object_id: its id, 16 bytes.
-        object: its map key, 32 bytes.
-        version: that the signature is for.
-        body: content, evidence still null.
-        challenge: 32 bytes.
-    """
-
-    kind: str
-    object_id: bytes
-    object: bytes
-    version: int
-    body: Body
-    challenge: bytes
-
-    def encode(self) -> bytes:
-        """Write it, to be kept until the patient has signed; safely, since who reads it can stop the consent."""
-        return canonical(
-            {
-                "body": self.body.to_json(),
-                "challenge": self.challenge.hex(),
-                "kind": self.kind,
-                "object": self.object.hex(),
-                "object_id": self.object_id.hex(),
-                "version": self.version,
-            }
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> ToSign:
-        """Read what `encode` wrote; raises `InputError` ``encoding.*``, ``body.malformed``."""
-        text = dict.fromkeys(("challenge", "kind", "object", "object_id"), str)
-        top = members(parse_canonical(data, max_bytes=_MAX_DRAFT_BYTES), text | {"body": dict, "version": int})
-        version = top["version"]
-        return cls(
-            str(top["kind"]),
-            unhex(top["object_id"], ID_BYTES),
-            unhex(top["object"], HASH_BYTES),
-            version if isinstance(version, int) else 0,
-            Body.from_json(top["body"]),
-            unhex(top["challenge"], HASH_BYTES),
-        )
+    joined: Sequence[bytes] = ()
 
 
 class SubjectDesk:
     """Enrolment, consents, withdrawals and grants of one organisation's patients. Threads may share it."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_drafts", "_parts")
 
     def __init__(self, parts: SubjectParts) -> None:
         """Use parts.
@@ -192,38 +152,48 @@ class SubjectDesk:
             parts: what it is made from.
         """
         self._parts = parts
+        self._drafts = parts.drafts
 
     def enrol(
-        self, patient: str, credentials: Sequence[Credential], method: str, custodians: Sequence[str] = ()
+        self,
+        patient: str,
+        credentials: Sequence[Credential],
+        method: str,
+        custodians: Sequence[str] = (),
+        more: Enrolment = ENROLMENT,
     ) -> Submitted:
         """Enrol a person whose identity this organisation has checked.
 
         Args:
             patient: local id of the patient.
-            credentials: passkeys, at least one.
+            credentials: passkeys; none only for a minor with a guardian.
             method: how the identity was checked, such as ``identity-card``.
             custodians: org_ids of further organisations that hold records of the person.
+            more: contacts, and for a minor the day of its majority and its guardians.
 
         Returns:
             The subject object, final.
 
         Raises:
-            InputError: ``assertion.credential_key``, ``content.*``.
+            InputError: ``assertion.credential_key``, ``content.*``, ``subject.*``.
             VerificationError: what an endorser refuses.
             UnavailableError: no endorser, no quorum.
         """
         now = self._parts.clock()
         subject = subjects.Subject(
-            passkeys=tuple(subjects.passkey(row.credential_id, row.public_key, now) for row in credentials),
-            delegates=(),
+            passkeys=tuple(passkey(row.credential_id, row.public_key, now) for row in credentials),
+            capacity=Capacity(tuple(more.guardians), more.of_age, None, disputed=False),
             custodians=tuple(sorted({*custodians, self._parts.org_id})),
             enroller=self._parts.org_id,
             method=method,
             verified=now,
             nonce=self._parts.random(ID_BYTES),
+            signed_at=now,
+            contacts=tuple(more.contacts),
         )
         subjects.read(subject.to_content())
-        body = self._body("subject", subject.to_content())
+        evidence = signing.signed_evidence((), sorted(set(more.staff)))
+        body = self._drafts.body("subject", subject.to_content(), evidence)
         done = self._parts.submitter.submit(Draft("subject", self._parts.random(ID_BYTES), body))
         self.link(done.key, patient)
         return done
@@ -257,7 +227,7 @@ class SubjectDesk:
             InputError: ``content.*`` for terms that are malformed.
             NotFoundError: ``subject.unknown``.
         """
-        self._head(subject, "subject")
+        self._drafts.head(subject, "subject")
         consent = consents.Consent(
             subject=subject,
             acting_for=terms.acting_for,
@@ -272,19 +242,20 @@ class SubjectDesk:
             nonce=self._parts.random(ID_BYTES),
             stop=self._parts.random(HASH_BYTES),
             signed_at=self._parts.clock(),
+            joined=tuple(sorted(terms.joined)),
         )
         consents.read(consent.to_content())
-        body = self._body("consent", consent.to_content())
+        body = self._drafts.body("consent", consent.to_content())
         object_id = self._parts.random(ID_BYTES)
         key = map_key("consent", self._parts.org_id, object_id)
-        return self._to_sign(body, (object_id, key, 1, None), consent.signed())
+        return self._drafts.to_sign(body, Target(object_id, key, 1, None), consent.signed())
 
-    def give_consent(self, draft: ToSign, assertion: Assertion) -> Submitted:
+    def give_consent(self, draft: ToSign, *assertions: Assertion) -> Submitted:
         """Submit a consent that was signed.
 
         Args:
             draft: from `draft_consent`.
-            assertion: the passkey's answer to its challenge.
+            assertions: the passkeys' answers to its challenges, in their order.
 
         Returns:
             The consent object, final.
@@ -294,7 +265,7 @@ class SubjectDesk:
             ConflictError: the state has moved on.
             UnavailableError: no endorser, no quorum.
         """
-        return self._parts.submitter.submit(Draft("consent", draft.object_id, self._signed(draft, assertion)))
+        return self._parts.submitter.submit(Draft("consent", draft.object_id, self._drafts.signed(draft, assertions)))
 
     def draft_withdrawal(self, consent: bytes, signer: bytes | None = None) -> ToSign:
         """Draft the withdrawal of a consent for the patient to sign.
@@ -310,7 +281,7 @@ class SubjectDesk:
             NotFoundError: ``consent.unknown`` if this node does not hold it.
             ConflictError: ``stop.not_stoppable`` if it is not active.
         """
-        record, body = self._head(consent, "consent")
+        record, body = self._drafts.head(consent, "consent")
         if record.status != ACTIVE:
             raise ConflictError("stop.not_stoppable", status=record.status)
         given = consents.read(body.content)
@@ -324,8 +295,8 @@ class SubjectDesk:
             "subject": subject.hex(),
         }
         signed = signing.Signed(f"consent/{consents.WITHDRAW}", subject, acting_for, nonce)
-        made = self._body("consent", content)
-        return self._to_sign(made, (record.id, consent, record.version + 1, record.digest), signed)
+        made = self._drafts.body("consent", content)
+        return self._drafts.to_sign(made, Target.after(record), [signed])
 
     def withdraw(self, draft: ToSign, assertion: Assertion) -> bytes:
         """Stop a consent with the patient's signature; it binds when this returns.
@@ -341,7 +312,7 @@ class SubjectDesk:
             VerificationError: of the withdrawal's check; `stop` is still possible.
             ConflictError: ``stop.repeated``.
         """
-        return self._parts.stops.stop(draft.object, self._signed(draft, assertion))
+        return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
 
     def stop(self, key: bytes) -> bytes:
         """Stop a consent or grant without a signature, as this organisation; it binds when this returns."""
@@ -365,7 +336,7 @@ class SubjectDesk:
             VerificationError: ``grant.beyond_consent`` and others of the grant's check.
             ConflictError: the state has moved on.
         """
-        given = consents.read(self._head(consent, "consent")[1].content)
+        given = consents.read(self._drafts.head(consent, "consent")[1].content)
         made = grants.Grant(
             consent=consent,
             custodian=self._parts.org_id,
@@ -376,35 +347,8 @@ class SubjectDesk:
             stop=self._parts.random(HASH_BYTES),
         )
         grants.read(made.to_content())
-        body = self._body("grant", made.to_content())
+        body = self._drafts.body("grant", made.to_content())
         return self._parts.submitter.submit(Draft("grant", self._parts.random(ID_BYTES), body))
-
-    def _body(self, kind: str, content: Mapping[str, Json]) -> Body:
-        """Make a body without evidence."""
-        return build_body(kind, content, None, self._parts.random)
-
-    def _head(self, key: bytes, kind: str) -> tuple[StateRecord, Body]:
-        """Return an object's head and body."""
-        found = self._parts.bodies.head(key)
-        if found is None or found[0].kind != kind:
-            code = f"{kind}.unknown"
-            raise NotFoundError(code)
-        return found
-
-    def _to_sign(self, body: Body, target: tuple[bytes, bytes, int, bytes | None], signed: signing.Signed) -> ToSign:
-        """Compute the challenge for the object that the body will be the next version of."""
-        object_id, key, version, previous = target
-        challenge = signing.challenge(self._parts.ledger_id, key, version, previous, body.content_root, signed)
-        return ToSign(body.kind, object_id, key, version, body, challenge)
-
-    def _signed(self, draft: ToSign, assertion: Assertion) -> Body:
-        """Put the passkey's answer into the evidence; the content stays what was signed."""
-        if not draft.body.is_full:
-            raise InputError("body.malformed", kind=draft.kind)
-        evidence = signing.assertion_evidence(
-            assertion.credential_id, assertion.client_data_json, assertion.authenticator_data, assertion.signature
-        )
-        return draft.body.with_evidence(self._parts.random(_SALT_BYTES), evidence)
 
 
 class LinkedPatients:

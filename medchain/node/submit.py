@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
@@ -20,7 +20,8 @@ from typing import Final, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, consent, grant
+from medchain.ledger.kinds import access, consent, grant, recovery, subject
+from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.machine import DRAW_WINDOW, seed_heights
@@ -289,6 +290,8 @@ class Submitter:
         keys: tuple[bytes, ...] = ()
         if kind == "grant":
             keys = (grant.read(content).consent,)
+        elif kind == "subject" and (carried_out := subject.read(content).recovery) is not None:
+            keys = (carried_out,)
         elif kind == "access":
             rows = access.read(content)
             keys = (rows.grant, *rows.consents)
@@ -371,7 +374,7 @@ class Submitter:
         shelf = self._judge.shelf
         opened = [OpenedBody(key, version, draft.body)]
         for other, part in shares(draft.kind, draft.body.content, shelf):
-            found = shelf.head(other)
+            found = shelf.head(other) if other != key else None
             if found is not None:
                 opened.append(OpenedBody(other, found[0].version, part(found[1])))
         previous = shelf.head(key)
@@ -388,6 +391,29 @@ class Submitter:
             self._deliveries.offer(
                 org_id, payload, [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
             )
+        if draft.kind == "emergency":
+            self._offer_part(
+                self._regulators() - others, payload, OpenedBody(key, version, draft.body), SUPERVISED_FIELDS
+            )
+        if draft.kind == "subject" and draft.status == ACTIVE:
+            whole = OpenedBody(key, version, draft.body)
+            self._offer_part(self._recipients(key) - others, payload, whole, RECIPIENT_FIELDS)
+
+    def _offer_part(self, org_ids: set[str], payload: bytes, whole: OpenedBody, names: Collection[str]) -> None:
+        """Push the fields that these organisations are shown."""
+        part = OpenedBody(whole.object, whole.version, whole.body.redact(names))
+        for org_id in sorted(org_ids - {self._identity.org_id}):
+            self._deliveries.offer(org_id, payload, [part])
+
+    def _recipients(self, subject: bytes) -> set[str]:
+        """Name who receives under the consents of a subject: a withdrawal may be signed with the passkey just added."""
+        heads = [self._judge.shelf.head(key) for key in self._judge.shelf.index.of(subject)]
+        active = [head[1].content for head in heads if head is not None and head[0].status == ACTIVE]
+        return {recipient for content in active if isinstance(recipient := content.get("recipient"), str)}
+
+    def _regulators(self) -> set[str]:
+        """Return who is told of every emergency."""
+        return {item.org_id for item in self._judge.replica.members.active if item.role == SUPERVISOR}
 
     def _beside(self, draft: Draft, org_id: str) -> Iterable[OpenedBody]:
         """Give the recipient of a consent what it needs of the subject: passkeys, not where the patient is treated."""
@@ -396,7 +422,7 @@ class Submitter:
         content = consent.read(draft.body.content)
         if org_id in content.custodians:
             return
-        for key in sorted({content.subject, content.patient}):
+        for key in sorted({*content.signers, content.patient}):
             found = self._judge.shelf.head(key)
             if found is not None:
                 yield OpenedBody(key, found[0].version, found[1].redact(RECIPIENT_FIELDS))
@@ -462,6 +488,9 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
         case "consent":
             allowed = consent.read(content)
             return allowed.period.last_day, stop_hash(allowed.stop)
+        case "recovery":
+            planned = recovery.read(content)
+            return planned.last_day, stop_hash(planned.stop)
         case "grant":
             given = grant.read(content)
             return given.period.last_day, stop_hash(given.stop)

@@ -2,8 +2,9 @@
 
 Keeps true: one node runs once in its folder; a child that dies is started again, later each time it dies young; a
 daemon that lives but no longer beats is killed and started again; children get only the half of the root key that is
-theirs, through a pipe; a child whose supervisor is gone ends by itself, since the pipe closes, so that it outlives a
-full disk and a system without room for a process. At a stop the web workers go first, so that nobody is turned away by
+theirs, through a pipe, and the workers theirs only while the daemon serves: until then they load what they are made of,
+and wait; a child whose supervisor is gone ends by itself, since the pipe closes. The supervisor itself outlives a full
+disk and a system without room for a process. At a stop the web workers go first, so that nobody is turned away by
 a node that still answers. Trusts the operating system.
 Source: `docs/spec/node-protocol.md`, `docs/adr/0005-node-processes.md`.
 """
@@ -55,6 +56,7 @@ START_S: Final = 60.0
 """How long a daemon may take from its start to its first beat: it replays what its crash left."""
 
 _POLL_S: Final = 0.1
+_WAITING_POLL_S: Final = 0.02
 _METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _LOG: Final = Log("supervisor")
 _MAX_UNLOCK_BYTES: Final = 1024
@@ -67,9 +69,9 @@ class Child:
     Attributes:
         name: for logs and the state file.
         arguments: of the process, the executable first.
-        unlock: first line of its standard input.
+        unlock: first line of its standard input; it waits for this line before it opens anything.
         heartbeat: file that it must keep beating, if it does.
-        ready: file that it writes once it serves; the next child waits for it.
+        ready: file that it writes once it serves; the next child gets its line after that.
         barred: file that keeps it from being started while it is there.
     """
 
@@ -87,6 +89,7 @@ class _Running:
 
     child: Child
     process: subprocess.Popen[bytes] | None = None
+    is_unlocked: bool = False
     started: float = 0.0
     restarts: int = 0
     delay_s: float = FIRST_DELAY_S
@@ -130,11 +133,11 @@ def run_node(
 
 
 def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Child, ...]:
-    """Name the processes of a node, in the order in which they start.
+    """Name the processes of a node, in the order in which they get their keys.
 
     Their modules are above this floor and are named, not imported: each is a program of its own.
     """
-    python = (sys.executable, "-m")
+    python = (sys.executable, "-m", "medchain.node.start")
     return (
         Child(
             "daemon",
@@ -208,7 +211,7 @@ class Supervisor:
 
         Args:
             layout: of the node's folder.
-            children: in the order in which they start; they stop in reverse.
+            children: in the order in which they get their keys; they stop in reverse.
             environment: of the children.
             stop_timeout_s: patience with each child at a stop.
         """
@@ -230,7 +233,7 @@ class Supervisor:
         _LOG.info("node.starting")
         while not stop.is_set():
             self._step(time.monotonic())
-            stop.wait(_POLL_S)
+            stop.wait(_WAITING_POLL_S if any(map(_waits, self._running)) else _POLL_S)
         _LOG.info("node.stopping")
         killed = [self._end(running) for running in reversed(self._running)]
         (self._layout.run / NODE_STATE_NAME).unlink(missing_ok=True)
@@ -248,17 +251,19 @@ class Supervisor:
             elif process is not None and self._is_stalled(running, now):
                 _LOG.error("child.stalled", child=running.child.name, pid=process.pid)
                 process.kill()
-            if running.process is None and now >= running.next_start and self._is_next(running):
+            if running.process is None and now >= running.next_start and not _is_barred(running.child):
                 self._start(running, now)
                 changed = True
+            if _waits(running) and self._is_next(running):
+                _unlock(running)
         if changed:
             self._tell_at = now
         if now >= self._tell_at:
             self._tell(now)
 
     def _is_next(self, running: _Running) -> bool:
-        """Tell whether all children before this one serve, and nothing bars it."""
-        if running.child.barred is not None and running.child.barred.exists():
+        """Tell whether all children before this one serve, and nothing has come to bar it."""
+        if _is_barred(running.child):
             return False
         before = self._running[: self._running.index(running)]
         return all(
@@ -267,27 +272,22 @@ class Supervisor:
         )
 
     def _start(self, running: _Running, now: float) -> None:
-        """Start a child and hand it its key."""
+        """Start a child; what it opens waits for its key."""
         child = running.child
         for path in (child.ready, child.heartbeat):
             if path is not None:
                 path.unlink(missing_ok=True)
         try:
-            # A session of its own: Ctrl-C reaches the supervisor alone, which stops the children in order.
+            # A session of its own: Ctrl-C reaches the supervisor alone, which stops the children in order. No buffer:
+            # what a child that died did not read would be written again when its pipe is closed, and raise there.
             process = subprocess.Popen(  # noqa: S603  # our own modules, no shell
-                child.arguments, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
+                child.arguments, bufsize=0, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
             )
         except OSError as error:
             _LOG.error("child.not_started", error, child=child.name)
             running.next_start, running.delay_s = now + running.delay_s, min(2 * running.delay_s, LONGEST_DELAY_S)
             return
-        running.process, running.started = process, now
-        try:
-            if process.stdin is not None:
-                process.stdin.write(child.unlock)
-                process.stdin.flush()
-        except OSError:
-            _LOG.warning("child.died_at_start", child=child.name)
+        running.process, running.started, running.is_unlocked = process, now, False
         _LOG.info("child.started", child=child.name, pid=process.pid)
 
     def _bury(self, running: _Running, now: float) -> None:
@@ -316,7 +316,7 @@ class Supervisor:
     def _end(self, running: _Running) -> bool:
         """Stop a child; tells whether it had to be killed."""
         process = running.process
-        if process is None or process.poll() is not None:
+        if process is None:
             return False
         process.terminate()
         killed = False
@@ -370,6 +370,26 @@ def read_node_state(layout: Layout) -> dict[str, Json]:
     if not _lives(int(str(state["pid"]))):
         raise UnavailableError("node.not_running")
     return state
+
+
+def _is_barred(child: Child) -> bool:
+    """Tell whether something bars a child."""
+    return child.barred is not None and child.barred.exists()
+
+
+def _waits(running: _Running) -> bool:
+    """Tell whether a child runs and has not got its key."""
+    return running.process is not None and not running.is_unlocked
+
+
+def _unlock(running: _Running) -> None:
+    """Hand a child its key, once."""
+    running.is_unlocked = True
+    try:
+        if running.process is not None and running.process.stdin is not None:
+            running.process.stdin.write(running.child.unlock)
+    except OSError:
+        _LOG.warning("child.died_at_start", child=running.child.name)
 
 
 def _lives(pid: int) -> bool:

@@ -8,6 +8,8 @@ Source: `docs/spec/proof-bundle.md`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
@@ -20,10 +22,12 @@ from medchain.ledger.bundle import (
     answer_document,
     map_files,
 )
+from medchain.ledger.disclosures import write_disclosures
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import Members
 from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.policy_chain import members_after, step_policy
+from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, Replica
 from medchain.node.segments import PartProof
@@ -33,6 +37,14 @@ from medchain.tlog.note import parse_note
 from medchain.tlog.policy import Policy
 from medchain.tlog.proof import format_proof
 from medchain.tlog.witness import AddCheckpointRequest
+
+
+class BodyVersions(Protocol):
+    """Bodies that this organisation holds."""
+
+    def at(self, key: bytes, version: int) -> Body | None:
+        """Return what is kept for a version of an object, None if nothing is."""
+        ...
 
 
 def record_opening(content: bytes, salt: bytes, field_root: bytes) -> bytes:
@@ -133,7 +145,23 @@ def export_object(
         UnavailableError: ``trace.no_final`` before the first final checkpoint.
         VerificationError: ``store.corrupt``.
     """
-    final = _final(replica)
+    return _export(replica, _final(replica), _Wanted(key, version, opening, old_checkpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a bundle about an object is to show; as for `export_object`."""
+
+    key: bytes
+    version: int | None
+    opening: bytes | None
+    old_checkpoint: bytes | None
+    answer: str | None = None
+
+
+def _export(replica: Replica, final: StoredCheckpoint, wanted: _Wanted) -> dict[str, bytes]:
+    """Prove what a final state holds under a key."""
+    key, opening, version = wanted.key, wanted.opening, wanted.version
     answer = replica.prove_record(key, final.size)
     if answer.record is None:
         newest = replica.store.record(key)
@@ -146,8 +174,8 @@ def export_object(
         earlier = _earlier(replica, answer.record, version)
         proven = earlier[-1] if earlier else answer.record
         entry = replica.prove_entry(proven.since, final.size)
-    verdict = _claim("absent" if answer.record is None else "record", replica, entry, key)
-    files = _entry(replica, entry, verdict, final) | map_files(answer.map)
+    said = wanted.answer or ("absent" if answer.record is None else "record")
+    files = _entry(replica, entry, _claim(said, replica, entry, key), final) | map_files(answer.map)
     files |= {"state.bin": answer.state.leaf, "state.tlog-proof": _proof(answer.state, final.note)}
     if answer.record is not None:
         files["record.json"] = answer.record.encode()
@@ -155,7 +183,36 @@ def export_object(
             files["history.json"] = b"[" + b",".join(record.encode() for record in earlier) + b"]"
         if opening is not None:
             files["opening.json"] = opening
-    return files | _growth(replica, final, old_checkpoint)
+    return files | _growth(replica, final, wanted.old_checkpoint)
+
+
+def export_disclosures(
+    replica: Replica, bodies: BodyVersions, grant: bytes, custodian: str, *, old_checkpoint: bytes | None = None
+) -> dict[str, bytes]:
+    """Prove all disclosures under a grant up to the newest final state, and with it that no other one is recorded.
+
+    Args:
+        replica: the ledger.
+        bodies: those that this node holds; what was destroyed is shown as a version of which nothing is known.
+        grant: map key of the grant, 32 bytes.
+        custodian: org_id of the grant's custodian, ASCII.
+        old_checkpoint: as for `export_object`.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        ConflictError: ``trace.not_final`` while the first disclosure is not final yet.
+        UnavailableError: ``trace.no_final`` before the first final checkpoint.
+    """
+    key, final = access_key(grant, custodian), _final(replica)
+    head = replica.prove_record(key, final.size).record
+    versions = 0 if head is None else head.version
+    found = [bodies.at(key, number) for number in range(1, 1 + versions)]
+    # A part of a body could hide a second list; whoever has no more has nothing to show.
+    shown = [body if body is not None and not body.hidden else None for body in found]
+    files = _export(replica, final, _Wanted(key, min(versions, 1) or None, None, old_checkpoint, "disclosures"))
+    return files | {"disclosures.json": write_disclosures(grant, custodian, shown)}
 
 
 def _earlier(replica: Replica, head: StateRecord, version: int | None) -> list[StateRecord]:

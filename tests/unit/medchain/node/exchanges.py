@@ -14,10 +14,10 @@ from consent.release import ReleaseRules
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import MedchainError
+from medchain.ledger.request import access_key
 from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, AskerParts, Wish
 from medchain.node.records import NewRecord
-from medchain.node.release import access_key
 from medchain.node.release_ports import CustodianParts, SubmittedAccess
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
@@ -95,7 +95,7 @@ class Exchange:
     def anchor(self) -> None:
         """Anchor until the outbox has no anchor left."""
         site = self.federation.sites[RENHE]
-        for _ in range(500):
+        for _ in range(5000):
             site.node.anchor.round()
             if not site.records.pending(1, kind="anchor"):
                 return

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from consent.decision import ConsentDecision
+from consent.directive import ConsentDecision
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import Json, canonical, parse_canonical
@@ -18,10 +19,15 @@ from medchain.errors import UnavailableError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds import signing, subject
+from medchain.ledger.kinds.access import Access, Accesses
+from medchain.ledger.kinds.capacity import Capacity
 from medchain.ledger.kinds.content import Period
-from medchain.ledger.object import Body, build_body, map_key
+from medchain.ledger.kinds.passkeys import passkey
+from medchain.ledger.object import Body, StateRecord, build_body, map_key
+from medchain.ledger.request import ReleaseRequest, access_id, sign_request
+from medchain.ledger.transaction import Ref
 from medchain.node.endorse import Identity
-from medchain.node.ledger_driver import ReceiptFile, ReplicaNotes, VouchedFile, pen_of
+from medchain.node.ledger_driver import ReceiptFile, ReplicaNotes, pen_of, vouched_file
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
@@ -89,7 +95,7 @@ class Site:
         ports = Ports(
             replica=replica,
             notary=LedgerNotary(genesis().origin, cosign),
-            memory=VouchedFile(self.folder / "vouched.json"),
+            memory=vouched_file(self.folder, replica.height),
             checkpoints=ReplicaNotes(replica),
             receipts=receipts,
             clock=self.federation.clock,
@@ -257,19 +263,31 @@ class Patient:
         """Draft the person's subject object."""
         made = subject.Subject(
             passkeys=(
-                subject.passkey(
-                    self.authenticator.credential_id, encode_credential_key(self.authenticator.credential), NOW
-                ),
+                passkey(self.authenticator.credential_id, encode_credential_key(self.authenticator.credential), NOW),
             ),
-            delegates=(),
+            capacity=Capacity((), None, None, disputed=False),
             custodians=tuple(sorted(custodians)),
             enroller=self.home,
             method="identity-card",
             verified=NOW,
             nonce=fresh(16),
+            signed_at=NOW,
         )
         body = build_body("subject", {**made.to_content(), **changes}, None, fresh)
         return Draft("subject", self.object_id, body)
+
+    def linked(self, custodians: Sequence[str], head: StateRecord, body: Body) -> Draft:
+        """Draft the version that names further custodians, signed with the passkey."""
+        nonce = fresh(16)
+        content = body.content | {
+            "custodians": sorted(custodians),
+            "nonce": nonce.hex(),
+            "operation": "link",
+            "signers": [self.key.hex()],
+        }
+        what = signing.Signed("subject/link", self.key, None, nonce)
+        made = build_body("subject", content, None, fresh)
+        return Draft("subject", self.object_id, self.sign(made, self.key, head.version + 1, head.digest, what))
 
     def consent(self, custodians: Sequence[str] = (RENHE,), recipient: str = ANXIN, **changes: object) -> Draft:
         """Draft a consent, signed with the passkey."""
@@ -291,7 +309,7 @@ class Patient:
         object_id = fresh(16)
         body = build_body("consent", {**made.to_content(), **changes}, None, fresh)
         target = map_key("consent", self.home, object_id)
-        return Draft("consent", object_id, self.sign(body, target, 1, None, made.signed()))
+        return Draft("consent", object_id, self.sign(body, target, 1, None, made.signed()[0]))
 
     def sign(self, body: Body, target: bytes, version: int, previous: bytes | None, signed: signing.Signed) -> Body:
         """Sign a content with the passkey."""
@@ -330,6 +348,30 @@ def grant(consent_key: bytes, custodian: str = RENHE, recipient: str = ANXIN, **
     return Draft("grant", fresh(16), build_body("grant", {**made.to_content(), **changes}, None, fresh))
 
 
+def access(consent_key: bytes, grant_key: bytes, **row: object) -> Draft:
+    """Draft version 1 of the accesses under a grant, with the insurer's signed request."""
+    values = {"count": 1, "commitments_root": fresh(32), "wraps_hash": fresh(32), "purpose": "HPAYMT", "time": NOW}
+    values |= row
+    request = ReleaseRequest(
+        ledger=genesis().ledger,
+        custodian=RENHE,
+        recipient=ANXIN,
+        grant=grant_key,
+        purpose=values["purpose"],
+        resource_types=("Observation",),
+        period=None,
+        after=0,
+        encryption_key=key(ANXIN, "encryption").id,
+        nonce=fresh(16),
+        time=values["time"],
+    )
+    signed = sign_request(Es384Signer(seed(ANXIN, "authentication", 1)), request)
+    content = Accesses(grant_key, (consent_key,), (Access(request_hash=request.hash, **values),)).to_content()
+    body = build_body("access", content, {"requests": [signed.to_json()]}, fresh)
+    refs = tuple(sorted((Ref(consent_key, 1), Ref(grant_key, 1))))
+    return Draft("access", access_id(grant_key, RENHE), body, version=1, refs=refs)
+
+
 __all__ = [
     "ANXIN",
     "COMMISSION",
@@ -338,6 +380,7 @@ __all__ = [
     "TONGJI",
     "Federation",
     "Patient",
+    "access",
     "grant",
     "key",
     "parse_canonical",

@@ -109,8 +109,8 @@ def cosigned(checkpoint: str, *organisations: str, time: int) -> bytes:
     return note.add(lines).to_bytes()
 
 
-def protocol_change(author: Author, orderer_id: str):
-    """Write a vote of the members for another orderer."""
+def protocol_change(author: Author, orderer_id: str, creator: str = RENHE):
+    """Write a vote of the members for another orderer; a takeover where that one is the creator."""
     rules = replace(author.members.protocol, orderer=orderer_id)
-    voters = [org_id for org_id in ROLES if org_id != RENHE]
-    return sign(author.public(RENHE, ("protocol", protocol_content(rules)), signers=voters, until=None))
+    voters = [org_id for org_id in ROLES if org_id != creator]
+    return sign(author.public(creator, ("protocol", protocol_content(rules)), signers=voters, until=None))

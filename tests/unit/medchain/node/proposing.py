@@ -61,7 +61,14 @@ class Assembly:
     def open(self, org_id: str) -> None:
         """Put a node's parts together, also after a crash."""
         site = self.federation.sites[org_id]
-        self.books[org_id] = ProposalBook(keys_of(org_id), site.node.judge, site.records)
+        driver = site.node.driver
+        self.books[org_id] = ProposalBook(
+            keys_of(org_id),
+            site.node.judge,
+            site.records,
+            may_order=driver.may_order,
+            final_size=lambda: driver.cosigner.final_size,
+        )
         outbox, takeover = Pumped(site.node.driver.outbox), site.node.driver.takeover
         self.rounds[org_id] = ProposalRound(
             self.books[org_id], Wire(self, org_id), outbox, takeover, now=lambda: self.moment
@@ -87,6 +94,11 @@ class Assembly:
             self.books[org_id].decide(name, Choice.APPROVE)
         self.step()
         self.step()
+        for _ in range(1000):
+            if not any(made.waiting.get(name) == "proposal.not_final" for made in self.rounds.values()):
+                return
+            self.federation.wait()
+            self.step()
 
     def state(self, org_id: str, name: bytes) -> str:
         """Tell how a proposal stands at a node."""

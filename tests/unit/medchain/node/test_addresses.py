@@ -66,7 +66,7 @@ def resolving(monkeypatch, *hosts: str) -> list[str]:
 def test_a_name_that_stands_for_one_forbidden_address_among_others_is_not_called(monkeypatch):
     resolving(monkeypatch, "8.8.8.8 127.0.0.1")
     with pytest.raises(UnavailableError) as caught:
-        connect("node.example", 443, 1, is_public)
+        connect("node.example", 443, 60, is_public)
     assert caught.value.code == "peer.address"
 
 
@@ -74,7 +74,7 @@ def test_a_name_that_changes_after_it_was_judged_leads_nowhere_else(monkeypatch)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         asked = resolving(monkeypatch, "127.0.0.1", "10.0.0.1")
-        with closing(connect("rebinding.example", port, 1, is_unicast)) as made:
+        with closing(connect("rebinding.example", port, 60, is_unicast)) as made:
             assert made.getpeername() == ("127.0.0.1", port)
     assert asked == ["rebinding.example"]
 
@@ -83,7 +83,7 @@ def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         resolving(monkeypatch, "127.0.0.9 127.0.0.1")
-        with closing(connect("two.example", port, 1, is_unicast)) as made:
+        with closing(connect("two.example", port, 60, is_unicast)) as made:
             assert made.getpeername()[0] == "127.0.0.1"
 
 
@@ -92,7 +92,7 @@ def test_a_host_that_nobody_answers_for_is_an_error_of_the_network(monkeypatch):
         port = listener.getsockname()[1]
     resolving(monkeypatch, "127.0.0.1")
     with pytest.raises(OSError, match=r"refused"):
-        connect("gone.example", port, 1, is_unicast)
+        connect("gone.example", port, 60, is_unicast)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,16 @@ def test_an_alarm_that_stands_is_written_once_and_two_of_one_code_are_two(record
     assert [row.count for row in records.alarms()] == [1, 1]
 
 
+def test_an_alarm_that_is_kept_at_once_is_there_before_anybody_looks_and_counts_once(records):
+    present = [WITHHELD]
+    book = AlarmBook(records, lambda: present, lambda: NOW)
+    book.keep(WITHHELD)
+    assert [row.code for row in records.alarms()] == ["ordering.withheld"]
+    book.look()
+    book.keep(WITHHELD)
+    assert [row.count for row in records.alarms()] == [1]
+
+
 def test_what_comes_and_goes_is_one_alarm_that_counts(records):
     present = []
     book = AlarmBook(records, lambda: present, lambda: NOW)

@@ -217,7 +217,7 @@ def test_400_objects_of_all_statuses_and_versions_of_13_digits_fit_into_a_leaf(b
     assert len(leaf) < 65_536
 
 
-def test_a_version_that_the_ledger_holds_with_another_commitment_stays_and_holds_up_nobody(bench):
+def test_a_version_that_the_ledger_holds_with_another_commitment_stays_and_holds_up_nobody(bench, caplog):
     (lost,) = bench.store(1)
     author = Author(replica=bench.replica)
     change = Change("record", "active", (ObjectRow(lost.object_id, 1, fresh(32)),))
@@ -229,6 +229,9 @@ def test_a_version_that_the_ledger_holds_with_another_commitment_stays_and_holds
     assert bench.anchor.round().marked == 1
     assert [intent.object_id for intent in bench.records.pending(9)] == [lost.object_id]
     assert bench.head(other).version == 1
+    # Told once, not at every round, and without a word of the record.
+    told = [record for record in caplog.records if record.getMessage() == "anchor.conflict"]
+    assert [(record.levelname, record.fields) for record in told] == [("ERROR", {"intent": 1, "version": 1})]
 
 
 def test_a_batch_that_is_refused_stays_in_the_outbox(bench):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -23,6 +22,7 @@ from medchain.node.restored import read_mark
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Erasure, RecordStore
+from tests.children import child
 from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for
 
 
@@ -65,7 +65,7 @@ def head(node: Node) -> tuple[int, bytes]:
 
 def stop(node: Node) -> None:
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(20) == 0
+    assert node.process.wait(60) == 0
 
 
 @pytest.mark.e2e
@@ -127,7 +127,7 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
 
 def start_daemon(node: Node) -> None:
     """Start a node whose web workers do not come."""
-    node.process = subprocess.Popen([sys.executable, "-c", RUN, str(node.config)])
+    node.process = child([sys.executable, "-c", RUN, str(node.config)])
     assert wait_for(lambda: node.status(node.peer_port, "/healthz") == 200)
 
 

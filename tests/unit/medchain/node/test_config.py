@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from medchain.errors import InputError
-from medchain.node.config import Address, Problem, config_text, explain, load_config, setting_names
+from medchain.node.config import Address, Problem, config_text, explain, load_config, setting_names, time_zone
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -47,6 +48,13 @@ def test_an_ipv6_address_stands_in_brackets(tmp_path):
     assert config.web_listen == Address("::1", 4100)
 
 
+def test_a_time_zone_is_utc_or_named(tmp_path):
+    assert load_config(write(tmp_path, MINIMAL), {}, {}).time_zone == "UTC"
+    assert time_zone("UTC") is UTC
+    config = load_config(write(tmp_path, MINIMAL + '[fhir]\ntime_zone = "Asia/Shanghai"\n'), {}, {})
+    assert time_zone(config.time_zone).utcoffset(datetime(2020, 1, 1, tzinfo=UTC)) == timedelta(hours=8)
+
+
 def test_certificates_are_found_beside_the_file(tmp_path):
     for name in ("c.pem", "k.pem", "ca.pem"):
         (tmp_path / name).write_text("x")
@@ -82,6 +90,10 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + '[web]\nlisten = "a b:80"\n', "web.listen", "config.address", "host:port"),
         (MINIMAL + '[web]\nlisten = "[::zz]:80"\n', "web.listen", "config.address", "host:port"),
         (MINIMAL + '[web]\nlisten = "h:70000"\n', "web.listen", "config.address", "host:port"),
+        *(
+            (MINIMAL + f'[fhir]\ntime_zone = "{name}"\n', "fhir.time_zone", "config.time_zone", "Asia/Shanghai")
+            for name in ("China", "", "Asia", "../zoneinfo/Asia/Shanghai", "/etc/localtime", "\\u0000")
+        ),
         (MINIMAL + '[log]\nlevel = "loud"\n', "log.level", "config.choice", "debug, info"),
         (MINIMAL + '[web]\nlisten = "127.0.0.1:41001"\n', "peer.listen", "config.same_address", "of its own"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from consent.decision import ConsentDecision
+from consent.directive import ConsentDecision
 from medchain.errors import UnavailableError, VerificationError
 from medchain.node import deliver
 from medchain.node.bodies import OpenedBody

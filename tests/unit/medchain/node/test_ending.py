@@ -49,7 +49,7 @@ def consent(hospital, patient):
 
 def ordered(node, key: bytes) -> None:
     """Wait until a stop is on a node's ledger."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while node.replica.store.record(key).status == "active":
         assert time.monotonic() < deadline, "never"
         node.driver.outbox.step()

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +20,7 @@ from medchain.node.deliver import deliver_kind
 from medchain.node.erasure import Eraser, epoch_hash
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.records import NewRecord
+from medchain.node.submit import Draft, Submitted
 from medchain.store.keeping import ERASURE, Lock
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES, TONGJI, Federation, Patient, Site, grant
@@ -274,6 +277,43 @@ def test_an_erasure_that_the_ledger_does_not_have_after_an_hour_is_an_alarm(stor
     [alarm] = story.site.records.alarms()
     assert (alarm.code, b"submit.not_final" in alarm.fields) == ("erasure.overdue", True)
     story.site.records.acknowledge(alarm.id, "", NOW)
+    story.finish()
+
+
+def test_erasures_that_must_wait_hide_none_behind_them(story, shared, monkeypatch):
+    other = Story(shared).tell()
+    monkeypatch.setattr(erasure_job, "_PAGE", 1)
+    delayed = story.eraser().erase(story.local, "asked for")
+    other.eraser().erase(other.local, "asked for")
+    submitter = story.site.node.submitter
+
+    def not_the_first(draft: Draft) -> Submitted:
+        return _not_now() if draft.object_id == delayed.object_id else submitter.submit(draft)
+
+    job = story.job()
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_submitter", SimpleNamespace(submit=not_the_first))
+        until(lambda: job.round() == 1)
+    assert [intent.id for intent in story.site.records.pending(9, kind=ERASURE)] == [delayed.intent]
+    story.finish()
+
+
+def test_a_node_that_stops_begins_no_further_erasure(story, shared, monkeypatch):
+    other = Story(shared).tell()
+    for one in (story, other):
+        one.eraser().erase(one.local, "asked for")
+    stop, asked, job = Event(), [], story.job()
+
+    def stopped_meanwhile(draft: Draft) -> Submitted:
+        asked.append(draft)
+        stop.set()
+        return _not_now()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_submitter", SimpleNamespace(submit=stopped_meanwhile))
+        assert job.round(stop) == 1
+    assert len(asked) == 1
+    assert len(story.site.records.pending(9, kind=ERASURE)) == 2
     story.finish()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from medchain.ledger.kinds.content import Period
@@ -10,8 +12,8 @@ from medchain.node.event_time import event_span
 STORED = 1_796_083_200
 
 
-def span(body: str) -> Period | None:
-    return event_span(body.encode(), STORED)
+def span(body: str, zone: str = "UTC") -> Period | None:
+    return event_span(body.encode(), STORED, ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,8 @@ def span(body: str) -> Period | None:
         ("2026-11-20T08:00:00Z", 1_795_161_600, 1_795_161_600),
         ("2026-11-20T08:00:00+08:00", 1_795_132_800, 1_795_132_800),
         ("2026-11-20T08:00:00.123-05:30", 1_795_181_400, 1_795_181_400),
-        ("2016-12-31T23:59:60Z", 1_483_228_799, 1_483_228_799),
+        # As clocks that count no leap seconds: the first of the next minute.
+        ("2016-12-31T23:59:60Z", 1_483_228_800, 1_483_228_800),
         ("2020-05-05", 1_588_636_800, 1_588_723_199),
         ("2020-02", 1_580_515_200, 1_583_020_799),
         ("2019", 1_546_300_800, 1_577_836_799),
@@ -32,14 +35,28 @@ def test_a_date_is_the_whole_of_what_it_leaves_open(text, start, end):
 
 
 @pytest.mark.parametrize(
+    ("text", "zone", "start", "end"),
+    [
+        ("2020-05-05", "Asia/Shanghai", 1_588_608_000, 1_588_694_399),
+        ("2020-02", "Asia/Shanghai", 1_580_486_400, 1_582_991_999),
+        # Summer time ends on that day, which has 25 hours.
+        ("2020-10-25", "Europe/Zurich", 1_603_576_800, 1_603_666_799),
+        ("2020-05-05T10:00:00", "Asia/Shanghai", 1_588_644_000, 1_588_644_000),
+        ("2020-05-05T10:00:00Z", "Asia/Shanghai", 1_588_672_800, 1_588_672_800),
+    ],
+)
+def test_a_date_that_names_no_zone_is_one_of_the_nodes(text, zone, start, end):
+    """A limit would let a day's first hours pass that are not in it, and deny the last ones."""
+    assert span(f'{{"resourceType":"Observation","effectiveDateTime":"{text}"}}', zone) == Period(start, end)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
         "2020-13",
         "2020-02-30",
         "20200505",
-        "2020-05-05T10:00",
-        "2020-05-05T10:00:00",
         "2020-05-05T10:00:00+99:00",
         "2020-05-05T25:00:00Z",
     ],

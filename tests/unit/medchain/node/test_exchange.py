@@ -18,16 +18,16 @@ from medchain.errors import (
 )
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.members import REMOVED, SUSPENDED
 from medchain.ledger.object import build_body, map_key
+from medchain.ledger.request import access_id, access_key
 from medchain.node import custodian, standing
+from medchain.node.exchange import Asker
 from medchain.node.pending import PendingReleases
 from medchain.node.records import NewRecord, NewStream
-from medchain.node.release import (
-    access_id,
-    access_key,
-    parse_answer,
-)
+from medchain.node.release import parse_answer
 from medchain.node.submit import Draft, Submitter
+from medchain.store.ledger import LedgerStore
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.exchanges import (
     ANXIN,
@@ -184,6 +184,18 @@ def test_only_records_within_the_dates_of_the_consent_leave(own):
     assert [row.content for row in received.records] == [observation(1), observation(2)]
 
 
+def test_what_the_rules_of_the_consent_keep_back_does_not_leave(own):
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    psychiatry = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY"}
+    rules = {"type": "permit", "provision": [{"type": "deny", "securityLabel": [psychiatry]}]}
+    own.open(fhir={"resourceType": "Consent", "status": "active", "scope": scope, "provision": rules})
+    labelled = b'{"resourceType":"Observation","id":"o3","meta":{"security":[{"code":"PSY"},{"code":"R"}]}}'
+    own.store(labelled, b'{"resourceType":"Observation","id":"o4","meta":{"security":[{"code":"R"}]}}')
+    contents = [row.content for row in own.asker().request_release(own.wish()).records]
+    assert len(contents) == 3
+    assert labelled not in contents
+
+
 def test_a_record_leaves_only_once_it_is_final(exchange):
     site = exchange.federation.sites[RENHE]
     site.service.create(NewRecord("Observation", exchange.local, observation(9), exchange.local))
@@ -329,7 +341,7 @@ def test_a_member_that_is_refused_without_end_fills_no_disk(granted, monkeypatch
     assert len(granted.refusals()) - noted == 6
 
 
-def test_a_request_is_answered_once(granted):
+def test_attack_a_request_is_replayed(granted):
     signed = granted.asker().prepare(granted.wish())
     granted.asker().fetch(signed)
     with pytest.raises(ConflictError, match=r"release\.replayed"):
@@ -419,6 +431,25 @@ def test_a_stop_between_entry_and_answer_holds_the_records_back(granted):
     # The entry says more than what left, never less.
     assert entry_version(granted) == 1
     assert reasons(granted) == {"release.grant"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"status": SUSPENDED}, "release.recipient"),
+        ({"status": REMOVED}, "release.recipient"),
+        ({"keys": ()}, "release.key"),
+    ],
+)
+def test_a_member_suspended_or_a_key_withdrawn_between_entry_and_answer_gets_nothing(
+    granted, monkeypatch, change, code
+):
+    before = granted.federation.sites[RENHE].ledger.members
+    after = before.with_organisation(replace(before.organisations[ANXIN], **change))
+    granted.after_place = lambda: monkeypatch.setattr(LedgerStore, "members", property(lambda _self: after))
+    assert refused(granted) == "NotFoundError release.nothing"
+    assert entry_version(granted) == 1
+    assert reasons(granted) == {code}
 
 
 # Faults on the way
@@ -538,13 +569,13 @@ def test_a_request_that_waits_too_long_for_its_turn_is_told_to_come_again(grante
 
     def hold():
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     granted.before_place = hold
     node, asker = granted.custodian(), granted.asker()
 
     def second():
-        assert entered.wait(10)
+        assert entered.wait(60)
         try:
             return node.release(asker.prepare(granted.wish()).encode(), ANXIN)
         finally:
@@ -574,7 +605,7 @@ def test_without_a_quorum_nothing_leaves_and_with_it_the_same_request_is_answere
     with pytest.raises(UnavailableError):
         granted.custodian().release(signed.encode(), ANXIN)
     granted.federation.down.clear()
-    granted.timeout_s = 10.0
+    granted.timeout_s = 60.0
     assert granted.asker().fetch(signed).access.version == 1
     assert entry_version(granted) == 1
 
@@ -597,15 +628,15 @@ def test_requests_that_come_while_an_entry_is_under_way_go_into_the_next_one_tog
 
     def hold():
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     granted.before_place = hold
     asker, chains = granted.asker(), granted.custodian()._chains  # noqa: SLF001  # to see who waits
 
     def release_the_first():
-        assert entered.wait(10)
+        assert entered.wait(60)
         granted.before_place = lambda: None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             chain = chains.get(granted.grant)
             if chain is not None and len(chain.waiting) == 5:
@@ -614,7 +645,7 @@ def test_requests_that_come_while_an_entry_is_under_way_go_into_the_next_one_tog
         go_on.set()
 
     def later():
-        assert entered.wait(10)
+        assert entered.wait(60)
         return asker.request_release(granted.wish())
 
     first, *others = together(lambda: asker.request_release(granted.wish()), *([later] * 5), release_the_first)[:-1]
@@ -641,7 +672,7 @@ def test_an_entry_whose_body_was_not_given_to_us_is_refused(granted):
         granted.asker().open(signed, answers[0])
 
 
-def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted):
+def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted, monkeypatch):
     # The custodian enters an access under a hash that we never signed, and so without our signed request.
     signed = granted.asker().prepare(granted.wish())
     row = accesses.Access(signed.request.hash, 1, fresh(32), fresh(32), "HPAYMT", NOW)
@@ -649,7 +680,13 @@ def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted):
     site = granted.federation.sites[RENHE]
     key = access_key(granted.grant, RENHE)
     object_id = access_id(granted.grant, RENHE)
-    site.node.submitter.submit(Draft("access", object_id, build_body("access", content, None, fresh)))
+    forged = Draft("access", object_id, build_body("access", content, None, fresh))
+    with pytest.raises(VerificationError, match=r"body\.malformed"):
+        site.node.submitter.submit(forged)
+    # Its own software refuses that: it has another.
+    with monkeypatch.context() as changed:
+        changed.setattr("medchain.node.endorse.check_body", lambda *_: None)
+        site.node.submitter.submit(forged)
     assert map_key("access", RENHE, object_id) == key
     granted.federation.sites[ANXIN].node.submitter.wait_final(key, 1, 5)
     answers: list[bytes] = []
@@ -658,3 +695,43 @@ def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted):
     forged = replace(parse_answer(answers[0]), request_hash=signed.request.hash, access_version=1)
     with pytest.raises(VerificationError, match=r"exchange\.access"):
         granted.asker().open(signed, forged.encode())
+
+
+def test_attack_a_hospital_dates_a_disclosure_back_alone(granted, monkeypatch):
+    # The request is ours, what was released may be right: only when it was is a lie.
+    answers: list[bytes] = []
+    granted.on_answer = lambda data: answers.append(data) or data
+    signed = granted.asker().prepare(granted.wish())
+    whole = accesses.Accesses.to_content
+
+    def dated_back(self):
+        rows = tuple(replace(row, time=row.time - 600) for row in self.accesses)
+        return whole(replace(self, accesses=rows))
+
+    with monkeypatch.context() as changed:
+        changed.setattr(accesses.Accesses, "to_content", dated_back)
+        assert refused_fetch(granted, signed) == "release.nothing"
+        # Its own software refuses that: it has another.
+        changed.setattr("medchain.node.endorse.check_body", lambda *_: None)
+        again = granted.asker().prepare(granted.wish())
+        assert refused_fetch(granted, again) == "exchange.access"
+    assert len(answers) == 1
+
+
+def test_attack_a_hospital_releases_without_an_entry(granted):
+    # The answer names an entry that is on no ledger, and everything else in it is right.
+    answers: list[bytes] = []
+    granted.on_answer = lambda data: answers.append(data) or data
+    signed = granted.asker().prepare(granted.wish())
+    received = granted.asker().fetch(signed)
+    forged = replace(parse_answer(answers[0]), access_version=received.access.version + 7)
+    impatient = Asker(replace(granted.asker()._parts, wait_s=0.1))  # noqa: SLF001  # the same asker with less patience
+    with pytest.raises(VerificationError, match=r"exchange\.access"):
+        impatient.open(signed, forged.encode())
+
+
+def refused_fetch(exchange, signed) -> str:
+    """Send a request; returns the code with which it, or its answer, was refused."""
+    with pytest.raises(MedchainError) as caught:
+        exchange.asker().fetch(signed)
+    return caught.value.code

@@ -17,16 +17,9 @@ from medchain.errors import (
 )
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.request import SignedRequest, access_key, parse_request, sign_request
 from medchain.node.exchange import Asker
-from medchain.node.release import (
-    SignedRequest,
-    access_entry_id,
-    access_key,
-    parse_answer,
-    parse_request,
-    sign_request,
-    wraps_hash,
-)
+from medchain.node.release import access_entry_id, parse_answer, wraps_hash
 from tests.unit.medchain.ledger.world import fresh, seed
 from tests.unit.medchain.node.exchanges import (
     ANXIN,
@@ -36,7 +29,7 @@ from tests.unit.medchain.node.exchanges import (
     observation,
     reasons,
 )
-from tests.unit.medchain.node.federation import COMMISSION, TONGJI, keys_of
+from tests.unit.medchain.node.federation import ROLES, TONGJI, keys_of
 
 
 @pytest.fixture(scope="module")
@@ -239,19 +232,25 @@ def test_an_answer_with_something_behind_it_is_refused(exchange):
     assert tampered(exchange, lambda data: data + b"\0").code == "exchange.format"
 
 
-def test_another_organisations_key_opens_nothing_of_an_answer(exchange):
+def test_attack_a_relayed_answer_is_opened_by_no_other_organisation(exchange):
     answers: list[bytes] = []
     exchange.on_answer = lambda data: answers.append(data) or data
     signed = exchange.asker().prepare(exchange.wish())
     received = exchange.asker().fetch(signed)
     answer = parse_answer(answers[0])
     entry = access_entry_id(received.access.key, received.access.version)
-    for org_id in (TONGJI, COMMISSION, RENHE):
+    others = sorted(ROLES.keys() - {ANXIN})
+    assert len(others) == 4
+    for org_id in others:
         (name, private), *_ = keys_of(org_id).encryption.items()
-        with pytest.raises(VerificationError, match=r"sealing\.authentication"):
-            open_release(private, signed.request.hash, entry, name, answer.wraps)
-    with pytest.raises(VerificationError):
-        exchange.asker(TONGJI).open(signed, answers[0])
+        for named in (name, signed.request.encryption_key):
+            with pytest.raises(VerificationError, match=r"sealing\.authentication"):
+                open_release(private, signed.request.hash, entry, named, answer.wraps)
+        # Neither under the request that was answered, nor under one of its own.
+        with pytest.raises(VerificationError):
+            exchange.asker(org_id).open(signed, answers[0])
+        with pytest.raises(VerificationError):
+            exchange.asker(org_id).open(exchange.asker(org_id).prepare(exchange.wish()), answers[0])
 
 
 def test_nothing_of_a_record_is_in_an_answer_in_clear(exchange):

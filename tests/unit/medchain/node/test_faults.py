@@ -6,21 +6,25 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from medchain.errors import MedchainError, UnavailableError
-from medchain.ledger.members import protocol_content
+from medchain.node import assembly
+from medchain.node.assembly import LedgerHealth
 from medchain.node.config import Address
 from medchain.node.records import NewRecord
+from medchain.node.restored import Restoration
+from medchain.node.witnesses import Witnesses
 from medchain.ordering.receipt import Receipt
+from medchain.store.records import ANCHOR
 from medchain.web import server as server_module
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers, error_response
 from medchain.web.server import DaemonServer
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, sign
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI
 from tests.unit.medchain.node.federation import Federation, Patient, Site
-from tests.unit.medchain.node.ledgers import Author
+from tests.unit.medchain.node.ledgers import Author, protocol_change
 from tests.unit.medchain.store.faults import full, watched
 
 DAY_S = 86400
@@ -81,6 +85,22 @@ def full_disk(store) -> Iterator[None]:
 
     with watched(engine, before):
         yield
+
+
+def test_a_node_whose_disk_is_full_says_that_it_is_not_ready(nodes, monkeypatch):
+    hospital = nodes.sites[RENHE]
+    nodes.settle()
+    restoration = Restoration(hospital.folder, RENHE, hospital.ledger, nodes.clock)
+    outside = Witnesses.of((), hospital.replica, hospital.ledger.final, nodes.clock)
+    driver = hospital.node.driver
+    health = LedgerHealth(hospital.ledger, driver, restoration, outside, hospital.records, hospital.folder)
+    assert (health.health().ready, health.health().reasons) == (True, ())
+    free = {"bytes": assembly.MIN_FREE_BYTES - 1}
+    monkeypatch.setattr(assembly.shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
+    assert (health.health().ready, health.health().reasons) == (False, ("store.full",))
+    # Nothing has to be restarted.
+    free["bytes"] += 1
+    assert health.health().ready
 
 
 def create(nodes: Nodes, name: str, org_id: str = RENHE) -> None:
@@ -183,7 +203,7 @@ def test_with_three_of_five_away_records_are_stored_and_read_and_what_needs_a_qu
     nodes.settle()
     nodes.anchor()
     assert final(nodes) >= 4
-    assert hospital.records.pending_count() == 0
+    assert hospital.records.pending(9, kind=ANCHOR) == []
 
 
 def test_without_the_orderer_records_are_stored_and_read_and_wait(nodes):
@@ -205,9 +225,7 @@ def test_a_lost_orderer_is_replaced_and_anchoring_goes_on_under_the_new_one(node
     assert final(nodes) == 4
     nodes.down = {COMMISSION}
     author = Author(replica=hospital.replica)
-    rules = replace(author.members.protocol, orderer=TONGJI)
-    voters = [org_id for org_id in ROLES if org_id != RENHE]
-    agreed = sign(author.public(RENHE, ("protocol", protocol_content(rules)), signers=voters, until=None))
+    agreed = protocol_change(author, TONGJI, TONGJI)
     nodes.sites[TONGJI].node.driver.takeover(agreed.leaf)
     nodes.settle()
     create(nodes, "o2")

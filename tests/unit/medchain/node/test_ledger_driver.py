@@ -22,9 +22,11 @@ from medchain.node.ledger_driver import (
     ReplicaNotes,
     Stillness,
     VouchedFile,
+    vouched_file,
 )
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peers import Answer
+from medchain.node.restored import RestoreMark
 from medchain.ordering.block import Block, blocks_answer, parse_submission
 from medchain.ordering.cosign import Vouched
 from medchain.ordering.driver import Alarm
@@ -40,16 +42,55 @@ BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
 
 
 def test_nothing_was_vouched_for_at_first(tmp_path):
-    assert VouchedFile(tmp_path / "vouched.json").load() == Vouched()
+    assert vouched_file(tmp_path, 0).load() == Vouched()
+    # Kept from then on: a node that has blocks by its next start has promised nothing yet.
+    assert vouched_file(tmp_path, 7).load() == Vouched()
+
+
+def test_a_node_with_blocks_that_has_lost_its_promises_does_not_begin_with_none(tmp_path):
+    vouched_file(tmp_path, 0).save(Vouched(9, 7, bytes(range(32))))
+    (tmp_path / "vouched.json").unlink()
+    with pytest.raises(VerificationError, match=r"vouched\.missing"):
+        vouched_file(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
+    # A restored node cosigns nothing until what it has forgotten binds nobody any more.
+    assert vouched_file(tmp_path, 1, restored=True).load() == Vouched()
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_a_driver_does_not_start_without_the_promises_of_its_blocks(ordering, tmp_path, is_restored):
+    block_of(ordering._replica, Author(replica=ordering._replica).anchor())  # noqa: SLF001  # the ledger of the fixture
+    (tmp_path / "vouched.json").unlink()
+    if is_restored:
+        RestoreMark(1, TIME, TIME).write(tmp_path)
+    keys = open_daemon_keys(tmp_path, unlock(bytes(32)))
+    given = (COMMISSION, Layout(tmp_path), keys, ordering._replica, Peers(b""), lambda: TIME)  # noqa: SLF001  # likewise
+    if is_restored:
+        with closing(LedgerDriver(*given)) as made:
+            assert made.driver.cosigner.vouched == Vouched()
+    else:
+        with pytest.raises(VerificationError, match=r"vouched\.missing"):
+            LedgerDriver(*given)
 
 
 def test_what_was_vouched_for_is_still_so_after_a_restart(tmp_path):
-    vouched = Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5)
+    vouched = Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5, 3, "0c20" * 8)
     VouchedFile(tmp_path / "vouched.json").save(vouched)
     assert VouchedFile(tmp_path / "vouched.json").load() == vouched
     assert (tmp_path / "vouched.json").stat().st_mode & 0o077 == 0
     VouchedFile(tmp_path / "vouched.json").save(Vouched(floor=10))
     assert VouchedFile(tmp_path / "vouched.json").load() == Vouched(floor=10)
+
+
+def test_a_file_of_before_versions_were_promised_and_log_keys_spent_is_still_read(tmp_path):
+    path = tmp_path / "vouched.json"
+    VouchedFile(path).save(Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5))
+    slot = path.read_bytes()[:512]
+    older = slot.replace(b',"version":0', b"").replace(b',"spent":""', b"")
+    assert len(older.strip()) == len(slot.strip()) - len(b',"version":0,"spent":""')
+    older = older.rstrip(b"\n ").ljust(511) + b"\n"
+    path.write_bytes(older + path.read_bytes()[512:])
+    assert VouchedFile(path).load() == Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5)
 
 
 def test_each_promise_is_one_write_in_place_and_the_last_one_counts(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.object import map_key
 from medchain.node.records import NewRecord
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, TONGJI, Federation, Patient, grant
@@ -24,7 +25,7 @@ def anchor_all(federation, org_id):
     site = federation.sites[org_id]
     for _ in range(200):
         site.node.anchor.round()
-        if site.records.pending_count() == 0:
+        if not site.records.pending(1, kind="anchor"):
             return
         federation.wait()
     raise AssertionError("never final")
@@ -62,4 +63,4 @@ def test_subject_consent_and_grant_become_final_at_every_node(federation):
     assert insurer.node.shelf.head(given.key)[1].content["recipient"] == ANXIN
     assert insurer.node.shelf.head(allowed.key)[1].is_full
     shown = insurer.node.shelf.head(patient.key)[1]
-    assert set(shown.content) == {"delegates", "passkeys"}
+    assert set(shown.content) == RECIPIENT_FIELDS

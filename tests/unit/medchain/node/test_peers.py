@@ -25,6 +25,7 @@ from medchain.node.peer_auth import PeerRequest, PeerSigner
 from medchain.node.peers import HttpPool, Limits, PeerClient
 
 GET = PeerRequest("GET", "/x", b"")
+ENOUGH = Limits(timeout_s=60, max_bytes=1000)
 SHORT = Limits(timeout_s=0.4, max_bytes=1000)
 
 
@@ -87,7 +88,7 @@ def response(status: str, body: bytes = b"", *fields: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def refusal(url: str, limits: Limits = SHORT) -> MedchainError:
+def refusal(url: str, limits: Limits = ENOUGH) -> MedchainError:
     with closing(HttpPool(url, "peer", None)) as pool, pytest.raises(MedchainError) as caught:
         pool.request(GET, {}, limits)
     return caught.value
@@ -95,7 +96,7 @@ def refusal(url: str, limits: Limits = SHORT) -> MedchainError:
 
 def test_an_answer_comes_back_whole():
     with listening(answering(response("200 OK", b"hello"))) as url, closing(HttpPool(url, "peer", None)) as pool:
-        answer = pool.request(PeerRequest("POST", "/x", b"ask"), {"A": "b"}, SHORT)
+        answer = pool.request(PeerRequest("POST", "/x", b"ask"), {"A": "b"}, ENOUGH)
     assert (answer.status, answer.body) == (200, b"hello")
 
 
@@ -108,15 +109,15 @@ def test_a_connection_is_used_again():
 
     with listening(behave) as url, closing(HttpPool(url, "peer", None)) as pool:
         for _ in range(3):
-            pool.request(GET, {}, SHORT)
+            pool.request(GET, {}, ENOUGH)
     assert len(opened) == 1
 
 
 def test_a_kept_connection_that_the_peer_closed_is_replaced():
     with listening(answering(response("200 OK", b"x"))) as url, closing(HttpPool(url, "peer", None)) as pool:
-        pool.request(GET, {}, SHORT)
+        pool.request(GET, {}, ENOUGH)
         time.sleep(0.05)
-        assert pool.request(GET, {}, SHORT).body == b"x"
+        assert pool.request(GET, {}, ENOUGH).body == b"x"
 
 
 def test_a_request_that_was_done_but_whose_answer_was_lost_is_not_taken_for_a_refusal():
@@ -131,15 +132,15 @@ def test_a_request_that_was_done_but_whose_answer_was_lost_is_not_taken_for_a_re
         answering(response("401 Unauthorized", b'{"code":"peer_auth.replayed","fields":{}}'))(connection)
 
     with listening(behave) as url, closing(HttpPool(url, "peer", None)) as pool:
-        pool.request(GET, {}, SHORT)
+        pool.request(GET, {}, ENOUGH)
         with pytest.raises(UnavailableError) as caught:
-            pool.request(GET, {}, SHORT)
+            pool.request(GET, {}, ENOUGH)
     assert caught.value.code == "peer.broken"
 
 
 def hang(connection: socket.socket) -> None:
     read_request(connection)
-    time.sleep(3)
+    time.sleep(60)
 
 
 def trickle_head(connection: socket.socket) -> None:
@@ -152,7 +153,7 @@ def trickle_head(connection: socket.socket) -> None:
 def trickle_body(connection: socket.socket) -> None:
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
-    for _ in range(100):
+    for _ in range(900):
         connection.sendall(b"x")
         time.sleep(0.05)
 
@@ -168,8 +169,8 @@ def continue_for_ever(connection: socket.socket) -> None:
 def test_a_peer_that_takes_its_time_is_left_by_the_deadline(behave):
     with listening(behave) as url:
         started = time.monotonic()
-        assert refusal(url).code == "peer.timeout"
-        assert time.monotonic() - started < 1.5
+        assert refusal(url, SHORT).code == "peer.timeout"
+        assert time.monotonic() - started < 20
 
 
 def send_without_end(connection: socket.socket) -> None:
@@ -194,7 +195,7 @@ def announce_a_gibibyte(connection: socket.socket) -> None:
 @pytest.mark.parametrize("behave", [send_without_end, chunks_without_end, announce_a_gibibyte])
 def test_a_peer_that_sends_too_much_is_cut_off(behave):
     with listening(behave) as url:
-        error = refusal(url, Limits(timeout_s=5, max_bytes=1000))
+        error = refusal(url, ENOUGH)
     assert isinstance(error, VerificationError)
     assert error.code == "peer.too_large"
 
@@ -299,9 +300,9 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
     client = PeerClient(signer, addresses.__getitem__, may_call=is_unicast)
     with listening(behave) as first, listening(behave) as second:
         addresses["hospital"] = first
-        client.get("hospital", "/x", SHORT)
+        client.get("hospital", "/x", ENOUGH)
         addresses["hospital"] = second
-        client.post("hospital", "/y", b"body", limits=SHORT)
+        client.post("hospital", "/y", b"body", limits=ENOUGH)
         client.close()
     assert b"GET /x HTTP/1.1" in heads[0]
     assert b"Authorization: MedChain-Peer ey" in heads[0]
@@ -332,7 +333,7 @@ def test_an_address_that_a_member_made_up_is_nothing_worse_than_a_member_that_is
         may_call=is_unicast,
     )
     with pytest.raises(UnavailableError) as caught:
-        client.get("org-b", "/x", SHORT)
+        client.get("org-b", "/x", ENOUGH)
     assert caught.value.code == "peer.unreachable"
 
 
@@ -344,32 +345,31 @@ def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_
             connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         entered.release()
-        release.wait(5)
+        release.wait(60)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
     bodies: list[bytes] = []
-    long = Limits(timeout_s=5, max_bytes=1000)
     with listening(behave, connections=40) as url:
         client = PeerClient(signer, lambda _org_id: url, may_call=is_unicast)
 
         def ask(target: str) -> None:
-            bodies.append(client.get("hospital", target, long).body)
+            bodies.append(client.get("hospital", target, ENOUGH).body)
 
         threads = [Thread(target=ask, args=("/endorse",)) for _ in range(13)]
         for thread in threads:
             thread.start()
         for _ in range(12):
-            assert entered.acquire(timeout=3)
+            assert entered.acquire(timeout=60)
         assert not entered.acquire(timeout=0.2)
         with pytest.raises(UnavailableError) as caught:
             client.get("hospital", "/endorse", SHORT)
         assert caught.value.code == "peer.busy"
         ordering = Thread(target=ask, args=("/ordering/blocks",))
         ordering.start()
-        assert entered.acquire(timeout=3)
+        assert entered.acquire(timeout=60)
         release.set()
         for thread in (*threads, ordering):
-            thread.join(5)
+            thread.join(60)
         client.close()
     assert bodies == [b""] * 14

@@ -8,6 +8,7 @@ from medchain.encoding import canonical, parse_canonical
 from medchain.errors import UnavailableError, VerificationError
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
+from medchain.node import pending as module
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import Access, RecordStore
@@ -48,6 +49,17 @@ def test_what_is_under_way_is_the_same_after_a_restart(records):
     opened(records).keep(ENTRY, kept)
     again = opened(records)
     assert [again.find(item.request_hash) for item in kept] == [(item, ENTRY) for item in kept]
+
+
+def test_more_is_under_way_after_a_restart_than_is_read_at_a_time(records, monkeypatch):
+    monkeypatch.setattr(module, "_PAGE", 2)
+    pending, kept = opened(records), [release(number) for number in range(1, 6)]
+    for item in kept:
+        pending.keep(ENTRY, [item])
+    again = opened(records)
+    assert [again.find(item.request_hash) for item in kept] == [(item, ENTRY) for item in kept]
+    assert all(again.finish(item.request_hash) for item in kept)
+    assert records.pending(10, kind="release") == []
 
 
 def test_a_batch_stays_on_disk_until_its_last_request_is_answered(records):
@@ -148,6 +160,9 @@ def test_a_damaged_batch_stops_the_node(records, member, value):
 def test_what_was_kept_by_a_write_that_failed_is_under_way_without_a_restart(records, monkeypatch, is_kept):
     """The disk fills up between the commit and the file's mark, or before both (`Database.write`)."""
     pending, database = opened(records), type(records._database)  # noqa: SLF001  # a disk that is full
+    # Others lie before it, more than are read at a time.
+    monkeypatch.setattr(module, "_PAGE", 1)
+    pending.keep(ENTRY, [release(3)])
 
     def full(*_values: object) -> None:
         raise UnavailableError("store.full")
@@ -166,6 +181,7 @@ def test_what_was_kept_by_a_write_that_failed_is_under_way_without_a_restart(rec
     # Answered, it is not found again.
     assert pending.find(b"\1" * 32) is None
     assert pending.finish(b"\2" * 32) is is_kept
+    assert pending.finish(b"\3" * 32)
     assert records.pending(10, kind="release") == []
     if not is_kept:
         pending.keep(ENTRY, [release(1)])

@@ -20,6 +20,7 @@ from medchain.ledger.transaction import Signer, pae, parse_payload, payload_byte
 from medchain.node.endorse import Identity
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, Way, completed, make_decision, make_proposal, signing_request
+from medchain.node.proposal_book import MAX_LIFE_S, ProposalBook
 from medchain.node.proposal_view import standing
 from medchain.store.proposals import MAX_KEPT_EACH, MAX_OPEN_EACH
 from medchain.store.tables import promised_version, proposal_decision
@@ -364,19 +365,54 @@ def test_a_proposal_ends(calm):
         calm.books[TONGJI].decide(name, Choice.APPROVE)
 
 
-def test_of_one_next_version_of_the_protocol_a_node_signs_one_proposal(calm):
-    first = calm.propose(RENHE, "hand-over", TONGJI)
-    second = calm.propose(ANXIN, "hand-over", TAIPING)
+def test_of_one_next_version_of_the_protocol_a_node_signs_one_takeover(calm):
+    first, second = calm.propose(TONGJI, "take-over"), calm.propose(ANXIN, "take-over")
     book = calm.books[COMMISSION]
-    book.decide(first, Choice.APPROVE)
-    book.decide(second, Choice.APPROVE)
-    keys = [keys_of(COMMISSION).key_id, keys_of(TONGJI).key_id]
-    book.receive(signing_request(first, completed(book.entry(first).proposal, keys)), RENHE)
+    for name in (first, second):
+        book.decide(name, Choice.APPROVE)
+    keys = [keys_of(name).key_id for name in (COMMISSION, TAIPING)]
+    book.receive(signing_request(first, completed(book.entry(first).proposal, keys)), TONGJI)
     with pytest.raises(ConflictError, match=r"proposal\.promised"):
         book.receive(signing_request(second, completed(book.entry(second).proposal, keys)), ANXIN)
     # Nor may it say that it never meant it.
     with pytest.raises(ConflictError, match=r"proposal\.signed"):
         book.decide(first, Choice.REJECT)
+
+
+@pytest.mark.parametrize("operation", [("protocol", ""), ("hand-over", ANXIN)])
+def test_an_orderer_that_withholds_a_signed_change_is_replaced_all_the_same(assembly, operation):
+    name = assembly.propose(RENHE, "hand-over", TAIPING)
+    assembly.approve(name, COMMISSION, TAIPING)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
+    wait_until_final(assembly, RENHE)
+    quorum = {"quorum": 5} if operation[0] == "protocol" else {}
+    withheld = assembly.propose(RENHE, *operation, life_s=MAX_LIFE_S, **quorum)
+    assembly.federation.down = {TAIPING}
+    assembly.approve(withheld, TONGJI, COMMISSION, ANXIN)
+    leaf = assembly.books[RENHE].entry(withheld).row.leaf
+    assert leaf is not None
+    # Who has what was signed cannot stop the members with it, as if it were a takeover.
+    for org_id in (RENHE, TONGJI, COMMISSION, ANXIN):
+        driver = assembly.federation.sites[org_id].node.driver
+        with pytest.raises(VerificationError, match=r"takeover\.transaction"):
+            driver.stand_down(leaf)
+        assert driver.cosigner.vouched.stood_down == ""
+    name = assembly.propose(TONGJI, "take-over")
+    assembly.approve(name, RENHE, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    assert assembly.state(TONGJI, withheld) == "overtaken"
+    assembly.federation.down = set()
+    assert assembly.is_everywhere(lambda members: (members.protocol.orderer, members.protocol.quorum) == (TONGJI, 4))
+
+
+def test_nobody_is_asked_to_hand_over_to_who_proposes_it(calm):
+    """It would be a takeover for which the members have not promised to wait."""
+    with pytest.raises(ConflictError, match=r"proposal\.to_itself"):
+        calm.books[ANXIN].propose(Wish("hand-over", ANXIN))
+    made = calm.books[ANXIN].propose(Wish("take-over")).proposal
+    lying = make_proposal(keys_of(ANXIN), made.transaction, "", Way.ORDER, made.time)
+    with pytest.raises(ConflictError, match=r"proposal\.to_itself"):
+        calm.books[TONGJI].receive(lying.encoded, ANXIN)
 
 
 def test_the_orderer_hands_over(assembly):
@@ -392,7 +428,7 @@ def test_a_lost_orderer_is_taken_over_from(assembly):
     assembly.approve(name, TONGJI, COMMISSION)
     assert assembly.is_everywhere(lambda members: members.protocol.quorum == 3)
     name = assembly.propose(RENHE, "hand-over", TAIPING)
-    assembly.approve(name, TONGJI, COMMISSION)
+    assembly.approve(name, COMMISSION, TAIPING)
     assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
     wait_until_final(assembly, RENHE)
     assembly.federation.down = {TAIPING}
@@ -429,7 +465,7 @@ def test_a_takeover_waits_until_what_it_builds_on_is_final(assembly, monkeypatch
     book = assembly.books[COMMISSION]
     book.decide(takeover, Choice.APPROVE)
     payload = completed(book.entry(takeover).proposal, [keys_of(COMMISSION).key_id, keys_of(ANXIN).key_id])
-    monkeypatch.setattr(book.judge.replica.store, "final", lambda: None)
+    monkeypatch.setattr(book, "_final_size", lambda: 1)
     with pytest.raises(UnavailableError, match=r"proposal\.not_final"):
         book.receive(signing_request(takeover, payload), RENHE)
 
@@ -450,7 +486,7 @@ def test_only_who_is_to_order_proposes_a_takeover(calm):
 
 def test_members_that_stood_down_in_vain_stand_down_for_the_next_takeover(assembly, monkeypatch):
     name = assembly.propose(RENHE, "hand-over", TAIPING)
-    assembly.approve(name, TONGJI, COMMISSION)
+    assembly.approve(name, COMMISSION, TAIPING)
     assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
     wait_until_final(assembly, RENHE)
     assembly.federation.down = {TAIPING}
@@ -504,3 +540,41 @@ def test_a_takeover_that_another_version_has_overtaken_stops_nobody(assembly):
     with pytest.raises(VerificationError, match=r"takeover\.transaction.*version"):
         assembly.federation.sites[RENHE].node.driver.stand_down(leaf)
     assert assembly.federation.sites[RENHE].node.driver.cosigner.vouched.stood_down == ""
+
+
+def test_nobody_is_made_to_order_who_has_not_agreed_to(calm):
+    """It alone knows what it has signed under its log key."""
+    name = calm.propose(RENHE, "hand-over", TONGJI)
+    book = calm.books[COMMISSION]
+    book.decide(name, Choice.APPROVE)
+    keys = [keys_of(org_id).key_id for org_id in (COMMISSION, TAIPING)]
+    with pytest.raises(ConflictError, match=r"proposal\.orderer org_id=tongji-hospital"):
+        book.receive(signing_request(name, completed(book.entry(name).proposal, keys)), RENHE)
+    keys.append(keys_of(TONGJI).key_id)
+    assert book.receive(signing_request(name, completed(book.entry(name).proposal, keys)), RENHE)["signature"]
+
+
+def test_a_hand_over_waits_until_who_is_to_order_has_approved_it(assembly):
+    name = assembly.propose(RENHE, "hand-over", TONGJI)
+    assembly.approve(name, COMMISSION, TAIPING)
+    assert assembly.rounds[RENHE].waiting[name] == "proposal.orderer"
+    assembly.approve(name, TONGJI)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+
+
+def test_who_was_replaced_is_proposed_as_orderer_only_when_its_log_key_is_exchanged(assembly):
+    name = assembly.propose(RENHE, "hand-over", TAIPING)
+    assembly.approve(name, COMMISSION, TAIPING)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
+    wait_until_final(assembly, RENHE)
+    assembly.federation.down = {TAIPING}
+    name = assembly.propose(TONGJI, "take-over")
+    assembly.approve(name, RENHE, ANXIN, COMMISSION)
+    assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)
+    with pytest.raises(ConflictError, match=r"proposal\.log_key org_id=taiping-insurance"):
+        assembly.propose(RENHE, "hand-over", TAIPING)
+    # Nor is it taken from who proposes it all the same.
+    lying = ProposalBook(keys_of(RENHE), assembly.books[RENHE].judge, assembly.federation.sites[RENHE].records)
+    made = lying.propose(Wish("hand-over", TAIPING)).proposal
+    with pytest.raises(ConflictError, match=r"proposal\.log_key"):
+        assembly.books[ANXIN].receive(made.encoded, RENHE)

@@ -1,4 +1,4 @@
-"""Requests and answers as bytes: one spelling each, and what is no request or answer."""
+"""Answers as bytes: one spelling each, and what is no answer."""
 
 from __future__ import annotations
 
@@ -8,38 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.crypto.es384 import Es384Signer
 from medchain.errors import InputError
-from medchain.ledger.kinds.content import Period
 from medchain.node import release
-from medchain.node.release import (
-    Answer,
-    ReleasedRecord,
-    ReleaseRequest,
-    access_entry_id,
-    access_id,
-    access_key,
-    commitments_root,
-    parse_answer,
-    parse_request,
-    sign_request,
-    wraps_hash,
-)
+from medchain.node.release import Answer, ReleasedRecord, access_entry_id, commitments_root, parse_answer, wraps_hash
 
-REQUEST = ReleaseRequest(
-    ledger=b"\x11" * 32,
-    custodian="renhe-hospital",
-    recipient="anxin-insurance",
-    grant=b"\x22" * 32,
-    purpose="HPAYMT",
-    resource_types=("Condition", "Observation"),
-    period=Period(5, None),
-    after=0,
-    encryption_key="33" * 16,
-    nonce=b"\x44" * 16,
-    time=1_796_083_300,
-)
-SIGNER = Es384Signer(b"\x05" * 32)
 ANSWER = Answer(
     b"\x66" * 32,
     3,
@@ -61,110 +33,6 @@ def tagged(tag: str, *fields: bytes) -> bytes:
 def by_hand(value: object) -> bytes:
     """Write canonical JSON by another encoder."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def test_the_request_hash_is_that_of_the_page():
-    document = {
-        "after": 0,
-        "custodian": "renhe-hospital",
-        "encryption_key": "33" * 16,
-        "grant": "22" * 32,
-        "ledger": "11" * 32,
-        "nonce": "44" * 16,
-        "period": {"end": None, "start": 5},
-        "purpose": "HPAYMT",
-        "recipient": "anxin-insurance",
-        "resource_types": ["Condition", "Observation"],
-        "time": 1_796_083_300,
-        "type": "medchain/release-request/v1",
-    }
-    assert REQUEST.hash == tagged("medchain/release-request/v1", by_hand(document))
-
-
-def test_a_signed_request_is_read_as_it_was_written():
-    signed = sign_request(SIGNER, REQUEST)
-    assert parse_request(signed.encode()) == signed
-    assert signed.is_signed_by(SIGNER.public)
-    assert not replace(signed, request=replace(REQUEST, after=1)).is_signed_by(SIGNER.public)
-
-
-def test_every_member_of_a_request_is_under_its_hash():
-    changed = {
-        "ledger": b"\x12" * 32,
-        "custodian": "x",
-        "recipient": "x",
-        "grant": b"\x12" * 32,
-        "purpose": "x",
-        "resource_types": ("*",),
-        "period": None,
-        "after": 1,
-        "encryption_key": "12" * 16,
-        "nonce": b"\x12" * 16,
-        "time": 1,
-    }
-    hashes = {replace(REQUEST, **{name: value}).hash for name, value in changed.items()}
-    assert len(hashes | {REQUEST.hash}) == len(changed) + 1
-
-
-def spoiled(**changes: object) -> bytes:
-    """Write a signed request with other members; an ellipsis leaves one out."""
-    document = json.loads(sign_request(SIGNER, REQUEST).encode())
-    for name, value in changes.items():
-        target = document["request"] if name in document["request"] and name != "type" else document
-        if value is ...:
-            del target[name]
-        else:
-            target[name] = value
-    return by_hand(document)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"type": "medchain/release-request/v1"},
-        {"signature": "AAAA"},
-        {"signature": "not base64"},
-        {"key_id": "33"},
-        {"key_id": "AB" * 16},
-        {"request": []},
-        {"request": {"period": None}},
-        {"period": ...},
-        {"period": {"start": 3}},
-        {"period": 3},
-        {"after": -1},
-        {"after": "0"},
-        {"after": ...},
-        {"time": -1},
-        {"time": True},
-        {"resource_types": []},
-        {"resource_types": ["Observation", "Condition"]},
-        {"resource_types": ["*", "Observation"]},
-        {"grant": "22" * 31},
-        {"custodian": ""},
-        {"purpose": "x" * 201},
-        {"extra": 1},
-    ],
-)
-def test_what_is_no_request_is_refused(changes):
-    with pytest.raises(InputError):
-        parse_request(spoiled(**changes))
-
-
-def test_a_request_of_another_type_is_refused():
-    document = json.loads(sign_request(SIGNER, REQUEST).encode())
-    document["request"]["type"] = "medchain/signed-release-request/v1"
-    with pytest.raises(InputError, match=r"release\.malformed"):
-        parse_request(by_hand(document))
-
-
-def test_another_spelling_of_a_request_is_refused():
-    with pytest.raises(InputError, match=r"encoding\.not_canonical"):
-        parse_request(sign_request(SIGNER, REQUEST).encode() + b" ")
-
-
-def test_a_request_is_bounded_before_it_is_read():
-    with pytest.raises(InputError, match=r"encoding\.too_large"):
-        parse_request(b"{" * (32 * 1024 + 1))
 
 
 @pytest.mark.parametrize("following", [77, None])
@@ -232,14 +100,6 @@ def test_an_answer_is_bounded(monkeypatch):
     monkeypatch.setattr(release, "MAX_ANSWER_BYTES", len(ANSWER.encode()) - 1)
     with pytest.raises(InputError, match=r"release\.malformed"):
         parse_answer(ANSWER.encode())
-
-
-def test_the_chain_of_accesses_follows_from_the_grant():
-    grant = b"\x22" * 32
-    expected = tagged("medchain/access-id/v1", grant, b"renhe-hospital")[:16]
-    assert access_id(grant, "renhe-hospital") == expected
-    assert access_key(grant, "renhe-hospital") == tagged("medchain/object/v1", b"access", b"renhe-hospital", expected)
-    assert access_id(grant, "tongji-hospital") != expected
 
 
 def test_an_entry_is_named_by_object_and_version():

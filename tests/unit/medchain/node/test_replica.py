@@ -12,8 +12,10 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.machine import parse_state_leaf
-from medchain.ledger.transaction import Change
+from medchain.ledger.object import StateRecord
+from medchain.ledger.transaction import Change, Envelope, ObjectRow
 from medchain.node.replica import Replica
+from medchain.ordering.driver import Proposal
 from medchain.store import index
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
@@ -21,7 +23,18 @@ from medchain.tlog.checkpoint import cosign, parse_checkpoint
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from medchain.tlog.note import parse_note
 from medchain.tlog.statemap import verify_map
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TIME, TONGJI, genesis, next_row
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    RENHE,
+    ROLES,
+    TAIPING,
+    TIME,
+    TONGJI,
+    genesis,
+    next_row,
+    sign,
+)
 from tests.unit.medchain.node.ledgers import (
     Author,
     anchored,
@@ -188,7 +201,7 @@ def test_a_planned_hand_over_counts_from_the_next_block(orderer, follower, autho
 
 def test_a_successor_takes_over_from_a_lost_orderer(orderer, follower, author):
     successor = Replica(follower.store, pen=pen(TONGJI))
-    vote = protocol_change(author, TONGJI)
+    vote = protocol_change(author, TONGJI, TONGJI)
     proposal = successor.propose([vote.leaf], TIME + 5, takeover=True)
     assert orderer.apply(proposal.block).height == 1
     assert orderer.members.protocol.orderer == TONGJI
@@ -196,15 +209,24 @@ def test_a_successor_takes_over_from_a_lost_orderer(orderer, follower, author):
 
 def test_a_takeover_is_the_vote_and_nothing_else(follower, author):
     successor = Replica(follower.store, pen=pen(TONGJI))
-    vote, other = protocol_change(author, TONGJI).leaf, author.anchor().leaf
-    for leaves in ([vote, other], [other]):
+    vote, other = protocol_change(author, TONGJI, TONGJI).leaf, author.anchor().leaf
+    for leaves in ([vote, other], [other], [protocol_change(author, TONGJI).leaf]):
         with pytest.raises(VerificationError, match=r"block\.protocol"):
             successor.propose(leaves, TIME + 5, takeover=True)
     assert successor.height == 0
 
 
+def test_who_is_to_order_by_a_planned_hand_over_orders_it_not_itself(orderer, follower, author):
+    # What the members signed for the lost orderer to order is no takeover, whoever has it.
+    block = block_of(orderer, protocol_change(author, TONGJI))
+    head = parse_checkpoint(parse_note(block.checkpoint.encode()).text)
+    with pytest.raises(VerificationError, match=r"block\.checkpoint"):
+        follower.apply(replace(block, checkpoint=pen(TONGJI)(head).to_bytes().decode()))
+    assert follower.apply(block).height == 1
+
+
 def test_a_block_of_two_is_no_takeover(orderer, follower, author):
-    vote, other = protocol_change(author, TONGJI), author.anchor()
+    vote, other = protocol_change(author, TONGJI, TONGJI), author.anchor()
     block = block_of(orderer, vote, other)
     head = parse_checkpoint(parse_note(block.checkpoint.encode()).text)
     with pytest.raises(VerificationError, match=r"block\.checkpoint"):
@@ -491,10 +513,9 @@ def test_a_false_hash_beside_the_way_is_named_as_damage_and_no_block_is_blamed(
     assert damaged.height == 3
 
 
-def test_an_object_that_a_flipped_key_hides_is_named_as_damage_and_no_block_is_blamed(
-    orderer, follower, author, other_engine
-):
-    """The machine takes a hidden object for a new one, whose version must be 1: the block is right all the same."""
+@pytest.fixture
+def hidden(orderer, follower, author, other_engine):
+    """A file in which a flipped key hides an object, and that object: the machine takes it for a new one."""
     envelope = author.anchor(90)
     key = anchored(envelope)[0]
     follower.apply(block_of(orderer, envelope))
@@ -503,13 +524,37 @@ def test_an_object_that_a_flipped_key_hides_is_named_as_damage_and_no_block_is_b
     with damaged.write("map_page") as connection:
         stored = connection.execute(text("SELECT key, data FROM map_page")).all()
         ((name, page),) = [(name, bytes(data)) for name, data in stored if key in bytes(data)]
-        hidden = page.replace(key, key[:-1] + bytes([key[-1] ^ 1]))
-        connection.execute(text("UPDATE map_page SET data = :page WHERE key = :name"), {"page": hidden, "name": name})
+        without = page.replace(key, key[:-1] + bytes([key[-1] ^ 1]))
+        connection.execute(text("UPDATE map_page SET data = :page WHERE key = :name"), {"page": without, "name": name})
+    return damaged, author.record(key)
+
+
+def next_version(author: Author, record: StateRecord) -> Envelope:
+    return sign(author.transaction(RENHE, Change("record", "active", next_row(record))))
+
+
+def test_an_object_that_a_flipped_key_hides_is_named_as_damage_and_no_block_is_blamed(orderer, author, hidden):
+    damaged, record = hidden
     reopened = Replica(LedgerStore(damaged))
-    block = block_of(orderer, author.transaction(RENHE, Change("record", "active", next_row(author.record(key)))))
+    block = block_of(orderer, next_version(author, record))
     with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
         reopened.apply(block)
     assert reopened.height == 1
+
+
+def test_an_orderer_whose_damaged_page_hides_an_object_says_so_and_refuses_nobody(author, hidden):
+    damaged, record = hidden
+    reopened = Replica(LedgerStore(damaged), pen=pen())
+    with pytest.raises(VerificationError, match=r"store\.corrupt table=map_page"):
+        reopened.propose([author.anchor().leaf, next_version(author, record).leaf], TIME + 9)
+    assert reopened.height == 1
+
+
+def test_what_is_about_an_object_that_there_never_was_is_refused(orderer, author):
+    block_of(orderer, author.anchor(90))
+    unknown = ObjectRow(bytes(16), 2, MISSING)
+    envelope = sign(author.transaction(RENHE, Change("record", "active", (unknown,))))
+    assert orderer.propose([envelope.leaf], TIME + 9) == Proposal(None, {0: "transaction.version"})
 
 
 @pytest.mark.parametrize("place", [2, 6])

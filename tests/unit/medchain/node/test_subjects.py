@@ -13,9 +13,11 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import base64_text, unbase64
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
+from medchain.node.drafts import Assertion, ToSign
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.records import NewRecord
-from medchain.node.subjects import Assertion, Credential, Terms, ToSign
+from medchain.node.subjects import Credential, Terms
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, TONGJI, Federation, keys_of
 
@@ -139,7 +141,7 @@ def test_a_draft_survives_being_kept_until_the_patient_has_signed(desk, subject)
 def test_a_redacted_draft_is_not_submitted(desk, phone, subject):
     draft = desk.draft_consent(subject, TERMS)
     redacted = ToSign(
-        draft.kind, draft.object_id, draft.object, 1, draft.body.redact({"stop"}, keep_evidence=True), draft.challenge
+        draft.kind, draft.object_id, draft.object, 1, draft.body.redact({"stop"}, keep_evidence=True), draft.challenges
     )
     with pytest.raises(InputError, match=r"body\.malformed"):
         desk.give_consent(redacted, answered(phone, draft.challenge))
@@ -284,7 +286,7 @@ def test_a_recipient_that_is_behind_gets_its_part_once_it_has_followed(nodes, de
         assert insurer.ledger.record(subject) is None
     insurer.node.submitter.wait_final(consent, 1, 10)
     assert hospital.node.deliveries.round() == 0
-    assert set(insurer.node.shelf.head(subject)[1].content) == {"delegates", "passkeys"}
+    assert set(insurer.node.shelf.head(subject)[1].content) == RECIPIENT_FIELDS
     assert insurer.node.shelf.head(consent)[1].is_full
 
 

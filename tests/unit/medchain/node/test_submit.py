@@ -20,14 +20,15 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
-from medchain.ledger.kinds import access, subject
+from medchain.ledger.kinds import subject
+from medchain.ledger.kinds.capacity import Capacity
+from medchain.ledger.kinds.passkeys import passkey as passkey_row
 from medchain.ledger.members import ENCRYPTION_KEY, make_key
 from medchain.ledger.object import STOPPED, build_body, map_key
 from medchain.ledger.policy import draw_order
 from medchain.ledger.transaction import (
     Change,
     ObjectRow,
-    Ref,
     Signer,
     Stop,
     Transaction,
@@ -56,7 +57,7 @@ from tests.unit.medchain.ledger.world import (
     ledger_signer,
     seed,
 )
-from tests.unit.medchain.node.federation import NOW, Federation, Patient, grant
+from tests.unit.medchain.node.federation import NOW, Federation, Patient, access, grant
 from tests.unit.medchain.web import test_node as processes
 
 LEDGER = genesis().ledger
@@ -89,7 +90,7 @@ def drawn(federation, creator=RENHE, rank=0):
     return draw_order(store.members, creator, store.draws(creator).number + 1, LEDGER)[rank]
 
 
-def until(condition, timeout_s=5):
+def until(condition, timeout_s=60):
     """Wait until something holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -199,7 +200,7 @@ def test_kinds_without_a_sealed_body_are_refused(hospital):
 def test_a_subject_is_renewed_under_the_passkey_and_its_next_version_endorsed(federation, hospital):
     patient = Patient(federation)
     hospital.submitter.submit(patient.subject())
-    renewed = hospital.submitter.submit(patient.subject((RENHE, TAIPING)))
+    renewed = hospital.submitter.submit(patient.linked((RENHE, TAIPING), *hospital.shelf.head(patient.key)))
     assert renewed.record.version == 2
     final(federation, TAIPING, patient.key, 2)
     body = federation.sites[TAIPING].node.shelf.head(patient.key)[1]
@@ -229,7 +230,7 @@ def test_a_party_that_is_down_gets_its_body_later(federation, hospital):
     until(lambda: hospital.deliveries.round() == 0)
     insurer = federation.sites[ANXIN].node
     assert insurer.shelf.head(allowed.key)[1].is_full
-    assert set(insurer.shelf.head(patient.key)[1].content) == {"delegates", "passkeys"}
+    assert set(insurer.shelf.head(patient.key)[1].content) == subject.RECIPIENT_FIELDS
     assert federation.sites[RENHE].records.pending(9, kind=deliver_kind(ANXIN)) == []
 
 
@@ -294,17 +295,10 @@ def test_many_at_once_get_numbers_of_their_own(federation, hospital):
     assert len(numbers) == len(done) == 6
 
 
-def accesses(consent_key, grant_key):
-    """Write an access object's body."""
-    row = access.Access(fresh(32), 1, fresh(32), fresh(32), "HPAYMT", NOW)
-    return build_body("access", access.Accesses(grant_key, (consent_key,), (row,)).to_content(), None, fresh)
-
-
 def test_an_access_entry_goes_to_the_recipient_and_is_placed_once(federation, hospital):
     allowed = consented(federation, Patient(federation))
     granted = hospital.submitter.submit(grant(allowed.key))
-    refs = tuple(sorted((Ref(allowed.key, 1), Ref(granted.key, 1))))
-    draft = Draft("access", fresh(16), accesses(allowed.key, granted.key), version=1, refs=refs)
+    draft = access(allowed.key, granted.key)
     first = hospital.submitter.submit(draft)
     size = hospital.replica.size
     again = hospital.submitter.submit(draft)
@@ -312,7 +306,7 @@ def test_an_access_entry_goes_to_the_recipient_and_is_placed_once(federation, ho
     assert hospital.replica.size == size
     assert federation.sites[ANXIN].node.shelf.at(first.key, 1).is_full
     with pytest.raises(ConflictError) as caught:
-        hospital.submitter.submit(replace(draft, body=accesses(allowed.key, granted.key)))
+        hospital.submitter.submit(access(allowed.key, granted.key))
     assert caught.value.code == "transaction.version"
 
 
@@ -322,8 +316,7 @@ def test_an_access_after_its_consent_was_stopped_is_refused_by_order(federation,
     hospital.stops.stop(allowed.key)
     hospital.driver.outbox.step()
     until(lambda: hospital.replica.store.record(allowed.key).status == STOPPED)
-    refs = tuple(sorted((Ref(allowed.key, 1), Ref(granted.key, 1))))
-    draft = Draft("access", fresh(16), accesses(allowed.key, granted.key), version=1, refs=refs)
+    draft = access(allowed.key, granted.key)
     with pytest.raises(ConflictError) as caught:
         hospital.submitter.submit(draft)
     assert caught.value.code == "transaction.stopped"
@@ -604,7 +597,7 @@ def test_a_crash_of_the_whole_node_between_submission_and_mark_loses_and_doubles
     )
     site.node.anchor.round()
     site = federation.crash(TONGJI)
-    until(lambda: site.node.anchor.round() is not None and site.records.pending_count() == 0)
+    until(lambda: site.node.anchor.round() is not None and not site.records.pending(1, kind="anchor"))
     for row in rows:
         history = site.replica.store.history(map_key("record", TONGJI, row.object_id))
         assert [record.version for record in history] == [1]
@@ -645,8 +638,9 @@ def test_a_subject_is_endorsed_and_final_on_three_nodes_as_processes(tmp_path, m
     processes.found(*nodes)
     passkey = SoftwareAuthenticator(seed("passkey"), "localhost")
     now = int(time.time())  # noqa: TID251  # real nodes run at the real time
-    row = subject.passkey(passkey.credential_id, encode_credential_key(passkey.credential), now)
-    made = subject.Subject((row,), (), ("b-hospital",), "b-hospital", "identity-card", now, fresh(16))
+    row = passkey_row(passkey.credential_id, encode_credential_key(passkey.credential), now)
+    able = Capacity((), None, None, disputed=False)
+    made = subject.Subject((row,), able, ("b-hospital",), "b-hospital", "identity-card", now, fresh(16), now)
     body = build_body("subject", made.to_content(), None, fresh)
     document = {"body": body.to_json(), "id": fresh(16).hex(), "kind": "subject", "status": "active"}
     with processes.ending(*nodes):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import orjson
 import pytest
 
+from medchain.cli import main
 from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, whole_digest
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text, canonical
@@ -28,11 +31,13 @@ from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_
 from medchain.tlog.mapnode import MapNode, leaf_node_hash
 from medchain.tlog.merkle import leaf_hash, node_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
-from medchain.tlog.proof import format_proof
+from medchain.tlog.policy import Policy
+from medchain.tlog.proof import format_proof, parse_proof
 from medchain.tlog.statemap import MapProof, MapRoot, prove, update, verify_map
+from medchain.tlog.witness import AddCheckpointRequest, verify_add_checkpoint
 from tests.unit.medchain.ledger import world as consortium
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, fresh, genesis, key, sign
-from tests.unit.medchain.node.ledgers import Author, block_of, pen, replica_on
+from tests.unit.medchain.node.ledgers import Author, block_of, cosigned, pen, replica_on
 from tests.unit.medchain.store.conftest import Opener
 
 ORIGIN = "medchain.example/test"
@@ -98,7 +103,7 @@ def test_a_record_is_proven_to_the_byte_with_the_trusted_policy_alone(author: Au
 
 @pytest.mark.usefixtures("anchored")
 def test_a_key_that_was_never_used_is_proven_absent(author: Author) -> None:
-    verdict = verify(export_object(author.replica, b"\x99" * 32), author)
+    verdict = verify(export_object(author.replica, b"\x99" * 32), author, ledger=None)
     assert (verdict.answer, verdict.status, verdict.opened, verdict.current) == ("absent", None, None, True)
 
 
@@ -117,10 +122,10 @@ def test_a_present_key_cannot_be_shown_absent_by_another_label(author: Author, a
         "entry.tlog-proof": files["state.tlog-proof"],
     }
     with pytest.raises(InputError, match=r"bundle\.files"):
-        verify(bundle, author)
+        verify(bundle, author, ledger=None)
     lie = canonical({"type": "medchain/absence/v1", "value": proof.value.hex()})
     with pytest.raises(VerificationError, match=r"tlog\.map_proof"):
-        verify(bundle | {"absence.json": lie}, author)
+        verify(bundle | {"absence.json": lie}, author, ledger=None)
 
 
 def test_what_binds_an_absence_stands_where_it_belongs_and_nowhere_else(author: Author, anchored: bytes) -> None:
@@ -135,7 +140,7 @@ def test_what_binds_an_absence_stands_where_it_belongs_and_nowhere_else(author: 
         absent | {"absence.json": canonical({"type": "medchain/answer/v1", "value": value})},
     ):
         with pytest.raises(InputError, match=r"bundle\.files"):
-            verify(files, author)
+            verify(files, author, ledger=None)
 
 
 @pytest.mark.usefixtures("anchored")
@@ -192,6 +197,58 @@ def test_an_old_cosignature_is_as_of_then_not_current(author: Author, anchored: 
     files = export_object(author.replica, anchored)
     assert not verify(files, author, now=author.replica.time + 301).current
     assert verify(files, author, now=author.replica.time + 299).current
+
+
+def test_attack_an_answer_from_another_history_than_the_one_that_is_shown_to_have_grown(
+    author: Author, anchored: bytes
+):
+    """The asker has seen a history that a quorum cosigned, and gets an answer from another of the same size."""
+    files = export_object(author.replica, anchored)
+    seen = pen()(Checkpoint(ORIGIN, author.replica.size, bytes(32))).to_bytes().decode()
+    old = cosigned(seen, *QUORUM, time=author.replica.time)
+    grown = AddCheckpointRequest(author.replica.size, (), old).to_bytes()
+    assert verify_add_checkpoint(grown, old, Policy.parse(policy().encode())).checkpoint.root == bytes(32)
+    with pytest.raises(VerificationError, match=r"bundle\.consistency"):
+        verify(files | {"checkpoint-old": old, "consistency.txt": grown}, author)
+
+
+def forked(files: dict[str, bytes], author: Author) -> bytes:
+    """Prove the entry of a bundle in another tree of eight leaves, which a quorum cosigned as well."""
+    proof = parse_proof(files["entry.tlog-proof"])
+    hashes = (*proof.hashes[:-1], bytes(32))
+    root = leaf_hash(files["entry.bin"])
+    for level, beside in enumerate(hashes):
+        root = node_hash(beside, root) if proof.index >> level & 1 else node_hash(root, beside)
+    note = pen()(Checkpoint(ORIGIN, 8, root)).to_bytes().decode()
+    return format_proof(proof.index, hashes, cosigned(note, *QUORUM, time=author.replica.time))
+
+
+def test_attack_entry_and_state_of_two_histories_of_one_size(author: Author, anchored: bytes) -> None:
+    """RFC 6962 §2.1: a tree of one size has one root; each of the two proofs holds by itself."""
+    files = export_object(author.replica, anchored)
+    assert author.replica.size == 8
+    other = files | {"entry.tlog-proof": forked(files, author)}
+    alone = {name: other[name] for name in ("entry.bin", "entry.tlog-proof", "policy.txt")}
+    answer = canonical(orjson.loads(files["answer.json"]) | {"answer": "entry", "object": None})
+    assert verify(alone | {"answer.json": answer}, author).answer == "entry"
+    with pytest.raises(VerificationError, match=r"bundle\.split_view"):
+        verify(other, author)
+
+
+def test_attack_an_entry_of_another_history_than_the_one_that_the_asker_has_seen(
+    author: Author, anchored: bytes
+) -> None:
+    """The state grew from what the asker has seen; the entry is shown in another tree of that size."""
+    files = export_object(author.replica, anchored)
+    old = author.replica.store.final().note.encode()
+    other = forked(files, author)
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    later = export_object(author.replica, anchored, old_checkpoint=old)
+    assert verify(later, author).answer == "record"
+    assert verify(later | {"entry.tlog-proof": files["entry.tlog-proof"]}, author).answer == "record"
+    with pytest.raises(VerificationError, match=r"bundle\.split_view"):
+        verify(later | {"entry.tlog-proof": other}, author)
 
 
 def test_the_log_is_shown_to_have_only_grown_since_the_askers_checkpoint(author: Author, anchored: bytes) -> None:
@@ -267,7 +324,7 @@ def test_attack_an_earlier_version_is_not_passed_off_as_the_newest_nor_another_a
             assert caught.value.code == code
     absent = export_object(author.replica, b"\x99" * 32)
     with pytest.raises(VerificationError, match=r"bundle\.record"):
-        verify(absent | {"history.json": files[1]["history.json"]}, author)
+        verify(absent | {"history.json": files[1]["history.json"]}, author, ledger=None)
 
 
 def test_a_version_that_is_not_final_or_not_there_is_not_proven(author: Author, anchored: bytes) -> None:
@@ -358,8 +415,17 @@ def test_a_policy_inside_the_bundle_is_never_trusted(author: Author, anchored: b
 
 
 def test_another_ledgers_bundle_is_refused(author: Author, anchored: bytes) -> None:
-    with pytest.raises(VerificationError, match=r"bundle\.ledger"):
+    with pytest.raises(VerificationError, match=r"^bundle\.ledger$"):
         verify(export_object(author.replica, anchored), author, ledger=b"\x00" * 32)
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_ledger_that_is_demanded_must_be_named_by_what_is_proven(author: Author) -> None:
+    """Of an absence the entry is a state leaf, which names none: it would pass for any ledger that is asked for."""
+    absent = export_object(author.replica, b"\x99" * 32)
+    for demanded in (b"\x00" * 32, genesis().ledger):
+        with pytest.raises(VerificationError, match=r"^bundle\.ledger_unnamed"):
+            verify(absent, author, ledger=demanded)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +482,7 @@ def test_an_absence_with_a_record_is_refused(author: Author, anchored: bytes) ->
     absent = export_object(author.replica, b"\x99" * 32)
     record = export_object(author.replica, anchored)["record.json"]
     with pytest.raises(VerificationError, match=r"bundle\.record"):
-        verify(absent | {"record.json": record}, author)
+        verify(absent | {"record.json": record}, author, ledger=None)
 
 
 def test_words_that_say_more_than_the_proofs_are_refused(author: Author, anchored: bytes) -> None:
@@ -615,3 +681,43 @@ class Pages:
 
     def page(self, key: bytes) -> bytes | None:
         return self._pages.get(key)
+
+
+# The command that verifies
+
+
+def verified(folder: Path, *words: str, policy: Path) -> tuple[int, str, str]:
+    """Verify as an auditor does; returns exit code, answer and what is told beside it."""
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["--lang", "en", "verify", str(folder), "--policy", str(policy), *words], {}, out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+def written(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_who_demands_the_newest_state_is_told_why_it_is_none(author: Author, anchored: bytes, tmp_path: Path) -> None:
+    trusted = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
+    state = written(tmp_path / "state", opened(author, anchored))
+    entry = written(tmp_path / "entry", export_entry(author.replica, 2))
+    assert verified(state, policy=trusted)[::2] == (0, "")
+    # However the clock of this machine goes: nothing is as young as that.
+    code, answer, told = verified(state, "--current", "--max-age", "-4000000000", policy=trusted)
+    assert (code, "Verified as of" in answer) == (3, True)
+    assert "older than -4000000000 s" in told
+    code, _, told = verified(entry, "--current", policy=trusted)
+    assert (code, "proves an entry" in told) == (3, True)
+
+
+def test_a_policy_out_of_the_bundle_itself_is_warned_of(author: Author, anchored: bytes, tmp_path: Path) -> None:
+    """Its maker could have written it. Whatever comes of it, and also where a link leads there."""
+    bundle = written(tmp_path / "bundle", opened(author, anchored) | {"policies/01/policy.txt": policy().encode()})
+    inside = bundle / "policies" / "01" / "policy.txt"
+    (tmp_path / "link").symlink_to(inside)
+    beside = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
+    found = [verified(bundle, policy=path)[2] for path in (inside, tmp_path / "link", beside)]
+    assert ["lies in the bundle itself" in told for told in found] == [True, True, False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -52,6 +52,7 @@ from tests.unit.medchain.node.test_peers import (
     trickle_head,
 )
 from tests.unit.medchain.node.test_replica import cosigned
+from tests.waiting import eventually
 
 ORIGIN = "log.example/ledger"
 LOG, MEMBER = Ed25519Signer(b"l" * 32), MlDsa44Signer(b"m" * 32)
@@ -450,7 +451,7 @@ def test_each_witness_has_a_job_of_its_own_that_ends_when_told(log, service, clo
             thread.start()
         assert eventually(lambda: both.clients[1].standing.size == size)
         stop.set()
-        threads[1].join(5)
+        threads[1].join(60)
         assert not threads[1].is_alive()
         assert [row["name"] for row in both.report()] == ["hanging", "good"]
         assert both.report()[1] == {
@@ -462,11 +463,6 @@ def test_each_witness_has_a_job_of_its_own_that_ends_when_told(log, service, clo
             "url": service.url,
         }
         both.close()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    ended = threading.Event()
-    return any(condition() or ended.wait(0.02) for _ in range(500)) and condition()
 
 
 # The replica's side

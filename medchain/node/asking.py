@@ -1,0 +1,254 @@
+"""Asks: an organisation asks a patient of another one for a permission, and the patient decides later.
+
+Keeps true: who asks is who called; an ask says nothing back, so that nobody learns who is a patient where; it gives
+nothing by itself. Trusts the server for which organisation calls.
+Source: `docs/spec/ask.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.errors import InputError, NotFoundError
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
+from medchain.ledger.transaction import ID_BYTES
+from medchain.node.clock import Clock
+from medchain.node.peers import JSON, Limits, PeerClient
+from medchain.node.records import RecordService
+from medchain.store.asks import AskRow
+from medchain.store.records import RecordStore
+
+ASK_TYPE: Final = "medchain/consent-ask/v1"
+"""Type of the document."""
+
+MAX_ASK_BYTES: Final = 16 * 1024
+"""Largest document."""
+
+MAX_DAYS: Final = 3650
+"""Longest permission that can be asked for."""
+
+WAITS_S: Final = 30 * DAY_S
+"""How long an ask waits for an answer."""
+
+SEND: Final = "ask.send"
+"""Local operation: ask a patient of another organisation, or of this one."""
+
+LIST: Final = "ask.list"
+"""Local operation: what a patient is asked."""
+
+ANSWER: Final = "ask.answer"
+"""Local operation: note a patient's answer."""
+
+GIVEN: Final = "given"
+"""Answer: the patient has signed a consent."""
+
+DECLINED: Final = "declined"
+"""Answer: the patient has said no."""
+
+_LIMITS: Final = Limits(timeout_s=15.0)
+_TEXTS: Final = dict.fromkeys(("id", "ledger", "patient", "person", "purpose", "reason", "type"), str)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked.
+
+    Attributes:
+        id: 16 bytes.
+        patient: id of the Patient at the custodian, as the asker knows it from a claim or a referral.
+        person: who asks, in words; empty for nobody in particular.
+        purpose: purpose-of-use code.
+        reason: why, in words for the patient.
+        resource_types: FHIR types, sorted, or ``*`` alone.
+        days: for how long.
+    """
+
+    id: bytes
+    patient: str
+    person: str
+    purpose: str
+    reason: str
+    resource_types: tuple[str, ...]
+    days: int
+
+    def encode(self, ledger: bytes) -> bytes:
+        """Write the document, for one ledger."""
+        return canonical({**self.to_json(), "ledger": ledger.hex(), "type": ASK_TYPE})
+
+    def to_json(self) -> dict[str, Json]:
+        """Write what is asked."""
+        return {
+            "days": self.days,
+            "id": self.id.hex(),
+            "patient": self.patient,
+            "person": self.person,
+            "purpose": self.purpose,
+            "reason": self.reason,
+            "resource_types": list(self.resource_types),
+        }
+
+
+def parse_ask(document: bytes, ledger: bytes) -> Ask:
+    """Read a document strictly.
+
+    Raises:
+        InputError: ``encoding.*``, ``content.*``, ``ask.malformed``.
+    """
+    required = _TEXTS | {"days": int, "resource_types": list}
+    top = members(parse_canonical(document, max_bytes=MAX_ASK_BYTES), required)
+    days, types = top["days"], names(top["resource_types"])
+    holds = (
+        top["type"] == ASK_TYPE
+        and top["ledger"] == ledger.hex()
+        and isinstance(days, int)
+        and 0 < days <= MAX_DAYS
+        and (types == (ANY_TYPE,) or all(name.isascii() and name.isalpha() for name in types))
+    )
+    if not holds or not isinstance(days, int):
+        raise InputError("ask.malformed")
+    person = "" if top["person"] == "" else short_text(top["person"])
+    return Ask(
+        id=unhex(top["id"], ID_BYTES),
+        patient=short_text(top["patient"]),
+        person=person,
+        purpose=short_text(top["purpose"]),
+        reason=short_text(top["reason"]),
+        resource_types=types,
+        days=days,
+    )
+
+
+class AskNetwork(Protocol):
+    """The way to other organisations' patients."""
+
+    def ask(self, org_id: str, document: bytes) -> None:
+        """Bring an ask; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+
+class HttpAsks:
+    """The same over HTTP."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self, peers: PeerClient) -> None:
+        """Use the node's calls."""
+        self._peers = peers
+
+    def ask(self, org_id: str, document: bytes) -> None:
+        """Bring an ask."""
+        self._peers.post(org_id, "/asks", document, JSON, _LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class AskParts:
+    """What the desk of asks is made from.
+
+    Attributes:
+        org_id: this organisation.
+        ledger_id: 32 bytes.
+        records: keeps the asks.
+        service: knows the patients' tokens.
+        network: the way to others.
+        clock: gives Unix seconds.
+        random: gives as many unpredictable bytes as it is asked for.
+    """
+
+    org_id: str
+    ledger_id: bytes
+    records: RecordStore
+    service: RecordService
+    network: AskNetwork
+    clock: Clock
+    random: Callable[[int], bytes]
+
+
+class AskDesk:
+    """Takes and sends asks; fills `medchain.node.services.AskService`. Threads may share it."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: AskParts) -> None:
+        """Use parts."""
+        self._parts = parts
+
+    def operations(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the local operations."""
+        return {SEND: self._send, LIST: self._list, ANSWER: self._answer}
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take an ask.
+
+        Args:
+            document: from `Ask.encode`.
+            peer: org_id of who asks.
+
+        Returns:
+            The same for a patient who is here and one who is not.
+
+        Raises:
+            InputError: as `parse_ask`.
+            ConflictError: ``ask.exists`` for another ask of that id.
+            UnavailableError: ``ask.quota``.
+        """
+        ask, now = parse_ask(document, self._parts.ledger_id), self._parts.clock()
+        token = self._parts.service.patient_token(ask.patient)
+        self._parts.records.put_ask(AskRow(ask.id, peer, token, document, now, now + WAITS_S))
+        return {"taken": True}
+
+    def _send(self, document: Json) -> Json:
+        """Ask a patient."""
+        texts = dict.fromkeys(("custodian", "patient", "person", "purpose", "reason"), str)
+        top = members(document, texts | {"days": int, "resource_types": list})
+        days = top["days"]
+        ask = Ask(
+            id=self._parts.random(ID_BYTES),
+            patient=str(top["patient"]),
+            person=str(top["person"]),
+            purpose=str(top["purpose"]),
+            reason=str(top["reason"]),
+            resource_types=names(top["resource_types"]),
+            days=days if isinstance(days, int) else 0,
+        )
+        encoded = ask.encode(self._parts.ledger_id)
+        parse_ask(encoded, self._parts.ledger_id)
+        if top["custodian"] == self._parts.org_id:
+            self.receive(encoded, self._parts.org_id)
+        else:
+            self._parts.network.ask(str(top["custodian"]), encoded)
+        return {"id": ask.id.hex()}
+
+    def _list(self, document: Json) -> Json:
+        """List what a patient is asked."""
+        patient = str(members(document, {"patient": str})["patient"])
+        token = self._parts.service.patient_token(patient)
+        rows = self._parts.records.asks_of(token, self._parts.clock())
+        return {"asks": [self._row_json(row) for row in rows]}
+
+    def _answer(self, document: Json) -> Json:
+        """Note a patient's answer."""
+        top = members(document, {"answer": str, "id": str, "patient": str})
+        if top["answer"] not in (GIVEN, DECLINED):
+            raise InputError("ask.malformed")
+        token = self._parts.service.patient_token(str(top["patient"]))
+        ask_id = unhex(top["id"], ID_BYTES)
+        self._parts.records.answer_ask(ask_id, token, str(top["answer"]), self._parts.clock())
+        return {"answered": True}
+
+    def _row_json(self, row: AskRow) -> Json:
+        """Write an ask with who asks and what has become of it."""
+        ask = parse_ask(row.document, self._parts.ledger_id)
+        told: dict[str, Json] = {"answer": row.answer, "answered": row.answered, "asker": row.asker}
+        return {**ask.to_json(), **told, "created": row.created, "until": row.until}
+
+
+def require_waiting(rows: Json, ask_id: str) -> dict[str, Json]:
+    """Find an ask that waits among what `LIST` answered; raises `NotFoundError` ``ask.unknown``."""
+    asks = rows.get("asks") if isinstance(rows, dict) else None
+    for row in asks if isinstance(asks, list) else []:
+        if isinstance(row, dict) and row.get("id") == ask_id and row.get("answer") is None:
+            return row
+    raise NotFoundError("ask.unknown")

@@ -1,0 +1,168 @@
+"""Which consents are a person's, which grants a consent's, and all emergencies: found among the bodies held here.
+
+Nothing on the ledger links them; who holds the bodies can. Keeps true: what was kept since the start is found at once,
+what was kept before after the first question, which reads all bodies once. Trusts nothing: callers look up what is
+named here, and a body that was destroyed or never accepted is not there.
+Source: `docs/spec/consent.md`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Final
+
+from medchain.encoding import parse_canonical, unhex
+from medchain.errors import InputError
+from medchain.ledger.kinds.capacity import read_delegates
+from medchain.ledger.kinds.passkeys import read_passkeys
+from medchain.ledger.object import MAX_BODY_BYTES, Body
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.store.ledger import LedgerStore
+
+_PAGE: Final = 500
+_GRANT: Final = "grant"
+_EMERGENCY: Final = "emergency"
+_LISTED: Final = frozenset({"consent", _GRANT})
+_ABOVE: Final = {"consent": ("acting_for", "subject"), _GRANT: ("consent",)}
+
+
+class SubjectIndex:
+    """Objects by what they are of. Threads may share it."""
+
+    __slots__ = (
+        "_below",
+        "_consents",
+        "_credentials",
+        "_emergencies",
+        "_grants",
+        "_is_whole",
+        "_lock",
+        "_reading",
+        "_recoveries",
+        "_represented",
+        "_store",
+    )
+
+    def __init__(self, store: LedgerStore) -> None:
+        """Know nothing yet; `add` is called for each body that is kept from now on."""
+        self._store = store
+        self._below: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._consents: set[bytes] = set()
+        self._emergencies: set[bytes] = set()
+        self._grants: set[bytes] = set()
+        self._recoveries: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._credentials: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._represented: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._is_whole = False
+        self._lock = Lock()
+        self._reading = Lock()
+
+    def add(self, key: bytes, body: Body) -> None:
+        """Note a body that is kept."""
+        if body.kind == _EMERGENCY:
+            with self._lock:
+                self._emergencies.add(key)
+        if body.kind == "subject":
+            self._add_subject(key, body)
+            return
+        if body.kind == "recovery" and isinstance(subject := body.content.get("subject"), str):
+            with self._lock:
+                self._recoveries[unhex(subject, HASH_BYTES)].add(key)
+            return
+        above = _above(body)
+        if above is not None:
+            with self._lock:
+                self._below[above].add(key)
+                if body.kind in _LISTED:
+                    (self._grants if body.kind == _GRANT else self._consents).add(key)
+
+    def of(self, above: bytes) -> list[bytes]:
+        """Return the consents of a subject, or the grants of a consent.
+
+        Args:
+            above: map key, 32 bytes.
+
+        Returns:
+            Map keys, sorted.
+        """
+        self._know_all()
+        with self._lock:
+            return sorted(self._below.get(above, ()))
+
+    def consents(self) -> list[bytes]:
+        """Return all consents of which this node holds a body; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._consents)
+
+    def grants(self) -> list[bytes]:
+        """Return all grants of which this node holds a body; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._grants)
+
+    def emergencies(self) -> list[bytes]:
+        """Return all emergencies of which this node holds a body or a part of one; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._emergencies)
+
+    def recoveries(self, subject: bytes) -> list[bytes]:
+        """Return the recoveries of a subject; map keys, sorted."""
+        return self._look(self._recoveries, subject)
+
+    def holders(self, credential_id: bytes) -> list[bytes]:
+        """Return the subjects that have, or had, a passkey of an id; map keys, sorted."""
+        return self._look(self._credentials, credential_id)
+
+    def represented(self, delegate: bytes) -> list[bytes]:
+        """Return the subjects of which another is, or was, a delegate; map keys, sorted."""
+        return self._look(self._represented, delegate)
+
+    def _look(self, table: Mapping[bytes, set[bytes]], name: bytes) -> list[bytes]:
+        """Look up a name."""
+        self._know_all()
+        with self._lock:
+            return sorted(table.get(name, ()))
+
+    def _add_subject(self, key: bytes, body: Body) -> None:
+        """Note passkeys and delegates of a subject."""
+        try:
+            passkeys, delegates = read_passkeys(body.content), read_delegates(body.content)
+        except InputError:
+            # A part without them, or what was never accepted.
+            return
+        with self._lock:
+            for passkey in passkeys:
+                self._credentials[passkey.credential_id].add(key)
+            for delegate in delegates:
+                self._represented[delegate.subject].add(key)
+
+    def _know_all(self) -> None:
+        """Read what was kept before the start, once."""
+        with self._reading:
+            if not self._is_whole:
+                self._read()
+                self._is_whole = True
+
+    def _read(self) -> None:
+        """Read all bodies that were kept before."""
+        place = (b"", 0)
+        while page := self._store.bodies(_PAGE, after=place):
+            for key, _, data in page:
+                try:
+                    self.add(key, Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES)))
+                except InputError:
+                    continue
+            place = page[-1][0], page[-1][1]
+
+
+def _above(body: Body) -> bytes | None:
+    """Tell what a body's object is of; None for other kinds, and where it is not shown."""
+    for name in _ABOVE.get(body.kind, ()):
+        value = body.content.get(name)
+        if isinstance(value, str):
+            return unhex(value, HASH_BYTES)
+    return None

@@ -1,0 +1,135 @@
+"""Asks to patients: taken alike whoever the patient is, answered once, by the patient alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.encoding import canonical, parse_canonical
+from medchain.errors import InputError, NotFoundError, UnavailableError
+from medchain.node.asking import Ask, parse_ask, require_waiting
+from medchain.store import asks
+from tests.unit.medchain.ledger.world import genesis
+from tests.unit.medchain.node.desks import Desks, running_desks
+from tests.unit.medchain.node.federation import ANXIN, DAY_S, RENHE, TONGJI
+
+LEDGER = genesis().ledger
+ASK = Ask(b"\x07" * 16, "pat-1", "理赔专员 王晓梅", "HPAYMT", "核对 3 月的住院理赔", ("Claim", "Observation"), 30)
+
+
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory) -> Desks:
+    with running_desks(tmp_path_factory.mktemp("asking")) as made:
+        yield made
+
+
+def wish(**changes: object):
+    given = ASK.to_json() | {"custodian": RENHE} | changes
+    return {name: value for name, value in given.items() if name != "id"}
+
+
+def listed(desks, patient="pat-1"):
+    return desks.local().call("ask.list", {"patient": patient})["asks"]
+
+
+def test_an_ask_reads_back_as_it_was_written():
+    assert parse_ask(ASK.encode(LEDGER), LEDGER) == ASK
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "medchain/consent-ask/v2"},
+        {"ledger": bytes(32).hex()},
+        {"days": 0},
+        {"days": 3651},
+        {"resource_types": ["Observation", "Claim"]},
+        {"resource_types": []},
+        {"resource_types": ["Obs ervation"]},
+        {"reason": ""},
+        {"patient": "p" * 201},
+        {"id": "07"},
+        {"more": 1},
+    ],
+)
+def test_a_malformed_ask_is_refused(changes):
+    document = parse_canonical(ASK.encode(LEDGER), max_bytes=1 << 14) | changes
+    with pytest.raises(InputError):
+        parse_ask(canonical(document), LEDGER)
+
+
+def test_an_insurer_asks_and_the_patient_is_told_who_why_and_what(desks):
+    made = desks.local(ANXIN).call("ask.send", wish())
+    (row,) = [row for row in listed(desks) if row["id"] == made["id"]]
+    assert (row["asker"], row["answer"]) == (ANXIN, None)
+    assert {name: row[name] for name in wish() if name != "custodian"} == {
+        name: value for name, value in wish().items() if name != "custodian"
+    }
+
+
+def test_an_asker_learns_nothing_of_who_is_a_patient(desks):
+    known, unknown = (
+        desks.asking[RENHE].receive(
+            Ask(bytes([number]) * 16, patient, "", "TREAT", "转诊", ("*",), 1).encode(LEDGER), TONGJI
+        )
+        for number, patient in ((21, "pat-1"), (22, "nobody"))
+    )
+    assert known == unknown == {"taken": True}
+
+
+def test_who_asks_is_who_called_whatever_the_document_says(desks):
+    ask = Ask(b"\x31" * 16, "pat-2", ANXIN, "HPAYMT", "x", ("Claim",), 1)
+    desks.asking[RENHE].receive(ask.encode(LEDGER), TONGJI)
+    assert [row["asker"] for row in listed(desks, "pat-2")] == [TONGJI]
+
+
+def test_a_hospital_asks_its_own_patient(desks):
+    desks.local().call("ask.send", wish(patient="pat-3"))
+    assert [row["asker"] for row in listed(desks, "pat-3")] == [RENHE]
+
+
+def test_an_ask_is_answered_once_and_by_its_patient_alone(desks):
+    made = desks.local(ANXIN).call("ask.send", wish(patient="pat-4"))
+    answer = {"answer": "declined", "id": made["id"]}
+    with pytest.raises(NotFoundError, match=r"ask\.unknown"):
+        desks.local().call("ask.answer", answer | {"patient": "pat-1"})
+    assert require_waiting({"asks": listed(desks, "pat-4")}, made["id"])["asker"] == ANXIN
+    desks.local().call("ask.answer", answer | {"patient": "pat-4"})
+    with pytest.raises(NotFoundError, match=r"ask\.unknown"):
+        desks.local().call("ask.answer", answer | {"patient": "pat-4"})
+    with pytest.raises(NotFoundError, match=r"ask\.unknown"):
+        require_waiting({"asks": listed(desks, "pat-4")}, made["id"])
+
+
+def test_an_answer_is_yes_or_no(desks):
+    with pytest.raises(InputError, match=r"ask\.malformed"):
+        desks.local().call("ask.answer", {"answer": "maybe", "id": "07" * 16, "patient": "pat-1"})
+
+
+def test_an_ask_that_would_be_refused_is_not_sent(desks):
+    with pytest.raises(InputError, match=r"ask\.malformed"):
+        desks.local(ANXIN).call("ask.send", wish(days=0))
+
+
+def test_an_ask_to_a_node_that_does_not_answer_says_so(desks):
+    desks.federation.down.add(RENHE)
+    try:
+        with pytest.raises(UnavailableError, match=r"peer\.unreachable"):
+            desks.local(ANXIN).call("ask.send", wish())
+    finally:
+        desks.federation.down.discard(RENHE)
+
+
+def test_one_who_asks_and_asks_is_held_back(desks, monkeypatch):
+    monkeypatch.setattr(asks, "MAX_OF_PATIENT", 1)
+    desks.local(ANXIN).call("ask.send", wish(patient="pat-5"))
+    with pytest.raises(UnavailableError, match=r"ask\.quota"):
+        desks.local(ANXIN).call("ask.send", wish(patient="pat-5"))
+
+
+def test_an_ask_ends_after_thirty_days(desks):
+    desks.local(ANXIN).call("ask.send", wish(patient="pat-6"))
+    desks.federation.time += 30 * DAY_S
+    try:
+        assert listed(desks, "pat-6") == []
+    finally:
+        desks.federation.time -= 30 * DAY_S

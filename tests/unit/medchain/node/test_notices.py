@@ -1,0 +1,207 @@
+"""Notices, over whole nodes: who is told what, by every holder of a body, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from medchain.errors import NotFoundError, UnavailableError, VerificationError
+from medchain.node.notices import Addressee, NoticeBook, Told, note
+from tests.unit.medchain.node.desks import phone_of, running_desks
+from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
+from tests.unit.medchain.node.test_subject_changes import MAIL, STAFF, TODAY, Someone, announced, consent, delegate, one
+
+OTHER_MAIL = [{"address": "zhang@mail.example", "channel": "email"}]
+
+
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory):
+    with running_desks(tmp_path_factory.mktemp("desks")) as running:
+        yield running
+
+
+def told(desks, subject: str, org_id: str = RENHE, **more: object):
+    """Make an organisation's notices, and list those for a subject, the oldest first."""
+    desks.nodes[org_id].notices.round()
+    rows = desks.local(org_id).call("notices.list", {"subjects": [subject], **more})["notices"]
+    return sorted(rows, key=lambda row: (row["time"], row["version"]))
+
+
+def kinds(rows):
+    return [row["kind"] for row in rows]
+
+
+def test_each_change_of_a_subject_is_told_once(desks):
+    patient = Someone(desks, "told")
+    patient.change("change-contacts", contacts=MAIL)
+    rows = told(desks, patient.key)
+    assert kinds(rows) == ["subject.enrol", "subject.change-contacts"]
+    assert rows == told(desks, patient.key)
+    assert (rows[1]["fields"], rows[1]["about"]) == ({"by": RENHE, "signers": [patient.key]}, patient.key)
+
+
+def test_a_change_of_contacts_is_told_to_those_before_too(desks):
+    patient = Someone(desks, "moved", contacts=MAIL)
+    patient.change("change-contacts", contacts=OTHER_MAIL)
+    rows = told(desks, patient.key)
+    assert sorted(row["address"] for row in rows[1]["contacts"]) == ["li@mail.example", "zhang@mail.example"]
+
+
+def test_a_hospital_cannot_hide_a_recovery_since_every_holder_tells_of_it(desks):
+    patient = Someone(desks, "recovered", custodians=[TONGJI], contacts=MAIL)
+    key = announced(desks, patient, phone_of("new"))
+    for org_id in (RENHE, TONGJI):
+        (row,) = [row for row in told(desks, patient.key, org_id) if row["kind"] == "recovery.announced"]
+        assert (row["object"], row["fields"]["by"], row["contacts"]) == (key, TONGJI, MAIL)
+    record = desks.federation.sites[RENHE].ledger.record(bytes.fromhex(key))
+    endorsers = [name for name in desks.federation.sites if name not in {RENHE, TONGJI}]
+    holders = [name for name in endorsers if desks.federation.sites[name].node.shelf.at(record.key, 1) is not None]
+    assert len(holders) == 1
+    assert "recovery.announced" in kinds(told(desks, patient.key, holders[0]))
+
+
+def test_a_cancellation_is_told(desks):
+    patient = Someone(desks, "cancelled", custodians=[TONGJI])
+    key = announced(desks, patient, phone_of("thief"))
+    tongji = desks.local(TONGJI)
+    draft = tongji.call("recovery.draft-cancel", {"recovery": key})
+    tongji.call("recovery.cancel", one(draft, patient.phone))
+    desks.federation.sites[TONGJI].node.driver.outbox.step()
+    desks.everywhere(key, 2)
+    for org_id in (RENHE, TONGJI):
+        (row,) = [row for row in told(desks, patient.key, org_id) if row["kind"] == "stopped"]
+        assert row["fields"] == {"by": TONGJI, "object_kind": "recovery"}
+
+
+def test_a_consent_is_told_by_the_independent_organisation_as_well(desks):
+    patient = Someone(desks, "consenting", contacts=MAIL)
+    given = consent(desks, patient)
+    (row,) = [row for row in told(desks, patient.key) if row["kind"] == "consent.given"]
+    assert (row["fields"]["recipient"], row["fields"]["signed"]) == (ANXIN, "passkey")
+    (other,) = [row for row in told(desks, patient.key, given["endorser"]) if row["kind"] == "consent.given"]
+    assert other["contacts"] == MAIL
+
+
+def test_a_stop_by_an_organisation_is_told(desks):
+    patient = Someone(desks, "stopped")
+    given = consent(desks, patient)
+    desks.nodes[RENHE].desk.stop(bytes.fromhex(given["key"]))
+    desks.settle(given["key"], 2)
+    (row,) = [row for row in told(desks, patient.key) if row["kind"] == "stopped"]
+    assert row["fields"] == {"by": RENHE, "object_kind": "consent"}
+
+
+def test_guardians_and_delegates_are_told(desks):
+    mother, helper = Someone(desks, "told-mother"), Someone(desks, "told-helper")
+    guardians = [delegate(mother, "guardian")]
+    child = Someone(desks, "told-child", credentials=[], guardians=guardians, of_age=TODAY + 400, staff=STAFF)
+    about_child = [row for row in told(desks, mother.key) if row["about"] == child.key]
+    assert sorted(kinds(about_child)) == ["delegate.named", "subject.enrol"]
+    patient = Someone(desks, "told-patient")
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    patient.change("end-delegate", represented_by=helper.key)
+    about_patient = [row for row in told(desks, helper.key) if row["about"] == patient.key]
+    assert kinds(about_patient) == ["delegate.named", "delegate.ended"]
+    assert about_patient[0]["fields"] == {"by": RENHE, "role": "helper"}
+
+
+def test_a_notice_stays_until_its_addressee_has_seen_it(desks):
+    patient, stranger = Someone(desks, "seeing"), Someone(desks, "stranger")
+    (row,) = told(desks, patient.key)
+    local = desks.local()
+    with pytest.raises(NotFoundError, match=r"notice\.unknown"):
+        local.call("notices.acknowledge", {"id": row["id"], "subjects": [stranger.key]})
+    assert told(desks, patient.key)[0]["acknowledged"] is None
+    local.call("notices.acknowledge", {"id": row["id"], "subjects": [patient.key]})
+    (seen,) = told(desks, patient.key)
+    assert seen["acknowledged"] is not None
+    local.call("notices.acknowledge", {"id": row["id"], "subjects": [patient.key]})
+    assert told(desks, patient.key) == [seen]
+
+
+def test_a_patient_without_a_subject_is_told_by_its_local_id(desks):
+    site, book = desks.federation.sites[RENHE], desks.nodes[RENHE].notices
+    event = Told("emergency.access", b"", b"\x05" * 32, 1, 5, {"by": RENHE})
+    assert book.tell(Addressee(patient=site.service.patient_token("p-9")), event)
+    assert not book.tell(Addressee(patient=site.service.patient_token("p-9")), event)
+    rows = desks.local().call("notices.list", {"patient": "p-9", "subjects": []})["notices"]
+    assert [(row["kind"], row["patient"]) for row in rows] == [("emergency.access", True)]
+    assert desks.local().call("notices.list", {"patient": "p-8", "subjects": []})["notices"] == []
+
+
+def test_notices_lie_sealed_and_a_changed_one_does_not_open(desks):
+    patient = Someone(desks, "sealed", contacts=MAIL)
+    told(desks, patient.key)
+    records = desks.federation.sites[RENHE].records
+    (row,) = records.notices_of([bytes.fromhex(patient.key)])
+    assert b"li@mail.example" not in row.sealed
+    assert b"subject.enrol" not in row.sealed
+    other = Someone(desks, "other-sealed")
+    told(desks, other.key)
+    (wrong,) = records.notices_of([bytes.fromhex(other.key)])
+    assert records.drop_notices([row.subject], []) == 1
+    records.put_notice(replace(row, sealed=wrong.sealed))
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        told(desks, patient.key)
+    records.drop_notices([row.subject], [])
+
+
+def test_erased_notices_are_gone(desks):
+    patient = Someone(desks, "erased")
+    told(desks, patient.key)
+    records = desks.federation.sites[RENHE].records
+    assert records.drop_notices([bytes.fromhex(patient.key)], [""]) == 1
+    assert told(desks, patient.key) == []
+
+
+def test_what_the_ledger_never_took_is_forgotten_and_what_it_may_still_take_is_not(desks):
+    site, book = desks.federation.sites[RENHE], desks.nodes[RENHE].notices
+    note(site.records, desks.federation.clock)(b"\x09" * 32, 1, "subject")
+    assert book.round() == 1
+    desks.federation.time += 2000
+    assert book.round() == 1
+    Someone(desks, "later")
+    assert book.round() == 0
+
+
+# Channels
+
+
+@dataclass
+class Mail:
+    """A channel that notes what it sends, or fails."""
+
+    name: str = "email"
+    sent: list = field(default_factory=list)
+    error: Exception | None = None
+
+    def send(self, contact, event) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((contact.address, event.kind))
+
+
+def test_a_notice_is_sent_once_to_each_contact_that_can_be_reached(desks):
+    contacts = [*MAIL, {"address": "+86 10 1234", "channel": "sms"}]
+    patient = Someone(desks, "mailed", contacts=contacts)
+    told(desks, patient.key)
+    site, mail = desks.federation.sites[RENHE], Mail()
+    book = NoticeBook(site.node.judge, site.records, site.service, [mail])
+    mail.error = UnavailableError("mail.unreachable")
+    book.send()
+    assert told(desks, patient.key)[0]["sent"] is None
+    mail.error = None
+    assert book.send() >= 1
+    assert book.send() == 0
+    assert mail.sent.count(("li@mail.example", "subject.enrol")) >= 1
+    assert told(desks, patient.key)[0]["sent"] is not None
+
+
+def test_without_a_channel_nothing_is_said_to_be_sent(desks):
+    patient = Someone(desks, "unmailed", contacts=[{"address": "+86 10 1234", "channel": "sms"}])
+    told(desks, patient.key)
+    site = desks.federation.sites[RENHE]
+    assert desks.nodes[RENHE].notices.send() == 0
+    NoticeBook(site.node.judge, site.records, site.service, [Mail()]).send()
+    assert told(desks, patient.key)[0]["sent"] is None
