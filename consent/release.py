@@ -12,33 +12,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consent.decision import Decision, Deny, Filter, Given, Request, decide, passes
+from consent.decision import Reason, Request, Resource
+from consent.directive import SUBJECT, LedgerDecision, compile_content, span_of_seconds
+from consent.facts import facts_of
+from medchain.dates import Span
+from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.node.release_ports import ConsentInForce, Question, Ruling
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRuling:
-    """A decision, as a custodian asks it record by record.
+    """Decisions, as a custodian asks them record by record: one of the consents given must permit.
 
     Attributes:
-        decision: from `consent.decision.decide`.
+        decisions: of those consents that permit something.
+        denial: why nothing passes; None if something may.
     """
 
-    decision: Decision
+    decisions: tuple[LedgerDecision, ...]
+    denial: str | None
 
     @property
-    def denial(self) -> str | None:
-        """Why nothing passes; None if something may."""
-        return self.decision.reason if isinstance(self.decision, Deny) else None
+    def needs_content(self) -> bool:
+        """Whether more matters of a record than its type."""
+        return any(found.needs_content for found in self.decisions)
 
-    @property
-    def limits_dates(self) -> bool:
-        """Whether it matters when a record's event was."""
-        return isinstance(self.decision, Filter) and self.decision.data_period is not None
-
-    def passes(self, resource_type: str, date: int | None) -> bool:
-        """Tell whether a record of a type and an event's date (Unix seconds) may be read."""
-        return passes(self.decision, resource_type, date)
+    def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
+        """Tell whether a record may be read; what is not told of it passes no rule that asks for it."""
+        when = None if span is None else span_of_seconds(span)
+        record = _unknown(resource_type, when) if content is None else facts_of(content, SUBJECT, when)
+        return record.type == resource_type and any(found.passes(record) for found in self.decisions)
 
 
 class ReleaseRules:
@@ -55,6 +58,22 @@ class ReleaseRules:
             The decision.
         """
         request = Request(
-            question.custodian, question.recipient, question.purpose, question.time, question.resource_types
+            now=question.time * 1_000_000,
+            patient=SUBJECT,
+            organization=f"Organization/{question.recipient}",
+            groups=None,
+            purpose=question.purpose,
+            custodian=f"Organization/{question.custodian}",
         )
-        return DecisionRuling(decide(request, [Given(item.key, item.version, item.content) for item in given]))
+        found = [compile_content(item.content, item.key.hex(), str(item.version)).decide(request) for item in given]
+        asked = [_unknown(None if name == ANY_TYPE else name, None) for name in question.resource_types]
+        standing = [one for one in found if one.denial is None and any(one.may_pass(record) for record in asked)]
+        if standing:
+            return DecisionRuling(tuple(standing), None)
+        reasons = [one.denial.reason.value for one in found if one.denial is not None]
+        return DecisionRuling((), min(reasons, default=Reason.NOT_PERMITTED.value if found else Reason.NONE.value))
+
+
+def _unknown(resource_type: str | None, span: Span | None) -> Resource:
+    """Say of a record that no more is known of it."""
+    return Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=span)

@@ -1,0 +1,495 @@
+"""The patient's pages: what they show.
+
+Keeps true: a patient sees what is about that patient, and nothing else; every page works without a script but where a
+passkey is needed; what the ledger does not prove is not said (`docs/spec/patient-pages.md`, wording). Trusts
+`consent.web.site` for who it is and `consent.web.view` for what is in force.
+Source: `docs/spec/patient-pages.md`; WCAG 2.2.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from flask import Blueprint, Response, request
+
+from consent.web.kinds import SENSITIVE, kind_of, kinds_of
+from consent.web.offer import Choice, choice_of, choices_of, previewed, sensitive_in, terms_of
+from consent.web.ports import PatientRecord
+from consent.web.receipt import consent_receipt
+from consent.web.sign_in import sign_in_blueprint
+from consent.web.signing import Signing, signing_blueprint
+from consent.web.site import QUICK, SLOW, Patient, PatientSite
+from consent.web.view import (
+    EMERGENCY,
+    Event,
+    Given,
+    by_kind,
+    by_organisation,
+    events_of,
+    find_given,
+    given_of,
+    people_in,
+)
+from medchain.encoding import Json, canonical, unbase64
+from medchain.errors import MedchainError, NotFoundError
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.object import map_key
+from medchain.node import asking
+from medchain.node.proofs import PROVE
+from medchain.web.pages import language, redirected
+from medchain.web.routing import Caller, callers
+
+PATIENT_ASSETS: Final = ("proof.js", "verify.js")
+"""Files of these pages."""
+
+WEEK_S: Final = 7 * DAY_S
+"""What "this week" is: the last seven days."""
+
+LOOKS_S: Final = 365 * DAY_S
+"""How far back the looks of this organisation's staff are shown."""
+
+# What the patient has just done, and is told to be sure.
+_ROUTINE: Final = frozenset({"consent.given", "stopped", "subject.enrol"})
+_NOTICES: Final = 10
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+class PatientPages:
+    """The pages of one node."""
+
+    __slots__ = ("_signing", "_site")
+
+    def __init__(self, site: PatientSite) -> None:
+        """Use what the pages are made from."""
+        self._site = site
+        self._signing = Signing(site)
+
+    def blueprints(self) -> Sequence[Blueprint]:
+        """Make the routes."""
+        blueprint = Blueprint("patient", __name__, template_folder="templates")
+        for path, view, method in (
+            ("/my", self.home, "GET"),
+            ("/my/access", self.access, "GET"),
+            ("/my/access/<key>", self.consent, "GET"),
+            ("/my/access/<key>/stop", self.stop, "POST"),
+            ("/my/access/<key>/open", self.open, "POST"),
+            ("/my/access/<key>/receipt", self.receipt, "GET"),
+            ("/my/access/<key>/proof", self.proof, "GET"),
+            ("/my/asks/<name>", self.ask, "GET"),
+            ("/my/asks/<name>", self.choose, "POST"),
+            ("/my/notices/<name>", self.acknowledge, "POST"),
+            ("/my/looked", self.looked, "GET"),
+            ("/my/emergencies/<name>", self.object_to, "POST"),
+            ("/my/record", self.record, "GET"),
+            ("/my/record/<type_name>/<record_id>", self.one, "GET"),
+            ("/my/record/<type_name>/<record_id>/proof", self.record_proof, "GET"),
+            ("/my/verify", self.verify, "GET"),
+            ("/my/settings", self.settings, "GET"),
+        ):
+            name = f"{view.__name__}-{method}".lower()
+            blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
+        return (blueprint, signing_blueprint(self._site))
+
+    def home(self) -> Response:
+        """Say first what matters: who looked this week, and what waits for the patient."""
+        me = self._site.require()
+        now = self._site.pages.site.clock()
+        given = given_of(self._site.consents(me))
+        events, is_whole = self._events(me, given)
+        asks = [row for row in self._site.asks(me) if row.get("answer") is None]
+        week = [one for one in events if one.time >= now - WEEK_S]
+        refused = [one for one in week if one.is_refused]
+        notices = self._site.notices(me)
+        urgent = sum(str(row.get("kind")) not in _ROUTINE for row in notices)
+        return self._page(
+            "home.html",
+            me,
+            name=me.signed_in.account.display,
+            looked=people_in(week, now - WEEK_S),
+            is_whole=is_whole,
+            attention=len(asks) + urgent,
+            notices=[self._notice_row(row) for row in notices[:_NOTICES]],
+            asks=[self._ask_row(me, row) for row in asks],
+            refused=len(refused),
+            living=sum(one.is_in_force for one in given),
+            recent=[self._event_row(me, one) for one in week[:3]],
+        )
+
+    def acknowledge(self, name: str) -> Response:
+        """Note that the patient has seen a notice."""
+        me = self._site.check_form()
+        self._site.acknowledge(me, name)
+        return redirected("/my")
+
+    def access(self) -> Response:
+        """Show who can see what."""
+        me = self._site.require()
+        given, say = given_of(self._site.consents(me)), self._site.pages.say
+        is_by_kind = request.args.get("by") == "kind"
+        if is_by_kind:
+            groups = [(say(f"kind.{kind}"), rows) for kind, rows in by_kind(given).items()]
+        else:
+            groups = [(self._site.organisation(me, org_id), rows) for org_id, rows in by_organisation(given).items()]
+        return self._page(
+            "access.html",
+            me,
+            is_by_kind=is_by_kind,
+            groups=[(heading, [self._given_row(me, one) for one in rows]) for heading, rows in groups],
+            ended=[self._given_row(me, one) for one in given if not one.is_in_force],
+        )
+
+    def consent(self, key: str) -> Response:
+        """Show one permission, with what was given under it and how to end it."""
+        me = self._site.require()
+        given = self._given(me, key)
+        return self._page(
+            "consent.html",
+            me,
+            given=self._given_row(me, given),
+            is_new=request.args.get("new") == "1",
+            is_open=self._is_open(me, key),
+            releases=[
+                {
+                    "when": self._site.moment(one.time),
+                    "count": one.count,
+                    "position": one.position if one.is_final else None,
+                }
+                for one in given.releases
+            ],
+            missing=given.missing,
+            broken=given.is_broken,
+        )
+
+    def stop(self, key: str) -> Response:
+        """End a permission without a passkey; the ledger says then that this organisation has ended it."""
+        me = self._site.check_form()
+        self._given(me, key)
+        self._site.local.call("stop", {"object": key}, SLOW)
+        return redirected(f"/my/access/{key}")
+
+    def open(self, key: str) -> Response:
+        """Try again to let a recipient in whom the patient has permitted."""
+        me = self._site.check_form()
+        if self._given(me, key).is_in_force and not self._is_open(me, key):
+            self._signing.let_in(key)
+        return redirected(f"/my/access/{key}")
+
+    def receipt(self, key: str) -> Response:
+        """Give the receipt of a consent."""
+        me = self._site.require()
+        given = self._given(me, key)
+        content = self._content(me, key)
+        origin = self._site.pages.site.origins[0]
+        document = consent_receipt(given, content, self._site.genesis.ledger, origin, language())
+        return _file(canonical(document), "application/json", f"receipt-{key[:16]}.json")
+
+    def proof(self, key: str) -> Response:
+        """Give the proof of a consent's state, to be verified anywhere."""
+        me = self._site.require()
+        self._given(me, key)
+        answer = self._site.local.call(PROVE, {"key": key}, QUICK)
+        files = answer.get("files") if isinstance(answer, dict) else None
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in sorted(files.items() if isinstance(files, dict) else ()):
+                archive.writestr(zipfile.ZipInfo(name), unbase64(content, max_bytes=64 << 20))
+        return _file(packed.getvalue(), "application/zip", f"consent-{key[:16]}.proof.zip")
+
+    def ask(self, name: str) -> Response:
+        """Show what is asked for, all of it chosen but what is sensitive."""
+        me = self._site.require()
+        ask = self._signing.waiting(me, name)
+        kinds, days = choices_of(ask)
+        return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), days[-1]))
+
+    def choose(self, name: str) -> Response:
+        """Take a choice: show what it would let through, or decline."""
+        me = self._site.check_form()
+        ask, form = self._signing.waiting(me, name), request.form
+        if form.get("step") == "decline":
+            answer: Json = {"answer": asking.DECLINED, "id": name, "patient": me.id}
+            self._site.local.call(asking.ANSWER, answer, QUICK)
+            return redirected("/my")
+        choice = choice_of(ask, form.getlist("kind"), form.getlist("sensitive"), form.get("days", ""))
+        return self._offer(me, ask, choice)
+
+    def looked(self) -> Response:
+        """Show who has looked."""
+        me = self._site.require()
+        given = given_of(self._site.consents(me))
+        events, is_whole = self._events(me, given)
+        return self._page(
+            "looked.html",
+            me,
+            events=[self._event_row(me, one) for one in events],
+            is_whole=is_whole,
+            missing=sum(one.missing for one in given),
+            broken=any(one.is_broken for one in given),
+            position=self._site.consents(me).get("final_size"),
+        )
+
+    def object_to(self, name: str) -> Response:
+        """Have the patient's objection to an emergency recorded; its review is due sooner then."""
+        me = self._site.check_form()
+        noted = self._site.links.accesses(me.token)
+        found = next((one for one in noted if one.direction == EMERGENCY and one.object_id.hex() == name), None)
+        if found is None:
+            raise NotFoundError("page.unknown")
+        key = map_key(EMERGENCY, self._site.org_id, found.object_id)
+        asked: Json = {"by": "patient", "object": key.hex(), "reason": request.form.get("reason", "")}
+        self._site.local.call("emergency.object", asked, SLOW)
+        return self._page("objected.html", me)
+
+    def record(self) -> Response:
+        """Show the patient's own records by kind."""
+        me = self._site.require()
+        records, is_cut = self._site.records.all(me.id, language())
+        groups = {
+            kind: [one for one in records if kind_of(one.type) == kind] for kind in kinds_of(r.type for r in records)
+        }
+        say = self._site.pages.say
+        return self._page(
+            "record.html",
+            me,
+            groups=[
+                (kind, say(f"kind.{kind}"), [self._record_row(one) for one in rows]) for kind, rows in groups.items()
+            ],
+            is_cut=is_cut,
+        )
+
+    def one(self, type_name: str, record_id: str) -> Response:
+        """Show one record."""
+        me = self._site.require()
+        _check(type_name, record_id)
+        opened = self._site.records.one(me.id, type_name, record_id, language())
+        row = self._record_row(opened.record)
+        return self._page("record_one.html", me, record=row, rows=opened.rows, versions=opened.versions)
+
+    def record_proof(self, type_name: str, record_id: str) -> Response:
+        """Give a record's proof, to be verified anywhere."""
+        me = self._site.require()
+        _check(type_name, record_id)
+        packed = self._site.records.proof(me.id, type_name, record_id, language())
+        return _file(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
+
+    def verify(self) -> Response:
+        """Show where a proof is checked; who it is about does not matter, so anybody may."""
+        return self._page("verify.html", self._site.current(), policy=self._site.policy())
+
+    def settings(self) -> Response:
+        """Show the patient's settings."""
+        me = self._site.require()
+        passkeys = len(self._site.pages.site.accounts.passkeys_of(me.signed_in.account.id))
+        return self._page("settings.html", me, name=me.signed_in.account.display, passkeys=passkeys)
+
+    def refuse(self, error: MedchainError) -> Response:
+        """Show an error; who is not signed in as a patient is sent to do so."""
+        if error.code == "session.none" and request.method == "GET":
+            return redirected("/my/sign-in")
+        return self._site.pages.refuse(error, "/my")
+
+    def _page(self, template: str, me: Patient | None, **values: Any) -> Response:  # noqa: ANN401  # a template's
+        """Render a page of the patient's."""
+        return self._site.pages.render(
+            f"patient/{template}", patient=me, csrf="" if me is None else me.signed_in.csrf, **values
+        )
+
+    def _events(self, me: Patient, given: Sequence[Given]) -> tuple[list[Event], bool]:
+        """List who has looked, and whether the staff's looks are all there."""
+        since = self._site.pages.site.clock() - LOOKS_S
+        try:
+            looks, is_whole = self._site.records.looks(me.id, since, language()), True
+        except NotFoundError:
+            looks, is_whole = (), False
+        noted = self._site.links.accesses(me.token)
+        return events_of(given, noted, looks, self._site.org_id), is_whole
+
+    def _given(self, me: Patient, key: str) -> Given:
+        """Find one of the patient's consents; raises `NotFoundError` ``page.unknown``."""
+        found = find_given(self._site.consents(me), key) if _KEY.fullmatch(key) else None
+        if found is None:
+            raise NotFoundError("page.unknown")
+        return found
+
+    def _row(self, me: Patient, key: str) -> dict[str, Json]:
+        """Find what the daemon told of a consent."""
+        rows = self._site.consents(me).get("consents")
+        found = (
+            [row for row in rows if isinstance(row, dict) and row.get("key") == key] if isinstance(rows, list) else []
+        )
+        return found[0] if found else {}
+
+    def _content(self, me: Patient, key: str) -> dict[str, Json]:
+        """Return what was signed."""
+        content = self._row(me, key).get("content")
+        return content if isinstance(content, dict) else {}
+
+    def _is_open(self, me: Patient, key: str) -> bool:
+        """Tell whether this organisation lets the recipient in."""
+        grants = self._row(me, key).get("grants")
+        return isinstance(grants, list) and bool(grants)
+
+    def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
+        """Show an ask with a choice and what that would let through."""
+        now, say = self._site.pages.site.clock(), self._site.pages.say
+        records, is_cut = self._site.records.all(me.id, language())
+        subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
+        terms = terms_of(ask, choice, self._site.org_id, subject, now)
+        offered, days = choices_of(ask)
+        everything = terms_of(
+            ask, Choice(frozenset(offered), frozenset(SENSITIVE), days[-1]), self._site.org_id, subject, now
+        )
+        counts = {one.kind: one for one in previewed(everything, records, now, self._site.zone)}
+        chosen = {one.kind: one for one in previewed(terms, records, now, self._site.zone)}
+        found = sensitive_in(records, now, self._site.zone)
+        rows = [
+            {
+                "kind": kind,
+                "name": say(f"kind.{kind}"),
+                "count": counts[kind].count if kind in counts else 0,
+                "passing": chosen[kind].count if kind in chosen else 0,
+                "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
+                "is_chosen": kind in choice.kinds,
+            }
+            for kind in offered
+        ]
+        return self._page(
+            "ask.html",
+            me,
+            ask=self._ask_row(me, ask),
+            rows=rows,
+            sensitive=[
+                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive) for kind in SENSITIVE
+            ],
+            days=[(one, say("ask.days", days=one), one == choice.days) for one in days],
+            passing=sum(one.count for one in chosen.values()),
+            withheld=sum(one.withheld for one in chosen.values()),
+            until=self._site.day(now + choice.days * DAY_S),
+            is_cut=is_cut,
+            before=[
+                self._given_row(me, one)
+                for one in given_of(self._site.consents(me))
+                if one.is_in_force and one.recipient == ask["asker"]
+            ],
+            can_sign=self._site.can_sign(),
+        )
+
+    def _ask_row(self, me: Patient, ask: Mapping[str, Json]) -> dict[str, object]:
+        """Word an ask."""
+        types = ask.get("resource_types")
+        kinds = choices_of(ask)[0]
+        return {
+            "id": ask["id"],
+            "asker": self._site.organisation(me, str(ask["asker"])),
+            "person": ask["person"],
+            "purpose": self._site.purpose(str(ask["purpose"])),
+            "reason": ask["reason"],
+            "when": self._site.day(int(str(ask["created"]))),
+            "ends": self._site.day(int(str(ask["until"]))),
+            "is_whole": types == ["*"],
+            "kinds": [self._site.pages.say(f"kind.{kind}") for kind in kinds],
+        }
+
+    def _notice_row(self, row: Mapping[str, Json]) -> dict[str, object]:
+        """Word a notice."""
+        kind, time = str(row.get("kind")), row.get("time")
+        say_or, area = self._site.pages.say_or, kind.partition(".")[0]
+        return {
+            "id": row.get("id"),
+            "text": say_or(f"notice.{kind}", say_or(f"notice.{area}", kind)),
+            "when": self._site.moment(time if isinstance(time, int) else 0),
+            "is_urgent": kind not in _ROUTINE,
+        }
+
+    def _given_row(self, me: Patient, given: Given) -> dict[str, object]:
+        """Word a consent."""
+        say = self._site.pages.say
+        return {
+            "key": given.key,
+            "recipient": self._site.organisation(me, given.recipient),
+            "custodians": [self._site.organisation(me, one) for one in given.custodians],
+            "purpose": self._site.purpose(given.purpose),
+            "kinds": [say(f"kind.{kind}") for kind in given.kinds],
+            "is_whole": given.is_whole,
+            "sensitive": [say(f"sensitive.{kind}") for kind in given.sensitive],
+            "since": self._site.moment(given.signed_at),
+            "until": say("access.no_end") if given.until is None else self._site.day(given.until),
+            "last_used": say("access.never_used") if given.last_used is None else self._site.moment(given.last_used),
+            "signed": say(f"signed.{given.signed}"),
+            "is_in_force": given.is_in_force,
+            "is_final": given.is_final,
+            "ended": say(f"ended.{given.ended}", name=self._site.organisation(me, given.ended_by))
+            if given.ended
+            else "",
+            "position": given.position,
+        }
+
+    def _event_row(self, me: Patient, event: Event) -> dict[str, object]:
+        """Word who has looked."""
+        say = self._site.pages.say
+        return {
+            "when": self._site.moment(event.time),
+            "who": event.who,
+            "role": say("looked.system")
+            if event.is_system
+            else self._site.pages.say_or(f"role.{event.role}", event.role),
+            "times": say("looked.times", count=event.times) if event.times > 1 else "",
+            "organisation": self._site.organisation(me, event.organisation),
+            "purpose": self._site.purpose(event.purpose) if event.purpose else "",
+            "what": say("looked.records", count=event.count) if event.count is not None else "",
+            "kinds": [say(f"kind.{kind}") for kind in event.kinds],
+            "is_refused": event.is_refused,
+            "position": event.position,
+            "consent": event.consent,
+            "emergency": event.emergency,
+            "reason": event.reason,
+        }
+
+    def _record_row(self, record: PatientRecord) -> dict[str, object]:
+        """Word a record."""
+        state, _, position = record.anchored.partition("; position=")
+        return {
+            "place": f"{record.type}/{record.id}",
+            "kind": self._site.pages.say(f"kind.{kind_of(record.type)}"),
+            "type": record.type,
+            "title": record.title or record.type,
+            "when": record.when,
+            "version": record.version,
+            "is_verified": state == "final",
+            "position": position,
+        }
+
+
+def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
+    """Make all blueprints of the patient's pages, their errors shown as pages.
+
+    Args:
+        site: what they are made from.
+    """
+    pages = PatientPages(site)
+    made = (*pages.blueprints(), sign_in_blueprint(site))
+    for blueprint in made:
+        blueprint.register_error_handler(MedchainError, pages.refuse)
+    return made
+
+
+def _check(type_name: str, record_id: str) -> None:
+    """See that an address names a record; raises `NotFoundError` ``page.unknown``."""
+    if _TYPE.fullmatch(type_name) is None or _ID.fullmatch(record_id) is None:
+        raise NotFoundError("page.unknown")
+
+
+def _file(content: bytes, content_type: str, name: str) -> Response:
+    """Give a file to keep."""
+    response = Response(content, content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Security-Policy"] = _FILE_POLICY
+    return response

@@ -1,0 +1,121 @@
+"""What the patient's pages need from the floors around them.
+
+Keeps true: pages below the FHIR floor know records as what is shown of them and as their own bytes, and nothing of how
+they are searched. Trusts who fills these to show a patient nothing of another one.
+Source: `docs/spec/patient-pages.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medchain.encoding import Json
+from medchain.node.peers import Limits
+from medchain.store.records import Access
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """One of the patient's records, in its newest version.
+
+    Attributes:
+        type: FHIR type.
+        id: of the record.
+        version: its number.
+        when: date of what it tells of, as it says it.
+        title: what it is about, in a line; may be empty.
+        content: its FHIR JSON.
+        anchored: how far it is on the ledger: ``pending``, ``ordered; position=N``, ``final; position=N``.
+    """
+
+    type: str
+    id: str
+    version: str
+    when: str
+    title: str
+    content: bytes
+    anchored: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record, opened.
+
+    Attributes:
+        record: what it is.
+        rows: (depth, name of the element, value) in its own order.
+        versions: how many there are.
+    """
+
+    record: PatientRecord
+    rows: Sequence[tuple[int, str, str]]
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody of this organisation looked at the patient's records.
+
+    Attributes:
+        time: when it was kept, as FHIR writes an instant.
+        who: the person's name, or its reference where it has none here; empty for a system without a person.
+        role: of that person, such as ``clinician``; empty for a system.
+        client: the application that was used.
+        action: FHIR interaction, such as ``read``.
+        types: FHIR types of what was seen, sorted; empty where only a search is known.
+        is_refused: whether it was refused.
+    """
+
+    time: str
+    who: str
+    role: str
+    client: str
+    action: str
+    types: tuple[str, ...]
+    is_refused: bool
+
+
+class PatientRecords(Protocol):
+    """The patient's own records at this organisation; every question is audited as the patient's."""
+
+    def name(self, patient: str, language: str) -> str:
+        """Give the patient's name; empty where the record has none."""
+        ...
+
+    def all(self, patient: str, language: str) -> tuple[Sequence[PatientRecord], bool]:
+        """Give the patient's records, the newest first, and whether there are more than are given."""
+        ...
+
+    def one(self, patient: str, type_name: str, record_id: str, language: str) -> Opened:
+        """Give a record; raises `NotFoundError` ``page.unknown`` for one that is not the patient's."""
+        ...
+
+    def proof(self, patient: str, type_name: str, record_id: str, language: str) -> bytes:
+        """Give a record's proof bundle (zip); raises as `one`."""
+        ...
+
+    def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
+        """Give who of this organisation looked since a time (Unix seconds), the newest first."""
+        ...
+
+
+class Local(Protocol):
+    """Calls the daemon; `medchain.node.local.LocalClient`."""
+
+    def call(self, operation: str, document: Json, limits: Limits | None = None) -> Json:
+        """Have the daemon do something."""
+        ...
+
+
+class Links(Protocol):
+    """What the records file knows of a patient; `medchain.store.records.RecordStore`."""
+
+    def subjects_of(self, patient: str) -> list[bytes]:
+        """Return the map keys of a patient's subject objects."""
+        ...
+
+    def accesses(self, patient: str) -> list[Access]:
+        """Return what is noted of releases and refusals."""
+        ...

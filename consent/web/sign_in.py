@@ -1,0 +1,276 @@
+"""A patient signs in with a passkey, or enrols the first one with a code from a hospital's desk.
+
+Keeps true: whose passkey it is says the ledger's head of the subject, not this node's list; a challenge is this node's,
+for one purpose, and counts once; a code counts once, and is still good when nothing came of it. Enrolling makes a
+subject that a second, drawn organisation endorses. Trusts the desk that gave out the code for who the person is.
+Source: W3C WebAuthn Level 3 §7.1, §7.2; `docs/spec/patient-pages.md`; `docs/spec/consent.md` 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Blueprint, Response
+
+from consent.web.site import QUICK, SLOW, PatientSite
+from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion, encode_credential_key
+from medchain.crypto.registration import check_registration
+from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url
+from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.ledger.kinds.passkeys import read_passkeys
+from medchain.ledger.object import ACTIVE, Body
+from medchain.node.log import Log
+from medchain.store.accounts import Account, AccountStore, Passkey, Role
+from medchain.web.deeds import Kind, by
+from medchain.web.pages import redirected
+from medchain.web.routing import Caller, callers
+from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, answering, json_answer
+
+HOME: Final = "/my"
+"""The patient's first page."""
+
+CODE: Final = "patient-code"
+"""Kind of the ticket that a desk's code is."""
+
+CODE_S: Final = 24 * 3600
+"""How long a code waits."""
+
+_SIGN_IN: Final = "patient-sign-in"
+_ENROL: Final = "patient-enrol"
+_ENROLLING_S: Final = 60
+_LOG: Final = Log("patient")
+
+
+def give_code(accounts: AccountStore, patient: str, method: str, now: int) -> str:
+    """Make a code by which a patient enrols a passkey; whoever has it becomes that patient.
+
+    Args:
+        accounts: keeps it, as a hash.
+        patient: id of the Patient.
+        method: how the desk checked who the person is, such as ``identity-card``.
+        now: Unix seconds.
+
+    Returns:
+        The code, good once within `CODE_S`.
+    """
+    return accounts.put_ticket(CODE, canonical({"method": method, "patient": patient}), now + CODE_S, now)
+
+
+def sign_in_blueprint(site: PatientSite) -> Blueprint:
+    """Make the routes.
+
+    Args:
+        site: whose pages these are.
+
+    Returns:
+        The blueprint; errors are shown by who registers it.
+    """
+    blueprint = Blueprint("patient_sign_in", __name__)
+    ceremonies = PatientCeremonies(site)
+
+    @blueprint.get("/my/sign-in")
+    @callers(Caller.PUBLIC)
+    def page() -> Response:
+        return redirected(HOME) if site.current() is not None else site.pages.render("patient/sign_in.html")
+
+    @blueprint.get("/my/enrol")
+    @callers(Caller.PUBLIC)
+    def enrol() -> Response:
+        return site.pages.render("patient/enrol.html")
+
+    for path, view in (
+        ("/my/sign-in/begin", ceremonies.begin_sign_in),
+        ("/my/sign-in/finish", ceremonies.finish_sign_in),
+        ("/my/enrol/begin", ceremonies.begin_enrol),
+        ("/my/enrol/finish", ceremonies.finish_enrol),
+    ):
+        answered = callers(Caller.PUBLIC)(answering(site.pages, view))
+        blueprint.add_url_rule(path, path.strip("/").replace("/", "_").replace("-", "_"), answered, methods=["POST"])
+    return blueprint
+
+
+class PatientCeremonies:
+    """The steps of both ceremonies."""
+
+    __slots__ = ("_patients", "_site")
+
+    def __init__(self, patients: PatientSite) -> None:
+        """Use the pages' site."""
+        self._patients = patients
+        self._site = patients.pages.site
+
+    def begin_sign_in(self, _given: Mapping[str, Json]) -> Response:
+        """Give a challenge; nothing is written for it."""
+        begun = self._begun(_SIGN_IN, {})
+        answer: Json = {"begun": begun, "challenge": base64url(begun.encode()), "rp_id": self._patients.genesis.rp_id}
+        return json_answer(answer, 200, {})
+
+    def finish_sign_in(self, given: Mapping[str, Json]) -> Response:
+        """Check what the passkey says, and sign the patient in."""
+        texts = _texts(given, "begun", "request", "credential", "client_data", "authenticator_data", "signature")
+        site, now = self._site, self._site.clock()
+        site.signed.open(_SIGN_IN, texts["begun"], now)
+        credential = unbase64url(texts["credential"], max_bytes=1023)
+        known = site.accounts.passkey(credential)
+        account = None if known is None else site.accounts.account(known.account)
+        if account is None or account.role is not Role.PATIENT or account.disabled is not None:
+            raise AccessDeniedError("session.account")
+        mine = f"account/{account.id}"
+        if site.accounts.locked_for(mine, now):
+            raise AccessDeniedError("session.locked")
+        key = self._listed(account, credential)
+        try:
+            check_assertion(
+                self._asked(texts["begun"]),
+                key,
+                unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+                unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
+                unbase64url(texts["signature"], max_bytes=1024),
+            )
+        except Exception:
+            site.accounts.put_failure([mine], now, "passkey")
+            raise
+        self._use_once(texts["begun"])
+        site.accounts.forget_failures(mine)
+        response = json_answer({"next": HOME}, 200, {})
+        site.begin(response, account, "passkey", credential)
+        _LOG.info("patient.signed_in")
+        return response
+
+    def begin_enrol(self, given: Mapping[str, Json]) -> Response:
+        """Give a challenge to who has a code."""
+        code = str(members(dict(given), {"code": str})["code"])
+        patient, _ = self._code(self._site.accounts.see_ticket(CODE, code, self._site.clock()))
+        self._check_new(patient)
+        begun = self._begun(_ENROL, {"patient": patient})
+        name = self._patients.records.name(patient, "zh") or self._patients.pages.say("patient.you")
+        answer: Json = {
+            "begun": begun,
+            "challenge": base64url(begun.encode()),
+            "display": name,
+            "known": [],
+            "name": name,
+            "rp_id": self._patients.genesis.rp_id,
+            "rp_name": self._site.name[0],
+            "user": base64url(secrets.token_bytes(32)),
+        }
+        return json_answer(answer, 200, {})
+
+    def finish_enrol(self, given: Mapping[str, Json]) -> Response:
+        """Enrol the patient with the passkey, use the code up, and sign the patient in."""
+        texts = _texts(given, "begun", "code", "client_data", "authenticator_data")
+        site, now = self._site, self._site.clock()
+        opened = site.signed.open(_ENROL, texts["begun"], now)
+        made = check_registration(
+            self._asked(texts["begun"]),
+            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
+        )
+        patient, method = self._code(site.accounts.see_ticket(CODE, texts["code"], now))
+        if patient != opened.get("patient"):
+            raise AccessDeniedError("session.code")
+        self._check_new(patient)
+        self._use_once(texts["begun"])
+        # Two browsers with one code: only one enrols. What fails leaves the code as good as it was, in the next minute.
+        turn = f"{hashlib.sha256(texts['code'].encode()).hexdigest()}/{now // _ENROLLING_S}"
+        if not site.use_once(f"patient-enrolling/{turn}", now + 2 * _ENROLLING_S):
+            raise AccessDeniedError("session.used")
+        credential: Json = {
+            "credential_id": base64_text(made.credential_id),
+            "public_key": base64_text(encode_credential_key(made.key)),
+        }
+        asked: Json = {"credentials": [credential], "custodians": [], "method": method, "patient": patient}
+        self._patients.local.call("subject.enrol", asked, SLOW)
+        site.accounts.take_ticket(CODE, texts["code"], now)
+        account = self._account(patient, now)
+        passkey = Passkey(made.credential_id, account.id, encode_credential_key(made.key), now, None)
+        with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
+            site.accounts.put_passkey(passkey)
+        response = json_answer({"next": HOME}, 200, {})
+        site.begin(response, account, "passkey", made.credential_id)
+        _LOG.info("patient.enrolled")
+        return response
+
+    def _account(self, patient: str, now: int) -> Account:
+        """Find the patient's account here, or make it."""
+        return account_of(self._site.accounts, patient, self._patients.records.name(patient, "zh"), now)
+
+    def _check_new(self, patient: str) -> None:
+        """Refuse a second first passkey: a further one needs one that is there (`docs/spec/consent.md` 3)."""
+        for subject in self._patients.links.subjects_of(self._patients.token(patient)):
+            answer = self._patients.local.call("object", {"object": subject.hex()}, QUICK)
+            record = answer.get("record") if isinstance(answer, dict) else None
+            if isinstance(record, dict) and record.get("status") == ACTIVE:
+                raise ConflictError("patient.enrolled")
+
+    def _listed(self, account: Account, credential: bytes) -> CredentialKey:
+        """Find the key among those that the ledger's head lists for the patient now."""
+        token = self._patients.token(account.fhir_user.removeprefix("Patient/"))
+        for subject in self._patients.links.subjects_of(token):
+            head = self._patients.local.call("object", {"object": subject.hex()}, QUICK)
+            record = head.get("record") if isinstance(head, dict) else None
+            if not isinstance(record, dict) or record.get("status") != ACTIVE:
+                continue
+            answer = self._patients.local.call("body", {"object": subject.hex()}, QUICK)
+            shown = answer.get("body") if isinstance(answer, dict) else None
+            if shown is None:
+                continue
+            for passkey in read_passkeys(Body.from_json(shown).content):
+                if passkey.credential_id == credential:
+                    return passkey.key
+        raise AccessDeniedError("session.account")
+
+    def _begun(self, purpose: str, document: dict[str, Json]) -> str:
+        """Sign what a step begins with; it is its own challenge."""
+        return self._site.signed.sign(purpose, document, self._site.clock() + CHALLENGE_S)
+
+    def _asked(self, begun: str) -> AssertionRequest:
+        """Say what was asked of the passkey."""
+        return AssertionRequest(begun.encode(), self._patients.genesis.rp_id, frozenset(self._site.origins))
+
+    def _use_once(self, begun: str) -> None:
+        """Use up a challenge."""
+        if not self._site.use_once(f"challenge/{begun}", self._site.clock() + CHALLENGE_S):
+            raise AccessDeniedError("session.used")
+
+    def _code(self, document: bytes | None) -> tuple[str, str]:
+        """Read whose code it is, and how the desk checked who that is."""
+        if document is None:
+            raise AccessDeniedError("session.code")
+        found = members(parse_canonical(document, max_bytes=MAX_BYTES), {"method": str, "patient": str})
+        return str(found["patient"]), str(found["method"])
+
+
+def account_of(accounts: AccountStore, patient: str, display: str, now: int) -> Account:
+    """Find a patient's account, or make it.
+
+    Args:
+        accounts: keeps it.
+        patient: id of the Patient.
+        display: the person's name; may be empty.
+        now: Unix seconds.
+
+    Returns:
+        The account.
+
+    Raises:
+        InputError: ``account.malformed`` for an id that can be none.
+    """
+    if not patient or len(patient) > 64:  # noqa: PLR2004  # FHIR R4 §2.24.0.1, id
+        raise InputError("account.malformed")
+    # A name of the staff's accounts cannot begin so.
+    name = f"patient:{hashlib.sha256(patient.encode()).hexdigest()[:40]}"
+    found = accounts.account_named(name)
+    if found is None:
+        account_id = secrets.token_hex(16)
+        found = Account(account_id, name, display[:128], Role.PATIENT, f"Patient/{patient}", None, None, now)
+        accounts.put_account(found)
+    return found
+
+
+def _texts(given: Mapping[str, Json], *names: str) -> dict[str, str]:
+    """Read what a script sent."""
+    return {name: str(value) for name, value in members(dict(given), dict.fromkeys(names, str)).items()}

@@ -1,0 +1,37 @@
+// The page that checks a proof: what the check says, in the reader's words.
+import { check, ProofError } from "./proof.js";
+
+const place = document.querySelector("#verify");
+const [file, policy, verdict] = ["#bundle", "#policy", ".mc-verdict"].map((one) => place.querySelector(one));
+const words = place.dataset;
+
+function say(word, ...lines) {
+  verdict.replaceChildren(
+    ...[word, ...lines].map((line, at) => {
+      const made = document.createElement("p");
+      made.textContent = line;
+      if (at === 0) made.className = "mc-verdict__word";
+      return made;
+    }),
+  );
+}
+
+async function judge() {
+  if (!file.files.length) return;
+  say(words.wait);
+  try {
+    const found = await check(new Uint8Array(await file.files[0].arrayBuffer()), policy.value);
+    const lines = [words.entry.replace("@", found.index).replace("#", found.size), `${words.who}${found.who.join(", ")}`];
+    if (found.record) lines.push(`${words.record}${found.record.kind} · ${found.record.status} · v${found.record.version}`);
+    if (found.time) lines.push(`${words.time}${new Date(found.time * 1000).toLocaleString(document.documentElement.lang)}`);
+    verdict.dataset.verdict = "verified";
+    say(words.verified, ...lines);
+  } catch (error) {
+    verdict.dataset.verdict = "refused";
+    say(error instanceof ProofError && error.message !== "bundle" ? words.refused : words.bundle, String(error.message));
+  }
+}
+
+place.hidden = false;
+file.addEventListener("change", judge);
+policy.addEventListener("change", judge);

@@ -1,0 +1,340 @@
+"""What the daemon tells of a patient's consents, as what pages show. Pure.
+
+Keeps true: nothing is called in force that the ledger, or a stop that was heard, has ended; a chain of accesses that
+lacks an entry is shown as one; what is not final yet says so. Trusts the daemon of this node for what it looked up.
+Source: `docs/spec/patient-pages.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
+from consent.web.ports import Look
+from medchain.encoding import Json, parse_canonical
+from medchain.errors import InputError
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.store.records import Access
+
+REFUSED: Final = "refused"
+"""Direction of what is noted of a refused request of another organisation (`medchain.node.custodian`)."""
+
+EMERGENCY: Final = "emergency"
+"""Direction of what is noted of an emergency (`medchain.node.emergency`)."""
+
+_MAX_DETAIL: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Records went to another organisation.
+
+    Attributes:
+        time: Unix seconds.
+        count: how many records.
+        purpose: purpose-of-use code.
+        position: entry of the ledger that says so.
+        is_final: whether that entry is final.
+    """
+
+    time: int
+    count: int
+    purpose: str
+    position: int
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A consent.
+
+    Attributes:
+        key: map key, hexadecimal.
+        recipient: org_id.
+        custodians: org_ids.
+        purpose: purpose-of-use code.
+        kinds: kinds of records.
+        sensitive: sensitive kinds that it permits as well.
+        is_whole: whether it covers every type.
+        start: Unix seconds.
+        until: Unix seconds; None where it has no end.
+        signed_at: Unix seconds.
+        signed: ``passkey``, ``attested`` or ``unknown``.
+        is_in_force: whether it is.
+        is_final: whether what is said of it is final.
+        ended: how it ended: ``patient``, ``organisation``, ``expired``, ``superseded``; empty while it is in force.
+        ended_by: org_id of who ended it, where somebody did.
+        position: entry of the ledger.
+        version: of the object.
+        content_root: of what was signed, hexadecimal.
+        releases: under it, the newest first.
+        missing: entries of the chain of accesses that this organisation does not hold.
+        is_broken: whether a chain of accesses does not hold, for another reason.
+    """
+
+    key: str
+    recipient: str
+    custodians: tuple[str, ...]
+    purpose: str
+    kinds: tuple[str, ...]
+    sensitive: tuple[str, ...]
+    is_whole: bool
+    start: int
+    until: int | None
+    signed_at: int
+    signed: str
+    is_in_force: bool
+    is_final: bool
+    ended: str
+    ended_by: str
+    position: int
+    version: int
+    content_root: str
+    releases: tuple[Release, ...]
+    missing: int
+    is_broken: bool
+
+    @property
+    def last_used(self) -> int | None:
+        """When records last went out under it, Unix seconds; None for never."""
+        return self.releases[0].time if self.releases else None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Somebody looked, or tried to.
+
+    Attributes:
+        time: Unix seconds.
+        organisation: org_id of who looked.
+        who: name of the person; empty where only the organisation is known.
+        role: of that person; empty likewise.
+        purpose: purpose-of-use code; empty where none was said.
+        count: how many records; None where that is not told.
+        kinds: of records, where that is told.
+        is_refused: whether nothing was given.
+        position: entry of the ledger that says so; None where none does yet.
+        consent: map key of the consent under which it was, hexadecimal; empty without one.
+        times: how often, where several looks of one day are told as one.
+        emergency: id of the emergency object, hexadecimal; empty for any other look.
+        reason: that was given for an emergency; empty for any other look.
+    """
+
+    time: int
+    organisation: str
+    who: str
+    role: str
+    purpose: str
+    count: int | None
+    kinds: tuple[str, ...]
+    is_refused: bool
+    position: int | None
+    consent: str
+    times: int = 1
+    emergency: str = ""
+    reason: str = ""
+
+    @property
+    def is_system(self) -> bool:
+        """Whether no person is known to have looked: a system of this organisation did."""
+        return bool(self.who) and not self.role
+
+
+def given_of(answer: Mapping[str, Json]) -> list[Given]:
+    """Read what ``patient.consents`` answered, the newest first; what cannot be read is left out."""
+    found = []
+    for row in _objects(answer.get("consents")):
+        content = row.get("content")
+        if isinstance(content, dict) and isinstance(content.get("recipient"), str):
+            found.append(_given(row, content))
+    return found
+
+
+def find_given(answer: Mapping[str, Json], key: str) -> Given | None:
+    """Find one consent; None for one that is not the patient's."""
+    return next((one for one in given_of(answer) if one.key == key), None)
+
+
+def events_of(given: Sequence[Given], noted: Iterable[Access], looks: Iterable[Look], org_id: str) -> list[Event]:
+    """List who has looked, the newest first: releases, requests that were refused, and this organisation's own staff.
+
+    Args:
+        given: the patient's consents.
+        noted: what the records file notes of releases and refusals.
+        looks: of this organisation's staff and systems.
+        org_id: this organisation.
+    """
+    events = [
+        Event(row.time, one.recipient, "", "", row.purpose, row.count, one.kinds, False, row.position, one.key)  # noqa: FBT003  # in the order of its members
+        for one in given
+        for row in one.releases
+    ]
+    events += [event for access in noted if (event := _noted(access)) is not None]
+    events += _by_day(looks, org_id)
+    return sorted(events, key=lambda event: -event.time)
+
+
+def people_in(events: Iterable[Event], since: int) -> int:
+    """Count who looked since a time; those who were refused saw nothing, and systems are no people."""
+    return len(
+        {
+            (one.organisation, one.who)
+            for one in events
+            if one.time >= since and not one.is_refused and not one.is_system
+        }
+    )
+
+
+def by_organisation(given: Iterable[Given]) -> dict[str, list[Given]]:
+    """Group consents in force by who may see."""
+    found: dict[str, list[Given]] = {}
+    for one in given:
+        if one.is_in_force:
+            found.setdefault(one.recipient, []).append(one)
+    return found
+
+
+def by_kind(given: Iterable[Given]) -> dict[str, list[Given]]:
+    """Group consents in force by what may be seen; kinds that nobody may see are left out."""
+    living = [one for one in given if one.is_in_force]
+    found = {kind: [one for one in living if kind in one.kinds] for kind in (*KINDS, OTHER)}
+    return {kind: rows for kind, rows in found.items() if rows}
+
+
+def _by_day(looks: Iterable[Look], org_id: str) -> list[Event]:
+    """Tell the looks of one person or system on one day as one, at the time of the last."""
+    found: dict[tuple[str, str, bool, int], Event] = {}
+    for look in looks:
+        time, who = _seconds(look.time), look.who or look.client
+        key = (who, look.role, look.is_refused, time // DAY_S)
+        before, kinds = found.get(key), kinds_of(look.types)
+        found[key] = Event(
+            time=time if before is None else max(before.time, time),
+            organisation=org_id,
+            who=who,
+            role=look.role,
+            purpose="",
+            count=None,
+            kinds=tuple(kinds) if before is None else tuple(dict.fromkeys((*before.kinds, *kinds))),
+            is_refused=look.is_refused,
+            position=None,
+            consent="",
+            times=1 if before is None else before.times + 1,
+        )
+    return list(found.values())
+
+
+def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
+    """Read one consent."""
+    period, ending = content.get("period"), row.get("ending")
+    types = _texts(content.get("resource_types"))
+    how = str(ending.get("how")) if isinstance(ending, dict) else ""
+    is_in_force = row.get("in_force") is True
+    releases = [_release(one) for grant in _objects(row.get("grants")) for one in _objects(grant.get("accesses"))]
+    gaps = (grant.get("missing") for grant in _objects(row.get("grants")))
+    missing = sum(len(one) for one in gaps if isinstance(one, list))
+    return Given(
+        key=str(row.get("key")),
+        recipient=str(content.get("recipient")),
+        custodians=_texts(content.get("custodians")),
+        purpose=str(content.get("purpose", "")),
+        kinds=(*KINDS, OTHER) if types == (ANY_TYPE,) else tuple(kinds_of(types)),
+        sensitive=_sensitive(content.get("fhir")),
+        is_whole=types == (ANY_TYPE,),
+        start=_number(period.get("start")) if isinstance(period, dict) else 0,
+        until=_number_or_none(period.get("end")) if isinstance(period, dict) else None,
+        signed_at=_number(content.get("signed_at")),
+        signed=str(row.get("signed", "unknown")),
+        is_in_force=is_in_force,
+        is_final=row.get("final") is True,
+        ended="" if is_in_force else "expired" if how in ("", "not_ended") else how,
+        ended_by=str(ending.get("by", "")) if isinstance(ending, dict) else "",
+        position=_number(row.get("since")),
+        version=_number(row.get("version")),
+        content_root=str(row.get("content_root", "")),
+        releases=tuple(sorted(releases, key=lambda one: -one.time)),
+        missing=missing,
+        is_broken=missing == 0 and any(grant.get("broken") is not None for grant in _objects(row.get("grants"))),
+    )
+
+
+def _release(row: Mapping[str, Json]) -> Release:
+    """Read one release."""
+    return Release(
+        time=_number(row.get("time")),
+        count=_number(row.get("count")),
+        purpose=str(row.get("purpose", "")),
+        position=_number(row.get("position")),
+        is_final=row.get("final") is True,
+    )
+
+
+def _sensitive(fhir: Json) -> tuple[str, ...]:
+    """Tell which sensitive kinds a FHIR Consent of ours does not deny; of any other one, all may be permitted."""
+    provision = fhir.get("provision") if isinstance(fhir, dict) else None
+    below = _objects(provision.get("provision")) if isinstance(provision, dict) else []
+    denied = {
+        label.get("code") for one in below if one.get("type") == "deny" for label in _objects(one.get("securityLabel"))
+    }
+    return tuple(kind for kind, codes in SENSITIVE.items() if not denied.issuperset(codes))
+
+
+def _noted(access: Access) -> Event | None:
+    """Read what is noted of a refused request or an emergency; None for anything else, and what cannot be read."""
+    if access.direction not in (EMERGENCY, REFUSED):
+        return None
+    try:
+        detail = parse_canonical(access.detail, max_bytes=_MAX_DETAIL)
+    except InputError:
+        return None
+    told: Mapping[str, Json] = detail if isinstance(detail, dict) else {}
+    if access.direction == EMERGENCY:
+        return Event(
+            time=access.time,
+            organisation=str(told.get("recipient", "")),
+            who=str(told.get("staff", "")),
+            role=EMERGENCY,
+            purpose="",
+            count=None,
+            kinds=(),
+            is_refused=False,
+            position=access.position,
+            consent="",
+            emergency=access.object_id.hex(),
+            reason=str(told.get("reason", "")),
+        )
+    requester = told.get("requester")
+    if not isinstance(requester, str):
+        return None
+    return Event(access.time, requester, "", "", "", None, (), True, access.position, "")  # noqa: FBT003  # as above
+
+
+def _seconds(instant: str) -> int:
+    """Read an instant as FHIR writes it; the beginning of time for what is none."""
+    try:
+        return int(datetime.fromisoformat(instant).timestamp())
+    except ValueError:
+        return 0
+
+
+def _objects(value: Json) -> list[dict[str, Json]]:
+    """List the objects of a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Json) -> tuple[str, ...]:
+    """List the texts of a list."""
+    return tuple(str(one) for one in value) if isinstance(value, list) else ()
+
+
+def _number(value: Json) -> int:
+    """Read a number; 0 for what is none."""
+    return value if isinstance(value, int) else 0
+
+
+def _number_or_none(value: Json) -> int | None:
+    """Read a number that may be absent."""
+    return value if isinstance(value, int) else None

@@ -1,0 +1,228 @@
+"""The patient's pages over whole nodes in one process: real ledger, real records, a browser's part played by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from consent.web.pages import PATIENT_ASSETS, patient_blueprints
+from consent.web.sign_in import account_of, give_code
+from consent.web.site import PatientSite
+from consent.web.words import PATIENT_WORDS
+from fhir_bridge.audit import JournalAudit
+from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.patient_records import RecordsOfPatients
+from fhir_bridge.rest.core import Core
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.service import SearchService
+from medchain.crypto.assertion import encode_credential_key
+from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.encoding import base64url, unbase64url
+from medchain.node.records import RecordService
+from medchain.store.accounts import Passkey
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
+from medchain.web.service import check_callers, prepare
+from medchain.web.session import Site
+from medchain.web.sign_in import Floor, sign_in_blueprint
+from medchain.web.signed import Signed
+from tests.unit.fhir_bridge.conftest import Server
+from tests.unit.medchain.ledger.world import genesis, seed
+from tests.unit.medchain.node.desks import Desks, Local, phone_of, running_desks
+from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE
+
+KEY = seed(RENHE, "records")
+_PLACES = count(1)
+
+
+@dataclass
+class Browser:
+    """A patient's browser, with a phone."""
+
+    client: FlaskClient
+    phone: SoftwareAuthenticator
+
+    def get(self, path: str, **headers: str):
+        return self.client.get(path, base_url=ORIGIN, headers=headers)
+
+    def text(self, path: str, status: int = 200) -> str:
+        answer = self.get(path)
+        assert answer.status_code == status, answer.text[:2000]
+        return answer.text
+
+    def post(self, path: str, form: dict[str, Any], origin: str = ORIGIN):
+        return self.client.post(path, base_url=ORIGIN, data=form, headers={"Origin": origin})
+
+    def send(self, path: str, document: object, **headers: str):
+        named = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"} | headers
+        return self.client.post(path, base_url=ORIGIN, json=document, headers=named)
+
+    def csrf(self, path: str = "/my") -> str:
+        return re.search(r'name="csrf" value="([^"]+)"', self.text(path))[1]
+
+    def answered(self, begun: dict[str, Any], phone: SoftwareAuthenticator | None = None, origin: str = ORIGIN):
+        """Answer a challenge as the script of the page does."""
+        signed = (phone or self.phone).sign(unbase64url(begun["challenge"], max_bytes=4096), origin)
+        return {
+            "begun": begun["begun"],
+            "credential": base64url(signed.credential_id),
+            "client_data": base64url(signed.client_data_json),
+            "authenticator_data": base64url(signed.authenticator_data),
+            "signature": base64url(signed.signature),
+        }
+
+    def sign_in(self, phone: SoftwareAuthenticator | None = None, origin: str = ORIGIN, **changes: str):
+        begun = json.loads(self.send("/my/sign-in/begin", {}).data)
+        return self.send("/my/sign-in/finish", self.answered(begun, phone, origin) | {"request": ""} | changes)
+
+    def enrol(self, code: str, begun: dict[str, Any] | None = None):
+        """Make a passkey, as a browser does (WebAuthn Level 3 §6.5.1)."""
+        begun = begun or json.loads(self.send("/my/enrol/begin", {"code": code}).data)
+        client = {"type": "webauthn.create", "challenge": begun["challenge"], "origin": ORIGIN, "crossOrigin": False}
+        name, key = self.phone.credential_id, encode_credential_key(self.phone.credential)
+        data = sha256(self.phone.rp_id.encode()).digest() + bytes([0x45]) + bytes(4 + 16)
+        data += len(name).to_bytes(2, "big") + name + key
+        return self.send(
+            "/my/enrol/finish",
+            {
+                "begun": begun["begun"],
+                "code": code,
+                "client_data": base64url(json.dumps(client).encode()),
+                "authenticator_data": base64url(data),
+            },
+        )
+
+
+@dataclass
+class World:
+    """The nodes, the hospital's pages, and who plays with them."""
+
+    desks: Desks
+    server: Server
+    site: PatientSite
+    local: Local
+    app: Flask
+    subjects: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def time(self) -> int:
+        return self.desks.federation.time
+
+    def browser(self, name: str) -> Browser:
+        client = self.app.test_client()
+        # Each from a place of its own, or one that fails would have all others wait.
+        number = next(_PLACES)
+        client.environ_base["REMOTE_ADDR"] = f"198.51.{number >> 8}.{number & 255}"
+        return Browser(client, phone_of(name))
+
+    def code(self, patient: str) -> str:
+        return give_code(self.site.pages.site.accounts, patient, "identity-card", self.time)
+
+    def patient(self, name: str) -> Browser:
+        """Return the browser of an enrolled patient who is signed in."""
+        browser = self.browser(name)
+        if name not in self.subjects:
+            self.subjects[name] = self.desks.enrol(browser.phone, name)
+            account = account_of(self.site.pages.site.accounts, name, f"王{name}", self.time)
+            public = encode_credential_key(browser.phone.credential)
+            passkey = Passkey(browser.phone.credential_id, account.id, public, self.time, None)
+            self.site.pages.site.accounts.put_passkey(passkey)
+        assert browser.sign_in().status_code == 200
+        return browser
+
+    def ask(self, patient: str, **changes: object) -> str:
+        """Have the insurer ask; returns the ask's id."""
+        wish = {
+            "custodian": RENHE,
+            "days": 30,
+            "patient": patient,
+            "person": "王晓梅",
+            "purpose": "HPAYMT",
+            "reason": "核对三月的住院理赔",
+            "resource_types": ["Condition", "Observation"],
+        }
+        return str(self.desks.local(ANXIN).call("ask.send", wish | changes)["id"])
+
+    def give(self, browser: Browser, ask: str, **changes: object) -> str:
+        """Have a patient agree; returns the consent's map key."""
+        chosen = {"days": "30", "kinds": ["diagnoses", "tests"], "sensitive": []} | changes
+        csrf = browser.csrf(f"/my/asks/{ask}")
+        begun = browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | chosen)
+        assert begun.status_code == 200, begun.text
+        begun = json.loads(begun.data)
+        answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
+        done = browser.send(f"/my/asks/{ask}/finish", answer)
+        assert done.status_code == 200, done.text
+        return re.fullmatch(r"/my/access/([0-9a-f]{64})\?new=1", json.loads(done.data)["next"])[1]
+
+    def read(self, consent: str, types: tuple[str, ...] = ("Condition", "Observation")):
+        """Have the insurer read under a consent; raises how it is refused."""
+        grants = self.desks.local(ANXIN).call("grants.received", {})["grants"]
+        grant = next(row["key"] for row in grants if row["consent"] == consent)
+        asked = {"custodian": RENHE, "grant": grant, "purpose": "HPAYMT", "resource_types": sorted(types)}
+        return self.desks.local(ANXIN).call("request", asked)
+
+
+def made(desks: Desks) -> Iterator[World]:
+    """Put the hospital's pages over its node."""
+    site, clock = desks.federation.sites[RENHE], desks.federation.clock
+    folder = site.folder
+    audit = JournalAudit(folder, KEY, clock)
+    with closing(audit):
+        index = SearchIndex(site.records, bases=frozenset({f"{ORIGIN}/fhir"}))
+        search = SearchService(site.records, index, KEY, genesis().ledger, clock)
+        service = RecordService(site.records, genesis().ledger, KEY, clock, index=search.index)
+        core = Core(
+            service=service,
+            search=search,
+            store=site.records,
+            records_key=KEY,
+            tokens=None,
+            base_url=f"{ORIGIN}/fhir",
+            token_url=f"{ORIGIN}/token",
+            clock=clock,
+            final_size=lambda: site.ledger.final().size,
+            prove=lambda stored: {"entry.bin": stored.object_id},
+            audit=audit,
+            catch_up=AuditDrain(folder, KEY, site.records, service, clock, RENHE).catch_up,
+        )
+        web = Site(
+            org_id=RENHE,
+            name=("仁和医院", "Renhe Hospital"),
+            origins=(ORIGIN,),
+            accounts=site.records.accounts,
+            signed=Signed(b"k" * 32),
+            use_once=lambda name, until: site.records.use_once(name, until, now=clock()),
+            clock=clock,
+        )
+        pages = Pages(web, PATIENT_WORDS)
+        pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
+        local = desks.local()
+        patients = PatientSite(
+            pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
+        )
+        app = Flask("test-patient", static_folder=None)
+        prepare(app)
+        app.register_blueprint(pages_blueprint(pages))
+        app.register_blueprint(sign_in_blueprint(pages, Floor(lambda _: "", lambda _: ("", ""), lambda: None)))
+        for blueprint in patient_blueprints(patients):
+            app.register_blueprint(blueprint)
+        remember_language(app)
+        check_callers(app)
+        yield World(desks, core, patients, local, app)
+
+
+@pytest.fixture(scope="package")
+def world(tmp_path_factory) -> Iterator[World]:
+    with running_desks(tmp_path_factory.mktemp("pages")) as desks:
+        yield from made(desks)

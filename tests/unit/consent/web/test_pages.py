@@ -1,0 +1,473 @@
+"""What the patient's pages show, what a patient signs on them, and the attacks on that."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+
+import pytest
+
+from consent.web import kinds
+from consent.web.words import PATIENT_WORDS
+from medchain.errors import NotFoundError, UnavailableError
+from medchain.ledger.object import map_key
+from medchain.node.emergency import EmergencyDesk
+from medchain.node.proofs import PROVE
+from medchain.node.records import NewRecord
+from medchain.web.words import WORDS
+from tests.unit.consent.web.conftest import KEY
+from tests.unit.medchain.ledger.world import fresh
+from tests.unit.medchain.node.desks import phone_of
+from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE, TONGJI
+
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
+def records(world, patient: str, *more: dict) -> None:
+    """Store a patient's records and anchor them."""
+    site, service = world.desks.federation.sites[RENHE], world.server.service
+    assert KEY
+    rows = [
+        {"resourceType": "Patient", "id": patient, "name": [{"text": f"王{patient}"}]},
+        {
+            "resourceType": "Observation",
+            "id": f"{patient}-o1",
+            "status": "final",
+            "code": {"text": "血糖"},
+            "subject": {"reference": f"Patient/{patient}"},
+            "effectiveDateTime": "2026-11-02",
+        },
+        *more,
+    ]
+    for row in rows:
+        content = json.dumps(row, ensure_ascii=False).encode()
+        service.create(NewRecord(row["resourceType"], row["id"], content, patient, document=row))
+    while site.records.pending(1, kind="anchor"):
+        site.node.anchor.round()
+        world.desks.federation.wait()
+
+
+def condition(patient: str, number: int, label: str = "") -> dict:
+    meta = {"meta": {"security": [{"system": ACT_CODE, "code": label}]}} if label else {}
+    return {
+        "resourceType": "Condition",
+        "id": f"{patient}-c{number}",
+        "code": {"text": f"诊断{number}"},
+        "subject": {"reference": f"Patient/{patient}"},
+        "recordedDate": "2026-10-01",
+        **meta,
+    }
+
+
+def english(browser, path: str, status: int = 200) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", browser.text(f"{path}?lang=en", status)))
+
+
+def noticed(world, name: str) -> list[dict]:
+    """List what the hospital's node tells a patient."""
+    asked = {"patient": name, "subjects": [world.subjects[name]]}
+    return world.local.call("notices.list", asked)["notices"]
+
+
+def test_the_first_page_says_who_looked_and_what_waits(world):
+    browser = world.patient("home")
+    assert "0 people looked at your record this week" in english(browser, "/my")
+    ask = world.ask("home")
+    # What the nodes tell of the enrolment is no matter to decide on.
+    assert {"subject.enrol"} >= {row["kind"] for row in noticed(world, "home")}
+    page = english(browser, "/my")
+    assert "1 needs your attention" in page
+    assert f'href="/my/asks/{ask}"' in browser.text("/my")
+    assert "核对三月的住院理赔" in page
+
+
+def test_notices_are_told_until_the_patient_has_seen_them(world):
+    browser = world.patient("noticed")
+    rows = [
+        {"acknowledged": None, "id": "ab" * 16, "kind": "recovery.announced", "time": world.time},
+        {"acknowledged": None, "id": "cd" * 16, "kind": "consent.given", "time": world.time},
+        {"acknowledged": 7, "id": "ef" * 16, "kind": "delegate.named", "time": world.time},
+        {"acknowledged": None, "id": "01" * 16, "kind": "unheard.of", "time": world.time},
+    ]
+    asked = []
+    before = dict(world.local.operations)
+    world.local.operations["notices.list"] = lambda _document: {"notices": rows}
+    world.local.operations["notices.acknowledge"] = lambda document: asked.append(document) or {"acknowledged": True}
+    try:
+        page = english(browser, "/my")
+        assert "2 need your attention" in page
+        assert "Somebody asks to replace your passkeys" in page
+        assert "A permission was signed in your name." in page
+        assert "unheard.of" in page
+        assert "Who may act for you" not in page
+        answer = browser.post("/my/notices/" + "ab" * 16, {"csrf": browser.csrf()})
+        assert answer.headers["Location"] == "/my"
+    finally:
+        world.local.operations.update(before)
+    (document,) = asked
+    assert (document["id"], document["patient"]) == ("ab" * 16, "noticed")
+    assert document["subjects"] == [world.subjects["noticed"]]
+
+
+def test_a_notice_of_another_patient_is_not_there_to_be_acknowledged(world):
+    browser = world.patient("snoops")
+    assert browser.post("/my/notices/" + "ab" * 16, {"csrf": browser.csrf()}).status_code == 404
+
+
+def test_an_ask_says_who_why_which_records_and_what_it_would_let_through(world):
+    records(world, "asks", condition("asks", 1), condition("asks", 2, "PSY"))
+    browser = world.patient("asks")
+    ask = world.ask("asks")
+    page = english(browser, f"/my/asks/{ask}")
+    for said in ("王晓梅", "payment and claims", "核对三月的住院理赔", "诊断1", "血糖", "What if I say no?"):
+        assert said in page
+    assert "could see 2 records today" in page
+    assert "mental health (1 labelled)" in page
+    form = {"csrf": browser.csrf(f"/my/asks/{ask}"), "kind": ["diagnoses", "tests"], "days": "7", "step": "preview"}
+    narrowed = browser.post(f"/my/asks/{ask}?lang=en", form | {"kind": ["tests"]}).text
+    assert "could see 1 records today" in narrowed
+    wider = browser.post(f"/my/asks/{ask}?lang=en", form | {"sensitive": ["mental"]}).text
+    assert "could see 3 records today" in wider
+
+
+def test_a_patient_agrees_the_insurer_reads_what_was_previewed_and_after_a_stop_nothing(world):
+    records(world, "whole", condition("whole", 1), condition("whole", 2, "PSY"))
+    browser = world.patient("whole")
+    consent = world.give(browser, world.ask("whole"))
+    assert "Your permission is in force" in browser.text(f"/my/access/{consent}?new=1&lang=en")
+    assert "in force" in english(browser, f"/my/access/{consent}")
+    assert {row["id"] for row in world.read(consent)["records"]} == {"whole-o1", "whole-c1"}
+    assert "2 records" in english(browser, f"/my/access/{consent}")
+    assert "2 records" in english(browser, "/my/looked")
+    assert "1 person looked at your record this week" in english(browser, "/my")
+    csrf = browser.csrf()
+    begun = json.loads(browser.send(f"/my/access/{consent}/stop/begin", {"csrf": csrf}).data)
+    answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
+    assert browser.send(f"/my/access/{consent}/stop/finish", answer).status_code == 200
+    # A refusal counts as about the patient also when the consent's newest body is the withdrawal.
+    world.desks.settle(consent, 2)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.read(consent)
+    page = english(browser, "/my/looked")
+    assert "refused" in page
+    assert "cannot be called back" in english(browser, f"/my/access/{consent}")
+    assert "One request was refused this week" in english(browser, "/my")
+
+
+def test_a_stop_without_a_passkey_binds_and_is_said_to_be_the_hospitals(world):
+    records(world, "plain")
+    browser = world.patient("plain")
+    consent = world.give(browser, world.ask("plain"))
+    form = {"csrf": browser.csrf()}
+    assert browser.post(f"/my/access/{consent}/stop", form).headers["Location"] == f"/my/access/{consent}"
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.read(consent)
+    assert "withdrawn by you" not in english(browser, f"/my/access/{consent}")
+
+
+def test_a_patient_says_no_and_the_ask_is_gone(world):
+    browser, ask = world.patient("declines"), world.ask("declines")
+    form = {"csrf": browser.csrf(f"/my/asks/{ask}"), "step": "decline"}
+    assert browser.post(f"/my/asks/{ask}", form).headers["Location"] == "/my"
+    assert "0 need your attention" in english(browser, "/my")
+    assert browser.get(f"/my/asks/{ask}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"kinds": []},
+        {"kinds": ["claims"]},
+        {"sensitive": ["everything"]},
+        {"days": "31"},
+        {"days": "-1"},
+    ],
+)
+def test_nothing_beyond_what_was_asked_for_is_drafted(world, chosen):
+    browser, ask = world.patient("narrow"), world.ask("narrow")
+    wanted = {"csrf": browser.csrf(), "days": "30", "kinds": ["tests"], "sensitive": []} | chosen
+    answer = browser.send(f"/my/asks/{ask}/begin", wanted)
+    assert (answer.status_code, json.loads(answer.data)) == (400, {"code": "patient.choice"})
+
+
+def drafted(browser, ask: str) -> tuple[str, dict]:
+    csrf = browser.csrf()
+    wanted = {"csrf": csrf, "days": "30", "kinds": ["tests"], "sensitive": []}
+    return csrf, json.loads(browser.send(f"/my/asks/{ask}/begin", wanted).data)
+
+
+def test_another_passkeys_signature_gives_nothing(world):
+    browser, ask = world.patient("forgery"), world.ask("forgery")
+    csrf, begun = drafted(browser, ask)
+    answer = browser.answered(begun, phone_of("thief of the pages")) | {"csrf": csrf, "draft": begun["draft"]}
+    done = browser.send(f"/my/asks/{ask}/finish", answer)
+    assert (done.status_code, json.loads(done.data)["code"]) == (422, "signing.credential")
+    assert "You have let no other organisation see your record." in english(browser, "/my/access")
+
+
+def test_a_log_in_is_no_consent(world):
+    browser, ask = world.patient("login"), world.ask("login")
+    csrf, begun = drafted(browser, ask)
+    login = json.loads(browser.send("/my/sign-in/begin", {}).data)
+    answer = browser.answered(login) | {"begun": begun["begun"], "csrf": csrf, "draft": begun["draft"]}
+    done = browser.send(f"/my/asks/{ask}/finish", answer)
+    assert (done.status_code, json.loads(done.data)["code"]) == (422, "assertion.challenge")
+
+
+def test_a_signature_at_an_address_where_none_counts_gives_nothing(world):
+    browser, ask = world.patient("elsewhere"), world.ask("elsewhere")
+    csrf, begun = drafted(browser, ask)
+    answer = browser.answered(begun, origin="https://login.renhe.example") | {"csrf": csrf, "draft": begun["draft"]}
+    done = browser.send(f"/my/asks/{ask}/finish", answer)
+    assert (done.status_code, json.loads(done.data)["code"]) == (422, "assertion.origin")
+
+
+def test_a_draft_of_another_ask_is_not_submitted(world):
+    browser, first, second = world.patient("swapped"), world.ask("swapped"), world.ask("swapped", days=7)
+    csrf, begun = drafted(browser, first)
+    answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
+    done = browser.send(f"/my/asks/{second}/finish", answer)
+    assert (done.status_code, json.loads(done.data)["code"]) == (403, "page.ended")
+
+
+@pytest.mark.parametrize("step", ["begin", "finish"])
+def test_another_patients_ask_and_consent_are_not_there(world, step):
+    other, ask = world.patient("owner"), world.ask("owner")
+    consent = world.give(other, ask)
+    waiting = world.ask("owner")
+    browser = world.patient("nosy")
+    csrf = browser.csrf()
+    assert browser.get(f"/my/asks/{waiting}").status_code == 404
+    assert browser.get(f"/my/access/{consent}").status_code == 404
+    assert browser.get(f"/my/access/{consent}/receipt").status_code == 404
+    assert browser.post(f"/my/access/{consent}/stop", {"csrf": csrf}).status_code == 404
+    for path in (f"/my/asks/{waiting}/{step}", f"/my/access/{consent}/stop/{step}"):
+        assert browser.send(path, {"csrf": csrf}).status_code == 404
+
+
+@pytest.mark.parametrize("csrf", ["", "wrong", None, 7])
+def test_a_step_without_the_sessions_token_is_refused(world, csrf):
+    browser, ask = world.patient("csrf"), world.ask("csrf")
+    answer = browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf})
+    assert (answer.status_code, json.loads(answer.data)) == (403, {"code": "session.form"})
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+def test_a_form_or_step_that_another_site_sends_is_refused(world, origin):
+    browser, ask = world.patient("cross"), world.ask("cross")
+    csrf = browser.csrf()
+    assert browser.post(f"/my/asks/{ask}", {"csrf": csrf, "step": "decline"}, origin).status_code == 403
+    assert browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf}, Origin=origin).status_code == 403
+
+
+def test_what_is_no_json_is_refused(world):
+    browser, ask = world.patient("json"), world.ask("json")
+    headers = {"Origin": ORIGIN, "Content-Type": "application/json"}
+    for data in (b"{", b"[1]"):
+        answer = browser.client.post(f"/my/asks/{ask}/begin", base_url=ORIGIN, data=data, headers=headers)
+        assert answer.status_code in (400, 403)
+    assert browser.post(f"/my/asks/{ask}/begin", {}).status_code == 400
+
+
+def test_a_consent_stands_where_the_recipient_could_not_be_let_in_and_that_can_be_tried_again(world, monkeypatch):
+    browser, ask = world.patient("delayed"), world.ask("delayed")
+    before = world.local.operations["grant.give"]
+
+    def away(_document):
+        raise UnavailableError("submit.no_endorser")
+
+    monkeypatch.setitem(world.local.operations, "grant.give", away)
+    consent = world.give(browser, ask)
+    assert "has not let the recipient in yet" in english(browser, f"/my/access/{consent}")
+    monkeypatch.setitem(world.local.operations, "grant.give", before)
+    assert browser.post(f"/my/access/{consent}/open", {"csrf": browser.csrf()}).status_code == 303
+    assert "has not let the recipient in yet" not in english(browser, f"/my/access/{consent}")
+
+
+def test_a_receipt_says_what_was_agreed_to_and_where_its_proof_is(world):
+    browser = world.patient("keeps")
+    consent = world.give(browser, world.ask("keeps"))
+    answer = browser.get(f"/my/access/{consent}/receipt")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    receipt = json.loads(answer.data)
+    (purpose,) = receipt["pii_processing"]["purposes"]
+    assert (purpose["purpose"], purpose["recipient_third_parties"]) == ("HPAYMT", [ANXIN])
+    assert [row["pii_type"] for row in purpose["pii_information"]] == ["Condition", "Observation"]
+    head = world.desks.federation.sites[RENHE].node.shelf.head(bytes.fromhex(consent))
+    assert receipt["evidence"]["position"] == head[0].since
+    assert receipt["evidence"]["content_root"] == head[1].content_root.hex()
+    assert receipt["events"][0]["event_type"] == "explicit"
+    assert purpose["withdrawal_method"] == f"{ORIGIN}/my/access/{consent}"
+
+
+def test_a_consents_proof_is_given_as_files(world):
+    browser = world.patient("proves")
+    consent = world.give(browser, world.ask("proves"))
+    world.local.operations[PROVE] = lambda document: (
+        {"files": {"asked.txt": "eA==", "key": "eQ=="}} if document == {"key": consent} else {}
+    )
+    packed = browser.get(f"/my/access/{consent}/proof")
+    with zipfile.ZipFile(io.BytesIO(packed.data)) as archive:
+        assert archive.read("asked.txt") == b"x"
+
+
+def test_who_can_see_is_shown_by_organisation_and_by_kind(world):
+    browser = world.patient("sees")
+    world.give(browser, world.ask("sees"), kinds=["tests"])
+    assert "Tests and measurements" in english(browser, "/my/access")
+    page = re.sub(r"<[^>]+>", "", browser.text("/my/access?by=kind&lang=en"))
+    assert "Tests and measurements" in page
+    assert "Diagnoses" not in page
+
+
+def test_the_record_is_shown_by_kind_and_says_what_is_registered(world):
+    records(world, "reads", condition("reads", 1))
+    browser = world.patient("reads")
+    page = english(browser, "/my/record")
+    assert "血糖" in page
+    assert "Diagnoses (1)" in page
+    assert "registered" in page
+    one = english(browser, "/my/record/Observation/reads-o1")
+    assert "unaltered since it was registered" in one
+    assert browser.get("/my/record/Observation/reads-o1/proof").status_code == 200
+
+
+def test_another_patients_record_is_not_there(world):
+    records(world, "private")
+    browser = world.patient("curious")
+    for path in (
+        "Observation/private-o1",
+        "Patient/private",
+        "Observation/none",
+        "x/y",
+        "Observation/private-o1/proof",
+    ):
+        assert browser.get(f"/my/record/{path}").status_code == 404
+
+
+def test_everything_may_be_asked_for_and_permitted(world):
+    records(world, "everything", condition("everything", 1))
+    browser = world.patient("everything")
+    ask = world.ask("everything", resource_types=["*"])
+    everything = [*kinds.KINDS, kinds.OTHER]
+    consent = world.give(browser, ask, kinds=everything)
+    assert "all kinds of records" in english(browser, f"/my/access/{consent}")
+    assert len(world.read(consent, ("*",))["records"]) == 3
+    some = world.ask("everything", resource_types=["*"])
+    narrower = world.give(browser, some, kinds=["tests"])
+    assert {row["type"] for row in world.read(narrower, ("*",))["records"]} == {"Observation"}
+
+
+def test_an_error_is_a_page_of_the_patients_with_a_way_back(world):
+    browser = world.patient("errs")
+    page = browser.text("/my/access/" + "0" * 64, 404)
+    assert 'href="/my"' in page
+
+
+@pytest.mark.parametrize("path", ["/my", "/my/access", "/my/looked", "/my/record", "/my/verify", "/my/settings"])
+def test_a_page_runs_no_inline_script_and_loads_nothing_from_elsewhere(world, path):
+    browser = world.patient("strict")
+    answer = browser.get(path)
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    page = answer.text
+    assert re.findall(r"<script(?![^>]*\bsrc=\"/static/)", page) == []
+    assert re.findall(r"\sstyle=|\son[a-z]+=|<style", page) == []
+    assert re.findall(r"(?:src|href)=\"(?!/|#|\?)", page) == []
+
+
+def test_a_page_is_small(world):
+    browser = world.patient("small")
+    first = browser.client.get("/my", base_url=ORIGIN)
+    places = re.findall(r'(?:src|href)="(/static/[^"]+)"', first.text)
+    files = [browser.get(place, **{"Accept-Encoding": "gzip"}) for place in places]
+    assert all(one.headers["Content-Encoding"] == "gzip" for one in files)
+    assert len(first.data) + sum(len(one.data) for one in files) < 70 * 1024
+
+
+@pytest.mark.parametrize("key", sorted(PATIENT_WORDS))
+def test_every_word_is_there_in_both_languages_with_the_same_fields(key):
+    chinese, said = PATIENT_WORDS[key]
+    assert chinese
+    assert said
+    assert set(re.findall(r"{(\w+)}", chinese)) == set(re.findall(r"{(\w+)}", said))
+    assert re.search(r"[\u4e00-\u9fff]", said) is None
+
+
+def test_every_word_that_a_page_says_exists():
+    from pathlib import Path  # noqa: PLC0415  # for this test alone
+
+    import consent.web.pages as pages  # noqa: PLC0415, PLR0402  # as above
+
+    folder = Path(pages.__file__).parent
+    sources = [*folder.glob("*.py"), *folder.glob("templates/patient/*.html")]
+    said = {
+        key for path in sources for key in re.findall(r"\b(?:t|say)\(\s*[\"']([a-z_.]+)[\"']", path.read_text("utf-8"))
+    }
+    assert said - {key for key in said if key.endswith(".")} <= PATIENT_WORDS.keys() | WORDS.keys()
+    for kind in (*kinds.KINDS, kinds.OTHER):
+        assert f"kind.{kind}" in PATIENT_WORDS
+    for kind in kinds.SENSITIVE:
+        assert f"sensitive.{kind}" in PATIENT_WORDS
+
+
+def test_a_chain_of_disclosures_that_does_not_hold_is_said_to_be_broken(world):
+    browser = world.patient("chained")
+    world.give(browser, world.ask("chained"))
+    before = world.local.operations["patient.consents"]
+
+    def told(document):
+        answer = before(document)
+        for row in answer["consents"]:
+            for grant in row["grants"]:
+                grant["broken"] = "disclosures.history"
+        return answer
+
+    world.local.operations["patient.consents"] = told
+    try:
+        assert "does not hold together" in english(browser, "/my/looked")
+    finally:
+        world.local.operations["patient.consents"] = before
+    assert "does not hold together" not in english(browser, "/my/looked")
+
+
+def test_a_patient_sees_an_emergency_with_its_reason_and_objects_once(world):
+    records(world, "urgent")
+    browser = world.patient("urgent")
+    site = world.desks.federation.sites[RENHE]
+    desk = EmergencyDesk(RENHE, site.records, world.server.service, world.desks.federation.clock, fresh)
+    declared = desk.declare("urgent", "doctor-17", "unconscious after a fall")
+    page = english(browser, "/my/looked")
+    assert "doctor-17" in page
+    assert "reason given: unconscious after a fall" in page
+    name = declared.object_id.hex()
+    form = {"csrf": browser.csrf("/my/looked"), "reason": "I was awake"}
+    other = world.patient("uninvolved")
+    assert other.post(f"/my/emergencies/{name}", form | {"csrf": other.csrf()}).status_code == 404
+    asked = []
+    before = world.local.operations["emergency.object"]
+    world.local.operations["emergency.object"] = lambda document: asked.append(document) or {}
+    try:
+        assert "Your objection is recorded" in browser.post(f"/my/emergencies/{name}?lang=en", form).text
+    finally:
+        world.local.operations["emergency.object"] = before
+    (document,) = asked
+    assert document["object"] == map_key("emergency", RENHE, declared.object_id).hex()
+    assert document["reason"] == "I was awake"
+
+
+def test_one_who_is_no_party_reads_nothing_under_a_patients_consent(world):
+    records(world, "party")
+    browser = world.patient("party")
+    consent = world.give(browser, world.ask("party"))
+    grant = next(
+        row["key"]
+        for row in world.desks.local(ANXIN).call("grants.received", {})["grants"]
+        if row["consent"] == consent
+    )
+    asked = {"custodian": RENHE, "grant": grant, "purpose": "HPAYMT", "resource_types": ["Observation"]}
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.desks.local(TONGJI).call("request", asked)
+    assert "refused" in english(browser, "/my/looked")

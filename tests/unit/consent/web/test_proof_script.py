@@ -1,0 +1,108 @@
+"""The script that checks proofs in the page, run by Node.js on published vectors and on their tampered twins."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+VECTORS = Path(__file__).parents[3] / "vectors" / "tlog"
+HARNESS = """import { check } from "./proof.mjs";
+import { readFileSync } from "node:fs";
+const [policy, ...bundles] = process.argv.slice(2);
+const told = [];
+for (const name of bundles) {
+  try { told.push(await check(new Uint8Array(readFileSync(name)), readFileSync(policy, "utf8"))); }
+  catch (error) { told.push(`${error.constructor.name} ${error.message}`); }
+}
+console.log(JSON.stringify(told));
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+
+
+def vector(name: str) -> bytes:
+    return (VECTORS / name).read_bytes()
+
+
+def packed(method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return made.getvalue()
+
+
+def judged(folder: Path, *bundles: bytes, policy: bytes | None = None) -> list:
+    """Have the script judge bundles."""
+    (folder / "proof.mjs").write_bytes((files("consent.web") / "static" / "proof.js").read_bytes())
+    (folder / "harness.mjs").write_text(HARNESS)
+    (folder / "policy.txt").write_bytes(policy or vector("policy.txt"))
+    for number, content in enumerate(bundles):
+        (folder / f"{number}.zip").write_bytes(content)
+    words = ["node", "harness.mjs", "policy.txt", *(f"{number}.zip" for number in range(len(bundles)))]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def entry(number: int, proof: bytes | None = None) -> bytes:
+    proof = vector(f"entry-{number}.tlog-proof") if proof is None else proof
+    return packed(**{"entry__bin": vector(f"entry-{number}.bin"), "entry__tlog-proof": proof})
+
+
+def test_published_entries_verify_packed_or_plain(tmp_path):
+    numbers = (0, 516, 1000, 1033)
+    plain = packed(
+        zipfile.ZIP_STORED,
+        **{"entry__bin": vector("entry-0.bin"), "entry__tlog-proof": vector("entry-0.tlog-proof")},
+    )
+    told = judged(tmp_path, *(entry(number) for number in numbers), plain)
+    assert [verdict["index"] for verdict in told] == [*numbers, 0]
+    assert all(verdict["who"] for verdict in told)
+
+
+def test_a_checkpoint_without_a_quorum_is_refused(tmp_path):
+    bundle = packed(**{"entry__bin": vector("entry-1000.bin"), "entry__tlog-proof": vector("bad-quorum.tlog-proof")})
+    assert judged(tmp_path, bundle) == ["ProofError quorum"]
+
+
+def test_another_entry_another_place_and_a_flipped_byte_are_refused(tmp_path):
+    proof = vector("entry-516.tlog-proof")
+    other = packed(**{"entry__bin": vector("entry-5.bin"), "entry__tlog-proof": proof})
+    moved = entry(516, proof.replace(b"index 516", b"index 517"))
+    lines = proof.split(b"\n")
+    flipped = [lines[2][:3] + (b"A" if lines[2][3:4] != b"A" else b"B") + lines[2][4:]]
+    changed = entry(516, b"\n".join([*lines[:2], *flipped, *lines[3:]]))
+    assert judged(tmp_path, other, moved, changed) == ["ProofError inclusion"] * 3
+
+
+def test_a_checkpoint_whose_size_was_changed_bears_no_signature(tmp_path):
+    proof = vector("entry-1033.tlog-proof").decode()
+    size = proof.split("\n\n")[1].split("\n")[1]
+    forged = proof.replace(f"\n{size}\n", f"\n{int(size) + 1}\n")
+    assert judged(tmp_path, entry(1033, forged.encode())) == ["ProofError log"]
+
+
+def test_the_policy_of_strangers_refuses(tmp_path):
+    rows = [row for row in vector("policy.txt").decode().split("\n") if not row.startswith("log ")]
+    log = "log example.org/other+00000000+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
+    assert judged(tmp_path, entry(0), policy="\n".join([log, *rows]).encode()) == ["ProofError log"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x00" * 100, b"not a zip" * 20])
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path, content):
+    assert judged(tmp_path, content) == ["ProofError bundle"]
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_is_refused(tmp_path):
+    bundle = bytearray(packed(**{"entry__bin": b"a" * 100_000, "entry__tlog-proof": b""}))
+    at = bundle.find(b"PK\x01\x02")
+    bundle[at + 24 : at + 28] = (10).to_bytes(4, "little")
+    assert judged(tmp_path, bytes(bundle)) == ["ProofError bundle"]
