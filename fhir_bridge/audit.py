@@ -9,8 +9,10 @@ Source: FHIR R4 AuditEvent; IHE BALP 1.1.3; `docs/spec/audit.md`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +22,9 @@ from fhir_bridge.rest.ask import Ask
 from medchain.crypto.keywrap import derive
 from medchain.errors import InputError, UnavailableError
 from medchain.node.clock import Clock
+from medchain.node.keystore import Layout
 from medchain.node.log import Log
 from medchain.store.journal import Journal
-
-FOLDER: Final = "audit"
-"""Name of the folder of the journals, in the node's folder."""
 
 MAX_NUMBERS: Final = 500
 """Most record versions of one frame; a request that touched more has several."""
@@ -35,12 +35,23 @@ MAX_QUERY_CHARS: Final = 4096
 SYNC_S: Final = 0.2
 """How soon a frame survives a power loss, in seconds."""
 
+COUNT: Final = "count="
+"""How the query of a frame begins that tells of several deeds at once; their number follows."""
+
 BEGUN: Final = 0
 """In place of a status: a change is about to be made, and how it ended is not known."""
 
-_FORM: Final = 1
-_FORM_OF_END: Final = 2
-_TEXTS: Final = 10
+_FORM: Final = 5
+_FORM_OF_END: Final = 6
+# Form → number of its texts, and whether it ends with the number of the frame by which it began.
+_FORMS: Final = {
+    1: (10, False),
+    2: (10, True),
+    3: (11, False),
+    4: (11, True),
+    _FORM: (13, False),
+    _FORM_OF_END: (13, True),
+}
 _LOG: Final = Log("audit")
 
 
@@ -62,6 +73,9 @@ class Happening:
         version: of the address, or empty.
         query: what was searched for, or empty.
         numbers: of the record versions that were shown or stored.
+        address: IP address of who asked, or empty.
+        purpose: purpose of use, a code of v3-ActReason; empty where none was decided about.
+        receipt: hash over the decisions of consents that the answer rests on, in hex, or empty.
         begun: number, in the same file, of the frame by which began what ended so; None for what began with none.
     """
 
@@ -78,40 +92,54 @@ class Happening:
     version: str
     query: str
     numbers: tuple[int, ...]
+    address: str = ""
+    purpose: str = ""
+    receipt: str = ""
     begun: int | None = None
 
 
 class JournalAudit:
     """Keeps what happens in a journal of this process. Threads share it."""
 
-    def __init__(self, folder: Path, records_key: bytes, clock: Clock) -> None:
+    def __init__(self, folder: Path, records_key: bytes, clock: Clock, *, is_proxied: bool = False) -> None:
         """Begin a journal, and sync it every `SYNC_S` seconds.
 
         Args:
             folder: the node's folder.
             records_key: the node's records key.
             clock: gives Unix seconds.
+            is_proxied: whether a proxy forwards all requests, and says whose they are.
         """
         self._clock = clock
+        self._is_proxied = is_proxied
         self._journal = Journal(journals(folder), journal_key(records_key))
         self._ended = threading.Event()
+        self._tell: Callable[[], None] = _nothing
         self._syncing = threading.Thread(target=self._sync, name="audit-sync", daemon=True)
         self._syncing.start()
 
     def begin(self, ask: Ask) -> None:
         """Keep that a request is about to change something; raises as `note`, and nothing may be changed then."""
-        ask.trail.begun = self._journal.begin(next(frames(ask, BEGUN, self._clock())))
+        ask.trail.begun = self._journal.begin(next(self._frames(ask, BEGUN)))
 
     def note(self, ask: Ask, status: int) -> None:
-        """Keep one request; raises `UnavailableError` ``journal.io``, and nothing may be answered then."""
+        """Keep one request; nothing may be answered where this raises `UnavailableError`, ``store.full`` or another."""
         begun, told = ask.trail.begun, False
         try:
-            for frame in frames(ask, status, self._clock()):
+            for frame in self._frames(ask, status):
                 self._journal.append(frame, begun)
             told = True
         finally:
             if begun is not None:
                 self._journal.done(begun, told=told)
+
+    def _frames(self, ask: Ask, status: int) -> Iterator[bytes]:
+        """Write a request as frames of this moment."""
+        return frames(ask, status, self._clock(), address_of(ask.fields, is_proxied=self._is_proxied))
+
+    def telling(self, tell: Callable[[], None]) -> None:
+        """Have something called at every sync, which may have more to keep by then."""
+        self._tell = tell
 
     def close(self) -> None:
         """End the journal."""
@@ -123,14 +151,19 @@ class JournalAudit:
         """Sync as long as the process lives."""
         while not self._ended.wait(SYNC_S):
             try:
+                self._tell()
                 self._journal.sync()
             except UnavailableError as error:
                 _LOG.error("audit.sync_failed", error)
 
 
+def _nothing() -> None:
+    """Do nothing: where nobody has more to keep."""
+
+
 def journals(folder: Path) -> Path:
     """Return the folder of the journals, made if it is not there."""
-    place = folder / FOLDER
+    place = Layout(folder).audit
     place.mkdir(mode=0o700, exist_ok=True)
     return place
 
@@ -140,7 +173,35 @@ def journal_key(records_key: bytes) -> bytes:
     return derive(records_key, "audit-journal")
 
 
-def frames(ask: Ask, status: int, time: int) -> Iterator[bytes]:
+def address_of(fields: Mapping[str, str], *, is_proxied: bool) -> str:
+    """Tell from which address a request came; empty where that is not known.
+
+    Anybody can send ``X-Forwarded-For``: it counts only where a proxy writes it, and of what it says the last, which is
+    what the proxy itself saw.
+
+    Args:
+        fields: of the request, under their names of RFC 3875.
+        is_proxied: whether a proxy forwards all requests.
+    """
+    seen = fields.get("REMOTE_ADDR", "")
+    return _normal(fields.get("HTTP_X_FORWARDED_FOR", seen).rpartition(",")[2] if is_proxied else seen)
+
+
+@lru_cache(1024)
+def _normal(text: str) -> str:
+    """Write an IP address in its one form, without the port that some proxies write behind it; empty for none."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return ""
+
+
+def frames(ask: Ask, status: int, time: int, address: str = "") -> Iterator[bytes]:
     """Write a request as frames; the last one says what it ends."""
     access = ask.who
     trail = ask.trail
@@ -155,6 +216,9 @@ def frames(ask: Ask, status: int, time: int) -> Iterator[bytes]:
         ask.id[:MAX_QUERY_CHARS],
         ask.version[:MAX_QUERY_CHARS],
         trail.query[:MAX_QUERY_CHARS],
+        address,
+        access.purpose if access.asked_for or trail.receipt else "",
+        trail.receipt,
     ]
     numbers = trail.numbers
     starts = range(0, len(numbers) or 1, MAX_NUMBERS)
@@ -169,14 +233,16 @@ def read_frame(content: bytes) -> Happening:
     """Read a frame; raises `InputError` ``audit.frame`` for one of another form."""
     try:
         form, time, status, *texts, numbers = orjson.loads(content)
+        count, is_end = _FORMS[form]
         begun = None
-        if form == _FORM_OF_END:
+        if is_end:
             begun, numbers = int(numbers), texts.pop()
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, KeyError) as error:
         raise InputError("audit.frame") from error
-    if form not in (_FORM, _FORM_OF_END) or len(texts) != _TEXTS or not all(isinstance(text, str) for text in texts):
+    if len(texts) != count or set(map(type, texts)) != {str}:
         raise InputError("audit.frame")
-    request, interaction, client, user, role, launch, type_name, record_id, version, query = texts
+    request, interaction, client, user, role, launch, type_name, record_id, version, query, *more = texts
+    address, purpose, receipt = (*more, "", "", "")[:3]
     return Happening(
         time=int(time),
         status=int(status),
@@ -191,5 +257,8 @@ def read_frame(content: bytes) -> Happening:
         version=version,
         query=query,
         numbers=tuple(numbers),
+        address=address,
+        purpose=purpose,
+        receipt=receipt,
         begun=begun,
     )

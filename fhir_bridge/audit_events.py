@@ -11,7 +11,7 @@ import base64
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from fhir_bridge.audit import BEGUN, Happening
+from fhir_bridge.audit import BEGUN, COUNT, Happening
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 
@@ -24,6 +24,9 @@ _ROLE: Final = "urn:medchain:role"
 _ORGANISATION: Final = "urn:medchain:organisation"
 _ACCOUNT: Final = "urn:medchain:account"
 _DEED: Final = "urn:medchain:deed"
+_RECEIPT: Final = "urn:medchain:decision-receipts"
+_ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_IP_ADDRESS: Final = "2"
 _DONE: Final = "0"
 _REFUSED: Final = "4"
 _FAILED: Final = "8"
@@ -55,14 +58,29 @@ _INTERACTIONS: Final = {
 }
 
 
-# Deed (`medchain.web.deeds`) → type and subtype (DICOM PS3.16 CID 400, 401), action, and what its subject is.
+# Deed (`medchain.web.deeds`) → type, subtype and action (DICOM PS3.15 §A.5.3.11, §A.5.3.12), and what its subject is.
 _DEEDS: Final = {
     "login": ("110114", "110122", "E", _ACCOUNT),
     "logout": ("110114", "110123", "E", _ACCOUNT),
     "token": ("110114", "110122", "E", _CLIENT),
     "revocation": ("110114", "110123", "E", _CLIENT),
-    "client-change": ("110113", "110129", "U", _CLIENT),
-    "account-change": ("110113", "110137", "U", _ACCOUNT),
+    "client-change": ("110113", "110129", "E", _CLIENT),
+    "account-change": ("110113", "110137", "E", _ACCOUNT),
+}
+
+
+# Action → what client, server and person are to the data: BALP's Read, Create, Update and
+# Delete; in its Query the client is the source, as the query flows.
+_SOURCE: Final = (_DICOM, "110153")
+_DESTINATION: Final = (_DICOM, "110152")
+_APPLICATION: Final = (_DICOM, "110150")
+_CUSTODIAN: Final = (f"{_TERMS}provenance-participant-type", "custodian")
+_PARTS: Final = {
+    "R": (_DESTINATION, _SOURCE, "IRCP"),
+    "E": (_SOURCE, _DESTINATION, "IRCP"),
+    "C": (_SOURCE, _DESTINATION, "AUT"),
+    "U": (_SOURCE, _DESTINATION, "AUT"),
+    "D": (_APPLICATION, _CUSTODIAN, "AUT"),
 }
 
 
@@ -108,6 +126,9 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         The resource, without an id.
     """
     act = _act(happening.interaction)
+    purpose: Resource = (
+        {"purposeOfEvent": [{"coding": [_coding(_ACT_REASON, happening.purpose)]}]} if happening.purpose else {}
+    )
     return {
         "resourceType": "AuditEvent",
         "type": act.type,
@@ -116,7 +137,8 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         "recorded": instant(happening.time),
         "outcome": _outcome(happening.status),
         "outcomeDesc": _UNKNOWN if happening.status == BEGUN else f"HTTP {happening.status}",
-        "agent": list(_agents(happening, organisation)),
+        **purpose,
+        "agent": list(_agents(happening, act.action, organisation)),
         "source": {
             "observer": {"identifier": {"system": _ORGANISATION, "value": organisation}},
             "type": [_coding(f"{_TERMS}security-source-type", "4")],
@@ -144,13 +166,16 @@ def _outcome(status: int) -> str:
     return _REFUSED if status < _FIRST_FAILURE else _FAILED
 
 
-def _agents(happening: Happening, organisation: str) -> Iterable[Element]:
+def _agents(happening: Happening, action: str, organisation: str) -> Iterable[Element]:
     """Say who took part: the client, the person where one signed in, this server."""
+    client_part, server_part, person_part = _PARTS[action]
     client: Resource = {
-        "type": {"coding": [_coding(_DICOM, "110153")]},
+        "type": {"coding": [_coding(*client_part)]},
         "who": {"identifier": {"system": _CLIENT, "value": happening.client}},
         "requestor": not happening.user,
     }
+    if happening.address:
+        client["network"] = {"address": happening.address, "type": _IP_ADDRESS}
     yield client
     if happening.user:
         who: Resource = (
@@ -159,7 +184,7 @@ def _agents(happening: Happening, organisation: str) -> Iterable[Element]:
             else {"identifier": {"system": _CLIENT, "value": happening.user}}
         )
         person: Resource = {
-            "type": {"coding": [_coding(f"{_TERMS}v3-ParticipationType", "IRCP")]},
+            "type": {"coding": [_coding(f"{_TERMS}v3-ParticipationType", person_part)]},
             "who": who,
             "requestor": True,
         }
@@ -167,7 +192,7 @@ def _agents(happening: Happening, organisation: str) -> Iterable[Element]:
             person["role"] = [{"coding": [_coding(_ROLE, happening.role)]}]
         yield person
     yield {
-        "type": {"coding": [_coding(_DICOM, "110152")]},
+        "type": {"coding": [_coding(*server_part)]},
         "who": {"identifier": {"system": _ORGANISATION, "value": organisation}},
         "requestor": False,
     }
@@ -183,9 +208,9 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
     for patient in patients:
         yield _entity("1", "1", {"reference": f"Patient/{patient}"})
     deed = _DEEDS.get(happening.interaction)
-    if deed is not None and happening.id:
-        yield {"what": {"identifier": {"system": deed[-1], "value": happening.id}}}
-    asked = happening.query or ("" if deed is not None else _address(happening))
+    if deed is not None:
+        yield from _entities_of_deed(happening, deed[-1])
+    asked = "" if deed is not None else happening.query or _address(happening)
     if asked:
         query: Resource = {
             "type": _coding(f"{_TERMS}audit-entity-type", "2"),
@@ -193,10 +218,21 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
             "query": base64.b64encode(asked.encode()).decode(),
         }
         yield query
+    if happening.receipt:
+        yield {"what": {"identifier": {"system": _RECEIPT, "value": happening.receipt}}}
     yield {
         "what": {"identifier": {"value": happening.request}},
         "type": _coding(_BALP, "XrequestId"),
     }
+
+
+def _entities_of_deed(happening: Happening, system: str) -> Iterable[Element]:
+    """Say whom a deed was done to, and how many times where it tells of several."""
+    if happening.id:
+        yield {"what": {"identifier": {"system": system, "value": happening.id}}}
+    if happening.query.startswith(COUNT):
+        number: Element = {"type": "count", "valueString": happening.query.removeprefix(COUNT)}
+        yield {"what": {"identifier": {"system": _DEED, "value": happening.interaction}}, "detail": [number]}
 
 
 def _address(happening: Happening) -> str:

@@ -2,7 +2,8 @@
 
 In two steps, since only the first must be soon: `take` puts the events of many frames under one seal and one anchor,
 for a few microseconds each; `place` gives them the rows by which they are found, which costs several times as much and
-waits for a quieter moment, for whoever asks for AuditEvents (`catch_up`), or until much has gathered.
+waits for a quieter moment, for whoever asks for AuditEvents (`catch_up`), or until much has gathered. Who asks while
+much waits is told to come again, and the daemon hurries.
 
 Keeps true: each frame becomes one AuditEvent, once: how far a journal was read is stored together with the events made
 of it, and an event's id is its frame's place; a journal is removed only when all of it is stored. One process works at
@@ -15,11 +16,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from threading import Event
 from typing import Final, NamedTuple
@@ -32,9 +32,10 @@ from fhir_bridge.document import write
 from fhir_bridge.references import with_identity
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.node.clock import Clock
+from medchain.node.crowding import Crowding
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.store.journal import SUFFIX, Frame, Place, names, read, read_all, remove
+from medchain.store.journal import SUFFIX, Frame, Place, names, read, read_all, remove, sizes
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import VersionReader
 
@@ -45,20 +46,34 @@ PERIOD_S: Final = 1.0
 """How often the events of new frames are sealed."""
 
 QUIET: Final = 300
-"""So many frames in a period leave time to place events."""
+"""So many frames in a period leave time to place events, where processors are free."""
+
+CALM: Final = 30
+"""So few leave time whatever else the machine does."""
+
+CROWDED: Final = 0.2
+"""Share of its time that this thread waits for a processor where none is free."""
 
 MAX_WAITING: Final = 500_000
 """Most events that wait to be placed, whatever else there is to do."""
 
-PATIENCE_S: Final = 20.0
-"""How long somebody who asks for AuditEvents waits for all of them to be placed."""
+MAX_AT_ONCE: Final = 4_000
+"""Most events that are taken or placed for somebody who asks for them, before the answer: about a second's work."""
+
+WANTED_S: Final = 180
+"""So long after somebody asked for more than that, the daemon places events whatever else there is to do: a minute
+longer than anybody is told to wait until he asks again."""
+
+PLACED_A_SECOND: Final = 2_000
+"""So many the daemon places in a second then, on a slow machine: who waits is told when to come again."""
 
 _TYPE: Final = "AuditEvent"
 _OPEN: Final = "open"
 _LOCK: Final = "drain.lock"
-_NICE: Final = 10
+_WANTED: Final = "wanted"
+_MAX_RETRY_S: Final = 120
+_WHOLE: Final = sys.maxsize
 _LAST_STEPS: Final = 20
-_PATIENTS: Final = 4096
 _TRIED: Final = 16
 _LOG: Final = Log("audit")
 
@@ -92,13 +107,13 @@ class AuditDrain:
         self._reader = VersionReader(store)
         self._clock = clock
         self._organisation = organisation
-        self._nobody = service.patient_token("")
-        self._patient = lru_cache(_PATIENTS)(self._reader.patient_id)
         self._damaged: set[str] = set()
 
     def run(self, end: Event) -> None:
-        """Work until told to stop, behind those who serve."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        """Work until told to stop.
+
+        With the priority of those who serve: one that has the turn at writing has them wait for it.
+        """
         while not end.is_set():
             began = time.monotonic()
             try:
@@ -112,25 +127,46 @@ class AuditDrain:
                 break
 
     def catch_up(self) -> None:
-        """Place the events of all that happened until now.
+        """Place the events of all that happened until now; what happens meanwhile is waited for no longer.
 
         Raises:
-            UnavailableError: ``audit.behind`` where that takes longer than `PATIENCE_S`; what was done is done, and
-                another call goes on.
+            UnavailableError: ``audit.behind`` where more than `MAX_AT_ONCE` wait; the daemon is told to hurry.
         """
-        until = time.monotonic() + PATIENCE_S
-        while self.step():
-            if time.monotonic() > until:
-                raise UnavailableError("audit.behind", retry_after_s=int(PATIENCE_S))
-
-    def step(self) -> int:
-        """Take one batch of each journal, and place one segment; returns how many frames or events it were."""
-        return self.take() + self.place()
+        _, is_all = self._take_present(lambda taken: taken >= MAX_AT_ONCE)
+        waiting = self._store.waiting_parts()
+        if not is_all or waiting > MAX_AT_ONCE:
+            self._want()
+            raise UnavailableError("audit.behind", retry_after_s=min(1 + waiting // PLACED_A_SECOND, _MAX_RETRY_S))
+        while waiting > 0 and (placed := self.place()):
+            waiting -= placed
 
     def take(self) -> int:
-        """Take at most one batch of each journal; returns how many frames were taken."""
+        """Take at most one batch of each journal; returns how many events were made."""
+        return sum(one.events for one in self._take_of(None).values())
+
+    def _take_present(self, is_enough: Callable[[int], bool]) -> tuple[int, bool]:
+        """Take what was written until now, batch after batch.
+
+        What is written meanwhile waits for another call: to seal a few costs a transaction and an anchor, as many do.
+
+        Args:
+            is_enough: tells, by the number of events made so far, whether to leave the rest.
+
+        Returns:
+            How many events were made, and whether that was all.
+        """
+        taken, aims = 0, sizes(self._folder)
+        while aims and not is_enough(taken):
+            took = self._take_of(aims)
+            taken += sum(one.events for one in took.values())
+            aims = {name: aims[name] for name, one in took.items() if one.until < aims[name]}
+        return taken, not aims
+
+    def _take_of(self, chosen: Collection[str] | None) -> dict[str, _Took]:
+        """Take at most one batch of some journals, or of each; one that is not there any more was taken whole."""
         with self._alone():
-            return sum(self._tried(name) for name in names(self._folder) if name not in self._damaged)
+            there = [one for one in names(self._folder) if chosen is None or one in chosen]
+            return {one: self._tried(one) for one in there if one not in self._damaged}
 
     def place(self) -> int:
         """Give the events of the oldest segment that has none the rows by which they are found; returns how many."""
@@ -150,16 +186,29 @@ class AuditDrain:
             end: tells to stop.
             until: how long events are placed, as `time.monotonic` has it.
         """
-        taken = 0
-        while (some := self.take()) and not end.is_set():
-            taken += some
-        if taken > QUIET and self._store.waiting_parts() < MAX_WAITING:
-            return
+        crowding = Crowding()
+        taken, _ = self._take_present(lambda _: end.is_set())
+        hurries = self._is_wanted()
         while time.monotonic() < until and not end.is_set():
             began = time.monotonic()
+            if not (hurries or _has_time(taken, crowding) or self._store.waiting_parts() >= MAX_WAITING):
+                return
             if not self.place():
                 return
-            end.wait(min(time.monotonic() - began, PERIOD_S))
+            if not hurries:
+                end.wait(min(time.monotonic() - began, PERIOD_S))
+
+    def _want(self) -> None:
+        """Tell the daemon that somebody waits for events."""
+        (self._folder / _WANTED).touch(mode=0o600)
+        os.utime(self._folder / _WANTED, (self._clock(), self._clock()))
+
+    def _is_wanted(self) -> bool:
+        """Tell whether somebody has waited for events a short while ago."""
+        try:
+            return self._clock() - (self._folder / _WANTED).stat().st_mtime < WANTED_S
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -177,15 +226,15 @@ class AuditDrain:
         self._service.place_parts(segment, [(_TYPE, str(orjson.loads(one)["id"])) for one in contents])
         return len(contents)
 
-    def _tried(self, name: str) -> int:
+    def _tried(self, name: str) -> _Took:
         """Take a batch of one journal; one that must wait keeps no other waiting."""
         try:
             return self._take(name)
         except (ConflictError, UnavailableError) as error:
             _LOG.error("audit.waits", error, file=name)
-            return 0
+            return _Took(0)
 
-    def _take(self, name: str) -> int:
+    def _take(self, name: str) -> _Took:
         """Take a batch of one journal."""
         prefix = f"audit/{name.removesuffix(SUFFIX)}/"
         unit = self._reader.newest_unit(prefix)
@@ -196,25 +245,28 @@ class AuditDrain:
         except (InputError, VerificationError) as error:
             self._damaged.add(name)
             _LOG.error("audit.damaged", error, file=name)
-            return 0
+            return _Took(0)
 
-    def _go_on(self, prefix: str, name: str, place: Place) -> int:
-        """Store the events of the next frames of a journal that tell of any; returns how many."""
+    def _go_on(self, prefix: str, name: str, place: Place) -> _Took:
+        """Store the events of the next frames of a journal that tell of any."""
         while (found := read(self._folder, name, self._key, place, BATCH)).frames:
             told = [one for one in map(_told, found.frames) if one.happening.status != BEGUN]
             place = found.frames[-1].place
             if told:
-                return self._seal(told, f"{prefix}{place.offset:012d}/{place.number:012d}")
+                made = self._seal(told, f"{prefix}{place.offset:012d}/{place.number:012d}")
+                return _Took(made, place.offset)
         if not found.is_ended:
-            return 0
+            return _Took(0)
         if found.torn:
             _LOG.warning("audit.torn", file=name, bytes=found.torn)
         return self._finish(prefix, name) if found.is_closed else self._end(prefix, name, -1)
 
-    def _end(self, prefix: str, name: str, after: int) -> int:
-        """Store the events of what was begun in a journal and never ended, from a frame on; returns how many."""
+    def _end(self, prefix: str, name: str, after: int) -> _Took:
+        """Store the events of what was begun in a journal and never ended, from a frame on."""
         told = [one for one in self._left_open(name) if one.number > after][:BATCH]
-        return self._seal(told, f"{prefix}{_OPEN}/{told[-1].number:012d}") if told else self._finish(prefix, name)
+        if not told:
+            return self._finish(prefix, name)
+        return _Took(self._seal(told, f"{prefix}{_OPEN}/{told[-1].number:012d}"), 0)
 
     def _left_open(self, name: str) -> list[_Told]:
         """List what was begun in a journal and never ended."""
@@ -243,18 +295,27 @@ class AuditDrain:
 
     def _versions(self, numbers: Iterable[int]) -> dict[int, Version]:
         """Name record versions."""
-        found: dict[int, Version] = {}
-        for row in self._reader.named(sorted(set(numbers))):
-            patient = "" if row.patient == self._nobody else self._patient(row.patient) or ""
-            found[row.number] = Version(row.type, row.id, row.version, patient)
-        return found
+        named = self._reader.named(sorted(set(numbers)))
+        return {row.number: Version(row.type, row.id, row.version, row.patient or "") for row in named}
 
-    def _finish(self, prefix: str, name: str) -> int:
-        """Remove a journal of which all is stored; returns that nothing was left to store."""
+    def _finish(self, prefix: str, name: str) -> _Took:
+        """Remove a journal of which all is stored: nothing was left to store."""
         # First the file: forgotten before that, it would be taken again.
         remove(self._folder, name)
         self._reader.forget_units(prefix)
-        return 0
+        return _Took(0)
+
+
+class _Took(NamedTuple):
+    """What was taken of a journal.
+
+    Attributes:
+        events: how many were made.
+        until: offset up to which the journal is taken; beyond every file where nothing more can be taken of it now.
+    """
+
+    events: int
+    until: int = _WHOLE
 
 
 class _Told(NamedTuple):
@@ -262,6 +323,12 @@ class _Told(NamedTuple):
 
     number: int
     happening: Happening
+
+
+def _has_time(taken: int, crowding: Crowding) -> bool:
+    """Tell whether events may be placed after so many frames in a period, as the last moments were."""
+    # Of how many come alone it does not show: a slow machine has no time for more, and gets slower by placing theirs.
+    return taken <= QUIET and (taken <= CALM or crowding.share() <= CROWDED)
 
 
 def _told(frame: Frame) -> _Told:

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge import binary, resources
 from fhir_bridge.change import patch_in_bundle
-from fhir_bridge.document import Document, Element, Resource, member, write
+from fhir_bridge.document import Document, Element, Resource, Rows, member, write
+from fhir_bridge.etags import names
+from fhir_bridge.labelling import Labeller
 from fhir_bridge.references import (
     Identifier,
     Resolver,
+    Wanted,
     identifiers,
     instant,
     parse_condition,
@@ -29,6 +33,7 @@ from fhir_bridge.references import (
 )
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.validation.issue import MAX_ISSUES
+from fhir_bridge.validation.repeats import Repeats
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.kinds.record import DELETED
 from medchain.node.records import NewRecord
@@ -53,6 +58,7 @@ NOT_FOUND: Final = "reference.not_found"
 """Code of a conditional reference that nothing fulfils."""
 
 
+_ABSOLUTE: Final = ("http:", "https:")
 _DELETE: Final = "DELETE"
 _PATCH: Final = "PATCH"
 _KINDS: Final = frozenset({"batch", "transaction"})
@@ -78,11 +84,12 @@ Current: TypeAlias = "Callable[[str, str], Newest | None]"
 
 
 class _Mode(NamedTuple):
-    """How strictly a Bundle is taken."""
+    """How strictly a Bundle is taken, and who sets the labels of what it holds."""
 
     is_loose: bool
     may_wait: bool
     validation: Mode = Mode.STRICT
+    labeller: Labeller | None = None
 
 
 @dataclass(slots=True)
@@ -94,11 +101,12 @@ class Entry:
         full_url: how other entries call it, or empty.
         type: resource type.
         id: of the record; empty for a deletion that nothing fulfils.
-        version: that it will make, or that is there.
+        version: that it will make, or that is there; 0 where there is nothing to delete.
         present: whether nothing is stored: a conditional create found it, or what is to be deleted is not there.
         method: of its request.
         token: keyed token of the patient of what is deleted.
         content: its bytes once they are made; empty for a deletion, and for what is present.
+        is_new: whether there is nothing before it, or only what was deleted.
     """
 
     index: int
@@ -110,6 +118,7 @@ class Entry:
     method: str = "POST"
     token: str = ""
     content: bytes = b""
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,13 @@ class Plan:
 
 
 def transaction(
-    bundle: Document, resolver: Resolver, now: int, current: Current, validation: Mode = Mode.STRICT
+    bundle: Document,
+    resolver: Resolver,
+    now: int,
+    current: Current,
+    validation: Mode = Mode.STRICT,
+    *,
+    labeller: Labeller | None = None,
 ) -> Plan:
     """Plan a transaction.
 
@@ -151,6 +166,7 @@ def transaction(
         now: Unix seconds.
         current: opens the newest version of a record, to be patched or deleted.
         validation: how strictly resources are checked.
+        labeller: sets their labels; None where they come with all of them.
 
     Returns:
         The plan of all entries that write; nothing is refused.
@@ -160,7 +176,7 @@ def transaction(
         ConflictError: ``bundle.version`` for an If-Match that does not hold.
         NotFoundError: ``record.unknown`` for a patch of what is not there.
     """
-    mode = _Mode(is_loose=False, may_wait=False, validation=validation)
+    mode = _Mode(is_loose=False, may_wait=False, validation=validation, labeller=labeller)
     plan = _plan(bundle.rows, resolver, now, mode, current)
     if plan.refused:
         raise _all_of(plan.refused)
@@ -176,7 +192,13 @@ def type_of(bundle: Document) -> str:
 
 
 def collect(
-    bundle: Document, resolver: Resolver, now: int, *, may_wait: bool = False, validation: Mode = Mode.STRICT
+    bundle: Document,
+    resolver: Resolver,
+    now: int,
+    *,
+    may_wait: bool = False,
+    validation: Mode = Mode.STRICT,
+    labeller: Labeller | None = None,
 ) -> Plan:
     """Plan an import: a Bundle of any type with resources, or one resource; what cannot be stored is reported.
 
@@ -186,6 +208,7 @@ def collect(
         now: Unix seconds.
         may_wait: whether to give up at the first reference that nothing fulfils yet.
         validation: how strictly resources are checked.
+        labeller: as for `transaction`.
 
     Returns:
         The plan.
@@ -196,22 +219,64 @@ def collect(
     rows: Sequence[Element] = bundle.rows
     if bundle.resource.get("resourceType") != "Bundle":
         rows = [{"resource": bundle.resource}]
-    return _plan(rows, resolver, now, _Mode(is_loose=True, may_wait=may_wait, validation=validation))
+    mode = _Mode(is_loose=True, may_wait=may_wait, validation=validation, labeller=labeller)
+    return _plan(rows, resolver, now, mode)
 
 
-def requests_of(bundle: Document) -> list[tuple[str, str]]:
+def requests_of(bundle: Document, bases: frozenset[str]) -> list[tuple[str, str]]:
     """List what a Bundle wants: (method, url) of each entry, to be authorised before anything is looked up.
 
+    Args:
+        bundle: parsed.
+        bases: base URLs of this node.
+
     Raises:
-        InputError: ``bundle.request`` with the entry's number.
+        InputError: ``bundle.request``, ``bundle.full_url`` with the entry's number.
     """
     wanted = []
+    named = FullUrls()
     for index, row in enumerate(bundle.rows):
         request = row.get("request") if isinstance(row, dict) else None
-        if not isinstance(request, dict):
+        if not isinstance(row, dict) or not isinstance(request, dict):
             raise InputError("bundle.request", entry=index)
-        wanted.append((member(request, "method"), member(request, "url")))
+        named.check(row, entry=index, element="fullUrl")
+        wanted.append((member(request, "method"), url_of(request, row.get("resource"), bases)))
     return wanted
+
+
+def url_of(request: Resource, resource: Element, bases: frozenset[str]) -> str:
+    """Return the address of an entry, relative to the base.
+
+    Some clients write it with a slash at its beginning, or with the base before it (Bundle.entry.request.url: "relative
+    to the root"; HAPI takes both). A create without one is of the resource's type: R4's own example (§3.1.0.11.3) and
+    HAPI's client write none.
+    """
+    if "url" not in request and member(request, "method") == "POST" and isinstance(resource, dict):
+        return member(resource, "resourceType")
+    url = member(request, "url")
+    base = next((one for one in bases if url.startswith(f"{one}/")), "") if url.startswith(_ABSOLUTE) else ""
+    return url[len(base) :].removeprefix("/")
+
+
+class FullUrls:
+    """The names of a Bundle's entries: of two with one, a reference could mean both (bdl-7, bdl-8)."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: set[tuple[str, str]] = set()
+
+    def check(self, row: Element, **place: int | str) -> None:
+        """See that no entry before has the name of this one; raises `InputError` ``bundle.full_url`` with its place."""
+        full_url = member(row, "fullUrl") if isinstance(row, dict) else ""
+        if not full_url:
+            return
+        about = _resource_of(row).get("meta")
+        name = full_url, member(about, "versionId") if isinstance(about, dict) else ""
+        if name in self._known or "/_history/" in full_url:
+            raise InputError("bundle.full_url", **place)
+        self._known.add(name)
 
 
 def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool = False) -> bytes:
@@ -228,19 +293,24 @@ def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool 
         answer: dict[str, Element] = {"status": entry_status(entry)}
         if entry.id and entry.method != _DELETE:
             answer["location"] = f"{entry.type}/{entry.id}/_history/{entry.version}"
-        if entry.id:
+        if entry.version:
             answer |= {"etag": f'W/"{entry.version}"', "lastModified": instant(time)}
         body = b'"resource":' + entry.content + b"," if whole and entry.content else b""
         rows[entry.index] = b"{" + body + b'"response":' + write(answer) + b"}"
-    inside = b",".join(rows[index] for index in sorted(rows))
-    return b'{"resourceType":"Bundle","type":"transaction-response","entry":[' + inside + b"]}"
+    return response_of("transaction-response", [rows[index] for index in sorted(rows)])
+
+
+def response_of(kind: str, rows: Sequence[bytes]) -> bytes:
+    """Write the response to a Bundle from its entries; of none there is no array, which FHIR has empty nowhere."""
+    entries = b',"entry":[' + b",".join(rows) + b"]" if rows else b""
+    return b'{"resourceType":"Bundle","type":"' + kind.encode() + b'"' + entries + b"}"
 
 
 def entry_status(entry: Entry) -> str:
     """Tell the status of an entry that was done."""
     if entry.method == _DELETE:
         return GONE
-    return CREATED if entry.version == 1 and not entry.present else PRESENT
+    return CREATED if entry.is_new and not entry.present else PRESENT
 
 
 def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, current: Current | None = None) -> Plan:
@@ -261,7 +331,11 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, cu
             if not entry.present and entry.method != _DELETE:
                 named.add(entry, resource)
     places = {entry.full_url: f"{entry.type}/{entry.id}" for entry in entries if entry.full_url}
-    context = _Context(places, named.found, resolver, now, mode.validation)
+    # What is parsed each time that it is asked for is not kept by what is made of it either.
+    forgets = isinstance(rows, Rows)
+    context = _Context(
+        places, named.found, resolver, now, mode.validation, Repeats(), forgets, mode.labeller, named.births
+    )
     records: list[NewRecord] = []
     kept: list[Entry] = []
     for entry in sorted(entries, key=lambda one: one.index):
@@ -305,6 +379,7 @@ class _Reader:
         self._current = current
         self._taken: set[tuple[str, str]] = set()
         self._deleted: set[tuple[str, str]] = set()
+        self._made: dict[Wanted, str] = {}
         self.patched: dict[int, Resource] = {}
 
     def read(self, index: int, row: Element) -> tuple[Resource, Entry]:
@@ -332,9 +407,9 @@ class _Reader:
 
     def _written(self, entry: Entry, resource: Resource, request: Resource) -> Entry:
         """Give an entry that has a resource its id."""
-        method, url = member(request, "method"), member(request, "url")
+        method, url = member(request, "method"), url_of(request, resource, self._resolver.bases)
         if method == "POST" and url == entry.type:
-            return _posted(entry, resource, request, self._resolver, self._taken, self._deleted)
+            return self._posted(entry, resource, request)
         entry.method = method
         if method == "PUT" and url.startswith(f"{entry.type}/"):
             entry.id = url.removeprefix(f"{entry.type}/")
@@ -342,23 +417,56 @@ class _Reader:
                 raise InputError("bundle.id")
             return _put(entry, request, self._resolver, self._taken)
         if method == "PUT" and url.startswith(f"{entry.type}?"):
-            condition = url.removeprefix(f"{entry.type}?")
-            entry.id = _found_or_new(entry.type, resource, condition, self._resolver, self._taken)
+            entry.id = self._found_or_new(entry.type, resource, parse_condition(entry.type, url))
             return _put(entry, request, self._resolver, self._taken)
         raise InputError("bundle.method")
 
+    def _posted(self, entry: Entry, resource: Resource, request: Resource) -> Entry:
+        """Give a new record its id, or find the one that is there, or that an entry before makes of the condition."""
+        given = member(request, "ifNoneExist")
+        wanted = parse_condition(entry.type, given)
+        if given and wanted in self._made:
+            entry.id, entry.present = self._made[wanted], True
+            return entry
+        found = self._resolver.find(wanted) if given else None
+        if found is not None and (entry.type, found) not in self._deleted:
+            entry.id, entry.version = found, self._resolver.version(entry.type, found)
+            entry.present = True
+            return entry
+        entry.id = self._resolver.new_id(entry.type, resource, self._taken)
+        if given and not self._mode.is_loose:
+            # An import may leave this entry out, and then the next one of the condition must not count on it.
+            self._made[wanted] = entry.id
+        return entry
+
+    def _found_or_new(self, type_name: str, resource: Resource, wanted: Wanted) -> str:
+        """Find the record that a conditional update is of, or give a new one its id (FHIR R4 §3.1.0.4.3)."""
+        given = member(resource, "id")
+        if wanted in self._made:
+            raise InputError("bundle.id")
+        found = self._resolver.find(wanted)
+        if found is None:
+            self._made[wanted] = given or self._resolver.new_id(type_name, resource, self._taken)
+            return self._made[wanted]
+        if given and given != found:
+            raise InputError("bundle.id")
+        return found
+
     def _deletion(self, index: int, request: Resource) -> Entry:
         """Say what is deleted."""
-        type_name, record_id = self._named(member(request, "url"))
+        type_name, record_id = self._named(url_of(request, None, self._resolver.bases))
         entry = Entry(index, "", type_name, record_id, 0, present=True, method=_DELETE)
+        if record_id:
+            # Whether it is there or not: of what is written again, the client could mean either.
+            self._take(entry)
         newest = self._current(type_name, record_id) if record_id and self._current is not None else None
         if newest is None:
+            _check_match(request, 0)
             return entry
         entry.version = newest.version
         _check_match(request, newest.version)
         if newest.resource is not None:
             entry.version, entry.present, entry.token = newest.version + 1, False, newest.token
-            self._take(entry)
             self._deleted.add((type_name, record_id))
         return entry
 
@@ -366,7 +474,7 @@ class _Reader:
         """Make what a patch makes of a record."""
         if not isinstance(given, dict):
             raise InputError("bundle.resource")
-        type_name, record_id = self._named(member(request, "url"))
+        type_name, record_id = self._named(url_of(request, None, self._resolver.bases))
         newest = self._current(type_name, record_id) if record_id and self._current is not None else None
         if newest is None or newest.resource is None:
             raise NotFoundError("record.unknown")
@@ -392,7 +500,7 @@ class _Reader:
         return type_name, record_id or ""
 
     def _take(self, entry: Entry) -> None:
-        """Have a record written once."""
+        """Have a record written once: a transaction whose identities overlap fails (§3.1.0.11.2)."""
         if (entry.type, entry.id) in self._taken:
             raise InputError("bundle.id")
         self._taken.add((entry.type, entry.id))
@@ -406,39 +514,6 @@ def _implied(type_name: str, resource: Resource) -> Resource:
     return {"method": "POST", "url": type_name}
 
 
-def _posted(  # what an id depends on
-    entry: Entry,
-    resource: Resource,
-    request: Resource,
-    resolver: Resolver,
-    taken: set[tuple[str, str]],
-    deleted: set[tuple[str, str]],
-) -> Entry:
-    """Give a new record its id, or find the one that is there."""
-    condition = member(request, "ifNoneExist")
-    if condition:
-        found = resolver.find(parse_condition(entry.type, condition))
-        if found is not None and (entry.type, found) not in deleted:
-            entry.id, entry.version = found, resolver.version(entry.type, found)
-            entry.present = True
-            return entry
-    entry.id = resolver.new_id(entry.type, resource, taken)
-    return entry
-
-
-def _found_or_new(
-    type_name: str, resource: Resource, condition: str, resolver: Resolver, taken: set[tuple[str, str]]
-) -> str:
-    """Find the record that a conditional update is of, or give a new one its id (FHIR R4 §3.1.0.4.3)."""
-    given = member(resource, "id")
-    found = resolver.find(parse_condition(type_name, condition))
-    if found is None:
-        return given or resolver.new_id(type_name, resource, taken)
-    if given and given != found:
-        raise InputError("bundle.id")
-    return found
-
-
 def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]) -> Entry:
     """Make the next version of a record, or its first."""
     if resources.ID_PATTERN.fullmatch(entry.id) is None or (entry.type, entry.id) in taken:
@@ -450,24 +525,32 @@ def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[s
 
 
 def _check_match(request: Resource, newest: int) -> None:
-    """Compare ifMatch with the newest version; raises `ConflictError` ``bundle.version``."""
+    """Compare ifMatch with the newest version.
+
+    Raises:
+        InputError: ``request.etag`` for what is no entity tag.
+        ConflictError: ``bundle.version``.
+    """
     wanted = member(request, "ifMatch")
-    if wanted and wanted.strip().removeprefix("W/") != f'"{newest}"':
+    if wanted and not (names(wanted, newest) and newest):
         raise ConflictError("bundle.version")
 
 
 class _Names:
-    """The identifiers of a Bundle's own entries; one that two of them carry names neither."""
+    """What a Bundle's own entries are called, where no two are alike, and when its patients were born."""
 
-    __slots__ = ("_doubtful", "found")
+    __slots__ = ("_doubtful", "births", "found")
 
     def __init__(self) -> None:
         """Begin with none."""
+        self.births: dict[str, str] = {}
         self.found: dict[Identifier, str] = {}
         self._doubtful: set[Identifier] = set()
 
     def add(self, entry: Entry, resource: Resource) -> None:
-        """Know an entry's identifiers."""
+        """Know an entry's identifiers, and when it was born."""
+        if entry.type == "Patient":
+            self.births[entry.id] = member(resource, "birthDate")
         for identifier in identifiers(entry.type, resource):
             if identifier not in self._doubtful and self.found.setdefault(identifier, entry.id) != entry.id:
                 self._doubtful.add(identifier)
@@ -482,6 +565,10 @@ class _Context(NamedTuple):
     resolver: Resolver
     now: int
     validation: Mode
+    repeats: Repeats
+    forgets: bool
+    labeller: Labeller | None
+    births: dict[str, str]
 
 
 def _resource_of(row: Element) -> Resource:
@@ -497,14 +584,39 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
     if entry.method == _DELETE:
         return NewRecord(entry.type, entry.id, b"", "", entry.version, DELETED, token=entry.token)
     rewrite(resource, context.places, context.named, context.resolver)
-    made = make_record(entry.type, entry.id, entry.version, resource, context.now, context.validation)
+    made = make_record(
+        entry.type,
+        entry.id,
+        entry.version,
+        _labelled(context, entry, with_identity(resource, entry.id, entry.version, context.now)),
+        context.validation,
+        repeats=context.repeats,
+        forgets=context.forgets,
+    )
     if entry.type != binary.TYPE:
         entry.content = made.content
     return made
 
 
+def _labelled(context: _Context, entry: Entry, resource: Resource) -> Resource:
+    """Set the labels of an entry."""
+    if context.labeller is None:
+        entry.is_new = entry.version == 1
+        return resource
+    before = context.labeller.newest(entry.type, entry.id) if entry.version > 1 else None
+    entry.is_new = before is None
+    return context.labeller.labelled(resource, before, births=context.births)
+
+
 def make_record(  # what a record is made of
-    type_name: str, record_id: str, version: int, resource: Resource, now: int, mode: Mode = Mode.STRICT
+    type_name: str,
+    record_id: str,
+    version: int,
+    resource: Resource,
+    mode: Mode = Mode.STRICT,
+    *,
+    repeats: Repeats | None = None,
+    forgets: bool = False,
 ) -> NewRecord:
     """Check a resource and write it as it will be stored.
 
@@ -512,9 +624,10 @@ def make_record(  # what a record is made of
         type_name: which type it must be.
         record_id: its id.
         version: its version.
-        resource: with its references replaced.
-        now: Unix seconds.
+        resource: with its references replaced, its identity and its labels.
         mode: how strictly it is checked.
+        repeats: what is kept between the resources of one request.
+        forgets: whether the record does not hold the resource as it is parsed, since there are too many.
 
     Returns:
         The record.
@@ -522,14 +635,15 @@ def make_record(  # what a record is made of
     Raises:
         InputError: ``resource.*``.
     """
-    identified = with_identity(resource, record_id, version, now)
-    resources.check(identified, type_name, mode)
-    patient = patient_of(type_name, record_id, identified)
+    # Written once, whether to be judged or to be stored.
+    content = cache(lambda: write(resource))
+    resources.check(resource, type_name, mode, content=content, repeats=repeats)
+    patient = patient_of(type_name, record_id, resource)
     if type_name == binary.TYPE:
-        shell, data = binary.unpacked(identified)
+        shell, data = binary.unpacked(resource)
         head = write(shell.resource)
         return NewRecord(type_name, record_id, data, patient, version, content_type=shell.content_type, head=head)
-    return NewRecord(type_name, record_id, write(identified), patient, version)
+    return NewRecord(type_name, record_id, content(), patient, version, document=None if forgets else resource)
 
 
 def _all_of(refused: Sequence[Refused]) -> MedchainError:

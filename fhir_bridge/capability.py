@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from typing import Final, Protocol
 
 from fhir_bridge.definitions.elements import type_names
-from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
+from fhir_bridge.definitions.parameters import COMPARTMENTS, SearchParameter, parameters_of
+from fhir_bridge.definitions.profiles import PREFIX, profiles_of
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
@@ -23,10 +25,13 @@ from fhir_bridge.smart.discovery import AUTHORIZE, INTROSPECT, REVOKE, TOKEN
 SYSTEM_CODES: Final = ("transaction", "batch", "search-system", "history-system")
 """Codes of interactions with the whole system."""
 
+HAVE_EVERYTHING: Final = ("Encounter", "Patient")
+"""Types that have the operation $everything."""
+
 _EXPORT: Final = "export"
 _BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata"
 # Operations that are not of every type: operation → the types whose it is.
-_ONLY_OF: Final = {"everything": ("Patient",), _EXPORT: ("Patient", "Group")}
+_ONLY_OF: Final = {"everything": HAVE_EVERYTHING, _EXPORT: ("Patient", "Group")}
 _DOCUMENTED: Final = {
     "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
     "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
@@ -67,6 +72,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
     """
     codes = list(dict.fromkeys(one.code for one in served if one.code))
     operations = list(dict.fromkeys(one.operation for one in served if one.operation))
+    of_all = list(dict.fromkeys(one.operation for one in served if one.operation and one.shape.startswith("$")))
     of_types: list[Element] = [{"code": code} for code in codes if code not in SYSTEM_CODES]
     of_system: list[Element] = [{"code": code} for code in codes if code in SYSTEM_CODES]
     if "transaction" in codes:
@@ -77,7 +83,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
         "date": instant(time),
         "kind": "instance",
         **({"instantiates": [f"{_BULK_DATA}/CapabilityStatement/bulk-data"]} if _EXPORT in operations else {}),
-        "software": {"name": "MedChain"},
+        "software": {"name": "MedChain", "version": version("medchain")},
         "implementation": {"description": "MedChain node", "url": base_url},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
@@ -88,7 +94,8 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
                 "security": _security(token_url),
                 "resource": [_of_type(name, of_types, operations) for name in served_types()],
                 "interaction": of_system,
-                "operation": [_operation(_EXPORT, "")] if _EXPORT in operations else [],
+                "operation": [_operation(one, "") for one in of_all],
+                "compartment": _compartments(served),
             }
         ],
     }
@@ -111,6 +118,13 @@ def _known(type_name: str) -> list[SearchParameter]:
     ]
 
 
+def _compartments(served: Sequence[Served]) -> list[Element]:
+    """Name HL7's definitions of the compartments that are searched (§2.45)."""
+    if not any(one.shape == "Type/id/Type" for one in served):
+        return []
+    return [f"http://hl7.org/fhir/CompartmentDefinition/{name[0].lower()}{name[1:]}" for name in COMPARTMENTS]
+
+
 def _security(token_url: str) -> Resource:
     """Say how clients show who they are."""
     smart: Element = {
@@ -131,11 +145,13 @@ def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) 
         for one in sorted(known, key=lambda one: one.code)
     ]
     includes: list[Element] = [f"{name}:{one.code}" for one in known if is_reference(one)]
+    judged = profiles_of(name)
     served = [one for one in operations if name in _ONLY_OF.get(one, (name,))]
     listed: list[Element] = [_operation(one, name) for one in served]
     return {
         "type": name,
-        "profile": f"http://hl7.org/fhir/StructureDefinition/{name}",
+        "profile": PREFIX + name,
+        **({"supportedProfile": [*judged]} if judged else {}),
         "interaction": interactions,
         "versioning": "versioned-update",
         "readHistory": True,
@@ -158,7 +174,7 @@ def _operation(operation: str, type_name: str) -> Resource:
     if operation == _EXPORT:
         prefix = f"{type_name.lower()}-" if type_name else ""
         return {"name": operation, "definition": f"{_BULK_DATA}/OperationDefinition/{prefix}{operation}"}
-    base = "Patient" if operation in _ONLY_OF else "Resource"
+    base = type_name if operation in _ONLY_OF else "Resource"
     return {"name": operation, "definition": f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"}
 
 

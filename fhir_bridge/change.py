@@ -17,7 +17,7 @@ from typing import Final
 import jsonpatch
 import jsonpointer
 
-from fhir_bridge.document import Element, Resource, member, parse
+from fhir_bridge.document import Element, Resource, check_depth, member, parse
 from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from medchain.errors import ConflictError, InputError
 
@@ -31,7 +31,10 @@ MAX_COPIES: Final = 16
 """Most of its operations that copy: each may double what it is applied to."""
 
 MAX_NODES: Final = 1_000_000
-"""Most values of what a JSON Patch makes."""
+"""Most values of what a JSON Patch makes; so many characters of text count as one: copies share it until written."""
+
+CHARS_OF_A_NODE: Final = 64
+"""How many characters count as a value."""
 
 _KINDS: Final = frozenset({"add", "copy", "move", "remove", "replace", "test"})
 _WRAPPED: Final = b'{"patch":'
@@ -59,7 +62,7 @@ def apply_json_patch(resource: Resource, rows: list[Element]) -> Resource:
 
     Raises:
         InputError: ``patch.document`` for an operation that RFC 6902 does not have, ``patch.path`` for a place that is
-            not there, ``patch.size``, ``patch.identity``; with the operation's number.
+            not there, ``patch.size``, ``patch.identity``; with the operation's number; ``document.depth``.
         ConflictError: ``patch.test`` for a test that does not hold.
     """
     copies = sum(1 for row in rows if isinstance(row, dict) and row.get("op") == "copy")
@@ -77,8 +80,10 @@ def apply_json_patch(resource: Resource, rows: list[Element]) -> Resource:
             raise InputError("patch.document", operation=place) from error
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, ValueError) as error:
             raise InputError("patch.path", operation=place) from error
-        if row["op"] == "copy" and _count(changed) > MAX_NODES:
-            raise InputError("patch.size", operation=place)
+        if row["op"] == "copy":
+            check_depth(changed)
+            if _count(changed) > MAX_NODES:
+                raise InputError("patch.size", operation=place)
     return _checked(resource, changed)
 
 
@@ -110,6 +115,8 @@ def _checked(before: Resource, after: Element) -> Resource:
         raise InputError("patch.identity")
     if any(after.get(name) != before.get(name) for name in ("id", "resourceType")):
         raise InputError("patch.identity")
+    # Deeper ones are not read again, however they were made.
+    check_depth(after)
     return after
 
 
@@ -119,7 +126,9 @@ def _count(value: Element) -> int:
     while waiting and count <= MAX_NODES:
         one = waiting.pop()
         count += 1
-        if isinstance(one, dict):
+        if isinstance(one, str):
+            count += len(one) // CHARS_OF_A_NODE
+        elif isinstance(one, dict):
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)

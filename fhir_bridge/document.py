@@ -3,7 +3,8 @@
 Keeps true: what is written is what was read, except for what was set in between; a number keeps its spelling (`5.60`,
 `1.20E+4`), since FHIR gives its digits a meaning. Duplicate names, NaN, lone surrogates, numbers out of bounds and more
 than `MAX_DEPTH` levels are refused, since readers of the same text would differ about them; control characters, since
-the same resource could not be read as XML. Trusts nothing.
+the same resource could not be read as XML; more than `MAX_VALUES` values, since each costs more than it is long. Trusts
+nothing.
 Source: FHIR R4 §2.6.2, §2.24.0.1 (`string`), RFC 8259, RFC 7493; XML 1.0 §2.2 (`Char`).
 """
 
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final, NoReturn, Self, TypeAlias, overload
 
 import orjson
@@ -29,9 +31,13 @@ Resource: TypeAlias = dict[str, Element]
 MAX_DEPTH: Final = 64
 """Deepest nesting of objects and arrays."""
 
+MAX_VALUES: Final = 2_000_000
+"""Most values of a document, about 16 bytes each in the largest one: smaller ones are no FHIR, and cost a hundred."""
+
 KEPT_ROWS: Final = 2000
 """Most entries of a Bundle that are kept parsed between being found and being asked for: about 15 kB each."""
 
+_NUMBERS_KEPT: Final = 4096
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _MAX_NUMBER_CHARS: Final = 64
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -47,10 +53,12 @@ class Number(Decimal):
 
     Attributes:
         text: as it was sent.
+        spelled: the same, as `write` puts it into a document.
     """
 
-    __slots__ = ("text",)
+    __slots__ = ("spelled", "text")
     text: str
+    spelled: orjson.Fragment
 
     def __new__(cls, text: str) -> Self:
         """Read a number; raises `InputError` ``document.number`` for one that no reader needs to keep."""
@@ -58,6 +66,7 @@ class Number(Decimal):
             raise InputError("document.number")
         number = super().__new__(cls, text)
         number.text = text
+        number.spelled = orjson.Fragment(text)
         return number
 
     def __copy__(self) -> Self:
@@ -81,12 +90,31 @@ def parse(data: bytes, depth: int = MAX_DEPTH) -> Resource:
 
     Raises:
         InputError: ``document.not_json``, ``document.duplicate``, ``document.number``, ``document.text``,
-            ``document.character``, ``document.depth`` or ``document.not_object``.
+            ``document.character``, ``document.depth``, ``document.values`` or ``document.not_object``.
     """
     value = _parsed(_decoded(data), depth)
     if not isinstance(value, dict):
         raise InputError("document.not_object")
     return value
+
+
+class _Numbers(dict[str, Number]):
+    """Numbers of one document by their spelling: a Bundle says the same few thousands of times."""
+
+    __slots__ = ()
+
+    def __missing__(self, text: str) -> Number:
+        """Read a number that was not there before; raises as `Number`."""
+        number = Number(text)
+        if len(self) < _NUMBERS_KEPT:
+            self[text] = number
+        return number
+
+
+def _reader() -> json.JSONDecoder:
+    """Make a parser that reads a number once, wherever in a document it stands."""
+    numbers = _Numbers()
+    return json.JSONDecoder(parse_float=numbers.__getitem__, parse_int=numbers.__getitem__, parse_constant=_constant)
 
 
 class Rows(Sequence[Element]):
@@ -185,12 +213,12 @@ def parse_bundle(data: bytes) -> Document:
 
 def write(value: Element) -> bytes:
     """Write a document as compact JSON, names in their order, numbers to the letter."""
-    return orjson.dumps(value, default=_spelled)
+    return orjson.dumps(value, default=_SPELLED)
 
 
 def write_pretty(value: Element) -> bytes:
     """Write a document for people's eyes, otherwise as `write` does."""
-    return orjson.dumps(value, default=_spelled, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(value, default=_SPELLED, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def member(resource: Resource, name: str) -> str:
@@ -210,12 +238,28 @@ def objects(value: Element) -> Iterator[Resource]:
             yield from objects(item)
 
 
+def check_depth(value: Element, depth: int = MAX_DEPTH) -> None:
+    """Refuse what is nested too deeply; raises `InputError` ``document.depth``."""
+    level: list[Element] = [value]
+    for _ in range(depth):
+        # By exact type: the parser makes no others, and this looks at every value there is.
+        inside = (item.values() if type(item) is dict else item for item in level if isinstance(item, (dict, list)))
+        level = [one for items in inside for one in items if type(one) is dict or type(one) is list]
+        if not level:
+            return
+    raise InputError("document.depth", limit=MAX_DEPTH)
+
+
 def _decoded(data: bytes) -> str:
-    """Decode UTF-8."""
+    """Decode UTF-8, and refuse what would take much memory and long once it is parsed."""
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("document.not_json") from error
+    # Each value but the first of an object or array stands behind a comma.
+    if len(text) > MAX_VALUES and sum(map(text.count, ",{[")) > MAX_VALUES:
+        raise InputError("document.values", limit=MAX_VALUES)
+    return text
 
 
 def _parsed(text: str, depth: int) -> Element:
@@ -233,17 +277,23 @@ def _checked(value: Element, text: str, depth: int) -> Element:
     """Refuse what a text has that its parsed value does not show, or not at once."""
     # What has fewer brackets than that cannot be deeper, and most documents have.
     if text.count("{") + text.count("[") > depth:
-        _check_depth(value, depth)
+        check_depth(value, depth)
     # A name that was lost to another took its colon with it, and without \u no value gives a colon that was not there.
     # To look for names twice in each object as it is made would cost as much as all else.
-    if "\\u" in text or text.count(":") != write(value).count(b":"):
+    # Most texts have no backslash at all.
+    is_escaped = "\\" in text
+    if (is_escaped and "\\u" in text) or text.count(":") != write(value).count(b":"):
         _STRICT_READER.decode(text)
     # UTF-8 itself holds no half of a pair: one can only be written as an escape.
-    if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False)):
+    if (
+        is_escaped
+        and _ESCAPED_SURROGATE.search(text)
+        and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False))
+    ):
         raise InputError("document.text")
-    # Control characters stand in JSON as escapes only; most texts have no backslash at all.
-    is_escaped = "\\" in text and _ESCAPED_NO_XML.search(text) is not None
-    if (is_escaped or "\ufffe" in text or "\uffff" in text) and not all(map(_is_writable, _texts(value))):
+    # Control characters stand in JSON as escapes only.
+    is_doubtful = is_escaped and _ESCAPED_NO_XML.search(text) is not None
+    if (is_doubtful or "\ufffe" in text or "\uffff" in text) and not all(map(_is_writable, _texts(value))):
         raise InputError("document.character")
     return value
 
@@ -287,12 +337,13 @@ def _spans(text: str, at: int, made: dict[int, Element]) -> tuple[list[tuple[int
     if text[at] != "[":
         raise InputError("bundle.entry")
     spans: list[tuple[int, int]] = []
+    reader = _reader()
     at = _skip(text, at + 1)
     while text[at] != "]":
         end = 0
         if len(spans) < KEPT_ROWS:
             try:
-                made[len(spans)], end = _READER.raw_decode(text, at)
+                made[len(spans)], end = reader.raw_decode(text, at)
             except InputError:
                 # Told when this entry is asked for.
                 end = 0
@@ -335,25 +386,8 @@ def _constant(_name: str) -> NoReturn:
     raise InputError("document.number")
 
 
-def _check_depth(value: Element, depth: int) -> None:
-    """Refuse what is nested too deeply."""
-    level: list[Element] = [value]
-    for _ in range(depth):
-        # By exact type: the parser makes no others, and this looks at every value there is.
-        inside = (item.values() if type(item) is dict else item for item in level if isinstance(item, (dict, list)))
-        level = [one for items in inside for one in items if type(one) is dict or type(one) is list]
-        if not level:
-            return
-    raise InputError("document.depth", limit=MAX_DEPTH)
-
-
-def _spelled(value: object) -> orjson.Fragment:
-    """Write a number as it was sent; orjson knows everything else."""
-    if not isinstance(value, Number):
-        raise TypeError
-    return orjson.Fragment(value.text)
-
-
+# Writes a number as it was sent; orjson knows everything else that a document holds.
+_SPELLED: Final = attrgetter("spelled")
 _SCANNER: Final = json.JSONDecoder()
 _READER: Final = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=_constant)
 _STRICT_READER: Final = json.JSONDecoder(

@@ -2,12 +2,13 @@
 
 Whatever path a record takes to a caller (read, history, search and its includes, Bundles, operations, exports, proofs,
 matches of conditions), it is shown only if the gate says so, of the record as it is stored. Keeps true: what is not
-allowed is left out, and looks as what is not there; any doubt is a refusal; a version from when a record was another
-patient's is that patient's; what this node's audit has made, or is about to make, and in the
-name of what the ledger tells, no client writes. Today the caller's
-scopes decide; consent, and filters within a record, plug in here and nowhere else. Trusts `fhir_bridge.smart.access`
-for what scopes mean and the index for what a record is found by.
-Source: SMART App Launch 2.2 §3.0; FHIR R4 §6.1.2 (access denied), §2.45 (compartments).
+allowed is left out, and looks as what is not there; any doubt is a refusal; what consents keep from a caller is not
+there for it, on every way; a version from when a record was another patient's is that patient's; what this node's
+audit has made, or is about to make, and in the name of what the ledger tells, no client writes. The caller's scopes
+decide, then the consents. Trusts `fhir_bridge.smart.access` for what scopes mean, `fhir_bridge.enforcement` for what
+consents keep back, and the index for what a record is found by.
+Source: SMART App Launch 2.2 §3.0; FHIR R4 §6.1.2 (access denied), §2.45 (compartments); `docs/spec/consent.md`, C1 to
+C8.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from fhir_bridge.consent_records import TYPE as CONSENT
+from fhir_bridge.consent_records import is_kept
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
+from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.provenance import named
 from fhir_bridge.references import PATIENT_MEMBERS, patient_of
@@ -45,19 +49,34 @@ _ORGANISATION: Final = "urn:medchain:organisation"
 _EXPORTING: Final = (Action.SEARCH, Action.READ)
 
 
+class HiddenError(NotFoundError):
+    """A record that the caller may not see: answered as one that is absent, and told apart by the audit alone.
+
+    Attributes:
+        number: of the record version.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Keep which it was."""
+        super().__init__("record.unknown")
+        self.number = number
+
+
 class Gate:
     """Says what a caller may see and write. Threads share it."""
 
-    __slots__ = ("_judge", "_searches", "_service", "_within")
+    __slots__ = ("_enforcement", "_judge", "_searches", "_service", "_within")
 
-    def __init__(self, searches: SearchService, service: RecordService, judge: Judge) -> None:
+    def __init__(self, searches: SearchService, service: RecordService, judge: Judge, enforcement: Enforcement) -> None:
         """Prepare.
 
         Args:
             searches: finds out which records a constraint admits.
             service: opens older versions.
             judge: tells what a constraint says of new content.
+            enforcement: tells what consents keep back.
         """
+        self._enforcement = enforcement
         self._judge = judge
         self._searches = searches
         self._service = service
@@ -77,10 +96,22 @@ class Gate:
         permits = {name: permit(access, name, action) for name in {row.type for row in rows}}
         limited = [row for row in rows if (found := permits[row.type]) is not None and not found.is_whole]
         admitted = self._admitted(access, limited, action) if limited else {}
+        sight = self._enforcement.sight(access) if rows else None
         return [
-            (found := permits[row.type]) is not None and (found.is_whole or self._is_shown(found, row, admitted))
+            (found := permits[row.type]) is not None
+            and (found.is_whole or self._is_shown(found, row, admitted))
+            and (sight is None or not sight.hides(row))
             for row in rows
         ]
+
+    def is_hidden(self, access: Access, row: RecordVersion) -> bool:
+        """Tell whether consents keep a record version from a caller."""
+        sight = self._enforcement.sight(access)
+        return sight is not None and sight.hides(row)
+
+    def receipt(self, access: Access) -> str:
+        """Return the hash over the decisions about a caller, in hex; empty where no consent is in force here."""
+        return self._enforcement.receipt(access).hex()
 
     def shown_of(
         self, access: Access, row: RecordVersion, type_name: str, action: Action, made: Callable[[], Resource]
@@ -107,9 +138,11 @@ class Gate:
         return bool(moved) and all(self.shown(one, [row])[0] for one in (access, replace(access, scopes=moved)))
 
     def require_shown(self, access: Access, row: RecordVersion, action: Action = Action.READ) -> None:
-        """See that a caller may see a record; raises `NotFoundError` ``record.unknown``, as for one that is absent."""
-        if not self.shown(access, [row], action)[0]:
-            raise NotFoundError("record.unknown")
+        """See that a caller may see a record; raises `HiddenError` ``record.unknown``, as for one that is absent."""
+        allowed = permit(access, row.type, action)
+        is_whole = allowed is not None and allowed.is_whole
+        if self.is_hidden(access, row) if is_whole else not self.shown(access, [row], action)[0]:
+            raise HiddenError(row.seq)
 
     def require(self, access: Access, type_name: str, action: Action) -> Permit:
         """See that a caller may do something to at least some records of a type, before anything is looked up.
@@ -152,13 +185,16 @@ class Gate:
 
         Raises:
             NotFoundError: ``record.unknown`` where the record as it is is not admitted.
-            AccessDeniedError: ``scope.denied`` where the resource is not; ``audit.kept``; ``provenance.kept``.
+            AccessDeniedError: ``scope.denied`` where the resource is not; ``audit.kept``; ``provenance.kept``;
+                ``consent.kept``.
         """
         allowed = self.require(access, type_name, action)
         if type_name == _EVENT:
             _keep_audit(before, resource)
-        if type_name == PROVENANCE and resource is not None and named(str(resource.get("id"))) is not None:
-            raise AccessDeniedError("provenance.kept")
+        if before is not None or resource is not None:
+            self.require_free(type_name, before.id if before is not None else str((resource or {}).get("id")))
+        if before is not None and self.is_hidden(access, before):
+            raise HiddenError(before.seq)
         if allowed.is_whole:
             return
         if before is not None and not self.may_replace(access, action, before):
@@ -166,9 +202,21 @@ class Gate:
         if resource is not None and not any(self._admits(clause, type_name, resource) for clause in allowed.clauses):
             raise AccessDeniedError("scope.denied")
 
+    def require_free(self, type_name: str, record_id: str) -> None:
+        """See that a name is none under which the ledger tells of records or consents, known to it or not.
+
+        Raises:
+            AccessDeniedError: ``provenance.kept``, ``consent.kept``.
+        """
+        if type_name == PROVENANCE and named(record_id) is not None:
+            raise AccessDeniedError("provenance.kept")
+        if is_kept(type_name, record_id):
+            raise AccessDeniedError("consent.kept")
+
     def is_written_freely(self, access: Access, type_name: str, action: Action) -> bool:
         """Tell whether every record of a type may be written, so that none needs to be looked at."""
-        return type_name not in (_EVENT, PROVENANCE) and self.require(access, type_name, action).is_whole
+        is_whole = type_name not in (_EVENT, PROVENANCE, CONSENT) and self.require(access, type_name, action).is_whole
+        return is_whole and self._enforcement.sight(access) is None
 
     def may_replace(self, access: Access, action: Action, before: RecordVersion) -> bool:
         """Tell whether a caller may put something in the place of the newest version of a record.
@@ -176,8 +224,10 @@ class Gate:
         One that is about another patient as well is not for the application of one patient to change.
         """
         allowed = permit(access, before.type, action)
-        if allowed is None or allowed.is_whole:
-            return allowed is not None
+        if allowed is None or self.is_hidden(access, before):
+            return False
+        if allowed.is_whole:
+            return True
         if (before.type, before.id) not in self._admitted(access, [before], action):
             return False
         patients = {clause.patient for clause in allowed.clauses}
@@ -197,7 +247,8 @@ class Gate:
     def exports_all(self, access: Access, type_name: str) -> bool:
         """Tell whether a caller may have every record of a type in bulk."""
         permits = [permit(access, type_name, action) for action in _EXPORTING]
-        return all(found is not None and found.is_whole for found in permits)
+        is_whole = all(found is not None and found.is_whole for found in permits)
+        return is_whole and self._enforcement.sight(access) is None
 
     def exported(self, access: Access) -> tuple[Condition, ...]:
         """Say what must hold of every record of a bulk export."""
@@ -210,7 +261,8 @@ class Gate:
 
     def within(self, access: Access, action: Action = Action.SEARCH) -> tuple[Condition, ...]:
         """Say what must hold of every record that takes part in a search; nothing where all is allowed."""
-        return self._within(access, action)
+        found, sight = self._within(access, action), self._enforcement.sight(access)
+        return found if sight is None else (*found, sight.condition)
 
     def _conditions(self, access: Access, action: Action) -> tuple[Condition, ...]:
         """Say it by type."""

@@ -7,39 +7,47 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from flask import Flask
+from flask import Flask, has_request_context, request
 
+from consent.web.pages import PATIENT_ASSETS, patient_blueprints
+from consent.web.site import PatientSite
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.deeds import KeptDeeds
-from fhir_bridge.rest.ask import Ask, Trail
+from fhir_bridge.labelling import label_sets
+from fhir_bridge.patient_records import RecordsOfPatients
+from fhir_bridge.rest.ask import Ask, Trail, new_request_id
 from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.front import PREFIX, Front
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
+from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
+from medchain.node.config import time_zone
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
 from medchain.node.proofs import RecordTracer, opening_of, record_proof
 from medchain.node.records import RecordService
+from medchain.web.pages import Pages, read_asset
 
 _REMEMBER_S: Final = 0.2
+_FORGET_S: Final = 5.0
 _LIMITS: Final = Limits(timeout_s=2.0)
 
 
-def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> None:
+def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> Front:
     """Register the FHIR API and the authorisation server.
 
     Args:
@@ -47,15 +55,44 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
         node: opened records, keys and the way to the daemon.
         genesis: of the ledger.
         jobs: worker processes for large transactions; None does without.
+
+    Returns:
+        What answers every request: the API, or the application for what lies elsewhere.
     """
     parts = make_parts(node, genesis)
-    audit = JournalAudit(node.config.folder, node.keys.records, node.clock)
+    audit = JournalAudit(node.config.folder, node.keys.records, node.clock, is_proxied=node.config.web_proxy)
     core = make_core(node, genesis, parts, jobs=jobs, audit=audit)
     patients = Patients(core.service, core.search, seen_by(audit))
-    pages = mount_smart(app, node, genesis, parts, patients, KeptDeeds(audit))
+    deeds = KeptDeeds(audit, node.clock, request_fields)
+    audit.telling(deeds.tell)
+    pages = mount_smart(app, node, genesis, parts, patients, deeds)
     app.register_blueprint(BrowsePages(pages, core).blueprint())
+    for blueprint in patient_blueprints(patient_site(node, genesis, pages, core)):
+        app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.
-    app.wsgi_app = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))  # type: ignore[method-assign, assignment]  # as Flask says
+    front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))
+    app.wsgi_app = front  # type: ignore[method-assign, assignment]  # as Flask says
+    return front
+
+
+def patient_site(node: WebNode, genesis: Genesis, pages: Pages, core: Core) -> PatientSite:
+    """Put together what the patient's pages are made from."""
+    pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
+    return PatientSite(
+        pages=pages,
+        local=node.local,
+        records=RecordsOfPatients(core),
+        links=node.records,
+        token=core.service.patient_token,
+        genesis=genesis,
+        zone=time_zone(node.config.time_zone),
+        api=core.base_url,
+    )
+
+
+def request_fields() -> Mapping[str, str]:
+    """Give the fields of the request that a page is answering; none outside of one."""
+    return request.environ if has_request_context() else {}
 
 
 def seen_by(audit: Auditor) -> Callable[[Seen], None]:
@@ -63,7 +100,7 @@ def seen_by(audit: Auditor) -> Callable[[Seen], None]:
 
     def seen(one: Seen) -> None:
         trail = Trail("search", list(one.numbers), one.query)
-        ask = Ask("GET", "", fields={}, access=one.access, request_id=secrets.token_hex(8), trail=trail)
+        ask = Ask("GET", "", fields=request_fields(), access=one.access, request_id=new_request_id(), trail=trail)
         ask.type = "Patient"
         audit.note(ask, 200)
 
@@ -82,7 +119,7 @@ def make_core(
         jobs: worker processes for large transactions; None does without.
         audit: keeps who did what; None where the caller does.
     """
-    searches = open_search(node, genesis.ledger)
+    searches = open_search(node, genesis.ledger, api_bases(node, genesis))
     service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
     drain = AuditDrain(node.config.folder, node.keys.records, node.records, service, node.clock, node.config.org_id)
     return Core(
@@ -94,7 +131,7 @@ def make_core(
         base_url=parts.issuer.origin + PREFIX,
         token_url=f"{parts.issuer.origin}/token",
         clock=node.clock,
-        final_size=_remembered(lambda: _final_size(node)),
+        final_size=Remembered(lambda: _final_size(node)),
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
         tracer=RecordTracer(node.config.org_id, genesis.ledger, node.local, service),
         mode=Mode(node.config.fhir_validation),
@@ -102,6 +139,7 @@ def make_core(
         audit=NoAudit() if audit is None else audit,
         catch_up=drain.catch_up,
         waiting=threading.BoundedSemaphore(max(1, node.config.web_threads // 2)),
+        label_sets=label_sets(node.config.folder),
     )
 
 
@@ -115,15 +153,33 @@ def _final_size(node: WebNode) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _remembered(ask: Callable[[], int]) -> Callable[[], int]:
-    """Ask at most every `_REMEMBER_S` seconds; what is final stays final, so an old number is only too small."""
-    kept = (-_REMEMBER_S, 0)
+class Remembered:
+    """A number of the daemon's that only grows, asked for beside the answers that need it: an old one is too small."""
 
-    def answer() -> int:
-        nonlocal kept
-        now = time.monotonic()
-        if now - kept[0] >= _REMEMBER_S:
-            kept = (now, ask())
-        return kept[1]
+    __slots__ = ("_ask", "_asked", "_asking", "_at", "_value")
 
-    return answer
+    def __init__(self, ask: Callable[[], int]) -> None:
+        """Know nothing yet.
+
+        Args:
+            ask: asks for it, and may take as long as `_LIMITS` says.
+        """
+        self._ask = ask
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="final-size")
+        self._asked: Future[None] | None = None
+        self._at = -_FORGET_S
+        self._value = 0
+
+    def __call__(self) -> int:
+        """Give the number as it was a moment ago; wait for it only where it was asked for long ago."""
+        age = time.monotonic() - self._at
+        if age >= _REMEMBER_S and (self._asked is None or self._asked.done()):
+            self._asked = self._asking.submit(self._learn)
+        if age >= _FORGET_S and self._asked is not None:
+            self._asked.result()
+        return self._value
+
+    def _learn(self) -> None:
+        """Ask."""
+        self._value = self._ask()
+        self._at = time.monotonic()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from fhir_bridge.capability import searched, served_types
+from fhir_bridge.capability import HAVE_EVERYTHING, searched, served_types
 from fhir_bridge.openapi_texts import ABOUT, INFO, PARAMETERS, RESPONSES, SECURITY, About, Text
 from fhir_bridge.smart.discovery import AUTHORIZE, TOKEN
 from medchain.encoding import Json
@@ -27,14 +27,17 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _PATCH: Final = "application/json-patch+json"
 _TYPE: Final = "Type"
 _PATIENT: Final = ("Patient",)
+_COMPARTMENTS: Final = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
 _HL7_SCHEMA: Final = "https://hl7.org/fhir/R4/fhir.schema.json.zip"
 # Shapes that are not of every type: shape → types whose they are. The shape of one segment is written out for each
 # type, since each has search parameters of its own; in all others the type is a parameter.
 _ONLY_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "Type/$export": _PATIENT,
     "Type/id/$export": ("Group",),
-    "Type/id/$everything": _PATIENT,
-    "Type/id/Type": ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson"),
+    "Type/id/$everything": HAVE_EVERYTHING,
+    "Type/id/Type": _COMPARTMENTS,
+    "Type/id/Type/_search": _COMPARTMENTS,
+    "Type/id/_search": _COMPARTMENTS,
 }
 _BYTES: Final[Mapping[str, Json]] = {"format": "binary", "type": "string"}
 # Kinds of bodies that are no resources: kind → media type, schema.
@@ -121,7 +124,8 @@ class _Writer:
             "tags": [type_name or one.name],
         }
         if about.body:
-            document["requestBody"] = {"content": _content_of(about.body, type_name), "required": True}
+            is_needed = about.body != "parameters"
+            document["requestBody"] = {"content": _content_of(about.body, type_name), "required": is_needed}
         return document
 
     def _responses(self, about: About, *, is_public: bool) -> dict[str, Json]:

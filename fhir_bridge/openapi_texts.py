@@ -24,7 +24,7 @@ class About:
         summary: what it does.
         answers: status → name in `RESPONSES`.
         parameters: names in `PARAMETERS`.
-        body: kind of what is sent; empty for nothing.
+        body: kind of what is sent; empty for nothing, ``parameters`` for a resource that may be left out.
         errors: statuses beside those that every interaction may answer.
     """
 
@@ -208,7 +208,8 @@ _RESULTS: Final = ("_count", "_sort", "_include", "_revinclude", "_total", "_con
 _FOUND: Final[Mapping[str, str]] = {"200": "resource"}
 _SEARCH: Final[Text] = ("搜索", "search")
 _VALIDATE: Final[Text] = ("校验资源", "validate a resource")
-_META: Final[Text] = ("读取 meta", "read its meta")
+_META: Final[Text] = ("读取 meta；类型或系统级为在用的标签", "read its meta; of a type or of all, what is in use")
+_EVERYTHING: Final[Text] = ("一位患者或一次就诊的全部资源", "all of a patient or an encounter")
 _BODY_ERRORS: Final = ("404", "409", "410", "412", "413", "415", "422")
 _WRITTEN: Final[Mapping[str, str]] = {"200": "resource", "201": "created"}
 _EXPORT: Final[Text] = ("开始批量导出", "begin a bulk export")
@@ -236,14 +237,16 @@ ABOUT: Final[Mapping[str, About]] = {
     "GET search": About(_SEARCH, _FOUND, (*_RESULTS, *_PARTS, "_has", "_list", "_type", "Prefer"), errors=("404",)),
     "POST search": About(_SEARCH, _FOUND, ("Prefer",), "form", ("404", "413", "415")),
     "GET everything": About(
-        ("一位患者的全部资源", "all of a patient"),
+        _EVERYTHING,
         _FOUND,
         ("start", "end", "_count", "_since", "_type", "_cursor"),
         errors=("404",),
     ),
+    "POST everything": About(_EVERYTHING, _FOUND, (), "parameters", ("404", "413", "415")),
     "POST validate": About(_VALIDATE, _FOUND, (), "resource", ("404", "413", "415", "422")),
     "GET validate": About(_VALIDATE, _FOUND, errors=("404", "410")),
     "GET meta": About(_META, _FOUND, errors=("404", "410")),
+    "POST meta": About(_META, _FOUND, (), "parameters", ("404", "410", "413", "415")),
     "POST meta-add": About(("补充 meta", "add to its meta"), _FOUND, ("If-Match",), "resource", _BODY_ERRORS),
     "POST meta-delete": About(
         ("从 meta 中去掉", "take away from its meta"), _FOUND, ("If-Match",), "resource", _BODY_ERRORS

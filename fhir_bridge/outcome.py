@@ -58,12 +58,14 @@ _KINDS: Final[tuple[tuple[type[MedchainError], int, str], ...]] = (
 )
 _TYPES: Final[Mapping[str, str]] = {
     "bundle.answer": "too-costly",
+    "document.values": "too-costly",
     "export.expired": "timeout",
     "export.too_many": "throttled",
     "http.405": "not-supported",
     "http.406": "not-supported",
     "http.415": "not-supported",
     "internal": "exception",
+    "operation.too_many": "too-costly",
     "record.deleted": "deleted",
     "record.erased": "deleted",
     "reference.ambiguous": "multiple-matches",
@@ -78,6 +80,10 @@ _TYPES: Final[Mapping[str, str]] = {
     "token.missing": "login",
 }
 """Types of issues by code, where the kind of error does not say enough."""
+
+
+_PLACES: Final = frozenset({"at", "element"})
+"""Fields that say where something is: as FHIRPath, or which element of the entry."""
 
 
 def status_of(error: MedchainError) -> int:
@@ -96,7 +102,8 @@ def refusal(error: MedchainError, language: str) -> Resource:
     """Make the OperationOutcome of an error."""
     if isinstance(error, InvalidResourceError):
         return outcome_of(rows(error.issues, language))
-    detail = " ".join(f"{name}={value}" for name, value in error.fields.items() if value not in (None, ""))
+    told = {name: value for name, value in error.fields.items() if name not in _PLACES and value not in (None, "")}
+    detail = " ".join(f"{name}={value}" for name, value in told.items())
     kind = next((issue for cls, _, issue in _KINDS if isinstance(error, cls)), "exception")
     issue: Resource = {
         "severity": "error",
@@ -108,9 +115,12 @@ def refusal(error: MedchainError, language: str) -> Resource:
     }
     if detail:
         issue["diagnostics"] = detail
+    if "at" in error.fields:
+        issue["expression"] = [str(error.fields["at"])]
     entry = error.fields.get("entry")
     if isinstance(entry, int):
-        issue["expression"] = [f"Bundle.entry[{entry}]"]
+        element = error.fields.get("element")
+        issue["expression"] = [f"Bundle.entry[{entry}]" + (f".{element}" if element else "")]
     return outcome_of([issue])
 
 

@@ -53,6 +53,13 @@ def named(resource_id: str) -> tuple[bytes, int] | None:
     return None if match is None else (bytes.fromhex(match[1]), int(match[2]))
 
 
+PENDING: Final = "1"
+"""Version of a Provenance while what it tells is not final."""
+
+FINAL: Final = "2"
+"""Version of a Provenance from then on: it has the ledger's signature, and does not change any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a version is kept.
@@ -85,7 +92,7 @@ def provenance(stored: RecordVersion, kept: Place, language: str, *, gone: bool)
     made: Resource = {
         "resourceType": TYPE,
         "id": id_of(stored),
-        "meta": {"lastUpdated": recorded},
+        "meta": {"versionId": PENDING if traced is None else FINAL, "lastUpdated": recorded},
         "extension": [{"url": ANCHORED, "valueString": kept.anchored}],
         "target": [{"reference": f"{place}{stored.version}", "type": stored.type}],
         "occurredDateTime": instant(stored.created),

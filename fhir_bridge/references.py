@@ -2,9 +2,11 @@
 
 A resource that is posted with a business identifier gets an id computed from it under the node's key, so that of two
 conditional creates at once only one can win, and an id tells nothing to who lacks the key. Keeps true: a condition
-finds what a search with it would find; a reference is replaced as a whole or not at all. Trusts the search index, which
-is kept with the versions.
-Source: FHIR R4 §3.1.0.8 (conditional create), §3.1.0.11.2 (replacement of references).
+finds what a search with it would find; a reference is replaced as a whole or not at all; one to a record of this node
+is kept without the node's address, so that whose a record is does not hang on how a client writes it. Trusts the search
+index, which is kept with the versions.
+Source: FHIR R4 §2.3.0.1 (absolute and relative references), §3.1.0.8 (conditional create), §3.1.0.11.2 (replacement of
+references).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -25,7 +28,7 @@ from fhir_bridge.search.tree import Condition
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
-from medchain.store.finding import Search
+from medchain.store.finding import Known
 from medchain.store.records import RecordStore
 
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
@@ -36,9 +39,14 @@ MAX_CONDITIONS: Final = 10_000
 
 _ANY_NUMBER: Final = 1 << 62
 _ID_CHARS: Final = 32
+_GIVEN: Final = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}(?:\.[0-9]+)?")
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_OWN: Final = re.compile(rf"{TYPE_PATTERN.pattern}/[A-Za-z0-9\-.]{{1,64}}(?:/_history/[A-Za-z0-9\-.]{{1,64}})?")
 _URL_MEMBERS: Final = frozenset({"reference", "url", "valueUri", "valueUrl"})
+_NARRATIVE: Final = "div"
+_LINK: Final = re.compile(r"""(\b(?:href|src)\s*=\s*)("[^"<]*"|'[^'<]*')""")
 _UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
+_ADDRESS: Final = ("http:", "https:")
 
 
 class Identifier(NamedTuple):
@@ -59,7 +67,7 @@ class Wanted(NamedTuple):
 class Resolver:
     """Ids and conditions against what the node holds, for one request or one import: it remembers what it found."""
 
-    __slots__ = ("_absent", "_found", "_key", "_left", "_may_read", "_searches", "_store", "_within")
+    __slots__ = ("_key", "_known", "_left", "_may_read", "_read", "_rewritten", "_searches", "_store", "_within")
 
     def __init__(
         self,
@@ -86,13 +94,30 @@ class Resolver:
         self._searches = searches
         self._store = store
         self._key = derive(records_key, "fhir-identifier")
-        self._found: dict[Wanted, str] = {}
-        self._absent: dict[Wanted, Search] = {}
+        self._known: dict[Wanted, Known] = {}
+        self._rewritten: list[tuple[Resource, str]] = []
+        self._read: dict[tuple[str, str], tuple[Wanted, Identifier | None]] = {}
 
     @property
-    def absent(self) -> list[Search]:
-        """What was looked for and is not there, for the store to see that it still is not as it writes."""
-        return list(self._absent.values())
+    def known(self) -> list[Known]:
+        """What conditions found, or that nothing is there, for the store to see that it still is so as it writes."""
+        return list(self._known.values())
+
+    def forget(self) -> None:
+        """Begin anew where another writer has changed what was found: conditional references are such again."""
+        for holder, reference in self._rewritten:
+            holder["reference"] = reference
+        self._rewritten.clear()
+        self._known.clear()
+
+    def rewritten(self, holder: Resource, reference: str) -> None:
+        """Note that an object of the request had a conditional reference."""
+        self._rewritten.append((holder, reference))
+
+    @property
+    def bases(self) -> frozenset[str]:
+        """Base URLs of this node, without a slash at the end."""
+        return self._searches.index.setting.bases
 
     def new_id(self, type_name: str, resource: Resource, taken: set[tuple[str, str]]) -> str:
         """Choose the id of a new resource: by its first identifier, or a random one where that is taken."""
@@ -110,6 +135,17 @@ class Resolver:
         """Return the newest version of a record, 0 where there is none."""
         return self._store.newest_version(type_name, record_id)
 
+    def read(self, type_name: str, query: str) -> tuple[Wanted, Identifier | None]:
+        """Read a conditional reference: the condition, and the identifier that it asks for where it asks for one.
+
+        Each once: a Bundle says the same of few others, hundreds of times.
+        """
+        found = self._read.get((type_name, query))
+        if found is None:
+            wanted = parse_condition(type_name, query)
+            found = self._read[type_name, query] = wanted, _identified(wanted)
+        return found
+
     def find(self, wanted: Wanted) -> str | None:
         """Find the id of the record that fulfils a condition, None where there is none.
 
@@ -119,21 +155,25 @@ class Resolver:
             ConflictError: ``reference.ambiguous`` where more than one record fulfils it.
             UnavailableError: ``search.indexing`` while older records are being indexed.
         """
-        if not self._may_read(wanted.type):
-            raise AccessDeniedError("scope.denied")
-        if wanted not in self._found:
+        # What was found was found for this caller; what was not may have come since it was looked for before.
+        known = self._known.get(wanted)
+        if known is None or not known.id:
+            if not self._may_read(wanted.type):
+                raise AccessDeniedError("scope.denied")
             self._left -= 1
             if self._left < 0:
                 raise InputError("reference.too_many")
-            search = self._searches.planned(wanted.type, wanted.condition, within=self._within)
-            found = self._store.find_page(search).rows
-            if len(found) > 1:
-                raise ConflictError("reference.ambiguous", type=wanted.type)
-            if not found:
-                self._absent[wanted] = search
-                return None
-            self._found[wanted] = found[0].id
-        return self._found[wanted]
+            known = self._known[wanted] = self._searches.anew(lambda: self._ask(wanted))
+        return known.id or None
+
+    def _ask(self, wanted: Wanted) -> Known:
+        """Search for what fulfils a condition."""
+        search = self._searches.planned(wanted.type, wanted.condition, within=self._within)
+        page = self._store.find_page(search)
+        if len(page.rows) > 1:
+            raise ConflictError("reference.ambiguous", type=wanted.type)
+        found = page.rows[0] if page.rows else None
+        return Known(search, page.snapshot) if found is None else Known(search, page.snapshot, found.number, found.id)
 
     def _id_of(self, identifier: Identifier) -> str:
         """Compute the id of an identifier."""
@@ -144,6 +184,11 @@ class Resolver:
 def random_id() -> str:
     """Draw an id."""
     return secrets.token_hex(_ID_CHARS // 2)
+
+
+def is_given(record_id: str) -> bool:
+    """Tell whether an id has the form of those that the node gives, to records of clients and to AuditEvents."""
+    return _GIVEN.fullmatch(record_id) is not None
 
 
 def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
@@ -191,7 +236,7 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
 
 
 def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver) -> None:
-    """Replace references to other entries and conditional references, in place.
+    """Replace references to other entries, conditional ones and those with this node's address, in place.
 
     A Bundle that is stored as such stays as it is: what it holds refers to its own entries (FHIR R4 §2.36.4), and a
     document is not changed by whoever keeps it.
@@ -219,7 +264,12 @@ def _rewrite_object(
         kind = type(value)
         if kind is str:
             if name in _URL_MEMBERS:
-                resource[name] = _replaced(name, str(value), places, named, resolver)
+                made = _replaced(name, str(value), places, named, resolver)
+                if made != value and "?" in str(value):
+                    resolver.rewritten(resource, str(value))
+                resource[name] = made
+            elif name == _NARRATIVE and places:
+                resource[name] = _relinked(str(value), places)
         elif kind is dict:
             _rewrite_object(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
         elif kind is list:
@@ -247,23 +297,71 @@ def _replaced(
     return _resolved(value, named, resolver) if name == "reference" else value
 
 
+def _relinked(div: str, places: Mapping[str, str]) -> str:
+    """Replace the links of a narrative that lead to entries (§3.1.0.11.2)."""
+
+    def replaced(match: re.Match[str]) -> str:
+        found = places.get(unescape(match[2][1:-1]))
+        return match[0] if found is None else f'{match[1]}"{found}"'
+
+    return _LINK.sub(replaced, div)
+
+
+class Pointed(NamedTuple):
+    """What a reference to a record of this node names: its version is empty for the newest."""
+
+    type: str
+    id: str
+    version: str
+
+
+def pointed(reference: str, bases: frozenset[str]) -> Pointed | None:
+    """Read a reference to a record of this node; None for one that points elsewhere.
+
+    Args:
+        reference: as it stands in a resource.
+        bases: base URLs of this node.
+    """
+    own = _without_base(reference, bases)
+    if _OWN.fullmatch(own) is None:
+        return None
+    type_name, record_id, *rest = own.split("/")
+    return Pointed(type_name, record_id, rest[1] if rest else "")
+
+
+def _without_base(reference: str, bases: frozenset[str]) -> str:
+    """Write a reference to a record of this node as a relative one; leave others as they are."""
+    for base in bases:
+        own = reference.removeprefix(f"{base}/")
+        if own != reference and _OWN.fullmatch(own):
+            return own
+    return reference
+
+
 def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolver) -> str:
-    """Resolve a conditional reference; leave others as they are."""
+    """Resolve a conditional reference, and leave out this node's address; leave others as they are."""
+    if reference.startswith(_ADDRESS):
+        return _without_base(reference, resolver.bases)
     if reference.startswith(_UNRESOLVED):
         raise InputError("reference.unresolved")
     type_name, question, query = reference.partition("?")
     if not question or TYPE_PATTERN.fullmatch(type_name) is None:
         return reference
-    wanted = parse_condition(type_name, query)
-    identifier = _identified(wanted)
+    wanted, identifier = resolver.read(type_name, query)
     found = (named.get(identifier) if identifier is not None else None) or resolver.find(wanted)
     if found is None:
         raise InputError("reference.not_found", type=type_name)
     return f"{type_name}/{found}"
 
 
+_NO_META: Final[Resource] = {}
+
+
 def with_identity(resource: Resource, record_id: str, version: int, time: int) -> Resource:
     """Set id, version and time of a resource; everything else stays as it is and where it is.
+
+    Of a create or an update these are the server's (§3.1.0.8), but what is none of its type (``"id": null``) stays,
+    too, for validation to find.
 
     Args:
         resource: as it was sent.
@@ -274,11 +372,19 @@ def with_identity(resource: Resource, record_id: str, version: int, time: int) -
     Returns:
         The resource, type, id and meta first.
     """
-    given = resource.get("meta")
+    given, given_id = resource.get("meta", _NO_META), resource.get("id", record_id)
     stamp: dict[str, Element] = {"versionId": str(version), "lastUpdated": instant(time)}
-    meta = {**given, **stamp} if isinstance(given, dict) else stamp
+    meta: Element = given
+    if isinstance(given, dict):
+        meta = {**given, **stamp, **{name: given[name] for name in stamp if not _is_text(given.get(name, name))}}
     rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
-    return {"resourceType": resource["resourceType"], "id": record_id, "meta": meta, **rest}
+    kept_id = record_id if _is_text(given_id) else given_id
+    return {"resourceType": resource["resourceType"], "id": kept_id, "meta": meta, **rest}
+
+
+def _is_text(value: Element) -> bool:
+    """Tell whether a value is text that says something."""
+    return isinstance(value, str) and value != ""
 
 
 @lru_cache(256)

@@ -8,14 +8,19 @@ Source: FHIR R4 §2.6.2, §2.7, §3.1.0.5.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Self
 
 from fhir_bridge.definitions.elements import is_resource_type
+from fhir_bridge.definitions.profiles import PREFIX, profile
 from fhir_bridge.document import Element, Resource
+from fhir_bridge.search.custom import check_parameter
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.validation.check import check as judge
 from fhir_bridge.validation.issue import Issue, Rule
+from fhir_bridge.validation.profiles import inside
+from fhir_bridge.validation.repeats import Repeats
 from medchain.errors import InputError
 
 TYPE_PATTERN: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
@@ -54,7 +59,7 @@ class InvalidResourceError(InputError):
         Returns:
             The same issues, in their new places.
         """
-        moved = [Issue(one.rule, f"{place}{_below(one.expression)}", one.severity, one.expected) for one in self.issues]
+        moved = [replace(one, expression=f"{place}{_below(one.expression)}") for one in self.issues]
         return type(self)(moved, entry=index)
 
 
@@ -69,34 +74,66 @@ def check_type(resource: Resource, type_name: str) -> None:
         raise InputError("resource.type")
 
 
-def check(resource: Resource, type_name: str, mode: Mode = Mode.STRICT) -> None:
+def check(
+    resource: Resource,
+    type_name: str,
+    mode: Mode = Mode.STRICT,
+    *,
+    content: Callable[[], bytes] | None = None,
+    repeats: Repeats | None = None,
+) -> None:
     """Check a resource.
 
     Args:
         resource: parsed by `fhir_bridge.document.parse`.
         type_name: which type it must be.
         mode: how strictly.
+        content: writes the resource as JSON, for its size; None for the ordinary way.
+        repeats: what is kept between the resources of one request.
 
     Raises:
         InputError: ``resource.type`` for another or an unknown type.
         InvalidResourceError: with all that is wrong.
     """
     check_type(resource, type_name)
-    errors = [issue for issue in judge(resource, mode) if issue.severity in ("error", "fatal")]
+    issues = judge(resource, mode, content=content, repeats=repeats)
+    if mode is Mode.STRICT and not issues:
+        issues = check_definition(resource)
+    errors = [issue for issue in issues if issue.severity in ("error", "fatal")]
     if errors:
         raise InvalidResourceError(errors)
 
 
+def check_definition(resource: Resource) -> list[Issue]:
+    """Tell what is wrong with a resource that says how this node is to search, beyond its shape and R4's rules."""
+    return check_parameter(resource) if resource.get("resourceType") == "SearchParameter" else []
+
+
+def warnings(resource: Resource) -> list[Issue]:
+    """Warn of what was stored all the same: profiles that were not checked, definitions that are not used."""
+    return [*unknown_profiles(resource), *(one for one in check_definition(resource) if one.severity == "warning")]
+
+
+def is_judged(url: str, type_name: str) -> bool:
+    """Tell whether a resource of a type is judged by a profile: HL7's own of R4, or the type itself."""
+    return profile(url) is not None or url.partition("|")[0] == PREFIX + type_name
+
+
 def unknown_profiles(resource: Resource) -> list[Issue]:
-    """Warn of the profiles that a resource claims: this node knows none beside R4 itself."""
-    meta = resource.get(_META)
-    claimed: Element = meta.get("profile") if isinstance(meta, dict) else None
-    name = str(resource.get("resourceType", "Resource"))
+    """Warn of the profiles that a resource, or one inside it, claims and that it was not judged by."""
     return [
-        Issue(Rule.PROFILE, f"{name}.meta.profile[{place}]", "warning")
-        for place, url in enumerate(claimed if isinstance(claimed, list) else ())
-        if not (isinstance(url, str) and url.startswith("http://hl7.org/fhir/StructureDefinition/"))
+        Issue(Rule.PROFILE, f"{place}.meta.profile[{number}]", "warning")
+        for place, one in inside(resource)
+        for number, url in enumerate(_claimed(one))
+        if not (isinstance(url, str) and is_judged(url, str(one.get("resourceType"))))
     ]
+
+
+def _claimed(resource: Resource) -> list[Element]:
+    """List the profiles that a resource claims."""
+    meta = resource.get(_META)
+    claimed = meta.get("profile") if isinstance(meta, dict) else None
+    return claimed if isinstance(claimed, list) else []
 
 
 def _below(expression: str) -> str:

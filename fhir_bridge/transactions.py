@@ -2,20 +2,20 @@
 
 Keeps true: it does what a web worker would do with the same request, by the same code. Trusts the web worker for who
 sent it.
-Source: `docs/adr/0019-jobs-in-processes.md`.
+Source: `docs/adr/0019-jobs-in-processes.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from fhir_bridge.mount import make_core
 from fhir_bridge.rest.batch import done_in_job
 from fhir_bridge.rest.routes import attempt
 from fhir_bridge.smart.mount import make_parts
+from fhir_bridge.validation import check
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import unhex
 from medchain.node.assembly import open_web_node, read_genesis
@@ -24,12 +24,14 @@ from medchain.node.config import load_config
 from medchain.node.jobs import bound, read_secret, serve
 from medchain.node.keystore import Layout, Unlock
 
-MODULE: Final = "fhir_bridge.transactions"
-"""What a `medchain.node.jobs.JobPool` runs."""
+
+def prepare() -> Iterator[None]:
+    """Make in the process that others are forked from what each of them would make for itself, step by step."""
+    return check.prepare()
 
 
 def main(arguments: list[str]) -> int:
-    """Do transactions as a worker process.
+    """Do transactions as a worker process, forked by a `medchain.node.fork_server`.
 
     Args:
         arguments: path of the configuration.
@@ -45,7 +47,3 @@ def main(arguments: list[str]) -> int:
         core = make_core(node, genesis, make_parts(node, genesis))
         serve(lambda document, content: done_in_job(core, attempt, document, content))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,20 +2,23 @@
 
 Keeps true: what is read and written again has every element, attribute and digit that it had; comments and the order of
 attributes are not kept, which FHIR gives no meaning. Documents that declare a type or entities, nest too deeply or mix
-text and elements are refused before anything is made of them. What R4 does not know is kept under its name, for
-validation to find. Trusts expat for well-formedness.
+text and elements are refused before anything is made of them, and so is another order of elements than that of HL7's
+schemas. What R4 does not know is kept under its name, for validation to find. Trusts expat for well-formedness.
 Source: FHIR R4 §2.6.1 (XML), §2.6.2 (JSON); XML 1.0; Namespaces in XML 1.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from fhir_bridge.definitions.elements import Member, is_resource_type, members, type_names
-from fhir_bridge.document import MAX_DEPTH, Element, Number, Resource
+from fhir_bridge.definitions.elements import Member, children, is_resource_type, members, type_names
+from fhir_bridge.document import MAX_DEPTH, MAX_VALUES, Element, Number, Resource
+from fhir_bridge.resources import InvalidResourceError
+from fhir_bridge.validation.issue import Issue, Rule
 from medchain.errors import InputError
 
 FHIR_XML: Final = "application/fhir+xml"
@@ -41,8 +44,12 @@ def parse_xml(data: bytes) -> Resource:
 
     Raises:
         InputError: ``document.not_xml`` with the line, ``document.declaration``, ``document.namespace``,
-            ``document.text``, ``document.attribute``, ``document.depth``, ``document.number``.
+            ``document.text``, ``document.attribute``, ``document.depth``, ``document.number``, ``document.values``.
+        InvalidResourceError: for elements in another order than their type's.
     """
+    if max(data.count(b"<"), data.count(b"=")) > MAX_VALUES:
+        # Elements and attributes cost more than they are long.
+        raise InputError("document.values", limit=MAX_VALUES)
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -90,9 +97,22 @@ class _Frame:
         value: what was read of it; for a primitive value its companion.
         primitive: the primitive value, None where there is none.
         holds_resource: whether a resource stands in it.
+        last: name of the last of its members that was read, by which it has its place.
+        place: of that one among the members of the type.
     """
 
-    __slots__ = ("content", "holds_resource", "is_array", "is_primitive", "name", "primitive", "type", "value")
+    __slots__ = (
+        "content",
+        "holds_resource",
+        "is_array",
+        "is_primitive",
+        "last",
+        "name",
+        "place",
+        "primitive",
+        "type",
+        "value",
+    )
 
     def __init__(self, name: str, member: Member | None) -> None:
         self.name = name
@@ -105,6 +125,8 @@ class _Frame:
         self.is_array = member is not None and member.element.is_array
         self.value: Resource = {}
         self.primitive: Element = None
+        self.last = ""
+        self.place = 0
 
 
 class _Reader:
@@ -156,12 +178,32 @@ class _Reader:
         """Make the frame of an element."""
         parent = self._frames[-1] if self._frames else None
         if parent is not None and not parent.holds_resource:
+            self._check_order(parent, name)
             return _Frame(name, members(parent.content).get(name) if parent.content else None)
         # A resource stands by its type's name, as the document itself and where one holds another.
         frame = _Frame(name, None)
         frame.content = name if is_resource_type(name) else ""
         frame.value = {"resourceType": name}
         return frame
+
+    def _check_order(self, parent: _Frame, name: str) -> None:
+        """See that no member stands behind one that comes after it in the type; what R4 does not know has no place."""
+        place = _places(parent.content).get(name) if parent.content else None
+        if place is None:
+            return
+        if place < parent.place:
+            raise InvalidResourceError([Issue(Rule.ORDER, self._path(name), expected=parent.last)])
+        parent.last, parent.place = name, place
+
+    def _path(self, name: str) -> str:
+        """Write where a member of the element that is being read stands, as FHIRPath."""
+        steps, holder = [], _Frame("", None)
+        for frame in self._frames:
+            before = max(_count(holder.value.get(frame.name)), _count(holder.value.get("_" + frame.name)))
+            if not holder.holds_resource:
+                steps.append(f"{frame.name}[{before}]" if frame.is_array else frame.name)
+            holder = frame
+        return ".".join([*steps, name])
 
     def _attribute(self, frame: _Frame, name: str, value: str) -> None:
         """Take an attribute."""
@@ -178,6 +220,8 @@ class _Reader:
         """Begin an element of a narrative."""
         if self._div_depth == 0 and (not self._frames or name != "div" or self._frames[-1].type != "Narrative"):
             raise InputError("document.namespace")
+        if self._div_depth == 0:
+            self._check_order(self._frames[-1], name)
         self._div_depth += 1
         if self._div_depth > _MAX_DIV_DEPTH:
             raise InputError("document.depth", limit=_MAX_DIV_DEPTH)
@@ -196,6 +240,18 @@ class _Reader:
         if self._div_depth == 0:
             self._frames[-1].value["div"] = "".join(self._div)
             self._div.clear()
+
+
+@cache
+def _places(content: str) -> Mapping[str, int]:
+    """Number the members of a type as XML has them; all types of a choice share a place (FHIR R4 §2.6.1)."""
+    numbers = {element.name: place for place, element in enumerate(children(content))}
+    return {name: numbers[member.element.name] for name, member in members(content).items()}
+
+
+def _count(value: Element) -> int:
+    """Count the items of an array."""
+    return len(value) if isinstance(value, list) else 0
 
 
 def _attribute_name(name: str) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
+from fhir_bridge.browse.reading import Listed, Reading, RefusedError, access_of, objects_in
 from fhir_bridge.browse.view import line_of, moment, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS, TYPES
 from fhir_bridge.document import Resource, write_pretty
@@ -159,7 +159,7 @@ class BrowsePages:
 
     def _reading(self) -> Reading:
         """Ask in the name of who is signed in; raises `AccessDeniedError` where nobody is."""
-        return Reading(self._core, self._site.require(), language())
+        return Reading(self._core, access_of(self._site.require()), language())
 
     def _shown(self, view: Callable[..., Response]) -> Callable[..., Response]:
         """Show what the server refuses as a page."""

@@ -7,14 +7,13 @@ Source: `docs/spec/smart.md`.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from fhir_bridge.capability import served_types
 from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
-from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.ask import Ask, Reply, new_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
 from fhir_bridge.search.cursor import PARAMETER
@@ -60,11 +59,9 @@ class Reading:
 
     __slots__ = ("_access", "_core", "_language")
 
-    def __init__(self, core: Core, me: SignedIn, language: str) -> None:
+    def __init__(self, core: Core, access: Access, language: str) -> None:
         """Prepare; `language` is that of refusals."""
-        account = me.account
-        user = account.fhir_user or account.id
-        self._access = Access(CLIENT, ROLE_SCOPES.get(account.role, ()), user=user, role=account.role.value)
+        self._access = access
         self._core = core
         self._language = language
 
@@ -89,7 +86,7 @@ class Reading:
         fields = {"HTTP_ACCEPT_LANGUAGE": self._language, "HTTP_PREFER": "handling=strict"}
         if not native:
             fields["HTTP_ACCEPT"] = "application/fhir+json"
-        ask = Ask("GET", path, query, fields=fields, access=self._access, request_id=secrets.token_hex(8))
+        ask = Ask("GET", path, query, fields=fields, access=self._access, request_id=new_request_id())
         reply = answer(self._core, ask)
         if reply.status != _OK:
             raise RefusedError(reply.status, _said(reply))
@@ -113,6 +110,13 @@ class Reading:
         """Tell how far a version that was shown already is anchored."""
         found = self._core.reader.find(type_name, record_id, version)
         return "" if found is None else self._core.anchored(found.stored.position)
+
+
+def access_of(me: SignedIn) -> Access:
+    """Say what a member of the staff may see on pages."""
+    account = me.account
+    user = account.fhir_user or account.id
+    return Access(CLIENT, ROLE_SCOPES.get(account.role, ()), user=user, role=account.role.value)
 
 
 def objects_in(value: Element) -> list[Resource]:

@@ -14,6 +14,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Final, Protocol
 
@@ -116,7 +117,7 @@ class Exports:
         there = frozenset(self._kept.indexed_types())
         try:
             while progress.step < len(order.types):
-                progress = self._part(row, order, within, progress, files, there)
+                progress = self._search.anew(partial(self._part, row, order, within, progress, files, there))
                 if time.monotonic() > deadline:
                     break
         except UnavailableError as error:
@@ -173,10 +174,9 @@ class Exports:
 
     def _query(self, order: Order, name: str, patients: tuple[str, ...] | None) -> Query:
         """Say what is looked for of one type."""
-        query = Query((name,))
-        if order.since:
-            # Not before it, rather than after it: what was stored later in the same second must not be lost.
-            query = parse_query([("_lastUpdated", f"ge{order.since}")], name, self._search.context())
+        # Not before it, rather than after it: what was stored later in the same second must not be lost.
+        since = [("_lastUpdated", f"ge{order.since}")] if order.since else []
+        query = parse_query(since, name, self._search.context())
         if order.of_patients:
             query.conditions.append(InCompartments(_PATIENT, patients))
         filters = [self._search.condition(name, text) for of, text in order.filters if of == name]

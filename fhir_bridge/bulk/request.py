@@ -14,7 +14,7 @@ from typing import Final
 
 from fhir_bridge.document import Resource, member
 from fhir_bridge.resources import is_storable
-from fhir_bridge.search.dates import span_of
+from medchain.dates import span_of
 from medchain.encoding import Json, members
 from medchain.errors import InputError
 
@@ -235,7 +235,7 @@ def _since(values: list[str]) -> str:
     if not values:
         return ""
     text = values[-1].replace(" ", "+")
-    if len(values) > 1 or span_of(text, 0) is None:
+    if len(values) > 1 or span_of(text) is None:
         raise refused("_since")
     return text
 

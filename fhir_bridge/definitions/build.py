@@ -2,8 +2,9 @@
 
 Never imported by the product; kept with it so that what is carried can be made again. The folder holds HL7's files of
 FHIR R4 (4.0.1), each as published or compressed by xz: profiles-types.xml, profiles-resources.xml, valuesets.xml,
-v3-codesystems.xml, v2-tables.xml, search-parameters.json, and the CompartmentDefinitions, as files or inside
-hl7-r4-examples-4.0.1.tar. Keeps true: the same input gives the same bytes. Trusts its input.
+v3-codesystems.xml, v2-tables.xml, search-parameters.json, and the CompartmentDefinitions and StructureDefinitions of
+profiles, as files or inside hl7-r4-examples-4.0.1.tar. Keeps true: the same input gives the same bytes. Trusts its
+input.
 Source: HL7 FHIR R4 (4.0.1), CC0-1.0; `docs/adr/0015-carried-definitions.md`.
 """
 
@@ -19,6 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from xml.etree import ElementTree as ET
+
+from fhir_bridge.definitions.build_profiles import bound as bindings
+from fhir_bridge.definitions.build_profiles import profiles
 
 Row: TypeAlias = list[Any]  # a row of a data file: text, numbers, lists of them
 CodeTable: TypeAlias = dict[str, list[str]]
@@ -41,7 +45,8 @@ def build(folder: Path) -> bytes:
         folder: HL7's files.
 
     Returns:
-        A zip archive: `search.json`, `compartments.json`, `codes.json`, `kinds.json`, and a `types/NAME.json` a type.
+        A zip archive: `search.json`, `compartments.json`, `codes.json`, `kinds.json`, a `types/NAME.json` a type, and
+        `profiles.json`.
     """
     files: dict[str, object] = {}
     bound: set[str] = set()
@@ -51,10 +56,20 @@ def build(folder: Path) -> bytes:
             files[f"types/{definition['name']}.json"] = definition
             kinds[definition["name"]] = [definition["kind"], int(definition["abstract"]), definition["base"]]
             bound.update(_required(definition))
+    parts = _parts(folder)
+    types = {
+        str(one["name"]): one for name, one in files.items() if name.startswith("types/") and isinstance(one, dict)
+    }
+    made = profiles({one["id"]: one for one in parts if one["resourceType"] == "StructureDefinition"}, types)
+    files["profiles.json"] = made
+    for one in made.values():
+        bound.update(bindings(one["root"]))
     roots = [ET.fromstring(_read(folder, name)) for name in _CODE_FILES]  # noqa: S314  # HL7's own files
     files["codes.json"] = Codes(roots).tables(sorted(bound))
     files["search.json"] = parameters(json.loads(_read(folder, "search-parameters.json")))
-    files["compartments.json"] = dict(compartment(one) for one in _compartments(folder))
+    files["compartments.json"] = dict(
+        compartment(one) for one in parts if one["resourceType"] == "CompartmentDefinition"
+    )
     files["kinds.json"] = kinds
     return _archive(files)
 
@@ -281,17 +296,20 @@ def compartment(definition: Mapping[str, Any]) -> tuple[str, dict[str, list[str]
     return definition["code"], {row["code"]: row["param"] for row in definition["resource"] if row.get("param")}
 
 
-def _compartments(folder: Path) -> Iterator[dict[str, Any]]:
-    """Read the five CompartmentDefinitions."""
+def _parts(folder: Path) -> list[dict[str, Any]]:
+    """Read the five CompartmentDefinitions and the StructureDefinitions of profiles, in the order of their names."""
     names = [f"CompartmentDefinition-{name}.json" for name in _COMPARTMENTS]
     if (folder / names[0]).exists():
-        yield from (json.loads((folder / name).read_bytes()) for name in names)
-        return
-    wanted = set(names)
+        paths = [*(folder / name for name in names), *folder.glob("StructureDefinition-*.json")]
+        return [json.loads(path.read_bytes()) for path in sorted(paths)]
+    found = {}
     with tarfile.open(folder / "hl7-r4-examples-4.0.1.tar.xz") as archive:
         for member in archive:
-            if Path(member.name).name in wanted and (opened := archive.extractfile(member)) is not None:
-                yield json.loads(opened.read())
+            name = Path(member.name).name
+            is_wanted = name in names or name.startswith("StructureDefinition-")
+            if is_wanted and (opened := archive.extractfile(member)) is not None:
+                found[name] = json.loads(opened.read())
+    return [found[name] for name in sorted(found)]
 
 
 def _archive(files: Mapping[str, object]) -> bytes:

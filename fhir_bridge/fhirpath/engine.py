@@ -9,21 +9,30 @@ Source: FHIRPath 2.0.0 §4–§6; FHIR R4 §2.9.8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from decimal import Decimal, DivisionByZero, InvalidOperation
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
+from fhir_bridge.document import Element
 from fhir_bridge.fhirpath import syntax
 from fhir_bridge.fhirpath.node import SYSTEM, Node, Nodes, children, has_type, resource_node
 from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Empty, Index, Literal, Name, Tree, TypeTest, Unary, Variable
-from fhir_bridge.fhirpath.values import equal, equivalent, number, order, text
+from fhir_bridge.fhirpath.values import Values, equal, equivalent, number, order, text, whole
 from medchain.errors import InputError
 
 MAX_NODES: Final = 1_000_000
 """Largest collection: more is no invariant and no patch."""
+
+MAX_TEXT_CHARS: Final = 1 << 20
+"""Longest text that is computed: none of FHIR's is longer (R4 §2.24.0.1, `string`)."""
+
+CHARS_OF_A_STEP: Final = 64
+"""How many characters are looked at for what a node costs."""
 
 _CONSTANTS: Final = {"ucum": "http://unitsofmeasure.org", "sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
 _VALUE_SET: Final = "vs-"
@@ -40,39 +49,39 @@ class Steps:
     left: int
 
     def spend(self, count: int) -> None:
-        """Count nodes; raises `InputError` ``fhirpath.size`` where they are too many."""
+        """Count nodes, or what is looked at for as much; raises `InputError` ``fhirpath.size`` for too many."""
         self.left -= count
         if self.left < 0:
             raise InputError("fhirpath.size")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What an evaluation may see beside its collection.
+class Scope(NamedTuple):
+    """What an evaluation may see beside its collection; a tuple, since each item has one of its own.
 
     Attributes:
         resource: the innermost resource that holds the context (``%resource``).
         root: the outermost one (``%rootResource``).
         context: where the evaluation began (``%context``).
         resolve: finds what a reference points to; None if it cannot.
+        settled: what parts of expressions gave that depend on variables only, by what these held; nothing changes
+            meanwhile.
         this: the item that a function looks at (``$this``).
         place: its number (``$index``).
         constants: further variables, name → collection.
         inside: ids of what the outermost resource contains, for rules that ask of each reference.
         steps: how many nodes may still be looked at, counted down; None for any number.
-        walked: paths from a variable that were walked, by what it held; nothing changes meanwhile.
     """
 
     resource: Node
     root: Node
     context: Node
-    resolve: Callable[[str, Scope], Node | None] = field(default=lambda _reference, _scope: None)
+    resolve: Callable[[str], Node | None]
+    settled: dict[tuple[str | int, ...], Nodes]
     this: Node | None = None
     place: int = 0
-    constants: dict[str, Nodes] = field(default_factory=dict)
+    constants: Mapping[str, Nodes] = MappingProxyType({})
     inside: frozenset[str] = frozenset()
     steps: Steps | None = None
-    walked: dict[tuple[tuple[str, ...], int], Nodes] = field(default_factory=dict)
 
 
 Run: TypeAlias = Callable[[Nodes, Scope], Nodes]
@@ -81,6 +90,10 @@ Run: TypeAlias = Callable[[Nodes, Scope], Nodes]
 Function: TypeAlias = Callable[[Run, "tuple[Tree, ...]"], Run]
 """Compiles a call: what it is called on, and its arguments."""
 
+_FEW: Final = 4
+"""How many values are compared one by one for less than it costs to list them."""
+
+_PAIR: Final = 2
 _HOLDERS: Final = {"resource": "resource", "rootResource": "root", "context": "context"}
 TRUE: Final = [Node(True, SYSTEM + "Boolean")]  # noqa: FBT003  # a value
 """The collection of ``true``."""
@@ -122,8 +135,11 @@ def holds(expression: str, node: Node, scope: Scope) -> bool:
 
 def compile_tree(tree: Tree) -> Run:
     """Compile a tree; errors as `compiled`."""
-    compiler = _COMPILERS[type(tree)]
-    return compiler(tree)
+    run = _COMPILERS[type(tree)](tree)
+    if isinstance(tree, (Variable, Literal, Empty)):
+        return run
+    holders = _holders(tree)
+    return _settled(tree, run, tuple(sorted(holders))) if holders else run
 
 
 def boolean(value: bool | None) -> Nodes:  # noqa: FBT001  # a value
@@ -152,7 +168,7 @@ def within(scope: Scope, node: Node, place: int) -> Scope:
     """Make the scope of one item."""
     if scope.steps is not None:
         scope.steps.spend(1)
-    return replace(scope, this=node, place=place)
+    return scope._replace(this=node, place=place)
 
 
 def same(left: Nodes, right: Nodes) -> bool | None:
@@ -165,26 +181,41 @@ def same(left: Nodes, right: Nodes) -> bool | None:
     return False if False in answers else None if None in answers else True
 
 
+class Settled(list[Node]):
+    """A collection that stays, whose values are listed once however often it is asked for one."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, nodes: Nodes) -> None:
+        """Take over a collection."""
+        super().__init__(nodes)
+        self._values: Values | None = None
+
+    def values(self) -> Values:
+        """List the values."""
+        if self._values is None:
+            self._values = Values(self)
+        return self._values
+
+
+def values_of(nodes: Nodes) -> Values:
+    """List the values of a collection."""
+    return nodes.values() if isinstance(nodes, Settled) else Values(nodes)
+
+
 def is_in(node: Node, nodes: Nodes) -> bool:
-    """Tell whether a collection holds a value."""
+    """Tell whether a collection holds a value: it is looked through, unless it stays."""
+    if isinstance(nodes, Settled) and len(nodes) > _FEW:
+        return node in nodes.values()
     return any(equal(node, other) is True for other in nodes)
 
 
 def distinct(nodes: Nodes) -> Nodes:
     """Leave out repetitions, keeping the order."""
-    kept: Nodes = []
-    seen: set[object] = set()
-    for node in nodes:
-        if isinstance(node.value, (str, bool)):
-            # The common case by hash; what is rare is compared one by one.
-            key = (type(node.value), node.value)
-            if key in seen:
-                continue
-            seen.add(key)
-        elif is_in(node, kept):
-            continue
-        kept.append(node)
-    return kept
+    if len(nodes) < _PAIR:
+        return nodes
+    seen = Values()
+    return [node for node in nodes if seen.add(node)]
 
 
 def _literal(tree: Literal) -> Run:
@@ -264,31 +295,51 @@ def _dot(tree: Dot) -> Run:
     if isinstance(tree.right, Call):
         return _function(tree.right, left)
     right = compile_tree(tree.right)
-    walk: Run = lambda nodes, scope: right(left(nodes, scope), scope)  # noqa: E731  # as its neighbours
-    path = _path_of(tree)
-    return _walked_once(path, walk) if path else walk
+    return lambda nodes, scope: right(left(nodes, scope), scope)
 
 
-def _path_of(tree: Tree) -> tuple[str, ...]:
-    """Read a path of names from a variable that stays (``%resource.code.coding``); empty for all else."""
-    names: list[str] = []
-    while isinstance(tree, Dot) and isinstance(tree.right, Name):
-        names.append(tree.right.name)
-        tree = tree.left
-    if not (names and isinstance(tree, Variable) and tree.name in _HOLDERS):
-        return ()
-    return (tree.name, *reversed(names))
+def _holders(tree: Tree) -> frozenset[str] | None:
+    """Tell on which variables that stay an expression depends, and on nothing else; None if on more."""
+    match tree:
+        case Literal() | Empty():
+            return frozenset()
+        case Variable():
+            return frozenset({_HOLDERS[tree.name]}) if tree.name in _HOLDERS else None
+        case Dot(left=left, right=Name()):
+            return _holders(left)
+        case Dot(left=left, right=Call(arguments=arguments)):
+            return _joined(left, *arguments)
+        case Binary(left=left, right=right):
+            return _joined(left, right)
+        case _:
+            return None
 
 
-def _walked_once(path: tuple[str, ...], walk: Run) -> Run:
-    """Walk a path once from where it begins: to walk it at each item (`sdf-8`) takes the square of their number."""
-    attribute = _HOLDERS[path[0]]
+def _joined(*trees: Tree) -> frozenset[str] | None:
+    """Join the variables on which expressions depend."""
+    found: set[str] = set()
+    for tree in trees:
+        holders = _holders(tree)
+        if holders is None:
+            return None
+        found |= holders
+    return frozenset(found)
+
+
+def _settled(tree: Tree, run: Run, holders: tuple[str, ...]) -> Run:
+    """Evaluate an expression once for what it depends on: done for each item (`sdf-8`), it takes their square."""
+    # Its own text, since trees of different kinds may be equal tuples.
+    spelled = sys.intern(repr(tree))
 
     def kept(nodes: Nodes, scope: Scope) -> Nodes:
-        key = (path, id(getattr(scope, attribute).value))
-        found = scope.walked.get(key)
+        held = [getattr(scope, holder).value for holder in holders]
+        if not all(isinstance(value, dict) for value in held):
+            # Only an object is known by its place: two primitive values may be one in memory.
+            return run(nodes, scope)
+        key: tuple[str | int, ...] = (spelled, *map(id, held))
+        found = scope.settled.get(key)
         if found is None:
-            found = scope.walked[key] = walk(nodes, scope)
+            found = scope.settled[key] = Settled(run(nodes, scope))
         return found
 
     return kept
@@ -303,8 +354,8 @@ def _index(tree: Index) -> Run:
         wanted = None if place is None else number(place)
         if wanted is None:
             return []
-        found = left(nodes, scope)
-        return [found[int(wanted)]] if 0 <= int(wanted) < len(found) else []
+        found, at = left(nodes, scope), whole(wanted)
+        return [found[at]] if 0 <= at < len(found) else []
 
     return pick
 
@@ -349,8 +400,37 @@ def _binary(tree: Binary) -> Run:
             return boolean(decide(first, truth(right(nodes, scope))))
 
         return logic
+    if operator == "|" and _holders(tree) == frozenset():
+        made: Nodes = Settled(_union(left([], _NOWHERE), right([], _NOWHERE)))
+        return lambda _nodes, _scope: made
     apply = _OPERATORS[operator]
-    return lambda nodes, scope: apply(left(nodes, scope), right(nodes, scope))
+
+    def operate(nodes: Nodes, scope: Scope) -> Nodes:
+        one, other = left(nodes, scope), right(nodes, scope)
+        if scope.steps is not None:
+            scope.steps.spend(_weight(one) + _weight(other))
+        return apply(one, other)
+
+    return operate
+
+
+def _weight(nodes: Nodes) -> int:
+    """Tell how many nodes it costs as much as to compare values: all that they hold is looked at, but for `Settled`."""
+    if isinstance(nodes, Settled) and len(nodes) > _FEW:
+        return 1
+    found = len(nodes)
+    waiting: list[Element | Decimal] = [node.value for node in nodes if not isinstance(node.value, (bool, Decimal))]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found += len(value) // CHARS_OF_A_STEP
+        elif isinstance(value, dict):
+            found += len(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            found += len(value)
+            waiting.extend(value)
+    return found
 
 
 def _and(left: bool | None, right: bool | None) -> bool | None:  # noqa: FBT001  # values
@@ -390,6 +470,8 @@ def _alike(left: Nodes, right: Nodes) -> bool:
     """Compare two collections by ``~``, in any order."""
     if len(left) != len(right):
         return False
+    if len(left) ** 2 > MAX_NODES:
+        raise InputError("fhirpath.size", limit=MAX_NODES)
     rest = list(right)
     for node in left:
         match = next((place for place, other in enumerate(rest) if equivalent(node, other)), None)
@@ -425,9 +507,14 @@ def _member_of(left: Nodes, right: Nodes) -> Nodes:
 
 def _concatenated(left: Nodes, right: Nodes) -> Nodes:
     """Join two texts; an empty collection is an empty one."""
-    first, second = single(left), single(right)
-    parts = ["" if node is None else text(node) or "" for node in (first, second)]
-    return [Node("".join(parts), SYSTEM + "String")]
+    return [joined(*("" if node is None else text(node) or "" for node in (single(left), single(right))))]
+
+
+def joined(*parts: str) -> Node:
+    """Join texts; raises `InputError` ``fhirpath.size``: each ``select($this & $this)`` would double one."""
+    if sum(map(len, parts)) > MAX_TEXT_CHARS:
+        raise InputError("fhirpath.size", limit=MAX_TEXT_CHARS)
+    return Node("".join(parts), SYSTEM + "String")
 
 
 def _plus(left: Nodes, right: Nodes) -> Nodes:
@@ -437,7 +524,7 @@ def _plus(left: Nodes, right: Nodes) -> Nodes:
         return []
     one, other = text(first), text(second)
     if one is not None and other is not None:
-        return [Node(one + other, SYSTEM + "String")]
+        return [joined(one, other)]
     return _arithmetic(lambda a, b: a + b)(left, right)
 
 
@@ -453,12 +540,15 @@ def _arithmetic(compute: Callable[[Decimal, Decimal], Decimal]) -> Callable[[Nod
             return []
         try:
             value = compute(one, other)
-        except (DivisionByZero, InvalidOperation):
+        except ArithmeticError:
             return []
         return [Node(value, SYSTEM + ("Integer" if value == value.to_integral_value() else "Decimal"))]
 
     return operate
 
+
+_NOWHERE: Final = Scope(TRUE[0], TRUE[0], TRUE[0], lambda _reference: None, {})
+"""Where constants are evaluated."""
 
 _OPERATORS: Final[dict[str, Callable[[Nodes, Nodes], Nodes]]] = {
     "=": lambda left, right: boolean(same(left, right)),
@@ -477,7 +567,7 @@ _OPERATORS: Final[dict[str, Callable[[Nodes, Nodes], Nodes]]] = {
     "-": _arithmetic(lambda a, b: a - b),
     "*": _arithmetic(lambda a, b: a * b),
     "/": _arithmetic(lambda a, b: a / b),
-    "div": _arithmetic(lambda a, b: Decimal(int(a / b))),
+    "div": _arithmetic(lambda a, b: a // b),
     "mod": _arithmetic(lambda a, b: a % b),
 }
 _COMPILERS: Final[dict[type, Callable[..., Run]]] = {
@@ -503,23 +593,37 @@ def scope_of(root: Node, resource: Node | None = None, context: Node | None = No
         context: where the evaluation begins, None for the resource.
     """
     inner = root if resource is None else resource
-    return Scope(inner, root, inner if context is None else context, _resolve_inside)
+    return Scope(inner, root, inner if context is None else context, _Inside(root).find, {})
 
 
-def _resolve_inside(reference: str, scope: Scope) -> Node | None:
-    """Find what a reference points to inside the outermost resource: a contained one, or an entry of a Bundle."""
-    if reference.startswith("#"):
-        for node in children(scope.root, "contained"):
-            if isinstance(node.value, dict) and node.value.get("id") == reference[1:]:
-                return node
-        return None
-    if scope.root.type != "Bundle" or not isinstance(scope.root.value, dict):
-        return None
-    entries = scope.root.value.get("entry")
+class _Inside:
+    """Finds what references point to inside a resource: contained ones, and entries of a Bundle."""
+
+    __slots__ = ("_root", "_targets")
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._targets: dict[str, Node] | None = None
+
+    def find(self, reference: str) -> Node | None:
+        """Find one; None for what is elsewhere."""
+        if self._targets is None:
+            # Listed once: to look through all for each reference takes the square of their number.
+            self._targets = {}
+            for name, node in _targets(self._root):
+                self._targets.setdefault(name, node)
+        return self._targets.get(reference)
+
+
+def _targets(root: Node) -> Iterator[tuple[str, Node]]:
+    """List what references inside a resource can point to, the first of a name first."""
+    for node in children(root, "contained"):
+        if isinstance(node.value, dict):
+            yield f"#{node.value.get('id')}", node
+    entries = root.value.get("entry") if root.type == "Bundle" and isinstance(root.value, dict) else None
     for entry in entries if isinstance(entries, list) else []:
         inside = entry.get("resource") if isinstance(entry, dict) else None
         if isinstance(entry, dict) and isinstance(inside, dict):
-            local = f"{inside.get('resourceType')}/{inside.get('id')}"
-            if reference in (entry.get("fullUrl"), local):
-                return resource_node(inside)
-    return None
+            node = resource_node(inside)
+            yield str(entry.get("fullUrl")), node
+            yield f"{inside.get('resourceType')}/{inside.get('id')}", node

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Final, TypeAlias
 
 from fhir_bridge.fhirpath.engine import (
+    CHARS_OF_A_STEP,
     FALSE,
     MAX_NODES,
     TRUE,
@@ -23,14 +24,14 @@ from fhir_bridge.fhirpath.engine import (
     boolean,
     compile_tree,
     distinct,
-    is_in,
     single,
     truth,
+    values_of,
     within,
 )
 from fhir_bridge.fhirpath.node import SYSTEM, Node, Nodes, all_children, has_type
 from fhir_bridge.fhirpath.syntax import Tree, type_name
-from fhir_bridge.fhirpath.values import number, text
+from fhir_bridge.fhirpath.values import Values, number, text, whole
 from medchain.errors import InputError
 
 Test: TypeAlias = Callable[[Nodes, Scope], Nodes]
@@ -93,11 +94,10 @@ def _repeat(source: Run, arguments: tuple[Tree, ...]) -> Run:
 
     def walk(nodes: Nodes, scope: Scope) -> Nodes:
         found: Nodes = []
+        seen = Values()
         waiting = source(nodes, scope)
         while waiting:
-            waiting = [
-                child for node in waiting for child in run([node], within(scope, node, 0)) if not is_in(child, found)
-            ]
+            waiting = [child for node in waiting for child in run([node], within(scope, node, 0)) if seen.add(child)]
             found.extend(waiting)
             if len(found) > MAX_NODES:
                 raise InputError("fhirpath.size", limit=MAX_NODES)
@@ -167,13 +167,13 @@ def _counted(source: Run, arguments: tuple[Tree, ...], choose: Callable[[Nodes, 
     def take(nodes: Nodes, scope: Scope) -> Nodes:
         found = single(run(nodes, scope))
         count = None if found is None else number(found)
-        return [] if count is None else choose(source(nodes, scope), int(count))
+        return [] if count is None else choose(source(nodes, scope), whole(count))
 
     return take
 
 
-def _of_text(compute: Callable[..., bool | str | int | None]) -> Function:
-    """A function of a text and of texts or numbers as arguments; empty where any of them is missing."""
+def _of_text(compute: Callable[..., bool | str | int | None], *, by_number: bool = False) -> Function:
+    """A function of a text and of texts, or numbers, as arguments; empty where any of them is missing."""
 
     def make(source: Run, arguments: tuple[Tree, ...]) -> Run:
         runs = [compile_tree(argument) for argument in arguments]
@@ -183,13 +183,17 @@ def _of_text(compute: Callable[..., bool | str | int | None]) -> Function:
             value = None if found is None else text(found)
             if value is None:
                 return []
+            if scope.steps is not None:
+                scope.steps.spend(len(value) // CHARS_OF_A_STEP)
             outside = nodes if scope.this is None else [scope.this]
             given: list[str | int] = []
             for run in runs:
                 one = single(run(outside, scope))
-                if one is None or not isinstance(one.value, (str, Decimal)):
+                if one is None or one.value is None:
                     return []
-                given.append(one.value if isinstance(one.value, str) else int(one.value))
+                if not isinstance(one.value, Decimal if by_number else str):
+                    raise InputError("fhirpath.type")
+                given.append(whole(one.value) if isinstance(one.value, Decimal) else one.value)
             return _value(compute(value, *given))
 
         return apply
@@ -244,7 +248,8 @@ def _to_integer(nodes: Nodes) -> Nodes:
     if isinstance(found.value, bool):
         return _value(int(found.value))
     if isinstance(found.value, Decimal):
-        return _value(int(found.value)) if found.value == found.value.to_integral_value() else []
+        count = whole(found.value)
+        return _value(count) if found.value == count else []
     return _value(int(found.value)) if isinstance(found.value, str) and _INTEGER.fullmatch(found.value) else []
 
 
@@ -286,7 +291,7 @@ def _resolve(source: Run, _arguments: tuple[Tree, ...]) -> Run:
         found: Nodes = []
         for node in source(nodes, scope):
             reference = node.value.get("reference") if isinstance(node.value, dict) else node.value
-            target = scope.resolve(reference, scope) if isinstance(reference, str) else None
+            target = scope.resolve(reference) if isinstance(reference, str) else None
             if target is not None:
                 found.append(target)
         return found
@@ -311,9 +316,22 @@ def _extension(source: Run, arguments: tuple[Tree, ...]) -> Run:
     return choose
 
 
+def _shared(left: Nodes, right: Nodes) -> Nodes:
+    """``intersect(other)``."""
+    held = values_of(right)
+    return distinct([node for node in left if node in held])
+
+
+def _without(left: Nodes, right: Nodes) -> Nodes:
+    """``exclude(other)``."""
+    held = values_of(right)
+    return [node for node in left if node not in held]
+
+
 def _sub_set(left: Nodes, right: Nodes) -> Nodes:
     """``subsetOf(other)``."""
-    return boolean(all(is_in(node, right) for node in left))
+    held = values_of(right)
+    return boolean(all(node in held for node in left))
 
 
 def _trace(source: Run, _arguments: tuple[Tree, ...]) -> Run:
@@ -338,7 +356,7 @@ FUNCTIONS: Final[dict[str, tuple[int, int, Function]]] = {
     "distinct": (0, 0, _plain(distinct)),
     "empty": (0, 0, _plain(lambda nodes: boolean(not nodes))),
     "endsWith": (1, 1, _of_text(lambda value, other: value.endswith(other))),
-    "exclude": (1, 1, _with_other(lambda left, right: [node for node in left if not is_in(node, right)])),
+    "exclude": (1, 1, _with_other(_without)),
     "exists": (0, 1, _exists),
     "extension": (1, 1, _extension),
     "first": (0, 0, _plain(lambda nodes: nodes[:1])),
@@ -346,7 +364,7 @@ FUNCTIONS: Final[dict[str, tuple[int, int, Function]]] = {
     "hasValue": (0, 0, _plain(_has_value)),
     "iif": (2, 3, _iif),
     "indexOf": (1, 1, _of_text(lambda value, other: value.find(other))),
-    "intersect": (1, 1, _with_other(lambda left, right: distinct([node for node in left if is_in(node, right)]))),
+    "intersect": (1, 1, _with_other(_shared)),
     "is": (1, 1, _is),
     "isDistinct": (0, 0, _plain(lambda nodes: boolean(len(distinct(nodes)) == len(nodes)))),
     "last": (0, 0, _plain(lambda nodes: nodes[-1:])),
@@ -364,7 +382,7 @@ FUNCTIONS: Final[dict[str, tuple[int, int, Function]]] = {
     "skip": (1, 1, lambda source, given: _counted(source, given, lambda nodes, count: nodes[max(count, 0) :])),
     "startsWith": (1, 1, _of_text(lambda value, other: value.startswith(other))),
     "subsetOf": (1, 1, _with_other(_sub_set)),
-    "substring": (1, 2, _of_text(_substring)),
+    "substring": (1, 2, _of_text(_substring, by_number=True)),
     "supersetOf": (1, 1, _with_other(lambda left, right: _sub_set(right, left))),
     "tail": (0, 0, _plain(lambda nodes: nodes[1:])),
     "take": (1, 1, lambda source, given: _counted(source, given, lambda nodes, count: nodes[: max(count, 0)])),

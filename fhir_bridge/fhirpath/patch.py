@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import Member, members
-from fhir_bridge.document import Element, Number, Resource, member
+from fhir_bridge.document import Element, Number, Resource, check_depth, member
 from fhir_bridge.fhirpath.engine import Run, Steps, compile_tree, scope_of
 from fhir_bridge.fhirpath.node import Node, Nodes, resource_node
 from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Tree, TypeTest, Unary, Variable, parse
@@ -25,7 +24,7 @@ from medchain.errors import InputError
 MAX_OPERATIONS: Final = 1000
 """Most operations of one patch."""
 
-MAX_STEPS: Final = 2_000_000
+MAX_STEPS: Final = 500_000
 """Most nodes that the paths of one patch look at."""
 
 FUNCTIONS: Final = frozenset(
@@ -107,7 +106,7 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
         InputError: ``patch.parameters`` for another resource, ``patch.operation`` for an unknown type, ``patch.part``
             for a part that is missing or of another kind, ``patch.path`` for a path that does not name one element,
             ``patch.index``, ``patch.name`` for an element that R4 does not have there, ``patch.identity`` for a change
-            of id or type, ``fhirpath.*``; all with the operation's number.
+            of id or type, ``fhirpath.*``; all with the operation's number; ``document.depth``.
     """
     rows = patch.get("parameter")
     if patch.get("resourceType") != "Parameters" or not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
@@ -121,6 +120,8 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
             raise InputError(error.code, **{**error.fields, "operation": place}) from error
     if (changed.get("id"), changed.get("resourceType")) != (resource.get("id"), resource.get("resourceType")):
         raise InputError("patch.identity")
+    # Deeper ones are not read again, however they were made.
+    check_depth(changed)
     return changed
 
 
@@ -208,7 +209,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[Resource, _Given], None]]] = {
 def _found(resource: Resource, given: _Given) -> Nodes:
     """Evaluate an operation's path."""
     root = resource_node(resource)
-    return _compiled(given.text("path"))([root], replace(scope_of(root), steps=given.steps))
+    return _compiled(given.text("path"))([root], scope_of(root)._replace(steps=given.steps))
 
 
 @lru_cache(_REMEMBERED)

@@ -1,14 +1,16 @@
 """How FHIRPath compares values: numbers, texts, dates of every precision, quantities, objects.
 
-Keeps true: what cannot be decided (two dates of different precision, two units) has no answer, which is not false.
+Keeps true: what cannot be decided (two dates of different precision, two units) has no answer, which is not false; what
+`Values` holds is what `equal` says of each with each, in time that grows with their number only.
 Source: FHIRPath 2.0.0 §6.1 (equality), §6.2 (comparison), §6.1.2 (equivalence); FHIR R4 §2.9.8.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Final
 
 from fhir_bridge.document import Element
@@ -23,12 +25,21 @@ _MOMENT: Final = re.compile(
 _CLOCK: Final = re.compile(r"(\d\d)(?::(\d\d)(?::(\d\d)(\.\d+)?)?)?")
 _BLANKS: Final = re.compile(r"\s+")
 _SIXTY: Final = 60
+_EXACT: Final = Context(prec=2_048, rounding=ROUND_HALF_EVEN)
+"""Holds every digit of numbers with three digits of exponent."""
+
+_FAR: Final = Decimal((1 << 63) - 1)
 _UCUM: Final = "http://unitsofmeasure.org"
 
 
 def number(node: Node) -> Decimal | None:
     """Return a node's number, None for what is none."""
     return node.value if isinstance(node.value, Decimal) else None
+
+
+def whole(value: Decimal) -> int:
+    """Cut a number to a whole one of 64 bits; to write one with its exponent's digits could take for ever."""
+    return int(max(-_FAR, min(_FAR, value)))
 
 
 def text(node: Node) -> str | None:
@@ -49,12 +60,76 @@ def equal(left: Node, right: Node) -> bool | None:
     return left.value == right.value
 
 
+class Values:
+    """The values of a collection by hash, so that many are not compared with many.
+
+    A date or a quantity is alike to others of its kind by what it means, to anything else by how it is written.
+    """
+
+    __slots__ = ("_meant", "_written")
+
+    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+        """List the values of nodes."""
+        self._meant: set[tuple[str, Hashable]] = set()
+        self._written: dict[Hashable, set[str]] = {}
+        for node in nodes:
+            self.add(node)
+
+    def __contains__(self, node: Node) -> bool:
+        """Tell whether one of them is for certain equal to a node."""
+        return self._has(_meaning(node), _frozen(node.value))
+
+    def add(self, node: Node) -> bool:
+        """List one more; tells whether none was equal to it."""
+        meaning, written = _meaning(node), _frozen(node.value)
+        is_new = not self._has(meaning, written)
+        if meaning is not None:
+            self._meant.add(meaning)
+        self._written.setdefault(written, set()).add("" if meaning is None else meaning[0])
+        return is_new
+
+    def _has(self, meaning: tuple[str, Hashable] | None, written: Hashable) -> bool:
+        """Look for what is alike."""
+        if meaning is None:
+            return written in self._written
+        return meaning in self._meant or bool(self._written.get(written, set()) - {meaning[0]})
+
+
+def _meaning(node: Node) -> tuple[str, Hashable] | None:
+    """Return the kind of a date, time or quantity, and what it means; None for all else."""
+    if _is_moment(node):
+        parts = _parts(node)
+        # One that is none is equal to no other, not even to itself.
+        return "moment", object() if parts is None else (node.type in _TIME_TYPES, *map(_frozen, parts))
+    quantity = _quantity(node)
+    return None if quantity is None else ("quantity", tuple(map(_frozen, quantity)))
+
+
+def _frozen(value: Element | Decimal) -> Hashable:
+    """Turn a value into one with a hash, such that equal ones stay equal."""
+    if isinstance(value, dict):
+        return frozenset((name, _frozen(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, Decimal):
+        # As text, whose hash nobody can foresee: one could write many numbers of one hash.
+        sign, digits, exponent = value.as_tuple()
+        spelled = "".join(map(str, digits))
+        shown = spelled.rstrip("0")
+        return (sign, shown, int(exponent) + len(spelled) - len(shown)) if shown else 0
+    return (value,) if isinstance(value, bool) else value
+
+
 def equivalent(left: Node, right: Node) -> bool:
     """Compare two values by ``~``: texts without case and blanks, numbers to the lesser precision."""
     first, second = number(left), number(right)
     if first is not None and second is not None:
-        places = min(-int(first.as_tuple().exponent), -int(second.as_tuple().exponent))
-        return round(first, places) == round(second, places)
+        places = Decimal((0, (1,), max(int(first.as_tuple().exponent), int(second.as_tuple().exponent))))
+        try:
+            return first.quantize(places, context=_EXACT) == second.quantize(places, context=_EXACT)
+        except InvalidOperation:
+            # One has more digits than any that the other could be rounded to.
+            return False
     one, other = text(left), text(right)
     if one is not None and other is not None and not _is_moment(left):
         return _BLANKS.sub(" ", one.casefold()) == _BLANKS.sub(" ", other.casefold())

@@ -9,6 +9,7 @@ Source: RFC 9110; RFC 3875 (names of fields in an environment); FHIR R4 §3.1.0.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,13 +51,20 @@ class Trail:
         interaction: what was done, as FHIR calls it.
         numbers: of the record versions that were shown or stored.
         query: what was searched for; empty for no search.
+        receipt: hash over the decisions that the answer rests on, in hex; empty where no consent is in force.
         begun: mark of the audit on what changes something, set before it does; None for the rest.
     """
 
     interaction: str = ""
     numbers: list[int] = field(default_factory=list)
     query: str = ""
+    receipt: str = ""
     begun: Begun | None = None
+
+
+def new_request_id() -> str:
+    """Give a request an id: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
 
 
 def own_request_id(given: str) -> bool:
@@ -77,12 +85,13 @@ class Ask:
         version: version id in the path, or empty.
         other: a second resource type in the path, or empty.
         access: who asks; None until that is known.
-        request_id: by which audit and answer name it; the client's own, or one of `secrets.token_hex(8)`.
+        request_id: by which audit and answer name it; the client's own, or one of `new_request_id`.
         trail: what it touched.
     """
 
     __slots__ = (
         "_body",
+        "_last",
         "_pairs",
         "_raw",
         "_read",
@@ -145,6 +154,7 @@ class Ask:
         self._resource = resource
         self._body: bytes | None = None
         self._pairs: Pairs | None = None
+        self._last: dict[str, str] | None = None
 
     @property
     def logged_id(self) -> str:
@@ -173,7 +183,9 @@ class Ask:
         """Return the last value of a parameter, None where it is not given."""
         if not self.query:
             return None
-        return next((value for key, value in reversed(self.pairs) if key == name), None)
+        if self._last is None:
+            self._last = dict(self.pairs)
+        return self._last.get(name)
 
     @property
     def language(self) -> str:

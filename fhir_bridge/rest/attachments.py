@@ -69,11 +69,11 @@ def _wrong(core: Core, access: Access, place: str, one: Resource, given: Mapping
         return
     true_size, pieces = found
     if size is not None and _whole(size) != true_size:
-        yield Issue(Rule.VALUE, f"{place}.size", expected=str(true_size))
+        yield Issue(Rule.CONTENT, f"{place}.size", expected=str(true_size))
     if digest:
         true_digest = _sha1(pieces)
         if "".join(digest.split()) != true_digest:
-            yield Issue(Rule.VALUE, f"{place}.hash", expected=true_digest)
+            yield Issue(Rule.CONTENT, f"{place}.hash", expected=true_digest)
 
 
 def _content(

@@ -1,6 +1,7 @@
 """Batches and transactions: many requests in one Bundle.
 
-A transaction is planned whole and stored in one database transaction; what it reads is read after that. The entries of
+A transaction is planned whole and stored in one database transaction, and planned anew where another writer has changed
+what the plan rests on; what it reads is read after that. The entries of
 a batch are requests of their own, answered one after the other by the same registry as all others. Keeps true: who may
 not is told before anything is looked up; of a transaction all is stored or nothing; an entry that reads passes the gate
 as any other read. Large ones are done in a worker process, by the same code. Trusts the web worker for who sent it.
@@ -32,7 +33,7 @@ from fhir_bridge.rest.read import ANCHORED
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError
 
 SMALL_BYTES: Final = 256 << 10
 """Largest Bundle that is done in a web worker's own thread."""
@@ -49,6 +50,7 @@ MAX_QUERY_CHARS: Final = 4096
 Attempt = Callable[[Core, Ask], Reply]
 """Answers an entry; `fhir_bridge.rest.routes.attempt`."""
 
+_ATTEMPTS: Final = 4
 _POLL_S: Final = 0.05
 _OUTCOME: Final = b'{"resourceType":"OperationOutcome"'
 _CONDITIONS: Final = {
@@ -167,7 +169,22 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
 
 
 def _do(core: Core, ask: Ask, attempt: Attempt) -> Done:
-    """Do a Bundle."""
+    """Do a Bundle; a transaction again, from what was sent, where another writer came first: nothing of it is stored.
+
+    Raises:
+        ConflictError: ``store.conflict`` where others come first all the time.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _done(core, ask, attempt)
+        except ConflictError as error:
+            if error.code != "store.conflict":
+                raise
+    return _done(core, ask, attempt)
+
+
+def _done(core: Core, ask: Ask, attempt: Attempt) -> Done:
+    """Do a Bundle, on what is there now."""
     given = _parsed(ask)
     if len(given.rows) <= KEPT_ROWS:
         # Each is looked at several times; only of large Bundles is it cheaper to parse an entry anew than to keep it.
@@ -191,18 +208,18 @@ def _parsed(ask: Ask) -> Document:
 
 def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a transaction: all that is written first, then what is read."""
-    requests = plans.requests_of(given)
+    requests = plans.requests_of(given, core.search.index.setting.bases)
     for method, url in sorted(set(requests)):
         if method not in plans.READING:
             core.gate.require(ask.who, rights.type_of(url), rights.action_of(method))
     rights.check_hidden(core, ask.who, given, requests)
     now = core.clock()
     resolver = core.resolver(ask.who)
-    plan = plans.transaction(given, resolver, now, _current(core), core.mode)
+    plan = plans.transaction(given, resolver, now, _current(core), core.mode, labeller=core.labeller)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
         rights.check_right(core, ask.who, record, rights.action_of(entry.method))
     _check_attachments(core, ask.who, plan)
-    stored = core.service.create_many(rights.owned(core, plan.records), absent=resolver.absent) if plan.records else []
+    stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
     numbers = [row.seq for row in stored]
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)
@@ -232,9 +249,11 @@ def _check_attachments(core: Core, access: Access, plan: plans.Plan) -> None:
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a batch: each entry for itself."""
     answers = _Answers([], deadline=time.monotonic() + (ask.preference.wait_s or 0))
-    rows = [_answered(core, ask, row, attempt, answers) for row in given.rows]
-    body = b'{"resourceType":"Bundle","type":"batch-response","entry":[' + b",".join(rows) + b"]}"
-    return Done(200, body, kind="batch", numbers=answers.numbers, query=answers.query)
+    named = plans.FullUrls()
+    rows = [_answered(core, ask, row, attempt, answers, named) for row in given.rows]
+    return Done(
+        200, plans.response_of("batch-response", rows), kind="batch", numbers=answers.numbers, query=answers.query
+    )
 
 
 @dataclass(slots=True)
@@ -259,29 +278,35 @@ class _Answers:
         self.query = (f"{self.query} {said}" if self.query else said)[:MAX_QUERY_CHARS]
 
 
-def _answered(core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers) -> bytes:
-    """Answer one entry as the request that it is."""
+def _answered(  # what an entry is answered with
+    core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers, named: plans.FullUrls | None = None
+) -> bytes:
+    """Answer one entry as the request that it is; of a batch, whose entries have not been looked at yet."""
     try:
+        if named is not None:
+            named.check(row)
         if answers.room <= 0:
             raise InputError("bundle.answer", limit=MAX_ANSWER_BYTES)
-        inner = _request(ask, row, max(0, int(answers.deadline - time.monotonic())))
+        inner = _request(core, ask, row, max(0, int(answers.deadline - time.monotonic())))
         reply = attempt(core, inner)
         answers.numbers += inner.trail.numbers
         if inner.trail.query:
             answers.asked(inner.type, inner.trail.query)
-        made = _entry(reply)
+        made = _entry(core, reply)
     except MedchainError as error:
-        made = _entry(Reply(status_of(error), outcome(error, ask.language)))
+        made = _entry(core, Reply(status_of(error), outcome(error, ask.language)))
     answers.room -= len(made)
     return made
 
 
-def _request(ask: Ask, row: Element, patience: int) -> Ask:
+def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
     """Make the request of an entry, which may wait for so many seconds if its Bundle wants to."""
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(request, dict):
         raise InputError("bundle.request")
-    path, _, query = member(request, "url").lstrip("/").partition("?")
+    path, _, query = (
+        plans.url_of(request, row.get("resource"), core.search.index.setting.bases).lstrip("/").partition("?")
+    )
     if not path:
         # A Bundle in a Bundle.
         raise InputError("bundle.method")
@@ -310,11 +335,11 @@ def _request(ask: Ask, row: Element, patience: int) -> Ask:
     )
 
 
-def _entry(reply: Reply) -> bytes:
+def _entry(core: Core, reply: Reply) -> bytes:
     """Write the answer to an entry."""
     answer: dict[str, Element] = {"status": f"{reply.status} {HTTPStatus(reply.status).phrase}"}
     if "Location" in reply.headers:
-        answer["location"] = reply.headers["Location"].removeprefix("/fhir/")
+        answer["location"] = reply.headers["Location"].removeprefix(f"{core.base_url}/")
     if "ETag" in reply.headers:
         answer["etag"] = reply.headers["ETag"]
     if "Last-Modified" in reply.headers:
@@ -350,7 +375,7 @@ def _current(core: Core) -> plans.Current:
         found = core.reader.find(type_name, record_id)
         if found is None:
             return None
-        content = core.opened(found).content
+        content = core.content(found)
         return plans.Newest(found.stored.version, found.stored.patient, parse(content) if content else None)
 
     return current

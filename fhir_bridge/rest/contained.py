@@ -4,7 +4,8 @@ Contained resources have no rows of their own, since they are few and nobody can
 which types a record contains some, and those that a search asks for are judged when their containers are opened. Keeps
 true: a contained resource is found by who may see its container, and what its scopes say of the contained type holds,
 too; all pages are of one snapshot; a page opens at most `LOOKED` containers, so that it may be short and yet have a
-next one. What cannot be answered so is refused. Trusts the gate, the judge and the index.
+next one. A chain leads to what lies beside in the same container (``#id``), too. What cannot be answered so is
+refused. Trusts the gate, the judge and the index.
 Source: FHIR R4 §3.1.1.5.5 (contained resources), §2.29 (what contained resources are); `docs/spec/search-index.md`.
 """
 
@@ -15,19 +16,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-import orjson
-
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.document import Element, Resource, parse, write
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest.ask import Ask
+from fhir_bridge.rest.chained import Container
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.pages import content_of
 from fhir_bridge.search.cursor import Position
-from fhir_bridge.search.index import updated_of
+from fhir_bridge.search.index import loaded, updated_of
 from fhir_bridge.search.service import DEFAULT_COUNT, MAX_COUNT
 from fhir_bridge.search.service import Found as Page
 from fhir_bridge.search.tree import (
+    Chain,
+    Condition,
     Contained,
     ContainedType,
     Containing,
@@ -41,7 +43,7 @@ from fhir_bridge.smart.scopes import Action
 from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import InputError
 from medchain.store.finding import NEWEST
-from medchain.store.indexing import MICROSECONDS
+from medchain.store.placing import MICROSECONDS
 from medchain.store.versions import Found
 
 LOOKED: Final = 2_000
@@ -234,7 +236,7 @@ class _Search:
         content = content_of(self.core, found, keys)
         if not content:
             return []
-        resource = orjson.loads(content)
+        resource = loaded(content)
         places = self._matching(found, resource)
         if not places:
             return []
@@ -251,16 +253,22 @@ class _Search:
         return [
             (place, f"#{name}" if isinstance(name := one.get("id"), str) and _ID.fullmatch(name) else "")
             for place, one in enumerate(_contained(resource))
-            if isinstance(one, dict) and self._fulfils(one, updated) and self._is_shown(found, one)
+            if isinstance(one, dict) and self._fulfils(found, resource, one, updated) and self._is_shown(found, one)
         ]
 
-    def _fulfils(self, resource: Resource, updated: int) -> bool:
-        """Tell whether a contained resource fulfils what is asked."""
-        asked = [one for one in self.query.conditions if not isinstance(one, InCompartment)]
-        name, within = resource.get("resourceType"), self.core.gate.within(self.ask.who)
-        return name in self.query.types and self.core.judge.fulfils(
-            str(name), resource, asked, within=within, inside=updated
-        )
+    def _fulfils(self, found: Found, holder: Resource, resource: Resource, updated: int) -> bool:
+        """Tell whether a contained resource fulfils what is asked; its chains may lead to others beside it."""
+        name, within = str(resource.get("resourceType")), self.core.gate.within(self.ask.who)
+        if name not in self.query.types:
+            return False
+        beside = Container(self.core, self.ask, within, found, holder)
+
+        def fulfils(condition: Condition) -> bool:
+            if self.core.judge.fulfils(name, resource, [condition], within=within, inside=updated):
+                return True
+            return isinstance(condition, Chain) and beside.fulfils(resource, name, condition)
+
+        return all(fulfils(one) for one in self.query.conditions if not isinstance(one, InCompartment))
 
     def _is_shown(self, found: Found, resource: Resource) -> bool:
         """Tell whether the caller may find a contained resource: by its container, and by its own type's scopes."""

@@ -6,14 +6,18 @@ Source: `docs/architecture.md`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from consent.labels import CARRIED, LabelSet
 from fhir_bridge.bulk.finding import Exports
+from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.gate import Gate
+from fhir_bridge.labelling import Labeller
 from fhir_bridge.references import MAX_CONDITIONS, Resolver
 from fhir_bridge.rest.ask import Ask
+from fhir_bridge.rest.kept import Kept
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.access import Access
@@ -24,9 +28,12 @@ from medchain.errors import ConflictError
 from medchain.node.clock import Clock
 from medchain.node.jobs import JobPool
 from medchain.node.proofs import Traced
-from medchain.node.records import OpenedRecord, RecordService
+from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.versions import Found, VersionReader
+
+AUDIT_EVENT: Final = "AuditEvent"
+"""Type of what the audit makes of what happened, by and by."""
 
 WAITING: Final = 8
 """Most threads of a process that wait for anchors: half of them, unless it is told otherwise."""
@@ -107,12 +114,16 @@ class Core:
         mode: how strictly resources are validated.
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
-        catch_up: places the AuditEvents of all that happened until now.
+        catch_up: places the AuditEvents of all that happened until now, or raises `UnavailableError`.
         waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
+        label_sets: code sets by which labels are set.
         judge: tells what conditions say of a resource that is not in the index.
+        enforcement: tells what consents keep back.
         gate: says what may be shown.
         reader: reads versions with their keys.
         exports: begins bulk exports and finds what they consist of.
+        kept: what was opened a moment ago.
+        labeller: sets the labels of what is stored.
     """
 
     service: RecordService
@@ -131,17 +142,24 @@ class Core:
     audit: Auditor = field(default_factory=NoAudit)
     catch_up: Callable[[], None] = _nothing
     waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
+    label_sets: Sequence[LabelSet] = (CARRIED,)
     judge: Judge = field(init=False)
+    enforcement: Enforcement = field(init=False)
     gate: Gate = field(init=False)
     reader: VersionReader = field(init=False)
     exports: Exports = field(init=False)
+    kept: Kept = field(init=False, default_factory=Kept)
+    labeller: Labeller = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
         object.__setattr__(self, "judge", Judge(self.search.index, self.store.find_page, self.clock))
-        object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge))
+        enforcement = Enforcement(self.tracer.org_id, self.search, self.store, self.service, self.clock)
+        object.__setattr__(self, "enforcement", enforcement)
+        object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge, enforcement))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
+        object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store))
 
     def resolver(self, access: Access) -> Resolver:
         """Look things up for a caller: only where it may see them, or it could ask who is a patient here."""
@@ -151,9 +169,33 @@ class Core:
 
         return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access), MAX_CONDITIONS)
 
-    def opened(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> OpenedRecord:
-        """Open a version that was read with its key; arguments as for `RecordService.open_found`."""
-        return self.service.open_found(found, known)
+    def place_events(self, access: Access) -> None:
+        """See that no AuditEvent of what happened until now is missing from an answer that may have some.
+
+        Args:
+            access: who asks; for one that may see none, nothing is done.
+
+        Raises:
+            UnavailableError: ``audit.behind``, where that takes longer than an answer may.
+        """
+        if self.gate.may_match(access, AUDIT_EVENT):
+            self.catch_up()
+
+    def content(self, found: Found, known: dict[bytes, WrappingKey] | None = None) -> bytes:
+        """Open a version that was read with its key, unless it was a moment ago.
+
+        Args:
+            found: as for `RecordService.open_found`, whose errors this raises.
+            known: as there.
+
+        Returns:
+            Its content; empty for a deletion.
+        """
+        content = self.kept.find(found)
+        if content is None:
+            content = self.service.open_found(found, known).content
+            self.kept.keep(found, content)
+        return content
 
     def anchored(self, position: int | None) -> str:
         """Say how far what stands at a leaf is anchored."""

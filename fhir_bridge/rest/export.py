@@ -26,7 +26,7 @@ from fhir_bridge.outcome import outcome_of
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
 from fhir_bridge.rest.ask import Ask, Reply
-from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.export_lines import lines, paced, packed, permitted
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
@@ -102,12 +102,12 @@ def of_group(core: Core, ask: Ask) -> Reply:
     if ask.type != _GROUP:
         raise NotFoundError("route.unknown")
     it = found(core, ask, None)
-    opened = core.opened(it)
-    if not opened.content:
+    content = core.content(it)
+    if not content:
         raise NotFoundError("record.deleted", version=it.stored.version)
     asked = _asked(core, ask)
     ask.trail.numbers.append(it.stored.seq)
-    members = _members(core, parse(opened.content))
+    members = _members(core, parse(content))
     if asked.patients is not None:
         chosen = set(asked.patients)
         are_others = not chosen <= set(members)
@@ -120,8 +120,7 @@ def of_group(core: Core, ask: Ask) -> Reply:
 
 def status(core: Core, ask: Ask) -> Reply:
     """Go on with an export for a while, and tell how far it is; at its end the manifest."""
-    row = _row(core, ask)
-    order = core.exports.order(row)
+    row, order = _begun(core, ask)
     now = core.clock()
     if row.progress.step < len(order.types):
         if now > row.created + STALE_S:
@@ -144,22 +143,23 @@ def status(core: Core, ask: Ask) -> Reply:
 
 def cancel(core: Core, ask: Ask) -> Reply:
     """End an export, found or not: its links lead nowhere from now on."""
-    core.store.drop_export(_row(core, ask).id)
+    row, _ = _begun(core, ask)
+    core.store.drop_export(row.id)
     return Reply(202, b"", {}, "")
 
 
 def fetch(core: Core, ask: Ask) -> Reply:
     """Send a file: records as they are stored, one a line."""
-    row = _row(core, ask)
+    row, order = _begun(core, ask)
     number = _file_of(core, ask)
     if number == _OUTCOMES:
-        return Reply(200, _outcomes(core.exports.order(row), ask.language), {}, NDJSON)
+        return Reply(200, _outcomes(order, ask.language), {}, NDJSON)
     file = core.store.export_file(row.id, number)
     if file is None:
         raise NotFoundError("export.link")
     if not core.gate.may_export(ask.who, file.type):
         raise AccessDeniedError("scope.denied")
-    elements = core.exports.order(row).elements
+    elements = order.elements
     numbers = core.exports.numbers(row, file)
     if not core.gate.exports_all(ask.who, file.type):
         numbers = permitted(core, ask.who, numbers)
@@ -201,6 +201,9 @@ def _begin(core: Core, ask: Ask, asked: Asked, patients: tuple[str, ...] | None,
     url = f"{core.base_url}/{ask.path}" + (f"?{ask.query}" if ask.query else "")
     types = _types(core, ask, asked, of_patients=of_patients)
     asked = _passing(asked, "_type", asked.types is not None and len(types) < len(asked.types))
+    if AUDIT_EVENT in types:
+        # One that is placed after the kick-off has an earlier time: no export since then would have it either.
+        core.place_events(ask.who)
     order = Order(
         url,
         access_document(ask.who),
@@ -264,12 +267,22 @@ def _members(core: Core, group: Resource) -> list[str]:
     return sorted(found_ids)
 
 
-def _row(core: Core, ask: Ask) -> ExportRow:
-    """Look an export of the caller up; another client's looks as one that is not there."""
+def _begun(core: Core, ask: Ask) -> tuple[ExportRow, Order]:
+    """Look an export of the caller up, and open its order; that of another client looks as absent.
+
+    A later token of the client may be of less: it hears of the export only what it could have asked for.
+
+    Raises:
+        NotFoundError: ``export.unknown``.
+        AccessDeniedError: ``scope.denied`` for a token that may export none of its types.
+    """
     row = core.store.export(ask.id, owner_of(ask.who), core.clock())
     if row is None:
         raise NotFoundError("export.unknown")
-    return row
+    order = core.exports.order(row)
+    if order.types and not any(core.gate.may_export(ask.who, one) for one in order.types):
+        raise AccessDeniedError("scope.denied")
+    return row, order
 
 
 def _link(core: Core, ask: Ask, row: ExportRow, number: int) -> str:

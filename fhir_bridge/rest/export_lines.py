@@ -78,7 +78,7 @@ def lines(core: Core, access: Access, numbers: Sequence[int], elements: frozense
 def _line(core: Core, one: Found, elements: frozenset[str], known: dict[bytes, WrappingKey]) -> bytes:
     """Open a record; nothing for one whose key was destroyed meanwhile."""
     try:
-        content = core.opened(one, known).content
+        content = core.service.open_found(one, known).content
     except NotFoundError:
         return b""
     if elements:

@@ -1,41 +1,40 @@
 """The web front of the REST server: WSGI in, WSGI out, nothing in between.
 
 A read is answered in less time than a framework needs to begin one, so these addresses pass it by. Keeps true: a body
-is bounded before and after it is unpacked, and must arrive in time; every answer has the headers that all answers of
+is bounded before and after it is unpacked; every answer has the headers that all answers of
 this node have, a request id, and leaves whole; numbers are counted by interaction, never by what a client sent. Trusts
-the server before it to bound request line and fields.
+`medchain.web.gateway` before it to bound request line and fields, and to end bodies that come too slowly.
 Source: PEP 3333; RFC 9110; the Fetch standard (CORS).
 """
 
 from __future__ import annotations
 
+import io
 import re
-import secrets
 import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from fhir_bridge import binary
-from fhir_bridge.rest.ask import Ask, Reply, own_request_id
+from fhir_bridge.rest.ask import Ask, Reply, new_request_id, own_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import takes_gzip
-from fhir_bridge.rest.routes import answer, methods_of
+from fhir_bridge.rest.routes import answer, methods_of, refused
 from fhir_bridge.rest.turns import Turns
-from medchain.errors import InputError, UnavailableError
+from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node import metrics
+from medchain.web.gateway import REFUSAL, Environ, Start
+from medchain.web.routing import error_response
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
 
 PREFIX: Final = "/fhir"
 """Where the API lies."""
-
-BODY_S: Final = 60.0
-"""Time for a body that is read whole, in seconds."""
 
 BODIES_EACH: Final = 8
 """Most bodies of one client that arrive at a time in one process: half of its threads, unless it is told otherwise."""
@@ -46,13 +45,7 @@ BUSY_S: Final = 2.0
 COMPRESSED_FROM_BYTES: Final = 1400
 """Smallest answer that is compressed: what fits into a packet gains nothing."""
 
-Environ: TypeAlias = "dict[str, Any]"
-"""A WSGI environment; Any because PEP 3333 has it so."""
-
-Start: TypeAlias = "Callable[..., Any]"
-"""WSGI's start_response; Any because what it returns is nobody's business."""
-
-Application: TypeAlias = "Callable[[Environ, Start], Iterable[bytes]]"
+Elsewhere: TypeAlias = "Callable[[Environ, Start], Iterable[bytes]]"
 """A WSGI application."""
 
 _ELSEWHERE: Final = f"{PREFIX}/.well-known/"
@@ -66,7 +59,7 @@ _EXPOSED: Final = (
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "
-    "If-Modified-Since, If-None-Exist, If-None-Match, Prefer, X-Request-Id, X-Security-Context",
+    "If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Purpose-Of-Use, X-Request-Id, X-Security-Context",
     "Access-Control-Max-Age": "86400",
 }
 
@@ -79,7 +72,7 @@ class Front:
     """
 
     def __init__(
-        self, core: Core, elsewhere: Application, max_bytes: int = MAX_REQUEST_BYTES, bodies: int = BODIES_EACH
+        self, core: Core, elsewhere: Elsewhere, max_bytes: int = MAX_REQUEST_BYTES, bodies: int = BODIES_EACH
     ) -> None:
         """Prepare.
 
@@ -97,19 +90,32 @@ class Front:
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
-        path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(PREFIX) or path[len(PREFIX) : len(PREFIX) + 1] not in ("", "/"):
-            return self._elsewhere(environ, start)
-        if path.startswith(_ELSEWHERE):
-            return self._elsewhere(environ, start)
+        refusal: MedchainError | None = environ.get(REFUSAL)
+        if not _is_ours(environ):
+            return self._elsewhere(environ, start) if refusal is None else _refused(refusal, start)
         began = time.monotonic()
-        ask = self._ask(environ, path[len(PREFIX) + 1 :])
-        if ask.method == "GET":
+        ask = self._ask(environ, environ["PATH_INFO"][len(PREFIX) + 1 :])
+        if refusal is not None:
+            reply = refused(ask, refusal)
+        elif ask.method == "GET":
             with self._turns.one():
                 reply = answer(self._core, ask)
         else:
             reply = _preflight(ask) if ask.method == "OPTIONS" else answer(self._core, ask)
         return _sent(ask, reply, start, began)
+
+    def takes_large(self, environ: Environ) -> bool:
+        """Take any body by the head that comes before it; those elsewhere are forms."""
+        return _is_ours(environ)
+
+    def kind_of(self, environ: Environ) -> Hashable:
+        """Name reads by type, shape of the address and names of parameters; nothing else is named."""
+        if environ["REQUEST_METHOD"] != "GET" or not _is_ours(environ):
+            return None
+        segments = environ["PATH_INFO"].split("/")[2:]
+        named = [part if part[:1] in ("$", "_") else "" for part in segments[1:]]
+        names = [pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&")]
+        return (*segments[:1], *named, *names, environ.get("HTTP_ACCEPT"))
 
     def _ask(self, environ: Environ, path: str) -> Ask:
         """Make the request."""
@@ -123,13 +129,13 @@ class Front:
             stream=lambda limit: self._held(ask, _pieces(environ, limit)),
             raw=lambda: self._raw(ask),
             # One that looks like ours would be taken for ours, and logged.
-            request_id=given if _REQUEST_ID.fullmatch(given) and not own_request_id(given) else secrets.token_hex(8),
+            request_id=given if _REQUEST_ID.fullmatch(given) and not own_request_id(given) else new_request_id(),
         )
         return ask
 
     def _read(self, ask: Ask) -> bytes:
         """Read a body whole."""
-        with self._arriving.one(ask.who.client):
+        with self._arrives(ask):
             return read_body(ask.fields, self.max_bytes)
 
     def _raw(self, ask: Ask) -> Iterator[bytes]:
@@ -140,12 +146,17 @@ class Front:
 
     def _held(self, ask: Ask, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Count a body as arriving for as long as its pieces come."""
-        with self._arriving.one(ask.who.client):
+        with self._arrives(ask):
             yield from pieces
+
+    def _arrives(self, ask: Ask) -> AbstractContextManager[None]:
+        """Count a body as arriving, unless it is there."""
+        is_there = isinstance(ask.fields["wsgi.input"], io.BytesIO)
+        return nullcontext() if is_there else self._arriving.one(ask.who.client)
 
 
 class Arriving:
-    """Counts bodies that arrive: who sends slowly holds a thread.
+    """Counts bodies that arrive while they are read: who sends a large one slowly holds a thread.
 
     No client may hold more than half of them, and all clients together no more than three quarters, so that who only
     reads is answered. Threads share it.
@@ -192,8 +203,8 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
         The body, unpacked.
 
     Raises:
-        InputError: ``request.too_large``; ``request.encoding``; ``request.length`` for one that broke off;
-            ``request.slow``.
+        InputError: ``request.too_large``; ``request.encoding``; ``request.length`` for one that broke off; what the
+            input raises, such as ``request.slow``.
     """
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
@@ -203,7 +214,7 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
 
 
 def _pieces(environ: Mapping[str, Any], limit: int) -> Iterator[bytes]:
-    """Read a body piece by piece, in time."""
+    """Read a body piece by piece."""
     length = environ.get("CONTENT_LENGTH", "")
     size = int(length) if length.isascii() and length.isdigit() else None
     if size is not None and size > limit:
@@ -213,15 +224,14 @@ def _pieces(environ: Mapping[str, Any], limit: int) -> Iterator[bytes]:
 
 
 class _Bounded:
-    """A body that must not go on for ever, neither in bytes nor in time."""
+    """A body that must not go on for ever."""
 
-    __slots__ = ("_deadline", "_left", "_limit", "_stream", "_wanted")
+    __slots__ = ("_left", "_limit", "_stream", "_wanted")
 
     def __init__(self, stream: binary.Readable, limit: int, size: int | None) -> None:
         self._stream = stream
         self._limit = self._left = limit
         self._wanted = size
-        self._deadline = time.monotonic() + BODY_S
 
     def read(self, size: int) -> bytes:
         """Read at most so many bytes."""
@@ -233,9 +243,6 @@ class _Bounded:
             self._wanted -= len(piece)
         if self._left < 0:
             raise InputError("request.too_large", limit=self._limit)
-        # What is large may take longer, as long as it keeps coming.
-        if time.monotonic() > self._deadline + (self._limit - self._left) / _PIECE_BYTES:
-            raise InputError("request.slow")
         return piece
 
 
@@ -257,6 +264,20 @@ def _preflight(ask: Ask) -> Reply:
     """Tell a browser what it may ask for; who may have it is for the token to say, so any origin may ask."""
     methods = methods_of(ask)
     return Reply(204, b"", {"Allow": ", ".join([*methods, "OPTIONS"])}, "")
+
+
+def _is_ours(environ: Environ) -> bool:
+    """Tell whether an address is one of the API's."""
+    path: str = environ.get("PATH_INFO", "")
+    after = path[len(PREFIX) : len(PREFIX) + 1]
+    return path.startswith(PREFIX) and after in ("", "/") and not path.startswith(_ELSEWHERE)
+
+
+def _refused(error: MedchainError, start: Start) -> Iterable[bytes]:
+    """Answer one of our errors where no view is asked."""
+    found = error_response(error, new_request_id())
+    start(_line(found.status), list({**HEADERS, **found.headers, "Content-Type": found.content_type}.items()))
+    return (found.body,)
 
 
 def _sent(ask: Ask, reply: Reply, start: Start, began: float) -> Iterable[bytes]:

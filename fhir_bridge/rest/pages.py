@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fhir_bridge.document import Element, write
-from fhir_bridge.references import instant
+from fhir_bridge.references import instant, is_given
 from fhir_bridge.rest.core import Core
 from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import NotFoundError
@@ -35,7 +35,7 @@ def content_of(core: Core, found: Found, known: dict[bytes, WrappingKey]) -> byt
         if found.stored.head is not None:
             # A Binary is named, not sent: it may be of any size.
             return core.service.head(found.stored).text
-        return core.opened(found, known).content
+        return core.content(found, known)
     except NotFoundError:
         return None
 
@@ -56,16 +56,15 @@ def bundle(kind: str, now: int, links: Iterable[Link], entries: Sequence[bytes],
     if total is not None:
         text += b',"total":' + str(total).encode()
     text += b',"link":' + write(rows)
-    if entries:
-        text += b',"entry":[' + b",".join(entries) + b"]"
-    return text + b"}"
+    # Entries are most of it: they are copied once.
+    return b"".join((text, b',"entry":[', b",".join(entries), b"]}")) if entries else text + b"}"
 
 
 def found_entry(base_url: str, found: Found, content: bytes, mode: str, fragment: str = "") -> bytes:
     """Write an entry of a search; mode is ``match`` or ``include``, a fragment names what the record contains."""
     stored = found.stored
-    url = f"{base_url}/{stored.type}/{stored.id}{fragment}".encode()
-    return b'{"fullUrl":"' + url + b'","resource":' + content + b',"search":{"mode":"' + mode.encode() + b'"}}'
+    begin = f'{{"fullUrl":"{base_url}/{stored.type}/{stored.id}{fragment}","resource":'.encode()
+    return b"".join((begin, content, f',"search":{{"mode":"{mode}"}}}}'.encode()))
 
 
 def outcome_entry(outcome: Element) -> bytes:
@@ -74,10 +73,14 @@ def outcome_entry(outcome: Element) -> bytes:
 
 
 def past_entry(base_url: str, found: Found, content: bytes) -> bytes:
-    """Write an entry of a history (§3.1.0.12.1); one without content is a deletion."""
+    """Write an entry of a history (§3.1.0.12.1); one without content is a deletion.
+
+    A first version under an id that a client chose was made by an update (§3.1.0.4.1).
+    """
     stored, is_deleted = found.stored, not content
     name = f"{stored.type}/{stored.id}"
-    method = "DELETE" if is_deleted else "POST" if stored.version == 1 else "PUT"
+    is_created = stored.version == 1 and is_given(stored.id)
+    method = "DELETE" if is_deleted else "POST" if is_created else "PUT"
     request: Element = {"method": method, "url": stored.type if method == "POST" else name}
     response: Element = {
         "status": "204" if is_deleted else "201" if stored.version == 1 else "200",

@@ -10,14 +10,19 @@ Source: FHIR R4 Provenance; `docs/spec/provenance.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_bridge.document import Resource, write
-from fhir_bridge.provenance import TYPE, Place, named, provenance, signed
+from fhir_bridge.etags import versions_in
+from fhir_bridge.provenance import FINAL, PENDING, TYPE, Place, named, provenance, signed
+from fhir_bridge.references import instant
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.read import zip_bundle
+from fhir_bridge.rest.history import covers
+from fhir_bridge.rest.pages import bundle
+from fhir_bridge.rest.read import http_date, zip_bundle
 from fhir_bridge.rest.shape import part
 from fhir_bridge.search.cursor import Position
 from fhir_bridge.search.service import DEFAULT_COUNT, MAX_COUNT
@@ -58,24 +63,61 @@ class Ahead:
     total: int | None = None
 
 
-def or_told(general: Callable[[Core, Ask], Reply]) -> Callable[[Core, Ask], Reply]:
-    """Read what the ledger tells where its name is asked for, and what is stored by any other."""
+Handler = Callable[[Core, Ask], Reply]
+"""Answers one kind of request."""
+
+
+def or_read(general: Handler) -> Handler:
+    """Read what the ledger tells where its name is asked for, a version of it too, and what is stored by any other."""
+    return _or_told(general, _shown)
+
+
+def or_past(general: Handler) -> Handler:
+    """Answer the history of what the ledger tells: its current version, the only one that can be made (§3.1.0.12)."""
+    return _or_told(general, _history)
+
+
+def _or_told(general: Handler, special: Callable[[Core, Ask, _Told], Reply]) -> Handler:
+    """Answer names of the ledger's in their own way; raises `NotFoundError` for what was not shown to be allowed."""
 
     def handle(core: Core, ask: Ask) -> Reply:
         place = named(ask.id) if ask.type == TYPE else None
-        return general(core, ask) if place is None else _read(core, ask, *place)
+        if place is None:
+            return general(core, ask)
+        stored = core.store.by_object(*place)
+        told = None if stored is None else _Told.of(core, ask, stored, Action.READ)
+        if told is None or ask.version not in ("", told.version):
+            raise NotFoundError("record.unknown")
+        ask.trail.numbers.append(told.stored.seq)
+        return special(core, ask, told)
 
     return handle
 
 
-def _read(core: Core, ask: Ask, object_id: bytes, version: int) -> Reply:
+def _shown(_core: Core, ask: Ask, told: _Told) -> Reply:
     """Answer one."""
-    stored = core.store.by_object(object_id, version)
-    told = None if stored is None else _Told.of(core, ask, stored, Action.READ)
-    if told is None:
-        raise NotFoundError("record.unknown")
-    ask.trail.numbers.append(told.stored.seq)
-    return Reply(200, part(ask, told.content()), {})
+    headers = {"ETag": f'W/"{told.version}"', "Last-Modified": http_date(told.time)}
+    if int(told.version) in versions_in(ask.header("If-None-Match") or ""):
+        return Reply(304, b"", headers, "")
+    return Reply(200, part(ask, told.content()), headers)
+
+
+def _history(core: Core, ask: Ask, told: _Told) -> Reply:
+    """Answer the history of one."""
+    name = f"{core.base_url}/{TYPE}/{told.id}"
+    entries: list[bytes] = []
+    if covers(core, ask, told.time):
+        is_first = told.version == PENDING
+        request: Resource = {"method": "PUT", "url": f"{TYPE}/{told.id}"}
+        response: Resource = {
+            "status": "201" if is_first else "200",
+            "etag": f'W/"{told.version}"',
+            "lastModified": instant(told.time),
+        }
+        row = write({"fullUrl": name, "request": request, "response": response})
+        entries.append(row[:-1] + b',"resource":' + part(ask, told.content()) + b"}")
+    links = [("self", f"{name}/_history" + (f"?{ask.query}" if ask.query else ""))]
+    return Reply(200, bundle("history", core.clock(), links, entries, len(entries)))
 
 
 def ahead(core: Core, ask: Ask, query: Query, cursor: str | None) -> Ahead | None:
@@ -180,12 +222,13 @@ def _versions(core: Core, places: Iterable[Named]) -> Iterator[RecordVersion]:
 class _Told:
     """One Provenance, made as far as it is looked at."""
 
-    __slots__ = ("_core", "_gone", "_language", "_traced", "stored")
+    __slots__ = ("_core", "_gone", "_is_asked", "_language", "_traced", "stored")
 
     def __init__(self, core: Core, ask: Ask, stored: RecordVersion) -> None:
         """Keep what it is made of; raises `NotFoundError` for what was erased."""
         self._core = core
         self._language = ask.language
+        self._is_asked = False
         self._traced: Traced | None = None
         self._gone = stored.blob is None and core.service.is_deleted(stored)
         self.stored = stored
@@ -216,6 +259,17 @@ class _Told:
         found = self._core.store.get(self.stored.type, self.stored.id)
         return self.stored.seq if found is None else found.seq
 
+    @property
+    def version(self) -> str:
+        """Its own version."""
+        return PENDING if self._trace() is None else FINAL
+
+    @property
+    def time(self) -> int:
+        """Since when it is so, Unix seconds."""
+        traced = self._trace()
+        return self.stored.created if traced is None else traced.time
+
     def plain(self) -> Resource:
         """Make it of the row alone."""
         return self._made(None)
@@ -232,11 +286,10 @@ class _Told:
 
     def _trace(self) -> Traced | None:
         """Ask where it stands, once; None while it is not final."""
-        if self._traced is None and self._core.anchored(self.stored.position).startswith("final"):
-            try:
+        if not self._is_asked and self._core.anchored(self.stored.position).startswith("final"):
+            with suppress(ConflictError):
                 self._traced = self._core.tracer.trace(self.stored)
-            except ConflictError:
-                return None
+        self._is_asked = True
         return self._traced
 
     def _made(self, traced: Traced | None) -> Resource:

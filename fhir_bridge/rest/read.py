@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from fhir_bridge import binary
+from fhir_bridge.etags import ANY, versions_in
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, named_fhir
@@ -66,12 +67,12 @@ def shown(core: Core, ask: Ask, it: Found) -> Reply:
         if is_known(ask, stored):
             return Reply(304, b"", headers, "")
         return shown_binary(core, ask, stored, headers)
-    opened = core.opened(it)
-    if not opened.content:
+    content = core.content(it)
+    if not content:
         raise NotFoundError("record.deleted", version=stored.version)
     if is_known(ask, stored):
         return Reply(304, b"", headers, "")
-    return Reply(200, part(ask, opened.content), headers)
+    return Reply(200, part(ask, content), headers)
 
 
 def shown_binary(core: Core, ask: Ask, stored: RecordVersion, headers: dict[str, str]) -> Reply:
@@ -108,7 +109,7 @@ def is_known(ask: Ask, stored: RecordVersion) -> bool:
     """Tell whether the client has this version already (RFC 9110 §13.2.2)."""
     tags = ask.header("If-None-Match")
     if tags is not None:
-        return stored.version in versions_in(tags) or tags.strip() == "*"
+        return stored.version in versions_in(tags) or tags.strip() == ANY
     since = ask.header("If-Modified-Since")
     if since is None:
         return False
@@ -116,16 +117,6 @@ def is_known(ask: Ask, stored: RecordVersion) -> bool:
         return stored.created <= parsedate_to_datetime(since).timestamp()
     except (ValueError, OverflowError):
         return False
-
-
-def versions_in(tags: str) -> list[int]:
-    """Read the versions that entity tags name; what is none of ours is passed over."""
-    found_versions = []
-    for tag in tags.split(","):
-        text = tag.strip().removeprefix("W/").strip('"')
-        if text.isascii() and text.isdigit() and len(text) <= _MAX_VERSION_DIGITS:
-            found_versions.append(int(text))
-    return found_versions
 
 
 def version_of(text: str) -> int:

@@ -26,7 +26,7 @@ _ACTIONS: Final = {
     "POST": Action.CREATE,
     "PUT": Action.UPDATE,
 }
-_TYPE: Final = re.compile(r"/?([A-Za-z]+)")
+_TYPE: Final = re.compile(r"([A-Za-z]+)")
 _REPLACING: Final = frozenset({"DELETE", "PATCH", "PUT"})
 
 
@@ -36,10 +36,14 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
     Raises:
         NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
         ConflictError: ``bundle.version``, where a version is named.
+        AccessDeniedError: ``provenance.kept``.
     """
     kinds = {(method, type_of(url)) for method, url in requests if method in _REPLACING}
-    limited = {kind for kind in kinds if not _is_free(core, access, *kind)}
+    free = {kind for kind in kinds if _is_free(core, access, *kind)}
+    limited = kinds - free if core.enforcement.sight(access) is None else kinds
     for index, (method, url) in enumerate(requests):
+        if method in _REPLACING:
+            core.gate.require_free(*url.partition("?")[0].partition("/")[::2])
         if (method, type_of(url)) not in limited:
             continue
         row = given.rows[index]
@@ -51,6 +55,9 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
             # A conditional update may name the record that is to be made.
             record_id = member(resource, "id") if method == "PUT" and isinstance(resource, dict) else ""
         if not record_id or not _is_hidden(core, access, method, type_name, record_id):
+            continue
+        if (method, type_name) in free and core.store.get(type_name, record_id) is None:
+            # Who may write all of the type may choose an id.
             continue
         if isinstance(request, dict) and member(request, "ifMatch"):
             raise ConflictError("bundle.version", entry=index)

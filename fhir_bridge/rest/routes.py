@@ -10,21 +10,25 @@ Source: FHIR R4 §3.1.0 (RESTful API), §3.1.0.1.3 (summary of addresses).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from consent.vocabulary import ACT_REASON, PURPOSES
 from fhir_bridge import capability, openapi
 from fhir_bridge.authorize import CHALLENGE, identify
 from fhir_bridge.document import write
+from fhir_bridge.gate import HiddenError
 from fhir_bridge.outcome import outcome, status_of
-from fhir_bridge.resources import is_storable
-from fhir_bridge.rest import batch, everything, export, history, operations, provenance, searching
+from fhir_bridge.resources import TYPE_PATTERN, is_storable
+from fhir_bridge.rest import batch, everything, export, history, labels, operations, provenance, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
-from fhir_bridge.rest.core import Auditor, Core, NoAudit
+from fhir_bridge.rest.core import AUDIT_EVENT, Auditor, Core, NoAudit
 from fhir_bridge.rest.shape import check_form, shaped
+from fhir_bridge.search.conditions import nearest
+from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
 from medchain.encoding import canonical
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
@@ -118,8 +122,16 @@ _OPERATIONS: Final = (
     Interaction("validate", "POST", "Type/$validate", operations.validate, None, operation="validate"),
     Interaction("validate", "POST", "Type/id/$validate", operations.validate, None, operation="validate"),
     Interaction("validate", "GET", "Type/id/$validate", operations.validate, Action.READ, operation="validate"),
-    Interaction("meta", "GET", "Type/id/$meta", operations.meta, Action.READ, operation="meta"),
-    Interaction("meta", "GET", "Type/id/_history/vid/$meta", operations.meta, Action.READ, operation="meta"),
+    *(
+        Interaction("meta", method, shape, handle, action, operation="meta")
+        for shape, handle, action in (
+            ("$meta", labels.of_system, None),
+            ("Type/$meta", labels.of_type, None),
+            ("Type/id/$meta", operations.meta, Action.READ),
+            ("Type/id/_history/vid/$meta", operations.meta, Action.READ),
+        )
+        for method in ("GET", "POST")
+    ),
     Interaction("meta-add", "POST", "Type/id/$meta-add", operations.meta_add, Action.UPDATE, operation="meta-add"),
     Interaction(
         "meta-delete", "POST", "Type/id/$meta-delete", operations.meta_delete, Action.UPDATE, operation="meta-delete"
@@ -141,17 +153,26 @@ _EXPORTS: Final = (
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("openapi", "GET", "openapi.json", described, None, callers=frozenset({Caller.PUBLIC}), has_form=False),
-    Interaction("read", "GET", "Type/id", provenance.or_told(reading.read), Action.READ, "read"),
-    Interaction("vread", "GET", "Type/id/_history/vid", reading.vread, Action.READ, "vread"),
-    Interaction("history", "GET", "Type/id/_history", history.of_record, Action.READ, "history-instance"),
+    Interaction("read", "GET", "Type/id", provenance.or_read(reading.read), Action.READ, "read"),
+    Interaction("vread", "GET", "Type/id/_history/vid", provenance.or_read(reading.vread), Action.READ, "vread"),
+    Interaction(
+        "history", "GET", "Type/id/_history", provenance.or_past(history.of_record), Action.READ, "history-instance"
+    ),
     Interaction("history", "GET", "Type/_history", history.of_type, None, "history-type"),
     Interaction("history", "GET", "_history", history.of_all, None, "history-system"),
     Interaction("search", "GET", "Type", searching.by_get, None, "search-type"),
+    # R4 has `_search` for POST alone; HAPI's client sends it with GET as well (SearchStyleEnum.GET_WITH_SEARCH).
+    Interaction("search", "GET", "Type/_search", searching.by_get, None),
     Interaction("search", "POST", "Type/_search", searching.by_post, None),
     Interaction("search", "GET", "", searching.by_get, None, "search-system"),
     Interaction("search", "POST", "_search", searching.by_post, None),
     Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
+    Interaction("search", "POST", "Type/id/Type/_search", searching.in_compartment_by_post, None),
+    Interaction("search", "POST", "Type/id/_search", searching.in_compartment_by_post, None),
     Interaction("everything", "GET", "Type/id/$everything", everything.everything, Action.READ, operation="everything"),
+    Interaction(
+        "everything", "POST", "Type/id/$everything", everything.everything, Action.READ, operation="everything"
+    ),
     *_OPERATIONS,
     *_EXPORTS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
@@ -167,7 +188,6 @@ INTERACTIONS: Final = (
 )
 """All of them."""
 
-_EVENT: Final = "AuditEvent"
 _NOT_KEPT: Final = NoAudit()
 _VARYING: Final = frozenset({_TYPE, _ID, _VERSION})
 _OURS: Final = frozenset(part for one in INTERACTIONS for part in one.shape.split("/")) - _VARYING - {""}
@@ -189,6 +209,7 @@ def answer(core: Core, ask: Ask) -> Reply:
     reply = attempt(core, ask, core.audit)
     if ask.access is not None:
         try:
+            ask.trail.receipt = core.gate.receipt(ask.access)
             core.audit.note(ask, reply.status)
         except MedchainError as error:
             reply = refused(ask, error)
@@ -211,16 +232,20 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
         ask.trail.interaction = interaction.name
         if Caller.TOKEN in interaction.callers:
             if ask.access is None:
-                ask.access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
+                ask.access = _identified(core, ask)
             if interaction.action is not None:
                 core.gate.require(ask.access, ask.type, interaction.action)
-            if _tells_of_audit(ask) and core.gate.may_match(ask.access, _EVENT):
-                core.catch_up()
+                if ask.type == AUDIT_EVENT:
+                    core.place_events(ask.access)
         _check_address(ask, has_form=interaction.has_form)
         if interaction.is_change:
+            core.gate.require_free(ask.type, ask.id)
             audit.begin(ask)
         return shaped(ask, interaction.handle(core, ask))
     except MedchainError as error:
+        if isinstance(error, HiddenError):
+            # The audit keeps that it was refused, which the answer does not tell from what is absent.
+            ask.trail.numbers.append(error.number)
         return refused(ask, error)
     except Exception as error:  # noqa: BLE001  # the outermost handler: nothing may stop the server
         _LOG.error("request.failed", error, route=ask.trail.interaction, request=ask.logged_id)
@@ -229,20 +254,30 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
         return reply
 
 
-def _tells_of_audit(ask: Ask) -> bool:
-    """Tell whether a request names AuditEvents: of those that it asks for, none may be missing.
+def _identified(core: Core, ask: Ask) -> Access:
+    """Know who calls, and for what; raises `AccessDeniedError` ``token.*``, `InputError` ``request.purpose``."""
+    access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
+    purpose = ask.header("Purpose-Of-Use")
+    return access if purpose is None else replace(access, asked_for=purpose_of(purpose))
 
-    What comes along with others (all of a patient, of the node) is as far as it is placed.
+
+def purpose_of(text: str) -> str:
+    """Read a purpose of use: a code of v3-ActReason, alone or behind its system and a bar.
+
+    Raises:
+        InputError: ``request.purpose`` for any other.
     """
-    if _EVENT in ask.path or _EVENT in ask.query:
-        return True
-    return ask.method == "POST" and ask.content_type.startswith(searching.FORM) and _EVENT.encode() in ask.body()
+    system, bar, code = text.strip().rpartition("|")
+    if code not in PURPOSES or (bar and system != ACT_REASON):
+        raise InputError("request.purpose")
+    return code
 
 
 def _check_address(ask: Ask, *, has_form: bool) -> None:
     """Refuse a type that is not stored, and a form that is not served."""
     if ask.type and not is_storable(ask.type):
-        raise NotFoundError("route.type")
+        told = ask.type if TYPE_PATTERN.fullmatch(ask.type) else ""
+        raise NotFoundError("route.type", type=told, expected=nearest(ask.type, capability.served_types()))
     if has_form and ask.type != _BINARY:
         check_form(ask)
 

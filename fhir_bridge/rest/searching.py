@@ -8,20 +8,21 @@ Source: FHIR R4 §3.1.1 (search), §3.1.1.6 (self link), §2.45 (compartments).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
 from fhir_bridge.definitions.elements import is_resource_type
-from fhir_bridge.definitions.parameters import compartment
+from fhir_bridge.definitions.parameters import COMPARTMENTS, compartment
 from fhir_bridge.document import Element, parse, write
 from fhir_bridge.outcome import outcome_of
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
+from fhir_bridge.rest.chained import into_contained
 from fhir_bridge.rest.contained import Hit, with_contained
-from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
 from fhir_bridge.rest.provenance import Ahead, told_entry
@@ -41,9 +42,7 @@ from medchain.errors import InputError, NotFoundError
 FORM: Final = "application/x-www-form-urlencoded"
 """Media type of a search by POST."""
 
-COMPARTMENTS: Final = frozenset({"Device", "Encounter", "Patient", "Practitioner", "RelatedPerson"})
-"""Types whose resources have a compartment."""
-
+_ALL: Final = "*"
 _PASSED: Final = frozenset({PARAMETER})
 _MAX_NAMED: Final = 100
 
@@ -56,11 +55,13 @@ class Asked:
         place: address below the base.
         passed: names of parameters that `shape` understands.
         shape: adds what the address, and those parameters, ask for; gets the parameters of the page.
+        said: chooses what the self link tells of the parameters that were used: what the address implies it does not.
     """
 
     place: str
     passed: frozenset[str]
     shape: Callable[[Query, Pairs, Context], None]
+    said: Callable[[Pairs], Pairs] = list
 
 
 def by_get(core: Core, ask: Ask) -> Reply:
@@ -70,37 +71,63 @@ def by_get(core: Core, ask: Ask) -> Reply:
 
 def by_post(core: Core, ask: Ask) -> Reply:
     """Answer a search by POST: parameters of the body count as those of the address (§3.1.1)."""
+    return _search(core, ask, _posted(ask), ())
+
+
+def in_compartment(core: Core, ask: Ask) -> Reply:
+    """Answer a search in the compartment of a resource; ``*`` is all types of it (§3.1.1.4.24)."""
+    return _of_compartment(core, ask, ask.pairs)
+
+
+def in_compartment_by_post(core: Core, ask: Ask) -> Reply:
+    """Answer the same by POST, with a type in the address or for all of them (R5 §3.2.0.10)."""
+    return _of_compartment(core, ask, _posted(ask))
+
+
+def _of_compartment(core: Core, ask: Ask, given: Pairs) -> Reply:
+    """Answer a search in a compartment."""
+    owner, kind = ask.type, ask.other or _ALL
+    ask.type = kind
+    if owner not in COMPARTMENTS or (kind != _ALL and not is_resource_type(kind)):
+        raise NotFoundError("route.unknown")
+    core.gate.require(ask.who, owner, Action.READ)
+    implied: Pairs = []
+    if kind == _ALL:
+        ask.type = ""
+        if not any(name == "_type" for name, _ in given):
+            implied.append(("_type", ",".join(sorted({*compartment(owner), owner}))))
+    place = f"{owner}/{ask.id}/{kind}"
+    return _search(core, ask, [*given, *implied], (InCompartment(owner, ask.id),), place, implied)
+
+
+def _posted(ask: Ask) -> Pairs:
+    """Read the parameters of a search by POST: those of the body count as those of the address."""
     if media_type(ask.content_type) != FORM:
         raise InputError("http.415")
     try:
         body = ask.body().decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError("request.query") from error
-    return _search(core, ask, [*ask.pairs, *parse_pairs(body)], ())
+    return [*ask.pairs, *parse_pairs(body)]
 
 
-def in_compartment(core: Core, ask: Ask) -> Reply:
-    """Answer a search in the compartment of a resource; ``*`` is all types of it (§3.1.1.4.24)."""
-    owner, ask.type = ask.type, ask.other
-    if owner not in COMPARTMENTS or (ask.other != "*" and not is_resource_type(ask.other)):
-        raise NotFoundError("route.unknown")
-    core.gate.require(ask.who, owner, Action.READ)
-    pairs = list(ask.pairs)
-    if ask.other == "*":
-        ask.type = ""
-        if not any(name == "_type" for name, _ in pairs):
-            pairs.append(("_type", ",".join(sorted({*compartment(owner), owner}))))
-    place = f"{owner}/{ask.id}/{ask.other}"
-    return _search(core, ask, pairs, (InCompartment(owner, ask.id),), place)
-
-
-def _search(core: Core, ask: Ask, given: Pairs, more: tuple[Condition, ...], place: str = "") -> Reply:
+def _search(  # what a search is made of
+    core: Core,
+    ask: Ask,
+    given: Pairs,
+    more: tuple[Condition, ...],
+    place: str = "",
+    implied: Sequence[tuple[str, str]] = (),
+) -> Reply:
     """Answer a search, with the conditions that the address itself states."""
 
     def shape(query: Query, _pairs: Pairs, _context: Context) -> None:
         query.conditions.extend(more)
 
-    return answered(core, ask, given, Asked(place or ask.type, frozenset(), shape))
+    def said(used: Pairs) -> Pairs:
+        return [pair for pair in used if pair not in implied]
+
+    return answered(core, ask, given, Asked(place or ask.type, frozenset(), shape, said))
 
 
 def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
@@ -116,16 +143,25 @@ def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
         core.gate.require(ask.who, ask.type, Action.SEARCH)
     else:
         core.gate.require_any(ask.who, Action.SEARCH)
+    return core.search.anew(lambda: _answered(core, ask, given, asked))
+
+
+def _answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
+    """Answer a search, by what its parameters mean now."""
     cursor = next((value for name, value in given if name == PARAMETER), None)
     pairs = given if cursor is None else _going_on(core, ask, given, cursor)
     context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED | asked.passed)
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)
+    if cursor is None and _may_tell_of_audit(query, pairs):
+        core.place_events(ask.who)
     # What the address asks for holds of the matches; what the caller may see, of all that takes part.
     asked.shape(query, pairs, context)
     hits: list[Hit] = []
+    is_short = False
     if query.contained is Contained.FALSE:
+        is_short = into_contained(core, ask, query, cursor)
         told = provenance.ahead(core, ask, query, cursor) if ask.type == PROVENANCE else None
         page = _page(core, ask, query, cursor, told)
     else:
@@ -137,10 +173,23 @@ def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
         entries.append(found_entry(core.base_url, one.found, content, "match", one.fragment))
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
-    if page.is_cut:
-        entries.insert(0, outcome_entry(outcome_of([_cut(ask.language)])))
-    links = _links(core, asked.place, query, page, cursor)
+    notes = [code for code, is_so in (("search.cut", page.is_cut), ("search.contained", is_short)) if is_so]
+    if notes:
+        entries.insert(0, outcome_entry(outcome_of([_note(code, ask.language) for code in notes])))
+    said = asked.said(query.used)
+    written = ask.trail.query if said == query.used else urlencode(said)
+    links = _links(core, asked.place, written, page, cursor)
     return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
+
+
+def _may_tell_of_audit(query: Query, pairs: Pairs) -> bool:
+    """Tell whether AuditEvents may be among what is found or included, or decide what is found (`_has`)."""
+    return (
+        not query.types
+        or any(one.reverse and not one.source for one in query.includes)
+        or any(AUDIT_EVENT in text for pair in pairs for text in pair)
+        or AUDIT_EVENT in query.types
+    )
 
 
 def _page(core: Core, ask: Ask, query: Query, cursor: str | None, told: Ahead | None) -> Page:
@@ -198,11 +247,11 @@ def _part(query: Query, content: bytes, *, is_match: bool) -> bytes:
     return content
 
 
-def _links(core: Core, place: str, query: Query, page: Page, cursor: str | None) -> list[Link]:
+def _links(core: Core, place: str, used: str, page: Page, cursor: str | None) -> list[Link]:
     """Write the links: what was understood for this page, a cursor for the next."""
     address = f"{core.base_url}/{place}" if place else core.base_url
-    asked = query.used if cursor is None else [(PARAMETER, cursor)]
-    links = [("self", f"{address}?{urlencode(asked)}" if asked else address)]
+    asked = used if cursor is None else urlencode([(PARAMETER, cursor)])
+    links = [("self", f"{address}?{asked}" if asked else address)]
     if page.next is not None:
         links.append(("next", f"{address}?{urlencode([(PARAMETER, page.next)])}"))
     return links
@@ -224,13 +273,13 @@ def _warnings(problems: list[Problem], language: str) -> list[Element]:
     ]
 
 
-def _cut(language: str) -> Element:
-    """Say that more would be included than one answer holds."""
+def _note(code: str, language: str) -> Element:
+    """Say that an answer lacks something that would have been too much."""
     return {
         "severity": "warning",
         "code": "too-costly",
         "details": {
-            "coding": [{"system": CODE_SYSTEM, "code": "search.cut"}],
-            "text": say("search.cut", language),
+            "coding": [{"system": CODE_SYSTEM, "code": code}],
+            "text": say(code, language),
         },
     }

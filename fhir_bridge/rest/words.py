@@ -37,6 +37,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "bundle.entries": Words("Bundle 的条目过多。", "The Bundle has too many entries."),
     "bundle.entry": Words("Bundle.entry 的形状不对。", "An entry of the Bundle has another shape than FHIR wants."),
+    "bundle.full_url": Words(
+        "fullUrl 在 Bundle 中重复，或指向某一版本；每个条目须有各自的 fullUrl。",
+        "An entry before this one has its fullUrl, or the fullUrl names a version: give each entry one of its own.",
+    ),
     "bundle.id": Words(
         "条目的 id 与地址不一致，或同一资源在 Bundle 中出现多次。",
         "The entry's id is not that of its address, or the Bundle names a resource more than once.",
@@ -48,16 +52,33 @@ _WORDS: Final[Mapping[str, Words]] = {
     "bundle.resource": Words("条目缺少 resource。", "The entry has no resource."),
     "bundle.type": Words("这里只接受 batch 或 transaction。", "Send a Bundle of type batch or transaction here."),
     "bundle.version": Words("版本不是 ifMatch 所要求的。", "The version is not the one that ifMatch wants."),
+    "consent.kept": Words(
+        "账本上的同意书由本节点写入；请在患者页面更改，任何客户端都不得写入。",
+        "Consents of the ledger are written by the node itself; they are changed on the patient's pages, by no client.",
+    ),
+    "document.attribute": Words(
+        "XML 元素带有 FHIR 没有的属性。", "An element of the XML has an attribute that FHIR does not have."
+    ),
     "document.character": Words(
         "文本中有 XML 无法表示的控制字符。", "A text holds a control character, which XML cannot hold."
     ),
     "document.declaration": Words("不接受带文档类型或实体的 XML。", "XML with a document type or entities is refused."),
     "document.depth": Words("嵌套过深。", "The document nests too deeply."),
     "document.duplicate": Words("同一对象中有重名的成员。", "An object has a name twice."),
+    "document.namespace": Words(
+        "XML 的元素须属于命名空间 http://hl7.org/fhir（叙述文本的 div 属于 http://www.w3.org/1999/xhtml）。",
+        "Elements of the XML must be of the namespace http://hl7.org/fhir, the div of a narrative of "
+        "http://www.w3.org/1999/xhtml.",
+    ),
     "document.not_json": Words("内容不是合法的 JSON。", "The body is no valid JSON."),
     "document.not_object": Words("JSON 的最外层必须是对象。", "The JSON must be an object."),
     "document.not_xml": Words("内容不是合法的 XML。", "The body is no well-formed XML."),
     "document.number": Words("数字不合法或过长。", "A number is not valid, or too long."),
+    "document.text": Words(
+        "XML 元素之间不能有文字；值写在 value 属性中。",
+        "The XML has text between elements; values stand in attributes value.",
+    ),
+    "document.values": Words("文档中的值过多；请拆成多个资源。", "The document holds too many values; send several."),
     "export.body": Words("导出请求的内容必须是 Parameters。", "The body of an export request must be Parameters."),
     "export.expired": Words(
         "导出未能在限定时间内完成，请重新发起。", "The export was not gone on with in time; begin another one."
@@ -85,8 +106,16 @@ _WORDS: Final[Mapping[str, Words]] = {
         "Only application/fhir+json and application/fhir+xml are served.",
     ),
     "http.415": Words("不支持这种内容类型。", "This type of content is not supported here."),
+    "labels.person": Words(
+        "降低安全标签只能由登录的人员逐一指明撤回。",
+        "Labels that guard a record are taken back by a person who is signed in, each by name.",
+    ),
     "operation.parameter": Words(
         "操作缺少参数，或参数不合法。", "A parameter of the operation is missing, or not valid."
+    ),
+    "operation.too_many": Words(
+        "在用的 profile、标签与安全标签过多，无法全部列出；请按类型或按资源询问。",
+        "More profiles, tags and security labels are in use than one answer lists; ask for one type, or one resource.",
     ),
     "patch.document": Words("补丁不是合法的 JSON Patch。", "The body is no valid JSON Patch."),
     "patch.identity": Words("补丁不得改变 id 或资源类型。", "A patch must not change id or type."),
@@ -107,6 +136,14 @@ _WORDS: Final[Mapping[str, Words]] = {
     "request.encoding": Words(
         "内容的压缩方式不受支持或已损坏。", "The body's encoding is not supported, or it is damaged."
     ),
+    "request.etag": Words(
+        'If-Match（ifMatch）须是版本标签，如 W/"3"。',
+        'If-Match (in Bundles, ifMatch) is an entity tag, such as W/"3".',
+    ),
+    "request.purpose": Words(
+        "Purpose-Of-Use 须是 v3-ActReason 中用途的代码，如 TREAT。",
+        "Purpose-Of-Use is a code of a purpose of use in v3-ActReason, such as TREAT.",
+    ),
     "request.length": Words("请求内容中断。", "The body broke off."),
     "request.query": Words("查询串不可识别。", "The query cannot be read."),
     "request.slow": Words("请求内容到达过慢。", "The body came too slowly."),
@@ -114,6 +151,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     "resource.id": Words("id 不合法，或与地址不一致。", "The id is not valid, or not that of the address."),
     "resource.type": Words(
         "资源类型与地址不一致，或不能存储。", "The type is not that of the address, or none that is stored."
+    ),
+    "route.type": Words(
+        "FHIR R4 没有地址中的资源类型，或该类型不能存储；注意大小写。",
+        "FHIR R4 has no resource type of the address's name, or none that is stored; mind capital letters.",
     ),
     "route.unknown": Words("没有这样的地址。", "There is no such address."),
     "scope.denied": Words("访问令牌不允许此操作。", "The access token does not allow this."),
@@ -124,6 +165,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     "search.composite": Words("组合参数的各部分不可查询。", "The parts of the composite cannot be searched."),
     "search.condition": Words(
         "条件须是至少一个有值的查询参数。", "A condition needs at least one search parameter with a value."
+    ),
+    "search.contained": Words(
+        "被包含的资源过多，链式条件未能全部在其中求值；请再加条件。",
+        "The chain was not evaluated in all contained resources, which are too many: add other conditions.",
     ),
     "search.count": Words("_count 须是整数。", "_count is a whole number."),
     "search.cursor": Words("分页游标不是本服务器为此查询生成的。", "This server made no such cursor for this search."),

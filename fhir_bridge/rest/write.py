@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -18,19 +19,21 @@ from fhir_bridge import binary, resources
 from fhir_bridge.bundle import make_record
 from fhir_bridge.change import JSON_PATCH, apply_json_patch, parse_json_patch
 from fhir_bridge.document import Resource, parse, write
+from fhir_bridge.etags import NONE, names
 from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
+from fhir_bridge.labelling import Label
 from fhir_bridge.outcome import report
-from fhir_bridge.references import Resolver, parse_condition, random_id, rewrite
-from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.references import Resolver, Wanted, parse_condition, random_id, rewrite, with_identity
+from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.attachments import check_attachments
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
-from fhir_bridge.rest.read import headers_of, shown, versions_in
+from fhir_bridge.rest.read import headers_of, shown
 from fhir_bridge.rest.shape import part
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
-from medchain.store.finding import Search
+from medchain.store.finding import Known
 from medchain.store.records import RecordVersion
 
 SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
@@ -39,6 +42,7 @@ SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
 _ATTEMPTS: Final = 4
 _POLL_S: Final = 0.05
 _DONE: Final = ("已保存。", "Stored.")
+_THERE: Final = ("已有符合条件的资源，未新建。", "A resource that fulfils the condition is there; none was created.")
 _DELETED: Final = ("已删除；历史版本仍在。", "Deleted; the history is kept.")
 _Result = TypeVar("_Result")
 
@@ -61,7 +65,7 @@ def create(core: Core, ask: Ask) -> Reply:
         return _store(core, ask, resolver, resource, record_id, None)
 
     # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
-    return persistently(ask, attempt)
+    return persistently(ask, attempt, resolver)
 
 
 def update(core: Core, ask: Ask) -> Reply:
@@ -69,8 +73,9 @@ def update(core: Core, ask: Ask) -> Reply:
     resource = ask.resource()
     resources.check_type(resource, ask.type)
     if resources.ID_PATTERN.fullmatch(ask.id) is None or resource.get("id") != ask.id:
-        raise InputError("resource.id")
-    return _update(core, ask, resource, ask.id, core.resolver(ask.who))
+        raise InputError("resource.id", at=f"{ask.type}.id")
+    resolver = core.resolver(ask.who)
+    return persistently(ask, lambda: _follow(core, ask, resource, ask.id, resolver), resolver)
 
 
 def update_where(core: Core, ask: Ask) -> Reply:
@@ -78,40 +83,42 @@ def update_where(core: Core, ask: Ask) -> Reply:
     resource = ask.resource()
     resources.check_type(resource, ask.type)
     resolver = core.resolver(ask.who)
-    there = resolver.find(parse_condition(ask.type, condition_of(ask)))
+    wanted = parse_condition(ask.type, condition_of(ask))
     given = resource.get("id")
-    if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
-        raise InputError("resource.id")
-    if there is None and given is None:
-        check_match(ask, None)
-        return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
-    if there is not None and given not in (None, there):
-        raise InputError("resource.id")
-    return _update(core, ask, resource, str(there if given is None else given), resolver)
+
+    def attempt() -> Reply:
+        there = resolver.find(wanted)
+        if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
+            raise InputError("resource.id", at=f"{ask.type}.id")
+        if there is None and given is None:
+            check_match(ask, None)
+            return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
+        if there is not None and given not in (None, there):
+            raise InputError("resource.id", at=f"{ask.type}.id")
+        return _follow(core, ask, resource, str(there if given is None else given), resolver)
+
+    # Of two at once that find nothing, the second finds what the first has stored, and changes it.
+    return persistently(ask, attempt, resolver)
 
 
 def patch(core: Core, ask: Ask) -> Reply:
     """Store what a patch makes of the newest version (§3.1.0.6)."""
-    return changed(core, ask, ask.id, _change(ask))
+    return changed(core, ask, _change(ask))
 
 
 def patch_where(core: Core, ask: Ask) -> Reply:
     """Patch the record that a condition finds."""
-    there = matching(core, ask, condition_of(ask))
-    if there is None:
-        raise NotFoundError("record.unknown")
-    return changed(core, ask, there, _change(ask))
+    return changed(core, ask, _change(ask), parse_condition(ask.type, condition_of(ask)))
 
 
 def delete(core: Core, ask: Ask) -> Reply:
     """Store an empty version, after which the record is gone and its history stays (§3.1.0.7)."""
-    return _delete(core, ask, ask.id)
+    return _delete(core, ask)
 
 
 def delete_where(core: Core, ask: Ask) -> Reply:
     """Delete the record that a condition finds (§3.1.0.7.1)."""
-    there = matching(core, ask, condition_of(ask))
-    return Reply(204, b"", {}, "") if there is None else _delete(core, ask, there)
+    return _delete(core, ask, parse_condition(ask.type, condition_of(ask)))
 
 
 def create_binary(core: Core, ask: Ask) -> Reply:
@@ -120,7 +127,7 @@ def create_binary(core: Core, ask: Ask) -> Reply:
     there = None if condition is None else resolver.find(parse_condition(ask.type, condition))
     if there is not None:
         return _present(core, ask, there)
-    return _put_binary(core, ask, random_id(), None, resolver.absent)
+    return _put_binary(core, ask, random_id(), None, resolver.known)
 
 
 def update_binary(core: Core, ask: Ask) -> Reply:
@@ -129,19 +136,9 @@ def update_binary(core: Core, ask: Ask) -> Reply:
         raise InputError("resource.id")
     newest = core.store.get(binary.TYPE, ask.id)
     check_replaced(core, ask, Action.UPDATE, newest)
-    check_match(ask, newest)
-    return _put_binary(core, ask, ask.id, newest)
-
-
-def matching(core: Core, ask: Ask, condition: str) -> str | None:
-    """Find the one record that fulfils a condition, None for none.
-
-    Raises:
-        InputError: ``reference.condition``, ``search.*``.
-        AccessDeniedError: ``scope.denied`` where the caller could not see it.
-        ConflictError: ``reference.ambiguous`` for more than one.
-    """
-    return core.resolver(ask.who).find(parse_condition(ask.type, condition))
+    is_deleted = newest is not None and core.service.is_deleted(newest)
+    check_match(ask, newest, is_deleted=is_deleted)
+    return _put_binary(core, ask, ask.id, newest, is_new=newest is None or is_deleted)
 
 
 def _create_condition(ask: Ask) -> str | None:
@@ -158,16 +155,17 @@ def condition_of(ask: Ask) -> str:
 
 
 def check_match(ask: Ask, newest: RecordVersion | None, *, is_deleted: bool = False) -> None:
-    """Compare If-Match and If-None-Match with the newest version; raises `ConflictError` ``record.version``."""
-    wanted = ask.header("If-Match")
-    if wanted is not None:
-        is_met = newest is not None and (wanted.strip() == "*" or newest.version in versions_in(wanted))
-        if not is_met:
-            raise ConflictError("record.version")
-    unwanted = ask.header("If-None-Match")
-    if unwanted is None or newest is None or is_deleted:
-        return
-    if unwanted.strip() == "*" or newest.version in versions_in(unwanted):
+    """Compare If-Match and If-None-Match with the newest version.
+
+    Raises:
+        InputError: ``request.etag`` for what is no entity tag, whatever there is.
+        ConflictError: ``record.version``.
+    """
+    version = NONE if newest is None else newest.version
+    wanted, unwanted = ask.header("If-Match"), ask.header("If-None-Match")
+    if wanted is not None and not (names(wanted, version) and newest is not None):
+        raise ConflictError("record.version")
+    if unwanted is not None and names(unwanted, version) and newest is not None and not is_deleted:
         raise ConflictError("record.version")
 
 
@@ -204,14 +202,19 @@ def written(  # what was written
     """
     ask.trail.numbers.append(stored.seq)
     headers = headers_of(core, awaited(core, ask, stored))
-    headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
+    headers["Location"] = location(core, stored)
     returned = ask.preference.returned
     if returned is Returned.MINIMAL:
         return Reply(status, b"", headers, "")
     if returned is Returned.OUTCOME or not content:
-        warnings = resources.unknown_profiles(resource) if resource is not None else []
+        warnings = resources.warnings(resource) if resource is not None else []
         return Reply(status, write(report(warnings, ask.language, _DONE)), headers)
     return Reply(status, part(ask, content), headers)
+
+
+def location(core: Core, stored: RecordVersion) -> str:
+    """Tell where a version is (§3.1.0.8: ``Location: [base]/[type]/[id]/_history/[vid]``)."""
+    return f"{core.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"
 
 
 def awaited(core: Core, ask: Ask, stored: RecordVersion) -> RecordVersion:
@@ -233,8 +236,13 @@ def awaited(core: Core, ask: Ask, stored: RecordVersion) -> RecordVersion:
         core.waiting.release()
 
 
-def persistently(ask: Ask, attempt: Callable[[], _Result]) -> _Result:
+def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -> _Result:
     """Do something on the newest version again where another writer came first, unless the client named a version.
+
+    Args:
+        ask: the request.
+        attempt: does it.
+        resolver: what it asks, and asks anew the next time.
 
     Raises:
         ConflictError: ``record.version`` where the client named one, or others come first all the time.
@@ -248,45 +256,50 @@ def persistently(ask: Ask, attempt: Callable[[], _Result]) -> _Result:
                 raise
             if not left:
                 raise ConflictError("record.version") from error
+            resolver.forget()
     raise ConflictError("record.version")
 
 
-def _update(core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver) -> Reply:
-    """Store the version after the newest."""
-
-    def attempt() -> Reply:
-        newest = core.store.get(ask.type, record_id)
-        check_replaced(core, ask, Action.UPDATE, newest)
-        is_deleted = newest is not None and core.service.is_deleted(newest)
-        check_match(ask, newest, is_deleted=is_deleted)
-        return _store(core, ask, resolver, resource, record_id, newest, is_new=newest is None or is_deleted)
-
-    return persistently(ask, attempt)
+def _follow(core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver) -> Reply:
+    """Store the version after the one that is the newest now."""
+    newest = core.store.get(ask.type, record_id)
+    check_replaced(core, ask, Action.UPDATE, newest)
+    is_deleted = newest is not None and core.service.is_deleted(newest)
+    check_match(ask, newest, is_deleted=is_deleted)
+    return _store(core, ask, resolver, resource, record_id, newest, is_new=newest is None or is_deleted)
 
 
-def changed(core: Core, ask: Ask, record_id: str, change: Callable[[Resource], Resource]) -> Reply:
+def changed(
+    core: Core,
+    ask: Ask,
+    change: Callable[[Resource], Resource],
+    wanted: Wanted | None = None,
+    taken: Sequence[Label] = (),
+) -> Reply:
     """Store what a change makes of the newest version of a record.
 
     Args:
         core: of the server.
         ask: the request.
-        record_id: of the record.
         change: makes the resource anew; what it raises is raised here, and nothing is stored.
+        wanted: what the record fulfils; None for the one that the address names.
+        taken: labels that it takes back.
     """
     resolver = core.resolver(ask.who)
 
     def attempt() -> Reply:
-        it = core.reader.find(ask.type, record_id)
-        if it is None or it.stored.head is not None:
+        record_id = ask.id if wanted is None else resolver.find(wanted)
+        it = None if record_id is None else core.reader.find(ask.type, record_id)
+        if record_id is None or it is None or it.stored.head is not None:
             raise NotFoundError("record.unknown")
         core.gate.require_shown(ask.who, it.stored)
         check_match(ask, it.stored)
-        content = core.opened(it).content
+        content = core.content(it)
         if not content:
             raise NotFoundError("record.deleted", version=it.stored.version)
-        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored, is_new=False)
+        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored, is_new=False, taken=taken)
 
-    return persistently(ask, attempt)
+    return persistently(ask, attempt, resolver)
 
 
 def _change(ask: Ask) -> Callable[[Resource], Resource]:
@@ -307,14 +320,18 @@ def _store(  # what a version is made of
     before: RecordVersion | None,
     *,
     is_new: bool = True,
+    taken: Sequence[Label] = (),
 ) -> Reply:
     """Check a resource, store it as the version after the newest, and answer it."""
     newest = 0 if before is None else before.version
+
     rewrite(resource, {}, {}, resolver)
-    record = make_record(ask.type, record_id, newest + 1, resource, core.clock(), core.mode)
+    had = None if before is None else core.labeller.newest(ask.type, record_id)
+    made = core.labeller.labelled(with_identity(resource, record_id, newest + 1, core.clock()), had, taken=taken)
+    record = make_record(ask.type, record_id, newest + 1, made, core.mode)
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})
-    stored = commit(core, record, resolver.absent)
+    stored = commit(core, record, resolver.known)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
 
 
@@ -324,10 +341,10 @@ def _check_right(core: Core, ask: Ask, before: RecordVersion | None, resource: R
     core.gate.require_written(ask.who, action, before, {**resource, "id": record_id}, ask.type)
 
 
-def commit(core: Core, record: NewRecord, absent: Sequence[Search]) -> RecordVersion:
-    """Store one version unless what is absent has come; raises `ConflictError` ``record.version`` for both."""
+def commit(core: Core, record: NewRecord, known: Sequence[Known]) -> RecordVersion:
+    """Store one version if what is known is still so; raises `ConflictError` ``record.version`` for both."""
     try:
-        return core.service.create_many([record], absent=absent)[0]
+        return core.service.create_many([record], known=known)[0]
     except ConflictError as error:
         raise ConflictError("record.version") from error
 
@@ -339,27 +356,35 @@ def _present(core: Core, ask: Ask, record_id: str) -> Reply:
         raise UnavailableError("record.lost")
     core.gate.require_shown(ask.who, there.stored)
     reply = shown(core, ask, there)
-    reply.headers["Location"] = f"/fhir/{ask.type}/{record_id}/_history/{there.stored.version}"
+    reply.headers["Location"] = location(core, there.stored)
     if ask.preference.returned is Returned.MINIMAL:
         reply.body, reply.content_type = b"", ""
+    elif ask.preference.returned is Returned.OUTCOME:
+        reply.body, reply.content_type = write(report((), ask.language, _THERE)), FHIR_JSON
     return reply
 
 
-def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
+def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Reply:
     """Delete a record; one that is not there, or not any more, is as good as deleted.
 
     For who may not delete all of the type it is unknown: what is another's must look the same.
     """
+    resolver = core.resolver(ask.who)
 
     def attempt() -> RecordVersion | None:
+        record_id = ask.id if wanted is None else resolver.find(wanted)
+        if record_id is None:
+            return None
         newest = core.store.get(ask.type, record_id)
         check_replaced(core, ask, Action.DELETE, newest)
         check_match(ask, newest)
         if newest is not None:
             core.gate.require_written(ask.who, Action.DELETE, newest, None, ask.type)
-        return None if newest is None else core.service.delete(ask.type, record_id, expected=newest.version)
+        if newest is None:
+            return None
+        return core.service.delete(ask.type, record_id, expected=newest.version, known=resolver.known)
 
-    stored = persistently(ask, attempt)
+    stored = persistently(ask, attempt, resolver)
     headers = {} if stored is None else {"ETag": f'W/"{stored.version}"'}
     if stored is not None:
         ask.trail.numbers.append(stored.seq)
@@ -369,7 +394,13 @@ def _delete(core: Core, ask: Ask, record_id: str) -> Reply:
 
 
 def _put_binary(
-    core: Core, ask: Ask, record_id: str, newest: RecordVersion | None, absent: Sequence[Search] = ()
+    core: Core,
+    ask: Ask,
+    record_id: str,
+    newest: RecordVersion | None,
+    known: Sequence[Known] = (),
+    *,
+    is_new: bool = True,
 ) -> Reply:
     """Store the version after the newest of a Binary from the request's body, which may be of any size."""
     number = 0 if newest is None else newest.version
@@ -380,7 +411,7 @@ def _put_binary(
         resource, pieces = binary.is_resource(body, is_xml=sent_format(ask.content_type) is Format.XML), [body]
         if resource is not None:
             if ask.method == "PUT" and resource.get("id") != record_id:
-                raise InputError("resource.id")
+                raise InputError("resource.id", at="Binary.id")
             resources.check(resource, binary.TYPE, core.mode)
             shell, data = binary.unpacked(resource)
             pieces = [data]
@@ -388,18 +419,20 @@ def _put_binary(
         pieces = ask.pieces(binary.MAX_BYTES)
     _check_right(core, ask, newest, shell.resource, record_id)
     patient = _concerned(core, ask, shell)
+    had = None if newest is None else core.labeller.newest(binary.TYPE, record_id)
+    shell = replace(shell, resource=core.labeller.labelled(shell.resource, had))
     made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
     try:
-        stored = core.service.create_stream(made, pieces, absent=absent)
+        stored = core.service.create_stream(made, pieces, known=known)
     except ConflictError as error:
         raise ConflictError("record.version") from error
     # Who sent a Binary has it, and may have sent a gigabyte: it comes back only where that is asked for.
-    status = 201 if newest is None else 200
+    status = 201 if is_new else 200
     if ask.preference.returned is not Returned.REPRESENTATION:
         return written(core, ask, stored, None, b"", status)
     reply = shown_again(core, ask, stored)
     reply.status = status
-    reply.headers["Location"] = f"/fhir/{stored.type}/{stored.id}/_history/{stored.version}"
+    reply.headers["Location"] = location(core, stored)
     return reply
 
 

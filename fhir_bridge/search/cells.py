@@ -31,6 +31,10 @@ class Variant(IntEnum):
     """Reference: identifier of the target, for ``:identifier``."""
     CANONICAL = 4
     """Quantity: in UCUM's base units."""
+    LONG = 5
+    """Number, quantity: one that no double says to the last digit, as `fhir_bridge.search.exact` splits it."""
+    LONG_CANONICAL = 6
+    """Quantity: such a one in UCUM's base units."""
 
 
 def string_of(value: object) -> str:

@@ -10,23 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
-from fhir_bridge.search.current import KEPT
+from fhir_bridge.search.budget import ALTERNATIVE, CONDITION, Budget, safe_name
+from fhir_bridge.search.current import BY_STATUS, KEPT
 from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.terms import NOWHERE, Modifier, read_term, split
 from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed
 from medchain.errors import InputError
+from medchain.store.finding import ANY_STATE
 
 MAX_VALUES: Final = 1_000
 """Most values of one parameter, joined by commas."""
-
-MAX_BRANCHES: Final = 2_000
-"""Most conditions that one search comes to, for each type of each link."""
 
 MAX_LINKS: Final = 8
 """Most links of a chain, ``_has`` among them."""
@@ -34,7 +34,6 @@ MAX_LINKS: Final = 8
 Registry: TypeAlias = Callable[[str], Mapping[str, SearchParameter]]
 """Gives the parameters of a resource type by their code, custom ones among them."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -46,15 +45,17 @@ class Context:
         registry: the parameters of each type.
         strict: whether unknown parameters are refused (``Prefer: handling=strict``).
         passed: parameters that others understand, such as ``_format``.
-        offset_s: zone of dates without one, in seconds east of UTC.
+        zone: of dates without one.
         bases: base URLs of this server, without a slash at the end.
+        generation: the state of the index of which the registry is; any where it has HL7's parameters alone.
     """
 
     registry: Registry = parameters_of
     strict: bool = False
     passed: frozenset[str] = frozenset({"_format", "_pretty"})
-    offset_s: int = 0
+    zone: tzinfo = UTC
     bases: frozenset[str] = frozenset()
+    generation: int = ANY_STATE
 
 
 class UnknownParameterError(Exception):
@@ -63,44 +64,30 @@ class UnknownParameterError(Exception):
     def __init__(self, code: str, alike: str) -> None:
         """Keep the name, if it is no more than that, and what it may have meant."""
         super().__init__("search.parameter")
-        self.name = _safe(code)
+        self.name = safe_name(code)
         self.alike = alike
-
-
-class Branches:
-    """Counts what the chains of one search come to: one without types branches into all types at each link."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._left = MAX_BRANCHES
-
-    def grow(self, name: str) -> None:
-        """Count one more; raises `InputError` ``search.too_many``."""
-        self._left -= 1
-        if self._left < 0:
-            raise InputError("search.too_many", parameter=_safe(name), limit=MAX_BRANCHES)
 
 
 class Conditions:
     """Reads one condition, links and all, for `query`."""
 
-    def __init__(self, context: Context, value: str, branches: Branches) -> None:
+    def __init__(self, context: Context, value: str, budget: Budget) -> None:
         """Keep the value, which belongs to the last link, and what all conditions of the search share."""
         self._context = context
         self._value = value
-        self._branches = branches
+        self._budget = budget
 
     def read(self, name: str, types: tuple[str, ...], links: int) -> Condition:
         """Read a condition on resources of some types."""
-        self._branches.grow(name)
+        self._budget.take(name, CONDITION)
         if links == 0:
-            raise InputError("search.chain", parameter=_safe(name), expected=f"at most {MAX_LINKS} links")
+            raise InputError("search.chain", parameter=safe_name(name), expected=f"at most {MAX_LINKS} links")
         if name.startswith("_has:"):
             return self._has(name, types, links)
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
         if code == "_list":
-            return self._list(modifier, dot)
+            return self._list(modifier, dot, types)
         kind = self._kind(code, types)
         if dot:
             return self._chain(code, modifier, rest, types, links)
@@ -156,7 +143,7 @@ class Conditions:
         able = [one for one in possible if first in ("_has", "_list") or first in self._context.registry(one)]
         if not able:
             alike = nearest(first, sorted({other for one in possible for other in self._context.registry(one)}))
-            raise InputError("search.chain", parameter=_safe(first), expected=alike)
+            raise InputError("search.chain", parameter=safe_name(first), expected=alike)
         return Chain(code, self._able(able, rest, links))
 
     def _able(self, able: list[str], rest: str, links: int) -> tuple[tuple[str, Condition], ...]:
@@ -181,14 +168,18 @@ class Conditions:
         names = dict.fromkeys(name for one in found for name in one.types)
         return Targets(tuple(names), any(one.urls for one in found))
 
-    def _list(self, modifier: str, dot: str) -> Listed:
+    def _list(self, modifier: str, dot: str, types: tuple[str, ...]) -> Listed:
         """Read ``_list`` (§3.1.1.4.22)."""
         if modifier or dot:
             raise InputError("search.modifier", parameter="_list", expected="")
-        lists = tuple(split(self._value, ",", "_list"))
+        # Each once: a list by what it is for is planned with all that R4 says of it.
+        lists = tuple(dict.fromkeys(split(self._value, ",", "_list")))
+        self._budget.take("_list", len(lists))
         for one in lists:
             if one.startswith("$") and one not in KEPT:
                 raise InputError("search.value", parameter="_list", expected="|".join(sorted(KEPT)))
+            named = BY_STATUS.get(one, {})
+            self._budget.take("_list", ALTERNATIVE * sum(1 + len(named[each]) for each in types if each in named))
             if _ID.fullmatch(one.removeprefix("$").removeprefix("List/")) is None:
                 raise InputError("search.value", parameter="_list", expected="id")
         return Listed(tuple(one.removeprefix("List/") for one in lists))
@@ -199,17 +190,21 @@ class Conditions:
         if modifier is Modifier.MISSING:
             if self._value not in ("true", "false"):
                 raise InputError("search.value", parameter=code, expected="true|false")
+            self._budget.take(code, (len(types) - 1) * ALTERNATIVE)
             return Criterion(code, kind, modifier, (), missing=self._value == "true")
         pieces = split(self._value, ",", code)
         if len(pieces) > MAX_VALUES:
             raise InputError("search.too_many", parameter=code, limit=MAX_VALUES)
+        self._budget.take(code, len(pieces))
         definition = self._context.registry(types[0])[code]
         terms = [
-            read_term(piece, definition, modifier, targets, self._context.offset_s, self._context.bases)
+            read_term(piece, definition, modifier, targets, self._context.zone, self._context.bases)
             for piece in pieces
             if piece
         ]
-        return Criterion(code, kind, modifier, tuple(dict.fromkeys(terms)))
+        different = tuple(dict.fromkeys(terms))
+        self._budget.take_terms(code, different, modifier, len(types))
+        return Criterion(code, kind, modifier, different)
 
     def _modifier(self, code: str, kind: ParameterType, text: str, types: tuple[str, ...]) -> tuple[Modifier, Targets]:
         """Read a modifier (§3.1.1.4.4); for a reference it may be a type. Returns it and the types that are meant."""
@@ -254,8 +249,3 @@ def common_codes(registry: Registry, types: Sequence[str]) -> list[str]:
 def nearest(code: str, known: Sequence[str]) -> str:
     """Find the known code that looks most like one."""
     return next(iter(get_close_matches(code[:64], known, 1)), "")
-
-
-def _safe(name: str) -> str:
-    """Keep a name only if it is no more than that."""
-    return name if _NAME.fullmatch(name) else ""

@@ -1,7 +1,7 @@
 """Search parameters that a node's own SearchParameter resources define.
 
 Keeps true: what HL7 defines stays as HL7 defines it, whatever a resource says; a definition that cannot be compiled for
-a type is none for that type. Trusts nothing.
+a type is none for that type, and who sends one that finds nothing is told. Trusts nothing.
 Source: FHIR R4 §2.44 (SearchParameter).
 """
 
@@ -14,8 +14,11 @@ from typing import Final
 
 from fhir_bridge.definitions.elements import ancestors, type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
+from fhir_bridge.fhirpath import syntax
+from fhir_bridge.search import expression as searching
 from fhir_bridge.search.indexer import compiles
 from fhir_bridge.search.walk import Resource
+from fhir_bridge.validation.issue import Issue, Rule
 from medchain.errors import InputError, NotFoundError
 
 MAX_EXPRESSION_CHARS: Final = 2_000
@@ -36,7 +39,7 @@ def read_custom(resource: Resource) -> SearchParameter | None:
     """
     url, code, expression = (_text(resource, name) for name in ("url", "code", "expression"))
     kind = _text(resource, "type")
-    if _text(resource, "status") != "active" or not url or _CODE.fullmatch(code) is None or kind not in _KINDS:
+    if not _is_used(resource) or not url or _CODE.fullmatch(code) is None:
         return None
     if not 0 < len(expression) <= MAX_EXPRESSION_CHARS:
         return None
@@ -56,6 +59,65 @@ def read_custom(resource: Resource) -> SearchParameter | None:
     )
     able = tuple(one for one in _bases(_texts(resource, "base")) if _can_be(made, one))
     return replace(made, base=able) if able else None
+
+
+def check_parameter(resource: Resource) -> list[Issue]:
+    """Tell what is wrong with the expressions of a SearchParameter, which its shape does not show.
+
+    Args:
+        resource: of the right shape.
+
+    Returns:
+        Errors for an active parameter that is no FHIRPath, or leads to nothing in any of its types; warnings for one in
+        FHIRPath that searches here do not use, and for what is no FHIRPath in a draft or a composite.
+    """
+    parts = resource.get("component")
+    given = [("SearchParameter.expression", _text(resource, "expression"))]
+    given += [
+        (f"SearchParameter.component[{place}].expression", _text(part, "expression"))
+        for place, part in enumerate(parts if isinstance(parts, list) else ())
+        if isinstance(part, dict)
+    ]
+    # What no search here would use in any case is kept as it came: FHIR lets a definition be a draft.
+    is_used = _is_used(resource)
+    severity = "error" if is_used else "warning"
+    unread = [
+        Issue(Rule.EXPRESSION, place, severity, expected=character)
+        for place, text in given
+        if (character := _unread(text))
+    ]
+    return unread or (_check_use(resource) if is_used else [])
+
+
+def _is_used(resource: Resource) -> bool:
+    """Tell whether searches here would use a parameter, as far as its status and type say."""
+    return _text(resource, "status") == "active" and _text(resource, "type") in _KINDS
+
+
+def _unread(text: str) -> str:
+    """Tell from which character on an expression is no FHIRPath; empty where it is."""
+    try:
+        if text:
+            syntax.parse(text)
+    except InputError as error:
+        return str(int(error.fields.get("place") or 0) + 1)
+    return ""
+
+
+def _check_use(resource: Resource) -> list[Issue]:
+    """Tell whether a parameter that is used would find anything."""
+    place, text, code = "SearchParameter.expression", _text(resource, "expression"), _text(resource, "code")
+    if not text:
+        return []
+    bases = _bases(_texts(resource, "base"))
+    if any(code in parameters_of(one) for one in bases) or read_custom(resource) is not None:
+        # HL7's own, or one that is used.
+        return []
+    try:
+        searching.parse(text)
+    except InputError:
+        return [Issue(Rule.UNUSED, place, "warning")]
+    return [Issue(Rule.NOWHERE, place, expected=" | ".join(sorted(_texts(resource, "base"))))]
 
 
 def _bases(given: list[str]) -> list[str]:

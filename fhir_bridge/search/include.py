@@ -129,17 +129,17 @@ class Includer:
 
     def _canonical(self, type_name: str, codes: Sequence[str], wanted: str) -> list[str]:
         """List the types that references by URL may mean."""
-        known = self._index.registry(type_name)
+        known = self._planner.registry(type_name)
         found = [targets_of(known[code], type_name) for code in codes]
         types = dict.fromkeys(one for targets in found if targets.urls for one in targets.types)
-        return [one for one in types if wanted in ("", one) and "url" in self._index.registry(one)]
+        return [one for one in types if wanted in ("", one) and "url" in self._planner.registry(one)]
 
     def _reverse(self, rule: Include, rows: Sequence[FoundRow]) -> Iterable[FoundRow]:
         """Find what refers to resources."""
         chosen = [row for row in rows if rule.target in ("", row.type)]
         keys = [f"{row.type}/{row.id}" for row in chosen]
         for row in chosen:
-            if "url" in self._index.registry(row.type):
+            if "url" in self._planner.registry(row.type):
                 own = self._index.number(row.type, "url") * VARIANTS
                 keys += self._store.linked_keys([row.number], [own])
         sources = [rule.source] if rule.source else sorted(type_names("resource"))
@@ -161,7 +161,7 @@ class Includer:
 
     def _references(self, type_name: str, code: str) -> list[str]:
         """List the reference parameters of a type that are meant."""
-        known = self._index.registry(type_name)
+        known = self._planner.registry(type_name)
         if code:
             return [code] if code in known and is_reference(known[code]) else []
         return [one for one, definition in known.items() if is_reference(definition)]

@@ -7,6 +7,7 @@ Source: `docs/spec/search-index.md`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,21 +17,28 @@ import orjson
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
+from fhir_bridge.document import Resource as Document
+from fhir_bridge.document import parse
+from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.custom import of_type, read_custom
-from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.indexer import CONTAINED, Indexer
 from fhir_bridge.search.values import Setting
 from fhir_bridge.search.walk import Resource
-from medchain.store.indexing import IndexRows, IndexState
+from medchain.dates import span_of
+from medchain.errors import InputError
+from medchain.node.config import time_zone
+from medchain.store.finding import ANY_STATE
+from medchain.store.index_rows import IndexRows
+from medchain.store.indexing import IndexState
 from medchain.store.records import RecordStore
 
-FORM: Final = 3
+FORM: Final = 4
 """Version of what rows are made of. Raised with each change of parameters, folding or units: all is indexed anew."""
 
 LOOK_S: Final = 1.0
 """How long a change of the index may go unnoticed by who searches, in seconds."""
 
-_DEFAULT: Final = Setting()
+_LONG_NUMBER: Final = re.compile(rb"\":-?[0-9.]{16,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,8 @@ class _View:
     """A state of the index with what was made of it, taken over as a whole.
 
     Attributes:
-        state: numbers and generation.
+        state: numbers, generation and zone.
+        setting: that zone, and base URLs.
         custom: the node's own parameters by URL, for which rows are made.
         usable: those of them that every version has rows of.
         indexers: by type, compiled when they are needed.
@@ -46,28 +55,58 @@ class _View:
     """
 
     state: IndexState
+    setting: Setting
     custom: Mapping[str, SearchParameter]
     usable: Mapping[str, SearchParameter]
     indexers: dict[str, Indexer] = field(default_factory=dict)
     registries: dict[str, Mapping[str, SearchParameter]] = field(default_factory=dict)
 
+    def registry(self, type_name: str) -> Mapping[str, SearchParameter]:
+        """Return the parameters of a type by their code, those of the node's own that are ready among them."""
+        found = self.registries.get(type_name)
+        if found is None:
+            own = {one.code: one for one in of_type(self.usable, type_name)}
+            found = {**own, **parameters_of(type_name)} if own else parameters_of(type_name)
+            self.registries[type_name] = found
+        return found
+
+
+def loaded(document: bytes) -> Document:
+    """Parse FHIR JSON as an index needs it: quickly, but for numbers of more digits than a double is sure to have.
+
+    Raises:
+        ValueError: for what is no JSON object.
+        InputError: as `fhir_bridge.document.parse`.
+    """
+    if _LONG_NUMBER.search(document):
+        return parse(document)
+    resource: Document = orjson.loads(document)
+    if not isinstance(resource, dict):
+        raise ValueError  # noqa: TRY004  # as for what is no JSON
+    return resource
+
 
 class SearchIndex:
     """What resources are found by. Threads may share it."""
 
-    __slots__ = ("_looked", "_setting", "_store", "_view")
+    __slots__ = ("_bases", "_looked", "_store", "_view")
 
-    def __init__(self, store: RecordStore, setting: Setting = _DEFAULT) -> None:
+    def __init__(self, store: RecordStore, *, bases: frozenset[str] = frozenset(), zone: str | None = None) -> None:
         """Open the index; the first time, its parameters get their numbers.
 
         Args:
             store: the records file.
-            setting: zone and base URLs.
+            bases: base URLs of this server, without a slash at the end.
+            zone: name of the zone of dates without one; another than before has all indexed anew. None for that which
+                the index has: one process says it, or two that had read different settings would take turns.
+
+        Raises:
+            InputError: ``config.invalid`` for a zone that this system does not know.
         """
         self._store = store
-        self._setting = setting
+        self._bases = bases
         self._looked = time.monotonic()
-        self._view = self._open()
+        self._view = self._open(zone)
 
     @property
     def generation(self) -> int:
@@ -75,9 +114,15 @@ class SearchIndex:
         return self._view.state.generation
 
     @property
+    def named(self) -> tuple[int, Registry]:
+        """A state of the index and what gives its parameters; any state where those are HL7's alone."""
+        view = self._view
+        return (view.state.generation if view.usable else ANY_STATE), view.registry
+
+    @property
     def setting(self) -> Setting:
         """Zone and base URLs."""
-        return self._setting
+        return self._view.setting
 
     def number(self, type_name: str, code: str) -> int:
         """Return the number of a parameter."""
@@ -85,13 +130,7 @@ class SearchIndex:
 
     def registry(self, type_name: str) -> Mapping[str, SearchParameter]:
         """Return the parameters of a type by their code, those of the node's own that are ready among them."""
-        view = self._view
-        found = view.registries.get(type_name)
-        if found is None:
-            own = {one.code: one for one in of_type(view.usable, type_name)}
-            found = {**own, **parameters_of(type_name)} if own else parameters_of(type_name)
-            view.registries[type_name] = found
-        return found
+        return self._view.registry(type_name)
 
     def refresh(self) -> None:
         """Take over what another process has made of the index."""
@@ -123,7 +162,7 @@ class SearchIndex:
                 type_name,
                 lambda code: numbers[type_name, code],
                 custom=own,
-                setting=self._setting,
+                setting=view.setting,
                 contained=numbers[CONTAINED],
             )
             view.indexers[type_name] = indexer
@@ -132,14 +171,13 @@ class SearchIndex:
     def rows_of(self, type_name: str, document: bytes) -> IndexRows:
         """Make the rows of a resource from its FHIR JSON."""
         try:
-            resource = orjson.loads(document)
-        except ValueError:
-            resource = None
-        return self.rows(type_name, resource if isinstance(resource, dict) else {})
+            return self.rows(type_name, loaded(document))
+        except (ValueError, InputError):
+            return self.rows(type_name, {})
 
-    def _open(self) -> _View:
+    def _open(self, zone: str | None = None) -> _View:
         """Read the state of the index."""
-        state = self._store.open_index(FORM, _wanted())
+        state = self._store.open_index(FORM, _wanted(), zone)
         custom, usable = {}, {}
         for row in self._store.custom_parameters():
             one = read_custom(orjson.loads(row.definition))
@@ -147,7 +185,7 @@ class SearchIndex:
                 custom[row.url] = one
                 if row.is_active:
                     usable[row.url] = one
-        return _View(state, custom, usable)
+        return _View(state, Setting(time_zone(state.zone), self._bases), custom, usable)
 
 
 def _wanted() -> list[tuple[str, str]]:
@@ -159,5 +197,5 @@ def updated_of(resource: Resource) -> int | None:
     """Read when a resource says that it was last changed, microseconds since 1970; None where it does not."""
     meta = resource.get("meta")
     instant = meta.get("lastUpdated") if isinstance(meta, dict) else None
-    span = span_of(instant, 0) if isinstance(instant, str) else None
+    span = span_of(instant) if isinstance(instant, str) else None
     return None if span is None else span.low

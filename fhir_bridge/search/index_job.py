@@ -26,7 +26,8 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Unavailabl
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.store.indexing import IndexRows, Placed
+from medchain.store.index_rows import IndexRows
+from medchain.store.placing import Placed
 from medchain.store.records import FHIR_JSON, RecordStore
 from medchain.store.versions import Found, VersionReader
 
@@ -63,6 +64,7 @@ class IndexJob:
         self._clock = clock
         self._pruned = -PRUNE_S
         self._known: list[int] = []
+        self._seen = -1
 
     def run(self, end: Event) -> None:
         """Work until told to stop."""
@@ -88,10 +90,14 @@ class IndexJob:
 
     def _custom_step(self) -> int:
         """Look at the node's own parameters; give rows of one to some versions."""
-        newest = self._store.newest_of_type("SearchParameter")
-        if newest != self._known:
-            self._take_over(newest)
-            self._known = newest
+        came = self._store.last_of_type("SearchParameter")
+        if came != self._seen:
+            # Mostly none came, and to look at those that there are would merge all that waits.
+            newest = self._store.newest_of_type("SearchParameter")
+            if newest != self._known:
+                self._take_over(newest)
+                self._known = newest
+            self._seen = came
         row = next((one for one in self._store.custom_parameters() if not one.is_active), None)
         if row is None:
             return 0
@@ -144,9 +150,12 @@ class IndexJob:
     def _index_some(self) -> int:
         """Give rows to some versions."""
         numbers = self._store.unindexed(BATCH)
+        if not numbers:
+            # Nor a write: it would cost all who write a sync of the disk each second.
+            return 0
         found = self._reader.numbered(numbers)
         self._store.put_rows([self._placed(number, one) for number, one in zip(numbers, found, strict=True)])
-        if numbers and len(numbers) < BATCH:
+        if len(numbers) < BATCH:
             _LOG.info("search.indexed", last=numbers[-1])
         return len(numbers)
 

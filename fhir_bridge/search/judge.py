@@ -30,12 +30,15 @@ from medchain.store.finding import (
     OfType,
     Referred,
     Search,
+    Sighted,
     Slot,
     Together,
     Updated,
 )
 from medchain.store.finding import Row as AnyRow
-from medchain.store.indexing import MICROSECONDS, FoundPage, Row
+from medchain.store.index_rows import Row
+from medchain.store.indexing import FoundPage
+from medchain.store.placing import MICROSECONDS
 
 _Number = int | float | None
 _COMPARED: Final[Mapping[Comparison, Callable[[float, float], bool]]] = {
@@ -138,6 +141,9 @@ class Judge:
                 return all(self._holds(inner, one) for inner in conditions)
             case Not(inner):
                 return not self._holds(inner, one)
+            case Sighted():
+                # What is not stored was kept back from nobody.
+                return True
         assert_never(condition)
 
     def _is_linked(self, numbers: Iterable[int], type_name: str, inner: Condition, one: _Subject) -> bool:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from fhir_bridge.definitions.codes import code_set
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, compartment
-from fhir_bridge.search import current, units
+from fhir_bridge.search import current, exact, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
-from fhir_bridge.search.dates import Span
+from fhir_bridge.search.exact import Split, split
 from fhir_bridge.search.indexer import CONTAINED, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
@@ -41,7 +42,7 @@ from fhir_bridge.search.terms import (
     TokenTerm,
     UriTerm,
 )
-from fhir_bridge.search.text import fold, string_key
+from fhir_bridge.search.text import searched, string_key
 from fhir_bridge.search.tree import (
     ByType,
     Chain,
@@ -54,9 +55,11 @@ from fhir_bridge.search.tree import (
     InCompartments,
     Listed,
     Query,
+    Sighted,
     SortKey,
 )
 from fhir_bridge.search.values import token_key
+from medchain.dates import Span
 from medchain.errors import InputError
 from medchain.store import finding
 from medchain.store.finding import (
@@ -85,7 +88,7 @@ NEAR_M: Final = Decimal(50_000)
 """How far ``near`` reaches where the client leaves it to the server, in metres."""
 
 _DEGREE_M: Final = 111_195
-_APPROXIMATE: Final = Decimal("0.1")
+_APPROXIMATE: Final = Fraction(1, 10)
 _RANKS: Final[Mapping[str, int]] = {
     "Identifier": 10,
     "id": 10,
@@ -103,6 +106,7 @@ _RANKS: Final[Mapping[str, int]] = {
     "boolean": 75,
     "walk": 90,
 }
+_NUMERIC: Final = frozenset({ParameterType.NUMBER, ParameterType.QUANTITY})
 _TEXTUAL: Final = frozenset({ParameterType.STRING, ParameterType.TOKEN, ParameterType.URI, ParameterType.REFERENCE})
 
 
@@ -145,6 +149,7 @@ class Planner:
             after,
             limit,
             snapshot,
+            query.generation,
         )
 
     def _owners(self, query: Query) -> tuple[float, ...]:
@@ -189,9 +194,10 @@ class Planner:
             return Order((), by_key=False, descending=key.descending)
         numbers = tuple(self.number(one, key.code) * VARIANTS for one in types)
         kind = self.registry(types[0])[key.code].type
-        return Order(numbers, by_key=kind in _TEXTUAL, descending=key.descending)
+        points = tuple(number + Variant.LONG for number in numbers) if kind in _NUMERIC else ()
+        return Order(numbers, kind in _TEXTUAL, key.descending, points)
 
-    def _condition(  # noqa: PLR0911  # one for each kind
+    def _condition(  # noqa: C901, PLR0911  # one for each kind
         self, condition: Condition, types: tuple[str, ...]
     ) -> finding.Condition:
         """Plan a condition on resources of some types."""
@@ -218,6 +224,8 @@ class Planner:
                 return AnyOf(tuple(self._of_type(one, allowed[one]) for one in types if one in allowed))
             case Either(conditions):
                 return AnyOf(tuple(self._limit(one, types) for one in conditions))
+            case Sighted(hidden, upto, owners, but):
+                return finding.Sighted(hidden, upto, owners, but)
         assert_never(condition)
 
     def _listed(self, lists: tuple[str, ...], types: tuple[str, ...]) -> finding.Condition:
@@ -285,9 +293,8 @@ class Planner:
             return Not(present) if one.missing else present
         if one.kind is ParameterType.COMPOSITE:
             return AnyOf(tuple(self._composite(one.code, term, name) for name in types for term in one.terms))
-        rows = Row(
-            tuple(match for term in one.terms for number in numbers for match in self._matches(term, one, number))
-        )
+        alike = [match for term in one.terms for match in self._matches(term, one, numbers[0])]
+        rows = Row(tuple(_of_all(match, numbers) for match in alike))
         rank = max(_rank(one, self.registry(name)[one.code], name) for name in types)
         rows = Row(merged(rows.alternatives), rank)
         return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
@@ -333,7 +340,7 @@ class Planner:
             case DateTerm(prefix, span):
                 return _date(number, prefix, span, self.now_us)
             case NumberTerm():
-                return [Match(number, bounds=bounds) for bounds in _numeric(term)]
+                return _numeric(term, number)
             case QuantityTerm():
                 return _quantity(term, number)
             case NearTerm():
@@ -355,7 +362,14 @@ def _owned(condition: finding.Condition, owners: tuple[float, ...]) -> finding.C
     plain = all(one.keys and one.width == 1 and not one.bounds and not one.prefix for one in condition.alternatives)
     if not plain or all(key.startswith(f"{PATIENT}/") for one in condition.alternatives for key in map(str, one.keys)):
         return condition
-    return Row(tuple(replace(one, owners=owners) for one in condition.alternatives), condition.rank // _FEW)
+    return Row(tuple(one._replace(owners=owners) for one in condition.alternatives), condition.rank // _FEW)
+
+
+def _of_all(match: Match, numbers: Sequence[int]) -> Match:
+    """Mean the same row of any of some types; the match is that of the first."""
+    if len(numbers) == 1:
+        return match
+    return match._replace(others=tuple(match.number + number - numbers[0] for number in numbers[1:]))
 
 
 def _rank(one: Criterion, definition: SearchParameter, type_name: str) -> int:
@@ -392,10 +406,10 @@ def _token(term: TokenTerm, one: Criterion, number: int) -> Match:
 def _string(text: str, one: Criterion, number: int) -> list[Match]:
     """Plan text (§3.1.1.4.8); a blank in the pinyin of a name is no difference."""
     if one.kind is ParameterType.TOKEN:
-        return [Match(number + Variant.TEXT, prefix=fold(text))]
+        return [Match(number + Variant.TEXT, prefix=searched(text))]
     if one.modifier is Modifier.EXACT:
         return [Match(number, keys=(string_key(text),))]
-    folded = fold(text)
+    folded = searched(text)
     if one.modifier in (Modifier.CONTAINS, Modifier.TEXT):
         return [Match(number, contains=folded)]
     joined = folded.replace(" ", "")
@@ -492,49 +506,89 @@ def _margin(span: Span, now_us: int) -> int:
     return max(abs(now_us - span.low), abs(now_us - span.high)) // 10
 
 
-def _numeric(term: NumberTerm) -> list[tuple[Bound, ...]]:
-    """Compare numbers (§3.1.1.4.6), each list of bounds an alternative."""
-    return _between(term.prefix, float(term.number), float(term.low), float(term.high))
+def _numeric(term: NumberTerm, number: int, keys: tuple[str, ...] = (), detail: str | None = None) -> list[Match]:
+    """Compare numbers (§3.1.1.4.6)."""
+    ends = _Ends(*map(Fraction, (term.number, term.low, term.high)))
+    return [
+        *(Match(number, keys=keys, detail=detail, bounds=one) for one in ends.of_ranges(term.prefix)),
+        *(Match(number + Variant.LONG, keys=keys, detail=detail, bounds=one) for one in ends.of_points(term.prefix)),
+    ]
 
 
-def _between(prefix: Prefix, value: float, low: float, high: float) -> list[tuple[Bound, ...]]:  # noqa: PLR0911  # one for each prefix
-    """Compare with a value, and with the range that its digits imply."""
-    match prefix:
-        case Prefix.EQ:
-            return [(Bound("low", ">=", low), Bound("high", "<", high))]
-        case Prefix.NE:
-            return [(Bound("low", "<", low),), (Bound("low", ">=", low), Bound("high", ">=", high))]
-        case Prefix.GT:
-            return [(Bound("high", ">", value),)]
-        case Prefix.LT:
-            return [(Bound("low", "<", value),)]
-        case Prefix.GE:
-            return [(Bound("high", ">=", value),)]
-        case Prefix.LE:
-            return [(Bound("low", "<=", value),)]
-        case Prefix.SA:
-            return [(Bound("low", ">", value),)]
-        case Prefix.EB:
-            return [(Bound("high", "<", value),)]
-        case Prefix.AP:
-            margin = abs(value) * float(_APPROXIMATE)
-            return [(Bound("low", "<=", max(value + margin, high)), Bound("high", ">=", min(value - margin, low)))]
-    assert_never(prefix)
+class _Ends(NamedTuple):
+    """What numbers are compared with: a value, and the range that its digits imply."""
+
+    value: Fraction
+    low: Fraction
+    high: Fraction
+
+    def of_ranges(self, prefix: Prefix) -> list[tuple[Bound, ...]]:  # noqa: PLR0911  # one for each prefix
+        """Compare ranges, and numbers that a double says; each list of bounds is an alternative."""
+        value, low, high = map(split, self)
+        match prefix:
+            case Prefix.EQ:
+                return [(exact.bound("low", ">=", low), exact.bound("high", "<", high))]
+            case Prefix.NE:
+                return [
+                    (exact.bound("low", "<", low),),
+                    (exact.bound("low", ">=", low), exact.bound("high", ">=", high)),
+                ]
+            case Prefix.GT:
+                return [(exact.bound("high", ">", value),)]
+            case Prefix.LT:
+                return [(exact.bound("low", "<", value),)]
+            case Prefix.GE:
+                return [(exact.bound("high", ">=", value),)]
+            case Prefix.LE:
+                return [(exact.bound("low", "<=", value),)]
+            case Prefix.SA:
+                return [(exact.bound("low", ">", value),)]
+            case Prefix.EB:
+                return [(exact.bound("high", "<", value),)]
+            case Prefix.AP:
+                least, most = self._about()
+                return [(exact.bound("low", "<=", most), exact.bound("high", ">=", least))]
+        assert_never(prefix)
+
+    def of_points(self, prefix: Prefix) -> list[tuple[Bound, ...]]:  # noqa: PLR0911  # one for each prefix
+        """Compare numbers that no double says."""
+        value, low, high = map(split, self)
+        match prefix:
+            case Prefix.EQ:
+                return exact.within(low, "<", high)
+            case Prefix.NE:
+                return [*exact.bounds("<", low), *exact.bounds(">=", high)]
+            case Prefix.GT | Prefix.SA:
+                return exact.bounds(">", value)
+            case Prefix.LT | Prefix.EB:
+                return exact.bounds("<", value)
+            case Prefix.GE:
+                return exact.bounds(">=", value)
+            case Prefix.LE:
+                return exact.bounds("<=", value)
+            case Prefix.AP:
+                least, most = self._about()
+                return exact.within(least, "<=", most)
+        assert_never(prefix)
+
+    def _about(self) -> tuple[Split, Split]:
+        """Take a tenth to both sides (§3.1.1.4.5), or what the digits imply if that is more."""
+        margin = abs(self.value) * _APPROXIMATE
+        return split(min(self.value - margin, self.low)), split(max(self.value + margin, self.high))
 
 
 def _quantity(term: QuantityTerm, number: int) -> list[Match]:
     """Plan a quantity (§3.1.1.4.11): in base units where the unit is one of UCUM's."""
     one = term.number
     known = units.canonical(term.code) if term.system == units.SYSTEM else None
-    if known is not None:
-        ends = [known.value(value) for value in (one.number, one.low, one.high)]
-        value, low, high = (end if end is not None else math.inf for end in ends)
-        return [
-            Match(number + Variant.CANONICAL, keys=(known.unit,), bounds=bounds)
-            for bounds in _between(one.prefix, value, low, high)
-        ]
-    keys = (term.code,) if term.code else ()
-    return [Match(number, keys=keys, detail=term.system or None, bounds=bounds) for bounds in _numeric(one)]
+    if known is None:
+        return _numeric(one, number, (term.code,) if term.code else (), term.system or None)
+    ends, keys = _Ends(*map(known.exact, (one.number, one.low, one.high))), (known.unit,)
+    points = ends.of_points(one.prefix)
+    return [
+        *(Match(number + Variant.CANONICAL, keys=keys, bounds=each) for each in ends.of_ranges(one.prefix)),
+        *(Match(number + Variant.LONG_CANONICAL, keys=keys, bounds=each) for each in points),
+    ]
 
 
 def _box(term: NearTerm) -> tuple[Bound, ...]:

@@ -8,16 +8,15 @@ Source: FHIR R4 §3.1.1 (search), whose clauses stand at the functions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import ParameterType
+from fhir_bridge.search.budget import Budget
 from fhir_bridge.search.conditions import (
     MAX_LINKS,
-    Branches,
     Conditions,
     Context,
     UnknownParameterError,
@@ -64,7 +63,7 @@ def parse_query(pairs: Sequence[tuple[str, str]], type_name: str = "", context: 
     """
     if len(pairs) > MAX_PARAMETERS:
         raise InputError("search.too_many", limit=MAX_PARAMETERS)
-    reader = _Reader(context, Query(_types(pairs, type_name)))
+    reader = _Reader(context, Query(_types(pairs, type_name), generation=context.generation))
     for name, value in pairs:
         reader.read(name, value)
     reader.finish()
@@ -94,7 +93,7 @@ class _Reader:
         self.query = query
         self._context = context
         self._once: set[str] = set()
-        self._branches = Branches()
+        self._budget = Budget()
         self._results: Mapping[str, Callable[[str], None]] = {
             "_sort": self._sort,
             "_count": self._count,
@@ -108,7 +107,7 @@ class _Reader:
 
     def read(self, name: str, value: str) -> None:
         """Read one parameter; an empty one is passed over (§3.1.1.3)."""
-        bare = re.split(r"[:.]", name, maxsplit=1)[0]
+        bare = name.partition(":")[0].partition(".")[0]
         if name in self._context.passed:
             self.query.used.append((name, value))
             return
@@ -133,7 +132,7 @@ class _Reader:
 
     def _condition(self, name: str, value: str) -> bool:
         """Read a condition; tell whether it was understood."""
-        maker = Conditions(self._context, value, self._branches)
+        maker = Conditions(self._context, value, self._budget)
         try:
             self.query.conditions.append(maker.read(name, self.query.types, MAX_LINKS))
         except UnknownParameterError as error:

@@ -1,19 +1,22 @@
 """Index values with an order: dates, numbers, quantities, places on earth.
 
-Keeps true: a number is the point that it says, as other servers take it; its implied precision counts on the side of
-the query. Trusts nothing.
+Keeps true: a number is the point that it says to its last digit, as other servers take it; its implied precision counts
+on the side of the query. Trusts nothing.
 Source: FHIR R4 §3.1.1.4.6, §3.1.1.4.7, §3.1.1.4.11, §2.24.0.6 (Quantity); Location, ``near``.
 """
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from math import inf, isfinite
 from typing import Final
 
 from fhir_bridge.search import units
 from fhir_bridge.search.cells import Cell, Cells, Emit, Variant, string_of
-from fhir_bridge.search.dates import Span, span_of, span_of_period, span_of_timing
+from fhir_bridge.search.exact import split
+from medchain.dates import Span, span_of, span_of_period, span_of_timing
 
 CURRENCIES: Final = "urn:iso:std:iso:4217"
 """The system of the codes of money."""
@@ -49,15 +52,15 @@ def _float(number: Decimal) -> float:
         return inf
 
 
-def date_emitter(type_name: str, offset_s: int) -> Emit | None:
+def date_emitter(type_name: str, zone: tzinfo) -> Emit | None:
     """Choose for a date."""
     match type_name:
         case "date" | "dateTime" | "instant":
-            return lambda value: _dated(span_of(value, offset_s) if isinstance(value, str) else None)
+            return lambda value: _dated(span_of(value, zone) if isinstance(value, str) else None)
         case "Period":
-            return lambda value: _dated(span_of_period(value, offset_s))
+            return lambda value: _dated(span_of_period(value, zone))
         case "Timing":
-            return lambda value: _dated(span_of_timing(value, offset_s))
+            return lambda value: _dated(span_of_timing(value, zone))
         case _:
             return None
 
@@ -70,7 +73,15 @@ def _dated(span: Span | None) -> Cells:
 def _number(value: object) -> Cells:
     """A number, as the point that it says."""
     number = decimal_of(value)
-    return () if number is None else ((Variant.MAIN, "", "", float(number), float(number)),)
+    return () if number is None else (_point(number, "", ""),)
+
+
+def _point(number: Decimal | Fraction, key: str, detail: str, *, canonical: bool = False) -> Cell:
+    """Make the cell of a number."""
+    near, rest = split(number)
+    if rest == 0:
+        return (Variant.CANONICAL if canonical else Variant.MAIN, key, detail, near, near)
+    return (Variant.LONG_CANONICAL if canonical else Variant.LONG, key, detail, near, rest)
 
 
 def _number_range(value: object) -> Cells:
@@ -103,15 +114,21 @@ def _quantity(value: object) -> Cells:
 def _quantity_cells(unit: dict[str, object], low: Decimal | None, high: Decimal | None) -> list[Cell]:
     """Make the cells of a range of quantities: by code, by the unit's own word, and in base units."""
     code, system, word = string_of(unit.get("code")), string_of(unit.get("system")), string_of(unit.get("unit"))
-    first, last = -inf if low is None else float(low), inf if high is None else float(high)
-    found: list[Cell] = [(Variant.MAIN, code or word, system if code else "", first, last)]
+    named = [(code or word, system if code else "")]
     if code and word and word != code:
-        found.append((Variant.MAIN, word, "", first, last))
+        named.append((word, ""))
     known = units.canonical(code) if system == units.SYSTEM else None
-    if known is not None:
-        least = -inf if low is None else known.value(low)
-        most = inf if high is None else known.value(high)
-        if least is not None and most is not None:
+    found: list[Cell]
+    if low is not None and low == high:
+        found = [_point(low, key, detail) for key, detail in named]
+        if known is not None:
+            found.append(_point(known.exact(low), known.unit, "", canonical=True))
+    else:
+        first, last = -inf if low is None else float(low), inf if high is None else float(high)
+        found = [(Variant.MAIN, key, detail, first, last) for key, detail in named]
+        if known is not None:
+            least = -inf if low is None else split(known.exact(low)).near
+            most = inf if high is None else split(known.exact(high)).near
             found.append((Variant.CANONICAL, known.unit, "", least, most))
     return found
 

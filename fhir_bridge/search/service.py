@@ -9,9 +9,9 @@ Source: FHIR R4 §3.1.1; `docs/spec/search-index.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from fhir_bridge.search.conditions import Context
@@ -21,11 +21,12 @@ from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import MAX_PARAMETERS, parse_query
 from fhir_bridge.search.tree import Chain, Condition, Contained, Has, Listed, Query, Summary, Total
-from medchain.errors import InputError
+from medchain.errors import ConflictError, InputError
 from medchain.node.assembly import WebNode
 from medchain.node.clock import Clock
-from medchain.store.finding import NEWEST, Search
-from medchain.store.indexing import MICROSECONDS, FoundPage, FoundRow
+from medchain.store.finding import ANY_STATE, NEWEST, Search
+from medchain.store.indexing import FoundPage, FoundRow
+from medchain.store.placing import MICROSECONDS
 from medchain.store.records import RecordStore
 
 DEFAULT_COUNT: Final = 50
@@ -38,11 +39,20 @@ Gate: TypeAlias = Callable[[Sequence[int]], Sequence[bool]]
 """Tells for each of some record versions, by their numbers, whether the caller may see it."""
 
 _ALL: Final = (1 << 31) - 1
+_ATTEMPTS: Final = 4
+_Answer = TypeVar("_Answer")
 
 
-def open_search(node: WebNode, ledger: bytes) -> SearchService:
-    """Open the index and the searches of a node; arguments as for `SearchService`."""
-    return SearchService(node.records, SearchIndex(node.records), node.keys.records, ledger, node.clock)
+def open_search(node: WebNode, ledger: bytes, bases: Iterable[str]) -> SearchService:
+    """Open the index and the searches of a node; arguments as for `SearchService`.
+
+    Args:
+        node: opened records, keys and clock.
+        ledger: ledger id, 32 bytes.
+        bases: base URLs of the node's API, without a slash at the end: references with them are to its own records.
+    """
+    index = SearchIndex(node.records, bases=frozenset(bases))
+    return SearchService(node.records, index, node.keys.records, ledger, node.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +114,27 @@ class SearchService:
             passed: parameters that others understand.
         """
         self._index.look()
-        setting = self._index.setting
-        return Context(
-            self._index.registry, strict, Context().passed | passed, offset_s=setting.offset_s, bases=setting.bases
-        )
+        setting, (generation, registry) = self._index.setting, self._index.named
+        passed |= Context().passed
+        return Context(registry, strict, passed, zone=setting.zone, bases=setting.bases, generation=generation)
+
+    def anew(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask something, and again where a parameter of the node's own that it names has become another meanwhile.
+
+        Args:
+            ask: understands and answers it, from the parameters' names on.
+
+        Raises:
+            ConflictError: ``store.conflict``, table ``index_state``, where parameters change all the time.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return ask()
+            except ConflictError as error:
+                if error.fields.get("table") != "index_state":
+                    raise
+                self._index.refresh()
+        return ask()
 
     def pairs_of(self, cursor: str, client: str = "") -> list[tuple[str, str]]:
         """Return the search that a client's cursor goes on with, to be parsed again; errors as in `Cursors.open`."""
@@ -137,6 +164,8 @@ class SearchService:
         Raises:
             InputError: ``search.cursor``; ``search.unsupported`` for what the index cannot answer.
             NotFoundError: ``search.expired`` for a cursor that is too old.
+            ConflictError: ``store.conflict``, table ``index_state``, for a query that names parameters that have become
+                others (`anew`).
             UnavailableError: ``search.indexing`` while older records are being indexed.
         """
         if query.contained is not Contained.FALSE:
@@ -146,7 +175,7 @@ class SearchService:
             # Whether what stands at the other end may be seen, no gate was asked.
             raise InputError("search.unsupported", parameter="_has")
         begin = self._begin(query, cursor, client)
-        planner = self._planner(within, begin.started)
+        planner = self._planner(within, begin.started, query.generation)
         count = 0 if query.summary is Summary.COUNT else min(query.count or DEFAULT_COUNT, MAX_COUNT)
         asked = planner.plan(query, begin.after, count + 1 if count else 0, begin.snapshot)
         wants_total = count == 0 or query.total in (Total.ACCURATE, Total.ESTIMATE)
@@ -159,6 +188,7 @@ class SearchService:
             total = len(rows)
         includer = Includer(self._store, self._index, planner, snapshot, gate)
         included, is_cut = includer.include(query.includes, rows) if query.includes and rows else ([], False)
+        self._store.check_generation(query.generation if included else ANY_STATE)
         return Found([row.number for row in rows], included, total, following, snapshot, is_cut)
 
     def ids(self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()) -> list[str]:
@@ -183,12 +213,12 @@ class SearchService:
         self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()
     ) -> list[FoundRow]:
         """Find records as `ids` does, with the numbers of their newest versions; arguments and errors as there."""
-        return self._store.find_page(self.planned(type_name, condition, limit, within=within)).rows
+        return self.anew(lambda: self._store.find_page(self.planned(type_name, condition, limit, within=within))).rows
 
     def planned(self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()) -> Search:
         """Plan what `rows` does, for the store to do it once more while it writes; arguments and errors as there."""
         query = self.condition(type_name, condition)
-        return self._planner(within, self._clock()).plan(query, limit=limit)
+        return self._planner(within, self._clock(), query.generation).plan(query, limit=limit)
 
     def numbers(
         self, query: Query, snapshot: int, after: int, limit: int, *, within: Sequence[Condition], now: int
@@ -207,9 +237,9 @@ class SearchService:
             Numbers, rising.
 
         Raises:
-            UnavailableError: as in `search`.
+            ConflictError, UnavailableError: as in `search`.
         """
-        planner = self._planner(within, now)
+        planner = self._planner(within, now, query.generation)
         asked = planner.plan(query, (after,) if after else (), limit, snapshot)
         return [row.number for row in self._store.find_page(asked).rows]
 
@@ -223,9 +253,10 @@ class SearchService:
             within: as in `search`.
 
         Raises:
-            UnavailableError: as in `search`.
+            ConflictError, UnavailableError: as in `search`.
         """
-        asked = self._planner(within, begin.started).plan(query, begin.after, limit, begin.snapshot)
+        planner = self._planner(within, begin.started, query.generation)
+        asked = planner.plan(query, begin.after, limit, begin.snapshot)
         return self._store.find_page(asked)
 
     def condition(self, type_name: str, condition: str) -> Query:
@@ -242,9 +273,12 @@ class SearchService:
             raise InputError("search.unsupported", parameter="_contained")
         return query
 
-    def _planner(self, within: Sequence[Condition], now: int) -> Planner:
-        """Prepare to plan."""
-        return Planner(self._index.number, self._index.registry, now * MICROSECONDS, tuple(within))
+    def _planner(self, within: Sequence[Condition], now: int, generation: int) -> Planner:
+        """Prepare to plan a query of a state of the index, with what that state names."""
+        current, registry = self._index.named
+        if generation not in (ANY_STATE, current):
+            raise ConflictError("store.conflict", table="index_state")
+        return Planner(self._index.number, registry, now * MICROSECONDS, tuple(within))
 
     def _begin(self, query: Query, cursor: str | None, client: str) -> Position:
         """Say where a page begins."""

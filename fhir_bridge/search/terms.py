@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameter
-from fhir_bridge.search.dates import Span, span_of
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.values import canonical_key, reference_key
+from medchain.dates import Span, span_of
 from medchain.errors import InputError
 
 _PREFIXED: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
@@ -208,6 +209,8 @@ def split(text: str, separator: str, code: str) -> list[str]:
     Raises:
         InputError: ``search.escape`` for a backslash before anything but ``,``, ``|``, ``$`` and ``\``.
     """
+    if "\\" not in text:
+        return text.split(separator)
     parts: list[str] = []
     start = place = 0
     while place < len(text):
@@ -234,7 +237,7 @@ def read_term(  # noqa: PLR0911  # one for each type
     definition: SearchParameter,
     modifier: Modifier,
     targets: Targets,
-    offset_s: int,
+    zone: tzinfo,
     bases: frozenset[str],
 ) -> Term:
     """Read one value.
@@ -244,7 +247,7 @@ def read_term(  # noqa: PLR0911  # one for each type
         definition: its parameter.
         modifier: the parameter's modifier.
         targets: types that a reference may point to.
-        offset_s: zone of dates without one, in seconds east of UTC.
+        zone: of dates without one.
         bases: base URLs of this server.
 
     Raises:
@@ -257,7 +260,7 @@ def read_term(  # noqa: PLR0911  # one for each type
         case ParameterType.STRING:
             return StringTerm(_plain(text))
         case ParameterType.DATE:
-            return _date(text, code, offset_s)
+            return _date(text, code, zone)
         case ParameterType.NUMBER:
             return _number(_plain(text), code)
         case ParameterType.QUANTITY:
@@ -269,7 +272,7 @@ def read_term(  # noqa: PLR0911  # one for each type
         case ParameterType.SPECIAL:
             return _near(text, code)
         case ParameterType.COMPOSITE:
-            return _composite(text, definition, offset_s, bases)
+            return _composite(text, definition, zone, bases)
 
 
 def _token(text: str, code: str, modifier: Modifier) -> Term:
@@ -312,10 +315,10 @@ def _prefixed(text: str) -> tuple[Prefix, str]:
     return (Prefix(match[1] or "eq"), match[2]) if match else (Prefix.EQ, text)
 
 
-def _date(text: str, code: str, offset_s: int) -> DateTerm:
+def _date(text: str, code: str, zone: tzinfo) -> DateTerm:
     """Read a date of any precision; a plus that a client forgot to encode came as a blank."""
     prefix, rest = _prefixed(_plain(text))
-    span = span_of(rest.replace(" ", "+"), offset_s)
+    span = span_of(rest.replace(" ", "+"), zone)
     if span is None:
         raise InputError("search.value", parameter=code, expected="yyyy-mm-ddThh:mm:ss+zz:zz")
     return DateTerm(prefix, span)
@@ -395,7 +398,7 @@ def _targets_anywhere(definition: SearchParameter) -> Targets:
     return targets_of(definition, definition.base[0])
 
 
-def _composite(text: str, definition: SearchParameter, offset_s: int, bases: frozenset[str]) -> CompositeTerm:
+def _composite(text: str, definition: SearchParameter, zone: tzinfo, bases: frozenset[str]) -> CompositeTerm:
     """Read the parts of a composite, each by its own parameter."""
     pieces = split(text, "$", definition.code)
     if len(pieces) != len(definition.components) or "" in pieces:
@@ -405,5 +408,5 @@ def _composite(text: str, definition: SearchParameter, offset_s: int, bases: fro
     parts = []
     for piece, component in zip(pieces, definition.components, strict=True):
         one = parameter(component.definition)
-        parts.append(read_term(piece, one, Modifier.NONE, _targets_anywhere(one), offset_s, bases))
+        parts.append(read_term(piece, one, Modifier.NONE, _targets_anywhere(one), zone, bases))
     return CompositeTerm(tuple(parts))

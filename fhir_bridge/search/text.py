@@ -6,6 +6,7 @@ Source: FHIR R4 §3.1.1.4.8; Unicode UAX #15, UAX #44; `docs/adr/0016-units-and-
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import unicodedata
 from array import array
@@ -20,11 +21,13 @@ SEPARATOR: Final = "\x01"
 """Stands between folded and exact text in a key; no FHIR string contains it, and databases keep it, unlike NUL."""
 
 MAX_KEY_CHARS: Final = 2_000
-"""Longest key; of longer text the beginning is searched."""
+"""Most characters of a text in its key; of longer text the beginning is searched."""
 
 _ASCII: Final = {ord(sign): None for sign in "!\"#%&'()*,-./:;?@[\\]_{}"}
 # Marks that tell letters apart instead of dressing them: the voicing of kana.
 _KEPT_MARKS: Final = "\u3099\u309a"
+_DIGEST_BYTES: Final = 16
+_CAPITALS: Final = {ord(digit): capital for digit, capital in zip("0123456789abcdef", "GHIJKLMNOPABCDEF", strict=True)}
 _FIRST_HAN: Final = 0x3400
 _LAST_HAN: Final = 0x9FFF
 _MAX_NAME_CHARS: Final = 12
@@ -56,11 +59,20 @@ def string_key(text: str) -> str:
     """Make the key of a string: folded, and behind a separator exact where that differs.
 
     A default search asks for keys that start with the folded text, ``:contains`` for keys that contain it, ``:exact``
-    for the one key of the exact text.
+    for the one key of the exact text: of one that is cut, a digest of the whole stands behind another separator.
     """
     cut = text[:MAX_KEY_CHARS]
     folded = fold(cut)
+    if len(cut) < len(text):
+        # In capitals, which no folded text has: nothing is found by a part of it.
+        whole = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest().translate(_CAPITALS)
+        return f"{folded}{SEPARATOR}{cut}{SEPARATOR}{whole}"
     return folded if folded == cut else f"{folded}{SEPARATOR}{cut}"
+
+
+def searched(text: str) -> str:
+    """Fold a text that is asked for, cut as those are that are kept."""
+    return fold(text[:MAX_KEY_CHARS])
 
 
 @lru_cache(maxsize=8192)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from fhir_bridge.definitions.parameters import ParameterType
 from fhir_bridge.search.terms import Modifier, Term
+from medchain.store.finding import ANY_STATE
 
 
 class Total(StrEnum):
@@ -156,7 +157,26 @@ class Either:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Criterion | Chain | Has | Listed | InCompartment | InCompartments | Containing | ByType | Either
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Not being kept back from who asks (`fhir_bridge.enforcement`); as numbers and tokens stand in a search.
+
+    Attributes:
+        hidden: numbers of record versions that are, a JSON array.
+        upto: number of the last version that was looked at.
+        owners: tokens of patients of whom later versions are kept back, a JSON array.
+        but: type of which none is.
+    """
+
+    hidden: str
+    upto: int
+    owners: str
+    but: str
+
+
+Condition: TypeAlias = (
+    Criterion | Chain | Has | Listed | InCompartment | InCompartments | Containing | ByType | Either | Sighted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +238,7 @@ class Query:
         contained_type: what is returned for a contained match.
         used: names and values that were understood, as they came: for the ``self`` link (§3.1.1.6).
         problems: what was passed over.
+        generation: the state of the index whose parameters it names; any where it names HL7's own alone.
     """
 
     types: tuple[str, ...]
@@ -232,3 +253,4 @@ class Query:
     contained_type: ContainedType = ContainedType.CONTAINER
     used: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    generation: int = ANY_STATE

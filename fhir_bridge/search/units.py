@@ -55,14 +55,9 @@ class Canonical(NamedTuple):
     factor: Fraction
     offset: Fraction
 
-    def value(self, number: Decimal) -> float | None:
-        """Convert a value; None for one that no number of 64 bits holds."""
-        top, bottom = number.as_integer_ratio()
-        exact = Fraction(top, bottom) * self.factor + self.offset
-        try:
-            return exact.numerator / exact.denominator
-        except OverflowError:
-            return None
+    def exact(self, number: Decimal) -> Fraction:
+        """Convert a value."""
+        return Fraction(number) * self.factor + self.offset
 
 
 class _Product(NamedTuple):

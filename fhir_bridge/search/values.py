@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final
 
 from fhir_bridge.definitions.codes import code_set
@@ -17,7 +18,7 @@ from fhir_bridge.definitions.elements import Element
 from fhir_bridge.definitions.parameters import ParameterType
 from fhir_bridge.search.cells import Cell, Cells, Emit, Variant, list_of, string_of
 from fhir_bridge.search.ranges import NUMBERS, QUANTITIES, date_emitter, position
-from fhir_bridge.search.text import MAX_KEY_CHARS, fold, pinyin_keys, string_key
+from fhir_bridge.search.text import MAX_KEY_CHARS, fold, pinyin_keys, searched, string_key
 
 _HISTORY: Final = re.compile(r"(.+)/_history/([A-Za-z0-9\-.]{1,64})")
 _PHONE_NOISE: Final = {ord(sign): None for sign in " -()./\u00a0"}
@@ -30,11 +31,11 @@ class Setting:
     """What the values depend on beside the resource.
 
     Attributes:
-        offset_s: zone of dates without one, in seconds east of UTC.
+        zone: of dates without one.
         bases: base URLs of this server, without a slash at the end; references below them are local.
     """
 
-    offset_s: int = 0
+    zone: tzinfo = UTC
     bases: frozenset[str] = frozenset()
 
 
@@ -58,7 +59,7 @@ def emitter(  # noqa: PLR0911  # one for each type
         case ParameterType.STRING:
             return _string_emitter(type_name, element)
         case ParameterType.DATE:
-            return date_emitter(type_name, setting.offset_s)
+            return date_emitter(type_name, setting.zone)
         case ParameterType.NUMBER:
             return NUMBERS.get(type_name)
         case ParameterType.QUANTITY:
@@ -80,7 +81,7 @@ def token_key(code: str) -> str:
 
 def text_key(words: str) -> str:
     """Make the key of the words of a concept, which only default string searches ask for."""
-    return fold(words[:MAX_KEY_CHARS])
+    return searched(words)
 
 
 def phone_key(number: str) -> str:
@@ -242,7 +243,7 @@ def _family(value: object) -> Cells:
     """A family name, and each of its later words by itself (FHIR R4 §3.1.1.4.8)."""
     yield from _name(value)
     if isinstance(value, str):
-        for word in value.replace("-", " ").split()[1:]:
+        for word in value[:MAX_KEY_CHARS].replace("-", " ").split()[1:]:
             if key := fold(word):
                 yield (Variant.MAIN, key, "", None, None)
 

@@ -8,7 +8,7 @@ Source: SMART App Launch 2.2 §3.0; FHIR R4 compartment-patient; `docs/spec/smar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_bridge.definitions.parameters import compartment
@@ -34,6 +34,7 @@ SEVERAL_TYPES: Final = frozenset({"AuditEvent", "Group"})
 """Types of which one resource tells of several patients: a scope of one patient gives none of them."""
 
 _READING: Final = frozenset({Action.READ, Action.SEARCH})
+_MAX_KNOWN: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Access:
         patient: id of the patient of the launch; empty without one.
         encounter: id of the encounter of the launch; empty without one.
         grant: id of the authorisation; empty for a client that acts for itself.
+        member: org_id of another organisation whose system this is; empty for this one's own.
+        asked_for: purpose of use that the request names, a code of v3-ActReason; empty for none.
+        permits: what `permit` has made of its scopes, which cannot change: each request asks twice.
     """
 
     client: str
@@ -57,6 +61,20 @@ class Access:
     patient: str = ""
     encounter: str = ""
     grant: str = ""
+    member: str = ""
+    asked_for: str = ""
+    permits: dict[tuple[str, Action], Permit | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def purpose(self) -> str:
+        """Purpose of use: the one that is named, else that of the role; a system without a person treats."""
+        return self.asked_for or _PURPOSES.get(self.role, "TREAT")
+
+
+_PURPOSES: Final = {"administrator": "HSYSADMIN", "auditor": "HCOMPL", "desk": "PATADMIN"}
+"""Role → what somebody in it does unless the request says otherwise, v3-ActReason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +90,9 @@ class Clause:
     query: str = ""
 
 
+_WHOLE: Final = Clause()
+
+
 @dataclass(frozen=True, slots=True)
 class Permit:
     """What is allowed: every resource that fulfils one of the clauses.
@@ -85,7 +106,7 @@ class Permit:
     @property
     def is_whole(self) -> bool:
         """Whether every resource of the type is allowed."""
-        return Clause() in self.clauses
+        return _WHOLE in self.clauses
 
     def admits(self, is_of: Callable[[str], bool], meets: Callable[[str], bool]) -> bool:
         """Judge one resource.
@@ -112,6 +133,22 @@ def permit(access: Access, type_name: str, action: Action) -> Permit | None:
         What is allowed; None for nothing. For a search: the union of what the clauses find. For a write, old and new
         content must both be admitted.
     """
+    asked, known = (type_name, action), access.permits
+    try:
+        return known[asked]
+    except KeyError:
+        if len(known) >= _MAX_KNOWN:
+            # Who asks names the types.
+            known.clear()
+        found = known[asked] = _permit(access, type_name, action)
+        return found
+
+
+def _permit(access: Access, type_name: str, action: Action) -> Permit | None:
+    """Work out what `permit` tells."""
+    if access.member and type_name not in DIRECTORY_TYPES:
+        # What is of patients goes to another organisation with an entry on the ledger, and in no other way.
+        return None
     clauses: dict[Clause, None] = {}
     for scope in access.scopes:
         if action not in scope.actions or scope.type not in ("*", type_name):
@@ -127,15 +164,17 @@ def permit(access: Access, type_name: str, action: Action) -> Permit | None:
             clauses[Clause(access.patient, scope.query)] = None
     if not clauses:
         return None
-    return Permit((Clause(),) if Clause() in clauses else _merged(list(clauses)))
+    return Permit((_WHOLE,) if _WHOLE in clauses else _merged(list(clauses)))
 
 
 def access_document(access: Access) -> Json:
     """Write who calls, for another process of this node; the inverse of `parse_access`."""
     return {
+        "asked_for": access.asked_for,
         "client": access.client,
         "encounter": access.encounter,
         "grant": access.grant,
+        "member": access.member,
         "patient": access.patient,
         "role": access.role,
         "scopes": scopes_text(access.scopes),
@@ -145,7 +184,7 @@ def access_document(access: Access) -> Json:
 
 def parse_access(document: Json) -> Access:
     """Read what `access_document` wrote; raises `InputError`."""
-    names = ("client", "encounter", "grant", "patient", "role", "scopes", "user")
+    names = ("asked_for", "client", "encounter", "grant", "member", "patient", "role", "scopes", "user")
     found = {name: str(value) for name, value in members(document, dict.fromkeys(names, str)).items()}
     if not found["client"]:
         raise InputError("access.client")
@@ -157,6 +196,8 @@ def parse_access(document: Json) -> Access:
         found["patient"],
         found["encounter"],
         found["grant"],
+        found["member"],
+        found["asked_for"],
     )
 
 

@@ -20,6 +20,9 @@ INTROSPECT: Final = "/auth/introspect"
 REVOKE: Final = "/auth/revoke"
 JWKS: Final = "/auth/jwks.json"
 LAUNCH: Final = "/auth/launch"
+ACCOUNT: Final = "/account"
+"""Where people see what they have authorised, and take it back (`medchain.web.sign_in`)."""
+
 STYLE: Final = "/auth/style-1.json"
 
 CAPABILITIES: Final = (
@@ -93,7 +96,8 @@ def openid_configuration(issuer: Issuer) -> dict[str, Json]:
 
 def smart_configuration(issuer: Issuer) -> dict[str, Json]:
     """Write `/.well-known/smart-configuration` (SMART App Launch 2.2 §2.1.3)."""
-    return oauth_metadata(issuer) | {"capabilities": list[Json](CAPABILITIES)}
+    own: dict[str, Json] = {"capabilities": list[Json](CAPABILITIES), "management_endpoint": issuer.origin + ACCOUNT}
+    return oauth_metadata(issuer) | own
 
 
 def style() -> dict[str, Json]:

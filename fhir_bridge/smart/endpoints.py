@@ -9,7 +9,7 @@ Source: RFC 6749 §3.2, RFC 7009, RFC 7662, RFC 8414; SMART App Launch 2.2.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,12 +18,12 @@ from orjson import JSONDecodeError, loads
 
 from fhir_bridge.smart import discovery
 from fhir_bridge.smart.assertions import issuer_of
-from fhir_bridge.smart.clients import Right
+from fhir_bridge.smart.clients import Right, origin_of
 from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
 from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, InputError
-from medchain.web.deeds import UNKNOWN, Deed, Deeds, Ending, Kind, NoDeeds
+from medchain.web.deeds import UNKNOWN, Attempt, Deed, Deeds, Kind, NoDeeds
 from medchain.web.routing import Caller, callers
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -131,15 +131,12 @@ class _Keeping:
     deeds: Deeds
     kind: Kind
 
-    def doing(self, name: str) -> AbstractContextManager[Ending]:
-        """Keep a request of a registered client."""
-        return self.deeds.doing(Deed(self.kind, name)) if name else nullcontext(Ending())
+    def attempted(self, name: str) -> AbstractContextManager[Attempt]:
+        """Keep a request of a registered client: what it changes before that is changed, and whether it is refused."""
+        return self.deeds.attempted(Deed(self.kind, name)) if name else NoDeeds().attempted(Deed(self.kind, UNKNOWN))
 
     def refused(self, name: str, status: int) -> None:
-        """Keep a refusal of who is not registered, one that is counted and so bounded by the lock-out.
-
-        Anybody can send forms that are no requests; these are not kept.
-        """
+        """Keep that somebody who is not registered did not show who he is; forms that are no requests are not kept."""
         if not name:
             self.deeds.refused(Deed(self.kind, UNKNOWN), status)
 
@@ -152,25 +149,26 @@ def _answered(
         return _json({"error": "invalid_request"}, 400, _NO_STORE)
     accounts, now = server.parts.accounts, server.parts.clock()
     name = _named(server)
-    key = f"client/{place}/{name}"
-    wait = accounts.locked_for(key, now)
+    key = _counted_as(server, place, name)
+    wait = accounts.locked_for(key, now) if key else 0
     if wait:
         return _json({"error": "slow_down"}, 429, {**_NO_STORE, "Retry-After": str(wait)})
-    with nullcontext(Ending()) if keeping is None else keeping.doing(name) as ending:
-        response = _answer(server, answer)
-        ending.status = response.status_code
+    with (_Keeping(NoDeeds(), Kind.TOKEN) if keeping is None else keeping).attempted(name) as attempt:
+        response = _answer(server, answer, attempt.begin)
+        attempt.status = response.status_code
     if response.status_code == _UNAUTHORISED:
-        accounts.put_failure([key], now, "client")
+        if key:
+            accounts.put_failure([key], now, "client")
         if keeping is not None:
             keeping.refused(name, response.status_code)
     return response
 
 
-def _answer(server: SmartServer, answer: Callable[[PlainRequest], Response]) -> Response:
-    """Answer a form, refusals included."""
+def _answer(server: SmartServer, answer: Callable[[PlainRequest], Response], begin: Callable[[], None]) -> Response:
+    """Answer a form, refusals included; `begin` is called before something is changed."""
     try:
         parameters = server.identified(once({name: request.form.getlist(name) for name in request.form}))
-        return answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters))
+        return answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters, begin))
     except Refusal as error:
         response: Response = server.handle_error_response(None, error)
         return response
@@ -188,6 +186,22 @@ def _named(server: SmartServer) -> str:
     if not name and "refresh_token" in request.form:
         name = server.parts.accounts.client_of_token("refresh", request.form["refresh_token"]) or ""
     return name if server.parts.clients.find(name, fresh=False) is not None else ""
+
+
+def _counted_as(server: SmartServer, place: str, name: str) -> str:
+    """Name that whose failures are counted together; empty where none are.
+
+    A public client has nothing that could be guessed; were its failures counted, anyone at a hospital's address could
+    lock it out there. What a browser sends for a page that is none of the client's is counted apart: any page that
+    somebody in the hospital opens could do the same to a client with a key. A browser always says for which page it
+    sends a form (the Fetch standard, "append a request `Origin` header"); who forges it gains a second count, no more.
+    """
+    client, origin = server.parts.clients.find(name, fresh=False), request.headers.get("Origin")
+    if client is not None and client.is_public:
+        return ""
+    own = () if client is None else (*client.redirects, client.launch_uri)
+    is_of_others = origin is not None and origin not in {origin_of(url) for url in own if url}
+    return f"client/{place}/{name}" + ("/page" if is_of_others else "")
 
 
 def _launched(server: SmartServer) -> Response:

@@ -13,6 +13,7 @@ from typing import Final
 
 from flask import Flask
 
+from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
 from fhir_bridge.smart.authorisation import parse_authorisation
@@ -23,6 +24,7 @@ from fhir_bridge.smart.endpoints import oauth_blueprint
 from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
+from fhir_bridge.smart.origins import API, OwnOrigins, public_origins
 from fhir_bridge.smart.pages import AuthorisePages
 from fhir_bridge.smart.patients import Patients
 from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider
@@ -79,7 +81,7 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
         lambda jti, until: node.records.use_once(jti, until, now=clock()),
         clock,
     )
-    issuer = Issuer(origins[0], f"{origins[0]}/fhir", origins[0] + STYLE)
+    issuer = Issuer(origins[0], origins[0] + API, origins[0] + STYLE)
     return Parts(issuer, accounts, clients, keys, tokens, assertions, clock)
 
 
@@ -122,7 +124,7 @@ def register(
     app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher, provider: Provider | None = None
 ) -> Pages:
     """Register the endpoints and the pages of a site; arguments as their modules say, answer as `mount_smart`."""
-    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS})
+    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS})
     authorise = AuthorisePages(pages, server, patients)
     has_provider = provider is not None
     floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)
@@ -141,51 +143,6 @@ def _described(parts: Parts, grant: Grant) -> tuple[str, str]:
     """Tell a person what was authorised."""
     client = parts.clients.find(grant.client)
     return (client.name or client.id) if client is not None else grant.client, parse_authorisation(grant.document).text
-
-
-class OwnOrigins:
-    """The addresses at which systems and browsers reach this node, the one that they are told first. Threads share it.
-
-    They come from the ledger and the configuration, never from a request: an assertion that was made for another server
-    must not count here because somebody names that server in a header. The ledger's are asked of the daemon, since an
-    organisation may have joined after the genesis, or have moved; until it first answers, the genesis' count.
-    """
-
-    __slots__ = ("_asked", "_listed", "_node")
-
-    def __init__(self, node: WebNode, genesis: Genesis) -> None:
-        """Start with what the genesis says."""
-        founder = genesis.members.organisations.get(node.config.org_id)
-        self._node = node
-        self._listed = () if founder is None else founder.origins
-        self._asked = -_REMEMBER_S
-
-    def __call__(self) -> tuple[str, ...]:
-        """List them, as of a second ago at most; while the daemon does not answer, as it answered last."""
-        now = time.monotonic()
-        if now - self._asked >= _REMEMBER_S:
-            self._asked = now
-            self._ask()
-        config = self._node.config
-        scheme = "http" if config.web_tls is None else "https"
-        host = f"[{config.web_listen.host}]" if ":" in config.web_listen.host else config.web_listen.host
-        chosen = (config.web_origin,) if config.web_origin else ()
-        return tuple(dict.fromkeys((*chosen, *self._listed, f"{scheme}://{host}:{config.web_listen.port}")))
-
-    def _ask(self) -> None:
-        """Ask the daemon; it answers nothing of an organisation that its copy of the ledger does not name yet."""
-        try:
-            answer = self._node.local.call(MEMBER_KEYS, {"org_id": self._node.config.org_id}, _LIMITS)
-            rows = members(answer, {"keys": list, "origins": list})["origins"]
-        except MedchainError:
-            return
-        if isinstance(rows, list) and rows:
-            self._listed = tuple(str(row) for row in rows)
-
-
-def public_origins(node: WebNode, genesis: Genesis) -> tuple[str, ...]:
-    """List the addresses at which systems and browsers reach this node now, see `OwnOrigins`."""
-    return OwnOrigins(node, genesis)()
 
 
 def member_keys(node: WebNode, org_id: str) -> list[Mapping[str, Json]]:

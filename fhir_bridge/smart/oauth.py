@@ -10,7 +10,7 @@ Source: RFC 6749, RFC 7636, RFC 7009, RFC 7662, RFC 9207, RFC 9700; SMART App La
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -158,14 +158,29 @@ class Brought:
 class PlainRequest(OAuth2Request):  # type: ignore[misc]  # Authlib has no types
     """A request whose parameters are known, each once."""
 
-    def __init__(self, method: str, uri: str, headers: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str],
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         """Keep the parameters.
+
+        Args:
+            method: upper case.
+            uri: whole address.
+            headers: of the request.
+            parameters: of the query or form.
+            begin: is called before the request changes something, or gives a token; may refuse that by an exception.
 
         Raises:
             InvalidRequestError: a parameter that cannot be one, before anything is said about it.
         """
         # Authlib asks for HTTPS by this address; whether plain HTTP is served is the configuration's business.
         super().__init__(method, "https://" + uri.partition("://")[2], headers=dict(headers))
+        self.begin = begin
         self._parameters = dict(parameters)
         self.payload = BasicOAuth2Payload(self._parameters)
         for name, value in parameters.items():
@@ -229,10 +244,8 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib
 
     def query_authorization_code(self, code: str, client: Client) -> Brought | None:
         """Use up a code; whatever is wrong afterwards, it is good for nothing more."""
-        parts = self.server.parts
-        row = parts.accounts.take_token("code", code, client.id, parts.clock())
+        row = self.server.taken("code", code, client, self.request)
         if row is None:
-            parts.tokens.forget()
             return None
         kept = members(
             parse_canonical(row.document, max_bytes=_MAX_CODE_BYTES), {"challenge": str, "redirect_uri": str}
@@ -256,19 +269,16 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib h
 
     def authenticate_refresh_token(self, refresh_token: str) -> Brought | None:
         """Look at a token; one that was used before ends its authorisation."""
-        parts = self.server.parts
-        row = parts.accounts.see_token("refresh", refresh_token)
+        row = self.server.parts.accounts.see_token("refresh", refresh_token)
         if row is not None:
             return Brought(row)
-        parts.accounts.take_token("refresh", refresh_token, self.request.client.id, parts.clock())
-        parts.tokens.forget()
+        self.server.taken("refresh", refresh_token, self.request.client, self.request)
         return None
 
     def authenticate_user(self, _refresh_token: Brought) -> Bearer | None:
         """Use the token up, once over all processes, and find the person."""
-        parts = self.server.parts
         secret = str(self.request.form["refresh_token"])
-        row = parts.accounts.take_token("refresh", secret, self.request.client.id, parts.clock())
+        row = self.server.taken("refresh", secret, self.request.client, self.request)
         found = None if row is None else self.server.bearer(row, code=False)
         if found is None:
             raise InvalidGrantError
@@ -292,6 +302,7 @@ class SystemGrant(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authl
         for scope in asked:
             if scope.context is not Context.SYSTEM or not covers(self.request.client.scopes, scope):
                 raise InvalidScopeError
+        self.request.begin()
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc]  # Authlib has no types
@@ -304,9 +315,10 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]  # Authlib has no ty
         """Find a token; a hint changes nothing."""
         return self.server.found(token_string)
 
-    def revoke_token(self, token: Found, _request: Any) -> None:  # noqa: ANN401  # Authlib has no types
+    def revoke_token(self, token: Found, request: PlainRequest) -> None:
         """End it, and the authorisation that it came of."""
         parts = self.server.parts
+        request.begin()
         if token.issued is not None:
             parts.tokens.revoke(token.issued)
         elif token.row is not None:
@@ -407,6 +419,25 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         if account is None or account.disabled is not None or account.role.value != found.role:
             return None
         return Bearer(account, row.grant, found, code)
+
+    def taken(self, kind: str, secret: str, client: Client, request: PlainRequest) -> TokenRow | None:
+        """Use up a code or refresh token, once over all processes; None for one that does not count.
+
+        Args:
+            kind: as `AuthorisationTable.take_token` has it.
+            secret: as it was handed out.
+            client: that brings it.
+            request: is told before, where this may change something; nobody's secret changes nothing.
+        """
+        parts = self.parts
+        if not parts.accounts.token_lives(kind, secret, parts.clock()):
+            return None
+        request.begin()
+        row = parts.accounts.take_token(kind, secret, client.id, parts.clock())
+        if row is None:
+            # It may have ended an authorisation.
+            parts.tokens.forget()
+        return row
 
     def found(self, token: str) -> Found | None:
         """Find a token that counts."""

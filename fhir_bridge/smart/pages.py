@@ -28,6 +28,7 @@ from fhir_bridge.smart.roles import CHOOSING
 from fhir_bridge.smart.scopes import Action, Asked, Context, Scope, Special
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, MedchainError
+from medchain.store.accounts import STAFF
 from medchain.web.pages import Pages, redirected
 from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
@@ -123,7 +124,7 @@ class AuthorisePages:
         except Refusal as error:
             return self._page_of(error)
         me = self._site.current()
-        if me is None:
+        if me is None or me.account.role not in STAFF:
             return redirected(f"/sign-in?request={signed}")
         launch = self._launch(found, me)
         return self._asked(found, me, launch, {})

@@ -30,12 +30,12 @@ from joserfc.jwk import KeySet
 
 from fhir_bridge.outcome import status_of
 from fhir_bridge.smart.assertions import ASSERTION_TYPE, MAX_TOKEN_CHARS
-from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
+from fhir_bridge.smart.fetch import KEEP_S, Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import ACCESS
 from fhir_bridge.smart.oauth import Parts
 from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError
 from medchain.node.log import Log
-from medchain.store.accounts import Account, Role
+from medchain.store.accounts import STAFF, Account, Role
 from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import Pages
 from medchain.web.routing import Caller, callers
@@ -58,6 +58,7 @@ _SKEW_S: Final = 60
 _MAX_AGE_S: Final = 600
 _MAX_CLAIM_CHARS: Final = 255
 _MAX_DISPLAY: Final = 128
+_ROLES: Final = {role.value: role for role in STAFF}
 _MAX_FILE_BYTES: Final = 64 * 1024
 _LOG: Final = Log("provider")
 
@@ -102,7 +103,7 @@ def read_provider(path: Path, fetcher: Fetcher) -> Provider:
     try:
         with path.open("rb") as file:
             top = tomllib.loads(file.read(_MAX_FILE_BYTES).decode("utf-8"))
-        roles = {str(value): Role(name) for name, values in top.pop("roles").items() for value in values}
+        roles = {str(value): _ROLES[name] for name, values in top.pop("roles").items() for value in values}
         texts = {name: value for name, value in top.items() if isinstance(value, str)}
         found = Provider(roles=roles, **texts)
         fetcher.check_url(found.issuer)
@@ -116,7 +117,7 @@ def read_provider(path: Path, fetcher: Fetcher) -> Provider:
 class RelyingParty:
     """Signs people in at a provider."""
 
-    __slots__ = ("_fetcher", "_keys", "_pages", "_parts", "_provider", "_site")
+    __slots__ = ("_fetcher", "_kept", "_keys", "_pages", "_parts", "_provider", "_site")
 
     def __init__(self, provider: Provider, pages: Pages, parts: Parts, fetcher: Fetcher) -> None:
         """Prepare; nothing is fetched yet.
@@ -127,6 +128,7 @@ class RelyingParty:
             parts: of the authorisation server, whose keys sign this node's assertions to the provider.
             fetcher: fetches what the provider says.
         """
+        self._kept: tuple[int, Mapping[str, str]] | None = None
         self._provider = provider
         self._pages = pages
         self._site = pages.site
@@ -284,6 +286,16 @@ class RelyingParty:
         return account
 
     def _described(self) -> Mapping[str, str]:
+        """Give what the provider says of itself, fetched every `KEEP_S` seconds.
+
+        Anybody can begin to sign in as often as he likes; the provider must not be asked as often.
+        """
+        now, held = self._site.clock(), self._kept
+        if held is None or not 0 <= now - held[0] < KEEP_S:
+            held = self._kept = (now, self._fetched())
+        return held[1]
+
+    def _fetched(self) -> Mapping[str, str]:
         """Fetch what the provider says of itself; it must be the one that was meant (Discovery §4.3)."""
         try:
             document = self._fetcher.json(self._provider.issuer.rstrip("/") + _WELL_KNOWN)

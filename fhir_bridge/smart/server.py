@@ -188,13 +188,11 @@ class TokenServer:
         """Tell whether what a token came of still counts."""
         access = issued.access
         if access.grant:
-            return (
-                self._accounts.grant_counts(access.grant, self._clock())
-                and self._clients.find(access.client, fresh=False) is not None
-            )
-        if self._accounts.is_revoked(issued.id):
+            if not self._accounts.grant_counts(access.grant, self._clock()):
+                return False
+        elif self._accounts.is_revoked(issued.id):
             return False
-        if not issued.is_registered:
+        elif not issued.is_registered:
             return True
         client = self._clients.find(access.client, fresh=False)
         if client is None or (client.member and not self._member_counts(client.member)):
@@ -232,15 +230,17 @@ class TokenServer:
         """Put together who calls."""
         try:
             scopes = parse_scopes(scope) if scope else ()
+            registered = self._clients.find(client, fresh=False)
+            member = "" if registered is None or registered.member == self._node else registered.member
             if not grant_id:
-                return Access(client, scopes)
+                return Access(client, scopes, member=member)
             grant = self._accounts.grant(grant_id)
             if grant is None or grant.client != client:
                 raise AccessDeniedError("token.invalid")
             found = parse_authorisation(grant.document)
         except InputError as error:
             raise AccessDeniedError("token.invalid") from error
-        return Access(client, scopes, found.user, found.role, found.patient, found.encounter, grant_id)
+        return Access(client, scopes, found.user, found.role, found.patient, found.encounter, grant_id, member)
 
 
 def _kid_of(token: str) -> str | None:

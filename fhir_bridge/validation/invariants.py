@@ -3,26 +3,40 @@
 Keeps true: every rule of severity error is judged wherever R4 states it. Those that cost most or need more than
 FHIRPath are judged by code of their own, and give what their expressions say: `ele-1` by the shape itself, `ext-1`,
 `dom-3` and `ref-1` below (the last two would compare each reference with each contained resource), the narrative's in
-`narrative`. An object that holds none of the names of a rule is judged once for all.
+`narrative`. An object that holds none of the names of a rule is judged once for all. What judging looks at grows with a
+resource's size and no faster: `STEPS_A_BYTE` bounds it where it could be felt, so that a rule that multiplies what a
+stranger repeats is an error of ours that costs nobody's time.
 Trusts that the shape was checked before.
 Source: FHIR R4 §2.26.3 (constraints), §2.4.1 (dom-*), HL7's definitions of 4.0.1.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import members, type_definition
-from fhir_bridge.document import Element, Resource, objects
-from fhir_bridge.fhirpath.engine import Scope, scope_of
+from fhir_bridge.document import Element, Resource, objects, write
+from fhir_bridge.fhirpath.engine import Scope, Steps, scope_of
 from fhir_bridge.fhirpath.node import Node, resource_node
 from fhir_bridge.validation.issue import MAX_ISSUES, Finding, Issue, Rule, locate
 from fhir_bridge.validation.laws import Law, holds, laws_for, laws_of
 from fhir_bridge.validation.narrative import is_narrative
+from fhir_bridge.validation.repeats import Repeats
+from medchain.errors import InputError
+
+SMALL_BYTES: Final = 16_384
+"""Size as JSON up to which nothing takes long, whatever is compared with whatever."""
+
+STEPS_A_BYTE: Final = 16
+"""Most nodes that the rules of a larger resource look at, for each byte of JSON: R4's own need fewer than one."""
 
 _JUDGED_HERE: Final = frozenset({"Extension", "Narrative", "Reference"})
+_CONTAINED: Final = "contained"
+_POINTED: Final = re.compile(rb'"#([A-Za-z0-9.-]+)"')
+_BEFORE_VALUES: Final = b":,["
 _POINTERS: Final = ("reference", "url", "canonical", "uri")
 
 
@@ -32,33 +46,56 @@ class _Judging(NamedTuple):
     Attributes:
         scope: of the innermost resource.
         warnings: whether rules of that severity are judged as well.
+        repeats: values that were found right already.
     """
 
     scope: Scope
     warnings: bool
+    repeats: Repeats | None
 
 
-def check_invariants(resource: Resource, *, warnings: bool = False) -> list[Issue]:
+def check_invariants(
+    resource: Resource,
+    *,
+    warnings: bool = False,
+    content: Callable[[], bytes] | None = None,
+    repeats: Repeats | None = None,
+) -> list[Issue]:
     """Check the rules of a resource and of all that it holds.
 
     Args:
         resource: of the right shape.
         warnings: whether rules of that severity are judged as well (`$validate`).
+        content: writes the resource as JSON, for its size; None for the ordinary way.
+        repeats: as `fhir_bridge.validation.structure.check_structure` has left it; none where warnings are judged.
 
     Returns:
-        What is broken, at most `MAX_ISSUES`.
+        What is broken, at most `MAX_ISSUES`; `Rule.COSTLY` alone if it took too much to tell.
     """
     root = resource_node(resource)
     found: list[Finding] = []
-    _resource(root, _Judging(replace(scope_of(root), inside=_ids_inside(resource)), warnings), found)
+    size_bytes = len(write(resource) if content is None else content())
+    steps = Steps(STEPS_A_BYTE * size_bytes) if size_bytes > SMALL_BYTES else None
+    scope = scope_of(root)._replace(inside=_ids_inside(resource), steps=steps)
+    try:
+        _resource(root, _Judging(scope, warnings, repeats), found)
+    except InputError:
+        # Where in the resource it was cannot be told of what was not judged to the end.
+        return [Issue(Rule.COSTLY, root.type)]
     return [one.issue(root.type) for one in found[:MAX_ISSUES]]
+
+
+def prepare(content: str) -> None:
+    """Compile the rules of a type, or of an element with children of its own, before a resource of it is there."""
+    laws_for(content, "")
+    _table(content)
 
 
 def _resource(node: Node, judging: _Judging, found: list[Finding]) -> None:
     """Check a resource, the outermost or one inside another."""
     if not isinstance(node.value, dict):
         return
-    inner = judging._replace(scope=replace(judging.scope, resource=node, context=node))
+    inner = judging._replace(scope=judging.scope._replace(resource=node, context=node))
     if "contained" in node.value:
         _check_contained(node.value, found)
     _object(node.value, _Below("", node.type, node.content, laws_for(node.content, "")), inner, found)
@@ -73,7 +110,8 @@ def _object(value: Element, kind: _Below, judging: _Judging, found: list[Finding
     if kind.type in _JUDGED_HERE:
         _judge_here(kind.type, value, judging.scope, found)
     table = _table(kind.content)
-    for name, item in value.items():
+    # Most small values hold nothing that has rules, and to see that is one call.
+    for name, item in () if table.keys().isdisjoint(value) else value.items():
         below = table.get(name)
         if below is None or len(found) >= MAX_ISSUES:
             continue
@@ -106,9 +144,14 @@ def _judge_here(type_name: str, value: Resource, scope: Scope, found: list[Findi
 def _below(value: Element, below: _Below, judging: _Judging, found: list[Finding]) -> None:
     """Check one value of an element."""
     if below.content:
-        _object(value, below, judging, found)
+        if judging.repeats is None or not judging.repeats.was_passed(value):
+            _object(value, below, judging, found)
     elif below.type and isinstance(value, dict):
-        _resource(resource_node(value), judging, found)
+        node = resource_node(value)
+        if below.step != _CONTAINED:
+            # What an entry of a Bundle contains is its own (FHIR R4 fhirpath.html, %rootResource).
+            judging = judging._replace(scope=judging.scope._replace(root=node, inside=_ids_inside(value)))
+        _resource(node, judging, found)
     else:
         # A primitive value with rules of its own, such as ElementDefinition.max.
         _judge(below.laws, Node(value, "string", "Element"), {}, judging, found)
@@ -174,13 +217,11 @@ def _is_inside(reference: Element, scope: Scope) -> bool:
 def _check_contained(resource: Resource, found: list[Finding]) -> None:
     """Judge `dom-3`: each contained resource is referred to from the rest, or refers to what holds it."""
     contained = resource["contained"]
-    pointed = {
-        item[1:]
-        for inner in objects(resource)
-        for value in inner.values()
-        for item in (value if isinstance(value, list) else (value,))
-        if isinstance(item, str) and item.startswith("#")
-    }
+    # An id needs no escapes, and a quote within a text has one: what is found so are whole texts. What comes before is
+    # looked at afterwards: a pattern that begins with it is tried at every byte.
+    text = write(resource)
+    found_here = _POINTED.finditer(text)
+    pointed = {match[1].decode() for match in found_here if text[match.start() - 1] in _BEFORE_VALUES}
     for place, one in enumerate(contained if isinstance(contained, list) else []):
         if not isinstance(one, dict) or one.get("id") in pointed:
             continue

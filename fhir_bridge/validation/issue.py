@@ -1,12 +1,13 @@
 """What is wrong with a resource, and where.
 
-Keeps true: an issue names places and rules of FHIR, never a value or a name that the sender wrote. Trusts nothing.
+Keeps true: an issue names places and rules of FHIR, never a value that the sender wrote; of names, the one of an
+element that R4 does not know, where it is written as FHIR writes names, and only for the sender. Trusts nothing.
 Source: FHIR R4 OperationOutcome; http://hl7.org/fhir/R4/valueset-issue-type.html.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -19,9 +20,12 @@ class Rule(StrEnum):
 
     UNKNOWN_ELEMENT = "unknown_element"
     SHAPE = "shape"
+    SINGLE = "single"
+    ORDER = "order"
     EMPTY = "empty"
     CHOICE = "choice"
     VALUE = "value"
+    CONTENT = "content"
     TYPE = "type"
     REQUIRED = "required"
     CARDINALITY = "cardinality"
@@ -29,8 +33,15 @@ class Rule(StrEnum):
     INVARIANT = "invariant"
     NARRATIVE = "narrative"
     REFERENCE = "reference"
+    LITERAL = "literal"
+    ABSENT = "absent"
+    EXPRESSION = "expression"
+    NOWHERE = "nowhere"
+    UNUSED = "unused"
+    CLAIM = "claim"
     PROFILE = "profile"
     OPINION = "opinion"
+    COSTLY = "costly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +53,14 @@ class Issue:
         expression: where, as FHIRPath.
         severity: ``error`` or ``warning``.
         expected: what would be right, in FHIR's own words: a type, a name, a value set's URL, an invariant's key.
+        name: of an element that R4 does not know, as it was sent; for the answer to its sender and nothing else.
     """
 
     rule: Rule
     expression: str
     severity: str = "error"
     expected: str = ""
+    name: str = field(default="", repr=False)
 
 
 class Finding:
@@ -57,15 +70,17 @@ class Finding:
         rule: what was broken.
         severity: ``error`` or ``warning``.
         expected: what would be right.
+        name: of an element that R4 does not know.
     """
 
-    __slots__ = ("_steps", "expected", "rule", "severity")
+    __slots__ = ("_steps", "expected", "name", "rule", "severity")
 
-    def __init__(self, rule: Rule, expected: str = "", severity: str = "error") -> None:
+    def __init__(self, rule: Rule, expected: str = "", severity: str = "error", name: str = "") -> None:
         """Find something here."""
         self.rule = rule
         self.expected = expected
         self.severity = severity
+        self.name = name
         self._steps: list[str] = []
 
     def issue(self, top: str) -> Issue:
@@ -74,7 +89,7 @@ class Finding:
         Args:
             top: name of the resource's type.
         """
-        return Issue(self.rule, ".".join([top, *reversed(self._steps)]), self.severity, self.expected)
+        return Issue(self.rule, ".".join([top, *reversed(self._steps)]), self.severity, self.expected, self.name)
 
     def within(self, step: str) -> None:
         """Say in which element it was found."""

@@ -8,7 +8,6 @@ Source: FHIR R4 §2.26.3 (constraints); FHIRPath 2.0.0 §5.1, §5.2 (functions t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -21,7 +20,9 @@ from fhir_bridge.fhirpath.node import Node
 from fhir_bridge.fhirpath.syntax import Binary, Call, Dot, Index, Name, Tree, TypeTest, Unary, Variable
 from medchain.errors import InputError
 
-_JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2"})
+JUDGED_ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2"})
+"""Rules that `fhir_bridge.validation.invariants` judges by code of its own."""
+
 _LOOKS_FURTHER: Final = frozenset({"children", "descendants", "hasValue", "resolve", "getValue", "extension"})
 _OF_EACH: Final = frozenset({"all", "exists", "select", "where"})
 
@@ -57,6 +58,9 @@ def holds(law: Law, node: Node, value: Resource, scope: Scope) -> bool:
 
     Returns:
         Whether it is kept.
+
+    Raises:
+        InputError: ``fhirpath.size`` if the scope's steps are used up: then nothing is known of the rule.
     """
     if law.names and law.names.isdisjoint(value):
         return law.unmentioned
@@ -67,8 +71,10 @@ def holds(law: Law, node: Node, value: Resource, scope: Scope) -> bool:
     if seen is not None and seen(value):
         return True
     try:
-        return truth(law.run([node], replace(scope, context=node))) is not False
+        return truth(law.run([node], scope._replace(context=node))) is not False
     except InputError:
+        if scope.steps is not None and scope.steps.left < 0:
+            raise
         # A rule that this resource makes meaningless: several values where it speaks of one.
         return False
 
@@ -116,7 +122,7 @@ def laws_of(invariants: tuple[Invariant, ...], content: str) -> tuple[Law, ...]:
     return tuple(
         _law(invariant, content)
         for invariant in invariants
-        if invariant.expression and invariant.key not in _JUDGED_ELSEWHERE
+        if invariant.expression and invariant.key not in JUDGED_ELSEWHERE
     )
 
 

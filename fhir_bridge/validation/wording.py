@@ -1,7 +1,7 @@
 """What is wrong, for people: issues as rows of an OperationOutcome, in Chinese and English.
 
-Keeps true: every rule has its words in both languages; what is said holds nothing that the sender wrote. Trusts
-`fhir_bridge.definitions` for the words of HL7's own rules, which are English.
+Keeps true: every rule has its words in both languages; what is said holds nothing that the sender wrote but an issue's
+`name`. Trusts `fhir_bridge.definitions` for the words of HL7's own rules, which are English.
 Source: FHIR R4 OperationOutcome; http://hl7.org/fhir/R4/valueset-issue-type.html.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
+from fhir_bridge.definitions.codes import codes_in
 from fhir_bridge.definitions.elements import type_definition
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.validation.issue import Issue, Rule
@@ -20,6 +21,10 @@ CODE_SYSTEM: Final = "urn:medchain:code"
 
 CODE_PREFIX: Final = "resource."
 """How our stable codes of issues begin; the rule follows."""
+
+
+MAX_CODES: Final = 12
+"""Most codes of a value set that are listed to who sent another one."""
 
 
 class _Words(NamedTuple):
@@ -35,10 +40,10 @@ class _Words(NamedTuple):
 _WORDS: Final[Mapping[Rule, _Words]] = {
     Rule.UNKNOWN_ELEMENT: _Words(
         "structure",
-        "这里有 FHIR R4 没有的元素。",
-        "There is an element here that FHIR R4 does not have.",
-        "这里有 FHIR R4 没有的元素；是否指 {expected}？",
-        "There is an element here that FHIR R4 does not have; did you mean {expected}?",
+        "这里有 FHIR R4 没有的元素{name}。",
+        "There is an element here that FHIR R4 does not have{name}.",
+        "这里有 FHIR R4 没有的元素{name}；是否指 {expected}？",
+        "There is an element here that FHIR R4 does not have{name}; did you mean {expected}?",
     ),
     Rule.SHAPE: _Words(
         "structure",
@@ -46,6 +51,20 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "The JSON has another shape than FHIR wants.",
         "这里应当是 {expected}（array 为数组，object 为对象）。",
         "Expected here: {expected}.",
+    ),
+    Rule.SINGLE: _Words(
+        "structure",
+        "这里只能有一个值，不能有多个（数组）。",
+        "There is room for one value here, not for several or an array.",
+        "这里只能有一个 {expected}，不能有多个（数组）。",
+        "There is room for one {expected} here, not for several or an array.",
+    ),
+    Rule.ORDER: _Words(
+        "structure",
+        "XML 中元素的次序与 FHIR R4 的不同。",
+        "The XML has its elements in another order than FHIR R4.",
+        "XML 中元素的次序与 FHIR R4 的不同：它应在 {expected} 之前。",
+        "The XML has its elements in another order than FHIR R4: this one belongs before {expected}.",
     ),
     Rule.EMPTY: _Words(
         "structure",
@@ -67,6 +86,13 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "The value has another format than FHIR wants.",
         "值不是合法的 {expected}。",
         "The value is no valid {expected}.",
+    ),
+    Rule.CONTENT: _Words(
+        "value",
+        "与附件的内容不符。",
+        "This is not so of the attachment's content.",
+        "与附件的内容不符；按内容应为 {expected}。",
+        "This is not so of the attachment's content, of which it is {expected}.",
     ),
     Rule.TYPE: _Words(
         "structure",
@@ -93,8 +119,8 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "code-invalid",
         "代码不在所绑定的值集中。",
         "The code is not of the value set that is bound.",
-        "代码不在值集 {expected} 中。",
-        "The code is not of the value set {expected}.",
+        "代码不在值集 {expected} 中{codes}。",
+        "The code is not of the value set {expected}{codes}.",
     ),
     Rule.INVARIANT: _Words(
         "invariant",
@@ -117,12 +143,61 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "引用只能指向：{expected}。",
         "A reference here may point to: {expected}.",
     ),
+    Rule.LITERAL: _Words(
+        "value",
+        "引用不是有效的地址。",
+        "The reference is no address.",
+        "引用不是有效的地址，应为：{expected}。",
+        "The reference is no address; it may be: {expected}.",
+    ),
+    Rule.ABSENT: _Words(
+        "not-found",
+        "本节点没有引用所指的资源。",
+        "This node has no resource that the reference points to.",
+        "本节点没有引用所指的资源（{expected}）。",
+        "This node has no resource that the reference points to ({expected}).",
+    ),
+    Rule.EXPRESSION: _Words(
+        "invalid",
+        "表达式不是合法的 FHIRPath。",
+        "The expression is no FHIRPath.",
+        "表达式自第 {expected} 个字符起不是合法的 FHIRPath。",
+        "The expression is no FHIRPath from its character {expected} on.",
+    ),
+    Rule.NOWHERE: _Words(
+        "invalid",
+        "表达式在所列资源类型中都取不到此类型的值。",
+        "The expression leads to no value of this kind in any of the types.",
+        "表达式在 {expected} 中取不到此类型的值。",
+        "The expression leads to no value of this kind in {expected}.",
+    ),
+    Rule.UNUSED: _Words(
+        "not-supported",
+        "本节点的查询不支持此表达式，该参数不会被使用。",
+        "Searches of this node do not use this expression; the parameter will find nothing.",
+        "本节点的查询不支持此表达式（{expected}）。",
+        "Searches of this node do not use this expression ({expected}).",
+    ),
+    Rule.CLAIM: _Words(
+        "structure",
+        "资源不符合所声明的 profile。",
+        "The resource is not what a profile says that it claims.",
+        "资源不符合所声明的 profile，应为：{expected}",
+        "The resource is not what a profile says that it claims: {expected}",
+    ),
     Rule.PROFILE: _Words(
         "informational",
         "本节点不认识所声明的 profile，未按其校验。",
         "This node does not know the profile that is claimed, and did not check it.",
         "本节点不认识 profile {expected}，未按其校验。",
         "This node does not know the profile {expected}, and did not check it.",
+    ),
+    Rule.COSTLY: _Words(
+        "too-costly",
+        "校验此资源所需的计算量过大；请减少重复的元素，或拆成多个资源。",
+        "To check this resource takes too much; repeat fewer elements, or send several resources.",
+        "校验此资源所需的计算量过大（{expected}）；请减少重复的元素，或拆成多个资源。",
+        "To check this resource takes too much ({expected}); repeat fewer elements, or send several resources.",
     ),
     Rule.OPINION: _Words(
         "informational",
@@ -155,10 +230,20 @@ def rows(issues: Iterable[Issue], language: str) -> list[Element]:
 def say(issue: Issue, language: str) -> str:
     """Word an issue in a language, ``zh`` or ``en``."""
     words = _WORDS[issue.rule]
-    if not issue.expected:
-        return words.zh if language == "zh" else words.en
-    pattern = words.zh_expected if language == "zh" else words.en_expected
-    return pattern.format(expected=issue.expected, human=_human(issue)).strip()
+    is_zh = language == "zh"
+    plain, telling = (words.zh, words.zh_expected) if is_zh else (words.en, words.en_expected)
+    pattern = telling if issue.expected else plain
+    name = ("：" if is_zh else ": ") + issue.name if issue.name else ""
+    said = pattern.format(expected=issue.expected, human=_human(issue), name=name, codes=_codes(issue, is_zh=is_zh))
+    return said.strip()
+
+
+def _codes(issue: Issue, *, is_zh: bool) -> str:
+    """List the codes of the set that was missed, where they are few."""
+    listed = sorted(codes_in(issue.expected) or ()) if issue.rule is Rule.CODE else []
+    if not 0 < len(listed) <= MAX_CODES:
+        return ""
+    return f"，其代码为：{'、'.join(listed)}" if is_zh else f", whose codes are: {', '.join(listed)}"
 
 
 def _row(issue: Issue, language: str) -> Resource:
@@ -170,7 +255,7 @@ def _row(issue: Issue, language: str) -> Resource:
             "coding": [{"system": CODE_SYSTEM, "code": code_of(issue)}],
             "text": say(issue, language),
         },
-        "expression": [issue.expression],
+        "expression": [f"{issue.expression}.{issue.name}" if issue.name else issue.expression],
     }
 
 

@@ -94,7 +94,8 @@ def opened(folder: Path) -> Iterator[Server]:
     database = open_database(folder / "records.db", seed("file"), kind=FileKind.RECORDS)
     audit = JournalAudit(folder, key, lambda: time[0])
     with closing(RecordStore(database)) as store, closing(audit):
-        search = SearchService(store, SearchIndex(store), key, seed("ledger"), lambda: time[0])
+        index = SearchIndex(store, bases=frozenset({BASE_URL}))
+        search = SearchService(store, index, key, seed("ledger"), lambda: time[0])
         service = RecordService(store, seed("ledger"), key, lambda: time[0], index=search.index)
         member_keys: dict[str, list] = {}
         remote_keys: dict[str, list] = {}

@@ -6,6 +6,8 @@ bound elements are of their set; for invariants see `generated_rules`.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random  # noqa: TID251  # a seeded choice, the same in every run
 
 from fhir_bridge.definitions.codes import code_set
@@ -99,6 +101,14 @@ class _Maker:
             self.put(one, made, depth)
         if not made:
             self.put(self.any_of(path, depth), made, depth)
+        if path == "Attachment" and "data" in made:
+            # What a node can check, it does.
+            content = base64.b64decode(made["data"])
+            true = {
+                "size": Number(str(len(content))),
+                "hash": base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode(),
+            }
+            made.update({name: value for name, value in true.items() if name in made})
         return made
 
     def any_of(self, path: str, depth: int):
@@ -130,7 +140,9 @@ class _Maker:
 
     def put(self, one, made: dict, depth: int) -> None:
         """Make an element's values, with companions where they are primitive."""
-        uses = [use for use in one.types if use.code == rules.ONLY_TYPE.get(one.path, use.code)]
+        # fhir.resources, which is asked about them, does not know the Meta of a choice (R4 §2.24.0.2, open types).
+        known = [use for use in one.types if not (one.choice and use.code == "Meta")]
+        uses = [use for use in known if use.code == rules.ONLY_TYPE.get(one.path, use.code)]
         use = self.random.choice(uses) if uses else None
         code = use.code if use else "BackboneElement"
         name = one.name + (code[0].upper() + code[1:] if one.choice else "")

@@ -111,6 +111,7 @@ _ASSERTED = (
     "path",
     "requestMethod",
     "resource",
+    "response",
     "responseCode",
     "validateProfileId",
 )
@@ -170,6 +171,7 @@ FIXED = {
     "Questionnaire.item.enableWhen.operator": "=",  # que-7
     "Questionnaire.item.repeats": True,  # que-13
     "Questionnaire.item.type": "string",  # que-1, que-3 to que-10
+    "SearchParameter.status": "draft",  # an active one says in FHIRPath what it finds
     "SearchParameter.type": "reference",  # spd-2
     "StructureDefinition.derivation": "specialization",  # sdf-21
     "StructureDefinition.kind": "resource",  # sdf-11

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 
 import pytest
 
 from fhir_bridge.references import Resolver
+from fhir_bridge.smart.scopes import parse_scopes
+from medchain.errors import ConflictError
+from tests.unit.fhir_bridge.conftest import BASE_URL, ORIGIN
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "测试"}]}
 OBSERVATION = (
@@ -25,7 +29,7 @@ def created(server, body=PATIENT) -> str:
     kind = body["resourceType"] if isinstance(body, dict) else "Observation"
     response = server.call("POST", f"/fhir/{kind}", body)
     assert response.status_code == 201, response.data
-    return response.headers["Location"].split("/_history/")[0]
+    return response.headers["Location"].split("/_history/")[0].removeprefix(ORIGIN)
 
 
 def test_what_is_created_can_be_read_with_the_same_bytes(server):
@@ -42,6 +46,23 @@ def test_numbers_are_kept_to_the_letter(server):
     read = server.call("GET", created(server, OBSERVATION))
     assert b'"value":5.60,' in read.data
     assert b'"value":1.20E+4}' in read.data
+
+
+def test_a_reference_with_the_nodes_own_address_is_to_its_own_record(server):
+    # §3.1.1.4.12: an absolute URL below the server's base means the same as the relative reference.
+    patient = created(server)
+    own = f"{server.core.base_url}{patient.removeprefix('/fhir')}"
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}}
+    path = created(server, observation | {"subject": {"reference": own}})
+    there = {"reference": own.replace(server.core.base_url, "https://elsewhere.example/fhir")}
+    stranger = created(server, observation | {"subject": there})
+    assert json.loads(server.call("GET", path).data)["subject"] == {"reference": patient.removeprefix("/fhir/")}
+    assert json.loads(server.call("GET", stranger).data)["subject"] == there
+    found = json.loads(server.call("GET", f"/fhir/Observation?subject={own}").data)
+    assert [row["resource"]["id"] for row in found["entry"]] == [path.rsplit("/", 1)[1]]
+    # Whose it is decides which key it is sealed under, and so what consent holds for it and what an erasure destroys.
+    held = [server.core.reader.find(*one.split("/")[-2:]).stored.patient for one in (patient, path, stranger)]
+    assert held[0] == held[1] != held[2]
 
 
 def test_id_version_and_time_are_set_and_the_rest_of_meta_is_kept(server):
@@ -73,7 +94,7 @@ def test_an_update_of_a_version_that_is_not_the_newest_is_refused(server):
 
 def test_an_update_may_create_under_the_id_of_its_sender(server):
     response = server.call("PUT", "/fhir/Patient/p-1", PATIENT | {"id": "p-1"})
-    assert (response.status_code, response.headers["Location"]) == (201, "/fhir/Patient/p-1/_history/1")
+    assert (response.status_code, response.headers["Location"]) == (201, f"{BASE_URL}/Patient/p-1/_history/1")
 
 
 @pytest.mark.parametrize("record_id", [None, "p-2"])
@@ -139,10 +160,10 @@ KNOWN = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}, {"value": "
 def test_a_record_stored_under_an_id_of_its_sender_is_found_by_its_identifiers(server, condition):
     server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
     changed = server.call("PUT", f"/fhir/Patient?identifier={condition}", KNOWN | {"active": True})
-    assert (changed.status_code, changed.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    assert (changed.status_code, changed.headers["Location"]) == (200, f"{BASE_URL}/Patient/mine/_history/2")
     assert json.loads(changed.data)["active"] is True
     again = server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=f"identifier={condition}")
-    assert (again.status_code, again.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    assert (again.status_code, again.headers["Location"]) == (200, f"{BASE_URL}/Patient/mine/_history/2")
 
 
 @pytest.mark.parametrize("condition", ["urn:x|8", "|7", "urn:y|7", "8"])
@@ -152,7 +173,7 @@ def test_another_identifier_finds_nothing_and_an_update_creates(server, conditio
     assert made.status_code == 201
     assert "/mine/" not in made.headers["Location"]
     named = server.call("PUT", f"/fhir/Patient?identifier={condition}", PATIENT | {"id": "other"})
-    assert (named.status_code, named.headers["Location"]) == (201, "/fhir/Patient/other/_history/1")
+    assert (named.status_code, named.headers["Location"]) == (201, f"{BASE_URL}/Patient/other/_history/1")
 
 
 def test_a_record_is_found_by_the_identifiers_of_its_newest_version_only(server):
@@ -171,9 +192,9 @@ def test_a_condition_may_be_any_search(server, condition):
     known = KNOWN | {"id": "mine", "name": [{"family": "Zhang"}], "birthDate": "1970-03-30", "gender": "female"}
     server.call("PUT", "/fhir/Patient/mine", known)
     changed = server.call("PUT", f"/fhir/Patient?{condition}", known)
-    assert (changed.status_code, changed.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    assert (changed.status_code, changed.headers["Location"]) == (200, f"{BASE_URL}/Patient/mine/_history/2")
     again = server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=condition)
-    assert (again.status_code, again.headers["Location"]) == (200, "/fhir/Patient/mine/_history/2")
+    assert (again.status_code, again.headers["Location"]) == (200, f"{BASE_URL}/Patient/mine/_history/2")
 
 
 @pytest.mark.parametrize("before", ["", "?", "Patient?", "http://127.0.0.1:41000/fhir/Patient?"])
@@ -183,7 +204,9 @@ def test_a_condition_of_a_create_comes_as_clients_write_it(server, before):
     condition = f"{before}identifier=urn:x|7"
     found = [server.call("POST", "/fhir/Patient", KNOWN, If_None_Exist=condition)]
     found.append(server.call("POST", "/fhir/Patient?identifier=urn:x|7&_format=json", KNOWN))
-    assert [(one.status_code, one.headers["Location"]) for one in found] == [(200, "/fhir/Patient/mine/_history/1")] * 2
+    assert [(one.status_code, one.headers["Location"]) for one in found] == [
+        (200, f"{BASE_URL}/Patient/mine/_history/1")
+    ] * 2
     entry = {"resource": KNOWN, "request": {"method": "POST", "url": "Patient", "ifNoneExist": condition}}
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
     told = json.loads(server.call("POST", "/fhir", bundle).data)
@@ -399,19 +422,235 @@ def test_of_two_conditional_creates_at_once_one_finds_the_other(server, faster, 
     assert _count(server) == 1
 
 
-def test_a_transaction_that_finds_its_condition_fulfilled_as_it_writes_stores_nothing(server, faster):
-    condition = {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}
-    rows = [{"resource": RACER, "request": condition}]
-    rows.append({"resource": PATIENT | {"gender": "other"}, "request": {"method": "POST", "url": "Patient"}})
-    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
-    faster(lambda: server.call("POST", "/fhir/Patient", RACER))
-    assert server.call("POST", "/fhir", bundle).status_code == 409
+@pytest.mark.parametrize("headers", [{}, {"If_Match": 'W/"1"'}])
+def test_a_conditional_update_that_another_writer_overtook_changes_what_that_one_made(server, faster, headers):
+    """Both clients want the record to be as they say; neither made a mistake (FHIR R4 §3.1.0.4.3)."""
+    faster(lambda: created(server, RACER))
+    response = server.call("PUT", "/fhir/Patient?family=races", RACER | {"active": True}, **headers)
+    # Who says which version it has seen has seen none that is found: that is told at once.
+    assert response.status_code == (412 if headers else 200)
     assert _count(server) == 1
-    assert json.loads(server.call("GET", "/fhir/Patient?gender=other&_summary=count").data)["total"] == 0
-    assert server.call("POST", "/fhir", bundle).status_code == 200
+    (found,) = json.loads(server.call("GET", "/fhir/Patient?family=races").data)["entry"]
+    assert found["resource"]["meta"]["versionId"] == ("1" if headers else "2")
+
+
+def test_a_transaction_whose_condition_is_fulfilled_as_it_writes_takes_what_is_there(server, faster):
+    """Also what refers to the entry is made anew: of the first plan nothing is left."""
+    condition = {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}
+    rows = [{"fullUrl": "urn:uuid:racer", "resource": RACER, "request": condition}]
+    flag = {"resourceType": "Basic", "code": {"text": "flag"}, "subject": {"reference": "urn:uuid:racer"}}
+    rows.append({"resource": flag, "request": {"method": "POST", "url": "Basic"}})
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
+    first = []
+    faster(lambda: first.append(created(server, RACER)))
+    response = server.call("POST", "/fhir", bundle)
+    assert response.status_code == 200
+    assert [row["response"]["status"] for row in json.loads(response.data)["entry"]] == ["200 OK", "201 Created"]
+    assert _count(server) == 1
+    (found,) = json.loads(server.call("GET", "/fhir/Basic").data)["entry"]
+    assert found["resource"]["subject"]["reference"] == first[0].removeprefix("/fhir/")
+
+
+def _referring(condition: str) -> dict:
+    """Make a resource that refers to whoever fulfils a condition."""
+    return {"resourceType": "Basic", "code": {"text": "flag"}, "subject": {"reference": f"Patient?{condition}"}}
+
+
+@pytest.mark.parametrize("way", ["POST", "transaction", "PUT"])
+def test_what_a_conditional_reference_means_is_looked_up_again_as_it_is_stored(server, faster, way):
+    """FHIR R4 §3.1.0.11.3: it must be one record; what it was before another writer came is not."""
+    path = created(server, RACER)
+    body = _referring("family=races")
+    entry = {"resource": body, "request": {"method": "POST", "url": "Basic"}}
+    ways = {
+        "POST": lambda: server.call("POST", "/fhir/Basic", body),
+        "PUT": lambda: server.call("PUT", "/fhir/Basic/b", body | {"id": "b"}),
+        "transaction": lambda: server.call("POST", "/fhir", _transaction(entry)),
+    }
+
+    def another() -> None:
+        server.call("DELETE", path)
+        second.append(created(server, RACER))
+
+    second: list[str] = []
+    faster(another)
+    assert ways[way]().status_code in (200, 201)
+    (found,) = json.loads(server.call("GET", "/fhir/Basic").data)["entry"]
+    assert found["resource"]["subject"]["reference"] == second[0].removeprefix("/fhir/")
+    # And where there are two of them by then, it is refused.
+    faster(lambda: created(server, RACER))
+    response = ways[way]()
+    assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+    assert server.store.newest_version("Basic", found["resource"]["id"]) == 1
+
+
+def _transaction(*rows: dict) -> dict:
+    return {"resourceType": "Bundle", "type": "transaction", "entry": list(rows)}
+
+
+def test_a_match_that_is_gone_as_a_transaction_is_stored_is_made_anew(server, faster):
+    path = created(server, RACER)
+    condition = {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}
+    about = {"resourceType": "Basic", "code": {"text": "flag"}, "subject": {"reference": "urn:uuid:racer"}}
+    rows = [{"fullUrl": "urn:uuid:racer", "resource": RACER, "request": condition}]
+    rows.append({"resource": about, "request": {"method": "POST", "url": "Basic"}})
+    faster(lambda: server.call("DELETE", path))
+    response = server.call("POST", "/fhir", _transaction(*rows))
+    assert [row["response"]["status"] for row in json.loads(response.data)["entry"]] == ["201 Created", "201 Created"]
+    assert _count(server) == 1
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+def test_what_a_condition_no_longer_finds_is_neither_deleted_nor_patched(server, faster, method):
+    path = created(server, RACER)
+    patch = [{"op": "add", "path": "/active", "value": True}]
+    body = None if method == "DELETE" else json.dumps(patch).encode()
+    more = {} if method == "DELETE" else {"Content_Type": "application/json-patch+json"}
+    other = {"id": path.rsplit("/", 1)[1], "name": [{"family": "walks"}]}
+    faster(lambda: server.call("PUT", path, RACER | other))
+    response = server.call(method, "/fhir/Patient?family=races", body, **more)
+    assert response.status_code == (204 if method == "DELETE" else 404)
+    kept = json.loads(server.call("GET", path).data)
+    assert (kept["name"], kept["meta"]["versionId"], "active" in kept) == ([{"family": "walks"}], "2", False)
+
+
+def test_a_transaction_that_always_comes_second_is_refused_and_stores_nothing(server, monkeypatch):
+    """Others could keep it busy for ever otherwise."""
+    tried = []
+
+    def losing(*_arguments: object, **_options: object) -> None:
+        tried.append(1)
+        raise ConflictError("store.conflict", table="record")
+
+    monkeypatch.setattr(server.store, "put_versions", losing)
+    rows = [{"resource": RACER, "request": {"method": "POST", "url": "Patient"}}]
+    response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": rows})
+    assert response.status_code == 409
+    assert 1 < len(tried) < 10
+
+
+@pytest.mark.parametrize("is_matched", [False, True])
+def test_of_transactions_at_once_on_the_same_records_no_update_is_lost_and_none_waits_for_another(server, is_matched):
+    """Each in another order, so that locks taken one by one would stand against each other (FHIR R4 §3.1.0.11.2)."""
+    ids = ["t1", "t2", "t3"]
+    matched = {"ifMatch": 'W/"1"'} if is_matched else {}
+    token = server.tokens.issue("test", parse_scopes("system/*.cruds"))
+
+    def put(number: int, order: list[str], request: dict) -> int:
+        rows = [
+            {
+                "resource": {"resourceType": "Basic", "id": one, "code": {"text": f"writer {number}"}},
+                "request": {"method": "PUT", "url": f"Basic/{one}", **request},
+            }
+            for one in order
+        ]
+        shared = {"method": "POST", "url": "Patient", "ifNoneExist": "family=races"}
+        rows.append({"resource": RACER, "request": shared})
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+        return server.app.test_client().post("/fhir", data=json.dumps(bundle), headers=headers).status_code
+
+    assert put(0, ids, {}) == 200
+    orders = [ids, ids[::-1], ids[1:] + ids[:1], ids[::-1]]
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda number=number, order=order: answers.append(put(number, order, matched)))
+        for number, order in enumerate(orders, 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    done = answers.count(200)
+    assert done == 1 if is_matched else done >= 1
+    assert set(answers) <= {200, 409, 412}
+    texts = []
+    for one in ids:
+        versions = server.store.history("Basic", one)
+        assert len(versions) == 1 + done
+        page = json.loads(server.call("GET", f"/fhir/Basic/{one}/_history").data)["entry"]
+        texts.append([row["resource"]["code"]["text"] for row in page])
+    # All or nothing: the writers of the three records came in one order.
+    assert texts[0] == texts[1] == texts[2]
     assert _count(server) == 1
 
 
 def test_two_creates_with_one_identifier_and_no_condition_are_both_stored(server):
     body = PATIENT | {"identifier": [{"system": "urn:mrn", "value": "7"}]}
     assert created(server, body) != created(server, body)
+
+
+def test_an_update_whose_id_is_not_that_of_the_address_is_refused_where_it_is(server):
+    """FHIR R4 §3.1.0.4: without an id, or with another one, 400."""
+    for body in (PATIENT, PATIENT | {"id": "other"}):
+        (issue,) = json.loads(server.call("PUT", "/fhir/Patient/one", body).data)["issue"]
+        assert (issue["expression"], issue.get("diagnostics")) == (["Patient.id"], None)
+
+
+def test_a_conditional_create_that_finds_its_resource_answers_as_it_is_preferred(server):
+    """FHIR R4 §3.1.0.1.8: return=OperationOutcome."""
+    server.call("PUT", "/fhir/Patient/one", PATIENT | {"id": "one"})
+    found = server.call("POST", "/fhir/Patient", PATIENT, If_None_Exist="_id=one", Prefer="return=OperationOutcome")
+    assert (found.status_code, found.headers["ETag"]) == (200, 'W/"1"')
+    assert json.loads(found.data)["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"id": None}, "Patient.id"),
+        ({"id": ""}, "Patient.id"),
+        ({"id": 7}, "Patient.id"),
+        ({"meta": None}, "Patient.meta"),
+        ({"meta": {"versionId": None}}, "Patient.meta.versionId"),
+        ({"meta": {"lastUpdated": None}}, "Patient.meta.lastUpdated"),
+        ({"active": None}, "Patient.active"),
+        ({"name": None}, "Patient.name"),
+        ({"name": [{"given": ["a", None]}]}, "Patient.name[0].given[1]"),
+    ],
+)
+def test_null_stands_only_beside_the_extensions_of_an_array(server, given, place):
+    """FHIR R4 §2.6.2.1 and §2.6.2.2, also in what the server sets itself."""
+    entry = {"resource": PATIENT | given, "request": {"method": "POST", "url": "Patient"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    for path, body, before in (("Patient", PATIENT | given, "Patient"), ("", bundle, "Bundle.entry[0].resource")):
+        refused = server.call("POST", f"/fhir/{path}", body)
+        assert refused.status_code == 422
+        assert json.loads(refused.data)["issue"][0]["expression"] == [place.replace("Patient", before, 1)]
+    assert server.store.count() == 0
+
+
+def test_a_search_parameter_that_cannot_be_read_is_refused_with_its_place_and_reason(server):
+    body = {
+        "resourceType": "SearchParameter",
+        "id": "nick",
+        "url": "http://x.example/nick",
+        "name": "Nick",
+        "status": "active",
+        "description": "Nickname",
+        "code": "nick",
+        "base": ["Patient"],
+        "type": "string",
+        "expression": "Patient.name.where(",
+    }
+    entry = {"resource": body, "request": {"method": "PUT", "url": "SearchParameter/nick"}}
+    answers = [
+        (server.call("POST", "/fhir/SearchParameter", body), "SearchParameter.expression"),
+        (server.call("PUT", "/fhir/SearchParameter/nick", body), "SearchParameter.expression"),
+        (
+            server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}),
+            "Bundle.entry[0].resource.expression",
+        ),
+    ]
+    for answer, place in answers:
+        (issue,) = json.loads(answer.data)["issue"]
+        assert (answer.status_code, issue["expression"]) == (422, [place])
+        assert issue["details"]["coding"][0]["code"] == "resource.expression"
+        assert "20" in issue["details"]["text"]
+    judged = json.loads(server.call("POST", "/fhir/SearchParameter/$validate", body).data)["issue"]
+    assert "SearchParameter.expression" in [place for one in judged for place in one.get("expression", [])]
+    unused = body | {"expression": "Patient.name.where(use.hasValue()).text"}
+    told = server.call("PUT", "/fhir/SearchParameter/nick", unused, Prefer="return=OperationOutcome")
+    (warning,) = json.loads(told.data)["issue"]
+    assert (told.status_code, warning["severity"], warning["code"]) == (201, "warning", "not-supported")

@@ -17,17 +17,20 @@ import pytest
 from sqlalchemy import text
 
 from fhir_bridge import audit_job
-from fhir_bridge.audit import MAX_NUMBERS, JournalAudit, frames, journal_key, journals, read_frame
+from fhir_bridge.audit import MAX_NUMBERS, JournalAudit, address_of, frames, journal_key, journals, read_frame
 from fhir_bridge.audit_events import Version, audit_event
 from fhir_bridge.audit_job import BATCH, AuditDrain
 from fhir_bridge.document import parse
+from fhir_bridge.references import instant
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.validation.check import check
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.node.crowding import Crowding
 from medchain.node.proofs import opening_of
-from medchain.node.records import NewRecord
+from medchain.node.records import NewRecord, RecordService
+from medchain.store import journal
 from medchain.store.journal import Journal, Place, names, read
 from tests.unit.fhir_bridge.conftest import NODE, seed
 
@@ -92,7 +95,7 @@ def test_nothing_is_answered_that_cannot_be_kept(server, monkeypatch):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
 
     def full(_self, _content: bytes, _begun: object = None) -> None:
-        raise UnavailableError("journal.io", errno=28)
+        raise UnavailableError("store.full", table="journal")
 
     monkeypatch.setattr(Journal, "append", full)
     response = server.call("GET", "/fhir/Patient/p1")
@@ -163,11 +166,59 @@ def test_a_request_that_touched_much_has_several_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"[1,2]", b'[2,7,200,"","","","","","","","","","",[]]', b"[2]", b"{}"]
+    "content",
+    [
+        b"",
+        b"[]",
+        b"[1,2]",
+        b'[2,7,200,"","","","","","","","","","",[]]',
+        b'[3,7,200,"","","","","","","","","","",[]]',
+        b'[4,7,200,"","","","","","","","","","","",[]]',
+        b'[5,7,200,"","","","","","","","","","","",[]]',
+        b"[[],2]",
+        b"[2]",
+        b"{}",
+    ],
 )
 def test_a_frame_of_another_form_is_refused(content):
     with pytest.raises(InputError, match=r"audit\.frame"):
         read_frame(content)
+
+
+def test_a_frame_of_a_node_that_kept_no_addresses_is_read():
+    made = read_frame(b'[2,7,200,"r","update","c","","","","Basic","b","","",[9],17]')
+    assert (made.request, made.id, made.address, made.numbers, made.begun) == ("r", "b", "", (9,), 17)
+    event = audit_event(made, [], "org")
+    assert "network" not in event["agent"][0]
+
+
+def test_an_event_says_from_which_address_the_client_asked(server):
+    """R4 AuditEvent.agent.network; what a client writes of itself counts for nothing where no proxy is known."""
+    server.call("GET", "/fhir/Basic/none", X_Forwarded_For="203.0.113.9")
+    (event,) = events(server)
+    assert [row.get("network") for row in event["agent"]] == [{"address": "127.0.0.1", "type": "2"}, None]
+    assert check(parse(json.dumps(event).encode()), warnings=False) == []
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "is_proxied", "address"),
+    [
+        ("203.0.113.9", False, "198.51.100.1"),
+        # The proxy appends what it saw to what the client claimed.
+        ("203.0.113.9, 192.0.2.7", True, "192.0.2.7"),
+        ("2001:DB8:0:0::1", True, "2001:db8::1"),
+        # With the port of the client, as in RFC 7239 §6.
+        ("203.0.113.9, 192.0.2.7:49152", True, "192.0.2.7"),
+        ("[2001:db8::1]:49152", True, "2001:db8::1"),
+        ("192.0.2.7:49152:1", True, ""),
+        ("<script>", True, ""),
+        (None, True, "198.51.100.1"),
+    ],
+)
+def test_an_address_is_what_the_nearest_party_that_we_trust_saw(forwarded, is_proxied, address):
+    fields = {"REMOTE_ADDR": "198.51.100.1"} | ({} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded})
+    assert address_of(fields, is_proxied=is_proxied) == address
+    assert address_of({}, is_proxied=is_proxied) == ""
 
 
 def test_a_person_who_signed_in_is_the_one_who_asked():
@@ -179,6 +230,29 @@ def test_a_person_who_signed_in_is_the_one_who_asked():
     assert [row["requestor"] for row in event["agent"]] == [False, True, False]
     assert event["agent"][1]["who"] == {"reference": "Practitioner/17"}
     assert check(parse(json.dumps(event).encode())) == []
+
+
+@pytest.mark.parametrize(
+    ("interaction", "parts"),
+    [
+        ("read", ["110152", "IRCP", "110153"]),
+        ("vread", ["110152", "IRCP", "110153"]),
+        ("search", ["110153", "IRCP", "110152"]),
+        ("create", ["110153", "AUT", "110152"]),
+        ("update", ["110153", "AUT", "110152"]),
+        ("patch", ["110153", "AUT", "110152"]),
+        ("delete", ["110150", "AUT", "custodian"]),
+    ],
+)
+def test_each_agent_is_to_the_data_what_the_profile_of_the_interaction_says(interaction, parts):
+    """IHE BALP 1.1.3: Read, Query, Create, Update, Delete: agent[client].type, agent[user].type, agent[server].type."""
+    access = Access("app", (), user="Practitioner/17", role="clinician")
+    ask = Ask("GET", "Patient/p1", fields={}, access=access, request_id="r")
+    ask.trail.interaction = interaction
+    (frame,) = frames(ask, 200, 1_796_083_200)
+    event = audit_event(read_frame(frame), [Version("Patient", "p1", 3, "p1")], "org")
+    assert [row["type"]["coding"][0]["code"] for row in event["agent"]] == parts
+    assert check(parse(json.dumps(event).encode()), warnings=False) == []
 
 
 def test_a_journal_that_must_wait_keeps_no_other_waiting(server):
@@ -198,23 +272,25 @@ def test_a_journal_that_must_wait_keeps_no_other_waiting(server):
 
 def test_the_audit_goes_on_after_what_nobody_expected(server, monkeypatch):
     drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
-    end = threading.Event()
-    told = iter([ValueError("x"), 0, 0])
+    server.call("GET", "/fhir/Patient/none")
+    end, fails = threading.Event(), [ValueError("x")]
+    waiting_parts = server.store.waiting_parts
 
-    def take() -> int:
-        one = next(told)
-        if isinstance(one, ValueError):
-            end.set()
-            raise one
-        return one
+    def counted() -> int:
+        if fails:
+            raise fails.pop()
+        end.set()
+        return waiting_parts()
 
-    monkeypatch.setattr(drain, "take", take)
-    # In a thread of its own, whose priority it lowers.
+    # In its first round after what it has taken, in the second not.
+    monkeypatch.setattr(server.store, "waiting_parts", counted)
+    monkeypatch.setattr(audit_job, "QUIET", -1)
     working = threading.Thread(target=drain.run, args=(end,))
     working.start()
-    working.join(10)
+    working.join(60)
     assert not working.is_alive()
-    assert list(told) == [0]
+    assert fails == []
+    assert end.is_set()
 
 
 def test_what_the_entries_of_a_batch_searched_for_is_kept(server):
@@ -258,10 +334,91 @@ def test_who_asks_for_events_finds_all_that_happened_until_then(server):
     assert len([one for one in posted.get_json()["entry"] if one["resource"]["outcome"] == "4"]) == 3
 
 
-def test_what_names_no_events_waits_for_none(server, monkeypatch):
-    monkeypatch.setattr(audit_job, "PATIENCE_S", -1.0)
-    assert server.call("GET", "/fhir/Patient/none").status_code == 404
-    assert server.call("GET", "/fhir/_history").status_code == 200
+def seen(server, path: str, scope: str = "system/*.rs") -> list[str]:
+    """Ask for something; returns the ids of the requests of which there are events in the answer."""
+    response = server.call("GET", f"/fhir{path}", scope=scope)
+    assert response.status_code == 200, response.data
+    shown = [row["resource"] for row in response.get_json().get("entry", []) if "resource" in row]
+    return [one["entity"][-1]["what"]["identifier"]["value"] for one in shown if one["resourceType"] == "AuditEvent"]
+
+
+ALONG = (
+    "/_history?_count=99",
+    "/AuditEvent/_history?_count=99",
+    "?_count=99",
+    "?_type=AuditEvent,Patient&_count=99",
+    "/Patient/p1/*?_count=99",
+    "/Patient/p1/AuditEvent",
+    "/Patient?_id=p1&_revinclude=*",
+    "/Patient?_id=p1&_revinclude=AuditEvent:patient",
+    "/Patient?_id=p1&_revinclude:iterate=*",
+    "/Patient/p1/$everything?_type=AuditEvent",
+)
+
+
+@pytest.mark.parametrize("path", ALONG)
+def test_no_event_of_what_happened_is_missing_from_an_answer_that_may_have_some(server, path):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT, X_Request_Id="put-p1")
+    server.call("GET", "/fhir/Patient/p1", X_Request_Id="first-look")
+    assert {"put-p1", "first-look"} <= set(seen(server, path))
+    server.call("GET", "/fhir/Patient/p1", X_Request_Id="second-look")
+    assert "second-look" in seen(server, path)
+
+
+@pytest.mark.parametrize("path", ["/$export", "/Patient/$export", "/$export?_type=AuditEvent"])
+def test_an_export_has_the_events_of_all_that_happened_before_it_began(server, path):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT, X_Request_Id="put-p1")
+    begun = server.call("GET", f"/fhir{path}", scope="system/*.rs", Prefer="respond-async")
+    place = begun.headers["Content-Location"].partition("/fhir")[2]
+    told = server.call("GET", f"/fhir{place}", scope="system/*.rs").get_json()
+    assert [one["count"] for one in told["output"] if one["type"] == "AuditEvent"] == [1]
+
+
+def test_a_look_at_what_is_new_since_the_last_look_has_each_event_once(server):
+    """What is found since a time must not grow afterwards (FHIR R4 §3.1.0.12, `_since`)."""
+    known: list[str] = []
+    for number in range(4):
+        since = instant(server.time[0])
+        server.time[0] += 1
+        server.call("GET", "/fhir/Patient/none", X_Request_Id=f"look-{number}")
+        known += [one for one in seen(server, f"/_history?_count=99&_since={since}") if one.startswith("look")]
+        server.time[0] += 1
+    assert known == [f"look-{number}" for number in range(4)]
+
+
+def test_what_can_have_no_events_waits_for_none(server, monkeypatch):
+    monkeypatch.setattr(audit_job, "MAX_AT_ONCE", 0)
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    for path in (
+        "/Patient/p1",
+        "/Patient",
+        "/Patient/_history",
+        "/Patient/p1/_history",
+        "?_type=Patient",
+        "/Patient/p1/Observation",
+        "/Patient/p1/*?_type=Patient,Observation",
+        "/Patient?_revinclude=Observation:patient&_include=*",
+        "/Patient/p1/$everything",
+    ):
+        assert server.call("GET", f"/fhir{path}").status_code == 200, path
+    # Nor does who may see none: an application of one patient, a system of some types.
+    for path in ("/_history", "?_count=9", "/Patient/p1/*", "/Patient?_id=p1&_revinclude=*"):
+        assert seen(server, path, "system/Patient.rs system/Observation.rs") == []
+        assert server.call("GET", f"/fhir{path}").status_code == 503
+
+
+def test_a_page_that_goes_on_waits_for_nothing_newer(server, monkeypatch):
+    for _ in range(4):
+        server.call("GET", "/fhir/Patient/none")
+    links = []
+    for path in ("/fhir/AuditEvent?_count=2", "/fhir/_history?_count=2", "/fhir?_count=2"):
+        (link,) = [one["url"] for one in server.call("GET", path).get_json()["link"] if one["relation"] == "next"]
+        links.append(link.partition("/fhir")[2])
+    monkeypatch.setattr(audit_job, "MAX_AT_ONCE", 0)
+    for link in links:
+        answer = server.call("GET", f"/fhir{link}")
+        assert answer.status_code == 200
+        assert len(answer.get_json()["entry"]) == 2
 
 
 def test_an_event_is_read_by_its_id_version_and_history(server):
@@ -347,13 +504,115 @@ def test_events_are_placed_once_whoever_does_it_and_when(server):
     assert len(events(server)) == 1
 
 
-def test_whoever_cannot_wait_is_told_to_ask_again_and_goes_on_from_there(server, monkeypatch):
-    monkeypatch.setattr(audit_job, "PATIENCE_S", -1.0)
+def test_the_daemon_hurries_until_who_was_told_to_wait_comes_again(server, monkeypatch):
+    """Or it stops before, and he is told to wait as long once more."""
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    monkeypatch.setattr(audit_job, "QUIET", -1)
     server.call("GET", "/fhir/Patient/none")
+    with monkeypatch.context() as much:
+        much.setattr(server.store, "waiting_parts", lambda: audit_job.MAX_WAITING - 1)
+        answer = server.call("GET", "/fhir/AuditEvent")
+    assert answer.status_code == 503
+    server.time[0] += int(answer.headers["Retry-After"])
+    drain.round(threading.Event(), time.monotonic() + 60)
+    assert server.store.waiting_parts() == 0
+
+
+def test_who_asks_while_much_waits_is_told_when_to_come_again_and_the_daemon_hurries(server, monkeypatch):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    monkeypatch.setattr(audit_job, "MAX_AT_ONCE", 20)
+    monkeypatch.setattr(audit_job, "PLACED_A_SECOND", 10)
+    monkeypatch.setattr(audit_job, "QUIET", 0)
+    end = threading.Event()
+    for _ in range(30):
+        server.call("GET", "/fhir/Patient/none")
+    drain.round(end, time.monotonic() + 60)
+    # Nobody has asked, and it is not quiet: they wait.
+    assert server.store.waiting_parts() == 30
     first = server.call("GET", "/fhir/AuditEvent")
     assert (first.status_code, first.get_json()["issue"][0]["code"]) == (503, "transient")
-    monkeypatch.undo()
-    assert len(server.call("GET", "/fhir/AuditEvent").get_json()["entry"]) == 2
+    # RFC 9110 §10.2.3. Thirty events at ten a second; and nothing was placed at the asker's cost.
+    assert first.headers["Retry-After"] == "4"
+    assert server.store.waiting_parts() == 30
+    drain.round(end, time.monotonic() + 60)
+    assert server.store.waiting_parts() == 0
+    answer = server.call("GET", "/fhir/AuditEvent?_total=accurate").get_json()
+    assert answer["total"] == 31
+    # A minute after the last question the daemon yields to others again.
+    server.time[0] += audit_job.WANTED_S
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(end, time.monotonic() + 60)
+    assert server.store.waiting_parts() > 0
+
+
+def test_frames_that_nobody_took_for_long_are_taken_a_part_at_a_time(server, monkeypatch):
+    monkeypatch.setattr(audit_job, "MAX_AT_ONCE", 20)
+    monkeypatch.setattr(audit_job, "BATCH", 10)
+    for _ in range(50):
+        server.call("GET", "/fhir/Patient/none")
+    assert server.call("GET", "/fhir/AuditEvent").status_code == 503
+    assert server.store.waiting_parts() == 20
+
+
+def test_what_happens_while_somebody_waits_is_waited_for_no_longer(server, monkeypatch):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    monkeypatch.setattr(audit_job, "BATCH", 1)
+    for _ in range(3):
+        server.call("GET", "/fhir/Patient/none")
+
+    def busy(*asked: object) -> object:
+        server.call("GET", "/fhir/Patient/none")
+        return read(*asked)
+
+    monkeypatch.setattr(audit_job, "read", busy)
+    drain.catch_up()
+    assert len(server.store.by_patient(server.service.patient_token(""), ["AuditEvent"])) == 3
+
+
+def test_what_happens_during_a_round_is_sealed_with_more_in_the_next(server, monkeypatch):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    create, sealed = RecordService.create_segment, []
+
+    def seal(service, record_id, parts, *, unit):
+        sealed.append(len(parts))
+        if len(sealed) < 5:
+            server.call("GET", "/fhir/Patient/none")
+        return create(service, record_id, parts, unit=unit)
+
+    monkeypatch.setattr(RecordService, "create_segment", seal)
+    monkeypatch.setattr(audit_job, "QUIET", 0)
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(threading.Event(), time.monotonic())
+    assert sealed == [1]
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(threading.Event(), time.monotonic())
+    assert sealed == [1, 2]
+
+
+def test_what_another_process_took_meanwhile_is_no_error(server, monkeypatch, caplog):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    server.call("GET", "/fhir/Patient/none")
+    monkeypatch.setattr(audit_job, "sizes", lambda _folder: {"0" * 32 + ".journal": 500})
+    drain.catch_up()
+    assert caplog.records == []
+    # Nor one that is removed between the list and the look at it.
+    monkeypatch.setattr(journal, "names", lambda _folder: ["0" * 32 + ".journal"])
+    assert journal.sizes(server.folder / "audit") == {}
+
+
+@pytest.mark.parametrize(("share", "waiting"), [(0.0, 0), (audit_job.CROWDED + 0.1, 3)])
+def test_more_than_a_few_events_are_placed_only_while_processors_are_free(server, monkeypatch, share, waiting):
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    monkeypatch.setattr(audit_job, "CALM", 2)
+    monkeypatch.setattr(Crowding, "share", lambda _crowding: share)
+    for _ in range(3):
+        server.call("GET", "/fhir/Patient/none")
+    drain.round(threading.Event(), time.monotonic() + 60)
+    assert server.store.waiting_parts() == waiting
+    # A few cost nobody much, and would wait for ever on a machine that always does something else.
+    server.call("GET", "/fhir/Patient/none")
+    drain.round(threading.Event(), time.monotonic() + 60)
+    assert server.store.waiting_parts() == 0
 
 
 def test_placing_waits_for_a_quieter_moment_until_much_has_gathered(server, monkeypatch):

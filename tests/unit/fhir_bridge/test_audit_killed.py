@@ -78,7 +78,7 @@ def test_a_write_of_which_a_killed_process_told_a_part_has_an_event_of_the_rest(
 
 def test_nothing_is_changed_that_cannot_be_kept(server, monkeypatch):
     def full(_self, _content: bytes, _begun: object = None) -> None:
-        raise UnavailableError("journal.io", errno=28)
+        raise UnavailableError("store.full", table="journal")
 
     monkeypatch.setattr(Journal, "append", full)
     monkeypatch.setattr(Journal, "begin", full)
@@ -88,7 +88,7 @@ def test_nothing_is_changed_that_cannot_be_kept(server, monkeypatch):
 
 def test_a_write_that_was_done_and_could_not_be_told_has_an_event_when_its_journal_ends(tmp_path, monkeypatch):
     def full(_self, _content: bytes, _begun: object = None) -> None:
-        raise UnavailableError("journal.io", errno=28)
+        raise UnavailableError("store.full", table="journal")
 
     with contextmanager(opened)(tmp_path) as server:
         monkeypatch.setattr(Journal, "append", full)

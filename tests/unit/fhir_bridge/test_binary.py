@@ -176,7 +176,7 @@ def test_a_security_context_that_is_not_here_is_refused(server, about):
 def test_a_create_with_a_condition_stores_nothing_where_it_finds_one(server):
     """FHIR R4 §3.1.0.8.1 (conditional create) holds for Binary as for any type."""
     made = server.call("POST", "/fhir/Binary", b"one", Content_Type="text/plain")
-    name = made.headers["Location"].split("/")[3]
+    name = made.headers["Location"].split("/")[-3]
     again = server.call("POST", "/fhir/Binary", b"two", Content_Type="text/plain", If_None_Exist=f"_id={name}")
     assert (again.status_code, again.headers["Location"], again.data) == (200, made.headers["Location"], b"one")
     fresh = server.call("POST", "/fhir/Binary", b"two", Content_Type="text/plain", If_None_Exist="_id=none")
@@ -269,6 +269,18 @@ def test_a_binary_in_a_transaction_is_stored_as_its_bytes(server):
     read = server.call("GET", path)
     assert (read.data, read.headers["X-Security-Context"]) == (LARGE, "Patient/p1")
     assert server.store.get("Binary", path.rsplit("/", 1)[1]).patient == server.service.patient_token("p1")
+
+
+def test_a_deleted_binary_is_created_by_an_update(server):
+    """FHIR R4 §3.1.0.4, §3.1.0.7."""
+
+    def put(**more: str) -> int:
+        return server.call("PUT", "/fhir/Binary/mine", b"bytes", Content_Type="text/plain", **more).status_code
+
+    assert (put(), put()) == (201, 200)
+    server.call("DELETE", "/fhir/Binary/mine")
+    assert put(If_None_Match="*") == 201
+    assert put(If_None_Match="*") == 412
 
 
 def test_an_erased_or_deleted_binary_is_gone(server):

@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from fhir_bridge.bundle import collect
-from fhir_bridge.document import parse_bundle
-from fhir_bridge.references import Resolver
+from fhir_bridge.bundle import collect, make_record
+from fhir_bridge.document import Document, parse, parse_bundle
+from fhir_bridge.references import Resolver, with_identity
+from fhir_bridge.resources import is_storable
+from fhir_bridge.validation.check import Mode
+from fhir_bridge.xml import parse_xml
+from medchain.crypto.commitment import record_field_root, root_of_fields
+from medchain.crypto.fields import document_fields
+from tests.unit.fhir_bridge.conftest import BASE_URL
+from tests.unit.fhir_bridge.examples import chosen
 
 SAMPLES = Path(__file__).resolve().parents[3] / "sample_data" / "bundles"
 DOCTOR = {
@@ -71,6 +78,39 @@ def test_entries_may_point_to_one_another_in_any_order(server, order):
     stored = json.loads(server.call("GET", f"/fhir/{places[2]}").data)
     assert stored["performer"] == [{"reference": places[0]}]
     assert stored["subject"] == {"reference": places[1]}
+
+
+def test_links_of_a_narrative_to_other_entries_are_replaced(server):
+    # §3.1.0.11.2: "... elements of type uri, url, oid, uuid, and <a href="" & <img src="" in the narrative".
+    link = DOCTOR["fullUrl"]
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><a title="{0}" href="{0}">a</a><img src=\'{0}\' alt=""/>{0}</div>'
+    told = observation(DOCTOR["fullUrl"])
+    told["resource"]["text"] = {"status": "generated", "div": div.format(link)}
+    doctor, _, place = locations(server.call("POST", "/fhir", transaction(DOCTOR, PATIENT, told)))
+    stored = json.loads(server.call("GET", f"/fhir/{place}").data)["text"]["div"]
+    assert f'<a title="{link}" href="{doctor}">a</a><img src="{doctor}" alt=""/>{link}</div>' in stored
+
+
+def test_conditional_creates_of_one_condition_make_one_record(server):
+    again = DOCTOR | {"fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}
+    response = server.call("POST", "/fhir", transaction(DOCTOR, again, PATIENT, observation(again["fullUrl"])))
+    first, second, _, place = locations(response)
+    statuses = [row["response"]["status"] for row in json.loads(response.data)["entry"]]
+    assert (first, statuses[:2]) == (second, ["201 Created", "200 OK"])
+    assert json.loads(server.call("GET", f"/fhir/{place}").data)["performer"] == [{"reference": first}]
+    assert json.loads(server.call("GET", "/fhir/Practitioner").data)["total"] == 1
+
+
+@pytest.mark.parametrize("other", ["POST", "PUT"])
+def test_a_conditional_update_of_what_another_entry_makes_of_the_condition_is_refused(server, other):
+    condition = "identifier=urn:staff|D1"
+    update = {"resource": DOCTOR["resource"], "request": {"method": "PUT", "url": f"Practitioner?{condition}"}}
+    create = {"resource": DOCTOR["resource"], "request": {"method": "POST", "url": "Practitioner"}}
+    create["request"]["ifNoneExist"] = condition
+    response = server.call("POST", "/fhir", transaction(update, create if other == "POST" else update))
+    # §3.1.0.11.2: identities of conditional updates overlap, so the transaction fails.
+    assert (response.status_code, code_of(response)) == (400, "bundle.id")
+    assert json.loads(server.call("GET", "/fhir/Practitioner").data)["total"] == 0
 
 
 def test_a_response_says_status_place_and_version_of_each_entry(server):
@@ -165,6 +205,138 @@ def test_two_updates_of_one_record_are_refused(server):
     assert (response.status_code, code_of(response)) == (400, "bundle.id")
 
 
+@pytest.mark.parametrize(("again", "place"), [({}, 1), ({"fullUrl": "http://a.example/Patient/1/_history/2"}, 0)])
+def test_entries_of_one_full_url_or_of_that_of_a_version_are_refused(server, again, place):
+    """R4 Bundle, bdl-7 and bdl-8: what refers to such an entry could mean another."""
+    response = server.call("POST", "/fhir", transaction(PATIENT | again, PATIENT))
+    assert (response.status_code, code_of(response)) == (400, "bundle.full_url")
+    assert json.loads(response.data)["issue"][0]["expression"] == [f"Bundle.entry[{place}].fullUrl"]
+    assert server.store.count() == 0
+    batch = transaction(PATIENT | again, PATIENT) | {"type": "batch"}
+    rows = json.loads(server.call("POST", "/fhir", batch).data)["entry"]
+    statuses = [row["response"]["status"] for row in rows]
+    assert [one[:3] for one in statuses] == ["400" if number == place else "201" for number in (0, 1)]
+    (issue,) = rows[place]["response"]["outcome"]["issue"]
+    assert issue["details"]["coding"][0]["code"] == "bundle.full_url"
+
+
+def test_an_address_may_begin_with_a_slash_as_clients_of_others_write_it(server):
+    rows = [
+        {"resource": PATIENT["resource"], "request": {"method": "POST", "url": "/Patient"}},
+        {"resource": {**PATIENT["resource"], "id": "p9"}, "request": {"method": "PUT", "url": "/Patient/p9"}},
+        {"request": {"method": "GET", "url": "/Patient/p9"}},
+    ]
+    answer = json.loads(server.call("POST", "/fhir", transaction(*rows)).data)
+    assert [row["response"]["status"][:3] for row in answer["entry"]] == ["201", "201", "200"]
+    gone = transaction({"request": {"method": "DELETE", "url": "/Patient/p9"}})
+    assert json.loads(server.call("POST", "/fhir", gone).data)["entry"][0]["response"]["status"] == "204 No Content"
+    twice = transaction({"resource": PATIENT["resource"], "request": {"method": "POST", "url": "//Patient"}})
+    assert server.call("POST", "/fhir", twice).status_code in (400, 403)
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_an_address_may_have_this_nodes_base_before_it_as_clients_of_others_write_it(server, kind):
+    rows = [
+        {"resource": PATIENT["resource"], "request": {"method": "POST", "url": f"{BASE_URL}/Patient"}},
+        {
+            "resource": {**PATIENT["resource"], "id": "p9"},
+            "request": {"method": "PUT", "url": f"{BASE_URL}/Patient/p9"},
+        },
+        {"request": {"method": "GET", "url": f"{BASE_URL}/Patient?_id=none"}},
+    ]
+    answer = json.loads(server.call("POST", "/fhir", transaction(*rows) | {"type": kind}).data)
+    assert [row["response"]["status"][:3] for row in answer["entry"]] == ["201", "201", "200"]
+    # Rights are those of the type that it names, and another node's address is none of this one's.
+    told = server.call("POST", "/fhir", transaction(rows[0]) | {"type": kind}, scope="system/Observation.c")
+    elsewhere = rows[0] | {"request": {"method": "POST", "url": "http://elsewhere.example/fhir/Patient"}}
+    other = server.call("POST", "/fhir", transaction(elsewhere) | {"type": kind})
+    for response, status in ((told, "403"), (other, "4")):
+        body = json.loads(response.data)
+        shown = response.status_code if kind == "transaction" else body["entry"][0]["response"]["status"]
+        assert str(shown).startswith(status)
+    gone = transaction({"request": {"method": "DELETE", "url": f"{BASE_URL}/Patient/p9"}}) | {"type": kind}
+    assert json.loads(server.call("POST", "/fhir", gone).data)["entry"][0]["response"]["status"] == "204 No Content"
+
+
+def test_what_was_deleted_is_created_by_an_update(server):
+    """FHIR R4 §3.1.0.4: 201 if the resource was created; §3.1.0.7: a deleted one may be brought back by an update."""
+    row = {"resource": {**PATIENT["resource"], "id": "p9"}, "request": {"method": "PUT", "url": "Patient/p9"}}
+    seen = []
+    for before in (None, None, "DELETE"):
+        if before:
+            server.call(before, "/fhir/Patient/p9")
+        answer = json.loads(server.call("POST", "/fhir", transaction(row)).data)
+        seen.append(answer["entry"][0]["response"]["status"])
+    assert seen == ["201 Created", "200 OK", "201 Created"]
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_a_create_without_an_address_is_of_the_resources_type(server, kind):
+    """R4's own example of a transaction (§3.1.0.11.3) has none, and HAPI's `withResources` writes none."""
+    row = {"resource": PATIENT["resource"], "request": {"method": "POST"}}
+    answer = json.loads(server.call("POST", "/fhir", transaction(row) | {"type": kind}).data)
+    assert answer["entry"][0]["response"]["location"].startswith("Patient/")
+    # What may be created is said by the same type.
+    refused = server.call("POST", "/fhir", transaction(row) | {"type": kind}, scope="system/Observation.c")
+    told = refused.status_code if kind == "transaction" else json.loads(refused.data)["entry"][0]["response"]["status"]
+    assert str(told)[:3] == "403"
+    for wrong in (
+        {"resource": PATIENT["resource"] | {"id": "p9"}, "request": {"method": "PUT"}},
+        {"request": {"method": "POST"}},
+        {"resource": PATIENT["resource"], "request": {"method": "POST", "url": ""}},
+    ):
+        refused = server.call("POST", "/fhir", transaction(wrong) | {"type": kind})
+        told = (
+            refused.status_code if kind == "transaction" else json.loads(refused.data)["entry"][0]["response"]["status"]
+        )
+        assert str(told)[:2] == "40"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_condition_that_is_no_entity_tag_is_refused_in_bundles_too(server, method):
+    """RFC 9110 §13.1.1; R4 §3.1.0.5: ``If-Match: W/"23"``; what is no tag is no condition that could hold."""
+    server.call("PUT", "/fhir/Patient/p9", {**PATIENT["resource"], "id": "p9"})
+    row = {"request": {"method": method, "url": "Patient/p9", "ifMatch": "foo"}}
+    row |= {"resource": {**PATIENT["resource"], "id": "p9"}} if method == "PUT" else {}
+    whole = server.call("POST", "/fhir", transaction(row))
+    assert (whole.status_code, code_of(whole)) == (400, "request.etag")
+    each = json.loads(server.call("POST", "/fhir", transaction(row) | {"type": "batch"}).data)["entry"][0]["response"]
+    assert (each["status"][:3], each["outcome"]["issue"][0]["details"]["coding"][0]["code"]) == ("400", "request.etag")
+    row["request"]["ifMatch"] = "*"
+    assert server.call("POST", "/fhir", transaction(row)).status_code == 200
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("other", ["PUT", "DELETE"])
+def test_a_transaction_whose_identities_overlap_fails(server, is_there, other):
+    """FHIR R4 §3.1.0.11.2: a record that is deleted and written, or deleted twice, whether it is there or not."""
+    if is_there:
+        server.call("PUT", "/fhir/Patient/1", PATIENT["resource"] | {"id": "1"})
+    put = {"resource": PATIENT["resource"], "request": {"method": other, "url": "Patient/1"}}
+    response = server.call("POST", "/fhir", transaction(put, {"request": {"method": "DELETE", "url": "Patient/1"}}))
+    assert (response.status_code, code_of(response)) == (400, "bundle.id")
+    assert server.store.count() == int(is_there)
+
+
+def test_what_is_not_there_is_deleted_without_a_version_and_by_no_condition(server):
+    """R4 Bundle.entry.response.etag is of the resource; ifMatch names a version that there must be (§3.1.0.5.3)."""
+    request = {"method": "DELETE", "url": "Patient/none"}
+    row = json.loads(server.call("POST", "/fhir", transaction({"request": request})).data)["entry"][0]["response"]
+    assert row == {"status": "204 No Content"}
+    refused = server.call("POST", "/fhir", transaction({"request": request | {"ifMatch": 'W/"3"'}}))
+    assert (refused.status_code, code_of(refused)) == (412, "bundle.version")
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_a_bundle_of_nothing_is_answered_without_an_empty_array(server, kind, form):
+    """FHIR R4 §2.6.2.1: an array has an item at least."""
+    answer = server.call("POST", f"/fhir?_format={form}", {"resourceType": "Bundle", "type": kind})
+    assert answer.status_code == 200
+    told = parse_xml(answer.data) if form == "xml" else json.loads(answer.data)
+    assert told == {"resourceType": "Bundle", "type": f"{kind}-response"}
+
+
 def test_two_patients_with_one_identifier_stay_two(server):
     twin = {
         "resource": {"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "1"}]},
@@ -204,6 +376,29 @@ def test_the_sample_data_of_a_hospital_is_taken_whole_and_to_the_letter(server):
         assert number.findall(raw) or "directory" in path.name
         assert b"urn:uuid:" not in stored
         assert b"?identifier=" not in stored
+
+
+def test_what_a_record_is_found_by_and_committed_to_is_the_same_from_its_content_and_as_it_was_parsed(server):
+    """Where it is at hand parsed, its bytes are not read again: what they say must be what it says."""
+    salt, index = bytes(range(32)), server.core.search.index
+    for _, content in chosen(""):
+        resource = parse(content)
+        name = resource.get("resourceType", "")
+        if not is_storable(name) or name == "Binary":
+            continue
+        record = make_record(name, "x1", 1, with_identity(resource, "x1", 1, server.time[0]), Mode.LENIENT)
+        assert record.document is not None
+        assert index.rows(name, record.document) == index.rows_of(name, record.content), content[:80]
+        fields = document_fields(record.document, lambda number: number.text)
+        assert root_of_fields(salt, fields) == record_field_root(salt, record.content), content[:80]
+
+
+def test_records_of_a_large_bundle_do_not_hold_what_was_parsed(server):
+    resolver = Resolver(server.core.search, server.store, b"k" * 32)
+    bundle = parse_bundle(json.dumps(transaction(PATIENT, DOCTOR)).encode())
+    kept = Document(bundle.resource, list(bundle.rows))
+    assert [record.document for record in collect(bundle, resolver, server.time[0]).records] == [None, None]
+    assert None not in [record.document for record in collect(kept, resolver, server.time[0]).records]
 
 
 def test_a_stored_bundle_keeps_references_among_its_own_entries(server):

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
+from fhir_bridge.definitions.profiles import PREFIX, profile_names
 from fhir_bridge.search.indexer import parts_of
 from tests.unit.fhir_bridge.conftest import Server, opened
 from tests.unit.fhir_bridge.examples import by_type
@@ -123,3 +124,15 @@ def test_every_interaction_with_the_system_and_every_operation_is_named_as_hl7_d
     for row in told["resource"]:
         for one in row["operation"]:
             assert one["definition"].startswith(("http://hl7.org/fhir/OperationDefinition/", "http://hl7.org/fhir/uv/"))
+
+
+def test_each_supported_profile_is_one_that_resources_are_judged_by(node, told):
+    """R4 CapabilityStatement.rest.resource.supportedProfile: `$validate` with one that is not known is an error."""
+    listed = {row["type"]: row["supportedProfile"] for row in told["resource"] if "supportedProfile" in row}
+    assert sum(map(len, listed.values())) == len(profile_names())
+    assert PREFIX + "bp" in listed["Observation"]
+    for type_name, urls in listed.items():
+        for url in urls:
+            judged = node.call("POST", f"/fhir/{type_name}/$validate?profile={url}", {"resourceType": type_name})
+            codes = [one["details"]["coding"][0]["code"] for one in json.loads(judged.data)["issue"]]
+            assert (judged.status_code, "resource.profile" in codes) == (200, False)

@@ -293,3 +293,81 @@ def test_a_container_that_was_shown_is_audited(pharmacy):
     before = events("r3"), events("r1")
     pharmacy.call("GET", f"/fhir/Medication?_id=m9&{CONTAINED}")
     assert (events("r3"), events("r1")) == (before[0] + 1, before[1])
+
+
+def chained(server, query: str, of: str = "MedicationRequest", **more: str) -> list[str]:
+    response = server.call("GET", f"/fhir/{of}?{query}", Prefer="handling=strict", **more)
+    assert response.status_code == 200, response.data
+    rows = json.loads(response.data).get("entry", ())
+    return sorted(row["resource"]["id"] for row in rows if row["search"]["mode"] == "match")
+
+
+def test_a_chain_is_evaluated_inside_contained_resources(pharmacy):
+    """§3.1.1.5.5: MedicationRequest?medication.ingredient-code=… has the order that contains the formulation.
+
+    r2 contains one as well, but its medication is another: what a chain means is what its parameter refers to.
+    """
+    assert chained(pharmacy, f"medication.{BY}") == ["r1"]
+    assert chained(pharmacy, f"medication:Medication.{BY}&patient=p1") == ["r1"]
+    assert chained(pharmacy, f"medication.{BY}&patient=p2") == []
+    pharmacy.call("PUT", "/fhir/MedicationRequest/r4", by_name(4, "alone"))
+    assert chained(pharmacy, f"medication.{BY}") == ["r1", "r4"]
+    counted = pharmacy.call("GET", f"/fhir/MedicationRequest?medication.{BY}&_summary=count")
+    assert json.loads(counted.data)["total"] == 2
+    pages = [json.loads(pharmacy.call("GET", f"/fhir/MedicationRequest?medication.{BY}&_count=1").data)]
+    (after,) = [one["url"] for one in pages[0]["link"] if one["relation"] == "next"]
+    pages.append(json.loads(pharmacy.call("GET", after.removeprefix(BASE.removesuffix("/fhir"))).data))
+    assert sorted(row["resource"]["id"] for page in pages for row in page["entry"]) == ["r1", "r4"]
+
+
+def by_name(number: int, name: str) -> dict:
+    made = order(number, "p1", medication(name))
+    return {name: value for name, value in made.items() if name not in ("contained", "supportingInformation")} | {
+        "medicationReference": {"reference": f"Medication/{name}"}
+    }
+
+
+def test_a_chain_goes_on_inside_and_behind_what_is_not_contained(pharmacy):
+    """§3.1.1.4.15: each link of a chain is evaluated so."""
+    maker = {"resourceType": "Organization", "id": "o1", "name": "Renhe Works"}
+    held = [medication("m1", "xyz", manufacturer={"reference": "#o1"}), maker]
+    assert pharmacy.call("PUT", "/fhir/MedicationRequest/r5", without_nothing(order(5, "p1", *held))).status_code == 201
+    assert chained(pharmacy, "medication.manufacturer.name=renhe") == ["r5"]
+    assert chained(pharmacy, "medication.manufacturer.name=other") == []
+    filled = {
+        "resourceType": "MedicationDispense",
+        "id": "d1",
+        "status": "completed",
+        "medicationCodeableConcept": {"text": "x"},
+        "authorizingPrescription": [{"reference": "MedicationRequest/r1"}],
+    }
+    assert pharmacy.call("PUT", "/fhir/MedicationDispense/d1", filled).status_code == 201
+    answer = pharmacy.call("GET", f"/fhir/MedicationDispense?prescription.medication.{BY}")
+    assert [row["resource"]["id"] for row in json.loads(answer.data)["entry"]] == ["d1"]
+
+
+def test_a_chain_from_what_is_contained_leads_to_what_lies_beside_it(pharmacy):
+    """§3.1.1.5.5 with §2.3.0.3: a contained resource refers by ``#id`` to another in the same container."""
+    maker = {"resourceType": "Organization", "id": "o1", "name": "Renhe"}
+    for number, name in ((5, "o1"), (6, "o2")):
+        held = [medication("m1", "xyz", manufacturer={"reference": f"#{name}"}), maker | {"name": "Other", "id": "o2"}]
+        pharmacy.call("PUT", f"/fhir/MedicationRequest/r{number}", order(number, "p1", *held, maker))
+    found = chained(pharmacy, "manufacturer.name=renhe&_contained=true", of="Medication")
+    assert found == ["r5"]
+    alone = "system/MedicationRequest.rs system/Medication.rs"
+    assert chained(pharmacy, "manufacturer.name=renhe&_contained=true", of="Medication", scope=alone) == []
+
+
+def test_a_chain_into_what_is_contained_needs_a_scope_for_its_type(pharmacy):
+    alone, both = "system/MedicationRequest.rs", "system/MedicationRequest.rs system/Medication.rs"
+    assert chained(pharmacy, f"medication.{BY}", scope=both) == ["r1"]
+    assert chained(pharmacy, f"medication.{BY}", scope=alone) == []
+    assert chained(pharmacy, f"medication.{BY}", scope=f"{both}?code=none") == []
+
+
+def test_a_chain_that_looked_into_too_few_containers_says_so(pharmacy, monkeypatch):
+    monkeypatch.setattr("fhir_bridge.rest.chained.LOOKED", 1)
+    page = json.loads(pharmacy.call("GET", f"/fhir/MedicationRequest?medication.{BY}").data)
+    assert page["entry"][0]["search"]["mode"] == "outcome"
+    assert page["entry"][0]["resource"]["issue"][0]["details"]["coding"][0]["code"] == "search.contained"
+    assert chained(pharmacy, f"medication.{BY}&_id=r1") == ["r1"]

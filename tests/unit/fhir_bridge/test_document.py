@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_bridge.document import Number, parse, write
+from fhir_bridge.document import MAX_VALUES, Number, parse, parse_bundle, write
 from medchain.errors import InputError
 
 NOT_XML = "".join(map(chr, {*range(32), 0xFFFE, 0xFFFF} - {9, 10, 13}))
@@ -125,3 +126,33 @@ def test_a_name_that_stands_twice_is_found_whatever_names_and_values_hold(tree, 
             parse(text.encode())
     else:
         assert json.loads(write(parse(text.encode()))) == json.loads(text)
+
+
+@pytest.mark.parametrize("value", [b"1", b"{}", b"[]", b"[" * 60 + b"]" * 60, b'{"a":1}', b'""'])
+@pytest.mark.parametrize("read", [parse, parse_bundle])
+def test_a_document_of_very_many_small_values_is_refused_before_they_are_made(value, read):
+    """Attack: 32 MB of digits were 1.6 GB of memory and 20 s of a processor."""
+    opened = value.count(b"{") + value.count(b"[")
+    count = MAX_VALUES // (1 + opened) + 1
+    began = time.process_time()
+    with pytest.raises(InputError, match=r"document\.values"):
+        read(b'{"entry":[%b]}' % b",".join([value] * count))
+    assert time.process_time() - began < 5
+
+
+def test_a_large_document_of_usual_values_is_read():
+    text = "x, y; " * 100_000
+    rows = [{"system": "http://loinc.org", "code": str(n), "display": "of usual length"} for n in range(20_000)]
+    document = {"text": text, "coding": rows}
+    assert parse(write(document)) == document
+
+
+def test_each_number_of_a_bundle_keeps_its_own_spelling_however_many_there_are():
+    """Numbers of one spelling are one object, up to a bound; those of equal value and other spelling are not."""
+    spellings = ["1.0", "1.00", "1e0", "1", "1.0", *map(str, range(5000)), "1.00"]
+    entries = ",".join(f'{{"resource":{{"value":{one}}}}}' for one in spellings[:1500])
+    bundle = parse_bundle(f'{{"resourceType":"Bundle","entry":[{entries}],"all":[{",".join(spellings)}]}}'.encode())
+    assert [row["resource"]["value"].text for row in bundle.rows] == spellings[:1500]
+    one_entry = parse_bundle(f'{{"entry":[{{"values":[{",".join(spellings)}]}}]}}'.encode())
+    assert write(one_entry.rows[0]) == f'{{"values":[{",".join(spellings)}]}}'.encode()
+    assert write(bundle.resource["all"]) == f"[{','.join(spellings)}]".encode()

@@ -114,7 +114,7 @@ def test_a_size_or_hash_that_is_not_the_originals_refuses_the_whole(server, atta
 @pytest.fixture
 def original(server) -> str:
     made = server.call("POST", "/fhir/Binary", CDA, Content_Type="text/xml")
-    return "/".join(made.headers["Location"].split("/")[2:4])
+    return "/".join(made.headers["Location"].split("/")[-4:-2])
 
 
 def plain(url: str, **attachment: object) -> dict:

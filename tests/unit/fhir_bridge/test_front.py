@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -13,19 +12,7 @@ from fhir_bridge.rest import front
 from fhir_bridge.rest.front import Arriving, read_body
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import InputError, UnavailableError
-
-
-class Trickle(io.RawIOBase):
-    """A body that comes a byte at a time."""
-
-    def __init__(self, count: int) -> None:
-        """Hold so many bytes."""
-        self._left = count
-
-    def read(self, _size: int = -1, /) -> bytes:
-        self._left -= 1
-        time.sleep(0.01)
-        return b"x" if self._left >= 0 else b""
+from medchain.web.gateway import REFUSAL
 
 
 def body(stream, length: str | None = None, limit: int = 1000, **fields: str) -> bytes:
@@ -51,12 +38,6 @@ def test_a_body_is_read_whole_with_and_without_a_length():
 def test_a_body_that_is_too_large_or_breaks_off_is_refused(stream, length, code):
     with pytest.raises(InputError, match=code.replace(".", r"\.")):
         body(stream, length)
-
-
-def test_a_body_that_trickles_is_refused_in_time(monkeypatch):
-    monkeypatch.setattr(front, "BODY_S", 0.05)
-    with pytest.raises(InputError, match=r"request\.slow"):
-        body(Trickle(500), "500")
 
 
 def test_slow_bodies_of_all_clients_together_leave_threads_for_who_reads(monkeypatch):
@@ -111,6 +92,40 @@ def test_of_a_stranger_no_body_is_read(server):
     answered = b"".join(server.front(environ, lambda status, _headers: told.append(status)))
     assert told == ["401 Unauthorized"]
     assert b"token.missing" in answered
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/fhir/Patient/p", b"OperationOutcome"), ("/token", b'"code":"request.busy"')]
+)
+def test_what_the_door_refuses_is_told_in_the_words_of_the_place(server, path, said):
+    told: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, REFUSAL: UnavailableError("request.busy")}
+    answered = b"".join(
+        server.front(environ, lambda status, headers: told.extend((status, dict(headers)["Retry-After"])))
+    )
+    assert told == ["503 Service Unavailable", "1"]
+    assert said in answered
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("Patient/a", ""), ("Patient/b", "")),
+        (("Observation", "code=a&date=ge1"), ("Observation", "code=b&date=2")),
+        (("Patient/a/_history/1", ""), ("Patient/b/_history/2", "")),
+    ],
+)
+def test_reads_of_one_kind_differ_in_values_only(server, one, other):
+    def kind(address: tuple[str, str], method: str = "GET"):
+        return server.front.kind_of(
+            {"REQUEST_METHOD": method, "PATH_INFO": f"/fhir/{address[0]}", "QUERY_STRING": address[1]}
+        )
+
+    assert kind(one) == kind(other)
+    assert kind(one) != kind((one[0], "_summary=true"))
+    assert kind(one) != kind((f"{one[0]}/$everything", one[1]))
+    assert kind(one, "POST") is None
+    assert server.front.kind_of({"REQUEST_METHOD": "GET", "PATH_INFO": "/token", "QUERY_STRING": ""}) is None
 
 
 def test_a_request_id_is_taken_if_it_is_one(server):

@@ -147,7 +147,7 @@ def spoiled(resource: dict) -> dict[str, dict]:
 @every_stored_type
 def test_one_spoiled_is_refused_for_what_is_wrong(node, name):
     twice = {**generate(name, 0), "language": ["zh-CN", "en"]}
-    for rule, resource in [*spoiled(generate(name, 0)).items(), ("value", twice)]:
+    for rule, resource in [*spoiled(generate(name, 0)).items(), ("single", twice)]:
         response = node.call("POST", f"/fhir/{name}", write(resource))
         assert response.status_code in (400, 422), rule
         outcome = json.loads(response.data)

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from fhir_bridge.rest import history
+from fhir_bridge.search.index import SearchIndex
 from medchain.store.versions import Past, VersionReader
+from tests.unit.fhir_bridge.conftest import BASE_URL
 
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 BASIC = {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}}
@@ -48,7 +51,8 @@ def test_the_history_of_a_record_tells_all_that_happened_the_newest_first(server
         ("PUT", "Patient/p1", 'W/"4"'),
         ("DELETE", "Patient/p1", 'W/"3"'),
         ("PUT", "Patient/p1", 'W/"2"'),
-        ("POST", "Patient", 'W/"1"'),
+        # §3.1.0.4.1: under an id of its own choice a client creates by an update.
+        ("PUT", "Patient/p1", 'W/"1"'),
     ]
     assert ["resource" in row for row in document["entry"]] == [True, False, True, True]
     assert document["entry"][2]["resource"]["active"] is True
@@ -74,11 +78,21 @@ def test_a_part_of_a_history_by_time(server, query, versions):
     assert [int(tag[3:-1]) for _, _, tag in found] == versions
 
 
+@pytest.mark.parametrize(("query", "versions"), [("_at=2026-12-02", [3, 2]), ("_since=2026-12-02", [4, 3])])
+def test_a_day_of_a_history_is_that_of_the_nodes_zone(server, query, versions):
+    """2 December lasts in Los Angeles until 08:00 of the next day in UTC; the changes are at midnight in UTC."""
+    SearchIndex(server.store, zone="America/Los_Angeles")
+    server.core.search.index.refresh()
+    lived(server)
+    found = told(server.call("GET", f"/fhir/Patient/p1/_history?{query}"))
+    assert [int(tag[3:-1]) for _, _, tag in found] == versions
+
+
 def test_histories_of_a_type_and_of_all(server):
     lived(server)
     assert len(told(server.call("GET", "/fhir/Patient/_history"))) == 4
-    assert [url for _, url, _ in told(server.call("GET", "/fhir/_history"))].count("Basic") == 1
-    assert [url for _, url, _ in told(server.call("GET", "/fhir/_history", scope="system/Basic.rs"))] == ["Basic"]
+    assert [url for _, url, _ in told(server.call("GET", "/fhir/_history"))].count("Basic/b1") == 1
+    assert [url for _, url, _ in told(server.call("GET", "/fhir/_history", scope="system/Basic.rs"))] == ["Basic/b1"]
     assert server.call("GET", "/fhir/Patient/_history", scope="system/Basic.rs").status_code == 403
     assert server.call("GET", "/fhir/_history", scope="system/*.r").status_code == 403
 
@@ -146,11 +160,108 @@ def test_histories_are_looked_up_however_much_there_is_of_others(server, monkeyp
     ]
 
 
-@pytest.mark.parametrize("query", ["_since=yesterday", "_at=x", "_count=0", "_count=-1", "_count=many"])
+@pytest.mark.parametrize("query", ["_since=yesterday", "_at=x", "_count=-1", "_count=many"])
 def test_what_cannot_be_read_is_refused(server, query):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
     response = server.call("GET", f"/fhir/Patient/p1/_history?{query}")
     assert (response.status_code, code_of(response)) == (400, "search.value")
+
+
+def test_a_count_of_nothing_asks_for_the_number_alone(server, monkeypatch):
+    """§3.1.1.5.4: with `_count=0` the total, no entries, no further pages."""
+    lived(server)
+    for path, total in (("Patient/p1/_history", 4), ("Patient/_history", 4)):
+        answer = json.loads(server.call("GET", f"/fhir/{path}?_count=0").data)
+        assert (answer["total"], "entry" in answer, [one["relation"] for one in answer["link"]]) == (
+            total,
+            False,
+            ["self"],
+        )
+    hidden = server.call("GET", "/fhir/_history?_count=0", scope="system/Basic.rs")
+    assert json.loads(hidden.data)["total"] == 1
+    asked = {"_at=2026-12-02": 1, "_since=2026-12-03": 2, "_since=2026-12-02&_at=2026-12-02": 1}
+    for query, total in asked.items():
+        for scope in ("system/*.cruds", "system/Patient.rs"):
+            answer = server.call("GET", f"/fhir/Patient/_history?_count=0&{query}", scope=scope)
+            assert json.loads(answer.data)["total"] == total
+    monkeypatch.setattr(history, "COUNTED", 2)
+    for scope in ("system/*.cruds", "system/Patient.rs"):
+        assert "total" not in json.loads(server.call("GET", "/fhir/Patient/_history?_count=0", scope=scope).data)
+
+
+def test_to_count_a_history_of_which_all_may_be_seen_no_version_is_read(server, monkeypatch):
+    lived(server)
+    monkeypatch.setattr(VersionReader, "past", None)
+    assert json.loads(server.call("GET", "/fhir/Patient/_history?_count=0").data)["total"] == 4
+
+
+@pytest.mark.parametrize("query", ["_sort=_lastUpdated", "_sort=name", "_list=l1"])
+def test_what_would_make_another_history_of_it_is_refused(server, query):
+    """§3.1.0.12: a history has the newest version first; `_list`, which R4 has, is not served."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    for path in ("Patient/p1/_history", "Patient/_history", "_history"):
+        response = server.call("GET", f"/fhir/{path}?{query}")
+        assert (response.status_code, code_of(response)) == (400, "search.unsupported")
+
+
+def test_an_unknown_parameter_of_a_history_is_told_as_the_client_prefers(server):
+    """§3.1.1.2: `handling=strict` refuses it, otherwise the self link has what was used (§3.1.1.6)."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    path = "/fhir/Patient/p1/_history?_sort=-_lastUpdated&name=x&_format=json"
+    strict = server.call("GET", path, Prefer="handling=strict")
+    assert (strict.status_code, code_of(strict)) == (400, "search.parameter")
+    lenient = server.call("GET", path, Prefer="handling=lenient")
+    assert link(lenient, "self") == f"{BASE_URL}/Patient/p1/_history?_sort=-_lastUpdated"
+
+
+def limited(server, number: int) -> list[str]:
+    """Store Basics, every fifth of them one that a scope with a constraint admits; returns those, the newest first."""
+    ours = []
+    for place in range(number):
+        name = f"b{place}"
+        body = BASIC | {"id": name, "code": {"coding": [{"system": "urn:x", "code": "x" if place % 5 == 0 else "y"}]}}
+        server.call("PUT", f"/fhir/Basic/{name}", body)
+        ours = [name, *ours] if place % 5 == 0 else ours
+    return ours
+
+
+@pytest.mark.parametrize("path", ["_history", "Basic/_history"])
+def test_pages_of_a_history_under_a_constraint_do_not_tell_how_much_is_hidden(server, path, monkeypatch):
+    """A short page that has a next one would be one: it would count what the caller may not see."""
+    monkeypatch.setattr(history, "_AT_ONCE", 4)
+    ours = limited(server, 24)
+    assert ours[0] == "b20"
+    pages, address = [], f"/fhir/{path}?_count=2"
+    while address:
+        page = server.call("GET", address, scope="system/Basic.rs?code=urn:x|x")
+        pages.append([row["resource"]["id"] for row in json.loads(page.data)["entry"]])
+        following = link(page, "next")
+        address = following and following.removeprefix("http://127.0.0.1:41000")
+    assert pages == [ours[:2], ours[2:4], ours[4:]]
+
+
+def test_a_page_of_a_history_looks_at_so_many_versions_and_no_more(server, monkeypatch):
+    ours = limited(server, 12)
+    monkeypatch.setattr(history, "LOOKED", 3)
+    found, pages, address = [], 0, "/fhir/Basic/_history?_count=2"
+    while address:
+        page = server.call("GET", address, scope="system/Basic.rs?code=urn:x|x")
+        found += [row["resource"]["id"] for row in json.loads(page.data).get("entry", [])]
+        pages += 1
+        following = link(page, "next")
+        address = following and following.removeprefix("http://127.0.0.1:41000")
+    assert (found, pages) == (ours, 4)
+
+
+def test_a_first_version_tells_whether_the_node_or_the_client_chose_the_id(server):
+    made = server.call("POST", "/fhir/Basic", BASIC).headers["Location"].split("/")[-3]
+    server.call("PUT", "/fhir/Basic/b1", BASIC)
+    rows = json.loads(server.call("GET", "/fhir/Basic/_history").data)["entry"]
+    assert [(row["request"]["method"], row["request"]["url"], row["response"]["status"]) for row in rows] == [
+        ("PUT", "Basic/b1", "201"),
+        ("POST", "Basic", "201"),
+    ]
+    assert rows[1]["fullUrl"] == f"{BASE_URL}/Basic/{made}"
 
 
 def test_what_is_deleted_is_gone_and_its_versions_stay(server):
@@ -171,6 +282,8 @@ def test_a_deletion_of_a_version_that_is_not_the_newest_is_refused(server):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
     response = server.call("DELETE", "/fhir/Patient/p1", If_Match='W/"7"')
     assert (response.status_code, code_of(response)) == (412, "record.version")
+    malformed = server.call("DELETE", "/fhir/Patient/p1", If_Match="foo")
+    assert (malformed.status_code, code_of(malformed)) == (400, "request.etag")
     told_so = server.call("DELETE", "/fhir/Patient/p1", Prefer="return=OperationOutcome", If_Match='W/"1"')
     assert json.loads(told_so.data)["issue"][0]["severity"] == "information"
 
@@ -180,4 +293,13 @@ def test_what_was_erased_is_no_part_of_a_history(server):
     for stored in server.store.history("Patient", "p1"):
         server.store.erase(stored.epoch_id, server.time[0])
     assert told(server.call("GET", "/fhir/Patient/p1/_history")) == []
-    assert [url for _, url, _ in told(server.call("GET", "/fhir/_history"))] == ["Basic"]
+    of_all = server.call("GET", "/fhir/_history", scope="system/Basic.rs system/Patient.rs")
+    assert [url for _, url, _ in told(of_all)] == ["Basic/b1"]
+
+
+def test_the_self_link_says_what_was_asked_for(server):
+    """FHIR R4 Bundle.link, §3.1.0.12: what the server understood, and nothing else."""
+    server.call("PUT", "/fhir/Patient/one", {"resourceType": "Patient", "id": "one"})
+    answer = server.call("GET", "/fhir/Patient/one/_history?_count=5&_since=2020-01-01T00:00:00Z&name=x")
+    links = {one["relation"]: one["url"] for one in json.loads(answer.data)["link"]}
+    assert links == {"self": f"{BASE_URL}/Patient/one/_history?_count=5&_since=2020-01-01T00%3A00%3A00Z"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 
 import pytest
 
@@ -18,6 +19,7 @@ PATIENT = {"resourceType": "Patient", "id": "p1", "active": True, "name": [{"fam
 NUMBERS = (
     b'{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"w"},"valueQuantity":{"value":5.60}}'
 )
+GROUP = {"resourceType": "Group", "id": "g", "type": "person", "actual": True}
 ASYNC = {"Prefer": "respond-async"}
 PATCH = {"Content_Type": "application/json-patch+json"}
 
@@ -49,7 +51,7 @@ def test_validate_tells_everything_and_stores_nothing(server):
     found = issues(response)
     assert ("error", "resource.code", "Observation.status") in found
     assert ("error", "resource.required", "Observation.code") in found
-    assert ("error", "resource.unknown_element", "Observation") in found
+    assert ("error", "resource.unknown_element", "Observation.x") in found
     assert ("warning", "resource.profile", "Observation.meta.profile[0]") in found
     assert server.store.count() == 0
     assert check(parse(response.data)) == []
@@ -70,7 +72,38 @@ def test_validate_takes_parameters_modes_and_stored_resources(server):
     renamed = server.call("POST", "/fhir/Patient/p1/$validate?mode=update", PATIENT | {"id": "p2"})
     assert ("error", "resource.value", "Patient.id") in issues(renamed)
     asked = server.call("POST", "/fhir/Patient/$validate?profile=http://example.org/p", PATIENT)
-    assert ("warning", "resource.profile", "Patient") in issues(asked)
+    assert ("error", "resource.profile", "Patient") in issues(asked)
+
+
+def test_validate_warns_of_references_to_what_is_not_here(server):
+    for name in ("p1", "gone"):
+        server.call("PUT", f"/fhir/Patient/{name}", PATIENT | {"id": name})
+    server.call("DELETE", "/fhir/Patient/gone")
+    pointing = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": "Patient/p1/_history/1"},
+        "focus": [{"reference": f"{BASE_URL}/Patient/p1"}, {"reference": "Patient/gone"}],
+        "derivedFrom": [{"reference": "Observation/none"}, {"reference": "#inside"}],
+        "performer": [{"reference": "http://other.org/Practitioner/1"}, {"reference": "Patient/p1/_history/2"}],
+        "contained": [{"resourceType": "Observation", "id": "inside", "status": "final", "code": {"text": "y"}}],
+        "extension": [{"url": "http://x.org", "valueReference": {"reference": "Group/none"}}],
+    }
+
+    def absent(**headers: str) -> list[str]:
+        told = issues(server.call("POST", "/fhir/Observation/$validate", pointing, **headers))
+        return sorted(place for severity, code, place in told if (severity, code) == ("warning", "resource.absent"))
+
+    missing = [
+        "Observation.derivedFrom[0]",
+        "Observation.extension[0].value.ofType(Reference)",
+        "Observation.focus[1]",
+        "Observation.performer[1]",
+    ]
+    assert absent() == missing
+    # Who may not see a record is not told whether it is here.
+    assert absent(scope="system/Observation.cruds") == sorted([*missing, "Observation.focus[0]", "Observation.subject"])
 
 
 def test_meta_is_read_added_and_taken_away_by_versions(server):
@@ -88,6 +121,77 @@ def test_meta_is_read_added_and_taken_away_by_versions(server):
     assert "tag" not in taken["parameter"][0]["valueMeta"]
     assert code_of(server.call("POST", "/fhir/Patient/p1/$meta-add", PATIENT)) == "operation.parameter"
     assert server.call("POST", "/fhir/Patient/p1/$meta-add", given, scope="system/*.r").status_code == 403
+
+
+def labelled(name: str, **about: list) -> dict:
+    return PATIENT | {"id": name, "meta": about}
+
+
+def in_use(response) -> dict:
+    (row,) = json.loads(response.data)["parameter"]
+    return row.get("valueMeta", {})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_meta_of_a_type_and_of_all_tells_what_is_in_use_now(server, method):
+    """R4 Resource-meta: at these levels profiles, tags and labels, no versionId and no lastUpdated."""
+    ward, study = {"system": "urn:t", "code": "Ward"}, {"system": "urn:s", "code": "Ward"}
+    bare, secret = {"code": "b|,$\\"}, {"system": "urn:l", "code": "R"}
+    assert in_use(server.call(method, "/fhir/$meta")) == {}
+    server.call("PUT", "/fhir/Patient/a", labelled("a", tag=[ward], profile=["http://a.example/p|1"]))
+    server.call("PUT", "/fhir/Patient/b", labelled("b", tag=[ward, study, bare], profile=["http://a.example/p"]))
+    server.call("PUT", "/fhir/Patient/c", labelled("c", tag=[{"system": "urn:t", "code": "old"}]))
+    server.call("PUT", "/fhir/Patient/c", labelled("c"))
+    server.call("PUT", "/fhir/Group/g", {**GROUP, "meta": {"security": [secret]}})
+    of_type = in_use(server.call(method, "/fhir/Patient/$meta"))
+    assert of_type.keys() == {"profile", "tag"}
+    assert sorted(of_type["profile"]) == ["http://a.example/p", "http://a.example/p|1"]
+    assert all(one in of_type["tag"] for one in (ward, study, bare))
+    assert len(of_type["tag"]) == 3
+    assert in_use(server.call(method, "/fhir/$meta")) == of_type | {"security": [secret]}
+    assert in_use(server.call(method, "/fhir/Observation/$meta")) == {}
+
+
+def test_meta_of_many_tells_nothing_of_what_the_caller_may_not_see(server):
+    server.call("PUT", "/fhir/Patient/a", labelled("a", tag=[{"system": "urn:t", "code": "mine"}]))
+    server.call("PUT", "/fhir/Patient/b", labelled("b", tag=[{"system": "urn:t", "code": "theirs"}]))
+    server.call("PUT", "/fhir/Group/g", {**GROUP, "meta": {"tag": [{"code": "group"}]}})
+    scope = "system/Patient.rs?_tag=urn:t|mine"
+    for place in ("Patient/$meta", "$meta"):
+        assert in_use(server.call("GET", f"/fhir/{place}", scope=scope)) == {
+            "tag": [{"system": "urn:t", "code": "mine"}]
+        }
+    for place in ("Group/$meta", "Patient/$meta"):
+        refused = server.call("GET", f"/fhir/{place}", scope="system/Patient.r")
+        assert (refused.status_code, code_of(refused)) == (403, "scope.denied")
+
+
+def test_meta_of_a_place_with_too_many_labels_says_so_and_its_post_takes_no_parameters(server, monkeypatch):
+    monkeypatch.setattr("fhir_bridge.rest.labels.MAX_LABELS", 1)
+    server.call("PUT", "/fhir/Patient/a", labelled("a", tag=[{"code": "one"}, {"code": "two"}]))
+    refused = server.call("GET", "/fhir/$meta")
+    assert (refused.status_code, code_of(refused)) == (400, "operation.too_many")
+    for place in ("$meta", "Patient/a/$meta"):
+        for body in (PATIENT, {"resourceType": "Parameters", "parameter": [{"name": "x", "valueString": "y"}]}):
+            assert code_of(server.call("POST", f"/fhir/{place}", body)) == "operation.parameter"
+
+
+def test_everything_takes_its_parameters_by_post_too(server):
+    """FHIR R4 §3.2.0.4: an operation is invoked by POST with Parameters, or by GET where they are simple."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    server.call("PUT", "/fhir/Observation/o1", {**json.loads(NUMBERS), "subject": {"reference": "Patient/p1"}})
+
+    def found(*rows: dict) -> list[str]:
+        body = {"resourceType": "Parameters", "parameter": list(rows)} if rows else {"resourceType": "Parameters"}
+        bundle = json.loads(server.call("POST", "/fhir/Patient/p1/$everything", body).data)
+        return [row["resource"]["resourceType"] for row in bundle.get("entry", ())]
+
+    assert sorted(found()) == ["Observation", "Patient"]
+    assert found({"name": "_type", "valueCode": "Observation"}) == ["Observation"]
+    assert len(found({"name": "_count", "valueInteger": 1})) == 1
+    assert found({"name": "_since", "valueInstant": "2099-01-01T00:00:00Z"}) == []
+    for body in (PATIENT, {"resourceType": "Parameters", "parameter": [{"name": "_type"}]}):
+        assert code_of(server.call("POST", "/fhir/Patient/p1/$everything", body)) == "operation.parameter"
 
 
 def test_a_json_patch_changes_what_it_names_and_keeps_numbers(server):
@@ -129,6 +233,29 @@ def test_hostile_patches_are_refused(server):
     server.call("PUT", "/fhir/Patient/p1", PATIENT)
     for body in (b'[{"op":"add","op":"test","path":"/x","value":1}]', b'[1],"x":[2', b"[NaN]", b"[" * 100_000):
         assert server.call("PATCH", "/fhir/Patient/p1", body, **PATCH).status_code == 400
+
+
+def test_a_patch_that_doubles_a_text_with_each_copy_is_refused(server):
+    """Attack: copies share a text until they are written; sixteen of 1 MB were 64 GB."""
+    nested = [{"url": "http://example.org/u", "extension": [{"url": "v", "valueString": "x" * 1_000_000}]}]
+    server.call("PUT", "/fhir/Patient/p1", {**PATIENT, "extension": nested})
+    rows = [{"op": "copy", "from": "/extension/0", "path": "/extension/0/extension/-"}] * 16
+    response = server.call("PATCH", "/fhir/Patient/p1", rows, **PATCH)
+    assert (response.status_code, code_of(response)) == (400, "patch.size")
+
+
+def test_a_patch_that_nests_deeper_than_is_read_is_refused(server):
+    """Attack: a record that was stored so could be neither searched nor changed any more."""
+    deep = {"url": "http://example.org/u", "valueCode": "x"}
+    for _ in range(20):
+        deep = {"url": "http://example.org/u", "extension": [deep]}
+    server.call("PUT", "/fhir/Patient/p1", {**PATIENT, "extension": [deep]})
+    rows = [{"op": "replace", "path": "/extension/0" * 20, "value": deep}]
+    response = server.call("PATCH", "/fhir/Patient/p1", rows, **PATCH)
+    assert (response.status_code, code_of(response)) == (400, "document.depth")
+    patch = path_patch(("replace", "Patient" + ".extension[0]" * 20, {"value": {"valueExtension": deep}}))
+    response = server.call("PATCH", "/fhir/Patient/p1", patch)
+    assert (response.status_code, code_of(response)) == (400, "document.depth")
 
 
 def test_a_fhirpath_patch_in_json_and_xml(server):
@@ -258,6 +385,27 @@ def test_errors_are_in_the_callers_language(server):
     assert texts == ["没有这样的资源。", "There is no such resource.", "There is no such resource.", "没有这样的资源。"]
 
 
+def test_a_type_that_r4_does_not_have_is_told_as_such_with_the_one_that_was_meant(server):
+    """§3.1.0.1.5: the outcome says what is wrong; R4 has Patient and Observation, and no Foo."""
+    for path, told, diagnostics in (
+        ("Foo/1", "FHIR R4 has no resource type", "type=Foo"),
+        ("Pationt/1", "FHIR R4 has no resource type", "type=Pationt expected=Patient"),
+        ("observation", "FHIR R4 has no resource type", "expected=Observation"),
+    ):
+        (issue,) = json.loads(server.call("GET", f"/fhir/{path}").data)["issue"]
+        assert issue["details"]["text"].startswith(told)
+        assert issue["diagnostics"] == diagnostics
+    (issue,) = json.loads(server.call("GET", "/fhir/Foo/1", Accept_Language="zh").data)["issue"]
+    assert issue["details"]["text"].startswith("FHIR R4 没有地址中的资源类型")
+
+
+def test_xml_without_the_namespace_is_told_which_one_it_must_have(server):
+    """§2.6.1: the namespace of FHIR is http://hl7.org/fhir."""
+    response = server.call("POST", "/fhir/Patient", b"<Patient/>", Content_Type="application/fhir+xml")
+    assert response.status_code == 400
+    assert "http://hl7.org/fhir" in response.get_data(as_text=True)
+
+
 def test_another_method_and_another_address_are_told_apart(server):
     wrong = server.call("PUT", "/fhir/metadata", PATIENT)
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, HEAD")
@@ -355,15 +503,29 @@ CALLS = {
     "GET _history": ("_history", None, {}),
     "GET Type": ("Patient?active=true", None, {}),
     "GET ": ("?_type=Patient", None, {}),
+    "GET Type/_search": ("Patient/_search?active=true", None, {}),
     "POST Type/_search": ("Patient/_search", b"active=true", {"Content_Type": "application/x-www-form-urlencoded"}),
     "POST _search": ("_search", b"_type=Patient", {"Content_Type": "application/x-www-form-urlencoded"}),
     "GET Type/id/Type": ("Patient/p1/Observation", None, {}),
+    "POST Type/id/Type/_search": (
+        "Patient/p1/Observation/_search",
+        b"status=final",
+        {"Content_Type": "application/x-www-form-urlencoded"},
+    ),
+    "POST Type/id/_search": ("Patient/p1/_search", b"", {"Content_Type": "application/x-www-form-urlencoded"}),
     "GET Type/id/$everything": ("Patient/p1/$everything", None, {}),
+    "POST Type/id/$everything": ("Patient/p1/$everything", {"resourceType": "Parameters"}, {}),
     "POST Type/$validate": ("Patient/$validate", PATIENT, {}),
     "POST Type/id/$validate": ("Patient/p1/$validate", PATIENT, {}),
     "GET Type/id/$validate": ("Patient/p1/$validate", None, {}),
     "GET Type/id/$meta": ("Patient/p1/$meta", None, {}),
     "GET Type/id/_history/vid/$meta": ("Patient/p1/_history/1/$meta", None, {}),
+    "POST Type/id/$meta": ("Patient/p1/$meta", b"", {}),
+    "POST Type/id/_history/vid/$meta": ("Patient/p1/_history/1/$meta", {"resourceType": "Parameters"}, {}),
+    "GET Type/$meta": ("Patient/$meta", None, {}),
+    "POST Type/$meta": ("Patient/$meta", {"resourceType": "Parameters"}, {}),
+    "GET $meta": ("$meta", None, {}),
+    "POST $meta": ("$meta", {"resourceType": "Parameters"}, {}),
     "POST Type/id/$meta-add": (
         "Patient/p1/$meta-add",
         {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {}}]},
@@ -440,6 +602,16 @@ def test_the_capability_statement_is_valid_and_says_what_the_registry_has(server
         "patient-export",
         "group-export",
     ]
+    assert [row["name"] for row in rest["operation"]] == ["meta", "export"]
+    # HL7 spells its ids so (profiles-resources.xml).
+    assert {url.rsplit("/", 1)[1] for url in rest["compartment"]} == {
+        "device",
+        "encounter",
+        "patient",
+        "practitioner",
+        "relatedPerson",
+    }
+    assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+.*", document["software"]["version"])
     assert document["instantiates"] == ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"]
     uris = {row["url"]: row["valueUri"] for row in rest["security"]["extension"][0]["extension"]}
     assert uris["token"] == "http://127.0.0.1:41000/token"

@@ -231,5 +231,49 @@ def test_no_client_writes_in_the_ledgers_name(server):
     )
 
 
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+def test_what_the_ledger_tells_is_not_deleted_nor_patched(server, method):
+    """FHIR R4 §3.1.0.7: a server that refuses a deletion says so; there or not, the name is the ledger's."""
+    (told,) = rows(server.call("GET", "/fhir/Provenance?target=Patient/p1"))
+    before = server.store.count()
+    for name in (told["id"], "ledger-" + "0" * 32 + "-1"):
+        entry = {"request": {"method": method, "url": f"Provenance/{name}"}}
+        if method == "PATCH":
+            entry["resource"] = {"resourceType": "Parameters"}
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+        single = server.call(method, f"/fhir/Provenance/{name}", [{"op": "remove", "path": "/agent"}])
+        for refused in (single, server.call("POST", "/fhir", bundle)):
+            assert refused.status_code == 403
+            assert json.loads(refused.data)["issue"][0]["details"]["coding"][0]["code"] == "provenance.kept"
+    assert server.store.count() == before
+
+
+@pytest.mark.parametrize(("place", "version"), [(0, "1"), (1, "2")])
+def test_its_version_its_history_and_its_tag_agree(server, place, version):
+    """§3.1.0.3 and §3.1.0.12: of what changes when it is final, only the current version can be made."""
+    told = rows(server.call("GET", "/fhir/Provenance?target=Observation/of-p1"))[place]
+    path = f"/fhir/Provenance/{told['id']}"
+    assert told["meta"]["versionId"] == version
+    read = server.call("GET", path)
+    assert read.headers["ETag"] == f'W/"{version}"'
+    assert server.call("GET", path, If_None_Match=f'W/"{version}"').status_code == 304
+    assert server.call("GET", path, If_None_Match='W/"7"').status_code == 200
+    vread = server.call("GET", f"{path}/_history/{version}")
+    assert (vread.status_code, vread.data, vread.headers["Last-Modified"]) == (
+        200,
+        read.data,
+        read.headers["Last-Modified"],
+    )
+    assert server.call("GET", f"{path}/_history/{3 - int(version)}").status_code == 404
+    past = json.loads(server.call("GET", f"{path}/_history").data)
+    (entry,) = past["entry"]
+    assert (past["type"], past["total"], entry["resource"]) == ("history", 1, json.loads(read.data))
+    assert entry["response"]["etag"] == f'W/"{version}"'
+    assert entry["response"]["lastModified"] == told["meta"]["lastUpdated"]
+    assert check(parse(json.dumps(past).encode())) == []
+    since = json.loads(server.call("GET", f"{path}/_history?_since=2099-01-01T00:00:00Z").data)
+    assert (since["total"], since.get("entry")) == (0, None)
+
+
 def test_an_order_that_would_mix_both_is_refused(server):
     assert server.call("GET", "/fhir/Provenance?target=Observation/of-p1&_sort=recorded").status_code == 400

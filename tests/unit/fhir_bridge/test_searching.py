@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -13,9 +14,12 @@ from fhir_bridge import search
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import parameters_of
 from fhir_bridge.rest.words import _WORDS
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain import store
+from tests.unit.fhir_bridge.conftest import BASE_URL
 
 
 def code_of(response) -> str:
@@ -89,6 +93,15 @@ def test_a_search_by_post_is_the_same_search(ward):
     assert (response.status_code, code_of(response)) == (400, "request.query")
 
 
+def test_a_search_by_get_may_have_the_address_of_one_by_post(ward):
+    """HAPI's client has such a style (SearchStyleEnum.GET_WITH_SEARCH)."""
+    wanted = ward.call("GET", "/fhir/Observation?patient=p1&_sort=_id")
+    asked = ward.call("GET", "/fhir/Observation/_search?patient=p1&_sort=_id")
+    assert entries(asked) == entries(wanted)
+    assert link(asked, "self") == link(wanted, "self")
+    assert ward.call("GET", "/fhir/Observation/_search", scope="system/Patient.rs").status_code == 403
+
+
 def test_pages_follow_a_link_that_says_nothing(ward):
     seen, address, pages = [], "/fhir/Observation?subject=Patient/p1&_count=2", 0
     while address:
@@ -130,7 +143,8 @@ def test_a_search_in_a_compartment(ward):
         "Observation/o1",
         "Observation/o3",
     ]
-    assert len(entries(ward.call("GET", "/fhir/Patient/p1/*"))) == 4
+    care = [one for one in entries(ward.call("GET", "/fhir/Patient/p1/*")) if not one.startswith("AuditEvent")]
+    assert len(care) == 4
     assert len(entries(ward.call("GET", "/fhir/Practitioner/d1/Observation"))) == 6
     # §2.45: the compartment is of the matches; what they refer to may lie outside it.
     chained = "/fhir/Patient/p1/Observation?performer:Practitioner._id=d1&category=laboratory"
@@ -173,7 +187,66 @@ def test_everything_takes_what_is_referred_to_outside_the_compartment(ward):
     assert sorted(entries(alone)) == [f"Observation/o{number}" for number in (1, 3, 5)]
     limited = ward.call("GET", "/fhir/Patient/p1/$everything", scope="system/Patient.rs system/Observation.rs")
     assert "Practitioner/d1" not in entries(limited)
-    assert ward.call("GET", "/fhir/Patient/p1/$everything?_type=Nonsense").status_code == 200
+    unknown = ward.call("GET", "/fhir/Patient/p1/$everything?_type=Observaton")
+    assert (unknown.status_code, code_of(unknown)) == (400, "search.type")
+    assert json.loads(unknown.data)["issue"][0]["diagnostics"] == "parameter=_type expected=Observation"
+
+
+def test_everything_of_an_encounter_is_its_compartment_and_what_that_refers_to(ward):
+    """OperationDefinition/Encounter-everything; Encounter.diagnosis need not name the encounter."""
+    code, plan = {"text": "cough"}, {"subject": {"reference": "Patient/p1"}}
+    ward.call("PUT", "/fhir/Condition/c1", {"resourceType": "Condition", "id": "c1", "code": code, **plan})
+    ward.call("PUT", "/fhir/Condition/c2", {"resourceType": "Condition", "id": "c2", "code": code, **plan})
+    act = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
+    visit = {"resourceType": "Encounter", "id": "e1", "status": "finished", "class": act, **plan}
+    ward.call("PUT", "/fhir/Encounter/e1", visit | {"diagnosis": [{"condition": {"reference": "Condition/c1"}}]})
+    seen = {"encounter": {"reference": "Encounter/e1"}, "performer": [{"reference": "Practitioner/d1"}]}
+    ward.call("PUT", "/fhir/Observation/o1", observation(1, "p1") | seen)
+    whole = ward.call("GET", "/fhir/Encounter/e1/$everything")
+    assert dict(zip(entries(whole), modes(whole), strict=True)) == {
+        "Encounter/e1": "match",
+        "Observation/o1": "match",
+        "Condition/c1": "include",
+        "Patient/p1": "include",
+        "Practitioner/d1": "include",
+    }
+    named = ward.call("GET", "/fhir/Encounter/e1/$everything?_type=Observation")
+    assert entries(named) == ["Observation/o1"]
+    since = ward.call("GET", "/fhir/Encounter/e1/$everything?_since=2099-01-01")
+    assert entries(since) == []
+    # What the caller may not see comes on no way.
+    limited = ward.call("GET", "/fhir/Encounter/e1/$everything", scope="system/Encounter.rs system/Observation.rs")
+    assert sorted(entries(limited)) == ["Encounter/e1", "Observation/o1"]
+    for path in ("Encounter/none", "Practitioner/d1"):
+        assert ward.call("GET", f"/fhir/{path}/$everything").status_code == 404
+    refused = ward.call("GET", "/fhir/Encounter/e1/$everything?start=2020-01-01")
+    assert (refused.status_code, code_of(refused)) == (400, "operation.parameter")
+    told = json.loads(ward.call("GET", "/fhir/metadata").data)["rest"][0]["resource"]
+    (encounter,) = [row for row in told if row["type"] == "Encounter"]
+    named = {one["name"]: one["definition"] for one in encounter["operation"]}
+    assert named["everything"] == "http://hl7.org/fhir/OperationDefinition/Encounter-everything"
+
+
+@pytest.mark.parametrize("asked", ["", "_since=2020-01-01&_count=50", "_type=Observation&start=2020-01-01"])
+def test_the_self_link_of_everything_has_what_was_asked_for_and_no_types_that_are_implied(ward, asked):
+    """§3.1.1.6: the parameters as they were processed, here those of the operation."""
+    answer = ward.call("GET", f"/fhir/Patient/p1/$everything?{asked}")
+    expected = f"{BASE_URL}/Patient/p1/$everything"
+    assert link(answer, "self") == (f"{expected}?{asked}" if asked else expected)
+    assert link(ward.call("GET", "/fhir/Patient/p1/*"), "self") == f"{BASE_URL}/Patient/p1/*"
+
+
+def test_a_search_in_a_compartment_by_post(ward):
+    """R5 §3.2.0.10 (search-compartment): by POST as by GET, with a type in the address or for all."""
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    posted = ward.call("POST", "/fhir/Patient/p1/Observation/_search?_count=9", b"category=laboratory", **form)
+    assert entries(posted) == ["Observation/o1", "Observation/o3"]
+    assert link(posted, "self") == f"{BASE_URL}/Patient/p1/Observation?_count=9&category=laboratory"
+    of_all = entries(ward.call("POST", "/fhir/Patient/p1/_search", b"_type=Patient,Observation", **form))
+    assert sorted(of_all) == ["Observation/o1", "Observation/o3", "Observation/o5", "Patient/p1"]
+    assert ward.call("POST", "/fhir/Patient/p1/Observation/_search", b"x").status_code == 415
+    assert ward.call("POST", "/fhir/Basic/x/_search", b"", **form).status_code == 404
+    assert ward.call("POST", "/fhir/Patient/p1/_search", b"", scope="system/Observation.rs", **form).status_code == 404
 
 
 def test_who_has_looked_at_a_patient_is_in_everything_where_it_is_named(ward):
@@ -339,3 +412,28 @@ def test_an_order_and_includes_without_end_are_refused(ward):
 def of_patients() -> list[str]:
     """List the types that have a parameter `patient`."""
     return [name for name in type_names("resource") if "patient" in parameters_of(name)]
+
+
+def test_a_search_by_a_parameter_that_becomes_another_meanwhile_is_asked_again(ward):
+    """FHIR R4 §3.1.1.4.2: what is not known is passed over and told; a part of the matches would look like all."""
+
+    def defined(expression: str) -> dict:
+        about = {"url": "urn:x:seen", "status": "active", "code": "seen", "base": ["Patient"], "type": "string"}
+        told = {"name": "Seen", "description": "A name"}
+        return {"resourceType": "SearchParameter", "id": "seen", **about, **told, "expression": expression}
+
+    other = SearchIndex(ward.store)
+    job = IndexJob(ward.store, ward.service, other, ward.core.clock)
+    assert ward.call("PUT", "/fhir/SearchParameter/seen", defined("Patient.name.family")).status_code == 201
+    while job.step():
+        """Until it is ready."""
+    ward.core.search.index.refresh()
+    asked = f"/fhir/Patient?seen={quote('测试p1')}"
+    assert entries(ward.call("GET", asked)) == ["Patient/p1"]
+    ward.call("PUT", "/fhir/SearchParameter/seen", defined("Patient.identifier.value"))
+    job.step()
+    assert modes(ward.call("GET", asked)) == ["outcome", "match", "match"]
+    while job.step():
+        """Until it is ready again."""
+    ward.core.search.index.refresh()
+    assert entries(ward.call("GET", asked.replace(quote("测试"), ""))) == ["Patient/p1"]

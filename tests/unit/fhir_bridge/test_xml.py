@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ET  # another reader
 
 import pytest
 
-from fhir_bridge.document import MAX_DEPTH, Number, parse
+from fhir_bridge.document import MAX_DEPTH, MAX_VALUES, Number, parse
+from fhir_bridge.resources import InvalidResourceError
 from fhir_bridge.validation.check import check
+from fhir_bridge.validation.issue import Rule
 from fhir_bridge.xml import parse_xml, write_xml
 from medchain.errors import InputError
 from tests.unit.fhir_bridge.examples import examples
@@ -84,7 +86,7 @@ def test_a_prefix_and_an_encoding_of_the_senders_choice_are_understood():
     ("body", "rule", "place"),
     [
         ('<birthday value="1970"/>', "unknown_element", "Patient"),
-        ('<birthDate value="1970"/><birthDate value="1971"/>', "value", "Patient.birthDate"),
+        ('<birthDate value="1970"/><birthDate value="1971"/>', "single", "Patient.birthDate"),
         ('<active value="yes"/>', "value", "Patient.active"),
         ('<gender value=""/>', "empty", "Patient.gender"),
         ("<contained><Pationt/></contained>", "type", "Patient.contained[0]"),
@@ -125,6 +127,21 @@ def test_hostile_documents_are_refused(body, code):
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("piece", ["<a/>", '<a b=""/>', "<name></name>"])
+def test_a_document_of_very_many_small_elements_is_refused_before_they_are_made(piece):
+    count = MAX_VALUES // piece.count("<") + 1
+    began = time.process_time()
+    with pytest.raises(InputError, match=r"document\.values"):
+        parse_xml((PATIENT % (piece * count)).encode())
+    assert time.process_time() - began < 5
+
+
+def test_a_document_of_very_many_attributes_is_refused_before_they_are_made():
+    attributes = " ".join(f'a{n}=""' for n in range(MAX_VALUES))
+    with pytest.raises(InputError, match=r"document\.values"):
+        parse_xml((PATIENT % f"<name {attributes}/>").encode())
+
+
 def test_what_is_no_resource_is_not_written():
     with pytest.raises(InputError) as refused:
         write_xml({"resourceType": "Pationt"})
@@ -137,3 +154,38 @@ def test_many_elements_of_one_name_cost_as_much_each_as_few():
     assert len(parse_xml(body)["identifier"]) == 100_000
     # The square of their number would be half a minute.
     assert time.process_time() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("inside", "place", "follower"),
+    [
+        ('<birthDate value="1980-01-01"/><active value="true"/>', "Patient.active", "birthDate"),
+        ("<name/><telecom/><name/>", "Patient.name", "telecom"),
+        ('<contact/><contact><gender value="male"/><name/></contact>', "Patient.contact[1].name", "gender"),
+        (
+            '<contained><Patient><active value="true"/><id value="a"/></Patient></contained>',
+            "Patient.contained[0].id",
+            "active",
+        ),
+        (
+            '<text><div xmlns="http://www.w3.org/1999/xhtml">x</div><status value="generated"/></text>',
+            "Patient.text.status",
+            "div",
+        ),
+        (
+            '<multipleBirthBoolean value="true"/><deceasedDateTime value="1980"/>',
+            "Patient.deceasedDateTime",
+            "multipleBirthBoolean",
+        ),
+    ],
+)
+def test_elements_in_another_order_than_the_schemas_are_refused_where_they_stand(inside, place, follower):
+    """FHIR R4 §2.6.1: the schemas of XML are sequences."""
+    with pytest.raises(InvalidResourceError) as refused:
+        parse_xml(f'<Patient xmlns="http://hl7.org/fhir">{inside}</Patient>'.encode())
+    assert [(one.rule, one.expression, one.expected) for one in refused.value.issues] == [(Rule.ORDER, place, follower)]
+
+
+def test_what_r4_does_not_know_has_no_place_in_the_order():
+    read = parse_xml(b'<Patient xmlns="http://hl7.org/fhir"><active value="true"/><x value="y"/><name/></Patient>')
+    assert list(read) == ["resourceType", "active", "x", "name"]

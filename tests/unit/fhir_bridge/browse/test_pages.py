@@ -176,6 +176,8 @@ def test_a_role_sees_what_it_may_hand_on_and_no_more(world):
         Role.DESK: (23, True, 200, 404),
         Role.AUDITOR: (5, False, 404, 404),
         Role.ADMINISTRATOR: (6, False, 404, 404),
+        # A patient has pages of the own, and none of these.
+        Role.PATIENT: (0, False, 403, 403),
     }
     world.sign_in(Role.DESK)
     page = world.get("/browse/Patient/p1").text

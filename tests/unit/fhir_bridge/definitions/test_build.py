@@ -13,6 +13,7 @@ import pytest
 
 from fhir_bridge.definitions import build as made
 from fhir_bridge.definitions.build import Codes, build, compartment, structures
+from fhir_bridge.definitions.build_profiles import bound, profiles
 
 DEF = "http://hl7.org/fhir/StructureDefinition/"
 STRUCTURES = f"""<Bundle xmlns="http://hl7.org/fhir"><entry><resource><StructureDefinition>
@@ -143,10 +144,16 @@ def source(folder, *, packed):
             (folder / name).write_text(text)
     parts = {
         f"CompartmentDefinition-{name}.json": json.dumps(
-            {"code": name, "resource": [{"code": "Thing", "param": ["p"]}]}
+            {
+                "resourceType": "CompartmentDefinition",
+                "code": name,
+                "resource": [{"code": "Thing", "param": ["p"]}],
+            }
         ).encode()
         for name in ("patient", "encounter", "relatedPerson", "practitioner", "device")
     }
+    profile = snapshot(element("Thing.kind", 1, "1", type=[{"code": "code"}], fixedCode="a"))["p"]
+    parts["StructureDefinition-p.json"] = json.dumps(profile).encode()
     if packed:
         with tarfile.open(folder / "hl7-r4-examples-4.0.1.tar.xz", "w:xz") as archive:
             for name, data in parts.items():
@@ -166,8 +173,10 @@ def test_files_as_published_and_packed_ones_give_the_same_bytes(tmp_path):
     assert build(source(tmp_path / "packed", packed=True)) == data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert set(archive.namelist()) == {
-            *("codes.json", "compartments.json", "kinds.json", "search.json", "types/Thing.json")
+            *("codes.json", "compartments.json", "kinds.json", "profiles.json", "search.json", "types/Thing.json")
         }
+        root = {"children": [{"name": "kind", "fixed": "a"}]}
+        assert json.loads(archive.read("profiles.json")) == {"p": {"type": "Thing", "root": root}}
         assert json.loads(archive.read("codes.json")) == {"urn:kinds": {"urn:s": ["a", "b", "c", "d"]}}
         assert json.loads(archive.read("compartments.json"))["device"] == {"Thing": ["p"]}
         assert json.loads(archive.read("search.json")) == [
@@ -180,3 +189,62 @@ def test_the_command_writes_beside_itself_and_asks_for_one_folder(tmp_path, monk
     assert made.main([]) == 2
     assert made.main([str(source(tmp_path, packed=False))]) == 0
     assert (tmp_path / "r4.zip").read_bytes()[:2] == b"PK"
+
+
+def element(path: str, least: int = 0, most: str = "*", **more: object) -> dict:
+    name = path.replace(":", ".").split(".")
+    return {"id": path, "path": ".".join(name[:2]), "min": least, "max": most} | more
+
+
+def snapshot(*elements: dict) -> dict:
+    named = {"resourceType": "StructureDefinition", "id": "p", "kind": "resource"}
+    named |= {"derivation": "constraint", "type": "Thing"}
+    return {"p": named | {"snapshot": {"element": [element("Thing", constraint=[]), *elements]}}}
+
+
+def test_of_a_profile_is_kept_what_it_asks_for_beyond_its_type():
+    (thing,) = structures(ET.fromstring(STRUCTURES))  # noqa: S314  # our own text
+    own = {"key": "p-1", "severity": "error", "human": "Say more", "expression": "kind"}
+    definitions = snapshot(
+        element("Thing.id", 1, "1", type=[{"code": "id"}]),
+        element("Thing.kind", 1, "1", type=[{"code": "code"}], fixedCode="a", constraint=[own, own | {"key": "t-1"}]),
+        element("Thing.of", 0, "2", type=[{"code": "Reference", "targetProfile": [f"{DEF}Group"]}]),
+        element(
+            "Thing.part", 0, "*", slicing={"discriminator": [{"type": "value", "path": "kind"}], "rules": "closed"}
+        ),
+        element("Thing.part:one", 1, "1"),
+        element("Thing.part:one.kind", 0, "*", patternCode="b"),
+        element("Thing.text", 0, "1"),
+    )
+    assert profiles(definitions, {"Thing": thing}) == {
+        "p": {
+            "type": "Thing",
+            "root": {
+                "children": [
+                    {"name": "id", "min": 1},
+                    {"name": "kind", "fixed": "a", "rules": [["p-1", "error", "Say more", "kind"]]},
+                    {"name": "of", "targets": ["Group"]},
+                    {
+                        "name": "part",
+                        "slicing": [[["value", "kind"]], False, False],
+                        "slices": [
+                            {"slice": "one", "min": 1, "max": 1, "children": [{"name": "kind", "pattern": "b"}]}
+                        ],
+                    },
+                    {"name": "text", "max": 1},
+                ]
+            },
+        }
+    }
+
+
+@pytest.mark.parametrize("way", [{"type": "profile", "path": "$this"}, {"type": "value", "path": "resolve().code"}])
+def test_a_profile_whose_slices_are_told_apart_otherwise_is_left_out(way):
+    (thing,) = structures(ET.fromstring(STRUCTURES))  # noqa: S314  # our own text
+    sliced = element("Thing.part", slicing={"discriminator": [way], "rules": "open"})
+    assert profiles(snapshot(sliced, element("Thing.part:one", 1, "1")), {"Thing": thing}) == {}
+
+
+def test_the_sets_that_a_profile_binds_are_listed():
+    tree = {"children": [{"binding": "urn:a", "slices": [{"binding": "urn:b"}]}]}
+    assert bound(tree) == {"urn:a", "urn:b"}

@@ -18,10 +18,6 @@ _NAME_PARTS = (
     "postalCode",
 )
 
-# docs/spec/search-index.md: what is behind is not searched; numbers are compared as doubles.
-_MAX_CHARS = 1_000
-_DIGITS = 15
-
 
 def question(value, kind: ParameterType) -> str:
     """Write what to ask for.
@@ -77,27 +73,20 @@ def _date(value) -> str:
 def _string(value) -> str:
     """§3.1.1.4.8: any part of a name or address."""
     if isinstance(value, str):
-        return _escaped(value[:_MAX_CHARS])
+        return _escaped(value)
     parts = (value[name] for name in _NAME_PARTS if name in value)
     texts = (one for part in parts for one in ([part] if isinstance(part, str) else part) if one)
-    return _escaped(next(texts, "")[:_MAX_CHARS])
+    return _escaped(next(texts, ""))
 
 
 def _number(value) -> str:
     """§3.1.1.4.6."""
-    return str(value) if not isinstance(value, dict) and _is_double(value) else ""
-
-
-def _is_double(value) -> bool:
-    """Tell whether a double holds all of a number's digits."""
-    return len(str(value).strip("-").replace(".", "")) <= _DIGITS
+    return str(value) if not isinstance(value, dict) else ""
 
 
 def _quantity(value) -> str:
     """§3.1.1.4.11: with its unit where it has one."""
     if not isinstance(value, dict) or "value" not in value or "comparator" in value or "currency" in value:
-        return ""
-    if not _is_double(value["value"]):
         return ""
     code = f"{_escaped(value['system'])}|{_escaped(value['code'])}" if {"system", "code"} <= set(value) else "|"
     return f"{value['value']}|{code}"

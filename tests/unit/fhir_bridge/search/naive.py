@@ -5,6 +5,9 @@ It compares rows as `docs/spec/search-index.md` says, in Python, without an inde
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import isfinite
+
 from fhir_bridge.definitions.parameters import ParameterType, compartment, parameters_of
 from fhir_bridge.search import units
 from fhir_bridge.search.indexer import VARIANTS, parts_of
@@ -117,7 +120,9 @@ class Naive:
         """List the rows that a term is compared with."""
         variant = 0
         if isinstance(term, QuantityTerm) and term.system == units.SYSTEM and units.canonical(term.code) is not None:
-            variant = 4
+            return [*rows.get((one.code, 4), ()), *map(whole, rows.get((one.code, 6), ()))]
+        if isinstance(term, (NumberTerm, QuantityTerm)):
+            return [*rows.get((one.code, 0), ()), *map(whole, rows.get((one.code, 5), ()))]
         if one.kind is ParameterType.TOKEN and one.modifier is Modifier.TEXT:
             variant = 1
         if one.modifier is Modifier.IDENTIFIER:
@@ -147,7 +152,7 @@ class Naive:
             case QuantityTerm(number, system, code):
                 known = units.canonical(code) if system == units.SYSTEM else None
                 if known is not None:
-                    value, least, most = (known.value(one) for one in (number.number, number.low, number.high))
+                    value, least, most = (known.exact(one) for one in (number.number, number.low, number.high))
                     return key == known.unit and between(number.prefix, low, high, value, least, most)
                 return (not code or key == code) and (not system or detail == system) and numeric(number, low, high)
         raise AssertionError(term)
@@ -169,11 +174,19 @@ def compare(prefix, low, high, start, end):
 
 def numeric(term, low, high):
     """Compare numbers."""
-    return between(term.prefix, low, high, float(term.number), float(term.low), float(term.high))
+    return between(term.prefix, low, high, *map(Fraction, (term.number, term.low, term.high)))
+
+
+def whole(row):
+    """Put a number together that stands in two columns."""
+    place, key, detail, near, rest = row
+    number = Fraction(repr(near)) + Fraction(rest)
+    return place, key, detail, number, number
 
 
 def between(prefix, low, high, value, least, most):
-    """Compare with a value and the range that its digits imply."""
+    """Compare with a value and the range that its digits imply; doubles are read as they are written."""
+    low, high = (Fraction(repr(end)) if isinstance(end, float) and isfinite(end) else end for end in (low, high))
     return {
         "eq": least <= low and high < most,
         "ne": not (least <= low and high < most),

@@ -20,6 +20,7 @@ from medchain.store.records import RecordStore
 NOW = 1_796_083_200
 LEDGER = sha256(b"ledger").digest()
 KEY = sha256(b"records").digest()
+FILE_KEY = sha256(b"file").digest()
 
 
 class Node:
@@ -28,20 +29,20 @@ class Node:
     def __init__(self, folder: Path) -> None:
         """Open the file in a folder."""
         self.time = NOW
-        self.database = open_database(folder / "records.db", sha256(b"file").digest(), kind=FileKind.RECORDS)
+        self.database = open_database(folder / "records.db", FILE_KEY, kind=FileKind.RECORDS)
         self.store = RecordStore(self.database)
         self.open()
 
-    def open(self):
+    def open(self, zone=None):
         """Begin anew on the same file, as another process does."""
-        self.index = SearchIndex(self.store)
+        self.index = SearchIndex(self.store, zone=zone)
         self.service = RecordService(self.store, LEDGER, KEY, lambda: self.time, index=self.index)
         self.searches = SearchService(self.store, self.index, KEY, LEDGER, lambda: self.time)
 
     def wipe(self):
         """Forget all records."""
         with self.database.write("record") as connection:
-            for table in (tables.outbox, tables.entry, tables.resource, tables.record):
+            for table in (tables.outbox, tables.entry, tables.resource, tables.unmerged, tables.record):
                 connection.execute(delete(table))
 
     def put(self, *resources: dict, patient=""):

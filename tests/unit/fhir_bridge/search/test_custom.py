@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fhir_bridge.search import index_job
-from fhir_bridge.search.custom import read_custom
+from fhir_bridge.search.custom import check_parameter, read_custom
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
-from medchain.errors import InputError
+from medchain.errors import ConflictError, InputError
 
 
 def parameter(record_id="eye", **more: object):
@@ -91,6 +91,58 @@ def test_a_changed_parameter_finds_by_what_it_says_now(node, job):
     assert found(node, "Patient?nick=tom") == []
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 9])
+def test_a_search_by_a_parameter_that_another_process_is_changing_is_never_answered_in_part(node, monkeypatch, steps):
+    """The rows of what the parameter was go at once, those of what it is come step by step."""
+    monkeypatch.setattr(index_job, "BATCH", 1)
+    node.put(*(patient(name, "Tom", gender="male") for name in "abc"), patient("d", "Ann"), simple())
+    other = IndexJob(node.store, node.service, SearchIndex(node.store), lambda: node.time)
+    finish(other)
+    node.index.refresh()
+    query = node.query("Patient?nick=tom&_total=accurate")
+    node.put(simple(expression="Patient.name.text | Patient.gender"))
+    for _ in range(steps):
+        other.step()
+    with pytest.raises(ConflictError) as caught:
+        node.searches.search(query)
+    assert caught.value.fields == {"table": "index_state"}
+    found = node.searches.anew(lambda: node.search("Patient?nick=tom"))
+    # Unknown until every record has its rows, and told so.
+    unknown = [one.parameter for one in node.query("Patient?nick=tom").problems]
+    assert (found.total, unknown) == ((3, []) if steps == 9 else (4, ["nick"]))
+
+
+def test_a_condition_on_a_parameter_that_becomes_another_is_asked_of_what_it_is_now(node, job):
+    node.put(patient("a", "Tom", gender="male"), simple())
+    finish(job)
+    other = SearchIndex(node.store)
+    node.index.refresh()
+    node.put(simple(expression="Patient.gender"))
+    finish(IndexJob(node.store, node.service, other, lambda: node.time))
+    assert node.searches.ids("Patient", "nick=male") == ["a"]
+
+
+def test_what_is_included_by_a_parameter_that_goes_meanwhile_is_asked_for_again(node, job, monkeypatch):
+    seen = simple("seen", base=["Observation"], type="reference", expression="Observation.performer")
+    node.put(patient("a", "Tom"), seen, {"resourceType": "Practitioner", "id": "d"})
+    performed = {"performer": [{"reference": "Practitioner/d"}], "code": {"text": "x"}, "status": "final"}
+    node.put({"resourceType": "Observation", "id": "o", **performed})
+    finish(job)
+    node.index.refresh()
+    text = "Observation?_include=Observation:seen"
+    assert node.included(text) == ["Practitioner/d"]
+    linked = node.store.linked_keys
+
+    def first_dropped(*given: object):
+        node.store.drop_custom(seen["url"], [("Observation", "seen")])
+        monkeypatch.undo()
+        return [*linked(*given), "Practitioner/d"]
+
+    monkeypatch.setattr(type(node.store), "linked_keys", lambda _store, *given: first_dropped(*given))
+    with pytest.raises(ConflictError, match=r"store\.conflict"):
+        node.search(text)
+
+
 def test_a_parameter_that_is_retired_or_deleted_is_unknown_again(node, job):
     node.put(patient("a", "Tom"), simple(), simple("other"))
     finish(job)
@@ -161,3 +213,51 @@ def test_what_hl7_defines_stays_as_it_is(node, job):
     node.put(parameter("gender", expression="Patient.name.text", type="token", base=["Patient", "Group"]))
     finish(job)
     assert found(node, "Patient?gender=male") == ["Patient/a"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "severity", "rule", "expected"),
+    [
+        # FHIRPath 2.0.0 §2, grammar: told from which character on it is none.
+        ("Patient.name.where(", "error", "expression", "20"),
+        ("Patient..name", "error", "expression", "9"),
+        ("Patient.name.text) | Patient.id", "error", "expression", "18"),
+        ("(" * 300, "error", "expression", "1"),
+        # FHIRPath that leads to nothing: an element that R4 has not, a value of another kind.
+        ("Patient.nmae.text", "error", "nowhere", "Patient"),
+        ("Patient.active.value.ofType(Quantity)", "error", "nowhere", "Patient"),
+        # FHIRPath that searches here do not use is a parameter that others may use.
+        ("Patient.name.where(use.hasValue()).text", "warning", "unused", ""),
+    ],
+)
+def test_who_sends_an_expression_that_finds_nothing_is_told(expression, severity, rule, expected):
+    (issue,) = check_parameter(simple(expression=expression))
+    assert (issue.severity, issue.rule, issue.expected) == (severity, rule, expected)
+    assert issue.expression == "SearchParameter.expression"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"expression": "Patient.nmae", "status": "draft"},
+        # HL7's own say what HL7 says.
+        {"expression": "Patient.nmae", "code": "name"},
+        {"expression": "Patient.nmae", "type": "special"},
+        {"expression": None},
+    ],
+)
+def test_an_expression_that_is_used_or_none_of_ours_is_right(more):
+    assert check_parameter(simple(**more)) == []
+
+
+def test_the_expressions_of_a_composite_are_read_too():
+    parts = [{"definition": "http://x.example/a", "expression": one} for one in ("code", "value as")]
+    (issue,) = check_parameter(simple(type="composite", expression="Observation", component=parts))
+    assert (issue.severity, issue.expression) == ("warning", "SearchParameter.component[1].expression")
+
+
+def test_a_draft_that_is_no_fhirpath_is_stored_with_a_warning():
+    """R4 §2.44: `expression` is a string to its rules, and only an active parameter is used."""
+    (issue,) = check_parameter(simple(expression="Patient..name", status="draft"))
+    assert (issue.severity, issue.rule, issue.expected) == ("warning", "expression", "9")

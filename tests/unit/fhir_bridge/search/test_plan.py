@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from urllib.parse import parse_qsl
 
 import pytest
@@ -9,10 +10,10 @@ from sqlalchemy import create_engine, event, insert, select
 from sqlalchemy.pool import StaticPool
 
 from fhir_bridge.definitions.parameters import parameters_of
-from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.indexer import Indexer
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import parse_query
+from medchain.dates import span_of
 from medchain.errors import InputError
 from medchain.store import finding_sql, tables
 from medchain.store.finding import NEVER
@@ -392,3 +393,77 @@ def test_values_are_bound_and_never_part_of_the_sql(shelf):
     assert not [text for text, _ in shelf.statements if "drop" in text or "y'" in text]
     with shelf.engine.begin() as connection:
         assert connection.execute(select(tables.entry.c.number)).first() is not None
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Numbers that doubles tell apart, and some that they do not."""
+    made = Shelf()
+    values = {"n99": "99.49", "n995": "99.5", "n100": "100", "n1004": "100.4999", "n1005": "100.5"}
+    values |= {"s1": "0.100000000000000000001", "s0": "0.1", "s2": "0.100000000000000000002"}
+    values |= {"b2": "123456789.123456789", "b1": "123456789.123456788", "e": "0.0054"}
+    for name, value in values.items():
+        row = {"id": name, "prediction": [{"probabilityDecimal": Decimal(value)}], "resourceType": "RiskAssessment"}
+        made.put(row, {"resourceType": "Observation", "id": name, "valueQuantity": quantity(Decimal(value), "m")})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        # R4 search.html#number, its own table: values in the range of [99.5 ... 100.5), then [99.995 ... 100.005),
+        # then [95 ... 105), equal, unequal, and the comparisons with the exact value.
+        ("100", "n100 n1004 n995"),
+        ("100.00", "n100"),
+        ("1e2", "n100 n1004 n1005 n99 n995"),
+        ("lt100", "e n99 n995 s0 s1 s2"),
+        ("le100", "e n100 n99 n995 s0 s1 s2"),
+        ("gt100", "b1 b2 n1004 n1005"),
+        ("ge100", "b1 b2 n100 n1004 n1005"),
+        ("ne100", "b1 b2 e n1005 n99 s0 s1 s2"),
+        # R4 search.html#quantity: 5.40e-3 is 0.0054 with three significant digits.
+        ("5.4e-3", "e"),
+        ("5.40e-3", "e"),
+        # R4 §2.24.0.1: the precision of a decimal is part of it; doubles would make one of these.
+        ("0.1", "s0 s1 s2"),
+        ("0.100000000000000000001", "s1"),
+        ("0.1000000000000000000015", ""),
+        ("gt0.100000000000000000001", "b1 b2 n100 n1004 n1005 n99 n995 s2"),
+        ("ge0.100000000000000000001", "b1 b2 n100 n1004 n1005 n99 n995 s1 s2"),
+        ("lt0.100000000000000000001", "e s0"),
+        ("le0.100000000000000000001", "e s0 s1"),
+        ("sa0.100000000000000000001", "b1 b2 n100 n1004 n1005 n99 n995 s2"),
+        ("eb0.100000000000000000001", "e s0"),
+        ("ne0.100000000000000000001", "b1 b2 e n100 n1004 n1005 n99 n995 s0 s2"),
+        ("123456789.123456789", "b2"),
+        ("123456789.123456788", "b1"),
+        ("ap123456789.123456789", "b1 b2"),
+        ("123456789", "b1 b2"),
+    ],
+)
+def test_numbers_and_quantities_are_found_to_their_last_digit(digits, asked, names):
+    expected = names.split()
+    assert sorted(digits.find(f"RiskAssessment?probability={asked}")) == expected
+    assert sorted(digits.find(f"Observation?value-quantity={asked}||m")) == expected
+    assert sorted(digits.find(f"Observation?value-quantity={asked}|{UCUM}|m")) == expected
+
+
+def test_a_quantity_is_found_to_its_last_digit_in_another_unit(digits):
+    assert digits.find(f"Observation?value-quantity=100.000000000000000001|{UCUM}|mm") == ["s1"]
+
+
+def test_numbers_that_no_double_says_are_sorted_among_the_others(digits):
+    up = digits.find("RiskAssessment?_sort=probability")
+    assert (up[0], set(up[1:4]), up[4:9], set(up[9:])) == (
+        "e",
+        {"s0", "s1", "s2"},
+        ["n99", "n995", "n100", "n1004", "n1005"],
+        {"b1", "b2"},
+    )
+    down = digits.find("RiskAssessment?_sort=-probability")
+    assert (set(down[:2]), down[2:7], set(down[7:10]), down[10]) == (
+        {"b1", "b2"},
+        ["n1005", "n1004", "n100", "n995", "n99"],
+        {"s0", "s1", "s2"},
+        "e",
+    )

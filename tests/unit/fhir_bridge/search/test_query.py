@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from fhir_bridge.definitions.parameters import ParameterType
 from fhir_bridge.search.conditions import MAX_LINKS, MAX_VALUES, Context
-from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.query import MAX_PARAMETERS, parse_query
 from fhir_bridge.search.terms import (
     CompositeTerm,
@@ -39,9 +39,11 @@ from fhir_bridge.search.tree import (
     Summary,
     Total,
 )
+from medchain.dates import span_of
 from medchain.errors import InputError
 
 UCUM = "http://unitsofmeasure.org"
+CHINA = timezone(timedelta(hours=8))
 
 
 def asked(text, **options: object):
@@ -428,7 +430,7 @@ def test_a_parameter_that_differs_between_types_is_refused():
 
 
 def test_dates_and_references_depend_on_the_node():
-    assert terms("Observation?date=2020", offset_s=3600) == (DateTerm(Prefix.EQ, span_of("2020", 3600)),)
+    assert terms("Observation?date=2020", zone=CHINA) == (DateTerm(Prefix.EQ, span_of("2020", CHINA)),)
     bases = frozenset({"https://node.example/fhir"})
     assert terms("Observation?subject=https://node.example/fhir/Patient/1", bases=bases) == (
         ReferenceTerm(("Patient/1",), ""),

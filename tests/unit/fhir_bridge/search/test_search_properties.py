@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager, nullcontext
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
-from fhir_bridge.search.dates import span_of
 from fhir_bridge.search.indexer import CONTAINED, IN_COLUMNS, UNINDEXED, VARIANTS
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.tree import ByType, Either, InCompartment
+from medchain.dates import span_of
+from medchain.store import placing
+from medchain.store.engine import FileKind, open_database
 from tests.unit.fhir_bridge.search.naive import Naive
+from tests.unit.fhir_bridge.search.nodes import FILE_KEY
 
 IDS = ["a", "b", "c"]
 CODES = ["2339-0", "718-7", "8480-6"]
@@ -141,8 +146,8 @@ rights = st.one_of(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(resources, st.lists(st.tuples(asked, rights), min_size=1, max_size=12))
-def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questions):
+@given(resources, st.lists(st.tuples(asked, rights), min_size=1, max_size=12), booleans)
+def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questions, others_write):
     node.wipe()
     naive = Naive(node.index)
     judge = Judge(node.index, node.store.find_page, lambda: node.time)
@@ -151,6 +156,21 @@ def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questi
         made = newest[name, record_id] = {"resourceType": name, "id": record_id, **members}
         node.put(made)
         naive.put(made)
+    with other_writer(node) if others_write else nullcontext():
+        compare(node, naive, judge, newest, questions)
+
+
+@contextmanager
+def other_writer(node):
+    """Have somebody else at the turn at writing, so that what waits is laid over the index for each search."""
+    other = open_database(node.database.path, FILE_KEY, kind=FileKind.RECORDS)
+    with closing(other), pytest.MonkeyPatch.context() as patch, other.attempt("record"):
+        patch.setattr(placing, "PATIENCE_S", 0)
+        yield
+
+
+def compare(node, naive, judge, newest, questions):
+    """Compare searches with what looking at every resource answers."""
     for (name, conditions), within in questions:
         query = node.query(f"{name}?")
         for code, value in conditions:

@@ -12,7 +12,7 @@ from fhir_bridge.search.cursor import LIFE_S, Cursors
 from fhir_bridge.search.tree import ByType, Either, InCompartment
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import RecordService
-from medchain.store.indexing import IndexRows
+from medchain.store.index_rows import IndexRows
 from medchain.store.tables import entry, resource
 from tests.unit.fhir_bridge.search.nodes import KEY, LEDGER, NOW
 
@@ -154,6 +154,7 @@ def test_replaced_versions_leave_the_index_once_no_cursor_needs_them(node):
         node.put(patient("p1", gender=gender))
     node.service.delete("Patient", "p1")
     node.put(patient("p2"))
+    node.store.merge_rows()
     assert node.store.prune_index(NOW - 1, 100) == 0
     assert node.store.prune_index(NOW, 2) == 2
     assert node.store.prune_index(NOW, 100) == 1
@@ -378,6 +379,7 @@ def test_of_an_erased_patient_no_row_is_left(ward):
     names = {"name": [{"family": "Zhang"}]}
     ward.put(patient("p3") | names, observation("b8", "p3"), patient="p3")
     ward.put(patient("p3", gender="male") | names, patient="p3")
+    ward.store.merge_rows()
     before = count(ward, entry)
     token = ward.service.patient_token("p3")
     ward.store.erase_patient(token, ward.store.living_epochs(token), NOW, b"{}")

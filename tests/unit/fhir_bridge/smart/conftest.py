@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.deeds import KeptDeeds
-from fhir_bridge.mount import seen_by
+from fhir_bridge.mount import request_fields, seen_by
 from fhir_bridge.smart.clients import Client, check_client, client_document
 from fhir_bridge.smart.fetch import Fetcher
 from fhir_bridge.smart.mount import register
@@ -163,7 +163,7 @@ def world(server, monkeypatch) -> World:
         signed=Signed(b"k" * 32),
         use_once=lambda name, until: server.store.use_once(name, until, now=server.time[0]),
         clock=lambda: server.time[0],
-        deeds=KeptDeeds(server.core.audit),
+        deeds=KeptDeeds(server.core.audit, lambda: server.time[0], request_fields),
     )
     app = Flask("test-pages", static_folder=None)
     prepare(app)

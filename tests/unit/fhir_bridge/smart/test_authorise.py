@@ -219,8 +219,16 @@ def test_online_access_ends_with_the_session_and_offline_access_does_not(world):
     offline = json.loads(world.turn_in(world.code()).data)
     world.store.end_session(secret)
     assert introspected(world, online["access_token"]) is False
+    assert world.refresh(online["refresh_token"]).status_code == 400
     assert introspected(world, offline["access_token"]) is True
     assert world.refresh(offline["refresh_token"]).status_code == 200
+
+
+def test_a_code_that_nobody_has_turned_in_ends_with_the_session(world):
+    secret = world.sign_in()
+    code = world.code(scope="online_access openid launch/patient patient/*.rs")
+    world.store.end_session(secret)
+    assert json.loads(world.turn_in(code).data)["error"] == "invalid_grant"
 
 
 def test_who_is_closed_or_gets_another_role_has_no_authorisations_any_more(world):

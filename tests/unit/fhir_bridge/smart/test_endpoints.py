@@ -136,6 +136,45 @@ def test_a_members_keys_are_those_of_the_ledger_and_a_suspended_one_has_none_at_
         world.parts.tokens.check(token)
 
 
+def keyed_grant(world, client: Client) -> dict:
+    """Let a person authorise an application with a key; returns what it got."""
+    put(world, client)
+    world.sign_in()
+    code = world.code(client_id=client.id)
+    return json.loads(world.turn_in(code, client_id=client.id, **shown(client.id)).data)
+
+
+def test_what_a_person_gave_a_member_ends_with_its_membership(world):
+    world.server.member_keys[MEMBER] = [public(EC)]
+    given = keyed_grant(world, replace(PUBLIC, id="insurer", member=MEMBER))
+    assert world.parts.tokens.check(given["access_token"]).patient == "p1"
+    world.server.member_keys[MEMBER] = []
+    with pytest.raises(AccessDeniedError):
+        world.parts.tokens.check(given["access_token"])
+    form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
+    assert world.token(form | shown("insurer")).status_code == 401
+
+
+def test_what_a_person_gave_ends_with_what_the_application_is_registered_for(world):
+    app = replace(PUBLIC, id="keyed", jwks=(public(EC),))
+    given = keyed_grant(world, app)
+    narrowed = replace(app, scopes=parse_scopes("patient/Condition.rs"))
+    world.store.put_client("keyed", client_document(narrowed), NOW, replace=True)
+    with pytest.raises(AccessDeniedError):
+        world.parts.tokens.check(given["access_token"])
+
+
+@pytest.mark.parametrize("verifier", [None, "", "w" * 43, "v" * 42], ids=["none", "empty", "another", "short"])
+def test_a_key_does_not_stand_in_for_the_verifier(world, verifier):
+    """RFC 9700 §2.1.1, §4.8.2: PKCE downgrade."""
+    put(world, replace(PUBLIC, id="keyed", jwks=(public(EC),)))
+    world.sign_in()
+    code = world.code(client_id="keyed")
+    answer = world.turn_in(code, client_id="keyed", code_verifier=verifier, **shown("keyed"))
+    assert answer.status_code == 400
+    assert "access_token" not in json.loads(answer.data)
+
+
 def test_keys_at_an_address_are_used_and_weak_ones_among_them_are_not(world):
     address = "https://lab.example/keys"
     put(world, Client("remote", parse_scopes("system/*.rs"), jwks_uri=address))
@@ -285,6 +324,7 @@ def test_discovery_names_what_there_is(world, path):
     endpoints = [value for name, value in document.items() if name.endswith(("_endpoint", "jwks_uri"))]
     assert all(value.removeprefix(ORIGIN) in rules for value in endpoints)
     if "smart" in path:
+        assert "management_endpoint" in document
         assert {"launch-ehr", "launch-standalone", "permission-v2", "client-public"} <= set(document["capabilities"])
 
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fhir_bridge.smart import mount
-from fhir_bridge.smart.mount import OwnOrigins, member_keys
+from fhir_bridge.smart import origins
+from fhir_bridge.smart.mount import member_keys
+from fhir_bridge.smart.origins import OwnOrigins
 from medchain.errors import UnavailableError
 from medchain.node.config import Address
 from medchain.node.peer_auth import MembersDirectory
@@ -39,7 +40,7 @@ def node():
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(mount, "_REMEMBER_S", 0.0)
+    monkeypatch.setattr(origins, "_REMEMBER_S", 0.0)
 
 
 def moved(org_id, origin, **changes: object):

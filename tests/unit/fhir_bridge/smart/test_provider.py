@@ -41,6 +41,7 @@ class Idp:
         }
         self.answer: object = {}
         self.asked: dict[str, list[str]] = {}
+        self.looks = 0
 
     def check_url(self, url: str) -> None:
         Fetcher().check_url(url)
@@ -51,6 +52,7 @@ class Idp:
         if body is not None:
             self.asked = parse_qs(body.decode())
             return self.answer
+        self.looks += 1
         if not self.described:
             raise UnavailableError("peer.unreachable")
         return self.described
@@ -224,6 +226,13 @@ def test_a_provider_that_is_another_or_away_is_not_asked(world, idp):
     assert world.post("/sign-in/provider", {}).status_code == 403
     idp.described = {}
     assert world.post("/sign-in/provider", {}).status_code == 403
+
+
+def test_who_begins_again_and_again_has_the_provider_asked_every_five_minutes(world, idp):
+    for seconds, looks in ((0, 1), (1, 1), (299, 1), (300, 2), (301, 2), (200, 3)):
+        world.time[0] = NOW + seconds
+        begin(world)
+        assert idp.looks == looks
 
 
 def test_a_closed_account_stays_closed(world, idp):

@@ -13,6 +13,7 @@ import pytest
 from fhir_bridge.smart.clients import client_document
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
+from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.encoding import base64url, canonical, unbase64url
 from medchain.errors import AccessDeniedError
 from medchain.store.accounts import Passkey, Role
@@ -166,9 +167,18 @@ def test_who_fails_again_and_again_waits_longer_each_time_and_for_good_behaviour
     assert (locked.status_code, locked.headers["Retry-After"]) == (429, "30")
     world.time[0] = NOW + 31
     assert ask(world, "/sign-in/passkey/finish", answered(world) | {"signature": "AAAA"}).status_code == 403
-    assert ask(world, "/sign-in/passkey/begin", {}).headers["Retry-After"] == "60"
+    assert ask(world, "/sign-in/passkey/finish", answered(world)).headers["Retry-After"] == "60"
     world.time[0] = NOW + 31 + 3601
     assert ask(world, "/sign-in/passkey/finish", answered(world)).status_code == 200
+
+
+def test_nobody_who_fails_keeps_the_others_of_a_hospital_out(world):
+    enrolled(world)
+    answers = [ask(world, "/sign-in/passkey/finish", answered(world, credential="AAAA")) for _ in range(9)]
+    assert [one.status_code for one in answers] == [403] * 5 + [429] * 4
+    assert ask(world, "/sign-in/passkey/finish", answered(world)).status_code == 200
+    # Nor does this forgive who fails.
+    assert ask(world, "/sign-in/passkey/finish", answered(world, credential="AAAA")).status_code == 429
 
 
 def test_an_account_under_attack_from_many_places_is_locked_for_a_while(world):
@@ -199,6 +209,18 @@ def test_pages_of_others_lock_nobody_out(world):
     for name in (None, "growth"):
         for _ in range(8):
             assert world.token(form | {"client_id": name}).status_code in (401, 429)
+    # From the page of an attacker, which says so, only such pages wait.
+    keyed = replace(PUBLIC, id="apart", jwks=(public_jwk(Es384Signer(b"k" * 32).public),))
+    world.store.put_client("apart", client_document(keyed), NOW)
+    for origin in ("https://evil.example", "null"):
+        for _ in range(8):
+            sent = {name: value for name, value in (form | {"client_id": "apart"}).items() if value}
+            world.app.test_client().post("/token", base_url=ORIGIN, data=sent, headers={"Origin": origin})
+    asked = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "apart"}
+    for origin, status in ((None, 401), ("https://app.example", 401), ("https://evil.example", 429)):
+        headers = {} if origin is None else {"Origin": origin}
+        answer = world.app.test_client().post("/token", base_url=ORIGIN, data=asked, headers=headers)
+        assert answer.status_code == status
     world.store.put_client("other", client_document(replace(PUBLIC, id="other")), NOW)
     refused = world.turn_in("nonsense", client_id="other")
     assert (refused.status_code, json.loads(refused.data)["error"]) == (400, "invalid_grant")

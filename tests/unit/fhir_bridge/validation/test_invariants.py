@@ -194,6 +194,18 @@ def test_many_references_to_many_contained_resources_are_judged_in_time():
     assert broken('{"resourceType":"Patient","managingOrganization":{"reference":"#"}}') == []
 
 
+def test_what_an_entry_of_a_bundle_refers_to_is_contained_in_that_entry():
+    """FHIR R4 fhirpath.html: `%rootResource` is the container of what is contained, else the resource itself."""
+    held = '{"resourceType":"Organization","id":"%s","name":"x"}'
+    patient = '{"resourceType":"Patient","contained":[%s],"managingOrganization":{"reference":"#o"}}'
+    bundle = '{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"http://x.example/1","resource":%s}]}'
+    assert broken(bundle % (patient % (held % "o"))) == []
+    # What another entry contains is not in it.
+    other = patient.replace('"contained":[%s],', "")
+    beside = f'{other}}},{{"fullUrl":"http://x.example/2","resource":{patient % (held % "o")}'
+    assert broken(bundle % beside) == [("ref-1", "Bundle.entry[0].resource.managingOrganization")]
+
+
 def test_what_a_canonical_in_a_list_names_is_referred_to():
     """R4 `dom-3`; as in HL7's PlanDefinition example-cardiology-os."""
     library = '{"resourceType":"Library","id":"l","status":"active","type":{"text":"x"}}'

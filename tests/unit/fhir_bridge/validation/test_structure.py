@@ -7,6 +7,7 @@ import pytest
 from fhir_bridge.document import parse, write
 from fhir_bridge.validation.check import Mode, check
 from fhir_bridge.validation.issue import MAX_ISSUES, Rule
+from fhir_bridge.validation.structure import check_structure
 from tests.unit.fhir_bridge.examples import examples
 
 PATIENT = b'{"resourceType":"Patient"%s}'
@@ -37,7 +38,7 @@ def test_an_official_example_is_right(data):
         # §2.6.2: what JSON may look like.
         (b'"birthday":"1970-01-01"', "unknown_element", "Patient"),
         (b'"name":{"family":"x"}', "shape", "Patient.name"),
-        (b'"birthDate":["1970"]', "value", "Patient.birthDate"),
+        (b'"birthDate":["1970"]', "single", "Patient.birthDate"),
         (b'"name":["x"]', "shape", "Patient.name[0]"),
         (b'"name":[]', "empty", "Patient.name"),
         (b'"name":[{}]', "empty", "Patient.name[0]"),
@@ -71,6 +72,21 @@ def test_an_official_example_is_right(data):
         # Types of references.
         (b'"generalPractitioner":[{"reference":"Patient/1"}]', "reference", "Patient.generalPractitioner[0]"),
         (b'"generalPractitioner":[{"type":"Device","display":"x"}]', "reference", "Patient.generalPractitioner[0]"),
+        # §2.3.0.1: a literal reference is a URI, relative to the base or not.
+        (b'"generalPractitioner":[{"reference":"foo bar"}]', "literal", "Patient.generalPractitioner[0].reference"),
+        (b'"managingOrganization":{"reference":"foo"}', "literal", "Patient.managingOrganization.reference"),
+        (
+            b'"managingOrganization":{"reference":"/Organization/1"}',
+            "literal",
+            "Patient.managingOrganization.reference",
+        ),
+        (b'"managingOrganization":{"reference":"Organisation/1"}', "literal", "Patient.managingOrganization.reference"),
+        (b'"managingOrganization":{"reference":"Organization/"}', "literal", "Patient.managingOrganization.reference"),
+        (
+            b'"extension":[{"url":"http://x.org","valueReference":{"reference":"a b:c"}}]',
+            "literal",
+            "Patient.extension[0].value.ofType(Reference).reference",
+        ),
         # Resources inside resources.
         (b'"contained":[{"resourceType":"Patiant"}]', "type", "Patient.contained[0]"),
         (b'"contained":[{"resourceType":"Basic","id":"b"}]', "required", "Patient.contained[0].code"),
@@ -92,6 +108,8 @@ def test_what_r4_does_not_allow_is_found_where_it_is(more, rule, place):
         b'"photo":[{"contentType":"image/png","data":"iVBO Rw0K"}]',
         b'"generalPractitioner":[{"reference":"urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"}]',
         b'"generalPractitioner":[{"reference":"https://other.org/fhir/Practitioner/1/_history/2"}]',
+        b'"generalPractitioner":[{"reference":"urn:oid:1.2.3"},{"reference":"Practitioner?identifier=a|b"}]',
+        b'"generalPractitioner":[{"reference":"http://other.org/scim/Users/1"},{"display":"foo bar"}]',
         b'"_gender":{"extension":[{"url":"http://x.org","valueCode":"unknown"}]}',
     ],
 )
@@ -119,7 +137,7 @@ def test_an_unknown_type_is_none():
     assert found(b'{"a":1}') == [("type", "Resource")]
 
 
-def test_what_was_meant_by_an_unknown_name_is_said_and_the_name_itself_is_not():
+def test_what_was_meant_by_an_unknown_name_is_said_and_a_name_of_a_person_is_not():
     (issue,) = check(parse(PATIENT % b',"birthdate":"1970"'))
     assert issue.expected == "birthDate"
     (secret,) = check(parse(PATIENT % ',"王小明":"1970"'.encode()))
@@ -129,6 +147,7 @@ def test_what_was_meant_by_an_unknown_name_is_said_and_the_name_itself_is_not():
 def test_a_lenient_node_refuses_what_is_malformed_and_nothing_else():
     assert found(PATIENT % b',"gender":"m"', Mode.LENIENT) == []
     assert found(b'{"resourceType":"Observation"}', Mode.LENIENT) == []
+    assert found(PATIENT % b',"managingOrganization":{"reference":"foo bar"}', Mode.LENIENT) == []
     assert found(PATIENT % b',"gander":"male"', Mode.LENIENT) == [("unknown_element", "Patient")]
 
 
@@ -151,3 +170,18 @@ def test_one_coding_of_a_concept_must_be_of_a_set_that_binds():
     bad = b'{"coding":[{%s,"code":"alive"}]}' % system
     assert found(body % bad) == [(Rule.CODE.value, "Condition.clinicalStatus")]
     assert found(body % b'{"text":"active"}') == [(Rule.CODE.value, "Condition.clinicalStatus")]
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "kind"),
+    [
+        ({"gender": ["male"]}, "Patient.gender", "code"),
+        ({"maritalStatus": [{"text": "x"}]}, "Patient.maritalStatus", "CodeableConcept"),
+        ({"name": [{"period": [{"start": "1980"}]}]}, "Patient.name[0].period", "Period"),
+        ({"_birthDate": [{"id": "a"}]}, "Patient.birthDate", "Element"),
+    ],
+)
+def test_an_array_in_the_place_of_one_value_is_told_as_such(given, place, kind):
+    """FHIR R4 §2.6.2.1: only what may repeat is an array."""
+    found = check_structure({"resourceType": "Patient", **given})
+    assert [(one.rule, one.expression, one.expected) for one in found] == [(Rule.SINGLE, place, kind)]

@@ -1,0 +1,394 @@
+"""Consents in force at this node, and what they keep from a caller of its own organisation.
+
+What is kept back is told as numbers of record versions, for each kind of asker once: a read looks its number up, a
+search leaves the numbers out wherever a record may take part, and both say the same. Keeps true: a consent counts from
+the moment it is stored, in every process; it is compiled once a version; a record that is stored after what is known
+was worked out is looked at before it is shown; what cannot be judged is kept back. Trusts the records file for whose a
+record is, and `consent.custodian` for the decision.
+Source: `docs/spec/consent.md` C1 to C8.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from threading import RLock
+from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+import orjson
+
+from consent.custodian import decide_inside, edges
+from consent.decision import (
+    Decision,
+    Deny,
+    Directive,
+    Permit,
+    Request,
+    Resource,
+    compile_consent,
+    passes,
+)
+from consent.directive import SUBJECT, span_of_seconds
+from consent.facts import facts_of
+from consent.receipt import receipt
+from fhir_bridge.search.service import SearchService
+from fhir_bridge.search.tree import Sighted
+from fhir_bridge.smart.access import Access
+from medchain.encoding import digest
+from medchain.errors import NotFoundError, VerificationError
+from medchain.node.clock import Clock
+from medchain.node.emergency import find_open
+from medchain.node.event_time import event_span
+from medchain.node.log import Log
+from medchain.node.records import RecordService
+from medchain.store.consents import ConsentRows, Fresh
+from medchain.store.records import RecordStore, RecordVersion
+
+MAX_VIEWS: Final = 256
+"""Most kinds of askers that are remembered."""
+
+ORGANISATION: Final = "urn:medchain:organisation"
+"""Identifier system of organisations: an Organization record that has this node's is this organisation."""
+
+BREAKING: Final = "BTG"
+"""Purpose of who breaks the glass, v3-ActReason."""
+
+_TREATING: Final = "TREAT"
+_CONSENT: Final = "Consent"
+_TEAMS: Final = {"CareTeam": "participant", "Group": "member"}
+_SELF: Final = {"Organization": "identifier"}
+_WHO: Final = frozenset({*_TEAMS, *_SELF})
+_MANY: Final = 200
+_MICROSECONDS: Final = 1_000_000
+_LOG: Final = Log("fhir")
+
+
+_Name: TypeAlias = tuple[str, str]
+
+
+class Asker(NamedTuple):
+    """What matters of a caller to a decision: those who are alike get the same.
+
+    Attributes:
+        user: as `Access.user`.
+        role: as `Access.role`.
+        purpose: v3-ActReason.
+        emergencies: tokens of the patients for whom this person has broken the glass, if that is the purpose.
+    """
+
+    user: str
+    role: str
+    purpose: str
+    emergencies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is kept from an asker.
+
+    Attributes:
+        hidden: numbers of the record versions that are.
+        upto: number of the last version that was looked at.
+        owners: patients' tokens of whom later versions must be looked at first.
+        condition: the same for searches.
+    """
+
+    hidden: frozenset[int]
+    upto: int
+    owners: frozenset[str]
+    condition: Sighted
+
+    def hides(self, row: RecordVersion) -> bool:
+        """Tell whether a record version is kept back."""
+        return row.seq in self.hidden or (row.seq > self.upto and row.patient in self.owners and row.type != _CONSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A consent in force."""
+
+    id: str
+    patient: str
+    directive: Directive
+    edges: frozenset[int]
+
+
+@dataclass(slots=True)
+class _View:
+    """What is known for an asker.
+
+    Attributes:
+        asker: who.
+        made: state of the consents, of who is who, and part of time in which it holds.
+        decisions: patient's token → decision, of those of whom not everything is permitted.
+        kept: patient's token → what is kept back of each of its records.
+        receipts: of all decisions, sorted.
+        sight: what is told; None where nothing is kept back.
+    """
+
+    asker: Asker
+    made: tuple[int, int, int]
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    kept: dict[str, dict[_Name, tuple[int, ...]]] = field(default_factory=dict)
+    receipts: bytes = b""
+    sight: Sight | None = None
+
+
+class Enforcement:
+    """Tells what consents keep from this organisation's callers. Threads share it."""
+
+    def __init__(
+        self, org_id: str, searches: SearchService, store: RecordStore, service: RecordService, clock: Clock
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            org_id: this organisation.
+            searches: finds care teams and groups.
+            store: the records file.
+            service: opens records.
+            clock: gives Unix seconds.
+        """
+        self._organisation = org_id
+        self._searches = searches
+        self._store = store
+        self._service = service
+        self._clock = clock
+        self._rows = ConsentRows(store.database)
+        self._lock = RLock()
+        self._upto = -1
+        self._given: dict[str, dict[str, _Given]] = {}
+        self._named: dict[str, _Given] = {}
+        self._edges: list[int] = []
+        self._state = self._who = 0
+        self._views: OrderedDict[Asker, _View] = OrderedDict()
+        self._groups: dict[str, tuple[int, frozenset[str]]] = {}
+
+    def sight(self, access: Access) -> Sight | None:
+        """Tell what is kept from a caller at this moment.
+
+        Args:
+            access: who asks.
+
+        Returns:
+            It; None where nothing is.
+
+        Raises:
+            UnavailableError: the records file cannot be read; nothing may be shown then.
+            VerificationError: a consent is damaged, which could deny; as above.
+        """
+        fresh = self._rows.after(self._upto)
+        if fresh:
+            self._refresh(fresh)
+        if not self._given:
+            return None
+        asker = self._asker(access)
+        with self._lock:
+            return self._view(asker).sight
+
+    def receipt(self, access: Access) -> bytes:
+        """Return the hash over the decisions about a caller (D17); empty where no consent is in force here."""
+        if not self._given:
+            return b""
+        asker = self._asker(access)
+        with self._lock:
+            return self._view(asker).receipts
+
+    def _asker(self, access: Access) -> Asker:
+        """Tell who asks."""
+        opened: frozenset[str] = frozenset()
+        if access.purpose == BREAKING and access.user:
+            now, patients = self._clock(), tuple(self._given)
+            opened = frozenset(one for one in patients if find_open(self._store, one, access.user, now))
+        return Asker(access.user, access.role, access.purpose, opened)
+
+    def _refresh(self, fresh: Sequence[Fresh]) -> None:
+        """Take over what was stored since; of what another thread has taken over meanwhile, nothing is left."""
+        with self._lock:
+            if self._upto < 0:
+                upto = self._rows.newest()
+                self._take(self._rows.of_type(_CONSENT, upto))
+                self._upto = upto
+            while new := [row for row in fresh if row.seq > self._upto]:
+                self._take([row for row in new if row.type == _CONSENT])
+                self._who += any(row.type in _WHO for row in new)
+                for view in self._views.values():
+                    self._follow(view, new)
+                self._upto = new[-1].seq
+                fresh = self._rows.after(self._upto)
+
+    def _take(self, rows: Iterable[Fresh]) -> None:
+        """Take over versions of consents, the newest of each last."""
+        newest = {row.id: row for row in rows}
+        for row in newest.values():
+            before = self._named.pop(row.id, None)
+            if before is not None:
+                of_patient = self._given[before.patient]
+                del of_patient[row.id]
+                if not of_patient:
+                    del self._given[before.patient]
+            given = self._compiled(row)
+            if given is not None:
+                self._named[row.id] = given
+                self._given.setdefault(given.patient, {})[row.id] = given
+        if newest:
+            self._state += 1
+            self._edges = sorted({edge for one in self._named.values() for edge in one.edges})
+
+    def _compiled(self, row: Fresh) -> _Given | None:
+        """Read a consent; None for one that says nothing: not active, deleted, erased, of no patient of this node."""
+        if row.patient == self._service.patient_token(""):
+            return None
+        stored = self._store.numbered(row.seq)
+        try:
+            content = b"" if stored is None else self._service.open(stored).content
+        except NotFoundError:
+            return None
+        except VerificationError as error:
+            _LOG.error("consent.damaged", error, record=row.seq)
+            content = b"null"
+        if not content:
+            return None
+        zone, consent = self._zone(), orjson.loads(content)
+        version = "" if stored is None else str(stored.version)
+        directive = compile_consent(
+            consent, consent_id=f"{_CONSENT}/{row.id}", version=version, any_patient=True, zone=zone
+        )
+        return _Given(row.id, row.patient, directive, edges(consent, zone)) if directive.is_active else None
+
+    def _view(self, asker: Asker) -> _View:
+        """Return what is known for an asker, worked out anew where it may have become another."""
+        now = self._clock() * _MICROSECONDS
+        made = (self._state, self._who, bisect_right(self._edges, now))
+        view = self._views.get(asker)
+        if view is None or view.made != made:
+            view = self._worked_out(asker, made, now)
+            self._views[asker] = view
+            while len(self._views) > MAX_VIEWS:
+                self._views.popitem(last=False)
+        return view
+
+    def _worked_out(self, asker: Asker, made: tuple[int, int, int], now: int) -> _View:
+        """Decide about each patient who has consents."""
+        view, request, receipts = _View(asker, made), self._request(asker, now), list[bytes]()
+        # To say so breaks no glass: without an emergency that is noted, told and reviewed, it is treatment.
+        undeclared = replace(request, purpose=_TREATING) if asker.purpose == BREAKING else request
+        for patient, given in self._given.items():
+            asked = request if patient in asker.emergencies else undeclared
+            decision = decide_inside(asked, [one.directive for one in given.values()])
+            receipts.append(receipt(decision))
+            if not isinstance(decision, Permit):
+                view.decisions[patient] = decision
+        view.receipts = digest("medchain/decision-receipts/v1", *sorted(receipts))
+        for patient, decision in view.decisions.items():
+            view.kept[patient] = self._kept_of(self._rows.of_patient(patient), decision)
+        self._see(view, self._upto)
+        return view
+
+    def _request(self, asker: Asker, now: int) -> Request:
+        """Write who asks as the decision wants it; a system does not say for whom it asks, which is not known then."""
+        own = f"Organization/{self._organisation}"
+        is_person = "/" in asker.user
+        return Request(
+            now=now,
+            patient=SUBJECT,
+            actor=asker.user if is_person else None,
+            organization=own,
+            groups=self._found(asker.user, _TEAMS, asker.user) if is_person else None,
+            role=asker.role or None,
+            purpose=asker.purpose,
+            action="access",
+            custodian=own,
+            aliases=self._found("", _SELF, f"{ORGANISATION}|{self._organisation}"),
+        )
+
+    def _found(self, asker: str, parameters: Mapping[str, str], value: str) -> frozenset[str]:
+        """List what has a value in a parameter: care teams and groups of a person, records of this organisation."""
+        known = self._groups.get(asker)
+        if known is None or known[0] != self._who:
+            found = frozenset(
+                f"{name}/{one}"
+                for name, code in parameters.items()
+                for one in self._searches.ids(name, f"{code}={quote(value, safe='')}", _MANY)
+            )
+            if len(self._groups) >= MAX_VIEWS:
+                self._groups.clear()
+            known = self._groups[asker] = (self._who, found)
+        return known[1]
+
+    def _follow(self, view: _View, fresh: Sequence[Fresh]) -> None:
+        """Look at the records of which versions came."""
+        names: dict[str, set[_Name]] = {}
+        for row in fresh:
+            if row.patient in view.decisions and row.type != _CONSENT:
+                names.setdefault(row.patient, set()).add((row.type, row.id))
+        for patient, touched in names.items():
+            rows = [row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched]
+            kept = self._kept_of(rows, view.decisions[patient])
+            view.kept[patient] = {**view.kept[patient], **{name: kept.get(name, ()) for name in touched}}
+        self._see(view, fresh[-1].seq, is_same=not names)
+
+    def _see(self, view: _View, upto: int, *, is_same: bool = False) -> None:
+        """Tell what is kept back of all, which may be what it was."""
+        if not view.decisions:
+            return
+        known = view.sight
+        if known is not None and is_same:
+            view.sight = replace(known, upto=upto, condition=replace(known.condition, upto=upto))
+            return
+        hidden = frozenset(seq for records in view.kept.values() for kept in records.values() for seq in kept)
+        owners = frozenset(view.decisions)
+        numbers, tokens = orjson.dumps(sorted(hidden)).decode(), orjson.dumps(sorted(owners)).decode()
+        view.sight = Sight(hidden, upto, owners, Sighted(numbers, upto, tokens, _CONSENT))
+
+    def _kept_of(self, rows: Sequence[Fresh], decision: Decision) -> dict[_Name, tuple[int, ...]]:
+        """List what a decision keeps back of each record of a patient, but for the consents."""
+        records: dict[_Name, list[int]] = {}
+        for row in rows:
+            # A consent that denies all would hide itself from those who are to end it.
+            if row.type != _CONSENT:
+                records.setdefault((row.type, row.id), []).append(row.seq)
+        return {name: self._hidden(name[0], numbers, decision) for name, numbers in records.items()}
+
+    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision) -> tuple[int, ...]:
+        """List which versions of a record a decision keeps back.
+
+        All where it does the newest, since who may not see that would see what it was before; else those that were such
+        then. A deletion says nothing itself, and is as what it deletes.
+        """
+        if isinstance(decision, Deny):
+            return tuple(numbers)
+        found: list[int] = []
+        is_shown = False
+        for number in numbers:
+            facts = self._read(type_name, number)
+            is_shown = is_shown if facts is None else passes(decision, facts)
+            if not is_shown:
+                found.append(number)
+        return tuple(found) if is_shown else tuple(numbers)
+
+    def _read(self, type_name: str, number: int) -> Resource | None:
+        """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
+        stored = self._store.numbered(number)
+        try:
+            content = self._told(stored) if stored is not None else b""
+        except (NotFoundError, VerificationError):
+            stored, content = None, b""
+        if stored is None:
+            return Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None)
+        if not content:
+            return None
+        when = event_span(content, stored.created, self._zone())
+        return facts_of(content, SUBJECT, None if when is None else span_of_seconds(when))
+
+    def _told(self, stored: RecordVersion) -> bytes:
+        """Open a version; of what is no FHIR JSON, what is told of it."""
+        return self._service.open(stored).content if stored.head is None else self._service.head(stored).text
+
+    def _zone(self) -> tzinfo:
+        """Return the zone of dates without one."""
+        return self._searches.index.setting.zone

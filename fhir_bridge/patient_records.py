@@ -1,0 +1,179 @@
+"""A patient's own records for the patient's pages: fills `consent.web.ports.PatientRecords`.
+
+Keeps true: a patient is given what a token for that one patient gives any client, no more, through the same gate and
+onto the same audit; of who has looked only what is about this patient is told. Trusts the pages for who is signed in.
+Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from consent.web.ports import Look, Opened, PatientRecord
+from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
+from fhir_bridge.browse.view import line_of, rows_of, when_of
+from fhir_bridge.browse.words import ELEMENTS
+from fhir_bridge.document import Resource, write
+from fhir_bridge.rest.core import Core
+from fhir_bridge.search.cursor import PARAMETER
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.patients import name_text
+from fhir_bridge.smart.scopes import parse_scopes
+from medchain.errors import NotFoundError
+from medchain.store.accounts import Role
+
+CLIENT: Final = "(patient)"
+"""As which client the patient's pages are on the audit."""
+
+MAX_PAGES: Final = 5
+"""Most pages of records that are shown at once."""
+
+_OWN: Final = parse_scopes("patient/*.rs")
+_AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/PractitionerRole.rs")
+_COUNT: Final = "_count=200&_sort=-_lastUpdated"
+_LOOKS: Final = "_count=100&_sort=-date"
+_REFUSED: Final = "4"
+_MAX_NAMES: Final = 50
+
+
+class RecordsOfPatients:
+    """Asks in a patient's name."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        """Use the REST server's parts."""
+        self._core = core
+
+    def name(self, patient: str, language: str) -> str:
+        """Give the patient's name; empty where the record has none."""
+        try:
+            resource, _ = self._reading(patient, language).resource(f"Patient/{patient}")
+        except RefusedError:
+            return ""
+        names = objects_in(resource.get("name"))
+        return name_text(names[0]) if names else ""
+
+    def all(self, patient: str, language: str) -> tuple[Sequence[PatientRecord], bool]:
+        """Give the patient's records, the newest first, and whether there are more than are given."""
+        reading = self._reading(patient, language)
+        place, found = f"Patient/{patient}/*", reading.listed(f"Patient/{patient}/*", _COUNT)
+        resources = list(found.resources)
+        for _ in range(MAX_PAGES - 1):
+            if not found.cursor:
+                break
+            found = reading.listed(place, urlencode({PARAMETER: found.cursor}))
+            resources += found.resources
+        own = [one for one in resources if one.get("resourceType") not in ("AuditEvent", "Provenance")]
+        records = [_record(reading, one) for one in own]
+        return sorted(records, key=lambda one: one.when, reverse=True), bool(found.cursor)
+
+    def one(self, patient: str, type_name: str, record_id: str, language: str) -> Opened:
+        """Give a record; raises `NotFoundError` ``page.unknown`` for one that is not the patient's."""
+        reading, place = self._reading(patient, language), f"{type_name}/{record_id}"
+        try:
+            resource, _ = reading.resource(place)
+            versions = len(reading.listed(f"{place}/_history", "_count=50").entries)
+        except RefusedError as error:
+            raise NotFoundError("page.unknown") from error
+        rows = [
+            (row.depth, ELEMENTS.get(row.name, row.name) if language == "zh" else row.name, row.value)
+            for row in rows_of(resource)
+        ]
+        return Opened(_record(reading, resource), rows, versions)
+
+    def proof(self, patient: str, type_name: str, record_id: str, language: str) -> bytes:
+        """Give a record's proof bundle (zip); raises as `one`."""
+        try:
+            reply = self._reading(patient, language).get(f"{type_name}/{record_id}/$proof", native=True)
+        except RefusedError as error:
+            raise NotFoundError("page.unknown") from error
+        return reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
+
+    def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
+        """Give who of this organisation looked since a time (Unix seconds), the newest first."""
+        reading = Reading(self._core, Access(CLIENT, _AUDIT, user=f"Patient/{patient}", role="auditor"), language)
+        day = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
+        query = urlencode({"patient": f"Patient/{patient}", "date": f"ge{day}"})
+        try:
+            found = reading.listed("AuditEvent", f"{_LOOKS}&{query}")
+        except RefusedError:
+            # Events that are still to be made: the page says that there may be more, and never that there are none.
+            raise NotFoundError("patient.audit_behind") from None
+        return list(self._looks(reading, found, patient))
+
+    def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
+        """Read events; the patient's own looks are left out."""
+        names: dict[str, str] = {}
+        for event in found.resources:
+            person = next((one for one in objects_in(event.get("agent")) if _reference(one.get("who"))), {})
+            reference = _reference(person.get("who"))
+            if reference == f"Patient/{patient}":
+                continue
+            if reference and reference not in names and len(names) < _MAX_NAMES:
+                names[reference] = _name_of(reading, reference)
+            roles = objects_in(person.get("role"))
+            codings = objects_in(roles[0].get("coding")) if roles else []
+            yield Look(
+                time=str(event.get("recorded", "")),
+                who=names.get(reference, reference),
+                role=str(codings[0].get("code", "")) if codings else "",
+                client=_client(event),
+                action=next((str(one.get("code")) for one in objects_in(event.get("subtype"))), ""),
+                types=_types(event),
+                is_refused=event.get("outcome") == _REFUSED,
+            )
+
+    def _reading(self, patient: str, language: str) -> Reading:
+        """Ask as a token for this one patient would."""
+        access = Access(CLIENT, _OWN, user=f"Patient/{patient}", role=Role.PATIENT.value, patient=patient)
+        return Reading(self._core, access, language)
+
+
+def _record(reading: Reading, resource: Resource) -> PatientRecord:
+    """Say what is shown of a record."""
+    kind, record_id, meta = str(resource.get("resourceType")), str(resource.get("id")), resource.get("meta")
+    version = str(meta.get("versionId")) if isinstance(meta, dict) else "1"
+    names = objects_in(resource.get("name")) if kind == "Patient" else []
+    return PatientRecord(
+        type=kind,
+        id=record_id,
+        version=version,
+        when=when_of(resource)[:10],
+        title=name_text(names[0]) if names else line_of(resource),
+        content=write(resource),
+        anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
+    )
+
+
+def _name_of(reading: Reading, reference: str) -> str:
+    """Name a person by the resource that it is; as it is referred to where that has no name."""
+    try:
+        resource, _ = reading.resource(reference)
+    except RefusedError:
+        return reference
+    names = objects_in(resource.get("name"))
+    return name_text(names[0]) if names else reference
+
+
+def _reference(who: object) -> str:
+    """Read to whom something refers; empty for nobody."""
+    found = who.get("reference") if isinstance(who, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _client(event: Resource) -> str:
+    """Read by which application it was done: the first agent."""
+    agents = objects_in(event.get("agent"))
+    who = agents[0].get("who") if agents else None
+    identifier = who.get("identifier") if isinstance(who, dict) else None
+    return str(identifier.get("value", "")) if isinstance(identifier, dict) else ""
+
+
+def _types(event: Resource) -> tuple[str, ...]:
+    """Read the types of what was seen."""
+    places = (_reference(one.get("what")) for one in objects_in(event.get("entity")))
+    return tuple(sorted({place.partition("/")[0] for place in places if "/_history/" in place}))

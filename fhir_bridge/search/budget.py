@@ -1,0 +1,129 @@
+"""What one search may come to, counted while it is read: before anything is planned, written in SQL, or asked.
+
+Keeps true: a search within the budget is within the limits of the database's own language (500 selects of one union,
+expressions 1,000 deep, 250,000 values), so that none fails there, and its plan costs tenths of a second at most. Counts
+no less than `plan` makes. Pure. Trusts nothing.
+Source: sqlite.org/limits.html; `docs/spec/rest.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+from fhir_bridge.definitions.codes import code_set
+from fhir_bridge.search.terms import (
+    CompositeTerm,
+    DateTerm,
+    Modifier,
+    NearTerm,
+    NumberTerm,
+    OfTypeTerm,
+    Prefix,
+    QuantityTerm,
+    ReferenceTerm,
+    StringTerm,
+    Term,
+    TokenTerm,
+    UriTerm,
+)
+from medchain.errors import InputError
+
+MAX_PARTS: Final = 10_000
+"""Most parts of one search: one for each value, `CONDITION` and `ALTERNATIVE` for what costs more."""
+
+CONDITION: Final = 5
+"""Parts of a condition, for each type of each link of a chain."""
+
+ALTERNATIVE: Final = 20
+"""Parts of what is looked for apart from the others of its condition: a range, a beginning, another system."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+# Of a number: ranges, and what no double says (`plan._Ends`).
+_NUMBERS: Final = {Prefix.EQ: 4, Prefix.AP: 4, Prefix.NE: 6}
+_OTHER_NUMBERS: Final = 3
+
+
+class Budget:
+    """Counts what one search comes to: a chain without types branches into all types at each link."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._left = MAX_PARTS
+
+    def take(self, name: str, parts: int) -> None:
+        """Count some more of a parameter; raises `InputError` ``search.too_many``."""
+        self._left -= parts
+        if self._left < 0:
+            raise InputError("search.too_many", parameter=safe_name(name), limit=MAX_PARTS)
+
+    def take_terms(self, name: str, terms: Iterable[Term], modifier: Modifier, types: int) -> None:
+        """Count the values of a parameter of so many types beside one for each: all but the first alternative."""
+        apart, keyed = 0, set()
+        for term in terms:
+            group, alternatives, values = _weight(term, modifier)
+            if group is None:
+                # What belongs together is planned for each type, all else for all at once.
+                apart += alternatives * types if isinstance(term, CompositeTerm) else alternatives
+            else:
+                keyed.add(group)
+            self.take(name, values)
+        self.take(name, max(0, apart + len(keyed) - 1) * ALTERNATIVE)
+
+
+def safe_name(name: str) -> str:
+    """Keep a name only if it is no more than that."""
+    return name if _NAME.fullmatch(name) else ""
+
+
+def _weight(  # noqa: C901, PLR0911  # one for each kind of term
+    term: Term, modifier: Modifier
+) -> tuple[object, int, int]:
+    """Weigh a term.
+
+    Returns:
+        What it shares with those that are one alternative with it, None for nothing; how many it is by itself; how many
+        values it has beyond one.
+    """
+    match term:
+        case TokenTerm(system, code):
+            return (None, 1, 0) if code is None or modifier is Modifier.BELOW else ((system,), 0, 0)
+        case OfTypeTerm(system, code):
+            return (system, code), 0, 0
+        case StringTerm():
+            # What a text begins with may also be meant without its blanks.
+            return ((), 0, 0) if modifier is Modifier.EXACT else (None, 2 if modifier is Modifier.NONE else 1, 0)
+        case UriTerm():
+            return _uri(term, modifier)
+        case ReferenceTerm(keys, version):
+            return (version,), 0, max(0, len(keys) - 1)
+        case DateTerm(prefix):
+            # Short ranges and long ones are apart.
+            return None, 4 if prefix is Prefix.NE else 2, 0
+        case NumberTerm(prefix):
+            return None, _NUMBERS.get(prefix, _OTHER_NUMBERS), 0
+        case QuantityTerm(number):
+            return None, _NUMBERS.get(number.prefix, _OTHER_NUMBERS), 0
+        case NearTerm():
+            return None, 1, 0
+        case CompositeTerm(parts):
+            weights = [_weight(part, Modifier.NONE) for part in parts]
+            return None, sum(max(1, each[1]) for each in weights), sum(each[2] for each in weights)
+    assert_never(term)
+
+
+def _uri(term: UriTerm, modifier: Modifier) -> tuple[object, int, int]:
+    """Weigh a URI, or a value set with all its codes."""
+    match modifier:
+        case Modifier.IN | Modifier.NOT_IN:
+            codes = code_set(term.url) or {}
+            return None, len(codes), sum(map(len, codes.values()))
+        case Modifier.BELOW:
+            return None, 1, 0
+        case Modifier.ABOVE:
+            return (), 0, 2 * term.url.count("/")
+        case _:
+            return (term.version,), 0, 0

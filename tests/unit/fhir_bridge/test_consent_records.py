@@ -1,0 +1,125 @@
+"""Consents of the ledger about this organisation are kept back like any other (`docs/spec/consent.md` C10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Event, Thread
+
+import orjson
+import pytest
+
+from fhir_bridge.consent_records import ConsentRecords
+from medchain.errors import UnavailableError
+from medchain.ledger.kinds.content import Period
+from tests.unit.fhir_bridge.conftest import NOW
+from tests.unit.fhir_bridge.consent_oracle import consent, deny
+
+KEY = bytes(range(32))
+SINCE = Period(NOW - 1, None)
+PATH = f"/fhir/Consent/{KEY.hex()}"
+
+
+@dataclass(frozen=True)
+class Told:
+    key: bytes
+    patient: str
+    fhir: dict
+    period: Period = SINCE
+    is_in_force: bool = True
+
+
+@pytest.fixture
+def ward(server):
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+    return server
+
+
+def told(server, fhir: dict, **more: object) -> Told:
+    return Told(KEY, server.service.patient_token("p1"), fhir, **more)
+
+
+def job(server, held: list) -> ConsentRecords:
+    return ConsentRecords(lambda: held, server.store, server.service, server.core.clock)
+
+
+def test_what_the_ledger_has_is_a_consent_record_and_denies_at_once_until_it_ends(ward):
+    held = [told(ward, deny() | {"patient": {"reference": "Patient/subject"}})]
+    keeper = job(ward, held)
+    assert (keeper.round(), keeper.round()) == (1, 0)
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+    kept = orjson.loads(ward.call("GET", PATH).data)
+    assert (kept["status"], kept["patient"], kept["meta"]["versionId"]) == ("active", {"reference": "Patient/p1"}, "1")
+    assert kept["provision"] == {"type": "deny", "period": {"start": "2026-11-30T23:59:59+00:00"}}
+    held[0] = replace(held[0], is_in_force=False)
+    assert keeper.round() == 1
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+    assert orjson.loads(ward.call("GET", PATH).data)["status"] == "inactive"
+
+
+def test_a_start_anew_stores_nothing_twice(ward):
+    held = [told(ward, deny())]
+    assert (job(ward, held).round(), job(ward, held).round()) == (1, 0)
+
+
+def test_what_ended_before_it_was_here_leaves_nothing(ward):
+    assert job(ward, [told(ward, deny(), is_in_force=False)]).round() == 0
+    assert ward.call("GET", PATH).status_code == 404
+
+
+def test_a_permission_for_others_takes_nothing_from_this_organisation(ward):
+    job(ward, [told(ward, consent({"type": "permit"}))]).round()
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+
+
+def test_one_without_rules_says_nothing_of_this_organisations_own(ward):
+    assert job(ward, [told(ward, {"resourceType": "Consent", "status": "active"})]).round() == 0
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+
+
+def test_what_is_no_consent_denies_all(ward):
+    job(ward, [told(ward, {"resourceType": "Consent", "status": 7, "provision": []})]).round()
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+
+
+def test_its_own_period_stands(ward):
+    job(ward, [told(ward, deny(period={"end": "2026-11-01"}))]).round()
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_no_client_writes_a_consent_of_the_ledger(ward, method):
+    job(ward, [told(ward, deny())]).round()
+    body = deny() | {"id": KEY.hex(), "status": "inactive"} if method == "PUT" else None
+    refused = ward.call(method, PATH, body)
+    assert refused.status_code == 403, refused.data
+    assert b"consent.kept" in refused.data
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+
+
+def test_no_client_writes_one_in_a_transaction_or_by_a_condition_or_before_it_is_there(ward):
+    given = consent({"type": "permit"}) | {"id": KEY.hex()}
+    row = {"resource": given, "request": {"method": "PUT", "url": f"Consent/{KEY.hex()}"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [row]}
+    assert ward.call("POST", "/fhir", bundle).status_code == 403
+    assert ward.call("PUT", "/fhir/Consent?identifier=urn:x|none", given).status_code == 403
+    job(ward, [told(ward, deny())]).round()
+    assert ward.call("DELETE", "/fhir/Consent?status=active").status_code == 403
+
+
+def test_where_the_records_cannot_be_written_it_is_tried_again(ward, monkeypatch):
+    held, end = [told(ward, deny())], Event()
+    keeper, stored, calls = job(ward, held), ward.service.create_many, []
+
+    def full(records):
+        calls.append(records)
+        if len(calls) == 1:
+            raise UnavailableError("store.full")
+        end.set()
+        return stored(records)
+
+    monkeypatch.setattr(type(ward.service), "create_many", lambda _self, records: full(records))
+    thread = Thread(target=keeper.run, args=(end,))
+    thread.start()
+    thread.join(30)
+    assert len(calls) == 2
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404

@@ -1,0 +1,228 @@
+"""Consents at the custodian: when they count, what may go wrong with them, what the audit keeps (C2 to C8).
+
+What comes out on every way of the server is `test_enforcement`; here is what changes it.
+"""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import patch
+
+import orjson
+import pytest
+
+from fhir_bridge.search.tree import Sighted
+from fhir_bridge.smart.access import Access, access_document, parse_access
+from fhir_bridge.smart.clients import Client, client_document
+from fhir_bridge.smart.scopes import parse_scopes
+from medchain.errors import VerificationError
+from medchain.node.records import NewRecord
+from tests.unit.fhir_bridge.conftest import NOW
+from tests.unit.fhir_bridge.consent_oracle import ACT_REASON, actor, consent, deny, label
+
+DAY = 86_400
+
+
+def patient(name: str = "p1") -> dict:
+    return {"resourceType": "Patient", "id": name}
+
+
+def observation(name: str, of: str = "p1", **more: object) -> dict:
+    return {
+        "resourceType": "Observation",
+        "id": name,
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": f"Patient/{of}"},
+        **more,
+    }
+
+
+@pytest.fixture
+def ward(server):
+    """A patient with an observation."""
+    server.call("PUT", "/fhir/Patient/p1", patient())
+    server.call("PUT", "/fhir/Observation/o1", observation("o1"))
+    return server
+
+
+def give(server, given: dict, name: str = "c1"):
+    made = server.call("PUT", f"/fhir/Consent/{name}", given | {"id": name})
+    assert made.status_code in (200, 201), made.data
+
+
+def status(server, path: str = "/fhir/Observation/o1", **headers: str) -> int:
+    return server.call("GET", path, **headers).status_code
+
+
+def test_a_denial_counts_for_the_next_request_and_ends_with_the_consent(ward):
+    assert status(ward) == 200
+    give(ward, deny())
+    assert status(ward) == 404
+    ward.core.service.delete("Consent", "c1")
+    assert status(ward) == 200
+
+
+def test_a_denial_that_another_process_stored_counts(ward):
+    assert status(ward) == 200
+    content = json.dumps(deny() | {"id": "c9"}).encode()
+    ward.service.create(NewRecord("Consent", "c9", content, "p1"))
+    assert status(ward) == 404
+
+
+def test_a_consent_that_becomes_inactive_counts_no_more(ward):
+    give(ward, deny())
+    assert status(ward) == 404
+    give(ward, deny() | {"status": "inactive"})
+    assert status(ward) == 200
+
+
+def test_a_consent_that_becomes_another_patients_is_that_patients(ward):
+    ward.call("PUT", "/fhir/Patient/p2", patient("p2"))
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", "p2"))
+    give(ward, deny())
+    give(ward, deny() | {"patient": {"reference": "Patient/p2"}})
+    assert (status(ward), status(ward, "/fhir/Observation/o2")) == (200, 404)
+
+
+def test_a_denial_begins_and_ends_with_its_period(ward):
+    give(ward, deny(period={"start": "2026-12-03", "end": "2026-12-04"}))
+    seen = []
+    for day in range(6):
+        ward.time[0] = NOW + day * DAY
+        seen.append(status(ward))
+    # NOW is 2026-12-01.
+    assert seen == [200, 200, 404, 404, 200, 200]
+
+
+def test_a_record_that_comes_after_the_consent_is_looked_at(ward):
+    give(ward, deny(securityLabel=label("HIV")))
+    assert status(ward) == 200
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", meta={"security": label("HIV")}))
+    ward.call("PUT", "/fhir/Observation/o3", observation("o3"))
+    assert [status(ward, f"/fhir/Observation/{one}") for one in ("o1", "o2", "o3")] == [200, 404, 200]
+    found = orjson.loads(ward.call("GET", "/fhir/Observation?_total=accurate").data)
+    assert found["total"] == 2
+
+
+def test_a_record_that_gets_a_denied_label_is_hidden_with_all_its_versions(ward):
+    give(ward, deny(securityLabel=label("HIV")))
+    ward.call("PUT", "/fhir/Observation/o1", observation("o1", meta={"security": label("HIV")}))
+    assert [status(ward, f"/fhir/Observation/o1{one}") for one in ("", "/_history/1", "/_history/2")] == [404] * 3
+
+
+def test_a_search_under_way_shows_nothing_that_was_not_looked_at(ward):
+    """Attack: a record that is stored between what is known of the patient and the search itself."""
+    give(ward, deny(securityLabel=label("HIV")))
+    access = Access("test", parse_scopes("system/*.cruds"))
+    within = ward.core.gate.within(access)
+    assert isinstance(within[-1], Sighted)
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", meta={"security": label("HIV")}))
+    ward.call("PUT", "/fhir/Patient/p2", patient("p2"))
+    ward.call("PUT", "/fhir/Observation/o3", observation("o3", "p2"))
+    found = ward.core.search.ids("Observation", "status=final", 10, within=within)
+    assert sorted(found) == ["o1", "o3"]
+
+
+def test_a_consent_that_is_damaged_denies_all_of_its_patient(ward):
+    give(ward, consent({"type": "permit"}))
+    with patch.object(type(ward.service), "open", side_effect=VerificationError("envelope.authentication")):
+        assert status(ward) == 404
+
+
+def test_a_record_that_cannot_be_read_is_kept_back_where_a_consent_needs_to_know_it(ward):
+    give(ward, deny(securityLabel=label("HIV")))
+    plain = type(ward.service).open
+
+    def damaged(service, stored):
+        if stored.type == "Observation":
+            raise VerificationError("envelope.authentication")
+        return plain(service, stored)
+
+    with patch.object(type(ward.service), "open", damaged):
+        assert (status(ward), status(ward, "/fhir/Patient/p1")) == (404, 200)
+
+
+def test_a_consent_of_nobody_here_denies_nobody(ward):
+    give(ward, deny() | {"patient": {"reference": "https://elsewhere.example/Patient/p1"}})
+    assert status(ward) == 200
+
+
+def test_a_consent_that_denies_all_does_not_hide_itself_from_who_is_to_end_it(ward):
+    give(ward, deny())
+    assert status(ward, "/fhir/Consent/c1") == 200
+    assert orjson.loads(ward.call("GET", "/fhir/Consent?patient=Patient/p1&_total=accurate").data)["total"] == 1
+    assert ward.call("DELETE", "/fhir/Consent/c1").status_code == 204
+    assert status(ward) == 200
+
+
+def test_who_joins_a_care_team_is_seen_to_have(ward):
+    give(ward, deny(actor=actor("CareTeam/t1")))
+    access = Access("app", parse_scopes("user/*.cruds"), user="Practitioner/d1", role="clinician")
+    with patch.object(type(ward.tokens), "check", lambda _self, _token: access):
+        assert status(ward) == 200
+        member = [{"member": {"reference": "Practitioner/d1"}}]
+        ward.call("PUT", "/fhir/CareTeam/t1", {"resourceType": "CareTeam", "id": "t1", "participant": member})
+        assert status(ward) == 404
+
+
+@pytest.mark.parametrize(
+    ("purpose", "expected"),
+    [
+        ("HRESCH", 404),
+        ("CLINTRCH", 404),
+        (f"{ACT_REASON}|HRESCH", 404),
+        ("TREAT", 200),
+        ("urn:x|TREAT", 400),
+        ("x", 400),
+    ],
+)
+def test_a_request_names_its_purpose(ward, purpose, expected):
+    give(ward, deny(purpose=label("HRESCH", ACT_REASON)))
+    assert status(ward, Purpose_Of_Use=purpose) == expected
+
+
+def test_the_purpose_goes_with_the_entries_of_a_batch_and_to_other_processes(ward):
+    give(ward, deny(purpose=label("HRESCH", ACT_REASON)))
+    rows = [{"request": {"method": "GET", "url": "Observation/o1"}}]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": rows}
+    told = [
+        orjson.loads(ward.call("POST", "/fhir", bundle, **headers).data)["entry"][0]["response"]["status"][:3]
+        for headers in ({}, {"Purpose_Of_Use": "HRESCH"})
+    ]
+    assert told == ["200", "404"]
+    access = Access("app", parse_scopes("user/*.rs"), user="u", role="clinician", member="insurer", asked_for="BTG")
+    assert parse_access(access_document(access)) == access
+
+
+def test_another_members_client_sees_the_directory_and_nothing_of_patients(ward):
+    scopes = parse_scopes("system/*.cruds")
+    document = client_document(Client("theirs", scopes, member="insurer"))
+    ward.parts.accounts.put_client("theirs", document, NOW)
+    ward.member_keys["insurer"] = [{"kty": "EC"}]
+    ward.call("PUT", "/fhir/Practitioner/d1", {"resourceType": "Practitioner", "id": "d1"})
+    token = ward.tokens.issue("theirs", scopes, registered=True)
+
+    def asked(path: str):
+        headers = {"Authorization": f"Bearer {token}", "Prefer": "respond-async"}
+        return ward.client.get(path, headers=headers).status_code
+
+    assert asked("/fhir/Practitioner/d1") == 200
+    assert asked("/fhir/Observation/o1") == asked("/fhir/Observation/absent") == 404
+    assert asked("/fhir/Observation") == asked("/fhir/Patient/$export") == 403
+
+
+def test_the_audit_keeps_that_a_consent_refused_and_the_receipt_of_the_decisions(ward):
+    give(ward, deny())
+    assert status(ward, Purpose_Of_Use="HRESCH") == 404
+    receipt = ward.core.gate.receipt(Access("test", parse_scopes("system/*.cruds"), asked_for="HRESCH"))
+    assert len(receipt) == 64
+    ward.drain()
+    ward.core.service.delete("Consent", "c1")
+    events = orjson.loads(ward.call("GET", "/fhir/AuditEvent?outcome=4").data)["entry"]
+    (event,) = [row["resource"] for row in events]
+    what = [one.get("what") for one in event["entity"]]
+    assert {"reference": "Observation/o1/_history/1"} in what
+    assert {"reference": "Patient/p1"} in what
+    assert {"identifier": {"system": "urn:medchain:decision-receipts", "value": receipt}} in what
+    assert event["purposeOfEvent"] == [{"coding": [{"system": ACT_REASON, "code": "HRESCH"}]}]

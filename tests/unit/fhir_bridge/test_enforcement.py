@@ -1,0 +1,356 @@
+"""Every FHIR interaction by caller by state of consent, generated: what comes out is what the decision permits.
+
+Compared byte for byte: the bytes of each version that `consent_oracle` lets pass are in the answer, and those of no
+other; numbers (totals, counts) are those of what passes; and what is refused is answered as what is absent.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from itertools import product
+from unittest.mock import patch
+
+import nacl.utils
+import orjson
+import pytest
+
+from fhir_bridge.smart.scopes import parse_scopes
+from medchain.dates import span_of
+from medchain.ledger.kinds.emergency import EMERGENCY_S
+from medchain.node.emergency import EmergencyDesk
+from tests.unit.fhir_bridge.conftest import NODE
+from tests.unit.fhir_bridge.consent_oracle import (
+    ACT_REASON,
+    CALLERS,
+    STATES,
+    Caller,
+    Oracle,
+    Version,
+    actor,
+    consent,
+    label,
+)
+
+LOINC = "http://loinc.org"
+ICD10 = "http://hl7.org/fhir/sid/icd-10"
+ACTIVE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
+OWN = {
+    "resourceType": "Organization",
+    "id": "own",
+    "identifier": [{"system": "urn:medchain:organisation", "value": NODE}],
+}
+
+
+def observation(name: str, code: str, day: str, patient: str = "p1", **more: object) -> dict:
+    return {
+        "resourceType": "Observation",
+        "id": name,
+        "status": "final",
+        "code": {"coding": [{"system": LOINC, "code": code}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "effectiveDateTime": day,
+        "performer": [{"reference": "Practitioner/d3"}],
+        **more,
+    }
+
+
+def condition(name: str, code: str, day: str, patient: str = "p1") -> dict:
+    return {
+        "resourceType": "Condition",
+        "id": name,
+        "clinicalStatus": ACTIVE,
+        "code": {"coding": [{"system": ICD10, "code": code}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "onsetDateTime": day,
+        "asserter": {"reference": "Practitioner/d9"},
+    }
+
+
+ENCOUNTER = {
+    "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+    "status": "finished",
+}
+PERIOD = {"start": "2025-03-01T08:00:00Z", "end": "2025-03-01T09:00:00Z"}
+RECORDS = (
+    {"resourceType": "Patient", "id": "p1", "name": [{"family": "Wang"}], "birthDate": "1970-01-01"},
+    {"resourceType": "Patient", "id": "p2", "name": [{"family": "Li"}], "birthDate": "1971-01-01"},
+    {"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}, "period": PERIOD, **ENCOUNTER},
+    observation("sugar", "2339-0", "2026-02-03"),
+    observation("weight", "29463-7", "2025-03-01", encounter={"reference": "Encounter/e1"}),
+    observation("weight", "29463-7", "2026-03-01"),
+    observation("phq", "44249-1", "2026-04-05"),
+    observation("of-p2", "2339-0", "2026-02-03", "p2"),
+    condition("hiv", "B20", "2024-01-01"),
+    condition("cold", "J06.9", "2025-12-01"),
+    condition("of-p2", "B20", "2024-01-01", "p2"),
+    {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "code": {"text": "x"},
+     "subject": {"reference": "Patient/p2"}, "result": [{"reference": "Observation/sugar"}]},
+)  # fmt: skip
+BINARY = {
+    "resourceType": "Binary",
+    "id": "b1",
+    "contentType": "text/plain",
+    "securityContext": {"reference": "Patient/p1"},
+    "data": "aGVsbG8=",
+}
+WHEN = ("effectiveDateTime", "onsetDateTime", "period")
+MINE = frozenset({"Patient/p1", "Encounter/e1", "Binary/b1"})
+
+
+@pytest.fixture
+def ward(server):
+    """Records of two patients, people, a team; this organisation has a name among them."""
+    object.__setattr__(server.core.enforcement, "_organisation", NODE)
+    team = {"resourceType": "CareTeam", "id": "t1", "participant": [{"member": {"reference": "Practitioner/d1"}}]}
+    people = [{"resourceType": "Practitioner", "id": name} for name in ("d1", "d2", "d3", "d9", "k1")]
+    for one in (OWN, team, *people, *RECORDS, BINARY):
+        made = server.call("PUT", f"/fhir/{one['resourceType']}/{one['id']}", one)
+        assert made.status_code in (200, 201), made.data
+    return server
+
+
+class Ward:
+    """The ward seen by one caller under some consents."""
+
+    def __init__(self, server, caller: Caller, consents) -> None:
+        """Store the consents, and list what there is."""
+        self.server, self.caller = server, caller
+        self.stored = []
+        for place, one in enumerate(consents):
+            made = orjson.loads(server.call("PUT", f"/fhir/Consent/c{place}", one | {"id": f"c{place}"}).data)
+            self.stored.append((made["id"], made))
+        self.versions = [self._version(row) for row in self._rows()]
+        self.oracle = Oracle(self.versions, self.stored, caller)
+
+    def _rows(self):
+        """List all record versions of the ward."""
+        for type_name, record_id in dict.fromkeys((one["resourceType"], one["id"]) for one in RECORDS):
+            yield from reversed(self.server.store.history(type_name, record_id))
+        for name, _ in self.stored:
+            yield from reversed(self.server.store.history("Consent", name))
+
+    def _version(self, row) -> Version:
+        """Read one."""
+        content = self.server.service.open(row).content
+        resource = orjson.loads(content)
+        value = next((resource[name] for name in WHEN if name in resource), None)
+        span = span_of(value) if isinstance(value, str) else None
+        if isinstance(value, dict):
+            first, last = span_of(value["start"]), span_of(value["end"])
+            span = first._replace(high=last.high)
+        subject = resource.get("subject", resource.get("patient", {})).get("reference")
+        name = f"{row.type}/{row.id}"
+        return Version(
+            name, row.version, content, name in MINE or (subject == "Patient/p1" and row.type != "Consent"), span
+        )
+
+    def ask(self, path: str, method: str = "GET", body=None, **headers: str):
+        """Ask as the caller."""
+        with patch.object(type(self.server.tokens), "check", lambda _self, _token: self.caller.access):
+            return self.server.call(method, path if path.startswith("/") else f"/fhir/{path}", body, **headers)
+
+    def newest(self, *types: str) -> list[Version]:
+        """List the newest versions of some types."""
+        newest = {one.name: one for one in self.versions}
+        return [one for name, one in newest.items() if name.partition("/")[0] in types]
+
+    def compared(self, path: str, among: list[Version], answer=None) -> bytes:
+        """See that an answer has those of some versions that may be seen, and no other version of the ward."""
+        data = (self.ask(path) if answer is None else answer).data
+        for one in self.versions:
+            expected = one in among and self.oracle.shows(one)
+            assert (one.content in data) is expected, (path, one.name, one.number, expected)
+        return data
+
+    def shown(self, among: list[Version]) -> list[Version]:
+        """Choose those that may be seen."""
+        return [one for one in among if self.oracle.shows(one)]
+
+
+def of_names(ward: Ward, *names: str) -> list[Version]:
+    return [one for one in ward.newest(*{name.partition("/")[0] for name in names}) if one.name in names]
+
+
+def by_name(ward: Ward) -> None:
+    """Read, vread, history, proof, $meta, Provenance of each version."""
+    absent = ward.ask("Observation/absent")
+    gone = (absent.status_code, absent.data)
+    for one in ward.versions:
+        is_newest = one in ward.newest(one.name.partition("/")[0])
+        for way in ([one.name] if is_newest else []) + [f"{one.name}/_history/{one.number}"]:
+            answer = ward.ask(way)
+            if ward.oracle.shows(one):
+                assert (answer.status_code, answer.data) == (200, one.content), way
+            else:
+                assert (answer.status_code, answer.data) == gone, way
+        others = [other for other in ward.versions if other.name == one.name]
+        ward.compared(f"{one.name}/_history", others)
+        for operation in ("$proof", "$meta"):
+            answer = ward.ask(f"{one.name}/_history/{one.number}/{operation}")
+            assert (answer.status_code == 200) is ward.oracle.shows(one), (one.name, operation)
+            assert ward.oracle.shows(one) or answer.data == gone[1]
+    for one in ward.newest("Observation", "Condition"):
+        told = ward.ask(f"Provenance?target={one.name}")
+        assert (len(orjson.loads(told.data).get("entry", [])) > 0) is ward.oracle.shows(one), one.name
+
+
+def of_binary(ward: Ward) -> None:
+    """The bytes of a Binary under the patient's security context."""
+    row = ward.server.store.get("Binary", "b1")
+    head = ward.server.service.head(row).text
+    version = Version("Binary/b1", 1, head, is_of_p1=True, span=None)
+    may = Oracle([version], ward.stored, ward.caller).shows(version)
+    answer = ward.ask("Binary/b1")
+    assert (answer.status_code, b"hello" in answer.data) == ((200, True) if may else (404, False))
+
+
+def of_histories(ward: Ward) -> None:
+    """Histories of a type and of all."""
+    kept = [one for one in ward.versions if one.name.startswith("Observation/")]
+    ward.compared("Observation/_history?_count=100", kept)
+    ward.compared("_history?_count=1000", ward.versions)
+    count = orjson.loads(ward.ask("Observation/_history?_count=0").data)
+    assert count["total"] == len(ward.shown(kept))
+
+
+def by_search(ward: Ward) -> None:
+    """Searches with all that can tell of what is hidden."""
+    observations, conditions = ward.newest("Observation"), ward.newest("Condition")
+    p1 = [one for one in observations if one.is_of_p1]
+    for path, among in (
+        ("Observation?_total=accurate", observations),
+        ("Observation?_sort=-date&_total=accurate", observations),
+        ("Observation?code=2339-0&_total=accurate", of_names(ward, "Observation/sugar", "Observation/of-p2")),
+        ("Observation?_id=sugar,weight&_total=accurate", of_names(ward, "Observation/sugar", "Observation/weight")),
+        ("Observation?subject=Patient/p1&_total=accurate", p1),
+        ("Condition?_security=HIV&_total=accurate", of_names(ward, "Condition/hiv", "Condition/of-p2")),
+        ("Patient/p1/Observation?_total=accurate", p1),
+        ("?_type=Observation,Condition&_total=accurate", observations + conditions),
+    ):
+        told = orjson.loads(ward.compared(path, among))
+        assert told["total"] == len(ward.shown(among)), path
+        count = orjson.loads(ward.ask(f"{path}&_summary=count").data)
+        assert count["total"] == len(ward.shown(among)), path
+    # By two at a time: pages are filled with what may be seen.
+    found, path = [], "/fhir/Observation?_count=2"
+    while path:
+        page = orjson.loads(ward.ask(path).data)
+        found += [row["resource"]["id"] for row in page.get("entry", [])]
+        links = [one["url"] for one in page["link"] if one["relation"] == "next"]
+        path = links[0].partition("http://127.0.0.1:41000")[2] if links else ""
+    assert sorted(f"Observation/{one}" for one in found) == sorted(one.name for one in ward.shown(observations))
+
+
+def through_others(ward: Ward) -> None:
+    """What stands at the other end of a reference: chains, `_has`, includes, both ways."""
+    (patient,) = of_names(ward, "Patient/p1")
+    p1 = [one for one in ward.newest("Observation") if one.is_of_p1]
+    chained = p1 if ward.oracle.shows(patient) else []
+    ward.compared("Observation?subject:Patient.family=Wang", chained)
+    (sugar,) = of_names(ward, "Observation/sugar")
+    ward.compared(
+        "Patient?_has:Observation:subject:code=2339-0&family=Wang", [patient] if ward.oracle.shows(sugar) else []
+    )
+    report = of_names(ward, "DiagnosticReport/r1")
+    ward.compared("DiagnosticReport?result.code=2339-0", report if ward.oracle.shows(sugar) else [])
+    ward.compared("DiagnosticReport?_include=DiagnosticReport:result", [*report, sugar])
+    ward.compared("Observation?_id=weight&_include=Observation:subject", of_names(ward, "Observation/weight") + (
+        [patient] if ward.oracle.shows(of_names(ward, "Observation/weight")[0]) else []
+    ))  # fmt: skip
+    conditions = [one for one in ward.newest("Condition") if one.is_of_p1]
+    ward.compared("Patient?_id=p1&_revinclude=Condition:subject", [patient, *(conditions if chained else [])])
+
+
+def of_everything(ward: Ward) -> None:
+    """$everything, exports, Bundles, conditions of writes, labels in use."""
+    (patient,) = of_names(ward, "Patient/p1")
+    whole = [one for one in ward.newest("Patient", "Encounter", "Observation", "Condition") if one.is_of_p1]
+    whole += ward.newest("Consent")
+    if ward.oracle.shows(patient):
+        ward.compared("Patient/p1/$everything?_count=1000", whole)
+    else:
+        assert ward.ask("Patient/p1/$everything").data == ward.ask("Patient/absent/$everything").data
+    begun = ward.ask("Patient/$export?_type=Patient,Observation,Condition", Prefer="respond-async")
+    manifest = orjson.loads(ward.ask(begun.headers["Content-Location"].partition("http://127.0.0.1:41000")[2]).data)
+    data = b"".join(ward.ask(row["url"].partition("http://127.0.0.1:41000")[2]).data for row in manifest["output"])
+    among = ward.shown(ward.newest("Patient", "Observation", "Condition"))
+    assert sorted(data.splitlines()) == sorted(one.content for one in among)
+    rows = [{"request": {"method": "GET", "url": one.name}} for one in ward.newest("Observation", "Condition")]
+    for kind in ("batch", "transaction"):
+        answer = ward.ask("", "POST", {"resourceType": "Bundle", "type": kind, "entry": rows})
+        ward.compared(kind, ward.newest("Observation", "Condition"), answer)
+    labels = orjson.loads(ward.ask("Condition/$meta").data)["parameter"][0].get("valueMeta", {}).get("security", [])
+    expected = {row["code"] for one in ward.shown(ward.newest("Condition"))
+                for row in orjson.loads(one.content)["meta"].get("security", [])}  # fmt: skip
+    assert {row["code"] for row in labels} == expected
+
+
+def by_writing(ward: Ward) -> None:
+    """What is hidden is not written over, and no condition of a write tells of it."""
+    for one in ward.newest("Observation"):
+        type_name, _, record_id = one.name.partition("/")
+        before = ward.server.store.get(type_name, record_id).version
+        rows = [{"op": "replace", "path": "/status", "value": "amended"}]
+        token = ward.server.tokens.issue("test", parse_scopes("system/*.cruds"))
+        with patch.object(type(ward.server.tokens), "check", lambda _self, _token: ward.caller.access):
+            answer = ward.server.client.patch(
+                f"/fhir/{one.name}",
+                data=json.dumps(rows),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json-patch+json"},
+            )
+        assert (answer.status_code == 200) is ward.oracle.shows(one), one.name
+        row = ward.server.store.get(type_name, record_id)
+        assert (row.version > before) is ward.oracle.shows(one)
+        if ward.oracle.shows(one):
+            continue
+        resource = orjson.loads(one.content)
+        entry = {"resource": resource, "request": {"method": "PUT", "url": one.name}}
+        for refused in (
+            ward.ask(one.name, "PUT", resource),
+            ward.ask(one.name, "DELETE"),
+            ward.ask("", "POST", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}),
+        ):
+            assert refused.status_code == 404
+            assert b"record.unknown" in refused.data
+        assert ward.server.store.get(type_name, record_id).version == before
+
+
+WAYS = (by_name, of_binary, of_histories, by_search, through_others, of_everything, by_writing)
+CASES = [(state, name) for state, name in product(STATES, CALLERS)]
+# One in eleven of all at every change, each caller among them; all of them are for `make soak`.
+CHOSEN = [case for place, case in enumerate(CASES) if place % 11 == zlib.crc32(b"few") % 11]
+
+
+def enforced(server, state: str, name: str) -> None:
+    seen = Ward(server, CALLERS[name], STATES[state])
+    for way in WAYS:
+        way(seen)
+
+
+@pytest.mark.parametrize(("state", "name"), CHOSEN)
+def test_every_interaction_gives_what_the_decision_permits_and_nothing_else(ward, state, name):
+    enforced(ward, state, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("state", "name"), [case for case in CASES if case not in CHOSEN])
+def test_every_interaction_gives_it_in_all_cases(ward, state, name):
+    enforced(ward, state, name)
+
+
+def test_a_purpose_alone_breaks_no_glass(ward):
+    """It is a word of the application; what counts is an emergency of that person that is noted, told and reviewed."""
+    breaking = {"type": "permit", "purpose": label("BTG", ACT_REASON), "actor": actor("Practitioner/d1")}
+    given = consent({"type": "deny", "provision": [breaking]})
+    seen = Ward(ward, Caller("Practitioner/d1", "clinician", "BTG"), [given])
+    assert seen.ask("Observation/sugar").status_code == 404
+    desk = EmergencyDesk(NODE, ward.store, ward.service, ward.core.clock, nacl.utils.random)
+    desk.declare("p1", "Practitioner/d2", "somebody else's")
+    assert seen.ask("Observation/sugar").status_code == 404
+    desk.declare("p1", "Practitioner/d1", "found unconscious")
+    assert seen.ask("Observation/sugar").status_code == 200
+    assert Ward(ward, Caller("Practitioner/d1", "clinician"), []).ask("Observation/sugar").status_code == 404
+    later = ward.core.clock() + EMERGENCY_S
+    with patch.object(ward.core.enforcement, "_clock", lambda: later):
+        assert seen.ask("Observation/sugar").status_code == 404
