@@ -31,6 +31,9 @@ from medchain.errors import (
 from medchain.node.clock import system_clock
 from medchain.node.config import explain
 
+OTHERS: Final = 0o077
+"""Rights that nobody but its owner gets to a file (umask(2))."""
+
 _EXITS: Final[Mapping[type[MedchainError], Exit]] = {
     VerificationError: Exit.REFUSED,
     InputError: Exit.INPUT,
@@ -73,7 +76,9 @@ def main(
 
 
 def run(command: Command, context: Context) -> int:
-    """Run one command and turn what it raises into an exit code.
+    """Run one command and turn what it raises into an exit code; what it writes is its owner's alone.
+
+    Proof bundles hold records in clear, and a node's processes, which inherit this, write logs and receipts.
 
     Args:
         command: which.
@@ -82,6 +87,7 @@ def run(command: Command, context: Context) -> int:
     Returns:
         Its exit code.
     """
+    before = os.umask(OTHERS)
     try:
         return command.run(context)
     except MedchainError as error:
@@ -99,6 +105,8 @@ def run(command: Command, context: Context) -> int:
     except Exception as error:  # noqa: BLE001  # the outermost handler
         _report_line(context, "internal", messages.INTERNAL, {"error": type(error).__name__, "place": _place(error)})
         return Exit.INTERNAL
+    finally:
+        os.umask(before)
 
 
 def exit_of(error: MedchainError) -> Exit:

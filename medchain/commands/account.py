@@ -12,16 +12,18 @@ import re
 import secrets
 from typing import Final
 
+from consent.web.sign_in import CODE, CODE_S, give_code
 from fhir_bridge.deeds import command
-from fhir_bridge.smart.mount import public_origins
+from fhir_bridge.smart.origins import public_origins
 from medchain.commands import client_texts as texts
 from medchain.commands.client import Say, opened
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, canonical
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.kinds.content import short_text
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
-from medchain.store.accounts import Account, Role
+from medchain.store.accounts import STAFF, Account, Role
 from medchain.web.deeds import Kind
 from medchain.web.sign_in import ENROL, ENROL_S
 
@@ -38,7 +40,7 @@ def _name_argument(parser: argparse.ArgumentParser, say: Say) -> None:
 def _add_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
     """Declare what `account add` takes."""
     _name_argument(parser, say)
-    roles = [role.value for role in Role]
+    roles = [role.value for role in Role if role in STAFF]
     parser.add_argument("--role", required=True, choices=roles, help=say(texts.ACCOUNT_ROLE))
     parser.add_argument("--display", default="", metavar="NAME", help=say(texts.ACCOUNT_DISPLAY))
     parser.add_argument("--fhir-user", default="", metavar="TYPE/ID", help=say(texts.ACCOUNT_FHIR_USER))
@@ -123,7 +125,32 @@ def _switch(context: Context, now: int | None, told: Text) -> int:
     return Exit.DONE
 
 
+def _invite_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `account invite` takes."""
+    parser.add_argument("patient", help=say(texts.INVITE_PATIENT))
+    parser.add_argument("--method", default="identity-card", metavar="METHOD", help=say(texts.INVITE_METHOD))
+
+
+def _invite(context: Context) -> int:
+    """Give a patient, whose identity the desk has checked, a code to enrol a passkey with."""
+    given, now = context.arguments, context.clock()
+    short_text(given.method)
+    with opened(context) as node:
+        if node.records.get("Patient", given.patient) is None:
+            raise NotFoundError("account.no_patient")
+        with command(node, Kind.ACCOUNT, CODE):
+            code = give_code(node.records.accounts, given.patient, given.method, now)
+        genesis, _ = read_genesis(Layout(node.config.folder))
+        origins = public_origins(node, genesis)
+    # Where a passkey's signature counts, if one of our addresses is such a place.
+    origin = next((one for one in origins if one in genesis.sign_origins), origins[0])
+    url = f"{origin}/my/enrol#{code}"
+    context.answer({"url": url}, [context.say(texts.INVITED, hours=CODE_S // 3600, url=url)])
+    return Exit.DONE
+
+
 COMMANDS: Final = (
+    Command(("account", "invite"), texts.INVITE_SUMMARY, texts.INVITE_EXAMPLES, _invite, _invite_arguments),
     Command(("account", "add"), texts.ACCOUNT_ADD_SUMMARY, texts.ACCOUNT_ADD_EXAMPLES, _add, _add_arguments),
     Command(("account", "list"), texts.ACCOUNT_LIST_SUMMARY, texts.ACCOUNT_LIST_EXAMPLES, _list),
     Command(("account", "enrol"), texts.ACCOUNT_ENROL_SUMMARY, texts.ACCOUNT_ENROL_EXAMPLES, _enrol, _enrol_arguments),

@@ -20,6 +20,7 @@ from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
+from medchain.ledger.disclosures import Disclosures
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
@@ -129,6 +130,8 @@ def _verify(context: Context) -> int:
         raise NotFoundError("file.missing", path=str(given.policy)) from error
     except UnicodeDecodeError as error:
         raise InputError("policy.text", path=str(given.policy)) from error
+    if _is_within(given.policy, given.bundle):
+        context.tell(messages.VERIFY_OWN_POLICY, file=given.policy)
     ledger = None if given.ledger is None else unhex(given.ledger, _HASH_BYTES)
     files = read_bundle(given.bundle)
     verdict = verify_bundle(files, policy, now=context.clock(), max_age_s=given.max_age, ledger=ledger)
@@ -137,7 +140,17 @@ def _verify(context: Context) -> int:
         _compare(given.content, verdict)
         lines.append(context.say(messages.VERDICT_CONTENT, file=given.content))
     context.answer(_verdict_document(verdict, show=given.show), lines)
-    return Exit.STALE if given.current and not verdict.current else Exit.DONE
+    if not given.current or verdict.current:
+        return Exit.DONE
+    # An entry is for ever; only of a state there is a newest.
+    stale = messages.VERIFY_NO_STATE if verdict.answer == "entry" else messages.VERIFY_STALE
+    context.tell(stale, limit=given.max_age)
+    return Exit.STALE
+
+
+def _is_within(path: Path, bundle: Path) -> bool:
+    """Tell whether a file is one of a bundle's own: whoever made the bundle could have made it, too."""
+    return path.resolve().is_relative_to(bundle.resolve())
 
 
 def _compare(path: Path, verdict: Verdict) -> None:
@@ -167,6 +180,7 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
         "content_size": verdict.content_size,
         "cosigners": list[Json](verdict.cosigners),
         "current": verdict.current,
+        "disclosures": None if verdict.disclosures is None else verdict.disclosures.to_json(),
         "ledger": verdict.ledger,
         "newest": verdict.newest,
         "object": verdict.object,
@@ -189,6 +203,8 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
     else:
         yield context.say(messages.VERDICT_AS_OF, size=verdict.size, time=instant(verdict.time))
     match verdict.answer:
+        case "disclosures" if verdict.disclosures is not None:
+            yield from _disclosure_lines(context, verdict.disclosures, verdict.size)
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
         case "record":
@@ -210,6 +226,26 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
         yield context.say(messages.VERDICT_OPENED, size=len(verdict.opened))
         if show:
             yield verdict.opened.decode("utf-8", "replace")
+
+
+def _disclosure_lines(context: Context, found: Disclosures, size: int) -> Iterator[str]:
+    """Word what was disclosed under a grant, and that nothing else is recorded."""
+    count = len(found.listed)
+    yield context.say(
+        messages.VERDICT_DISCLOSURES, grant=found.grant.hex(), custodian=found.custodian, count=count, size=size
+    )
+    for one in found.listed:
+        yield context.say(
+            messages.VERDICT_DISCLOSED,
+            position=one.position,
+            version=one.version,
+            time=instant(one.access.time),
+            recipient=one.recipient,
+            count=one.access.count,
+            purpose=one.access.purpose,
+        )
+    for version in found.destroyed:
+        yield context.say(messages.VERDICT_DESTROYED, version=version)
 
 
 COMMANDS: Final = (

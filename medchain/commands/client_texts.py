@@ -121,6 +121,20 @@ ACCOUNT_ADDED: Final = Text(
     "Made the account {name} ({role}). Within {minutes} minutes, the person opens this address to enrol a passkey; it "
     "is good once:\n{url}",
 )
+INVITE_SUMMARY: Final = Text(
+    "窗口核对身份后，给患者一个登记通行密钥的一次性网址",
+    "give a patient, whose identity the desk has checked, an address to enrol a passkey",
+)
+INVITE_EXAMPLES: Final = Text(
+    "medchain account invite p17 --method identity-card    把网址当面交给患者本人",
+    "medchain account invite p17 --method identity-card    hand the address to the patient in person",
+)
+INVITE_PATIENT: Final = Text("患者在本院的 Patient 编号", "the id of the Patient at this hospital")
+INVITE_METHOD: Final = Text("核对身份的方式", "how the identity was checked")
+INVITED: Final = Text(
+    "请患者本人在 {hours} 小时内打开此网址登记通行密钥，仅可使用一次：\n{url}",
+    "Within {hours} hours, the patient opens this address to enrol a passkey; it is good once:\n{url}",
+)
 ACCOUNT_LIST_SUMMARY: Final = Text("列出账号", "list the accounts")
 ACCOUNT_LIST_EXAMPLES: Final = Text("medchain account list", "medchain account list")
 ACCOUNT_ROW: Final = Text(

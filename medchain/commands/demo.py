@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,9 +33,10 @@ from medchain.commands.demo_bundles import (
     write_bundle,
     zip_files,
 )
-from medchain.commands.demo_consortium import FOUNDERS, ORDERER, Consortium, call, open_consortium
+from medchain.commands.demo_consortium import FOUNDERS, ORDERER, REGULATOR, Consortium, call, open_consortium
 from medchain.commands.demo_ledger import cosigners, count_entries, newest_note
-from medchain.commands.demo_load import Loader, sample_sources, sources
+from medchain.commands.demo_load import Loader, Source, sample_sources, sources
+from medchain.commands.demo_person import Person
 from medchain.commands.demo_rates import Client, Rate
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
 from medchain.commands.demo_summary import Told, document, lines, medchain_command, name_of
@@ -109,6 +110,7 @@ class Demo:
         self._measured: dict[str, Json] = {}
         self._judged: list[Judged] = []
         self._rates: dict[str, Rate] = {}
+        self._person = Person(consortium, context, self._story, self.tell)
         self._shown = -1
 
     def run(self, data: Path | None) -> None:
@@ -149,10 +151,14 @@ class Demo:
         # One checkpoint for both: the audit of what the demo has asked may still be on its way to the ledger.
         note = self._whole_note()
         count = count_entries(consortium.nodes[ORDERER], note)
-        names = cosigners(note, consortium.policy_path.read_bytes())
+        names = cosigners(note, consortium.policy())
         self._measure("all")
         told = Told(consortium, count, names, self._measured, self._judged, self._rates, time.monotonic() - self._began)
-        return document(told), list(lines(told, self._context.say, self._context.language))
+        shown, said = document(told), list(lines(told, self._context.say, self._context.language))
+        person = self._person.invite()
+        if person:
+            said.append(self._context.say(texts.PERSON, url=person["url"], sign_in=person["sign_in"]))
+        return {**shown, "person": person}, said
 
     def stay(self) -> None:
         """Run until Ctrl-C or SIGTERM; tell of nodes that end or come back.
@@ -173,6 +179,7 @@ class Demo:
             if len(ended) == len(FOUNDERS):
                 self._consortium.check_running()
             lost = ended
+            self._person.step()
             time.sleep(_WATCH_S)
 
     def _load(self, data: Path | None) -> None:
@@ -184,24 +191,30 @@ class Demo:
                 self.tell(texts.DATA_LEFT_OUT, data=data)
             return
         files = sample_sources() if data is None else sources(data)
-        loader = Loader(self._consortium, self._tokens.get, self._progress)
-        seconds = loader.load(files)
-        for item in loader.loaded.values():
-            for name, code in item.refused:
-                self.tell(texts.REFUSED_FILE, file=name, code=code)
-        rate = loader.records / max(seconds, 0.001)
-        self.tell(texts.LOADED, records=loader.records, seconds=seconds, rate=rate)
-        # What others made may hold what a hospital does not take; it is told, and the rest is used.
-        refused = any(item.refused for item in loader.loaded.values())
-        self._expect("load.refused", is_true=data is not None or not refused)
-        expected = {hospital: item.records for hospital, item in loader.loaded.items()}
-        self._wait_anchored(expected)
+        with self._consortium.loading():
+            loader = self._post(files, may_refuse=data is not None)
+            patients = loader.loaded[CUSTODIAN].patients
+            self._expect("load.patient", is_true=bool(patients))
+            if len(patients) > 1:
+                self._consortium.remember(person=patients[1])
+            self._consortium.remember(patient=patients[0], records=loader.records)
+        self._wait_anchored({hospital: item.records for hospital, item in loader.loaded.items()})
         self.tell(texts.ANCHORED, records=loader.records)
         self._measure("loaded")
         self._agree()
-        patients = loader.loaded[CUSTODIAN].patients
-        self._expect("load.patient", is_true=bool(patients))
-        self._consortium.remember(patient=patients[0], records=loader.records, load_per_s=round(rate))
+
+    def _post(self, files: Sequence[Source], *, may_refuse: bool) -> Loader:
+        """Post the bundles to the hospitals; what others made may hold what a hospital does not take."""
+        loader = Loader(self._consortium, self._tokens.get, self._progress)
+        seconds = loader.load(files)
+        refused = [told for item in loader.loaded.values() for told in item.refused]
+        for name, code in refused:
+            self.tell(texts.REFUSED_FILE, file=name, code=code)
+        rate = loader.records / max(seconds, 0.001)
+        self.tell(texts.LOADED, records=loader.records, seconds=seconds, rate=rate)
+        self._expect("load.refused", is_true=may_refuse or not refused)
+        self._consortium.remember(load_per_s=round(rate))
+        return loader
 
     def _wait_anchored(self, expected: dict[str, int]) -> None:
         """Wait until the ledger, read entry by entry, holds the anchor of every record."""
@@ -243,7 +256,7 @@ class Demo:
 
     def _prove(self, patient: str, consent: Placed, grant: bytes) -> None:
         """Export a bundle of each kind of answer, and have each verified by a process that knows the policy alone."""
-        home, regulator = self._consortium.nodes[CUSTODIAN], self._consortium.nodes[ORDERER]
+        home, regulator = self._consortium.nodes[CUSTODIAN], self._consortium.nodes[REGULATOR]
         access, _ = self._story.accesses(RECIPIENT, grant)
         bundles = {
             "record": self._record_proof(patient),
@@ -287,7 +300,7 @@ class Demo:
 
     def _whole_note(self) -> bytes:
         """Wait for a final checkpoint with all cosignatures: the slowest line comes a round after the quorum's."""
-        orderer, policy = self._consortium.nodes[ORDERER], self._consortium.policy_path.read_bytes()
+        orderer, policy = self._consortium.nodes[ORDERER], self._consortium.policy()
         note = b""
 
         def is_whole() -> bool:

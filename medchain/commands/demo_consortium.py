@@ -1,9 +1,9 @@
 """The demo's consortium: five organisations, each a node in a folder of its own, run as processes of their own.
 
-Everything is done with the commands that an operator would use (`medchain init`, `join`, `node run`). Keeps true: what
-another program made is never removed; a founding that was cut short begins anew; whatever is started is stopped, in
-order, also when one of the nodes fails; its ports are no other demo's (`medchain.commands.demo_ports`). Trusts the
-operating system for process groups.
+Everything is done with the commands that an operator would use (`medchain init`, `join`, `node run`). Keeps true:
+what another program made is never removed; what was cut short before all records were loaded begins anew, so that no
+record is loaded twice; whatever is started is stopped, in order, also when one of the nodes fails; its ports are no
+other demo's (`medchain.commands.demo_ports`). Trusts the operating system for process groups.
 Source: `docs/spec/genesis.md`, `docs/adr/0005-node-processes.md`.
 """
 
@@ -18,12 +18,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from medchain.commands import demo_texts as texts
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
 from medchain.commands.demo_ports import Ports, is_free, take_again, take_ports
@@ -34,11 +35,15 @@ from medchain.node.keystore import Layout, write_private_file
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.supervisor import read_node_state
+from medchain.node.witnesses import WITNESSES
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.note import parse_note
 
-ORDERER: Final = "health-commission"
-"""Who orders in the demo."""
+ORDERER: Final = "taihe-insurance"
+"""Who orders in the demo: not the one regulator, who must sign for another to take over from a lost orderer."""
+
+REGULATOR: Final = "health-commission"
+"""Whom the demo asks for proofs from outside, and who takes over from the orderer if need be."""
 
 POLICY_NAME: Final = "policy.txt"
 """Name of the file with the trusted policy."""
@@ -50,14 +55,16 @@ STOP_TIMEOUT_S: Final = 30.0
 """How long a node may take to stop."""
 
 _STATE_NAME: Final = "demo.json"
-_UNFINISHED_NAME: Final = "founding"
+_UNFINISHED_NAME: Final = "unfinished"
+_FILES: Final = ("genesis.json", POLICY_NAME, _STATE_NAME)
 _STATE_TYPE: Final = "medchain/demo/v1"
 _MAX_STATE_BYTES: Final = 64 * 1024
 _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
-_HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
+# Hospitals in China: their days begin at midnight there.
+_HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96", "fhir.time_zone=Asia/Shanghai")
 
 
 class Founder(NamedTuple):
@@ -73,8 +80,8 @@ FOUNDERS: Final = (
     Founder("renhe-hospital", "hospital", "仁和医院", "Renhe Hospital"),
     Founder("binhai-hospital", "hospital", "滨海第二医院", "Binhai Second Hospital"),
     Founder("anxin-insurance", "insurer", "安心健康保险", "Anxin Health Insurance"),
-    Founder("taihe-insurance", "insurer", "泰和保险", "Taihe Insurance"),
-    Founder(ORDERER, "regulator", "市卫生健康委员会", "Municipal Health Commission"),
+    Founder(ORDERER, "insurer", "泰和保险", "Taihe Insurance"),
+    Founder(REGULATOR, "regulator", "市卫生健康委员会", "Municipal Health Commission"),
 )
 """The five, as in the sample data."""
 
@@ -263,6 +270,18 @@ class Consortium:
         """Read one node's newest final checkpoint."""
         return parse_checkpoint(parse_note(self.nodes[org_id].local.get("/log/checkpoint", _QUICK)).text)
 
+    def orderer(self) -> str:
+        """Ask who orders now: after a takeover it is another than at first."""
+        answer = self.nodes[REGULATOR].local.call(WITNESSES, {}, _QUICK)
+        log = answer.get("log") if isinstance(answer, dict) else None
+        return str(log.get("orderer")) if isinstance(log, dict) else ORDERER
+
+    def policy(self) -> bytes:
+        """Make the policy under which the newest checkpoint stands: the founders', with who orders now."""
+        founders = self.genesis.members
+        now = replace(founders, protocol=replace(founders.protocol, orderer=self.orderer()))
+        return trusted_policy_text(now, self.genesis.origin).encode()
+
     def status(self, org_id: str) -> dict[str, Json]:
         """Ask a daemon how it is."""
         answer = self.nodes[org_id].local.call("status", {}, _QUICK)
@@ -272,6 +291,14 @@ class Consortium:
         """Keep facts for the next run."""
         self.facts |= facts
         _write_state(self.folder, self.nodes, self.facts)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Have the next run begin anew unless the block ends well: which bundle came last is known to nobody."""
+        unfinished = self.folder / _UNFINISHED_NAME
+        unfinished.write_bytes(b"")
+        yield
+        unfinished.unlink()
 
     def stop(self) -> None:
         """Stop all nodes: the orderer last, so that the others can still hand in what they have."""
@@ -300,13 +327,17 @@ def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
         The consortium, nothing of which runs, and whether it is new.
 
     Raises:
-        ConflictError: ``demo.folder`` if the folder holds something else.
+        ConflictError: ``demo.folder`` if the folder holds something else; ``node.running`` if a node of it runs that
+            has not been loaded.
     """
     folder = folder.resolve()
-    is_new = not (folder / _STATE_NAME).exists()
+    is_unfinished = (folder / _UNFINISHED_NAME).exists()
+    is_new = is_unfinished or not (folder / _STATE_NAME).exists()
     taken = None
     if is_new:
         _clear(folder)
+        if is_unfinished:
+            context.tell(texts.BEGUN_ANEW, folder=folder)
         taken = _found(folder, context)
     ports, facts = _read_state(folder)
     nodes = {}
@@ -412,13 +443,17 @@ def _init(folder: Path, founder: Founder, web_port: int, peer_port: int, context
 
 
 def _clear(folder: Path) -> None:
-    """Remove a founding that was cut short; raises `ConflictError` ``demo.folder`` for anything else."""
+    """Remove what was cut short; raises `ConflictError` ``demo.folder`` for anything else, ``node.running``."""
     if not folder.exists():
         return
     if (folder / _UNFINISHED_NAME).exists():
-        for founder in FOUNDERS:
-            shutil.rmtree(folder / founder.org_id, ignore_errors=True)
-        for path in (*folder.glob("proofs.*.json"), folder / "genesis.json", folder / POLICY_NAME):
+        homes = [folder / founder.org_id for founder in FOUNDERS]
+        for home in homes:
+            if _runs(home):
+                raise ConflictError("node.running", folder=str(home))
+        for home in homes:
+            shutil.rmtree(home, ignore_errors=True)
+        for path in (*folder.glob("proofs.*.json"), *(folder / name for name in _FILES)):
             path.unlink(missing_ok=True)
     elif any(folder.iterdir()):
         raise ConflictError("demo.folder", folder=str(folder))

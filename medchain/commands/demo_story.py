@@ -22,11 +22,11 @@ from medchain.encoding import Json, base64_text, canonical, unhex
 from medchain.errors import NotFoundError, VerificationError
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
 from medchain.node.keystore import write_private_file
 from medchain.node.peers import Limits
-from medchain.node.release import access_key
 
 CUSTODIAN: Final = HOSPITALS[0]
 """Whose records are read."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from medchain.commands import demo_texts as texts
 from medchain.commands.command import Text
 from medchain.commands.demo_bundles import BUNDLES_NAME, Judged
-from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, ORDERER, Consortium
+from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, Consortium
 from medchain.commands.demo_ledger import Count
 from medchain.commands.demo_rates import Rate
 from medchain.commands.demo_story import CUSTODIAN
@@ -55,7 +55,7 @@ class Told:
     seconds: float
 
 
-def document(told: Told) -> Json:
+def document(told: Told) -> dict[str, Json]:
     """Write the summary as a document."""
     consortium, count = told.consortium, told.count
     nodes: dict[str, Json] = {}
@@ -133,7 +133,7 @@ def _holders(told: Told, say: Say, language: str) -> Iterator[str]:
 def _ledger(told: Told, say: Say, language: str) -> Iterator[str]:
     """Say what is on the ledger."""
     count = told.count
-    size, orderer = count.checkpoint.size, name_of(ORDERER, language)
+    size, orderer = count.checkpoint.size, name_of(told.consortium.orderer(), language)
     yield say(texts.LEDGER, size=size, transactions=count.transactions, blocks=count.blocks, orderer=orderer)
     kinds: dict[str, int] = {}
     for (kind, _), number in count.objects.items():

@@ -36,6 +36,10 @@ FOUNDED: Final = Text(
     "五家机构各自生成密钥并共同签署创世文件：{folder}",
     "Five organisations made their keys and signed a common genesis: {folder}",
 )
+BEGUN_ANEW: Final = Text(
+    "上次运行在记录全部载入之前被中断，{folder} 从头开始",
+    "The last run was interrupted before all records were loaded; beginning {folder} anew",
+)
 REUSED: Final = Text("沿用 {folder} 中的联盟", "Using the consortium in {folder}")
 STARTING: Final = Text(
     "启动五个节点，各有自己的进程、密钥与数据库", "Starting five nodes, each with its own processes, keys and databases"
@@ -164,6 +168,32 @@ BROWSE: Final = Text(
     "\nLook at the records in a browser: {web}/browse\n"
     "  First make yourself an account, and open the address that it gives to enrol a passkey:\n"
     "  {command} account add me --role clinician --config {config}",
+)
+ASK_REASON: Final = Text(
+    "核对近期门诊与住院费用的理赔申请，需要诊断和检查结果。",
+    "To settle your claim for recent visits we need the diagnoses and test results.",
+)
+PERSON: Final = Text(
+    "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"
+    "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。\n"
+    "  {url}\n"
+    "  以后登录：{sign_in}",
+    "\nBe one of the patients in your own browser: open this address and enrol a passkey (good once).\n"
+    "  An insurer's request waits for your decision; once you agree the insurer reads, you see it, and can stop it.\n"
+    "  {url}\n"
+    "  to sign in later: {sign_in}",
+)
+PERSON_READ: Final = Text(
+    "患者已许可：安心健康保险读取了 {count} 条记录",
+    "The patient agreed: Anxin Health Insurance has read {count} records",
+)
+PERSON_STRANGER: Final = Text(
+    "泰和保险用同一授权请求：被拒绝，患者可以看到",
+    "Taihe Insurance asks under the same grant: refused, and the patient sees it",
+)
+PERSON_REFUSED: Final = Text(
+    "患者已停止许可：安心健康保险再次读取，被拒绝",
+    "The patient stopped it: Anxin Health Insurance asks again and is refused",
 )
 RUNNING: Final = Text("\n节点仍在运行，按 Ctrl-C 停止。", "\nThe nodes keep running; press Ctrl-C to stop them.")
 

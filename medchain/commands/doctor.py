@@ -27,9 +27,11 @@ from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.node.assembly import read_genesis
 from medchain.node.config import NodeConfig, explain
 from medchain.node.keystore import Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
+from medchain.node.ledger_driver import VOUCHED_NAME, VouchedFile
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
+from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import BlobRow, RecordStore
 
@@ -90,8 +92,9 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
         yield Finding("keys", _BAD, str(error))
     if halves is not None:
         yield from _with_keys(context, config, halves, full=full)
-    yield _daemon(config)
-    yield from _peers(context, config, halves)
+    daemon = _daemon(config)
+    yield daemon
+    yield from _peers(context, config, halves, is_running=daemon.state != _SKIPPED)
 
 
 def _try(check: str, function: Callable[[], object]) -> Finding:
@@ -141,7 +144,17 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
         if not path.exists():
             yield Finding(check, _SKIPPED, path.name)
             continue
+        # The key opens the file and its first pages: damage elsewhere shows when it is read.
         yield _try(check, lambda path=path, key=key, kind=kind: _look_into(path, key, kind, full=full))  # type: ignore[misc]  # the defaults bind the names
+    if not full:
+        yield Finding("pages", _SKIPPED, "--full")
+    if layout.ledger.exists() and not layout.restored.exists():
+        yield _try("promises", lambda: _promises(layout.folder))
+
+
+def _promises(folder: Path) -> None:
+    """See that the node knows what it has vouched for; raises as `VouchedFile.load`."""
+    VouchedFile(folder / VOUCHED_NAME).load()
 
 
 def _look_into(path: Path, key: bytes, kind: FileKind, *, full: bool) -> str:
@@ -203,13 +216,19 @@ def _daemon(config: NodeConfig) -> Finding:
             health = client.call("status", {}, _LIMITS)
     except UnavailableError as error:
         return Finding("daemon", _SKIPPED, error.code)
-    if not isinstance(health, dict) or health.get("ready") is not True:
-        return Finding("daemon", _BAD, str(health.get("reasons") if isinstance(health, dict) else ""))
+    reasons = health.get("reasons") if isinstance(health, dict) else ""
+    is_stuck = isinstance(reasons, list) and not {LOG_KEY_SPENT, NO_HEIR}.isdisjoint(map(str, reasons))
+    # Serves, but cannot order, or nobody can: it would show only when it has to.
+    if not isinstance(health, dict) or health.get("ready") is not True or is_stuck:
+        return Finding("daemon", _BAD, str(reasons))
     return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")
 
 
-def _peers(context: Context, config: NodeConfig, halves: Unlock | None) -> Iterator[Finding]:
-    """Call every other member of now, and compare clocks."""
+def _peers(context: Context, config: NodeConfig, halves: Unlock | None, *, is_running: bool) -> Iterator[Finding]:
+    """Call every other member of now, and compare clocks.
+
+    Where this node itself is stopped, those that do not answer may be so too, as in a demo: nothing is wrong with it.
+    """
     if halves is None:
         yield Finding("peers", _SKIPPED, "keys")
         return
@@ -225,7 +244,8 @@ def _peers(context: Context, config: NodeConfig, halves: Unlock | None) -> Itera
         try:
             skews.append(_skew(organisation.url, context.clock))
         except (OSError, HTTPException, ValueError) as error:
-            yield Finding("peers", _BAD, f"{organisation.org_id} {organisation.url} {type(error).__name__}")
+            state = _BAD if is_running else _SKIPPED
+            yield Finding("peers", state, f"{organisation.org_id} {organisation.url} {type(error).__name__}")
         else:
             yield Finding("peers", _GOOD, organisation.org_id)
     if not skews:

@@ -1,4 +1,4 @@
-"""`medchain record erase`, `record lock` and `record unlock`: what a patient, or the law, may ask of an operator.
+"""`medchain record erase`, `erased`, `lock` and `unlock`: what a patient, or the law, may ask of an operator.
 
 Keeps true: nothing is destroyed before a person has said yes, or `--yes`; a legal lock refuses and says so; what was
 destroyed is gone when the command says so, whether the node runs or not. Trusts whoever can open the root key: that is
@@ -12,18 +12,19 @@ import argparse
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.encoding import Json
+from medchain.encoding import Json, members
 from medchain.errors import ConflictError, InputError, UnavailableError
 from medchain.ledger.object import map_key
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.erasure import Erased, Eraser, Extent
 from medchain.node.keystore import Layout
+from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
 from medchain.store.keeping import ERASURE, Lock
@@ -35,6 +36,7 @@ MAX_REASON: Final = 200
 """Longest reason."""
 
 _LOOK_S: Final = 0.1
+_STATE: Final = Limits(timeout_s=60.0, max_bytes=4096)
 _PREFIX: Final = "Patient/"
 
 
@@ -155,6 +157,29 @@ def _answer(context: Context, node: WebNode, done: Erased, *, is_final: bool) ->
     return Exit.DONE
 
 
+def _erased_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `record erased` takes."""
+    parser.add_argument("grant", metavar="GRANT", nargs="?", help=say(messages.ERASED_GRANT))
+    parser.add_argument("--reason", metavar="TEXT", help=say(messages.ERASED_REASON))
+
+
+def _erased(context: Context) -> int:
+    """State that what was received under a grant is erased, or list the grants of which that is still to be stated."""
+    grant = context.arguments.grant
+    with closing(LocalClient(context.config().folder)) as client:
+        if grant is None:
+            rows = members(client.call("erasure.due", {}), {"grants": list})["grants"]
+            listed = rows if isinstance(rows, list) else []
+            lines = [context.say(messages.ERASED_DUE, **row) for row in listed if isinstance(row, dict)]
+            context.answer({"grants": listed}, lines or [context.say(messages.ERASED_NONE)])
+            return Exit.DONE
+        if context.arguments.reason is None:
+            raise InputError("erasure.reason", limit=MAX_REASON)
+        done = client.call("erasure.state", {"grant": grant, "reason": _reason(context)}, _STATE)
+    context.answer(done, [context.say(messages.ERASED_DONE, grant=grant)])
+    return Exit.DONE
+
+
 def _lock(context: Context) -> int:
     """Lock a patient's records against erasure."""
     until = None if context.arguments.until is None else _seconds(context.arguments.until)
@@ -192,6 +217,7 @@ def _day(lock: Lock) -> str | None:
 
 COMMANDS: Final = (
     Command(("record", "erase"), messages.ERASE_SUMMARY, messages.ERASE_EXAMPLES, _erase, _erase_arguments),
+    Command(("record", "erased"), messages.ERASED_SUMMARY, messages.ERASED_EXAMPLES, _erased, _erased_arguments),
     Command(("record", "lock"), messages.LOCK_SUMMARY, messages.LOCK_EXAMPLES, _lock, _lock_arguments),
     Command(("record", "unlock"), messages.UNLOCK_SUMMARY, messages.UNLOCK_EXAMPLES, _unlock, _patient_argument),
 )

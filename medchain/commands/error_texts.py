@@ -20,6 +20,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.web.refusals import REFUSALS
 
 ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
     InputError: Text("输入有误。", "The input is not right."),
@@ -32,10 +33,17 @@ ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
 """What is said of a code that has no text of its own."""
 
 ERRORS: Final[Mapping[str, Text]] = {
+    "account.no_patient": Text("本院没有这个编号的患者。", "There is no Patient of that id here."),
+    "ask.exists": Text("已有同一编号的另一请求。", "There is another ask of that id."),
+    "ask.malformed": Text("请求的内容有误。", "What is asked is not right."),
+    "ask.quota": Text("等待答复的请求过多。", "Too many asks wait for an answer."),
+    "ask.unknown": Text("没有等待答复的这一请求。", "No such ask waits for an answer."),
     **demo_texts.ERRORS,
     **proposal_texts.ERRORS,
+    **{code: Text(*pair) for code, pair in REFUSALS.items()},
     "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
+    "call.zone": Text("没有名为 {zone} 的时区。", "There is no time zone {zone}."),
     "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
     "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
     "daemon.not_running": Text(
@@ -83,6 +91,15 @@ ERRORS: Final[Mapping[str, Text]] = {
     "erasure.locked": Text(
         "依法锁定，不得删除：{reason}（至 {until}）。", "Locked against erasure: {reason} (until {until})."
     ),
+    "emergency.reviewed": Text("已复核过。", "It is reviewed already."),
+    "emergency.unknown": Text("本机构没有这次紧急访问。", "There is no such emergency of this organisation."),
+    "erasure.grant": Text("该授权不是给本机构的，或其正文不在此处。", "The grant is to somebody else, or is not here."),
+    "erasure.in_force": Text(
+        "授权仍有效，其后还会收到记录；终止后再声明。",
+        "The grant is in force, and more may be received under it; state the erasure when it is over.",
+    ),
+    "erasure.stated": Text("已声明过。", "It is stated already."),
+    "grant.unknown": Text("此处没有这项授权。", "There is no such grant here."),
     "erasure.moved_on": Text(
         "其间密钥有变动，未作改动；请重试。", "The keys changed meanwhile, nothing was destroyed; try again."
     ),
@@ -123,6 +140,17 @@ ERRORS: Final[Mapping[str, Text]] = {
     "node.not_restarted": Text(
         "{folder} 中的节点没有重新启动，请查看日志。", "The node in {folder} has not started anew: look at its logs."
     ),
+    "proposal.log_key": Text(
+        "{org_id} 曾在排序时被接管，须先更换日志密钥（medchain key rotate log）才能再次排序。",
+        "{org_id} was replaced while it ordered: it orders again once its log key is exchanged"
+        " (`medchain key rotate log`).",
+    ),
+    "proposal.to_itself": Text(
+        "{org_id} 不能提议把排序交给自己：请由其他成员提议移交；若排序方已失联，请改用 take-over。",
+        "{org_id} cannot propose a hand-over to itself: another member proposes it; from an orderer that is lost, use"
+        " take-over.",
+    ),
+    "proposal.orderer": Text("须由将要排序的 {org_id} 批准。", "{org_id}, who is to order, has to approve it."),
     "rotation.administrator": Text(
         "只有能打开本节点根密钥的管理员可以更换密钥。",
         "Only an administrator who can open the node's root key exchanges keys.",
@@ -164,8 +192,36 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.entry": Text("日志条目不是这条记录的。", "The log entry is not that of this record."),
     "bundle.history": Text("版本链不相接。", "The chain of versions does not hold together."),
     "bundle.ledger": Text("证明包属于另一账本。", "The bundle is of another ledger."),
+    "bundle.ledger_unnamed": Text(
+        "证明包没有写明账本：它属于哪个账本，只由可信策略中的日志决定。请不带 --ledger 验证。",
+        "The bundle names no ledger: only the trusted policy's log tells which it is. Verify it without --ledger.",
+    ),
     "bundle.link": Text("证明包含符号链接 {name}。", "The bundle holds a symbolic link, {name}."),
     "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
+    "disclosures.bodies": Text(
+        "披露链应有 {version} 条，证明包里是 {count} 条。",
+        "The chain has {version} entries, the bundle {count}.",
+    ),
+    "disclosures.body": Text(
+        "披露链第 {version} 条的内容不是账本所承诺的。",
+        "Entry {version} of the disclosures is not what the ledger commits to.",
+    ),
+    "disclosures.grant": Text("披露链第 {version} 条属于另一项授权。", "Entry {version} is under another grant."),
+    "disclosures.history": Text(
+        "披露链在第 {version} 条处不相接：有遗漏、增添或调换。",
+        "The chain of disclosures does not hold together at {version}: an entry is missing, added or moved.",
+    ),
+    "disclosures.repeated": Text(
+        "披露链第 {version} 条用了用过的请求。", "Entry {version} stands on a request that was used before."
+    ),
+    "disclosures.request": Text(
+        "披露链第 {version} 条与请求方签名的请求不符。", "Entry {version} is not what the asker's signed request says."
+    ),
+    "bundle.split_view": Text(
+        "证明包含有大小同为 {size} 而根不同的两个检查点：有人展示了两份历史。请保存证明包，并告知各成员。",
+        "The bundle holds two checkpoints of the same size, {size}, with different roots: somebody shows two histories."
+        " Keep it and tell the members.",
+    ),
     "bundle.policy_chain": Text(
         "从所信任的策略到不了现行策略。", "No chain leads from the trusted policy to the one in force."
     ),
@@ -199,6 +255,12 @@ ERRORS: Final[Mapping[str, Text]] = {
     "scope.malformed": Text(
         "权限范围有误；例如 system/*.rs 或 system/Observation.r。",
         "The scope is not right; write it such as system/*.rs or system/Observation.r.",
+    ),
+    "vouched.missing": Text(
+        "{path} 不见了：节点不再知道自己联署过什么，为免自相矛盾而不启动。"
+        "请用 medchain backup 备份此文件夹，再用 medchain restore 恢复到新文件夹。",
+        "{path} is gone: the node does not know what it has cosigned, and does not start, lest it contradict itself."
+        " Back up this folder (medchain backup), and restore that into a new one (medchain restore).",
     ),
     "store.full": Text("磁盘已满：请腾出空间后重试。", "The disk is full: free space, then try again."),
     "store.schema": Text(

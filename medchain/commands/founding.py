@@ -41,6 +41,7 @@ from medchain.node.keystore import (
     unlock,
     write_private_file,
 )
+from medchain.ordering.takeover import is_replaceable
 
 MEMBER_TYPE: Final = "medchain/member/v1"
 """Type member of a member file."""
@@ -194,6 +195,8 @@ def _propose(context: Context) -> int:
         demo=given.demo,
     )
     write_new(given.out, genesis.encoded)
+    if not is_replaceable(genesis.members):
+        context.tell(messages.PROPOSE_IRREPLACEABLE, orderer=given.orderer)
     document: Json = {"file": str(given.out), "ledger": genesis.ledger.hex(), "quorum": quorum}
     context.answer(document, [context.say(messages.PROPOSE_DONE, file=given.out, ledger=genesis.ledger.hex())])
     return Exit.DONE

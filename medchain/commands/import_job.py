@@ -10,20 +10,22 @@ Source: `docs/commands.md`.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from fhir_bridge.bundle import NOT_FOUND, Plan, collect
+from fhir_bridge.labelling import Labeller, label_sets
 from fhir_bridge.references import Resolver
 from fhir_bridge.search.service import open_search
+from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.validation.check import Mode
 from medchain.commands.import_files import Unit, units
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError
+from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import load_config
@@ -32,7 +34,7 @@ from medchain.node.keystore import Layout, Unlock
 from medchain.node.records import RecordService
 
 MODULE: Final = "medchain.commands.import_job"
-"""What a `medchain.node.jobs.JobPool` runs."""
+"""What the processes of a `medchain.node.fork_server` run."""
 
 _ATTEMPTS: Final = 3
 
@@ -85,18 +87,19 @@ def read_outcome(document: Json) -> Outcome:
 class FileImporter:
     """Imports files into a node, one at a time; remembers what it found by identifier."""
 
-    def __init__(self, node: WebNode, ledger: bytes) -> None:
+    def __init__(self, node: WebNode, genesis: Genesis) -> None:
         """Use an opened node.
 
         Args:
             node: its records.
-            ledger: ledger id, 32 bytes.
+            genesis: of the ledger.
         """
         self._store = node.records
         self._clock = node.clock
         self._validation = Mode(node.config.fhir_validation)
-        searches = open_search(node, ledger)
-        self._service = RecordService(node.records, ledger, node.keys.records, node.clock, index=searches.index)
+        searches = open_search(node, genesis.ledger, api_bases(node, genesis))
+        self._service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
+        self._labeller = Labeller(label_sets(node.config.folder), self._service, node.records)
         self._resolver = Resolver(searches, node.records, node.keys.records)
 
     def take(self, path: Path, *, may_wait: bool) -> Outcome:
@@ -135,7 +138,12 @@ class FileImporter:
         for attempt in range(_ATTEMPTS):
             try:
                 plan = collect(
-                    unit.bundle, self._resolver, self._clock(), may_wait=may_wait, validation=self._validation
+                    unit.bundle,
+                    self._resolver,
+                    self._clock(),
+                    may_wait=may_wait,
+                    validation=self._validation,
+                    labeller=self._labeller,
                 )
                 # A unit of which nothing was stored is not noted as done: it may be better understood another time.
                 if plan.records or not (plan.refused or unit.refused):
@@ -169,7 +177,7 @@ def main(arguments: list[str]) -> int:
     config = load_config(Path(arguments[0]), os.environ, {})
     genesis, _ = read_genesis(Layout(config.folder))
     with open_web_node(config, halves, system_clock) as node:
-        importer = FileImporter(node, genesis.ledger)
+        importer = FileImporter(node, genesis)
 
         def handle(document: Json, _content: bytes) -> tuple[Json, bytes]:
             asked = members(document, {"may_wait": bool, "path": str})
@@ -223,7 +231,3 @@ def _refusal(row: Json) -> Refusal:
 def _number(value: Json) -> int:
     """Narrow a number."""
     return value if type(value) is int else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

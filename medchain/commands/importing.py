@@ -28,6 +28,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import MedchainError
 from medchain.node.assembly import open_web_node, read_genesis
 from medchain.node.config import NodeConfig
+from medchain.node.fork_server import ForkServer
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 
@@ -169,11 +170,15 @@ def _taker(context: Context, config: NodeConfig, halves: Unlock, workers: int) -
     if workers <= 0:
         genesis, _ = read_genesis(layout)
         with open_web_node(config, halves, context.clock) as node:
-            yield FileImporter(node, genesis.ledger).take
+            yield FileImporter(node, genesis).take
         return
     layout.run.mkdir(mode=0o700, exist_ok=True)
     secret = bytes(halves.web).hex().encode()
-    with closing(JobPool(MODULE, (str(context.config_path()),), secret, layout.run / "import", workers)) as pool:
+    arguments = (str(context.config_path()),)
+    with (
+        closing(ForkServer.spawned(MODULE)) as server,
+        closing(JobPool(server, arguments, secret, layout.run / "import", workers)) as pool,
+    ):
 
         def take(path: Path, *, may_wait: bool) -> Outcome:
             return read_outcome(pool.run({"may_wait": may_wait, "path": str(path.resolve())}).document)

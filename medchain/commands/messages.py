@@ -106,9 +106,9 @@ INIT_KEY_FILE: Final = Text(
 JOIN_GROUP: Final = Text("创建联盟账本：由成员文件到创世文件", "found a consortium: from member files to a genesis")
 PROPOSE_SUMMARY: Final = Text("由成员文件写出创世文件", "write a genesis from member files")
 PROPOSE_EXAMPLES: Final = Text(
-    "medchain join propose */member.json --name medchain.example/east --orderer health-commission \\\n"
+    "medchain join propose */member.json --name medchain.example/east --orderer renhe-hospital \\\n"
     "    --rp-id medchain.example --sign-origin https://sign.medchain.example",
-    "medchain join propose */member.json --name medchain.example/east --orderer health-commission \\\n"
+    "medchain join propose */member.json --name medchain.example/east --orderer renhe-hospital \\\n"
     "    --rp-id medchain.example --sign-origin https://sign.medchain.example",
 )
 PROPOSE_MEMBERS: Final = Text("每个创始成员的 member.json", "member.json of each founder")
@@ -122,6 +122,13 @@ PROPOSE_DEMO: Final = Text("演示账本，可用 localhost", "a demo ledger, wh
 PROPOSE_DONE: Final = Text(
     "创世文件在 {file}。账本标识 {ledger}：请经另一渠道（电话、当面）与各成员核对。",
     "The genesis is in {file}. Ledger id {ledger}: compare it with each member over another channel, such as a call.",
+)
+PROPOSE_IRREPLACEABLE: Final = Text(
+    "注意：若 {orderer} 丢失，其余成员无法另立排序者：规则 protocol/active（默认为含监管机构的多数）"
+    "或法定联署数离不开它，账本将停止。请让其他机构排序，或改变该规则或法定数。",
+    "Mind: should {orderer} be lost, the others could put no other orderer in its place: the rule protocol/active (by "
+    "default a majority with a regulator) or the quorum needs it, and the ledger would stand still. Let another "
+    "organisation order, or change that rule or the quorum.",
 )
 SIGN_SUMMARY: Final = Text("为创世文件证明本节点持有全部密钥", "prove possession of this node's keys for a genesis")
 SIGN_EXAMPLES: Final = Text(
@@ -233,6 +240,20 @@ VERIFY_LEDGER: Final = Text("应为的账本标识", "ledger id that it must be"
 VERIFY_CURRENT: Final = Text("要求是最新状态", "demand the newest state")
 VERIFY_AGE: Final = Text("最新状态的联署最多多旧（秒）", "how old the newest state's cosignatures may be (seconds)")
 VERIFY_SHOW: Final = Text("显示包中打开的内容", "show the content that the bundle opens")
+VERIFY_OWN_POLICY: Final = Text(
+    "注意：策略文件 {file} 就在该证明包内，谁做了包谁就能写它；核验只有用来自别处的策略才有意义。",
+    "Mind: {file} lies in the bundle itself, and whoever made the one could make the other;"
+    " only a policy from elsewhere makes this a proof.",
+)
+VERIFY_STALE: Final = Text(
+    "退出码 3：要求最新状态，而包中的不是其检查点的最新状态，或联署早于 {limit} 秒（--max-age）。请索取新的包。",
+    "Exit code 3: the newest state was demanded. The bundle's is not the newest of its checkpoint, or its cosignatures"
+    " are older than {limit} s (--max-age). Ask for a new bundle.",
+)
+VERIFY_NO_STATE: Final = Text(
+    "退出码 3：要求最新状态，而该包只证明账本中的一条记录，不含状态。",
+    "Exit code 3: the newest state was demanded, and the bundle proves an entry of the ledger and no state.",
+)
 VERDICT_CURRENT: Final = Text(
     "核验通过：为当前状态（检查点含 {size} 条）。", "Verified: it holds now (checkpoint of {size} entries)."
 )
@@ -257,6 +278,19 @@ VERDICT_LARGE: Final = Text(
 )
 VERIFY_CONTENT: Final = Text("与登记内容比对的文件", "a file to compare with the registered content")
 VERDICT_ABSENT: Final = Text("账本上没有对象 {object}。", "There is no object {object} on the ledger.")
+VERDICT_DISCLOSURES: Final = Text(
+    "授权 {grant} 之下，截至该检查点（{size} 条），{custodian} 的披露共 {count} 次；账本上没有记录其他披露。",
+    "Under grant {grant}, {custodian} made {count} disclosures; no other is recorded up to the checkpoint of {size} "
+    "entries.",
+)
+VERDICT_DISCLOSED: Final = Text(
+    "  第 {position} 条（版本 {version}，{time}）：向 {recipient} 披露 {count} 条记录，用途 {purpose}",
+    "  entry {position} (version {version}, {time}): {count} records to {recipient}, purpose {purpose}",
+)
+VERDICT_DESTROYED: Final = Text(
+    "  版本 {version}：内容已销毁，只知有过披露",
+    "  version {version}: content destroyed; only that something was disclosed is known",
+)
 VERDICT_COSIGNERS: Final = Text("计入的联署 {count} 个：{names}", "{count} cosignatures counted: {names}")
 VERDICT_OPENED: Final = Text(
     "内容（{size} 字节）自登记以来未被改动。", "The content ({size} bytes) is unaltered since registration."
@@ -380,6 +414,15 @@ RECORD_SINCE: Final = Text(
     "file with an earlier checkpoint; the bundle then proves that the log only grew since",
 )
 RECORD_PROVED: Final = Text("证明包在 {file}，共 {count} 个文件。", "The bundle is in {file}, {count} files.")
+DISCLOSURES_SUMMARY: Final = Text(
+    "写出一项授权之下全部披露的证明包（zip）", "write the proof of all disclosures under a grant (zip)"
+)
+DISCLOSURES_EXAMPLES: Final = Text(
+    "medchain record disclosures GRANT --custodian renhe-hospital --out proof.zip",
+    "medchain record disclosures GRANT --custodian renhe-hospital --out proof.zip",
+)
+DISCLOSURES_GRANT: Final = Text("授权对象的映射键", "map key of the grant")
+DISCLOSURES_CUSTODIAN: Final = Text("保管机构；默认为本机构", "custodian of the grant; this organisation unless given")
 
 ERASE_SUMMARY: Final = Text(
     "销毁一名患者的全部密钥（删除权），并记入账本",
@@ -419,6 +462,49 @@ ERASE_BACKUPS: Final = Text(
     "请现在备份，并销毁较早的备份：其中仍有这些密钥。已提供给其他机构的副本无法收回。",
     "Back up now, and destroy earlier backups: they still hold these keys. Copies released to others cannot be "
     "called back.",
+)
+ERASED_SUMMARY: Final = Text("声明已删除某项授权之下收到的记录", "state that what was received under a grant is erased")
+ERASED_EXAMPLES: Final = Text(
+    'medchain record erased\nmedchain record erased GRANT --reason "deleted from the claims system"',
+    'medchain record erased\nmedchain record erased GRANT --reason "deleted from the claims system"',
+)
+ERASED_GRANT: Final = Text(
+    "授权对象的映射键；不给则列出尚待声明的授权",
+    "map key of the grant; without it: what is still to be stated",
+)
+ERASED_REASON: Final = Text("为何删除、如何删除；勿写人名", "why or how; it names nobody")
+ERASED_DUE: Final = Text(
+    "授权 {grant}：{custodian} 披露 {releases} 次，共 {records} 条；已终止，待删除并声明",
+    "grant {grant}: {records} records in {releases} releases of {custodian}; it is over, erase them and state it",
+)
+ERASED_NONE: Final = Text("没有尚待声明的删除。", "Nothing is still to be stated.")
+ERASED_DONE: Final = Text(
+    "已声明删除授权 {grant} 之下收到的记录，声明已入账本。",
+    "It is stated on the ledger that what was received under grant {grant} is erased.",
+)
+EMERGENCY_GROUP: Final = Text("紧急访问与其复核", "emergencies and their reviews")
+EMERGENCY_LIST_SUMMARY: Final = Text("列出待复核的紧急访问", "list emergencies that nobody has reviewed")
+EMERGENCY_LIST_EXAMPLES: Final = Text("medchain emergency list --all", "medchain emergency list --all")
+EMERGENCY_ALL: Final = Text("已复核的也列出", "those that were reviewed, too")
+EMERGENCY_NONE: Final = Text("没有待复核的紧急访问。", "No emergency is to be reviewed.")
+EMERGENCY_ROW: Final = Text(
+    "{key}\n  {time} {custodian} {staff}：{reason}；{state}，期限 {due}",
+    "{key}\n  {time} {custodian} {staff}: {reason}; {state}, due {due}",
+)
+EMERGENCY_OPEN: Final = Text("待复核", "to be reviewed")
+EMERGENCY_OVERDUE: Final = Text("逾期未复核", "overdue")
+EMERGENCY_REVIEWED: Final = Text("已复核", "reviewed")
+EMERGENCY_OBJECTED: Final = Text("；患者有异议", "; the patient objects")
+EMERGENCY_REVIEW_SUMMARY: Final = Text("记录对一次紧急访问的复核", "record the review of an emergency")
+EMERGENCY_REVIEW_EXAMPLES: Final = Text(
+    "medchain emergency review KEY --by officer-2 --finding justified",
+    "medchain emergency review KEY --by officer-2 --finding justified",
+)
+EMERGENCY_KEY: Final = Text("紧急访问对象的映射键", "map key of the emergency")
+EMERGENCY_BY: Final = Text("复核人", "who reviewed it")
+EMERGENCY_FINDING: Final = Text("结论：justified 或其他代码", "finding: justified, or another code")
+EMERGENCY_DONE: Final = Text(
+    "{key} 已复核（{finding}），并入账本。", "{key} is reviewed ({finding}), and the ledger has it."
 )
 LOCK_SUMMARY: Final = Text(
     "依法锁定患者的记录，使其不得删除", "lock a patient's records against erasure, as a law asks"
@@ -536,6 +622,8 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "permissions": Text("文件权限", "permissions"),
     "records": Text("记录数据库", "records database"),
     "ledger": Text("账本数据库", "ledger database"),
+    "pages": Text("数据库的每一页", "every page of the databases"),
+    "promises": Text("联署承诺", "what was cosigned"),
     "blobs": Text("大文件", "large content"),
     "clock": Text("时钟", "clock"),
     "disk": Text("磁盘空间", "disk space"),

@@ -1,4 +1,4 @@
-"""`medchain record show`, `history` and `prove`: what this node holds, for its operator.
+"""`medchain record show`, `history`, `prove` and `disclosures`: what this node holds, for its operator.
 
 Keeps true: what is shown was opened and compared with its commitment; a file has exactly the bytes that were
 registered, so that `verify --content` takes it. Trusts whoever can open the root key.
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,7 +23,8 @@ from medchain.encoding import Json, base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
-from medchain.node.proofs import opening_of, record_proof
+from medchain.node.local import LocalClient
+from medchain.node.proofs import PROVE_DISCLOSURES, opening_of, proof_files, record_proof
 from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
 from medchain.tlog.note import MAX_NOTE_BYTES
@@ -57,6 +58,16 @@ def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
     """Declare what `record prove` takes."""
     _version_arguments(parser, say)
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
+    parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
+
+
+def _disclosures_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `record disclosures` takes."""
+    parser.add_argument("grant", metavar="GRANT", help=say(messages.DISCLOSURES_GRANT))
+    parser.add_argument("--custodian", metavar="ORG", help=say(messages.DISCLOSURES_CUSTODIAN))
+    parser.add_argument(
+        "--out", type=Path, default=Path("disclosures.zip"), metavar="FILE", help=say(messages.OUT_FILE)
+    )
     parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
 
 
@@ -154,6 +165,24 @@ def _prove(context: Context) -> int:
             raise NotFoundError("record.unknown")
         opening = opening_of(service, stored)
         files = record_proof(node.local, node.config.org_id, stored, opening, old_checkpoint=old)
+    return _written(context, files, out)
+
+
+def _disclosures(context: Context) -> int:
+    """Write the proof of all disclosures under a grant."""
+    given = context.arguments
+    old = _checkpoint(given.since)
+    config = context.config()
+    asked: dict[str, Json] = {"custodian": given.custodian or config.org_id, "grant": given.grant}
+    if old is not None:
+        asked["checkpoint"] = base64_text(old)
+    with closing(LocalClient(config.folder)) as client:
+        files = proof_files(client.call(PROVE_DISCLOSURES, asked))
+    return _written(context, files, given.out)
+
+
+def _written(context: Context, files: Mapping[str, bytes], out: Path) -> int:
+    """Write a proof bundle to a new file."""
     try:
         with out.open("xb") as file:
             file.write(zip_bundle(files))
@@ -186,6 +215,13 @@ COMMANDS: Final = (
     ),
     Command(
         ("record", "prove"), messages.RECORD_PROVE_SUMMARY, messages.RECORD_PROVE_EXAMPLES, _prove, _prove_arguments
+    ),
+    Command(
+        ("record", "disclosures"),
+        messages.DISCLOSURES_SUMMARY,
+        messages.DISCLOSURES_EXAMPLES,
+        _disclosures,
+        _disclosures_arguments,
     ),
 )
 """The commands of this file."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import client_texts, messages, proposal_texts
+from medchain.commands import client_texts, consent_texts, messages, proposal_texts
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -19,6 +19,8 @@ GROUPS: Final = (
     Group("config", messages.CONFIG_GROUP),
     Group("alarm", messages.ALARM_GROUP),
     Group("record", messages.RECORD_GROUP),
+    Group("emergency", messages.EMERGENCY_GROUP),
+    Group("consent", consent_texts.CONSENT_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
     Group("orderer", proposal_texts.ORDERER_GROUP),
@@ -45,6 +47,8 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "token": ("access",),
     "import": ("importing",),
     "record": ("records", "erasing"),
+    "emergency": ("emergencies",),
+    "consent": ("consent",),
     "verify": ("checking",),
     "log": ("log",),
     "org": ("membership", "proposing"),

@@ -25,6 +25,7 @@ from medchain.node.log import Log, log_uncaught, open_log
 from medchain.node.peer_auth import PeerVerifier
 from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
+    ask_routes,
     body_routes,
     endorsement_routes,
     health_routes,
@@ -113,6 +114,8 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += body_routes(parts.bodies)
     if parts.proposals is not None:
         routes += proposal_routes(parts.proposals)
+    if parts.asks is not None:
+        routes += ask_routes(parts.asks)
     if parts.releases is not None:
         routes += release_routes(parts.releases)
     return routes

@@ -7,7 +7,7 @@ Source: FHIR R4 AuditEvent (§6.4); DICOM PS3.15 §A.5.3; `docs/spec/audit.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -66,6 +66,19 @@ class Ending:
     status: int = 200
 
 
+@dataclass(slots=True)
+class Attempt:
+    """A deed that somebody tries who may not be let, and which is kept as begun only before it changes something.
+
+    Attributes:
+        begin: keeps that it begins, once; raises `UnavailableError`, and nothing may be changed then.
+        status: how it ends, as HTTP has it.
+    """
+
+    begin: Callable[[], None]
+    status: int = 200
+
+
 class Deeds(Protocol):
     """Keeps deeds."""
 
@@ -73,8 +86,12 @@ class Deeds(Protocol):
         """Keep a deed before it is done, and how it ended; raises `UnavailableError` where that cannot be done."""
         ...
 
+    def attempted(self, deed: Deed) -> AbstractContextManager[Attempt]:
+        """Keep a deed as `doing` from when it begins; one that ends before is a refusal, or nothing."""
+        ...
+
     def refused(self, deed: Deed, status: int) -> None:
-        """Keep a deed that was refused; raises as `doing`."""
+        """Keep a deed that was refused, alone or with others like it; raises as `doing`."""
         ...
 
 
@@ -85,6 +102,11 @@ class NoDeeds:
     def doing(self, _deed: Deed) -> Iterator[Ending]:
         """Do nothing."""
         yield Ending()
+
+    @contextmanager
+    def attempted(self, _deed: Deed) -> Iterator[Attempt]:
+        """Do nothing."""
+        yield Attempt(lambda: None)
 
     def refused(self, deed: Deed, status: int) -> None:
         """Do nothing."""

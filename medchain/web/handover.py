@@ -1,4 +1,4 @@
-"""How the web half of the root key gets from the workers' parent into each worker: in memory, over the fork.
+"""How a web worker gets its half of the root key, and the way to processes for large transactions: over the fork.
 
 An environment variable is inherited by every program that is started, and shown by the system to whoever may look at
 the process. Keeps true: the half is in no environment, argument or file; a worker takes it once and forgets it; the
@@ -9,21 +9,35 @@ Source: `docs/spec/node-protocol.md`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from medchain.crypto.keywrap import SecretBytes
 from medchain.errors import UnavailableError
-
-_HELD: Final[list[SecretBytes]] = []
-
-
-def hand_over(half: SecretBytes) -> None:
-    """Hold the half for the workers that this process will fork."""
-    _HELD[:] = [half]
+from medchain.node.fork_server import ForkServer
 
 
-def take() -> SecretBytes:
-    """Take the half, once in each process; raises `UnavailableError` ``web.no_key`` where there is none."""
+class Handed(NamedTuple):
+    """What a worker gets.
+
+    Attributes:
+        half: the web half of the root key.
+        forks: forks the processes that do large transactions.
+    """
+
+    half: SecretBytes
+    forks: ForkServer
+
+
+_HELD: Final[list[Handed]] = []
+
+
+def hand_over(half: SecretBytes, forks: ForkServer) -> None:
+    """Hold both for the workers that this process will fork."""
+    _HELD[:] = [Handed(half, forks)]
+
+
+def take() -> Handed:
+    """Take them, once in each process; raises `UnavailableError` ``web.no_key`` where there is nothing."""
     if not _HELD:
         raise UnavailableError("web.no_key")
     return _HELD.pop()

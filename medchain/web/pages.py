@@ -7,6 +7,7 @@ Source: CSP Level 3; WCAG 2.2; `docs/spec/smart.md`.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'self'"
 )
+_GZIP_LEVEL: Final = 9
 _LOG: Final = Log("pages")
 
 
@@ -43,11 +45,13 @@ class Asset:
 
     Attributes:
         content: all of it.
+        packed: the same, gzip.
         type: media type.
         version: changes with the content.
     """
 
     content: bytes
+    packed: bytes
     type: str
     version: str
 
@@ -61,11 +65,15 @@ class Pages:
         """Read the files; `more` are words of the floors above."""
         self.site = site
         self._words: Words = {**WORDS, **(more or {})}
-        self.assets = {name: _asset(name) for name in _NAMES}
+        self.assets = {name: read_asset("medchain.web", name) for name in _NAMES}
 
     def say(self, key: str, **fields: object) -> str:
         """Word something in the reader's language; the key must exist."""
         return self._words[key][LANGUAGES.index(language())].format(**fields)
+
+    def say_or(self, key: str, otherwise: str) -> str:
+        """Word something in the reader's language where there is a word for it."""
+        return self.say(key) if key in self._words else otherwise
 
     def render(self, template: str, status: int = 200, *, forms_to: str = "", **values: Any) -> Response:  # noqa: ANN401  # a template's
         """Render a page.
@@ -98,14 +106,14 @@ class Pages:
         response.headers["X-Frame-Options"] = "DENY"
         return response
 
-    def refuse(self, error: MedchainError) -> Response:
-        """Show an error; who is not signed in is sent to do so."""
+    def refuse(self, error: MedchainError, home: str = "/account") -> Response:
+        """Show an error with a link to a first page; who is not signed in is sent to do so."""
         if error.code == "session.none" and request.method == "GET":
             return redirected("/sign-in")
         _LOG.info("request.refused", code=error.code, route=request.endpoint)
         key = f"error.{error.code}"
         status = 403 if isinstance(error, AccessDeniedError) else status_of(error)
-        return self.render("error.html", status, text=self.say(key if key in self._words else "error.other"))
+        return self.render("error.html", status, home=home, text=self.say(key if key in self._words else "error.other"))
 
     def guard(self, blueprint: Blueprint) -> Blueprint:
         """Have a blueprint's errors shown as pages."""
@@ -124,7 +132,12 @@ def pages_blueprint(pages: Pages) -> Blueprint:
         asset = pages.assets.get(name)
         if asset is None:
             raise NotFoundError("page.unknown")
-        response = Response(asset.content, content_type=asset.type)
+        # Files of style and script are the same for all: nothing of a person is packed together with what others send.
+        takes_gzip = request.accept_encodings["gzip"] > 0
+        response = Response(asset.packed if takes_gzip else asset.content, content_type=asset.type)
+        response.headers["Vary"] = "Accept-Encoding"
+        if takes_gzip:
+            response.headers["Content-Encoding"] = "gzip"
         is_named = request.args.get("v") == asset.version
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_named else "no-cache"
         return response
@@ -160,7 +173,8 @@ def redirected(target: str) -> Response:
     return Response(response.get_data(), 303, {"Location": target}, content_type="text/html; charset=utf-8")
 
 
-def _asset(name: str) -> Asset:
-    """Read a file."""
-    content = (files("medchain.web") / "static" / name).read_bytes()
-    return Asset(content, _TYPES[name.rpartition(".")[2]], hashlib.sha256(content).hexdigest()[:16])
+def read_asset(package: str, name: str) -> Asset:
+    """Read a file of a package's folder ``static``."""
+    content = (files(package) / "static" / name).read_bytes()
+    version = hashlib.sha256(content).hexdigest()[:16]
+    return Asset(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), _TYPES[name.rpartition(".")[2]], version)

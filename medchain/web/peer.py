@@ -16,10 +16,12 @@ from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
+from medchain.node.asking import MAX_ASK_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
 from medchain.node.peers import OCTETS
 from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.services import (
+    AskService,
     BodyService,
     EndorsementService,
     HealthService,
@@ -132,6 +134,16 @@ def proposal_routes(service: ProposalService) -> list[Route]:
         return json_response(service.receive(request.body, request.peer))
 
     return [Route("proposals", "POST", "/proposals", receive, MAX_DOCUMENT_BYTES)]
+
+
+def ask_routes(service: AskService) -> list[Route]:
+    """Make the route of asks (`docs/spec/ask.md`)."""
+
+    @callers(Caller.PEER)
+    def receive(request: Request) -> Response:
+        return json_response(service.receive(request.body, request.peer))
+
+    return [Route("asks", "POST", "/asks", receive, MAX_ASK_BYTES)]
 
 
 def release_routes(service: ReleaseService) -> list[Route]:

@@ -19,7 +19,7 @@ from flask import Response, g, request
 from medchain.encoding import base64url
 from medchain.errors import AccessDeniedError
 from medchain.node.clock import Clock
-from medchain.store.accounts import Account, AccountStore, Role, Session
+from medchain.store.accounts import STAFF, Account, AccountStore, Role, Session
 from medchain.web.deeds import Deeds, Kind, NoDeeds, by
 from medchain.web.limits import place_of
 from medchain.web.signed import Signed
@@ -92,7 +92,7 @@ class Site:
         """Return who is signed in.
 
         Args:
-            roles: that may go on; none for all.
+            roles: that may go on; none for all of the staff.
 
         Returns:
             The person.
@@ -103,13 +103,20 @@ class Site:
         found = self.current()
         if found is None:
             raise AccessDeniedError("session.none")
-        if roles and found.account.role not in roles:
+        if found.account.role not in (roles or STAFF):
             raise AccessDeniedError("session.role")
         return found
 
-    def check_form(self) -> SignedIn:
-        """See that a form comes from one of our pages, in a session; raises `AccessDeniedError` ``session.form``."""
-        found = self.require()
+    def check_form(self, *roles: Role) -> SignedIn:
+        """See that a form comes from one of our pages, in a session.
+
+        Args:
+            roles: as for `require`.
+
+        Raises:
+            AccessDeniedError: ``session.none``, ``session.role``, ``session.form``.
+        """
+        found = self.require(*roles)
         self.check_origin()
         if not hmac.compare_digest(request.form.get("csrf", "").encode(), found.csrf.encode()):
             raise AccessDeniedError("session.form")
@@ -137,7 +144,7 @@ class Site:
 
     def end(self, response: Response) -> None:
         """Sign out who is signed in."""
-        with self.deeds.doing(by(self.require().account, Kind.LOGOUT)):
+        with self.deeds.doing(by(self.require(*Role).account, Kind.LOGOUT)):
             self.accounts.end_session(request.cookies.get(self.cookie, ""))
         response.set_cookie(self.cookie, "", max_age=0, secure=True, httponly=True, samesite="Strict", path="/")
         response.headers["Clear-Site-Data"] = '"cache"'

@@ -23,7 +23,7 @@ from medchain.crypto.registration import check_registration
 from medchain.encoding import Json, base64url, canonical, members, parse_canonical, unbase64url
 from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
 from medchain.node.log import Log
-from medchain.store.accounts import Account, Passkey
+from medchain.store.accounts import STAFF, Account, Passkey, Role
 from medchain.store.authorisations import Grant
 from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import Pages, language, redirected
@@ -42,7 +42,9 @@ CONSENT: Final = "/auth/consent"
 """Where a request of an application goes on once the person is signed in."""
 
 _SIGN_IN: Final = "sign-in"
-_MAX_BYTES: Final = 16 * 1024
+MAX_BYTES: Final = 16 * 1024
+"""Largest message of a ceremony."""
+
 _SIGNED: Final = re.compile(r"[A-Za-z0-9_-]{0,32768}")
 _GRANT: Final = re.compile(r"[A-Za-z0-9_-]{32}")
 _LOG: Final = Log("sign-in")
@@ -82,7 +84,8 @@ def sign_in_blueprint(pages: Pages, floor: Floor) -> Blueprint:
     @callers(Caller.PUBLIC)
     def page() -> Response:
         then = signed_request(request.args.get("request", ""))
-        if site.current() is not None:
+        me = site.current()
+        if me is not None and me.account.role in STAFF:
             return redirected(after(then))
         name = floor.application(then) if then else ""
         return pages.render("sign_in.html", then=then, application=name, has_provider=floor.has_provider)
@@ -90,8 +93,8 @@ def sign_in_blueprint(pages: Pages, floor: Floor) -> Blueprint:
     @blueprint.post("/sign-out")
     @callers(Caller.PUBLIC)
     def leave() -> Response:
-        site.check_form()
-        response = redirected("/sign-in")
+        me = site.check_form(*Role)
+        response = redirected("/my/sign-in" if me.account.role is Role.PATIENT else "/sign-in")
         site.end(response)
         return response
 
@@ -149,26 +152,31 @@ def _add_ceremonies(blueprint: Blueprint, pages: Pages) -> None:
         ("/enrol/begin", desk.begin_enrol),
         ("/enrol/finish", desk.finish_enrol),
     ):
-        answered = callers(Caller.PUBLIC)(_answering(pages, view))
+        answered = callers(Caller.PUBLIC)(answering(pages, view))
         blueprint.add_url_rule(path, path.strip("/").replace("/", "_").replace("-", "_"), answered, methods=["POST"])
 
 
-def _answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> Callable[[], Response]:
-    """Have a ceremony's step take JSON from our own pages, and have failures counted and all look alike."""
+def answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> Callable[[], Response]:
+    """Have a ceremony's step take JSON from our own pages, and have failures counted and all look alike.
+
+    Args:
+        pages: whose site it is.
+        view: takes what came.
+
+    Returns:
+        The view.
+    """
 
     def answer() -> Response:
         site, place = pages.site, f"place/{pages.site.place()}"
         now = site.clock()
-        wait = site.accounts.locked_for(place, now)
-        if wait:
-            return _json({"code": "session.locked"}, 429, {"Retry-After": str(wait)})
         try:
             site.check_origin()
         except AccessDeniedError:
             # Not counted: a page of others, opened in the hospital, could lock out everybody there.
-            return _json({"code": "session.refused"}, 403, {})
+            return json_answer({"code": "session.refused"}, 403, {})
         try:
-            if request.mimetype != "application/json" or (request.content_length or 0) > _MAX_BYTES:
+            if request.mimetype != "application/json" or (request.content_length or 0) > MAX_BYTES:
                 raise InputError("session.form")
             given = loads(request.get_data(cache=False))
             return view(given if isinstance(given, dict) else {})
@@ -176,11 +184,15 @@ def _answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> 
             if isinstance(error, UnavailableError):
                 raise
             code = error.code if isinstance(error, MedchainError) else "session.form"
+            wait = site.accounts.locked_for(place, now)
+            if wait:
+                # Only who fails again waits: nobody in a hospital must be able to keep all others there out.
+                return json_answer({"code": "session.locked"}, 429, {"Retry-After": str(wait)})
             _LOG.info("sign_in.refused", code=code)
             site.accounts.put_failure([place], now, "sign-in")
             # Whose account it was tried on, where that is known; how many there are is bounded by the lock-out.
             site.deeds.refused(g.get("tried", Deed(Kind.LOGIN)), 403)
-            return _json({"code": "session.refused"}, 403, {})
+            return json_answer({"code": "session.refused"}, 403, {})
 
     return answer
 
@@ -198,7 +210,7 @@ class Ceremonies:
     def begin_sign_in(self, _given: Mapping[str, Json]) -> Response:
         """Give a challenge; nothing is written for it."""
         begun = self._begun(_SIGN_IN, {})
-        return _json({"begun": begun, "challenge": base64url(begun.encode()), "rp_id": self._rp_id()}, 200, {})
+        return json_answer({"begun": begun, "challenge": base64url(begun.encode()), "rp_id": self._rp_id()}, 200, {})
 
     def finish_sign_in(self, given: Mapping[str, Json]) -> Response:
         """Check what the passkey says, and sign its owner in."""
@@ -208,7 +220,7 @@ class Ceremonies:
         site.signed.open(_SIGN_IN, texts["begun"], now)
         passkey = site.accounts.passkey(unbase64url(texts["credential"], max_bytes=1023))
         account = None if passkey is None else site.accounts.account(passkey.account)
-        if passkey is None or account is None or account.disabled is not None:
+        if passkey is None or account is None or account.disabled is not None or account.role not in STAFF:
             raise AccessDeniedError("session.account")
         g.tried = by(account, Kind.LOGIN)
         mine = f"account/{account.id}"
@@ -218,8 +230,8 @@ class Ceremonies:
             check_assertion(
                 self._asked(texts["begun"]),
                 parse_credential_key(passkey.public),
-                unbase64url(texts["client_data"], max_bytes=_MAX_BYTES),
-                unbase64url(texts["authenticator_data"], max_bytes=_MAX_BYTES),
+                unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+                unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
                 unbase64url(texts["signature"], max_bytes=1024),
             )
         except MedchainError:
@@ -227,7 +239,7 @@ class Ceremonies:
             raise
         self._use_once(texts["begun"])
         site.accounts.forget_failures(mine)
-        response = _json({"next": after(signed_request(texts["request"]))}, 200, {})
+        response = json_answer({"next": after(signed_request(texts["request"]))}, 200, {})
         site.begin(response, account, "passkey", passkey.credential)
         _LOG.info("sign_in.done", account=account.id, method="passkey")
         return response
@@ -247,7 +259,7 @@ class Ceremonies:
             "user": base64url(account.id.encode()),
             **names,
         }
-        return _json(document, 200, {})
+        return json_answer(document, 200, {})
 
     def finish_enrol(self, given: Mapping[str, Json]) -> Response:
         """Keep the passkey, use the code up, and sign its owner in."""
@@ -257,8 +269,8 @@ class Ceremonies:
         opened = site.signed.open(ENROL, texts["begun"], now)
         made = check_registration(
             self._asked(texts["begun"]),
-            unbase64url(texts["client_data"], max_bytes=_MAX_BYTES),
-            unbase64url(texts["authenticator_data"], max_bytes=_MAX_BYTES),
+            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
         )
         self._use_once(texts["begun"])
         account = self._account_of(site.accounts.take_ticket(ENROL, texts["code"], now))
@@ -267,7 +279,7 @@ class Ceremonies:
         passkey = Passkey(made.credential_id, account.id, encode_credential_key(made.key), now, None)
         with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
             site.accounts.put_passkey(passkey)
-        response = _json({"next": "/account"}, 200, {})
+        response = json_answer({"next": "/account"}, 200, {})
         site.begin(response, account, "passkey", made.credential_id)
         _LOG.info("sign_in.enrolled", account=account.id)
         return response
@@ -294,7 +306,7 @@ class Ceremonies:
         """Find whose code it is."""
         if document is None:
             raise AccessDeniedError("session.code")
-        found = members(parse_canonical(document, max_bytes=_MAX_BYTES), {"account": str})
+        found = members(parse_canonical(document, max_bytes=MAX_BYTES), {"account": str})
         account = self._site.accounts.account(str(found["account"]))
         if account is None or account.disabled is not None:
             raise AccessDeniedError("session.account")
@@ -316,6 +328,6 @@ def shown_time(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _json(document: Json, status: int, headers: Mapping[str, str]) -> Response:
-    """Answer a document."""
+def json_answer(document: Json, status: int, headers: Mapping[str, str]) -> Response:
+    """Answer a document to a script of our pages."""
     return Response(canonical(document), status, dict(headers), content_type="application/json")

@@ -1,9 +1,11 @@
-"""The web workers as a program: ``python -m medchain.web.workers NODE.TOML``, started by the supervisor.
+"""The web workers as a program, `medchain.node.start` with NODE.TOML, started by the supervisor.
 
-granian listens, terminates TLS where it is configured, and keeps N worker processes running, each of which builds the
-application by `medchain.app.worker_application`. Keeps true: workers get the web half of the root key and nothing else;
-all end when the supervisor does. Trusts granian.
-Source: `docs/adr/0005-node-processes.md`.
+granian listens, terminates TLS where it is configured, and keeps N worker processes running, forked from this one, each
+of which builds the application by `medchain.app.worker_gateway`. Keeps true: nothing is opened before the supervisor
+has handed over the key; workers get the web half of the root key and nothing else; all end when the supervisor does.
+Trusts granian.
+Source: `docs/adr/0005-node-processes.md`, `docs/adr/0030-web-workers-speak-asgi.md`,
+`docs/adr/0031-programs-load-while-others-open.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
 
 from __future__ import annotations
@@ -16,22 +18,28 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from granian.constants import Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from medchain.node.config import NodeConfig, load_config
+from medchain.node.fork_server import ForkServer
+from medchain.node.start import load
 from medchain.node.supervisor import decode_unlock
 from medchain.web.handover import hand_over
 
 CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
 """Environment variable by which workers find the configuration."""
 
-APPLICATION: Final = "medchain.app:worker_application"
-"""Named, not imported: the roof is above this floor, and this process needs none of it."""
+APPLICATION: Final = "medchain.app:worker_gateway"
+"""Named, not imported: the roof is above this floor. This process calls nothing of it; its workers find it loaded."""
+
+JOBS: Final = "fhir_bridge.transactions"
+"""What does large transactions, loaded with the application; likewise."""
 
 _HEAD_TIMEOUT_MS: Final = 10_000
+_CONNECTIONS: Final = 1024
 _RESPAWN_S: Final = 1.0
 
 
@@ -42,14 +50,22 @@ def main(arguments: list[str]) -> int:
         arguments: the path of the configuration.
 
     Returns:
-        Exit status 0; granian exits by itself after a failure.
+        Exit status 0, also where the supervisor ends before it has handed over the key; granian exits by itself after a
+        failure.
     """
-    halves = decode_unlock(sys.stdin.buffer.readline())
+    # Here and not in each worker, while the daemon opens the ledger: what is loaded before a fork is loaded once.
+    load(APPLICATION.partition(":")[0])
+    # Before there is a key here, or a thread.
+    forks = ForkServer.forked(JOBS)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return 0
+    halves = decode_unlock(line)
     config = load_config(Path(arguments[0]), os.environ, {})
     os.environ[CONFIG_VARIABLE] = arguments[0]
     # A forked worker has what its parent holds; a spawned one would have to be handed it where others can look.
     multiprocessing.set_start_method("fork", force=True)
-    hand_over(halves.web)
+    hand_over(halves.web, forks)
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
     make_server(config).serve()
     return 0
@@ -69,12 +85,13 @@ def make_server(config: NodeConfig) -> MPServer:
         APPLICATION,
         address=config.web_listen.host,
         port=config.web_listen.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         factory=True,
         workers=config.web_workers,
-        blocking_threads=config.web_threads,
-        # More waiting requests than that are refused by closing, not queued without end.
-        backpressure=4 * config.web_threads,
+        # Who connects and sends nothing holds a connection and nothing else, for as long as a head may take.
+        backpressure=_CONNECTIONS,
+        # Where the version of HTTP is to be found out, no deadline begins before the first byte.
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS),
         websockets=False,
         log_level=LogLevels.error,
@@ -93,7 +110,3 @@ def _watch_supervisor() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         """Nothing more is expected; whatever comes is dropped."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -227,11 +228,49 @@ def test_installing_gives_every_file_of_the_packages_and_the_command(tmp_path):
 
 
 def test_continuous_integration_runs_make_test():
-    script = ROOT / ".ci/run"
-    assert os.access(script, os.X_OK)
-    commands = [line for line in script.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    assert [line for line in commands if line.startswith("make ")] == commands[-1:]
-    assert commands[-1].startswith("make test ")
+    commands = [line for line in (ROOT / ".ci/run").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert [line for line in commands if "make" in line.split()] == [line for line in commands if "make test " in line]
+
+
+def _integrated(folder: Path, recipe: str) -> list[str]:
+    """Give the script of continuous integration a project whose `make test` does something."""
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", folder / ".ci")
+    (folder / "Makefile").write_text(f"test:\n\t@{recipe}\n")
+    return [str(folder / ".ci/run")]
+
+
+@pytest.mark.parametrize(("recipe", "status"), [("echo closing", 0), ("echo closing; exit 1", 2)])
+def test_continuous_integration_ends_as_make_does_with_the_closing_line(tmp_path, recipe, status):
+    done = subprocess.run(
+        _integrated(tmp_path, recipe), env=_without_make(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (status, ["closing"])
+
+
+def test_continuous_integration_that_is_stopped_stops_what_it_started(tmp_path):
+    words = _integrated(tmp_path, "sleep 600 & echo $$!; wait")
+    with subprocess.Popen(words, env=_without_make(), stdout=subprocess.PIPE, text=True) as running:
+        sleeper = int(running.stdout.readline())
+        running.terminate()
+    assert running.returncode == 143
+    deadline = time.monotonic() + 60
+    while _lives(sleeper) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _lives(sleeper)
+
+
+def _without_make() -> dict[str, str]:
+    """Return this process's environment without what `make test` tells the makes below it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has asked for its status has ended all the same."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("target", ["help", "demo", "test", "check", "soak", "clean"])
@@ -239,27 +278,43 @@ def test_make_has_the_target(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
+def _suite(folder: Path, test: str, *words: str, settings: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a suite of one test file in a process of its own, with our conftest.py."""
+    (folder / "tests").mkdir()
+    shutil.copy(ROOT / "tests/conftest.py", folder / "tests")
+    (folder / "setup.cfg").write_text(settings)
+    (folder / "tests/test_part.py").write_text(test)
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", "-o", "pythonpath=."]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    return subprocess.run(
+        [*run, *words, "tests"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(
     ("floor", "status", "closing"), [("60", 0, "1 passed in"), ("90", 1, "1 passed, 1 coverage floor missed in")]
 )
-def test_a_run_below_its_coverage_floor_fails_and_its_closing_line_says_so(tmp_path, floor, status, closing):
-    (tmp_path / "tests").mkdir()
-    shutil.copy(ROOT / "tests/conftest.py", tmp_path / "tests")
-    (tmp_path / "setup.cfg").write_text(
-        f"[coverage:run]\nbranch = true\nsource = .\n[floors]\ncore = {floor} part.py\n"
-    )
+def test_a_run_below_its_coverage_floor_fails_and_its_closing_line_says_so(tmp_path, workers, floor, status, closing):
+    settings = f"[coverage:run]\nbranch = true\nsource = .\n[floors]\ncore = {floor} part.py\n"
     # Four statements, three of them run; two branches, one of them taken: 4 of 6.
     (tmp_path / "part.py").write_text("def choose(x):\n    if x:\n        return 1\n    return 2\n")
-    (tmp_path / "tests/test_part.py").write_text("from part import choose\ndef test_it():\n    assert choose(1) == 1\n")
-    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", "-o", "pythonpath=."]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
-    arguments = ["--cov", "--cov-report=", "--floors", "core", "tests"]
-    done = subprocess.run(
-        [*run, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    test = "from part import choose\ndef test_it():\n    assert choose(1) == 1\n"
+    words = ("-n", workers, "--cov", "--cov-report=", "--floors", "core")
+    done = _suite(tmp_path, test, *words, settings=settings)
     assert done.returncode == status, done.stdout + done.stderr
     assert closing in done.stdout.splitlines()[-1]
     assert ("coverage of core: 66.67 %, floor 90 %" in done.stdout) == (status == 1)
+
+
+def test_a_run_of_which_a_worker_died_fails_though_all_tests_passed(tmp_path):
+    # It dies after its last test, when xdist misses none.
+    plugin = "import os\ndef pytest_sessionfinish(session):\n    if hasattr(session.config, 'workerinput'):\n"
+    (tmp_path / "dies.py").write_text(f"{plugin}        os.kill(os.getpid(), 9)\n")
+    words = ("-p", "dies", "-n", "1", "--max-worker-restart", "0")
+    done = _suite(tmp_path, "def test_it():\n    pass\n", *words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 passed, 1 worker lost in" in done.stdout.splitlines()[-1]
 
 
 def test_decision_records_are_numbered_in_sequence():

@@ -1,7 +1,14 @@
-// Signing in with a passkey, and enrolling one. All that these pages need JavaScript for.
+// Signing in with a passkey, enrolling one, and signing with it. All that these pages need JavaScript for.
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
 const text = (buffer) =>
   btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+class RefusedError extends Error {
+  constructor(status) {
+    super(String(status));
+    this.status = status;
+  }
+}
 
 async function post(path, document) {
   const answer = await fetch(path, {
@@ -9,29 +16,57 @@ async function post(path, document) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(document),
   });
-  if (!answer.ok) throw new Error(String(answer.status));
+  if (!answer.ok) throw new RefusedError(answer.status);
   return answer.json();
 }
 
-async function signIn(place) {
-  const begun = await post("/sign-in/passkey/begin", {});
+async function assertion(begun) {
   const found = await navigator.credentials.get({
-    publicKey: { challenge: bytes(begun.challenge), rpId: begun.rp_id, userVerification: "required", timeout: 120000 },
+    publicKey: {
+      challenge: bytes(begun.challenge),
+      rpId: begun.rp_id,
+      allowCredentials: (begun.credentials ?? []).map((id) => ({ type: "public-key", id: bytes(id) })),
+      userVerification: "required",
+      timeout: 120000,
+    },
   });
   const { authenticatorData, clientDataJSON, signature } = found.response;
-  return post("/sign-in/passkey/finish", {
+  return {
     begun: begun.begun,
-    request: place.dataset.request,
     credential: text(found.rawId),
     client_data: text(clientDataJSON),
     authenticator_data: text(authenticatorData),
     signature: text(signature),
-  });
+  };
 }
 
-async function enrol() {
+async function signIn(place) {
+  const { base, request } = place.dataset;
+  const begun = await post(`${base}/begin`, {});
+  return post(`${base}/finish`, { ...(await assertion(begun)), request: request ?? "" });
+}
+
+// The choice of the form around it, if there is one, is what is drafted; the draft is what comes back signed.
+async function sign(place) {
+  const { base, csrf } = place.dataset;
+  const form = place.closest("form");
+  const asked = { csrf };
+  if (form) {
+    const chosen = new FormData(form);
+    Object.assign(asked, {
+      days: String(chosen.get("days")),
+      kinds: chosen.getAll("kind"),
+      sensitive: chosen.getAll("sensitive"),
+    });
+  }
+  const begun = await post(`${base}/begin`, asked);
+  return post(`${base}/finish`, { ...(await assertion(begun)), csrf, draft: begun.draft });
+}
+
+async function enrol(place) {
+  const { base } = place.dataset;
   const code = location.hash.slice(1);
-  const begun = await post("/enrol/begin", { code });
+  const begun = await post(`${base}/begin`, { code });
   const made = await navigator.credentials.create({
     publicKey: {
       challenge: bytes(begun.challenge),
@@ -47,7 +82,7 @@ async function enrol() {
       timeout: 120000,
     },
   });
-  return post("/enrol/finish", {
+  return post(`${base}/finish`, {
     begun: begun.begun,
     code,
     client_data: text(made.response.clientDataJSON),
@@ -55,18 +90,32 @@ async function enrol() {
   });
 }
 
+const ceremonies = { enrol, give: sign, "sign-in": signIn, stop: sign };
+
+function said(failed, error) {
+  const { failed: usual, later, refused } = failed.dataset;
+  if (!usual) return;
+  failed.textContent = error.status === 503 ? later : error.status ? refused : usual;
+}
+
 for (const place of document.querySelectorAll("[data-passkey]")) {
   const button = place.querySelector("button");
   const failed = place.querySelector("[role=alert]");
+  const wait = place.querySelector("[role=status]");
+  const without = place.querySelector("[data-without]");
   button.hidden = !("credentials" in navigator);
+  if (without) without.hidden = !button.hidden;
   button.addEventListener("click", async () => {
     failed.hidden = button.disabled = true;
+    if (wait) wait.hidden = false;
     try {
-      const done = await (place.dataset.passkey === "enrol" ? enrol() : signIn(place));
+      const done = await ceremonies[place.dataset.passkey](place);
       location.assign(done.next);
-    } catch {
-      failed.hidden = false;
+    } catch (error) {
+      said(failed, error);
+      failed.hidden = button.disabled = false;
       button.disabled = false;
+      if (wait) wait.hidden = true;
       button.focus();
     }
   });

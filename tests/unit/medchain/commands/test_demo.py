@@ -10,10 +10,11 @@ import lzma
 import socket
 import string
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from medchain.commands import demo_ports, demo_texts
+from medchain.commands import demo_consortium, demo_ports, demo_texts
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import (
     FOUNDERS,
@@ -167,12 +168,40 @@ def test_a_founding_that_was_cut_short_begins_anew(tmp_path):
     folder = tmp_path / "demo"
     (folder / "renhe-hospital").mkdir(parents=True)
     (folder / "renhe-hospital" / "node.toml").write_text("half")
-    (folder / "founding").touch()
+    (folder / "unfinished").touch()
     consortium, is_new = open_consortium(folder, context())
     with consortium:
         assert is_new
-        assert not (folder / "founding").exists()
+        assert not (folder / "unfinished").exists()
         assert "half" not in consortium.nodes["renhe-hospital"].config_path.read_text()
+
+
+def test_a_loading_that_was_cut_short_begins_anew_with_a_word_about_it(tmp_path):
+    told = context()
+    first, _ = open_consortium(tmp_path / "demo", told)
+    with first, suppress(KeyboardInterrupt), first.loading():
+        raise KeyboardInterrupt
+    told.err.truncate(0)
+    again, is_new = open_consortium(first.folder, told)
+    with again:
+        assert is_new
+        assert again.genesis.ledger != first.genesis.ledger
+        assert "beginning" in told.err.getvalue()
+        with again.loading():
+            again.remember(records=7)
+    kept, is_new = open_consortium(first.folder, told)
+    assert (is_new, kept.facts, kept.genesis.ledger) == (False, {"records": 7}, again.genesis.ledger)
+
+
+def test_a_demo_that_is_just_loading_is_not_taken_for_one_that_was_cut_short(founded, monkeypatch):
+    with suppress(KeyboardInterrupt), founded.loading():
+        raise KeyboardInterrupt
+    monkeypatch.setattr(demo_consortium, "_runs", lambda folder: folder.name == "taihe-insurance")
+    before = founded.policy_path.read_bytes()
+    with pytest.raises(ConflictError, match=r"node\.running"):
+        open_consortium(founded.folder, context())
+    assert founded.policy_path.read_bytes() == before
+    (founded.folder / "unfinished").unlink()
 
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -26,6 +27,17 @@ def test_a_new_node_has_a_good_configuration_and_tells_its_public_keys_only(run,
     assert "d" not in member["keys"]["authentication"]
     assert run("config", "check", "--config", tmp_path / "n" / "node.toml").code == 0
     assert (tmp_path / "n").stat().st_mode & 0o077 == 0
+
+
+def test_what_a_command_writes_is_its_owners_alone_whatever_the_umask(run, tmp_path):
+    before = os.umask(0)
+    try:
+        assert run("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS).code == 0
+        # It is the command's own: what called it goes on as it was.
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert {path for path in (tmp_path / "n").rglob("*") if path.stat().st_mode & 0o077} == set()
 
 
 def test_a_node_is_made_once(run, tmp_path):
@@ -124,6 +136,25 @@ def test_a_quorum_that_two_halves_could_reach_is_refused(run, founded, tmp_path)
     words = (*words, "--sign-origin", "http://localhost:1", "--out", tmp_path / "g.json")
     assert run("join", "propose", *members, *words, "--quorum", "1").code == 1
     assert run("join", "propose", *members, *words, "--quorum", "2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("orderer", "quorum", "is_warned"),
+    [
+        # The default rule wants a majority with a regulator, and there is one regulator.
+        ("health-commission", 2, True),
+        ("renhe-hospital", 2, False),
+        # The others can agree, but the quorum that a takeover needs is never complete without the lost one.
+        ("renhe-hospital", 3, True),
+    ],
+)
+def test_founders_are_told_of_an_orderer_that_nobody_could_replace(run, founded, tmp_path, orderer, quorum, is_warned):
+    words = ("--name", "localhost/x", "--orderer", orderer, "--rp-id", "localhost", "--demo", "--quorum", quorum)
+    members = sorted(founded.glob("*/member.json"))
+    words = (*words, "--sign-origin", "http://localhost:1", "--out", tmp_path / "g.json", "--json")
+    ran = run("join", "propose", *members, *words)
+    assert ran.code == 0
+    assert (f"should {orderer} be lost" in ran.err) is is_warned
 
 
 def test_a_genesis_is_not_overwritten(run, founded):

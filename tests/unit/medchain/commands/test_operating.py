@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from medchain.commands import doctor
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
@@ -16,7 +17,9 @@ from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
 from medchain.node.keystore import Layout, open_root_file, unlock, write_private_file
+from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import write_state
+from medchain.ordering.cosign import Vouched
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 from medchain.web.peer import local_routes
@@ -263,9 +266,21 @@ def test_the_doctor_says_what_is_good_and_what_it_could_not_look_at(run, filled)
     assert (found["ledger"], found["daemon"], found["clock"]) == ("skipped", "skipped", "skipped")
 
 
-def test_the_doctor_finds_peers_that_do_not_answer(run, filled):
-    assert findings(run, filled)["peers"] == "bad"
-    assert run("doctor", "--config", filled).code == 1
+@pytest.mark.parametrize(("is_running", "state", "code"), [(True, "bad", 1), (False, "skipped", 0)])
+def test_peers_that_do_not_answer_are_amiss_where_the_node_runs(run, filled, monkeypatch, is_running, state, code):
+    """Where it is stopped itself they may be so as well, and no doctor finds a stopped demo ill."""
+    daemon = doctor.Finding("daemon", "good" if is_running else "skipped")
+    monkeypatch.setattr(doctor, "_daemon", lambda _config: daemon)
+    assert findings(run, filled)["peers"] == state
+    assert run("doctor", "--config", filled).code == code
+
+
+@pytest.mark.parametrize(("reasons", "state"), [([], "good"), (["ordering.log_key"], "bad")])
+def test_the_doctor_says_when_the_log_key_has_to_be_exchanged(run, filled, monkeypatch, reasons, state):
+    """The node serves; it would show only when it has to order."""
+    answer = {"final_size": 4, "ready": True, "reasons": reasons, "size": 4}
+    monkeypatch.setattr(doctor.LocalClient, "call", lambda *_given: answer)
+    assert findings(run, filled)["daemon"] == state
 
 
 def test_the_doctor_finds_a_damaged_database(run, filled):
@@ -274,6 +289,21 @@ def test_the_doctor_finds_a_damaged_database(run, filled):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert findings(run, filled, "--full")["records"] == "bad"
+
+
+def test_the_doctor_does_not_call_good_what_it_has_not_read(run, filled):
+    assert findings(run, filled)["pages"] == "skipped"
+    assert "pages" not in findings(run, filled, "--full")
+
+
+def test_the_doctor_finds_that_a_node_with_a_ledger_has_forgotten_what_it_cosigned(run, filled):
+    (filled.parent / "ledger.db").write_bytes(b"")
+    assert findings(run, filled)["promises"] == "bad"
+    VouchedFile(filled.parent / "vouched.json").save(Vouched(floor=3))
+    assert findings(run, filled)["promises"] == "good"
+    (filled.parent / "vouched.json").unlink()
+    (filled.parent / "restored").write_bytes(b"")
+    assert "promises" not in findings(run, filled)
 
 
 def test_the_doctor_finds_what_others_can_read(run, filled):

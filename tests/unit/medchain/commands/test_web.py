@@ -9,25 +9,28 @@ import os
 
 import pytest
 
-from medchain.app import worker_application
+from medchain.app import open_worker
 from medchain.errors import UnavailableError
+from medchain.node.fork_server import ForkServer
 from medchain.node.keystore import open_root_file, unlock
 from medchain.web.handover import hand_over, take
-from medchain.web.workers import CONFIG_VARIABLE
+from medchain.web.workers import CONFIG_VARIABLE, JOBS
 
 
 @pytest.fixture
 def app(node, monkeypatch):
     halves = unlock(open_root_file(node.parent / "keys" / "root.key", None))
     monkeypatch.setenv(CONFIG_VARIABLE, str(node))
-    hand_over(halves.web)
+    forks = ForkServer.spawned(JOBS)
+    hand_over(halves.web, forks)
     (node.parent / "run").mkdir(exist_ok=True)
     (node.parent / "logs").mkdir(exist_ok=True)
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    made = worker_application()
+    made = open_worker().app
     yield made
     made.extensions["medchain-opened"].close()
+    forks.close()
     for handler in [handler for handler in root.handlers if handler not in before[0]]:
         root.removeHandler(handler)
         handler.close()

@@ -5,22 +5,27 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 
+from consent.directive import ConsentDecision
+from consent.release import ReleaseRules
+from fhir_bridge.search.index import SearchIndex
+from medchain import daemon
 from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
-from medchain.node.config import config_text
+from medchain.node.assembly import daemon_parts, open_daemon_node
+from medchain.node.config import config_text, load_config
 from medchain.node.keystore import (
     Layout,
     create_keys,
@@ -34,10 +39,15 @@ from medchain.node.keystore import (
 from medchain.node.local import LocalClient
 from medchain.node.records import NewRecord, RecordService
 from medchain.node.supervisor import read_node_state
+from medchain.ordering.cosign import SPLIT_VIEW
+from medchain.ordering.driver import Alarm
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
+from tests.children import child
+from tests.ports import free_ports
 
 ORG = "renhe-hospital"
+NOW = 1_796_083_200
 RUN = (
     "import sys; from pathlib import Path; from medchain.node.supervisor import run_node;"
     "sys.exit(run_node(Path(sys.argv[1]), {}))"
@@ -49,13 +59,7 @@ POLICY = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 20) -> bool:
+def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if condition():
@@ -70,7 +74,7 @@ class Node:
     def __init__(self, folder: Path, org_id: str = ORG) -> None:
         """Make keys and configuration."""
         self.layout, self.org_id = Layout(folder), org_id
-        self.peer_port, self.web_port = free_port(), free_port()
+        self.peer_port, self.web_port = free_ports(2, folder)
         self.halves = unlock(create_root_file(folder / "keys" / "root.key", None))
         create_keys(folder, org_id, self.halves)
         settings = {
@@ -90,13 +94,13 @@ class Node:
         return Organisation(self.org_id, "hospital", self.org_id, {"en": "Renhe"}, url, (), ACTIVE, tuple(keys))
 
     def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self.config)])
+        self.process = child([sys.executable, "-c", RUN, str(self.config)])
         assert wait_for(
             lambda: self.status(self.peer_port, "/healthz") == self.status(self.web_port, "/healthz") == 200
         )
 
     def status(self, port: int, path: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -202,7 +206,7 @@ def test_a_node_comes_up_answers_and_stops_cleanly(node):
             local.get("/log/checkpoint")
     assert node.status(node.web_port, "/readyz") == 200
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(20) == 0
+    assert node.process.wait(60) == 0
     assert node.family() == set()
     left = {path.name for path in node.layout.run.iterdir() if path.suffix != ".lock"}
     assert left == {"lock"}
@@ -223,7 +227,7 @@ def test_a_killed_daemon_comes_back_and_web_workers_find_it(node):
 
 
 def body(port: int, path: str) -> dict[str, object]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return orjson.loads(connection.getresponse().read())
@@ -279,11 +283,52 @@ def test_no_process_shows_a_key_in_its_environment_or_arguments(node):
 def test_a_second_node_in_the_same_folder_is_refused(node):
     node.start()
     second = subprocess.run(
-        [sys.executable, "-c", RUN, str(node.config)], capture_output=True, timeout=20, check=False, text=True
+        [sys.executable, "-c", RUN, str(node.config)], capture_output=True, timeout=60, check=False, text=True
     )
     assert second.returncode != 0
     assert "node.running" in second.stderr
     assert node.status(node.web_port, "/healthz") == 200
+
+
+def test_a_node_that_saw_a_split_view_cosigns_nothing_after_a_restart_until_somebody_has_looked(node):
+    config = load_config(node.config, {}, {})
+
+    def is_stopped() -> bool:
+        with open_daemon_node(config, node.halves, lambda: NOW) as opened:
+            parts = daemon_parts(opened, ConsentDecision(), ReleaseRules())
+            for close in parts.close:
+                close()
+            return parts.ordering.cosigner.is_stopped
+
+    assert not is_stopped()
+    with open_daemon_node(config, node.halves, lambda: NOW) as opened:
+        assert opened.records.raise_alarm(SPLIT_VIEW, "subject", 1, b"{}", NOW)
+        (alarm,) = opened.records.alarms()
+    assert is_stopped()
+    with open_daemon_node(config, node.halves, lambda: NOW) as opened:
+        opened.records.acknowledge(alarm.id, "settled", NOW)
+    assert not is_stopped()
+
+
+def test_a_node_that_ends_as_soon_as_it_has_seen_a_split_view_knows_it_at_its_next_start(node):
+    config = load_config(node.config, {}, {})
+    with open_daemon_node(config, node.halves, lambda: NOW) as opened:
+        parts = daemon_parts(opened, ConsentDecision(), ReleaseRules())
+        parts.ordering._raise_alarm(Alarm(SPLIT_VIEW, 0, {"size": 1}, latched=True))  # noqa: SLF001  # as the cosigner does
+        for close in parts.close:
+            close()
+        # Nobody has looked for alarms: that job never ran.
+        assert opened.records.is_alarm_open(SPLIT_VIEW)
+
+
+def test_the_daemon_tells_the_index_the_nodes_zone(node, monkeypatch):
+    monkeypatch.setattr(daemon, "settle", lambda: None)  # would change the collector of the tests
+    config = load_config(node.config, {"MEDCHAIN_FHIR_TIME_ZONE": "Asia/Shanghai"}, {})
+    with open_daemon_node(config, node.halves, lambda: NOW) as opened:
+        parts = daemon._parts(opened)  # noqa: SLF001  # what its process is made of
+        for close in parts.close:
+            close()
+        assert SearchIndex(opened.records).setting.zone == ZoneInfo("Asia/Shanghai")
 
 
 def test_the_daemon_loads_no_web_framework_and_no_fhir_model():

@@ -122,7 +122,7 @@ def healthy():
 def parts(ordering, healthy):
     exchange = Exchange()
     operations = LocalOperations({"status": lambda document: {"got": document}})
-    return DaemonParts(Log(), healthy, operations, ordering, exchange, exchange, exchange, exchange)
+    return DaemonParts(Log(), healthy, operations, ordering, exchange, exchange, exchange, exchange, exchange)
 
 
 @pytest.fixture
@@ -246,6 +246,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/bodies", b"abcd").body) == {"peer": "insurer", "size": 4}
     assert call(router, "POST", "/release", b"x").body == b"insurerx"
     assert orjson.loads(call(router, "POST", "/proposals", b"ab").body) == {"peer": "insurer", "size": 2}
+    assert orjson.loads(call(router, "POST", "/asks", b"a").body) == {"peer": "insurer", "size": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""The demo's other patient: a person with a link and a passkey of the own, an ask that waits, an insurer that reads.
+
+Keeps true: the passkey is the person's own; the insurer reads once when it is let in, and once more when the person has
+stopped that; another insurer tries the same and is refused. All of it goes through the nodes. Trusts the consortium.
+Source: `docs/spec/patient-pages.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from medchain.commands import account as accounts
+from medchain.commands import demo_texts as texts
+from medchain.commands.command import Context, Text
+from medchain.commands.demo_consortium import Consortium, call
+from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Story
+from medchain.encoding import Json, unhex
+from medchain.errors import MedchainError, NotFoundError
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node import asking
+from medchain.node.peers import Limits
+
+_QUICK: Final = Limits(timeout_s=5.0)
+_DAYS: Final = 30
+
+
+@dataclass(slots=True)
+class Person:
+    """The person, and what the insurers do about it.
+
+    Attributes:
+        consortium: its nodes run.
+        context: of the command.
+        story: reads in an insurer's name.
+        tell: tells of progress.
+    """
+
+    consortium: Consortium
+    context: Context
+    story: Story
+    tell: Callable[..., None]
+    _read: dict[str, str] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
+
+    def invite(self) -> dict[str, Json]:
+        """Have the insurer ask the person, and the desk give the person a link.
+
+        Returns:
+            ``patient`` and ``url``; nothing where the data have only one patient.
+        """
+        patient = self.consortium.facts.get("person")
+        if not isinstance(patient, str):
+            return {}
+        home = self.consortium.nodes[CUSTODIAN]
+        # What was given in an earlier run is not read anew: its page shows what happened then.
+        self._known |= {grant for grant, _ in self._grants()}
+        if self.consortium.facts.get("asked") != patient:
+            wish: Json = {
+                "custodian": CUSTODIAN,
+                "days": _DAYS,
+                "patient": patient,
+                "person": "",
+                "purpose": PURPOSE,
+                "reason": f"{texts.ASK_REASON.zh} {texts.ASK_REASON.en}",
+                "resource_types": list(RESOURCE_TYPES),
+            }
+            self.consortium.nodes[RECIPIENT].local.call(asking.SEND, wish)
+            self.consortium.remember(asked=patient)
+        answer = call(("account", "invite"), [patient, f"--config={home.config_path}"], self.context, accounts.COMMANDS)
+        url = str(answer["url"]) if isinstance(answer, dict) else ""
+        return {"patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
+
+    def step(self) -> None:
+        """Do what the insurers do next: called again and again; a node that is away is asked again later."""
+        try:
+            for grant, consent in self._grants():
+                if grant not in self._known:
+                    self._known.add(grant)
+                    self._look(grant, consent)
+                elif grant in self._read and self._is_stopped(consent):
+                    del self._read[grant]
+                    self._look_again(grant)
+        except MedchainError:
+            return
+
+    def _look(self, grant: str, consent: str) -> None:
+        """Read under a new grant, and have another insurer try the same."""
+        key = unhex(grant, HASH_BYTES)
+        self._told(self.story.read(RECIPIENT, key).count)
+        self._read[grant] = consent
+        if self.story.refused(STRANGER, key):
+            self.tell(texts.PERSON_STRANGER)
+
+    def _look_again(self, grant: str) -> None:
+        """Read once more after the person has stopped it."""
+        try:
+            self._told(self.story.read(RECIPIENT, unhex(grant, HASH_BYTES)).count)
+        except NotFoundError as error:
+            if error.code != NOTHING:
+                raise
+            self.tell(texts.PERSON_REFUSED)
+
+    def _told(self, count: int) -> None:
+        """Tell of a read."""
+        text: Text = texts.PERSON_READ
+        self.tell(text, count=count)
+
+    def _grants(self) -> list[tuple[str, str]]:
+        """List the insurer's grants: (grant, consent)."""
+        answer = self.consortium.nodes[RECIPIENT].local.call("grants.received", {}, _QUICK)
+        rows = answer.get("grants") if isinstance(answer, dict) else None
+        return [
+            (str(row["key"]), str(row["consent"]))
+            for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict) and row.get("final") is True
+        ]
+
+    def _is_stopped(self, consent: str) -> bool:
+        """Tell whether the insurer's node has heard of a stop."""
+        answer = self.consortium.nodes[RECIPIENT].local.call("object", {"object": consent}, _QUICK)
+        record = answer.get("record") if isinstance(answer, dict) else None
+        is_over = isinstance(record, dict) and record.get("status") != "active"
+        return is_over or (isinstance(answer, dict) and answer.get("stopped") is True)

@@ -1,0 +1,267 @@
+"""The door of a web worker: ASGI to the server outside, WSGI to the application inside.
+
+The event loop waits for clients, threads do the work. Keeps true: no thread waits for a small body, nor for a client to
+take an answer; a client that takes nothing for `TAKE_S` is cut off, and an answer that breaks off never looks whole;
+more work than the threads can take soon is refused, not queued without end; the loop answers by itself only what has
+shown to be quick, and only while no thread does anything longer, so that it waits for no lock or connection that one
+has. Trusts the server for heads: their size, their deadline, and that they are HTTP.
+Source: ASGI 3.0; PEP 3333; RFC 3875; `docs/adr/0030-web-workers-speak-asgi.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Protocol, TypeAlias
+
+from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.node.log import Log
+from medchain.web.incoming import SMALL_BYTES, Incoming, Receive, Refused, read_small
+from medchain.web.pace import Pace
+
+TAKE_S: Final = 30.0
+"""How long a client may take nothing of an answer, in seconds."""
+
+QUEUE: Final = 4
+"""So many requests for each thread may be under way; one more is refused."""
+
+REFUSAL: Final = "medchain.refusal"
+"""Key of the error in the environment of a request that the application must answer with it, at once."""
+
+Environ: TypeAlias = "dict[str, Any]"
+"""A WSGI environment; Any because PEP 3333 has it so."""
+
+Start: TypeAlias = "Callable[..., Any]"
+"""WSGI's start_response; Any because what it returns is nobody's business."""
+
+Send: TypeAlias = "Callable[[dict[str, Any]], Awaitable[None]]"
+"""ASGI's send; Any because its messages have members of many types."""
+
+_PIECE_BYTES: Final = 1 << 18
+_LOG: Final = Log("web")
+
+
+class Application(Protocol):
+    """What is behind the door."""
+
+    def __call__(self, environ: Environ, start: Start, /) -> Iterable[bytes]:
+        """Answer as PEP 3333 says; where the environment has a `REFUSAL`, with that and at once."""
+        ...
+
+    def takes_large(self, environ: Environ, /) -> bool:
+        """Tell whether a body above `SMALL_BYTES` is judged by a request's head, and read piece by piece."""
+        ...
+
+    def kind_of(self, environ: Environ, /) -> Hashable:
+        """Name a request that only reads as all that take about as long; None for any other."""
+        ...
+
+
+@dataclass(slots=True)
+class _Answer:
+    """An answer: its head, its body as far as it is there, who gives the rest, if there is one, and what it cost."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    cpu_s: float
+    rest: Iterator[bytes] | None = None
+    close: Callable[[], None] | None = None
+
+
+class Gateway:
+    """An ASGI application."""
+
+    def __init__(self, application: Application, threads: int) -> None:
+        """Prepare.
+
+        Args:
+            application: behind the door.
+            threads: how many requests are worked on at a time.
+        """
+        self._application = application
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="web")
+        self._most = QUEUE * threads
+        self._busy = self._long = 0
+        self._pace = Pace()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request; Any as in `Receive`."""
+        environ = environ_of(scope)
+        environ["wsgi.input"] = await self._body(environ, receive)
+        answer = await self._answer(environ)
+        head = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        if answer.rest is None and len(answer.body) <= _PIECE_BYTES:
+            await send(head)
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+            return
+        await self._send_long(head, answer, receive, send)
+
+    async def _body(self, environ: Environ, receive: Receive) -> io.BytesIO | Incoming | Refused:
+        """Read a small body; of a large one, nothing yet."""
+        length = environ.get("CONTENT_LENGTH", "")
+        if not length and "HTTP_TRANSFER_ENCODING" not in environ:
+            return io.BytesIO()
+        is_small = length.isascii() and length.isdigit() and int(length) <= SMALL_BYTES
+        if not is_small and self._application.takes_large(environ):
+            return Incoming(asyncio.get_running_loop(), receive)
+        if length and not is_small:
+            return Refused(InputError("request.too_large", limit=SMALL_BYTES))
+        try:
+            return io.BytesIO(await read_small(receive))
+        except InputError as error:
+            return Refused(error)
+
+    async def _answer(self, environ: Environ) -> _Answer:
+        """Answer here or in a thread."""
+        if self._busy >= self._most:
+            environ[REFUSAL] = UnavailableError("request.busy")
+            return self._run(environ)
+        is_read = isinstance(environ["wsgi.input"], io.BytesIO)
+        kind = self._application.kind_of(environ) if is_read else None
+        is_quick = kind is not None and self._pace.is_quick(kind)
+        by_loop = is_quick and not self._long
+        answer = self._run(environ) if by_loop else await self._in_thread(self._run, environ, is_quick=is_quick)
+        if kind is not None:
+            self._pace.note(kind, answer.cpu_s, by_loop=by_loop)
+        return answer
+
+    async def _in_thread(self, work: Callable[[Any], Any], value: Any, *, is_quick: bool = False) -> Any:  # noqa: ANN401  # whatever the work is
+        """Have a thread do something."""
+        self._busy += 1
+        self._long += not is_quick
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, value)
+        finally:
+            self._busy -= 1
+            self._long -= not is_quick
+
+    def _run(self, environ: Environ) -> _Answer:
+        """Call the application."""
+        began = time.thread_time()
+        told: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
+            told[:] = [(status, headers)]
+
+        result = self._application(environ, start)
+        pieces = iter(result)
+        body = _more(pieces)
+        ((status, headers),) = told
+        fields = [(_name(name), value.encode("latin-1")) for name, value in headers]
+        answer = _Answer(int(status[:3]), fields, body, time.thread_time() - began)
+        close = getattr(result, "close", None)
+        if len(body) > _PIECE_BYTES:
+            # There may be more, unless all of it was one piece: then no thread need be asked.
+            answer.rest = None if isinstance(result, tuple) and len(result) == 1 else pieces
+            answer.close = close
+        elif close is not None:
+            close()
+        return answer
+
+    async def _send_long(self, head: dict[str, Any], answer: _Answer, receive: Receive, send: Send) -> None:
+        """Send an answer piece by piece, as fast as it is taken; Any as in `Send`."""
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            await send(head)
+            async for piece in self._pieces(answer):
+                async with asyncio.timeout(TAKE_S):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if gone.done():
+                    return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # Nothing says that it has ended, so the server breaks it off.
+        except TimeoutError:
+            _LOG.info("answer.not_taken")
+        except MedchainError as error:
+            _LOG.error("answer.broken_off", error)
+        finally:
+            gone.cancel()
+            if answer.close is not None:
+                await self._in_thread(lambda close: close(), answer.close)
+
+    async def _pieces(self, answer: _Answer) -> AsyncIterator[bytes]:
+        """Give a body piece by piece; what is not there yet is made in threads, none of which waits for the client."""
+        body = memoryview(answer.body)
+        for start in range(0, len(body), _PIECE_BYTES):
+            yield bytes(body[start : start + _PIECE_BYTES])
+        while answer.rest is not None and (piece := await self._in_thread(_more, answer.rest)):
+            yield piece
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        """The rest of a body, which nobody wants."""
+
+
+def _more(pieces: Iterator[bytes]) -> bytes:
+    """Gather pieces until they are worth a change of threads; nothing at the end."""
+    made, size = [], 0
+    for piece in pieces:
+        made.append(piece)
+        size += len(piece)
+        if size > _PIECE_BYTES:
+            break
+    return made[0] if len(made) == 1 else b"".join(made)
+
+
+@lru_cache(256)
+def _name(name: str) -> bytes:
+    """Write the name of a field of an answer."""
+    return name.lower().encode("latin-1")
+
+
+@lru_cache(1024)
+def _key(name: bytes) -> str:
+    """Name a field as RFC 3875 does; empty for one that would be taken for another.
+
+    A proxy overwrites ``X-Forwarded-For``, and lets ``X_Forwarded_For`` pass.
+    """
+    if b"_" in name:
+        return ""
+    text = name.decode("latin-1").upper().replace("-", "_")
+    return text if text in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{text}"
+
+
+def environ_of(scope: dict[str, Any]) -> Environ:
+    """Make a WSGI environment of an ASGI scope.
+
+    Args:
+        scope: of an HTTP connection; Any because its members have many types.
+
+    Returns:
+        The environment, without a body.
+    """
+    host, port = scope["server"]
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        # Bytes as text: PEP 3333 wants it so.
+        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "REMOTE_ADDR": scope["client"][0] if scope["client"] else "",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.input_terminated": True,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        key, text = _key(name), value.decode("latin-1")
+        if key in environ:
+            text = f"{environ[key]}{';' if key == 'HTTP_COOKIE' else ','}{text}"
+        if key:
+            environ[key] = text
+    return environ

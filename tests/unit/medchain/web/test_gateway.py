@@ -1,0 +1,323 @@
+"""The door of a web worker: ASGI 3.0 outside, PEP 3333 inside, and clients that are slow, gone or too many."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.web import gateway, incoming
+from medchain.web.gateway import REFUSAL, Gateway, environ_of
+from medchain.web.incoming import SMALL_BYTES
+from medchain.web.pace import HELD_S, QUICK_S, REST, Pace
+
+LARGE = SMALL_BYTES + 1
+LAST = {"type": "http.request", "body": b"", "more_body": False}
+GONE = {"type": "http.disconnect"}
+
+
+def scope(method: str = "GET", path: str = "/fhir/Patient/p1", query: bytes = b"", headers=()):
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "query_string": query,
+        "headers": list(headers),
+        "client": ("203.0.113.7", 50000),
+        "server": ("127.0.0.1", 8080),
+    }
+
+
+def piece(content: bytes, *, more: bool = True):
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+@dataclass
+class Client:
+    """What it sends, then silence; what it got, all of it at once unless it takes nothing."""
+
+    sends: list
+    takes: bool = True
+    got: list = field(default_factory=list)
+
+    async def receive(self):
+        if self.sends:
+            return self.sends.pop(0)
+        return await asyncio.Future()
+
+    async def send(self, message):
+        if message["type"] == "http.response.body" and not self.takes:
+            await asyncio.Future()
+        self.got.append(message)
+
+    @property
+    def status(self) -> int:
+        return self.got[0]["status"]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(one["body"] for one in self.got[1:])
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.got[-1].get("more_body", True)
+
+
+class Echo:
+    """Answers the body that it reads, or the error that reading it raised; remembers in which threads it ran."""
+
+    def __init__(self, pieces=None, kind=None) -> None:
+        """Answer pieces instead, or be of a kind."""
+        self.pieces = pieces
+        self.kind = kind
+        self.threads: list[int] = []
+        self.closed = False
+
+    def __call__(self, environ, start) -> Iterable[bytes]:
+        self.threads.append(threading.get_ident())
+        try:
+            if REFUSAL in environ:
+                raise environ[REFUSAL]
+            body = environ["wsgi.input"].read() if environ["REQUEST_METHOD"] == "POST" else b"read"
+        except MedchainError as error:
+            start("400 Bad Request", [("X-Code", error.code)])
+            return (error.code.encode(),)
+        start("200 OK", [("X-Two", "a"), ("X-Two", "b")])
+        return (body,) if self.pieces is None else self._given()
+
+    def _given(self):
+        try:
+            yield from self.pieces
+        finally:
+            self.closed = True
+
+    def takes_large(self, environ) -> bool:
+        return environ["PATH_INFO"].startswith("/fhir")
+
+    def kind_of(self, _environ):
+        return self.kind
+
+
+def call(application, client: Client, **request: str | list[tuple[bytes, bytes]]) -> Client:
+    asyncio.run(Gateway(application, 2)(scope(**request), client.receive, client.send))
+    return client
+
+
+def posted(application, client: Client, size: int | None, path: str = "/fhir/Patient") -> Client:
+    length = [(b"transfer-encoding", b"chunked")] if size is None else [(b"content-length", str(size).encode())]
+    return call(application, client, method="POST", path=path, headers=length)
+
+
+def test_an_environment_is_that_of_pep_3333():
+    fields = [
+        (b"content-type", b"text/plain"),
+        (b"x-two", b"a"),
+        (b"x-two", b"b"),
+        (b"cookie", b"a=1"),
+        (b"cookie", b"b=2"),
+    ]
+    environ = environ_of(scope("PUT", "/a b/你", b"x=%20y", fields))
+    assert (environ["REQUEST_METHOD"], environ["SCRIPT_NAME"], environ["QUERY_STRING"]) == ("PUT", "", "x=%20y")
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/a b/你"
+    assert (environ["CONTENT_TYPE"], environ["HTTP_X_TWO"], environ["HTTP_COOKIE"]) == ("text/plain", "a,b", "a=1;b=2")
+    assert (environ["REMOTE_ADDR"], environ["SERVER_NAME"], environ["SERVER_PORT"]) == (
+        "203.0.113.7",
+        "127.0.0.1",
+        "8080",
+    )
+    assert (environ["SERVER_PROTOCOL"], environ["wsgi.url_scheme"]) == ("HTTP/1.1", "http")
+
+
+def test_a_field_that_would_pass_for_one_of_a_proxy_is_none():
+    assert "HTTP_X_FORWARDED_FOR" not in environ_of(scope(headers=[(b"x_forwarded_for", b"192.0.2.1")]))
+
+
+def test_a_small_body_is_there_before_the_application_is_asked():
+    assert posted(Echo(), Client([piece(b"ab"), piece(b"c"), LAST]), 3).body == b"abc"
+    assert posted(Echo(), Client([piece(b"abc", more=False)]), 3).body == b"abc"
+    assert posted(Echo(), Client([piece(b"abc"), LAST]), None, "/token").body == b"abc"
+
+
+def test_a_small_body_that_stands_still_asks_no_thread_until_it_is_cut(monkeypatch):
+    monkeypatch.setattr(incoming, "SMALL_S", 0.05)
+    assert posted(Echo(), Client([piece(b"a")]), 3).body == b"request.slow"
+
+
+@pytest.mark.parametrize("sends", [[], [piece(b"x" * 100)]])
+def test_a_large_body_that_stands_still_is_cut(monkeypatch, sends):
+    monkeypatch.setattr(incoming, "STALL_S", 0.05)
+    assert posted(Echo(), Client(sends), LARGE).body == b"request.slow"
+
+
+def test_a_large_body_that_never_stands_still_but_trickles_is_cut(monkeypatch):
+    monkeypatch.setattr(incoming, "GRACE_S", 0.05)
+    monkeypatch.setattr(incoming, "SLOWEST_BYTES", 1000)
+
+    class Trickle(Client):
+        async def receive(self):
+            await asyncio.sleep(0.01)
+            return piece(b"x")
+
+    assert posted(Echo(), Trickle([]), LARGE).body == b"request.slow"
+
+
+def test_a_large_body_comes_whole():
+    content = bytes(range(256)) * 4096
+    pieces = [piece(content[start : start + 10_000]) for start in range(0, len(content), 10_000)]
+    assert posted(Echo(), Client([*pieces, LAST]), len(content)).body == content
+
+
+@pytest.mark.parametrize("size", [3, LARGE])
+def test_a_body_that_breaks_off_is_told(size):
+    assert posted(Echo(), Client([piece(b"a"), GONE]), size).body == b"request.length"
+
+
+def test_of_a_large_body_nothing_is_received_before_it_is_asked_for():
+    class Denies(Echo):
+        def __call__(self, _environ, start) -> tuple[bytes, ...]:
+            start("401 Unauthorized", [])
+            return ()
+
+    client = posted(Denies(), Client([piece(b"x")]), LARGE)
+    assert (client.status, client.sends) == (401, [piece(b"x")])
+
+
+@pytest.mark.parametrize("size", [LARGE, None])
+def test_a_form_that_is_too_large_is_refused(size):
+    sends = [piece(b"x" * LARGE), LAST]
+    assert posted(Echo(), Client(sends), size, "/token").body == b"request.too_large"
+
+
+def test_fields_of_an_answer_are_sent_as_they_are():
+    client = call(Echo(), Client([]))
+    assert client.got[0]["headers"] == [(b"x-two", b"a"), (b"x-two", b"b")]
+    assert (client.body, client.is_whole) == (b"read", True)
+
+
+def test_a_long_answer_comes_whole_and_is_closed():
+    application = Echo([b"x" * 200_000] * 5)
+    client = call(application, Client([]))
+    assert (len(client.body), client.is_whole, application.closed) == (1_000_000, True, True)
+    whole = call(
+        Echo(), Client([piece(b"y" * 1_000_000), LAST]), method="POST", headers=[(b"content-length", b"1000000")]
+    )
+    assert (len(whole.body), whole.is_whole) == (1_000_000, True)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(monkeypatch):
+    monkeypatch.setattr(gateway, "TAKE_S", 0.05)
+    application = Echo(iter(lambda: b"x" * 100_000, b""))
+    client = call(application, Client([], takes=False))
+    assert ([one["type"] for one in client.got], application.closed) == (["http.response.start"], True)
+
+
+def test_for_a_client_that_is_gone_nothing_more_is_made():
+    application = Echo(iter(lambda: b"x" * 100_000, b""))
+    client = call(application, Client([LAST, GONE]))
+    assert (client.is_whole, application.closed) == (False, True)
+
+
+def test_an_answer_that_breaks_off_does_not_look_whole():
+    def broken():
+        yield b"x" * 1_000_000
+        raise UnavailableError("request.slow")
+
+    client = call(Echo(broken()), Client([]))
+    assert (client.status, client.is_whole) == (200, False)
+
+
+def test_more_than_the_threads_can_take_soon_is_refused_at_once():
+    let = threading.Event()
+
+    class Slow(Echo):
+        def __call__(self, environ, start) -> Iterable[bytes]:
+            if REFUSAL not in environ:
+                assert let.wait(60)
+            return super().__call__(environ, start)
+
+    async def many():
+        door, clients = Gateway(Slow(), 1), [Client([]) for _ in range(gateway.QUEUE)]
+        tasks = [asyncio.create_task(door(scope(), one.receive, one.send)) for one in clients]
+        await asyncio.sleep(0.05)
+        late = Client([])
+        await door(scope(), late.receive, late.send)
+        let.set()
+        await asyncio.gather(*tasks)
+        return late.body, {one.body for one in clients}
+
+    assert asyncio.run(many()) == (b"request.busy", {b"read"})
+
+
+def test_the_loop_answers_what_is_quick_unless_a_thread_does_something_longer():
+    let, begun = threading.Event(), threading.Event()
+
+    class Mixed(Echo):
+        def __call__(self, environ, start) -> Iterable[bytes]:
+            if environ["PATH_INFO"] == "/slow":
+                begun.set()
+                assert let.wait(60)
+            return super().__call__(environ, start)
+
+        def kind_of(self, environ):
+            return None if environ["PATH_INFO"] == "/slow" else "quick"
+
+    async def some():
+        application, client, here = Mixed(), Client([]), []
+        door = Gateway(application, 2)
+
+        async def read() -> None:
+            await door(scope(), client.receive, client.send)
+            here.append(application.threads[-1] == threading.get_ident())
+
+        await read()
+        await read()
+        long = asyncio.create_task(door(scope(path="/slow"), client.receive, client.send))
+        await asyncio.to_thread(begun.wait, 60)
+        await read()
+        let.set()
+        await long
+        await read()
+        return here
+
+    assert asyncio.run(some()) == [False, True, False, True]
+
+
+def test_a_kind_is_quick_by_its_average_and_unknown_ones_are_not():
+    pace = Pace(lambda: 0.0)
+    assert not pace.is_quick("a")
+    pace.note("a", QUICK_S / 10, by_loop=False)
+    assert pace.is_quick("a")
+    pace.note("a", QUICK_S * 3, by_loop=False)
+    assert pace.is_quick("a")
+    for _ in range(10):
+        pace.note("a", QUICK_S * 10, by_loop=False)
+    assert not pace.is_quick("a")
+
+
+def test_who_holds_the_loop_keeps_it_from_answering_for_a_while():
+    time = [100.0]
+    pace = Pace(lambda: time[0])
+    pace.note("a", 0.0, by_loop=False)
+    pace.note("b", 2 * HELD_S, by_loop=True)
+    assert not pace.is_quick("a")
+    time[0] += 2 * HELD_S * REST
+    assert pace.is_quick("a")
+
+
+def test_kinds_are_forgotten_before_they_are_too_many(monkeypatch):
+    monkeypatch.setattr("medchain.web.pace._MAX_KINDS", 2)
+    pace = Pace()
+    for kind in "abc":
+        pace.note(kind, 0.0, by_loop=False)
+    assert [pace.is_quick(kind) for kind in "abc"] == [False, False, True]
+
+
+def test_a_refused_body_raises_what_it_was_refused_for():
+    with pytest.raises(InputError, match=r"request\.slow"):
+        incoming.Refused(InputError("request.slow")).read()
