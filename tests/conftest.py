@@ -1,7 +1,9 @@
-"""What all tests share: hypothesis profiles and the coverage floors.
+"""What all tests share: hypothesis profiles, the coverage floors, and what runs beside what on several cores.
 
 `--floors core,rest` makes the run fail when the coverage of a group in setup.cfg's section `floors` is too low. It is
 done here, not after pytest, so that pytest's closing line and exit status are those of the whole run.
+
+With `-n` the tests of one file stay together, in their order, and so do those of one group of `GROUPS`.
 """
 
 from __future__ import annotations
@@ -15,9 +17,22 @@ from pathlib import Path
 import coverage
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 ROOT = Path(__file__).resolve().parent.parent
 _LINES = pytest.StashKey[list[str]]()
+_LOST = pytest.StashKey[list[str]]()
+
+GROUPS = {
+    # One demo for all, and one browser at a time: a second one beside it makes its driver fail on a small machine.
+    "demo": ("test_browse_browser", "test_c2sp_tools", "test_demo", "test_smart_browser"),
+    # One node for all.
+    "node": ("test_clients", "test_faults", "test_surface"),
+}
+"""Files of `tests/e2e` that run one after the other."""
+
+_GROUP_OF = {f"tests/e2e/{file}.py": group for group, files in GROUPS.items() for file in files}
 
 # Derandomised: a change is judged by the same examples everywhere; `make soak` looks for new ones.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
@@ -32,6 +47,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--synthea", default="", help="folder of Synthea's FHIR bundles, instead of our own sample data")
 
 
+class FileScheduling(LoadScopeScheduling):
+    """Gives each worker the files, or groups of files, in the order in which they stand: the longest come first."""
+
+    def __init__(self, config: pytest.Config, log: object) -> None:
+        """Keep that order."""
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _GROUP_OF.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling:
+    """Have it so with any `-n`: what a test file needs is made once for its tests, which may go by their order."""
+    return FileScheduling(config, log)
+
+
+def pytest_testnodedown(node: WorkerController, error: object) -> None:
+    """Note a worker that died, which xdist alone takes for no failure if it died between two tests."""
+    if error:
+        node.config.stash.setdefault(_LOST, []).append(f"worker {node.gateway.id} died: {error}")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Judge the floors once pytest-cov, which this wraps, has combined and saved its data."""
@@ -42,14 +81,17 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         lines = [line for name in names for line in _shortfall(name)]
         session.config.stash[_LINES] = lines
         session.testsfailed += bool(lines)
+    session.testsfailed += len(session.config.stash.get(_LOST, []))
     return result
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which files are below their floor, in the closing line too."""
-    lines = config.stash.get(_LINES, [])
-    for line in lines:
+    """Say which files are below their floor and which workers died, in the closing line too."""
+    lines, lost = config.stash.get(_LINES, []), config.stash.get(_LOST, [])
+    for line in (*lines, *lost):
         terminalreporter.write_line(line, red=True)
+    if lost:
+        terminalreporter.stats["worker lost"] = [types.SimpleNamespace() for _ in lost]
     missed = [types.SimpleNamespace() for line in lines if line.startswith("coverage of ")]
     if missed:
         terminalreporter.stats["coverage floor missed"] = missed

@@ -167,6 +167,9 @@ public final class HapiSteps {
     // 60.10 keeps its zero.
     check(whole.getEntry().stream().map(row -> row.getResource()).filter(Observation.class::isInstance).anyMatch(
         row -> ((Observation) row).getValueQuantity().getValueElement().getValueAsString().equals("60.10")), "digits");
+    Bundle held = client.search().forResource(Patient.class).withIdAndCompartment(id.getIdPart(), "Observation").count(100)
+        .usingStyle(ca.uhn.fhir.rest.api.SearchStyleEnum.POST).returnBundle(Bundle.class).execute();
+    same(17L, (long) held.getEntry().size(), "observations of the compartment, asked for by POST");
     Bundle count = client.search().forResource(Observation.class).where(Observation.VALUE_QUANTITY.withPrefix(
         ca.uhn.fhir.rest.param.ParamPrefixEnum.GREATERTHAN_OR_EQUALS).number("60.5").andUnits(
         "http://unitsofmeasure.org", "/min")).and(Observation.PATIENT.hasId(id)).summaryMode(SummaryEnum.COUNT)

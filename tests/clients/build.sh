@@ -4,19 +4,25 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-out=$root/var/clients
+mkdir -p "$root/var/clients"
+# Where it is in truth: npm takes no folder behind a link.
+out=$(cd -P "$root/var/clients" && pwd)
 
 fail() {
 	echo "tests/clients: $1 The first run needs the network." >&2
 	exit 1
 }
 
-# Whether something was made of these files, as they are now.
-is_made() {
-	[ -f "$out/$1.stamp" ] && [ "$(sha256sum "${@:2}")" = "$(cat "$out/$1.stamp")" ]
+# What files hold, wherever this checkout stands.
+state() {
+	cat "$@" | sha256sum
 }
 
-mkdir -p "$out"
+# Whether something was made of these files, as they are now.
+is_made() {
+	[ -f "$out/$1.stamp" ] && [ "$(state "${@:2}")" = "$(cat "$out/$1.stamp")" ]
+}
+
 # Two test runs of one checkout do not install over each other.
 exec 9>"$out/lock"
 flock 9
@@ -27,7 +33,7 @@ if ! is_made python "$pins"; then
 	"${PYTHON:-$root/.venv/bin/python}" -m venv "$out/python" 9>&-
 	"$out/python/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
 		--only-binary :all: -r "$pins" 9>&- || fail "Python clients could not be installed."
-	sha256sum "$pins" >"$out/python.stamp"
+	state "$pins" >"$out/python.stamp"
 fi
 
 lock=$here/package-lock.json
@@ -35,7 +41,7 @@ if command -v npm >/dev/null && ! is_made node "$here/package.json" "$lock" "$he
 	mkdir -p "$out/node"
 	cp "$here/package.json" "$lock" "$here/kit_steps.mjs" "$out/node/"
 	npm ci --prefix "$out/node" --ignore-scripts --no-audit --no-fund --silent 9>&- || fail "fhir-kit-client could not be installed."
-	sha256sum "$here/package.json" "$lock" "$here/kit_steps.mjs" >"$out/node.stamp"
+	state "$here/package.json" "$lock" "$here/kit_steps.mjs" >"$out/node.stamp"
 fi
 
 if command -v javac >/dev/null && command -v mvn >/dev/null && ! is_made java "$here/pom.xml" "$here/jars.sha256" "$here/HapiSteps.java"; then
@@ -45,5 +51,5 @@ if command -v javac >/dev/null && command -v mvn >/dev/null && ! is_made java "$
 	(cd "$out/java" && sha256sum --quiet --strict --check "$here/jars.sha256" && [ "$(ls ./*.jar | wc -l)" = "$(wc -l <"$here/jars.sha256")" ]) ||
 		fail "What Maven fetched is not what jars.sha256 says."
 	javac -cp "$out/java/*" -d "$out/java" "$here/HapiSteps.java" 9>&-
-	sha256sum "$here/pom.xml" "$here/jars.sha256" "$here/HapiSteps.java" >"$out/java.stamp"
+	state "$here/pom.xml" "$here/jars.sha256" "$here/HapiSteps.java" >"$out/java.stamp"
 fi

@@ -112,7 +112,7 @@ def main(base: str, token: str) -> None:
         client.resource("Patient", birthday="1980").create()
     except OperationOutcome as error:
         (issue,) = error.resource["issue"]
-        assert issue["expression"] == ["Patient"]
+        assert issue["expression"] == ["Patient.birthday"]
         assert issue["severity"] == "error"
         assert "birthDate" in issue["details"]["text"]
     else:

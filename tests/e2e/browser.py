@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.children import child
 
 START_S = 60
 WAIT_S = 60
@@ -28,30 +30,29 @@ def is_there() -> bool:
     return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
 
 
+class DriverError(Exception):
+    """What the driver could not do, in its own words: find an element that went with its page, for example."""
+
+
 class Browser:
     """One window of a browser of its own."""
 
     def __init__(self, folder: Path, *, language: str = "en") -> None:
         """Start it; `folder` is for its own files."""
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port = found.getsockname()[1]
-        self._url = f"http://127.0.0.1:{port}"
-        with (folder / "chromedriver.log").open("wb") as log:
-            self._driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log)
+        said = folder / "chromedriver.log"
+        with said.open("wb") as log:
+            self._driver = child(["chromedriver", "--port=0"], stdout=log, stderr=log)
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         arguments += [f"--user-data-dir={folder / 'profile'}", f"--accept-lang={language}", "--window-size=1280,1000"]
         options = {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
-        self._session = ""
-        deadline = time.monotonic() + START_S
-        while not self._session:
-            try:
-                made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
-                self._session = f"/session/{made['sessionId']}"
-            except OSError:
-                if time.monotonic() > deadline:
-                    self._driver.kill()
-                    raise
-                time.sleep(0.2)
+        try:
+            self._url = f"http://127.0.0.1:{_port(said)}"
+            made = _patiently(lambda: self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}}))
+        except BaseException:
+            self._driver.kill()
+            self._driver.wait()
+            raise
+        self._session = f"/session/{made['sessionId']}"
 
     def close(self) -> None:
         """End the browser."""
@@ -84,14 +85,18 @@ class Browser:
         """Run a script in the page."""
         return self._call("POST", f"{self._session}/execute/sync", {"script": source, "args": []})
 
+    def promise(self, source: str) -> Any:  # noqa: ANN401  # what the script gives
+        """Run a script in the page that calls its last argument with what it gives."""
+        return self._call("POST", f"{self._session}/execute/async", {"script": source, "args": []})
+
     def click(self, selector: str) -> None:
         """Click an element, once it is there."""
-        element = self.wait_for(selector)
-        self._call("POST", f"{self._session}/element/{element}/click", {})
+        _patiently(lambda: self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/click", {}))
 
     def type(self, selector: str, text: str) -> None:
         """Type into an element."""
-        self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/value", {"text": text})
+        asked = {"text": text}
+        _patiently(lambda: self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/value", asked))
 
     def wait_for(self, selector: str) -> str:
         """Wait for an element that can be seen."""
@@ -101,7 +106,7 @@ class Browser:
                 found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
                 if self._call("GET", f"{self._session}/element/{found[_ELEMENT]}/displayed"):
                     return found[_ELEMENT]
-            except urllib.error.HTTPError:
+            except DriverError:
                 pass
             if time.monotonic() > deadline:
                 pytest.fail(f"no {selector} at {self.url}: {self.text[:500]}")
@@ -110,11 +115,11 @@ class Browser:
     def wait_until(self, part: str) -> str:
         """Wait until the page says something; returns all that it says."""
         deadline = time.monotonic() + WAIT_S
-        while part not in self.text:
+        while part not in (text := _patiently(lambda: self.text)):
             if time.monotonic() > deadline:
-                pytest.fail(f"no {part!r} at {self.url}: {self.text[:500]}")
+                pytest.fail(f"no {part!r} at {self.url}: {text[:500]}")
             time.sleep(0.1)
-        return self.text
+        return text
 
     def resize(self, width: int, height: int) -> None:
         """Make the window as large as a phone's, or a desk's."""
@@ -135,5 +140,32 @@ class Browser:
         """Ask the driver."""
         data = None if document is None else json.dumps(document).encode()
         asked = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310  # our own driver
-        with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310  # as above
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310  # as above
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            with error:
+                value = json.loads(error.read())["value"]
+            raise DriverError(value["error"], value["message"][:500]) from None
+
+
+def _port(said: Path) -> str:
+    """Wait until the driver says which port it took."""
+    deadline = time.monotonic() + START_S
+    while (found := re.search(r"started successfully on port (\d+)", said.read_text())) is None:
+        if time.monotonic() > deadline:
+            pytest.fail(f"no chromedriver: {said.read_text()[:500]}")
+        time.sleep(0.1)
+    return found.group(1)
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:  # noqa: ANN401  # what the driver says
+    """Ask until the driver can: on a slow machine a page may go while it is asked for."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return ask()
+        except DriverError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -11,9 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,15 +20,14 @@ from urllib.parse import quote
 
 from medchain.commands.command import Context
 from medchain.commands.demo_consortium import FOUNDERS, Consortium, open_consortium
-from medchain.commands.demo_ports import Ports, take_ports
 from medchain.encoding import Json
 from medchain.node.clock import system_clock
+from tests.children import child
 
 ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
-START_S = 150
+START_S = 300
 STOP_S = 60
 START_BYTES = 6
-_TAKEN: list[Ports] = []
 
 
 def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 120) -> str:
@@ -78,7 +76,7 @@ class RunningDemo:
         words = ["demo", "--json", "--data", str(self.data), "--folder", str(self.folder)]
         self.said, self._errors = {}, []
         self.temporary.mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
+        self.process = child(
             [sys.executable, "-m", "medchain.cli", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -167,13 +165,6 @@ class RunningDemo:
         self._errors.extend(process.stderr)
 
 
-def free_ports(count: int, place: Path) -> range:
-    """Take ports that no other test has, nor a demo, until this process ends."""
-    taken = take_ports(count, str(place))
-    _TAKEN.append(taken)
-    return taken.row
-
-
 def processes_of(folder: Path) -> dict[int, str]:
     """Find all processes whose command line names a folder: pid → command line."""
     found = {}
@@ -186,16 +177,6 @@ def processes_of(folder: Path) -> dict[int, str]:
             if str(folder) in words:
                 found[int(entry.name)] = words
     return found
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
-    """Wait until something holds; tells whether it did."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def files_under(folder: Path) -> Iterator[Path]:

@@ -22,8 +22,11 @@ from joserfc.jwk import ECKey
 
 from medchain.encoding import Json
 from medchain.node.clock import system_clock
-from tests.e2e.running_demo import eventually, free_ports, run_command
+from tests.children import child
+from tests.e2e.running_demo import run_command
 from tests.e2e.test_command_line import START_S
+from tests.ports import free_ports
+from tests.waiting import eventually
 
 ORG_ID = "renhe-hospital"
 ALL = "system/*.cruds"
@@ -81,7 +84,7 @@ class RunningNode:
         """Start its processes, and wait until it answers."""
         changed = [word for one in ("node.stop_timeout_s=5", *self.settings) for word in ("--set", one)]
         words = ["node", "run", "--config", str(self.config), *changed]
-        self.process = subprocess.Popen(
+        self.process = child(
             [sys.executable, "-m", "medchain.cli", *words], env=os.environ | {"MEDCHAIN_WEB_ORIGIN": self.url}
         )
         assert eventually(self._is_ready, START_S)

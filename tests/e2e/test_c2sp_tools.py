@@ -25,8 +25,9 @@ from medchain.node.proofs import PROVE_ENTRY
 from medchain.tlog.checkpoint import parse_checkpoint, sign_checkpoint
 from medchain.tlog.note import KeyType, Note, VerifierKey, parse_note
 from medchain.tlog.proof import format_proof, parse_proof
-from tests.e2e.running_demo import ORG_IDS, RunningDemo, eventually
+from tests.e2e.running_demo import ORG_IDS, RunningDemo
 from tests.interop.tools import LiteWitness, accepted, built, lite_witness, refused
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
@@ -114,7 +115,7 @@ def test_members_below_the_quorum_are_refused_and_a_half_line_is_no_vote(policy,
 def test_a_false_cosignature_is_refused(policy, bundle, kind):
     folder = bundle("record")
     text = (folder / "entry.tlog-proof").read_text()
-    line = re.search(rf"— health-commission\S*/{kind} (\S+)\n", text)
+    line = re.search(rf"— \S+/cosigner/{kind} (\S+)\n", text)
     raw = bytearray(base64.b64decode(line.group(1)))
     raw[-1] ^= 1
     (folder / "entry.tlog-proof").write_text(text.replace(line.group(1), base64.b64encode(raw).decode()))
@@ -255,6 +256,7 @@ def witness(demo, tmp_path_factory) -> Iterator[LiteWitness]:
     with lite_witness(tmp_path_factory.mktemp("witness"), WITNESS) as running:
         key = log_key(demo.folder / "policy.txt")
         running.trust(key.split("+")[0], key)
+        (node / "witnesses.txt").touch(mode=0o600)
         (node / "witnesses.txt").write_text(f"# outside\nwitness outside {running.vkey} {running.url}\n")
         (node / "node.toml").write_text(settings.replace('# file = ""', 'file = "witnesses.txt"'))
         restart(demo)

@@ -24,12 +24,14 @@ from joserfc.jwk import ECKey
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.tlog.note import KeyType, VerifierKey
-from tests.e2e.running_demo import free_ports
+from tests.children import child
+from tests.ports import free_ports
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
 MEMBERS = {"renhe-hospital": "hospital", "anxin-insurance": "insurer", "health-commission": "regulator"}
-START_S = 60
+START_S = 180
 
 
 def medchain(*words: object, code: int = 0) -> str:
@@ -86,7 +88,7 @@ def hospital(tmp_path_factory) -> Iterator[Hospital]:
         proofs = sorted(folder.glob("*.p"))
         medchain("join", "start", genesis, *proofs, "--ledger", json.loads(proposed)["ledger"], "--config", config)
         words = ("node", "run", "--config", config, "--set", "web.workers=1", "--set", "node.stop_timeout_s=5")
-        running.append(subprocess.Popen([sys.executable, "-m", "medchain.cli", *map(str, words)]))
+        running.append(child([sys.executable, "-m", "medchain.cli", *map(str, words)]))
     try:
         found = Hospital(folder / "renhe-hospital" / "node.toml", webs["renhe-hospital"])
         wait_until_ready(found)
@@ -142,8 +144,16 @@ def record(hospital, bearer) -> str:
         Prefer="wait=30",
     )
     assert status == 201
-    assert headers["medchain-anchored"].startswith("final; position=")
-    return headers["location"].split("/_history")[0]
+    _, _, name = headers["location"].split("/_history")[0].partition("/fhir/")
+    place = f"/fhir/{name}"
+
+    def is_final() -> bool:
+        said = hospital.call("GET", place, Authorization=bearer)[1]["medchain-anchored"]
+        return said.startswith("final; position=")
+
+    # On a slow machine it may not be when the answer comes.
+    assert headers["medchain-anchored"].startswith("final; position=") or eventually(is_final)
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +177,7 @@ def test_a_record_is_created_anchored_and_proven_offline(bundle):
 
 
 def test_the_newest_state_can_be_demanded(bundle):
-    assert "Verified: it holds now" in verified(bundle, "--current", "--max-age", 600)
+    assert "Verified: it holds now" in verified(bundle, "--current", "--max-age", 3600)
     verified(bundle, "--current", "--max-age", -600, code=3)
 
 
@@ -175,7 +185,7 @@ def test_a_changed_record_is_refused(bundle, tmp_path):
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "b")
     (tmp_path / "policy.txt").write_bytes(bundle.with_name("policy.txt").read_bytes())
-    assert "it holds now" in verified(tmp_path / "b", "--max-age", 600)
+    assert "it holds now" in verified(tmp_path / "b", "--max-age", 3600)
     opening = json.loads((tmp_path / "b" / "opening.json").read_bytes())
     content = base64.b64decode(opening["content"]).replace(b"5.60", b"5.61")
     opening["content"] = base64.b64encode(content).decode()
@@ -207,7 +217,8 @@ def test_a_running_node_is_well_and_says_so(hospital, record):
     assert record
     assert "renhe-hospital: ready" in medchain("status", "--config", hospital.config)
     rows = json.loads(medchain("doctor", "--json", "--config", hospital.config))["findings"]
-    assert {row["state"] for row in rows} == {"good"}
+    # Without --full not all pages are read, and that is said.
+    assert {row["check"] for row in rows if row["state"] != "good"} == {"pages"}
 
 
 def test_a_running_node_is_backed_up_and_its_log_mirrored(hospital, record, tmp_path):

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running_demo import free_ports, run_command
+from tests.children import child
+from tests.e2e.running_demo import run_command
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.e2e
 
@@ -32,6 +35,7 @@ class Town:
     folder: Path
     ledger: str = ""
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    webs: dict[str, int] = field(default_factory=dict)
 
     def run(self, *words: object, code: int = 0) -> str:
         """Run a command as a process of its own; returns standard output."""
@@ -47,6 +51,7 @@ class Town:
 
     def init(self, org_id: str, role: str) -> None:
         peer, web = free_ports(2, self.folder / org_id)
+        self.webs[org_id] = web
         words = ("--role", role, "--name-zh", "机构", "--name-en", org_id, "--url", f"http://127.0.0.1:{peer}")
         listens = ("--peer-listen", f"127.0.0.1:{peer}", "--web-listen", f"127.0.0.1:{web}")
         self.run("init", self.folder / org_id, "--org-id", org_id, *words, *listens)
@@ -55,11 +60,18 @@ class Town:
         words = ("node", "run", "--config", self.config(org_id), "--set", "web.workers=1", "--end-with-stdin")
         more = ("--set", "node.stop_timeout_s=5", "--set", "web.threads=1")
         command = [sys.executable, "-m", "medchain.cli", *map(str, (*words, *more))]
-        self.running[org_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
+        self.running[org_id] = child(command, stdin=subprocess.PIPE)
 
     def ready(self, org_id: str) -> None:
         """Wait until a node serves."""
-        self.eventually(lambda: self.status(org_id).get("ready") is True)
+        self.eventually(lambda: self.is_ready(org_id))
+
+    def is_ready(self, org_id: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.webs[org_id]}/readyz", timeout=60) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def status(self, org_id: str):
         words = [sys.executable, "-m", "medchain.cli", "status", "--json", "--config", str(self.config(org_id))]

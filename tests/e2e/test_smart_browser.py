@@ -29,9 +29,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from medchain.node.clock import system_clock
+from tests.children import child
 from tests.e2e.browser import Browser, is_there
-from tests.e2e.running_demo import free_ports
 from tests.e2e.test_command_line import START_S, medchain
+from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.e2e,
@@ -153,7 +154,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
     medchain("join", "start", genesis, folder / "r.p", "--ledger", ledger, "--config", config)
     os.environ["MEDCHAIN_WEB_ORIGIN"] = url
     run = ("node", "run", "--config", config, "--set", "web.workers=2", "--set", "node.stop_timeout_s=5")
-    node = subprocess.Popen([sys.executable, "-m", "medchain.cli", *map(str, run)])
+    node = child([sys.executable, "-m", "medchain.cli", *map(str, run)])
     try:
         with application(tmp_path_factory.mktemp("app")) as app:
             made = Site(folder, config, url, app)

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("clients")]
 
 # All shapes of addresses; of those that stand once for each type, the ones that are different.
 OPERATIONS = r"^/(Patient|Observation|Binary|_history|_search|metadata|\{type\}.*|\$.*|)$"
-CHECKS = "answers_fhir,not_a_server_error,status_code_conformance,ignored_auth"
+CHECKS = "answers_fhir,not_a_server_error,status_code_conformance,content_type_conformance,ignored_auth"
 # (phases, requests an operation): a few that are drawn; with MEDCHAIN_SURFACE=all, all that coverage lists as well.
 DEPTH = {"": ("fuzzing", "6"), "all": ("coverage,fuzzing", "40")}
 

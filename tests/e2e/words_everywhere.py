@@ -26,8 +26,9 @@ import sample_data
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import base64url
-from tests.e2e.running_demo import RunningDemo, eventually, files_under, found_in, processes_of
+from tests.e2e.running_demo import RunningDemo, files_under, found_in, processes_of
 from tests.e2e.running_node import Answer
+from tests.waiting import eventually
 
 FHIR = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
@@ -253,7 +254,7 @@ def upload(caller: Caller, needles: list[bytes]) -> None:
     pieces = ((page, threading.Event().wait(PAUSE_S))[0] for _ in range(LARGE))
     made = caller.ask("POST", "/fhir/Binary", pieces, "text/plain")
     assert made.status == 201, made.body
-    read = caller.ask("GET", made.headers["location"], headers={"Accept": "text/plain"})
+    read = caller.ask("GET", f"/fhir{made.headers['location'].partition('/fhir')[2]}", headers={"Accept": "text/plain"})
     assert read.body == page * LARGE
 
 

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from medchain.encoding import Json
+from tests.children import child
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "var" / "interop"
@@ -65,13 +67,6 @@ def refused(*words: object) -> str:
     return done.stderr
 
 
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass
 class LiteWitness:
     """A running litewitness that knows one log.
@@ -109,7 +104,7 @@ class LiteWitness:
 @contextmanager
 def lite_witness(folder: Path, name: str) -> Iterator[LiteWitness]:
     """Run litewitness with a new key in an ssh-agent of its own."""
-    tools, port = built(), free_port()
+    tools, (port,) = built(), free_ports(1, folder)
     # A path of a socket has at most 107 bytes.
     agent_socket = Path(os.path.relpath(folder / "agent"))
     with ExitStack() as stack:
@@ -125,7 +120,7 @@ def lite_witness(folder: Path, name: str) -> Iterator[LiteWitness]:
         fingerprint = agent.stdout.readline().strip()
         words = ["-name", name, "-db", str(folder / "witness.db"), "-ssh-agent", str(agent_socket), "-key", fingerprint]
         process = stack.enter_context(
-            subprocess.Popen(
+            child(
                 [str(tools / "litewitness"), *words, "-listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True
             )
         )
@@ -133,10 +128,10 @@ def lite_witness(folder: Path, name: str) -> Iterator[LiteWitness]:
         witness = LiteWitness(f"http://127.0.0.1:{port}", "", folder / "witness.db")
         reader = threading.Thread(target=lambda: witness.log.extend(process.stderr), daemon=True)
         reader.start()
-        assert within(10, lambda: any("msg=listening" in line for line in witness.log)), "".join(witness.log)
+        assert within(60, lambda: any("msg=listening" in line for line in witness.log)), "".join(witness.log)
         found = re.search(r'vkey="?(\S+?)"?\n', "".join(witness.log))
         witness.vkey = found.group(1)
-        assert within(10, lambda: answers(port))
+        assert within(60, lambda: answers(port))
         yield witness
 
 

@@ -1,0 +1,224 @@
+"""A person in a real browser, on a phone, who follows only what the demo and its pages say; and every page's looks."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medchain.commands.demo_story import PURPOSE, RECIPIENT, RESOURCE_TYPES
+from tests.e2e.accessibility import violations
+from tests.e2e.browser import Browser, is_there
+from tests.e2e.running_demo import RunningDemo
+from tests.waiting import eventually
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
+]
+
+HOSPITAL = "renhe-hospital"
+SIZES = (("phone", 390, 844), ("desk", 1280, 900))
+TWO_MINUTES_S = 120
+SAYS = {
+    "zh": {
+        "waits": "等您决定",
+        "open": "请求查看您的病历",
+        "given": "许可已生效",
+        "read": "条记录",
+        "ended": "您已撤回",
+        "refused": "被拒绝",
+    },
+    "en": {
+        "waits": "needs your attention",
+        "open": "asks to see your record",
+        "given": "Your permission is in force",
+        "read": "records",
+        "ended": "withdrawn by you",
+        "refused": "refused",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def phone(demo: RunningDemo, tmp_path_factory) -> Iterator[Browser]:
+    """A phone-sized browser of a person who has opened the link that the terminal shows, and enrolled."""
+    made = Browser(tmp_path_factory.mktemp("phone"), language="zh-CN")
+    try:
+        made.resize(390, 844)
+        made.add_authenticator()
+        made.open(demo.said["person"]["url"])
+        made.click("[data-passkey=enrol] button")
+        made.wait_until("您好")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def home(demo: RunningDemo) -> str:
+    return demo.said["person"]["sign_in"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
+
+
+def follow(browser: Browser, href: str) -> None:
+    """Tap a link by where it leads."""
+    browser.click(f"a[href^='{href}']")
+
+
+def looked(browser: Browser, home: str, language: str, word: str, count: int) -> bool:
+    """Wait until the page of who has looked says something so many times."""
+
+    def said() -> bool:
+        browser.open(f"{home}/looked?lang={language}")
+        return browser.text.count(word) >= count
+
+    return eventually(said, 60)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_person_signs_sees_the_insurer_read_stops_it_and_sees_the_next_read_refused(
+    demo, consortium, phone, home, pictures, language
+):
+    says = SAYS[language]
+    if language == "en":
+        # The first ask is the demo's own; it was answered in Chinese.
+        wish = {
+            "custodian": HOSPITAL,
+            "days": 30,
+            "patient": demo.said["person"]["patient"],
+            "person": "",
+            "purpose": PURPOSE,
+            "reason": "To settle your claim",
+            "resource_types": list(RESOURCE_TYPES),
+        }
+        consortium.nodes[RECIPIENT].local.call("ask.send", wish)
+    began = time.monotonic()
+    phone.open(f"{home}?lang={language}")
+    phone.wait_until(says["waits"])
+    phone.picture(pictures / f"patient-home-{language}.png")
+    before = refusals(phone, home, language, says["refused"])
+    phone.open(f"{home}?lang={language}")
+    # Two taps to agree: the request, and the signature; the passkey is the third.
+    follow(phone, "/my/asks/")
+    phone.wait_until(says["open"])
+    phone.click("[data-passkey=give] button")
+    phone.wait_until(says["given"])
+    consent = re.search(r"/my/access/([0-9a-f]{64})", phone.url)[1]
+    assert eventually(lambda: reads(phone, home, language, consent), 60)
+    follow(phone, "/my/access")
+    # Three taps to stop, from the first page.
+    phone.open(f"{home}?lang={language}")
+    follow(phone, "/my/access")
+    follow(phone, f"/my/access/{consent}#stop")
+    phone.click("[data-passkey=stop] button")
+    assert eventually(lambda: says["ended"] in phone.text, 60), phone.text
+    # The other insurer was refused while it was in force; the recipient is after that.
+    assert looked(phone, home, language, says["refused"], before + 2)
+    assert time.monotonic() - began < TWO_MINUTES_S
+    phone.picture(pictures / f"patient-looked-after-{language}.png")
+
+
+def refusals(browser: Browser, home: str, language: str, word: str) -> int:
+    """Count the refusals that the page of who has looked shows."""
+    browser.open(f"{home}/looked?lang={language}")
+    return browser.text.count(word)
+
+
+def reads(browser: Browser, home: str, language: str, consent: str) -> bool:
+    """Tell whether the page of a permission lists something that was given."""
+    browser.open(f"{home}/access/{consent}?lang={language}")
+    return browser.script("return document.querySelectorAll('.mc-event').length") > 0
+
+
+def places(browser: Browser, home: str) -> list[str]:
+    """List the pages, those with something in them first."""
+    browser.open(f"{home}/access?lang=en")
+    consent = browser.script("return document.querySelector('.mc-card a').getAttribute('href')")
+    browser.open(f"{home}/record?lang=en")
+    record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
+    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/verify", "/settings", "/access/" + "0" * 64]
+    return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, record))]
+
+
+def test_every_page_is_accessible_and_fits_in_both_languages_at_both_sizes(consortium, demo, phone, home, pictures):
+    wish = {"custodian": HOSPITAL, "days": 30, "patient": demo.said["person"]["patient"], "person": "王晓梅"}
+    wish |= {"purpose": PURPOSE, "reason": "核对三月的住院理赔", "resource_types": list(RESOURCE_TYPES)}
+    ask = consortium.nodes[RECIPIENT].local.call("ask.send", wish)["id"]
+    found = []
+    for number, place in enumerate([*places(phone, home), f"{home}/asks/{ask}"]):
+        for language in ("zh", "en"):
+            phone.open(f"{place}{'&' if '?' in place else '?'}lang={language}")
+            for kind, width, height in SIZES:
+                phone.resize(width, height)
+                phone.picture(pictures / f"patient-{number}-{language}-{kind}.png")
+                found += [f"{place} {language} {kind} {one}" for one in violations(phone)]
+                if phone.script("return document.documentElement.scrollWidth") > width:
+                    found.append(f"{place} {language} {kind} is wider than {width}")
+    phone.resize(390, 844)
+    assert found == []
+
+
+def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, pictures, tmp_path):
+    browser = Browser(tmp_path)
+    try:
+        found = []
+        for number, place in enumerate((f"{home}/sign-in", f"{home}/enrol", f"{home}/verify")):
+            for language in ("zh", "en"):
+                browser.open(f"{place}?lang={language}")
+                for kind, width, height in SIZES:
+                    browser.resize(width, height)
+                    browser.picture(pictures / f"patient-out-{number}-{language}-{kind}.png")
+                    found += [f"{place} {language} {kind} {one}" for one in violations(browser)]
+                    assert browser.script("return document.documentElement.scrollWidth") <= width
+        assert found == []
+        browser.open(home)
+        assert browser.url == f"{home}/sign-in"
+    finally:
+        browser.close()
+    assert demo.process.poll() is None
+
+
+def test_a_proof_is_checked_in_the_page_and_a_tampered_one_refused(demo, phone, home, tmp_path, pictures):
+    folder = demo.folder / "bundles" / "consent-withdrawn"
+    contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    tampered = contents | {"record.json": contents["record.json"].replace(b'"stopped"', b'"active_"')}
+    for name, files, verdict in (("good", contents, "verified"), ("bad", tampered, "refused")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for member, content in files.items():
+                archive.writestr(member, content)
+        phone.open(f"{home}/verify?lang=en")
+        phone.type("#bundle", str(tmp_path / f"{name}.zip"))
+        assert phone.wait_for(f"[data-verdict={verdict}]")
+        phone.picture(pictures / f"patient-verify-{name}.png")
+        assert ("consent · stopped" in phone.text) is (verdict == "verified")
+    asked = "return performance.getEntriesByType('resource').filter((one) => one.initiatorType === 'fetch').length"
+    assert phone.script(asked) == 0
+
+
+def test_a_first_page_weighs_less_than_seventy_kibibytes(phone, home):
+    phone.open(home)
+    sizes = phone.script(
+        "return performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))"
+        ".map((one) => one.encodedBodySize)"
+    )
+    assert 0 < sum(sizes) < 70 * 1024
+
+
+def test_a_permission_is_reached_and_its_stop_pressed_by_keyboard_alone(phone, home):
+    phone.open(f"{home}/access?lang=en")
+    phone.script("document.querySelector('.mc-nav a').focus()")
+    phone.type(".mc-nav a", "\ue004")
+    assert phone.script("return document.activeElement.getAttribute('href')") == "/my/access"
+    phone.media("print")
+    assert phone.script("return document.querySelector('.mc-nav').offsetHeight") == 0
+    phone.media("")
