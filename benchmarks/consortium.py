@@ -1,6 +1,6 @@
 """Five nodes for the benchmarks: folders, keys, a genesis, daemons in process groups of their own, and signed work.
 
-The daemons are those of the product (`python -m medchain.daemon`), with real HTTP, real files and synced writes; only
+The daemons are those of the product (`medchain.daemon`), with real HTTP, real files and synced writes; only
 the supervisor's part, handing over the key, is done here. With `Consortium(full=True)` it is `medchain node run`.
 """
 
@@ -47,14 +47,15 @@ from medchain.node.peers import PeerClient
 from medchain.node.supervisor import encode_unlock
 
 ROOT = Path(__file__).resolve().parent.parent
+# The first orders: not the only regulator, without whom nobody could take over from it.
 ROLES = {
+    "anxin-insurance": "insurer",
     "health-commission": "regulator",
     "renhe-hospital": "hospital",
     "binhai-hospital": "hospital",
-    "anxin-insurance": "insurer",
     "taihe-insurance": "insurer",
 }
-ORDERER = "health-commission"
+ORDERER = "anxin-insurance"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 LOOK_S = 0.1
@@ -278,7 +279,7 @@ class Consortium:
 
     def _start(self, node: Node) -> None:
         """Start one node."""
-        words = [sys.executable, "-m", "medchain.daemon", str(node.config)]
+        words = [sys.executable, "-m", "medchain.node.start", "medchain.daemon", str(node.config)]
         if self.full:
             words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config)]
         with (node.layout.folder / "console.log").open("ab") as console:

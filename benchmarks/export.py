@@ -24,6 +24,7 @@ from benchmarks.rest import ACCESS, OBSERVATION, KnownToken, seed
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.bundle import make_record
 from fhir_bridge.document import Resource, parse
+from fhir_bridge.references import with_identity
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
@@ -67,7 +68,8 @@ def fill(core: Core, first: int, last: int, note: str) -> None:
     for start in range(first, last, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, last))
         now = system_clock()
-        records = [make_record("Observation", f"o{one}", 1, observation(one, note), now) for one in numbers]
+        made = [(f"o{one}", with_identity(observation(one, note), f"o{one}", 1, now)) for one in numbers]
+        records = [make_record("Observation", name, 1, resource) for name, resource in made]
         core.service.create_many(records)
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.consortium import ORDERER, Author, Consortium, Node, commit, machine, now, wait_for
 from benchmarks.replica import prefill
 from medchain.node.assembly import read_genesis
-from medchain.node.ledger_driver import pen_of
+from medchain.node.ledger_driver import pen_of, vouched_file
 from medchain.node.records import NewRecord, RecordService
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind, open_database
@@ -77,6 +77,7 @@ def _fill(consortium: Consortium, node: Node, entries: int) -> None:
     file = open_database(node.layout.ledger, node.daemon.ledger_database, kind=FileKind.LEDGER)
     with closing(LedgerStore(file)) as store:
         replica = Replica.create(store, genesis, proofs, pen=pen_of(node.daemon.log))
+        vouched_file(node.layout.folder, replica.height)
         prefill(replica, entries)
         replica.propose(list(Author(consortium, ORDERER).anchors(1)), now())
 

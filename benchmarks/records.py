@@ -34,7 +34,7 @@ from medchain.crypto.aead import RecordContext, open_record, seal_record
 from medchain.ledger.object import map_key
 from medchain.node.anchor import Anchor
 from medchain.node.assembly import read_genesis
-from medchain.node.ledger_driver import LedgerDriver, pen_of
+from medchain.node.ledger_driver import LedgerDriver, pen_of, vouched_file
 from medchain.node.records import FHIR_JSON, NewRecord, RecordService
 from medchain.node.replica import Replica
 from medchain.node.trace import export_object, record_opening
@@ -67,6 +67,7 @@ def main() -> None:
         records_file = open_database(node.layout.records, node.web.records_database, kind=FileKind.RECORDS)
         with closing(LedgerStore(ledger_file)) as store, closing(RecordStore(records_file)) as kept:
             replica = Replica.create(store, genesis, proofs, pen=pen_of(node.daemon.log))
+            vouched_file(node.layout.folder, replica.height)
             prefill(replica, options.prefill)
             # A real block at the end: what was put in has no signed checkpoints.
             replica.propose(list(Author(consortium, ORDERER).anchors(1)), now())
