@@ -31,6 +31,7 @@ from medchain.ledger.kind import Kind
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.members import (
     LEDGER_KEY,
+    LOG_KEY,
     Members,
     Organisation,
     check_new_keys,
@@ -166,6 +167,8 @@ class BlockContext(NamedTuple):
         position: leaf index that it gets.
         ledger: ledger id, 32 bytes.
         day: of its block, days since 1970-01-01 (UTC).
+        orderer: org_id of who orders the block, where transactions before it in the block may have named another;
+            empty for who orders now.
     """
 
     height: int
@@ -173,6 +176,7 @@ class BlockContext(NamedTuple):
     position: int
     ledger: bytes
     day: int
+    orderer: str = ""
 
 
 def block_context(height: int, time: int, position: int, ledger: bytes) -> BlockContext:
@@ -284,7 +288,8 @@ def apply_block(
     accepted: list[bytes] = []
     ids: list[bytes] = []
     refusals: list[tuple[int, Refusal]] = []
-    height, time, position, ledger, day = context0
+    height, time, position, ledger, day, _ = context0
+    orderer = view.members.protocol.orderer
     left = MAX_BLOCK_BYTES
     for index, (leaf, parsed) in enumerate(_parsed(overlay, leaves)):
         if len(leaf) > left:
@@ -293,7 +298,8 @@ def apply_block(
             refusal = parsed
         else:
             known = verified is not None and sha256(leaf).digest() in verified
-            outcome = execute(overlay, parsed, BlockContext(height, time, position, ledger, day), verified=known)
+            context = BlockContext(height, time, position, ledger, day, orderer)
+            outcome = execute(overlay, parsed, context, verified=known)
             if isinstance(outcome, Effects):
                 overlay.add(outcome)
                 accepted.append(leaf)
@@ -507,7 +513,10 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
     draws = _check_draw(view, transaction, endorser, context)
     for rule in rules:
         _check_rule(snapshot, rule, transaction)
-    return Effects(records, _sound(after) if after is not snapshot else None, draws)
+    if after is snapshot:
+        return Effects(records, None, draws)
+    _check_log_keys(snapshot, _sound(after), context)
+    return Effects(records, after, draws)
 
 
 def _stop(view: View, stop: Stop, context: BlockContext) -> Effects:
@@ -708,6 +717,17 @@ def _sound(after: Members) -> Members:
     except VerificationError as error:
         raise _RefusedError("transaction." + error.code.partition(".")[2], **error.fields) from error
     return after
+
+
+def _check_log_keys(before: Members, after: Members, context: BlockContext) -> None:
+    """Check that who orders now, and who orders this block, keep their log keys.
+
+    What the block before the exchange was signed with would else be no key in force where the next one begins: nobody
+    could cosign the end of that block, nor go over to a ledger that holds it.
+    """
+    for org_id in (before.protocol.orderer, context.orderer or before.protocol.orderer):
+        if after.organisations[org_id].key(LOG_KEY) != before.organisations[org_id].key(LOG_KEY):
+            raise _RefusedError("transaction.log_key", org_id=org_id)
 
 
 def _check_draw(

@@ -713,10 +713,10 @@ def test_an_organisation_cannot_suspend_another_alone(world):
     assert world.refusal(world.public(RENHE, suspended(world, ANXIN))) == "transaction.policy"
 
 
-def rotated(world: World, org_id: str):
+def rotated(world: World, org_id: str, use: str = "ledger"):
     ledger = world.genesis.ledger
-    member, new = world.members.organisations[org_id], key(org_id, "ledger", 2)
-    keys = tuple(sorted((*(k for k in member.keys if k.use != "ledger"), new), key=lambda k: k.id))
+    member, new = world.members.organisations[org_id], key(org_id, use, 2)
+    keys = tuple(sorted((*(k for k in member.keys if k.use != use), new), key=lambda k: k.id))
     return "organisation", organisation_content(
         replace(member, keys=keys), {new.id: base64_text(prove(ledger, new, 2))}
     )
@@ -731,6 +731,32 @@ def test_an_organisation_rotates_its_own_key_and_the_old_one_ends(world):
 
 def test_an_organisation_cannot_rotate_anothers_key_alone(world):
     assert world.refusal(world.public(RENHE, rotated(world, ANXIN))) == "transaction.policy"
+
+
+def handed_over(world: World, org_id: str):
+    return "protocol", protocol_content(replace(world.members.protocol, orderer=org_id))
+
+
+def test_who_orders_keeps_its_log_key(world):
+    assert world.refusal(world.public(COMMISSION, rotated(world, COMMISSION, "log"))) == "transaction.log_key"
+    assert world.refusal(world.public(TONGJI, rotated(world, TONGJI, "log"))) == ""
+    # Nor do the others exchange it for it, be it with a hand-over in the same transaction.
+    contents = (rotated(world, COMMISSION, "log"), handed_over(world, TONGJI))
+    payload = world.public(RENHE, *contents, signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.log_key"
+
+
+def test_who_hands_over_exchanges_its_log_key_in_a_later_block(world):
+    """The note at the end of the block is under the key that the block began with."""
+    there = sign(world.public(RENHE, handed_over(world, TONGJI), signers=[TONGJI, COMMISSION]))
+    exchange, other = (sign(world.public(name, rotated(world, name, "log"))) for name in (COMMISSION, TONGJI))
+    effects = world.apply(there, exchange, other, strict=False)
+    assert [(index, refusal.code) for index, refusal in effects.refusals] == [
+        (1, "transaction.log_key"),
+        (2, "transaction.log_key"),
+    ]
+    assert world.refusal(other) == "transaction.log_key"
+    assert world.refusal(exchange) == ""
 
 
 def test_an_organisation_cannot_change_its_role_alone(world):
