@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, members, unhex
+from medchain.encoding import Json, unhex
 from medchain.errors import InputError
 from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
-from medchain.ledger.kinds import capacity, signing
-from medchain.ledger.kinds.capacity import CONSENT, STOP, Deed
+from medchain.ledger.kinds import alone, capacity, signing
+from medchain.ledger.kinds.capacity import CONSENT, Deed
 from medchain.ledger.kinds.content import (
     Period,
     check_full,
@@ -208,20 +208,7 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
         VerificationError: ``consent.withdrawal``, ``.subject``, ``.dead``, ``.delegate``, ``signing.*``,
             ``assertion.*``.
     """
-    content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
-    if context.previous is None or content["operation"] != WITHDRAW:
-        refuse("consent.withdrawal")
-    record, before = context.previous
-    if unhex(content["object"], HASH_BYTES) != record.key:
-        refuse("consent.withdrawal")
-    patient, signer = read(before.content).patient, unhex(content["subject"], HASH_BYTES)
-    able = capacity.read(capacity.shown(patient, context, "consent"))
-    # Whoever signed the consent, each who may narrow can take it back.
-    capacity.check_signers(context, "consent", (patient, able), (signer,), Deed(STOP, widens=False))
-    acting_for = None if signer == patient else patient
-    signed = signing.Signed(f"consent/{WITHDRAW}", signer, acting_for, unhex(content["nonce"], ID_BYTES))
-    keys = capacity.signing_keys(context, "consent", patient, (signer,))
-    signing.check_signatures(body, context, (signed,), keys)
+    alone.check_stop(body, context, f"consent/{WITHDRAW}", "consent.withdrawal", lambda content: read(content).patient)
 
 
 def _check_terms(consent: Consent, context: CheckContext) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
 from medchain.ledger.kind import CheckContext, Kind, refuse
-from medchain.ledger.kinds import capacity, signing
-from medchain.ledger.kinds.capacity import DEAD, GUARDIAN, STOP, Deed, Delegate, Standing
+from medchain.ledger.kinds import alone, capacity, signing
+from medchain.ledger.kinds.capacity import DEAD, GUARDIAN, Delegate, Standing
 from medchain.ledger.kinds.content import (
     DAY_S,
     check_event_time,
@@ -183,19 +183,9 @@ def check_cancellation(body: Body, context: CheckContext) -> None:
         VerificationError: ``recovery.cancellation``, ``.subject``, ``.dead``, ``.delegate``, ``signing.*``,
             ``assertion.*``.
     """
-    content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
-    if context.previous is None or content["operation"] != CANCEL:
-        refuse("recovery.cancellation")
-    record, before = context.previous
-    if unhex(content["object"], HASH_BYTES) != record.key:
-        refuse("recovery.cancellation")
-    person, signer = read(before.content).subject, unhex(content["subject"], HASH_BYTES)
-    able = capacity.read(capacity.shown(person, context, "recovery"))
-    capacity.check_signers(context, "recovery", (person, able), (signer,), Deed(STOP, widens=False))
-    acting_for = None if signer == person else person
-    signed = signing.Signed(f"recovery/{CANCEL}", signer, acting_for, unhex(content["nonce"], ID_BYTES))
-    keys = capacity.signing_keys(context, "recovery", person, (signer,))
-    signing.check_signatures(body, context, (signed,), keys)
+    alone.check_stop(
+        body, context, f"recovery/{CANCEL}", "recovery.cancellation", lambda content: read(content).subject
+    )
 
 
 def _check_form(recovery: Recovery) -> None:

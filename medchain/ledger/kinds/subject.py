@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
 from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
-from medchain.ledger.kinds import capacity, recovery, signing
+from medchain.ledger.kinds import alone, capacity, recovery, signing
 from medchain.ledger.kinds.capacity import CONSENT, DEAD, GUARDIAN, STOP, Capacity, Deed
 from medchain.ledger.kinds.content import (
     DAY_S,
@@ -252,13 +252,8 @@ def check_joining(body: Body, context: CheckContext) -> None:
         refuse("subject.joining")
     if context.own not in names(before.content.get("custodians")):
         refuse("subject.custodian")
-    signer = unhex(content["subject"], HASH_BYTES)
-    able = capacity.read(before.content)
-    capacity.check_signers(context, "subject", (record.key, able), (signer,), Deed(CONSENT, widens=True))
-    acting_for = None if signer == record.key else record.key
-    signed = signing.Signed(f"subject/{JOIN}", signer, acting_for, unhex(content["nonce"], ID_BYTES))
-    keys = capacity.signing_keys(context, "subject", record.key, (signer,))
-    signing.check_signatures(body, context, (signed,), keys)
+    person = record.key, capacity.read(before.content)
+    alone.check_signer(body, context, f"subject/{JOIN}", person, Deed(CONSENT, widens=True))
 
 
 def _check_enrolment(body: Body, subject: Subject, context: CheckContext) -> None:

@@ -1,0 +1,70 @@
+"""What one person signs alone: that a consent or a recovery ends, that a custodian's patient is this subject.
+
+Keeps true: the signer is the person, or a delegate within its limits; one signature counts for one operation on one
+version of one object. Consents, recoveries and subjects ask here, so that they cannot differ.
+Source: `docs/spec/consent.md`, `docs/spec/subject.md` 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from medchain.encoding import Json, members, unhex
+from medchain.ledger.kind import CheckContext, refuse
+from medchain.ledger.kinds import capacity, signing
+from medchain.ledger.kinds.capacity import STOP, Capacity, Deed
+from medchain.ledger.object import Body
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+
+
+def check_stop(
+    body: Body, context: CheckContext, operation: str, code: str, person_of: Callable[[Mapping[str, Json]], bytes]
+) -> None:
+    """Judge the body of a stop that a person signed.
+
+    Args:
+        body: content ``{"nonce","object","operation","subject"}`` with an assertion as evidence; ``subject`` signs.
+        context: as for the object's next version: its creator, ``previous`` its head.
+        operation: kind and operation, such as ``consent/withdraw``.
+        code: of what is not this stop of this object.
+        person_of: reads from the head's content whose object it is: the map key of the subject.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: the code; ``KIND.subject``, ``.dead``, ``.delegate``, ``signing.*``, ``assertion.*``.
+    """
+    content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
+    kind, _, verb = operation.partition("/")
+    if context.previous is None or content["operation"] != verb:
+        refuse(code)
+    record, before = context.previous
+    if unhex(content["object"], HASH_BYTES) != record.key:
+        refuse(code)
+    person = person_of(before.content)
+    able = capacity.read(capacity.shown(person, context, kind))
+    # Each who may narrow can end it, whoever signed it before.
+    check_signer(body, context, operation, (person, able), Deed(STOP, widens=False))
+
+
+def check_signer(body: Body, context: CheckContext, operation: str, person: tuple[bytes, Capacity], deed: Deed) -> None:
+    """Check the one signature of a body.
+
+    Args:
+        body: with its evidence; the caller has checked that its content has ``subject``, who signs, and ``nonce``.
+        context: names object, version and head.
+        operation: kind and operation.
+        person: map key of its subject object, and who may sign for it.
+        deed: what is signed.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: as `medchain.ledger.kinds.capacity.check_signers` and `.signing.check_signatures`.
+    """
+    kind = operation.partition("/")[0]
+    content = body.content
+    signer = unhex(content["subject"], HASH_BYTES)
+    capacity.check_signers(context, kind, person, (signer,), deed)
+    acting_for = None if signer == person[0] else person[0]
+    signed = signing.Signed(operation, signer, acting_for, unhex(content["nonce"], ID_BYTES))
+    keys = capacity.signing_keys(context, kind, person[0], (signer,))
+    signing.check_signatures(body, context, (signed,), keys)
