@@ -132,7 +132,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "keystore.open_key": Text(
         "{path} 可被其他用户读取。请执行 chmod 600 {path}。", "{path} can be read by other users. Run chmod 600 {path}."
     ),
-    "keys.unwrap": Text("密钥与根密钥不符。", "The keys do not belong to this root key."),
+    "keys.unwrap": Text(
+        "密钥库与此根密钥不符。请使用创建本节点密钥库时的根密钥。",
+        "The keystore does not belong to this root key. Use the root key with which this node's keystore was made.",
+    ),
     "local.operation": Text("运行中的节点没有操作 {operation}。", "The running node has no operation {operation}."),
     "keystore.candidates": Text(
         "{uses} 密钥的更换尚未完成，请先完成。", "The exchange of {uses} keys is not finished: finish it first."
@@ -172,6 +175,14 @@ ERRORS: Final[Mapping[str, Text]] = {
         "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."
     ),
     "passphrase.differ": Text("两次输入的口令不同。", "The two passphrases differ."),
+    "passphrase.format": Text(
+        "根密钥文件不是用口令加密的文件。请检查 keys.source 与 keys.file 两项设置。",
+        "The root key's file is none that a passphrase seals. Look at the settings keys.source and keys.file.",
+    ),
+    "passphrase.key_file": Text(
+        "根密钥文件已损坏，或不是密钥文件。请检查 keys.source 与 keys.file 两项设置。",
+        "The root key's file is damaged, or no key file. Look at the settings keys.source and keys.file.",
+    ),
     "passphrase.missing": Text(
         "需要口令：在终端输入，或设置环境变量 {variable}。",
         "A passphrase is needed: type it at a terminal, or set the variable {variable}.",

@@ -100,14 +100,17 @@ def open_root_key(file: bytes, passphrase: str) -> SecretBytes:
         32 bytes.
 
     Raises:
-        InputError: the ``encoding.*`` of a malformed file; ``passphrase.format``; ``passphrase.cost`` for parameters
-            out of bounds.
+        InputError: ``passphrase.format`` for what is no such file; ``passphrase.cost`` for parameters out of bounds.
         VerificationError: ``passphrase.authentication`` for a wrong passphrase or a changed file.
     """
-    found = members(parse_canonical(file, max_bytes=MAX_FILE_BYTES), _MEMBERS)
+    try:
+        found = members(parse_canonical(file, max_bytes=MAX_FILE_BYTES), _MEMBERS)
+        salt, nonce, sealed = (unbase64(found[name]) for name in ("salt", "nonce", "sealed"))
+    except InputError:
+        # Without its cause: what is no sealed file may be a key file, which it would quote.
+        raise InputError("passphrase.format") from None
     cost = Cost(_integer(found["iterations"]), _integer(found["memory_kib"]))
     _check_cost(cost)
-    salt, nonce, sealed = (unbase64(found[name]) for name in ("salt", "nonce", "sealed"))
     sizes = len(salt), len(nonce), len(sealed)
     if found["type"] != _TYPE or sizes != (_SALT_BYTES, NONCE_BYTES, KEY_BYTES + 16):
         raise InputError("passphrase.format")

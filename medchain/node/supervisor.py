@@ -34,6 +34,7 @@ from medchain.node.keystore import (
     Layout,
     Unlock,
     open_root_file,
+    open_web_keys,
     unlock,
     write_private_file,
 )
@@ -113,10 +114,12 @@ def run_node(
 
     Raises:
         ConflictError: ``node.running`` when the node runs already.
-        MedchainError: a configuration or root key that cannot be used.
+        MedchainError: a configuration or root key that cannot be used; ``keys.unwrap`` for another node's root key.
     """
     config = load_config(config_path, os.environ, flags)
     halves = unlock(open_root_file(config.key_file, passphrase if config.key_source == "passphrase" else None))
+    # A child that cannot open the keystore would die and be started again for ever.
+    open_web_keys(config.folder, halves)
     layout = Layout(config.folder)
     layout.create()
     open_log(layout.logs, "supervisor", config.log_level)

@@ -317,6 +317,23 @@ def test_the_doctor_finds_another_root_key(run, filled):
     assert findings(run, filled)["keys"] == "bad"
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"MEDCHAIN-ROOT-KEY-1 " + b"A" * 43 + b"=\n", "does not belong to this root key"),
+        (b"junk", "damaged, or no key file"),
+    ],
+)
+def test_a_node_with_another_root_key_does_not_start_and_says_why(run, filled, content, told):
+    """Its processes died at once and were started again for ever, and nobody was told."""
+    (filled.parent / "keys" / "root.key").write_bytes(content)
+    outcome = run("node", "run", "--config", filled, "--lang", "en")
+    assert outcome.code != 0
+    assert told in outcome.err
+    assert content.decode().strip() not in outcome.err
+    assert not (filled.parent / "run" / "node.json").exists()
+
+
 def erase(run, node, *words: object, patient: str = "p1"):
     return run("record", "erase", "--patient", patient, "--reason", "asked for", *words, "--config", node)
 
