@@ -43,6 +43,7 @@ BEGUN: Final = 0
 
 _FORM: Final = 5
 _FORM_OF_END: Final = 6
+_FORM_ELSEWHERE: Final = 7
 # Form → number of its texts, and whether it ends with the number of the frame by which it began.
 _FORMS: Final = {
     1: (10, False),
@@ -51,6 +52,7 @@ _FORMS: Final = {
     4: (11, True),
     _FORM: (13, False),
     _FORM_OF_END: (13, True),
+    _FORM_ELSEWHERE: (14, False),
 }
 _LOG: Final = Log("audit")
 
@@ -76,6 +78,7 @@ class Happening:
         address: IP address of who asked, or empty.
         purpose: purpose of use, a code of v3-ActReason; empty where none was decided about.
         receipt: hash over the decisions of consents that the answer rests on, in hex, or empty.
+        elsewhere: addresses of the record versions of other organisations that were shown, and of their patient.
         begun: number, in the same file, of the frame by which began what ended so; None for what began with none.
     """
 
@@ -95,6 +98,7 @@ class Happening:
     address: str = ""
     purpose: str = ""
     receipt: str = ""
+    elsewhere: tuple[str, ...] = ()
     begun: int | None = None
 
 
@@ -221,6 +225,12 @@ def frames(ask: Ask, status: int, time: int, address: str = "") -> Iterator[byte
         trail.receipt,
     ]
     numbers = trail.numbers
+    for start in range(0, len(trail.elsewhere), MAX_NUMBERS):
+        # What is read of others' records changes nothing here, so that nothing was begun.
+        part = " ".join(trail.elsewhere[start : start + MAX_NUMBERS])
+        yield orjson.dumps([_FORM_ELSEWHERE, time, status, *names, part, numbers])
+    if trail.elsewhere:
+        return
     starts = range(0, len(numbers) or 1, MAX_NUMBERS)
     for start in starts:
         frame = [_FORM, time, status, *names, numbers[start : start + MAX_NUMBERS]]
@@ -242,7 +252,7 @@ def read_frame(content: bytes) -> Happening:
     if len(texts) != count or set(map(type, texts)) != {str}:
         raise InputError("audit.frame")
     request, interaction, client, user, role, launch, type_name, record_id, version, query, *more = texts
-    address, purpose, receipt = (*more, "", "", "")[:3]
+    address, purpose, receipt, elsewhere = (*more, "", "", "", "")[:4]
     return Happening(
         time=int(time),
         status=int(status),
@@ -260,5 +270,6 @@ def read_frame(content: bytes) -> Happening:
         address=address,
         purpose=purpose,
         receipt=receipt,
+        elsewhere=tuple(elsewhere.split()),
         begun=begun,
     )

@@ -202,7 +202,8 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
     """Say what it was about: versions, their patients, the query, the request."""
     for one in versions:
         yield _entity("2", "4", {"reference": f"{one.type}/{one.id}/_history/{one.version}"})
-    if not versions and happening.type and happening.id and _is_done(happening):
+    yield from _entities_elsewhere(happening)
+    if not versions and not happening.elsewhere and happening.type and happening.id and _is_done(happening):
         yield _entity("2", "4", {"reference": f"{happening.type}/{happening.id}"})
     patients = dict.fromkeys(one.patient for one in versions if one.patient)
     for patient in patients:
@@ -224,6 +225,13 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
         "what": {"identifier": {"value": happening.request}},
         "type": _coding(_BALP, "XrequestId"),
     }
+
+
+def _entities_elsewhere(happening: Happening) -> Iterable[Element]:
+    """Name what was shown of other organisations' records by addresses there: versions, and patients."""
+    for url in happening.elsewhere:
+        is_version = "/_history/" in url
+        yield _entity("2" if is_version else "1", "4" if is_version else "1", {"reference": url})
 
 
 def _entities_of_deed(happening: Happening, system: str) -> Iterable[Element]:

@@ -198,6 +198,44 @@ class Enforcement:
         with self._lock:
             return self._view(asker).receipts
 
+    def is_closed(self, access: Access, patient: str) -> bool:
+        """Tell whether consents keep all records of a patient of this node from a caller, wherever they are kept.
+
+        Args:
+            access: who asks.
+            patient: keyed token.
+
+        Raises:
+            UnavailableError, VerificationError: as `sight`.
+        """
+        return isinstance(self._decision(access, patient), Deny)
+
+    def keeps_back(self, access: Access, patient: str, content: bytes) -> bool:
+        """Tell whether consents keep another custodian's record of a patient of this node from a caller.
+
+        Args:
+            access: who asks.
+            patient: keyed token.
+            content: FHIR JSON of the record.
+
+        Raises:
+            UnavailableError, VerificationError: as `sight`.
+        """
+        decision = self._decision(access, patient)
+        if decision is None or isinstance(decision, Deny):
+            return decision is not None
+        # When it was stored there is not told: what is open since some day is taken to reach until now.
+        when = event_span(content, self._clock(), self._zone())
+        return not passes(decision, facts_of(content, SUBJECT, None if when is None else span_of_seconds(when)))
+
+    def _decision(self, access: Access, patient: str) -> Decision | None:
+        """Return what was decided about a patient, None where all is permitted."""
+        if self.sight(access) is None:
+            return None
+        asker = self._asker(access)
+        with self._lock:
+            return self._view(asker).decisions.get(patient)
+
     def _asker(self, access: Access) -> Asker:
         """Tell who asks."""
         opened: frozenset[str] = frozenset()

@@ -36,6 +36,7 @@ from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.config import time_zone
+from medchain.node.exchange_client import ExchangeClient
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
 from medchain.node.proofs import RecordTracer, opening_of, record_proof
@@ -140,6 +141,7 @@ def make_core(
         catch_up=drain.catch_up,
         waiting=threading.BoundedSemaphore(max(1, node.config.web_threads // 2)),
         label_sets=label_sets(node.config.folder),
+        others=ExchangeClient(node.local),
     )
 
 

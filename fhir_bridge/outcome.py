@@ -28,6 +28,18 @@ from medchain.errors import (
 _STATUSES: Final[Mapping[str, int]] = {
     "bundle.answer": 413,
     "bundle.version": 412,
+    **dict.fromkeys(
+        (
+            "exchange.access",
+            "exchange.asked",
+            "exchange.format",
+            "exchange.record",
+            "exchange.records",
+            "exchange.request",
+            "exchange.wraps",
+        ),
+        502,
+    ),
     "export.expired": 410,
     "export.too_many": 429,
     "http.405": 405,

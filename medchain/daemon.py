@@ -16,8 +16,12 @@ from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
+from fhir_bridge.search.judge import Judge
+from fhir_bridge.search.service import SearchService
+from fhir_bridge.selecting import SearchSelection
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
 from medchain.node.daemon import Job
+from medchain.node.exchange_node import Releasing
 from medchain.node.garbage import settle
 from medchain.node.records import RecordService
 from medchain.web.daemon import run
@@ -30,9 +34,11 @@ def main(arguments: list[str]) -> int:
 
 def _parts(node: DaemonNode) -> DaemonParts:
     """Make the node's parts; nothing is opened after it."""
-    parts = daemon_parts(node, ConsentDecision(), ReleaseRules())
     key = node.web_keys.records
     index = SearchIndex(node.records, zone=node.config.time_zone)
+    searches = SearchService(node.records, index, key, node.replica.ledger, node.clock)
+    selection = SearchSelection(searches, Judge(index, node.records.find_page, node.clock))
+    parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection))
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
     search = IndexJob(node.records, service, index, node.clock)

@@ -52,6 +52,7 @@ class Trail:
         numbers: of the record versions that were shown or stored.
         query: what was searched for; empty for no search.
         receipt: hash over the decisions that the answer rests on, in hex; empty where no consent is in force.
+        elsewhere: addresses of the record versions of other organisations that were shown, and of their patient.
         begun: mark of the audit on what changes something, set before it does; None for the rest.
     """
 
@@ -59,6 +60,7 @@ class Trail:
     numbers: list[int] = field(default_factory=list)
     query: str = ""
     receipt: str = ""
+    elsewhere: list[str] = field(default_factory=list)
     begun: Begun | None = None
 
 

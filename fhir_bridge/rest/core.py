@@ -26,6 +26,7 @@ from fhir_bridge.validation.check import Mode
 from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import ConflictError
 from medchain.node.clock import Clock
+from medchain.node.exchange_client import NoOthers, Others
 from medchain.node.jobs import JobPool
 from medchain.node.proofs import Traced
 from medchain.node.records import RecordService
@@ -117,6 +118,7 @@ class Core:
         catch_up: places the AuditEvents of all that happened until now, or raises `UnavailableError`.
         waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
         label_sets: code sets by which labels are set.
+        others: asks other organisations for records.
         judge: tells what conditions say of a resource that is not in the index.
         enforcement: tells what consents keep back.
         gate: says what may be shown.
@@ -143,6 +145,7 @@ class Core:
     catch_up: Callable[[], None] = _nothing
     waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
     label_sets: Sequence[LabelSet] = (CARRIED,)
+    others: Others = field(default_factory=NoOthers)
     judge: Judge = field(init=False)
     enforcement: Enforcement = field(init=False)
     gate: Gate = field(init=False)

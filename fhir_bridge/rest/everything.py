@@ -64,7 +64,7 @@ def everything(core: Core, ask: Ask) -> Reply:
     core.gate.require_shown(ask.who, newest.stored)
     owner, place = InCompartment(ask.type, ask.id), f"{ask.type}/{ask.id}/$everything"
     is_patient, inside = ask.type == _PATIENT, _inside(ask.type)
-    asked = _asked(ask)
+    asked = parameters_of(ask)
     ranged = next((name for name, _ in asked if name in _RANGE), None)
     if ranged is not None and not is_patient:
         # The operation has no dates of care for an encounter.
@@ -99,8 +99,12 @@ def everything(core: Core, ask: Ask) -> Reply:
     return answered(core, ask, pairs, Asked(place, frozenset(_RANGE), shape, lambda _used: said))
 
 
-def _asked(ask: Ask) -> Pairs:
-    """Read what is asked for: in the address, and with POST in Parameters (FHIR R4 §3.2.0.4)."""
+def parameters_of(ask: Ask) -> Pairs:
+    """Read what is asked for: in the address, and with POST in Parameters (FHIR R4 §3.2.0.4).
+
+    Raises:
+        InputError: ``operation.parameter`` for another body, ``document.*``.
+    """
     if ask.method != "POST" or not ask.has_body():
         return ask.pairs
     given = ask.resource()

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 from fhir_bridge import binary
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id, own_request_id
 from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.elsewhere import PARAMETER as OF_OTHERS
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.routes import answer, methods_of, refused
 from fhir_bridge.rest.turns import Turns
@@ -55,7 +56,8 @@ _GZIP: Final = 31
 _LEVEL: Final = 1
 _COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
 _EXPOSED: Final = (
-    "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Anchored, Retry-After, X-Progress, X-Request-Id"
+    "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Access, Medchain-Anchored, Retry-After, "
+    "X-Progress, X-Request-Id"
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "
@@ -115,6 +117,9 @@ class Front:
         segments = environ["PATH_INFO"].split("/")[2:]
         named = [part if part[:1] in ("$", "_") else "" for part in segments[1:]]
         names = [pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&")]
+        if any(name == OF_OTHERS or "%" in name for name in names):
+            # How long that takes is up to another organisation's node.
+            return None
         return (*segments[:1], *named, *names, environ.get("HTTP_ACCEPT"))
 
     def _ask(self, environ: Environ, path: str) -> Ask:

@@ -21,7 +21,7 @@ from fhir_bridge.document import write
 from fhir_bridge.gate import HiddenError
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.resources import TYPE_PATTERN, is_storable
-from fhir_bridge.rest import batch, everything, export, history, labels, operations, provenance, searching
+from fhir_bridge.rest import batch, elsewhere, everything, export, history, labels, operations, provenance, searching
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -64,6 +64,7 @@ class Interaction:
         callers: who may call it.
         operation: name of the operation that it is, without its dollar sign; empty for none of HL7's.
         has_form: whether the client chooses in which of FHIR's formats it is answered.
+        goes_elsewhere: whether it may name another organisation whose records are meant (`rest/elsewhere.py`).
     """
 
     name: str
@@ -75,6 +76,7 @@ class Interaction:
     callers: frozenset[Caller] = frozenset({Caller.TOKEN})
     operation: str = ""
     has_form: bool = True
+    goes_elsewhere: bool = False
 
     @property
     def is_change(self) -> bool:
@@ -153,25 +155,43 @@ _EXPORTS: Final = (
 INTERACTIONS: Final = (
     Interaction("metadata", "GET", "metadata", metadata, None, callers=frozenset({Caller.PUBLIC})),
     Interaction("openapi", "GET", "openapi.json", described, None, callers=frozenset({Caller.PUBLIC}), has_form=False),
-    Interaction("read", "GET", "Type/id", provenance.or_read(reading.read), Action.READ, "read"),
+    Interaction(
+        "read",
+        "GET",
+        "Type/id",
+        elsewhere.or_read(provenance.or_read(reading.read)),
+        Action.READ,
+        "read",
+        goes_elsewhere=True,
+    ),
     Interaction("vread", "GET", "Type/id/_history/vid", provenance.or_read(reading.vread), Action.READ, "vread"),
     Interaction(
         "history", "GET", "Type/id/_history", provenance.or_past(history.of_record), Action.READ, "history-instance"
     ),
     Interaction("history", "GET", "Type/_history", history.of_type, None, "history-type"),
     Interaction("history", "GET", "_history", history.of_all, None, "history-system"),
-    Interaction("search", "GET", "Type", searching.by_get, None, "search-type"),
+    Interaction(
+        "search", "GET", "Type", elsewhere.or_search(searching.by_get), None, "search-type", goes_elsewhere=True
+    ),
     # R4 has `_search` for POST alone; HAPI's client sends it with GET as well (SearchStyleEnum.GET_WITH_SEARCH).
-    Interaction("search", "GET", "Type/_search", searching.by_get, None),
-    Interaction("search", "POST", "Type/_search", searching.by_post, None),
+    Interaction("search", "GET", "Type/_search", elsewhere.or_search(searching.by_get), None, goes_elsewhere=True),
+    Interaction("search", "POST", "Type/_search", elsewhere.or_search(searching.by_post), None, goes_elsewhere=True),
     Interaction("search", "GET", "", searching.by_get, None, "search-system"),
     Interaction("search", "POST", "_search", searching.by_post, None),
     Interaction("search", "GET", "Type/id/Type", searching.in_compartment, None),
     Interaction("search", "POST", "Type/id/Type/_search", searching.in_compartment_by_post, None),
     Interaction("search", "POST", "Type/id/_search", searching.in_compartment_by_post, None),
-    Interaction("everything", "GET", "Type/id/$everything", everything.everything, Action.READ, operation="everything"),
-    Interaction(
-        "everything", "POST", "Type/id/$everything", everything.everything, Action.READ, operation="everything"
+    *(
+        Interaction(
+            "everything",
+            method,
+            "Type/id/$everything",
+            elsewhere.or_everything(everything.everything),
+            Action.READ,
+            operation="everything",
+            goes_elsewhere=True,
+        )
+        for method in ("GET", "POST")
     ),
     *_OPERATIONS,
     *_EXPORTS,
@@ -238,6 +258,8 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
                 if ask.type == AUDIT_EVENT:
                     core.place_events(ask.access)
         _check_address(ask, has_form=interaction.has_form)
+        # An entry of a Bundle has no account of its own.
+        elsewhere.check(ask, is_served=interaction.goes_elsewhere and audit is not _NOT_KEPT)
         if interaction.is_change:
             core.gate.require_free(ask.type, ask.id)
             audit.begin(ask)

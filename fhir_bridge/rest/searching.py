@@ -71,7 +71,7 @@ def by_get(core: Core, ask: Ask) -> Reply:
 
 def by_post(core: Core, ask: Ask) -> Reply:
     """Answer a search by POST: parameters of the body count as those of the address (§3.1.1)."""
-    return _search(core, ask, _posted(ask), ())
+    return _search(core, ask, posted(ask), ())
 
 
 def in_compartment(core: Core, ask: Ask) -> Reply:
@@ -81,7 +81,7 @@ def in_compartment(core: Core, ask: Ask) -> Reply:
 
 def in_compartment_by_post(core: Core, ask: Ask) -> Reply:
     """Answer the same by POST, with a type in the address or for all of them (R5 §3.2.0.10)."""
-    return _of_compartment(core, ask, _posted(ask))
+    return _of_compartment(core, ask, posted(ask))
 
 
 def _of_compartment(core: Core, ask: Ask, given: Pairs) -> Reply:
@@ -100,8 +100,12 @@ def _of_compartment(core: Core, ask: Ask, given: Pairs) -> Reply:
     return _search(core, ask, [*given, *implied], (InCompartment(owner, ask.id),), place, implied)
 
 
-def _posted(ask: Ask) -> Pairs:
-    """Read the parameters of a search by POST: those of the body count as those of the address."""
+def posted(ask: Ask) -> Pairs:
+    """Read the parameters of a search by POST: those of the body count as those of the address.
+
+    Raises:
+        InputError: ``http.415``, ``request.query`` and those of bodies.
+    """
     if media_type(ask.content_type) != FORM:
         raise InputError("http.415")
     try:
@@ -169,7 +173,7 @@ def _answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
         page, hits = with_contained(core, ask, query, cursor, lambda one, at: _page(core, ask, one, at, None))
     entries = _entries(core, ask, query, page, told)
     for one in hits:
-        content = _part(query, one.content, is_match=True)
+        content = part_of(query, one.content, is_match=True)
         entries.append(found_entry(core.base_url, one.found, content, "match", one.fragment))
     if query.problems:
         entries.insert(0, outcome_entry(outcome_of(_warnings(query.problems, ask.language))))
@@ -221,7 +225,7 @@ def _entries(core: Core, ask: Ask, query: Query, page: Page, told: Ahead | None)
     ask.trail.numbers.extend(numbers)
     entries: list[bytes] = []
     for name, made in () if told is None else told.entries:
-        entries.append(told_entry(core.base_url, name, _part(query, made, is_match=True), "match"))
+        entries.append(told_entry(core.base_url, name, part_of(query, made, is_match=True), "match"))
     keys: dict[bytes, WrappingKey] = {}
     for place, one in enumerate(found):
         if one is None:
@@ -230,15 +234,15 @@ def _entries(core: Core, ask: Ask, query: Query, page: Page, told: Ahead | None)
         if not content:
             continue
         mode = "match" if place < len(page.matches) else "include"
-        entries.append(found_entry(core.base_url, one, _part(query, content, is_match=mode == "match"), mode))
+        entries.append(found_entry(core.base_url, one, part_of(query, content, is_match=mode == "match"), mode))
     if any(one.reverse and one.source == PROVENANCE and one.code in ("", "target") for one in query.includes):
         matches = [one.stored for one in found[: len(page.matches)] if one is not None]
         for name, made in provenance.of_shown(core, ask, matches):
-            entries.append(told_entry(core.base_url, name, _part(query, made, is_match=False), "include"))
+            entries.append(told_entry(core.base_url, name, part_of(query, made, is_match=False), "include"))
     return entries
 
 
-def _part(query: Query, content: bytes, *, is_match: bool) -> bytes:
+def part_of(query: Query, content: bytes, *, is_match: bool) -> bytes:
     """Choose the part that `_summary` or `_elements` wants; of what is included, `_elements` says nothing."""
     if query.elements and is_match:
         return write(with_elements(parse(content), frozenset(query.elements)))

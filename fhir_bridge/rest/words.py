@@ -79,6 +79,36 @@ _WORDS: Final[Mapping[str, Words]] = {
         "The XML has text between elements; values stand in attributes value.",
     ),
     "document.values": Words("文档中的值过多；请拆成多个资源。", "The document holds too many values; send several."),
+    "exchange.asked": Words(
+        "保管机构返回了未曾请求的内容；其应答已全部拒收。",
+        "The custodian sent what was not asked for; all of its answer was refused.",
+    ),
+    "exchange.binary": Words(
+        "有的记录不是 FHIR 资源（如扫描件），无法放入应答；请向保管机构索取。",
+        "Some records are no FHIR resources, such as scans, which no answer can hold; ask the custodian for them.",
+    ),
+    "exchange.custodian": Words(
+        "_custodian 须是账本上另一有效成员的机构标识；* 只用于按本机构患者的查询。",
+        "_custodian is the id of another active member of the ledger; * is for searches by a patient of this node.",
+    ),
+    "exchange.interaction": Words(
+        "其他机构的记录只能读取、查询或用 $everything 获取，且不能放在 Bundle 中。",
+        "Records of other organisations are read, searched or got by $everything, and not within a Bundle.",
+    ),
+    "exchange.oversized": Words(
+        "有的记录过大，无法放入应答。", "Some records are larger than an answer may be, and were left out."
+    ),
+    "exchange.parameter": Words(
+        "此参数不能用于其他机构的记录。", "This parameter cannot be used for records of other organisations."
+    ),
+    "exchange.patient": Words(
+        "查询其他机构的记录须指明一位患者（patient、subject 或 Patient 的 _id），或以 _id 指明一条记录。",
+        "A search of others' records names one patient (patient, subject, or _id of Patient), or one record by _id.",
+    ),
+    "exchange.unavailable": Words(
+        "目前无法向该保管机构请求；未取得其任何内容。请稍后再试。",
+        "This custodian cannot be asked now; nothing of it is in the answer. Try again later.",
+    ),
     "export.body": Words("导出请求的内容必须是 Parameters。", "The body of an export request must be Parameters."),
     "export.expired": Words(
         "导出未能在限定时间内完成，请重新发起。", "The export was not gone on with in time; begin another one."
@@ -204,10 +234,15 @@ _AREAS: Final[Mapping[str, Words]] = {
     "binary": Words("Binary 不合法。", "The Binary is not valid."),
     "bundle": Words("Bundle 不合法。", "The Bundle is not valid."),
     "document": Words("文档不合法。", "The document is not valid."),
+    "exchange": Words(
+        "其他机构的应答与账本不符，已全部拒收。",
+        "The answer of the other organisation is not what the ledger says; all of it was refused.",
+    ),
     "fhirpath": Words("FHIRPath 表达式不合法。", "The FHIRPath expression is not valid."),
     "internal": Words("内部错误；请把请求编号告知管理员。", "Something failed here; tell the operator the request id."),
     "job": Words("服务器忙，请稍后再试。", "The server is busy; try again later."),
     "patch": Words("补丁不合法。", "The patch is not valid."),
+    "release": Words("保管机构未接受请求。", "The custodian did not take the request."),
     "request": Words("请求不合法。", "The request is not valid."),
     "resource": Words("资源不合法。", "The resource is not valid."),
     "search": Words("查询不合法或不受支持。", "The search is not valid, or not supported."),

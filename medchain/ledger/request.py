@@ -28,6 +28,12 @@ REQUEST_LIFE_S: Final = 120
 REQUEST_AHEAD_S: Final = 60
 """How far its time may lie ahead of the custodian's clock."""
 
+MAX_COUNT: Final = 1000
+"""Most records that a request can ask for at once."""
+
+MAX_QUERY_CHARS: Final = 4096
+"""Longest search of a request."""
+
 _REQUEST_TYPE: Final = "medchain/release-request/v1"
 _SIGNED_TYPE: Final = "medchain/signed-release-request/v1"
 _REQUEST: Final = {
@@ -43,6 +49,8 @@ _REQUEST: Final = {
     "time": int,
     "type": str,
 }
+# Absent where nothing is asked of a kind, so that a request has one spelling.
+_MORE: Final = {"count": int, "query": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class ReleaseRequest:
         encryption_key: key id of the recipient's key to which data keys are wrapped.
         nonce: 16 random bytes.
         time: Unix seconds.
+        query: search parameters of the one type that is asked for, percent-encoded; empty for all of it.
+        count: most records of the answer, 1 to `MAX_COUNT`; None for as many as an answer holds.
     """
 
     ledger: bytes
@@ -74,10 +84,16 @@ class ReleaseRequest:
     encryption_key: str
     nonce: bytes
     time: int
+    query: str = ""
+    count: int | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Write the request."""
+        narrowed: dict[str, Json] = {"query": self.query} if self.query else {}
+        if self.count is not None:
+            narrowed["count"] = self.count
         return {
+            **narrowed,
             "after": self.after,
             "custodian": self.custodian,
             "encryption_key": self.encryption_key,
@@ -187,10 +203,14 @@ def _request(value: Json) -> ReleaseRequest:
     if type(value) is not dict or "period" not in value:
         raise InputError("encoding.members", member="period")
     span = value["period"]
-    top = members({name: item for name, item in value.items() if name != "period"}, _REQUEST)
+    top = members({name: item for name, item in value.items() if name != "period"}, _REQUEST, _MORE)
     types = names(top["resource_types"])
     if top["type"] != _REQUEST_TYPE or (ANY_TYPE in types and len(types) > 1):
         raise InputError("release.malformed", member="resource_types")
+    query = _query(top["query"], types) if "query" in top else ""
+    count = _natural(top["count"]) if "count" in top else None
+    if count is not None and not 0 < count <= MAX_COUNT:
+        raise InputError("release.malformed", member="count")
     return ReleaseRequest(
         ledger=unhex(top["ledger"], HASH_BYTES),
         custodian=short_text(top["custodian"]),
@@ -203,7 +223,17 @@ def _request(value: Json) -> ReleaseRequest:
         encryption_key=unhex(top["encryption_key"], ID_BYTES).hex(),
         nonce=unhex(top["nonce"], ID_BYTES),
         time=_natural(top["time"]),
+        query=query,
+        count=count,
     )
+
+
+def _query(value: Json, types: tuple[str, ...]) -> str:
+    """Read a search: of one type, since a parameter means another thing for another; what it says is not read here."""
+    is_one = len(types) == 1 and ANY_TYPE not in types
+    if type(value) is not str or not 0 < len(value) <= MAX_QUERY_CHARS or not value.isascii() or not is_one:
+        raise InputError("release.malformed", member="query")
+    return value
 
 
 def _natural(value: Json) -> int:

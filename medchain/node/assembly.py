@@ -30,7 +30,7 @@ from medchain.node.config import NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
 from medchain.node.keystore import (
     DaemonKeys,
     Layout,
@@ -61,7 +61,6 @@ from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
 from medchain.node.proposal_round import HttpProposals, ProposalRound
 from medchain.node.records import RecordService
-from medchain.node.release_ports import ReleaseDecision
 from medchain.node.replica import Replica
 from medchain.node.restored import GuardedEndorsements, GuardedReleases, Restoration
 from medchain.node.rotation import KeyRotation
@@ -259,13 +258,13 @@ def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
     return parse_genesis(contents[0]), parse_canonical(contents[1], max_bytes=MAX_GENESIS_BYTES)
 
 
-def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecision) -> DaemonParts:
+def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing) -> DaemonParts:
     """Make the daemon's parts.
 
     Args:
         node: the opened node.
         decision: the decision on accesses, from the consent floor.
-        rules: the decision on requests for records, from the same.
+        releasing: what decides requests for records, from the floors above.
 
     Returns:
         The parts; nothing runs yet.
@@ -284,7 +283,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         identity,
         Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
     )
-    exchange = _exchange(node, identity, side, rules)
+    exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     return DaemonParts(
         log=ServedLog(node.replica.store),
@@ -305,7 +304,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
         endorsement=GuardedEndorsements(side.endorser, restoration),
         bodies=side.bodies,
         proposals=proposals.book,
-        releases=GuardedReleases(exchange.custodian, restoration),
+        releases=GuardedReleases(exchange, restoration),
         asks=asks,
         jobs=(
             Job("ordering", ordering.run),
@@ -324,7 +323,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, rules: ReleaseDecisio
     )
 
 
-def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, rules: ReleaseDecision) -> ExchangeNode:
+def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, releasing: Releasing) -> ExchangeNode:
     """Put the exchange side together."""
     return ExchangeNode(
         identity,
@@ -333,7 +332,7 @@ def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, rules: Rel
             node.records,
             _record_service(node),
             node.web_keys.authentication,
-            rules,
+            releasing,
             HttpCustodians(node.peers),
             node.clock,
             time_zone(node.config.time_zone),

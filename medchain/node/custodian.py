@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Final
 
 from medchain.crypto.sealing import wrap_release
-from medchain.encoding import Json, canonical, digest
+from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -38,6 +38,7 @@ from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedReque
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
+from medchain.node.refusing import Refused, note_refusal
 from medchain.node.release import Answer, access_entry_id, commitments_root, wraps_hash
 from medchain.node.release_ports import CustodianParts
 from medchain.node.standing import Holdings, Standing
@@ -45,12 +46,6 @@ from medchain.store.records import Access
 
 GIVEN: Final = "given"
 """Direction of a noted access: a release by this node."""
-
-REFUSED: Final = "refused"
-"""Direction of a noted access: a release that was refused."""
-
-MAX_NOTED: Final = 100
-"""Most refusals of one requester that are noted each by itself on one day; further ones are only counted."""
 
 MAX_BATCH: Final = 100
 """Most requests of one version of an access object."""
@@ -397,17 +392,8 @@ class Custodian:
         return Access(name, release.patient, GIVEN, now, detail, record.since)
 
     def _refuse(self, asked: _Asked, patient: str, reason: str) -> None:
-        """Note a refusal with its reason; the same document is noted once, and one requester fills no disk."""
-        digested = digest("medchain/refused-document/v1", asked.document).hex()
-        detail = canonical({"reason": reason, "request": digested, "requester": asked.peer})
-        name = digest("medchain/refusal/v1", asked.document, reason.encode("ascii"))[:ID_BYTES]
-        _LOG.warning("release.refused", code=reason, peer=asked.peer)
-        if self._parts.records.count_refusal(asked.peer, reason, self._parts.clock()) > MAX_NOTED:
-            return
-        try:
-            self._parts.records.put_accesses([Access(name, patient, REFUSED, self._parts.clock(), detail)])
-        except ConflictError:
-            return
+        """Note a refusal with its reason."""
+        note_refusal(self._parts, Refused(asked.document, asked.peer, patient, reason))
 
     def _patient_of(self, grant_key: bytes) -> str:
         """Return the token of the patient whom a grant is about, empty if that cannot be told."""

@@ -58,6 +58,7 @@ ATTEMPTS: Final = 3
 """How often one signed request is sent where the way was lost."""
 
 _LIMITS: Final = Limits(timeout_s=75.0, max_bytes=MAX_ANSWER_BYTES)
+_QUESTION_LIMITS: Final = Limits(timeout_s=15.0)
 _STREAM: Final = b"\1"
 _FORM_AT: Final = 4
 _LOG: Final = Log("exchange")
@@ -68,6 +69,10 @@ class Custodians(Protocol):
 
     def release(self, org_id: str, document: bytes) -> bytes:
         """Ask for records; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+    def grants(self, org_id: str, document: bytes) -> bytes:
+        """Ask which grants are about a record (`medchain.node.grant_search`); raises likewise."""
         ...
 
 
@@ -91,6 +96,10 @@ class HttpCustodians:
     def release(self, org_id: str, document: bytes) -> bytes:
         """Ask for records."""
         return self._peers.post(org_id, "/release", document, JSON, _LIMITS).body
+
+    def grants(self, org_id: str, document: bytes) -> bytes:
+        """Ask which grants are about a record."""
+        return self._peers.post(org_id, "/grants", document, JSON, _QUESTION_LIMITS).body
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,8 @@ class Wish:
         resource_types: FHIR types, or ``*`` alone.
         period: dates of records; None for all.
         after: where to go on, `Received.following`; 0 for the first request.
+        query: search parameters of the one type that is asked for; empty for all of it.
+        count: most records; None for as many as an answer holds.
     """
 
     custodian: str
@@ -187,6 +198,8 @@ class Wish:
     resource_types: tuple[str, ...] = (ANY_TYPE,)
     period: Period | None = None
     after: int = 0
+    query: str = ""
+    count: int | None = None
 
 
 class Asker:
@@ -235,6 +248,8 @@ class Asker:
             encryption_key=usable[0],
             nonce=secrets.token_bytes(ID_BYTES),
             time=parts.clock(),
+            query=wish.query,
+            count=wish.count,
         )
         return sign_request(parts.authentication, request)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 import orjson
@@ -27,11 +27,13 @@ from medchain.node.emergency import EmergencyBook
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.exchange import Asker, AskerParts, Custodians, Received, ReceivedRecord, Wish
+from medchain.node.exchange_client import GRANTS, OF_PATIENT, REQUEST
+from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.notices import NoticeBook
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
-from medchain.node.release_ports import CustodianParts, ReleaseDecision, SubmittedAccess
+from medchain.node.release_ports import CustodianParts, NoSelection, ReleaseDecision, Selection, SubmittedAccess
 from medchain.node.statements import StatementBook
 from medchain.node.subject_changes import SubjectChanges
 from medchain.node.subject_operations import (
@@ -49,6 +51,19 @@ from medchain.store.records import RecordStore
 
 
 @dataclass(frozen=True, slots=True)
+class Releasing:
+    """What decides requests for records, from the floors above.
+
+    Attributes:
+        rules: the decision.
+        selection: understands searches.
+    """
+
+    rules: ReleaseDecision
+    selection: Selection = field(default_factory=NoSelection)
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeSurroundings:
     """What a node's exchange side is made from.
 
@@ -57,7 +72,7 @@ class ExchangeSurroundings:
         records: the records file.
         service: opens records.
         authentication: signs requests.
-        rules: the decision on requests.
+        releasing: what decides requests.
         custodians: the way to other organisations' records.
         clock: gives Unix seconds.
         zone: of dates in records that name none.
@@ -67,7 +82,7 @@ class ExchangeSurroundings:
     records: RecordStore
     service: RecordService
     authentication: Es384Signer
-    rules: ReleaseDecision
+    releasing: Releasing
     custodians: Custodians
     clock: Clock
     zone: tzinfo = UTC
@@ -79,6 +94,7 @@ class ExchangeNode:
     Attributes:
         custodian: releases records.
         asker: asks others for theirs.
+        finder: finds the grants of others to this organisation.
         desk: enrols patients, and makes consents ready to be signed.
         changes: changes subjects, recovers them, joins them to patients.
         notices: what people are to be told.
@@ -97,41 +113,16 @@ class ExchangeNode:
         Raises:
             VerificationError: ``store.corrupt``.
         """
-        side, ledger = around.side, around.side.replica.store
-        ledger_id = side.replica.ledger
-        self.custodian = Custodian(
-            CustodianParts(
-                org_id=identity.org_id,
-                ledger_id=ledger_id,
-                ledger=ledger,
-                records=around.records,
-                service=around.service,
-                bodies=side.shelf,
-                access=SubmittedAccess(identity.org_id, ledger, side.submitter),
-                decision=around.rules,
-                patients=LinkedPatients(around.records),
-                is_stopped=side.stops.is_stopped,
-                clock=around.clock,
-                random=secrets.token_bytes,
-                zone=around.zone,
-            )
-        )
-        self.asker = Asker(
-            AskerParts(
-                org_id=identity.org_id,
-                ledger_id=ledger_id,
-                authentication=around.authentication,
-                encryption=identity.encryption,
-                ledger=ledger,
-                records=around.records,
-                bodies=side.shelf,
-                custodians=around.custodians,
-                clock=around.clock,
-            )
-        )
+        side = around.side
+        releases = _releases(identity, around)
+        self.custodian = Custodian(releases)
+        self._service = around.service
+        self._desk = GrantDesk(releases, side.shelf.index.of)
+        self.finder = _finder(identity, around)
+        self.asker = _asker(identity, around)
         parts = SubjectParts(
             org_id=identity.org_id,
-            ledger_id=ledger_id,
+            ledger_id=side.replica.ledger,
             bodies=side.shelf,
             submitter=side.submitter,
             stops=side.stops,
@@ -164,10 +155,12 @@ class ExchangeNode:
         """Return the local operations."""
         return {
             "consent.draft": self._draft_consent,
+            GRANTS: self._grants,
+            OF_PATIENT: self._grants_of_patient,
             "consent.give": self._give_consent,
             "grant.give": self._give_grant,
             "patient": self._patient,
-            "request": self._request,
+            REQUEST: self._request,
             "subject.enrol": self._enrol,
             "withdrawal.draft": self._draft_withdrawal,
             "withdrawal.give": self._withdraw,
@@ -178,11 +171,33 @@ class ExchangeNode:
             **self.notices.operations(),
         }
 
+    def release(self, document: bytes, peer: str) -> bytes:
+        """Answer another organisation's request for records; see `Custodian.release`."""
+        return self.custodian.release(document, peer)
+
+    def grants(self, document: bytes, peer: str) -> Json:
+        """Answer another organisation's question about its grants; see `GrantDesk.find`."""
+        return self._desk.find(document, peer)
+
+    def _grants(self, document: Json) -> Json:
+        """Ask another organisation which of its grants to this one are about a record."""
+        top = members(document, {"about": str, "custodian": str, "purpose": str, "resource_types": list})
+        custodian, about, purpose = str(top["custodian"]), str(top["about"]), str(top["purpose"])
+        found = self.finder.about(custodian, about, purpose, names(top["resource_types"]))
+        return {"grants": [{"grant": key.hex(), "patient": self.finder.patient_of(key)} for key in found]}
+
+    def _grants_of_patient(self, document: Json) -> Json:
+        """List the grants of other organisations to this one about a patient of this node."""
+        top = members(document, {"patient": str, "purpose": str, "resource_types": list})
+        token, types = self._service.patient_token(str(top["patient"])), names(top["resource_types"])
+        found = self.finder.of_patient(token, str(top["purpose"]), types)
+        return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": token} for custodian, key in found]}
+
     def _request(self, document: Json) -> Json:
         """Ask another organisation for records."""
         required = {"custodian": str, "grant": str, "purpose": str, "resource_types": list}
-        top = members(document, required, {"after": int, "period": dict})
-        after = top.get("after", 0)
+        top = members(document, required, {"after": int, "count": int, "period": dict, "query": str})
+        after, count = top.get("after", 0), top.get("count")
         wish = Wish(
             custodian=str(top["custodian"]),
             grant=unhex(top["grant"], HASH_BYTES),
@@ -190,6 +205,8 @@ class ExchangeNode:
             resource_types=names(top["resource_types"]),
             period=_period(top.get("period")),
             after=after if isinstance(after, int) else 0,
+            query=str(top.get("query", "")),
+            count=count if isinstance(count, int) else None,
         )
         return received_json(self.asker.request_release(wish))
 
@@ -262,6 +279,59 @@ class ExchangeNode:
         top = members(document, {"consent": str}, {"period": dict, "resource_types": list})
         types = None if top.get("resource_types") is None else names(top["resource_types"])
         return placed(self.desk.give_grant(unhex(top["consent"], HASH_BYTES), types, _period(top.get("period"))))
+
+
+def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianParts:
+    """Put together what a custodian is made from."""
+    side, ledger = around.side, around.side.replica.store
+    return CustodianParts(
+        org_id=identity.org_id,
+        ledger_id=side.replica.ledger,
+        ledger=ledger,
+        records=around.records,
+        service=around.service,
+        bodies=side.shelf,
+        access=SubmittedAccess(identity.org_id, ledger, side.submitter),
+        decision=around.releasing.rules,
+        patients=LinkedPatients(around.records),
+        is_stopped=side.stops.is_stopped,
+        clock=around.clock,
+        random=secrets.token_bytes,
+        zone=around.zone,
+        selection=around.releasing.selection,
+    )
+
+
+def _asker(identity: Identity, around: ExchangeSurroundings) -> Asker:
+    """Put together what asks others for records."""
+    return Asker(
+        AskerParts(
+            org_id=identity.org_id,
+            ledger_id=around.side.replica.ledger,
+            authentication=around.authentication,
+            encryption=identity.encryption,
+            ledger=around.side.replica.store,
+            records=around.records,
+            bodies=around.side.shelf,
+            custodians=around.custodians,
+            clock=around.clock,
+        )
+    )
+
+
+def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
+    """Put together what finds the grants of others."""
+    shelf = around.side.shelf
+    return GrantFinder(
+        org_id=identity.org_id,
+        ledger_id=around.side.replica.ledger,
+        ledger=around.side.replica.store,
+        records=around.records,
+        bodies=shelf,
+        below=shelf.index.of,
+        ways=around.custodians,
+        clock=around.clock,
+    )
 
 
 def received_json(received: Received) -> Json:

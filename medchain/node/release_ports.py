@@ -7,12 +7,12 @@ Source: `docs/spec/release.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Protocol
 
 from medchain.encoding import Json
-from medchain.errors import ConflictError
+from medchain.errors import ConflictError, InputError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import Body, map_key
@@ -149,6 +149,33 @@ class ReleaseDecision(Protocol):
         ...
 
 
+class Selection(Protocol):
+    """What a search of a request means; the search's meaning lives on the FHIR floor, the roof passes it in."""
+
+    def of(self, resource_type: str, query: str) -> Callable[[bytes], bool]:
+        """Understand a search.
+
+        Args:
+            resource_type: FHIR type that is searched.
+            query: percent-encoded parameters.
+
+        Returns:
+            What tells of a record's FHIR JSON whether it is found.
+
+        Raises:
+            InputError: ``search.*``, ``release.query`` for one that means nothing, or more than one record tells.
+        """
+        ...
+
+
+class NoSelection:
+    """Understands no search: for parts that are asked for whole types."""
+
+    def of(self, resource_type: str, query: str) -> Callable[[bytes], bool]:
+        """Refuse; raises `InputError` ``release.query``."""
+        raise InputError("release.query", type=resource_type, size=len(query))
+
+
 class Patients(Protocol):
     """Who a subject of the ledger is in this node's records."""
 
@@ -187,6 +214,7 @@ class CustodianParts:
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
         zone: of dates in records that name none.
+        selection: understands searches.
     """
 
     org_id: str
@@ -202,3 +230,4 @@ class CustodianParts:
     clock: Clock
     random: Callable[[int], bytes]
     zone: tzinfo = UTC
+    selection: Selection = field(default_factory=NoSelection)

@@ -158,6 +158,11 @@ class GuardedReleases:
         self._restoration.check()
         return self._inner.release(document, peer)
 
+    def grants(self, document: bytes, peer: str) -> Json:
+        """Answer likewise."""
+        self._restoration.check()
+        return self._inner.grants(document, peer)
+
 
 class GuardedEndorsements:
     """Endorses nothing while a restore is under way (`medchain.node.services.EndorsementService`)."""

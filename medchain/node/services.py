@@ -94,6 +94,10 @@ class ReleaseService(Protocol):
         """Answer a request for records, after its access entry is final, or raise why not."""
         ...
 
+    def grants(self, document: bytes, peer: str) -> Json:
+        """Tell which grants to a member are about a record; the same for what is absent and what is forbidden."""
+        ...
+
 
 class SessionService(Protocol):
     """Sessions that other members open."""

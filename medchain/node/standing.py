@@ -8,7 +8,7 @@ Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -146,8 +146,9 @@ class Holdings:
 
         Raises:
             AccessDeniedError: the decision's reason, ``release.types`` or ``release.period``.
+            InputError: what is wrong with the request's search.
         """
-        types = _within(request.resource_types, standing.grant.resource_types)
+        types = types_of_both(request.resource_types, standing.grant.resource_types)
         now = self._now()
         if not types or not standing.grant.period.contains(Period(now, now)):
             raise AccessDeniedError("release.period" if types else "release.types")
@@ -157,6 +158,8 @@ class Holdings:
         )
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
+        wanted = self._parts.selection.of(types[0], request.query) if request.query else None
+        most = MAX_RECORDS if request.count is None else min(MAX_RECORDS, request.count)
         final = self.final_size()
         chosen: list[Chosen] = []
         alive: dict[bytes, bool] = {}
@@ -168,13 +171,13 @@ class Holdings:
             )
             for newest in page:
                 found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
-                if found is None or not self._passes(found.stored, request.period, ruling):
+                if found is None or not self._passes(found.stored, request.period, ruling, wanted):
                     continue
                 if found.stored.sealed_size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
                     oversized += 1
                     continue
                 size += found.stored.sealed_size
-                if len(chosen) == MAX_RECORDS or size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
+                if len(chosen) == most or size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
                     return Choice(chosen, last, oversized)
                 chosen.append(found)
                 last = newest.seq
@@ -210,16 +213,20 @@ class Holdings:
         waiting = self._parts.records.waiting_status(seq) or ACTIVE
         return waiting != ACTIVE or head is None or head.status != ACTIVE
 
-    def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling) -> bool:
+    def _passes(
+        self, stored: RecordVersion, period: Period | None, ruling: Ruling, wanted: Callable[[bytes], bool] | None
+    ) -> bool:
         """Judge one record; it is opened only where more than its type matters."""
-        if period is None and not ruling.needs_content:
+        if period is None and wanted is None and not ruling.needs_content:
             return ruling.passes(stored.type, None, None)
         # What is no FHIR JSON tells nothing of itself.
         content = self._parts.service.open(stored).content if stored.content_type == FHIR_JSON else None
         span = None if content is None else event_span(content, stored.created, self._parts.zone)
         # A date that nobody can tell is outside every limit, the asker's own included.
         within = period is None or (span is not None and period.contains(span))
-        return within and ruling.passes(stored.type, span, content)
+        if not within or not ruling.passes(stored.type, span, content):
+            return False
+        return wanted is None or (content is not None and wanted(content))
 
     def sealed(self, versions: Sequence[tuple[bytes, int]]) -> tuple[ReleasedRecord, ...]:
         """Read records as they are kept.
@@ -280,8 +287,8 @@ class Holdings:
         return self._parts.ledger.record_at(key, final - 1)
 
 
-def _within(asked: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the types that were asked for and are granted."""
+def types_of_both(asked: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the types that were asked for and are granted; each is a list of types, or ``*`` alone."""
     if granted == (ANY_TYPE,):
         return asked
     return granted if asked == (ANY_TYPE,) else tuple(sorted(set(asked) & set(granted)))

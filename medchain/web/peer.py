@@ -17,6 +17,7 @@ from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
 from medchain.node.asking import MAX_ASK_BYTES
+from medchain.node.grant_search import MAX_QUESTION_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
 from medchain.node.peers import OCTETS
 from medchain.node.proposal import MAX_DOCUMENT_BYTES
@@ -147,13 +148,20 @@ def ask_routes(service: AskService) -> list[Route]:
 
 
 def release_routes(service: ReleaseService) -> list[Route]:
-    """Make the route of releases (`docs/spec/node-protocol.md`)."""
+    """Make the routes of releases (`docs/spec/release.md`)."""
 
     @callers(Caller.PEER)
     def release(request: Request) -> Response:
         return Response(service.release(request.body, request.peer), content_type=OCTETS)
 
-    return [Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True)]
+    @callers(Caller.PEER)
+    def grants(request: Request) -> Response:
+        return json_response(service.grants(request.body, request.peer))
+
+    return [
+        Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True),
+        Route("grants", "POST", "/grants", grants, MAX_QUESTION_BYTES),
+    ]
 
 
 def session_routes(service: SessionService) -> list[Route]:

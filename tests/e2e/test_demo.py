@@ -12,6 +12,8 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -256,6 +258,38 @@ def shown_by(leaf: bytes) -> set[bytes]:
     outer = orjson.loads(leaf)
     found = secrets_in(outer, set())
     return secrets_in(orjson.loads(base64.b64decode(outer["payload"])), found)
+
+
+def test_an_insurers_system_reads_over_its_own_api_what_the_patient_permits_until_she_withdraws(demo, consortium):
+    """From a client's `_custodian` over two nodes of processes to the ledger and back."""
+    story, patient = Story(consortium, system_clock), consortium.facts["patient"]
+    consent = story.consent(bytes.fromhex(consortium.facts["subject"]))
+    grant = story.grant(consent.key)
+    token = demo.run("token", "issue", "--config", demo.folder / ANXIN / "node.toml", "--scope", "system/*.rs").strip()
+    base = f"http://127.0.0.1:{demo.said['nodes'][ANXIN]['web'].rpartition(':')[2]}/fhir"
+
+    def get(path: str, purpose: str = "HPAYMT") -> dict:
+        headers = {"Authorization": f"Bearer {token}", "Purpose-Of-Use": purpose}
+        request = urllib.request.Request(f"{base}/{path}", headers=headers)  # noqa: S310  # a loopback address of ours
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310  # as above
+            return json.load(answer)
+
+    search = f"Observation?patient={patient}&_count=3&_custodian={RENHE}"
+    entries = get(search)["entry"]
+    found = [one for one in entries if one["search"]["mode"] == "match"]
+    assert {one["resource"]["subject"]["reference"] for one in found} == {f"Patient/{patient}"}
+    assert [one["resource"]["resourceType"] for one in entries] == ["Observation"] * 3 + ["Provenance"]
+    first = found[0]["resource"]
+    assert get(f"Observation/{first['id']}?_custodian={RENHE}") == first
+    assert "entry" not in get(search, "TREAT")
+    story.withdraw(consent.key)
+    assert "entry" not in get(search)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get(f"Observation/{first['id']}?_custodian={RENHE}")
+    received = consortium.nodes[ANXIN].local.call("grants.received", {})["grants"]
+    accesses = next(row["accesses"] for row in received if row["key"] == grant.key.hex())
+    # The demo has the insurer look at all that a new grant opens, too.
+    assert [row["count"] for row in accesses if row["count"] in (1, 3)] == [3, 1]
 
 
 def test_nothing_on_the_ledger_links_two_objects_of_one_patient_but_what_may(demo, consortium, tmp_path):

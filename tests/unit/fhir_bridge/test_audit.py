@@ -175,6 +175,7 @@ def test_a_request_that_touched_much_has_several_frames(tmp_path):
         b'[3,7,200,"","","","","","","","","","",[]]',
         b'[4,7,200,"","","","","","","","","","","",[]]',
         b'[5,7,200,"","","","","","","","","","","",[]]',
+        b'[7,7,200,"","","","","","","","","","","","","",[]]',
         b"[[],2]",
         b"[2]",
         b"{}",
@@ -190,6 +191,19 @@ def test_a_frame_of_a_node_that_kept_no_addresses_is_read():
     assert (made.request, made.id, made.address, made.numbers, made.begun) == ("r", "b", "", (9,), 17)
     event = audit_event(made, [], "org")
     assert "network" not in event["agent"][0]
+
+
+def test_records_of_other_organisations_are_told_by_their_addresses_in_frames_of_at_most_so_many():
+    ask = Ask("GET", "Patient/p1/$everything", fields={}, access=Access("c", ()), request_id="r")
+    ask.trail.interaction, urls = "everything", [f"https://b.example/fhir/Basic/b{n}/_history/1" for n in range(600)]
+    ask.trail.elsewhere += ["https://b.example/fhir/Patient/p1", *urls]
+    made = [read_frame(frame) for frame in frames(ask, 200, 7)]
+    assert [len(one.elsewhere) for one in made] == [MAX_NUMBERS, 101]
+    assert [url for one in made for url in one.elsewhere] == ask.trail.elsewhere
+    event = audit_event(made[0], [], "org")
+    rows = [(row["type"]["code"], row["what"]["reference"]) for row in event["entity"] if "reference" in row["what"]]
+    assert rows[:2] == [("1", "https://b.example/fhir/Patient/p1"), ("2", urls[0])]
+    assert check(parse(json.dumps(event).encode()), warnings=False) == []
 
 
 def test_an_event_says_from_which_address_the_client_asked(server):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.request import ReleaseRequest, access_id, access_key, parse_request, sign_request
@@ -56,6 +57,42 @@ def test_the_request_hash_is_that_of_the_page():
         "type": "medchain/release-request/v1",
     }
     assert REQUEST.hash == tagged("medchain/release-request/v1", by_hand(document))
+
+
+def test_a_search_and_a_count_are_members_of_their_own_and_absent_without():
+    narrowed = replace(REQUEST, resource_types=("Observation",), query="code=718-7", count=10)
+    document = REQUEST.to_json() | {"count": 10, "query": "code=718-7", "resource_types": ["Observation"]}
+    assert narrowed.hash == tagged("medchain/release-request/v1", by_hand(document))
+    signed = sign_request(SIGNER, narrowed)
+    assert parse_request(signed.encode()) == signed
+    for changed in (replace(narrowed, query="code=1"), replace(narrowed, count=11), replace(narrowed, count=None)):
+        assert not replace(signed, request=changed).is_signed_by(SIGNER.public)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"query": "code=1", "resource_types": ("Condition", "Observation")},
+        {"query": "code=1", "resource_types": ("*",)},
+        {"query": "code=值"},
+        {"query": "a=" + "1" * 4095},
+        {"count": 0},
+        {"count": 1001},
+        {"count": -1},
+    ],
+)
+def test_a_search_of_several_types_and_what_is_no_search_or_count_is_refused(changes):
+    signed = sign_request(SIGNER, replace(REQUEST, **({"resource_types": ("Observation",)} | changes)))
+    with pytest.raises(InputError, match=r"release\.malformed"):
+        parse_request(signed.encode())
+
+
+@pytest.mark.parametrize("changes", [{"query": ""}, {"count": None}, {"query": None}])
+def test_a_member_that_asks_nothing_is_refused_as_another_spelling(changes):
+    document = sign_request(SIGNER, REQUEST).to_json()
+    document["request"] |= changes
+    with pytest.raises(InputError):
+        parse_request(canonical(document))
 
 
 def test_a_signed_request_is_read_as_it_was_written():

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consent.release import ReleaseRules
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.judge import Judge
+from fhir_bridge.search.service import SearchService
+from fhir_bridge.selecting import SearchSelection
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unhex
 from medchain.errors import NotFoundError
 from medchain.node.asking import AskDesk, AskParts
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
-from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, Federation, keys_of
+from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, Federation, Site, keys_of
 
 MAX = 64 << 20
 
@@ -29,7 +33,12 @@ class Ways:
     sender: str
 
     def release(self, org_id: str, document: bytes) -> bytes:
+        self.desks.federation.reach(self.sender, org_id)
         return self.desks.nodes[org_id].custodian.release(document, self.sender)
+
+    def grants(self, org_id: str, document: bytes) -> bytes:
+        self.desks.federation.reach(self.sender, org_id)
+        return canonical(self.desks.nodes[org_id].grants(document, self.sender))
 
     def ask(self, org_id: str, document: bytes) -> None:
         self.desks.federation.reach(self.sender, org_id)
@@ -65,7 +74,7 @@ class Desks:
             way, clock = Ways(self, org_id), self.federation.clock
             authentication = Es384Signer(seed(org_id, "authentication", 1))
             around = ExchangeSurroundings(
-                site.node, site.records, site.service, authentication, ReleaseRules(), way, clock
+                site.node, site.records, site.service, authentication, selecting(site, clock), way, clock
             )
             self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
             ledger = genesis().ledger
@@ -109,6 +118,13 @@ class Desks:
         site = self.federation.sites[RENHE]
         site.node.driver.outbox.step()
         site.node.submitter.wait_final(unhex(consent, 32), version, 10)
+
+
+def selecting(site: Site, clock: Callable[[], int]) -> Releasing:
+    """Decide and select as a node's daemon does."""
+    index = SearchIndex(site.records)
+    searches = SearchService(site.records, index, seed(site.org_id, "records"), genesis().ledger, clock)
+    return Releasing(ReleaseRules(), SearchSelection(searches, Judge(index, site.records.find_page, clock)))
 
 
 def terms(subject: str) -> dict[str, Json]:

@@ -105,24 +105,26 @@ class Exchange:
     def custodian(self, org_id: str = RENHE) -> Custodian:
         """Return an organisation's custodian, made anew after `crash`."""
         if org_id not in self.custodians:
-            site = self.federation.sites[org_id]
-            self.custodians[org_id] = Custodian(
-                CustodianParts(
-                    org_id=org_id,
-                    ledger_id=genesis().ledger,
-                    ledger=site.ledger,
-                    records=site.records,
-                    service=site.service,
-                    bodies=site.node.shelf,
-                    access=Placed(self, site),
-                    decision=ReleaseRules(),
-                    patients=Links(self, site),
-                    is_stopped=site.node.stops.is_stopped,
-                    clock=self.federation.clock,
-                    random=fresh,
-                )
-            )
+            self.custodians[org_id] = Custodian(self.parts(org_id))
         return self.custodians[org_id]
+
+    def parts(self, org_id: str = RENHE) -> CustodianParts:
+        """Return what an organisation's custodian is made from."""
+        site = self.federation.sites[org_id]
+        return CustodianParts(
+            org_id=org_id,
+            ledger_id=genesis().ledger,
+            ledger=site.ledger,
+            records=site.records,
+            service=site.service,
+            bodies=site.node.shelf,
+            access=Placed(self, site),
+            decision=ReleaseRules(),
+            patients=Links(self, site),
+            is_stopped=site.node.stops.is_stopped,
+            clock=self.federation.clock,
+            random=fresh,
+        )
 
     def asker(self, org_id: str = ANXIN) -> Asker:
         """Return an organisation's asker."""

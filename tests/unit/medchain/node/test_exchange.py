@@ -21,7 +21,7 @@ from medchain.ledger.kinds.content import Period
 from medchain.ledger.members import REMOVED, SUSPENDED
 from medchain.ledger.object import build_body, map_key
 from medchain.ledger.request import access_id, access_key
-from medchain.node import custodian, standing
+from medchain.node import custodian, refusing, standing
 from medchain.node.exchange import Asker
 from medchain.node.pending import PendingReleases
 from medchain.node.records import NewRecord, NewStream
@@ -302,6 +302,20 @@ def test_what_does_not_fit_is_for_a_further_request(exchange, monkeypatch):
     assert second.following is None
 
 
+def test_at_most_so_many_as_are_asked_for_leave_at_once(exchange):
+    exchange.store(observation(3))
+    first = exchange.asker().request_release(exchange.wish(count=2))
+    second = exchange.asker().request_release(exchange.wish(count=2, after=first.following))
+    assert [row.content for row in first.records] == [observation(1), observation(2)]
+    assert ([row.content for row in second.records], second.following) == ([observation(3)], None)
+
+
+def test_a_search_that_the_custodian_does_not_understand_gives_nothing(granted):
+    """A custodian without a search, as here: what it cannot select by must not widen what leaves."""
+    assert refused(granted, granted.wish(query="code=718-7")) == "NotFoundError release.nothing"
+    assert (reasons(granted), entry_version(granted)) == ({"release.query"}, 0)
+
+
 # Refusals
 
 
@@ -327,7 +341,7 @@ def test_absent_and_forbidden_get_the_same_answer_and_the_reason_stays_at_the_cu
 def test_a_member_that_is_refused_without_end_fills_no_disk(granted, monkeypatch):
     site = granted.federation.sites[RENHE]
     before = sum(row.count for row in site.records.refusals() if row.requester == ANXIN)
-    monkeypatch.setattr(custodian, "MAX_NOTED", before + 5)
+    monkeypatch.setattr(refusing, "MAX_NOTED", before + 5)
     noted = len(granted.refusals())
     for number in range(20):
         with pytest.raises(InputError):

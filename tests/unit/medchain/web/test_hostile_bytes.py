@@ -7,6 +7,7 @@ daemon that ends, and with it the daemon.
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -15,7 +16,9 @@ from medchain.encoding import canonical
 from medchain.errors import MedchainError
 from medchain.node.addresses import is_unicast
 from medchain.node.assembly import DaemonParts, LocalOperations
+from medchain.node.custodian import Custodian
 from medchain.node.endorse import parse_endorsement
+from medchain.node.grant_search import GrantDesk
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peer_auth import PeerClaim, PeerSigner
 from medchain.node.peers import PeerClient
@@ -87,6 +90,20 @@ def exchange(tmp_path_factory):
     federation.stop()
 
 
+@dataclass
+class Releases:
+    """Both sides of a custodian, as its node has them."""
+
+    custodian: Custodian
+    desk: GrantDesk
+
+    def release(self, document, peer):
+        return self.custodian.release(document, peer)
+
+    def grants(self, document, peer):
+        return self.desk.find(document, peer)
+
+
 @pytest.fixture(scope="module")
 def parts(exchange):
     site = exchange.federation.sites[RENHE]
@@ -97,7 +114,7 @@ def parts(exchange):
         ordering=site.node.driver,
         endorsement=site.node.endorser,
         bodies=site.node.bodies,
-        releases=exchange.custodian(),
+        releases=Releases(exchange.custodian(), GrantDesk(exchange.parts(), site.node.shelf.index.of)),
     )
 
 

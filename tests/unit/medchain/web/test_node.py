@@ -26,6 +26,7 @@ from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
 from medchain.node.assembly import daemon_parts, open_daemon_node
 from medchain.node.config import config_text, load_config
+from medchain.node.exchange_node import Releasing
 from medchain.node.keystore import (
     Layout,
     create_keys,
@@ -295,7 +296,7 @@ def test_a_node_that_saw_a_split_view_cosigns_nothing_after_a_restart_until_some
 
     def is_stopped() -> bool:
         with open_daemon_node(config, node.halves, lambda: NOW) as opened:
-            parts = daemon_parts(opened, ConsentDecision(), ReleaseRules())
+            parts = daemon_parts(opened, ConsentDecision(), Releasing(ReleaseRules()))
             for close in parts.close:
                 close()
             return parts.ordering.cosigner.is_stopped
@@ -313,7 +314,7 @@ def test_a_node_that_saw_a_split_view_cosigns_nothing_after_a_restart_until_some
 def test_a_node_that_ends_as_soon_as_it_has_seen_a_split_view_knows_it_at_its_next_start(node):
     config = load_config(node.config, {}, {})
     with open_daemon_node(config, node.halves, lambda: NOW) as opened:
-        parts = daemon_parts(opened, ConsentDecision(), ReleaseRules())
+        parts = daemon_parts(opened, ConsentDecision(), Releasing(ReleaseRules()))
         parts.ordering._raise_alarm(Alarm(SPLIT_VIEW, 0, {"size": 1}, latched=True))  # noqa: SLF001  # as the cosigner does
         for close in parts.close:
             close()

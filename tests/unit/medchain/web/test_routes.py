@@ -83,6 +83,9 @@ class Exchange:
     def release(self, document, peer):
         return peer.encode() + document
 
+    def grants(self, document, peer):
+        return {"peer": peer, "size": len(document)}
+
 
 class Healthy:
     def __init__(self) -> None:
@@ -245,6 +248,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/endorse", b"abc").body) == {"peer": "insurer", "size": 3}
     assert orjson.loads(call(router, "POST", "/bodies", b"abcd").body) == {"peer": "insurer", "size": 4}
     assert call(router, "POST", "/release", b"x").body == b"insurerx"
+    assert orjson.loads(call(router, "POST", "/grants", b"abcde").body) == {"peer": "insurer", "size": 5}
     assert orjson.loads(call(router, "POST", "/proposals", b"ab").body) == {"peer": "insurer", "size": 2}
     assert orjson.loads(call(router, "POST", "/asks", b"a").body) == {"peer": "insurer", "size": 1}
 

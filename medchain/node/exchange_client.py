@@ -1,0 +1,244 @@
+"""How web workers ask for records of other organisations: the daemon's operations as values.
+
+Keeps true: what the daemon has opened and compared with the ledger is handed on as it is, in memory alone. Trusts this
+node's daemon, which signs requests, opens answers and believes none before the ledger agrees.
+Source: `docs/spec/release.md`, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from medchain.encoding import Json, members, unbase64, unhex
+from medchain.errors import InputError
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.local import MAX_LOCAL_BYTES
+from medchain.node.peer_auth import MEMBER_KEYS
+from medchain.node.peers import Limits
+
+GRANTS: Final = "exchange.grants"
+"""Local operation: which grants of another organisation to this one are about a record there."""
+
+OF_PATIENT: Final = "exchange.patient"
+"""Local operation: which grants of other organisations to this one are about a patient of this node."""
+
+REQUEST: Final = "request"
+"""Local operation: ask another organisation for records."""
+
+_QUICK: Final = Limits(timeout_s=30.0)
+_SLOW: Final = Limits(timeout_s=120.0, max_bytes=MAX_LOCAL_BYTES)
+_RECORD: Final = {"content": str, "content_type": str, "object_id": str, "position": int, "version": int}
+
+
+class Local(Protocol):
+    """The way to this node's daemon; `medchain.node.local.LocalClient`."""
+
+    def call(self, operation: str, document: Json, limits: Limits | None = None) -> Json:
+        """Have the daemon do something."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to go on: under which grant, after which record.
+
+    Attributes:
+        custodian: org_id.
+        grant: map key in hex.
+        after: number that the custodian gave, 0 for the beginning.
+        patient: keyed token of the patient of this node whom the grant is about; empty for nobody known here.
+    """
+
+    custodian: str
+    grant: str
+    after: int = 0
+    patient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What is asked for under a grant.
+
+    Attributes:
+        purpose: purpose-of-use code.
+        resource_types: FHIR types, or ``*`` alone.
+        query: search parameters of the one type; empty for all of it.
+        count: most records.
+    """
+
+    purpose: str
+    resource_types: tuple[str, ...]
+    query: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRecord:
+    """A record of another organisation, opened and found to be what its custodian registered.
+
+    Attributes:
+        content_type: media type.
+        content: its bytes.
+        version: of the record.
+        position: leaf index of its anchor, which is final.
+    """
+
+    content_type: str
+    content: bytes
+    version: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One release.
+
+    Attributes:
+        custodian: org_id of who gave it.
+        request_hash: of our signed request, 32 bytes.
+        access: map key of the access entry in hex.
+        access_version: of the entry.
+        access_position: leaf index of the entry, which is final.
+        records: what was given.
+        following: where to go on; None where there is no more.
+        oversized: how many records no answer can hold.
+    """
+
+    custodian: str
+    request_hash: bytes
+    access: str
+    access_version: int
+    access_position: int
+    records: tuple[ForeignRecord, ...]
+    following: int | None
+    oversized: int
+
+
+class Others(Protocol):
+    """Other organisations' records, as the FHIR floor asks for them; `ExchangeClient`."""
+
+    def origins(self, custodian: str) -> Sequence[str]:
+        """List an organisation's web origins, as the ledger has them."""
+        ...
+
+    def grants(self, custodian: str, about: str, asked: Narrowing) -> list[Place]:
+        """Ask a custodian under which of its grants something of a record's patient can be asked for."""
+        ...
+
+    def of_patient(self, patient: str, asked: Narrowing) -> list[Place]:
+        """List under which grants something of a patient of this node can be asked for, of any custodian."""
+        ...
+
+    def request(self, place: Place, asked: Narrowing) -> Given:
+        """Ask for records under a grant; raises `NotFoundError` ``release.nothing`` and others of `Asker.fetch`."""
+        ...
+
+
+class NoOthers:
+    """Knows no other organisation: for parts that ask nobody."""
+
+    def origins(self, custodian: str) -> Sequence[str]:
+        """Refuse; raises `InputError` ``exchange.custodian``, as the others."""
+        raise InputError("exchange.custodian", size=len(custodian))
+
+    def grants(self, custodian: str, about: str, asked: Narrowing) -> list[Place]:
+        """Refuse."""
+        raise InputError("exchange.custodian", size=len(custodian + about + asked.query))
+
+    def of_patient(self, patient: str, asked: Narrowing) -> list[Place]:
+        """Refuse."""
+        raise InputError("exchange.custodian", size=len(patient + asked.query))
+
+    def request(self, place: Place, asked: Narrowing) -> Given:
+        """Refuse."""
+        raise InputError("exchange.custodian", size=len(place.custodian + asked.query))
+
+
+class ExchangeClient:
+    """Asks the daemon. Threads may share it."""
+
+    __slots__ = ("_local",)
+
+    def __init__(self, local: Local) -> None:
+        """Use the way to the daemon."""
+        self._local = local
+
+    def origins(self, custodian: str) -> Sequence[str]:
+        """List an organisation's web origins; none of an unknown one."""
+        answer = members(self._local.call(MEMBER_KEYS, {"org_id": custodian}, _QUICK), {"keys": list, "origins": list})
+        rows = answer["origins"]
+        return [str(row) for row in rows] if isinstance(rows, list) else []
+
+    def grants(self, custodian: str, about: str, asked: Narrowing) -> list[Place]:
+        """Ask a custodian; arguments as the port says, errors as in `GrantFinder.about`."""
+        document: Json = {
+            "about": about,
+            "custodian": custodian,
+            "purpose": asked.purpose,
+            "resource_types": list(asked.resource_types),
+        }
+        rows = members(self._local.call(GRANTS, document, _QUICK), {"grants": list})["grants"]
+        found = [members(row, {"grant": str, "patient": str}) for row in rows] if isinstance(rows, list) else []
+        return [Place(custodian, str(row["grant"]), 0, str(row["patient"])) for row in found]
+
+    def of_patient(self, patient: str, asked: Narrowing) -> list[Place]:
+        """List what this node holds; arguments as the port says."""
+        document: Json = {
+            "patient": patient,
+            "purpose": asked.purpose,
+            "resource_types": list(asked.resource_types),
+        }
+        rows = members(self._local.call(OF_PATIENT, document, _QUICK), {"grants": list})["grants"]
+        named = {"custodian": str, "grant": str, "patient": str}
+        found = [members(row, named) for row in rows] if isinstance(rows, list) else []
+        return [Place(str(row["custodian"]), str(row["grant"]), 0, str(row["patient"])) for row in found]
+
+    def request(self, place: Place, asked: Narrowing) -> Given:
+        """Ask for records; arguments and errors as the port says."""
+        document: dict[str, Json] = {
+            "after": place.after,
+            "count": asked.count,
+            "custodian": place.custodian,
+            "grant": place.grant,
+            "purpose": asked.purpose,
+            "resource_types": list(asked.resource_types),
+        }
+        if asked.query:
+            document["query"] = asked.query
+        return _given(place.custodian, self._local.call(REQUEST, document, _SLOW))
+
+
+def _given(custodian: str, answer: Json) -> Given:
+    """Read what `medchain.node.exchange_node.received_json` wrote."""
+    if not isinstance(answer, dict):
+        raise InputError("encoding.members", member="")
+    access = members(answer["access"], {"key": str, "position": int, "version": int})
+    rows, following, oversized = answer["records"], answer["following"], answer["oversized"]
+    return Given(
+        custodian=custodian,
+        request_hash=unhex(answer["request_hash"], HASH_BYTES),
+        access=str(access["key"]),
+        access_version=_number(access["version"]),
+        access_position=_number(access["position"]),
+        records=tuple(_record(row) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else (),
+        following=following if isinstance(following, int) else None,
+        oversized=_number(oversized),
+    )
+
+
+def _record(row: Mapping[str, Json]) -> ForeignRecord:
+    """Read one record."""
+    top = members({name: row.get(name) for name in _RECORD}, _RECORD)
+    return ForeignRecord(
+        content_type=str(top["content_type"]),
+        content=unbase64(top["content"], max_bytes=MAX_LOCAL_BYTES),
+        version=_number(top["version"]),
+        position=_number(top["position"]),
+    )
+
+
+def _number(value: Json) -> int:
+    """Take a number of the daemon's."""
+    return value if isinstance(value, int) else 0
