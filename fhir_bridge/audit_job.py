@@ -29,11 +29,13 @@ import orjson
 from fhir_bridge.audit import BEGUN, Happening, journal_key, journals, read_frame
 from fhir_bridge.audit_events import Version, audit_event
 from fhir_bridge.document import write
+from fhir_bridge.looks import looks_of
 from fhir_bridge.references import with_identity
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.node.clock import Clock
 from medchain.node.crowding import Crowding
 from medchain.node.log import Log
+from medchain.node.looks import pack_looks
 from medchain.node.records import RecordService
 from medchain.store.journal import SUFFIX, Frame, Place, names, read, read_all, remove, sizes
 from medchain.store.records import RecordStore, RecordVersion
@@ -283,13 +285,15 @@ class AuditDrain:
         journal = unit.split("/")[1]
         known = self._versions(number for one in told for number in one.happening.numbers)
         ids = [f"{journal}.{one.number}" for one in told]
-        events = [self._event(name, one.happening, known) for name, one in zip(ids, told, strict=True)]
-        self._service.create_segment(ids[0], events, unit=unit)
+        named = list(zip(ids, (one.happening for one in told), strict=True))
+        touched = [[known[number] for number in one.numbers if number in known] for _, one in named]
+        events = [self._event(name, one, of) for (name, one), of in zip(named, touched, strict=True)]
+        looks = [look for (name, one), of in zip(named, touched, strict=True) for look in looks_of(name, one, of)]
+        self._service.create_segment(ids[0], events, unit=unit, looks=pack_looks(looks))
         return len(told)
 
-    def _event(self, record_id: str, happening: Happening, known: dict[int, Version]) -> bytes:
+    def _event(self, record_id: str, happening: Happening, touched: Sequence[Version]) -> bytes:
         """Make the event of one frame."""
-        touched = [known[number] for number in happening.numbers if number in known]
         event = audit_event(happening, touched, self._organisation)
         return write(with_identity(event, record_id, 1, self._clock()))
 

@@ -19,10 +19,12 @@ from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.selecting import SearchSelection
+from medchain.ledger.looks import roots_key
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
 from medchain.node.daemon import Job
 from medchain.node.exchange_node import Releasing
 from medchain.node.garbage import settle
+from medchain.node.look_book import LookBook
 from medchain.node.records import RecordService
 from medchain.web.daemon import run
 
@@ -40,10 +42,17 @@ def _parts(node: DaemonNode) -> DaemonParts:
     selection = SearchSelection(searches, Judge(index, node.records.find_page, node.clock))
     parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection))
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
-    audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, node.config.org_id)
+    org_id = node.config.org_id
+    audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)
     search = IndexJob(node.records, service, index, node.clock)
     consents = ConsentRecords(parts.consents, node.records, service, node.clock)
-    jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run)
+
+    def newest_root() -> int:
+        record = node.replica.store.record(roots_key(org_id))
+        return 0 if record is None else record.version
+
+    looks = LookBook(org_id, node.records, service, node.clock, newest_root)
+    jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run), Job("looks", looks.run)
     parts = replace(parts, jobs=(*parts.jobs, *jobs))
     settle()
     return parts

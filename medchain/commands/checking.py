@@ -21,6 +21,7 @@ from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
 from medchain.ledger.disclosures import Disclosures
+from medchain.ledger.looks import Looks, check_growth
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
@@ -119,6 +120,7 @@ def _verify_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
     parser.add_argument("--max-age", type=int, default=MAX_AGE_S, metavar="SECONDS", help=say(messages.VERIFY_AGE))
     parser.add_argument("--show", action="store_true", help=say(messages.VERIFY_SHOW))
     parser.add_argument("--content", type=Path, metavar="FILE", help=say(messages.VERIFY_CONTENT))
+    parser.add_argument("--before", type=Path, metavar="BUNDLE", help=say(messages.VERIFY_BEFORE))
 
 
 def _verify(context: Context) -> int:
@@ -133,12 +135,18 @@ def _verify(context: Context) -> int:
     if _is_within(given.policy, given.bundle):
         context.tell(messages.VERIFY_OWN_POLICY, file=given.policy)
     ledger = None if given.ledger is None else unhex(given.ledger, _HASH_BYTES)
-    files = read_bundle(given.bundle)
-    verdict = verify_bundle(files, policy, now=context.clock(), max_age_s=given.max_age, ledger=ledger)
+
+    def judge(bundle: Path) -> Verdict:
+        return verify_bundle(read_bundle(bundle), policy, now=context.clock(), max_age_s=given.max_age, ledger=ledger)
+
+    verdict = judge(given.bundle)
     lines = list(_verdict_lines(context, verdict, show=given.show))
     if given.content is not None:
         _compare(given.content, verdict)
         lines.append(context.say(messages.VERDICT_CONTENT, file=given.content))
+    if given.before is not None:
+        _check_grown(judge(given.before), verdict)
+        lines.append(context.say(messages.VERDICT_GREW))
     context.answer(_verdict_document(verdict, show=given.show), lines)
     if not given.current or verdict.current:
         return Exit.DONE
@@ -172,6 +180,13 @@ def _compare(path: Path, verdict: Verdict) -> None:
         raise VerificationError("bundle.content", path=str(path))
 
 
+def _check_grown(earlier: Verdict, later: Verdict) -> None:
+    """Compare a list of looks with an earlier proof; raises `InputError` ``looks.absent``, and as `check_growth`."""
+    if earlier.looks is None or later.looks is None:
+        raise InputError("looks.absent")
+    check_growth(earlier.looks, later.looks)
+
+
 def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
     """Write a verdict as a document."""
     document: dict[str, Json] = {
@@ -182,6 +197,7 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
         "current": verdict.current,
         "disclosures": None if verdict.disclosures is None else verdict.disclosures.to_json(),
         "ledger": verdict.ledger,
+        "looks": None if verdict.looks is None else verdict.looks.to_json(),
         "newest": verdict.newest,
         "object": verdict.object,
         "position": verdict.position,
@@ -205,6 +221,8 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
     match verdict.answer:
         case "disclosures" if verdict.disclosures is not None:
             yield from _disclosure_lines(context, verdict.disclosures, verdict.size)
+        case "looks" if verdict.looks is not None:
+            yield from _look_lines(context, verdict.looks)
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
         case "record":
@@ -246,6 +264,31 @@ def _disclosure_lines(context: Context, found: Disclosures, size: int) -> Iterat
         )
     for version in found.destroyed:
         yield context.say(messages.VERDICT_DESTROYED, version=version)
+
+
+def _look_lines(context: Context, found: Looks) -> Iterator[str]:
+    """Word who looked at a patient's records, and that nothing else is entered in this list."""
+    rows = [(entry, look) for entry in found.entries for look in entry.looks]
+    yield context.say(
+        messages.VERDICT_LOOKS,
+        custodian=found.custodian,
+        patient=found.patient,
+        count=len(rows),
+        until=instant(found.root.time),
+        version=found.version,
+    )
+    for entry, look in rows:
+        yield context.say(
+            messages.VERDICT_LOOK_REFUSED if look.is_refused else messages.VERDICT_LOOK,
+            time=instant(look.time),
+            entered=instant(entry.time),
+            client=look.client,
+            who=look.who or "–",
+            action=look.action,
+            purpose=look.purpose or "–",
+        )
+    for first, last in found.root.lost:
+        yield context.say(messages.VERDICT_LOOKS_LOST, first=first, last=last)
 
 
 COMMANDS: Final = (

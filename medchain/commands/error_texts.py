@@ -209,6 +209,39 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "bundle.link": Text("证明包含符号链接 {name}。", "The bundle holds a symbolic link, {name}."),
     "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
+    "looks.absent": Text("包中没有查看记录的清单。", "The bundle has no list of looks."),
+    "looks.backdated": Text(
+        "清单中有条目的日期早于较早的根，而当时并无此条目：是倒填的。",
+        "An entry is dated before the earlier root, which did not have it: it was dated back.",
+    ),
+    "looks.chain": Text(
+        "第 {number} 条与前一条不相接：有条目缺失、添加或移动。",
+        "Entry {number} does not follow on the one before: an entry is missing, added or moved.",
+    ),
+    "looks.malformed": Text("查看记录的格式不对。", "The list of looks has not the form of one."),
+    "looks.none": Text("本机构尚未记入任何查看。", "No look has been entered here yet."),
+    "looks.object": Text(
+        "所证明的不是保管机构的查看记录之根。", "What is proven is not the root of a custodian's looks."
+    ),
+    "looks.older": Text("这份证明比较早的那份还旧。", "This proof is older than the earlier one."),
+    "looks.other": Text(
+        "两份证明的保管机构、患者或清单不同。", "The two proofs are of different custodians, patients or lists."
+    ),
+    "looks.pending": Text(
+        "新的根正在登上账本；请稍后再试。", "A new root is on its way to the ledger; try again in a moment."
+    ),
+    "looks.proof": Text(
+        "账本所证的根不含这样的清单：有条目缺失、添加或被改动。",
+        "The root on the ledger does not hold this list: an entry is missing, added or changed.",
+    ),
+    "looks.rewritten": Text(
+        "较早证明中的条目在这份清单里已不是原样。", "Entries of the earlier proof are not in this list as they were."
+    ),
+    "looks.time": Text("条目或根的日期不合次序。", "An entry or the root is not dated in order."),
+    "looks.version": Text(
+        "所证明的是根的第 {version} 版，而账本上已有第 {newest} 版。",
+        "What is proven is version {version} of the root; the ledger has version {newest}.",
+    ),
     "disclosures.bodies": Text(
         "披露链应有 {version} 条，证明包里是 {count} 条。",
         "The chain has {version} entries, the bundle {count}.",

@@ -287,6 +287,30 @@ VERDICT_DISCLOSED: Final = Text(
     "  第 {position} 条（版本 {version}，{time}）：向 {recipient} 披露 {count} 条记录，用途 {purpose}",
     "  entry {position} (version {version}, {time}): {count} records to {recipient}, purpose {purpose}",
 )
+VERDICT_LOOKS: Final = Text(
+    "{custodian} 关于 {patient} 的查看记录：截至 {until}（根的版本 {version}）共 {count} 次；"
+    "此清单中没有记入其他查看。",
+    "What {custodian} has entered of looks at {patient}: {count}, up to {until} (version {version} of the root); "
+    "nothing else is entered in this list.",
+)
+VERDICT_LOOK: Final = Text(
+    "  {time}（{entered} 记入）：{client} {who}，{action}，用途 {purpose}",
+    "  {time} (entered {entered}): {client} {who}, {action}, purpose {purpose}",
+)
+VERDICT_LOOK_REFUSED: Final = Text(
+    "  {time}（{entered} 记入）：{client} {who}，{action}，被拒绝",
+    "  {time} (entered {entered}): {client} {who}, {action}, refused",
+)
+VERDICT_LOOKS_LOST: Final = Text(
+    "  保管机构称：因恢复备份，根的版本 {first} 至 {last} 已丢失；其间记入的查看可能不在清单中。",
+    "  The custodian says that it lost versions {first} to {last} of the root with a restored backup: what was entered "
+    "with them may be missing here.",
+)
+VERDICT_GREW: Final = Text("与较早的证明相比：清单只增不改。", "Compared with the earlier proof: the list only grew.")
+VERIFY_BEFORE: Final = Text(
+    "同一患者较早的查看记录证明；另核验清单此后只增不改",
+    "an earlier proof of the same patient's looks: also that the list only grew since",
+)
 VERDICT_DESTROYED: Final = Text(
     "  版本 {version}：内容已销毁，只知有过披露",
     "  version {version}: content destroyed; only that something was disclosed is known",
@@ -423,6 +447,15 @@ DISCLOSURES_EXAMPLES: Final = Text(
 )
 DISCLOSURES_GRANT: Final = Text("授权对象的映射键", "map key of the grant")
 DISCLOSURES_CUSTODIAN: Final = Text("保管机构；默认为本机构", "custodian of the grant; this organisation unless given")
+LOOKS_SUMMARY: Final = Text(
+    "写出一名患者的查看与拒绝记录的证明包（zip）",
+    "write the proof of who looked at a patient's records here, and who was refused (zip)",
+)
+LOOKS_EXAMPLES: Final = Text(
+    "medchain record looks PATIENT --out looks.zip",
+    "medchain record looks PATIENT --out looks.zip",
+)
+LOOKS_PATIENT: Final = Text("患者在本机构的编号（FHIR id）", "FHIR id of the Patient here")
 
 ERASE_SUMMARY: Final = Text(
     "销毁一名患者的全部密钥（删除权），并记入账本",

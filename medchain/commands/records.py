@@ -1,4 +1,4 @@
-"""`medchain record show`, `history`, `prove` and `disclosures`: what this node holds, for its operator.
+"""`medchain record show`, `history`, `prove`, `disclosures` and `looks`: what this node holds, for its operator.
 
 Keeps true: what is shown was opened and compared with its commitment; a file has exactly the bytes that were
 registered, so that `verify --content` takes it. Trusts whoever can open the root key.
@@ -24,6 +24,7 @@ from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
+from medchain.node.looks import looks_proof
 from medchain.node.proofs import PROVE_DISCLOSURES, opening_of, proof_files, record_proof
 from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
@@ -69,6 +70,12 @@ def _disclosures_arguments(parser: argparse.ArgumentParser, say: Callable[[Text]
         "--out", type=Path, default=Path("disclosures.zip"), metavar="FILE", help=say(messages.OUT_FILE)
     )
     parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
+
+
+def _looks_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `record looks` takes."""
+    parser.add_argument("patient", metavar="PATIENT", help=say(messages.LOOKS_PATIENT))
+    parser.add_argument("--out", type=Path, default=Path("looks.zip"), metavar="FILE", help=say(messages.OUT_FILE))
 
 
 def _named(context: Context) -> _Name:
@@ -181,6 +188,20 @@ def _disclosures(context: Context) -> int:
     return _written(context, files, given.out)
 
 
+def _looks(context: Context) -> int:
+    """Write the proof of who looked at a patient's records."""
+    patient = context.arguments.patient
+    if ID_PATTERN.fullmatch(patient) is None:
+        raise InputError("record.name")
+    with _opened(context) as (node, service):
+
+        def prove(stored: RecordVersion) -> Mapping[str, bytes]:
+            return record_proof(node.local, node.config.org_id, stored, opening_of(service, stored))
+
+        files = looks_proof(node.records, service, prove, patient)
+    return _written(context, files, context.arguments.out)
+
+
 def _written(context: Context, files: Mapping[str, bytes], out: Path) -> int:
     """Write a proof bundle to a new file."""
     try:
@@ -223,5 +244,6 @@ COMMANDS: Final = (
         _disclosures,
         _disclosures_arguments,
     ),
+    Command(("record", "looks"), messages.LOOKS_SUMMARY, messages.LOOKS_EXAMPLES, _looks, _looks_arguments),
 )
 """The commands of this file."""

@@ -21,6 +21,7 @@ from medchain.errors import InputError, VerificationError
 from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
+from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
@@ -70,11 +71,12 @@ _OPTIONAL_FILES: Final = frozenset(
         "disclosures.json",
         "genesis.json",
         "history.json",
+        "looks.json",
         "opening.json",
         "record.json",
     }
 )
-_RECORD_FILES: Final = frozenset({"history.json", "opening.json", "record.json"})
+_RECORD_FILES: Final = frozenset({"history.json", "looks.json", "opening.json", "record.json"})
 _STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
 _MAX_ANSWER_BYTES: Final = 4096
 
@@ -84,7 +86,7 @@ class Verdict:
     """What a bundle proves.
 
     Attributes:
-        answer: ``entry``, ``record``, ``absent`` or ``disclosures``.
+        answer: ``entry``, ``record``, ``absent``, ``disclosures`` or ``looks``.
         current: whether it holds for the newest state, under cosignatures younger than the limit.
         ledger: ledger id in hexadecimal, None where only a state leaf is proven.
         object: map key in hexadecimal, None for an entry alone.
@@ -99,6 +101,7 @@ class Verdict:
         content_size: size of what was registered, in bytes, None where the bundle does not show it.
         content_sha256: its SHA-256 in hexadecimal, None likewise; a content above 1 MiB is shown by these alone.
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
+        looks: all that a custodian has entered of a patient up to the root proven, None likewise.
     """
 
     answer: str
@@ -116,6 +119,7 @@ class Verdict:
     content_size: int | None = None
     content_sha256: str | None = None
     disclosures: Disclosures | None = None
+    looks: Looks | None = None
 
 
 def verify_bundle(
@@ -238,9 +242,9 @@ def _state_verdict(
     shown = _Shown(None, None, None) if record is None else _opening(files, record)
     shows = files.get("disclosures.json")
     disclosures = None if shows is None else open_disclosures(shows, proof.key, versions[::-1])
-    answer = "absent" if record is None else "record"
+    looks = None if record is None or newest is None else _looks(files, record, newest, shown, state.time)
     return Verdict(
-        answer=answer if disclosures is None else "disclosures",
+        answer=_answer(record, disclosures, looks),
         current=current,
         ledger=None,
         object=proof.key.hex(),
@@ -255,7 +259,30 @@ def _state_verdict(
         content_size=shown.size,
         content_sha256=shown.sha256,
         disclosures=disclosures,
+        looks=looks,
     )
+
+
+def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: Looks | None) -> str:
+    """Name what is answered."""
+    if disclosures is not None and looks is not None:
+        raise InputError("bundle.files", name="looks.json")
+    if disclosures is not None:
+        return "disclosures"
+    if looks is not None:
+        return "looks"
+    return "absent" if record is None else "record"
+
+
+def _looks(
+    files: Mapping[str, bytes], record: StateRecord, newest: StateRecord, shown: _Shown, time: int
+) -> Looks | None:
+    """Judge a patient's list of looks under a custodian's root; None where that is not the question."""
+    if "looks.json" not in files:
+        return None
+    if shown.content is None:
+        raise InputError("bundle.files", name="opening.json")
+    return open_looks(files["looks.json"], record, newest.version, shown.content, time)
 
 
 def _map_proof(files: Mapping[str, bytes]) -> MapProof:

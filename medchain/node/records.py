@@ -50,7 +50,8 @@ from medchain.node.clock import Clock
 from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
 from medchain.store.finding import Known
 from medchain.store.index_rows import IndexRows
-from medchain.store.records import FHIR_JSON, SEGMENT, Epoch, RecordStore, RecordVersion
+from medchain.store.looks import LookStep
+from medchain.store.records import FHIR_JSON, LOOKS, SEGMENT, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
 
 FIELD_ROOT_TYPES: Final = frozenset(
@@ -97,6 +98,7 @@ class NewRecord:
         parts: of a segment, what its content consists of: the commitment covers them one by one.
         document: the content of FHIR JSON where it is at hand parsed, a number as something whose `text` is as it was
             written; it is not parsed again then. None where it is not.
+        object_id: of its object on the ledger, where it is not a random one; empty for that.
     """
 
     type: str
@@ -110,6 +112,7 @@ class NewRecord:
     token: str = ""
     parts: Sequence[bytes] = ()
     document: Mapping[str, Any] | None = None  # Any: whatever JSON has
+    object_id: bytes = b""
 
 
 class RowMaker(Protocol):
@@ -322,6 +325,7 @@ class RecordService:
         unit: str | None = None,
         refused: bytes = b"",
         known: Sequence[Known] = (),
+        looks: bytes | LookStep | None = None,
     ) -> list[RecordVersion]:
         """Store records, first or later versions, all together.
 
@@ -331,6 +335,7 @@ class RecordService:
             unit: name of the import unit that is done with them; there may be no records in it.
             refused: what is noted with that name, of what was refused of the unit; `RecordStore.imported_unit`.
             known: what was found before and must be found still at the moment at which they are stored.
+            looks: what of them is to be entered later, or the step to the root that they are (`docs/spec/looks.md`).
 
         Returns:
             As they are stored; not anchored yet.
@@ -347,9 +352,10 @@ class RecordService:
             deadline,
             None if unit is None else (unit, self._clock(), refused),
             known,
+            looks,
         )
 
-    def create_segment(self, record_id: str, parts: Sequence[bytes], *, unit: str) -> RecordVersion:
+    def create_segment(self, record_id: str, parts: Sequence[bytes], *, unit: str, looks: bytes = b"") -> RecordVersion:
         """Store many small resources under one seal and one anchor.
 
         They are found and read once `place_parts` has given them rows.
@@ -358,6 +364,7 @@ class RecordService:
             record_id: id of the segment among segments.
             parts: FHIR JSON of first versions that concern no patient's key, see `medchain.node.segments.pack`.
             unit: name of the import unit that is done with them.
+            looks: what they tell of who looked, to be entered later; empty for nothing.
 
         Returns:
             The segment as it is stored; not anchored yet.
@@ -367,7 +374,7 @@ class RecordService:
             ConflictError: as in `create_many`.
         """
         segment = NewRecord(SEGMENT, record_id, pack(parts), "", content_type=MEDIA_TYPE, parts=parts)
-        return self.create_many([segment], unit=unit)[0]
+        return self.create_many([segment], unit=unit, looks=looks)[0]
 
     def parts_of(self, segment: RecordVersion) -> Parts:
         """Open a segment; errors as in `read`, and `VerificationError` ``segment.content``."""
@@ -704,6 +711,7 @@ class RecordService:
         deadline: int | None = None,
         unit: tuple[str, int, bytes] | None = None,
         known: Sequence[Known] = (),
+        looks: bytes | LookStep | None = None,
     ) -> list[RecordVersion]:
         """Seal and store records, each with its patient's token."""
         if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
@@ -724,6 +732,7 @@ class RecordService:
                         epochs=[one.epoch for one in current.values() if one.is_new],
                         known=known,
                         parts=sum(len(record.parts) for record, _ in records),
+                        looks=looks,
                     )
                 except ConflictError as error:
                     # A key may have been destroyed since it was looked up, or the index have become another: again.
@@ -740,8 +749,8 @@ class RecordService:
             self._index.refresh()
 
     def _rows_of(self, record: NewRecord) -> IndexRows | None:
-        """Say what a record is found by; a segment by nothing, since its parts are."""
-        if record.status == DELETED or record.parts:
+        """Say what a record is found by; a segment by nothing, since its parts are, and so is a root of looks."""
+        if record.status == DELETED or record.parts or record.type == LOOKS:
             return None
         if self._index is None:
             return IndexRows(None)
@@ -791,7 +800,7 @@ class RecordService:
         return [
             self._seal(
                 record,
-                self._object_id(record.type, record.id, record.version, objects),
+                record.object_id or self._object_id(record.type, record.id, record.version, objects),
                 current[token],
                 now,
                 writing,

@@ -43,6 +43,7 @@ from medchain.store.grouped import Grouped
 from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
+from medchain.store.looks import LookStep, LookTable, put_step, put_waiting
 from medchain.store.notices import NoticeTable
 from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
 from medchain.store.proposals import ProposalTable
@@ -60,6 +61,9 @@ FHIR_JSON: Final = "application/fhir+json"
 
 SEGMENT: Final = "Segment"
 """Type of the records that hold others, their parts; no type of FHIR is named so."""
+
+LOOKS: Final = "Looks"
+"""Type of the record of the roots of looks (`docs/spec/looks.md`); no type of FHIR is named so."""
 
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
@@ -256,6 +260,7 @@ class _Write:
     known: Sequence[Known] = ()
     parts: int = 0
     whole: int | None = None
+    looks: bytes | LookStep | None = None
     apart: Sequence[bytes] | None = None
     numbers: list[int] = field(default_factory=list)
     details: dict[str, int] = field(default_factory=dict)
@@ -263,7 +268,7 @@ class _Write:
     @property
     def is_plain(self) -> bool:
         """Whether it is nothing but record versions whose rows are merged later."""
-        more = self.deadline is not None or self.unit is not None or self.known or self.parts
+        more = self.deadline is not None or self.unit is not None or self.known or self.parts or self.looks
         return not more and self.whole is None and self.apart is not None
 
 
@@ -272,6 +277,7 @@ class RecordStore(
     NoticeTable,
     CustomTable,
     LinkTable,
+    LookTable,
     RetentionTable,
     StopTable,
     UnacceptedTable,
@@ -345,6 +351,7 @@ class RecordStore(
         known: Sequence[Known] = (),
         parts: int = 0,
         whole: int | None = None,
+        looks: bytes | LookStep | None = None,
     ) -> list[int]:
         """Store record versions, and the intents to anchor them, together; parts have no intents of their own.
 
@@ -358,6 +365,7 @@ class RecordStore(
             known: what searches found that they must find at this moment.
             parts: how many parts the one row has that is a segment.
             whole: number of the segment whose parts the rows are, all of them.
+            looks: what of them is to be entered later, or the step to the root that they are.
 
         Returns:
             Their numbers, in order.
@@ -372,7 +380,7 @@ class RecordStore(
         found = [_LATER] * len(rows) if index is None else index
         # Here, not in the turn at writing: others wait for that.
         apart = [self._encoded(one) for one in found] if len(rows) <= MAX_APART else None
-        write = _Write(rows, deadline, given, found, unit, epochs, known, parts, whole, apart)
+        write = _Write(rows, deadline, given, found, unit, epochs, known, parts, whole, looks, apart)
         self._grouped.do(write, len(rows))
         return write.numbers
 
@@ -456,6 +464,10 @@ class RecordStore(
             name, time, refused = write.unit
             connection.execute(insert(imported).values(unit=name, time=time, refused=refused or None))
         self._put_segment(connection, write)
+        if isinstance(write.looks, LookStep):
+            put_step(connection, write.looks)
+        elif write.looks:
+            put_waiting(connection, write.looks)
 
     def _put_segment(self, connection: Connection, write: _Write) -> None:
         """Note that the parts of a segment wait for their rows, or have them now."""
@@ -872,6 +884,9 @@ class RecordStore(
         given = {(row.type, row.id, row.version) for row in rows}
         for row in rows:
             before = (row.type, row.id, row.version - 1)
+            if row.type == LOOKS:
+                # After a restore it goes on after versions that this file does not know (`docs/spec/looks.md` 5).
+                continue
             if row.version > 1 and before not in given and self._find_version.first(connection, *before) is None:
                 raise ConflictError("store.conflict", table="record")
 

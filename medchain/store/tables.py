@@ -556,3 +556,53 @@ export_file: Final = Table(
     PrimaryKeyConstraint("job", "number"),
 )
 """Numbers of the record versions of one file of an export, sealed: what they hold is opened when it is fetched."""
+
+look_waiting: Final = Table(
+    "look_waiting",
+    RECORDS,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("looks", LargeBinary, nullable=False),
+    # Without it SQLite gives the number of a row that was just removed to the next one.
+    sqlite_autoincrement=True,
+)
+"""Looks that are not entered yet, by the batch of frames that told of them."""
+
+look_chain: Final = Table(
+    "look_chain",
+    RECORDS,
+    Column("patient", String(128), primary_key=True),
+    Column("reference", String(128), nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+look_entry: Final = Table(
+    "look_entry",
+    RECORDS,
+    Column("patient", String(128), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("patient", "number"),
+    sqlite_with_rowid=False,
+)
+
+look_page: Final = Table(
+    "look_page",
+    RECORDS,
+    Column("key", LargeBinary, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+look_state: Final = Table(
+    "look_state",
+    RECORDS,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("access", BigInteger, nullable=False),
+    Column("lost", Text, nullable=False),
+)

@@ -587,11 +587,11 @@ def test_what_happens_during_a_round_is_sealed_with_more_in_the_next(server, mon
     drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
     create, sealed = RecordService.create_segment, []
 
-    def seal(service, record_id, parts, *, unit):
+    def seal(service, record_id, parts, *, unit, looks):
         sealed.append(len(parts))
         if len(sealed) < 5:
             server.call("GET", "/fhir/Patient/none")
-        return create(service, record_id, parts, unit=unit)
+        return create(service, record_id, parts, unit=unit, looks=looks)
 
     monkeypatch.setattr(RecordService, "create_segment", seal)
     monkeypatch.setattr(audit_job, "QUIET", 0)

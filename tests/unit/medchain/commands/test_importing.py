@@ -173,6 +173,8 @@ def test_what_was_imported_can_be_shown_with_its_history(run, take, node, folder
     assert run("record", "history", "Patient/none", "--config", node).code == 4
     assert run("record", "show", "nonsense", "--config", node).code == 2
     assert run("record", "prove", "Patient/p1", "--config", node, "--out", folder / "x.zip").code == 7
+    assert run("record", "looks", "p1", "--config", node, "--out", folder / "x.zip").code == 4
+    assert run("record", "looks", "no/id", "--config", node, "--out", folder / "x.zip").code == 2
     assert not (folder / "x.zip").exists()
 
 
