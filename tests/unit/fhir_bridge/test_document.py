@@ -134,10 +134,10 @@ def test_a_document_of_very_many_small_values_is_refused_before_they_are_made(va
     """Attack: 32 MB of digits were 1.6 GB of memory and 20 s of a processor."""
     opened = value.count(b"{") + value.count(b"[")
     count = MAX_VALUES // (1 + opened) + 1
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(InputError, match=r"document\.values"):
         read(b'{"entry":[%b]}' % b",".join([value] * count))
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_a_large_document_of_usual_values_is_read():

@@ -390,11 +390,11 @@ def test_a_cursor_counts_for_the_client_that_it_was_given_to(ward, monkeypatch):
 
 
 def test_a_chain_that_branches_into_everything_is_refused_at_once(ward):
-    began = time.process_time()
+    began = time.thread_time()
     for path in ("Basic?" + "subject." * 7 + "_id=x", "Provenance?target." + "subject." * 6 + "patient=x"):
         refused = ward.call("GET", f"/fhir/{path}")
         assert (refused.status_code, code_of(refused)) == (400, "search.too_many")
-    assert time.process_time() - began < 10
+    assert time.thread_time() - began < 10
     assert entries(ward.call("GET", "/fhir/Provenance?target._id=x")) == []
 
 

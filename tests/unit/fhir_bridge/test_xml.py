@@ -130,10 +130,10 @@ def test_hostile_documents_are_refused(body, code):
 @pytest.mark.parametrize("piece", ["<a/>", '<a b=""/>', "<name></name>"])
 def test_a_document_of_very_many_small_elements_is_refused_before_they_are_made(piece):
     count = MAX_VALUES // piece.count("<") + 1
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(InputError, match=r"document\.values"):
         parse_xml((PATIENT % (piece * count)).encode())
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_a_document_of_very_many_attributes_is_refused_before_they_are_made():
@@ -150,10 +150,10 @@ def test_what_is_no_resource_is_not_written():
 
 def test_many_elements_of_one_name_cost_as_much_each_as_few():
     body = (PATIENT % ('<identifier><value value="1"/></identifier>' * 100_000)).encode()
-    began = time.process_time()
+    began = time.thread_time()
     assert len(parse_xml(body)["identifier"]) == 100_000
     # The square of their number would be half a minute.
-    assert time.process_time() - began < 8
+    assert time.thread_time() - began < 8
 
 
 @pytest.mark.parametrize(

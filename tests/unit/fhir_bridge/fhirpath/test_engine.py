@@ -282,10 +282,10 @@ def test_numbers_of_one_hash_do_not_make_sets_slow():
     modulus = sys.hash_info.modulus
     numbers = [Node({"valueDecimal": Number(str(1 + modulus * n))}, "Extension") for n in range(20_000)]
     assert len({hash(node.value["valueDecimal"]) for node in numbers}) == 1
-    began = time.process_time()
+    began = time.thread_time()
     assert len(distinct(numbers)) == len(numbers)
     # With colliding hashes it is 200 million comparisons.
-    assert time.process_time() - began < 4
+    assert time.thread_time() - began < 4
 
 
 @pytest.mark.parametrize(
@@ -311,13 +311,13 @@ def test_numbers_beyond_all_bounds_have_an_answer(expression, answer):
 def test_numbers_of_many_digits_have_an_answer_at_once():
     """Attacks: to write 1e999999 out takes half a minute, and ten more multiplications leave what decimals can hold."""
     huge = "10" + ".select($this * $this)" * 19
-    began = time.process_time()
+    began = time.thread_time()
     assert run(f"name[({huge}).single()]") == []
     assert run(f"name.skip(({huge}).single())") == []
     assert run(f"({huge}).toInteger()") == []
     assert run(f"({huge}) ~ 1") == [False]
     assert run(f"({huge})" + ".select($this * $this)" * 9) == []
-    assert time.process_time() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_a_text_that_doubles_is_refused():

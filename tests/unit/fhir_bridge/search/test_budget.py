@@ -68,7 +68,7 @@ def test_what_is_compared_is_answered_up_to_the_limit_and_refused_beyond_it(kept
 
 
 def test_a_search_is_refused_before_it_costs_anything(kept):
-    began = time.process_time()
+    began = time.thread_time()
     for text in (
         "Observation?" + "&".join(["code=" + joined("c{}", 1_000)] * 250),
         "Observation?code-value-quantity=" + joined("c{0}${0}", 1_000),
@@ -77,14 +77,14 @@ def test_a_search_is_refused_before_it_costs_anything(kept):
     ):
         with pytest.raises(InputError, match=r"search\.too_many"):
             found(kept, text)
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_the_largest_search_of_all_types_costs_by_its_size(kept):
     """Half a second; when each bound value cost as much as all of them, 134 s."""
-    began = time.process_time()
+    began = time.thread_time()
     assert found(kept, "?" + "&".join(f"_source=urn:s{number}" for number in range(250))) == []
-    assert time.process_time() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_a_list_that_is_named_a_thousand_times_is_planned_once(kept):

@@ -164,9 +164,9 @@ def test_a_long_text_is_not_copied_for_each_element():
         rest = [{"id": f"b{n}", "path": f"b{n}"} for n in range(1_000)]
         elements = [{"id": "a", "path": "A" * length}, *rest]
         resource = {"resourceType": "StructureDefinition", "kind": "resource", "snapshot": {"element": elements}}
-        began = time.process_time()
+        began = time.thread_time()
         assert "sdf-8" in {one.expected for one in check_invariants(resource)}
-        return time.process_time() - began
+        return time.thread_time() - began
 
     # As copies the long one would be 20 GB: seconds, where all the rest is a fraction of one.
     assert seconds(20_000_000) < 3 * seconds(10) + 1

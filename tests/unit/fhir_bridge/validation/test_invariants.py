@@ -188,9 +188,9 @@ def test_many_references_to_many_contained_resources_are_judged_in_time():
         "contained": [{"resourceType": "Basic", "id": f"b{n}", "code": {"text": "x"}} for n in range(count)],
         "entry": [{"item": {"reference": f"#b{n}"}} for n in range(count)] + [{"item": {"reference": "#none"}}],
     }
-    began = time.process_time()
+    began = time.thread_time()
     assert broken(json.dumps(body)) == [("ref-1", f"List.entry[{count}].item")]
-    assert time.process_time() - began < 8
+    assert time.thread_time() - began < 8
     assert broken('{"resourceType":"Patient","managingOrganization":{"reference":"#"}}') == []
 
 
