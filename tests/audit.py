@@ -1,8 +1,9 @@
 """The judge from outside: leaves, checkpoints and public keys, and code that shares nothing with what made them.
 
 Merkle root, map root, notes and cosignatures are computed anew in the plainest way that the specifications allow; the
-transactions are replayed by the machine on a dictionary. Source: RFC 6962 §2.1; C2SP signed-note, tlog-cosignature;
-`docs/spec/log.md` and `docs/spec/transaction.md`.
+transactions are replayed by the machine on a dictionary. Each note is judged by the members that the ledger itself had
+where it was signed (`tests/roll.py`), whatever they are now. Source: RFC 6962 §2.1; C2SP signed-note, tlog-cosignature;
+`docs/spec/log.md`, `docs/spec/ordering.md` and `docs/spec/transaction.md`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,6 +21,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context
 from medchain.ledger.members import Members
 from medchain.ledger.object import StateRecord
+from tests.roll import COSIGN_USES, Roll, taker
 
 
 def h(*parts: bytes) -> bytes:
@@ -69,14 +71,13 @@ class Replay:
     """One ledger, replayed."""
 
     members: Members
+    rolls: list[Roll] = field(default_factory=list)
     records: dict[bytes, StateRecord] = field(default_factory=dict)
     draw_states: dict[str, DrawState] = field(default_factory=dict)
     seeds: dict[int, bytes] = field(default_factory=dict)
     leaves: list[bytes] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
-    checkpoints: list[str] = field(default_factory=list)
     ends: list[tuple[int, bytes]] = field(default_factory=list)
-    orderers: list[str] = field(default_factory=list)
     time: int = 0
 
     def record(self, key: bytes) -> StateRecord | None:
@@ -100,7 +101,7 @@ class Auditor:
         self._genesis = founding
         self._replays: dict[str, Replay] = {}
         self._final: list[bytes] = []
-        self._judged: set[str] = set()
+        self._judged: set[tuple[str, str]] = set()
         self._own: dict[str, dict[int, bytes]] = {}
 
     def audit(self, name: str, leaves: Sequence[bytes], checkpoints: Sequence[str]) -> None:
@@ -119,23 +120,34 @@ class Auditor:
             known = [end_root for end, end_root in replay.ends if end == size]
             assert known in ([], [root]), f"{name} has left a final block"
 
-    def audit_final(self, name: str, note: str) -> None:
-        """Judge a checkpoint that a node calls final: whatever any two nodes call so, of any sizes, is of one log."""
-        text, size, root = self._text(note)
+    def audit_final(self, name: str, note: str, promised: Mapping[int, bytes]) -> None:
+        """Judge a checkpoint that a node calls final: whatever any two nodes call so, of any sizes, is of one log.
+
+        It goes by the members at that block end, or at a later one of its ledger (`docs/spec/ordering.md` 5). What it
+        has promised itself, size → root, it knows, also where it signed under keys that it has to exchange.
+        """
+        _, size, root = self._text(note)
         own = self._own.setdefault(name, {})
-        if note in self._judged and own.get(size) == root:
+        if (name, note) in self._judged and own.get(size) == root:
             return
         replay = self._replays[name]
-        assert (size, root) in replay.ends
+        assert (size, root) in replay.ends, f"{name} has no block that ends at what it calls final"
+        at = replay.ends.index((size, root))
+        rolls = replay.rolls[at:]
+        # A block that exchanges keys is cosigned under the old ones, too.
+        around = replay.rolls[max(at - 1, 0) :]
+        cosigned = self._cosigned(note, around) | ({name} if promised.get(size) == root else set())
+        assert self._is_logged(note, around), "no line of who orders"
+        # What a node counted by the members of a block that a takeover dropped stays final.
+        assert own.get(size) == root or any(len(cosigned.intersection(roll.active)) >= roll.quorum for roll in rolls), (
+            f"{name} calls {size} final with {sorted(cosigned)}"
+        )
         # From now on `audit` holds this node to it.
         own[size] = root
         hashes = replay.hashes[:size]
         assert hashes[: len(self._final)] == self._final[:size], "two final histories"
         self._final += hashes[len(self._final) :]
-        lines = dict(self._lines(note))
-        complete = [o for o in replay.members.active if self._cosigned(o, text, size, root, lines)]
-        assert len(complete) >= replay.members.protocol.quorum
-        self._judged.add(note)
+        self._judged.add((name, note))
 
     def _block(self, replay: Replay, height: int, leaves: Sequence[bytes], checkpoint: str) -> None:
         """Judge one block, and move on."""
@@ -143,7 +155,6 @@ class Auditor:
         assert (state["height"], state["type"]) == (height, "medchain/state/v1")
         assert set(state) == {"height", "map_root", "time", "type"}
         assert state["time"] >= replay.time
-        before = replay.members.protocol.orderer
         if height == 0:
             effects = apply_genesis(self._genesis)
             assert list(effects.leaves) == list(leaves[:-1])
@@ -158,41 +169,72 @@ class Auditor:
         root_of_map = map_root({key: h(record.encode()) for key, record in replay.records.items()})
         assert state["map_root"] == root_of_map.hex()
         replay.seeds[height] = root_of_map
+        roll = replay.rolls[-1] if height else Roll.of_genesis(leaves[0])
+        before = roll
+        for leaf in leaves[:-1] if height else ():
+            roll = roll.after(leaf)
+        replay.rolls.append(roll)
+        _compare(roll, effects.members)
         replay.leaves += leaves
         replay.hashes += [h(b"\x00", leaf) for leaf in leaves]
         replay.ends.append((len(replay.hashes), merkle_root(replay.hashes)))
         if height:
-            signers = {before, effects.members.protocol.orderer} if len(leaves) == 2 else {before}
-            self._log_line(replay, checkpoint, signers)
+            # The lost orderer signs nothing more: who takes over signs the block that says so, and no other.
+            named = taker(leaves[0]) if len(leaves) == 2 else None
+            signers = [before.orderer, *([roll.orderer] if named == roll.orderer else [])]
+            assert (replay.ends[-1]) == self._text(checkpoint)[1:]
+            assert len(self._lines(checkpoint)) == 1
+            assert self._log_signers(checkpoint, [before], signers), "nobody who may has signed the checkpoint"
 
-    def _log_line(self, replay: Replay, checkpoint: str, signers: set[str]) -> None:
-        """Judge the line of the log's key."""
-        text, size, root = self._text(checkpoint)
-        assert (size, root) == replay.ends[-1]
-        [(_, raw)] = self._lines(checkpoint)
-        for org_id in signers:
-            public = self._public(replay.members.organisations[org_id], "log")
-            if raw[:4] == h(self._genesis.origin.encode(), b"\n\x01", public)[:4]:
-                Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode())
-                return
-        raise AssertionError("nobody who may has signed the checkpoint")
+    def _is_logged(self, note: str, rolls: Sequence[Roll]) -> bool:
+        """Tell whether somebody who orders, at the end of a note or behind it, has signed it."""
+        return bool(self._log_signers(note, rolls, {roll.orderer for roll in rolls}))
 
-    def _cosigned(self, organisation, text: str, size: int, root: bytes, lines: Mapping[str, bytes]) -> bool:
-        """Judge both lines of an organisation."""
+    def _log_signers(self, note: str, rolls: Sequence[Roll], names: Iterable[str]) -> list[str]:
+        """List who of some organisations has signed a note with a log key; a false line of a known key fails."""
+        text, lines = self._text(note)[0], self._lines(note)
+        found = []
+        for org_id in names:
+            for public in frozenset().union(*(roll.listed(org_id, "log") for roll in rolls)):
+                name = h(self._genesis.origin.encode(), b"\n\x01", public)[:4]
+                for raw in (raw for line, raw in lines if line == self._genesis.origin and raw[:4] == name):
+                    Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode())
+                    found.append(org_id)
+        return found
+
+    def _cosigned(self, note: str, rolls: Sequence[Roll]) -> frozenset[str]:
+        """List who has cosigned a note with keys of both uses, each listed at its end or behind it.
+
+        Each line by such a key must verify: a false one condemns the note.
+        """
+        found = set(self._cosigners(note, rolls))
+        org_ids = {org_id for org_id, _ in found}
+        return frozenset(org_id for org_id in org_ids if all((org_id, use) in found for use in COSIGN_USES))
+
+    def _cosigners(self, note: str, rolls: Sequence[Roll]) -> Iterator[tuple[str, str]]:
+        """Verify the cosignature lines of a note; gives whose they are, and of which use."""
+        text, size, root = self._text(note)
         host, origin = self._genesis.origin.partition("/")[0], self._genesis.origin.encode()
-        ed_name = f"{organisation.org_id}.{host}/cosigner/ed25519"
-        pq_name = f"{organisation.org_id}.{host}/cosigner/mldsa44"
-        if ed_name not in lines or pq_name not in lines:
-            return False
-        raw = lines[ed_name]
-        time = int.from_bytes(raw[4:12], "big")
-        signed = f"cosignature/v1\ntime {time}\n{text}".encode()
-        Ed25519PublicKey.from_public_bytes(self._public(organisation, "cosign-ed25519")).verify(raw[12:], signed)
-        raw, name = lines[pq_name], pq_name.encode()
         tree = b"\0" * 8 + size.to_bytes(8, "big") + root
-        signed = b"subtree/v1\n\0" + bytes([len(name)]) + name + raw[4:12] + bytes([len(origin)]) + origin + tree
-        MLDSA44PublicKey.from_public_bytes(self._public(organisation, "cosign-mldsa44")).verify(raw[12:], signed)
-        return True
+        listed = {item: public for roll in rolls for item, public in roll.keys.items()}
+        for org_id, use in listed:
+            if use not in COSIGN_USES:
+                continue
+            name = f"{org_id}.{host}/cosigner/{use.removeprefix('cosign-')}"
+            kind, publics = (
+                b"\x04" if use == COSIGN_USES[0] else b"\x06",
+                {public for roll in rolls for public in roll.listed(org_id, use)},
+            )
+            ids = {h(name.encode(), b"\n" + kind, public)[:4]: public for public in publics}
+            for raw in (raw for line, raw in self._lines(note) if line == name and raw[:4] in ids):
+                time = raw[4:12]
+                if use == COSIGN_USES[0]:
+                    signed = f"cosignature/v1\ntime {int.from_bytes(time, 'big')}\n{text}".encode()
+                    Ed25519PublicKey.from_public_bytes(ids[raw[:4]]).verify(raw[12:], signed)
+                else:
+                    labels = bytes([len(name)]) + name.encode() + time + bytes([len(origin)]) + origin
+                    MLDSA44PublicKey.from_public_bytes(ids[raw[:4]]).verify(raw[12:], b"subtree/v1\n\0" + labels + tree)
+                yield org_id, use
 
     def _text(self, note: str) -> tuple[str, int, bytes]:
         """Take a note's text apart."""
@@ -207,6 +249,12 @@ class Auditor:
         rows = [line.split(" ") for line in note.partition("\n\n")[2].splitlines()]
         return [(name, base64.b64decode(signature, validate=True)) for _, name, signature in rows]
 
-    @staticmethod
-    def _public(organisation, use: str) -> bytes:
-        return next(key.public for key in organisation.keys if key.use == use)
+
+def _compare(roll: Roll, members: Members) -> None:
+    """See that the machine's members are those that the entries themselves name."""
+    assert (roll.orderer, roll.quorum) == (members.protocol.orderer, members.protocol.quorum)
+    assert roll.active == [organisation.org_id for organisation in members.active]
+    for organisation in members.organisations.values():
+        for use in {use for _, use in roll.keys}:
+            listed = {item.public for item in organisation.keys if item.use == use}
+            assert roll.listed(organisation.org_id, use) == listed

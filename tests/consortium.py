@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from itertools import count
+from threading import get_ident
 from time import sleep
 from typing import Self
 
@@ -22,7 +23,10 @@ from medchain.errors import InputError, MedchainError, UnavailableError, Verific
 from medchain.ledger.genesis import Genesis, build_genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
+    COSIGN_MLDSA44_KEY,
+    LEDGER_KEY,
     LOG_KEY,
+    Key,
     Members,
     Organisation,
     ProtocolRules,
@@ -44,43 +48,59 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
-from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Vouched
+from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Line, LineName, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
 from medchain.ordering.orderer import OrdererLimits
-from medchain.ordering.receipt import Outcome, Receipt, outcomes_bytes, parse_outcomes
+from medchain.ordering.receipt import Outcome, Receipt, Refused, outcomes_bytes, parse_outcomes
 from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from medchain.tlog.checkpoint import parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import Frontier, leaf_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.statemap import MapRoot, update
 from tests.audit import Auditor
+from tests.promises import Promises
+from tests.roll import COSIGN_USES, taker
 from tests.unit.medchain.ledger.world import key, organisation, seed
 
 START = 1_796_083_200
 DAY_S = 86_400
+GENERATIONS = range(1, 16)
+"""So often at most an organisation exchanges its ledger key in one life."""
 ROLES = ("regulator", "hospital", "insurer", "hospital", "insurer", "authority")
 
 
-@cache
 def log_signer(org_id: str, generation: int = 1) -> Ed25519Signer:
     """Return an organisation's log key."""
-    return Ed25519Signer(seed(org_id, "log", generation))
+    return signer(org_id, LOG_KEY, generation)
 
 
 @cache
-def ledger_signer(org_id: str) -> Ed25519Signer:
-    """Return an organisation's ledger key."""
-    return Ed25519Signer(seed(org_id, "ledger", 1))
-
-
-@cache
-def cosign_keys(org_id: str) -> CosignKeys:
+def cosign_keys(org_id: str, generation: int = 1) -> CosignKeys:
     """Return an organisation's cosigning keys."""
-    return CosignKeys(
-        org_id, Ed25519Signer(seed(org_id, "cosign-ed25519", 1)), MlDsa44Signer(seed(org_id, "cosign-mldsa44", 1))
-    )
+    ed25519, mldsa44 = (signer(org_id, use, generation) for use in COSIGN_USES)
+    return CosignKeys(org_id, ed25519, mldsa44)
+
+
+@cache
+def signer(org_id: str, use: str, generation: int = 1) -> Ed25519Signer | MlDsa44Signer:
+    """Return an organisation's private key of a use that signs, but authentication."""
+    make = MlDsa44Signer if use == COSIGN_MLDSA44_KEY else Ed25519Signer
+    return make(seed(org_id, use, generation))
+
+
+@cache
+def ledger_pens(names: tuple[str, ...]) -> dict[str, Ed25519Signer]:
+    """Return the ledger keys of organisations, by their ids."""
+    rows = [(name, LEDGER_KEY, generation) for name in names for generation in GENERATIONS]
+    return {key(*row).id: signer(*row) for row in rows}
+
+
+@cache
+def generation_of(listed: Key) -> int:
+    """Tell the how manieth key of its use one of the simulator's is."""
+    return next(number for number in count(1) if key(listed.org_id, listed.use, number) == listed)
 
 
 @cache
@@ -200,9 +220,9 @@ class MemoryReplica:
         before = self.members
         is_current = signed(_log_key(before))
         effects = self._execute(block.transactions, block.time, strict=True)
-        hands_over = before.protocol.orderer != effects.members.protocol.orderer
-        is_takeover = hands_over and len(block.transactions) == 1 and signed(_log_key(effects.members))
-        if not is_current and not is_takeover:
+        named = taker(block.transactions[0]) if len(block.transactions) == 1 else None
+        is_takeover = before.protocol.orderer != named == effects.members.protocol.orderer
+        if not is_current and not (is_takeover and signed(_log_key(effects.members))):
             raise VerificationError("block.checkpoint", height=block.height)
         after = self.fork()
         after._add(effects, block.time, block.checkpoint)  # noqa: SLF001  # a copy of itself
@@ -382,10 +402,13 @@ class Link:
         return parse_round(self._call(answer))
 
     def checkpoint(self) -> str | None:
+        if (self._target, self._source) in self._consortium.withheld:
+            return None
         return self._read(self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False))
 
     def cosign(self, note: str) -> None:
-        self._call(lambda node: node.driver.cosign(note) or b"")
+        if (self._source, self._target) not in self._consortium.withheld:
+            self._call(lambda node: node.driver.cosign(note) or b"")
 
     def stand_down(self, leaf: bytes) -> str | None:
         return self._read(self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()))
@@ -443,6 +466,7 @@ class Killer:
         """Let so many writes be, and end the node in front of the next one."""
         self.is_done = False
         self._node = node
+        self._thread = get_ident()
         self._left = at
         self._is_writing = False
         self._patched: list[tuple[object, str]] = []
@@ -463,8 +487,8 @@ class Killer:
 
     def _watched(self, write: Callable[..., object]) -> Callable[..., object]:
         def watched(*args: object, **named: object) -> object:
-            if self._is_writing:
-                # A write that is part of another: both are one transaction.
+            if self._is_writing or get_ident() != self._thread:
+                # A write that is part of another: both are one transaction. Or one of the orderer's own thread.
                 return write(*args, **named)
             if self._left == 0:
                 self.is_done, self._node.is_up = True, False
@@ -480,7 +504,20 @@ class Killer:
 
 
 class QuietDriver(EmbeddedDriver):
-    """A driver whose committer thread has nothing left to do when a call returns."""
+    """A driver whose committer thread has nothing left to do when a call returns.
+
+    Attributes:
+        refused: envelopes that whoever orders has refused.
+    """
+
+    refused: frozenset[bytes] = frozenset()
+
+    def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        """Submit, and remember what was refused."""
+        outcomes = super().submit(leaves)
+        rows = zip(leaves, outcomes, strict=True)
+        self.refused |= {leaf for leaf, outcome in rows if isinstance(outcome, Refused)}
+        return outcomes
 
     def order(self, leaves: Sequence[bytes]) -> list[Outcome]:
         """Order, and wait for what the thread does after it has answered: else it runs beside the next steps.
@@ -494,6 +531,20 @@ class QuietDriver(EmbeddedDriver):
                 sleep(0)
 
 
+class WatchedNotary(LedgerNotary):
+    """A notary that tells of what it cosigns, before it does."""
+
+    def __init__(self, origin: str, keys: CosignKeys, watch: Callable[[int, bytes], None]) -> None:
+        """Prepare."""
+        super().__init__(origin, keys)
+        self._watch = watch
+
+    def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
+        """Make this organisation's two lines."""
+        self._watch(size, root)
+        return super().cosign(size, root, time)
+
+
 class Node:
     """One organisation."""
 
@@ -503,6 +554,7 @@ class Node:
         self.is_up = True
         self.disk = Disk()
         self.lies: dict[str, Callable[..., object]] = {}
+        self.intents: dict[bytes, bytes] = {}
         self._consortium = consortium
         self.replica = MemoryReplica(consortium.genesis, log_signer(org_id))
         self.driver = self._open(restored=False)
@@ -515,11 +567,29 @@ class Node:
         """Stop and start with what is on disk; what was only in memory is gone."""
         self.driver.orderer.stop()
         self.is_up = True
-        # The log key that the ledger lists, as a node's keystore gives it.
-        listed = self.replica.members.organisations[self.org_id].key(LOG_KEY).public
-        signers = (log_signer(self.org_id, generation) for generation in count(1))
-        self.replica.signer = next(signer for signer in signers if signer.public == listed)
+        # The keys that the ledger lists, as a node's keystore gives them.
+        self.replica.signer = log_signer(self.org_id, self._generation(LOG_KEY))
         self.driver = self._open(restored=restored)
+
+    def start_anew(self) -> None:
+        """Restart, and take on again whatever was to be submitted, which a node has on disk."""
+        self.restart()
+        for leaf in self.intents.values():
+            self.driver.outbox.add(leaf)
+
+    def submit(self, leaf: bytes) -> bytes:
+        """Have a transaction submitted until it is in a block, restarts or not; returns its id."""
+        known = self.driver.outbox.add(leaf)
+        self.intents[known] = leaf
+        return known
+
+    @property
+    def has_listed_keys(self) -> bool:
+        """Tell whether it runs with the keys that its ledger lists."""
+        return self._keys == {use: self._generation(use) for use in (*COSIGN_USES, LOG_KEY)}
+
+    def _generation(self, use: str) -> int:
+        return generation_of(self.replica.members.organisations[self.org_id].key(use))
 
     def acknowledge(self) -> None:
         """Have the operator acknowledge what stopped the node, and start it anew."""
@@ -539,9 +609,11 @@ class Node:
 
     def _open(self, *, restored: bool) -> QuietDriver:
         consortium = self._consortium
+        self._keys = {use: self._generation(use) for use in (*COSIGN_USES, LOG_KEY)}
+        keys = cosign_keys(self.org_id, self._generation(COSIGN_MLDSA44_KEY))
         ports = Ports(
             self.replica,
-            LedgerNotary(consortium.genesis.origin, cosign_keys(self.org_id)),
+            WatchedNotary(consortium.genesis.origin, keys, self._promise),
             self.disk,
             self.disk,
             self.disk,
@@ -554,6 +626,11 @@ class Node:
         )
         driver.prepare()
         return driver
+
+    def _promise(self, size: int, root: bytes) -> None:
+        # Where a test puts a node on a disk, this judge does not look.
+        if isinstance(self.replica, MemoryReplica):
+            self._consortium.promises.signed(self.org_id, self.replica.chain, size, root)
 
     def step(self) -> None:
         """Do each thing once that a node's threads do all the time."""
@@ -581,8 +658,11 @@ class Consortium:
         self.patience_s = 0
         self.faults = Faults()
         self.cut_off: set[str] = set()
+        self.liars: set[str] = set()
+        self.withheld: set[tuple[str, str]] = set()
         self.late: list[tuple[Node, Callable[[Node], bytes]]] = []
         self.nodes: dict[str, Node] = {}
+        self.promises = Promises()
         for number in range(count):
             self.nodes[f"org-{number}"] = Node(self, f"org-{number}")
         self.auditor = Auditor(self.genesis)
@@ -619,49 +699,82 @@ class Consortium:
         rows = sorted(ObjectRow(self.dice.bytes(16), 1, self.dice.bytes(32)) for _ in range(count))
         return self.sign(self._payload(org_id, (Change("record", "active", tuple(rows)),), (), (), self.nodes[org_id]))
 
-    def hand_over(self, target: str, view: Node, *, voters: Sequence[str] | None = None) -> bytes:
-        """Make the protocol change that names another orderer, signed by all but those who are down."""
+    def hand_over(
+        self,
+        target: str,
+        view: Node,
+        *,
+        voters: Sequence[str] | None = None,
+        creator: str | None = None,
+        until: int | None = None,
+    ) -> bytes:
+        """Make the protocol change that names another orderer, signed by all but those who are down.
+
+        It is a takeover where its creator is who is to order, as it is unless another is named.
+        """
         rules = replace(view.replica.members.protocol, orderer=target)
-        content = protocol_content(rules)
-        owner, object_id = public_owner("protocol", content)
-        head = view.replica.record(map_key("protocol", owner, object_id))
-        row = ObjectRow(object_id, head.version + 1, public_body_hash("protocol", content))
         up = [name for name, node in self.nodes.items() if node.is_up] if voters is None else voters
-        others = [name for name in up if name != target]
-        payload = self._payload(target, (Change("protocol", "active", (row,)),), (content,), others, view)
-        return self.sign(replace(payload, until=self.now + DAY_S))
+        return self._agree(creator or target, [("protocol", protocol_content(rules))], up, view, until=until)
 
     def rotate(self, target: str, view: Node) -> bytes:
         """Make the change by which an organisation gives itself its next log key."""
+        return self.exchange(target, (LOG_KEY,), view)
+
+    def exchange(self, target: str, uses: Sequence[str], view: Node) -> bytes:
+        """Make the change by which an organisation gives itself its next keys of some uses that sign."""
         before = view.replica.members.organisations[target]
-        listed = before.key(LOG_KEY)
-        generation = next(number for number in count(2) if key(target, LOG_KEY, number - 1) == listed)
-        new = key(target, LOG_KEY, generation)
-        proof = log_signer(target, generation).sign(proof_message(self.genesis.ledger, new))
-        keys = sorted((*(item for item in before.keys if item != listed), new), key=lambda item: item.id)
-        return self._update(replace(before, keys=tuple(keys)), {new.id: base64_text(proof)}, view)
+        old = [before.key(use) for use in uses]
+        new = [key(target, item.use, generation_of(item) + 1) for item in old]
+        proofs = {
+            item.id: base64_text(
+                signer(target, item.use, generation_of(item)).sign(proof_message(self.genesis.ledger, item))
+            )
+            for item in new
+        }
+        keys = sorted((*(item for item in before.keys if item not in old), *new), key=lambda item: item.id)
+        return self._update(replace(before, keys=tuple(keys)), proofs, view)
 
     def move(self, target: str, url: str, view: Node) -> bytes:
         """Make the change by which an organisation gives itself another address."""
         return self._update(replace(view.replica.members.organisations[target], url=url), {}, view)
 
+    def stand(
+        self, statuses: Mapping[str, str], view: Node, *, voters: Sequence[str], until: int | None = None
+    ) -> bytes:
+        """Make the change by which members are suspended, or take part again, with the least quorum that is sound."""
+        members = view.replica.members
+        after = {name: replace(members.organisations[name], status=status) for name, status in statuses.items()}
+        contents = [("organisation", organisation_content(item, {})) for item in after.values()]
+        active = [item for name, item in members.organisations.items() if after.get(name, item).status == "active"]
+        if quorum_floor(len(active)) != members.protocol.quorum:
+            rules = replace(members.protocol, quorum=quorum_floor(len(active)))
+            contents.append(("protocol", protocol_content(rules)))
+        return self._agree(voters[0], contents, voters, view, until=until)
+
+    def _agree(self, creator, contents, voters, view: Node, *, until: int | None) -> bytes:
+        """Make a change that others sign beside its creator."""
+        changes = tuple(_change(view, kind, content) for kind, content in contents)
+        others = [name for name in voters if name != creator]
+        bodies = tuple(content for _, content in contents)
+        payload = self._payload(creator, changes, bodies, others, view)
+        return self.sign(replace(payload, until=self.now + DAY_S if until is None else until))
+
     def _update(self, after: Organisation, proofs: Mapping[str, str], view: Node) -> bytes:
         """Make an organisation's own next version."""
-        target, content = after.org_id, organisation_content(after, proofs)
-        owner, object_id = public_owner("organisation", content)
-        head = view.replica.record(map_key("organisation", owner, object_id))
-        row = ObjectRow(object_id, head.version + 1, public_body_hash("organisation", content))
-        return self.sign(self._payload(target, (Change("organisation", "active", (row,)),), (content,), (), view))
+        content = organisation_content(after, proofs)
+        change = _change(view, "organisation", content)
+        return self.sign(self._payload(after.org_id, (change,), (content,), (), view))
 
     def sign(self, payload: Transaction) -> bytes:
         """Sign with the keys of those whom a payload names."""
         data = payload_bytes(payload)
-        pens = {key(org_id, "ledger").id: ledger_signer(org_id) for org_id in self.nodes}
+        pens = ledger_pens(tuple(self.nodes))
         return seal(data, [(row.key_id, pens[row.key_id].sign(pae(data))) for row in payload.signers]).leaf
 
     def _payload(self, creator, changes, bodies, members, view: Node) -> Transaction:
         rows = [(creator, "creator"), *((name, "member") for name in members)]
-        signers = tuple(sorted(Signer(key(name, "ledger").id, role) for name, role in rows))
+        known = view.replica.members.organisations
+        signers = tuple(sorted(Signer(known[name].key(LEDGER_KEY).id, role) for name, role in rows))
         protocol = view.replica.members.protocol.protocol
         nonce = self.dice.bytes(16)
         return Transaction(creator, changes, bodies, signers, None, self.genesis.ledger, nonce, None, protocol)
@@ -669,6 +782,13 @@ class Consortium:
     def step(self, seconds: int = 1) -> None:
         """Let time pass, late calls arrive in any order, and each node do its turn, in any order."""
         self.now += seconds
+        self.arrive()
+        names = sorted(self.nodes)
+        while names:
+            self.nodes[names.pop(self.dice.below(len(names)))].step()
+
+    def arrive(self) -> None:
+        """Have late calls arrive, in any order."""
         while self.late and self.dice.falls(60):
             node, action = self.late.pop(self.dice.below(len(self.late)))
             if node.is_up:
@@ -676,9 +796,6 @@ class Consortium:
                     action(node)
                 except MedchainError:
                     continue
-        names = sorted(self.nodes)
-        while names:
-            self.nodes[names.pop(self.dice.below(len(names)))].step()
 
     def settle(self, steps: int = 12) -> None:
         """Make the network good, let everybody catch up and everything be ordered and cosigned."""
@@ -689,19 +806,29 @@ class Consortium:
             self.hurry()
             self.step(35)
 
-    def hurry(self) -> None:
-        """Make everything due that waits for a time on the machine's own clock."""
+    def hurry(self, *, due: float = 0.0) -> None:
+        """Make everything due that waits for a time on the machine's own clock, or nothing at all till then."""
         for node in self.nodes.values():
             for pending in node.driver.outbox._pending.values():  # noqa: SLF001  # it has no other clock to move
-                pending.due = 0.0
+                pending.due = due
 
     def check(self) -> None:
-        """Judge all ledgers from outside, with nothing but leaves, checkpoints and the genesis."""
+        """Judge the ledgers of all who do not lie, with nothing but leaves, checkpoints and the genesis."""
         for org_id, node in self.nodes.items():
-            self.auditor.audit(org_id, node.replica.leaves, [block.checkpoint for block, _, _ in node.replica.chain])
-            for note, final in node.disk.notes.values():
-                if final:
-                    self.auditor.audit_final(org_id, note)
+            if org_id not in self.liars:
+                chain = node.replica.chain
+                self.auditor.audit(org_id, node.replica.leaves, [block.checkpoint for block, _, _ in chain])
+                for note, final in node.disk.notes.values():
+                    if final:
+                        self.auditor.audit_final(org_id, note, self.promises.by(org_id))
+        self.promises.judge(self.liars)
+
+
+def _change(view: Node, kind: str, content: Mapping[str, object]) -> Change:
+    """Make the next version of a public object."""
+    owner, object_id = public_owner(kind, content)
+    head = view.replica.record(map_key(kind, owner, object_id))
+    return Change(kind, "active", (ObjectRow(object_id, head.version + 1, public_body_hash(kind, content)),))
 
 
 def is_level(nodes: Mapping[str, Node]) -> bool:

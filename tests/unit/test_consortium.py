@@ -227,8 +227,8 @@ def test_a_refused_block_is_not_skipped_and_the_right_one_ends_the_alarm(consort
 
 def test_a_planned_hand_over_moves_the_role_at_its_block(consortium):
     ordered(consortium, "org-1")
-    leaf = consortium.hand_over("org-3", consortium.orderer)
-    consortium.nodes["org-3"].driver.outbox.add(leaf)
+    leaf = consortium.hand_over("org-3", consortium.orderer, creator="org-1")
+    consortium.nodes["org-1"].driver.outbox.add(leaf)
     consortium.settle(3)
     assert consortium.orderer.org_id == "org-3"
     with pytest.raises(UnavailableError, match=r"ordering\.not_orderer"):
@@ -640,7 +640,7 @@ class Life(RuleBasedStateMachine):
         node = self.pick(number)
         leaf = self.consortium.anchor(node.org_id, objects)
         for _ in range(copies):
-            self.added.append(node.driver.outbox.add(leaf))
+            self.added.append(node.submit(leaf))
 
     @rule(seconds=st.integers(0, 40), times=st.integers(1, 4))
     def step(self, seconds, times):
@@ -658,14 +658,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4))
     def restart(self, number):
-        self.restarted(self.pick(number))
-
-    @staticmethod
-    def restarted(node: Node) -> None:
-        pending = [row.leaf for row in node.driver.outbox._pending.values()]  # noqa: SLF001  # durable in a node
-        node.restart()
-        for leaf in pending:
-            node.driver.outbox.add(leaf)
+        self.pick(number).start_anew()
 
     # Members sign one next version of the protocol object at a time (docs/spec/endorsement.md 4).
     @precondition(lambda self: self.agreed is None)
@@ -673,8 +666,10 @@ class Life(RuleBasedStateMachine):
     def hand_over(self, number):
         target = self.pick(number)
         if self.may_agree(target):
-            leaf = self.consortium.hand_over(target.org_id, target, voters=list(self.consortium.nodes))
-            target.driver.outbox.add(leaf)
+            names = list(self.consortium.nodes)
+            other = next(name for name in names if name != target.org_id)
+            leaf = self.consortium.hand_over(target.org_id, target, voters=names, creator=other)
+            target.submit(leaf)
             self.agreed = (leaf, None)
 
     @precondition(lambda self: self.agreed is None)
@@ -726,12 +721,12 @@ class Life(RuleBasedStateMachine):
         """Do what an operator does who has been told."""
         spent = [node for node in self.consortium.nodes.values() if node.driver.health().is_log_key_spent]
         for node in spent:
-            node.driver.outbox.add(self.consortium.rotate(node.org_id, node))
+            node.submit(self.consortium.rotate(node.org_id, node))
         if spent:
             self.consortium.settle(4)
             assert is_level(self.consortium.nodes)
         for node in spent:
-            self.restarted(node)
+            node.start_anew()
             assert not node.driver.health().is_log_key_spent
 
     @invariant()

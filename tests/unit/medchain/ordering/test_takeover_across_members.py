@@ -11,50 +11,23 @@ from dataclasses import replace
 
 import pytest
 
-import tests.consortium
-from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
-from medchain.encoding import base64_text
 from medchain.errors import VerificationError
-from medchain.ledger.members import organisation_content, proof_message
-from medchain.ledger.object import map_key, public_body_hash, public_owner
-from medchain.ledger.transaction import Change, ObjectRow
-from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
+from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.takeover import LogEnd, Shown, kept_end, read_shown
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
-from tests.consortium import DAY_S, Consortium, cosign_keys, genesis, log_signer
-from tests.unit.medchain.ledger.world import key, seed
-
-COSIGN_USES = ("cosign-ed25519", "cosign-mldsa44")
-
-
-def new_cosign_keys(org_id: str) -> CosignKeys:
-    ed25519, mldsa44 = (seed(org_id, use, 2) for use in COSIGN_USES)
-    return CosignKeys(org_id, Ed25519Signer(ed25519), MlDsa44Signer(mldsa44))
+from tests.consortium import Consortium, cosign_keys, genesis, log_signer
+from tests.roll import COSIGN_USES
+from tests.unit.medchain.ledger.world import key
 
 
 def exchange_of_cosign_keys(consortium: Consortium, org_id: str) -> bytes:
-    view = consortium.orderer
-    before, pens = view.replica.members.organisations[org_id], new_cosign_keys(org_id)
-    keys = [key(org_id, use, 2) for use in COSIGN_USES]
-    signed = zip(keys, (pens.ed25519, pens.mldsa44), strict=True)
-    proofs = {new.id: base64_text(pen.sign(proof_message(consortium.genesis.ledger, new))) for new, pen in signed}
-    kept = [item for item in before.keys if item.use not in COSIGN_USES]
-    after = replace(before, keys=tuple(sorted((*kept, *keys), key=lambda item: item.id)))
-    return consortium._update(after, proofs, view)  # noqa: SLF001  # as its own changes of organisations
+    return consortium.exchange(org_id, COSIGN_USES, consortium.orderer)
 
 
 def suspension(consortium: Consortium, org_id: str) -> bytes:
-    view = consortium.orderer
-    content = organisation_content(replace(view.replica.members.organisations[org_id], status="suspended"), {})
-    owner, object_id = public_owner("organisation", content)
-    version = view.replica.record(map_key("organisation", owner, object_id)).version + 1
-    change = Change(
-        "organisation", "active", (ObjectRow(object_id, version, public_body_hash("organisation", content)),)
-    )
     others = [name for name in consortium.nodes if name not in {org_id, "org-0"}]
-    payload = consortium._payload("org-0", (change,), (content,), others, view)  # noqa: SLF001  # as above
-    return consortium.sign(replace(payload, until=consortium.now + DAY_S))
+    return consortium.stand({org_id: "suspended"}, consortium.orderer, voters=["org-0", *others])
 
 
 def final_at_the_orderer_alone(consortium: Consortium, cosigners: Sequence[str]) -> bytes:
@@ -98,7 +71,7 @@ def test_a_final_block_is_kept_where_the_keys_of_a_cosigner_are_exchanged_behind
         taken_over_keeps_it(consortium, agreed)
 
 
-def test_a_final_block_is_kept_where_a_cosigner_shows_it_under_keys_that_nobody_else_was_told_of(monkeypatch):
+def test_a_final_block_is_kept_where_a_cosigner_shows_it_under_keys_that_nobody_else_was_told_of():
     with Consortium(4) as consortium:
         agreed = final_at_the_orderer_alone(consortium, ["org-1", "org-3"])
         lost, member, taker = (consortium.nodes[name] for name in ("org-0", "org-1", "org-2"))
@@ -106,11 +79,6 @@ def test_a_final_block_is_kept_where_a_cosigner_shows_it_under_keys_that_nobody_
         height = lost.replica.height
         lost.driver.order([exchange_of_cosign_keys(consortium, "org-1")])
         member.driver.follow_once()
-        monkeypatch.setattr(
-            tests.consortium,
-            "cosign_keys",
-            lambda name: new_cosign_keys(name) if name == "org-1" else cosign_keys(name),
-        )
         member.restart()
         lost.lies["blocks"] = lambda _source, first: [
             block for block in lost.replica.blocks(first, 1 << 20) if block.height <= height
@@ -164,7 +132,7 @@ def test_two_roots_under_the_log_keys_of_two_reigns_are_no_lie():
 def test_a_note_with_a_line_under_a_key_that_is_not_known_is_not_read():
     founding = genesis(4)
     members, root = founding.members, bytes(32)
-    old, new = (LedgerNotary(founding.origin, make("org-1")) for make in (cosign_keys, new_cosign_keys))
+    old, new = (LedgerNotary(founding.origin, cosign_keys("org-1", number)) for number in (1, 2))
     log = log_pen(log_signer("org-0"), founding.origin, 9, root)
     log_line = old.read(log, members).log_line
     organisation = members.organisations["org-1"]
