@@ -8,13 +8,14 @@ Source: `docs/spec/release.md` 7; FHIR R4 §3.1.1.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 from fhir_bridge.document import parse
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Criterion
 from medchain.errors import InputError
+from medchain.node.release_ports import Selected
 
 
 class SearchSelection:
@@ -32,7 +33,7 @@ class SearchSelection:
         self._searches = searches
         self._judge = judge
 
-    def of(self, resource_type: str, query: str) -> Callable[[bytes], bool]:
+    def of(self, resource_type: str, query: str) -> Selected:
         """Understand a search; arguments, result and errors as the port says."""
         conditions = self._searches.condition(resource_type, query).conditions
         if not all(isinstance(one, Criterion) for one in conditions):
@@ -45,4 +46,5 @@ class SearchSelection:
                 return False
             return self._judge.fulfils(resource_type, resource, conditions)
 
-        return found
+        named = next((value for name, value in parse_qsl(query) if name == "_id"), None)
+        return Selected(None if named is None else frozenset(named.split(",")), found)

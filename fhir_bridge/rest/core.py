@@ -116,7 +116,8 @@ class Core:
         jobs: worker processes for large transactions; None does them in the caller's thread.
         audit: keeps who did what.
         catch_up: places the AuditEvents of all that happened until now, or raises `UnavailableError`.
-        waiting: how many threads may wait for anchors: those that come later do not wait, and say what is so far.
+        waiting: how many threads may wait for anchors, or for other organisations: those that come later do not wait,
+            and say what is so far.
         label_sets: code sets by which labels are set.
         others: asks other organisations for records.
         judge: tells what conditions say of a resource that is not in the index.

@@ -384,7 +384,22 @@ def _places(core: Core, ask: Ask, wanted: _Wanted) -> list[Place]:
 
 
 def _page(core: Core, ask: Ask, wanted: _Wanted, places: Sequence[Place] | None = None) -> _Page:
-    """Ask for records, grant by grant, until a page is full; from where the page before ended."""
+    """Ask for records, from where the page before ended.
+
+    Raises:
+        UnavailableError: ``exchange.busy`` while half of the threads wait for others: custodians that answer slowly, or
+            not at all, must not stop those who ask for this node's own records.
+    """
+    if not core.waiting.acquire(blocking=False):
+        raise UnavailableError("exchange.busy", retry_after_s=_RETRY_S)
+    try:
+        return _asked(core, ask, wanted, places)
+    finally:
+        core.waiting.release()
+
+
+def _asked(core: Core, ask: Ask, wanted: _Wanted, places: Sequence[Place] | None) -> _Page:
+    """Ask for records, grant by grant, until a page is full."""
     page, size = _Page(), 0
     waiting = list(_places(core, ask, wanted) if places is None else places)
     bases: dict[str, str] = {}

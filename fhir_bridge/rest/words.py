@@ -87,6 +87,9 @@ _WORDS: Final[Mapping[str, Words]] = {
         "有的记录不是 FHIR 资源（如扫描件），无法放入应答；请向保管机构索取。",
         "Some records are no FHIR resources, such as scans, which no answer can hold; ask the custodian for them.",
     ),
+    "exchange.busy": Words(
+        "向其他机构的请求过多，请稍后再试。", "Too many requests to other organisations are under way; try again soon."
+    ),
     "exchange.custodian": Words(
         "_custodian 须是账本上另一有效成员的机构标识；* 只用于按本机构患者的查询。",
         "_custodian is the id of another active member of the ledger; * is for searches by a patient of this node.",

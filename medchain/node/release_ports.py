@@ -149,10 +149,23 @@ class ReleaseDecision(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a search finds.
+
+    Attributes:
+        ids: the only records that may be found, where the search names them: no others are opened; None for any.
+        finds: tells of a record's FHIR JSON whether it is found.
+    """
+
+    ids: frozenset[str] | None
+    finds: Callable[[bytes], bool]
+
+
 class Selection(Protocol):
     """What a search of a request means; the search's meaning lives on the FHIR floor, the roof passes it in."""
 
-    def of(self, resource_type: str, query: str) -> Callable[[bytes], bool]:
+    def of(self, resource_type: str, query: str) -> Selected:
         """Understand a search.
 
         Args:
@@ -160,7 +173,7 @@ class Selection(Protocol):
             query: percent-encoded parameters.
 
         Returns:
-            What tells of a record's FHIR JSON whether it is found.
+            What it finds.
 
         Raises:
             InputError: ``search.*``, ``release.query`` for one that means nothing, or more than one record tells.
@@ -171,7 +184,7 @@ class Selection(Protocol):
 class NoSelection:
     """Understands no search: for parts that are asked for whole types."""
 
-    def of(self, resource_type: str, query: str) -> Callable[[bytes], bool]:
+    def of(self, resource_type: str, query: str) -> Selected:
         """Refuse; raises `InputError` ``release.query``."""
         raise InputError("release.query", type=resource_type, size=len(query))
 

@@ -8,7 +8,7 @@ Source: `docs/spec/release.md`, `docs/spec/consent.md` 9, 10.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.event_time import event_span
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord
-from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling
+from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
 from medchain.store.records import FHIR_JSON, RecordVersion
 
 _MARGIN_BYTES: Final = 1 << 20
@@ -170,6 +170,8 @@ class Holdings:
                 patient, None if types == (ANY_TYPE,) else types, after=after, limit=_PAGE
             )
             for newest in page:
+                if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
+                    continue
                 found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
                 if found is None or not self._passes(found.stored, request.period, ruling, wanted):
                     continue
@@ -213,9 +215,7 @@ class Holdings:
         waiting = self._parts.records.waiting_status(seq) or ACTIVE
         return waiting != ACTIVE or head is None or head.status != ACTIVE
 
-    def _passes(
-        self, stored: RecordVersion, period: Period | None, ruling: Ruling, wanted: Callable[[bytes], bool] | None
-    ) -> bool:
+    def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling, wanted: Selected | None) -> bool:
         """Judge one record; it is opened only where more than its type matters."""
         if period is None and wanted is None and not ruling.needs_content:
             return ruling.passes(stored.type, None, None)
@@ -226,7 +226,7 @@ class Holdings:
         within = period is None or (span is not None and period.contains(span))
         if not within or not ruling.passes(stored.type, span, content):
             return False
-        return wanted is None or (content is not None and wanted(content))
+        return wanted is None or (content is not None and wanted.finds(content))
 
     def sealed(self, versions: Sequence[tuple[bytes, int]]) -> tuple[ReleasedRecord, ...]:
         """Read records as they are kept.

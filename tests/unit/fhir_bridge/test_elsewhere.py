@@ -22,6 +22,7 @@ from medchain.ledger.request import access_key
 from medchain.node.custodian import Custodian
 from medchain.node.exchange_client import ExchangeClient, ForeignRecord, Place
 from medchain.node.records import NewStream
+from medchain.node.release_ports import Selected
 from tests.unit.fhir_bridge.consent_oracle import consent, label
 from tests.unit.fhir_bridge.exchanging import ANXIN, BASE, RENHE, Case, api_of, code_of, exchanging, released, rows
 from tests.unit.medchain.node.federation import COMMISSION, TONGJI
@@ -227,7 +228,7 @@ def test_attack_a_withdrawal_between_the_grants_and_the_request_gives_nothing(in
 
 
 def test_attack_a_custodian_sends_records_that_were_not_asked_for(insurer, case, monkeypatch):
-    monkeypatch.setattr(SearchSelection, "of", lambda *_: lambda _content: True)
+    monkeypatch.setattr(SearchSelection, "of", lambda *_: Selected(None, lambda _content: True))
     for path in (at(case, 2), f"Observation?patient={case.name}&code=4548-4&_custodian={RENHE}"):
         answer = insurer.get(path)
         assert (answer.status_code, code_of(answer)) == (502, "exchange.asked")
@@ -304,6 +305,20 @@ def test_a_custodian_that_is_away_is_503_with_a_time_to_try_again(insurer, case)
         assert int(answer.headers["Retry-After"]) >= 5
         assert json.loads(answer.data)["issue"][0]["diagnostics"] == f"custodian={RENHE}"
     assert insurer.events()[-1]["outcome"] == "8"
+
+
+def test_attack_a_custodian_that_answers_slowly_leaves_threads_for_ones_own_records(insurer, case):
+    waiting, held = insurer.core.waiting, 0
+    while waiting.acquire(blocking=False):
+        held += 1
+    try:
+        answer = insurer.get(at(case))
+        assert (answer.status_code, code_of(answer)) == (503, "exchange.busy")
+        assert insurer.get("Observation").status_code == 200
+    finally:
+        for _ in range(held):
+            waiting.release()
+    assert insurer.get(at(case)).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["nobody", ANXIN, "", "*", f"{RENHE}&_custodian={COMMISSION}"])
