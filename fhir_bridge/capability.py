@@ -36,6 +36,13 @@ _DOCUMENTED: Final = {
     "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
     "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
 }
+_CUSTODIAN: Final[Resource] = {
+    "name": "_custodian",
+    "type": "string",
+    "documentation": "Id of another organisation of the consortium: the read, search or Patient/$everything is of its "
+    "records, under what the patient permits for the request's Purpose-Of-Use; `*` asks all that permit it about a "
+    "patient of this node.",
+}
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -55,6 +62,11 @@ class Served(Protocol):
     @property
     def operation(self) -> str:
         """Name of the operation that it is, or empty."""
+        ...
+
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether it may name another organisation whose records are meant."""
         ...
 
 
@@ -94,6 +106,7 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
                 "security": _security(token_url),
                 "resource": [_of_type(name, of_types, operations) for name in served_types()],
                 "interaction": of_system,
+                **({"searchParam": [dict(_CUSTODIAN)]} if any(one.goes_elsewhere for one in served) else {}),
                 "operation": [_operation(one, "") for one in of_all],
                 "compartment": _compartments(served),
             }

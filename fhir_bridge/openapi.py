@@ -48,6 +48,7 @@ _OTHER: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
     "zip": ("application/zip", _BYTES),
 }
 _FORMED: Final = ("_format", "_pretty")
+_ELSEWHERE: Final = ("_custodian", "Purpose-Of-Use")
 _NAMES: Final = {"id": "id", "vid": "vid"}
 _PATH_SCHEMAS: Final[Mapping[str, Json]] = {
     "id": {"type": "string", "pattern": _ID},
@@ -85,6 +86,11 @@ class Listed(Protocol):
         """Whether the client chooses the format of the answer."""
         ...
 
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether it may name another organisation whose records are meant."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
@@ -114,11 +120,15 @@ class _Writer:
             parameters += [_ref("parameters", name) for name in _FORMED]
         if one.name == "search" and one.method == "GET" and type_name and one.shape == _TYPE:
             parameters += _searching(type_name)
+        # `$everything` of an encounter is this node's own alone.
+        goes_elsewhere = one.goes_elsewhere and not (one.name == "everything" and type_name == "Encounter")
+        if goes_elsewhere:
+            parameters += [_ref("parameters", name) for name in _ELSEWHERE]
         is_public = Caller.PUBLIC in one.callers
         document: dict[str, Json] = {
             "operationId": _operation_id(one, path),
             "parameters": parameters,
-            "responses": self._responses(about, is_public=is_public),
+            "responses": self._responses(about, is_public=is_public, goes_elsewhere=goes_elsewhere),
             "security": [] if is_public else [{"smart": list[Json]()}, {"bearer": list[Json]()}],
             "summary": self.say(about.summary),
             "tags": [type_name or one.name],
@@ -128,9 +138,10 @@ class _Writer:
             document["requestBody"] = {"content": _content_of(about.body, type_name), "required": is_needed}
         return document
 
-    def _responses(self, about: About, *, is_public: bool) -> dict[str, Json]:
+    def _responses(self, about: About, *, is_public: bool, goes_elsewhere: bool) -> dict[str, Json]:
         """Write what an operation answers."""
         errors = ["400", "406", "429", "500", "503", *about.errors, *([] if is_public else ["401", "403"])]
+        errors += ["404", "502"] if goes_elsewhere else []
         found = {code: _ref("responses", code) for code in errors}
         for code, kind in about.answers.items():
             found[code] = _ref("responses", kind)

@@ -103,6 +103,13 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         },
     ),
     "_count": Parameter("query", ("每页条数，最多 1000", "entries of a page, at most 1,000"), _WHOLE),
+    "_custodian": Parameter(
+        "query",
+        (
+            "其他机构的标识：读取该机构的记录；* 为所有已许可的机构（按本机构患者）",
+            "id of another organisation whose records are meant; * for all that permit it, by a patient of this node",
+        ),
+    ),
     "_cursor": Parameter("query", ("下一页链接中的游标", "cursor of a link to a next page")),
     "_elements": Parameter("query", ("只返回这些元素", "elements that are wanted, separated by commas")),
     "_format": Parameter(
@@ -154,6 +161,9 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "If-Modified-Since": Parameter("header", ("自此之后未变则 304", "304 where nothing changed since")),
     "If-None-Exist": Parameter("header", ("没有匹配者才新建", "a search; created only if it finds nothing")),
     "If-None-Match": Parameter("header", ("已有的版本", "the version that the client has")),
+    "Purpose-Of-Use": Parameter(
+        "header", ("用途，v3-ActReason 代码", "purpose of use, a code of v3-ActReason, such as TREAT")
+    ),
     "Prefer": Parameter(
         "header",
         (
@@ -199,6 +209,14 @@ RESPONSES: Final[Mapping[str, Answer]] = {
     "422": Answer(("资源不符合规则，逐处指出", "The resource breaks rules; each place is named"), "resource"),
     "429": Answer(("过于频繁", "Too often"), "resource", ("Retry-After",)),
     "500": Answer(("内部错误", "An error of the server"), "resource", ("X-Request-Id",)),
+    "502": Answer(
+        (
+            "其他机构的应答不成立，已全部拒收",
+            "The other organisation's answer does not hold; all of it was refused",
+        ),
+        "resource",
+        ("X-Request-Id",),
+    ),
     "503": Answer(("暂不可用，请稍后重试", "Not available now; try again later"), "resource", ("Retry-After",)),
 }
 """Answers."""

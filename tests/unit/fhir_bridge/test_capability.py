@@ -126,6 +126,11 @@ def test_every_interaction_with_the_system_and_every_operation_is_named_as_hl7_d
             assert one["definition"].startswith(("http://hl7.org/fhir/OperationDefinition/", "http://hl7.org/fhir/uv/"))
 
 
+def test_it_says_how_records_of_other_organisations_are_asked_for(told):
+    (parameter,) = told["searchParam"]
+    assert (parameter["name"], parameter["type"]) == ("_custodian", "string")
+
+
 def test_each_supported_profile_is_one_that_resources_are_judged_by(node, told):
     """R4 CapabilityStatement.rest.resource.supportedProfile: `$validate` with one that is not known is an error."""
     listed = {row["type"]: row["supportedProfile"] for row in told["resource"] if "supportedProfile" in row}

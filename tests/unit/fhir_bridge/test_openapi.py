@@ -69,6 +69,16 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(document):
     assert referred == {f"{room}/{name}" for room, found in rooms.items() for name in found}
 
 
+def test_a_custodian_can_be_named_where_the_registry_says_so(document):
+    named = {
+        (method.upper(), shape_of(path))
+        for path, method, operation in operations(document)
+        if {"$ref": "#/components/parameters/_custodian"} in operation["parameters"]
+    }
+    assert named == {(one.method, one.shape) for one in INTERACTIONS if one.goes_elsewhere}
+    assert "502" in document["paths"]["/Observation"]["get"]["responses"]
+
+
 def test_what_is_public_is_what_anybody_may_call(document):
     public = {shape_of(path) for path, _, operation in operations(document) if operation["security"] == []}
     assert public == {"metadata", "openapi.json"}
