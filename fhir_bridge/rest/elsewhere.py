@@ -367,29 +367,32 @@ def _meets(core: Core, type_name: str, sent: Pairs, context: Context) -> Callabl
 
 
 def _places(core: Core, ask: Ask, wanted: _Wanted) -> list[Place]:
-    """Find the grants under which something can be asked for.
-
-    Raises:
-        NotFoundError: ``record.unknown`` with `ALL` for a patient whom the caller may not see here.
-    """
+    """Find the grants under which something can be asked for."""
     narrowing = wanted.narrowing(ask.who, wanted.count)
     if wanted.custodian != ALL:
         with _asking(wanted.custodian):
             return core.others.grants(wanted.custodian, wanted.about, narrowing)
+    return core.others.of_patient(wanted.patient, narrowing)
+
+
+def _require_patient(core: Core, ask: Ask, wanted: _Wanted) -> None:
+    """See that a caller may see the patient of this node by whom all are asked; raises `NotFoundError` if not."""
     newest = core.reader.find(_PATIENT, wanted.patient)
     if newest is None:
         raise NotFoundError("record.unknown")
     core.gate.require_shown(ask.who, newest.stored)
-    return core.others.of_patient(wanted.patient, narrowing)
 
 
 def _page(core: Core, ask: Ask, wanted: _Wanted, places: Sequence[Place] | None = None) -> _Page:
     """Ask for records, from where the page before ended.
 
     Raises:
+        NotFoundError: ``record.unknown`` with `ALL` for a patient whom the caller may not see here.
         UnavailableError: ``exchange.busy`` while half of the threads wait for others: custodians that answer slowly, or
             not at all, must not stop those who ask for this node's own records.
     """
+    if wanted.custodian == ALL:
+        _require_patient(core, ask, wanted)
     if not core.waiting.acquire(blocking=False):
         raise UnavailableError("exchange.busy", retry_after_s=_RETRY_S)
     try:

@@ -579,3 +579,7 @@ def test_who_may_not_see_the_patient_here_finds_none_of_hers_elsewhere(insurer, 
     for path in (f"Observation?patient={member}&_custodian=*", "Observation?patient=nobody&_custodian=*"):
         assert insurer.get(path, scope="system/Observation.rs").status_code == 404
     assert released(insurer.desks, own.grant) == []
+    begun = json.loads(insurer.get(f"Observation?patient={member}&_count=1&_custodian=*").data)
+    url = next(one["url"] for one in begun["link"] if one["relation"] == "next").removeprefix(f"{BASE}/")
+    assert insurer.get(url, scope="system/Observation.rs").status_code == 404
+    assert [one["search"]["mode"] for one in rows(insurer.get(url))] == ["match", "include"]
