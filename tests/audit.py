@@ -21,6 +21,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context
 from medchain.ledger.members import Members
 from medchain.ledger.object import StateRecord
+from tests.promises import Promises
 from tests.roll import COSIGN_USES, Roll, taker
 
 
@@ -120,11 +121,11 @@ class Auditor:
             known = [end_root for end, end_root in replay.ends if end == size]
             assert known in ([], [root]), f"{name} has left a final block"
 
-    def audit_final(self, name: str, note: str, promised: Mapping[int, bytes]) -> None:
+    def audit_final(self, name: str, note: str, promises: Promises) -> None:
         """Judge a checkpoint that a node calls final: whatever any two nodes call so, of any sizes, is of one log.
 
         It goes by the members at that block end, or at a later one of its ledger (`docs/spec/ordering.md` 5). What it
-        has promised itself, size → root, it knows, also where it signed under keys that it has to exchange.
+        has promised itself it knows, also where it signed under keys that it has to exchange.
         """
         _, size, root = self._text(note)
         own = self._own.setdefault(name, {})
@@ -136,7 +137,8 @@ class Auditor:
         rolls = replay.rolls[at:]
         # A block that exchanges keys is cosigned under the old ones, too.
         around = replay.rolls[max(at - 1, 0) :]
-        cosigned = self._cosigned(note, around) | ({name} if promised.get(size) == root else set())
+        has_promised = promises.by(name).get(size) == root
+        cosigned = self._cosigned(note, around, promises) | ({name} if has_promised else set())
         assert self._is_logged(note, around), "no line of who orders"
         # What a node counted by the members of a block that a takeover dropped stays final.
         assert own.get(size) == root or any(len(cosigned.intersection(roll.active)) >= roll.quorum for roll in rolls), (
@@ -202,16 +204,16 @@ class Auditor:
                     found.append(org_id)
         return found
 
-    def _cosigned(self, note: str, rolls: Sequence[Roll]) -> frozenset[str]:
-        """List who has cosigned a note with keys of both uses, each listed at its end or behind it.
+    def _cosigned(self, note: str, rolls: Sequence[Roll], promises: Promises) -> frozenset[str]:
+        """List who has cosigned a note with keys of both uses, listed there or where the signer stood when it signed.
 
         Each line by such a key must verify: a false one condemns the note.
         """
-        found = set(self._cosigners(note, rolls))
+        found = set(self._cosigners(note, rolls, promises))
         org_ids = {org_id for org_id, _ in found}
         return frozenset(org_id for org_id in org_ids if all((org_id, use) in found for use in COSIGN_USES))
 
-    def _cosigners(self, note: str, rolls: Sequence[Roll]) -> Iterator[tuple[str, str]]:
+    def _cosigners(self, note: str, rolls: Sequence[Roll], promises: Promises) -> Iterator[tuple[str, str]]:
         """Verify the cosignature lines of a note; gives whose they are, and of which use."""
         text, size, root = self._text(note)
         host, origin = self._genesis.origin.partition("/")[0], self._genesis.origin.encode()
@@ -221,10 +223,8 @@ class Auditor:
             if use not in COSIGN_USES:
                 continue
             name = f"{org_id}.{host}/cosigner/{use.removeprefix('cosign-')}"
-            kind, publics = (
-                b"\x04" if use == COSIGN_USES[0] else b"\x06",
-                {public for roll in rolls for public in roll.listed(org_id, use)},
-            )
+            kind = b"\x04" if use == COSIGN_USES[0] else b"\x06"
+            publics = frozenset(promises.keys(org_id, size, root)).union(*(roll.listed(org_id, use) for roll in rolls))
             ids = {h(name.encode(), b"\n" + kind, public)[:4]: public for public in publics}
             for raw in (raw for line, raw in self._lines(note) if line == name and raw[:4] in ids):
                 time = raw[4:12]

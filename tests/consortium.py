@@ -820,7 +820,7 @@ class Consortium:
                 self.auditor.audit(org_id, node.replica.leaves, [block.checkpoint for block, _, _ in chain])
                 for note, final in node.disk.notes.values():
                     if final:
-                        self.auditor.audit_final(org_id, note, self.promises.by(org_id))
+                        self.auditor.audit_final(org_id, note, self.promises)
         self.promises.judge(self.liars)
 
 

@@ -14,7 +14,7 @@ from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.cosign import Line, LineName
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.receipt import Outcome, Refused, sign_receipt
-from tests.consortium import Consortium, Dice, Link, MemoryReplica, Node, cosign_keys, log_signer
+from tests.consortium import Consortium, Dice, MemoryReplica, Node, cosign_keys, log_signer
 
 
 class Liars:
@@ -85,7 +85,7 @@ class Liars:
         note = real[0].checkpoint if real and self._dice.falls(50) else forged
         self._false[victim.org_id] = Block(height, self._consortium.now, (leaf,), note)
         with suppress(MedchainError):
-            victim.driver._look_at(Link(self._consortium, victim.org_id, name))  # noqa: SLF001  # a look round does so
+            victim.driver.look_round()
         self._false.pop(victim.org_id, None)
 
     def withhold(self, victim: Node) -> None:

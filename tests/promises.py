@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from medchain.ordering.block import Block
-from tests.roll import Roll
+from tests.roll import COSIGN_USES, Roll
 
 
 class End(NamedTuple):
@@ -40,6 +40,7 @@ class Promises:
         """Know of none."""
         self._roots: dict[str, dict[int, bytes]] = {}
         self._places: dict[End, _Place] = {}
+        self._keys: dict[tuple[str, End], set[bytes]] = {}
 
     def signed(self, org_id: str, chain: Sequence[tuple[Block, int, bytes]], size: int, root: bytes) -> None:
         """Take note that a member cosigns an end of its chain of blocks, each with its size and root.
@@ -57,14 +58,21 @@ class Promises:
                     roll = roll.after(leaf)
                 self._places[here] = _Place(parent, before, roll)
             parent, roll = here, self._places[here].roll
-            if here == (size, root):
-                break
-        assert parent == (size, root), f"{org_id} cosigns what it does not have"
-        self._places[parent].signers.add(org_id)
+        assert (size, root) in {(end, known) for _, end, known in chain}, f"{org_id} cosigns what it does not have"
+        here = End(size, root)
+        self._places[here].signers.add(org_id)
+        self._keys.setdefault((org_id, here), set()).update(*(roll.listed(org_id, use) for use in COSIGN_USES))
 
     def by(self, org_id: str) -> Mapping[int, bytes]:
         """Return what a member has cosigned: size → root."""
         return self._roots.get(org_id, {})
+
+    def keys(self, org_id: str, size: int, root: bytes) -> Collection[bytes]:
+        """Return the cosigning keys of a member that its own ledger listed when it cosigned an end.
+
+        That ledger may have had more blocks, which a takeover has dropped since, with the exchange of those keys.
+        """
+        return self._keys.get((org_id, End(size, root)), ())
 
     def judge(self, liars: Collection[str]) -> None:
         """See that all block ends that may be final are of one log; raises `AssertionError`."""

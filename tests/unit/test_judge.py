@@ -250,3 +250,18 @@ def test_a_node_starts_anew_with_the_keys_that_its_ledger_lists_and_with_what_it
     assert node.has_listed_keys
     assert node.replica.signer is log_signer("org-1", 2)
     assert len(node.driver.outbox) == 0
+
+
+def test_a_line_counts_under_the_keys_that_the_signers_own_ledger_listed_then(consortium):
+    """It had one more block, with the exchange of its keys, when it signed; a takeover has dropped that since."""
+    node, signer = consortium.orderer, consortium.nodes["org-1"]
+    node.driver.order([consortium.anchor("org-2")])
+    signer.driver.follow_once()
+    size, root = node.replica.size, node.replica.root
+    called_final(node, ("org-1", 2), ("org-2", 1), ("org-3", 1))
+    with pytest.raises(AssertionError, match="org-0 calls 6 final with"):
+        judged_anew(consortium)
+    ahead = node.replica.fork()
+    ahead.propose([consortium.exchange("org-1", COSIGN_USES, signer)], consortium.now)
+    consortium.promises.signed("org-1", ahead.chain, size, root)
+    judged_anew(consortium)
