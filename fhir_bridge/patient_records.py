@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -18,11 +18,13 @@ from fhir_bridge.browse.view import line_of, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.document import Resource, write
 from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.read import zip_bundle
 from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
+from medchain.node.looks import covered_looks, looks_proof
 from medchain.store.accounts import Role
 
 CLIENT: Final = "(patient)"
@@ -36,6 +38,7 @@ _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/Pract
 _COUNT: Final = "_count=200&_sort=-_lastUpdated"
 _LOOKS: Final = "_count=100&_sort=-date"
 _REFUSED: Final = "4"
+_PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _MAX_NAMES: Final = 50
 
 
@@ -105,11 +108,21 @@ class RecordsOfPatients:
             raise NotFoundError("patient.audit_behind") from None
         return list(self._looks(reading, found, patient))
 
+    def entered(self, patient: str) -> Collection[str]:
+        """Give the ids of events and refusals that are entered in the patient's list under a final root."""
+        return covered_looks(self._core.store, self._core.service.patient_token(patient))
+
+    def looks_proof(self, patient: str, language: str) -> bytes:
+        """Give the proof of the patient's list of looks (zip); raises as `medchain.node.looks.looks_proof`."""
+        # Asked for as the patient, so that the audit has that it was given.
+        self._reading(patient, language).resource(f"Patient/{patient}")
+        return zip_bundle(looks_proof(self._core.store, self._core.service, self._core.prove, patient))
+
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
         """Read events; the patient's own looks are left out."""
         names: dict[str, str] = {}
         for event in found.resources:
-            person = next((one for one in objects_in(event.get("agent")) if _reference(one.get("who"))), {})
+            person = next((one for one in objects_in(event.get("agent")) if _is_person(one)), {})
             reference = _reference(person.get("who"))
             if reference == f"Patient/{patient}":
                 continue
@@ -119,12 +132,13 @@ class RecordsOfPatients:
             codings = objects_in(roles[0].get("coding")) if roles else []
             yield Look(
                 time=str(event.get("recorded", "")),
-                who=names.get(reference, reference),
+                who=names.get(reference, reference) or _identifier(person.get("who")),
                 role=str(codings[0].get("code", "")) if codings else "",
                 client=_client(event),
                 action=next((str(one.get("code")) for one in objects_in(event.get("subtype"))), ""),
                 types=_types(event),
                 is_refused=event.get("outcome") == _REFUSED,
+                event=str(event.get("id", "")),
             )
 
     def _reading(self, patient: str, language: str) -> Reading:
@@ -165,12 +179,23 @@ def _reference(who: object) -> str:
     return found if isinstance(found, str) else ""
 
 
+def _is_person(agent: Resource) -> bool:
+    """Tell whether an agent is a person who signed in; applications and organisations take part otherwise."""
+    kind = agent.get("type")
+    codings = objects_in(kind.get("coding")) if isinstance(kind, dict) else []
+    return any(one.get("system") == _PARTICIPATION for one in codings)
+
+
+def _identifier(who: object) -> str:
+    """Read by which identifier something is named; empty for none."""
+    identifier = who.get("identifier") if isinstance(who, dict) else None
+    return str(identifier.get("value", "")) if isinstance(identifier, dict) else ""
+
+
 def _client(event: Resource) -> str:
     """Read by which application it was done: the first agent."""
     agents = objects_in(event.get("agent"))
-    who = agents[0].get("who") if agents else None
-    identifier = who.get("identifier") if isinstance(who, dict) else None
-    return str(identifier.get("value", "")) if isinstance(identifier, dict) else ""
+    return _identifier(agents[0].get("who")) if agents else ""
 
 
 def _types(event: Resource) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ class PatientPages:
             ("/my/asks/<name>", self.choose, "POST"),
             ("/my/notices/<name>", self.acknowledge, "POST"),
             ("/my/looked", self.looked, "GET"),
+            ("/my/looked/proof", self.looks_proof, "GET"),
             ("/my/emergencies/<name>", self.object_to, "POST"),
             ("/my/record", self.record, "GET"),
             ("/my/record/<type_name>/<record_id>", self.one, "GET"),
@@ -231,10 +232,16 @@ class PatientPages:
             me,
             events=[self._event_row(me, one) for one in events],
             is_whole=is_whole,
+            has_list=any(one.is_entered for one in events),
             missing=sum(one.missing for one in given),
             broken=any(one.is_broken for one in given),
             position=self._site.consents(me).get("final_size"),
         )
+
+    def looks_proof(self) -> Response:
+        """Give the proof of the patient's list of looks, to be verified anywhere and compared with a later one."""
+        me = self._site.require()
+        return _file(self._site.records.looks_proof(me.id, language()), "application/zip", "looks.proof.zip")
 
     def object_to(self, name: str) -> Response:
         """Have the patient's objection to an emergency recorded; its review is due sooner then."""
@@ -310,7 +317,7 @@ class PatientPages:
         except NotFoundError:
             looks, is_whole = (), False
         noted = self._site.links.accesses(me.token)
-        return events_of(given, noted, looks, self._site.org_id), is_whole
+        return events_of(given, noted, looks, self._site.org_id, self._site.records.entered(me.id)), is_whole
 
     def _given(self, me: Patient, key: str) -> Given:
         """Find one of the patient's consents; raises `NotFoundError` ``page.unknown``."""
@@ -451,6 +458,7 @@ class PatientPages:
             "consent": event.consent,
             "emergency": event.emergency,
             "reason": event.reason,
+            "is_entered": event.is_entered,
         }
 
     def _record_row(self, record: PatientRecord) -> dict[str, object]:

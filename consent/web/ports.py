@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,7 @@ class Look:
         action: FHIR interaction, such as ``read``.
         types: FHIR types of what was seen, sorted; empty where only a search is known.
         is_refused: whether it was refused.
+        event: id of the AuditEvent that tells of it.
     """
 
     time: str
@@ -75,6 +76,7 @@ class Look:
     action: str
     types: tuple[str, ...]
     is_refused: bool
+    event: str = ""
 
 
 class PatientRecords(Protocol):
@@ -98,6 +100,14 @@ class PatientRecords(Protocol):
 
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
+        ...
+
+    def entered(self, patient: str) -> Collection[str]:
+        """Give the ids of events and refusals that are entered in the patient's list under a final root."""
+        ...
+
+    def looks_proof(self, patient: str, language: str) -> bytes:
+        """Give the proof of the patient's list of looks (zip); raises as `medchain.node.looks.looks_proof`."""
         ...
 
 

@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -121,6 +121,7 @@ class Event:
         times: how often, where several looks of one day are told as one.
         emergency: id of the emergency object, hexadecimal; empty for any other look.
         reason: that was given for an emergency; empty for any other look.
+        is_entered: whether it is in the patient's list of looks, under a root that is final.
     """
 
     time: int
@@ -136,6 +137,7 @@ class Event:
     times: int = 1
     emergency: str = ""
     reason: str = ""
+    is_entered: bool = False
 
     @property
     def is_system(self) -> bool:
@@ -158,7 +160,13 @@ def find_given(answer: Mapping[str, Json], key: str) -> Given | None:
     return next((one for one in given_of(answer) if one.key == key), None)
 
 
-def events_of(given: Sequence[Given], noted: Iterable[Access], looks: Iterable[Look], org_id: str) -> list[Event]:
+def events_of(
+    given: Sequence[Given],
+    noted: Iterable[Access],
+    looks: Iterable[Look],
+    org_id: str,
+    entered: Collection[str] = frozenset(),
+) -> list[Event]:
     """List who has looked, the newest first: releases, requests that were refused, and this organisation's own staff.
 
     Args:
@@ -166,14 +174,15 @@ def events_of(given: Sequence[Given], noted: Iterable[Access], looks: Iterable[L
         noted: what the records file notes of releases and refusals.
         looks: of this organisation's staff and systems.
         org_id: this organisation.
+        entered: ids of events and refusals in the patient's list of looks (`docs/spec/looks.md`).
     """
     events = [
         Event(row.time, one.recipient, "", "", row.purpose, row.count, one.kinds, False, row.position, one.key)  # noqa: FBT003  # in the order of its members
         for one in given
         for row in one.releases
     ]
-    events += [event for access in noted if (event := _noted(access)) is not None]
-    events += _by_day(looks, org_id)
+    events += [event for access in noted if (event := _noted(access, entered)) is not None]
+    events += _by_day(looks, org_id, entered)
     return sorted(events, key=lambda event: -event.time)
 
 
@@ -204,8 +213,8 @@ def by_kind(given: Iterable[Given]) -> dict[str, list[Given]]:
     return {kind: rows for kind, rows in found.items() if rows}
 
 
-def _by_day(looks: Iterable[Look], org_id: str) -> list[Event]:
-    """Tell the looks of one person or system on one day as one, at the time of the last."""
+def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> list[Event]:
+    """Tell the looks of one person or system on one day as one, at the time of the last; entered where all are."""
     found: dict[tuple[str, str, bool, int], Event] = {}
     for look in looks:
         time, who = _seconds(look.time), look.who or look.client
@@ -223,6 +232,7 @@ def _by_day(looks: Iterable[Look], org_id: str) -> list[Event]:
             position=None,
             consent="",
             times=1 if before is None else before.times + 1,
+            is_entered=look.event in entered and (before is None or before.is_entered),
         )
     return list(found.values())
 
@@ -282,7 +292,7 @@ def _sensitive(fhir: Json) -> tuple[str, ...]:
     return tuple(kind for kind, codes in SENSITIVE.items() if not denied.issuperset(codes))
 
 
-def _noted(access: Access) -> Event | None:
+def _noted(access: Access, entered: Collection[str]) -> Event | None:
     """Read what is noted of a refused request or an emergency; None for anything else, and what cannot be read."""
     if access.direction not in (EMERGENCY, REFUSED):
         return None
@@ -309,7 +319,8 @@ def _noted(access: Access) -> Event | None:
     requester = told.get("requester")
     if not isinstance(requester, str):
         return None
-    return Event(access.time, requester, "", "", "", None, (), True, access.position, "")  # noqa: FBT003  # as above
+    is_entered = access.object_id.hex() in entered
+    return Event(access.time, requester, "", "", "", None, (), True, access.position, "", is_entered=is_entered)  # noqa: FBT003  # as above
 
 
 def _seconds(instant: str) -> int:

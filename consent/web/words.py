@@ -331,6 +331,24 @@ PATIENT_WORDS: Final[Words] = {
             "alone cannot hide one; giver and receiver together could."
         ),
     ),
+    "looked.entered": ("已记入清单", "entered in your list"),
+    "looked.list": (
+        (
+            "带“✓”的查看和拒绝已记入您的清单，清单由账本作证：其中的条目不能去掉或改动而不被持有较早证明的人发现。"
+            "请保存证明，以后用新的证明与之比对。没有记入的查看，任何账本都看不到。"
+        ),
+        (
+            "What is marked ✓ is entered in your list, which the ledger vouches for: no entry can be dropped or "
+            "changed unseen by somebody who keeps an earlier proof. Keep the proof, and compare a later one with it. "
+            "A look that was never entered no ledger shows."
+        ),
+    ),
+    "looked.list.proof": ("下载清单的证明", "Download the proof of your list"),
+    "error.looks.none": ("清单中还没有条目。", "Nothing is entered in your list yet."),
+    "error.looks.pending": (
+        "清单正在登上账本，请稍后再试。",
+        "Your list is on its way to the ledger. Try again in a moment.",
+    ),
     "record.title": ("我的病历", "My record"),
     "record.lead": ("{name}保存的您的记录，最近的在前。", "Your records at {name}, the newest first."),
     "record.cut": ("记录很多，这里只列出最新的一部分。", "There are many records; only the newest are listed."),

@@ -191,6 +191,9 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     """Refuse a bundle with other files than the format's, or too large."""
     if len(files) > MAX_FILES or sum(len(content) for content in files.values()) > MAX_BUNDLE_BYTES:
         raise InputError("bundle.too_large", files=len(files))
+    if {"disclosures.json", "looks.json"} <= files.keys():
+        # A bundle answers one question.
+        raise InputError("bundle.files", name="looks.json")
     needed = _ENTRY_FILES | (_STATE_FILES if _STATE_FILES & files.keys() else frozenset())
     for name in sorted(needed - files.keys()):
         raise InputError("bundle.files", name=name)
@@ -265,8 +268,6 @@ def _state_verdict(
 
 def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: Looks | None) -> str:
     """Name what is answered."""
-    if disclosures is not None and looks is not None:
-        raise InputError("bundle.files", name="looks.json")
     if disclosures is not None:
         return "disclosures"
     if looks is not None:

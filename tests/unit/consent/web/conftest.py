@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -29,6 +30,7 @@ from fhir_bridge.search.service import SearchService
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import base64url, unbase64url
+from medchain.node.proofs import PROVE, opening_of, prove_object, record_proof
 from medchain.node.records import RecordService
 from medchain.store.accounts import Passkey
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
@@ -178,6 +180,8 @@ def made(desks: Desks) -> Iterator[World]:
     site, clock = desks.federation.sites[RENHE], desks.federation.clock
     folder = site.folder
     audit = JournalAudit(folder, KEY, clock)
+    local = desks.local()
+    local.operations[PROVE] = partial(prove_object, site.replica)
     with closing(audit):
         index = SearchIndex(site.records, bases=frozenset({f"{ORIGIN}/fhir"}))
         search = SearchService(site.records, index, KEY, genesis().ledger, clock)
@@ -192,7 +196,7 @@ def made(desks: Desks) -> Iterator[World]:
             token_url=f"{ORIGIN}/token",
             clock=clock,
             final_size=lambda: site.ledger.final().size,
-            prove=lambda stored: {"entry.bin": stored.object_id},
+            prove=lambda stored: record_proof(local, RENHE, stored, opening_of(service, stored)),
             audit=audit,
             catch_up=AuditDrain(folder, KEY, site.records, service, clock, RENHE).catch_up,
         )
@@ -207,7 +211,6 @@ def made(desks: Desks) -> Iterator[World]:
         )
         pages = Pages(web, PATIENT_WORDS)
         pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
-        local = desks.local()
         patients = PatientSite(
             pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
         )

@@ -11,14 +11,21 @@ import pytest
 
 from consent.web import kinds
 from consent.web.words import PATIENT_WORDS
+from fhir_bridge.browse.reading import Reading
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError, UnavailableError
+from medchain.ledger.bundle import verify_bundle
+from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.looks import roots_key
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EmergencyDesk
+from medchain.node.look_book import LookBook
 from medchain.node.proofs import PROVE
 from medchain.node.records import NewRecord
 from medchain.web.words import WORDS
 from tests.unit.consent.web.conftest import KEY
-from tests.unit.medchain.ledger.world import fresh
+from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import phone_of
 from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE, TONGJI
 
@@ -302,12 +309,14 @@ def test_a_receipt_says_what_was_agreed_to_and_where_its_proof_is(world):
     assert purpose["withdrawal_method"] == f"{ORIGIN}/my/access/{consent}"
 
 
-def test_a_consents_proof_is_given_as_files(world):
+def test_a_consents_proof_is_given_as_files(world, monkeypatch):
     browser = world.patient("proves")
     consent = world.give(browser, world.ask("proves"))
-    world.local.operations[PROVE] = lambda document: (
-        {"files": {"asked.txt": "eA==", "key": "eQ=="}} if document == {"key": consent} else {}
-    )
+
+    def prove(document):
+        return {"files": {"asked.txt": "eA==", "key": "eQ=="}} if document == {"key": consent} else {}
+
+    monkeypatch.setitem(world.local.operations, PROVE, prove)
     packed = browser.get(f"/my/access/{consent}/proof")
     with zipfile.ZipFile(io.BytesIO(packed.data)) as archive:
         assert archive.read("asked.txt") == b"x"
@@ -471,3 +480,80 @@ def test_one_who_is_no_party_reads_nothing_under_a_patients_consent(world):
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         world.desks.local(TONGJI).call("request", asked)
     assert "refused" in english(browser, "/my/looked")
+
+
+def entered(world) -> None:
+    """Have what the audit left entered in the patients' lists, under a root that is final."""
+    site = world.desks.federation.sites[RENHE]
+
+    def newest() -> int:
+        record = site.replica.store.record(roots_key(RENHE))
+        return 0 if record is None else record.version
+
+    world.server.catch_up()
+    LookBook(RENHE, site.records, world.server.service, world.desks.federation.clock, newest).round()
+    while site.records.pending(1, kind="anchor"):
+        site.node.anchor.round()
+        world.desks.federation.wait()
+
+
+def seen_by_staff(world, path: str, user: str = "Practitioner/d17") -> None:
+    clinician = Access("ehr-1", parse_scopes("user/*.rs"), user=user, role="clinician")
+    Reading(world.server, clinician, "en").resource(path)
+
+
+def test_looks_and_refusals_are_marked_once_a_final_root_covers_them_and_their_proof_is_whole(world):
+    records(world, "watched")
+    browser = world.patient("watched")
+    seen_by_staff(world, "Observation/watched-o1")
+    consent = world.give(browser, world.ask("watched"))
+    browser.post(f"/my/access/{consent}/stop", {"csrf": browser.csrf()})
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.read(consent)
+    page = english(browser, "/my/looked")
+    assert "Practitioner/d17" in page
+    assert "entered in your list" not in page
+    assert "Download the proof" not in page
+    entered(world)
+    page = english(browser, "/my/looked")
+    assert page.count("✓ entered in your list") == 2
+    assert "A look that was never entered no ledger shows." in page
+    answer = browser.get("/my/looked/proof")
+    assert (answer.status_code, answer.content_type) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    policy = trusted_policy_text(genesis().members, genesis().origin)
+    looks = verify_bundle(files, policy, now=world.time).looks
+    told = [(row["action"], row["who"] or row["client"], row["refused"]) for row in looks.to_json()["listed"]]
+    assert (looks.patient, sorted(told)) == (
+        "Patient/watched",
+        [("read", "Practitioner/d17", False), ("release", ANXIN, True)],
+    )
+    # One more of the same day: what is told as one is marked only where all of it is entered.
+    seen_by_staff(world, "Observation/watched-o1")
+    assert english(browser, "/my/looked").count("✓ entered in your list") == 1
+
+
+def test_a_proof_of_a_list_is_the_patients_alone_and_waits_for_its_root(world):
+    assert world.browser("nobody").get("/my/looked/proof").headers["Location"] == "/my/sign-in"
+    records(world, "waiting")
+    browser = world.patient("waiting")
+    seen_by_staff(world, "Observation/waiting-o1")
+    world.server.catch_up()
+    site = world.desks.federation.sites[RENHE]
+    before = site.replica.store.record(roots_key(RENHE))
+    known = 0 if before is None else before.version
+    LookBook(RENHE, site.records, world.server.service, world.desks.federation.clock, lambda: known).round()
+    assert "Try again in a moment" in english(browser, "/my/looked/proof", 503)
+    entered(world)
+    assert browser.get("/my/looked/proof").status_code == 200
+
+
+def test_one_of_the_staff_who_has_no_resource_is_named_and_no_system(world):
+    records(world, "nameless")
+    browser = world.patient("nameless")
+    seen_by_staff(world, "Observation/nameless-o1", "account-17")
+    page = english(browser, "/my/looked")
+    assert "account-17" in page
+    assert "a system" not in page
+    assert "1 person looked at your record this week" in english(browser, "/my")

@@ -12,8 +12,8 @@ import pytest
 
 from fhir_bridge.rest.read import zip_bundle
 from medchain.cli import main
-from medchain.encoding import canonical, parse_canonical, unbase64
-from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
+from medchain.encoding import base64_text, canonical, parse_canonical, unbase64
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.looks import LookRow, check_growth, roots_key
@@ -26,6 +26,7 @@ from medchain.node.records import NewRecord
 from medchain.node.refusing import REFUSED
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import LOOKS, Access
+from medchain.store.tables import look_page
 from medchain.store.versions import Past, VersionReader
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.federation import NOW, RENHE, Federation
@@ -313,8 +314,56 @@ def test_a_job_that_cannot_write_tries_again(house, monkeypatch):
 
 def test_a_bundle_answers_one_question(shared):
     files = shared.prove("anna") | {"disclosures.json": b"{}"}
-    with pytest.raises(MedchainError):
+    with pytest.raises(InputError, match=r"bundle\.files"):
         judged(files)
+
+
+def test_a_list_to_which_is_added_while_it_is_proven_is_proven_as_it_is_then(house, monkeypatch):
+    house.enter(anna=[look("a.1")])
+    records = house.site.records
+    plain, added = records.look_chains, iter(["a.2", "a.3"])
+
+    def chains(patients):
+        found = plain(patients)
+        event = next(added, None)
+        if event is not None:
+            # After the root was read, before the pages are.
+            house.enter(anna=[look(event)])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "look_chains", chains)
+        assert house.events("anna") == ["a.1", "a.2", "a.3"]
+
+
+def test_a_root_that_is_not_the_newest_any_more_is_not_taken_for_it(house, monkeypatch):
+    house.enter(anna=[look("a.1")])
+    files = dict(house.prove("anna"))
+    monkeypatch.setattr(House, "call", lambda _self, _operation, _document: told(files | {"history.json": b"[]"}))
+    with pytest.raises(UnavailableError, match=r"looks\.pending"):
+        house.prove("anna")
+
+
+def told(files) -> dict:
+    return {"files": {name: base64_text(content) for name, content in files.items()}}
+
+
+def test_a_page_of_the_map_that_was_changed_on_the_disk_proves_nothing(fresh):
+    house = fresh
+    house.enter(anna=[look("a.1")])
+    with house.site.records.database.write("look_page") as connection:
+        connection.execute(look_page.update().values(data=b"x" * 544))
+    with pytest.raises(VerificationError, match=r"tlog\.page_corrupt"):
+        house.prove("anna")
+
+
+def test_refusals_that_name_nobody_who_is_here_are_passed_over_once(house):
+    told = canonical({"reason": "consent.denied", "request": "00", "requester": "anxin-insurance"})
+    house.site.records.put_accesses([Access(b"9" * 16, house.token("gone"), REFUSED, NOW - 5, told)])
+    assert house.book.round() == 0
+    house.anchor()
+    made = house.roots
+    assert (house.book.round(), house.roots) == (0, made)
 
 
 def test_roots_are_no_resources(shared):
