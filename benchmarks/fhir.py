@@ -120,7 +120,7 @@ def disk(node: Node) -> None:
     total, records = sum(sizes.values()), sum(size for path, size in sizes.items() if "records" in path.name)
     database = open_database(node.layout.records, node.web.records_database, kind=FileKind.RECORDS, migrate=False)
     store = RecordStore(database)
-    count, events = store.count(), store.count("AuditEvent") + store.count("Segment")
+    count, events = store.count(), store.count("AuditEvent") + store.count("Segment") + store.count("Looks")
     store.close()
     kept = max(1, count - events)
     print(
