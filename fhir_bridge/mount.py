@@ -7,6 +7,7 @@ Source: `docs/architecture.md`.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,11 +32,13 @@ from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
+from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.config import time_zone
+from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import ExchangeClient
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
@@ -68,6 +71,9 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     audit.telling(deeds.tell)
     pages = mount_smart(app, node, genesis, parts, patients, deeds)
     app.register_blueprint(BrowsePages(pages, core).blueprint())
+    desk = EmergencyDesk(node.config.org_id, node.records, core.service, node.clock, secrets.token_bytes)
+    ward = Ward(pages, desk, patients, node.records, node.local)
+    app.register_blueprint(EmergencyPages(ward).blueprint())
     for blueprint in patient_blueprints(patient_site(node, genesis, pages, core)):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.

@@ -7,12 +7,13 @@ Source: `docs/spec/smart.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from fhir_bridge.capability import served_types
 from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
+from fhir_bridge.enforcement import BREAKING
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
@@ -20,6 +21,7 @@ from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access, permit
 from fhir_bridge.smart.roles import ROLE_SCOPES
 from fhir_bridge.smart.scopes import Action
+from medchain.node.emergency import find_open
 from medchain.web.session import SignedIn
 
 CLIENT: Final = "(browse)"
@@ -86,7 +88,7 @@ class Reading:
         fields = {"HTTP_ACCEPT_LANGUAGE": self._language, "HTTP_PREFER": "handling=strict"}
         if not native:
             fields["HTTP_ACCEPT"] = "application/fhir+json"
-        ask = Ask("GET", path, query, fields=fields, access=self._access, request_id=new_request_id())
+        ask = Ask("GET", path, query, fields=fields, access=self._access_to(path), request_id=new_request_id())
         reply = answer(self._core, ask)
         if reply.status != _OK:
             raise RefusedError(reply.status, _said(reply))
@@ -105,6 +107,15 @@ class Reading:
             one["resource"] for one in entries if _mode(one) != "outcome" and isinstance(one.get("resource"), dict)
         ]
         return Listed([one for one in found if isinstance(one, dict)], _cursor(bundle), entries)
+
+    def _access_to(self, path: str) -> Access:
+        """Say for what this person looks: an emergency where the record is of a patient for whom one is open."""
+        type_name, _, rest = path.partition("/")
+        found = self._core.reader.find(type_name, rest.partition("/")[0]) if rest else None
+        if found is None or not self._access.user:
+            return self._access
+        opened = find_open(self._core.store, found.stored.patient, self._access.user, self._core.clock())
+        return self._access if opened is None else replace(self._access, asked_for=BREAKING)
 
     def anchored(self, type_name: str, record_id: str, version: int) -> str:
         """Tell how far a version that was shown already is anchored."""

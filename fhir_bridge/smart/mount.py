@@ -30,6 +30,7 @@ from fhir_bridge.smart.patients import Patients
 from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.smart.words import SMART_WORDS
+from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.crypto.es384 import ES384, public_jwk
 from medchain.crypto.signing import key_id
 from medchain.encoding import Json, members, unbase64
@@ -124,7 +125,7 @@ def register(
     app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher, provider: Provider | None = None
 ) -> Pages:
     """Register the endpoints and the pages of a site; arguments as their modules say, answer as `mount_smart`."""
-    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS})
+    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
     authorise = AuthorisePages(pages, server, patients)
     has_provider = provider is not None
     floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)

@@ -15,7 +15,7 @@ from threading import Event
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
-from medchain.errors import ConflictError, MedchainError, NotFoundError
+from medchain.errors import AccessDeniedError, ConflictError, MedchainError, NotFoundError
 from medchain.ledger.kinds.content import short_text
 from medchain.ledger.kinds.emergency import EMERGENCY_S, Emergency, Objection, Review, read
 from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, build_body, map_key
@@ -146,6 +146,12 @@ class EmergencyDesk:
         """
         return find_open(self._records, self._service.patient_token(patient), staff, self._clock())
 
+    def open_of(self, staff: str) -> list[tuple[str, Declared]]:
+        """Return the emergencies in which a person may look now, each with the patient's token, the newest first."""
+        now = self._clock()
+        found = [(row.patient, _declared(row)) for row in self._records.emergencies(now - EMERGENCY_S)]
+        return [(token, one) for token, one in found if one.staff == staff and now < one.until]
+
     def of_patient(self, patient: str, *, after: int = 0) -> list[Declared]:
         """Return the emergencies of a patient from a time on (Unix seconds), the oldest first."""
         token = self._service.patient_token(patient)
@@ -238,11 +244,14 @@ class EmergencyBook:
 
         Raises:
             InputError: ``content.*``.
+            AccessDeniedError: ``emergency.own`` for who looked.
             NotFoundError: ``emergency.unknown``.
             ConflictError: ``emergency.reviewed``.
             UnavailableError: not final yet; the review is to be given again.
         """
         found, made = self._open(key)
+        if by == made.staff:
+            raise AccessDeniedError("emergency.own")
         review = Review(short_text(by), short_text(finding), self._judge.clock())
         reviewed = replace(made, review=review)
         done = self._next(found, reviewed, ENDED)

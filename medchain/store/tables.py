@@ -365,6 +365,12 @@ access: Final = Table(
 )
 
 access_by_patient: Final = Index("access_by_patient", access.c.patient, access.c.time)
+access_in_emergency: Final = Index(
+    "access_in_emergency",
+    access.c.time,
+    sqlite_where=access.c.direction == text("'emergency'"),
+    postgresql_where=access.c.direction == text("'emergency'"),
+)
 
 erasure: Final = Table(
     "erasure",

@@ -18,6 +18,8 @@ WORDS: Final[Words] = {
     "language.other.code": ("en", "zh"),
     "menu.account": ("我的账号", "My account"),
     "menu.browse": ("记录", "Records"),
+    "menu.emergency": ("紧急访问", "Emergency"),
+    "menu.reviews": ("紧急访问复核", "Reviews"),
     "menu.clients": ("应用", "Applications"),
     "menu.sign_out": ("退出", "Sign out"),
     "signed_in_as": ("{name}（{role}）", "{name} ({role})"),

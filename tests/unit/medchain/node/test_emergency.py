@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from medchain.encoding import parse_canonical
-from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY, OVERDUE_S, EmergencyBook, EmergencyDesk
 from medchain.node.notices import NoticeBook
@@ -93,6 +93,24 @@ def placed(ward: Ward, declared) -> bytes:
 def told(ward: Ward, org_id: str, key: bytes) -> dict | None:
     rows = ward.book(org_id).operations()["emergency.list"]({})["emergencies"]
     return next((row for row in rows if row["key"] == key.hex()), None)
+
+
+def test_who_looked_does_not_review_it(ward):
+    key = placed(ward, ward.declare("doctor-19"))
+    with pytest.raises(AccessDeniedError, match=r"emergency\.own"):
+        ward.book().review(key, "doctor-19", "justified")
+    assert told(ward, RENHE, key)["review"] is None
+    ward.book().review(key, "officer-2", "justified")
+    assert told(ward, RENHE, key)["review"]["by"] == "officer-2"
+
+
+def test_the_open_emergencies_of_a_person_are_told_and_nobody_elses(ward):
+    first, other = ward.declare("doctor-20"), ward.declare("doctor-21")
+    token = ward.site.service.patient_token(ward.patient)
+    assert ward.desk.open_of("doctor-20") == [(token, first)]
+    assert ward.desk.open_of("doctor-21") == [(token, other)]
+    ward.federation.time = NOW + 3600
+    assert ward.desk.open_of("doctor-20") == []
 
 
 def test_who_declares_an_emergency_may_look_for_an_hour_and_nobody_else_may(ward):

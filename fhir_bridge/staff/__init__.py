@@ -1,0 +1,1 @@
+"""Pages on which staff break the glass, and others review it."""

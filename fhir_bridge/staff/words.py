@@ -1,0 +1,65 @@
+"""What the pages of emergencies say, in Chinese and English.
+
+A data table.
+Source: `docs/glossary.md` for the terms.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from medchain.web.words import Words
+
+STAFF_WORDS: Final[Words] = {
+    "emergency.title": ("紧急访问", "Emergency access"),
+    "emergency.lead": (
+        "仅用于抢救。您查看哪位患者、理由是什么，会立即记录，并告知患者与监管机构。",
+        "Only where health is at risk. Whom you look at and why is recorded, and told to patient and regulator.",
+    ),
+    "emergency.after": (
+        "事后由本院审计人员复核，患者可以提出异议。",
+        "An auditor of this hospital reviews it afterwards, and the patient can object.",
+    ),
+    "emergency.open": ("您现在可以紧急查看的患者", "Patients whom you may look at in an emergency now"),
+    "emergency.none": ("目前没有。", "None at the moment."),
+    "emergency.until": ("至 {until}，还剩 {minutes} 分钟", "until {until}, {minutes} minutes left"),
+    "emergency.reason.said": ("理由：{reason}", "Reason: {reason}"),
+    "emergency.gone": ("该患者的资料已不在此处", "This patient's record is no longer here"),
+    "emergency.find": ("查找患者", "Find the patient"),
+    "emergency.text": ("标识号或姓名", "Identifier or name"),
+    "emergency.text.hint": (
+        "例如住院号、身份证号或姓名；姓名可用拼音。",
+        "Such as a hospital number or a name; Chinese names also by their pinyin.",
+    ),
+    "emergency.search": ("查找", "Find"),
+    "emergency.nobody": ("没有找到。请核对标识号或姓名。", "Nobody was found. Check the identifier or the name."),
+    "emergency.which": ("是哪位患者？", "Which patient?"),
+    "emergency.one": ("{name}，出生日期 {birth}", "{name}, born {birth}"),
+    "emergency.no_birth": ("未知", "unknown"),
+    "emergency.reason": ("理由", "Reason"),
+    "emergency.reason.hint": (
+        "1 至 200 字，患者与监管机构都会看到。请勿写患者姓名。",
+        "1 to 200 characters; the patient and the regulator read it. Do not write the patient's name.",
+    ),
+    "emergency.declare": ("开始紧急访问（一小时）", "Begin emergency access (one hour)"),
+    "reviews.title": ("紧急访问复核", "Reviews of emergencies"),
+    "reviews.none": ("没有待复核的紧急访问。", "No emergency is waiting for its review."),
+    "reviews.count": ("{count} 次待复核，其中 {overdue} 次逾期", "{count} to review, {overdue} of them overdue"),
+    "reviews.reviewed": ("已复核：{count}", "Reviewed: {count}"),
+    "reviews.due": ("期限 {due}，还剩 {days} 天", "due {due}, {days} days left"),
+    "reviews.overdue": ("已逾期，期限 {due}", "overdue since {due}"),
+    "reviews.objection": ("患者有异议：{reason}", "The patient objects: {reason}"),
+    "reviews.pending": ("尚未终局，暂不能复核", "Not final yet, and not to be reviewed before"),
+    "reviews.looks": ("查看这一小时的审计记录", "See the audit of that hour"),
+    "reviews.finding": ("结论", "Finding"),
+    "reviews.finding.justified": ("理由成立", "justified"),
+    "reviews.finding.unjustified": ("理由不成立", "not justified"),
+    "reviews.send": ("记录复核", "Record the review"),
+    "reviews.send.of": ("记录对 {staff} 于 {time} 的复核", "Record the review of {staff}, {time}"),
+    "error.emergency.patient": ("此处没有这位患者。", "There is no such patient here."),
+    "error.emergency.finding": ("请选择结论。", "Choose a finding."),
+    "error.emergency.own": ("您不能复核自己的紧急访问。", "You cannot review an emergency of your own."),
+    "error.emergency.unknown": ("本院没有这次紧急访问。", "There is no such emergency of this hospital."),
+    "error.content.text": ("请填写 1 至 200 字。", "Write 1 to 200 characters."),
+}
+"""Every word of these pages."""
