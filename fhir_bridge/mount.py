@@ -33,6 +33,7 @@ from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -74,6 +75,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     desk = EmergencyDesk(node.config.org_id, node.records, core.service, node.clock, secrets.token_bytes)
     ward = Ward(pages, desk, patients, node.records, node.local)
     app.register_blueprint(EmergencyPages(ward).blueprint())
+    app.register_blueprint(OversightPages(pages, node.local).blueprint())
     for blueprint in patient_blueprints(patient_site(node, genesis, pages, core)):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.

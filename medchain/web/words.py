@@ -20,6 +20,7 @@ WORDS: Final[Words] = {
     "menu.browse": ("记录", "Records"),
     "menu.emergency": ("紧急访问", "Emergency"),
     "menu.reviews": ("紧急访问复核", "Reviews"),
+    "menu.oversight": ("监督", "Oversight"),
     "menu.clients": ("应用", "Applications"),
     "menu.sign_out": ("退出", "Sign out"),
     "signed_in_as": ("{name}（{role}）", "{name} ({role})"),

@@ -24,6 +24,7 @@ from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.patients import Patients
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.records import NewRecord, RecordService
@@ -34,7 +35,7 @@ from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
 from medchain.web.signed import Signed
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
-from tests.unit.medchain.node.desks import Desks, running_desks
+from tests.unit.medchain.node.desks import Desks, Local, running_desks
 from tests.unit.medchain.node.federation import ORIGIN, RENHE
 
 HOST = ORIGIN.removeprefix("https://")
@@ -65,6 +66,7 @@ class World:
     site: Site
     desk: EmergencyDesk
     app: Flask
+    local: Local
 
     def patient(self, name: str) -> str:
         """Store a patient with a record; returns the id."""
@@ -127,16 +129,18 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     )
     pages = Pages(web, {**BROWSE_WORDS, **STAFF_WORDS})
     desk = EmergencyDesk(org_id, site.records, service, clock, fresh)
-    ward = Ward(pages, desk, Patients(service, search, seen_by(audit)), site.records, desks.local(org_id))
+    local = desks.local(org_id)
+    ward = Ward(pages, desk, Patients(service, search, seen_by(audit)), site.records, local)
     app = Flask("test-staff", static_folder=None)
     prepare(app)
     app.register_blueprint(pages_blueprint(pages))
     app.register_blueprint(sign_in_blueprint(pages, Floor(lambda _: "", lambda _: ("", ""), lambda: None)))
     app.register_blueprint(BrowsePages(pages, core).blueprint())
     app.register_blueprint(EmergencyPages(ward).blueprint())
+    app.register_blueprint(OversightPages(pages, local).blueprint())
     remember_language(app)
     check_callers(app)
-    return World(desks, core, web, desk, app)
+    return World(desks, core, web, desk, app, local)
 
 
 @pytest.fixture(scope="package")

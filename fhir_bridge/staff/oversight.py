@@ -1,0 +1,141 @@
+"""The page of oversight: which emergencies and objections are past their clock, and what this node's alarms say.
+
+Keeps true: nothing on the page or in its export names a patient: of an emergency only listed members are passed on;
+what others wrote is text, in a table too. Trusts the session for who it is, and the daemon for what it holds.
+Source: `docs/spec/smart.md` 28; `docs/spec/consent.md` 11; OWASP, CSV injection.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from flask import Blueprint, Response
+
+from fhir_bridge.staff.emergencies import Local
+from medchain.encoding import Json, canonical
+from medchain.node.peers import Limits
+from medchain.store.accounts import Role
+from medchain.web.pages import Pages
+from medchain.web.routing import Caller, callers
+from medchain.web.sign_in import shown_time
+
+_FIELDS: Final = (
+    "key",
+    "custodian",
+    "recipient",
+    "staff",
+    "reason",
+    "time",
+    "due",
+    "overdue",
+    "objection",
+    "review",
+    "final",
+    "position",
+)
+_ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
+_LIMITS: Final = Limits(timeout_s=10.0, max_bytes=64 << 20)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+class OversightPages:
+    """The pages of one node."""
+
+    __slots__ = ("_local", "_pages")
+
+    def __init__(self, pages: Pages, local: Local) -> None:
+        """Prepare; `local` calls the daemon."""
+        self._pages = pages
+        self._local = local
+
+    def blueprint(self) -> Blueprint:
+        """Make the routes."""
+        blueprint = Blueprint("oversight", __name__, template_folder="templates")
+        for path, view in (
+            ("/oversight", self.page),
+            ("/oversight/evidence.json", self.as_json),
+            ("/oversight/evidence.csv", self.as_csv),
+        ):
+            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=["GET"])
+        return self._pages.guard(blueprint)
+
+    def page(self) -> Response:
+        """Show what is late first, then what this node has seen of other members."""
+        rows, alarms = self._emergencies(), self._alarms()
+        late = [row for row in rows if row["overdue"]]
+        return self._pages.render(
+            "staff/oversight.html",
+            late=[_shown(row) for row in late],
+            late_objections=sum(row["objection"] is not None for row in late),
+            waiting=sum(row["review"] is None for row in rows),
+            total=len(rows),
+            alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in alarms],
+        )
+
+    def as_json(self) -> Response:
+        """Give all of it as a file that a program reads."""
+        rows: list[Json] = [*self._emergencies()]
+        alarms: list[Json] = [*self._alarms()]
+        document: Json = {"alarms": alarms, "emergencies": rows, "time": self._pages.site.clock()}
+        return _file(canonical(document), "application/json", "evidence.json")
+
+    def as_csv(self) -> Response:
+        """Give the emergencies as a table (RFC 4180)."""
+        written = io.StringIO()
+        table = csv.writer(written)
+        table.writerow(_FIELDS)
+        table.writerows([_cell(row[name]) for name in _FIELDS] for row in self._emergencies())
+        return _file(written.getvalue().encode("utf-8"), "text/csv; charset=utf-8", "evidence.csv")
+
+    def _emergencies(self) -> list[dict[str, Json]]:
+        """List the emergencies that this node holds, those that are due first at the top."""
+        self._pages.site.require(Role.AUDITOR)
+        return _rows(self._local.call("emergency.list", {}, _LIMITS), "emergencies", _FIELDS)
+
+    def _alarms(self) -> list[dict[str, Json]]:
+        """List the alarms that nobody has acknowledged."""
+        return _rows(self._local.call("status", {}, _LIMITS), "alarms", _ALARM)
+
+
+def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json]]:
+    """Read rows of the daemon's, the named members alone."""
+    found = answer.get(name) if isinstance(answer, dict) else None
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return [{field: row.get(field) for field in fields} for row in rows]
+
+
+def _shown(row: Mapping[str, Json]) -> dict[str, str]:
+    """Show an emergency that is late."""
+    objection = row["objection"]
+    return {
+        "custodian": str(row["custodian"]),
+        "staff": str(row["staff"]),
+        "reason": str(row["reason"]),
+        "time": _time(row["time"]),
+        "due": _time(row["due"]),
+        "objection": str(objection.get("reason", "")) if isinstance(objection, dict) else "",
+    }
+
+
+def _time(value: Json) -> str:
+    """Show a time of the daemon's."""
+    return shown_time(value) if isinstance(value, int) else ""
+
+
+def _cell(value: Json) -> str:
+    """Write a cell; what a spreadsheet would take for a formula is text."""
+    text = value if isinstance(value, str) else canonical(value).decode("utf-8")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _file(body: bytes, content_type: str, name: str) -> Response:
+    """Give a file to keep, never shown as a page of ours."""
+    response = Response(body, content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Security-Policy"] = _FILE_POLICY
+    return response

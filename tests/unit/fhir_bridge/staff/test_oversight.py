@@ -1,0 +1,82 @@
+"""The page of oversight at the regulator's node: what is late, what is wrong, and no patient."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from medchain.ledger.object import map_key
+from medchain.node.emergency import EMERGENCY
+from medchain.store.accounts import Role
+from tests.unit.fhir_bridge.staff.conftest import opened
+from tests.unit.medchain.node.federation import COMMISSION, RENHE
+
+PATHS = ("/oversight", "/oversight/evidence.json", "/oversight/evidence.csv")
+ALARM = {"code": "ordering.split_view", "count": 2, "fields": {}, "first": 1, "height": 3, "id": 1, "last": 2}
+
+
+@pytest.fixture(scope="module")
+def office(desks):
+    with ExitStack() as stack:
+        made = opened(desks, COMMISSION, stack)
+        made.local.operations["status"] = lambda _document: {"alarms": [ALARM | {"subject": "<i>anxin</i>"}]}
+        yield made
+
+
+def late(world, name: str, reason: str) -> str:
+    """Break the glass at the hospital and bring it to the ledger; returns its map key."""
+    made = world.desk.declare(world.patient(name), "Practitioner/late", reason)
+    world.settle()
+    return map_key(EMERGENCY, RENHE, made.object_id).hex()
+
+
+def row_of(office, key: str) -> dict:
+    given = json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)
+    return next(row for row in given["emergencies"] if row["key"] == key)
+
+
+def test_what_is_past_its_clock_is_said_first_and_what_others_wrote_is_no_markup(world, office):
+    late(world, "over1", "<b>fell</b>")
+    office.desks.federation.time += 8 * 86400
+    try:
+        page = office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+    finally:
+        office.desks.federation.time -= 8 * 86400
+    assert "&lt;b&gt;fell&lt;/b&gt;" in page
+    assert "<b>fell" not in page
+    assert "ordering.split_view" in page
+    assert "&lt;i&gt;anxin&lt;/i&gt;" in page
+    assert page.index("overdue since") < page.index("ordering.split_view")
+
+
+def test_the_evidence_names_no_patient_at_the_regulator_nor_at_the_hospital(world, office):
+    key = late(world, "over2", "=HYPERLINK(1)")
+    assert row_of(office, key)["reason"] == "=HYPERLINK(1)"
+    assert "patient" not in row_of(office, key)
+    world.local.operations["status"] = lambda _document: {"alarms": []}
+    token = world.core.service.patient_token("over2")
+    for place in (world, office):
+        browser = place.staff(Role.AUDITOR)
+        for path in PATHS:
+            answer = browser.get(path)
+            assert answer.status_code == 200
+            assert token not in answer.text
+            assert "over2" not in answer.text
+        table = list(csv.DictReader(io.StringIO(browser.get(PATHS[2]).text)))
+        # A spreadsheet would run it.
+        assert next(row for row in table if row["key"] == key)["reason"] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("role", [Role.DESK, Role.CLINICIAN, Role.ADMINISTRATOR, Role.PATIENT])
+def test_no_other_role_sees_any_of_it(office, role):
+    browser = office.staff(role)
+    assert [browser.get(path).status_code for path in PATHS] == [403, 403, 403]
+
+
+def test_who_is_not_signed_in_is_sent_to_do_so(office):
+    stranger = type(office.staff())(office.app.test_client())
+    assert [stranger.get(path).headers.get("Location") for path in PATHS] == ["/sign-in"] * 3
