@@ -19,7 +19,7 @@ from typing import Self
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text
-from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, build_genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
@@ -196,7 +196,10 @@ class MemoryReplica:
         return self.pages.get(name)
 
     def members_at(self, height: int) -> Members:
-        return self.snapshots[height]
+        # As a node's store answers, for a liar's block of any height.
+        if height < 0:
+            raise NotFoundError("store.block", height=height)
+        return self.snapshots[min(height, self.height)]
 
     def members_changes(self) -> list[int]:
         pairs = zip(self.snapshots, self.snapshots[1:], strict=False)
