@@ -55,7 +55,7 @@ STAFF_WORDS: Final[Words] = {
     "reviews.finding.justified": ("理由成立", "justified"),
     "reviews.finding.unjustified": ("理由不成立", "not justified"),
     "reviews.send": ("记录复核", "Record the review"),
-    "reviews.send.of": ("记录对 {staff} 于 {time} 的复核", "Record the review of {staff}, {time}"),
+    "reviews.send.of": ("记录复核：{staff}，{time}", "Record the review of {staff}, {time}"),
     "oversight.title": ("监督", "Oversight"),
     "oversight.late": (
         "{count} 次紧急访问逾期未复核，其中 {objections} 次患者有异议",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
 from tests.e2e.running_demo import RunningDemo
 
@@ -102,3 +103,44 @@ def test_a_record_of_the_patient_has_its_versions_and_its_proof(browser, picture
     )
     assert size[:2] == [200, "application/zip"]
     assert re.fullmatch(r'attachment; filename="[A-Za-z0-9.-]+\.proof\.zip"', size[2])
+
+
+def judged(browser: Browser, folder: Path, place: str, word: str) -> list[str]:
+    """Tell what axe-core has against a page, in both languages at both sizes, and take pictures."""
+    found = []
+    for language in ("zh", "en"):
+        browser.open(f"{place}?lang={language}")
+        browser.wait_for("#main")
+        for kind, width, height in SIZES:
+            browser.resize(width, height)
+            browser.picture(folder / f"{place.rpartition('/')[2]}-{language}-{kind}.png")
+            assert browser.script("return document.documentElement.scrollWidth") <= width
+            found += [f"{place} {language} {kind} {one}" for one in violations(browser)]
+    browser.wait_until(word)
+    browser.resize(1280, 900)
+    return found
+
+
+def test_a_clinician_breaks_the_glass_and_an_auditor_finds_it_waiting(demo, browser, web, pictures, tmp_path_factory):
+    browser.open(f"{web}/emergencies?lang=en")
+    browser.type("#text", "王\ue007")
+    browser.wait_until("Which patient?")
+    browser.picture(pictures / "emergency-found.png")
+    assert violations(browser) == []
+    browser.script("document.querySelector('[name=patient]').checked = true")
+    browser.type("#reason", "found unconscious\ue007")
+    browser.wait_until("minutes left")
+    assert browser.url.partition("?")[0] == f"{web}/emergencies"
+    assert judged(browser, pictures, f"{web}/emergencies", "found unconscious") == []
+    other = Browser(tmp_path_factory.mktemp("auditor"))
+    try:
+        other.add_authenticator()
+        config = demo.folder / HOSPITAL / "node.toml"
+        words = ("account", "add", "auditor", "--role", "auditor", "--display", "Ms Li", "--config", config, "--json")
+        other.open(json.loads(demo.run(*words))["url"])
+        other.click("[data-passkey=enrol] button")
+        other.wait_until("Ms Li")
+        assert judged(other, pictures, f"{web}/emergencies/reviews", "found unconscious") == []
+        assert judged(other, pictures, f"{web}/oversight", "Download") == []
+    finally:
+        other.close()
