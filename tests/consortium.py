@@ -158,6 +158,7 @@ class MemoryReplica:
         self.leaves: list[bytes] = []
         self.chain: list[tuple[Block, int, bytes]] = []
         self.places: dict[bytes, int] = {}
+        self.aside: list[Block] = []
         self._add(apply_genesis(founding), founding.time, "")
 
     @property
@@ -273,10 +274,23 @@ class MemoryReplica:
         return (size > 0) + sum(change.kind == "protocol" for change in changes)
 
     def rewind(self, height: int) -> None:
-        kept = [block for block, _, _ in self.chain[1 : height + 1]]
+        blocks = [block for block, _, _ in self.chain[1:]]
+        kept, aside = blocks[:height], self.aside or blocks[height:]
         self.__init__(self.genesis, self.signer)
         for block in kept:
             self.apply(block)
+        self.aside = aside
+
+    def lose(self, height: int) -> None:
+        """Be what a backup holds."""
+        self.rewind(height)
+        self.forget_dropped()
+
+    def dropped(self) -> list[Block]:
+        return self.aside
+
+    def forget_dropped(self) -> None:
+        self.aside = []
 
     def _read(self, note: str) -> tuple[int, bytes, Callable[[bytes], bool]]:
         try:
@@ -476,7 +490,8 @@ class Killer:
 
     def __enter__(self) -> Self:
         """Stand between the node and its disk."""
-        for holder, names in ((self._node.disk, ("save", "put")), (self._node.replica, ("apply", "propose", "rewind"))):
+        writes = ("apply", "propose", "rewind", "forget_dropped")
+        for holder, names in ((self._node.disk, ("save", "put")), (self._node.replica, writes)):
             for name in names:
                 setattr(holder, name, self._watched(getattr(holder, name)))
                 self._patched.append((holder, name))
@@ -606,7 +621,7 @@ class Node:
 
     def restore(self, height: int) -> None:
         """Come back from a backup of the ledger and of nothing else."""
-        self.replica.rewind(min(height, self.replica.height))
+        self.replica.lose(min(height, self.replica.height))
         self.disk = Disk()
         self.restart(restored=True)
 

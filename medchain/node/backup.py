@@ -28,7 +28,7 @@ from medchain.ledger.genesis import parse_genesis
 from medchain.node.clock import Clock
 from medchain.node.config import CONFIG_NAME
 from medchain.node.keystore import Layout, Unlock, open_daemon_keys, open_web_keys, write_private_file
-from medchain.node.ledger_driver import RECEIPTS_NAME, VOUCHED_NAME
+from medchain.node.ledger_driver import RECEIPTS_NAME, SPENT_NAME, VOUCHED_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
 from medchain.store.journal import HeldJournals
@@ -253,7 +253,8 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) 
         key = _key(layout.folder, halves, FileKind.RECORDS)
         _copy_records(layout, copies, key)
         _copy_blobs(layout, copies, key)
-    _copy_small(layout.folder, partial, VOUCHED_NAME)
+    for name in (VOUCHED_NAME, SPENT_NAME):
+        _copy_small(layout.folder, partial, name)
     ledger, _, erasures = _open_all(copies, halves, ())
     for path in (copies.ledger, copies.records):
         mark_path(path).unlink(missing_ok=True)

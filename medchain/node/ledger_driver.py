@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -42,10 +43,16 @@ from medchain.tlog.checkpoint import sign_checkpoint
 VOUCHED_NAME: Final = "vouched.json"
 """Name of the file with what this node has vouched for."""
 
+SPENT_NAME: Final = "spent_log_keys.json"
+"""Name of the file with the own log keys under which this node orders no more."""
+
 RECEIPTS_NAME: Final = "receipts.jsonl"
 """Name of the file with the newest receipts."""
 
 _TYPE: Final = "medchain/vouched/v1"
+_SPENT_TYPE: Final = "medchain/spent-log-keys/v1"
+_MAX_SPENT_BYTES: Final = 1 << 20
+_KEY_ID_BYTES: Final = 16
 _SLOT_BYTES: Final = 512
 _SLOTS: Final = 64
 _MAX_RECEIPTS_BYTES: Final = 16 << 20
@@ -68,15 +75,18 @@ class VouchedFile:
     """Fills `medchain.ordering.cosign.Memory` with a small file beside the databases.
 
     Every cosignature waits for it, so it is written in place: slots of a disk's sector each, the last one that was
-    written counts. A full file is replaced by one with that slot alone. Keeps true: a slot is written whole or not at
-    all, and one that cannot be read is never passed over for an older one. One process uses it.
+    written counts. A full file is replaced by one with that slot alone. The log keys that are spent have no bound, and
+    change hardly ever: they have a file beside it, and the slot says how many there are at least. Keeps true: a slot is
+    written whole or not at all, and one that cannot be read is never passed over for an older one; no key is forgotten
+    before the slot says so. One process uses it.
     """
 
-    __slots__ = ("_path", "_used")
+    __slots__ = ("_path", "_spent", "_used")
 
     def __init__(self, path: Path) -> None:
         """Name the file."""
         self._path = path
+        self._spent: frozenset[str] | None = None
         self._used: int | None = None
 
     def load(self) -> Vouched:
@@ -90,7 +100,17 @@ class VouchedFile:
         if len(content) != _SLOTS * _SLOT_BYTES or not written or written != slots[: len(written)]:
             raise InputError("vouched.slots", size=len(content))
         self._used = len(written)
-        return [_vouched(slot) for slot in written][-1]
+        return self._with_spent([_vouched(slot) for slot in written][-1])
+
+    def _with_spent(self, newest: tuple[Vouched, int]) -> Vouched:
+        """Add the log keys that are spent; raises as `load`."""
+        vouched, least = newest
+        path = self._path.with_name(SPENT_NAME)
+        kept = _spent_keys(path.read_bytes()) if path.exists() else frozenset()
+        if len(kept) < least:
+            raise VerificationError("vouched.missing", path=str(path))
+        self._spent = kept
+        return replace(vouched, spent=vouched.spent | kept)
 
     def save(self, vouched: Vouched) -> None:
         """Write it, synced.
@@ -101,10 +121,22 @@ class VouchedFile:
         """
         if self._used is None and self._path.exists():
             self.load()
+        before = self._spent or frozenset()
         try:
+            if not vouched.spent <= before:
+                self._write_spent(vouched.spent | before)
             self._write(_slot(vouched))
+            if vouched.spent != self._spent:
+                self._write_spent(vouched.spent)
         except OSError as error:
             raise disk_fault(error, "vouched") from error
+
+    def _write_spent(self, keys: frozenset[str]) -> None:
+        """Write the log keys that are spent, synced."""
+        if keys or self._spent:
+            document: Json = {"keys": [*sorted(keys)], "type": _SPENT_TYPE}
+            write_private_file(self._path.with_name(SPENT_NAME), canonical(document))
+        self._spent = keys
 
     def _write(self, slot: bytes) -> None:
         """Write a slot behind the others, or a new file where they are all full."""
@@ -142,24 +174,34 @@ def vouched_file(folder: Path, height: int, *, restored: bool = False) -> Vouche
     return file
 
 
-def _vouched(slot: bytes) -> Vouched:
-    """Read a slot; raises `InputError`."""
+def _spent_keys(content: bytes) -> frozenset[str]:
+    """Read the log keys that are spent; raises `InputError`."""
+    found = members(parse_canonical(content, max_bytes=_MAX_SPENT_BYTES), {"keys": list, "type": str})
+    keys = found["keys"] if isinstance(found["keys"], list) else []
+    if found["type"] != _SPENT_TYPE:
+        raise InputError("vouched.type")
+    return frozenset(unhex(key, _KEY_ID_BYTES).hex() for key in keys)
+
+
+def _vouched(slot: bytes) -> tuple[Vouched, int]:
+    """Read a slot, and how many log keys are spent at least; raises `InputError`."""
     document = parse_canonical(slot.rstrip(b"\n "), max_bytes=_SLOT_BYTES)
-    found = members(document, _MEMBERS, {"spent": str, "version": int})
+    found = members(document, _MEMBERS, {"spent": str, "spent_keys": int, "version": int})
     if found["type"] != _TYPE:
         raise InputError("vouched.type")
-    root = str(found["root"])
-    return Vouched(
+    root, spent = str(found["root"]), str(found.get("spent", ""))
+    vouched = Vouched(
         floor=_number(found["floor"]),
         size=_number(found["size"]),
         root=unhex(root, 32) if root else b"",
         stood_down=str(found["stood_down"]),
         replaced=str(found["replaced"]),
         replaced_from=_number(found["replaced_from"]),
-        # Files of before have neither.
+        # Files of before have no version, and one spent key at most, in the slot itself.
         version=_number(found.get("version", 0)),
-        spent=str(found.get("spent", "")),
+        spent=frozenset({spent} if spent else ()),
     )
+    return vouched, _number(found.get("spent_keys", 0))
 
 
 def _slot(vouched: Vouched) -> bytes:
@@ -170,7 +212,7 @@ def _slot(vouched: Vouched) -> bytes:
         "replaced_from": vouched.replaced_from,
         "root": vouched.root.hex(),
         "size": vouched.size,
-        "spent": vouched.spent,
+        "spent_keys": len(vouched.spent),
         "stood_down": vouched.stood_down,
         "type": _TYPE,
         "version": vouched.version,

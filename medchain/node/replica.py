@@ -302,7 +302,7 @@ class Replica:
         return 0 if record is None else record.version
 
     def rewind(self, height: int) -> None:
-        """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5).
+        """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5); they are kept aside.
 
         Raises:
             ConflictError: ``replica.final`` if one of them is final.
@@ -313,6 +313,14 @@ class Replica:
                 raise ConflictError("replica.final", height=height, final=final.size)
             self._ends = {}
             self.store.rewind(height)
+
+    def dropped(self) -> list[Block]:
+        """Return the blocks that `rewind` has dropped and nobody has forgotten since, in order."""
+        return [Block(height, time, tuple(leaves), note) for height, time, leaves, note in self.store.dropped()]
+
+    def forget_dropped(self) -> None:
+        """Forget them."""
+        self.store.forget_dropped()
 
     def prove_entry(self, position: int, size: int | None = None) -> EntryProof:
         """Prove that the log holds a leaf.

@@ -39,6 +39,8 @@ ALARM_CODES: Final = frozenset(
         "block.transaction",
         "checkpoint.split_view",
         "ordering.failed",
+        "ordering.kept_back",
+        "ordering.not_given",
         "ordering.reordered",
         "ordering.thread",
         "ordering.withheld",

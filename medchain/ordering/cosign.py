@@ -82,6 +82,14 @@ class FinalNote(NamedTuple):
     text: str
 
 
+class _Ahead(NamedTuple):
+    """A block end that others have made final and that is not ours yet: size, root, and since when it is known."""
+
+    size: int
+    root: bytes
+    since: int
+
+
 class Notary(Protocol):
     """Reads and writes checkpoint notes under the members' keys."""
 
@@ -129,7 +137,7 @@ class Vouched:
         version: of the protocol object that this takeover makes; 0 if for none.
         replaced: the orderer that the last takeover replaced, if any; what it signed above ``replaced_from`` is void.
         replaced_from: size of the last block of its that was kept.
-        spent: id of the own log key that signed, as the orderer's, blocks which this node has dropped; empty if none.
+        spent: ids of own log keys that signed, as the orderer's, blocks which this node has dropped.
     """
 
     floor: int = 0
@@ -139,7 +147,7 @@ class Vouched:
     replaced: str = ""
     replaced_from: int = 0
     version: int = 0
-    spent: str = ""
+    spent: frozenset[str] = frozenset()
 
 
 class Memory(Protocol):
@@ -234,6 +242,7 @@ class Cosigner:
         # What was final stays so: a node that forgot it would look for takeovers from the first block on.
         self._final = FinalNote(0, "") if final is None else final
         self._heard = self._final.size
+        self._ahead: _Ahead | None = None
         self.own_note: str | None = None
         self.meeting = 0
         self.is_left = False
@@ -247,6 +256,17 @@ class Cosigner:
     def final_note(self) -> FinalNote:
         """The newest note with a quorum's lines; of size 0 before the first."""
         return self._final
+
+    @property
+    def behind_since(self) -> int | None:
+        """Since when, Unix seconds, others are known to have final what this node lacks; None where it lacks nothing.
+
+        A quorum's lines say so, which no f members have.
+        """
+        ahead = self._ahead
+        if ahead is not None and self._replica.root_at(ahead.size) == ahead.root:
+            ahead = self._ahead = None
+        return None if ahead is None else ahead.since
 
     @property
     def met(self) -> int:
@@ -274,6 +294,7 @@ class Cosigner:
         reading = self._notary.read(note, members, self._notes)
         with self._lock:
             self._remind(reading)
+            self._look_ahead(reading, members)
             if self._is_beside_final(reading, members):
                 return
             if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
@@ -428,19 +449,29 @@ class Cosigner:
         with self._lock:
             self._remember(replace(self._vouched, stood_down=new_orderer, version=version))
 
-    def spend(self, key_id: str) -> None:
-        """Order under a log key no more, since blocks that it signed are dropped; durable when it returns.
+    def spend(self, key_ids: frozenset[str]) -> None:
+        """Order under some log keys no more, since blocks that they signed are dropped; durable when it returns.
 
         Args:
-            key_id: of the own log key.
+            key_ids: of own log keys.
         """
         with self._lock:
-            self._remember(replace(self._vouched, spent=key_id))
+            spent = self._vouched.spent | key_ids
+            if spent != self._vouched.spent:
+                self._remember(replace(self._vouched, spent=spent))
 
     def take_back(self, before: Vouched) -> None:
-        """Go by what was remembered before a takeover that was none, and cosigned nothing since; durable."""
+        """Take back what was promised, and what was spent, for a takeover that was none; durable.
+
+        What it cosigned, or learned that it had cosigned, meanwhile stays.
+
+        Args:
+            before: what was remembered before it.
+        """
         with self._lock:
-            self._remember(before)
+            vouched = replace(self._vouched, stood_down=before.stood_down, version=before.version, spent=before.spent)
+            if vouched != self._vouched:
+                self._remember(vouched)
 
     def resume(self, base_size: int, base_root: bytes, replaced: str, *, orderer: str, version: int) -> None:
         """Go on after a takeover; cosign nothing still if another one was promised to be waited for.
@@ -572,6 +603,12 @@ class Cosigner:
             vouched = replace(vouched, size=reading.size, root=reading.root)
         if vouched != self._vouched:
             self._remember(vouched)
+
+    def _look_ahead(self, reading: Reading, members: Members) -> None:
+        """Note what a quorum vouches for and this node lacks, until it has it."""
+        is_quorum = len(complete(reading.lines, members)) >= members.protocol.quorum
+        if is_quorum and self.behind_since is None and self._replica.root_at(reading.size) != reading.root:
+            self._ahead = _Ahead(reading.size, reading.root, self._clock())
 
     def _is_beside_final(self, reading: Reading, members: Members) -> bool:
         """Look whether a quorum vouches for what is not in our ledger, where it must be: more lie than may.

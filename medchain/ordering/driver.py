@@ -146,7 +146,18 @@ class Replica(Protocol):
         ...
 
     def rewind(self, height: int) -> None:
-        """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5)."""
+        """Drop the blocks above a height that never became final (`docs/spec/ordering.md` 5).
+
+        They are kept aside in the same step until `forget_dropped`; where others are kept already, those stay.
+        """
+        ...
+
+    def dropped(self) -> list[Block]:
+        """Return the blocks that are kept aside, in order."""
+        ...
+
+    def forget_dropped(self) -> None:
+        """Forget them: they are back, or others are in their place for good."""
         ...
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
@@ -32,14 +32,26 @@ from medchain.ordering.succession import Succession
 ASK_OTHERS_AFTER: Final = 3
 """After how many failures in a row a follower asks other members for blocks."""
 
+LOOK_S: Final = 10
+"""How often a follower looks at another member, each in turn, for what the orderer does not say."""
+
+BEHIND_S: Final = 60
+"""For how long others may have final what the orderer says there is not, before that is an alarm."""
+
 MAX_ALARMS: Final = 64
 """How many alarms of one code are kept until somebody has looked; the first ones matter most."""
 
 LOG_KEY_SPENT: Final = "ordering.log_key"
+"""Alarm: this node has to order under a log key that has signed blocks which a takeover dropped, and does not."""
+
 NO_HEIR: Final = "ordering.no_heir"
 """Reason: were the orderer lost now, nobody could order in its place, nor exchange its log key any more."""
 
-"""Alarm: this node has to order under a log key that has signed blocks which a takeover dropped, and does not."""
+KEPT_BACK: Final = "ordering.kept_back"
+"""Alarm: others have blocks made before the orderer said that there were none."""
+
+NOT_GIVEN: Final = "ordering.not_given"
+"""Alarm: others have final what the orderer says there is not, and this node does not get it."""
 
 _REST: Final = 4
 _QUIET_TURNS: Final = 25
@@ -114,6 +126,7 @@ class EmbeddedDriver:
         self._told: tuple[str, ...] = ()
         self._lines: str | None = None
         self._turn, self._rest_until, self._is_hasty = 0, 0.0, False
+        self._looked, self._next = ports.clock(), 0
         self._last_orderer = ports.replica.members.protocol.orderer
         self.watchers: list[Callable[[Block], None]] = []
         self.keep_alarm: Callable[[Alarm], None] = _forget
@@ -139,7 +152,7 @@ class EmbeddedDriver:
             feed=self.feed,
             on_block=self._applied,
             reroute=self._look_at,
-            is_succession=self._is_succession,
+            is_held=self._is_held,
             ask=self._ask,
         )
         self.outbox = Outbox(replica, self.submit, clock, ports.receipts, self._raise_alarm)
@@ -167,9 +180,14 @@ class EmbeddedDriver:
             feed=self.feed,
             limits=limits,
             on_block=self._ordered,
-            is_barred=lambda: bool(self.cosigner.vouched.stood_down) or self._succession.is_log_key_spent,
+            is_barred=self._is_barred,
             raise_alarm=self._raise_alarm,
         )
+
+    def _is_barred(self) -> bool:
+        """Tell whether this node may order nothing, though the ledger names it."""
+        succession = self._succession
+        return bool(self.cosigner.vouched.stood_down) or succession.is_between or succession.is_log_key_spent
 
     @property
     def is_orderer(self) -> bool:
@@ -179,7 +197,13 @@ class EmbeddedDriver:
     @property
     def is_caught_up(self) -> bool:
         """Whether, as far as this node can know, it has every block."""
-        return self._is_ready and (self.is_orderer or self.follower.is_caught_up)
+        return self._is_ready and (self.is_orderer or (self.follower.is_caught_up and not self._is_behind))
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether others have had final for long what this node does not get."""
+        since = self.cosigner.behind_since
+        return since is not None and self._ports.clock() - since > BEHIND_S
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -192,6 +216,7 @@ class EmbeddedDriver:
 
     def prepare(self) -> None:
         """Begin to order, without the threads that follow, cosign and submit; a test takes those steps itself."""
+        self._succession.settle()
         self.cosigner.recall()
         self.orderer.start()
 
@@ -300,6 +325,8 @@ class EmbeddedDriver:
         alarms = list(self._alarms)
         if self.follower.alarm is not None:
             alarms.append(self.follower.alarm)
+        if self._is_behind and (self.is_orderer or self.follower.is_caught_up):
+            alarms.append(Alarm(NOT_GIVEN, self.height(), {"orderer": self._ports.replica.members.protocol.orderer}))
         failure = self.orderer.failure
         if failure is not None and failure.code == "ordering.failed":
             alarms.append(Alarm(failure.code, self.height(), failure.fields))
@@ -324,21 +351,13 @@ class EmbeddedDriver:
         meanwhile would go on alone.
         """
         for org_id, client in self._peers().items():
-            try:
-                while blocks := client.blocks(self._ports.replica.height + 1, 0):
-                    for block in blocks:
-                        self.follower.apply(block)
+            with suppress(MedchainError):
+                is_fitting = self.follower.look(Source(org_id, client, is_orderer=False))
                 if self._restored and not self._is_ready and (note := client.checkpoint()) is not None:
                     # With our own lines, perhaps, which we have forgotten.
                     self.cosigner.learn(note)
-            except UnavailableError:
-                continue
-            except MedchainError:
-                # Its blocks do not fit ours: it has taken another way at a takeover, or it lies.
-                self._look_at(client)
-                continue
-            self._look_at(client)
-            self._looked_at.add(org_id)
+                if is_fitting:
+                    self._looked_at.add(org_id)
         quorum = self._ports.replica.members.protocol.quorum
         self._is_ready = self._is_ready or not self._restored or len(self._looked_at) + 1 >= quorum
         return self._is_ready
@@ -346,19 +365,33 @@ class EmbeddedDriver:
     def follow_once(self, wait_s: int = 0) -> int:
         """Ask once for blocks, or, while this node orders, look round; returns how many were applied."""
         self._recover()
-        awaited = self.cosigner.vouched.stood_down
+        awaited, before = self.cosigner.vouched.stood_down, self.height()
         if not self._is_ready or self.is_orderer or awaited == self._org_id:
             # Who waits for its own takeover has nobody to follow: the others may have gone on without it.
             self.look_round()
-        elif awaited:
-            self._look_at(self._ports.connect(awaited))
-        elif self.cosigner.is_left:
+        else:
+            self._look_at_others(awaited or self._ports.replica.members.protocol.orderer, is_awaited=bool(awaited))
+        seen = max(0, self.height() - before)
+        return seen + (self.follower.step(0 if seen else wait_s) if self._is_ready else 0)
+
+    def _look_at_others(self, leader: str, *, is_awaited: bool) -> None:
+        """Look where a takeover may show: at the leader, if one is to come, and now and then at the others, in turn.
+
+        Whom this node takes for the orderer may have been replaced, and say that there is nothing newer, for ever.
+        """
+        if is_awaited or self.cosigner.is_left:
             self.cosigner.is_left = False
-            self._look_at(self._ports.connect(self._ports.replica.members.protocol.orderer))
-        return self.follower.step(wait_s) if self._is_ready else 0
+            self._look_at(Source(leader, self._ports.connect(leader), is_orderer=True))
+        now, others = self._ports.clock(), sorted(self._peers().keys() - {leader})
+        if others and not 0 <= now - self._looked < LOOK_S:
+            self._looked, self._next = now, self._next + 1
+            name = others[self._next % len(others)]
+            with suppress(MedchainError):
+                self.follower.look(Source(name, self._ports.connect(name), is_orderer=False), answers=1)
 
     def _recover(self) -> None:
         """Go on after a takeover that was cut short here, see `Succession.recover`."""
+        self._succession.settle()
         orderer = self._ports.replica.members.protocol.orderer
         if self.cosigner.vouched.stood_down and self._succession.recover():
             self._last_orderer = orderer
@@ -379,6 +412,10 @@ class EmbeddedDriver:
         note = self.cosigner.gossip()
         if note is not None:
             self._send_round(note)
+            final = self.cosigner.final_note
+            if 0 < final.size < self.cosigner.vouched.floor:
+                # The orderer may have kept from others that it is, and newer notes do not tell.
+                self._send_round(final.text)
         return did
 
     def hand_in(self) -> None:
@@ -466,13 +503,17 @@ class EmbeddedDriver:
         asked = orderer if failures <= ASK_OTHERS_AFTER else names[failures % len(names)]
         return Source(asked, self._ports.connect(asked), asked == orderer)
 
-    def _look_at(self, client: OrdererClient) -> bool:
+    def _look_at(self, source: Source) -> bool:
         """Look for a takeover at a peer."""
-        return self._succession.look_at(client)
+        return self._succession.look_at(source.client, source.org_id)
 
-    def _is_succession(self, block: Block, giver: str) -> bool:
-        """Tell whether a block that seems too old is of a takeover."""
-        return self._succession.is_agreed(block, giver)
+    def _is_held(self, block: Block) -> bool:
+        """Tell whether enough members have a block that seems too old; of who orders that is an alarm."""
+        orderer = self._ports.replica.members.protocol.orderer
+        is_held = self._succession.is_held(block)
+        if is_held and self._succession.is_by(block, orderer):
+            self._raise_alarm(Alarm(KEPT_BACK, block.height, {"orderer": orderer, "time": block.time}, latched=True))
+        return is_held
 
     def _ordered(self, block: Block) -> None:
         """Take note of a block of our own."""
@@ -502,8 +543,8 @@ class EmbeddedDriver:
         A block by which the lost orderer itself hands over ends no promise: behind blocks that it made since, it could
         have them cosigned that way, and be final beside the takeover. Only the one named need not wait for itself.
         """
-        reading = self._ports.notary.read(block.checkpoint, self._ports.replica.members)
-        lost = self._ports.replica.members_at(block.height - 1).protocol.orderer
+        before = self._ports.replica.members_at(block.height - 1)
+        reading, lost = self._ports.notary.read(block.checkpoint, before), before.protocol.orderer
         is_handed_to_us = orderer == self.cosigner.vouched.stood_down == self._org_id
         if reading.log_org == orderer != lost or is_handed_to_us:
             is_kept = reading.log_org != orderer
@@ -514,13 +555,16 @@ class EmbeddedDriver:
             self.outbox.reset()
         self._last_orderer = orderer
 
-    def _taken_over(self, block: Block, dropped: Sequence[bytes]) -> None:
+    def _taken_over(self, blocks: Sequence[Block], dropped: Sequence[bytes]) -> None:
         """Go on under the new orderer; whoever had a dropped block brings its transactions to the new one."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
-        self.feed.publish(block)
-        self.cosigner.learn(block.checkpoint)
         self.outbox.reset()
-        self._tell(block)
+        for block in blocks:
+            self.feed.publish(block)
+            # One that was kept may be by a key that was exchanged since: it is final with what follows on it.
+            with suppress(VerificationError):
+                self.cosigner.learn(block.checkpoint)
+            self._tell(block)
         self._submit_again(dropped)
 
     def _submit_again(self, dropped: Sequence[bytes]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final, NamedTuple
 
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
@@ -45,8 +46,8 @@ class Follower:
         pen: threading.Lock,
         feed: Feed,
         on_block: Callable[[Block, Applied], None],
-        reroute: Callable[[OrdererClient], bool],
-        is_succession: Callable[[Block, str], bool],
+        reroute: Callable[[Source], bool],
+        is_held: Callable[[Block], bool],
         ask: Callable[[Source, int, int], Sequence[Block]] = lambda source, first, wait_s: source.client.blocks(
             first, wait_s
         ),
@@ -61,7 +62,7 @@ class Follower:
             feed: told of each block.
             on_block: told of each block applied.
             reroute: given whom to ask, looks for a takeover there; tells whether it found one.
-            is_succession: tells whether a block is of a takeover that enough members have beside the one that gave it.
+            is_held: tells whether enough members have a block that seems too old.
             ask: asks a source for blocks from a height on, and may wait so long for the first one.
         """
         self._replica = replica
@@ -71,7 +72,7 @@ class Follower:
         self._feed = feed
         self._on_block = on_block
         self._reroute = reroute
-        self._is_succession = is_succession
+        self._is_held = is_held
         self._ask = ask
         self._not_before = 0
         self.failures = 0
@@ -114,7 +115,7 @@ class Follower:
     def apply(self, block: Block) -> Applied:
         """Verify and keep one block; raises as `Replica.apply`, and ``block.time``."""
         now = self._clock()
-        if block.time > now + MAX_CLOCK_DIFFERENCE_S or self._is_too_old(block, now):
+        if block.time > now + MAX_CLOCK_DIFFERENCE_S or self.is_too_old(block):
             raise VerificationError("block.time", time=block.time, now=now)
         with self._pen:
             applied = self._replica.apply(block)
@@ -123,10 +124,10 @@ class Follower:
         self._on_block(block, applied)
         return applied
 
-    def _is_too_old(self, block: Block, now: int) -> bool:
+    def is_too_old(self, block: Block) -> bool:
         """Tell whether a block says that it was made before the orderer said that there was none."""
         # A clock that was ahead and was set right must not leave us refusing what it would have called late.
-        return block.time < min(self._not_before, now - MAX_CLOCK_DIFFERENCE_S)
+        return block.time < min(self._not_before, self._clock() - MAX_CLOCK_DIFFERENCE_S)
 
     def forget_level(self) -> None:
         """Forget that we were level: after a takeover, older blocks come from another orderer."""
@@ -139,26 +140,63 @@ class Follower:
             # Whoever gave nothing had nothing then: what it gives later was made later.
             self._not_before = max(self._not_before, asked_at - MAX_CLOCK_DIFFERENCE_S)
             self.is_caught_up, self.failures = True, 0
-        elif not self._reroute(source.client):
+        elif not self._reroute(source):
             self.failures += 1
 
     def _apply_all(self, blocks: Sequence[Block], source: Source) -> int:
         """Apply blocks up to the first that is wrong."""
-        for count, block in enumerate(blocks):
-            if self._is_too_old(block, self._clock()) and self._is_succession(block, source.org_id):
-                # Whoever said that there was nothing had been replaced, and did not know it.
-                self.forget_level()
+        for applied, block in enumerate(blocks):
             try:
-                self.apply(block)
+                self._take(block)
             except UnavailableError:
                 self.failures += 1
-                return count
+                return applied
             except (InputError, VerificationError) as error:
-                if not self._reroute(source.client):
+                if not self._reroute(source):
                     self._refuse(error)
-                return count
+                return applied
         self.failures = 0
         return len(blocks)
+
+    def _take(self, block: Block) -> None:
+        """Apply a block, one that seems too old as well if enough members have it; raises as `apply`."""
+        if self.is_too_old(block) and self._is_held(block):
+            # Whoever said that there was nothing had been replaced, and did not know it; or lied.
+            self.forget_level()
+        self.apply(block)
+
+    def look(self, source: Source, *, answers: int | None = None) -> bool:
+        """Take what another member than the orderer has beyond ours, and look whether it has left ours at a takeover.
+
+        So a node finds out what the one that it takes for the orderer does not say. It raises no alarm: whom the blocks
+        come from does not matter, and any member could give wrong ones.
+
+        Args:
+            source: whom to ask.
+            answers: how often at most, since with the orderer it could give blocks for ever; None for as often as
+                blocks come.
+
+        Returns:
+            Whether it has nothing beyond ours that does not fit.
+
+        Raises:
+            UnavailableError: it does not answer, or the disk.
+        """
+        is_fitting = True
+        try:
+            for _ in count() if answers is None else range(answers):
+                blocks = source.client.blocks(self._replica.height + 1, 0)
+                if not blocks:
+                    break
+                for block in blocks:
+                    self._take(block)
+        except UnavailableError:
+            raise
+        except MedchainError:
+            # It has taken another way at a takeover, or it lies.
+            is_fitting = False
+        self._reroute(source)
+        return is_fitting
 
     def _refuse(self, error: MedchainError) -> None:
         """Raise the alarm; the same height is asked for again, and the alarm ends only when a right block comes."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.errors import VerificationError
 from medchain.ledger.genesis import cosigner_name
-from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
+from medchain.ledger.members import ACTIVE, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
 from medchain.ordering.cosign import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
     Checkpoint,
@@ -153,8 +153,12 @@ class LedgerNotary:
         return found
 
     def _logs(self, members: Members) -> Iterator[_LogKey]:
-        """List the log keys in force: the orderer's is not the only one whose lines are out there."""
-        for organisation in members.active:
+        """List the log keys: the orderer's is not the only one whose lines are out there.
+
+        Whoever orders a block by which it hands over and takes part no more has signed the end of that block, which all
+        others have to cosign. A key that an active organisation has by now is that one's.
+        """
+        for organisation in sorted(members.organisations.values(), key=lambda item: item.status == ACTIVE):
             key = VerifierKey(self._origin, KeyType.ED25519, organisation.key(LOG_KEY).public)
             yield _LogKey(organisation.org_id, key)
 

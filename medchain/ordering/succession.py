@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES, PROTOCOL
-from medchain.ledger.members import LOG_KEY, Members
+from medchain.ledger.members import LOG_KEY, Members, faulty
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
-from medchain.ordering.block import Block
+from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.cosign import Cosigner, Notary, Vouched
 from medchain.ordering.driver import Clock, OrdererClient, Replica
 from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
-from medchain.ordering.takeover import LogEnd, Shown, ended_log_keys, kept_end, new_orderer, read_shown
+from medchain.ordering.takeover import LogEnd, Shown, claimed_members, ended_log_keys, kept_end, new_orderer, read_shown
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
 
@@ -31,7 +31,13 @@ _MAX_ANSWERS: Final = 8
 
 
 class Succession:
-    """Takeovers, seen from one node."""
+    """Takeovers, seen from one node.
+
+    All that changes whom the node follows is judged and done under the pen, so that it is still so when it is done.
+
+    Attributes:
+        is_between: whether blocks may have been dropped and nothing be in their place yet; nothing is ordered then.
+    """
 
     def __init__(  # noqa: PLR0913  # its ports
         self,
@@ -44,7 +50,7 @@ class Succession:
         org_id: str,
         pen: threading.Lock,
         peers: Callable[[], Mapping[str, OrdererClient]],
-        on_takeover: Callable[[Block, Sequence[bytes]], None],
+        on_takeover: Callable[[Sequence[Block], Sequence[bytes]], None],
         on_dropped: Callable[[Sequence[bytes]], None],
     ) -> None:
         """Prepare.
@@ -58,8 +64,8 @@ class Succession:
             org_id: the node's organisation.
             pen: held by whoever writes to the replica.
             peers: gives the other active members, the lost one too.
-            on_takeover: told of the takeover's block and the transactions that were dropped.
-            on_dropped: told of those that were dropped where the takeover's block could not be kept.
+            on_takeover: told of blocks that were taken over, a takeover's the last, and of the transactions dropped.
+            on_dropped: told of those that were dropped where the node ended before it got so far.
         """
         self._replica = replica
         self._notary = notary
@@ -72,6 +78,9 @@ class Succession:
         self._on_takeover = on_takeover
         self._on_dropped = on_dropped
         self._ended: tuple[Members, frozenset[str]] | None = None
+        self._turn = threading.RLock()
+        self._refused: frozenset[bytes] = frozenset()
+        self.is_between = True
 
     @property
     def is_log_key_spent(self) -> bool:
@@ -102,7 +111,7 @@ class Succession:
         ended = self._ended
         if ended is None or ended[0] is not members:
             ended = self._ended = members, ended_log_keys(self._replica, self._notary)
-        return key_id not in ended[1] and (org_id != self._org_id or key_id != self._cosigner.vouched.spent)
+        return key_id not in ended[1] and (org_id != self._org_id or key_id not in self._cosigner.vouched.spent)
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Stop cosigning for an orderer that the members replace.
@@ -146,40 +155,89 @@ class Succession:
         members = self._replica.members
         if new_orderer(leaf, self._replica.ledger, members) != self._org_id:
             raise VerificationError("takeover.transaction", reason="other")
+        self.settle()
         notes = self._ask_to_stand_down(leaf)
         self._fetch(self._read_notes(notes), _version(leaf))
-        # The blocks may tell of keys under which more of the notes can be read.
+        with self._turn:
+            with self._pen:
+                block, dropped = self._take(leaf, notes)
+            self._finish([block], dropped)
+        return block
+
+    def _take(self, leaf: bytes, notes: Mapping[str, str | None]) -> tuple[Block, list[Block]]:
+        """Drop what cannot be final and make the takeover's block; returns it, and what was dropped. Under the pen."""
+        # The blocks that were fetched may tell of keys under which more of the notes can be read.
         shown = self._read_notes(notes)
         ends = [item for items in shown.values() for item in items]
         reigns = self._reigns()
-        kept = kept_end(ends, shown, self._own_ends(reigns), list(reigns.values()))
-        dropped = self._rewind(self._height_of(kept), _version(leaf))
+        height = self._height_of(kept_end(ends, shown, self._own_ends(reigns), list(reigns.values())))
+        self._check_is_due(leaf, height)
+        before, dropped = self._cosigner.vouched, self._drop_above(height)
         try:
-            with self._pen:
-                # The follower may have moved since.
-                self._height_of(kept)
-                # What was fetched may end under another orderer, who is lost as well.
-                base = self._replica.size, self._replica.root, self._replica.members.protocol.orderer
-                now = max(self._clock(), self._replica.time)
-                proposal = self._replica.propose([leaf], now, takeover=True)
+            # What was fetched may end under another orderer, who is lost as well.
+            base = self._replica.size, self._replica.root, self._replica.members.protocol.orderer
+            now = max(self._clock(), self._replica.time)
+            proposal = self._replica.propose([leaf], now, takeover=True)
             if proposal.block is None:
                 raise VerificationError(proposal.refusals.get(0, "takeover.transaction"))
         except MedchainError:
-            self._undo(dropped)
+            # Where the disk failed the block may be kept all the same, and be out there: `settle` gets on with it.
+            if self._replica.height == height:
+                with suppress(MedchainError):
+                    self._put_back(dropped, height)
+                    self._cosigner.take_back(before)
             raise
         self._cosigner.resume(*base, orderer=self._org_id, version=_version(leaf))
-        self._on_takeover(proposal.block, _transactions(dropped))
-        return proposal.block
+        return proposal.block, dropped
 
-    def _undo(self, dropped: Sequence[Block]) -> None:
-        """Apply once more what was dropped for a takeover that was none."""
-        try:
+    def _check_is_due(self, leaf: bytes, height: int) -> None:
+        """Check all that the ledger would refuse on the block of ours that is kept, before anything is dropped for it.
+
+        Others may have taken the version meanwhile, or this node promised to wait for another.
+        """
+        vouched, version, until = self._cosigner.vouched, _version(leaf), parse_envelope(leaf).transaction.until
+        if self.version_at(self._replica.size) >= version:
+            raise VerificationError("takeover.transaction", reason="version")
+        if (vouched.stood_down, vouched.version) != (self._org_id, version):
+            raise VerificationError("takeover.transaction", reason="promise")
+        new_orderer(leaf, self._replica.ledger, self._replica.members_at(height))
+        if until is not None and until < max(self._clock(), self._time_at(height)):
+            raise VerificationError("transaction.until", until=until)
+
+    def _finish(self, blocks: Sequence[Block], dropped: Sequence[Block]) -> None:
+        """Tell of blocks that are in the place of others; those are forgotten when their transactions are in hand."""
+        self._on_takeover(blocks, _transactions(dropped))
+        self._show(dropped)
+        with suppress(UnavailableError):
+            self._forget_dropped()
+
+    def _forget_dropped(self) -> None:
+        """Forget what was dropped: it is back, or others are in its place for good."""
+        if self.is_between:
+            self._replica.forget_dropped()
+            self.is_between = False
+
+    def settle(self) -> None:
+        """Get on where the node ended, or its disk failed, after it had dropped blocks.
+
+        They are put back unless the takeover is done: what this node has promised to wait for tells.
+
+        Raises:
+            MedchainError: the disk; it is tried again.
+        """
+        if not self.is_between:
+            return
+        with self._turn:
             with self._pen:
-                for block in dropped:
-                    self._replica.apply(block)
-        except MedchainError:
-            # Something else is in their place, or the disk does not take them.
-            self._on_dropped(_transactions(dropped))
+                dropped, vouched = self._replica.dropped(), self._cosigner.vouched
+                self.is_between = bool(dropped)
+                is_done = not vouched.stood_down or self.version_at(self._replica.size) >= vouched.version
+                if dropped and not is_done:
+                    with suppress(InputError, VerificationError, ConflictError):
+                        self._put_back(dropped, dropped[0].height - 1)
+            height_of, leaves = self._replica.transaction_height, _transactions(dropped)
+            self._on_dropped([leaf for leaf in leaves if height_of(accepted_id(leaf)) is None])
+            self._forget_dropped()
 
     def recover(self) -> bool:
         """Go on where the node has stood down, and the takeover is done, or can be done no more.
@@ -219,23 +277,19 @@ class Succession:
         for block in self._ours_from((self._replica.height_of(self._cosigner.final_size) or 0) + 1):
             if self.version_at(_size(block)) >= vouched.version:
                 client = self._peers().get(vouched.stood_down)
-                return vouched.stood_down == self._org_id or (client is not None and _has(client, block))
+                return vouched.stood_down == self._org_id or (client is not None and _has(client, [block]))
         return False
 
     def _is_by(self, height: int, org_id: str) -> bool:
         """Tell whether a block of ours is by an organisation; under a key that is in use no more it is by nobody."""
-        if height == 0:
-            return False
-        with suppress(VerificationError):
-            note = self._replica.blocks(height, 1)[0].checkpoint
-            return self._notary.read(note, self._replica.members).log_org == org_id
-        return False
+        return height > 0 and self.is_by(self._replica.blocks(height, 1)[0], org_id)
 
-    def look_at(self, client: OrdererClient) -> bool:
+    def look_at(self, client: OrdererClient, giver: str = "") -> bool:
         """Look whether a peer's ledger has left ours at a takeover after our last final block; go over to it if so.
 
         Args:
             client: the way to the peer.
+            giver: its org_id; empty for one that nothing was promised.
 
         Returns:
             Whether our ledger changed.
@@ -250,7 +304,7 @@ class Succession:
                     if mine is None:
                         break
                     if mine != block:
-                        return self._go_over(self._up_to_takeover(theirs[index:], client))
+                        return self._go_over(self._up_to_takeover(theirs[index:], client), giver)
                     start = block.height + 1
                 if not theirs or theirs[0].height not in ours:
                     return False
@@ -260,91 +314,129 @@ class Succession:
 
     def _up_to_takeover(self, theirs: Sequence[Block], client: OrdererClient) -> list[Block]:
         """Ask for what follows on blocks until a takeover is among it; so often at most, since it is kept in memory."""
-        found, members = list(theirs), self._replica.members_at(theirs[0].height - 1)
+        found, at, members = list(theirs), 0, self._replica.members_at(theirs[0].height - 1)
         for _ in range(_MAX_ANSWERS):
-            is_found = any(self._is_takeover(block, members) for block in found)
-            more = [] if is_found else client.blocks(found[-1].height + 1, 0)
+            for block in found[at:]:
+                at += 1
+                if self._is_takeover(block, members):
+                    return found[:at]
+                # Keys may be exchanged before it, also that of its maker.
+                members = claimed_members(members, block.transactions)
+            more = client.blocks(found[-1].height + 1, 0)
             if not more:
                 break
             found += more
-        return found
+        return []
 
-    def is_agreed(self, block: Block, giver: str) -> bool:
-        """Tell whether a block is of a takeover that a quorum has, and has judged when it was new.
+    def is_held(self, block: Block) -> bool:
+        """Tell whether so many members have a block that it was made in time, though it seems to be dated back.
 
-        To who polled an orderer that did not know yet that it was replaced, the block seems to be dated back.
+        To who polled an orderer that did not know yet that it was replaced, or that keeps blocks back, it does.
 
         Args:
             block: what was given; the replica judges it afterwards.
-            giver: org_id of who gave it, perhaps its maker. That and this node complete the quorum; in a small one
-                there must be another all the same, or the maker's word alone would count.
+
+        Returns:
+            Whether f + 1 have a block of another than who orders: one of them does not lie. One of who orders, whose
+            word that there was nothing stands against it, k − 1 besides have to have: it is as good as final.
         """
-        members = self._replica.members
-        orderer = self._cosigner.vouched.stood_down or members.protocol.orderer
-        missing = max(1, members.protocol.quorum - 2)
-        with suppress(MedchainError):
-            if self._notary.read(block.checkpoint, members).log_org == orderer:
-                return False
-            for org_id, client in self._peers().items():
-                if missing and org_id != giver:
-                    missing -= _has(client, block)
-            return missing == 0
+        members, peers = self._replica.members, self._peers()
+        if not self.is_by(block, members.protocol.orderer):
+            return _have(peers.values(), [block], faulty(len(members.active)) + 1)
+        others = [client for name, client in peers.items() if name != members.protocol.orderer]
+        return _have(others, [block], max(1, members.protocol.quorum - 1))
+
+    def is_by(self, block: Block, org_id: str) -> bool:
+        """Tell whether a block is by an organisation, under its log key of now."""
+        with suppress(InputError, VerificationError):
+            return self._notary.read(block.checkpoint, self._replica.members).log_org == org_id
         return False
 
-    def _go_over(self, theirs: Sequence[Block]) -> bool:
-        """Drop our blocks for those that end with a takeover, if they do.
+    def _go_over(self, theirs: Sequence[Block], giver: str) -> bool:
+        """Drop our blocks for those that end with a takeover, if they do, and all that can refuse them does not.
 
         What comes before it the takeover kept; one of ours, which it goes before, has dropped that, or whoever gave us
         ours has forked.
         """
-        first = theirs[0].height
-        # Those that they follow on: a block of ours that they do not follow on may name the same orderer.
-        members = self._replica.members_at(first - 1)
-        count = next((at for at, block in enumerate(theirs, 1) if self._is_takeover(block, members)), 0)
-        if not count:
+        if not (theirs and self._may_replace(theirs) and self._is_witnessed(theirs, giver)):
             return False
-        leaf = theirs[count - 1].transactions[0]
-        self._check_is_new(leaf, first)
-        if not self._may_follow(theirs[:count], first - 1):
-            return False
-        ours = [block for block in self._ours_from(first) if self._is_takeover(block)]
-        if any(_rank(block.transactions[0]) >= _rank(leaf) for block in ours):
-            # It was agreed on before ours, by which it was dropped; or it is a lie of who made ours, or a fork.
-            return False
-        named = new_orderer(leaf, self._replica.ledger, members)
-        self._follower.forget_level()
-        with self._pen:
-            before = self._cosigner.vouched
-            # Whoever ends with its blocks dropped would else find that it has cosigned what it has not.
-            if not before.stood_down or before.version < _version(leaf):
-                self._cosigner.stand_down(named, _version(leaf))
-            self._spend(self._ours_from(first))
-            promised = self._cosigner.vouched
-        dropped = self._rewind(first - 1)
-        if count > 1:
-            # What is kept before the takeover may end where blocks of ours did.
-            self._cosigner.forget(self._replica.size)
-        try:
-            try:
-                # Whoever is told of each block notices the new orderer, and has the cosigner go on from the one before.
-                for block in theirs[:count]:
-                    self._follower.apply(block)
-            except (InputError, VerificationError):
-                # Anybody may have made it of what it was shown: all is as before, and above all our own blocks, if we
-                # order. With others in their place, ours would be a fork.
-                self._put_back(dropped, first)
-                with self._pen:
-                    # A promise that was given meanwhile stays, also one for the same takeover.
-                    if self._cosigner.vouched is promised:
-                        self._cosigner.take_back(before)
-                raise
-        except UnavailableError:
-            # The disk: what was dropped is in no block of ours now.
-            self._on_dropped(_transactions(dropped))
-            raise
-        self._on_takeover(theirs[count - 1], _transactions(dropped))
-        self._show(dropped)
+        with self._turn:
+            self.settle()
+            with self._pen:
+                # We may have taken over meanwhile, or gone over to another.
+                if not self._may_replace(theirs):
+                    return False
+                dropped = self._adopt(theirs)
+            self._follower.forget_level()
+            self._finish(theirs, dropped)
         return True
+
+    def _may_replace(self, theirs: Sequence[Block]) -> bool:
+        """Tell whether blocks that end with a takeover may take the place of ours, as far as it can be told before.
+
+        Raises:
+            MedchainError: for a takeover that is none.
+        """
+        first, leaf = theirs[0].height, theirs[-1].transactions[0]
+        ours = list(self._ours_from(first))
+        if not ours or ours[0] == theirs[0] or first <= (self._replica.height_of(self._cosigner.final_size) or 0):
+            return False
+        self._check_is_new(leaf, first)
+        if not self._may_follow(theirs, first - 1):
+            return False
+        rivals = [block for block in ours if self._is_takeover(block)]
+        # One that ranks lower was agreed on before ours, by which it was dropped; or it is a lie, or a fork.
+        return all(_rank(block.transactions[0]) < _rank(leaf) for block in rivals)
+
+    def _is_witnessed(self, theirs: Sequence[Block], giver: str) -> bool:
+        """Tell whether it is certain enough that blocks hold: their roots show only when ours are dropped.
+
+        Its maker's word is enough to begin with, since somebody has to be the first, for who would drop nothing of its
+        own making: who has given receipts for that drops it only where f + 1 have the blocks, one of whom does not lie
+        and has executed them. So must they where the takeover seems to be dated back, unless it was waited for, and
+        where it did not hold before: one member that shows what it likes makes nobody drop blocks again and again.
+        """
+        vouched, leaf = self._cosigner.vouched, theirs[-1].transactions[0]
+        named = parse_envelope(leaf).transaction.creator
+        is_awaited = giver == named == vouched.stood_down and vouched.version == _version(leaf)
+        is_timely = is_awaited or not self._follower.is_too_old(theirs[-1])
+        has_ordered = any(self._own_log_keys([block]) for block in self._ours_from(theirs[0].height))
+        if is_timely and leaf not in self._refused and not has_ordered:
+            return True
+        return _have(self._peers().values(), theirs, faulty(len(self._replica.members.active)) + 1)
+
+    def _adopt(self, theirs: Sequence[Block]) -> list[Block]:
+        """Put blocks in the place of ours, and go by whom they name; returns what was dropped. Under the pen.
+
+        Raises:
+            InputError, VerificationError: they do not hold; ours are back.
+            UnavailableError: the disk; `settle` gets on.
+        """
+        height, leaf = theirs[0].height - 1, theirs[-1].transactions[0]
+        named, before = parse_envelope(leaf).transaction.creator, self._cosigner.vouched
+        # Whoever ends with its blocks dropped would else find that it has cosigned what it has not.
+        if not before.stood_down or before.version < _version(leaf):
+            self._cosigner.stand_down(named, _version(leaf))
+        dropped = self._drop_above(height)
+        start = self._replica.size
+        try:
+            for block in theirs[:-1]:
+                self._replica.apply(block)
+            base = self._replica.size, self._replica.root, self._replica.members.protocol.orderer
+            self._check_is_takeover(theirs[-1])
+            self._replica.apply(theirs[-1])
+        except (InputError, VerificationError):
+            # Anybody may have made it of what it was shown: all is as before, and above all our own blocks, if we
+            # order. With others in their place, ours would be a fork.
+            self._refused = frozenset({*self._refused, leaf})
+            self._put_back(dropped, height)
+            self._cosigner.take_back(before)
+            raise
+        # What is kept before the takeover may end where blocks of ours did.
+        self._cosigner.forget(start)
+        self._cosigner.resume(*base, orderer=named, version=_version(leaf))
+        self._follower.alarm = None
+        return dropped
 
     def _may_follow(self, theirs: Sequence[Block], height: int) -> bool:
         """Tell whether blocks that end with a takeover could follow on one of ours, as far as they tell without it.
@@ -353,18 +445,23 @@ class Succession:
         upon and any note of who takes over could have blocks dropped, and have the node asked, or end, before they are
         back: a log line has to be for the very size at which the block ends.
         """
-        size, time = self._size_at(height), self._replica.blocks(height, 0)[0].time if height else 0
+        size, time = self._size_at(height), self._time_at(height)
         leaf = theirs[-1].transactions[0]
         is_next = _version(leaf) == self.version_at(size) + 1
         if not (is_next or (len(theirs) > 1 and _version(leaf) > self.version_at(size))):
             return False
         for number, block in enumerate(theirs, height + 1):
             size += len(block.transactions) + 1
-            if (block.height, _size(block)) != (number, size) or block.time < time:
+            is_next = (block.height, _size(block)) == (number, size) and len(block.transactions) > 0
+            if not is_next or not time <= block.time <= self._clock() + MAX_CLOCK_DIFFERENCE_S:
                 return False
             time = block.time
         until = parse_envelope(leaf).transaction.until
         return until is None or time <= until
+
+    def _time_at(self, height: int) -> int:
+        """Return the time of a block of ours, 0 for the genesis."""
+        return self._replica.blocks(height, 0)[0].time if height else 0
 
     def _size_at(self, height: int) -> int:
         """Return the size of the log after a block of ours."""
@@ -378,6 +475,11 @@ class Succession:
             with suppress(VerificationError):
                 if self._replica.root_at(_size(block)) is not None:
                     self._cosigner.learn(block.checkpoint)
+
+    def _check_is_takeover(self, block: Block) -> None:
+        """Refuse the next block if it is not of a takeover that the members have agreed on."""
+        if not self._is_takeover(block, self._replica.members):
+            raise VerificationError("takeover.transaction", reason="form")
 
     def _is_takeover(self, block: Block, members: Members | None = None) -> bool:
         """Tell whether a block, of ours if no members are given, is of a takeover that they have agreed on."""
@@ -397,17 +499,27 @@ class Succession:
                 yield block
                 height = block.height + 1
 
-    def _put_back(self, blocks: Sequence[Block], first: int) -> None:
-        """Apply once more what was dropped from a height on, in place of what is there; raises `UnavailableError`."""
-        undone = self._rewind(first - 1)
-        with self._pen:
-            if undone:
-                self._cosigner.forget(self._replica.size)
-            for block in blocks:
-                self._replica.apply(block)
-        if undone:
-            self._cosigner.recall()
-            self._on_dropped(_transactions(undone))
+    def _put_back(self, dropped: Sequence[Block], height: int) -> None:
+        """Have again what was dropped above a height, in place of what is there. Under the pen.
+
+        Raises:
+            MedchainError: the disk, or, of what was dropped before a restart, that it does not fit any more.
+        """
+        if self._replica.height > height:
+            self._replica.rewind(height)
+        for block in dropped:
+            self._replica.apply(block)
+        self._cosigner.recall()
+        self._forget_dropped()
+
+    def _drop_above(self, height: int) -> list[Block]:
+        """Drop our blocks above a height, which are kept aside; returns them. Under the pen."""
+        dropped = list(self._ours_from(height + 1))
+        if dropped:
+            self._cosigner.spend(self._own_log_keys(dropped))
+            self.is_between = True
+            self._replica.rewind(height)
+        return dropped
 
     def _check_is_new(self, leaf: bytes, height: int) -> None:
         """Refuse a change of the past: its signatures hold for ever, and anybody could show it once more."""
@@ -495,28 +607,16 @@ class Succession:
             raise VerificationError("takeover.catch_up", size=size, own=self._replica.size)
         return height
 
-    def _rewind(self, height: int, version: int | None = None) -> list[Block]:
-        """Drop the blocks above a height, if none takes a version; returns them."""
-        with self._pen:
-            if version is not None and self.version_at(self._replica.size) >= version:
-                raise VerificationError("takeover.transaction", reason="version")
-            dropped = list(self._ours_from(height + 1))
-            if dropped:
-                self._spend(dropped)
-                self._replica.rewind(height)
-        return dropped
-
-    def _spend(self, dropped: Iterable[Block]) -> None:
-        """Remember that our log key signed blocks that are about to be dropped, if it did; under the pen."""
-        for block in dropped:
+    def _own_log_keys(self, blocks: Iterable[Block]) -> frozenset[str]:
+        """List the log keys under which this node has ordered some of its newest blocks, by their ids."""
+        found: set[str] = set()
+        for block in blocks:
             # As they were then: an exchange of the key may be dropped with what it signed.
             members = self._replica.members_at(block.height - 1)
             with suppress(VerificationError):
                 if self._notary.read(block.checkpoint, members).log_org == self._org_id:
-                    key_id = members.organisations[self._org_id].key(LOG_KEY).id
-                    if key_id != self._cosigner.vouched.spent:
-                        self._cosigner.spend(key_id)
-                    return
+                    found.add(members.organisations[self._org_id].key(LOG_KEY).id)
+        return frozenset(found)
 
     def _log_key(self, org_id: str) -> str:
         """Return the id of an organisation's log key."""
@@ -580,9 +680,24 @@ def _note_size(note: str) -> int:
     return parse_checkpoint(parse_note(note.encode()).text).size
 
 
-def _has(client: OrdererClient, block: Block) -> bool:
-    """Tell whether a member that answers has a block."""
+def _have(clients: Iterable[OrdererClient], blocks: Sequence[Block], needed: int) -> bool:
+    """Tell whether so many members answer that they have blocks that follow on each other."""
+    for client in clients:
+        needed -= _has(client, blocks)
+        if needed <= 0:
+            return True
+    return False
+
+
+def _has(client: OrdererClient, blocks: Sequence[Block]) -> bool:
+    """Tell whether a member that answers has blocks that follow on each other."""
+    left = list(blocks)
     try:
-        return client.blocks(block.height, 0)[:1] == [block]
+        while left:
+            theirs = client.blocks(left[0].height, 0)
+            part, left = left[: len(theirs)], left[len(theirs) :]
+            if not part or list(theirs[: len(part)]) != part:
+                return False
     except MedchainError:
         return False
+    return True

@@ -13,9 +13,19 @@ from typing import NamedTuple
 
 from medchain.crypto.signing import ed25519_verify
 from medchain.errors import InputError, VerificationError
-from medchain.ledger.machine import PROTOCOL
-from medchain.ledger.members import ACTIVE, LEDGER_KEY, LOG_KEY, Members, Organisation, faulty, parse_protocol
-from medchain.ledger.policy import satisfied
+from medchain.ledger.machine import POLICY, PROTOCOL
+from medchain.ledger.members import (
+    ACTIVE,
+    LEDGER_KEY,
+    LOG_KEY,
+    Members,
+    Organisation,
+    faulty,
+    parse_organisation,
+    parse_protocol,
+)
+from medchain.ledger.object import ORGANISATION
+from medchain.ledger.policy import parse_policy, satisfied
 from medchain.ledger.transaction import CREATOR, MEMBER, Signer, Transaction, pae, parse_envelope
 from medchain.ordering.cosign import Notary, complete
 from medchain.ordering.driver import Replica
@@ -74,6 +84,34 @@ def taker_of(transaction: object) -> str | None:
     is_alone = [change.kind for change in transaction.changes] == [PROTOCOL]
     is_own = isinstance(body, dict) and body.get("orderer") == transaction.creator
     return transaction.creator if is_alone and is_own else None
+
+
+def claimed_members(members: Members, leaves: Sequence[bytes]) -> Members:
+    """Tell what members there would be after a block, if all in it held: under their keys what follows is read.
+
+    Args:
+        members: before it.
+        leaves: its transactions, of which nothing is verified.
+
+    Returns:
+        Good for telling what somebody claims, for nothing else.
+
+    Raises:
+        MedchainError: for what no ledger holds.
+    """
+    for leaf in leaves:
+        payload = parse_envelope(leaf).transaction
+        if not isinstance(payload, Transaction):
+            continue
+        kinds = [change.kind for change in payload.changes if change.kind in {ORGANISATION, POLICY, PROTOCOL}]
+        for kind, body in zip(kinds, payload.bodies, strict=False):
+            if kind == ORGANISATION:
+                members = members.with_organisation(parse_organisation(body)[0])
+            elif kind == PROTOCOL:
+                members = members.with_protocol(parse_protocol(body))
+            else:
+                members = members.with_policy(parse_policy(body))
+    return members
 
 
 def is_replaceable(members: Members) -> bool:

@@ -58,6 +58,8 @@ _TILE_COST: Final = 8400
 _BLOCKS_AT_ONCE: Final = 256
 _LEAVES_AT_ONCE: Final = 1024
 _FLUSHED_ROWS: Final = 4096
+_ASIDE_BYTES: Final = 4 << 20
+_LENGTH_BYTES: Final = 4
 _MAX_SEEDS: Final = 8
 
 
@@ -161,7 +163,7 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._index = StateIndex(database, self._reader)
         self._inserts = {
             name: insert_into(tables.LEDGER.tables[name], dialect)
-            for name in ("block", "draw", "leaf", "members", "state_record", "tile")
+            for name in ("block", "draw", "dropped_block", "leaf", "members", "state_record", "tile")
         }
         self._put_edge = put_into(tables.edge, dialect)
         record, tile = tables.state_record, tables.tile
@@ -335,6 +337,8 @@ class LedgerStore(CheckpointTable, BodyTable):
     def rewind(self, height: int) -> None:
         """Drop all blocks above a height; the caller knows that none of them is final.
 
+        They are kept aside in the same transaction, unless others are: then these are what came in their place.
+
         Args:
             height: of the block that becomes the newest.
 
@@ -345,12 +349,33 @@ class LedgerStore(CheckpointTable, BodyTable):
         with self._fresh():
             row = self._block_row(height)
             edge = self._edge_at(row.size)
-            self._is_loaded = False
             with self._changing(), self._database.write("block", str(height)) as connection:
+                if connection.execute(select(tables.dropped_block.c.height).limit(1)).first() is None:
+                    self._set_aside(connection, height + 1)
+                self._is_loaded = False
                 _drop_above(connection, row)
                 connection.execute(delete(tables.edge))
                 self._put_edge.many(connection, edge)
                 self._index.drop_above(connection, height)
+
+    def _set_aside(self, connection: Connection, first: int) -> None:
+        """Copy the blocks from a height on, in the transaction that drops them."""
+        while page := self.blocks(first, _ASIDE_BYTES):
+            rows = [(row.height, row.time, _joined(leaves), row.checkpoint) for row, leaves in page]
+            self._inserts["dropped_block"].many(connection, rows)
+            first = page[-1][0].height + 1
+
+    def dropped(self) -> list[tuple[int, int, list[bytes], str]]:
+        """Return what `rewind` has dropped and nobody has forgotten since: height, time, leaves, checkpoint."""
+        table = tables.dropped_block
+        with self._database.read("dropped_block") as connection:
+            rows = connection.execute(select(table).order_by(table.c.height)).all()
+        return [(row.height, row.time, _parted(row.leaves), row.checkpoint) for row in rows]
+
+    def forget_dropped(self) -> None:
+        """Forget what `rewind` has dropped; raises as it does."""
+        with self._database.write("dropped_block") as connection:
+            connection.execute(delete(tables.dropped_block))
 
     def block(self, height: int) -> StoredBlock:
         """Return a block; raises `NotFoundError` ``store.block`` if there is none."""
@@ -708,6 +733,21 @@ def _drop_above(connection: Connection, row: Any) -> None:  # noqa: ANN401  # SQ
         connection.execute(delete(tables.tile).where(is_beyond))
         level += 1
     connection.execute(delete(tables.tile).where(tables.tile.c.level >= level))
+
+
+def _joined(leaves: Sequence[bytes]) -> bytes:
+    """Put leaves one after the other, each behind its length."""
+    return b"".join(len(leaf).to_bytes(_LENGTH_BYTES, "big") + leaf for leaf in leaves)
+
+
+def _parted(data: bytes) -> list[bytes]:
+    """Take apart what `_joined` made."""
+    leaves, at = [], 0
+    while at < len(data):
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(data[at:start], "big")
+        leaves.append(data[start:at])
+    return leaves
 
 
 def _stored(row: Any) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's row

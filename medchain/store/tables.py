@@ -89,6 +89,15 @@ block: Final = Table(
     Column("checkpoint", Text, nullable=False),
 )
 
+dropped_block: Final = Table(
+    "dropped_block",
+    LEDGER,
+    Column("height", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("checkpoint", Text, nullable=False),
+)
+
 state_record: Final = Table(
     "state_record",
     LEDGER,

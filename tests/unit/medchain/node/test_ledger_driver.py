@@ -6,7 +6,7 @@ import errno
 import logging.handlers
 import threading
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_driver_does_not_start_without_the_promises_of_its_blocks(ordering, tm
 
 
 def test_what_was_vouched_for_is_still_so_after_a_restart(tmp_path):
-    vouched = Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5, 3, "0c20" * 8)
+    vouched = Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5, 3, frozenset({"0c20" * 8}))
     VouchedFile(tmp_path / "vouched.json").save(vouched)
     assert VouchedFile(tmp_path / "vouched.json").load() == vouched
     assert (tmp_path / "vouched.json").stat().st_mode & 0o077 == 0
@@ -86,11 +86,50 @@ def test_a_file_of_before_versions_were_promised_and_log_keys_spent_is_still_rea
     path = tmp_path / "vouched.json"
     VouchedFile(path).save(Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5))
     slot = path.read_bytes()[:512]
-    older = slot.replace(b',"version":0', b"").replace(b',"spent":""', b"")
-    assert len(older.strip()) == len(slot.strip()) - len(b',"version":0,"spent":""')
-    older = older.rstrip(b"\n ").ljust(511) + b"\n"
-    path.write_bytes(older + path.read_bytes()[512:])
-    assert VouchedFile(path).load() == Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5)
+    older = slot.replace(b',"version":0', b"").replace(b',"spent_keys":0', b"")
+    assert len(older.strip()) == len(slot.strip()) - len(b',"version":0,"spent_keys":0')
+    rest, vouched = path.read_bytes()[512:], Vouched(9, 7, bytes(range(32)), "insurer", "hospital", 5)
+    path.write_bytes(older.rstrip(b"\n ").ljust(511) + b"\n" + rest)
+    assert VouchedFile(path).load() == vouched
+    # Then there was one such key at most, in the slot itself.
+    later = slot.replace(b'"spent_keys":0', b'"spent":"%b"' % (b"0c20" * 8))
+    path.write_bytes(later.rstrip(b"\n ").ljust(511) + b"\n" + rest)
+    file = VouchedFile(path)
+    assert file.load() == replace(vouched, spent=frozenset({"0c20" * 8}))
+    file.save(replace(vouched, floor=10, spent=frozenset({"0c20" * 8})))
+    assert VouchedFile(path).load() == replace(vouched, floor=10, spent=frozenset({"0c20" * 8}))
+
+
+def test_every_log_key_that_is_spent_is_remembered_and_none_is_forgotten_by_a_cut_in_between(tmp_path, monkeypatch):
+    path, beside = tmp_path / "vouched.json", tmp_path / "spent_log_keys.json"
+    file, keys = VouchedFile(path), frozenset(f"{number:032x}" for number in range(100))
+    file.save(Vouched(floor=1, spent=keys))
+    assert VouchedFile(path).load() == Vouched(floor=1, spent=keys)
+    assert beside.stat().st_mode & 0o077 == 0
+
+    def cut(*_: object) -> None:
+        raise OSError(errno.EIO, "cut")
+
+    more = keys | {"ff" * 16}
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_driver.os, "pwrite", cut)
+        with pytest.raises(UnavailableError):
+            file.save(Vouched(floor=2, spent=more))
+    assert VouchedFile(path).load() == Vouched(floor=1, spent=more)
+    # A promise that is taken back ends with the slot that says so.
+    file.save(Vouched(floor=2, spent=keys))
+    assert VouchedFile(path).load() == Vouched(floor=2, spent=keys)
+    file.save(Vouched(floor=3))
+    assert VouchedFile(path).load() == Vouched(floor=3)
+
+
+@pytest.mark.parametrize("content", [None, b'{"keys":[],"type":"medchain/spent-log-keys/v1"}', b"{}", b""])
+def test_a_node_whose_spent_log_keys_are_gone_does_not_start(tmp_path, content):
+    path, beside = tmp_path / "vouched.json", tmp_path / "spent_log_keys.json"
+    VouchedFile(path).save(Vouched(spent=frozenset({"0c20" * 8})))
+    beside.unlink() if content is None else beside.write_bytes(content)
+    with pytest.raises((InputError, VerificationError)):
+        VouchedFile(path).load()
 
 
 def test_each_promise_is_one_write_in_place_and_the_last_one_counts(tmp_path):

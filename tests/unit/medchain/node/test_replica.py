@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from medchain.ledger.transaction import Change, Envelope, ObjectRow
 from medchain.node.replica import Replica
 from medchain.ordering.driver import Proposal
 from medchain.store import index
+from medchain.store import ledger as store_ledger
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import cosign, parse_checkpoint
@@ -421,6 +423,43 @@ def test_blocks_that_never_became_final_can_be_dropped(orderer, follower, author
         assert replica.prove_record(anchored(envelopes[0])[0]).record is not None
     follower.apply(block_of(orderer, envelopes[3]))
     assert follower.root == orderer.root
+
+
+def test_what_is_dropped_is_kept_aside_until_it_is_forgotten_also_over_a_restart(orderer, author):
+    blocks = [block_of(orderer, author.anchor(2), author.subject(number)) for number in range(1, 5)]
+    size, root = orderer.size, orderer.root
+    orderer.rewind(2)
+    again = Replica(LedgerStore(orderer.store._database), pen=orderer._pen)  # noqa: SLF001  # the same file, opened anew
+    assert (again.height, again.dropped()) == (2, blocks[2:])
+    # What comes in their place and goes again is not kept beside them.
+    other = block_of(again, author.anchor())
+    again.rewind(1)
+    assert again.dropped() == blocks[2:]
+    assert other not in again.dropped()
+    for block in blocks[1:]:
+        again.apply(block)
+    assert (again.size, again.root) == (size, root)
+    again.forget_dropped()
+    assert again.dropped() == []
+    again.rewind(3)
+    assert again.dropped() == blocks[3:]
+
+
+def test_a_rewind_that_fails_drops_nothing_and_keeps_nothing_aside(orderer, author, monkeypatch):
+    for _ in range(3):
+        block_of(orderer, author.anchor())
+    size, root = orderer.size, orderer.root
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_ledger, "_drop_above", full)
+        with pytest.raises((OSError, UnavailableError)):
+            orderer.rewind(1)
+    assert (orderer.size, orderer.root, orderer.dropped()) == (size, root, [])
+    block_of(orderer, author.anchor())
+    assert orderer.height == 4
 
 
 def test_a_rewind_gives_back_the_tiles_of_the_smaller_tree(orderer, author):

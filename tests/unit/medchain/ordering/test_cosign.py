@@ -59,7 +59,7 @@ def test_another_root_at_a_size_is_never_cosigned_also_after_a_restart(consortiu
     other = consortium.nodes["org-0"].replica.fork()
     other.rewind(0)
     block = other.propose([consortium.anchor("org-2")], consortium.now).block
-    node.replica.rewind(0)
+    node.replica.lose(0)
     node.replica.apply(block)
     node.restart()
     assert node.driver.cosigner.vouch(lambda: True) is None

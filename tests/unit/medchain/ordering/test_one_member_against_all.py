@@ -106,7 +106,7 @@ def test_a_takeover_of_the_past_cannot_make_the_orderer_drop_its_blocks(consorti
         def blocks(self, first, _wait_s):
             return [Block(first, consortium.now, (there,), note)] if first == height else []
 
-    assert orderer.driver._look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
+    assert orderer.driver._succession.look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
     assert (orderer.replica.height, orderer.replica.size) == (height, size)
 
 
@@ -207,7 +207,7 @@ def test_a_member_that_was_shown_a_takeover_cannot_make_others_drop_blocks_with_
     height, size = node.replica.height, node.replica.size
     note = log_pen(log_signer(liar), consortium.genesis.origin, size, bytes(32)) if liar else "no note"
     lie = Answers(Block(height, consortium.now, (agreed,), note))
-    assert node.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    assert node.driver._succession.look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
     assert (node.replica.height, node.replica.size) == (height, size)
 
 
@@ -216,7 +216,7 @@ def test_what_is_dropped_for_a_block_that_does_not_hold_is_put_back(consortium):
     note = log_pen(log_signer("org-2"), consortium.genesis.origin, node.replica.size, bytes(32))
     lie = Answers(Block(node.replica.height, consortium.now, (agreed,), note))
     root, vouched = node.replica.root, node.disk.vouched
-    assert node.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    assert node.driver._succession.look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
     assert (node.replica.root, node.disk.vouched) == (root, vouched)
     assert node.replica.transaction_height(accepted_id(leaf)) == node.replica.height
 
@@ -226,7 +226,7 @@ def test_a_member_that_was_shown_a_takeover_cannot_make_the_orderer_order_others
     orderer = consortium.orderer
     note = log_pen(log_signer("org-2"), consortium.genesis.origin, orderer.replica.size, bytes(32))
     lie = Answers(Block(orderer.replica.height, consortium.now, (agreed,), note))
-    assert orderer.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    assert orderer.driver._succession.look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
     orderer.driver.order([consortium.anchor("org-4")])
     assert orderer.replica.transaction_height(accepted_id(leaf)) == orderer.replica.height - 1
     consortium.cut_off = set()
@@ -241,7 +241,7 @@ def test_a_takeover_that_was_done_and_is_shown_with_another_time_drops_nothing(c
     block = taker.driver.takeover(consortium.hand_over("org-2", taker, voters=list(consortium.nodes)))
     lie = Answers(replace(block, time=block.time + 5))
     monkeypatch.setattr(taker.replica, "rewind", None)
-    assert taker.driver._look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
+    assert taker.driver._succession.look_at(lie) is False  # noqa: SLF001  # what a look round does with each peer
     assert taker.replica.blocks(block.height, 1) == [block]
 
 
@@ -541,7 +541,7 @@ def test_no_block_is_dropped_for_one_that_cannot_follow(consortium, size, second
         pytest.fail("it drops blocks")
 
     node.replica.rewind = rewind
-    assert node.driver._look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
+    assert node.driver._succession.look_at(Liar()) is False  # noqa: SLF001  # what a look round does with each peer
     assert (node.replica.height, node.disk.vouched.stood_down) == (height, "")
 
 

@@ -220,8 +220,8 @@ def follower(replica, wire):
         pen=threading.Lock(),
         feed=Feed(replica),
         on_block=lambda _block, _applied: None,
-        reroute=lambda _client: False,
-        is_succession=lambda _block, _giver: False,
+        reroute=lambda _source: False,
+        is_held=lambda _block: False,
     )
     made.backoff_s()
     return made
