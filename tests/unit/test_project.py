@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import GROUPS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("medchain", "consent", "fhir_bridge")
 TOP_LEVEL = {
@@ -355,3 +357,16 @@ def test_the_changelog_speaks_of_the_version_in_setup_cfg():
     version = re.escape(_setup()["metadata"]["version"])
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == "Unreleased" or re.fullmatch(version, headings[0])
+
+
+def test_who_needs_the_running_demo_or_a_browser_runs_beside_no_other_and_before_the_demo_is_ended():
+    """Another worker would start a second demo; after `test_demo`, which ends it, there would be none."""
+    demo = sorted(GROUPS["demo"])
+    for path in sorted((ROOT / "tests" / "e2e").glob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        made = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        uses_demo = any(argument.arg == "demo" for node in made for argument in node.args.args)
+        if uses_demo or "tests.e2e.browser" in text:
+            assert path.stem in demo
+        if uses_demo:
+            assert path.stem <= "test_demo"
