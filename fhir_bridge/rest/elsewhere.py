@@ -5,7 +5,7 @@ custodian, which decides, puts its access entry first and seals → the daemon o
 is refused → gate again → answer. Keeps true: who may not see records of a type here sees none of others; what is absent
 and what is forbidden look alike; nothing is stored; a custodian that cannot be asked is an error, or with ``*`` a
 warning that names it, and never a shorter answer. Trusts `medchain.node.exchange_client`.
-Source: `docs/spec/rest.md` 15, `docs/spec/release.md`.
+Source: `docs/spec/rest.md` 15, `docs/spec/release.md`; `docs/adr/0045-records-of-others-through-ones-own-api.md`.
 """
 
 from __future__ import annotations
