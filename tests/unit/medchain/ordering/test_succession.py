@@ -37,6 +37,7 @@ COSIGN = LedgerNotary.cosign
 @pytest.fixture(autouse=True)
 def promises(monkeypatch):
     """See that nobody ever signs two roots of one size, whatever else happens."""
+    PROMISED.clear()
 
     def watched(self, size, root, time):
         assert PROMISED.setdefault((self.org_id, size), root) == root, "two roots of one size"
@@ -973,3 +974,32 @@ def test_a_promise_is_not_ended_by_an_earlier_takeover_of_the_same_member(has_fi
         assert is_level(consortium.nodes)
         assert (consortium.orderer.org_id, member.disk.vouched.stood_down) == (TAKER, "")
         consortium.check()
+
+
+def test_a_member_that_cosigned_a_block_of_an_orderer_whose_log_key_was_exchanged_since_can_start():
+    """It learned the block's line anew at its start, by keys that are in force no longer, and ended at each attempt."""
+    with Consortium(4) as consortium:
+        consortium.step()
+        consortium.orderer.driver.order([consortium.anchor("org-1")])
+        consortium.settle(2)
+        consortium.nodes["org-3"].is_up = False
+        taker = consortium.nodes["org-1"]
+        taker.driver.takeover(consortium.hand_over("org-1", taker, voters=NAMES[:3]))
+        for _ in range(3):
+            consortium.step(35)
+        consortium.nodes[LOST].driver.outbox.add(consortium.rotate(LOST, consortium.nodes[LOST]))
+        for _ in range(3):
+            consortium.hurry()
+            consortium.step(35)
+        member = consortium.nodes["org-3"]
+        member.is_up = True
+        consortium.now += 5
+        member.driver.follow_once()
+        member.driver.follow_once()
+        assert member.replica.height_of(member.disk.vouched.size) not in (None, member.replica.height)
+        member.restart()
+        for _ in range(4):
+            consortium.hurry()
+            consortium.step(35)
+        assert is_level(consortium.nodes)
+        assert member.replica.root == taker.replica.root
