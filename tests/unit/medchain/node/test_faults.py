@@ -168,11 +168,10 @@ def test_an_orderer_whose_disk_is_full_says_so_and_orders_once_there_is_room(nod
     assert len(roots(nodes)) == 1
 
 
-@pytest.mark.parametrize("days", [-1, 1])
-def test_a_node_whose_clock_is_a_day_off_says_so_and_cosigns_nothing_until_it_is_right(nodes, days):
+def test_a_node_whose_clock_is_a_day_slow_says_so_and_cosigns_nothing_until_it_is_right(nodes):
     driver = nodes.sites[ANXIN].node.driver
     for part in (driver.follower, driver.cosigner):
-        part._clock = lambda: nodes.time + days * DAY_S  # noqa: SLF001  # this node's clock alone
+        part._clock = lambda: nodes.time - DAY_S  # noqa: SLF001  # this node's clock alone
     nodes.settle(2)
     create(nodes, "o1")
     nodes.anchor()
@@ -185,6 +184,20 @@ def test_a_node_whose_clock_is_a_day_off_says_so_and_cosigns_nothing_until_it_is
     nodes.settle()
     assert driver.health().alarms == ()
     assert driver.cosigner.vouched.floor == 4
+    assert len(roots(nodes)) == 1
+
+
+def test_a_node_whose_clock_is_a_day_fast_takes_what_the_others_have_and_says_that_it_seems_kept_back(nodes):
+    """`docs/adr/0044`: a block that seems too old is taken where f + 1 have it."""
+    driver = nodes.sites[ANXIN].node.driver
+    for part in (driver.follower, driver.cosigner):
+        part._clock = lambda: nodes.time + DAY_S  # noqa: SLF001  # this node's clock alone
+    nodes.settle(2)
+    create(nodes, "o1")
+    nodes.anchor()
+    assert final(nodes) == 4
+    assert [alarm.code for alarm in driver.health().alarms] == ["ordering.kept_back"]
+    nodes.settle()
     assert len(roots(nodes)) == 1
 
 

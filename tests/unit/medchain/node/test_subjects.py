@@ -15,7 +15,7 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Verificati
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.node.drafts import Assertion, ToSign
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
 from medchain.node.records import NewRecord
 from medchain.node.subjects import Credential, Terms
 from tests.unit.medchain.ledger.world import genesis, seed
@@ -55,7 +55,7 @@ def nodes(tmp_path_factory):
             records=site.records,
             service=site.service,
             authentication=Es384Signer(seed(org_id, "authentication", 1)),
-            rules=ReleaseRules(),
+            releasing=Releasing(ReleaseRules()),
             custodians=Way(made, org_id),
             clock=federation.clock,
         )

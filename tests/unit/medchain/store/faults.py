@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -113,6 +114,8 @@ def killed(work: Callable[[], None]) -> bool:
     child = os.fork()
     if child == 0:
         status = 1
+        # Another thread may have held what measures coverage at the fork: this copy would wait for it for ever.
+        sys.settrace(None)
         try:
             work()
             status = 0
