@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
@@ -52,7 +53,9 @@ REJECTED: Final = "rejected"
 """Direction of a noted answer that was not what the ledger says."""
 
 WAIT_S: Final = 30.0
-"""How long to wait until our own ledger has the access entry and the records."""
+"""How long to wait until our own ledger has the access entry and the records, and this node the entry's body."""
+
+_LOOK_S: Final = 0.05
 
 ATTEMPTS: Final = 3
 """How often one signed request is sent where the way was lost."""
@@ -333,9 +336,16 @@ class Asker:
 
         return ledger.until(look, self._parts.wait_s)
 
+    def _delivered(self, entry: StateRecord) -> Body | None:
+        """Wait for an entry's body, which may come after it: who did not take it is offered it again."""
+        deadline = time.monotonic() + self._parts.wait_s
+        while (body := self._parts.bodies.at(entry.key, entry.version)) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return body
+
     def _row(self, signed: SignedRequest, entry: StateRecord) -> AccessRow:
         """Find our request in the access entry's body, which must be here: both sides hold the log of accesses."""
-        body = self._parts.bodies.at(entry.key, entry.version)
+        body = self._delivered(entry)
         if body is None or body.body_hash != entry.body_hash or entry.status != ACTIVE:
             raise VerificationError("exchange.access", version=entry.version)
         try:
