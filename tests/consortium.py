@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from itertools import count
+from string import ascii_lowercase, ascii_uppercase, digits
 from threading import get_ident
 from time import sleep
 from typing import Self
@@ -68,6 +69,7 @@ START = 1_796_083_200
 DAY_S = 86_400
 GENERATIONS = range(1, 16)
 """So often at most an organisation exchanges its ledger key in one life."""
+BASE64 = (ascii_uppercase + ascii_lowercase + digits + "+/").encode()
 ROLES = ("regulator", "hospital", "insurer", "hospital", "insurer", "authority")
 
 
@@ -454,7 +456,7 @@ class Link:
             raise UnavailableError("peer.broken", peer=self._target)
         if answer and dice.falls(faults.tamper):
             at = dice.below(len(answer))
-            answer = answer[:at] + bytes([answer[at] ^ 1 << dice.below(7)]) + answer[at + 1 :]
+            answer = answer[:at] + bytes([_spoiled(answer[at], dice)]) + answer[at + 1 :]
             try:
                 answer.decode("ascii" if answer.isascii() else "latin-1")
             except UnicodeDecodeError:
@@ -466,6 +468,20 @@ def _lied(node: Node, what: str, source: str, first: int) -> bytes:
     """Ask a liar for blocks."""
     blocks = node.lie(what, source, first)
     return blocks_answer(blocks) if blocks else b""
+
+
+def _spoiled(byte: int, dice: Dice) -> int:
+    """Change one byte, to one that means as much or as little whatever it was.
+
+    ML-DSA signatures are made with fresh chance. Were one's digit flipped by a bit, the new one would be base64 in one
+    run and none in the next, and a seed would not play the same again.
+    """
+    shift = 1 + dice.below(63)
+    known = BASE64.find(byte)
+    if known < 0:
+        return byte ^ 1 << shift % 7
+    # In base64's own order, so that bits that must be zero are so or not, whatever they were.
+    return BASE64[(known + shift) % len(BASE64)]
 
 
 class KilledError(BaseException):

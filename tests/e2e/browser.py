@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -39,14 +40,12 @@ class Browser:
 
     def __init__(self, folder: Path, *, language: str = "en") -> None:
         """Start it; `folder` is for its own files."""
-        said = folder / "chromedriver.log"
-        with said.open("wb") as log:
-            self._driver = child(["chromedriver", "--port=0"], stdout=log, stderr=log)
+        self._driver, port = _started(folder / "chromedriver.log")
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         arguments += [f"--user-data-dir={folder / 'profile'}", f"--accept-lang={language}", "--window-size=1280,1000"]
         options = {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
         try:
-            self._url = f"http://127.0.0.1:{_port(said)}"
+            self._url = f"http://127.0.0.1:{port}"
             made = _patiently(lambda: self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}}))
         except BaseException:
             self._driver.kill()
@@ -149,14 +148,24 @@ class Browser:
             raise DriverError(value["error"], value["message"][:500]) from None
 
 
-def _port(said: Path) -> str:
-    """Wait until the driver says which port it took."""
+def _started(said: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a driver and wait until it says which port it took; returns both.
+
+    It takes a free port for one kind of address and then wants the same for the other; where another process has that,
+    it ends, and is started anew.
+    """
     deadline = time.monotonic() + START_S
-    while (found := re.search(r"started successfully on port (\d+)", said.read_text())) is None:
-        if time.monotonic() > deadline:
-            pytest.fail(f"no chromedriver: {said.read_text()[:500]}")
-        time.sleep(0.1)
-    return found.group(1)
+    while time.monotonic() < deadline:
+        with said.open("wb") as log:
+            driver = child(["chromedriver", "--port=0"], stdout=log, stderr=log)
+        while driver.poll() is None and time.monotonic() < deadline:
+            found = re.search(r"started successfully on port (\d+)", said.read_text())
+            if found is not None:
+                return driver, found.group(1)
+            time.sleep(0.1)
+        driver.kill()
+        driver.wait()
+    pytest.fail(f"no chromedriver: {said.read_text()[:500]}")
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:  # noqa: ANN401  # what the driver says

@@ -225,7 +225,7 @@ def made(desks: Desks) -> Iterator[World]:
         yield World(desks, core, patients, local, app)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     with running_desks(tmp_path_factory.mktemp("pages")) as desks:
         yield from made(desks)

@@ -143,13 +143,13 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     return World(desks, core, web, desk, app, local)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def desks(tmp_path_factory) -> Iterator[Desks]:
     with running_desks(tmp_path_factory.mktemp("staff")) as made:
         yield made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def world(desks) -> Iterator[World]:
     with ExitStack() as stack:
         yield opened(desks, RENHE, stack)
