@@ -1,4 +1,4 @@
-"""The page of oversight: which emergencies and objections are past their clock, and what this node's alarms say.
+"""The page of oversight: what is past its clock, which members no longer cosign, and what this node's alarms say.
 
 Keeps true: nothing on the page or in its export names a patient: of an emergency only listed members are passed on;
 what others wrote is text, in a table too. Trusts the session for who it is, and the daemon for what it holds.
@@ -18,6 +18,7 @@ from flask import Blueprint, Response
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, canonical
 from medchain.node.peers import Limits
+from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.store.accounts import Role
 from medchain.web.pages import Pages
 from medchain.web.routing import Caller, callers
@@ -37,6 +38,7 @@ _FIELDS: Final = (
     "final",
     "position",
 )
+_MEMBER: Final = ("late", "org_id", "role", "size", "time")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
 _LIMITS: Final = Limits(timeout_s=10.0, max_bytes=64 << 20)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -67,6 +69,7 @@ class OversightPages:
     def page(self) -> Response:
         """Show what is late first, then what this node has seen of other members."""
         rows, alarms = self._emergencies(), self._alarms()
+        final, members = self._cosigned()
         late = [row for row in rows if row["overdue"]]
         return self._pages.render(
             "staff/oversight.html",
@@ -74,6 +77,9 @@ class OversightPages:
             late_objections=sum(row["objection"] is not None for row in late),
             waiting=sum(row["review"] is None for row in rows),
             total=len(rows),
+            members=[row | {"time": _time(row["time"])} for row in members],
+            final=final,
+            minutes=LATE_S // 60,
             alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in alarms],
         )
 
@@ -81,7 +87,15 @@ class OversightPages:
         """Give all of it as a file that a program reads."""
         rows: list[Json] = [*self._emergencies()]
         alarms: list[Json] = [*self._alarms()]
-        document: Json = {"alarms": alarms, "emergencies": rows, "time": self._pages.site.clock()}
+        final, cosigned = self._cosigned()
+        members: list[Json] = [*cosigned]
+        document: Json = {
+            "alarms": alarms,
+            "emergencies": rows,
+            "final": final,
+            "members": members,
+            "time": self._pages.site.clock(),
+        }
         return _file(canonical(document), "application/json", "evidence.json")
 
     def as_csv(self) -> Response:
@@ -100,6 +114,11 @@ class OversightPages:
     def _alarms(self) -> list[dict[str, Json]]:
         """List the alarms that nobody has acknowledged."""
         return _rows(self._local.call("status", {}, _LIMITS), "alarms", _ALARM)
+
+    def _cosigned(self) -> tuple[Json, list[dict[str, Json]]]:
+        """Tell up to where the ledger is final, and of each member what it cosigned last, those that are late first."""
+        answer = self._local.call(ROLL_CALL, {}, _LIMITS)
+        return answer.get("final") if isinstance(answer, dict) else None, _rows(answer, "members", _MEMBER)
 
 
 def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json]]:

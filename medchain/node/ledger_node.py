@@ -28,6 +28,7 @@ from medchain.node.erasure_job import BODY_ERASURE_TYPE, BodyErasures
 from medchain.node.log import Log
 from medchain.node.notices import note
 from medchain.node.replica import Replica
+from medchain.node.roll_call import ROLL_CALL, roll_call
 from medchain.node.stops import NOTICE_TYPE, StopBook
 from medchain.node.submit import Draft, OtherMembers, Submitter
 from medchain.node.unaccepted import Unaccepted
@@ -85,7 +86,7 @@ class LedgerNode:
             around: files, clock and ways to others.
         """
         records, others, store = around.records, around.others, around.replica.store
-        self.replica, self.driver = around.replica, around.driver
+        self.replica, self.driver, self._clock = around.replica, around.driver, around.clock
         self.shelf = BodyShelf(store, note(records, around.clock))
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.judge = judge
@@ -105,6 +106,9 @@ class LedgerNode:
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations: what web workers and the command line ask for."""
         return {
+            ROLL_CALL: lambda _document: roll_call(
+                self.replica.store, self.driver.checkpoint, self.replica.genesis.origin, self._clock
+            ),
             "body": self._body,
             "object": self._object,
             "stop": self._stop,

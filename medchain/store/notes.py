@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Lock
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Delete, bindparam, delete, func, literal_column, select, tuple_
 
@@ -54,11 +54,11 @@ class CheckpointTable:
         dialect = database.engine.dialect
         self._put_checkpoint = put_into(checkpoint, dialect)
         self._prune_checkpoints = Statement(_prune(), dialect)
-        newest = (
-            select(checkpoint).order_by(checkpoint.c.size.desc()).limit(literal_column("1")).offset(literal_column("0"))
-        )
+        ordered = select(checkpoint).order_by(checkpoint.c.size.desc()).offset(literal_column("0"))
+        newest = ordered.limit(literal_column("1"))
         self._read_newest = Statement(newest, dialect)
         self._read_final = Statement(newest.where(checkpoint.c.final == literal_column("1")), dialect)
+        self._read_kept = Statement(ordered.limit(literal_column(str(KEPT_CHECKPOINTS))), dialect)
         self._read_size = Statement(select(checkpoint).where(checkpoint.c.size == bindparam("size")), dialect)
         # Asked far more often than it changes; whoever changes it takes it out first, and the file is asked again.
         self._final: StoredCheckpoint | None = None
@@ -118,6 +118,15 @@ class CheckpointTable:
         if size is not None:
             return held or self._checkpoint(self._read_size, size)
         return _newer(self._checkpoint(self._read_newest), held)
+
+    def kept_checkpoints(self) -> list[StoredCheckpoint]:
+        """Return the newest checkpoints, at most `KEPT_CHECKPOINTS`, the newest first."""
+        with self._changes_lock:
+            held = dict(self._held)
+        with self._database.read("checkpoint") as connection:
+            rows = self._read_kept.all(connection)
+        found = {stored.size: stored for stored in map(_stored, rows)} | held
+        return [found[size] for size in sorted(found, reverse=True)[:KEPT_CHECKPOINTS]]
 
     def final(self) -> StoredCheckpoint | None:
         """Return the newest final checkpoint, None before the first."""
@@ -188,10 +197,13 @@ class CheckpointTable:
         """Run a query for one row."""
         with self._database.read("checkpoint") as connection:
             row = chosen.first(connection, *values)
-        if row is None:
-            return None
-        size, moment, final, pinned, note = row
-        return StoredCheckpoint(size, moment, bool(final), bool(pinned), note)
+        return None if row is None else _stored(row)
+
+
+def _stored(row: Sequence[Any]) -> StoredCheckpoint:
+    """Read a row of the table; Any because columns differ."""
+    size, moment, final, pinned, note = row
+    return StoredCheckpoint(size, moment, bool(final), bool(pinned), note)
 
 
 def _newer(stored: StoredCheckpoint | None, held: StoredCheckpoint | None) -> StoredCheckpoint | None:

@@ -144,7 +144,7 @@ def verify_cosignature(checkpoint: Checkpoint, key: VerifierKey, signature: Sign
     Raises:
         VerificationError: ``tlog.cosignature``.
     """
-    timestamp_s = int.from_bytes(signature.data[:_TIMESTAMP_BYTES], "big")
+    timestamp_s = claimed_time(signature)
     raw = signature.data[_TIMESTAMP_BYTES:]
     verify = {KeyType.COSIGNATURE_ED25519: ed25519_verify, KeyType.COSIGNATURE_MLDSA44: mldsa44_verify}.get(key.type)
     if (
@@ -155,6 +155,11 @@ def verify_cosignature(checkpoint: Checkpoint, key: VerifierKey, signature: Sign
     ):
         raise VerificationError("tlog.cosignature", name=key.name)
     return timestamp_s
+
+
+def claimed_time(signature: Signature) -> int:
+    """Tell when a cosignature says that it was made, Unix seconds; whether it verifies is another question."""
+    return int.from_bytes(signature.data[:_TIMESTAMP_BYTES], "big")
 
 
 def _cosigned_message(checkpoint: Checkpoint, key: VerifierKey, timestamp_s: int) -> bytes:

@@ -13,7 +13,8 @@ from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY
 from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.staff.conftest import opened
-from tests.unit.medchain.node.federation import COMMISSION, RENHE
+from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, TONGJI
+from tests.waiting import eventually
 
 PATHS = ("/oversight", "/oversight/evidence.json", "/oversight/evidence.csv")
 ALARM = {"code": "ordering.split_view", "count": 2, "fields": {}, "first": 1, "height": 3, "id": 1, "last": 2}
@@ -80,3 +81,30 @@ def test_no_other_role_sees_any_of_it(office, role):
 def test_who_is_not_signed_in_is_sent_to_do_so(office):
     stranger = type(office.staff())(office.app.test_client())
     assert [stranger.get(path).headers.get("Location") for path in PATHS] == ["/sign-in"] * 3
+
+
+def members(office) -> dict[str, dict]:
+    """Give the export's rows of members, by their names."""
+    return {row["org_id"]: row for row in json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["members"]}
+
+
+def test_a_member_that_no_longer_cosigns_is_late_and_said_first(office):
+    federation = office.desks.federation
+    assert eventually(lambda: all(row["size"] for row in members(office).values()))
+    began, here = federation.time, set(members(office))
+    assert not any(row["late"] for row in members(office).values())
+    federation.down.add(TONGJI)
+    try:
+        for _ in range(11):
+            federation.time += 60
+            assert eventually(lambda: members(office)[ANXIN]["time"] == federation.time)
+        seen = members(office)
+        page = office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+    finally:
+        federation.down.discard(TONGJI)
+    assert {name for name, row in seen.items() if row["late"]} == {TONGJI}
+    assert (next(iter(seen)), set(seen)) == (TONGJI, here)
+    assert seen[TONGJI]["time"] <= began
+    assert page.count("· late") == 1
+    assert page.index(TONGJI) < page.index("· late") < page.index(ANXIN)
+    assert eventually(lambda: not members(office)[TONGJI]["late"])
