@@ -51,6 +51,11 @@ class RecordsOfPatients:
         """Use the REST server's parts."""
         self._core = core
 
+    def patient_of(self, token: str) -> str:
+        """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
+        found = self._core.store.by_patient(token, {"Patient"}, limit=1)
+        return found[0].id if found else ""
+
     def name(self, patient: str, language: str) -> str:
         """Give the patient's name; empty where the record has none."""
         try:

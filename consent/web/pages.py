@@ -13,7 +13,7 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, Response, request
 
@@ -21,6 +21,7 @@ from consent.web.kinds import SENSITIVE, kind_of, kinds_of
 from consent.web.offer import Choice, choice_of, choices_of, previewed, sensitive_in, terms_of
 from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
+from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, signing_blueprint
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
@@ -93,7 +94,6 @@ class PatientPages:
             ("/my/record/<type_name>/<record_id>", self.one, "GET"),
             ("/my/record/<type_name>/<record_id>/proof", self.record_proof, "GET"),
             ("/my/verify", self.verify, "GET"),
-            ("/my/settings", self.settings, "GET"),
         ):
             name = f"{view.__name__}-{method}".lower()
             blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
@@ -110,7 +110,7 @@ class PatientPages:
         refused = [one for one in week if one.is_refused]
         notices = self._site.notices(me)
         urgent = sum(str(row.get("kind")) not in _ROUTINE for row in notices)
-        return self._page(
+        return self._site.render(
             "home.html",
             me,
             name=me.signed_in.account.display,
@@ -139,7 +139,7 @@ class PatientPages:
             groups = [(say(f"kind.{kind}"), rows) for kind, rows in by_kind(given).items()]
         else:
             groups = [(self._site.organisation(me, org_id), rows) for org_id, rows in by_organisation(given).items()]
-        return self._page(
+        return self._site.render(
             "access.html",
             me,
             is_by_kind=is_by_kind,
@@ -151,7 +151,7 @@ class PatientPages:
         """Show one permission, with what was given under it and how to end it."""
         me = self._site.require()
         given = self._given(me, key)
-        return self._page(
+        return self._site.render(
             "consent.html",
             me,
             given=self._given_row(me, given),
@@ -227,7 +227,7 @@ class PatientPages:
         me = self._site.require()
         given = given_of(self._site.consents(me))
         events, is_whole = self._events(me, given)
-        return self._page(
+        return self._site.render(
             "looked.html",
             me,
             events=[self._event_row(me, one) for one in events],
@@ -253,7 +253,7 @@ class PatientPages:
         key = map_key(EMERGENCY, self._site.org_id, found.object_id)
         asked: Json = {"by": "patient", "object": key.hex(), "reason": request.form.get("reason", "")}
         self._site.local.call("emergency.object", asked, SLOW)
-        return self._page("objected.html", me)
+        return self._site.render("objected.html", me)
 
     def record(self) -> Response:
         """Show the patient's own records by kind."""
@@ -263,7 +263,7 @@ class PatientPages:
             kind: [one for one in records if kind_of(one.type) == kind] for kind in kinds_of(r.type for r in records)
         }
         say = self._site.pages.say
-        return self._page(
+        return self._site.render(
             "record.html",
             me,
             groups=[
@@ -278,7 +278,7 @@ class PatientPages:
         _check(type_name, record_id)
         opened = self._site.records.one(me.id, type_name, record_id, language())
         row = self._record_row(opened.record)
-        return self._page("record_one.html", me, record=row, rows=opened.rows, versions=opened.versions)
+        return self._site.render("record_one.html", me, record=row, rows=opened.rows, versions=opened.versions)
 
     def record_proof(self, type_name: str, record_id: str) -> Response:
         """Give a record's proof, to be verified anywhere."""
@@ -289,25 +289,13 @@ class PatientPages:
 
     def verify(self) -> Response:
         """Show where a proof is checked; who it is about does not matter, so anybody may."""
-        return self._page("verify.html", self._site.current(), policy=self._site.policy())
-
-    def settings(self) -> Response:
-        """Show the patient's settings."""
-        me = self._site.require()
-        passkeys = len(self._site.pages.site.accounts.passkeys_of(me.signed_in.account.id))
-        return self._page("settings.html", me, name=me.signed_in.account.display, passkeys=passkeys)
+        return self._site.render("verify.html", self._site.current(), policy=self._site.policy())
 
     def refuse(self, error: MedchainError) -> Response:
         """Show an error; who is not signed in as a patient is sent to do so."""
         if error.code == "session.none" and request.method == "GET":
             return redirected("/my/sign-in")
         return self._site.pages.refuse(error, "/my")
-
-    def _page(self, template: str, me: Patient | None, **values: Any) -> Response:  # noqa: ANN401  # a template's
-        """Render a page of the patient's."""
-        return self._site.pages.render(
-            f"patient/{template}", patient=me, csrf="" if me is None else me.signed_in.csrf, **values
-        )
 
     def _events(self, me: Patient, given: Sequence[Given]) -> tuple[list[Event], bool]:
         """List who has looked, and whether the staff's looks are all there."""
@@ -368,7 +356,7 @@ class PatientPages:
             }
             for kind in offered
         ]
-        return self._page(
+        return self._site.render(
             "ask.html",
             me,
             ask=self._ask_row(me, ask),
@@ -483,7 +471,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    made = (*pages.blueprints(), sign_in_blueprint(site))
+    made = (*pages.blueprints(), SettingsPages(site).blueprint(), sign_in_blueprint(site))
     for blueprint in made:
         blueprint.register_error_handler(MedchainError, pages.refuse)
     return made

@@ -82,6 +82,10 @@ class Look:
 class PatientRecords(Protocol):
     """The patient's own records at this organisation; every question is audited as the patient's."""
 
+    def patient_of(self, token: str) -> str:
+        """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
+        ...
+
     def name(self, patient: str, language: str) -> str:
         """Give the patient's name; empty where the record has none."""
         ...
@@ -124,6 +128,10 @@ class Links(Protocol):
 
     def subjects_of(self, patient: str) -> list[bytes]:
         """Return the map keys of a patient's subject objects."""
+        ...
+
+    def patient_of(self, subject: bytes) -> str | None:
+        """Return the keyed token of a subject's patient, None if the subject is not known here."""
         ...
 
     def accesses(self, patient: str) -> list[Access]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from flask import Blueprint, Response
@@ -18,10 +18,12 @@ from flask import Blueprint, Response
 from consent.web.site import QUICK, SLOW, PatientSite
 from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion, encode_credential_key
 from medchain.crypto.registration import check_registration
-from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url
+from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url, unhex
 from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.ledger.kinds.passkeys import Passkey as LedgerPasskey
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import ACTIVE, Body
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.log import Log
 from medchain.store.accounts import Account, AccountStore, Passkey, Role
 from medchain.web.deeds import Kind, by
@@ -115,7 +117,7 @@ class PatientCeremonies:
         site.signed.open(_SIGN_IN, texts["begun"], now)
         credential = unbase64url(texts["credential"], max_bytes=1023)
         known = site.accounts.passkey(credential)
-        account = None if known is None else site.accounts.account(known.account)
+        account = self._recovered(credential) if known is None else site.accounts.account(known.account)
         if account is None or account.role is not Role.PATIENT or account.disabled is not None:
             raise AccessDeniedError("session.account")
         mine = f"account/{account.id}"
@@ -135,6 +137,9 @@ class PatientCeremonies:
             raise
         self._use_once(texts["begun"])
         site.accounts.forget_failures(mine)
+        if known is None:
+            self._forget_replaced(account)
+            self._list(account, credential, key)
         response = json_answer({"next": HOME}, 200, {})
         site.begin(response, account, "passkey", credential)
         _LOG.info("patient.signed_in")
@@ -186,13 +191,36 @@ class PatientCeremonies:
         self._patients.local.call("subject.enrol", asked, SLOW)
         site.accounts.take_ticket(CODE, texts["code"], now)
         account = self._account(patient, now)
-        passkey = Passkey(made.credential_id, account.id, encode_credential_key(made.key), now, None)
-        with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
-            site.accounts.put_passkey(passkey)
+        self._list(account, made.credential_id, made.key)
         response = json_answer({"next": HOME}, 200, {})
         site.begin(response, account, "passkey", made.credential_id)
         _LOG.info("patient.enrolled")
         return response
+
+    def _recovered(self, credential: bytes) -> Account | None:
+        """Find whose a passkey is that came by a recovery: the ledger lists it, and no page here has seen it yet."""
+        answer = self._patients.local.call("subject.find", {"credential_id": base64_text(credential)}, QUICK)
+        rows = answer.get("subjects") if isinstance(answer, dict) else None
+        for row in rows if isinstance(rows, list) else ():
+            token = self._patients.links.patient_of(unhex(row, HASH_BYTES))
+            patient = "" if token is None else self._patients.records.patient_of(token)
+            if patient:
+                return self._account(patient, self._site.clock())
+        return None
+
+    def _forget_replaced(self, account: Account) -> None:
+        """Forget the passkeys that the ledger lists no more, and sign out who may have signed in with them."""
+        listed = {passkey.credential_id for passkey in self._passkeys(account)}
+        for row in self._site.accounts.passkeys_of(account.id):
+            if row.credential not in listed:
+                with self._site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
+                    self._site.accounts.drop_passkey(row, b"")
+
+    def _list(self, account: Account, credential: bytes, key: CredentialKey) -> None:
+        """Have this node know whose a passkey is."""
+        passkey = Passkey(credential, account.id, encode_credential_key(key), self._site.clock(), None)
+        with self._site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
+            self._site.accounts.put_passkey(passkey)
 
     def _account(self, patient: str, now: int) -> Account:
         """Find the patient's account here, or make it."""
@@ -208,6 +236,13 @@ class PatientCeremonies:
 
     def _listed(self, account: Account, credential: bytes) -> CredentialKey:
         """Find the key among those that the ledger's head lists for the patient now."""
+        for passkey in self._passkeys(account):
+            if passkey.credential_id == credential:
+                return passkey.key
+        raise AccessDeniedError("session.account")
+
+    def _passkeys(self, account: Account) -> Iterator[LedgerPasskey]:
+        """Read the passkeys that the ledger's head lists for the patient now."""
         token = self._patients.token(account.fhir_user.removeprefix("Patient/"))
         for subject in self._patients.links.subjects_of(token):
             head = self._patients.local.call("object", {"object": subject.hex()}, QUICK)
@@ -216,12 +251,8 @@ class PatientCeremonies:
                 continue
             answer = self._patients.local.call("body", {"object": subject.hex()}, QUICK)
             shown = answer.get("body") if isinstance(answer, dict) else None
-            if shown is None:
-                continue
-            for passkey in read_passkeys(Body.from_json(shown).content):
-                if passkey.credential_id == credential:
-                    return passkey.key
-        raise AccessDeniedError("session.account")
+            if shown is not None:
+                yield from read_passkeys(Body.from_json(shown).content)
 
     def _begun(self, purpose: str, document: dict[str, Json]) -> str:
         """Sign what a step begins with; it is its own challenge."""

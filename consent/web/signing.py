@@ -65,12 +65,12 @@ def signing_blueprint(site: PatientSite) -> Blueprint:
         ("/my/access/<name>/stop/begin", signing.begin_stop),
         ("/my/access/<name>/stop/finish", signing.finish_stop),
     ):
-        answered = callers(Caller.PUBLIC)(_answering(site, view))
+        answered = callers(Caller.PUBLIC)(answering(site, view))
         blueprint.add_url_rule(path, view.__name__, answered, methods=["POST"])
     return blueprint
 
 
-def _answering(
+def answering(
     site: PatientSite, view: Callable[[Patient, str, Mapping[str, Json]], Response]
 ) -> Callable[[str], Response]:
     """Have a step take JSON from the patient's own page, and answer errors by their code."""
@@ -112,16 +112,16 @@ class Signing:
         kinds, sensitive = (
             [str(one) for one in row] if isinstance(row, list) else [] for row in (texts["kinds"], texts["sensitive"])
         )
-        choice, subject = choice_of(ask, kinds, sensitive, str(texts["days"])), self._subject(me)
+        choice, subject = choice_of(ask, kinds, sensitive, str(texts["days"])), self.subject(me)
         now = self._site.pages.site.clock()
         terms = terms_of(ask, choice, self._site.org_id, subject.hex(), now)
         draft = self._site.local.call("consent.draft", terms, QUICK)
-        return self._to_sign(me, subject, draft, _GIVE, name)
+        return self.to_sign(me, subject, draft, _GIVE, name)
 
     def finish_give(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """Submit the permission, let the recipient in, and answer the ask."""
         ask = self.waiting(me, name)
-        placed = self._site.local.call("consent.give", self._signed(me, given, _GIVE, name), SLOW)
+        placed = self._site.local.call("consent.give", self.signed(me, given, _GIVE, name), SLOW)
         key = str(placed.get("key")) if isinstance(placed, dict) else ""
         unhex(key, HASH_BYTES)
         answer: Json = {"answer": asking.GIVEN, "id": str(ask["id"]), "patient": me.id}
@@ -135,12 +135,12 @@ class Signing:
         members(dict(given), {"csrf": str}, {"days": str, "kinds": list, "sensitive": list})
         self.own(me, name)
         draft = self._site.local.call("withdrawal.draft", {"consent": name}, QUICK)
-        return self._to_sign(me, self._subject(me), draft, _STOP, name)
+        return self.to_sign(me, self.subject(me), draft, _STOP, name)
 
     def finish_stop(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """End a permission with the patient's signature; it binds this organisation when it answers."""
         self.own(me, name)
-        self._site.local.call("withdrawal.give", self._signed(me, given, _STOP, name), SLOW)
+        self._site.local.call("withdrawal.give", self.signed(me, given, _STOP, name), SLOW)
         _LOG.info("patient.consent_stopped")
         return json_answer({"next": f"/my/access/{name}"}, 200, {})
 
@@ -165,7 +165,7 @@ class Signing:
             return False
         return True
 
-    def _to_sign(self, me: Patient, subject: bytes, draft: Json, purpose: str, name: str) -> Response:
+    def to_sign(self, me: Patient, subject: bytes, draft: Json, purpose: str, name: str) -> Response:
         """Answer what the passkey is to sign, bound to this session and page."""
         top = draft if isinstance(draft, dict) else {}
         site, text = self._site.pages.site, str(top.get("draft"))
@@ -183,7 +183,7 @@ class Signing:
         }
         return json_answer(answer, 200, {})
 
-    def _signed(self, me: Patient, given: Mapping[str, Json], purpose: str, name: str) -> Json:
+    def signed(self, me: Patient, given: Mapping[str, Json], purpose: str, name: str) -> dict[str, Json]:
         """Take a draft with the passkey's answer, as the daemon wants them."""
         texts = dict.fromkeys(
             ("authenticator_data", "begun", "client_data", "credential", "csrf", "draft", "signature"), str
@@ -206,7 +206,7 @@ class Signing:
         }
         return {"assertion": assertion, "draft": top["draft"]}
 
-    def _subject(self, me: Patient) -> bytes:
+    def subject(self, me: Patient) -> bytes:
         """Find the patient's subject that is in force; raises `NotFoundError` ``subject.unknown``."""
         for subject in me.subjects:
             answer = self._site.local.call("object", {"object": subject.hex()}, QUICK)

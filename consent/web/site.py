@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
-from flask import g
+from flask import Response, g
 
+from consent.web.person import Person, person_of
 from consent.web.ports import Links, Local, PatientRecords
 from medchain.encoding import Json
-from medchain.errors import AccessDeniedError
+from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis, trusted_policy_text
 from medchain.node import asking
 from medchain.node.peers import Limits
@@ -137,6 +138,31 @@ class PatientSite:
         other = LANGUAGES[1 - LANGUAGES.index(language())]
         return str(names.get(language()) or names.get(other) or org_id)
 
+    def person(self, me: Patient) -> Person | None:
+        """Ask the daemon for the patient's subject in force, once a request; None for a patient without one."""
+        if "patient_person" not in g:
+            g.patient_person = next(filter(None, map(self._shown, me.subjects)), None)
+        found: Person | None = g.patient_person
+        return found
+
+    def require_person(self, me: Patient) -> Person:
+        """Return the patient's subject in force; raises `NotFoundError` ``subject.unknown`` where there is none."""
+        found = self.person(me)
+        if found is None:
+            raise NotFoundError("subject.unknown")
+        return found
+
+    def render(self, template: str, me: Patient | None, **values: Any) -> Response:  # noqa: ANN401  # a template's
+        """Render a page of the patient's, which says at once if somebody is about to replace the passkeys."""
+        return self.pages.render(
+            f"patient/{template}",
+            patient=me,
+            csrf="" if me is None else me.signed_in.csrf,
+            warnings=[] if me is None else self._warnings(me),
+            signs_here=self.can_sign(),
+            **values,
+        )
+
     def policy(self) -> str:
         """Write the policy that the founders' keys make, with who orders now (C2SP tlog-policy)."""
         members = self.genesis.members
@@ -164,6 +190,32 @@ class PatientSite:
     def purpose(self, code: str) -> str:
         """Word a purpose of use; its code where there is no word."""
         return self.pages.say_or(f"purpose.{code}", code)
+
+    def _shown(self, subject: bytes) -> Person | None:
+        """Ask what is known of a subject; None for one that is not in force."""
+        try:
+            answer = self.local.call("subject.show", {"subject": subject.hex()}, QUICK)
+        except NotFoundError:
+            return None
+        return person_of(subject, answer) if isinstance(answer, dict) else None
+
+    def _warnings(self, me: Patient) -> list[dict[str, str]]:
+        """Word the recoveries that are under way; a page that needs no daemon goes without them while it is away."""
+        try:
+            person = self.person(me)
+        except UnavailableError:
+            return []
+        return [
+            {
+                "key": one.key,
+                "title": self.pages.say_or(f"recovery.{one.operation}", one.operation),
+                "by": self.organisation(me, one.by),
+                "method": self.pages.say_or(f"method.{one.method}", one.method),
+                "announced": self.moment(one.announced),
+                "takes_effect": self.moment(one.takes_effect),
+            }
+            for one in (() if person is None else person.recoveries)
+        ]
 
     def _of(self, found: SignedIn) -> Patient:
         """Find the patient of an account."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from consent.web.person_words import PERSON_WORDS
 from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
+    **PERSON_WORDS,
     "patient.nav": ("主菜单", "Main menu"),
     "nav.home": ("首页", "Home"),
     "nav.access": ("谁能看", "Access"),
@@ -409,14 +411,8 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "settings.title": ("设置", "Settings"),
     "settings.name": ("姓名", "Name"),
-    "settings.passkeys": ("通行密钥数", "Passkeys"),
     "settings.language": ("语言", "Language"),
     "settings.verify": ("在浏览器中核验证明", "Check a proof in your browser"),
-    "settings.lost": ("手机丢了？", "Lost your phone?"),
-    "settings.lost.lead": (
-        "请带身份证件到{name}的服务窗口。已有的许可继续有效，也可以在窗口停止。",
-        "Take your identity card to the desk of {name}. Permissions stay in force meanwhile; the desk can stop them.",
-    ),
     "settings.leave": ("退出", "Leave"),
     "settings.leave.lead": (
         "您可以在{name}的窗口退出。退出后您的密钥和同意书内容会被销毁；账本上只剩无法联系到您的编号，已经给出的记录也无法收回。",

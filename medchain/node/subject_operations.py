@@ -7,7 +7,7 @@ Source: `docs/spec/subject.md`, `docs/spec/node-protocol.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
@@ -18,7 +18,7 @@ from medchain.ledger.kinds.capacity import Delegate
 from medchain.ledger.kinds.content import DAY_S, names
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.kinds.subject import Contact, Operation, read_contacts
-from medchain.ledger.object import ACTIVE, Body, StateRecord, in_force
+from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord, in_force
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.drafts import Assertion, ToSign
 from medchain.node.ledger_node import LedgerNode
@@ -57,6 +57,7 @@ class SubjectOperations:
             "subject.draft": self._draft,
             "subject.draft-join": self._draft_join,
             "subject.find": self._find,
+            "subject.history": self._history,
             "subject.join": self._join,
             "subject.represented": self._represented,
             "subject.show": self._show,
@@ -203,6 +204,52 @@ class SubjectOperations:
             "recoveries": open_recoveries,
             "standing": standing,
             "version": record.version,
+        }
+
+    def _history(self, document: Json) -> Json:
+        """Tell what was done to a subject, recoveries included, the newest first; versions without a body are left out.
+
+        Each row: ``by``, ``final``, ``operation``, ``position``, ``time``; of a version also ``delegates`` (map keys),
+        ``signers`` and ``version``. Operations are those of `docs/spec/subject.md` 1, ``recovery.replace``,
+        ``recovery.guardianship``, and ``recovery.stopped``.
+        """
+        key = _key(document, "subject")
+        head, shelf = self._side.replica.store.record(key), self._side.shelf
+        if head is None or head.kind != "subject":
+            raise NotFoundError("subject.unknown")
+        rows: list[dict[str, Json]] = []
+        for version in range(1, head.version + 1):
+            record, body = self._side.replica.store.version(key, version), shelf.at(key, version)
+            if record is None or body is None or body.body_hash != record.body_hash:
+                continue
+            content = body.content
+            named: list[Json] = [row.subject.hex() for row in capacity.read_delegates(content)]
+            told = {"delegates": named, "signers": content.get("signers"), "version": version}
+            rows.append({**self._done(record), "operation": content.get("operation"), **told})
+        for one in shelf.index.recoveries(key):
+            rows += self._recovery_history(one)
+        return {"changes": [*sorted(rows, key=lambda row: -int(str(row["position"])))]}
+
+    def _recovery_history(self, key: bytes) -> Iterator[dict[str, Json]]:
+        """Tell that a recovery was announced, and that it was stopped."""
+        first, head = self._side.replica.store.version(key, 1), self._side.replica.store.record(key)
+        body = self._side.shelf.at(key, 1)
+        if first is None or head is None or body is None or body.body_hash != first.body_hash:
+            return
+        yield {**self._done(first), "operation": f"recovery.{recoveries.read(body.content).operation}"}
+        if head.status == STOPPED:
+            ending = self._side.stops.ending(key)
+            by = head.creator if ending is None else ending.by
+            yield {**self._done(head), "by": by, "operation": "recovery.stopped"}
+
+    def _done(self, record: StateRecord) -> dict[str, Json]:
+        """Tell by whom and when a version was made, and where it stands."""
+        final = self._side.replica.store.final()
+        return {
+            "by": record.creator,
+            "final": final is not None and record.since < final.size,
+            "position": record.since,
+            "time": self._side.shelf.accepted(record),
         }
 
     def _recovery(self, key: bytes, subject: bytes) -> Json:

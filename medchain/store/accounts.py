@@ -213,6 +213,19 @@ class StaffTable:
             connection.execute(delete(staff_passkey).where(staff_passkey.c.account == account_id))
         self.end_all(account_id)
 
+    def drop_passkey(self, passkey: Passkey, keep: bytes) -> None:
+        """Forget one passkey of a person, and end what may have begun with it.
+
+        Args:
+            passkey: which.
+            keep: token of the session that goes on: that of who asks for it. Sessions do not say with which passkey
+                they began, so that all others end.
+        """
+        with self._database.write("staff_passkey") as connection:
+            connection.execute(delete(staff_passkey).where(staff_passkey.c.credential == passkey.credential))
+            others = (web_session.c.account == passkey.account) & (web_session.c.token != keep)
+            connection.execute(delete(web_session).where(others))
+
     def begin_session(self, account_id: str, method: str, now: int, until: int, credential: bytes | None) -> str:
         """Sign somebody in.
 

@@ -61,10 +61,20 @@ class Browser:
             self._driver.terminate()
             self._driver.wait(30)
 
-    def add_authenticator(self) -> None:
-        """Put a phone in the user's hand that agrees to everything."""
-        document = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
-        self._call("POST", f"{self._session}/webauthn/authenticator", {**document, "isUserVerified": True})
+    def add_authenticator(self, transport: str = "internal") -> str:
+        """Put a phone in the user's hand, or a key (``usb``), that agrees to everything; gives its id."""
+        document = {"protocol": "ctap2", "transport": transport, "hasResidentKey": True, "hasUserVerification": True}
+        return self._call("POST", f"{self._session}/webauthn/authenticator", {**document, "isUserVerified": True})
+
+    def touch(self, authenticator: str, *, is_touched: bool) -> None:
+        """Have the user touch an authenticator whenever it wants that, or not at all."""
+        command = {"cmd": "WebAuthn.setAutomaticPresenceSimulation"}
+        asked = {"authenticatorId": authenticator, "enabled": is_touched}
+        self._call("POST", f"{self._session}/goog/cdp/execute", {**command, "params": asked})
+
+    def passkeys(self, authenticator: str) -> int:
+        """Count the passkeys on an authenticator."""
+        return len(self._call("GET", f"{self._session}/webauthn/authenticator/{authenticator}/credentials"))
 
     def open(self, url: str) -> None:
         """Go to an address."""

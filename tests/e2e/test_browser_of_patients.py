@@ -45,13 +45,23 @@ SAYS = {
 }
 
 
+# An authenticator that is not touched when it is asked is not asked again.
+TAKES_TIME = """
+const get = navigator.credentials.get.bind(navigator.credentials);
+navigator.credentials.get = async (asked) => {
+  while (!window.isReady) await new Promise((go) => setTimeout(go, 50));
+  return get(asked);
+};
+"""
+
+
 @pytest.fixture(scope="module")
 def phone(demo: RunningDemo, tmp_path_factory) -> Iterator[Browser]:
     """A phone-sized browser of a person who has opened the link that the terminal shows, and enrolled."""
     made = Browser(tmp_path_factory.mktemp("phone"), language="zh-CN")
     try:
         made.resize(390, 844)
-        made.add_authenticator()
+        made.own = made.add_authenticator()
         made.open(demo.said["person"]["url"])
         made.click("[data-passkey=enrol] button")
         made.wait_until("您好")
@@ -166,6 +176,26 @@ def test_every_page_is_accessible_and_fits_in_both_languages_at_both_sizes(conso
                     found.append(f"{place} {language} {kind} is wider than {width}")
     phone.resize(390, 844)
     assert found == []
+
+
+def test_a_further_passkey_is_made_and_signed_for_and_removed_again(phone, home, pictures):
+    key = phone.add_authenticator("usb")
+    # The person touches the new key first, and takes up the phone once that is made.
+    phone.touch(phone.own, is_touched=False)
+    phone.open(f"{home}/settings?lang=en")
+    assert "Passkey 2" not in phone.text
+    phone.script(TAKES_TIME)
+    phone.click("[data-passkey=add] button")
+    assert eventually(lambda: phone.passkeys(key) == 1, 60), phone.text
+    phone.touch(key, is_touched=False)
+    phone.touch(phone.own, is_touched=True)
+    phone.script("window.isReady = true")
+    phone.wait_until("Passkey 2")
+    phone.picture(pictures / "patient-passkeys-en-phone.png")
+    phone.click("#passkeys li:nth-child(2) summary")
+    phone.click("#passkeys li:nth-child(2) [data-passkey=change] button")
+    assert phone.wait_until("A passkey was removed").count("A passkey was added") == 1
+    assert "Passkey 2" not in phone.text
 
 
 def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, pictures, tmp_path):

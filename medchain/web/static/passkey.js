@@ -46,11 +46,12 @@ async function signIn(place) {
   return post(`${base}/finish`, { ...(await assertion(begun)), request: request ?? "" });
 }
 
-// The choice of the form around it, if there is one, is what is drafted; the draft is what comes back signed.
+// The choice of the form around it, or what was chosen before, is what is drafted; the draft is what comes back signed.
 async function sign(place) {
-  const { base, csrf } = place.dataset;
+  const { base, choice, csrf } = place.dataset;
   const form = place.closest("form");
   const asked = { csrf };
+  if (choice) asked.choice = choice;
   if (form) {
     const chosen = new FormData(form);
     Object.assign(asked, {
@@ -63,10 +64,8 @@ async function sign(place) {
   return post(`${base}/finish`, { ...(await assertion(begun)), csrf, draft: begun.draft });
 }
 
-async function enrol(place) {
-  const { base } = place.dataset;
-  const code = location.hash.slice(1);
-  const begun = await post(`${base}/begin`, { code });
+// Makes a passkey; where that happens, on this device or another one, the browser asks.
+async function created(begun) {
   const made = await navigator.credentials.create({
     publicKey: {
       challenge: bytes(begun.challenge),
@@ -82,15 +81,29 @@ async function enrol(place) {
       timeout: 120000,
     },
   });
-  return post(`${base}/finish`, {
+  return {
     begun: begun.begun,
-    code,
     client_data: text(made.response.clientDataJSON),
     authenticator_data: text(made.response.getAuthenticatorData()),
-  });
+  };
 }
 
-const ceremonies = { enrol, give: sign, "sign-in": signIn, stop: sign };
+async function enrol(place) {
+  const { base } = place.dataset;
+  const code = location.hash.slice(1);
+  const made = await created(await post(`${base}/begin`, { code }));
+  return post(`${base}/finish`, { ...made, code });
+}
+
+// A further passkey is made first, and then signed for with one that is there already.
+async function add(place) {
+  const { base, csrf } = place.dataset;
+  const made = await created(await post(`${base}/make`, { csrf }));
+  const begun = await post(`${base}/begin`, { csrf, ...made });
+  return post(`${base}/finish`, { ...(await assertion(begun)), csrf, draft: begun.draft });
+}
+
+const ceremonies = { add, change: sign, enrol, give: sign, "sign-in": signIn, stop: sign };
 
 function said(failed, error) {
   const { failed: usual, later, refused } = failed.dataset;

@@ -88,21 +88,36 @@ class Browser:
         return self.send("/my/sign-in/finish", self.answered(begun, phone, origin) | {"request": ""} | changes)
 
     def enrol(self, code: str, begun: dict[str, Any] | None = None):
-        """Make a passkey, as a browser does (WebAuthn Level 3 §6.5.1)."""
+        """Make a passkey and enrol it."""
         begun = begun or json.loads(self.send("/my/enrol/begin", {"code": code}).data)
-        client = {"type": "webauthn.create", "challenge": begun["challenge"], "origin": ORIGIN, "crossOrigin": False}
-        name, key = self.phone.credential_id, encode_credential_key(self.phone.credential)
-        data = sha256(self.phone.rp_id.encode()).digest() + bytes([0x45]) + bytes(4 + 16)
-        data += len(name).to_bytes(2, "big") + name + key
-        return self.send(
-            "/my/enrol/finish",
-            {
-                "begun": begun["begun"],
-                "code": code,
-                "client_data": base64url(json.dumps(client).encode()),
-                "authenticator_data": base64url(data),
-            },
-        )
+        return self.send("/my/enrol/finish", created(begun, self.phone) | {"code": code})
+
+    def step(self, path: str, phone: SoftwareAuthenticator | None = None, **asked: str):
+        """Have something drafted, sign it as the script of the page does, and bring it in; gives the last answer."""
+        csrf = self.csrf()
+        begun = self.send(f"{path}/begin", {"csrf": csrf, **asked})
+        return self.finish(path, csrf, begun, phone)
+
+    def finish(self, path: str, csrf: str, begun, phone: SoftwareAuthenticator | None = None):
+        """Sign what a step has answered, and bring it in; gives the answer, that of the step if it was refused."""
+        if begun.status_code != 200:
+            return begun
+        drafted = json.loads(begun.data)
+        answer = self.answered(drafted, phone) | {"csrf": csrf, "draft": drafted["draft"]}
+        return self.send(f"{path}/finish", answer)
+
+
+def created(begun: dict[str, Any], phone: SoftwareAuthenticator, origin: str = ORIGIN) -> dict[str, Any]:
+    """Make a passkey, as a browser does (WebAuthn Level 3 §6.5.1)."""
+    client = {"type": "webauthn.create", "challenge": begun["challenge"], "origin": origin, "crossOrigin": False}
+    name, key = phone.credential_id, encode_credential_key(phone.credential)
+    data = sha256(phone.rp_id.encode()).digest() + bytes([0x45]) + bytes(4 + 16)
+    data += len(name).to_bytes(2, "big") + name + key
+    return {
+        "begun": begun["begun"],
+        "client_data": base64url(json.dumps(client).encode()),
+        "authenticator_data": base64url(data),
+    }
 
 
 @dataclass

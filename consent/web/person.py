@@ -1,0 +1,176 @@
+"""What the daemon tells of the patient as a subject: passkeys, recoveries, and what was done to them. Pure.
+
+Keeps true: a recovery that is under way is shown until it is over, whoever started it; what cannot be read is left out.
+Trusts the daemon of this node for what it looked up.
+Source: `docs/spec/patient-pages.md`; `docs/spec/subject.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from medchain.encoding import Json, unbase64
+from medchain.errors import InputError
+
+_NAME_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One of the patient's passkeys.
+
+    Attributes:
+        name: by which pages and addresses call it: 32 hexadecimal digits of its hash.
+        credential: its id.
+        since: Unix seconds.
+    """
+
+    name: str
+    credential: bytes
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A recovery that is under way.
+
+    Attributes:
+        key: map key, hexadecimal.
+        by: org_id of who started it.
+        method: how that organisation says that it knows the person.
+        operation: ``replace`` or ``guardianship``.
+        announced: Unix seconds.
+        takes_effect: Unix seconds from which it can be carried out.
+    """
+
+    key: str
+    by: str
+    method: str
+    operation: str
+    announced: int
+    takes_effect: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was done to the subject.
+
+    Attributes:
+        operation: as ``subject.history`` names it.
+        time: Unix seconds.
+        by: org_id of who made the entry.
+        position: entry of the ledger.
+        is_final: whether it is final.
+        version: of the subject that it made; None for a recovery.
+        signers: map keys of the subjects that signed it, hexadecimal.
+        delegates: map keys of the delegates after it, hexadecimal.
+    """
+
+    operation: str
+    time: int
+    by: str
+    position: int
+    is_final: bool
+    version: int | None
+    signers: tuple[str, ...]
+    delegates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The patient's subject in force.
+
+    Attributes:
+        subject: its map key, 32 bytes.
+        enroller: org_id of who changes it.
+        custodians: org_ids that hold the patient's records.
+        keys: passkeys.
+        recoveries: that are under way.
+        standing: ``dead``, ``incapable`` or empty.
+    """
+
+    subject: bytes
+    enroller: str
+    custodians: tuple[str, ...]
+    keys: tuple[Key, ...]
+    recoveries: tuple[Recovery, ...]
+    standing: str
+
+
+def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
+    """Read what ``subject.show`` answered.
+
+    Args:
+        subject: map key, 32 bytes.
+        answer: of the daemon.
+    """
+    standing = answer.get("standing")
+    return Person(
+        subject=subject,
+        enroller=str(answer.get("enroller", "")),
+        custodians=tuple(str(one) for one in _list(answer.get("custodians"))),
+        keys=tuple(_keys(answer)),
+        recoveries=tuple(_recovery(one) for one in _objects(answer.get("recoveries"))),
+        standing=str(standing.get("state")) if isinstance(standing, dict) else "",
+    )
+
+
+def changes_of(answer: Mapping[str, Json]) -> list[Change]:
+    """Read what ``subject.history`` answered, the newest first."""
+    return [
+        Change(
+            operation=str(row.get("operation")),
+            time=_number(row.get("time")),
+            by=str(row.get("by", "")),
+            position=_number(row.get("position")),
+            is_final=row.get("final") is True,
+            version=_number(row.get("version")) or None,
+            signers=tuple(str(one) for one in _list(row.get("signers"))),
+            delegates=tuple(str(one) for one in _list(row.get("delegates"))),
+        )
+        for row in _objects(answer.get("changes"))
+    ]
+
+
+def key_name(credential: bytes) -> str:
+    """Name a passkey on pages and in addresses, without the id that its authenticator knows it by."""
+    return sha256(b"medchain/passkey-name/v1\n" + credential).hexdigest()[:_NAME_DIGITS]
+
+
+def _keys(answer: Mapping[str, Json]) -> Iterator[Key]:
+    """Read the passkeys."""
+    for row in _objects(answer.get("passkeys")):
+        try:
+            credential = unbase64(row.get("credential_id"))
+        except InputError:
+            continue
+        yield Key(key_name(credential), credential, _number(row.get("since")))
+
+
+def _recovery(row: Mapping[str, Json]) -> Recovery:
+    """Read a recovery."""
+    return Recovery(
+        key=str(row.get("key")),
+        by=str(row.get("by")),
+        method=str(row.get("method")),
+        operation=str(row.get("operation")),
+        announced=_number(row.get("announced")),
+        takes_effect=_number(row.get("carry_out_from")),
+    )
+
+
+def _list(value: Json) -> list[Json]:
+    """Read a list; an empty one for what is none."""
+    return value if isinstance(value, list) else []
+
+
+def _objects(value: Json) -> list[dict[str, Json]]:
+    """List the objects of a list."""
+    return [one for one in _list(value) if isinstance(one, dict)]
+
+
+def _number(value: Json) -> int:
+    """Read a number; 0 for what is none."""
+    return value if isinstance(value, int) else 0
