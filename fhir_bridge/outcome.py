@@ -32,6 +32,7 @@ _STATUSES: Final[Mapping[str, int]] = {
         (
             "exchange.access",
             "exchange.asked",
+            "exchange.consent",
             "exchange.format",
             "exchange.record",
             "exchange.records",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
@@ -22,7 +22,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.keywrap import SecretBytes
 from medchain.crypto.sealing import SealingPrivateKey, open_release
 from medchain.encoding import Json, canonical
-from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import check_requests, signed_requests
@@ -30,7 +30,7 @@ from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key
 from medchain.ledger.request import ReleaseRequest, SignedRequest, access_key, sign_request
-from medchain.ledger.transaction import ID_BYTES
+from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
@@ -118,6 +118,7 @@ class AskerParts:
         records: the records file.
         bodies: bodies that were sent to this organisation.
         custodians: the way to others.
+        relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
         clock: gives Unix seconds.
         wait_s: how long to wait until our own ledger has what an answer names.
     """
@@ -130,6 +131,7 @@ class AskerParts:
     records: RecordStore
     bodies: BodyVersions
     custodians: Custodians
+    relies: Callable[[Ref], None]
     clock: Clock
     wait_s: float = WAIT_S
 
@@ -296,6 +298,7 @@ class Asker:
         key = access_key(request.grant, request.custodian)
         entry = self._entry(key, answer.access_version)
         row = self._row(signed, entry)
+        self._rely(next(ref for ref in entry.refs if ref.key == request.grant))
         final = self._final_size()
         anchors = [self._anchor(request.custodian, record, final) for record in answer.records]
         self._compare(answer, row, anchors)
@@ -360,6 +363,19 @@ class Asker:
         if len(rows) != 1 or signed not in requests:
             raise VerificationError("exchange.access", reason="request")
         return rows[0]
+
+    def _rely(self, grant: Ref) -> None:
+        """Check the grant, and the patient's signature under its consent, ourselves; their bodies may still come."""
+        deadline = time.monotonic() + self._parts.wait_s
+        while True:
+            try:
+                return self._parts.relies(grant)
+            except UnavailableError as error:
+                if time.monotonic() >= deadline:
+                    raise VerificationError("exchange.consent", reason=error.code) from error
+                time.sleep(_LOOK_S)
+            except MedchainError as error:
+                raise VerificationError("exchange.consent", reason=error.code) from error
 
     def _anchor(self, custodian: str, record: ReleasedRecord, final: int) -> StateRecord:
         """Find a record's version on our own final ledger."""

@@ -34,6 +34,7 @@ from medchain.node.notices import NoticeBook
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
 from medchain.node.release_ports import CustodianParts, NoSelection, ReleaseDecision, Selection, SubmittedAccess
+from medchain.node.relying import Reliance
 from medchain.node.statements import StatementBook
 from medchain.node.subject_changes import SubjectChanges
 from medchain.node.subject_operations import (
@@ -295,6 +296,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         decision=around.releasing.rules,
         patients=LinkedPatients(around.records),
         is_stopped=side.stops.is_stopped,
+        relies=Reliance(side.judge).check,
         clock=around.clock,
         random=secrets.token_bytes,
         zone=around.zone,
@@ -314,6 +316,7 @@ def _asker(identity: Identity, around: ExchangeSurroundings) -> Asker:
             records=around.records,
             bodies=around.side.shelf,
             custodians=around.custodians,
+            relies=Reliance(around.side.judge).check,
             clock=around.clock,
         )
     )

@@ -16,6 +16,7 @@ from medchain.errors import ConflictError, InputError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import Body, map_key
+from medchain.ledger.transaction import Ref
 from medchain.node.clock import Clock
 from medchain.node.pending import AccessEntry
 from medchain.node.records import RecordService
@@ -224,6 +225,7 @@ class CustodianParts:
         decision: decides.
         patients: finds patients.
         is_stopped: whether a stop of an object (map key) was heard, ordered or not.
+        relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
         zone: of dates in records that name none.
@@ -240,6 +242,7 @@ class CustodianParts:
     decision: ReleaseDecision
     patients: Patients
     is_stopped: Callable[[bytes], bool]
+    relies: Callable[[Ref], None]
     clock: Clock
     random: Callable[[int], bytes]
     zone: tzinfo = UTC

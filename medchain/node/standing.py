@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json
-from medchain.errors import AccessDeniedError, NotFoundError
+from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
@@ -98,7 +98,7 @@ class Holdings:
 
         Raises:
             AccessDeniedError: ``release.grant``, ``release.consent``, ``release.body``; every doubt is a no.
-            MedchainError: a body that cannot be read.
+            MedchainError: a body that cannot be read, or a rule that one of them breaks (`relies`).
         """
         refs = [self._in_force(grant_key, "grant")]
         grant = grants.read(self._content(grant_key, refs[0].version))
@@ -109,6 +109,10 @@ class Holdings:
         record = self._parts.ledger.record(grant_key)
         if record is None or record.refs != (refs[1],):
             raise AccessDeniedError("release.grant")
+        try:
+            self._parts.relies(refs[0])
+        except UnavailableError as error:
+            raise AccessDeniedError("release.body") from error
         return Standing(grant, consents.read(content), tuple(sorted(refs)), content)
 
     def _in_force(self, key: bytes, kind: str) -> Ref:

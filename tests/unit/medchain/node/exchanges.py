@@ -19,6 +19,7 @@ from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, AskerParts, Wish
 from medchain.node.records import NewRecord
 from medchain.node.release_ports import CustodianParts, SubmittedAccess
+from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
 
@@ -122,6 +123,7 @@ class Exchange:
             decision=ReleaseRules(),
             patients=Links(self, site),
             is_stopped=site.node.stops.is_stopped,
+            relies=Reliance(site.node.judge).check,
             clock=self.federation.clock,
             random=fresh,
         )
@@ -140,6 +142,7 @@ class Exchange:
                     records=site.records,
                     bodies=site.node.shelf,
                     custodians=Way(self, org_id),
+                    relies=Reliance(site.node.judge).check,
                     clock=self.federation.clock,
                     wait_s=5.0,
                 )

@@ -94,8 +94,42 @@ def test_a_stolen_credential_id_with_another_key_is_refused(case):
     assert code(*case.signed(case.consent(), pen=thief)) == "assertion.signature"
 
 
-def test_a_signature_at_a_portals_own_address_does_not_count(case):
-    assert code(*case.signed(case.consent(), origin="https://renhe-hospital.example")) == "assertion.origin"
+ROLES = [(RENHE, "creator"), (RENHE, "party"), (ANXIN, "party"), (COMMISSION, "independent")]
+"""Custodian as it brings a consent, custodian and recipient as they rely on it, and the drawn endorser."""
+
+
+@pytest.mark.parametrize(("own", "role"), ROLES)
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://renhe.consent.example",
+        "https://anxin.consent.example",
+        "https://sign.consent.example:8443",
+        "http://sign.consent.example",
+        "https://sign.consent.example.evil.example",
+    ],
+)
+def test_attack_a_signature_at_a_portal_or_at_any_other_address_does_not_count(case, own, role, origin):
+    assert code(*case.signed(case.consent(), origin=origin, own=own, role=role)) == "assertion.origin"
+
+
+@pytest.mark.parametrize(("own", "role"), ROLES)
+def test_attack_a_passkey_of_another_relying_party_does_not_count(case, own, role):
+    pen = SoftwareAuthenticator(seed("phone"), RP_ID)
+    pen.rp_id = "renhe.consent.example"
+    assert code(*case.signed(case.consent(), pen=pen, own=own, role=role)) == "assertion.rp_id"
+
+
+@pytest.mark.parametrize(("own", "role"), ROLES)
+def test_attack_a_log_in_at_a_signing_address_is_no_consent(case, own, role):
+    draft = build_body("consent", case.consent().to_content(), None, fresh)
+    given = PHONE.sign(digest("a portal's log-in", b"1"), ORIGIN)
+    evidence = signing.assertion_evidence(
+        given.credential_id, given.client_data_json, given.authenticator_data, given.signature
+    )
+    body = draft.with_evidence(fresh(32), evidence)
+    context = case.context("consent", body, own=own, role=role, **case.terms(case.consent()))
+    assert code(body, context) == "assertion.challenge"
 
 
 def test_a_signature_for_another_ledger_does_not_count(case):
