@@ -199,7 +199,8 @@ def _whole(words: list[str]) -> list[str]:
 def _report(context: Context, error: MedchainError) -> None:
     """Tell of one of our errors; a configuration's mistakes are told one by one."""
     if error.code == "config.invalid":
-        for problem in explain(context.config_path(), context.environment):
+        given = dict(text.partition("=")[::2] for text in getattr(context.arguments, "set", []))
+        for problem in explain(context.config_path(), context.environment, given):
             context.err.write(f"{problem.zh if context.language == 'zh' else problem.en} ({problem.code})\n")
         return
     fields = {name: "" if value is None else value for name, value in error.fields.items()}

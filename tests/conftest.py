@@ -27,7 +27,14 @@ _LOST = pytest.StashKey[list[str]]()
 GROUPS = {
     # One demo for all, and one browser at a time: a second one beside it makes its driver fail on a small machine. Who
     # needs a running demo comes before `test_demo`, which ends it: files run in the order of their names.
-    "demo": ("test_browse_browser", "test_browser_of_patients", "test_c2sp_tools", "test_demo", "test_smart_browser"),
+    "demo": (
+        "test_across_hosts",
+        "test_browse_browser",
+        "test_browser_of_patients",
+        "test_c2sp_tools",
+        "test_demo",
+        "test_smart_browser",
+    ),
     # One node for all.
     "node": ("test_clients", "test_faults", "test_surface"),
 }

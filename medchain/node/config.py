@@ -406,17 +406,20 @@ def load_config(path: Path, environment: Mapping[str, str], flags: Mapping[str, 
     return _build(path.parent.resolve(), values)
 
 
-def explain(path: Path, environment: Mapping[str, str] | None = None) -> list[Problem]:
+def explain(
+    path: Path, environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> list[Problem]:
     """Tell everything that is wrong with a configuration, or worth a thought.
 
     Args:
         path: the file.
         environment: variables of the process.
+        flags: settings from the command line.
 
     Returns:
         The problems in the order of the file; none for a good one.
     """
-    values, problems = _read(path, environment or {}, {})
+    values, problems = _read(path, environment or {}, flags or {})
     if whole := [problem for problem in problems if not problem.setting]:
         return whole
     return problems + _judge(path.parent, values)

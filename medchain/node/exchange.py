@@ -375,6 +375,7 @@ class Asker:
                     raise VerificationError("exchange.consent", reason=error.code) from error
                 time.sleep(_LOOK_S)
             except MedchainError as error:
+                _LOG.warning("exchange.not_relied", reason=error.code)
                 raise VerificationError("exchange.consent", reason=error.code) from error
 
     def _anchor(self, custodian: str, record: ReleasedRecord, final: int) -> StateRecord:

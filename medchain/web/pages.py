@@ -36,6 +36,7 @@ _POLICY: Final = (
     "frame-ancestors 'none'; form-action 'self'"
 )
 _GZIP_LEVEL: Final = 9
+_TLS_ONLY_S: Final = 365 * 86400
 _LOG: Final = Log("pages")
 
 
@@ -104,6 +105,8 @@ class Pages:
         # With "no-referrer" a browser would not say where a form comes from, either.
         response.headers["Referrer-Policy"] = "same-origin"
         response.headers["X-Frame-Options"] = "DENY"
+        if self.site.origins[0].startswith("https:"):
+            response.headers["Strict-Transport-Security"] = f"max-age={_TLS_ONLY_S}"
         return response
 
     def refuse(self, error: MedchainError, home: str = "/account") -> Response:

@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,16 @@ class DriverError(Exception):
 class Browser:
     """One window of a browser of its own."""
 
-    def __init__(self, folder: Path, *, language: str = "en") -> None:
-        """Start it; `folder` is for its own files."""
+    def __init__(self, folder: Path, *, language: str = "en", more: Sequence[str] = ()) -> None:
+        """Start it; `folder` is for its own files, `more` are arguments to Chromium."""
         self._driver, port = _started(folder / "chromedriver.log")
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        arguments += [f"--user-data-dir={folder / 'profile'}", f"--accept-lang={language}", "--window-size=1280,1000"]
+        arguments += [
+            f"--user-data-dir={folder / 'profile'}",
+            f"--accept-lang={language}",
+            "--window-size=1280,1000",
+            *more,
+        ]
         options = {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
         try:
             self._url = f"http://127.0.0.1:{port}"
@@ -129,6 +134,10 @@ class Browser:
                 pytest.fail(f"no {part!r} at {self.url}: {text[:500]}")
             time.sleep(0.1)
         return text
+
+    def cookies(self) -> list[dict[str, Any]]:
+        """List the cookies that the page would be sent."""
+        return self._call("GET", f"{self._session}/cookie")
 
     def resize(self, width: int, height: int) -> None:
         """Make the window as large as a phone's, or a desk's."""

@@ -129,6 +129,11 @@ def test_a_setting_without_a_value_is_refused(run, node):
     assert (ran.code, "call.setting" in ran.err) == (2, True)
 
 
+def test_a_setting_on_the_command_line_that_cannot_be_is_explained(run, node):
+    ran = run("node", "run", "--set", "web.workers=0", "--config", node)
+    assert (ran.code, "web.workers" in ran.err) == (2, True)
+
+
 def test_a_client_is_registered_listed_and_removed(run, node, tmp_path):
     config = ("--config", node)
     (tmp_path / "jwk").write_text(json.dumps(public_jwk(CLIENT.public) | {"kid": "k", "alg": "ES384"}))
