@@ -10,6 +10,7 @@ Source: `docs/spec/endorsement.md` 5, `docs/operations.md`.
 from __future__ import annotations
 
 import binascii
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from threading import Event, Lock
@@ -19,6 +20,7 @@ import orjson
 
 from medchain.encoding import Json, canonical, digest, parse_canonical
 from medchain.errors import MedchainError
+from medchain.ledger.members import faulty
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.ordering.block import Block
@@ -32,7 +34,7 @@ GIVEN_UP: Final = "draw.given_up"
 """Alarm: a creator gave up more draw numbers than happens by itself."""
 
 PASSED_OVER: Final = "draw.passed_over"
-"""Alarm: a creator had most of its transactions endorsed by others than those drawn first."""
+"""Alarm: a creator has others than those drawn first endorse more often than happens by itself."""
 
 GIVEN_UP_FREE: Final = 16
 """How many numbers a creator may give up, and one more for every `GIVEN_UP_SHARE` numbers."""
@@ -53,6 +55,7 @@ WATCH_EVERY: Final = 4
 """At which of these looks draws are counted, too: many blocks at once cost little more than one."""
 
 _NAME: Final = "draws"
+_MOST: Final = 0.75
 _PAGE_BYTES: Final = 4 << 20
 # Two notes with the lines of 49 organisations.
 _MAX_FIELDS_BYTES: Final = 512 * 1024
@@ -60,6 +63,27 @@ _UNCOUNTED_BLOCKS: Final = 1024
 _RECENT_BYTES: Final = 8 << 20
 _PAYLOAD: Final = b'{"payload":"'
 _LOG: Final = Log("alarms")
+
+
+def is_choosing(draws: int, passed: int, candidates: int, down: int) -> bool:
+    """Tell whether a creator passes over who is drawn first more often than happens by itself.
+
+    Of n candidates, a creator that always has the same friend endorse passes over n - 1, and an honest one the
+    transaction's other party and whoever is down. Halfway between the two it is suspected, and two standard deviations
+    further, since draws are chance. Where both come to the same, only one that hardly ever takes the first shows.
+
+    Args:
+        draws: how many were counted.
+        passed: how many of them passed over the organisation drawn first.
+        candidates: how many organisations can be drawn for this creator.
+        down: how many of them may be down.
+
+    Returns:
+        Whether to raise the alarm.
+    """
+    choosing, honest = candidates - 1, 1 + down
+    bound = (choosing + honest) / (2 * candidates) if choosing > honest else _MOST
+    return draws >= MIN_DRAWS and passed > bound * draws + math.sqrt(draws)
 
 
 class AlarmBook:
@@ -215,7 +239,9 @@ class DrawWatch:
             passed[row.creator] += row.passed
             newest[row.creator] = row.span
         for creator in creators:
-            if draws[creator] >= MIN_DRAWS and passed[creator] * 4 > draws[creator] * 3:
+            members = self._ledger.members
+            candidates, down = len(members.drawable(creator)), faulty(len(members.active))
+            if is_choosing(draws[creator], passed[creator], candidates, down):
                 seen = self._acknowledged(PASSED_OVER, creator).get("span", -1)
                 fields: dict[str, int | str | None] = {"draws": draws[creator], "passed": passed[creator]}
                 if newest[creator] > seen:

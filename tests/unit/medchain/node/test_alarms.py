@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
 from medchain.ledger.transaction import Change, Draw
-from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json
+from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json, is_choosing
 from medchain.ordering.block import Block
 from medchain.ordering.driver import Alarm
 from medchain.store.engine import FileKind, open_database
@@ -149,6 +150,41 @@ def test_a_creator_that_burns_numbers_until_a_friend_is_drawn_is_named_at_every_
 def test_a_creator_that_passes_over_whoever_is_drawn_first_is_named(consortium):
     consortium.draws(*[(number, 1) for number in range(1, 33)])
     assert consortium.look() == [("draw.passed_over", RENHE)]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "down", "draws", "most"),
+    [
+        # A friend among nine is passed over to in 8/9, an honest creator passes over 4/9 at most: 2/3, and √100 more.
+        (9, 3, 100, 76),
+        # Six, two of them may be down: (5/6 + 3/6) / 2; of 64 draws 42.67 + 8.
+        (6, 2, 64, 50),
+        # Five, one down: (4/5 + 2/5) / 2; four: (3/4 + 2/4) / 2.
+        (5, 1, 100, 70),
+        (4, 1, 100, 72),
+        # Two or three, one down: both come to the same.
+        (3, 1, 100, 85),
+        (2, 1, 100, 85),
+        (0, 1, 100, 85),
+        (9, 3, 31, 31),
+    ],
+)
+def test_so_many_may_be_passed_over_and_no_more(candidates, down, draws, most):
+    assert not is_choosing(draws, most, candidates, down)
+    assert most == draws or is_choosing(draws, most + 1, candidates, down)
+
+
+def test_an_always_chosen_friend_among_nine_is_found_and_an_honest_creator_is_not():
+    names = [f"org-{number}" for number in range(9)]
+    chosen = honest = 0
+    for number in range(128):
+        # The draw's order, made here: what counts is that it is chance.
+        order = sorted(names, key=lambda name: sha256(f"{number} {name}".encode()).digest())
+        chosen += order[0] != "org-5"
+        honest += order[0] in {"org-0", "org-1", "org-2", names[3 + number % 6]}
+    assert is_choosing(128, chosen, 9, 3)
+    assert not is_choosing(128, honest, 9, 3)
+    assert honest > 128 // 3
 
 
 def test_a_member_that_is_down_for_a_while_makes_nobody_a_suspect(consortium):
