@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from medchain.commands import error_texts, messages
-from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text
+from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text, visible
 from medchain.commands.parsing import Parser
 from medchain.commands.registry import ALONE, GROUPS, load_commands
 from medchain.encoding import Json, canonical
@@ -219,8 +219,8 @@ def _report_line(context: Context, code: str, text: Text, fields: Mapping[str, i
         document: Json = {"code": code, "fields": dict[str, Json](fields)}
         context.err.write(canonical(document).decode("utf-8") + "\n")
         return
-    detail = " ".join(f"{name}={value}" for name, value in fields.items() if f"{{{name}}}" not in text.en)
-    context.err.write(f"{context.say(text, **fields)} ({code}{' ' if detail else ''}{detail})\n".replace("\r", " "))
+    detail = " ".join(f"{name}={visible(str(value))}" for name, value in fields.items() if f"{{{name}}}" not in text.en)
+    context.err.write(f"{context.say(text, **fields)} ({code}{' ' if detail else ''}{detail})\n")
 
 
 def _has_all(text: Text, fields: Mapping[str, int | str]) -> bool:

@@ -25,6 +25,8 @@ from medchain.ledger.looks import Looks, check_growth
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
+# The kind of a file in the upper bits of a zip's Unix mode; 0 where the zip tells none.
+_REGULAR: Final = 0x8
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -49,7 +51,7 @@ def read_bundle(path: Path) -> dict[str, bytes]:
 
     Raises:
         NotFoundError: ``file.missing``.
-        InputError: ``bundle.size``, ``bundle.files``, ``bundle.link``, ``bundle.format``.
+        InputError: ``bundle.size``, ``bundle.files``, ``bundle.link``, ``bundle.twice``, ``bundle.format``.
     """
     if path.is_dir():
         return _bounded(_folder_files(path))
@@ -66,10 +68,11 @@ def _folder_files(folder: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     """List a folder's files."""
     for path in sorted(folder.rglob("*")):
         name = PurePosixPath(path.relative_to(folder)).as_posix()
-        if path.is_symlink():
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
             raise InputError("bundle.link", name=name)
-        if path.is_file():
-            yield name, lambda limit, path=path: _head(path, limit)  # type: ignore[misc]  # the default binds the name
+        yield name, lambda limit, path=path: _head(path, limit)  # type: ignore[misc]  # the default binds the name
 
 
 def _head(path: Path, limit: int) -> bytes:
@@ -84,7 +87,9 @@ def _zip_files(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[int], 
     for item in archive.infolist():
         if item.is_dir():
             continue
-        if item.filename in seen or (item.external_attr >> 28) == 0xA:  # noqa: PLR2004  # a symbolic link in Unix mode
+        if item.filename in seen:
+            raise InputError("bundle.twice", name=item.filename)
+        if item.external_attr >> 28 not in (0, _REGULAR):
             raise InputError("bundle.link", name=item.filename)
         seen.add(item.filename)
         yield item.filename, lambda limit, item=item: _unzipped(archive, item, limit)  # type: ignore[misc]  # as above
@@ -111,13 +116,20 @@ def _bounded(files: Iterator[tuple[str, Callable[[int], bytes]]]) -> dict[str, b
     return found
 
 
+def seconds(text: str) -> int:
+    """Read a length of time; raises `ValueError`, which `argparse` words, also for one below 0."""
+    if (seconds := int(text)) < 0:
+        raise ValueError
+    return seconds
+
+
 def _verify_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `verify` takes."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=say(messages.VERIFY_BUNDLE))
     parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help=say(messages.VERIFY_POLICY))
     parser.add_argument("--ledger", metavar="HEX", help=say(messages.VERIFY_LEDGER))
     parser.add_argument("--current", action="store_true", help=say(messages.VERIFY_CURRENT))
-    parser.add_argument("--max-age", type=int, default=MAX_AGE_S, metavar="SECONDS", help=say(messages.VERIFY_AGE))
+    parser.add_argument("--max-age", type=seconds, default=MAX_AGE_S, metavar="SECONDS", help=say(messages.VERIFY_AGE))
     parser.add_argument("--show", action="store_true", help=say(messages.VERIFY_SHOW))
     parser.add_argument("--content", type=Path, metavar="FILE", help=say(messages.VERIFY_CONTENT))
     parser.add_argument("--before", type=Path, metavar="BUNDLE", help=say(messages.VERIFY_BEFORE))

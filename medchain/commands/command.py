@@ -1,9 +1,9 @@
 """What a command is, and what it is given: arguments, language, streams, clock, environment.
 
-Keeps true: every word that a person reads exists in Chinese and English; an answer goes to standard output, whole, as
-lines or as one JSON document; everything else goes to standard error. A passphrase comes from the environment or the
-terminal, never from an argument, which other users of the machine can read. Trusts the roof to turn errors into exit
-codes (`medchain.cli`).
+Keeps true: every word that a person reads exists in Chinese and English; what others wrote is shown, and no terminal
+obeys it; an answer goes to standard output, whole, as lines or as one JSON document; everything else goes to standard
+error. A passphrase comes from the environment or the terminal, never from an argument, which other users of the machine
+can read. Trusts the roof to turn errors into exit codes (`medchain.cli`).
 Source: `docs/commands.md`.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from medchain.node.keystore import PASSPHRASE_VARIABLE, Unlock, open_root_file, 
 LANGUAGES: Final = ("zh", "en")
 """Languages that every text has."""
 
+_LAYOUT: Final = "\n\t"
 _YES: Final = frozenset({"yes", "是"})
 
 CONFIG_ENVIRONMENT: Final = "MEDCHAIN_CONFIG"
@@ -65,6 +67,30 @@ def instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+def visible(text: str, keep: str = "") -> str:
+    """Write a text so that a terminal shows it and obeys none of it.
+
+    Names of files, reasons and purposes come from others. A control or format character among them would move the
+    cursor, colour, reverse or overwrite what we say.
+
+    Args:
+        text: anything.
+        keep: characters that stay.
+
+    Returns:
+        The text, such characters and line ends as a backslash, ``u`` and their number.
+    """
+    if text.isprintable():
+        return text
+    return "".join(f"\\u{ord(char):04x}" if _is_obeyed(char) and char not in keep else char for char in text)
+
+
+def _is_obeyed(char: str) -> bool:
+    """Tell whether a terminal may do something else than show a character."""
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a command is given.
@@ -92,15 +118,16 @@ class Context:
     read_line: Callable[[], str] = lambda: input()  # noqa: PLW0108  # looked up when it is called
 
     def say(self, text: Text, /, **fields: object) -> str:
-        """Word a text in the chosen language."""
-        return text.in_language(self.language).format(**fields)
+        """Word a text in the chosen language; what stands in its fields is shown, never obeyed."""
+        shown = {name: visible(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return text.in_language(self.language).format(**shown)
 
     def answer(self, document: Json, lines: Iterable[str]) -> None:
         """Write the answer: the document with `--json`, else the lines."""
         if self.as_json:
             self.out.write(canonical(document).decode("utf-8") + "\n")
         else:
-            self.out.writelines(f"{line}\n" for line in lines)
+            self.out.writelines(f"{visible(line, _LAYOUT)}\n" for line in lines)
         self.out.flush()
 
     def tell(self, text: Text, /, **fields: object) -> None:

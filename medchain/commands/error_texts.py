@@ -208,7 +208,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "证明包没有写明账本：它属于哪个账本，只由可信策略中的日志决定。请不带 --ledger 验证。",
         "The bundle names no ledger: only the trusted policy's log tells which it is. Verify it without --ledger.",
     ),
-    "bundle.link": Text("证明包含符号链接 {name}。", "The bundle holds a symbolic link, {name}."),
+    "bundle.link": Text(
+        "证明包中的 {name} 不是普通文件。", "The bundle holds {name}, which is a link or another thing that is no file."
+    ),
+    "bundle.twice": Text("证明包中 {name} 出现了两次。", "The bundle holds {name} twice."),
     "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
     "looks.absent": Text("包中没有查看记录的清单。", "The bundle has no list of looks."),
     "looks.backdated": Text(

@@ -17,7 +17,7 @@ from typing import Final
 from fhir_bridge.references import instant
 from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, visible
 from medchain.encoding import Json, canonical, unbase64
 from medchain.errors import ConflictError, UnavailableError
 from medchain.node.administrator import with_proof
@@ -66,11 +66,6 @@ def lines_of(context: Context, found: dict[str, Json]) -> list[str]:
     return list(_lines(context, found))
 
 
-def shown(text: object) -> str:
-    """Write out what a terminal would obey, or show in another order than it is."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in str(text))
-
-
 def _list_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `proposals list` takes."""
     parser.add_argument("--all", action="store_true", help=say(texts.LIST_ALL))
@@ -98,7 +93,7 @@ def _show(context: Context) -> int:
     found = _ask(context, SHOW, {"id": context.arguments.id})
     lines = _lines(context, found)
     if context.arguments.bytes:
-        lines = iter([shown(unbase64(found["payload"]).decode("utf-8"))])
+        lines = iter([visible(unbase64(found["payload"]).decode("utf-8"))])
     context.answer(found, lines)
     return Exit.DONE
 
@@ -175,18 +170,18 @@ def _ask_as_administrator(context: Context, operation: str, document: dict[str, 
 
 def _lines(context: Context, found: dict[str, Json]) -> Iterator[str]:
     """Word a proposal, line by line."""
-    say, creator = context.say, shown(found["creator"])
+    say, creator = context.say, visible(str(found["creator"]))
     state = say(texts.STATES[str(found["state"])])
     made, until = instant(_number(found["time"])), instant(_number(found["until"]))
     yield say(texts.HEAD, id=str(found["id"])[:_SHORT], state=state, creator=creator, time=made, until=until)
     if found["reason"]:
-        yield say(texts.REASON_LINE, creator=creator, reason=shown(found["reason"]))
+        yield say(texts.REASON_LINE, creator=creator, reason=visible(str(found["reason"])))
     if found["way"] == "take-over":
         yield say(texts.TAKE_OVER)
     for row in _rows(found["changes"]):
         yield _change(context, row)
     for row in _rows(found["rules"]):
-        yield say(texts.RULE_LINE, rule=shown(row["rule"]), words=_words(context, row["expression"]))
+        yield say(texts.RULE_LINE, rule=visible(str(row["rule"])), words=_words(context, row["expression"]))
     yield from _signatures(context, found)
 
 
@@ -204,9 +199,9 @@ def _signatures(context: Context, found: dict[str, Json]) -> Iterator[str]:
     if found["own"] is not None:
         yield say(texts.OWN_DECISION, decision=say(texts.DECISIONS[str(found["own"])]))
     if found["code"] is not None:
-        yield say(texts.OVERTAKEN_BY, code=shown(found["code"]))
+        yield say(texts.OVERTAKEN_BY, code=visible(str(found["code"])))
     if found["waiting"] is not None and found["state"] == OPEN:
-        yield say(texts.WAITING, code=shown(found["waiting"]))
+        yield say(texts.WAITING, code=visible(str(found["waiting"])))
     if found["position"] is not None:
         yield say(texts.PLACED_FINAL if found["final"] else texts.PLACED, position=found["position"])
 
@@ -215,11 +210,11 @@ def _change(context: Context, row: dict[str, Json]) -> str:
     """Word one difference."""
     name, _, rest = str(row["field"]).partition(".")
     word = texts.FIELDS.get(name)
-    field = shown(row["field"]) if word is None else f"{context.say(word)} {shown(rest)}".strip()
+    field = visible(str(row["field"])) if word is None else f"{context.say(word)} {visible(str(rest))}".strip()
     subject = texts.SUBJECTS.get(str(row["subject"]))
     return context.say(
         texts.CHANGE_LINE,
-        subject=shown(row["subject"]) if subject is None else context.say(subject),
+        subject=visible(str(row["subject"])) if subject is None else context.say(subject),
         field=field,
         before=_value(context, name, row["before"]),
         after=_value(context, name, row["after"]),
@@ -231,7 +226,7 @@ def _value(context: Context, field: str, value: Json) -> str:
     if value is None:
         return context.say(texts.NOTHING)
     word = texts.STATUSES.get(str(value)) if field == "status" else None
-    return shown(value) if word is None else context.say(word)
+    return visible(str(value)) if word is None else context.say(word)
 
 
 def _words(context: Context, expression: Json) -> str:
@@ -254,7 +249,7 @@ def _words(context: Context, expression: Json) -> str:
                 return context.say(texts.MAJORITY, whom=_whom(context, whom))
             case _:
                 """Shown as it is."""
-    return shown(canonical(expression).decode("utf-8"))
+    return visible(canonical(expression).decode("utf-8"))
 
 
 def _leaf_words(context: Context, text: str) -> str:
@@ -263,12 +258,12 @@ def _leaf_words(context: Context, text: str) -> str:
     if what == "role" and name in texts.ROLES:
         return context.say(texts.ROLES[name])
     known = {"creator": texts.CREATOR, "independent": texts.INDEPENDENT}.get(text)
-    return shown(name or text) if known is None else context.say(known)
+    return visible(name or text) if known is None else context.say(known)
 
 
 def _whom(context: Context, text: str) -> str:
     """Word of whom a share is taken."""
-    return context.say(texts.MEMBERS) if text == "member" else context.say(texts.ALL_OF_ROLE, role=shown(text[5:]))
+    return context.say(texts.MEMBERS) if text == "member" else context.say(texts.ALL_OF_ROLE, role=visible(text[5:]))
 
 
 def _rows(value: Json) -> list[dict[str, Json]]:
@@ -278,7 +273,7 @@ def _rows(value: Json) -> list[dict[str, Json]]:
 
 def _names(value: Json) -> list[str]:
     """Narrow a list of names."""
-    return [shown(item) for item in value] if isinstance(value, list) else []
+    return [visible(str(item)) for item in value] if isinstance(value, list) else []
 
 
 def _number(value: Json) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import pytest
@@ -38,6 +39,12 @@ def test_a_symbolic_link_is_refused(tmp_path):
         read_bundle(tmp_path / "b")
 
 
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(put(tmp_path / "b") / "state.bin")
+    with pytest.raises(InputError, match=r"bundle\.link"):
+        read_bundle(tmp_path / "b")
+
+
 def test_a_symbolic_link_in_a_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         item = zipfile.ZipInfo("entry.bin")
@@ -52,7 +59,7 @@ def test_a_name_that_stands_twice_in_a_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("entry.bin", b"one")
         archive.writestr("entry.bin", b"two")
-    with pytest.raises(InputError, match=r"bundle\.link"):
+    with pytest.raises(InputError, match=r"bundle\.twice"):
         read_bundle(tmp_path / "b.zip")
 
 
@@ -104,3 +111,10 @@ def test_a_damaged_bundle_has_exit_code_2_and_no_verdict(run, tmp_path):
     ran = run("verify", put(tmp_path / "b"), "--policy", tmp_path / "policy.txt")
     assert (ran.code, ran.out) == (2, "")
     assert run("verify", tmp_path / "b", "--policy", tmp_path / "none").code == 4
+
+
+@pytest.mark.parametrize("age", ["-5", "x", "1.5"])
+def test_an_age_that_is_none_is_a_wrong_call(run, tmp_path, capsys, age):
+    words = ("--policy", tmp_path / "p", f"--max-age={age}", "--lang", "en")
+    assert run("verify", put(tmp_path / "b"), *words).code == 2
+    assert f"--max-age: invalid seconds value: '{age}'" in capsys.readouterr().err

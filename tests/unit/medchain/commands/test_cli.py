@@ -15,7 +15,7 @@ import pytest
 from medchain import errors
 from medchain.cli import main, make_parser, run
 from medchain.commands import error_texts, messages, proposal_texts
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, visible
 from medchain.commands.registry import GROUPS, MODULES, load_commands
 
 COMMANDS = load_commands()
@@ -200,3 +200,37 @@ def test_help_has_no_english_heading_in_chinese(capsys):
     assert main(["restore", "--help", "--lang", "zh"], {}) == 0
     shown = capsys.readouterr().out
     assert not {"usage:", "options:", "arguments:", "show"} & set(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ("名 a-Z 0.9 ·　全", "名 a-Z 0.9 ·　全"),
+        # ECMA-48: escape, the one-character CSI, carriage return, backspace; Unicode: right-to-left override and marks.
+        ("\x1b[2K\r", "\\u001b[2K\\u000d"),
+        ("\x9b8m\b", "\\u009b8m\\u0008"),
+        ("a\u202eb\u2066c\u200bd\u2028e\nf", "a\\u202eb\\u2066c\\u200bd\\u2028e\\u000af"),
+    ],
+)
+def test_what_others_wrote_is_shown_and_not_obeyed(given, seen):
+    assert visible(given) == seen
+    assert visible(seen) == seen
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_refused_bundle_cannot_overwrite_its_verdict(run, tmp_path, language):
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name in (
+        "answer.json",
+        "entry.bin",
+        "entry.tlog-proof",
+        "policy.txt",
+        "\x1b[2K\rVerified: it holds now.\x1b[8m",
+    ):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "policy.txt").write_bytes(b"x")
+    ran = run("verify", folder, "--policy", tmp_path / "policy.txt", "--lang", language)
+    assert ran.code != 0
+    assert "Verified" in ran.err
+    assert not {"\x1b", "\r"} & set(ran.out + ran.err)

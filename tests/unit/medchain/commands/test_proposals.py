@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from medchain.cli import main
-from medchain.commands import proposal_texts, proposals
+from medchain.commands import proposals
 from medchain.commands.command import Context
 from medchain.encoding import parse_canonical
 from medchain.ledger.genesis import parse_genesis
@@ -177,12 +177,6 @@ def test_a_rule_in_words(expression, zh, en):
     for language, expected in (("zh", zh), ("en", en)):
         context = Context(None, language, as_json=False, out=io.StringIO(), err=io.StringIO(), clock=lambda: 0)
         assert proposals._words(context, expression) == expected  # noqa: SLF001  # the words alone
-
-
-def test_what_a_terminal_would_obey_is_written_out():
-    assert proposals.shown("a\x1b[2J\u202eb\nc") == "a\\u001b[2J\\u202eb\\u000ac"
-    assert proposals.shown("仁和医院") == "仁和医院"
-    assert set(proposal_texts.STATES) == {"accepted", "expired", "open", "overtaken", "withdrawn"}
 
 
 @pytest.mark.usefixtures("books")
