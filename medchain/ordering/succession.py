@@ -580,16 +580,19 @@ class Succession:
     def _fetch(self, shown: Mapping[str, Sequence[Shown]], version: int) -> None:
         """Fetch the blocks above ours that were shown to be cosigned, of those who answered; first what most cosigned.
 
-        Not for another takeover of the version that is to be made: who has that can make it no more.
+        Not for another takeover of the version that is to be made: who has that can make it no more. The lost orderer
+        is asked last: it alone can give another block than it has cosigned, and what fits on that is not what the
+        others have.
         """
         self._follower.forget_level()
+        lost = self._replica.members.protocol.orderer
         peers = {name: client for name, client in self._peers().items() if name in shown}
         signed: dict[LogEnd, frozenset[str]] = {}
         for end, cosigners in (item for items in shown.values() for item in items):
             if cosigners:
                 signed[end] = signed.get(end, frozenset()) | cosigners
         for end in sorted(signed, key=lambda end: (-len(signed[end]), -end.size)):
-            for org_id in sorted(peers, key=lambda name: name not in signed[end]):
+            for org_id in sorted(peers, key=lambda name: (name == lost, name not in signed[end])):
                 self._fetch_to(end.size, peers[org_id], version)
 
     def _own_ends(self, reigns: Mapping[int, Members]) -> list[LogEnd]:
@@ -633,7 +636,8 @@ class Succession:
         So many answers at most: the lost orderer could show an end far away, and order as fast as it is asked. What was
         applied stays, and the next try goes on from there.
         """
-        with suppress(UnavailableError, VerificationError):
+        # Whatever a peer answers, a height that is none or bytes that are no block: the others' answers still count.
+        with suppress(MedchainError):
             for _ in range(_MAX_ANSWERS):
                 if self._replica.size >= size:
                     return
