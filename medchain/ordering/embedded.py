@@ -163,6 +163,7 @@ class EmbeddedDriver:
             self.follower,
             clock,
             org_id=org_id,
+            log_key=log_signer.public,
             pen=self._pen,
             peers=self._peers,
             on_takeover=self._taken_over,

@@ -15,7 +15,7 @@ from typing import Final
 
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.machine import MAX_BLOCK_BYTES, PROTOCOL
-from medchain.ledger.members import LOG_KEY, Members, faulty
+from medchain.ledger.members import LOG_KEY, Key, Members, faulty
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
 from medchain.ordering.block import Block, accepted_id
@@ -48,6 +48,7 @@ class Succession:
         clock: Clock,
         *,
         org_id: str,
+        log_key: bytes,
         pen: threading.Lock,
         peers: Callable[[], Mapping[str, OrdererClient]],
         on_takeover: Callable[[Sequence[Block], Sequence[bytes]], None],
@@ -62,6 +63,7 @@ class Succession:
             follower: applies blocks.
             clock: gives Unix seconds.
             org_id: the node's organisation.
+            log_key: with which the node signs blocks, 32 bytes.
             pen: held by whoever writes to the replica.
             peers: gives the other active members, the lost one too.
             on_takeover: told of blocks that were taken over, a takeover's the last, and of the transactions dropped.
@@ -73,6 +75,7 @@ class Succession:
         self._follower = follower
         self._clock = clock
         self._org_id = org_id
+        self._log_key = log_key
         self._pen = pen
         self._peers = peers
         self._on_takeover = on_takeover
@@ -107,11 +110,14 @@ class Succession:
         Raises:
             MedchainError: the disk.
         """
-        members, key_id = self._replica.members, self._log_key(org_id)
-        ended = self._ended
+        return not self._is_spent(self._replica.members.organisations[org_id].key(LOG_KEY))
+
+    def _is_spent(self, key: Key) -> bool:
+        """Tell whether a log key has signed, as an orderer's, what a takeover made void."""
+        members, ended = self._replica.members, self._ended
         if ended is None or ended[0] is not members:
             ended = self._ended = members, ended_log_keys(self._replica, self._notary)
-        return key_id not in ended[1] and (org_id != self._org_id or key_id not in self._cosigner.vouched.spent)
+        return key.id in ended[1] or key.id in self._cosigner.vouched.spent
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Stop cosigning for an orderer that the members replace.
@@ -123,11 +129,12 @@ class Succession:
             The note of the largest size that this node cosigned, or the newest it knows; None if there is none.
 
         Raises:
-            VerificationError: ``takeover.*``, for a takeover that the policy does not allow, ``takeover.log_key``,
-                or ``takeover.behind`` where this node lacks the version before.
+            VerificationError: ``takeover.*``, for a takeover that the policy does not allow, ``takeover.signer`` where
+                one who signed has no such key on any of our blocks, ``takeover.log_key``, or ``takeover.behind`` where
+                this node lacks the version before.
             UnavailableError: ``takeover.note``, as `Cosigner.testimony`; it has stood down. Or the disk.
         """
-        named = new_orderer(leaf, self._replica.ledger, self._replica.members)
+        named = self._holds_at(leaf, self._final_height)[1]
         self._check_log_key(named)
         self._check_is_new(leaf, self._replica.height + 1)
         with self._pen:
@@ -146,14 +153,15 @@ class Succession:
             The first block of the new order, committed.
 
         Raises:
-            VerificationError: ``takeover.transaction``, ``takeover.policy``, ``takeover.log_key`` if this node's log
-                key has signed what was dropped, ``takeover.quorum`` if too few members promise, ``takeover.undecided``
+            VerificationError: ``takeover.transaction``, ``takeover.policy``, ``takeover.signer`` if one who signed has
+                exchanged its key for good since, ``takeover.log_key`` if this node's log key has signed what was
+                dropped, or is not listed where the ledger is kept, ``takeover.quorum`` if too few members promise,
+                ``takeover.undecided``
                 if blocks that nobody gave may be final, ``takeover.catch_up`` if ours moved meanwhile; or
                 the code for which the machine refuses the change.
             UnavailableError: the disk.
         """
-        members = self._replica.members
-        if new_orderer(leaf, self._replica.ledger, members) != self._org_id:
+        if self._holds_at(leaf, self._final_height)[1] != self._org_id:
             raise VerificationError("takeover.transaction", reason="other")
         self.settle()
         notes = self._ask_to_stand_down(leaf)
@@ -170,7 +178,9 @@ class Succession:
         shown = self._read_notes(notes)
         ends = [item for items in shown.values() for item in items]
         reigns = self._reigns()
-        height = self._height_of(kept_end(ends, shown, self._own_ends(reigns), list(reigns.values())))
+        kept = self._height_of(kept_end(ends, shown, self._own_ends(reigns), list(reigns.values())))
+        # Of our own blocks more may be kept than may be final: none beside them is.
+        height = self._holds_at(leaf, kept, log_key=self._log_key)[0]
         self._check_is_due(leaf, height)
         before, dropped = self._cosigner.vouched, self._drop_above(height)
         try:
@@ -200,9 +210,45 @@ class Succession:
             raise VerificationError("takeover.transaction", reason="version")
         if (vouched.stood_down, vouched.version) != (self._org_id, version):
             raise VerificationError("takeover.transaction", reason="promise")
-        new_orderer(leaf, self._replica.ledger, self._replica.members_at(height))
         if until is not None and until < max(self._clock(), self._time_at(height)):
             raise VerificationError("transaction.until", until=until)
+
+    @property
+    def _final_height(self) -> int:
+        """Height of our newest block that is known to be final."""
+        return self._replica.height_of(self._cosigner.final_size) or 0
+
+    def _holds_at(self, leaf: bytes, start: int, *, log_key: bytes | None = None) -> tuple[int, str]:
+        """Find the lowest of our heights from one on after whose block a takeover holds.
+
+        Ledger keys may be exchanged in blocks that are not final: signed with the new one it needs the block that lists
+        it, signed with the old one it needs that block dropped. So may the log key of who takes over.
+
+        Args:
+            leaf: the takeover.
+            start: where to begin.
+            log_key: with which its block is signed, 32 bytes; None for any.
+
+        Returns:
+            The height, and whom it names.
+
+        Raises:
+            VerificationError: as `new_orderer`, on our newest block; ``takeover.log_key`` as `take_over`.
+        """
+        error = VerificationError("takeover.log_key", org_id=self._org_id)
+        for height in (start, *(height for height in self._replica.members_changes() if height > start)):
+            members = self._replica.members_at(height)
+            try:
+                named = new_orderer(leaf, self._replica.ledger, members)
+            except VerificationError as refusal:
+                error = refusal
+                if refusal.code == "takeover.signer":
+                    error = VerificationError(refusal.code, **refusal.fields, height=height)
+                continue
+            listed = members.organisations[named].key(LOG_KEY)
+            if log_key is None or (log_key == listed.public and not self._is_spent(listed)):
+                return height, named
+        raise error
 
     def _finish(self, blocks: Sequence[Block], dropped: Sequence[Block]) -> None:
         """Tell of blocks that are in the place of others; those are forgotten when their transactions are in hand."""
@@ -274,7 +320,7 @@ class Succession:
             return True
         if self.version_at(self._replica.size) < vouched.version:
             return False
-        for block in self._ours_from((self._replica.height_of(self._cosigner.final_size) or 0) + 1):
+        for block in self._ours_from(self._final_height + 1):
             if self.version_at(_size(block)) >= vouched.version:
                 client = self._peers().get(vouched.stood_down)
                 return vouched.stood_down == self._org_id or (client is not None and _has(client, [block]))
@@ -294,7 +340,7 @@ class Succession:
         Returns:
             Whether our ledger changed.
         """
-        start = (self._replica.height_of(self._cosigner.final_size) or 0) + 1
+        start = self._final_height + 1
         try:
             while start <= self._replica.height:
                 theirs = client.blocks(start, 0)
@@ -379,7 +425,7 @@ class Succession:
         """
         first, leaf = theirs[0].height, theirs[-1].transactions[0]
         ours = list(self._ours_from(first))
-        if not ours or ours[0] == theirs[0] or first <= (self._replica.height_of(self._cosigner.final_size) or 0):
+        if not ours or ours[0] == theirs[0] or first <= self._final_height:
             return False
         self._check_is_new(leaf, first)
         if not self._may_follow(theirs, first - 1):
@@ -573,7 +619,7 @@ class Succession:
 
     def _reigns(self) -> dict[int, Members]:
         """Map heights of our blocks, from the one known to be final on, to the members in force from there on."""
-        final = self._replica.height_of(self._cosigner.final_size) or 0
+        final = self._final_height
         changes = [height for height in self._replica.members_changes() if height > final]
         return {height: self._replica.members_at(height) for height in (final, *changes)}
 
@@ -620,10 +666,6 @@ class Succession:
                 if self._notary.read(block.checkpoint, members).log_org == self._org_id:
                     found.add(members.organisations[self._org_id].key(LOG_KEY).id)
         return frozenset(found)
-
-    def _log_key(self, org_id: str) -> str:
-        """Return the id of an organisation's log key."""
-        return self._replica.members.organisations[org_id].key(LOG_KEY).id
 
     def _check_log_key(self, org_id: str) -> None:
         """Refuse a takeover by who may have signed at the same sizes before; raises `VerificationError`."""

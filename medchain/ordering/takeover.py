@@ -45,8 +45,8 @@ def new_orderer(leaf: bytes, ledger: bytes, members: Members) -> str:
 
     Raises:
         VerificationError: ``takeover.transaction`` for anything but one change of the protocol object for this ledger
-            by which its creator, an active member, makes itself the orderer in another's place, ``takeover.policy``,
-            ``takeover.signature``.
+            by which its creator, an active member, makes itself the orderer in another's place, ``takeover.signer`` for
+            a signer's key that no member has, ``takeover.policy``, ``takeover.signature``.
     """
     try:
         envelope = parse_envelope(leaf)
@@ -61,9 +61,10 @@ def new_orderer(leaf: bytes, ledger: bytes, members: Members) -> str:
     if rules.orderer == members.protocol.orderer or rules.orderer not in active:
         raise VerificationError("takeover.transaction", reason="orderer")
     expression = members.policy.rules.get(f"{PROTOCOL}/{change.status}")
-    if expression is None or any(members.signer(row.key_id) is None for row in payload.signers):
-        raise VerificationError("takeover.policy")
-    if not satisfied(expression, payload.signers, members, payload.creator):
+    for row in payload.signers:
+        if members.signer(row.key_id) is None:
+            raise VerificationError("takeover.signer", key_id=row.key_id)
+    if expression is None or not satisfied(expression, payload.signers, members, payload.creator):
         raise VerificationError("takeover.policy")
     message = pae(envelope.payload)
     for key_id, signature in envelope.signatures:

@@ -66,7 +66,10 @@ def test_a_member_that_answers_any_blocks_stops_no_takeover(consortium, answer):
     assert taker.driver.is_orderer
 
 
-@pytest.mark.parametrize("note", ["", "none", "medchain.example/simulated\n9223372036854775807\n", "\ufffd\n\n\u2014 a b\n"])
+NOTES = ["", "none", "medchain.example/simulated\n9223372036854775807\n", "\ufffd\n\n\u2014 a b\n"]
+
+
+@pytest.mark.parametrize("note", NOTES)
 def test_a_member_that_shows_any_note_stops_no_takeover(consortium, note):
     taker, liar = consortium.nodes[TAKER], consortium.nodes[LIAR]
     taken = consortium.hand_over(TAKER, taker, voters=[LOST, TAKER, OTHER])

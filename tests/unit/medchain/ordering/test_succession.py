@@ -548,6 +548,23 @@ def test_who_was_replaced_takes_over_from_nobody_under_the_same_log_key_and_nobo
     level_and_final(consortium, LOST)
 
 
+def test_who_has_exchanged_its_log_key_in_a_block_that_may_be_dropped_takes_not_over_under_the_old_one(replaced):
+    """It runs with the old key still, which has signed what is void."""
+    consortium, _ = replaced
+    lost = consortium.nodes[LOST]
+    consortium.orderer.driver.order([consortium.rotate(LOST, consortium.orderer)])
+    for node in consortium.nodes.values():
+        node.driver.follow_once()
+    agreed, height = consortium.hand_over(LOST, lost, voters=NAMES), lost.replica.height
+    with pytest.raises(VerificationError, match=r"^takeover\.log_key"):
+        lost.driver.takeover(agreed)
+    assert lost.replica.height == height
+    # With the new one it keeps the block that lists it.
+    lost.start_anew()
+    lost.driver.takeover(agreed)
+    level_and_final(consortium, LOST)
+
+
 def test_who_hands_over_in_time_may_order_again_under_the_same_log_key():
     """All that it signed is kept."""
     with Consortium(7) as consortium:
