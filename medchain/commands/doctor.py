@@ -31,6 +31,7 @@ from medchain.node.ledger_driver import VOUCHED_NAME, VouchedFile
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
+from medchain.ordering.clock_doubt import CLOCK
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import BlobRow, RecordStore
@@ -217,8 +218,8 @@ def _daemon(config: NodeConfig) -> Finding:
     except UnavailableError as error:
         return Finding("daemon", _SKIPPED, error.code)
     reasons = health.get("reasons") if isinstance(health, dict) else ""
-    is_stuck = isinstance(reasons, list) and not {LOG_KEY_SPENT, NO_HEIR}.isdisjoint(map(str, reasons))
-    # Serves, but cannot order, or nobody can: it would show only when it has to.
+    is_stuck = isinstance(reasons, list) and not {LOG_KEY_SPENT, NO_HEIR, CLOCK}.isdisjoint(map(str, reasons))
+    # Serves, but cannot order or cosign, or nobody can order: it would show only when it has to.
     if not isinstance(health, dict) or health.get("ready") is not True or is_stuck:
         return Finding("daemon", _BAD, str(reasons))
     return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")

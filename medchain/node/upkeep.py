@@ -38,6 +38,7 @@ ALARM_CODES: Final = frozenset(
         "block.time",
         "block.transaction",
         "checkpoint.split_view",
+        "ordering.clock",
         "ordering.failed",
         "ordering.kept_back",
         "ordering.not_given",

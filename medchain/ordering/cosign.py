@@ -268,6 +268,16 @@ class Cosigner:
             ahead = self._ahead = None
         return None if ahead is None else ahead.since
 
+    def heard(self) -> list[int]:
+        """Return, for each other active member of whom lines are known, the time of its newest one, Unix seconds."""
+        with self._lock:
+            newest: dict[str, int] = {}
+            for reading in self._notes.values():
+                for name, line in reading.lines.items():
+                    newest[name.org_id] = max(newest.get(name.org_id, 0), line.time)
+        others = {item.org_id for item in self._replica.members.active} - {self._notary.org_id}
+        return [time for org_id, time in newest.items() if org_id in others]
+
     @property
     def met(self) -> int:
         """The largest size that this node cosigned, or knows to be awaited."""

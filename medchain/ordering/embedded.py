@@ -19,6 +19,7 @@ from typing import Final
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block
+from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
 from medchain.ordering.feed import Feed
@@ -143,6 +144,7 @@ class EmbeddedDriver:
             is_split=ports.is_split,
             settled=ports.settled,
         )
+        self._doubt = ClockDoubt(replica, clock, heard=self.cosigner.heard, raise_alarm=self._raise_alarm)
         self.orderer = self._make_orderer(log_signer, limits)
         self.follower = Follower(
             replica,
@@ -326,6 +328,8 @@ class EmbeddedDriver:
         alarms = list(self._alarms)
         if self.follower.alarm is not None:
             alarms.append(self.follower.alarm)
+        if self._doubt.alarm is not None:
+            alarms.append(self._doubt.alarm)
         if self._is_behind and (self.is_orderer or self.follower.is_caught_up):
             alarms.append(Alarm(NOT_GIVEN, self.height(), {"orderer": self._ports.replica.members.protocol.orderer}))
         failure = self.orderer.failure
@@ -431,7 +435,7 @@ class EmbeddedDriver:
     def _vouch(self) -> bool:
         """Cosign if it is time; tells whether it did. Never more than a fifth of a core goes into it."""
         began = time.thread_time()
-        if self.cosigner.vouch(lambda: self.is_caught_up) is None:
+        if self.cosigner.vouch(lambda: self.is_caught_up and not self._doubt.is_open()) is None:
             return False
         self._lines = self.cosigner.own_note
         self._rest_until = time.monotonic() + min(_REST * (time.thread_time() - began), BUSY_S)
@@ -509,11 +513,12 @@ class EmbeddedDriver:
         return self._succession.look_at(source.client, source.org_id)
 
     def _is_held(self, block: Block) -> bool:
-        """Tell whether enough members have a block that seems too old; of who orders that is an alarm."""
+        """Tell whether enough members have a block that seems too old: our clock is fast, or it was kept back."""
         orderer = self._ports.replica.members.protocol.orderer
         is_held = self._succession.is_held(block)
-        if is_held and self._succession.is_by(block, orderer):
-            self._raise_alarm(Alarm(KEPT_BACK, block.height, {"orderer": orderer, "time": block.time}, latched=True))
+        if is_held:
+            kept_back = Alarm(KEPT_BACK, block.height, {"orderer": orderer, "time": block.time}, latched=True)
+            self._doubt.begin(block, kept_back if self._succession.is_by(block, orderer) else None)
         return is_held
 
     def _ordered(self, block: Block) -> None:
@@ -529,6 +534,7 @@ class EmbeddedDriver:
         # A takeover may be in the place of a hand-over to the same organisation.
         if orderer != self._last_orderer or orderer == self.cosigner.vouched.stood_down:
             self._change_orderer(block, applied, orderer)
+        self._doubt.applied(block)
         self.cosigner.learn(block.checkpoint)
         self._tell(block)
 

@@ -280,9 +280,11 @@ def test_peers_that_do_not_answer_are_amiss_where_the_node_runs(run, filled, mon
     assert run("doctor", "--config", filled).code == code
 
 
-@pytest.mark.parametrize(("reasons", "state"), [([], "good"), (["ordering.log_key"], "bad")])
-def test_the_doctor_says_when_the_log_key_has_to_be_exchanged(run, filled, monkeypatch, reasons, state):
-    """The node serves; it would show only when it has to order."""
+@pytest.mark.parametrize(
+    ("reasons", "state"), [([], "good"), (["ordering.log_key"], "bad"), (["ordering.clock"], "bad")]
+)
+def test_the_doctor_says_what_a_node_that_serves_cannot_do(run, filled, monkeypatch, reasons, state):
+    """It would show only when it has to order, or when its lines are missed."""
     answer = {"final_size": 4, "ready": True, "reasons": reasons, "size": 4}
     monkeypatch.setattr(doctor.LocalClient, "call", lambda *_given: answer)
     assert findings(run, filled)["daemon"] == state
