@@ -127,7 +127,7 @@ class ProposalRound:
             if leaf is not None:
                 self._submit(entry, leaf)
         except MedchainError as error:
-            _LOG.warning("proposal.waits", proposal=name.hex(), code=error.code)
+            _LOG.warning("proposal.waits", **{**error.fields, "proposal": name.hex(), "code": error.code})
             self.waiting[name] = error.code
             self._due["", name] = self._now() + REFUSED_S / 4
 

@@ -155,21 +155,27 @@ class Succession:
         Raises:
             VerificationError: ``takeover.transaction``, ``takeover.policy``, ``takeover.signer`` if one who signed has
                 exchanged its key for good since, ``takeover.log_key`` if this node's log key has signed what was
-                dropped, or is not listed where the ledger is kept, ``takeover.quorum`` if too few members promise,
-                ``takeover.undecided``
-                if blocks that nobody gave may be final, ``takeover.catch_up`` if ours moved meanwhile; or
-                the code for which the machine refuses the change.
+                dropped, or is not listed where the ledger is kept, ``takeover.quorum`` if too few members promise, with
+                the others' codes, ``takeover.undecided`` if blocks that nobody gave may be final, ``takeover.catch_up``
+                if ours moved meanwhile; or the code for which the machine refuses the change.
             UnavailableError: the disk.
         """
         if self._holds_at(leaf, self._final_height)[1] != self._org_id:
             raise VerificationError("takeover.transaction", reason="other")
         self.settle()
-        notes = self._ask_to_stand_down(leaf)
+        notes, refused = self._ask_to_stand_down(leaf)
         self._fetch(self._read_notes(notes), _version(leaf))
-        with self._turn:
-            with self._pen:
-                block, dropped = self._take(leaf, notes)
-            self._finish([block], dropped)
+        try:
+            with self._turn:
+                with self._pen:
+                    block, dropped = self._take(leaf, notes)
+                self._finish([block], dropped)
+        except VerificationError as error:
+            if error.code != "takeover.quorum":
+                raise
+            # Who did not answer comes back, or does not; what the others refuse for, somebody has to look at.
+            reasons = ", ".join(f"{org_id} {code}" for org_id, code in sorted(refused.items()))
+            raise VerificationError(error.code, **error.fields, refused=reasons) from error
         return block
 
     def _take(self, leaf: bytes, notes: Mapping[str, str | None]) -> tuple[Block, list[Block]]:
@@ -594,15 +600,15 @@ class Succession:
         """Return the version of the protocol object after so many leaves."""
         return self._replica.version_at(map_key(PROTOCOL, *public_owner(PROTOCOL, {})), size)
 
-    def _ask_to_stand_down(self, leaf: bytes) -> dict[str, str | None]:
-        """Ask all members, this one first."""
-        notes = {self._org_id: self.stand_down(leaf)}
+    def _ask_to_stand_down(self, leaf: bytes) -> tuple[dict[str, str | None], dict[str, str]]:
+        """Ask all members, this one first; returns what each has shown, or the code for which it has not."""
+        notes, refused = {self._org_id: self.stand_down(leaf)}, dict[str, str]()
         for org_id, client in self._peers().items():
             try:
                 notes[org_id] = client.stand_down(leaf)
-            except MedchainError:
-                continue
-        return notes
+            except MedchainError as error:
+                refused[org_id] = error.code
+        return notes, refused
 
     def _read_notes(self, notes: Mapping[str, str | None]) -> dict[str, list[Shown]]:
         """Read what was shown, by who did: block ends, and whose cosignatures they bear, also of the silent.
