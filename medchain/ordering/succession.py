@@ -22,12 +22,24 @@ from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.cosign import Cosigner, Notary, Vouched
 from medchain.ordering.driver import Clock, OrdererClient, Replica
 from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
-from medchain.ordering.takeover import LogEnd, Shown, claimed_members, ended_log_keys, kept_end, new_orderer, read_shown
+from medchain.ordering.takeover import (
+    LogEnd,
+    Shown,
+    claimed_members,
+    ended_log_keys,
+    kept_end,
+    new_orderer,
+    own_exchanges,
+    read_shown,
+)
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
 
 _MAX_ANSWERS: Final = 8
 """So many answers of blocks, of 4 MiB at most, are taken from a peer before it is judged what they are good for."""
+
+_MAX_EXCHANGES: Final = 64
+"""So many exchanges of keys of a peer's blocks are kept in mind."""
 
 
 class Succession:
@@ -83,6 +95,7 @@ class Succession:
         self._ended: tuple[Members, frozenset[str]] | None = None
         self._turn = threading.RLock()
         self._refused: frozenset[bytes] = frozenset()
+        self._exchanges: dict[str, list[bytes]] = {}
         self.is_between = True
 
     @property
@@ -134,7 +147,7 @@ class Succession:
                 this node lacks the version before.
             UnavailableError: ``takeover.note``, as `Cosigner.testimony`; it has stood down. Or the disk.
         """
-        named = self._holds_at(leaf, self._final_height)[1]
+        named = self._named(leaf)
         self._check_log_key(named)
         self._check_is_new(leaf, self._replica.height + 1)
         with self._pen:
@@ -256,6 +269,23 @@ class Succession:
                 return height, named
         raise error
 
+    def _named(self, leaf: bytes) -> str:
+        """Tell whom a takeover names, also where it is signed with keys that only blocks of others list.
+
+        Who was given another block than the others by the lost orderer would else refuse for ever, and could be the one
+        that is missing. It drops nothing for it: the exchange bears the signature of the key that it knows.
+        """
+        try:
+            return self._holds_at(leaf, self._final_height)[1]
+        except VerificationError as error:
+            if error.code != "takeover.signer":
+                raise
+            ledger, members = self._replica.ledger, self._replica.members
+            for leaves in list(self._exchanges.values()):
+                with suppress(VerificationError):
+                    return new_orderer(leaf, ledger, own_exchanges(ledger, members, leaves)[0])
+            raise
+
     def _finish(self, blocks: Sequence[Block], dropped: Sequence[Block]) -> None:
         """Tell of blocks that are in the place of others; those are forgotten when their transactions are in hand."""
         self._on_takeover(blocks, _transactions(dropped))
@@ -356,6 +386,7 @@ class Succession:
                     if mine is None:
                         break
                     if mine != block:
+                        self._note_exchanges(theirs[index:], giver)
                         return self._go_over(self._up_to_takeover(theirs[index:], client), giver)
                     start = block.height + 1
                 if not theirs or theirs[0].height not in ours:
@@ -363,6 +394,11 @@ class Succession:
         except MedchainError:
             return False
         return False
+
+    def _note_exchanges(self, theirs: Sequence[Block], giver: str) -> None:
+        """Keep in mind by which transactions organisations exchange their keys in blocks that are not ours."""
+        members = self._replica.members_at(theirs[0].height - 1)
+        self._exchanges[giver] = own_exchanges(self._replica.ledger, members, _transactions(theirs))[1][:_MAX_EXCHANGES]
 
     def _up_to_takeover(self, theirs: Sequence[Block], client: OrdererClient) -> list[Block]:
         """Ask for what follows on blocks until a takeover is among it; so often at most, since it is kept in memory."""

@@ -9,6 +9,7 @@ Source: `docs/spec/ordering.md` 5.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from medchain.crypto.signing import ed25519_verify
@@ -113,6 +114,38 @@ def claimed_members(members: Members, leaves: Sequence[bytes]) -> Members:
             else:
                 members = members.with_policy(parse_policy(body))
     return members
+
+
+def own_exchanges(ledger: bytes, members: Members, leaves: Sequence[bytes]) -> tuple[Members, list[bytes]]:
+    """Follow exchanges of keys that are in blocks of others: each bears the signature of the ledger key before it.
+
+    Args:
+        ledger: ledger id, 32 bytes.
+        members: where they begin.
+        leaves: transactions, of which nothing is verified.
+
+    Returns:
+        The members with the keys that organisations have given themselves, and those of the transactions that do so.
+
+    Raises:
+        MedchainError: for what no ledger holds.
+    """
+    found: list[bytes] = []
+    for leaf in leaves:
+        envelope = parse_envelope(leaf)
+        payload = envelope.transaction
+        if not isinstance(payload, Transaction) or [change.kind for change in payload.changes] != [ORGANISATION]:
+            continue
+        after = parse_organisation(payload.bodies[0])[0]
+        before = members.organisations.get(after.org_id)
+        if before is None or payload.ledger != ledger or payload.creator != after.org_id:
+            continue
+        key, message = before.key(LEDGER_KEY), pae(envelope.payload)
+        signed = [signature for key_id, signature in envelope.signatures if key_id == key.id]
+        if signed and ed25519_verify(key.public, message, signed[0]):
+            members = members.with_organisation(replace(before, keys=after.keys))
+            found.append(leaf)
+    return members, found
 
 
 def is_replaceable(members: Members) -> bool:

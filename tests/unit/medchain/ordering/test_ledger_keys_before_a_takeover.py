@@ -6,12 +6,15 @@ Source: `docs/spec/ordering.md` 5.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from medchain.errors import VerificationError
 from medchain.ledger.members import LEDGER_KEY
+from medchain.ledger.transaction import Signer, parse_envelope
 from medchain.ordering.block import accepted_id
+from medchain.ordering.takeover import own_exchanges
 from tests.consortium import Consortium, is_level
 
 LOST, TAKER, OTHER, AWAY = "org-0", "org-1", "org-2", "org-3"
@@ -138,3 +141,48 @@ def test_who_was_misled_goes_over_to_a_takeover_signed_with_a_key_exchanged_sinc
         for name in (TAKER, OTHER, AWAY):
             consortium.nodes[name].step()
     assert consortium.nodes[AWAY].replica.root == consortium.nodes[TAKER].replica.root
+
+
+def test_who_was_misled_stands_down_for_a_takeover_signed_with_a_key_exchanged_since():
+    """Its answer is needed: four of five, and the lost orderer is silent."""
+    with Consortium(5) as consortium:
+        consortium.step()
+        consortium.orderer.driver.order([consortium.anchor(OTHER)])
+        consortium.settle(2)
+        misled(consortium)
+        exchanged(consortium, (TAKER, OTHER, "org-4"))
+        taken, away = agreed_on(consortium), consortium.nodes[AWAY]
+        consortium.nodes[LOST].is_up = False
+        with pytest.raises(VerificationError, match=r"takeover\.quorum.*org-3 takeover\.signer"):
+            consortium.nodes[TAKER].driver.takeover(taken)
+        for _ in range(3):
+            consortium.now += 10
+            away.step()
+        consortium.nodes[TAKER].driver.takeover(taken)
+        for _ in range(3):
+            consortium.step(20)
+            for node in consortium.nodes.values():
+                if node.driver.cosigner.evidence:
+                    # The lost orderer's fork.
+                    node.acknowledge()
+        goes_on(consortium)
+
+
+@pytest.mark.parametrize("forged", ["key", "creator", "ledger"])
+def test_an_exchange_counts_only_as_its_organisation_has_signed_it(consortium, forged):
+    lost = consortium.nodes[LOST]
+    leaf = consortium.exchange(OTHER, (LEDGER_KEY,), lost)
+    payload = parse_envelope(leaf).transaction
+    match forged:
+        case "key":
+            # Signed by another member than the one whose key it is.
+            others = lost.replica.members.organisations[AWAY].key(LEDGER_KEY).id
+            payload = replace(payload, signers=(Signer(others, "creator"),))
+        case "creator":
+            payload = replace(payload, creator=AWAY)
+        case "ledger":
+            payload = replace(payload, ledger=bytes(32))
+    members = lost.replica.members
+    assert own_exchanges(consortium.genesis.ledger, members, [leaf])[1] == [leaf]
+    found = own_exchanges(consortium.genesis.ledger, members, [consortium.sign(payload)])
+    assert found == (members, [])
