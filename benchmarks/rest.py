@@ -121,7 +121,7 @@ def parts(core: Core, front: Front, record_id: str, count: int) -> None:
     ask.trail.numbers.append(found.stored.seq)
     measure("  look up, with the key", count, lambda: core.reader.find("Observation", record_id))
     measure("  gate", count, lambda: core.gate.require_shown(ACCESS, found.stored))
-    measure("  unwrap, open, compare with commitment", count, lambda: core.opened(found))
+    measure("  unwrap, open, compare with commitment", count, lambda: core.service.open_found(found))
     measure("  audit frame, written", count, lambda: core.audit.note(ask, 200))
     measure("  whole read", count, lambda: call(front, "GET", f"/fhir/Observation/{record_id}"))
 

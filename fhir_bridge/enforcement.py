@@ -51,6 +51,9 @@ from medchain.store.records import RecordStore, RecordVersion
 MAX_VIEWS: Final = 256
 """Most kinds of askers that are remembered."""
 
+KEEP_UP: Final = 64
+"""One of so many writes looks at what was stored before it."""
+
 ORGANISATION: Final = "urn:medchain:organisation"
 """Identifier system of organisations: an Organization record that has this node's is this organisation."""
 
@@ -164,7 +167,7 @@ class Enforcement:
         self._given: dict[str, dict[str, _Given]] = {}
         self._named: dict[str, _Given] = {}
         self._edges: list[int] = []
-        self._state = self._who = 0
+        self._state = self._who = self._passed = 0
         self._views: OrderedDict[Asker, _View] = OrderedDict()
         self._groups: dict[str, tuple[int, frozenset[str]]] = {}
 
@@ -181,14 +184,22 @@ class Enforcement:
             UnavailableError: the records file cannot be read; nothing may be shown then.
             VerificationError: a consent is damaged, which could deny; as above.
         """
-        fresh = self._rows.after(self._upto)
-        if fresh:
-            self._refresh(fresh)
+        self._catch_up()
         if not self._given:
             return None
         asker = self._asker(access)
         with self._lock:
             return self._view(asker).sight
+
+    def keep_up(self) -> None:
+        """Take over what was stored, at the first of every `KEEP_UP` calls: else who asks after many writes waits.
+
+        Raises:
+            UnavailableError, VerificationError: as `sight`.
+        """
+        self._passed += 1
+        if self._passed % KEEP_UP == 1:
+            self._catch_up()
 
     def receipt(self, access: Access) -> bytes:
         """Return the hash over the decisions about a caller (D17); empty where no consent is in force here."""
@@ -243,6 +254,12 @@ class Enforcement:
             now, patients = self._clock(), tuple(self._given)
             opened = frozenset(one for one in patients if find_open(self._store, one, access.user, now))
         return Asker(access.user, access.role, access.purpose, opened)
+
+    def _catch_up(self) -> None:
+        """Take over what was stored since the last look."""
+        fresh = self._rows.after(self._upto)
+        if fresh:
+            self._refresh(fresh)
 
     def _refresh(self, fresh: Sequence[Fresh]) -> None:
         """Take over what was stored since; of what another thread has taken over meanwhile, nothing is left."""

@@ -259,6 +259,10 @@ class Gate:
         judged = [self.shown(access, rows, action) for action in _EXPORTING]
         return [all(answers) for answers in zip(*judged, strict=True)]
 
+    def keep_up(self) -> None:
+        """Follow what is written, now and then; raises as `shown`."""
+        self._enforcement.keep_up()
+
     def within(self, access: Access, action: Action = Action.SEARCH) -> tuple[Condition, ...]:
         """Say what must hold of every record that takes part in a search; nothing where all is allowed."""
         found, sight = self._within(access, action), self._enforcement.sight(access)

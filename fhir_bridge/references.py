@@ -16,7 +16,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -64,6 +64,11 @@ class Wanted(NamedTuple):
     condition: str
 
 
+def identifier_key(records_key: bytes) -> bytes:
+    """Derive the key under which ids are made of identifiers, from the node's records key."""
+    return derive(records_key, "fhir-identifier")
+
+
 class Resolver:
     """Ids and conditions against what the node holds, for one request or one import: it remembers what it found."""
 
@@ -73,9 +78,9 @@ class Resolver:
         self,
         searches: SearchService,
         store: RecordStore,
-        records_key: bytes,
+        key: bytes,
         may_read: Callable[[str], bool] = lambda _type: True,
-        within: Sequence[Condition] = (),
+        within: Callable[[], Sequence[Condition]] = tuple,
         limit: int = _ANY_NUMBER,
     ) -> None:
         """Prepare.
@@ -83,17 +88,18 @@ class Resolver:
         Args:
             searches: finds records.
             store: the records, sealed.
-            records_key: the node's records key, 32 bytes.
+            key: under which ids are made of identifiers (`identifier_key`).
             may_read: tells whether the caller may read records of a type.
-            within: what must hold of each resource that takes part in a condition, for the caller's rights.
+            within: says what must hold of each resource that takes part in a condition, for the caller's rights;
+                asked once, where there is a condition.
             limit: most searches.
         """
         self._left = limit
         self._may_read = may_read
-        self._within = tuple(within)
+        self._within = cache(within)
         self._searches = searches
         self._store = store
-        self._key = derive(records_key, "fhir-identifier")
+        self._key = key
         self._known: dict[Wanted, Known] = {}
         self._rewritten: list[tuple[Resource, str]] = []
         self._read: dict[tuple[str, str], tuple[Wanted, Identifier | None]] = {}
@@ -168,7 +174,7 @@ class Resolver:
 
     def _ask(self, wanted: Wanted) -> Known:
         """Search for what fulfils a condition."""
-        search = self._searches.planned(wanted.type, wanted.condition, within=self._within)
+        search = self._searches.planned(wanted.type, wanted.condition, within=self._within())
         page = self._store.find_page(search)
         if len(page.rows) > 1:
             raise ConflictError("reference.ambiguous", type=wanted.type)

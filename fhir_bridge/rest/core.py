@@ -15,11 +15,12 @@ from fhir_bridge.bulk.finding import Exports
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.gate import Gate
 from fhir_bridge.labelling import Labeller
-from fhir_bridge.references import MAX_CONDITIONS, Resolver
+from fhir_bridge.references import MAX_CONDITIONS, Resolver, identifier_key
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.rest.kept import Kept
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
+from fhir_bridge.search.tree import Condition
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.validation.check import Mode
@@ -127,6 +128,7 @@ class Core:
         exports: begins bulk exports and finds what they consist of.
         kept: what was opened a moment ago.
         labeller: sets the labels of what is stored.
+        identifier_key: under which ids are made of identifiers.
     """
 
     service: RecordService
@@ -154,6 +156,7 @@ class Core:
     exports: Exports = field(init=False)
     kept: Kept = field(init=False, default_factory=Kept)
     labeller: Labeller = field(init=False)
+    identifier_key: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
@@ -163,6 +166,7 @@ class Core:
         object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge, enforcement))
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
+        object.__setattr__(self, "identifier_key", identifier_key(self.records_key))
         object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store))
 
     def resolver(self, access: Access) -> Resolver:
@@ -171,7 +175,11 @@ class Core:
         def may_match(type_name: str) -> bool:
             return self.gate.may_match(access, type_name)
 
-        return Resolver(self.search, self.store, self.records_key, may_match, self.gate.within(access), MAX_CONDITIONS)
+        def within() -> tuple[Condition, ...]:
+            return self.gate.within(access)
+
+        self.gate.keep_up()
+        return Resolver(self.search, self.store, self.identifier_key, may_match, within, MAX_CONDITIONS)
 
     def place_events(self, access: Access) -> None:
         """See that no AuditEvent of what happened until now is missing from an answer that may have some.

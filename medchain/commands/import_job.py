@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from fhir_bridge.bundle import NOT_FOUND, Plan, collect
 from fhir_bridge.labelling import Labeller, label_sets
-from fhir_bridge.references import Resolver
+from fhir_bridge.references import Resolver, identifier_key
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.validation.check import Mode
@@ -100,7 +100,7 @@ class FileImporter:
         searches = open_search(node, genesis.ledger, api_bases(node, genesis))
         self._service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
         self._labeller = Labeller(label_sets(node.config.folder), self._service, node.records)
-        self._resolver = Resolver(searches, node.records, node.keys.records)
+        self._resolver = Resolver(searches, node.records, identifier_key(node.keys.records))
 
     def take(self, path: Path, *, may_wait: bool) -> Outcome:
         """Import a file.

@@ -17,10 +17,10 @@ from medchain.store.records import RecordStore
 PERIOD_S: Final = 0.5
 """How often it looks whether anything waits."""
 
-PER_TURN: Final = 64
+PER_TURN: Final = 128
 """Most versions of one transaction: between two, those who write have their turn.
 
-Of half as many, twice as many transactions change nearly as many pages each.
+Of half as many, twice as many transactions change three quarters as many pages each.
 """
 
 _LOG: Final = Log("merging")

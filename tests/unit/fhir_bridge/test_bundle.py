@@ -11,7 +11,7 @@ import pytest
 
 from fhir_bridge.bundle import collect, make_record
 from fhir_bridge.document import Document, parse, parse_bundle
-from fhir_bridge.references import Resolver, with_identity
+from fhir_bridge.references import Resolver, identifier_key, with_identity
 from fhir_bridge.resources import is_storable
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.xml import parse_xml
@@ -349,7 +349,7 @@ def test_two_patients_with_one_identifier_stay_two(server):
 def test_an_import_leaves_out_what_is_wrong_and_says_so(server):
     bad = {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]}
     bundle = parse_bundle(json.dumps(transaction(PATIENT, bad, DOCTOR)).encode())
-    plan = collect(bundle, Resolver(server.core.search, server.store, b"k" * 32), server.time[0])
+    plan = collect(bundle, Resolver(server.core.search, server.store, identifier_key(b"k" * 32)), server.time[0])
     assert [record.type for record in plan.records] == ["Patient", "Practitioner"]
     assert [(item.index, item.error.code) for item in plan.refused] == [(1, "resource.invalid")]
 
@@ -360,7 +360,7 @@ def test_an_import_keeps_the_ids_of_a_collection(server):
         "type": "collection",
         "entry": [{"resource": PATIENT["resource"] | {"id": "p9"}}],
     }
-    resolver = Resolver(server.core.search, server.store, b"k" * 32)
+    resolver = Resolver(server.core.search, server.store, identifier_key(b"k" * 32))
     plan = collect(parse_bundle(json.dumps(bundle).encode()), resolver, server.time[0])
     assert [(record.type, record.id, record.version) for record in plan.records] == [("Patient", "p9", 1)]
 
@@ -394,7 +394,7 @@ def test_what_a_record_is_found_by_and_committed_to_is_the_same_from_its_content
 
 
 def test_records_of_a_large_bundle_do_not_hold_what_was_parsed(server):
-    resolver = Resolver(server.core.search, server.store, b"k" * 32)
+    resolver = Resolver(server.core.search, server.store, identifier_key(b"k" * 32))
     bundle = parse_bundle(json.dumps(transaction(PATIENT, DOCTOR)).encode())
     kept = Document(bundle.resource, list(bundle.rows))
     assert [record.document for record in collect(bundle, resolver, server.time[0]).records] == [None, None]

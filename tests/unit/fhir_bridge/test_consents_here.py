@@ -11,16 +11,19 @@ from unittest.mock import patch
 import orjson
 import pytest
 
+from fhir_bridge import enforcement
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.clients import Client, client_document
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import VerificationError
 from medchain.node.records import NewRecord
+from medchain.store.consents import ConsentRows
 from tests.unit.fhir_bridge.conftest import NOW
 from tests.unit.fhir_bridge.consent_oracle import ACT_REASON, actor, consent, deny, label
 
 DAY = 86_400
+UNNAMED = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
 
 
 def patient(name: str = "p1") -> dict:
@@ -122,6 +125,23 @@ def test_a_search_under_way_shows_nothing_that_was_not_looked_at(ward):
     ward.call("PUT", "/fhir/Observation/o3", observation("o3", "p2"))
     found = ward.core.search.ids("Observation", "status=final", 10, within=within)
     assert sorted(found) == ["o1", "o3"]
+
+
+def test_writes_that_ask_nothing_are_followed_now_and_then(ward, monkeypatch):
+    """Each would look at what came before it; without any look, who asks after thousands of them would wait."""
+    looks = []
+    monkeypatch.setattr(enforcement, "KEEP_UP", 3)
+    monkeypatch.setattr(ConsentRows, "after", lambda _rows, number: looks.append(number) or [])
+    for _ in range(6):
+        assert ward.call("POST", "/fhir/Observation", UNNAMED).status_code == 201
+    assert len(looks) == 2
+
+
+def test_a_condition_of_a_write_is_asked_with_what_consents_keep_back(ward):
+    """What is kept back from who writes is not there for his conditions, so that they tell nothing of it."""
+    give(ward, deny())
+    made = ward.call("POST", "/fhir/Observation", UNNAMED, If_None_Exist="_id=o1")
+    assert made.status_code == 201
 
 
 def test_a_consent_that_is_damaged_denies_all_of_its_patient(ward):

@@ -228,6 +228,27 @@ def test_a_key_destroyed_between_look_and_write_is_not_used(service, store):
     assert stale.read("Observation", "o2").content == OBSERVATION
 
 
+def patient(name: str = "p1") -> NewRecord:
+    return NewRecord("Patient", name, b'{"resourceType":"Patient"}', name)
+
+
+def test_a_patient_who_comes_just_now_gets_a_key_that_nobody_looked_for(service, store, monkeypatch):
+    monkeypatch.setattr(RecordStore, "newest_epoch", None)
+    stored = service.create(patient())
+    assert store.epoch(stored.epoch_id).number == 1
+    assert service.read("Patient", "p1").content == patient().content
+
+
+def test_a_patient_whose_other_records_came_first_shares_their_key(service):
+    assert service.create(observation()).epoch_id == service.create(patient()).epoch_id
+
+
+def test_a_patient_who_comes_after_an_erasure_gets_the_next_key(service, store):
+    first = service.create(observation())
+    store.erase(first.epoch_id, NOW)
+    assert store.epoch(service.create(patient()).epoch_id).number == 2
+
+
 def test_two_processes_that_draw_a_key_at_the_same_moment_use_one(service, store):
     class Slow(RecordStore):
         """Another process is faster, once."""

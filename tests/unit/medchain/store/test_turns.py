@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from medchain.errors import UnavailableError
+from medchain.store import turns as at_writing
 from medchain.store.engine import FileKind, open_database
 from medchain.store.turns import WriteTurns
 from tests.unit.medchain.store.conftest import KEY
@@ -131,6 +133,48 @@ def test_the_death_of_a_process_ends_its_turn(path: Path):
             process.wait()
         with turns.one():
             pass
+
+
+def test_who_waits_is_woken_by_who_lets_go(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(at_writing, "_UNRUNG_S", 10 * LONG_S)
+    had = threading.Event()
+    with closing(WriteTurns(path, 20 * LONG_S)) as ours, closing(WriteTurns(path, 20 * LONG_S)) as others:
+
+        def wait() -> None:
+            with others.one():
+                had.set()
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        with ours.one():
+            waiting.start()
+            while not name_of_who_waits(path).strip(b"\0"):
+                time.sleep(0.001)
+        assert had.wait(LONG_S)
+        waiting.join()
+    assert not name_of_who_waits(path).strip(b"\0")
+
+
+def name_of_who_waits(path: Path) -> bytes:
+    return path.with_name(path.name + "-next").read_bytes()
+
+
+def test_who_waited_and_is_gone_is_nobodys_concern(path: Path):
+    with closing(WriteTurns(path, LONG_S)) as turns:
+        path.with_name(path.name + "-next").write_bytes(b"0" * 32)
+        for _ in range(2):
+            with turns.one():
+                """Rings where nobody listens."""
+
+
+def test_a_process_without_descriptors_left_is_told(path: Path, monkeypatch: pytest.MonkeyPatch):
+    with closing(WriteTurns(path, LONG_S)) as ours, closing(WriteTurns(path, LONG_S)) as others, ours.one():
+        monkeypatch.setattr(at_writing.socket, "socket", raises_no_descriptor)
+        with pytest.raises(UnavailableError, match=r"store\.io"), others.one():
+            """Never reached."""
+
+
+def raises_no_descriptor(*_: object) -> None:
+    raise OSError(errno.EMFILE, "")
 
 
 def test_an_error_within_a_turn_ends_it(path: Path):
