@@ -18,7 +18,7 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
-from consent.web.offer import Choice, choice_of, choices_of, previewed, sensitive_in, terms_of
+from consent.web.offer import Choice, choice_of, choices_of, previewed, sensitive_in, terms_of, types_of
 from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
@@ -353,6 +353,7 @@ class PatientPages:
                 "passing": chosen[kind].count if kind in chosen else 0,
                 "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
                 "is_chosen": kind in choice.kinds,
+                "codes": " ".join(types_of(ask, kind)),
             }
             for kind in offered
         ]
@@ -362,9 +363,17 @@ class PatientPages:
             ask=self._ask_row(me, ask),
             rows=rows,
             sensitive=[
-                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive) for kind in SENSITIVE
+                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive, " ".join(codes))
+                for kind, codes in SENSITIVE.items()
             ],
-            days=[(one, say("ask.days", days=one), one == choice.days) for one in days],
+            days=[(one, say("ask.days", days=one), one == choice.days, now + one * DAY_S) for one in days],
+            signed=self._site.signs(
+                "consent/create",
+                custodians=terms["custodians"],
+                data_period=None,
+                purpose=terms["purpose"],
+                recipient=terms["recipient"],
+            ),
             passing=sum(one.count for one in chosen.values()),
             withheld=sum(one.withheld for one in chosen.values()),
             until=self._site.day(now + choice.days * DAY_S),

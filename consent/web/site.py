@@ -16,7 +16,7 @@ from flask import Response, g
 
 from consent.web.person import Person, person_of
 from consent.web.ports import Links, Local, PatientRecords
-from medchain.encoding import Json
+from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis, trusted_policy_text
 from medchain.node import asking
@@ -160,6 +160,7 @@ class PatientSite:
             csrf="" if me is None else me.signed_in.csrf,
             warnings=[] if me is None else self._warnings(me),
             signs_here=self.can_sign(),
+            signs=self.signs,
             **values,
         )
 
@@ -176,6 +177,19 @@ class PatientSite:
     def can_sign(self) -> bool:
         """Tell whether a passkey's signature counts at the address of this page (genesis, ``sign_origins``)."""
         return bool(self.genesis.sign_origins.intersection(self.pages.site.origins))
+
+    def signs(self, operation: str, **exactly: Json) -> str:
+        """Say what a passkey's signature on a page is for; the page's script signs nothing else.
+
+        Args:
+            operation: as in `docs/spec/consent.md` 7.
+            exactly: fields of the content, as the page shows them.
+
+        Returns:
+            Canonical JSON, for the attribute ``data-signs``.
+        """
+        ledger = self.genesis.ledger.hex()
+        return canonical({"exactly": exactly, "ledger": ledger, "operation": operation}).decode()
 
     def day(self, seconds: int) -> str:
         """Write a date as the reader does."""

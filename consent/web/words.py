@@ -50,6 +50,10 @@ PATIENT_WORDS: Final[Words] = {
             "hospital's desk."
         ),
     ),
+    "passkey.differs": (
+        "要签署的内容与本页所示不一致，没有签署任何内容。请告知医院。",
+        "What came back to be signed is not what this page shows. Nothing was signed. Please tell the hospital.",
+    ),
     "passkey.without": (
         "此浏览器不支持通行密钥（微信等应用内的浏览器常常如此）。请在系统浏览器中打开本页，或到医院窗口、自助机办理。",
         (

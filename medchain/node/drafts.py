@@ -73,7 +73,7 @@ class ToSign:
         object: its map key, 32 bytes.
         version: that the signature is for.
         body: content, evidence still null.
-        challenges: 32 bytes for each signer, in their order.
+        documents: what each signer signs (`signing.signed_document`), in their order.
     """
 
     kind: str
@@ -81,7 +81,12 @@ class ToSign:
     object: bytes
     version: int
     body: Body
-    challenges: tuple[bytes, ...]
+    documents: tuple[dict[str, Json], ...]
+
+    @property
+    def challenges(self) -> tuple[bytes, ...]:
+        """What the passkeys sign, 32 bytes for each signer."""
+        return tuple(signing.challenge_of(row) for row in self.documents)
 
     @property
     def challenge(self) -> bytes:
@@ -93,7 +98,7 @@ class ToSign:
         return canonical(
             {
                 "body": self.body.to_json(),
-                "challenges": [row.hex() for row in self.challenges],
+                "documents": list(self.documents),
                 "kind": self.kind,
                 "object": self.object.hex(),
                 "object_id": self.object_id.hex(),
@@ -105,9 +110,9 @@ class ToSign:
     def decode(cls, data: bytes) -> ToSign:
         """Read what `encode` wrote; raises `InputError` ``encoding.*``, ``body.malformed``, ``draft.malformed``."""
         text = dict.fromkeys(("kind", "object", "object_id"), str)
-        required = text | {"body": dict, "challenges": list, "version": int}
+        required = text | {"body": dict, "documents": list, "version": int}
         top = members(parse_canonical(data, max_bytes=_MAX_DRAFT_BYTES), required)
-        version, rows = top["version"], top["challenges"]
+        version, rows = top["version"], top["documents"]
         if type(version) is not int or type(rows) is not list or not 0 < len(rows) <= _MAX_SIGNERS:
             raise InputError("draft.malformed")
         return cls(
@@ -116,7 +121,7 @@ class ToSign:
             unhex(top["object"], HASH_BYTES),
             version,
             Body.from_json(top["body"]),
-            tuple(unhex(row, HASH_BYTES) for row in rows),
+            tuple(row for row in rows if type(row) is dict),
         )
 
 
@@ -149,8 +154,8 @@ class Drafts:
     def to_sign(self, body: Body, target: Target, signed: Sequence[signing.Signed]) -> ToSign:
         """Compute the challenges for the object that a body will be the next version of."""
         place = (target.object, target.version, target.previous)
-        challenges = tuple(signing.challenge(self.ledger_id, *place, body.content_root, row) for row in signed)
-        return ToSign(body.kind, target.object_id, target.object, target.version, body, challenges)
+        documents = tuple(signing.signed_document(self.ledger_id, *place, body.content_root, row) for row in signed)
+        return ToSign(body.kind, target.object_id, target.object, target.version, body, documents)
 
     def signed(self, draft: ToSign, assertions: Sequence[Assertion], staff: Sequence[str] = ()) -> Body:
         """Put the passkeys' answers into the evidence; the content stays what was signed.
@@ -168,8 +173,8 @@ class Drafts:
         """
         if not draft.body.is_full:
             raise InputError("body.malformed", kind=draft.kind)
-        if len(assertions) != len(draft.challenges):
-            raise InputError("draft.assertions", count=len(draft.challenges))
+        if len(assertions) != len(draft.documents):
+            raise InputError("draft.assertions", count=len(draft.documents))
         rows = [
             signing.assertion_json(row.credential_id, row.client_data_json, row.authenticator_data, row.signature)
             for row in assertions

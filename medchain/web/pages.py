@@ -30,7 +30,7 @@ LANGUAGE_COOKIE: Final = "__Host-medchain-lang"
 """Remembers what a reader has chosen."""
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-_NAMES: Final = ("pages.css", "passkey.js")
+_NAMES: Final = ("pages.css", "passkey.js", "signed.js")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'self'"

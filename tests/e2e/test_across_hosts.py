@@ -207,6 +207,32 @@ def test_a_patient_signs_at_one_host_and_an_insurer_reads_at_another_until_it_is
         assert eventually(lambda host=host: status_at(host, consent) == "stopped", every_s=0.2)
 
 
+def test_attack_a_page_does_not_ask_the_passkey_for_what_it_does_not_show(hosts, phone):
+    phone.open(asked_for(hosts))
+    phone.wait_for("[data-passkey=give] button")
+    # Whoever stands between page and node has another draft signed: its own challenge, or one for more records.
+    for change in ("begun.challenge = 'A'.repeat(43)", "asked.kinds = ['diagnoses', 'tests']"):
+        phone.open(phone.url)
+        phone.script(
+            """
+            document.querySelector("#kind-diagnoses").checked = false;
+            const before = window.fetch;
+            window.asked_for = 0;
+            navigator.credentials.get = () => { window.asked_for += 1; throw new Error("asked"); };
+            window.fetch = async (path, given) => {
+              const asked = JSON.parse(given.body), begun = {};
+              CHANGE;
+              const answer = await before(path, {...given, body: JSON.stringify(asked)});
+              const found = {...(await answer.json()), ...begun};
+              return new Response(JSON.stringify(found), {status: answer.status});
+            };
+            """.replace("CHANGE", change)
+        )
+        phone.click("[data-passkey=give] button")
+        phone.wait_until("is not what this page shows")
+        assert phone.script("return window.asked_for") == 0
+
+
 def status_at(host, consent: str) -> str:
     return str(host.local.call("object", {"object": consent}, SLOW)["record"]["status"])
 

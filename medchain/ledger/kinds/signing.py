@@ -64,7 +64,19 @@ class Signed:
 def challenge(
     ledger: bytes, object_key: bytes, version: int, previous: bytes | None, content_root: bytes, signed: Signed
 ) -> bytes:
-    """Compute the challenge that the passkey signs.
+    """Compute the challenge that the passkey signs; arguments as of `signed_document`, returns 32 bytes."""
+    return challenge_of(signed_document(ledger, object_key, version, previous, content_root, signed))
+
+
+def challenge_of(document: Json) -> bytes:
+    """Compute the challenge of a document from `signed_document`, 32 bytes."""
+    return digest("medchain/consent-challenge/v1", canonical(document))
+
+
+def signed_document(
+    ledger: bytes, object_key: bytes, version: int, previous: bytes | None, content_root: bytes, signed: Signed
+) -> dict[str, Json]:
+    """Write what the passkey signs.
 
     Args:
         ledger: ledger id, 32 bytes.
@@ -76,9 +88,9 @@ def challenge(
         signed: operation, subject, acting for, nonce.
 
     Returns:
-        32 bytes.
+        ``C`` of `docs/spec/consent.md` 7.
     """
-    document: Json = {
+    return {
         "acting_for": None if signed.acting_for is None else signed.acting_for.hex(),
         "content_root": content_root.hex(),
         "ledger": ledger.hex(),
@@ -89,7 +101,6 @@ def challenge(
         "subject": signed.subject.hex(),
         "version": version,
     }
-    return digest("medchain/consent-challenge/v1", canonical(document))
 
 
 def assertion_json(

@@ -1,7 +1,12 @@
 // Signing in with a passkey, enrolling one, and signing with it. All that these pages need JavaScript for.
+import { check, DiffersError } from "./signed.js";
+
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
 const text = (buffer) =>
   btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+// How long a page may have stood open before it is signed at: longer than a session lasts.
+const OPEN_S = 86400;
 
 class RefusedError extends Error {
   constructor(status) {
@@ -40,6 +45,12 @@ async function assertion(begun) {
   };
 }
 
+// Asks the passkey for what is drafted, once that is what this page says.
+async function signature(place, begun, most) {
+  place.dataset.root = await check(begun, { ...JSON.parse(place.dataset.signs ?? "{}"), most });
+  return assertion(begun);
+}
+
 async function signIn(place) {
   const { base, request } = place.dataset;
   const begun = await post(`${base}/begin`, {});
@@ -61,7 +72,19 @@ async function sign(place) {
     });
   }
   const begun = await post(`${base}/begin`, asked);
-  return post(`${base}/finish`, { ...(await assertion(begun)), csrf, draft: begun.draft });
+  return post(`${base}/finish`, { ...(await signature(place, begun, form && most(form))), csrf, draft: begun.draft });
+}
+
+// What a form's ticks give at most: types of what is ticked, until when, and the labels that are kept back.
+function most(form) {
+  const of = (name, ticked) => [...form.querySelectorAll(`[name=${name}]`)].filter((one) => one.checked === ticked);
+  const listed = (boxes) => boxes.flatMap((one) => one.dataset.codes.split(" "));
+  const types = listed(of("kind", true));
+  return {
+    types: of("kind", false).length ? types.filter((name) => name !== "*") : types,
+    until: Number(form.elements.days.selectedOptions[0].dataset.until) + OPEN_S,
+    kept: listed(of("sensitive", false)),
+  };
 }
 
 // Makes a passkey; where that happens, on this device or another one, the browser asks.
@@ -100,15 +123,16 @@ async function add(place) {
   const { base, csrf } = place.dataset;
   const made = await created(await post(`${base}/make`, { csrf }));
   const begun = await post(`${base}/begin`, { csrf, ...made });
-  return post(`${base}/finish`, { ...(await assertion(begun)), csrf, draft: begun.draft });
+  return post(`${base}/finish`, { ...(await signature(place, begun)), csrf, draft: begun.draft });
 }
 
 const ceremonies = { add, change: sign, enrol, give: sign, "sign-in": signIn, stop: sign };
 
 function said(failed, error) {
-  const { failed: usual, later, refused } = failed.dataset;
+  const { failed: usual, later, refused, differs } = failed.dataset;
   if (!usual) return;
-  failed.textContent = error.status === 503 ? later : error.status ? refused : usual;
+  failed.textContent =
+    error instanceof DiffersError ? differs : error.status === 503 ? later : error.status ? refused : usual;
 }
 
 for (const place of document.querySelectorAll("[data-passkey]")) {

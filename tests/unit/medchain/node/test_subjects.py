@@ -141,7 +141,7 @@ def test_a_draft_survives_being_kept_until_the_patient_has_signed(desk, subject)
 def test_a_redacted_draft_is_not_submitted(desk, phone, subject):
     draft = desk.draft_consent(subject, TERMS)
     redacted = ToSign(
-        draft.kind, draft.object_id, draft.object, 1, draft.body.redact({"stop"}, keep_evidence=True), draft.challenges
+        draft.kind, draft.object_id, draft.object, 1, draft.body.redact({"stop"}, keep_evidence=True), draft.documents
     )
     with pytest.raises(InputError, match=r"body\.malformed"):
         desk.give_consent(redacted, answered(phone, draft.challenge))

@@ -1,0 +1,103 @@
+// What a passkey is about to sign, worked out again from the draft itself: docs/spec/body.md 1, 2; docs/spec/consent.md 7.
+// Nothing is signed that is not the draft in hand, or that says something else than the page around it.
+const encoder = new TextEncoder();
+const strict = new TextDecoder("utf-8", { fatal: true });
+
+export class DiffersError extends Error {}
+
+const base64 = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+const hex = (bytes) => [...bytes].map((one) => one.toString(16).padStart(2, "0")).join("");
+const same = (one, other) => canonical(one) === canonical(other);
+
+function unhex(text) {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new DiffersError("salt");
+  return Uint8Array.from(text.match(/../g), (pair) => parseInt(pair, 16));
+}
+
+// RFC 8785, for what docs/spec/encoding.md 1 lets be written: no fractions, names in ASCII.
+export function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (typeof value === "number" && !Number.isSafeInteger(value)) throw new DiffersError("number");
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const rows = Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`);
+  return `{${rows.join(",")}}`;
+}
+
+function length(part) {
+  const made = new Uint8Array(8);
+  new DataView(made.buffer).setBigUint64(0, BigInt(part.length));
+  return made;
+}
+
+async function digest(tag, ...parts) {
+  const framed = [encoder.encode(tag), ...parts].flatMap((part) => [length(part), part]);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(framed).arrayBuffer()));
+}
+
+// The root over the fields of a full body; a name that stands twice could hide a value.
+export async function contentRoot(body) {
+  const names = body.fields.map(([name]) => name);
+  if (body.hidden.length || new Set(names).size !== names.length) throw new DiffersError("fields");
+  const leaves = await Promise.all([
+    ...body.fields.map(([name, salt, value]) =>
+      digest("medchain/field/v1", unhex(salt), encoder.encode(name), encoder.encode(canonical(value))),
+    ),
+    ...body.padding.map((salt) => digest("medchain/field-pad/v1", unhex(salt))),
+  ]);
+  if (![8, 16, 32, 64].includes(leaves.length)) throw new DiffersError("leaves");
+  let level = leaves.sort((one, other) => (hex(one) < hex(other) ? -1 : 1));
+  while (level.length > 1) {
+    const pairs = level.filter((_, at) => at % 2 === 0).map((left, at) => [left, level[2 * at + 1]]);
+    level = await Promise.all(pairs.map(([left, right]) => digest("medchain/field-node/v1", left, right)));
+  }
+  return level[0];
+}
+
+// Fields that must be exactly as the page has them, and what a consent may give at most.
+function agrees(content, page) {
+  for (const [name, value] of Object.entries(page.exactly ?? {})) {
+    if (!same(content[name] ?? null, value)) throw new DiffersError(name);
+  }
+  const { types, until, kept } = page.most ?? {};
+  if (types && !content.resource_types.every((name) => types.includes(name))) throw new DiffersError("resource_types");
+  if (until && !(content.period.end <= until)) throw new DiffersError("period");
+  if (kept) {
+    const { type, provision = [] } = content.fhir.provision ?? {};
+    const denied = provision.filter((one) => one.type === "deny" && Object.keys(one).length === 2);
+    const labels = denied.flatMap((one) => (one.securityLabel ?? []).map((label) => label.code));
+    const isWhole = type === "permit" && provision.every((one) => one.type === "deny");
+    if (!isWhole || !kept.every((code) => labels.includes(code))) throw new DiffersError("fhir");
+  }
+}
+
+// Works out what the passkey will sign; throws DiffersError where that is not what the server asks it to sign, or where
+// the draft says something else than the page. Returns the content's root.
+export async function check(begun, page) {
+  const text = strict.decode(base64(begun.draft));
+  const draft = JSON.parse(text);
+  if (canonical(draft) !== text) throw new DiffersError("draft");
+  const content = Object.fromEntries(draft.body.fields.map(([name, , value]) => [name, value]));
+  const root = hex(await contentRoot(draft.body));
+  const challenges = await Promise.all(
+    draft.documents.map((one) => digest("medchain/consent-challenge/v1", encoder.encode(canonical(one)))),
+  );
+  // Where several sign, each signs a document of its own.
+  const at = challenges.findIndex((one) => hex(one) === hex(base64(begun.challenge)));
+  if (at < 0) throw new DiffersError("challenge");
+  const signed = draft.documents[at];
+  const is = {
+    content_root: root,
+    nonce: content.nonce,
+    object: draft.object,
+    operation: `${draft.body.kind}/${content.operation}`,
+    version: draft.version,
+  };
+  for (const [name, value] of Object.entries(is)) if (signed[name] !== value) throw new DiffersError(name);
+  const signers = [content.subject, ...(content.joined ?? []), ...(content.signers ?? [])];
+  if (!signers.includes(signed.subject)) throw new DiffersError("subject");
+  for (const name of ["operation", "ledger"]) {
+    if (name in page && page[name] !== signed[name]) throw new DiffersError(name);
+  }
+  agrees(content, page);
+  return root;
+}

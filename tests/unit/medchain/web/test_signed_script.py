@@ -1,0 +1,216 @@
+"""The script that works out what a passkey will sign, run by Node.js on drafts of the node and on tampered ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from copy import deepcopy
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from consent.web.kinds import SENSITIVE
+from consent.web.offer import Choice, terms_of
+from medchain.encoding import base64_text, base64url, canonical
+from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.content import names, period
+from medchain.ledger.object import build_body
+from medchain.node.drafts import Target, ToSign
+from tests.unit.medchain.ledger.world import ANXIN, RENHE, TIME, fresh, genesis, seed
+
+HARNESS = """import { check, contentRoot } from "./signed.mjs";
+import { readFileSync } from "node:fs";
+const told = [];
+for (const [begun, page] of JSON.parse(readFileSync("cases.json", "utf8"))) {
+  try { told.push(await check(begun, page)); }
+  catch (error) { told.push(`${error.constructor.name} ${error.message}`); }
+}
+console.log(JSON.stringify(told));
+"""
+ASK = {"asker": ANXIN, "days": 30, "purpose": "HPAYMT", "resource_types": ["Condition", "Observation"]}
+DAY_S = 86400
+OTHERS = [code for codes in SENSITIVE.values() for code in codes]
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+
+
+@pytest.fixture
+def judged(tmp_path) -> Callable[..., list[str]]:
+    """Have the script judge what the server begins with, each with what the page says."""
+
+    def judge(*cases: tuple[dict[str, Any], dict[str, Any]]) -> list[str]:
+        (tmp_path / "signed.mjs").write_bytes((files("medchain.web") / "static" / "signed.js").read_bytes())
+        (tmp_path / "harness.mjs").write_text(HARNESS)
+        (tmp_path / "cases.json").write_text(json.dumps(cases))
+        done = subprocess.run(
+            ["node", "harness.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout)
+
+    return judge
+
+
+def consent_of(sensitive: frozenset[str] = frozenset()) -> consents.Consent:
+    """Make a consent as the patient's page has it drafted."""
+    terms = terms_of(ASK, Choice(frozenset({"tests"}), sensitive, 30), RENHE, seed("patient").hex(), TIME)
+    return consents.Consent(
+        subject=seed("patient"),
+        acting_for=None,
+        custodians=names(terms["custodians"]),
+        recipient=terms["recipient"],
+        purpose=terms["purpose"],
+        resource_types=names(terms["resource_types"]),
+        period=period(terms["period"]),
+        data_period=None,
+        fhir=terms["fhir"],
+        operation="create",
+        nonce=fresh(16),
+        stop=fresh(32),
+        signed_at=TIME,
+    )
+
+
+def drafted(content: dict[str, Any], signed: signing.Signed) -> dict[str, Any]:
+    """Make a draft of a content, opened."""
+    body = build_body("consent", content, None, fresh)
+    target = Target(fresh(16), seed("object"), 1, None)
+    document = signing.signed_document(
+        genesis().ledger, target.object, target.version, target.previous, body.content_root, signed
+    )
+    return json.loads(ToSign("consent", target.object_id, target.object, 1, body, (document,)).encode())
+
+
+def begun(draft: dict[str, Any], challenge: bytes | None = None) -> dict[str, Any]:
+    """Write what the server answers."""
+    asked = signing.challenge_of(draft["documents"][0]) if challenge is None else challenge
+    return {"challenge": base64url(asked), "draft": base64_text(canonical(draft))}
+
+
+def page(**changes: object) -> dict[str, Any]:
+    """What the page says, as its template and form have it."""
+    shown = {
+        "exactly": {"custodians": [RENHE], "data_period": None, "purpose": "HPAYMT", "recipient": ANXIN},
+        "ledger": genesis().ledger.hex(),
+        "most": {"kept": OTHERS, "types": ["Observation"], "until": TIME + 30 * DAY_S},
+        "operation": "consent/create",
+    }
+    return shown | changes
+
+
+@pytest.fixture
+def draft() -> dict[str, Any]:
+    consent = consent_of()
+    return drafted(consent.to_content(), consent.signed()[0])
+
+
+def test_the_root_is_that_of_the_ledgers_own_code(judged):
+    consent = consent_of()
+    content = consent.to_content() | {"fhir": {"resourceType": "Consent", "text": 'é "中\u2028\\ \x7f', "z": [1, {}]}}
+    made = drafted(content, consent.signed()[0])
+    assert judged((begun(made), {})) == [made["documents"][0]["content_root"]]
+
+
+def test_a_draft_of_what_the_page_says_is_signed(judged, draft):
+    assert judged((begun(draft), page())) == [draft["documents"][0]["content_root"]]
+
+
+def test_of_several_signers_each_signs_a_document_of_its_own(judged, draft):
+    second = draft["documents"][0] | {"subject": "ab" * 32}
+    both = draft | {"documents": [draft["documents"][0], second]}
+    field = next(row for row in both["body"]["fields"] if row[0] == "subject")
+    assert judged((begun(both), page())) == [draft["documents"][0]["content_root"]]
+    assert field[2] != second["subject"]
+    assert judged((begun(both, signing.challenge_of(second)), page())) == ["DiffersError subject"]
+
+
+def tampered(draft: dict[str, Any], name: str, value: object) -> dict[str, Any]:
+    """Change a field of a draft, and leave the rest."""
+    made = deepcopy(draft)
+    for row in made["body"]["fields"]:
+        if row[0] == name:
+            row[2] = value
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("recipient", RENHE), ("resource_types", ["*"]), ("stop", "00" * 32), ("signed_at", 1), ("purpose", "TREAT")],
+)
+def test_attack_a_field_that_was_changed_under_a_root_is_not_signed(judged, draft, name, value):
+    assert judged((begun(tampered(draft, name, value)), page())) == ["DiffersError content_root"]
+
+
+def test_attack_a_challenge_of_something_else_is_not_signed(judged, draft):
+    assert judged((begun(draft, b"c" * 32), page())) == ["DiffersError challenge"]
+
+
+def test_attack_a_value_hidden_or_standing_twice_is_not_signed(judged, draft):
+    twice, hidden = deepcopy(draft), deepcopy(draft)
+    twice["body"]["fields"].append(["recipient", "11" * 32, ANXIN])
+    twice["body"]["padding"].pop()
+    hidden["body"]["hidden"] = ["22" * 32]
+    hidden["body"]["padding"].pop()
+    assert judged((begun(twice), page()), (begun(hidden), page())) == ["DiffersError fields"] * 2
+
+
+def test_a_draft_in_another_spelling_is_not_signed(judged, draft):
+    loose = {"challenge": begun(draft)["challenge"], "draft": base64_text(json.dumps(draft).encode())}
+    assert judged((loose, page())) == ["DiffersError draft"]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("nonce", "00" * 16), ("object", "00" * 32), ("operation", "consent/withdraw"), ("version", 2)],
+)
+def test_attack_a_document_about_something_else_than_its_draft_is_not_signed(judged, draft, member, value):
+    made = deepcopy(draft)
+    made["documents"][0][member] = value
+    assert judged((begun(made), page())) == [f"DiffersError {member}"]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"operation": "consent/withdraw"}, "operation"),
+        ({"ledger": "00" * 32}, "ledger"),
+        ({"exactly": {"recipient": "taihe-insurance"}}, "recipient"),
+        ({"exactly": {"custodians": [RENHE, ANXIN]}}, "custodians"),
+        ({"most": {"types": ["Condition"]}}, "resource_types"),
+        ({"most": {"until": TIME + 29 * DAY_S}}, "period"),
+        ({"most": {"kept": [*OTHERS, "X"]}}, "fhir"),
+    ],
+)
+def test_attack_a_draft_that_says_something_else_than_the_page_is_not_signed(judged, draft, said, found):
+    assert judged((begun(draft), page(**said))) == [f"DiffersError {found}"]
+
+
+@pytest.mark.parametrize(
+    "provision",
+    [
+        None,
+        {"type": "deny"},
+        {"provision": [{"type": "permit"}], "type": "permit"},
+        {"provision": [{"period": {}, "securityLabel": None, "type": "deny"}], "type": "permit"},
+        {"provision": [{"securityLabel": None, "type": "deny"}, {"type": "permit"}], "type": "permit"},
+        {"provision": [{"securityLabel": None, "type": "deny"}]},
+    ],
+)
+def test_attack_sensitive_records_are_not_let_through_by_terms_of_another_form(judged, provision):
+    consent = consent_of()
+    whole = dict(consent.to_content()["fhir"])
+    if provision is None:
+        del whole["provision"]
+    else:
+        labels = whole["provision"]["provision"][0]["securityLabel"]
+        rows = [
+            one | ({"securityLabel": labels} if "securityLabel" in one else {})
+            for one in provision.get("provision", [])
+        ]
+        whole["provision"] = provision | ({"provision": rows} if rows else {})
+    made = drafted(consent.to_content() | {"fhir": whole}, consent.signed()[0])
+    assert judged((begun(made), page())) == ["DiffersError fhir"]
