@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from medchain.encoding import base64_text, unbase64
@@ -29,6 +30,8 @@ MAX_NAME_BYTES: Final = 255
 KEY_ID_BYTES: Final = 4
 """Size of a key id."""
 
+_KEPT_BYTES: Final = 1 << 16
+_KEPT: Final = 16
 _MARK: Final = "\N{EM DASH} "
 
 
@@ -178,6 +181,11 @@ def parse_note(data: bytes) -> Note:
     """
     if len(data) > MAX_NOTE_BYTES:
         raise InputError("tlog.note", size=len(data))
+    return _parse_again(data) if len(data) <= _KEPT_BYTES else _parse(data)
+
+
+def _parse(data: bytes) -> Note:
+    """Read a note of at most `MAX_NOTE_BYTES`."""
     try:
         whole = data.decode()
     except UnicodeDecodeError as error:
@@ -187,6 +195,10 @@ def parse_note(data: bytes) -> Note:
     if not separator or lines.pop() or _CONTROL.search(whole):
         raise InputError("tlog.note")
     return Note(text + "\n", parse_signatures(lines))
+
+
+# Members send each other the same few notes again and again. What is large is not kept: strangers may send notes too.
+_parse_again: Final = lru_cache(_KEPT)(_parse)
 
 
 def parse_signatures(lines: list[str]) -> tuple[Signature, ...]:

@@ -138,6 +138,14 @@ def test_a_hundred_signatures_are_read_and_the_text_may_have_empty_lines():
     assert note.to_bytes() == data
 
 
+def test_a_note_that_comes_again_is_not_read_again_and_a_large_one_is_not_kept():
+    small, large = (f"{'t' * size}\n\n{line(bytes(5))}".encode() for size in (10, 70_000))
+    assert parse_note(bytes(bytearray(small))) is parse_note(bytes(bytearray(small)))
+    first, again = parse_note(large), parse_note(bytes(bytearray(large)))
+    assert first is not again
+    assert first == again
+
+
 @given(
     text=st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), max_size=30),
     raws=st.lists(st.binary(min_size=5, max_size=80), min_size=1, max_size=5),
