@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError, UnavailableError
-from medchain.store.engine import Database, Look, Statement
+from medchain.store.engine import Database, Look, Statement, insert_into
 from medchain.store.finding import ANY_STATE, NEVER, NEWEST, Known, Search, Slot
 from medchain.store.finding_sql import prepared, prepared_count, prepared_links, prepared_page
 from medchain.store.overlay import OVERLAY
@@ -124,8 +124,8 @@ class SearchTable(IndexWriter):
             first = 1 + max(state.numbers.values(), default=0)
             missing = [one for one in dict.fromkeys(wanted) if one not in state.numbers]
             if missing:
-                rows = [{"number": first + place, "type": one[0], "code": one[1]} for place, one in enumerate(missing)]
-                connection.execute(insert(parameter), rows)
+                rows = [(first + place, *one) for place, one in enumerate(missing)]
+                insert_into(parameter, connection.dialect).many(connection, rows)
             chosen = state.zone if zone is None else zone
             if (known, state.zone) != (form, chosen):
                 _index_anew(connection)

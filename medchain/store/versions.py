@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, func, literal_column, or_, select, tuple_
@@ -67,40 +68,43 @@ class Past:
     limit: int = 100
 
 
+class _Questions(NamedTuple):
+    """What is asked all the time; by numbers for each size of `_SIZES`."""
+
+    by_id: Statement
+    by_version: Statement
+    by_numbers: Mapping[int, Statement]
+    names: Mapping[int, Statement]
+
+
 class VersionReader:
     """Reads versions with their keys. Threads may share it."""
 
-    __slots__ = ("_by_id", "_by_numbers", "_by_version", "_database", "_names", "_store")
+    __slots__ = ("_database", "_questions", "_store")
 
     def __init__(self, store: RecordStore) -> None:
-        """Compile what is asked all the time."""
+        """Use an opened records file."""
         self._store = store
         self._database = store.database
-        dialect = store.database.engine.dialect
-        of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
-        newest = of_record.order_by(record.c.version.desc()).limit(_ONE).offset(_ZERO)
-        self._by_id = Statement(newest, dialect)
-        self._by_numbers = {size: _by_numbers(_with_keys(), size, dialect) for size in _SIZES}
-        self._names = {size: _by_numbers(_names(), size, dialect) for size in _SIZES}
-        self._by_version = Statement(of_record.where(record.c.version == bindparam("version")), dialect)
+        self._questions = _questions(store.database.engine.dialect)
 
     def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
         with self._database.look("record") as look:
             if version is None:
-                row = look.first(self._by_id, type_name, record_id)
+                row = look.first(self._questions.by_id, type_name, record_id)
             else:
-                row = look.first(self._by_version, type_name, record_id, version)
+                row = look.first(self._questions.by_version, type_name, record_id, version)
         return None if row is None else _found(row)
 
     def numbered(self, numbers: Sequence[int]) -> list[Found | None]:
         """Return versions by their numbers, in that order; None for one that is not there."""
-        found = {one.stored.seq: one for one in map(_found, self._numbered(self._by_numbers, numbers))}
+        found = {one.stored.seq: one for one in map(_found, self._numbered(self._questions.by_numbers, numbers))}
         return [found.get(number) for number in numbers]
 
     def named(self, numbers: Sequence[int]) -> list[Named]:
         """Return the names of versions by their numbers, without what they hold."""
-        return [Named(*row) for row in self._numbered(self._names, numbers)]
+        return [Named(*row) for row in self._numbered(self._questions.names, numbers)]
 
     def past(self, asked: Past) -> list[Found]:
         """Return versions, the newest first: of one record by version, of types by when they were stored."""
@@ -191,6 +195,19 @@ def _names() -> Select[Any]:
     of_patient = (person.c.patient == record.c.patient) & (person.c.type == literal_column("'Patient'"))
     patient = select(person.c.id).where(of_patient).limit(_ONE).offset(_ZERO).scalar_subquery()
     return select(record.c.seq, record.c.type, record.c.id, record.c.version, patient)
+
+
+@lru_cache(maxsize=4)
+def _questions(dialect: Dialect) -> _Questions:
+    """Put the questions into SQL, once for all who read a file: the large ones take a tenth of a second."""
+    of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
+    newest = of_record.order_by(record.c.version.desc()).limit(_ONE).offset(_ZERO)
+    return _Questions(
+        by_id=Statement(newest, dialect),
+        by_version=Statement(of_record.where(record.c.version == bindparam("version")), dialect),
+        by_numbers={size: _by_numbers(_with_keys(), size, dialect) for size in _SIZES},
+        names={size: _by_numbers(_names(), size, dialect) for size in _SIZES},
+    )
 
 
 def _by_numbers(chosen: Select[Any], size: int, dialect: Dialect) -> Statement:
