@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-print-directory
+# What needs nothing of each other is made beside each other: most of it waits for the network, on a fresh clone.
+MAKEFLAGS += --no-print-directory --jobs=4
 
 PYTHON ?= python3
 VENV := .venv
