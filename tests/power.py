@@ -26,6 +26,8 @@ from urllib.parse import quote, unquote
 
 import sqlcipher3
 
+from tests.new_databases import make_anew
+
 SECTOR_BYTES = 512
 RELOCATION = struct.Struct("<QQq")
 SYMBOL = struct.Struct("<IBBHQQ")
@@ -226,6 +228,8 @@ def hook(disk: Disk) -> None:
     def synced_file(descriptor: int) -> None:
         disk.sync(descriptor)
 
+    # How a file is made is cut as well.
+    make_anew()
     os.fsync = os.fdatasync = synced_file
     replace_in_library(Path(sqlcipher3.dbapi2.__file__).parent, "fsync", synced)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
-from medchain.commands import doctor
+from medchain.commands import doctor, erasing
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
@@ -397,7 +399,8 @@ def test_the_command_waits_until_the_entry_is_final_while_the_node_runs(run, fil
     assert run("import", filled.parent / "q.json", "--config", filled).code == 0
     with closing(opened(filled)) as store:
         store.drop_intents([intent.id for intent in store.pending(9, kind="erasure")])
-    monkeypatch.setattr("medchain.commands.erasing.time.sleep", settle)
+    # The module's own clock: others sleep as well meanwhile, the daemon among them.
+    monkeypatch.setattr(erasing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=settle))
     document = erase(run, filled, "--yes", "--json", patient="q1").document
     assert (document["final"], document["position"]) == (True, 41)
 

@@ -52,6 +52,9 @@ from tests.unit.medchain.ledger.world import (
 )
 from tests.unit.medchain.node.ledgers import proofs
 
+# After something has moved, so many turns come at once: what follows from it takes several. Then all rest.
+BUSY_TURNS = 6
+BUSY_S, REST_S = 0.001, 0.05
 NOW = TIME + 100
 ORIGIN = "https://sign.consent.example"
 DAY_S = 86400
@@ -135,13 +138,19 @@ class Federation:
     tamper: Callable[[str, str, str, bytes], bytes] = lambda _what, _sender, _receiver, data: data
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _woken: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ticker: threading.Thread = None
     _error: BaseException | None = None
 
     def wait(self) -> None:
         """Let the nodes get on for a moment."""
+        self.wake()
         self._stopping.wait(0.01)
+
+    def wake(self) -> None:
+        """Have the next turn come at once."""
+        self._woken.set()
 
     def clock(self) -> int:
         return self.time
@@ -159,6 +168,7 @@ class Federation:
     def stop(self) -> None:
         """End everything; raises what went wrong on the way."""
         self._stopping.set()
+        self.wake()
         self._ticker.join()
         for site in self.sites.values():
             site.stop()
@@ -182,12 +192,27 @@ class Federation:
                     site.node.driver.gather_once()
 
     def _tick(self) -> None:
+        """Let the nodes get on: at once while something moves, and now and then while nothing does.
+
+        A turn in which nothing moves takes the time of whoever waits for something else: some milliseconds for each.
+        """
+        standing, busy = self._standing(), BUSY_TURNS
         try:
-            while not self._stopping.wait(0.01):
+            while not self._stopping.is_set():
                 self.step()
+                before, standing = standing, self._standing()
+                busy = BUSY_TURNS if standing != before else max(0, busy - 1)
+                self._woken.wait(BUSY_S if busy else REST_S)
+                self._woken.clear()
         except BaseException as error:
             self._error = error
             raise
+
+    def _standing(self) -> list[tuple[int, int]]:
+        """Tell how far each node is: its height, and what is final there."""
+        with self._lock:
+            nodes = [site.node for site in self.sites.values()]
+            return [(node.replica.height, node.driver.cosigner.final_size) for node in nodes]
 
     def reach(self, sender: str, receiver: str) -> Site:
         """Find another node."""
@@ -208,7 +233,10 @@ class Line:
         return self.federation.reach(self.sender, self.receiver).node.driver
 
     def submit(self, leaves):
-        return self._desk().order(leaves)
+        try:
+            return self._desk().order(leaves)
+        finally:
+            self.federation.wake()
 
     def blocks(self, first, _wait_s):
         return self._desk().blocks(first, 0)

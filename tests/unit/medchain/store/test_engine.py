@@ -22,11 +22,18 @@ from medchain.store import engine as module
 from medchain.store import tables
 from medchain.store.engine import Database, FileKind, Statement, connect, mark_path, open_database, room
 from medchain.store.faults import fault
+from tests.new_databases import made_anew
 from tests.unit.medchain.store.conftest import KEY
 from tests.waiting import eventually
 
 LEDGER, RECORDS = FileKind.LEDGER, FileKind.RECORDS
 PAGE = 4096
+
+
+@pytest.fixture(autouse=True)
+def _files_as_a_node_makes_them() -> Iterator[None]:
+    with made_anew():
+        yield
 
 
 @pytest.fixture
