@@ -155,7 +155,8 @@ def _verify(context: Context) -> int:
     lines = list(_verdict_lines(context, verdict, show=given.show))
     if given.content is not None:
         _compare(given.content, verdict)
-        lines.append(context.say(messages.VERDICT_CONTENT, file=given.content))
+        compared = messages.VERDICT_CONTENT if verdict.part is None else messages.VERDICT_CONTENT_PART
+        lines.append(context.say(compared, file=given.content, part=verdict.part))
     if given.before is not None:
         _check_grown(judge(given.before), verdict)
         lines.append(context.say(messages.VERDICT_GREW))
@@ -208,10 +209,12 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
         "cosigners": list[Json](verdict.cosigners),
         "current": verdict.current,
         "disclosures": None if verdict.disclosures is None else verdict.disclosures.to_json(),
+        "hidden": verdict.hidden,
         "ledger": verdict.ledger,
         "looks": None if verdict.looks is None else verdict.looks.to_json(),
         "newest": verdict.newest,
         "object": verdict.object,
+        "part": verdict.part,
         "position": verdict.position,
         "size": verdict.size,
         "status": verdict.status,
@@ -250,10 +253,18 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
         case _:
             yield context.say(messages.VERDICT_ENTRY, position=verdict.position)
     yield context.say(messages.VERDICT_COSIGNERS, count=len(verdict.cosigners), names=", ".join(verdict.cosigners))
+    yield from _content_lines(context, verdict, show=show)
+
+
+def _content_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterator[str]:
+    """Word what a bundle shows of the content, and whether it is all of it."""
     if verdict.opened is None and verdict.content_size is not None:
         yield context.say(messages.VERDICT_LARGE, size=verdict.content_size, sha256=verdict.content_sha256)
     elif verdict.opened is not None:
-        yield context.say(messages.VERDICT_OPENED, size=len(verdict.opened))
+        opened = messages.VERDICT_OPENED if verdict.part is None else messages.VERDICT_OPENED_PART
+        yield context.say(opened, size=len(verdict.opened), part=verdict.part)
+        if verdict.hidden:
+            yield context.say(messages.VERDICT_HIDDEN, count=verdict.hidden)
         if show:
             yield verdict.opened.decode("utf-8", "replace")
 

@@ -212,6 +212,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "证明包中的 {name} 不是普通文件。", "The bundle holds {name}, which is a link or another thing that is no file."
     ),
     "bundle.twice": Text("证明包中 {name} 出现了两次。", "The bundle holds {name} twice."),
+    "bundle.field_root": Text(
+        "承诺中的字段根不是所示内容的：在它之下可以出示别的内容。",
+        "The field root committed to is not that of the content shown: other contents could be shown under it.",
+    ),
     "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
     "looks.absent": Text("包中没有查看记录的清单。", "The bundle has no list of looks."),
     "looks.backdated": Text(

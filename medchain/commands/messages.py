@@ -272,6 +272,10 @@ VERDICT_EARLIER: Final = Text(
 VERDICT_CONTENT: Final = Text(
     "{file} 就是所登记的内容，自登记以来未被改动。", "{file} is the content that was registered, unaltered since."
 )
+VERDICT_CONTENT_PART: Final = Text(
+    "{file} 就是作为 {part} 部分登记的内容；其余部分未出示，同名部分是否唯一也未证明。",
+    "{file} is what was registered as part {part}; the other parts are not shown, nor that no other has this name.",
+)
 VERDICT_LARGE: Final = Text(
     "包中是内容的大小和 SHA-256：{size} 字节，{sha256}。用 --content FILE 与文件比对。",
     "The bundle has size and SHA-256 of the content: {size} bytes, {sha256}. Compare a file with --content FILE.",
@@ -318,6 +322,16 @@ VERDICT_DESTROYED: Final = Text(
 VERDICT_COSIGNERS: Final = Text("计入的联署 {count} 个：{names}", "{count} cosignatures counted: {names}")
 VERDICT_OPENED: Final = Text(
     "内容（{size} 字节）自登记以来未被改动。", "The content ({size} bytes) is unaltered since registration."
+)
+VERDICT_OPENED_PART: Final = Text(
+    "所示内容（{size} 字节）登记为 {part} 部分；其余部分未出示，同名部分是否唯一也未证明。",
+    "What is shown ({size} bytes) was registered as part {part}; the other parts are not shown, nor that no other has "
+    "this name.",
+)
+VERDICT_HIDDEN: Final = Text(
+    "  内容只出示了一部分：有 {count} 项被隐去，其中可能有所示字段的另一个值；只有完整内容能排除。",
+    "  It is shown in part: {count} leaves are hidden, among them perhaps another value of a field shown. Only the "
+    "whole rules that out.",
 )
 LOG_GROUP: Final = Text("透明日志", "the transparency log")
 MIRROR_SUMMARY: Final = Text(

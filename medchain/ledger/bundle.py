@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from medchain.crypto.commitment import commitment_of, large_digest, record_commitment
+from medchain.crypto.commitment import NO_FIELDS, commitment_of, large_digest, record_commitment, record_field_root
 from medchain.crypto.fields import FieldProof, verify_field
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
@@ -102,6 +102,8 @@ class Verdict:
         content_sha256: its SHA-256 in hexadecimal, None likewise; a content above 1 MiB is shown by these alone.
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
         looks: all that a custodian has entered of a patient up to the root proven, None likewise.
+        part: name of the part that the opening shows, None where it shows all of what was registered.
+        hidden: how many leaves of the body shown are hidden.
     """
 
     answer: str
@@ -120,6 +122,8 @@ class Verdict:
     content_sha256: str | None = None
     disclosures: Disclosures | None = None
     looks: Looks | None = None
+    part: str | None = None
+    hidden: int = 0
 
 
 def verify_bundle(
@@ -242,7 +246,7 @@ def _state_verdict(
         raise VerificationError("bundle.record")
     versions = [] if newest is None else _proven(files, newest, position)
     record = versions[-1] if versions else None
-    shown = _Shown(None, None, None) if record is None else _opening(files, record)
+    shown = _Shown() if record is None else _opening(files, record)
     shows = files.get("disclosures.json")
     disclosures = None if shows is None else open_disclosures(shows, proof.key, versions[::-1])
     looks = None if record is None or newest is None else _looks(files, record, newest, shown, state.time)
@@ -261,6 +265,8 @@ def _state_verdict(
         newest=None if newest is None else newest.version,
         content_size=shown.size,
         content_sha256=shown.sha256,
+        part=shown.part,
+        hidden=shown.hidden,
         disclosures=disclosures,
         looks=looks,
     )
@@ -281,7 +287,7 @@ def _looks(
     """Judge a patient's list of looks under a custodian's root; None where that is not the question."""
     if "looks.json" not in files:
         return None
-    if shown.content is None:
+    if shown.content is None or shown.part is not None:
         raise InputError("bundle.files", name="opening.json")
     return open_looks(files["looks.json"], record, newest.version, shown.content, time)
 
@@ -392,17 +398,19 @@ def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]
 
 
 class _Shown(NamedTuple):
-    """What an opening shows."""
+    """What an opening shows: all of what was registered, one part of it, or a body of which some leaves are hidden."""
 
-    content: bytes | None
-    size: int | None
-    sha256: str | None
+    content: bytes | None = None
+    size: int | None = None
+    sha256: str | None = None
+    part: str | None = None
+    hidden: int = 0
 
 
 def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
     """Open the content against the record's body hash."""
     if "opening.json" not in files:
-        return _Shown(None, None, None)
+        return _Shown()
     value = parse_canonical(files["opening.json"], max_bytes=MAX_BUNDLE_BYTES)
     kind = value.get("type") if type(value) is dict else None
     if kind == LARGE_OPENING_TYPE:
@@ -415,13 +423,26 @@ def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
         if body.kind != record.kind:
             raise VerificationError("bundle.opening")
         body.verify(record.body_hash)
-        return _shown(canonical(top["body"]))
+        return _shown(canonical(top["body"]))._replace(hidden=len(body.hidden))
     top = members(value, dict.fromkeys(("content", "field_root", "salt", "type"), str))
     content = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES)
-    found = record_commitment(unhex(top["salt"], HASH_BYTES), content, unhex(top["field_root"], HASH_BYTES))
-    if kind != RECORD_OPENING_TYPE or found != record.body_hash:
+    salt, root = unhex(top["salt"], HASH_BYTES), unhex(top["field_root"], HASH_BYTES)
+    if kind != RECORD_OPENING_TYPE or record_commitment(salt, content, root) != record.body_hash:
         raise VerificationError("bundle.opening")
+    _check_root(salt, content, root)
     return _shown(content)
+
+
+def _check_root(salt: bytes, content: bytes, root: bytes) -> None:
+    """Refuse a field root that is not the content's: other contents could be shown in part under it."""
+    if root == NO_FIELDS:
+        return
+    try:
+        is_its_own = record_field_root(salt, content) == root
+    except InputError:
+        is_its_own = False
+    if not is_its_own:
+        raise VerificationError("bundle.field_root")
 
 
 def _shown(content: bytes) -> _Shown:
@@ -442,7 +463,7 @@ def _large_opening(value: Json, commitment: bytes) -> _Shown:
 
 
 def _part_opening(value: Json, commitment: bytes) -> _Shown:
-    """Open one part of a segment; of the others nothing is shown."""
+    """Open one part of a segment; of the others nothing is shown, nor that there is but one of its name."""
     text = dict.fromkeys(("content", "field_root", "name", "salt", "type", "whole"), str)
     top = members(value, text | {"position": int, "siblings": list})
     content, root = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES), unhex(top["field_root"], HASH_BYTES)
@@ -452,7 +473,7 @@ def _part_opening(value: Json, commitment: bytes) -> _Shown:
         raise VerificationError("bundle.opening")
     proof = FieldProof(position, tuple(unhex(one, HASH_BYTES) for one in siblings))
     verify_field(root, name, content, unhex(top["salt"], HASH_BYTES), proof)
-    return _shown(content)
+    return _shown(content)._replace(part=name)
 
 
 def _check_same_tree(first: Checkpoint, second: Checkpoint) -> None:

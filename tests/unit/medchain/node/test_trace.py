@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from medchain.cli import main
-from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, whole_digest
+from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, record_field_root, whole_digest
+from medchain.crypto.fields import field_leaf, field_root, prove_field
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
@@ -23,7 +24,7 @@ from medchain.ledger.members import ProtocolRules, organisation_content, protoco
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
 from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
-from medchain.node.segments import pack, parts_root, prove_part
+from medchain.node.segments import PartProof, pack, parts_root, prove_part
 from medchain.node.trace import body_opening, export_entry, export_object, large_opening, part_opening, record_opening
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
@@ -187,6 +188,8 @@ def test_a_body_is_opened_whole_or_redacted(author: Author) -> None:
     shown = body.redact(["enroller"])
     verdict = verify(export_object(author.replica, target, opening=body_opening(shown)), author)
     assert verdict.opened == canonical(shown.to_json())
+    assert verdict.hidden == len(shown.hidden) > 0
+    assert verify(export_object(author.replica, target, opening=body_opening(body)), author).hidden == 0
     other = build_body("grant", {"enroller": RENHE}, None, fresh)
     files = export_object(author.replica, target, opening=body_opening(other))
     with pytest.raises(VerificationError, match=r"bundle\.opening"):
@@ -373,7 +376,8 @@ def test_a_part_of_a_segment_is_proven_and_nothing_of_the_others_shown(author: A
     proof = prove_part(SALT, parts, 3)
     opening = part_opening(parts[3], whole, root, proof)
     files = export_object(author.replica, map_key("record", RENHE, row.id), opening=opening)
-    assert verify(files, author).opened == parts[3]
+    verdict = verify(files, author)
+    assert (verdict.opened, verdict.part) == (parts[3], "/3")
     assert not any(SALT.hex().encode() in content for content in files.values())
     for other, code in (
         (part_opening(parts[2], whole, root, proof), r"fields\.proof"),
@@ -700,15 +704,18 @@ def written(folder: Path, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
-def test_who_demands_the_newest_state_is_told_why_it_is_none(author: Author, anchored: bytes, tmp_path: Path) -> None:
+def test_who_demands_the_newest_state_is_told_why_it_is_none(
+    author: Author, anchored: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trusted = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
     state = written(tmp_path / "state", opened(author, anchored))
     entry = written(tmp_path / "entry", export_entry(author.replica, 2))
     assert verified(state, policy=trusted)[::2] == (0, "")
-    # However the clock of this machine goes: nothing is as young as that.
-    code, answer, told = verified(state, "--current", "--max-age", "-4000000000", policy=trusted)
+    later = author.replica.time + 301
+    monkeypatch.setattr("medchain.cli.system_clock", lambda: later)
+    code, answer, told = verified(state, "--current", "--max-age", "300", policy=trusted)
     assert (code, "Verified as of" in answer) == (3, True)
-    assert "older than -4000000000 s" in told
+    assert "older than 300 s" in told
     code, _, told = verified(entry, "--current", policy=trusted)
     assert (code, "proves an entry" in told) == (3, True)
 
@@ -721,3 +728,67 @@ def test_a_policy_out_of_the_bundle_itself_is_warned_of(author: Author, anchored
     beside = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
     found = [verified(bundle, policy=path)[2] for path in (inside, tmp_path / "link", beside)]
     assert ["lies in the bundle itself" in told for told in found] == [True, True, False]
+
+
+def registered(author: Author, content: bytes, root: bytes) -> bytes:
+    """Anchor a content with a field root of the registrant's choice, and make it final; returns its map key."""
+    row = ObjectRow(b"\x12" * 16, 1, record_commitment(SALT, content, root))
+    block_of(author.replica, author.anchor())
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    finalise(author.replica)
+    return map_key("record", RENHE, row.id)
+
+
+def test_a_content_whose_field_root_would_let_others_be_shown_is_refused(author: Author) -> None:
+    real, other = b'{"id":"x","value":5.6}', b'{"id":"x","value":11.0}'
+    leaves = [field_leaf(bytes([place]) * 32, f"/{place}", text) for place, text in enumerate((real, other))]
+    root = field_root(leaves)
+    key = registered(author, real, root)
+    with pytest.raises(VerificationError, match=r"bundle\.field_root"):
+        verify(export_object(author.replica, key, opening=record_opening(real, SALT, root)), author)
+    # In part it can be shown; the verdict says that it is a part, and promises no more.
+    path = prove_field(leaves, leaves[1])
+    opening = part_opening(other, whole_digest(SALT, real), root, PartProof("/1", b"\x01" * 32, path))
+    verdict = verify(export_object(author.replica, key, opening=opening), author)
+    assert (verdict.opened, verdict.part) == (other, "/1")
+    # Roots of lists of looks are shown whole: of two in one registration each would be the newest.
+    looks = export_object(author.replica, key, opening=opening) | {"looks.json": b"{}"}
+    with pytest.raises(InputError, match=r"bundle\.files name=opening\.json"):
+        verify(looks, author)
+
+
+@pytest.mark.parametrize("content", [b'{"id":"x","value":5.60}', b'{"a":[1,{"b":"\xe5\x80\xbc"}],"c":null}'])
+def test_a_content_with_the_field_root_of_its_own_fields_is_proven(author: Author, content: bytes) -> None:
+    root = record_field_root(SALT, content)
+    key = registered(author, content, root)
+    verdict = verify(export_object(author.replica, key, opening=record_opening(content, SALT, root)), author)
+    assert (verdict.opened, verdict.part, verdict.hidden) == (content, None, 0)
+
+
+def test_a_field_root_of_what_is_no_record_is_refused(author: Author) -> None:
+    key = registered(author, b"%PDF-1.7", b"\x07" * 32)
+    opening = record_opening(b"%PDF-1.7", SALT, b"\x07" * 32)
+    with pytest.raises(VerificationError, match=r"bundle\.field_root"):
+        verify(export_object(author.replica, key, opening=opening), author)
+
+
+def test_a_verdict_says_what_is_shown_in_part(author: Author, tmp_path: Path) -> None:
+    parts = [b'{"who":"%d"}' % number for number in range(5)]
+    key = registered(author, pack(parts), parts_root(SALT, parts))
+    path = prove_part(SALT, parts, 3)
+    opening = part_opening(parts[3], whole_digest(SALT, pack(parts)), parts_root(SALT, parts), path)
+    bundle = written(tmp_path / "part", export_object(author.replica, key, opening=opening))
+    trusted = written(tmp_path, {"policy.txt": policy().encode(), "part.json": parts[3]}) / "policy.txt"
+    code, said, _ = verified(bundle, "--content", str(tmp_path / "part.json"), policy=trusted)
+    assert code == 0
+    assert said.count("part /3; the other parts are not shown") == 2
+    assert "unaltered" not in said
+    body = build_body("subject", {"enroller": RENHE, "secret": "x"}, None, fresh)
+    row = ObjectRow(fresh(16), 1, body.body_hash)
+    until = author.replica.time + 30
+    block_of(author.replica, sign(author.transaction(RENHE, Change("subject", "active", (row,)), until=until)))
+    finalise(author.replica)
+    shown = body.redact(["enroller"])
+    files = export_object(author.replica, map_key("subject", RENHE, row.id), opening=body_opening(shown))
+    code, said, _ = verified(written(tmp_path / "body", files), policy=trusted)
+    assert (code, f"{len(shown.hidden)} leaves are hidden" in said) == (0, True)
