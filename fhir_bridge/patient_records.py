@@ -45,11 +45,22 @@ _MAX_NAMES: Final = 50
 class RecordsOfPatients:
     """Asks in a patient's name."""
 
-    __slots__ = ("_core",)
+    __slots__ = ("_core", "_reader")
 
-    def __init__(self, core: Core) -> None:
-        """Use the REST server's parts."""
+    def __init__(self, core: Core, reader: str = "") -> None:
+        """Use the REST server's parts.
+
+        Args:
+            core: the parts.
+            reader: id of the patient who asks, where that is another one than the records are of; who may is decided
+                by the pages, from the ledger.
+        """
         self._core = core
+        self._reader = reader
+
+    def read_by(self, reader: str) -> RecordsOfPatients:
+        """Give the same, read by another patient, who acts for the first one and is on the audit for it."""
+        return RecordsOfPatients(self._core, reader)
 
     def patient_of(self, token: str) -> str:
         """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
@@ -103,7 +114,9 @@ class RecordsOfPatients:
 
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
-        reading = Reading(self._core, Access(CLIENT, _AUDIT, user=f"Patient/{patient}", role="auditor"), language)
+        reading = Reading(
+            self._core, Access(CLIENT, _AUDIT, user=f"Patient/{self._reader or patient}", role="auditor"), language
+        )
         day = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         query = urlencode({"patient": f"Patient/{patient}", "date": f"ge{day}"})
         try:
@@ -131,7 +144,9 @@ class RecordsOfPatients:
             reference = _reference(person.get("who"))
             if reference == f"Patient/{patient}":
                 continue
-            if reference and reference not in names and len(names) < _MAX_NAMES:
+            # Another patient, who acts for this one, is named by the pages: asking for that record would be a look.
+            is_staff = reference and not reference.startswith("Patient/")
+            if is_staff and reference not in names and len(names) < _MAX_NAMES:
                 names[reference] = _name_of(reading, reference)
             roles = objects_in(person.get("role"))
             codings = objects_in(roles[0].get("coding")) if roles else []
@@ -148,7 +163,8 @@ class RecordsOfPatients:
 
     def _reading(self, patient: str, language: str) -> Reading:
         """Ask as a token for this one patient would."""
-        access = Access(CLIENT, _OWN, user=f"Patient/{patient}", role=Role.PATIENT.value, patient=patient)
+        user = f"Patient/{self._reader or patient}"
+        access = Access(CLIENT, _OWN, user=user, role=Role.PATIENT.value, patient=patient)
         return Reading(self._core, access, language)
 
 

@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`; `docs/spec/consent.md` D5, D9, D18; PIPL a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
@@ -19,9 +19,9 @@ from consent.vocabulary import ACT_CODE, SENSITIVITIES
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kind_of, kinds_of
 from consent.web.ports import PatientRecord
 from medchain.encoding import Json, unhex
-from medchain.errors import InputError
+from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.kinds import consent as consents
-from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, period
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, period, types_within
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.event_time import event_span
 
@@ -100,6 +100,29 @@ def choice_of(ask: Mapping[str, Json], kinds: Iterable[str], sensitive: Iterable
     if not is_offered or days not in {str(one) for one in spans}:
         raise InputError("patient.choice")
     return Choice(chosen, more, int(days))
+
+
+def kinds_within(ask: Mapping[str, Json], resource_types: Collection[str]) -> list[str]:
+    """List the kinds of an ask of which somebody may permit all that is asked for.
+
+    Args:
+        ask: what was asked for.
+        resource_types: FHIR types within which it may, or ``*`` alone.
+    """
+    offered = choices_of(ask)[0]
+    if ANY_TYPE in resource_types:
+        return offered
+    types = _types(ask)
+    asked = {
+        kind: KINDS.get(kind) if types == [ANY_TYPE] else [x for x in types if kind_of(x) == kind] for kind in offered
+    }
+    return [kind for kind, rows in asked.items() if rows and types_within(rows, resource_types)]
+
+
+def check_limits(terms: Mapping[str, Json], resource_types: Collection[str]) -> None:
+    """See that terms keep within a delegate's types; raises `AccessDeniedError` ``patient.limits``."""
+    if not types_within(names(terms["resource_types"]), resource_types):
+        raise AccessDeniedError("patient.limits")
 
 
 def terms_of(ask: Mapping[str, Json], choice: Choice, custodian: str, subject: str, now: int) -> dict[str, Json]:

@@ -12,19 +12,22 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request
 
+from consent.web.acting import OWN, end_acting
+from consent.web.family import FamilyPages
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
-from consent.web.offer import Choice, choice_of, choices_of, previewed, sensitive_in, terms_of, types_of
-from consent.web.ports import PatientRecord
+from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of, types_of
+from consent.web.ports import Look, PatientRecord
 from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, signing_blueprint
-from consent.web.site import QUICK, SLOW, Patient, PatientSite
+from consent.web.site import QUICK, REFERENCE, SLOW, Patient, PatientSite
 from consent.web.view import (
     EMERGENCY,
     Event,
@@ -36,10 +39,12 @@ from consent.web.view import (
     given_of,
     people_in,
 )
-from medchain.encoding import Json, canonical, unbase64
-from medchain.errors import MedchainError, NotFoundError
-from medchain.ledger.kinds.content import DAY_S
+from medchain.encoding import Json, canonical, unbase64, unhex
+from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
+from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN, READ, STOP
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.ledger.object import map_key
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
 from medchain.node.proofs import PROVE
 from medchain.web.pages import language, redirected
@@ -108,12 +113,13 @@ class PatientPages:
         asks = [row for row in self._site.asks(me) if row.get("answer") is None]
         week = [one for one in events if one.time >= now - WEEK_S]
         refused = [one for one in week if one.is_refused]
-        notices = self._site.notices(me)
+        # What the patient has not seen yet stays so: who acts for the patient is told of it by other notices.
+        notices = self._site.notices(me) if me.acting is None else []
         urgent = sum(str(row.get("kind")) not in _ROUTINE for row in notices)
         return self._site.render(
             "home.html",
             me,
-            name=me.signed_in.account.display,
+            name=self._site.name_of(me),
             looked=people_in(week, now - WEEK_S),
             is_whole=is_whole,
             attention=len(asks) + urgent,
@@ -126,7 +132,7 @@ class PatientPages:
 
     def acknowledge(self, name: str) -> Response:
         """Note that the patient has seen a notice."""
-        me = self._site.check_form()
+        me = self._site.check_form(OWN)
         self._site.acknowledge(me, name)
         return redirected("/my")
 
@@ -167,18 +173,23 @@ class PatientPages:
             ],
             missing=given.missing,
             broken=given.is_broken,
+            may_stop=me.may(STOP),
+            may_open=me.may(CONSENT),
         )
 
     def stop(self, key: str) -> Response:
-        """End a permission without a passkey; the ledger says then that this organisation has ended it."""
-        me = self._site.check_form()
+        """End a permission without a passkey; the ledger says then that this organisation has ended it.
+
+        Who acts for the patient signs it, so that the ledger says who it was.
+        """
+        me = self._site.check_form(OWN)
         self._given(me, key)
         self._site.local.call("stop", {"object": key}, SLOW)
         return redirected(f"/my/access/{key}")
 
     def open(self, key: str) -> Response:
         """Try again to let a recipient in whom the patient has permitted."""
-        me = self._site.check_form()
+        me = self._site.check_form(CONSENT)
         if self._given(me, key).is_in_force and not self._is_open(me, key):
             self._signing.let_in(key)
         return redirected(f"/my/access/{key}")
@@ -208,16 +219,15 @@ class PatientPages:
         """Show what is asked for, all of it chosen but what is sensitive."""
         me = self._site.require()
         ask = self._signing.waiting(me, name)
-        kinds, days = choices_of(ask)
-        return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), days[-1]))
+        kinds = kinds_within(ask, self._types(me))
+        return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), choices_of(ask)[1][-1]))
 
     def choose(self, name: str) -> Response:
         """Take a choice: show what it would let through, or decline."""
-        me = self._site.check_form()
+        me = self._site.check_form(CONSENT)
         ask, form = self._signing.waiting(me, name), request.form
         if form.get("step") == "decline":
-            answer: Json = {"answer": asking.DECLINED, "id": name, "patient": me.id}
-            self._site.local.call(asking.ANSWER, answer, QUICK)
+            self._signing.answer(me, name, asking.DECLINED)
             return redirected("/my")
         choice = choice_of(ask, form.getlist("kind"), form.getlist("sensitive"), form.get("days", ""))
         return self._offer(me, ask, choice)
@@ -236,29 +246,33 @@ class PatientPages:
             missing=sum(one.missing for one in given),
             broken=any(one.is_broken for one in given),
             position=self._site.consents(me).get("final_size"),
+            may_object=_may_object(me),
         )
 
     def looks_proof(self) -> Response:
         """Give the proof of the patient's list of looks, to be verified anywhere and compared with a later one."""
         me = self._site.require()
-        return _file(self._site.records.looks_proof(me.id, language()), "application/zip", "looks.proof.zip")
+        return _file(self._site.records_of(me).looks_proof(me.id, language()), "application/zip", "looks.proof.zip")
 
     def object_to(self, name: str) -> Response:
         """Have the patient's objection to an emergency recorded; its review is due sooner then."""
-        me = self._site.check_form()
+        me = self._site.check_form(READ)
+        if not _may_object(me):
+            raise AccessDeniedError("patient.own")
         noted = self._site.links.accesses(me.token)
         found = next((one for one in noted if one.direction == EMERGENCY and one.object_id.hex() == name), None)
         if found is None:
             raise NotFoundError("page.unknown")
         key = map_key(EMERGENCY, self._site.org_id, found.object_id)
-        asked: Json = {"by": "patient", "object": key.hex(), "reason": request.form.get("reason", "")}
+        by = "patient" if me.acting is None else me.acting.delegation.role
+        asked: Json = {"by": by, "object": key.hex(), "reason": request.form.get("reason", "")}
         self._site.local.call("emergency.object", asked, SLOW)
         return self._site.render("objected.html", me)
 
     def record(self) -> Response:
         """Show the patient's own records by kind."""
         me = self._site.require()
-        records, is_cut = self._site.records.all(me.id, language())
+        records, is_cut = self._site.records_of(me).all(me.id, language())
         groups = {
             kind: [one for one in records if kind_of(one.type) == kind] for kind in kinds_of(r.type for r in records)
         }
@@ -276,7 +290,7 @@ class PatientPages:
         """Show one record."""
         me = self._site.require()
         _check(type_name, record_id)
-        opened = self._site.records.one(me.id, type_name, record_id, language())
+        opened = self._site.records_of(me).one(me.id, type_name, record_id, language())
         row = self._record_row(opened.record)
         return self._site.render("record_one.html", me, record=row, rows=opened.rows, versions=opened.versions)
 
@@ -284,7 +298,7 @@ class PatientPages:
         """Give a record's proof, to be verified anywhere."""
         me = self._site.require()
         _check(type_name, record_id)
-        packed = self._site.records.proof(me.id, type_name, record_id, language())
+        packed = self._site.records_of(me).proof(me.id, type_name, record_id, language())
         return _file(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
 
     def verify(self) -> Response:
@@ -292,20 +306,31 @@ class PatientPages:
         return self._site.render("verify.html", self._site.current(), policy=self._site.policy())
 
     def refuse(self, error: MedchainError) -> Response:
-        """Show an error; who is not signed in as a patient is sent to do so."""
+        """Show an error; who is not signed in as a patient is sent to do so, and who acts no more does so no more."""
         if error.code == "session.none" and request.method == "GET":
             return redirected("/my/sign-in")
-        return self._site.pages.refuse(error, "/my")
+        response = self._site.pages.refuse(error, "/my")
+        if error.code == "patient.ended":
+            end_acting(response, self._site.pages.site)
+        return response
 
     def _events(self, me: Patient, given: Sequence[Given]) -> tuple[list[Event], bool]:
         """List who has looked, and whether the staff's looks are all there."""
         since = self._site.pages.site.clock() - LOOKS_S
         try:
-            looks, is_whole = self._site.records.looks(me.id, since, language()), True
+            looks, is_whole = self._site.records_of(me).looks(me.id, since, language()), True
         except NotFoundError:
             looks, is_whole = (), False
         noted = self._site.links.accesses(me.token)
-        return events_of(given, noted, looks, self._site.org_id, self._site.records.entered(me.id)), is_whole
+        named = [self._named(one) for one in looks]
+        return events_of(given, noted, named, self._site.org_id, self._site.records_of(me).entered(me.id)), is_whole
+
+    def _named(self, look: Look) -> Look:
+        """Name a patient who looked in this one's stead."""
+        if not look.who.startswith(REFERENCE):
+            return look
+        name = self._site.display_of(look.who.removeprefix(REFERENCE))
+        return replace(look, who=name or self._site.pages.say("family.unnamed"), role="delegate")
 
     def _given(self, me: Patient, key: str) -> Given:
         """Find one of the patient's consents; raises `NotFoundError` ``page.unknown``."""
@@ -335,10 +360,11 @@ class PatientPages:
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
         now, say = self._site.pages.site.clock(), self._site.pages.say
-        records, is_cut = self._site.records.all(me.id, language())
+        records, is_cut = self._site.records_of(me).all(me.id, language())
         subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
+        within = kinds_within(ask, self._types(me))
         everything = terms_of(
             ask, Choice(frozenset(offered), frozenset(SENSITIVE), days[-1]), self._site.org_id, subject, now
         )
@@ -354,6 +380,7 @@ class PatientPages:
                 "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
                 "is_chosen": kind in choice.kinds,
                 "codes": " ".join(types_of(ask, kind)),
+                "is_within": kind in within,
             }
             for kind in offered
         ]
@@ -384,7 +411,12 @@ class PatientPages:
                 if one.is_in_force and one.recipient == ask["asker"]
             ],
             can_sign=self._site.can_sign(),
+            may_decide=me.may(CONSENT) and bool(within),
         )
+
+    def _types(self, me: Patient) -> tuple[str, ...]:
+        """Tell within which types who is signed in may permit."""
+        return (ANY_TYPE,) if me.acting is None else me.acting.delegation.resource_types
 
     def _ask_row(self, me: Patient, ask: Mapping[str, Json]) -> dict[str, object]:
         """Word an ask."""
@@ -427,14 +459,31 @@ class PatientPages:
             "since": self._site.moment(given.signed_at),
             "until": say("access.no_end") if given.until is None else self._site.day(given.until),
             "last_used": say("access.never_used") if given.last_used is None else self._site.moment(given.last_used),
-            "signed": say(f"signed.{given.signed}"),
+            "signed": self._signed(given),
             "is_in_force": given.is_in_force,
             "is_final": given.is_final,
-            "ended": say(f"ended.{given.ended}", name=self._site.organisation(me, given.ended_by))
-            if given.ended
-            else "",
+            "ended": self._ended(me, given) if given.ended else "",
             "position": given.position,
         }
+
+    def _delegate(self, given: Given, signer: str) -> str:
+        """Name who signed in the patient's stead; empty for nobody, and for paper."""
+        if given.signed != "passkey" or not signer or signer == given.patient:
+            return ""
+        name = self._site.display_of(self._site.patient_of(unhex(signer, HASH_BYTES)))
+        return name or self._site.pages.say("family.unnamed")
+
+    def _signed(self, given: Given) -> str:
+        """Say how a consent was signed."""
+        say, name = self._site.pages.say, self._delegate(given, given.signer)
+        return say("signed.delegate", name=name) if name else say(f"signed.{given.signed}")
+
+    def _ended(self, me: Patient, given: Given) -> str:
+        """Say how a consent ended."""
+        say, name = self._site.pages.say, self._delegate(given, given.withdrawn_by)
+        if given.ended == "patient" and name:
+            return say("ended.delegate", name=name)
+        return say(f"ended.{given.ended}", name=self._site.organisation(me, given.ended_by))
 
     def _event_row(self, me: Patient, event: Event) -> dict[str, object]:
         """Word who has looked."""
@@ -480,10 +529,16 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    made = (*pages.blueprints(), SettingsPages(site).blueprint(), sign_in_blueprint(site))
+    floors = (SettingsPages(site).blueprint(), FamilyPages(site).blueprint(), sign_in_blueprint(site))
+    made = (*pages.blueprints(), *floors)
     for blueprint in made:
         blueprint.register_error_handler(MedchainError, pages.refuse)
     return made
+
+
+def _may_object(me: Patient) -> bool:
+    """Tell whether who is signed in may object to an emergency: the patient, and who has custody."""
+    return me.acting is None or me.acting.delegation.role == GUARDIAN
 
 
 def _check(type_name: str, record_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What the daemon tells of the patient as a subject: passkeys, recoveries, and what was done to them. Pure.
+"""What the daemon tells of the patient as a subject: passkeys, delegates, recoveries, what was done to them. Pure.
 
 Keeps true: a recovery that is under way is shown until it is over, whoever started it; what cannot be read is left out.
 Trusts the daemon of this node for what it looked up.
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from medchain.encoding import Json, unbase64
+from medchain.encoding import Json, unbase64, unhex
 from medchain.errors import InputError
+from medchain.ledger.transaction import HASH_BYTES
 
 _NAME_DIGITS = 32
 
@@ -79,6 +80,38 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegation:
+    """That somebody may act for somebody.
+
+    Attributes:
+        person: map key of the subject for whom, 32 bytes.
+        delegate: map key of the subject of who acts, 32 bytes.
+        role: ``guardian``, ``helper`` or ``proxy``.
+        until: last day, days since 1970-01-01 (UTC).
+        may: of ``consent``, ``read``, ``stop``.
+        resource_types: FHIR types of which it may permit, or ``*`` alone.
+        is_in_force: whether it counts now, as the ledger says.
+        named: version of the person's subject since which it stands there.
+        since: Unix seconds of that.
+    """
+
+    person: bytes
+    delegate: bytes
+    role: str
+    until: int
+    may: tuple[str, ...]
+    resource_types: tuple[str, ...]
+    is_in_force: bool
+    named: int
+    since: int
+
+    @property
+    def mark(self) -> str:
+        """Name of the note by which this organisation lets it end before the ledger has it; another naming, another."""
+        return f"delegation-ended/{self.person.hex()}/{self.delegate.hex()}/{self.named}"
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """The patient's subject in force.
 
@@ -89,6 +122,8 @@ class Person:
         keys: passkeys.
         recoveries: that are under way.
         standing: ``dead``, ``incapable`` or empty.
+        is_minor: whether the patient is under age.
+        delegations: who may act for the patient, those that do not count now included.
     """
 
     subject: bytes
@@ -97,6 +132,13 @@ class Person:
     keys: tuple[Key, ...]
     recoveries: tuple[Recovery, ...]
     standing: str
+    is_minor: bool = False
+    delegations: tuple[Delegation, ...] = ()
+
+    @property
+    def is_able(self) -> bool:
+        """Whether the patient decides alone, and may decide for others."""
+        return not self.standing and not self.is_minor
 
 
 def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
@@ -114,7 +156,17 @@ def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
         keys=tuple(_keys(answer)),
         recoveries=tuple(_recovery(one) for one in _objects(answer.get("recoveries"))),
         standing=str(standing.get("state")) if isinstance(standing, dict) else "",
+        is_minor=answer.get("minor") is True,
+        delegations=tuple(_delegation(subject, one) for one in _objects(answer.get("delegates"))),
     )
+
+
+def represented_of(answer: Mapping[str, Json]) -> list[Delegation]:
+    """Read what ``subject.represented`` answered: those that count now."""
+    return [
+        _delegation(unhex(row.get("subject"), HASH_BYTES), {**row, "in_force": True})
+        for row in _objects(answer.get("represented"))
+    ]
 
 
 def changes_of(answer: Mapping[str, Json]) -> list[Change]:
@@ -147,6 +199,24 @@ def _keys(answer: Mapping[str, Json]) -> Iterator[Key]:
         except InputError:
             continue
         yield Key(key_name(credential), credential, _number(row.get("since")))
+
+
+def _delegation(person: bytes, row: Mapping[str, Json]) -> Delegation:
+    """Read a delegation."""
+    told, named = row.get("delegate"), row.get("named")
+    limits: Mapping[str, Json] = told if isinstance(told, dict) else {}
+    when: Mapping[str, Json] = named if isinstance(named, dict) else {}
+    return Delegation(
+        person=person,
+        delegate=unhex(limits.get("subject"), HASH_BYTES),
+        role=str(limits.get("role")),
+        until=_number(limits.get("until")),
+        may=tuple(str(one) for one in _list(limits.get("may"))),
+        resource_types=tuple(str(one) for one in _list(limits.get("resource_types"))),
+        is_in_force=row.get("in_force") is True,
+        named=_number(when.get("version")),
+        since=_number(when.get("time")),
+    )
 
 
 def _recovery(row: Mapping[str, Json]) -> Recovery:

@@ -84,7 +84,7 @@ PERSON_WORDS: Final[Words] = {
     ),
     "settings.changes": ("登记信息的变化", "Changes of your enrolment"),
     "settings.changes.lead": (
-        "账本上登记的、对您的通行密钥和代办人所做的一切，最近的在前。如果有不是您本人办理的，请立即联系医院窗口。",
+        "账本上登记的、对您的通行密钥和可以替您办理的人所做的一切，最近的在前。如果有不是您本人办理的，请立即联系医院窗口。",
         (
             "What the ledger has of your passkeys and of who may act for you, the newest first. If something was not "
             "you, tell the hospital's desk now."
@@ -95,8 +95,8 @@ PERSON_WORDS: Final[Words] = {
     "change.add-passkey": ("增加了通行密钥", "A passkey was added"),
     "change.remove-passkey": ("移除了通行密钥", "A passkey was removed"),
     "change.change-contacts": ("联系方式变了", "The contacts for notices were changed"),
-    "change.name-delegate": ("指定了代办人", "Somebody was named to act for you"),
-    "change.end-delegate": ("结束了代办", "Somebody no longer acts for you"),
+    "change.name-delegate": ("指定了可以替您办理的人", "Somebody was named to act for you"),
+    "change.end-delegate": ("有人不再替您办理", "Somebody no longer acts for you"),
     "change.link": ("增加了存有您病历的机构", "An organisation that holds your records was added"),
     "change.unlink": ("减少了存有您病历的机构", "An organisation that holds your records was removed"),
     "change.dispute": ("监护人意见不一", "The guardians were found to disagree"),
@@ -130,6 +130,175 @@ PERSON_WORDS: Final[Words] = {
     ),
     "method.identity-card": ("身份证件", "identity card"),
     "method.court-order": ("法院文书", "court order"),
+    "recovery.other": (
+        "有人申请更换{name}的通行密钥或监护人",
+        "Somebody asks to replace the passkeys or guardians of {name}",
+    ),
+    "nav.family": ("家人", "Family"),
+    "patient.back.family": ("返回“家人和协助人”", "Back to family and helpers"),
+    "family.title": ("家人和协助人", "Family and helpers"),
+    "family.mine": ("谁可以替我办理", "Who may act for me"),
+    "family.mine.lead": (
+        "他们用自己的通行密钥办理，每一步都以他们自己的名字登记。您随时可以结束。",
+        (
+            "They use their own passkeys, and what they do is recorded under their own names. You can end it at any "
+            "time."
+        ),
+    ),
+    "family.nobody": ("没有人可以替您办理。", "Nobody may act for you."),
+    "family.unnamed": ("不在本院登录的人", "somebody who does not sign in here"),
+    "family.role.guardian": ("监护人", "guardian"),
+    "family.role.helper": ("协助人", "helper"),
+    "family.role.proxy": ("代理人", "proxy"),
+    "family.may.read": ("查看病历和谁看过", "see the record and who has looked"),
+    "family.may.consent": ("答复查看请求", "decide on requests"),
+    "family.may.stop": ("停止许可", "stop permissions"),
+    "family.kinds": ("可以决定的记录：{kinds}", "May decide on: {kinds}"),
+    "family.confirm.who": ("协助人", "Helper"),
+    "family.confirm.kinds": ("可以决定的记录", "May decide on"),
+    "family.since": ("{day}起", "since {day}"),
+    "family.not_in_force": ("目前不生效", "not in force now"),
+    "family.ended_here": ("已在本院结束", "ended here"),
+    "family.ended_here.lead": (
+        "{name}已不再接受此人替您办理。账本上还没有；请用通行密钥签署，让其他机构也知道。",
+        (
+            "{name} takes nothing more from this person in your name. The ledger does not have it yet: sign it with "
+            "your passkey, so that the other organisations know."
+        ),
+    ),
+    "family.guardian": (
+        "监护人不能在这里结束；由法院文书或成年决定。",
+        "A guardian is not ended here: that takes a court's paper, or coming of age.",
+    ),
+    "family.deeds": ("{name}做过什么", "What {name} has done"),
+    "family.deeds.none": ("没有登记任何办理。", "Nothing is recorded."),
+    "family.deed.gave": ("{when} 许可{name}查看", "let {name} see records ({when})"),
+    "family.deed.ended": ("停止了{name}的许可", "stopped the permission of {name}"),
+    "family.deed.declined": ("{when} 拒绝了{name}的查看请求", "declined a request of {name} ({when})"),
+    "family.deed.looked": ("最近一年查看您的记录 {count} 次", "looked at your records {count} times in the last year"),
+    "family.end": ("结束{name}的协助……", "End what {name} may do …"),
+    "family.end.lead": (
+        "签署后本院立即不再接受，并在几秒内写入共同账本。此人以前签署的许可不会因此停止。",
+        (
+            "Once you sign, this hospital takes nothing more from this person at once, and the shared ledger says so "
+            "within seconds. Permissions that were signed before are not stopped by it."
+        ),
+    ),
+    "family.end.sign": ("用通行密钥结束", "End it with your passkey"),
+    "family.end.without": (
+        "不能签署？也可以不用通行密钥：{name}立即不再接受；其他机构要等您签署后才知道。",
+        (
+            "Cannot sign? {name} can stop taking anything from this person at once without your passkey; the other "
+            "organisations know only once you have signed."
+        ),
+    ),
+    "family.end.plain": ("立即结束", "End it now"),
+    "family.name": ("指定协助人", "Name a helper"),
+    "family.name.lead": (
+        "请对方登录自己的“家人”页面，把协助码给您看。这里不能按姓名查找。",
+        "Have the other person show you the code on their own page “Family”. Nobody is searched for by name here.",
+    ),
+    "family.name.open": ("输入协助码……", "Enter a code …"),
+    "family.name.next": ("下一步：核对", "Next: check it"),
+    "family.code.enter": ("对方出示的协助码", "The code that the other person shows"),
+    "family.limits": ("可以做什么", "What this person may do"),
+    "family.limits.view": ("只能查看", "see what you see, and nothing else"),
+    "family.limits.decide": (
+        "查看、答复查看请求、停止许可",
+        "see what you see, decide on requests, and stop permissions",
+    ),
+    "family.limits.kinds": ("可以决定哪些记录（只能查看时不用选）", "Decide on which records (not needed for seeing)"),
+    "family.confirm": ("请{name}替您办理？", "Let {name} act for you?"),
+    "family.confirm.lead": (
+        "请核对是不是您身边的这个人，以及下面的范围。",
+        "Check that this is the person beside you, and what is below.",
+    ),
+    "family.confirm.named": (
+        "{name}办理的每一步都以自己的名字登记，您都能看到。",
+        "What {name} does is recorded under that name, and you see all of it.",
+    ),
+    "family.confirm.end": (
+        "您随时可以结束；到期自动结束。",
+        "You can end it at any time; it ends by itself on its day.",
+    ),
+    "family.confirm.not": (
+        "协助人不能改您的通行密钥，也不能指定别的协助人。",
+        "A helper cannot change your passkeys, and can name nobody else.",
+    ),
+    "family.confirm.sign": ("同意，用通行密钥签署", "Agree and sign with your passkey"),
+    "family.confirm.no": ("不指定", "Do not name this person"),
+    "family.for": ("我可以替谁办理", "For whom I act"),
+    "family.for.nobody": ("您没有替任何人办理。", "You act for nobody."),
+    "family.act": ("替{name}办理", "Act for {name}"),
+    "family.leave": ("不再替{name}办理……", "Act for {name} no more …"),
+    "family.leave.lead": (
+        "签署后您不再能替此人查看或办理。以前签署的仍然有效。",
+        "Once you sign, you see and do nothing more for this person. What you signed before stays as it is.",
+    ),
+    "family.leave.sign": ("用通行密钥签署", "Sign with your passkey"),
+    "family.code": ("让别人指定我", "Let somebody name me"),
+    "family.code.lead": (
+        "把协助码出示给请您帮忙的人。有码的人会看到您的姓名。",
+        "Show a code to the person whom you will help. Who has it sees your name.",
+    ),
+    "family.code.show": ("显示我的协助码", "Show my code"),
+    "family.code.is": ("您的协助码：", "Your code:"),
+    "family.code.until": ("有效至{when}。", "It counts until {when}."),
+    "acting.label": ("替人办理", "Acting for somebody"),
+    "acting.banner": ("您正在替{name}办理（{role}）", "You are acting for {name} ({role})"),
+    "acting.recorded": (
+        "您查看和签署的都以您自己的名字（{me}）登记，{name}能看到。以下各页的“您”指{name}。",
+        (
+            "What you see and sign is recorded under your own name ({me}), and {name} sees it. On these pages “you” "
+            "means {name}."
+        ),
+    ),
+    "acting.stop": ("不再替{name}办理，回到我自己的页面", "Stop acting for {name}, back to my own pages"),
+    "acting.not_decide": (
+        "您可以查看这项请求，但不能替对方答复。",
+        "You may see this request, but not decide on it.",
+    ),
+    "acting.beyond": (
+        "也请求了、但超出您可以决定的范围",
+        "Also asked for, but beyond what you may decide on",
+    ),
+    "home.title.acting": ("{name}的健康档案", "The health record of {name}"),
+    "role.delegate": ("替您办理", "acting for you"),
+    "signed.delegate": ("{name}的通行密钥，替您签署", "the passkey of {name}, acting for you"),
+    "ended.delegate": ("由{name}替您撤回", "withdrawn by {name}, acting for you"),
+    "error.patient.own": (
+        "这里只能由本人办理。请先停止替人办理。",
+        "Only the person can do this. Stop acting for somebody else first.",
+    ),
+    "error.patient.limits": (
+        "这超出了您可以替对方办理的范围，什么都没有改变。",
+        "That is beyond what you may do for this person. Nothing was changed.",
+    ),
+    "error.patient.ended": (
+        "您已不能替此人办理。请回到您自己的页面。",
+        "You may act for this person no more. Go back to your own pages.",
+    ),
+    "error.patient.unable": (
+        "目前不能替别人办理。",
+        "You cannot act for others at present.",
+    ),
+    "error.patient.guardian": (
+        "监护人不能由被监护人结束。",
+        "A guardian is not ended by the person who is protected.",
+    ),
+    "error.patient.helper_code": (
+        "没有这个协助码，或已过期。请对方再出示一次。",
+        "There is no such code, or it has ended. Have the other person show a new one.",
+    ),
+    "error.patient.helper_self": ("不能指定您自己。", "You cannot name yourself."),
+    "error.patient.helper_known": (
+        "此人已经可以替您办理。要改范围，请先结束，再重新指定。",
+        "This person may act for you already. To change what they may do, end it first and name them anew.",
+    ),
+    "error.patient.helper_limits": (
+        "请选择可以做什么、哪些记录和期限。",
+        "Choose what the person may do, on which records, and for how long.",
+    ),
     "error.patient.last_passkey": (
         "最后一个通行密钥不能移除，请先增加另一个。",
         "The last passkey cannot be removed. Add another one first.",

@@ -80,7 +80,11 @@ class Look:
 
 
 class PatientRecords(Protocol):
-    """The patient's own records at this organisation; every question is audited as the patient's."""
+    """The patient's own records at this organisation; every question is audited as the patient's, or the reader's."""
+
+    def read_by(self, reader: str) -> PatientRecords:
+        """Give the same, read by another patient, who acts for the first one and is on the audit for it."""
+        ...
 
     def patient_of(self, token: str) -> str:
         """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
@@ -132,6 +136,10 @@ class Links(Protocol):
 
     def patient_of(self, subject: bytes) -> str | None:
         """Return the keyed token of a subject's patient, None if the subject is not known here."""
+        ...
+
+    def is_used(self, jti: str) -> bool:
+        """Tell whether something that counts once was used, and is not forgotten yet."""
         ...
 
     def accesses(self, patient: str) -> list[Access]:

@@ -74,7 +74,7 @@ def consent_receipt(given: Given, content: Mapping[str, Json], ledger: bytes, or
                 }
             ],
         },
-        "pii_principal_id": str(content.get("subject", "")),
+        "pii_principal_id": given.patient,
         "record_id": given.key,
         "schema_version": SCHEMA,
     }

@@ -15,6 +15,7 @@ from typing import Final
 
 from flask import Blueprint, Response
 
+from consent.web.acting import NOTHING, OWN
 from consent.web.person import Change, Key, Person, Recovery, changes_of
 from consent.web.signing import Signing, answering
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
@@ -22,6 +23,7 @@ from medchain.crypto.assertion import AssertionRequest, encode_credential_key
 from medchain.crypto.registration import check_registration
 from medchain.encoding import Json, base64_text, base64url, members, unbase64, unbase64url
 from medchain.errors import AccessDeniedError, ConflictError, NotFoundError
+from medchain.ledger.kinds.capacity import STOP
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.kinds.recovery import RECOVERY_DAYS
 from medchain.ledger.kinds.subject import Operation
@@ -57,20 +59,20 @@ class SettingsPages:
         """Make the routes."""
         blueprint = Blueprint("patient_settings", __name__)
         blueprint.add_url_rule(SETTINGS, "settings", callers(Caller.PUBLIC)(partial(self.settings)), methods=["GET"])
-        for path, view in (
-            ("/my/passkeys/<name>/make", self.make),
-            ("/my/passkeys/<name>/begin", self.begin_passkey),
-            ("/my/passkeys/<name>/finish", self.finish_passkey),
-            ("/my/recoveries/<name>/begin", self.begin_cancel),
-            ("/my/recoveries/<name>/finish", self.finish_cancel),
+        for path, view, may in (
+            ("/my/passkeys/<name>/make", self.make, OWN),
+            ("/my/passkeys/<name>/begin", self.begin_passkey, OWN),
+            ("/my/passkeys/<name>/finish", self.finish_passkey, OWN),
+            ("/my/recoveries/<name>/begin", self.begin_cancel, NOTHING),
+            ("/my/recoveries/<name>/finish", self.finish_cancel, NOTHING),
         ):
-            answered = callers(Caller.PUBLIC)(answering(self._site, view))
+            answered = callers(Caller.PUBLIC)(answering(self._site, view, may))
             blueprint.add_url_rule(path, view.__name__, answered, methods=["POST"])
         return blueprint
 
     def settings(self) -> Response:
         """Show the patient's settings."""
-        me = self._site.require()
+        me = self._site.require(OWN)
         person = self._site.person(me)
         known = {row.credential: row for row in self._site.pages.site.accounts.passkeys_of(me.signed_in.account.id)}
         return self._site.render(
@@ -140,16 +142,27 @@ class SettingsPages:
     def begin_cancel(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """Draft the cancellation of a recovery."""
         members(dict(given), {"csrf": str})
-        person = self._site.require_person(me)
-        asked: Json = {"recovery": _recovery(person, name).key}
+        whose, recovery = self._recovery(me, name)
+        whose.check_may(STOP)
+        signer = self._signing.signer(whose)
+        asked: Json = {"recovery": recovery.key, "signer": signer.hex()}
         draft = self._site.local.call("recovery.draft-cancel", asked, QUICK)
-        return self._signing.to_sign(me, person.subject, draft, _CANCEL, name)
+        return self._signing.to_sign(me, signer, draft, _CANCEL, name)
 
     def finish_cancel(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """Cancel a recovery; it binds this organisation when it answers."""
         self._site.local.call("recovery.cancel", self._signing.signed(me, given, _CANCEL, name), SLOW)
         _LOG.info("patient.recovery_cancelled")
-        return json_answer({"next": SETTINGS}, 200, {})
+        return json_answer({"next": "/my" if me.acting else SETTINGS}, 200, {})
+
+    def _recovery(self, me: Patient, name: str) -> tuple[Patient, Recovery]:
+        """Find a recovery that is shown on a page: of whom it is for, and of who acts; raises `NotFoundError`."""
+        for whose in (me, *(() if me.acting is None else (me.acting.own,))):
+            person = self._site.person(whose)
+            for one in () if person is None else person.recoveries:
+                if one.key == name:
+                    return whose, one
+        raise NotFoundError("page.unknown")
 
     def _drafted(self, me: Patient, person: Person, given: Mapping[str, Json]) -> Json:
         """Check that a passkey was made for this account, and draft that it comes."""
@@ -241,14 +254,6 @@ def _check_new(name: str) -> None:
 def _key(person: Person, name: str) -> Key:
     """Find a passkey; raises `NotFoundError` ``page.unknown`` for one that is not the patient's."""
     found = next((one for one in person.keys if one.name == name), None)
-    if found is None:
-        raise NotFoundError("page.unknown")
-    return found
-
-
-def _recovery(person: Person, name: str) -> Recovery:
-    """Find a recovery that is under way; raises `NotFoundError` ``page.unknown`` for one that is not the patient's."""
-    found = next((one for one in person.recoveries if one.key == name), None)
     if found is None:
         raise NotFoundError("page.unknown")
     return found

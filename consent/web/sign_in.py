@@ -15,7 +15,7 @@ from typing import Final
 
 from flask import Blueprint, Response
 
-from consent.web.site import QUICK, SLOW, PatientSite
+from consent.web.site import QUICK, SLOW, PatientSite, account_name
 from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion, encode_credential_key
 from medchain.crypto.registration import check_registration
 from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url, unhex
@@ -292,8 +292,7 @@ def account_of(accounts: AccountStore, patient: str, display: str, now: int) -> 
     """
     if not patient or len(patient) > 64:  # noqa: PLR2004  # FHIR R4 §2.24.0.1, id
         raise InputError("account.malformed")
-    # A name of the staff's accounts cannot begin so.
-    name = f"patient:{hashlib.sha256(patient.encode()).hexdigest()[:40]}"
+    name = account_name(patient)
     found = accounts.account_named(name)
     if found is None:
         account_id = secrets.token_hex(16)

@@ -16,7 +16,7 @@ from typing import Final
 from flask import Blueprint, Response, request
 from orjson import JSONDecodeError, loads
 
-from consent.web.offer import choice_of, terms_of
+from consent.web.offer import check_limits, choice_of, terms_of
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.view import find_given
 from medchain.encoding import Json, base64_text, base64url, members, unbase64url, unhex
@@ -28,6 +28,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.ledger.kinds.capacity import CONSENT, STOP
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import ACTIVE, Body
 from medchain.ledger.transaction import HASH_BYTES
@@ -59,21 +60,30 @@ def signing_blueprint(site: PatientSite) -> Blueprint:
     """
     blueprint = Blueprint("patient_signing", __name__)
     signing = Signing(site)
-    for path, view in (
-        ("/my/asks/<name>/begin", signing.begin_give),
-        ("/my/asks/<name>/finish", signing.finish_give),
-        ("/my/access/<name>/stop/begin", signing.begin_stop),
-        ("/my/access/<name>/stop/finish", signing.finish_stop),
+    for path, view, may in (
+        ("/my/asks/<name>/begin", signing.begin_give, CONSENT),
+        ("/my/asks/<name>/finish", signing.finish_give, CONSENT),
+        ("/my/access/<name>/stop/begin", signing.begin_stop, STOP),
+        ("/my/access/<name>/stop/finish", signing.finish_stop, STOP),
     ):
-        answered = callers(Caller.PUBLIC)(answering(site, view))
+        answered = callers(Caller.PUBLIC)(answering(site, view, may))
         blueprint.add_url_rule(path, view.__name__, answered, methods=["POST"])
     return blueprint
 
 
 def answering(
-    site: PatientSite, view: Callable[[Patient, str, Mapping[str, Json]], Response]
+    site: PatientSite, view: Callable[[Patient, str, Mapping[str, Json]], Response], may: str
 ) -> Callable[[str], Response]:
-    """Have a step take JSON from the patient's own page, and answer errors by their code."""
+    """Have a step take JSON from the patient's own page, and answer errors by their code.
+
+    Args:
+        site: whose page it is.
+        view: takes what came.
+        may: what who acts for the patient must be allowed to do, as for `PatientSite.require`.
+
+    Returns:
+        The view.
+    """
 
     def answer(name: str) -> Response:
         try:
@@ -83,7 +93,7 @@ def answering(
             if request.mimetype != "application/json" or (request.content_length or 0) > MAX_BYTES:
                 raise InputError("session.form")
             given = loads(request.get_data(cache=False))
-            me = site.require()
+            me = site.require(may)
             csrf = given.get("csrf") if isinstance(given, dict) else None
             if not isinstance(csrf, str) or not hmac.compare_digest(csrf.encode(), me.signed_in.csrf.encode()):
                 raise AccessDeniedError("session.form")
@@ -112,11 +122,14 @@ class Signing:
         kinds, sensitive = (
             [str(one) for one in row] if isinstance(row, list) else [] for row in (texts["kinds"], texts["sensitive"])
         )
-        choice, subject = choice_of(ask, kinds, sensitive, str(texts["days"])), self.subject(me)
+        choice, signer = choice_of(ask, kinds, sensitive, str(texts["days"])), self.signer(me)
         now = self._site.pages.site.clock()
-        terms = terms_of(ask, choice, self._site.org_id, subject.hex(), now)
+        terms = terms_of(ask, choice, self._site.org_id, signer.hex(), now)
+        if me.acting is not None:
+            check_limits(terms, me.acting.delegation.resource_types)
+            terms["acting_for"] = me.acting.delegation.person.hex()
         draft = self._site.local.call("consent.draft", terms, QUICK)
-        return self.to_sign(me, subject, draft, _GIVE, name)
+        return self.to_sign(me, signer, draft, _GIVE, name)
 
     def finish_give(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """Submit the permission, let the recipient in, and answer the ask."""
@@ -124,8 +137,7 @@ class Signing:
         placed = self._site.local.call("consent.give", self.signed(me, given, _GIVE, name), SLOW)
         key = str(placed.get("key")) if isinstance(placed, dict) else ""
         unhex(key, HASH_BYTES)
-        answer: Json = {"answer": asking.GIVEN, "id": str(ask["id"]), "patient": me.id}
-        self._site.local.call(asking.ANSWER, answer, QUICK)
+        self.answer(me, str(ask["id"]), asking.GIVEN)
         self.let_in(key)
         _LOG.info("patient.consent_given")
         return json_answer({"next": f"/my/access/{key}?new=1"}, 200, {})
@@ -134,8 +146,9 @@ class Signing:
         """Draft the end of a permission."""
         members(dict(given), {"csrf": str}, {"days": str, "kinds": list, "sensitive": list})
         self.own(me, name)
-        draft = self._site.local.call("withdrawal.draft", {"consent": name}, QUICK)
-        return self.to_sign(me, self.subject(me), draft, _STOP, name)
+        signer = self.signer(me)
+        draft = self._site.local.call("withdrawal.draft", {"consent": name, "signer": signer.hex()}, QUICK)
+        return self.to_sign(me, signer, draft, _STOP, name)
 
     def finish_stop(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
         """End a permission with the patient's signature; it binds this organisation when it answers."""
@@ -147,6 +160,13 @@ class Signing:
     def waiting(self, me: Patient, name: str) -> Mapping[str, Json]:
         """Find an ask of the patient's that waits; raises `NotFoundError` ``ask.unknown``."""
         return asking.require_waiting({"asks": [dict(row) for row in self._site.asks(me)]}, name)
+
+    def answer(self, me: Patient, name: str, answer: str) -> None:
+        """Note what an ask was answered, and who did so in the patient's stead."""
+        document: dict[str, Json] = {"answer": answer, "id": name, "patient": me.id}
+        if me.acting is not None:
+            document["by"] = me.acting.delegation.delegate.hex()
+        self._site.local.call(asking.ANSWER, document, QUICK)
 
     def own(self, me: Patient, key: str) -> None:
         """See that a consent is the patient's; raises `NotFoundError` ``page.unknown``."""
@@ -173,6 +193,7 @@ class Signing:
             "account": me.signed_in.account.id,
             "draft": hashlib.sha256(text.encode()).hexdigest(),
             "name": name,
+            "patient": me.token,
         }
         answer: Json = {
             "begun": site.signed.sign(purpose, bound, site.clock() + SIGN_S),
@@ -195,6 +216,7 @@ class Signing:
             "account": me.signed_in.account.id,
             "draft": hashlib.sha256(top["draft"].encode()).hexdigest(),
             "name": name,
+            "patient": me.token,
         }
         if bound != expected:
             raise AccessDeniedError("page.ended")
@@ -205,6 +227,10 @@ class Signing:
             "signature": _base64(top["signature"]),
         }
         return {"assertion": assertion, "draft": top["draft"]}
+
+    def signer(self, me: Patient) -> bytes:
+        """Return the subject whose passkey signs: that of who acts for the patient, else the patient's own."""
+        return self.subject(me) if me.acting is None else me.acting.delegation.delegate
 
     def subject(self, me: Patient) -> bytes:
         """Find the patient's subject that is in force; raises `NotFoundError` ``subject.unknown``."""

@@ -1,24 +1,28 @@
 """Who the patient is that a page is for, and what the pages ask of the node.
 
-Keeps true: a page is for the patient of its session alone; every answer of the daemon is about the subjects that this
-node has joined to that patient. Trusts the session, the daemon of this node, and the ports for the records.
+Keeps true: a page is for the patient of its session, or for the one for whom that patient acts, within the limits that
+the ledger names; every answer of the daemon is about the subjects that this node has joined to that patient. Trusts the
+session, the daemon of this node, and the ports for the records.
 Source: `docs/spec/patient-pages.md`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
-from flask import Response, g
+from flask import Response, g, request
 
-from consent.web.person import Person, person_of
+from consent.web.acting import NOTHING, OWN, chosen_in, cookie_name, limits_of
+from consent.web.person import Delegation, Person, person_of, represented_of
 from consent.web.ports import Links, Local, PatientRecords
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis, trusted_policy_text
+from medchain.ledger.kinds.capacity import READ, STOP
 from medchain.node import asking
 from medchain.node.peers import Limits
 from medchain.node.witnesses import WITNESSES
@@ -32,24 +36,51 @@ QUICK: Final = Limits(timeout_s=5.0, max_bytes=16 << 20)
 SLOW: Final = Limits(timeout_s=45.0, max_bytes=16 << 20)
 """For what waits until it is final."""
 
-_REFERENCE: Final = "Patient/"
+REFERENCE: Final = "Patient/"
+"""How the reference of a patient begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """That a patient acts for another one.
+
+    Attributes:
+        delegation: as the ledger has it.
+        may: what it allows here, of ``consent``, ``read``, ``stop``.
+        own: who acts.
+    """
+
+    delegation: Delegation
+    may: frozenset[str]
+    own: Patient
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The patient of a session.
+    """The patient whom a page is for: that of the session, or the one for whom that patient acts.
 
     Attributes:
         id: of the Patient here.
-        signed_in: the session.
+        signed_in: the session, of who acts.
         token: keyed token by which the records file knows the patient.
         subjects: map keys of the patient's subject objects.
+        acting: who acts, and within which limits; None for the patient of the session.
     """
 
     id: str
     signed_in: SignedIn
     token: str
     subjects: tuple[bytes, ...]
+    acting: Acting | None = None
+
+    def may(self, deed: str) -> bool:
+        """Tell whether who is signed in may do something for the patient: `OWN`, a delegate's deed, or `NOTHING`."""
+        return self.acting is None or deed == NOTHING or deed in self.acting.may
+
+    def check_may(self, deed: str) -> None:
+        """See that it may; raises `AccessDeniedError` ``patient.own``, ``patient.limits``."""
+        if not self.may(deed):
+            raise AccessDeniedError("patient.own" if deed == OWN else "patient.limits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +113,76 @@ class PatientSite:
         return self.pages.site.org_id
 
     def current(self) -> Patient | None:
-        """Tell which patient is signed in; None for nobody and for the staff."""
-        found = self.pages.site.current()
-        return None if found is None or found.account.role is not Role.PATIENT else self._of(found)
+        """Tell whom a page is for; None for nobody and for the staff.
 
-    def require(self) -> Patient:
-        """Return the patient who is signed in; raises `AccessDeniedError` ``session.none``, also for the staff."""
+        Raises:
+            AccessDeniedError: ``patient.ended`` for who acted for somebody, and does no more.
+        """
+        found = self.pages.site.current()
+        if found is None or found.account.role is not Role.PATIENT:
+            return None
+        if "patient_me" not in g:
+            g.patient_me = self._acting(self._of(found))
+        me: Patient = g.patient_me
+        return me
+
+    def own(self) -> Patient:
+        """Return the patient of the session, for whomever that patient acts; raises `AccessDeniedError`."""
+        return self._of(self.pages.site.require(Role.PATIENT))
+
+    def require(self, may: str = READ) -> Patient:
+        """Return whom a page is for.
+
+        Args:
+            may: what who acts for somebody else must be allowed to do; `OWN` for what only the person may.
+
+        Raises:
+            AccessDeniedError: ``session.none``, also for the staff; ``patient.ended``, ``patient.limits``,
+                ``patient.own``.
+        """
         found = self.current()
         if found is None:
             raise AccessDeniedError("session.none")
+        found.check_may(may)
         return found
 
-    def check_form(self) -> Patient:
-        """See that a form comes from the patient's page; raises as `medchain.web.session.Site.check_form`."""
-        return self._of(self.pages.site.check_form(Role.PATIENT))
+    def check_form(self, may: str = OWN) -> Patient:
+        """See that a form comes from the patient's page; raises as `require` and `Site.check_form`."""
+        self.pages.site.check_form(Role.PATIENT)
+        return self.require(may)
+
+    def represented(self, own: Patient) -> list[Delegation]:
+        """Ask the daemon for whom a patient may act here now, those whom this organisation does not know left out."""
+        person = self.person(own)
+        if person is None or not person.is_able:
+            return []
+        answer = self.local.call("subject.represented", {"subject": person.subject.hex()}, QUICK)
+        rows = represented_of(answer) if isinstance(answer, dict) else []
+        return [one for one in rows if not self.is_ended(one) and self.patient_of(one.person)]
+
+    def is_ended(self, delegation: Delegation) -> bool:
+        """Tell whether the person has ended a delegation here, whatever the ledger says yet."""
+        return self.links.is_used(delegation.mark)
+
+    def patient_of(self, subject: bytes) -> str:
+        """Find the id of the patient whom a subject is here; empty for one that is not known."""
+        token = self.links.patient_of(subject)
+        return "" if token is None else self.records.patient_of(token)
+
+    def display_of(self, patient: str) -> str:
+        """Name a patient who signs in here; empty for one who does not."""
+        account = self.pages.site.accounts.account_named(account_name(patient)) if patient else None
+        return "" if account is None else account.display
+
+    def name_of(self, me: Patient) -> str:
+        """Name whom a page is for; may be empty."""
+        if me.acting is None:
+            return me.signed_in.account.display
+        return self.display_of(me.id) or self.records_of(me).name(me.id, language())
+
+    def records_of(self, me: Patient) -> PatientRecords:
+        """Return the records, asked for under the name of who is signed in."""
+        return self.records if me.acting is None else self.records.read_by(me.acting.own.id)
 
     def consents(self, me: Patient) -> Mapping[str, Json]:
         """Ask the daemon for the patient's consents, once a request."""
@@ -140,10 +227,10 @@ class PatientSite:
 
     def person(self, me: Patient) -> Person | None:
         """Ask the daemon for the patient's subject in force, once a request; None for a patient without one."""
-        if "patient_person" not in g:
-            g.patient_person = next(filter(None, map(self._shown, me.subjects)), None)
-        found: Person | None = g.patient_person
-        return found
+        known: dict[tuple[bytes, ...], Person | None] = g.setdefault("patient_persons", {})
+        if me.subjects not in known:
+            known[me.subjects] = next(filter(None, map(self._shown, me.subjects)), None)
+        return known[me.subjects]
 
     def require_person(self, me: Patient) -> Person:
         """Return the patient's subject in force; raises `NotFoundError` ``subject.unknown`` where there is none."""
@@ -158,6 +245,7 @@ class PatientSite:
             f"patient/{template}",
             patient=me,
             csrf="" if me is None else me.signed_in.csrf,
+            acting=None if me is None or me.acting is None else self._acting_row(me, me.acting),
             warnings=[] if me is None else self._warnings(me),
             signs_here=self.can_sign(),
             signs=self.signs,
@@ -213,26 +301,66 @@ class PatientSite:
             return None
         return person_of(subject, answer) if isinstance(answer, dict) else None
 
-    def _warnings(self, me: Patient) -> list[dict[str, str]]:
-        """Word the recoveries that are under way; a page that needs no daemon goes without them while it is away."""
+    def _acting_row(self, me: Patient, acting: Acting) -> dict[str, object]:
+        """Word for whom somebody acts."""
+        return {
+            "name": self.name_of(me) or self.pages.say("family.unnamed"),
+            "role": self.pages.say(f"family.role.{acting.delegation.role}"),
+            "me": acting.own.signed_in.account.display or self.pages.say("patient.you"),
+        }
+
+    def _warnings(self, me: Patient) -> list[dict[str, object]]:
+        """Word the recoveries that are under way; a page that needs no daemon goes without them while it is away.
+
+        Who acts for somebody else sees the own ones, too.
+        """
         try:
-            person = self.person(me)
+            found = [(one, self.person(one)) for one in (*(() if me.acting is None else (me.acting.own,)), me)]
         except UnavailableError:
             return []
         return [
             {
                 "key": one.key,
-                "title": self.pages.say_or(f"recovery.{one.operation}", one.operation),
+                "title": self._recovery_title(whose, one.operation),
                 "by": self.organisation(me, one.by),
                 "method": self.pages.say_or(f"method.{one.method}", one.method),
                 "announced": self.moment(one.announced),
                 "takes_effect": self.moment(one.takes_effect),
+                "may_cancel": whose.may(STOP),
             }
+            for whose, person in found
             for one in (() if person is None else person.recoveries)
         ]
 
+    def _recovery_title(self, whose: Patient, operation: str) -> str:
+        """Say what a recovery would do, and to whom."""
+        if whose.acting is None:
+            return self.pages.say_or(f"recovery.{operation}", operation)
+        return self.pages.say("recovery.other", name=self.name_of(whose) or self.pages.say("family.unnamed"))
+
+    def _acting(self, own: Patient) -> Patient:
+        """Return for whom a patient acts, the patient if for nobody else."""
+        site = self.pages.site
+        chosen = chosen_in(request.cookies.get(cookie_name(site), ""), site, own.signed_in)
+        if chosen is None:
+            return own
+        delegation = next((one for one in self.represented(own) if one.person == chosen), None)
+        person = None if delegation is None else self._shown(chosen)
+        if delegation is None or person is None:
+            raise AccessDeniedError("patient.ended")
+        patient = self.patient_of(chosen)
+        token = self.token(patient)
+        subjects = tuple(self.links.subjects_of(token))
+        acting = Acting(delegation, limits_of(delegation, person), own)
+        return Patient(patient, own.signed_in, token, subjects, acting)
+
     def _of(self, found: SignedIn) -> Patient:
         """Find the patient of an account."""
-        patient = found.account.fhir_user.removeprefix(_REFERENCE)
+        patient = found.account.fhir_user.removeprefix(REFERENCE)
         token = self.token(patient)
         return Patient(patient, found, token, tuple(self.links.subjects_of(token)))
+
+
+def account_name(patient: str) -> str:
+    """Name the account of a patient; a name of the staff's accounts cannot begin so."""
+    return f"patient:{hashlib.sha256(patient.encode()).hexdigest()[:40]}"

@@ -118,7 +118,7 @@ PATIENT_WORDS: Final[Words] = {
     "notice.stopped": ("一项许可已停止。", "A permission was stopped."),
     "notice.subject.enrol": ("您已在本系统登记。", "You were enrolled here."),
     "notice.subject": (
-        "您的登记信息有变化（通行密钥、联系方式或代办人）。如果不是您本人办理，请立即联系医院窗口。",
+        "您的登记信息有变化（通行密钥、联系方式或可以替您办理的人）。如果不是您本人办理，请立即联系医院窗口。",
         "Your enrolment has changed: passkeys, contacts or helpers. If that was not you, tell the hospital's desk now.",
     ),
     "notice.recovery": (
@@ -189,7 +189,7 @@ PATIENT_WORDS: Final[Words] = {
     "consent.sensitive": ("其中敏感记录", "Sensitive records among them"),
     "consent.sensitive.none": ("不包括", "none"),
     "consent.from": ("由谁给出", "Given by"),
-    "consent.since": ("您签署的时间", "You signed"),
+    "consent.since": ("签署时间", "Signed on"),
     "consent.until": ("到期", "Until"),
     "consent.last": ("最近使用", "Last used"),
     "consent.signed": ("签署方式", "Signed with"),
@@ -286,10 +286,10 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "looked.title": ("谁看过我的病历", "Who has looked at my record"),
     "looked.lead": (
-        "最近的在前：其他机构收到的记录、被拒绝的请求，以及本院人员和系统的查看。",
+        "最近的在前：其他机构收到的记录、被拒绝的请求，以及本院人员、系统和替您办理的人的查看。",
         (
             "The newest first: what other organisations received, requests that were refused, and looks by this "
-            "hospital's staff and systems."
+            "hospital's staff and systems and by who acts for you."
         ),
     ),
     "looked.none": ("没有登记任何查看。", "No look is recorded."),

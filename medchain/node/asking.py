@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
-from medchain.ledger.transaction import ID_BYTES
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.records import RecordService
@@ -38,6 +38,9 @@ SEND: Final = "ask.send"
 
 LIST: Final = "ask.list"
 """Local operation: what a patient is asked."""
+
+# Between an answer and the subject of who gave it in the patient's stead.
+_BY: Final = ":"
 
 ANSWER: Final = "ask.answer"
 """Local operation: note a patient's answer."""
@@ -229,19 +232,23 @@ class AskDesk:
         return {"asks": [self._row_json(row) for row in rows]}
 
     def _answer(self, document: Json) -> Json:
-        """Note a patient's answer."""
-        top = members(document, {"answer": str, "id": str, "patient": str})
+        """Note a patient's answer, and the subject of who answered in the patient's stead."""
+        top = members(document, {"answer": str, "id": str, "patient": str}, {"by": str})
         if top["answer"] not in (GIVEN, DECLINED):
             raise InputError("ask.malformed")
         token = self._parts.service.patient_token(str(top["patient"]))
-        ask_id = unhex(top["id"], ID_BYTES)
-        self._parts.records.answer_ask(ask_id, token, str(top["answer"]), self._parts.clock())
+        ask_id, answer = unhex(top["id"], ID_BYTES), str(top["answer"])
+        if "by" in top:
+            answer += _BY + unhex(top["by"], HASH_BYTES).hex()
+        self._parts.records.answer_ask(ask_id, token, answer, self._parts.clock())
         return {"answered": True}
 
     def _row_json(self, row: AskRow) -> Json:
         """Write an ask with who asks and what has become of it."""
         ask = parse_ask(row.document, self._parts.ledger_id)
-        told: dict[str, Json] = {"answer": row.answer, "answered": row.answered, "asker": row.asker}
+        answer, _, by = (row.answer or "").partition(_BY)
+        told: dict[str, Json] = {"answer": answer or None, "answered": row.answered, "asker": row.asker}
+        told["answered_by"] = by or None
         return {**ask.to_json(), **told, "created": row.created, "until": row.until}
 
 

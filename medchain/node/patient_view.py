@@ -19,6 +19,7 @@ from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import Body, Evidence, StateRecord, in_force
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.ending import Ended, Ending
 from medchain.node.ledger_node import LedgerNode
 
 
@@ -78,7 +79,13 @@ class PatientView:
             "ending": None if ending is None else ending.to_json(),
             "grants": grants,
             "signed": _signed(body),
+            "withdrawn_by": None if ending is None else self._signer_of_end(key, ending),
         }
+
+    def _signer_of_end(self, key: bytes, ending: Ended) -> Json:
+        """Tell the subject whose passkey ended a consent; None where none did."""
+        body = self.side.shelf.at(key, ending.version) if ending.how is Ending.PATIENT else None
+        return None if body is None else body.content.get("subject")
 
     def _grant(self, key: bytes) -> dict[str, Json] | None:
         """Tell one grant with what was released under it; None as for a consent."""

@@ -168,8 +168,8 @@ class SubjectOperations:
         for key in self._side.shelf.index.represented(own):
             head = self._head(key)
             row = None if head is None else capacity.read(head[1].content).in_force(day).get(own)
-            if row is not None:
-                rows.append({"delegate": row.to_json(), "subject": key.hex()})
+            if row is not None and head is not None:
+                rows.append({"delegate": row.to_json(), "named": self._named(head[0], row), "subject": key.hex()})
         return {"represented": rows}
 
     def _show(self, document: Json) -> Json:
@@ -182,7 +182,8 @@ class SubjectOperations:
         able, day = capacity.read(content), self._side.judge.clock() // DAY_S
         counted = able.in_force(day)
         delegates: list[Json] = [
-            {"delegate": row.to_json(), "in_force": row.subject in counted} for row in able.delegates
+            {"delegate": row.to_json(), "in_force": row.subject in counted, "named": self._named(record, row)}
+            for row in able.delegates
         ]
         passkeys: list[Json] = [
             {"credential_id": base64_text(row.credential_id), "since": row.since} for row in read_passkeys(content)
@@ -272,6 +273,19 @@ class SubjectOperations:
             "method": planned.method,
             "operation": planned.operation,
         }
+
+    def _named(self, head: StateRecord, row: Delegate) -> Json:
+        """Tell since which version of a subject it has had a delegate without a break, and the time of that."""
+        named = head
+        for version in range(head.version - 1, 0, -1):
+            record = self._side.replica.store.version(head.key, version)
+            body = self._side.shelf.at(head.key, version)
+            if record is None or body is None or body.body_hash != record.body_hash:
+                break
+            if row not in capacity.read_delegates(body.content):
+                break
+            named = record
+        return {"time": self._side.shelf.accepted(named), "version": named.version}
 
     def _head(self, key: bytes) -> tuple[StateRecord, Body] | None:
         """Return a subject that is in force."""

@@ -299,7 +299,7 @@ class TicketTable:
 
     _database: Database
 
-    def put_ticket(self, kind: str, document: bytes, until: int, now: int) -> str:
+    def put_ticket(self, kind: str, document: bytes, until: int, now: int, secret: str = "") -> str:
         """Make something that counts once.
 
         Args:
@@ -307,11 +307,12 @@ class TicketTable:
             document: what belongs to it.
             until: when it ends.
             now: Unix seconds; what ended before is forgotten.
+            secret: by which it is known, where people must be able to type it; one is drawn otherwise.
 
         Returns:
             Its secret.
         """
-        secret = new_secret()
+        secret = secret or new_secret()
         with self._database.write("ticket") as connection:
             connection.execute(delete(ticket).where(ticket.c.until <= now))
             values = {"token": hashed(secret), "kind": kind, "document": document, "until": until}

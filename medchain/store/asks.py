@@ -34,7 +34,8 @@ class AskRow:
         document: canonical JSON (`docs/spec/ask.md`).
         created: Unix seconds.
         until: when it ends, Unix seconds.
-        answer: ``given`` or ``declined``; None while it waits.
+        answer: ``given`` or ``declined``, with ``:`` and a subject's map key where another than the patient answered;
+            None while it waits. SQLite keeps texts of any length.
         answered: when, Unix seconds.
     """
 
@@ -93,7 +94,7 @@ class AskTable:
         Args:
             ask_id: 16 bytes.
             patient: keyed token of who answers.
-            answer: ``given`` or ``declined``.
+            answer: as in `AskRow`.
             now: Unix seconds.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -156,7 +157,8 @@ def places(browser: Browser, home: str) -> list[str]:
     consent = browser.script("return document.querySelector('.mc-card a').getAttribute('href')")
     browser.open(f"{home}/record?lang=en")
     record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
-    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/verify", "/settings", "/access/" + "0" * 64]
+    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/verify", "/family", "/settings"]
+    fixed.append("/access/" + "0" * 64)
     return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, record))]
 
 
@@ -196,6 +198,73 @@ def test_a_further_passkey_is_made_and_signed_for_and_removed_again(phone, home,
     phone.click("#passkeys li:nth-child(2) [data-passkey=change] button")
     assert phone.wait_until("A passkey was removed").count("A passkey was added") == 1
     assert "Passkey 2" not in phone.text
+
+
+@pytest.fixture
+def helper(demo: RunningDemo, tmp_path) -> Iterator[Browser]:
+    """The browser of somebody else who is enrolled at the hospital."""
+    patient = {"resourceType": "Patient", "name": [{"text": "罗小敏"}]}
+    row = {"resource": patient, "request": {"method": "POST", "url": "Patient"}}
+    (place,) = demo.post(
+        HOSPITAL, json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [row]}).encode()
+    )
+    config = demo.folder / HOSPITAL / "node.toml"
+    invited = json.loads(demo.run("account", "invite", place.partition("/")[2], "--config", config, "--json"))
+    (tmp_path / "helper").mkdir()
+    made = Browser(tmp_path / "helper", language="en")
+    try:
+        made.resize(390, 844)
+        made.add_authenticator()
+        made.open(invited["url"])
+        made.click("[data-passkey=enrol] button")
+        made.wait_until("Hello")
+        yield made
+    finally:
+        made.close()
+
+
+def looks(browser: Browser, name: str, pictures: Path) -> list[str]:
+    """Look at the page that is open, as a phone of either width shows it; tells what is wrong with it."""
+    found = []
+    for width in (390, 320):
+        browser.resize(width, 844)
+        browser.picture(pictures / f"patient-{name}-{width}.png")
+        found += [f"{name} {width} {one}" for one in violations(browser)]
+        if browser.script("return document.documentElement.scrollWidth") > width:
+            found.append(f"{name} is wider than {width}")
+    browser.resize(390, 844)
+    return found
+
+
+def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pictures):
+    helper.open(f"{home}/family?lang=en")
+    helper.click("form[action='/my/family/code'] button")
+    helper.wait_until("Your code")
+    code, found = helper.script("return document.querySelector('.mc-mono').innerText"), looks(helper, "code", pictures)
+    phone.open(f"{home}/family?lang=en")
+    phone.click("#name-title ~ details summary")
+    phone.type("#helper-code", code)
+    found += looks(phone, "family", pictures)
+    phone.click("form[action='/my/family/new'] button")
+    phone.wait_until("Let 罗小敏 act for you?")
+    found += looks(phone, "helper", pictures)
+    phone.click("[data-passkey=change] button")
+    phone.wait_until("What 罗小敏 has done")
+    helper.open(f"{home}/family?lang=zh")
+    found += looks(helper, "for", pictures)
+    helper.click(".mc-card form[action='/my/acting'] button")
+    helper.wait_until("您正在替")
+    found += looks(helper, "acting", pictures)
+    helper.open(f"{home}/settings?lang=en")
+    helper.wait_until("Only the person can do this")
+    # By keyboard alone: the summary opens, and the button in it is pressed.
+    phone.script("document.querySelector('summary.mc-stop').focus()")
+    phone.type("summary.mc-stop", "\ue007")
+    phone.click(".mc-card [data-passkey=change] button")
+    phone.wait_until("Nobody may act for you.")
+    helper.open(f"{home}/record?lang=en")
+    helper.wait_until("You may act for this person no more")
+    assert found == []
 
 
 def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, pictures, tmp_path):

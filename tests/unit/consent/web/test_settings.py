@@ -53,13 +53,22 @@ def patient_record(world, name: str) -> None:
     world.server.service.create(NewRecord("Patient", name, content, name, document=row))
 
 
-def announce(world, name: str, phone) -> str:
-    """Have another organisation that holds the subject announce that its passkeys are replaced."""
-    credential = {
+def credential(phone) -> dict[str, str]:
+    """Write a passkey as a desk sends it."""
+    return {
         "credential_id": base64_text(phone.credential_id),
         "public_key": base64_text(encode_credential_key(phone.credential)),
     }
-    asked = {"credentials": [credential], "method": "identity-card", "staff": STAFF, "subject": world.subjects[name]}
+
+
+def announce(world, name: str, phone) -> str:
+    """Have another organisation that holds the subject announce that its passkeys are replaced."""
+    asked = {
+        "credentials": [credential(phone)],
+        "method": "identity-card",
+        "staff": STAFF,
+        "subject": world.subjects[name],
+    }
     key = unhex(world.subjects[name], 32)
     sites = world.desks.federation.sites
     holder = next(one for one in HOLDERS if sites[one].node.shelf.head(key) is not None)

@@ -156,7 +156,9 @@ def test_a_helper_signs_within_limits_until_the_person_ends_it(desks, renhe):
     limits = delegate(helper, "helper", resource_types=["Observation"])
     patient.change("name-delegate", delegate=limits)
     assert renhe.call("subject.represented", {"subject": helper.key}) == {
-        "represented": [{"delegate": limits, "subject": patient.key}]
+        "represented": [
+            {"delegate": limits, "named": {"time": desks.federation.time, "version": 2}, "subject": patient.key}
+        ]
     }
     assert consent(desks, helper, acting_for=patient.key)["version"] == 1
     with pytest.raises(VerificationError, match=r"consent\.delegate"):

@@ -1,0 +1,403 @@
+"""Helpers and guardians: named by a code, acting within limits, ended at once; and the attacks on that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from consent.web.acting import cookie_name
+from medchain.encoding import base64url, unhex
+from medchain.errors import UnavailableError
+from medchain.node.records import NewRecord
+from tests.unit.consent.web.test_settings import announce, code_of, credential, patient_record, place, said
+from tests.unit.medchain.node.desks import phone_of, signed
+from tests.unit.medchain.node.federation import DAY_S, NOW, RENHE
+
+STAFF = ["doctor", "nurse"]
+ASKED = {"days": "30", "kinds": ["diagnoses", "tests"], "sensitive": []}
+
+
+def someone(world, name: str):
+    """Give the browser of a patient whom this hospital knows by name."""
+    if name not in world.subjects:
+        patient_record(world, name)
+    return world.patient(name)
+
+
+def code(browser) -> str:
+    """Have a helper's page show a code."""
+    page = browser.post("/my/family/code", {"csrf": browser.csrf()}).text
+    return re.search(r'mc-mono">([A-Z2-9]{5}-[A-Z2-9]{5})<', page)[1]
+
+
+def confirmed(browser, shown: str, **limits: object):
+    """Type a code and choose limits; gives the page that is to be signed."""
+    form = {"csrf": browser.csrf(), "code": shown, "may": "decide", "kind": ["tests"], "days": "365"} | limits
+    return browser.post("/my/family/new?lang=en", form)
+
+
+def name_helper(browser, helper, **limits: object):
+    """Name a helper, and sign it."""
+    page = confirmed(browser, code(helper), **limits)
+    assert page.status_code == 200, page.text
+    choice = re.search(r'data-choice="([^"]+)"', page.text)[1]
+    return browser.step("/my/helpers/new", choice=choice)
+
+
+def pair(world, name: str, **limits: object):
+    """Give a person and a helper who was named, both in their browsers."""
+    person, helper = someone(world, name), someone(world, f"{name}-helper")
+    done = name_helper(person, helper, **limits)
+    assert done.status_code == 200, done.text
+    return person, helper
+
+
+def act(world, helper, name: str):
+    """Have a helper choose for whom to act."""
+    return helper.post("/my/acting", {"csrf": helper.csrf("/my/verify"), "for": world.subjects[name]})
+
+
+def acting(world, name: str, **limits: object):
+    """Give a person, and the helper who acts for that person."""
+    person, helper = pair(world, name, **limits)
+    answer = act(world, helper, name)
+    assert answer.headers["Location"] == "/my", answer.text
+    return person, helper
+
+
+def observe(world, name: str) -> None:
+    """Store something that was measured."""
+    row = {
+        "resourceType": "Observation",
+        "id": f"{name}-o1",
+        "status": "final",
+        "code": {"text": "血糖"},
+        "subject": {"reference": f"Patient/{name}"},
+    }
+    content = json.dumps(row, ensure_ascii=False).encode()
+    world.server.service.create(NewRecord("Observation", row["id"], content, name, document=row))
+
+
+def token(helper, path: str = "/my/verify") -> str:
+    return helper.csrf(path)
+
+
+def give(helper, ask: str, **changes: object):
+    """Have a helper sign a permission, as the script of the page does; gives the last answer."""
+    csrf = token(helper)
+    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED | changes)
+    return helper.finish(f"/my/asks/{ask}", csrf, begun)
+
+
+def stop(helper, consent: str):
+    csrf = token(helper)
+    return helper.finish(
+        f"/my/access/{consent}/stop", csrf, helper.send(f"/my/access/{consent}/stop/begin", {"csrf": csrf})
+    )
+
+
+def test_a_helper_is_named_by_the_code_that_it_shows_with_limits_and_an_end(world):
+    person, helper = someone(world, "names"), someone(world, "names-helper")
+    page = confirmed(person, code(helper), kind=["tests", "medicines"])
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
+    assert "Let 王names-helper act for you?" in text
+    assert "Medicines, Tests and measurements" in text or "Tests and measurements, Medicines" in text
+    choice = re.search(r'data-choice="([^"]+)"', page.text)[1]
+    assert person.step("/my/helpers/new", choice=choice).status_code == 200
+    (row,) = world.local.call("subject.show", {"subject": world.subjects["names"]})["delegates"]
+    limits = row["delegate"]
+    assert limits["role"] == "helper"
+    assert limits["may"] == ["consent", "read", "stop"]
+    assert limits["until"] == world.time // DAY_S + 365
+    assert "Observation" in limits["resource_types"]
+    assert "Condition" not in limits["resource_types"]
+    mine = said(person, "/my/family")
+    assert "王names-helper" in mine
+    assert "Nothing is recorded." in mine
+    assert "王names" in said(helper, "/my/family")
+    assert "替王names办理" in said(helper, "/my/family", "zh")
+
+
+def test_an_end_date_and_limits_are_required(world):
+    person, helper = someone(world, "vague"), someone(world, "vague-helper")
+    shown = code(helper)
+    for wrong in ({"days": ""}, {"days": "36500"}, {"may": ""}, {"kind": []}, {"kind": ["no-such"]}):
+        answer = confirmed(person, shown, **wrong)
+        assert answer.status_code == 400
+        assert "Choose what the person may do" in answer.text
+    assert confirmed(person, shown, may="view", kind=[]).status_code == 200
+
+
+def test_who_guesses_codes_is_locked_and_ones_own_code_names_nobody(world):
+    person = someone(world, "guesses")
+    own = code(person)
+    assert "cannot name yourself" in confirmed(person, own).text
+    for _ in range(6):
+        assert confirmed(person, "AAAAA-AAAAA").status_code in (403, 404)
+    assert confirmed(person, own).status_code == 403
+
+
+def test_what_was_chosen_by_another_account_is_not_signed_here(world):
+    person, other, helper = (someone(world, name) for name in ("chooses", "other-chooser", "chosen"))
+    choice = re.search(r'data-choice="([^"]+)"', confirmed(person, code(helper)).text)[1]
+    assert code_of(other.step("/my/helpers/new", choice=choice)) == "page.ended"
+
+
+def test_every_page_says_for_whom_a_helper_acts_and_settings_are_the_persons_own(world):
+    _, helper = acting(world, "banner")
+    for path in ("/my", "/my/access", "/my/looked", "/my/record", "/my/verify"):
+        page = said(helper, path)
+        assert "You are acting for 王banner (helper)" in page
+        assert "recorded under your own name (王banner-helper)" in page
+    assert "您正在替王banner办理" in said(helper, "/my", "zh")
+    assert helper.get("/my/settings").status_code == 403
+    assert helper.get("/my/family").status_code == 403
+    answer = helper.post("/my/acting", {"csrf": token(helper), "for": ""})
+    assert answer.headers["Location"] == "/my/family"
+    assert "You are acting" not in said(helper, "/my")
+
+
+def test_what_a_helper_signs_and_sees_is_under_the_helpers_name(world):
+    person, helper = acting(world, "helped")
+    observe(world, "helped")
+    assert "血糖" in said(helper, "/my/record")
+    ask = world.ask("helped")
+    page = said(helper, f"/my/asks/{ask}")
+    assert "beyond what you may decide on" in page
+    done = give(helper, ask, kinds=["tests"])
+    assert done.status_code == 200, done.text
+    consent = re.search(r"/my/access/([0-9a-f]{64})", json.loads(done.data)["next"])[1]
+    assert "the passkey of 王helped-helper, acting for you" in said(person, f"/my/access/{consent}")
+    family = said(person, "/my/family")
+    assert re.search(r"let anxin-insurance see records \(.*\)|let .* see records", family)
+    assert re.search(r"looked at your records \d+ times", family)
+    looked = said(person, "/my/looked")
+    assert "王helped-helper · acting for you" in looked
+    receipt = json.loads(person.get(f"/my/access/{consent}/receipt").data)
+    assert receipt["pii_principal_id"] == world.subjects["helped"]
+    assert receipt["events"][0]["entity_id"] == world.subjects["helped-helper"]
+    # The person ends with the own passkey what the helper has signed.
+    assert stop(person, consent).status_code == 200
+    assert "withdrawn by you" in said(person, f"/my/access/{consent}")
+
+
+def test_a_helper_stops_a_permission_and_the_person_sees_who_it_was(world):
+    person, helper = acting(world, "stopped")
+    consent = world.give(someone(world, "stopped"), world.ask("stopped"))
+    refused = helper.post(f"/my/access/{consent}/stop", {"csrf": token(helper)})
+    assert refused.status_code == 403
+    assert stop(helper, consent).status_code == 200
+    assert "withdrawn by 王stopped-helper, acting for you" in said(person, f"/my/access/{consent}")
+    assert "stopped the permission of" in said(person, "/my/family")
+
+
+def test_a_helper_says_no_and_the_person_sees_who_it_was(world):
+    person, helper = acting(world, "declined")
+    ask = world.ask("declined")
+    answer = helper.post(f"/my/asks/{ask}", {"csrf": token(helper), "step": "decline"})
+    assert answer.headers["Location"] == "/my"
+    assert "declined a request of" in said(person, "/my/family")
+    (row,) = world.local.call("ask.list", {"patient": "declined"})["asks"]
+    assert (row["answer"], row["answered_by"]) == ("declined", world.subjects["declined-helper"])
+
+
+def test_a_helper_who_may_view_only_decides_and_stops_nothing(world):
+    _, helper = acting(world, "viewed", may="view", kind=[])
+    ask = world.ask("viewed")
+    page = said(helper, f"/my/asks/{ask}")
+    assert "You may see this request, but not decide on it." in page
+    assert "data-passkey" not in helper.text(f"/my/asks/{ask}")
+    assert code_of(give(helper, ask)) == "patient.limits"
+    for step in ("decline", "preview"):
+        form = {"csrf": token(helper), "step": step, **ASKED}
+        assert helper.post(f"/my/asks/{ask}", form).status_code == 403
+    consent = world.give(someone(world, "viewed"), ask)
+    assert code_of(stop(helper, consent)) == "patient.limits"
+    assert helper.post(f"/my/access/{consent}/open", {"csrf": token(helper)}).status_code == 403
+    assert 'id="stop"' not in helper.text(f"/my/access/{consent}")
+
+
+def test_a_helper_permits_nothing_beyond_its_kinds(world):
+    _, helper = acting(world, "limited", kind=["tests"])
+    ask = world.ask("limited")
+    assert code_of(give(helper, ask)) == "patient.limits"
+    assert code_of(give(helper, ask, kinds=["diagnoses"])) == "patient.limits"
+    assert world.local.call("patient.consents", {"subjects": [world.subjects["limited"]]})["consents"] == []
+
+
+@pytest.mark.parametrize("way", ["signed", "plain"])
+def test_a_helper_who_was_ended_does_nothing_more_from_that_moment(world, way):
+    name = f"ended-{way}"
+    person, helper = acting(world, name)
+    ask = world.ask(name)
+    delegate = world.subjects[f"{name}-helper"]
+    csrf = token(helper)
+    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED | {"kinds": ["tests"]})
+    assert begun.status_code == 200
+    if way == "signed":
+        assert person.step(f"/my/helpers/{delegate}").status_code == 200
+        assert "Nobody may act for you." in said(person, "/my/family")
+    else:
+        answer = person.post(f"/my/helpers/{delegate}/end", {"csrf": person.csrf()})
+        assert answer.headers["Location"] == "/my/family"
+        assert "The ledger does not have it yet" in said(person, "/my/family")
+    # What was begun before is not finished, and nothing is shown; the browser acts for nobody then.
+    assert code_of(helper.finish(f"/my/asks/{ask}", csrf, begun)) == "patient.ended"
+    refused = helper.get("/my/record?lang=en")
+    assert refused.status_code == 403
+    assert "You may act for this person no more" in refused.text
+    assert "You are acting" not in said(helper, "/my")
+    assert act(world, helper, name).status_code == 404
+    assert "You act for nobody." in said(helper, "/my/family")
+
+
+def test_an_end_binds_here_although_the_ledger_cannot_be_reached(world):
+    person, helper = acting(world, "offline")
+    delegate = world.subjects["offline-helper"]
+    before = dict(world.local.operations)
+
+    def away(_document):
+        raise UnavailableError("submit.no_quorum")
+
+    world.local.operations["subject.change"] = away
+    try:
+        assert person.step(f"/my/helpers/{delegate}").status_code == 200
+    finally:
+        world.local.operations.update(before)
+    assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] != []
+    assert helper.get("/my/record").status_code == 403
+    # Signed again, the ledger has it; named anew, the same person acts again.
+    assert person.step(f"/my/helpers/{delegate}").status_code == 200
+    assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] == []
+    assert name_helper(person, helper).status_code == 200
+    assert act(world, helper, "offline").headers["Location"] == "/my"
+
+
+def test_a_helper_acts_for_nobody_else_and_reads_nothing_of_theirs(world):
+    _, helper = acting(world, "mine")
+    other = someone(world, "somebody-else")
+    consent, ask = world.give(other, world.ask("somebody-else")), world.ask("somebody-else")
+    observe(world, "somebody-else")
+    assert act(world, helper, "somebody-else").status_code == 404
+    for path in (f"/my/access/{consent}", f"/my/asks/{ask}", "/my/record/Observation/somebody-else-o1"):
+        assert helper.get(path).status_code == 404
+    assert code_of(give(helper, ask, kinds=["tests"])) == "ask.unknown"
+    assert code_of(stop(helper, consent)) == "page.unknown"
+    # Nor does anybody end, or sign for, the helpers of others.
+    delegate = world.subjects["mine-helper"]
+    assert code_of(other.step(f"/my/helpers/{delegate}")) == "page.unknown"
+    assert other.post(f"/my/helpers/{delegate}/end", {"csrf": other.csrf()}).status_code == 404
+
+
+def test_a_helper_changes_neither_passkeys_nor_helpers_nor_notices(world):
+    person, helper = acting(world, "guarded")
+    csrf = token(helper)
+    for path in ("/my/passkeys/new/make", f"{place(person.phone)}/begin", "/my/helpers/new/begin"):
+        assert code_of(helper.send(path, {"csrf": csrf})) == "patient.own"
+    for path in ("/my/family/code", "/my/family/new", "/my/notices/" + "ab" * 16):
+        assert helper.post(path, {"csrf": csrf}).status_code == 403
+    assert helper.post(f"/my/helpers/{world.subjects['guarded-helper']}/end", {"csrf": csrf}).status_code == 403
+    assert helper.post("/my/emergencies/" + "ab" * 16, {"csrf": csrf, "reason": "no"}).status_code == 403
+
+
+def test_a_choice_of_another_session_or_a_forged_one_counts_for_nothing(world):
+    _, helper = acting(world, "cookie")
+    name = cookie_name(world.site.pages.site)
+    stolen = helper.client.get_cookie(name, domain="sign.consent.example").value
+    other = someone(world, "thieving")
+    for value in (stolen, stolen[:-2] + "AA", "x"):
+        other.client.set_cookie(name, value, domain="sign.consent.example", secure=True)
+        assert "You are acting" not in said(other, "/my")
+        assert "王thieving" in said(other, "/my")
+
+
+def test_a_draft_that_was_begun_for_oneself_is_not_finished_for_another(world):
+    _, helper = pair(world, "crossed")
+    ask = world.ask("crossed-helper")
+    csrf = token(helper)
+    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED)
+    assert act(world, helper, "crossed").headers["Location"] == "/my"
+    assert code_of(helper.finish(f"/my/asks/{ask}", csrf, begun)) == "ask.unknown"
+
+
+def test_a_helper_gives_up_its_own_place(world):
+    person, helper = pair(world, "leaves")
+    done = helper.step(f"/my/represented/{world.subjects['leaves']}")
+    assert done.status_code == 200, done.text
+    assert "Nobody may act for you." in said(person, "/my/family")
+    assert "You act for nobody." in said(helper, "/my/family")
+    assert "Somebody no longer acts for you" in said(person, "/my/settings")
+    assert code_of(helper.step(f"/my/represented/{world.subjects['leaves']}")) == "page.unknown"
+
+
+def cancel(helper, recovery: str):
+    path, csrf = f"/my/recoveries/{recovery}", token(helper)
+    return helper.finish(path, csrf, helper.send(f"{path}/begin", {"csrf": csrf}))
+
+
+def test_a_helper_who_may_stop_cancels_a_recovery_of_the_person(world):
+    person, helper = acting(world, "robbed")
+    recovery = announce(world, "robbed", phone_of("robber"))
+    assert "replace the passkeys or guardians of 王robbed" in said(helper, "/my")
+    assert cancel(helper, recovery).status_code == 200
+    assert "Cancel it with my passkey" not in said(person, "/my")
+
+
+def test_a_helper_who_may_view_only_cancels_the_own_recovery_and_not_the_persons(world):
+    _, helper = acting(world, "watched", may="view", kind=[])
+    theirs = announce(world, "watched", phone_of("robber-2"))
+    assert helper.text("/my?lang=en").count("Cancel it with my passkey") == 0
+    assert code_of(cancel(helper, theirs)) == "patient.limits"
+    mine = announce(world, "watched-helper", phone_of("robber-3"))
+    assert "Somebody asks to replace your passkeys" in said(helper, "/my")
+    assert cancel(helper, mine).status_code == 200
+
+
+def test_a_proxy_of_who_has_died_stops_and_sees_nothing_and_a_dead_helper_acts_for_nobody(world):
+    person, proxy = someone(world, "mourned"), someone(world, "mourned-proxy")
+    row = {"may": ["consent", "read", "stop"], "resource_types": ["*"], "role": "proxy"}
+    row |= {"subject": world.subjects["mourned-proxy"], "until": NOW // DAY_S + 365}
+    asked = {"delegate": row, "operation": "name-delegate", "subject": world.subjects["mourned"]}
+    answer = signed(person.phone, world.local.call("subject.draft", asked))
+    world.local.call("subject.change", {"assertions": [answer["assertion"]], "draft": answer["draft"]})
+    consent, ask = world.give(person, world.ask("mourned")), world.ask("mourned")
+    assert act(world, proxy, "mourned").headers["Location"] == "/my"
+    assert proxy.get("/my/record").status_code == 200
+    died = {"method": "certificate", "staff": STAFF}
+    world.local.call("subject.declare-death", died | {"subject": world.subjects["mourned"]})
+    assert proxy.get("/my/record").status_code == 403
+    csrf = proxy_token(world, proxy)
+    refused = proxy.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED)
+    assert code_of(refused) == "patient.limits"
+    path = f"/my/access/{consent}/stop"
+    assert proxy.finish(path, csrf, proxy.send(f"{path}/begin", {"csrf": csrf})).status_code == 200
+    world.local.call("subject.declare-death", died | {"subject": world.subjects["mourned-proxy"]})
+    assert proxy.get("/my/record?lang=en").status_code == 403
+    assert "You act for nobody." in said(proxy, "/my/family")
+
+
+def proxy_token(world, browser) -> str:
+    """Give the token of a session whose pages are all refused."""
+    secret = browser.client.get_cookie(world.site.pages.site.cookie, domain="sign.consent.example").value
+    return base64url(hashlib.sha256(b"medchain/csrf/v1\n" + secret.encode()).digest())
+
+
+def test_a_guardian_acts_for_a_child_and_is_not_ended_by_it(world):
+    mother = someone(world, "mother")
+    patient_record(world, "child")
+    guardian = {"may": ["consent", "read", "stop"], "resource_types": ["*"], "role": "guardian"}
+    guardian |= {"subject": world.subjects["mother"], "until": NOW // DAY_S + 3650}
+    phone = phone_of("child")
+    asked = {"credentials": [credential(phone)], "custodians": [], "method": "identity-card", "patient": "child"}
+    asked |= {"guardians": [guardian], "of_age": NOW // DAY_S + 400, "staff": STAFF}
+    world.subjects["child"] = world.desks.local(RENHE).call("subject.enrol", asked)["key"]
+    for site in world.desks.federation.sites.values():
+        site.node.submitter.wait_final(unhex(world.subjects["child"], 32), 1, 20)
+    assert "王child" in said(mother, "/my/family")
+    assert act(world, mother, "child").headers["Location"] == "/my"
+    assert "You are acting for 王child (guardian)" in said(mother, "/my")
+    ask = world.ask("child")
+    assert give(mother, ask).status_code == 200
