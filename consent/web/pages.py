@@ -19,6 +19,7 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from consent.web.acting import OWN, end_acting
+from consent.web.difference import difference_of, earlier_of
 from consent.web.family import FamilyPages
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of, types_of
@@ -42,7 +43,7 @@ from consent.web.view import (
 from medchain.encoding import Json, canonical, unbase64, unhex
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN, READ, STOP
-from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
@@ -405,6 +406,7 @@ class PatientPages:
             withheld=sum(one.withheld for one in chosen.values()),
             until=self._site.day(now + choice.days * DAY_S),
             is_cut=is_cut,
+            renewed=self._renewed(me, ask, terms, choice),
             before=[
                 self._given_row(me, one)
                 for one in given_of(self._site.consents(me))
@@ -413,6 +415,30 @@ class PatientPages:
             can_sign=self._site.can_sign(),
             may_decide=me.may(CONSENT) and bool(within),
         )
+
+    def _renewed(
+        self, me: Patient, ask: Mapping[str, Json], terms: Mapping[str, Json], choice: Choice
+    ) -> dict[str, object] | None:
+        """Word what a choice would change against the permission that it renews; None where it renews none."""
+        earlier = earlier_of(given_of(self._site.consents(me)), ask)
+        if earlier is None:
+            return None
+        say, until = self._site.pages.say, self._site.pages.site.clock() + choice.days * DAY_S
+        found = difference_of(earlier, names(terms["resource_types"]), choice, until)
+
+        def worded(rows: Sequence[tuple[str, bool]], area: str) -> list[str]:
+            return [say("diff.part" if is_part else "diff.whole", kind=say(f"{area}.{kind}")) for kind, is_part in rows]
+
+        return {
+            "key": earlier.key,
+            "signed": self._site.day(earlier.signed_at),
+            "more": worded(found.more, "kind") + worded([(one, False) for one in found.more_sensitive], "sensitive"),
+            "less": worded(found.less, "kind") + worded([(one, False) for one in found.less_sensitive], "sensitive"),
+            "until": self._site.day(until),
+            "before": say("access.no_end") if earlier.until is None else self._site.day(earlier.until),
+            "is_later": found.is_later,
+            "is_only_date": found.is_only_date,
+        }
 
     def _types(self, me: Patient) -> tuple[str, ...]:
         """Tell within which types who is signed in may permit."""

@@ -73,6 +73,7 @@ class Given:
         releases: under it, the newest first.
         missing: entries of the chain of accesses that this organisation does not hold.
         is_broken: whether a chain of accesses does not hold, for another reason.
+        types: FHIR types, or ``*`` alone.
         signer: map key of the subject that signed it, hexadecimal.
         patient: map key of the subject whose records it is about, hexadecimal.
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
@@ -99,6 +100,7 @@ class Given:
     releases: tuple[Release, ...]
     missing: int
     is_broken: bool
+    types: tuple[str, ...] = ()
     signer: str = ""
     patient: str = ""
     withdrawn_by: str = ""
@@ -274,6 +276,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         releases=tuple(sorted(releases, key=lambda one: -one.time)),
         missing=missing,
         is_broken=missing == 0 and any(grant.get("broken") is not None for grant in _objects(row.get("grants"))),
+        types=types,
         signer=str(content.get("subject", "")),
         patient=str(content.get("acting_for") or content.get("subject", "")),
         withdrawn_by=str(row.get("withdrawn_by") or ""),
