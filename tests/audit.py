@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,7 +21,6 @@ from medchain.ledger.genesis import Genesis
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context
 from medchain.ledger.members import Members
 from medchain.ledger.object import StateRecord
-from tests.promises import Promises
 from tests.roll import COSIGN_USES, Roll, taker
 
 
@@ -121,11 +120,11 @@ class Auditor:
             known = [end_root for end, end_root in replay.ends if end == size]
             assert known in ([], [root]), f"{name} has left a final block"
 
-    def audit_final(self, name: str, note: str, promises: Promises) -> None:
+    def audit_final(self, name: str, note: str) -> None:
         """Judge a checkpoint that a node calls final: whatever any two nodes call so, of any sizes, is of one log.
 
-        It goes by the members at that block end, or at a later one of its ledger (`docs/spec/ordering.md` 5). What it
-        has promised itself it knows, also where it signed under keys that it has to exchange.
+        It goes by the members at the last end before that it calls final, and at each one since, under the keys that
+        these or later ones of them list (`docs/spec/ordering.md` 4).
         """
         _, size, root = self._text(note)
         own = self._own.setdefault(name, {})
@@ -134,16 +133,14 @@ class Auditor:
         replay = self._replays[name]
         assert (size, root) in replay.ends, f"{name} has no block that ends at what it calls final"
         at = replay.ends.index((size, root))
-        rolls = replay.rolls[at:]
-        # A block that exchanges keys is cosigned under the old ones, too.
-        around = replay.rolls[max(at - 1, 0) :]
-        has_promised = promises.by(name).get(size) == root
-        cosigned = self._cosigned(note, around, promises) | ({name} if has_promised else set())
-        assert self._is_logged(note, around), "no line of who orders"
-        # What a node counted by the members of a block that a takeover dropped stays final.
-        assert own.get(size) == root or any(len(cosigned.intersection(roll.active)) >= roll.quorum for roll in rolls), (
-            f"{name} calls {size} final with {sorted(cosigned)}"
-        )
+        # A block that exchanges a log key, or hands over, is signed under the old one.
+        assert self._is_logged(note, replay.rolls[max(at - 1, 0) :]), "no line of who orders"
+        base = max((height for height, (end, _) in enumerate(replay.ends) if end in own and end < size), default=0)
+        rolls = replay.rolls[base : at + 1]
+        lines = {*self._cosigners(note, rolls)}
+        for number, roll in enumerate(rolls):
+            cosigned = self._cosigned(lines, roll.active, rolls[number:])
+            assert len(cosigned) >= roll.quorum, f"{name} calls {size} final with {cosigned}"
         # From now on `audit` holds this node to it.
         own[size] = root
         hashes = replay.hashes[:size]
@@ -204,37 +201,39 @@ class Auditor:
                     found.append(org_id)
         return found
 
-    def _cosigned(self, note: str, rolls: Sequence[Roll], promises: Promises) -> frozenset[str]:
-        """List who has cosigned a note with keys of both uses, listed there or where the signer stood when it signed.
+    @staticmethod
+    def _cosigned(lines: Collection[tuple[str, str, bytes]], names: Iterable[str], rolls: Sequence[Roll]) -> list[str]:
+        """List who of some has cosigned with keys of both uses that one of the rolls lists."""
 
-        Each line by such a key must verify: a false one condemns the note.
+        def has(org_id: str, use: str) -> bool:
+            return any((org_id, use, public) in lines for roll in rolls for public in roll.listed(org_id, use))
+
+        return [org_id for org_id in names if all(has(org_id, use) for use in COSIGN_USES)]
+
+    def _cosigners(self, note: str, rolls: Sequence[Roll]) -> Iterator[tuple[str, str, bytes]]:
+        """Verify the cosignature lines of a note by listed keys; gives whose they are, of which use and key.
+
+        A false one condemns the note.
         """
-        found = set(self._cosigners(note, rolls, promises))
-        org_ids = {org_id for org_id, _ in found}
-        return frozenset(org_id for org_id in org_ids if all((org_id, use) in found for use in COSIGN_USES))
-
-    def _cosigners(self, note: str, rolls: Sequence[Roll], promises: Promises) -> Iterator[tuple[str, str]]:
-        """Verify the cosignature lines of a note; gives whose they are, and of which use."""
         text, size, root = self._text(note)
         host, origin = self._genesis.origin.partition("/")[0], self._genesis.origin.encode()
         tree = b"\0" * 8 + size.to_bytes(8, "big") + root
-        listed = {item: public for roll in rolls for item, public in roll.keys.items()}
-        for org_id, use in listed:
+        listed = {(*item, public) for roll in rolls for item, publics in roll.keys.items() for public in publics}
+        for org_id, use, public in listed:
             if use not in COSIGN_USES:
                 continue
             name = f"{org_id}.{host}/cosigner/{use.removeprefix('cosign-')}"
             kind = b"\x04" if use == COSIGN_USES[0] else b"\x06"
-            publics = frozenset(promises.keys(org_id, size, root)).union(*(roll.listed(org_id, use) for roll in rolls))
-            ids = {h(name.encode(), b"\n" + kind, public)[:4]: public for public in publics}
-            for raw in (raw for line, raw in self._lines(note) if line == name and raw[:4] in ids):
+            key_id = h(name.encode(), b"\n" + kind, public)[:4]
+            for raw in (raw for line, raw in self._lines(note) if line == name and raw[:4] == key_id):
                 time = raw[4:12]
                 if use == COSIGN_USES[0]:
                     signed = f"cosignature/v1\ntime {int.from_bytes(time, 'big')}\n{text}".encode()
-                    Ed25519PublicKey.from_public_bytes(ids[raw[:4]]).verify(raw[12:], signed)
+                    Ed25519PublicKey.from_public_bytes(public).verify(raw[12:], signed)
                 else:
                     labels = bytes([len(name)]) + name.encode() + time + bytes([len(origin)]) + origin
-                    MLDSA44PublicKey.from_public_bytes(ids[raw[:4]]).verify(raw[12:], b"subtree/v1\n\0" + labels + tree)
-                yield org_id, use
+                    MLDSA44PublicKey.from_public_bytes(public).verify(raw[12:], b"subtree/v1\n\0" + labels + tree)
+                yield org_id, use, public
 
     def _text(self, note: str) -> tuple[str, int, bytes]:
         """Take a note's text apart."""

@@ -7,6 +7,7 @@ from outside (`tests/audit.py`).
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -367,7 +368,8 @@ class Disk:
             self.receipts.append(item)
         elif final or not self.notes.get(size, ("", False))[1]:
             # What was final stays so, with the lines that made it, also when a node begins anew with its own alone.
-            self.notes[size] = (item, final)
+            before, was_final = self.notes.get(size, ("", False))
+            self.notes[size] = (_joined(item, before) if was_final else item, final)
 
     def flush(self) -> None:
         """Everything is written at once."""
@@ -375,6 +377,21 @@ class Disk:
     def final(self) -> FinalNote | None:
         found = [FinalNote(size, note) for size, (note, final) in self.notes.items() if final]
         return max(found, default=None)
+
+    def first_final(self, size: int) -> FinalNote | None:
+        found = [FinalNote(at, note) for at, (note, final) in self.notes.items() if final and at >= size]
+        return min(found, default=None)
+
+
+def _joined(note: str, before: str) -> str:
+    """Add lines of keys that a note has no line of, as a node's store does."""
+
+    def by(line: str) -> tuple[str, bytes]:
+        _, name, signature = line.split(" ")
+        return name, b64decode(signature)[:4]
+
+    lines, old = (text.partition("\n\n")[2].splitlines(keepends=True) for text in (note, before))
+    return note + "".join(line for line in old if by(line) not in {*map(by, lines)})
 
 
 @dataclass
@@ -420,10 +437,10 @@ class Link:
 
         return parse_round(self._call(answer))
 
-    def checkpoint(self) -> str | None:
+    def checkpoint(self, final: int | None = None) -> str | None:
         if (self._target, self._source) in self._consortium.withheld:
             return None
-        return self._read(self._call(lambda node: (node.driver.checkpoint() or "").encode(), changes=False))
+        return self._read(self._call(lambda node: (node.driver.checkpoint(final) or "").encode(), changes=False))
 
     def cosign(self, note: str) -> None:
         if (self._source, self._target) not in self._consortium.withheld:
@@ -852,9 +869,9 @@ class Consortium:
             if org_id not in self.liars:
                 chain = node.replica.chain
                 self.auditor.audit(org_id, node.replica.leaves, [block.checkpoint for block, _, _ in chain])
-                for note, final in node.disk.notes.values():
+                for _, (note, final) in sorted(node.disk.notes.items()):
                     if final:
-                        self.auditor.audit_final(org_id, note, self.promises)
+                        self.auditor.audit_final(org_id, note)
         self.promises.judge(self.liars)
 
 

@@ -1,8 +1,9 @@
 """What honest members have promised by cosigning, seen by somebody who knows all of it and trusts no liar.
 
 A block end may be final, now or later, where those who have cosigned it, or what follows on it, and all who lie are a
-quorum: liars sign anything, whenever it suits them. Two such ends on two branches are two histories that could both be
-final, whether or not any node has noticed yet. Source: `docs/spec/ordering.md` 4 and 5, "What is final stays".
+quorum of every set of members since the last end before it that may be final: liars sign anything, whenever it suits
+them. Two such ends on two branches are two histories that could both be final, whether or not any node has noticed yet.
+Source: `docs/spec/ordering.md` 4, "What is final", and 5, "What is final stays".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from medchain.ordering.block import Block
-from tests.roll import COSIGN_USES, Roll
+from tests.roll import Roll
 
 
 class End(NamedTuple):
@@ -25,10 +26,9 @@ class End(NamedTuple):
 
 @dataclass
 class _Place:
-    """What is known of a block end: the one before, the members before and after it, and who cosigned it."""
+    """What is known of a block end: the one before, the members after it, and who cosigned it."""
 
     parent: End | None
-    before: Roll
     roll: Roll
     signers: set[str] = field(default_factory=set)
 
@@ -40,7 +40,6 @@ class Promises:
         """Know of none."""
         self._roots: dict[str, dict[int, bytes]] = {}
         self._places: dict[End, _Place] = {}
-        self._keys: dict[tuple[str, End], set[bytes]] = {}
 
     def signed(self, org_id: str, chain: Sequence[tuple[Block, int, bytes]], size: int, root: bytes) -> None:
         """Take note that a member cosigns an end of its chain of blocks, each with its size and root.
@@ -53,26 +52,17 @@ class Promises:
         for block, *end in chain:
             here = End(*end)
             if here not in self._places:
-                before = roll = roll or Roll.of_genesis(block.transactions[0])
+                roll = roll or Roll.of_genesis(block.transactions[0])
                 for leaf in block.transactions if parent else ():
                     roll = roll.after(leaf)
-                self._places[here] = _Place(parent, before, roll)
+                self._places[here] = _Place(parent, roll)
             parent, roll = here, self._places[here].roll
         assert (size, root) in {(end, known) for _, end, known in chain}, f"{org_id} cosigns what it does not have"
-        here = End(size, root)
-        self._places[here].signers.add(org_id)
-        self._keys.setdefault((org_id, here), set()).update(*(roll.listed(org_id, use) for use in COSIGN_USES))
+        self._places[End(size, root)].signers.add(org_id)
 
     def by(self, org_id: str) -> Mapping[int, bytes]:
         """Return what a member has cosigned: size → root."""
         return self._roots.get(org_id, {})
-
-    def keys(self, org_id: str, size: int, root: bytes) -> Collection[bytes]:
-        """Return the cosigning keys of a member that its own ledger listed when it cosigned an end.
-
-        That ledger may have had more blocks, which a takeover has dropped since, with the exchange of those keys.
-        """
-        return self._keys.get((org_id, End(size, root)), ())
 
     def judge(self, liars: Collection[str]) -> None:
         """See that all block ends that may be final are of one log; raises `AssertionError`."""
@@ -81,14 +71,17 @@ class Promises:
             parent = self._places[end].parent
             if parent is not None:
                 backing[parent] |= backing[end]
-        final = [end for end in sorted(self._places) if self._may_be_final(end, backing[end].union(liars))]
+        final, since = [], dict[End, list[Roll]]()
+        for end in sorted(self._places):
+            place = self._places[end]
+            rolls = [*since.get(place.parent, ()), place.roll] if place.parent else [place.roll]
+            is_final = all(len(backing[end].union(liars).intersection(roll.active)) >= roll.quorum for roll in rolls)
+            # The genesis is final by itself.
+            is_final = is_final or place.parent is None
+            since[end] = [place.roll] if is_final else rolls
+            final += [end] if is_final else []
         for earlier, later in pairwise(final):
             assert self._leads_to(earlier, later), f"{earlier.size} and {later.size} may both be final"
-
-    def _may_be_final(self, end: End, backing: Collection[str]) -> bool:
-        """Tell whether who backs an end is a quorum; of a change of members, before and after it."""
-        place = self._places[end]
-        return all(len({*roll.active}.intersection(backing)) >= roll.quorum for roll in (place.before, place.roll))
 
     def _leads_to(self, earlier: End, later: End | None) -> bool:
         """Tell whether an end is the other, or one before it."""

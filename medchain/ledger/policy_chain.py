@@ -8,7 +8,7 @@ Source: `docs/spec/proof-bundle.md` 7; `docs/spec/genesis.md` 7.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -49,20 +49,18 @@ def policy_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
     if steps != [f"{number:02d}" for number in range(1, len(steps) + 1)] or "genesis.json" not in files:
         raise InputError("bundle.files", name="policies")
     genesis = parse_genesis(files["genesis.json"])
-    snapshot, position = genesis.members, 0
-    in_force = trusted if _same(snapshot, genesis.origin, trusted) else None
+    sets, folders = [genesis.members], list[Mapping[str, bytes]]()
     for step in steps:
-        folder = {
-            name: _file(files, f"policies/{step}/{name}") for name in ("entry.bin", "old.tlog-proof", "new.tlog-proof")
-        }
-        after = members_after(snapshot, folder["entry.bin"], genesis.ledger)
-        old, new = step_policy(snapshot, after, genesis.origin), step_policy(after, snapshot, genesis.origin)
+        names = ("entry.bin", "old.tlog-proof", "new.tlog-proof")
+        folders.append({name: _file(files, f"policies/{step}/{name}") for name in names})
+        sets.append(members_after(sets[-1], folders[-1]["entry.bin"], genesis.ledger))
+    position, in_force = 0, trusted if _same(genesis.members, genesis.origin, trusted) else None
+    for folder, before, after in zip(folders, sets, sets[1:], strict=False):
         if in_force is not None:
-            position = _check_step(folder, old, new, position)
-            in_force = new
+            in_force = step_policy(after, sets, genesis.origin)
+            position = _check_step(folder, step_policy(before, sets, genesis.origin), in_force, position)
         elif _same(after, genesis.origin, trusted):
             in_force = trusted
-        snapshot = after
     if in_force is None:
         raise VerificationError("bundle.policy_chain")
     return in_force
@@ -106,11 +104,15 @@ def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
 
 
 def _check_step(folder: Mapping[str, bytes], old: Policy, new: Policy, position: int) -> int:
-    """Check that a change is final under both quorums and comes after the change before; returns its position."""
+    """Check that a change is final under both quorums and comes after the change before; returns its position.
+
+    Both have to have cosigned one checkpoint: a liar can put one change at one place of two histories, and have one of
+    them cosigned by members before it, and the other one by members after it.
+    """
     leaf = folder["entry.bin"]
-    index, _ = verify_tlog_proof(folder["old.tlog-proof"], leaf, old)
-    again, _ = verify_tlog_proof(folder["new.tlog-proof"], leaf, new)
-    if index != again or index <= position:
+    index, before = verify_tlog_proof(folder["old.tlog-proof"], leaf, old)
+    again, after = verify_tlog_proof(folder["new.tlog-proof"], leaf, new)
+    if index != again or index <= position or before.checkpoint != after.checkpoint:
         raise VerificationError("bundle.policy_chain")
     return index
 
@@ -120,22 +122,23 @@ def _policy(snapshot: Members, origin: str) -> Policy:
     return Policy.parse(trusted_policy_text(snapshot, origin).encode())
 
 
-def step_policy(quorum: Members, other: Members, origin: str) -> Policy:
-    """Return the policy of one side of a change, with the log lines of both.
+def step_policy(quorum: Members, sets: Iterable[Members], origin: str) -> Policy:
+    """Return the policy of one side of a change, with the log lines of all who order in the chain.
 
     The block of a hand-over is signed by the old orderer, that of a takeover by the new one, since a lost orderer signs
-    nothing more; what counts is the quorum.
+    nothing more; and several changes may be final by one checkpoint only, of the last one's orderer. What counts is the
+    quorum.
 
     Args:
         quorum: members whose quorum must have cosigned.
-        other: members on the other side of the change, whose orderer may have signed.
+        sets: all sets of members of the chain.
         origin: origin line of the ledger.
 
     Returns:
         The policy under which the change's entry must be final.
     """
-    mine, theirs = _policy(quorum, origin), _policy(other, origin)
-    return replace(mine, logs=(*mine.logs, *(log for log in theirs.logs if log not in mine.logs)))
+    logs = dict.fromkeys(log for members in (quorum, *sets) for log in _policy(members, origin).logs)
+    return replace(_policy(quorum, origin), logs=tuple(logs))
 
 
 def _same(snapshot: Members, origin: str, trusted: Policy) -> bool:

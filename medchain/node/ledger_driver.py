@@ -235,8 +235,8 @@ class ReplicaNotes:
     def put(self, note: str, size: int, *, final: bool) -> None:
         """Keep a verified note; the replica judges by itself whether it is final.
 
-        What is not final yet proves nothing to anybody: the cosigner has it in memory, and no write is spent on it. Of
-        block ends before the last change of members, it judges by other members than the replica, which decides.
+        What is not final yet proves nothing to anybody: the cosigner has it in memory, and no write is spent on it, but
+        for lines that come later where the members changed, which policy chains may need.
         """
         if not final and size > self._replica.members_since:
             return
@@ -249,6 +249,11 @@ class ReplicaNotes:
     def final(self) -> FinalNote | None:
         """Return the newest note that the replica holds as final."""
         found = self._replica.store.final()
+        return None if found is None else FinalNote(found.size, found.note)
+
+    def first_final(self, size: int) -> FinalNote | None:
+        """Return the first note from a size on that the replica holds as final, and still keeps."""
+        found = self._replica.store.first_final(size)
         return None if found is None else FinalNote(found.size, found.note)
 
 
@@ -320,10 +325,10 @@ class PulsedClient:
         with _beating(self._pulse):
             return self._client.round(ask)
 
-    def checkpoint(self) -> str | None:
+    def checkpoint(self, final: int | None = None) -> str | None:
         """Ask for the newest note, see `OrdererClient`."""
         with _beating(self._pulse):
-            return self._client.checkpoint()
+            return self._client.checkpoint(final)
 
     def cosign(self, note: str) -> None:
         """Give a checkpoint with one's own lines, see `OrdererClient`."""

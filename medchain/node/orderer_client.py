@@ -61,9 +61,10 @@ class HttpOrdererClient:
         limits = Limits(ask.wait_s + CALL_TIMEOUT_S, _ROUND)
         return parse_round(self._peers.post(self._org_id, f"/ordering/round?{query}", body, limits=limits).body)
 
-    def checkpoint(self) -> str | None:
+    def checkpoint(self, final: int | None = None) -> str | None:
         """Ask for the newest note, see `OrdererClient`."""
-        answer = self._peers.get(self._org_id, "/ordering/checkpoint", Limits(max_bytes=MAX_NOTE_BYTES))
+        query = "" if final is None else f"?final={final}"
+        answer = self._peers.get(self._org_id, f"/ordering/checkpoint{query}", Limits(max_bytes=MAX_NOTE_BYTES))
         return _note(answer.body, self._org_id)
 
     def cosign(self, note: str) -> None:

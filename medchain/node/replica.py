@@ -409,8 +409,8 @@ class Replica:
     def put_note(self, note: bytes, *, verified: bool = False) -> StoredCheckpoint:
         """Keep what a note with cosignatures adds to what is known, and tell whether a quorum has cosigned.
 
-        The checkpoint after a change of members must have the quorum of the members before and after it
-        (`docs/spec/genesis.md` 7), and is kept for ever.
+        It must have a quorum of every set of members since the newest final checkpoint (`docs/spec/ordering.md` 4); one
+        that makes a change of members final is kept for ever.
 
         Args:
             note: a checkpoint of a block end of this node.
@@ -434,14 +434,18 @@ class Replica:
         policies = self._policies(checkpoint.size)
         names = {(key.name, key.key_id) for policy in policies for key in _keys(policy)}
         given = replace(given, signatures=tuple(s for s in given.signatures if (s.name, s.key_id) in names))
-        times_of = _times if verified and checkpoint.size > self.members_since else _cosigners
+        times_of = _times if verified and len(policies) == 1 else _cosigners
         cosigners = times_of(policies, given)
         with self._lock:
             known = self.store.checkpoint(checkpoint.size)
             merged = given if known is None else _newest_lines(parse_note(known.note.encode()), given)
             merged = _fitting(merged, names)
             time = _quorum_time(policies, cosigners if merged is given else times_of(policies, merged))
-            stored = StoredCheckpoint(checkpoint.size, time, time > 0, len(policies) > 1, merged.to_bytes().decode())
+            pinned, final = len(policies) > 1, time > 0
+            if known is not None and known.final:
+                # What was final stays so, and by those who made it so: fewer are asked for where it is final already.
+                time, pinned, final = max(time, known.time), pinned or known.pinned, True
+            stored = StoredCheckpoint(checkpoint.size, time, final, pinned, merged.to_bytes().decode())
             if stored != known and verified and stored.final and not stored.pinned:
                 self.store.hold_checkpoint(stored)
             elif stored != known:
@@ -475,19 +479,22 @@ class Replica:
             )
 
     def _policies(self, size: int) -> list[Policy]:
-        """Return the policies that the checkpoint at a block end must satisfy: one, or two where members changed."""
+        """Return the policies that the checkpoint at a block end must satisfy, of members in their order.
+
+        Those since the newest final checkpoint; of a block end that is final already, before and after its block.
+        """
+        standing, final = self._now_standing(), self.store.final()
+        base = 0 if final is None else final.size
+        if min(size - 1, base) >= standing.since_size:
+            return [standing.policy]
         found = self._ends.get(size)
         height = self.store.block_of_size(size).height if found is None else found.height
-        standing = self._now_standing()
-        if height > standing.since_height:
-            return [standing.policy]
-        before = _policy(self.store.members_at(max(height - 1, 0)), self.genesis.origin)
-        if height == 0 or height not in self.store.members_changes():
-            return [before]
-        after = _policy(self.store.members_at(height), self.genesis.origin)
+        since = self.store.block_of_size(base).height if 0 < base < size else 0 if base < size else max(height - 1, 0)
+        heights = [since, *(change for change in self.store.members_changes() if since < change <= height)]
+        policies = [_policy(self.store.members_at(change), self.genesis.origin) for change in heights]
         # The block that names a new orderer is signed by the old one, or in a takeover by the new one.
-        logs = (*before.logs, *(log for log in after.logs if log not in before.logs))
-        return [replace(before, logs=logs), replace(after, logs=logs)]
+        logs = tuple(dict.fromkeys(log for policy in policies for log in policy.logs))
+        return [replace(policy, logs=logs) for policy in policies]
 
     @property
     def members_since(self) -> int:
@@ -601,9 +608,14 @@ def _times(policies: Sequence[Policy], note: Note) -> list[Mapping[str, int]]:
 
 
 def _quorum_time(policies: Sequence[Policy], cosigned: Sequence[Mapping[str, int]]) -> int:
-    """Return the latest time such that the cosignatures since then are a quorum under each policy; 0 if never."""
-    times = []
-    for policy, cosigners in zip(policies, cosigned, strict=True):
+    """Return the latest time such that the cosignatures since then are a quorum under each policy; 0 if never.
+
+    Who exchanges a key has promised with the new one what it would have promised with the old one: lines that count
+    under a later policy count under the ones before it (`docs/spec/ordering.md` 4).
+    """
+    times, cosigners = [], dict[str, int]()
+    for policy, more in zip(reversed(policies), reversed(cosigned), strict=True):
+        cosigners = {name: max(cosigners.get(name, 0), more.get(name, 0)) for name in {*cosigners, *more}}
         complete = (
             moment
             for moment in sorted(set(cosigners.values()), reverse=True)

@@ -42,8 +42,13 @@ class OrderingService(Protocol):
         """Take a member's lines, give blocks and what has become final, at the first news of either."""
         ...
 
-    def checkpoint(self) -> str | None:
-        """Give the newest note with the signature lines known, None before the first."""
+    def checkpoint(self, final: int | None = None) -> str | None:
+        """Give the newest note with the signature lines known, None before the first.
+
+        Args:
+            final: size up to which the ledger is final to who asks; where the members have changed since, the note that
+                made the next change final is given.
+        """
         ...
 
     def cosign(self, note: str) -> None:

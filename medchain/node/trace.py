@@ -296,19 +296,22 @@ def _entry(replica: Replica, entry: EntryProof, verdict: Verdict, final: StoredC
 
 def _steps(replica: Replica, final: StoredCheckpoint) -> Iterator[dict[str, bytes]]:
     """Prove each change of the policy text under the quorum before and the quorum after."""
-    origin = replica.genesis.origin
+    origin, store = replica.genesis.origin, replica.store
     before = replica.genesis.members
-    for height in sorted(replica.store.members_changes()):
-        block = replica.store.block(height)
-        after = replica.store.members_at(height)
+    changes = [(store.block(height), store.members_at(height)) for height in sorted(store.members_changes())]
+    sets = [members for block, members in changes if block.size <= final.size]
+    for block, after in changes:
         if block.size > final.size or trusted_policy_text(after, origin) == trusted_policy_text(before, origin):
             continue
         position = _change_position(replica, block.first, block.size, before)
-        notes = [note for size in (block.size, final.size) if (note := replica.store.checkpoint(size)) is not None]
+        # A change may be final only by a checkpoint behind it.
+        notes = [store.checkpoint(block.size), store.first_final(block.size), final]
+        known = [note for note in notes if note is not None and note.size <= final.size]
+        proof = _proof_under(replica, position, known, [step_policy(side, sets, origin) for side in (before, after)])
         yield {
-            "entry.bin": replica.store.leaf(position),
-            "new.tlog-proof": _proof_under(replica, position, notes, step_policy(after, before, origin)),
-            "old.tlog-proof": _proof_under(replica, position, notes, step_policy(before, after, origin)),
+            "entry.bin": store.leaf(position),
+            "new.tlog-proof": proof,
+            "old.tlog-proof": proof,
             "policy.txt": trusted_policy_text(after, origin).encode(),
         }
         before = after
@@ -326,11 +329,14 @@ def _change_position(replica: Replica, first: int, size: int, before: Members) -
     raise NotFoundError("trace.policy_chain")
 
 
-def _proof_under(replica: Replica, position: int, notes: Sequence[StoredCheckpoint], policy: Policy) -> bytes:
-    """Prove an entry against the first checkpoint that satisfies a policy."""
+def _proof_under(
+    replica: Replica, position: int, notes: Sequence[StoredCheckpoint], policies: Sequence[Policy]
+) -> bytes:
+    """Prove an entry against the first checkpoint that satisfies some policies."""
     for note in notes:
         try:
-            policy.check(note.note.encode())
+            for policy in policies:
+                policy.check(note.note.encode())
         except VerificationError:
             continue
         return _proof(replica.prove_entry(position, note.size), note.note)

@@ -10,7 +10,7 @@ Source: `docs/spec/ordering.md` 4 and 5; C2SP tlog-cosignature, tlog-witness.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,6 +19,8 @@ from typing import Final, NamedTuple, Protocol
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
+from medchain.tlog.checkpoint import parse_checkpoint
+from medchain.tlog.note import parse_note
 
 SPLIT_VIEW: Final = "checkpoint.split_view"
 """Alarm: two histories under one log key."""
@@ -43,10 +45,11 @@ _USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 
 class LineName(NamedTuple):
-    """Whose signature line it is: organisation, and use of its key."""
+    """Whose signature line it is: organisation, use of its key, and the key's id: one that is exchanged has two."""
 
     org_id: str
     use: str
+    key_id: str
 
 
 class Line(NamedTuple):
@@ -98,13 +101,20 @@ class Notary(Protocol):
         """Whose cosigning keys it has."""
         ...
 
-    def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
+    def read(
+        self,
+        note: str,
+        members: Members,
+        known: Mapping[int, Reading] = MappingProxyType({}),
+        earlier: Sequence[Members] = (),
+    ) -> Reading:
         """Verify a note.
 
         Args:
             note: its text.
             members: whose keys count.
-            known: size → what was verified before, by the same keys; the same line again is not verified again.
+            known: size → what was verified before; the same line again is not verified again.
+            earlier: sets of members whose cosigning keys count besides.
 
         Returns:
             What holds.
@@ -180,6 +190,20 @@ class Checkpoints(Protocol):
         """Return the newest note that is final, None before the first."""
         ...
 
+    def first_final(self, size: int) -> FinalNote | None:
+        """Return the note of the smallest size from this one on that is final, and still kept; None for none.
+
+        Notes that made a change of members final are kept for ever.
+        """
+        ...
+
+
+class _Reign(NamedTuple):
+    """A set of members, and the height of the block after which it is in force."""
+
+    height: int
+    members: Members
+
 
 class Cosigner:
     """One organisation's cosigning. Safe for many threads.
@@ -230,6 +254,7 @@ class Cosigner:
         self._settled = self._read_settled()
         self._evidence: tuple[str, ...] = ()
         self._members = replica.members
+        self._reigns: tuple[int, Members, tuple[_Reign, ...]] | None = None
         self._cosigned_at = 0
         self._on_news = on_news
         self._told = 0
@@ -241,6 +266,7 @@ class Cosigner:
         final = checkpoints.final()
         # What was final stays so: a node that forgot it would look for takeovers from the first block on.
         self._final = FinalNote(0, "") if final is None else final
+        self._counted: dict[int, Sequence[Members]] = {}
         self._heard = self._final.size
         self._ahead: _Ahead | None = None
         self.own_note: str | None = None
@@ -256,6 +282,24 @@ class Cosigner:
     def final_note(self) -> FinalNote:
         """The newest note with a quorum's lines; of size 0 before the first."""
         return self._final
+
+    def change_after(self, size: int) -> FinalNote | None:
+        """Return the note that made the next change of members final, for somebody to whom less than that is final.
+
+        The newest note may have too few lines of those who were members then. So the changes are shown one by one.
+
+        Args:
+            size: of the other one's newest final note.
+
+        Returns:
+            None where the members have not changed since, or no such note is kept.
+        """
+        since = self._replica.height_of(size) or 0
+        change = next((height for height in self._replica.members_changes() if height > since), 0)
+        if size >= self.final_size or not change:
+            return None
+        found = self._checkpoints.first_final(_size_of(self._replica.blocks(change, 1)[0].checkpoint))
+        return found if found is not None and found.size > size else None
 
     @property
     def behind_since(self) -> int | None:
@@ -301,11 +345,11 @@ class Cosigner:
         members = self._replica.members
         if members is not self._members:
             self._meet(members)
-        reading = self._notary.read(note, members, self._notes)
+        reading = self._read(note, members)
         with self._lock:
             self._remind(reading)
             self._look_ahead(reading, members)
-            if self._is_beside_final(reading, members):
+            if self._is_beside_final(reading):
                 return
             if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
                 return
@@ -328,7 +372,7 @@ class Cosigner:
         """
         with self._lock:
             now, vouched = self._clock(), self._vouched
-            if not is_caught_up() or self.is_stopped:
+            if not is_caught_up() or self.is_stopped or not self._is_asked():
                 return None
             if vouched.size and self._replica.root_at(vouched.size) != vouched.root:
                 # What we cosigned is not part of what we have: one of the two is a lie, and we do not help it.
@@ -406,6 +450,7 @@ class Cosigner:
         """
         with self._lock:
             vouched, height = self._vouched, self._replica.height
+            self._recall_final()
             if height > 0:
                 self.learn(self._replica.blocks(height, 1)[0].checkpoint)
             at = self._replica.height_of(vouched.size) if vouched.size == vouched.floor else None
@@ -424,6 +469,15 @@ class Cosigner:
                 # The same size and root once more: no new promise.
                 self._sign(known, self._clock())
 
+    def _recall_final(self) -> None:
+        """Know again the lines of the newest final note, so that later ones are added to them, and not put in place."""
+        height = self._replica.height_of(self.final_size)
+        if height:
+            self._counted.setdefault(self.final_size, [self._replica.members_at(height)])
+            # By a log key that is exchanged since it says nothing any more.
+            with suppress(MedchainError):
+                self.learn(self._final.text)
+
     def note(self, size: int | None = None) -> str | None:
         """Return the newest note of our own history with the lines known, or that of a size."""
         with self._lock:
@@ -441,10 +495,18 @@ class Cosigner:
             vouched = self._vouched
             known = self._notes.get(vouched.floor)
             if vouched.floor == vouched.size > self.final_size:
-                own = {name for name in known.lines if name.org_id == self._notary.org_id} if known else set()
+                own = {name.use for name in known.lines if name.org_id == self._notary.org_id} if known else set()
                 if known is None or known.root != vouched.root or len(own) < len(_USES):
                     raise UnavailableError("takeover.note", size=vouched.size)
-            return self.note(vouched.floor) or self.note()
+            return self.note() if known is None else self._text(self._listed(known))
+
+    def _listed(self, reading: Reading) -> Reading:
+        """Leave out lines of others that none of the present members lists: who asks may know no other members."""
+        active = self._replica.members.active
+        listed = {(item.org_id, key.id) for item in active for key in item.keys}
+        me, lines = self._notary.org_id, reading.lines.items()
+        kept = {name: line for name, line in lines if name.org_id == me or (name.org_id, name.key_id) in listed}
+        return replace(reading, lines=kept)
 
     @property
     def vouched(self) -> Vouched:
@@ -523,13 +585,44 @@ class Cosigner:
             self._notes = {at: reading for at, reading in self._notes.items() if at <= size}
 
     def _meet(self, members: Members) -> None:
-        """Go by other members: lines for sizes that we have not reached yet were verified under keys of the past."""
+        """Go by other members."""
         with self._lock:
-            size = self._replica.size
-            self._notes = {
-                at: reading if at <= size else replace(reading, lines={}) for at, reading in self._notes.items()
-            }
             self._members, self._settled = members, self._read_settled()
+
+    def _since_final(self) -> tuple[_Reign, ...]:
+        """Return the sets of members since the last final block, the one at its end included, in order."""
+        final, members, known = self.final_size, self._replica.members, self._reigns
+        if known is None or known[1] is not members or (len(known[2]) > 1 and known[0] != final):
+            height = self._replica.height_of(final) or 0
+            heights = [height, *(at for at in self._replica.members_changes() if at > height)]
+            past = [_Reign(at, self._replica.members_at(at)) for at in heights] if len(heights) > 1 else []
+            known = self._reigns = final, members, tuple(past or [_Reign(height, members)])
+        return known[2]
+
+    def _is_asked(self) -> bool:
+        """Tell whether this node's lines count: with one of the sets of members whose quorums are needed."""
+        me = self._notary.org_id
+        return any(org.org_id == me for reign in self._since_final() for org in reign.members.active)
+
+    def _read(self, note: str, members: Members) -> Reading:
+        """Verify a note under the keys of all members since the last final block; raises as `learn`.
+
+        One that is signed under a log key that was exchanged meanwhile counts only for a block end of ours: of others,
+        under a key that is in force no more, there may be void ones.
+        """
+        sets = [reign.members for reign in self._since_final()]
+        earlier = sets[:-1]
+        try:
+            return self._notary.read(note, members, self._notes, earlier)
+        except VerificationError as error:
+            if error.code != "checkpoint.log_line":
+                raise
+            for past in reversed(earlier):
+                with suppress(VerificationError):
+                    reading = self._notary.read(note, past, earlier=sets)
+                    if self._replica.root_at(reading.size) == reading.root:
+                        return reading
+            raise
 
     def _read_settled(self) -> frozenset[tuple[str, int, bytes]]:
         """Return signer, size and root of the notes that were acknowledged; of a key that was exchanged since, none."""
@@ -586,7 +679,8 @@ class Cosigner:
         """Tell whether the log line is by who orders, is about to, or ordered the block that ends there."""
         if reading.log_org in {self._replica.members.protocol.orderer, self._vouched.stood_down}:
             return True
-        return self._signer_of(reading.size) == reading.log_org
+        # The very line of our block, under whichever key, or another one by the same organisation.
+        return reading.log_line in self._block_note(reading.size) or self._signer_of(reading.size) == reading.log_org
 
     def _signer_of(self, size: int) -> str | None:
         """Tell who signed the block of ours that ends at a size; None for no block, and for a key in use no more."""
@@ -627,12 +721,13 @@ class Cosigner:
         if is_quorum and self.behind_since is None and self._replica.root_at(reading.size) != reading.root:
             self._ahead = _Ahead(reading.size, reading.root, self._clock())
 
-    def _is_beside_final(self, reading: Reading, members: Members) -> bool:
-        """Look whether a quorum vouches for what is not in our ledger, where it must be: more lie than may.
+    def _is_beside_final(self, reading: Reading) -> bool:
+        """Look whether what is not in our ledger has a quorum, where it must be: more lie than may.
 
-        That is, where ours is final, or where a takeover, which we have, dropped what its signer had ordered there.
+        That is, where ours is final, or where a takeover, which we have, dropped what its signer had ordered there. A
+        quorum of members that are not final yet proves nothing: they may be on another branch as well.
         """
-        if len(complete(reading.lines, members)) < members.protocol.quorum:
+        if not is_quorum(reading.lines, [reign.members for reign in self._since_final()]):
             return False
         mine, is_waiting = self._replica.root_at(reading.size), bool(self._vouched.stood_down)
         is_dropped = not is_waiting and self._is_void(reading)
@@ -686,15 +781,16 @@ class Cosigner:
 
     def _keep(self, reading: Reading) -> None:
         """Remember a note, forget old ones, and notice finality."""
-        members, size = self._replica.members, reading.size
+        size = reading.size
         self._notes[size] = reading
         for old in sorted(self._notes)[:-MAX_NOTES]:
             # What this node cosigned last is what it must answer in a takeover, however many blocks came since.
             if old != self._vouched.floor:
                 del self._notes[old]
+        self._counted = {at: sets for at, sets in self._counted.items() if at in self._notes or at == self.final_size}
         if self._replica.root_at(size) != reading.root:
             return
-        is_final = len(complete(reading.lines, members)) >= members.protocol.quorum
+        is_final = self._is_final(reading)
         if is_final and size <= self.final_size:
             self._unsaved.add(size)
             if size == self.final_size:
@@ -703,12 +799,27 @@ class Cosigner:
         text = self._text(reading)
         self._checkpoints.put(text, size, final=is_final)
         if is_final:
+            self._counted[size] = self._sets_of(size)
             self._final = FinalNote(size, text)
             self.meeting = self.meeting if self.meeting > size else 0
             self._on_news()
         elif reading.lines and size > max(self.final_size, self.meeting):
             self.meeting = size
             self._on_news()
+
+    def _is_final(self, reading: Reading) -> bool:
+        """Tell whether a note makes a block of ours final: by a quorum of every set of members since the last one.
+
+        By the newest set alone, a liar could lead some of the members behind a change that makes the quorum smaller,
+        and have another block final with the others (`docs/spec/ordering.md` 4).
+        """
+        sets = self._counted.get(reading.size, ()) if reading.size <= self.final_size else self._sets_of(reading.size)
+        return bool(sets) and is_quorum(reading.lines, sets)
+
+    def _sets_of(self, size: int) -> Sequence[Members]:
+        """Return the sets of members from the last final block up to a block end of ours, none for another size."""
+        height = self._replica.height_of(size)
+        return [reign.members for reign in self._since_final() if height is not None and reign.height <= height]
 
     def _text(self, reading: Reading) -> str:
         """Write a note."""
@@ -729,7 +840,31 @@ def _merged(known: Mapping[LineName, Line], more: Mapping[LineName, Line]) -> di
     return merged
 
 
-def complete(lines: Mapping[LineName, Line], members: Members) -> frozenset[str]:
-    """Return the active organisations of which both lines are there."""
-    active = (organisation.org_id for organisation in members.active)
-    return frozenset(org_id for org_id in active if all(LineName(org_id, use) in lines for use in _USES))
+def complete(lines: Iterable[LineName], members: Members, *later: Members) -> frozenset[str]:
+    """Return the active organisations of which there is a line of each use.
+
+    Args:
+        lines: whose lines there are.
+        members: whose active organisations are asked for, and whose keys count.
+        later: sets of members after them, whose keys for these organisations count as well: who exchanges a key has
+            promised with the new one what it would have promised with the old one.
+    """
+    there = frozenset(lines)
+
+    def is_complete(org_id: str) -> bool:
+        known = [found for item in (members, *later) if (found := item.organisations.get(org_id)) is not None]
+        names = [LineName(org_id, key.use, key.id) for found in known for key in found.keys if key.use in _USES]
+        return {name.use for name in names if name in there} == {*_USES}
+
+    return frozenset(item.org_id for item in members.active if is_complete(item.org_id))
+
+
+def is_quorum(lines: Iterable[LineName], sets: Sequence[Members]) -> bool:
+    """Tell whether there are a quorum's lines of every set of members, under keys that it or a later one lists."""
+    there = frozenset(lines)
+    return all(len(complete(there, *sets[at:])) >= item.protocol.quorum for at, item in enumerate(sets))
+
+
+def _size_of(note: str) -> int:
+    """Return the size of a block's checkpoint."""
+    return parse_checkpoint(parse_note(note.encode()).text).size

@@ -176,8 +176,13 @@ class OrdererClient(Protocol):
         """Hand in one's lines and ask for blocks and for the newest final note; waits for the first news of either."""
         ...
 
-    def checkpoint(self) -> str | None:
-        """Ask for the newest note with the signature lines known there."""
+    def checkpoint(self, final: int | None = None) -> str | None:
+        """Ask for the newest note with the signature lines known there.
+
+        Args:
+            final: size up to which the ledger is final to who asks; where the members have changed since, the answer is
+                the note that made the next change final.
+        """
         ...
 
     def cosign(self, note: str) -> None:

@@ -290,7 +290,7 @@ class EmbeddedDriver:
         if ask.note is not None:
             cosigner.learn(ask.note)
         self.feed.wait(ask.first, ask.wait_s, lambda: cosigner.final_size > ask.final or cosigner.meeting > ask.met)
-        final, frames = cosigner.final_note, self.feed.frames(ask.first)
+        final, frames = cosigner.change_after(ask.final) or cosigner.final_note, self.feed.frames(ask.first)
         orderer = self._ports.replica.members.protocol.orderer
         if not frames and orderer != self._org_id:
             raise UnavailableError("ordering.not_orderer", orderer=orderer)
@@ -301,9 +301,14 @@ class EmbeddedDriver:
         """Height of the newest block that this node has applied."""
         return self._ports.replica.height
 
-    def checkpoint(self) -> str | None:
-        """Return the newest note with the lines known."""
-        return self.cosigner.note()
+    def checkpoint(self, final: int | None = None) -> str | None:
+        """Return the newest note with the lines known, or that of the next change of members to who lacks it.
+
+        Args:
+            final: size up to which the ledger is final to who asks.
+        """
+        change = None if final is None else self.cosigner.change_after(final)
+        return self.cosigner.note() if change is None else change.text
 
     def cosign(self, note: str) -> None:
         """Take a note with a member's lines; raises as `Cosigner.learn`."""
@@ -487,7 +492,7 @@ class EmbeddedDriver:
         is_others = bool(others) and (orderer not in peers or self._turn % 2 == 0)
         name = others[self._turn // 2 % len(others)] if is_others else orderer
         try:
-            note = peers[name].checkpoint()
+            note = peers[name].checkpoint(self.cosigner.final_size)
             if note is not None:
                 self.cosigner.learn(note)
         except MedchainError:

@@ -7,14 +7,14 @@ Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature; `docs/spec/genesis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer, key_id
 from medchain.errors import VerificationError
 from medchain.ledger.genesis import cosigner_name
-from medchain.ledger.members import ACTIVE, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
+from medchain.ledger.members import ACTIVE, ALGORITHMS, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
 from medchain.ordering.cosign import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
     Checkpoint,
@@ -58,6 +58,7 @@ class _Directory(NamedTuple):
     """The keys of a members snapshot, by name and key id."""
 
     members: Members
+    earlier: Sequence[Members]
     logs: Mapping[tuple[str, bytes], _LogKey]
     cosigners: Mapping[tuple[str, bytes], _CosignKey]
 
@@ -106,13 +107,19 @@ class LedgerNotary:
         """Whose cosigning keys it has."""
         return self._keys.org_id
 
-    def read(self, note: str, members: Members, known: Mapping[int, Reading] = MappingProxyType({})) -> Reading:
+    def read(
+        self,
+        note: str,
+        members: Members,
+        known: Mapping[int, Reading] = MappingProxyType({}),
+        earlier: Sequence[Members] = (),
+    ) -> Reading:
         """Verify a note; see `medchain.ordering.cosign.Notary.read`."""
         parsed = parse_note(note.encode())
         checkpoint = parse_checkpoint(parsed.text)
         if checkpoint.origin != self._origin:
             raise VerificationError("checkpoint.origin")
-        directory = self._directory_of(members)
+        directory = self._directory_of(members, earlier)
         before = known.get(checkpoint.size)
         verified = _Verified(checkpoint, before if before is not None and before.root == checkpoint.root else None)
         log: list[tuple[str, str]] = []
@@ -134,7 +141,7 @@ class LedgerNotary:
         lines: dict[LineName, Line] = {}
         for use, signer in ((COSIGN_ED25519_KEY, self._keys.ed25519), (COSIGN_MLDSA44_KEY, self._keys.mldsa44)):
             signature = cosign(checkpoint, cosigner_name(org_id, self._origin, use), signer, time)
-            lines[LineName(org_id, use)] = Line(time, signature.line())
+            lines[LineName(org_id, use, key_id(ALGORITHMS[use], signer.public))] = Line(time, signature.line())
         return lines
 
     def write(self, size: int, root: bytes, log_line: str, lines: Mapping[LineName, Line]) -> str:
@@ -143,13 +150,13 @@ class LedgerNotary:
         ordered = [lines[name].text for name in sorted(lines)][: (MAX_SIGNATURES - 1) // 2 * 2]
         return f"{text}\n{log_line}{''.join(ordered)}"
 
-    def _directory_of(self, members: Members) -> _Directory:
-        """Return the keys in force, gathered anew only when the members change."""
+    def _directory_of(self, members: Members, earlier: Sequence[Members]) -> _Directory:
+        """Return the keys that count, gathered anew only when the members change."""
         found = self._directory
-        if found is None or found.members is not members:
+        if found is None or found.members is not members or [*map(id, found.earlier)] != [*map(id, earlier)]:
             logs = {_name(item.key): item for item in self._logs(members)}
-            cosigners = {_name(item.key): item for item in self._cosigners(members)}
-            found = self._directory = _Directory(members, logs, cosigners)
+            cosigners = {_name(item.key): item for item in self._cosigners((*earlier, members))}
+            found = self._directory = _Directory(members, tuple(earlier), logs, cosigners)
         return found
 
     def _logs(self, members: Members) -> Iterator[_LogKey]:
@@ -162,13 +169,13 @@ class LedgerNotary:
             key = VerifierKey(self._origin, KeyType.ED25519, organisation.key(LOG_KEY).public)
             yield _LogKey(organisation.org_id, key)
 
-    def _cosigners(self, members: Members) -> Iterator[_CosignKey]:
-        """List the cosigning keys in force."""
-        for organisation in members.active:
+    def _cosigners(self, sets: Sequence[Members]) -> Iterator[_CosignKey]:
+        """List the cosigning keys of all who take part, or did so in one of the sets."""
+        for organisation in (item for members in sets for item in members.active):
             for use, kind in _TYPES.items():
-                name = cosigner_name(organisation.org_id, self._origin, use)
-                key = VerifierKey(name, kind, organisation.key(use).public)
-                yield _CosignKey(LineName(organisation.org_id, use), key)
+                name, listed = cosigner_name(organisation.org_id, self._origin, use), organisation.key(use)
+                key = VerifierKey(name, kind, listed.public)
+                yield _CosignKey(LineName(organisation.org_id, use, listed.id), key)
 
 
 def _name(key: VerifierKey) -> tuple[str, bytes]:

@@ -59,6 +59,9 @@ class CheckpointTable:
         self._read_newest = Statement(newest, dialect)
         self._read_final = Statement(newest.where(checkpoint.c.final == literal_column("1")), dialect)
         self._read_kept = Statement(ordered.limit(literal_column(str(KEPT_CHECKPOINTS))), dialect)
+        first = select(checkpoint).where(checkpoint.c.size >= bindparam("size")).order_by(checkpoint.c.size)
+        first = first.where(checkpoint.c.final == literal_column("1"))
+        self._read_first = Statement(first.limit(literal_column("1")).offset(literal_column("0")), dialect)
         self._read_size = Statement(select(checkpoint).where(checkpoint.c.size == bindparam("size")), dialect)
         # Asked far more often than it changes; whoever changes it takes it out first, and the file is asked again.
         self._final: StoredCheckpoint | None = None
@@ -138,6 +141,12 @@ class CheckpointTable:
                 if not self._changes:
                     self._final = found
         return _newer(found, held)
+
+    def first_final(self, size: int) -> StoredCheckpoint | None:
+        """Return the smallest final checkpoint from a size on that is kept, None for none."""
+        held = [stored for at, stored in sorted(self._held.items()) if at >= size]
+        known = [found for found in (self._checkpoint(self._read_first, size), *held[:1]) if found is not None]
+        return min(known, key=lambda stored: stored.size, default=None)
 
     def _write(self, rows: Sequence[StoredCheckpoint]) -> None:
         """Write checkpoints and drop those that nobody needs any more."""

@@ -85,8 +85,8 @@ def ordering_routes(service: OrderingService) -> list[Route]:
         return Response(service.round(ask), content_type=OCTETS)
 
     @callers(Caller.PEER)
-    def checkpoint(_request: Request) -> Response:
-        return _note_response(service.checkpoint())
+    def checkpoint(request: Request) -> Response:
+        return _note_response(service.checkpoint(request.number("final", default=_MAX_HEIGHT, high=_MAX_HEIGHT)))
 
     @callers(Caller.PEER)
     def cosign(request: Request) -> Response:

@@ -168,6 +168,20 @@ def test_a_change_of_members_needs_both_quorums(consortium):
     promises.judge({"org-0"})
 
 
+def test_behind_a_change_of_members_those_before_it_are_needed_until_it_may_be_final(consortium):
+    """Of the three that are left two are a quorum, which with org-3 is one of the four before as well."""
+    one, behind = branches(consortium)
+    voters = ["org-0", "org-1", "org-2"]
+    promises = Promises()
+    promised(one, promises, "org-1", "org-3")
+    behind.propose([consortium.stand({"org-3": "suspended"}, consortium.orderer, voters=voters)], consortium.now)
+    behind.propose([consortium.anchor("org-2")], consortium.now)
+    promised(behind, promises, "org-2")
+    promises.judge({"org-0"})
+    with pytest.raises(AssertionError, match="6 and 6 may both be final"):
+        promises.judge({"org-0", "org-1"})
+
+
 def test_a_member_that_signs_two_roots_of_one_size_is_seen(consortium):
     one, other = branches(consortium)
     promises = Promises()
@@ -252,16 +266,32 @@ def test_a_node_starts_anew_with_the_keys_that_its_ledger_lists_and_with_what_it
     assert len(node.driver.outbox) == 0
 
 
-def test_a_line_counts_under_the_keys_that_the_signers_own_ledger_listed_then(consortium):
-    """It had one more block, with the exchange of its keys, when it signed; a takeover has dropped that since."""
-    node, signer = consortium.orderer, consortium.nodes["org-1"]
+def test_a_line_under_a_key_that_only_a_later_block_lists_does_not_count(consortium):
+    node = consortium.orderer
     node.driver.order([consortium.anchor("org-2")])
-    signer.driver.follow_once()
-    size, root = node.replica.size, node.replica.root
     called_final(node, ("org-1", 2), ("org-2", 1), ("org-3", 1))
     with pytest.raises(AssertionError, match="org-0 calls 6 final with"):
         judged_anew(consortium)
-    ahead = node.replica.fork()
-    ahead.propose([consortium.exchange("org-1", COSIGN_USES, signer)], consortium.now)
-    consortium.promises.signed("org-1", ahead.chain, size, root)
+
+
+def test_who_exchanges_keys_counts_before_the_exchange_with_the_new_ones_and_after_it_with_no_old_ones(consortium):
+    node = consortium.orderer
+    node.driver.order([consortium.exchange("org-1", COSIGN_USES, node)])
+    called_final(node, ("org-1", 2), ("org-2", 1), ("org-3", 1))
+    judged_anew(consortium)
+    called_final(node, ("org-1", 1), ("org-2", 1), ("org-3", 1))
+    with pytest.raises(AssertionError, match=r"org-0 calls 6 final with \['org-2', 'org-3'\]"):
+        judged_anew(consortium)
+
+
+# n, f, k: 4, 1, 3, and 3, 0, 2 without org-3. Two of the three that are left are none of the four before.
+def test_behind_a_change_of_members_that_is_not_final_those_before_count_as_well(consortium):
+    node, voters = consortium.orderer, ["org-0", "org-1", "org-2"]
+    node.driver.order([consortium.stand({"org-3": "suspended"}, node, voters=voters)])
+    node.driver.order([consortium.anchor("org-1")])
+    node.disk.notes = {size: kept for size, kept in node.disk.notes.items() if size <= 4}
+    called_final(node, ("org-0", 1), ("org-1", 1))
+    with pytest.raises(AssertionError, match=r"org-0 calls 8 final with \['org-0', 'org-1'\]"):
+        judged_anew(consortium)
+    called_final(node, ("org-0", 1), ("org-1", 1), ("org-3", 1))
     judged_anew(consortium)

@@ -244,8 +244,8 @@ class Line:
     def round(self, ask):
         return parse_round(self._desk().round(replace(ask, wait_s=0)))
 
-    def checkpoint(self):
-        return self._desk().checkpoint()
+    def checkpoint(self, final=None):
+        return self._desk().checkpoint(final)
 
     def cosign(self, note):
         self._desk().cosign(note)

@@ -13,6 +13,7 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.members import protocol_content
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import Change, Envelope, ObjectRow
 from medchain.node.replica import Replica
@@ -405,6 +406,33 @@ def test_the_checkpoint_after_a_change_of_members_needs_both_quorums_and_stays(o
     block = block_of(orderer, protocol_change(author, TONGJI))
     kept = orderer.put_note(cosigned(block.checkpoint, RENHE, TONGJI, ANXIN, COMMISSION, time=TIME + 10))
     assert (kept.final, kept.pinned) == (True, True)
+
+
+def quorum_change(author, quorum: int):
+    """Write a vote of the members for another quorum."""
+    content = protocol_content(replace(author.members.protocol, quorum=quorum))
+    voters = [org_id for org_id in ROLES if org_id != RENHE]
+    return sign(author.public(RENHE, ("protocol", content), signers=voters, until=None))
+
+
+# docs/spec/ordering.md 4: all five are needed until the change to four is final.
+def test_behind_a_change_that_lowers_the_quorum_the_one_before_is_needed_until_it_is_final(orderer, author):
+    *four, fifth = sorted(ROLES)
+    orderer.put_note(cosigned(block_of(orderer, quorum_change(author, 5)).checkpoint, *four, fifth, time=TIME + 10))
+    block_of(orderer, quorum_change(author, 4))
+    change = orderer.size
+    behind = block_of(orderer, author.anchor())
+    few = orderer.put_note(cosigned(behind.checkpoint, *four, time=TIME + 20))
+    assert (few.final, few.time, orderer.store.first_final(change)) == (False, 0, None)
+    all_five = orderer.put_note(cosigned(behind.checkpoint, fifth, time=TIME + 30))
+    assert (all_five.final, all_five.pinned, all_five.time) == (True, True, TIME + 20)
+    newest = block_of(orderer, author.anchor())
+    four_again = orderer.put_note(cosigned(newest.checkpoint, *four, time=TIME + 40), verified=True)
+    assert (four_again.final, four_again.pinned) == (True, False)
+    assert (orderer.store.first_final(change), orderer.store.final()) == (all_five, four_again)
+    # It stays what it was, whatever comes later.
+    later = orderer.put_note(cosigned(behind.checkpoint, fifth, time=TIME + 50))
+    assert (later.final, later.pinned, orderer.store.first_final(change)) == (True, True, later)
 
 
 def test_blocks_that_never_became_final_can_be_dropped(orderer, follower, author):

@@ -591,6 +591,19 @@ class TestPolicyChain:
             with pytest.raises(VerificationError):
                 verify(files | {name: files["entry.tlog-proof"]}, author)
 
+    def test_a_change_whose_two_proofs_are_of_two_checkpoints_is_refused(self, author: Author, changed: bytes) -> None:
+        """They may be of two histories, with the change at one place of both."""
+        files, final = export_object(author.replica, changed), author.replica.store.final()
+        assert final is not None
+        position = parse_proof(files["policies/01/new.tlog-proof"]).index
+        hashes = author.replica.prove_entry(position, final.size).hashes
+        later = format_proof(position, hashes, final.note.encode())
+        for name in ("old", "new"):
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(files | {f"policies/01/{name}.tlog-proof": later}, author)
+        both = {f"policies/01/{name}.tlog-proof": later for name in ("old", "new")}
+        assert verify(files | both, author).answer == "record"
+
     def test_a_stop_or_another_ledgers_entry_is_no_step(self, author: Author, changed: bytes) -> None:
         files = export_object(author.replica, changed)
         stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
@@ -627,6 +640,28 @@ def test_a_handed_over_orderer_is_a_step_of_the_chain(author: Author) -> None:
     finalise(author.replica)
     files = export_entry(author.replica, 2)
     assert verify(files, author).answer == "entry"
+
+
+def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:
+    """A quorum of five, and one who orders since: nobody has cosigned the first change's own end."""
+    block_of(author.replica, author.anchor())
+    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
+    for orderer in (COMMISSION, RENHE):
+        content = protocol_content(ProtocolRules(orderer, 5, 1))
+        block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    block_of(author.replica, author.anchor())
+    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
+    joint = author.replica.store.final()
+    content = protocol_content(ProtocolRules(RENHE, 4, 1))
+    block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
+    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
+    block_of(author.replica, author.anchor())
+    finalise(author.replica)
+    files = export_entry(author.replica, 2)
+    assert verify(files, author).answer == "entry"
+    for step in ("01", "02"):
+        assert parse_proof(files[f"policies/{step}/old.tlog-proof"]).checkpoint == joint.note.encode()
 
 
 def test_a_change_that_the_quorum_before_never_cosigned_cannot_be_exported(author: Author) -> None:

@@ -245,8 +245,8 @@ def test_who_ended_in_a_takeover_goes_on_also_where_the_lost_orderer_has_other_k
         # A line under a key that is in use no more.
         read = LedgerNotary.read
 
-        def withdrawn(self, note, members, known=MappingProxyType({})):
-            reading = read(self, note, members, known)
+        def withdrawn(self, note, members, known=MappingProxyType({}), earlier=()):
+            reading = read(self, note, members, known, earlier)
             if reading.log_org == LOST:
                 raise VerificationError("checkpoint.log_line", size=reading.size)
             return reading

@@ -49,7 +49,8 @@ class Ordering:
         self.asked.append(ask)
         return round_answer(self.note, 9, blocks_answer([BLOCK]))
 
-    def checkpoint(self):
+    def checkpoint(self, final):
+        self.asked.append(final)
         return self.note
 
     def cosign(self, note):
@@ -228,10 +229,10 @@ def test_a_poll_of_another_form_is_refused(router, ordering, query, body):
 
 
 def test_a_note_goes_both_ways(router, ordering):
-    assert call(router, "GET", "/ordering/checkpoint").body == b"note\n"
+    assert call(router, "GET", "/ordering/checkpoint?final=7").body == b"note\n"
     assert call(router, "POST", "/ordering/cosign", "— line\n".encode()).status == 204
     assert call(router, "POST", "/ordering/stand-down", b"leaf").body == b"note\n"
-    assert ordering.asked == ["— line\n", b"leaf"]
+    assert ordering.asked == [7, "— line\n", b"leaf"]
 
 
 def test_before_the_first_note_there_is_none(router, ordering):
