@@ -9,9 +9,12 @@ import re
 import pytest
 
 from consent.web.acting import cookie_name
+from consent.web.sign_in import account_of
+from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import base64url, unhex
 from medchain.errors import UnavailableError
 from medchain.node.records import NewRecord
+from medchain.store.accounts import Passkey
 from tests.unit.consent.web.test_settings import announce, code_of, credential, patient_record, place, said
 from tests.unit.medchain.node.desks import phone_of, signed
 from tests.unit.medchain.node.federation import DAY_S, NOW, RENHE
@@ -401,3 +404,11 @@ def test_a_guardian_acts_for_a_child_and_is_not_ended_by_it(world):
     assert "You are acting for 王child (guardian)" in said(mother, "/my")
     ask = world.ask("child")
     assert give(mother, ask).status_code == 200
+    child, accounts = world.browser("child"), world.site.pages.site.accounts
+    account = account_of(accounts, "child", "王child", world.time)
+    key = encode_credential_key(phone.credential)
+    accounts.put_passkey(Passkey(phone.credential_id, account.id, key, world.time, None))
+    assert child.sign_in().status_code == 200
+    refused = child.post(f"/my/helpers/{world.subjects['mother']}/end", {"csrf": child.csrf()})
+    assert refused.status_code == 403
+    assert mother.get("/my/record").status_code == 200
