@@ -219,7 +219,14 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
         may_call = is_unicast if genesis.demo or config.peer_private else is_public
-        with closing(PeerClient(signer, directory.address, config.peer_ca, may_call=may_call)) as peers:
+        made = PeerClient(
+            signer,
+            directory.address,
+            config.peer_ca,
+            ordering_address_of=directory.ordering_address,
+            may_call=may_call,
+        )
+        with closing(made) as peers:
             yield DaemonNode(config, layout, clock, web_keys, daemon_keys, replica, records, directory, peers)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -27,7 +27,7 @@ from medchain.crypto.es384 import ES384, Es384Signer, public_jwk
 from medchain.crypto.signing import key_id
 from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, NotFoundError
-from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, Members
+from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, SUSPENDED, Members
 from medchain.node.clock import Clock
 from medchain.node.peer_session import OpenSessions, Session
 
@@ -402,8 +402,16 @@ class MembersDirectory:
 
     def address(self, org_id: str) -> str:
         """Return an active organisation's url; raises `NotFoundError` ``peer.unknown``."""
+        return self._url(org_id, {ACTIVE})
+
+    def ordering_address(self, org_id: str) -> str:
+        """Return the url of an active or suspended organisation; raises `NotFoundError` ``peer.unknown``."""
+        return self._url(org_id, {ACTIVE, SUSPENDED})
+
+    def _url(self, org_id: str, statuses: Collection[str]) -> str:
+        """Return the url of an organisation of some statuses."""
         organisation = self._members().organisations.get(org_id)
-        if organisation is None or organisation.status != ACTIVE:
+        if organisation is None or organisation.status not in statuses:
             raise NotFoundError("peer.unknown", org_id=org_id)
         return organisation.url
 

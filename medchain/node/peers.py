@@ -277,7 +277,17 @@ class HttpPool:
 class PeerClient:
     """Calls other organisations' daemons, each call with a code of a session, or an assertion, of its own."""
 
-    __slots__ = ("_address_of", "_ca", "_lock", "_may_call", "_pools", "_sessions", "_signer", "_turns")
+    __slots__ = (
+        "_address_of",
+        "_ca",
+        "_lock",
+        "_may_call",
+        "_ordering_address_of",
+        "_pools",
+        "_sessions",
+        "_signer",
+        "_turns",
+    )
 
     def __init__(
         self,
@@ -285,6 +295,7 @@ class PeerClient:
         address_of: Callable[[str], str],
         ca: Path | None = None,
         *,
+        ordering_address_of: Callable[[str], str] | None = None,
         may_call: MayCall = is_public,
     ) -> None:
         """Prepare.
@@ -293,6 +304,8 @@ class PeerClient:
             signer: makes the assertions.
             address_of: org_id → its current url, from the ledger; asked at each call, so that a new address needs no
                 restart. Raises `NotFoundError` for who is no active member.
+            ordering_address_of: the same for calls about blocks, which a suspended member answers too; None for no
+                other rule.
             ca: authorities that certificates must come from; None for the system's.
             may_call: judges the addresses that members' hosts stand for.
         """
@@ -300,6 +313,7 @@ class PeerClient:
         self._signer = signer
         self._sessions = OwnSessions(signer.org_id, signer.audience, signer.clock)
         self._address_of = address_of
+        self._ordering_address_of = ordering_address_of or address_of
         self._ca = ca
         self._pools: dict[str, tuple[str, HttpPool]] = {}
         self._turns: dict[str, BoundedSemaphore] = {}
@@ -336,7 +350,7 @@ class PeerClient:
             MedchainError: as `HttpPool.request`; ``peer.busy`` too where our own calls leave no turn; ``NotFoundError``
                 for who is no member.
         """
-        with nullcontext() if request.target.startswith("/ordering/") else self._turn(org_id, limits):
+        with nullcontext() if _is_ordering(request) else self._turn(org_id, limits):
             return self._call(org_id, request, content_type, limits)
 
     def close(self) -> None:
@@ -360,7 +374,8 @@ class PeerClient:
 
     def _call(self, org_id: str, request: PeerRequest, content_type: str, limits: Limits) -> Answer:
         """Call when it is our turn; what shows who calls is made only now, since it lives a minute."""
-        pool = self._pool(org_id)
+        address_of = self._ordering_address_of if _is_ordering(request) else self._address_of
+        pool = self._pool(org_id, address_of(org_id))
         try:
             try:
                 answer = self._send(pool, request, content_type, limits)
@@ -413,9 +428,8 @@ class PeerClient:
         """Sign an assertion."""
         return {"Authorization": f"{SCHEME} {self._signer.assertion(pool.name, request)}"}
 
-    def _pool(self, org_id: str) -> HttpPool:
+    def _pool(self, org_id: str, url: str) -> HttpPool:
         """Find the connections to a peer's current address."""
-        url = self._address_of(org_id)
         with self._lock:
             known = self._pools.get(org_id)
             if known is not None and known[0] == url:
@@ -430,6 +444,11 @@ class PeerClient:
         if known is not None:
             known[1].close()
         return pool
+
+
+def _is_ordering(request: PeerRequest) -> bool:
+    """Tell whether a call is about blocks and takeovers."""
+    return request.target.startswith("/ordering/")
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:

@@ -168,6 +168,7 @@ class EmbeddedDriver:
             log_key=log_signer.public,
             pen=self._pen,
             peers=self._peers,
+            connect=ports.connect,
             on_takeover=self._taken_over,
             on_dropped=self._submit_again,
         )

@@ -63,6 +63,7 @@ class Succession:
         log_key: bytes,
         pen: threading.Lock,
         peers: Callable[[], Mapping[str, OrdererClient]],
+        connect: Callable[[str], OrdererClient],
         on_takeover: Callable[[Sequence[Block], Sequence[bytes]], None],
         on_dropped: Callable[[Sequence[bytes]], None],
     ) -> None:
@@ -78,6 +79,7 @@ class Succession:
             log_key: with which the node signs blocks, 32 bytes.
             pen: held by whoever writes to the replica.
             peers: gives the other active members, the lost one too.
+            connect: gives the way to any organisation.
             on_takeover: told of blocks that were taken over, a takeover's the last, and of the transactions dropped.
             on_dropped: told of those that were dropped where the node ended before it got so far.
         """
@@ -90,6 +92,7 @@ class Succession:
         self._log_key = log_key
         self._pen = pen
         self._peers = peers
+        self._connect = connect
         self._on_takeover = on_takeover
         self._on_dropped = on_dropped
         self._ended: tuple[Members, frozenset[str]] | None = None
@@ -358,8 +361,9 @@ class Succession:
             return False
         for block in self._ours_from(self._final_height + 1):
             if self.version_at(_size(block)) >= vouched.version:
-                client = self._peers().get(vouched.stood_down)
-                return vouched.stood_down == self._org_id or (client is not None and _has(client, [block]))
+                # A block of ours that is not final may have suspended it: no peer, but who knows what it has.
+                waited = vouched.stood_down
+                return waited == self._org_id or _has(self._connect(waited), [block])
         return False
 
     def _is_by(self, height: int, org_id: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from joserfc import jws
@@ -328,6 +329,16 @@ def test_an_address_is_that_of_the_ledger_now(world):
     assert world.directory.address("insurer") == "http://insurer:1"
     with pytest.raises(NotFoundError):
         world.directory.address("stranger")
+
+
+def test_a_suspended_member_is_called_about_blocks_alone_and_a_removed_one_not_at_all(world):
+    world.organisations["insurer"] = replace(world.organisations["insurer"], status="suspended")
+    assert world.directory.ordering_address("insurer") == "http://insurer:1"
+    with pytest.raises(NotFoundError, match=r"peer\.unknown"):
+        world.directory.address("insurer")
+    world.organisations["insurer"] = replace(world.organisations["insurer"], status="removed")
+    with pytest.raises(NotFoundError, match=r"peer\.unknown"):
+        world.directory.ordering_address("insurer")
 
 
 def test_used_ids_are_forgotten_once_they_have_ended(world):

@@ -310,6 +310,24 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
     assert heads[1].endswith(b"\r\n\r\nbody")
 
 
+def test_calls_about_blocks_go_by_a_rule_of_their_own():
+    asked = []
+
+    def address_of(name):
+        def find(org_id):
+            asked.append((name, org_id))
+            return "http://127.0.0.1:1"
+
+        return find
+
+    signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
+    client = PeerClient(signer, address_of("other"), ordering_address_of=address_of("blocks"), may_call=is_unicast)
+    for target in ("/ordering/blocks?from=1", "/bodies"):
+        with pytest.raises(UnavailableError, match=r"peer\."):
+            client.get("hospital", target, ENOUGH)
+    assert asked == [("blocks", "hospital"), ("other", "hospital")]
+
+
 # Any member may write its own address, so none of these may stop more than the calls to that member.
 @pytest.mark.parametrize(
     "url",

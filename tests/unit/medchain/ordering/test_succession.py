@@ -808,6 +808,28 @@ def test_who_promised_waits_as_long_as_the_one_that_takes_over_does_not_have_the
         level_and_final(consortium, TAKER)
 
 
+def test_who_promised_to_wait_for_one_that_is_suspended_since_goes_on_when_that_one_has_the_block_before():
+    with Consortium(7) as consortium:
+        PROMISED.clear()
+        in_vain(consortium)
+        consortium.cut_off = {LOST, MEMBER}
+        taker = consortium.nodes[TAKER]
+        voters = [name for name in consortium.nodes if name != LOST]
+        taker.driver.order([consortium.stand({MEMBER: "suspended"}, taker, voters=voters)])
+        for _ in range(4):
+            consortium.step(60)
+        waiting = [consortium.nodes[name] for name in ("org-4", "org-5", "org-6")]
+        assert [(node.replica.root, node.disk.vouched.stood_down) for node in waiting] == [
+            (taker.replica.root, MEMBER)
+        ] * 3
+        consortium.cut_off = {LOST}
+        for _ in range(4):
+            consortium.step(60)
+        assert [node.disk.vouched.stood_down for node in waiting] == [""] * 3
+        assert taker.driver.cosigner.final_size == taker.replica.size
+        consortium.check()
+
+
 def test_a_takeover_that_too_few_know_is_dropped_for_the_one_agreed_on_since():
     with Consortium(7) as consortium:
         PROMISED.clear()
