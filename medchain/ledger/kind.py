@@ -29,6 +29,10 @@ LIVING: Final[Mapping[str | None, frozenset[str]]] = {
 """Transitions of kinds whose objects are renewed and ended by their creator."""
 
 
+HOLDER: Final = "holder"
+"""Role of who was given a body that is on the ledger, or a part of it: a party, a regulator, an endorser later on."""
+
+
 class BodySource(Protocol):
     """Where a check finds the bodies of other objects."""
 
@@ -58,7 +62,7 @@ class CheckContext:
         members: those in force.
         time: the checker's own time, Unix seconds.
         own: org_id of the organisation that checks.
-        role: as what it checks: ``creator``, ``independent``, ``member``, or ``party`` (custodian or recipient).
+        role: as what it checks: ``creator``, ``independent`` or `HOLDER`.
         creator: org_id of the transaction's creator.
         signers: rows of the transaction.
         change: the change that the body belongs to.
@@ -92,6 +96,11 @@ class CheckContext:
         return map_key(self.change.kind, self.creator, self.object_id)
 
     @property
+    def place(self) -> Place:
+        """What the payload says of the version in clear."""
+        return Place(self.change.kind, self.creator, self.object_id, self.change.status)
+
+    @property
     def version(self) -> int:
         """Its new version."""
         return self.change.objects[self.row].version
@@ -99,6 +108,42 @@ class CheckContext:
 
 Check = Callable[[Body, CheckContext], None]
 """Raises `VerificationError` with the code of the rule that a body breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the ledger, or a payload, says of a version in clear.
+
+    Attributes:
+        kind: name of its kind.
+        creator: org_id of its owner.
+        object_id: 16 bytes.
+        status: that the version gives it.
+    """
+
+    kind: str
+    creator: str
+    object_id: bytes
+    status: str
+
+
+Form = Callable[[Body, Place], None]
+"""Raises as `Check` for what no state can make right: malformed, or not what its owner may say."""
+
+
+def refuse(code: str, **fields: int | str | None) -> NoReturn:
+    """Raise `VerificationError`: a body breaks a rule."""
+    raise VerificationError(code, **fields)
+
+
+def no_sealed_body(_body: Body, context: CheckContext) -> None:
+    """Check of kinds whose content is public or absent; raises `VerificationError` ``body.superfluous``."""
+    refuse("body.superfluous", kind=context.change.kind)
+
+
+def no_sealed_form(_body: Body, place: Place) -> None:
+    """Form of kinds whose content is public or absent; raises `VerificationError` ``body.superfluous``."""
+    refuse("body.superfluous", kind=place.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +155,8 @@ class Kind:
         number: never used again for another.
         transitions: head's status (None: no head) → statuses that may follow.
         check: judges a body.
+        form: judges a body, whole or a part, by itself; every `check` includes it.
+        stands_alone: whether a version is judged without the body of the one before.
         public_body: whether the content stands in the transaction.
         batch: whether a change may list many objects.
         max_until_s: how far ahead ``until`` may lie; None where it may be null or anything.
@@ -123,6 +170,8 @@ class Kind:
     number: int
     transitions: Mapping[str | None, frozenset[str]]
     check: Check
+    form: Form = no_sealed_form
+    stands_alone: bool = False
     public_body: bool = False
     batch: bool = False
     max_until_s: int | None = None
@@ -134,13 +183,3 @@ class Kind:
     def __post_init__(self) -> None:
         """Collect the statuses that any transition leads to."""
         object.__setattr__(self, "statuses", frozenset().union(*self.transitions.values()))
-
-
-def refuse(code: str, **fields: int | str | None) -> NoReturn:
-    """Raise `VerificationError`: a body breaks a rule."""
-    raise VerificationError(code, **fields)
-
-
-def no_sealed_body(_body: Body, context: CheckContext) -> None:
-    """Check of kinds whose content is public or absent; raises `VerificationError` ``body.superfluous``."""
-    refuse("body.superfluous", kind=context.change.kind)

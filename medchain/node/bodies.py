@@ -1,7 +1,8 @@
 """Bodies of sealed objects: how they travel, where they lie, who gets which part.
 
 Keeps true: a body is used only if its hash is the one on this node's own ledger; one that has another hash than the
-payload or the ledger says is refused before it is stored; what is accepted is durable before it is acknowledged; only
+payload or the ledger says is refused before it is stored, and so is what is malformed; what this node's own judgement
+refuses is kept as evidence, and nobody is shown it; what is accepted is durable before it is acknowledged; only
 an object's owner brings what is not yet ordered, and no more of it than its quota. Trusts whoever sealed for nothing:
 HPKE does not name it.
 Source: `docs/spec/body.md`.
@@ -11,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from threading import Lock, RLock
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.ledger.kind import Place
 from medchain.ledger.kinds import access, capacity, consent, emergency, erasure, grant, recovery, subject
+from medchain.ledger.kinds.registry import check_form
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, Body, StateRecord, map_key
 from medchain.ledger.transaction import HASH_BYTES, Transaction, parse_payload
@@ -45,6 +49,7 @@ ENDORSER_SUBJECT_FIELDS: Final = frozenset({"contacts", "custodians", "enroller"
 """What the endorser of a consent is shown of its subject: what the check needs, and where it tells the person of it."""
 
 _PAD: Final = 1024
+_PERMISSION: Final = "consent"
 _CACHE_BYTES: Final = 4 << 20
 _COST: Final = 8
 _MARK: Final = b"\x80"
@@ -192,6 +197,29 @@ class _Opened(NamedTuple):
     body_hash: bytes
 
 
+class Verdict(Enum):
+    """What this node's own judgement says of the body of a version that the ledger has."""
+
+    HOLDS = auto()
+    """It passes the kind's check."""
+    OPEN = auto()
+    """It is well formed, and what the check stands on is not here."""
+    REFUSED = auto()
+    """It breaks a rule: it is kept as evidence, and is as if it were not here."""
+
+
+class Bench(Protocol):
+    """Who judges bodies; `medchain.node.verdicts.Verdicts`."""
+
+    def verdict(self, record: StateRecord, body: Body) -> Verdict:
+        """Judge the body, whole or a part, of a version that the ledger has."""
+        ...
+
+    def note(self, key: bytes, version: int) -> None:
+        """Take note of a body that was kept just now."""
+        ...
+
+
 class BodyShelf:
     """Bodies that this organisation holds: fills `medchain.ledger.kind.BodySource`. Threads may share it.
 
@@ -199,7 +227,7 @@ class BodyShelf:
         index: finds a subject's consents, and a consent's grants, among them.
     """
 
-    __slots__ = ("_cache", "_destroyed", "_destroying", "_lock", "_note", "_store", "index")
+    __slots__ = ("_bench", "_cache", "_destroyed", "_destroying", "_lock", "_note", "_store", "index")
 
     def __init__(self, store: LedgerStore, note: Callable[[bytes, int, str], None] | None = None) -> None:
         """Prepare.
@@ -211,21 +239,71 @@ class BodyShelf:
         self._store = store
         self._note = note
         self.index = SubjectIndex(store)
+        self._bench: Bench | None = None
         self._lock = RLock()
         # By the bytes in the file, so that nothing is found that is not there; emptied whenever a body is destroyed.
         self._cache: BoundedCache[bytes, _Opened] = BoundedCache(_CACHE_BYTES)
         self._destroyed = 0
         self._destroying = Lock()
 
+    def judged_by(self, bench: Bench) -> None:
+        """Show from now on only what somebody's judgement lets pass."""
+        self._bench = bench
+
     def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
-        """Return an object's head and the part of its body that is here, compared with each other; None without."""
+        """Return an object's head and the part of its body that is here, compared with each other.
+
+        None without, and for a body that does not pass this node's judgement: a permission, only where it was judged.
+        """
+        found = self._held(key)
+        if found is None:
+            return None
+        record, version, body = found
+        verdict = self._verdict(key, version, body)
+        is_shown = verdict is Verdict.HOLDS or (verdict is Verdict.OPEN and record.kind != _PERMISSION)
+        return (record, body) if is_shown else None
+
+    def held(self, key: bytes) -> tuple[StateRecord, Body] | None:
+        """Return the same, judged or not: what narrows binds whatever stands in the body."""
+        found = self._held(key)
+        return None if found is None else (found[0], found[2])
+
+    def held_at(self, key: bytes, version: int) -> Body | None:
+        """Return what is kept for a version, whatever the ledger and this node's judgement say; None if nothing is."""
+        found = self._opened(key, version)
+        return None if found is None else found.body
+
+    def newest(self, key: bytes) -> Body | None:
+        """Return the body of the newest version whose body is here and passes; before the ledger has any, the first."""
+        record = self._store.record(key)
+        if record is None:
+            return self.held_at(key, 1)
+        rows = ((row, self._opened(key, row.version)) for row in self._store.history(key))
+        found = (
+            (item.body, self._verdict(key, row.version, item.body))
+            for row, item in rows
+            if item is not None and item.body_hash == row.body_hash
+        )
+        shown = [(body, verdict) for body, verdict in found if verdict is not Verdict.REFUSED]
+        judged = (body for body, verdict in shown if verdict is Verdict.HOLDS)
+        return next(judged, shown[0][0] if shown else None)
+
+    def _held(self, key: bytes) -> tuple[StateRecord, int, Body] | None:
+        """Find the head of an object, and the version whose body it has."""
         record = self._store.record(key)
         if record is None:
             return None
         # A stop without evidence keeps the hash, and so the body, of the version before.
-        found = (self._opened(key, version) for version in (record.version, record.version - 1))
-        body = next((item.body for item in found if item is not None and item.body_hash == record.body_hash), None)
-        return None if body is None else (record, body)
+        found = ((version, self._opened(key, version)) for version in (record.version, record.version - 1))
+        same = ((at, item.body) for at, item in found if item is not None and item.body_hash == record.body_hash)
+        return next(((record, at, body) for at, body in same), None)
+
+    def _verdict(self, key: bytes, version: int, body: Body) -> Verdict:
+        """Judge what lies at a version; what the ledger lacks, and a stop's evidence, is judged elsewhere."""
+        record = None if self._bench is None else self._store.version(key, version)
+        if self._bench is None or record is None or record.status == STOPPED or record.body_hash != body.body_hash:
+            return Verdict.HOLDS
+        return self._bench.verdict(record, body)
 
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds."""
@@ -244,12 +322,14 @@ class BodyShelf:
         if record is not None and record.status == STOPPED:
             record = self._store.version(key, record.version - 1)
         found = None if record is None else self._opened(key, record.version)
-        return found.body if found is not None and record is not None and found.body_hash == record.body_hash else None
+        if found is None or record is None or found.body_hash != record.body_hash:
+            return None
+        return None if self._verdict(key, record.version, found.body) is Verdict.REFUSED else found.body
 
     def at(self, key: bytes, version: int) -> Body | None:
-        """Return what is kept for a version, whatever the ledger says; None if nothing is."""
-        found = self._opened(key, version)
-        return None if found is None else found.body
+        """Return what is kept for a version, whatever the ledger says; None for nothing, or what is refused here."""
+        body = self.held_at(key, version)
+        return None if body is None or self._verdict(key, version, body) is Verdict.REFUSED else body
 
     def _opened(self, key: bytes, version: int) -> _Opened | None:
         """Read a body with its hash, once as long as its bytes are the same."""
@@ -289,9 +369,9 @@ class BodyShelf:
             ConflictError: ``body.conflict`` if the ledger holds another one at that version.
         """
         with self._lock:
-            known = self.at(key, version)
+            known = self.held_at(key, version)
             if known is not None and known.body_hash == body.body_hash:
-                if _shown(known) >= _shown(body):
+                if shown_size(known) >= shown_size(body):
                     return
             elif known is not None and self._is_accepted(key, version, known.body_hash):
                 raise ConflictError("body.conflict", version=version)
@@ -301,6 +381,8 @@ class BodyShelf:
                 self._note(key, version, body.kind)
             self._store.put_body(key, version, canonical(body.to_json()))
         self.index.add(key, body)
+        if self._bench is not None:
+            self._bench.note(key, version)
 
     def is_accepted(self, key: bytes, version: int) -> bool:
         """Tell whether the ledger has that version of an object."""
@@ -315,7 +397,7 @@ class BodyShelf:
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash at that version."""
         with self._lock:
-            known = self.at(key, version)
+            known = self.held_at(key, version)
             if known is not None and not self._is_accepted(key, version, known.body_hash):
                 self._delete(key, version)
 
@@ -367,7 +449,7 @@ class BodyReceiver:
             InputError: ``encoding.*``, ``transaction.*``, ``body.malformed``.
             VerificationError: ``body.hash`` for another body than payload or ledger name, ``body.unknown`` for an
                 object of neither, ``body.creator`` for a payload of somebody else, ``body.key``,
-                ``sealing.authentication``.
+                ``sealing.authentication``; what `medchain.ledger.kinds.registry.check_form` refuses.
             ConflictError: ``body.conflict``.
             UnavailableError: ``body.quota`` for too many bodies that are not accepted.
         """
@@ -379,10 +461,12 @@ class BodyReceiver:
             raise InputError("encoding.members", member="bodies")
         transaction = self._transaction(top["payload"], peer)
         announced = {} if transaction is None else announced_hashes(transaction)
+        places = {} if transaction is None else _places(transaction)
         opened = [open_body(row, self._ledger, self._keys) for row in rows]
         # All are compared before one is kept.
         for item in opened:
             item.body.verify(self._expected(item, announced))
+            self._check_form(item, places)
         if transaction is not None:
             self._count(opened, transaction, len(document))
         for item in opened:
@@ -416,6 +500,21 @@ class BodyReceiver:
             raise VerificationError("body.creator")
         return transaction
 
+    def _check_form(self, item: OpenedBody, places: Mapping[tuple[bytes, int], Place]) -> None:
+        """Refuse what no state can make right; the evidence of a stop has a form of its own.
+
+        Once the ledger has it, it shows who lied: then it is kept all the same, to be shown to nobody.
+        """
+        record = self._store.version(item.object, item.version)
+        if record is None:
+            check_form(item.body, places[item.object, item.version])
+        elif record.status != STOPPED:
+            try:
+                check_form(item.body, Place(record.kind, record.creator, record.id, record.status))
+            except VerificationError:
+                self._shelf.keep(item.object, item.version, item.body)
+                raise
+
     def _expected(self, item: OpenedBody, announced: Mapping[tuple[bytes, int], bytes]) -> bytes:
         """Return the hash that a body must have. The ledger's word counts before a payload's."""
         record = self._store.version(item.object, item.version)
@@ -431,6 +530,16 @@ def announced_hashes(transaction: Transaction) -> dict[tuple[bytes, int], bytes]
     """Return (map key, version) → body hash of all objects of a transaction."""
     return {
         (map_key(change.kind, transaction.creator, row.id), row.version): row.body_hash
+        for change in transaction.changes
+        for row in change.objects
+    }
+
+
+def _places(transaction: Transaction) -> dict[tuple[bytes, int], Place]:
+    """Return (map key, version) → what a payload says in clear of each of its objects."""
+    creator = transaction.creator
+    return {
+        (map_key(change.kind, creator, row.id), row.version): Place(change.kind, creator, row.id, change.status)
         for change in transaction.changes
         for row in change.objects
     }
@@ -495,7 +604,7 @@ def _whole(body: Body) -> Body:
     return body
 
 
-def _shown(body: Body) -> tuple[int, int]:
+def shown_size(body: Body) -> tuple[int, int]:
     """Measure how much of a body is shown."""
     return (len(body.fields) + len(body.padding), 0 if isinstance(body.evidence, bytes) else 1)
 

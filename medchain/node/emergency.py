@@ -15,9 +15,9 @@ from threading import Event
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
-from medchain.errors import AccessDeniedError, ConflictError, MedchainError, NotFoundError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.kinds.content import short_text
-from medchain.ledger.kinds.emergency import EMERGENCY_S, Emergency, Objection, Review, read
+from medchain.ledger.kinds.emergency import EMERGENCY_S, Emergency, Objection, Review, read, read_shown
 from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, build_body, map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
@@ -337,12 +337,15 @@ class EmergencyBook:
 
     def _told(self, key: bytes) -> dict[str, Json] | None:
         """Tell one emergency, as far as it is shown here; None where it is gone."""
-        record, found = self._judge.replica.store.record(key), self._judge.shelf.head(key)
-        body = self._judge.shelf.at(key, 1) if found is None else found[1]
-        if body is None:
+        record, body = self._judge.replica.store.record(key), self._judge.shelf.newest(key)
+        try:
+            made = None if body is None else read_shown(body.content)
+        except InputError as error:
+            # What an earlier release took unread hides no other.
+            _LOG.warning("emergency.unreadable", code=error.code)
             return None
-        content = {"patient": "-"} | body.content
-        made = read(content)
+        if body is None or made is None:
+            return None
         now = self._judge.clock()
         shown = {name: value for name, value in body.content.items() if not name.endswith(("_hash", "_root"))}
         final = self._judge.replica.store.final()

@@ -297,8 +297,11 @@ class Asker:
             raise VerificationError("exchange.request")
         key = access_key(request.grant, request.custodian)
         entry = self._entry(key, answer.access_version)
+        grant = next((ref for ref in entry.refs if ref.key == request.grant), None)
+        if grant is None:
+            raise VerificationError("exchange.access", reason="grant")
+        self._rely(grant)
         row = self._row(signed, entry)
-        self._rely(next(ref for ref in entry.refs if ref.key == request.grant))
         final = self._final_size()
         anchors = [self._anchor(request.custodian, record, final) for record in answer.records]
         self._compare(answer, row, anchors)
@@ -357,7 +360,7 @@ class Asker:
         except (InputError, VerificationError) as error:
             # Made up, used twice, or dated back: an entry that others would be shown is refused by who has signed.
             raise VerificationError("exchange.access", reason=error.code) from error
-        if listed.grant != signed.request.grant or listed.grant not in {ref.key for ref in entry.refs}:
+        if listed.grant != signed.request.grant:
             raise VerificationError("exchange.access", reason="grant")
         rows = [row for row in listed.accesses if row.request_hash == signed.request.hash]
         if len(rows) != 1 or signed not in requests:

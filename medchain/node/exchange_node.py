@@ -296,7 +296,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         decision=around.releasing.rules,
         patients=LinkedPatients(around.records),
         is_stopped=side.stops.is_stopped,
-        relies=Reliance(side.judge).check,
+        relies=Reliance(side.judge, side.verdicts).check,
         clock=around.clock,
         random=secrets.token_bytes,
         zone=around.zone,
@@ -316,7 +316,7 @@ def _asker(identity: Identity, around: ExchangeSurroundings) -> Asker:
             records=around.records,
             bodies=around.side.shelf,
             custodians=around.custodians,
-            relies=Reliance(around.side.judge).check,
+            relies=Reliance(around.side.judge, around.side.verdicts).check,
             clock=around.clock,
         )
     )

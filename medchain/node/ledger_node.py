@@ -32,6 +32,7 @@ from medchain.node.roll_call import ROLL_CALL, roll_call
 from medchain.node.stops import NOTICE_TYPE, StopBook
 from medchain.node.submit import Draft, OtherMembers, Submitter
 from medchain.node.unaccepted import Unaccepted
+from medchain.node.verdicts import Verdicts
 from medchain.ordering.embedded import EmbeddedDriver
 from medchain.store.records import RecordStore
 
@@ -70,6 +71,7 @@ class LedgerNode:
         driver: ordering.
         shelf: its bodies.
         judge: its own judgement on transactions.
+        verdicts: its judgement on the bodies that it was given.
         endorser: endorses for others.
         bodies: takes bodies and notices of stops.
         stops: the stops that it has heard of.
@@ -90,6 +92,8 @@ class LedgerNode:
         self.shelf = BodyShelf(store, note(records, around.clock))
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.judge = judge
+        self.verdicts = Verdicts(judge, records)
+        self.shelf.judged_by(self.verdicts)
         self.endorser = Endorser(identity, judge, records)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
         unaccepted = Unaccepted(self.shelf, records, around.clock)
@@ -120,6 +124,7 @@ class LedgerNode:
         while not stop.wait(SETTLE_S):
             try:
                 self.stops.settle()
+                self.verdicts.settle()
                 self.bodies.expire()
             except MedchainError as error:
                 _LOG.warning("settle.delayed", code=error.code)

@@ -100,7 +100,7 @@ class StopBook:
             ConflictError: ``stop.repeated``, ``stop.not_stoppable``.
             VerificationError: of the withdrawal's check; without the evidence the stop is still possible.
         """
-        found = self._judge.shelf.head(key)
+        found = self._judge.shelf.held(key)
         if found is None:
             raise NotFoundError("stop.unknown")
         record, body = found

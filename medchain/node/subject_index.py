@@ -60,7 +60,14 @@ class SubjectIndex:
         self._reading = Lock()
 
     def add(self, key: bytes, body: Body) -> None:
-        """Note a body that is kept."""
+        """Note a body that is kept; what is malformed, and kept as evidence, is of nobody."""
+        try:
+            self._add(key, body)
+        except InputError:
+            return
+
+    def _add(self, key: bytes, body: Body) -> None:
+        """Note a body."""
         if body.kind == _EMERGENCY:
             with self._lock:
                 self._emergencies.add(key)

@@ -416,13 +416,15 @@ class Submitter:
         return {item.org_id for item in self._judge.replica.members.active if item.role == SUPERVISOR}
 
     def _beside(self, draft: Draft, org_id: str) -> Iterable[OpenedBody]:
-        """Give the recipient of a consent what it needs of the subject: passkeys, not where the patient is treated."""
+        """Give who judges a consent what it needs of the subjects: passkeys, not where the patient is treated.
+
+        A custodian holds its own patient's; of who signs for the patient it may know nothing.
+        """
         if draft.kind != "consent":
             return
         content = consent.read(draft.body.content)
-        if org_id in content.custodians:
-            return
-        for key in sorted({*content.signers, content.patient}):
+        own = {content.patient} if org_id in content.custodians else set()
+        for key in sorted({*content.signers, content.patient} - own):
             found = self._judge.shelf.head(key)
             if found is not None:
                 yield OpenedBody(key, found[0].version, found[1].redact(RECIPIENT_FIELDS))

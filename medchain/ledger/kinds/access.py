@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kind import LIVING, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
 from medchain.ledger.members import AUTHENTICATION_KEY
@@ -112,6 +112,20 @@ def read(content: Mapping[str, Json]) -> Accesses:
     return Accesses(unhex(content["grant"], HASH_BYTES), keys, tuple(_row(row) for row in rows))
 
 
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body by itself: one chain for a grant, and each access borne by a request.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``access.id``, ``.request``, ``.repeated``.
+    """
+    accesses = read(body.content)
+    if place.object_id != access_id(accesses.grant, place.creator):
+        # One chain for a grant, where everybody looks: a second one would not be missed.
+        refuse("access.id")
+    check_requests(accesses, signed_requests(body), place.creator)
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge an access object's body.
 
@@ -131,10 +145,7 @@ def check(body: Body, context: CheckContext) -> None:
     check_parties(context, (grant.custodian, grant.recipient), "access")
     if grant.custodian != context.creator:
         refuse("access.custodian", org_id=grant.custodian)
-    if context.object_id != access_id(accesses.grant, grant.custodian):
-        # One chain for a grant, where everybody looks: a second one would not be missed.
-        refuse("access.id")
-    check_requests(accesses, requests, grant.custodian)
+    check_form(body, context.place)
     _check_signatures(requests, grant, context)
     for row in accesses.accesses:
         _check_row(row, grant, accesses, context)
@@ -227,5 +238,13 @@ def _row(value: Json) -> Access:
     )
 
 
-KIND: Final = Kind(name="access", number=8, transitions=LIVING, check=check, refs=("consent", "grant"))
+KIND: Final = Kind(
+    name="access",
+    number=8,
+    transitions=LIVING,
+    check=check,
+    form=check_form,
+    stands_alone=True,
+    refs=("consent", "grant"),
+)
 """One version for each batch of releases."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kind import HOLDER, LIVING, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import alone, capacity, signing
 from medchain.ledger.kinds.capacity import CONSENT, Deed
 from medchain.ledger.kinds.content import (
@@ -161,6 +161,11 @@ def read(content: Mapping[str, Json]) -> Consent:
     )
 
 
+def check_form(body: Body, _place: Place) -> None:
+    """Judge a body by itself; raises `InputError` for a malformed content."""
+    read(body.content)
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge a consent's body.
 
@@ -246,7 +251,7 @@ def _check_subject(consent: Consent, context: CheckContext, *, wider: bool) -> b
     deed = Deed(CONSENT, wider, consent.resource_types)
     capacity.check_signers(context, "consent", (consent.patient, able), consent.signers, deed)
     # A recipient is not shown where the patient is treated; those who sign are.
-    if context.role == "party" and "custodians" not in patient:
+    if context.role == HOLDER and "custodians" not in patient:
         return able.disputed
     custodians = names(patient.get("custodians"))
     if not set(consent.custodians) <= set(custodians):
@@ -278,5 +283,7 @@ def _joined(content: Mapping[str, Json]) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-KIND: Final = Kind(name="consent", number=6, transitions=LIVING, check=check, max_until_s=60, stoppable=True)
+KIND: Final = Kind(
+    name="consent", number=6, transitions=LIVING, check=check, form=check_form, max_until_s=60, stoppable=True
+)
 """Stopped by whoever holds its body."""

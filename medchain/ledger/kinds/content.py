@@ -11,8 +11,8 @@ from typing import Final
 
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import CheckContext, refuse
-from medchain.ledger.transaction import HASH_BYTES, INDEPENDENT
+from medchain.ledger.kind import HOLDER, CheckContext, refuse
+from medchain.ledger.transaction import CREATOR, HASH_BYTES, INDEPENDENT
 
 DAY_S: Final = 86400
 """Seconds of a day."""
@@ -134,7 +134,7 @@ def check_parties(context: CheckContext, parties: Iterable[str], kind: str) -> N
     if context.role == INDEPENDENT:
         holds = any(endorser is not None and endorser.org_id == context.own for endorser in independent)
     else:
-        holds = context.own == context.creator if context.role == "creator" else context.own in involved
+        holds = context.role == HOLDER or (context.role == CREATOR and context.own == context.creator)
     if not holds:
         refuse(f"{kind}.role", role=context.role)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json, members, unhex
-from medchain.ledger.kind import CheckContext, Kind, refuse
+from medchain.ledger.kind import HOLDER, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds.content import DAY_S, check_event_time, check_parties, count, fields, short_text
 from medchain.ledger.object import ACTIVE, ENDED, Body
 from medchain.ledger.transaction import HASH_BYTES
@@ -158,6 +158,25 @@ def read(content: Mapping[str, Json]) -> Emergency:
     )
 
 
+def read_shown(content: Mapping[str, Json]) -> Emergency:
+    """Read a whole content, or the part that a regulator is shown, whose patient is ``-``; raises `InputError`."""
+    return read({"patient": "-", **content})
+
+
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body, or a regulator's part of it, by itself.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``emergency.custodian`` for one that another than its owner tells, ``emergency.review``.
+    """
+    emergency = read_shown(body.content)
+    if emergency.custodian != place.creator:
+        refuse("emergency.custodian", org_id=emergency.custodian)
+    if (emergency.review is not None) != (place.status == ENDED):
+        refuse("emergency.review")
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge an emergency's body.
 
@@ -166,21 +185,19 @@ def check(body: Body, context: CheckContext) -> None:
         VerificationError: ``emergency.organisation``, ``.party``, ``.role``, ``.custodian``, ``.time``, ``.review``,
             ``.objection``, ``.changed``.
     """
-    emergency = read(body.content)
+    emergency = (read_shown if context.role == HOLDER else read)(body.content)
     check_parties(context, (emergency.custodian, emergency.recipient), "emergency")
-    if emergency.custodian != context.creator:
-        refuse("emergency.custodian", org_id=emergency.custodian)
+    check_form(body, context.place)
     check_event_time(context, emergency.time, "emergency.time")
     reviewed = emergency.review is not None
-    if reviewed != (context.change.status == ENDED):
-        refuse("emergency.review")
     before = None if context.previous is None else context.previous[1].content
     if (before is not None and before.get("objection") is None) != (emergency.objection is not None) and not reviewed:
         # A new one has none; a version that is no review adds one to what had none.
         refuse("emergency.objection")
     if before is not None:
-        changed = "review" if reviewed else "objection"
-        if {**before, changed: None} != {**body.content, changed: None}:
+        # Both have all fields, but for the patient where this organisation is not shown it.
+        same = (before.keys() & body.content.keys()) - {"review" if reviewed else "objection"}
+        if any(before[name] != body.content[name] for name in same):
             refuse("emergency.changed")
 
 
@@ -205,6 +222,7 @@ KIND: Final = Kind(
     number=9,
     transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ACTIVE, ENDED})},
     check=check,
+    form=check_form,
 )
 """Active until it is reviewed, a second time with an objection; no consent is needed, so nothing is refused for lack of
 one."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json, digest, unhex
-from medchain.ledger.kind import CheckContext, Kind, refuse
+from medchain.ledger.kind import CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import DAY_S, check_event_time, check_parties, count, fields, names, short_text
 from medchain.ledger.object import ACTIVE, Body, in_force, map_key
@@ -117,6 +117,21 @@ def read(content: Mapping[str, Json]) -> Erasure:
     )
 
 
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body by itself.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``erasure.owner`` for one that another than its owner tells, ``erasure.id``.
+    """
+    stated = read_statement(body.content) if place.status == STATED else None
+    organisation = read(body.content).organisation if stated is None else stated.organisation
+    if organisation != place.creator:
+        refuse("erasure.owner", org_id=organisation)
+    if stated is not None and place.object_id != statement_id(stated.grant, organisation):
+        refuse("erasure.id")
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge an erasure's body.
 
@@ -126,22 +141,19 @@ def check(body: Body, context: CheckContext) -> None:
             ``.id``, ``.grant``, ``.in_force``.
     """
     if context.change.status == STATED:
-        _check_statement(read_statement(body.content), context)
+        statement = read_statement(body.content)
+        check_parties(context, (statement.organisation, statement.custodian), "erasure")
+        check_form(body, context.place)
+        _check_statement(statement, context)
         return
     erasure = read(body.content)
     check_parties(context, (erasure.organisation,), "erasure")
-    if erasure.organisation != context.creator:
-        refuse("erasure.owner", org_id=erasure.organisation)
+    check_form(body, context.place)
     check_event_time(context, erasure.time, "erasure.time")
 
 
 def _check_statement(statement: Statement, context: CheckContext) -> None:
     """Judge a statement; whose grant is not known here has nothing to state."""
-    check_parties(context, (statement.organisation, statement.custodian), "erasure")
-    if statement.organisation != context.creator:
-        refuse("erasure.owner", org_id=statement.organisation)
-    if context.object_id != statement_id(statement.grant, statement.organisation):
-        refuse("erasure.id")
     check_event_time(context, statement.time, "erasure.time")
     found = context.bodies.head(statement.grant)
     if found is None or found[0].kind != "grant":
@@ -156,5 +168,7 @@ def _check_statement(statement: Statement, context: CheckContext) -> None:
         refuse("erasure.in_force")
 
 
-KIND: Final = Kind(name="erasure", number=10, transitions={None: frozenset({ACTIVE, STATED})}, check=check)
+KIND: Final = Kind(
+    name="erasure", number=10, transitions={None: frozenset({ACTIVE, STATED})}, check=check, form=check_form
+)
 """Once; it cannot be taken back."""

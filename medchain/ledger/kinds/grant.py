@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json, unhex
-from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kind import LIVING, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds.content import (
     DAY_S,
@@ -82,6 +82,18 @@ def read(content: Mapping[str, Json]) -> Grant:
     )
 
 
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body by itself.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``grant.custodian`` for one that another than its owner gives.
+    """
+    grant = read(body.content)
+    if grant.custodian != place.creator:
+        refuse("grant.custodian", org_id=grant.custodian)
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge a grant's body.
 
@@ -93,8 +105,7 @@ def check(body: Body, context: CheckContext) -> None:
     check_full(context, is_full=body.is_full, kind="grant")
     grant = read(body.content)
     check_parties(context, (grant.custodian, grant.recipient), "grant")
-    if grant.custodian != context.creator:
-        refuse("grant.custodian", org_id=grant.custodian)
+    check_form(body, context.place)
     if context.change.status != ACTIVE:
         return
     check_types(grant.resource_types, "grant.resource_types")
@@ -130,6 +141,13 @@ def _check_within(grant: Grant, consent: consents.Consent) -> None:
 
 
 KIND: Final = Kind(
-    name="grant", number=7, transitions=LIVING, check=check, max_until_s=60, stoppable=True, refs=("consent",)
+    name="grant",
+    number=7,
+    transitions=LIVING,
+    check=check,
+    form=check_form,
+    max_until_s=60,
+    stoppable=True,
+    refs=("consent",),
 )
 """Stopped by whoever holds its body, or by its consent's stop."""

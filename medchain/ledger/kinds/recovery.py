@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import CheckContext, Kind, refuse
+from medchain.ledger.kind import CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import alone, capacity, signing
 from medchain.ledger.kinds.capacity import DEAD, GUARDIAN, Delegate, Standing
 from medchain.ledger.kinds.content import (
@@ -145,6 +145,18 @@ def read(content: Mapping[str, Json]) -> Recovery:
     return made
 
 
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body by itself.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``recovery.verified_by`` for one that another than its owner announces.
+    """
+    recovery = read(body.content)
+    if place.status == ACTIVE and recovery.organisation != place.creator:
+        refuse("recovery.verified_by", org_id=recovery.organisation)
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge a recovery's body.
 
@@ -159,8 +171,7 @@ def check(body: Body, context: CheckContext) -> None:
     check_parties(context, (*recovery.custodians, recovery.enroller), "recovery")
     if context.change.status != ACTIVE:
         return
-    if recovery.organisation != context.creator:
-        refuse("recovery.verified_by", org_id=recovery.organisation)
+    check_form(body, context.place)
     check_event_time(context, recovery.verified, "recovery.time")
     _check_second(recovery, context)
     _check_terms(recovery, context)
@@ -243,6 +254,7 @@ KIND: Final = Kind(
     number=14,
     transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ENDED})},
     check=check,
+    form=check_form,
     max_until_s=60,
     stoppable=True,
 )

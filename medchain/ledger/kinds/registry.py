@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from medchain.errors import InputError, VerificationError
-from medchain.ledger.kind import CheckContext, Kind
+from medchain.ledger.kind import CheckContext, Kind, Place
 from medchain.ledger.kinds import (
     access,
     consent,
@@ -58,5 +58,23 @@ def check_body(body: Body, context: CheckContext) -> None:
     body.verify(context.change.objects[context.row].body_hash)
     try:
         KINDS[body.kind].check(body, context)
+    except InputError as error:
+        raise VerificationError("body.malformed", kind=body.kind, reason=error.code) from error
+
+
+def check_form(body: Body, place: Place) -> None:
+    """Check a sealed body, whole or a part, by itself: what no state can make right is refused on receipt.
+
+    Args:
+        body: opened, its hash compared.
+        place: what the ledger or the payload says of its version.
+
+    Raises:
+        VerificationError: ``body.kind``, ``body.malformed`` or a code of the kind.
+    """
+    if body.kind != place.kind or body.kind not in KINDS:
+        raise VerificationError("body.kind", kind=body.kind[:64])
+    try:
+        KINDS[body.kind].form(body, place)
     except InputError as error:
         raise VerificationError("body.malformed", kind=body.kind, reason=error.code) from error

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import LIVING, CheckContext, Kind, refuse
+from medchain.ledger.kind import HOLDER, LIVING, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import alone, capacity, recovery, signing
 from medchain.ledger.kinds.capacity import CONSENT, DEAD, GUARDIAN, STOP, Capacity, Deed
 from medchain.ledger.kinds.content import (
@@ -203,6 +203,28 @@ def read_contacts(content: Mapping[str, Json]) -> tuple[Contact, ...]:
     return found
 
 
+def check_form(body: Body, place: Place) -> None:
+    """Judge a body by itself, whole or the part that signatures are checked with.
+
+    Raises:
+        InputError: for a malformed content.
+        VerificationError: ``subject.enroller`` for one that another than its owner tells.
+    """
+    if _is_part(body):
+        capacity.read(body.content)
+        read_passkeys(body.content)
+    else:
+        read(body.content)
+    enroller = body.content.get("enroller", place.creator)
+    if enroller != place.creator:
+        refuse("subject.enroller", org_id=str(enroller)[:64])
+
+
+def _is_part(body: Body) -> bool:
+    """Tell whether somebody is shown a part only: what is hidden, the enroller and an independent one vouch for."""
+    return body.content.keys() < set(_FIELDS)
+
+
 def check(body: Body, context: CheckContext) -> None:
     """Judge a subject's body.
 
@@ -211,10 +233,12 @@ def check(body: Body, context: CheckContext) -> None:
         VerificationError: one of the codes ``subject.*`` of `docs/spec/subject.md`, ``signing.*``, ``assertion.*``.
     """
     check_full(context, is_full=body.is_full, kind="subject")
+    if context.role == HOLDER and _is_part(body):
+        check_form(body, context.place)
+        return
     subject = read(body.content)
     check_parties(context, (*subject.custodians, subject.enroller), "subject")
-    if subject.enroller != context.creator:
-        refuse("subject.enroller", org_id=subject.enroller)
+    check_form(body, context.place)
     standing = subject.capacity.standing
     told = (subject.verified, *(row.since for row in subject.passkeys), 0 if standing is None else standing.time)
     for time in told:
@@ -505,6 +529,7 @@ KIND: Final = Kind(
     number=5,
     transitions=LIVING,
     check=check,
+    form=check_form,
     max_until_s=60,
     refs=("recovery",),
     refs_optional=True,

@@ -123,7 +123,7 @@ class Exchange:
             decision=ReleaseRules(),
             patients=Links(self, site),
             is_stopped=site.node.stops.is_stopped,
-            relies=Reliance(site.node.judge).check,
+            relies=Reliance(site.node.judge, site.node.verdicts).check,
             clock=self.federation.clock,
             random=fresh,
         )
@@ -142,7 +142,7 @@ class Exchange:
                     records=site.records,
                     bodies=site.node.shelf,
                     custodians=Way(self, org_id),
-                    relies=Reliance(site.node.judge).check,
+                    relies=Reliance(site.node.judge, site.node.verdicts).check,
                     clock=self.federation.clock,
                     wait_s=5.0,
                 )

@@ -9,7 +9,8 @@ import pytest
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.transaction import Ref
 from medchain.node import endorse
-from medchain.node.relying import NOT_HERE, Reliance
+from medchain.node.relying import Reliance
+from medchain.node.verdicts import NOT_HERE
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node import federation as federations
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation, reasons, refused
@@ -45,9 +46,14 @@ def grant_of(exchange) -> Ref:
     return Ref(exchange.grant, 1)
 
 
+def reliance_of(federation, org_id: str) -> Reliance:
+    node = federation.sites[org_id].node
+    return Reliance(node.judge, node.verdicts)
+
+
 def verdict(exchange, org_id: str) -> str:
     try:
-        Reliance(exchange.federation.sites[org_id].node.judge).check(grant_of(exchange))
+        reliance_of(exchange.federation, org_id).check(grant_of(exchange))
     except MedchainError as error:
         return error.code
     return ""
@@ -83,7 +89,7 @@ def test_attack_another_custodian_does_not_rely_on_the_one_that_brought_the_cons
     submitter = federation.sites[TONGJI].node.submitter
     own = submitter.submit(federations.grant(exchange.consent, custodian=TONGJI)).key
     with pytest.raises(VerificationError) as caught:
-        Reliance(federation.sites[TONGJI].node.judge).check(Ref(own, 1))
+        reliance_of(federation, TONGJI).check(Ref(own, 1))
     assert caught.value.code == "assertion.origin"
 
 
@@ -109,7 +115,7 @@ def test_a_body_that_is_not_here_means_no(federation, monkeypatch):
     # Nobody brings the commission the bodies of what it did not endorse: one of the two others did.
     silent = next(one for one in (COMMISSION, TONGJI) if federation.sites[one].node.shelf.at(exchange.grant, 1) is None)
     with pytest.raises(UnavailableError) as caught:
-        Reliance(federation.sites[silent].node.judge).check(grant_of(exchange))
+        reliance_of(federation, silent).check(grant_of(exchange))
     assert caught.value.code == NOT_HERE
 
 
@@ -123,7 +129,7 @@ def test_a_recipient_without_the_subjects_passkeys_takes_nothing(federation, mon
 
 
 def test_what_the_ledger_does_not_have_is_not_relied_on(federation):
-    reliance = Reliance(federation.sites[RENHE].node.judge)
+    reliance = reliance_of(federation, RENHE)
     with pytest.raises(VerificationError) as caught:
         reliance.check(Ref(fresh(32), 1))
     assert caught.value.code == "relying.version"
@@ -131,7 +137,7 @@ def test_what_the_ledger_does_not_have_is_not_relied_on(federation):
 
 def test_each_version_is_judged_once(federation, monkeypatch):
     exchange = opened(federation, monkeypatch)
-    reliance = Reliance(federation.sites[ANXIN].node.judge)
+    reliance = reliance_of(federation, ANXIN)
     reliance.check(grant_of(exchange))
     federation.sites[ANXIN].node.shelf.destroy(exchange.patient.key)
     reliance.check(grant_of(exchange))

@@ -576,7 +576,7 @@ def test_of_two_parts_of_a_body_the_one_that_shows_more_stays(federation, hospit
     patient = Patient(federation)
     done = hospital.submitter.submit(patient.subject())
     body = hospital.shelf.at(done.key, 1)
-    part = body.redact({"passkeys"})
+    part = body.redact(subject.RECIPIENT_FIELDS)
     receiver = federation.sites[ANXIN].node
     final(federation, ANXIN, done.key)
     for shown, kept in ((part, part), (body, body), (part, body)):

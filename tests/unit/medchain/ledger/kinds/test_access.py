@@ -44,7 +44,7 @@ def released(case, *rows: object, **changes: object):
     body = build_body("access", accesses(grant, consent, *made).to_content(), evidence, fresh)
     refs = tuple(sorted(Ref(kept.key, kept.version) for kept in (consent, grant)))
     own_id = access_id(grant.key, RENHE)
-    terms = {"refs": refs, "endorser": None, "own": ANXIN, "role": "party", "object_id": own_id} | changes
+    terms = {"refs": refs, "endorser": None, "own": ANXIN, "role": "holder", "object_id": own_id} | changes
     return body, case.context("access", body, **terms)
 
 
@@ -182,8 +182,8 @@ def test_ending_a_chain_of_accesses_needs_no_refs(case):
     assert code(*released(case, status="ended", refs=())) == ""
 
 
-def test_who_is_no_party_does_not_check_accesses(case):
-    assert code(*released(case, own=TAIPING)) == "access.role"
+def test_who_is_no_party_does_not_make_accesses(case):
+    assert code(*released(case, own=TAIPING, role="creator")) == "access.role"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ REVIEWED = replace(EMERGENCY, review=Review("officer-2", "justified", TIME + 5))
 
 def emergency(case, content, **changes: object):
     body = build_body("emergency", content.to_content(), None, fresh)
-    return body, case.context("emergency", body, **({"endorser": None, "own": TONGJI, "role": "party"} | changes))
+    return body, case.context("emergency", body, **({"endorser": None, "own": TONGJI, "role": "holder"} | changes))
 
 
 def test_an_emergency_comes_back_as_it_went():

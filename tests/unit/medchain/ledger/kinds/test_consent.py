@@ -45,14 +45,14 @@ def test_a_consent_that_the_patient_signed_is_endorsed(case):
 
 
 @pytest.mark.parametrize(
-    ("own", "role"), [(RENHE, "creator"), (RENHE, "party"), (ANXIN, "party"), (COMMISSION, "independent")]
+    ("own", "role"), [(RENHE, "creator"), (RENHE, "holder"), (ANXIN, "holder"), (COMMISSION, "independent")]
 )
 def test_every_party_reaches_the_same_verdict(case, own, role):
     assert code(*case.signed(case.consent(), own=own, role=role)) == ""
 
 
 @pytest.mark.parametrize(
-    ("own", "role"), [(ANXIN, "creator"), (TAIPING, "party"), (TONGJI, "independent"), (COMMISSION, "party")]
+    ("own", "role"), [(ANXIN, "creator"), (TAIPING, "creator"), (TONGJI, "independent"), (COMMISSION, "member")]
 )
 def test_who_does_not_hold_the_role_in_which_it_is_asked_does_not_sign(case, own, role):
     assert code(*case.signed(case.consent(), own=own, role=role)) == "consent.role"
@@ -81,7 +81,7 @@ def test_a_signature_that_was_kept_back_cannot_be_used_later(case, own, role, ag
 
 
 def test_a_party_may_get_its_part_of_a_consent_later(case):
-    assert code(*case.signed(case.consent(signed_at=TIME - 10**6), own=ANXIN, role="party")) == ""
+    assert code(*case.signed(case.consent(signed_at=TIME - 10**6), own=ANXIN, role="holder")) == ""
 
 
 def test_a_passkey_of_somebody_else_is_refused(case):
@@ -94,7 +94,7 @@ def test_a_stolen_credential_id_with_another_key_is_refused(case):
     assert code(*case.signed(case.consent(), pen=thief)) == "assertion.signature"
 
 
-ROLES = [(RENHE, "creator"), (RENHE, "party"), (ANXIN, "party"), (COMMISSION, "independent")]
+ROLES = [(RENHE, "creator"), (RENHE, "holder"), (ANXIN, "holder"), (COMMISSION, "independent")]
 """Custodian as it brings a consent, custodian and recipient as they rely on it, and the drawn endorser."""
 
 
@@ -184,7 +184,7 @@ def test_a_body_of_another_kind_is_refused(case):
 def test_an_endorser_does_not_vouch_for_fields_that_it_cannot_see(case):
     body, context = case.signed(case.consent())
     assert code(body.redact(body.content, keep_evidence=True), context) == "consent.not_full"
-    party = replace(context, own=ANXIN, role="party")
+    party = replace(context, own=ANXIN, role="holder")
     assert code(body.redact(body.content, keep_evidence=True), party) == ""
 
 
@@ -203,7 +203,7 @@ def test_a_suspended_recipient_is_refused(case):
 def test_an_endorser_that_is_a_party_is_not_independent(case):
     consent = case.consent(custodians=(RENHE, TONGJI))
     assert code(*case.signed(consent, own=TONGJI, endorser=TONGJI)) == "consent.party"
-    assert code(*case.signed(consent, own=ANXIN, role="party", endorser=TONGJI)) == "consent.party"
+    assert code(*case.signed(consent, own=ANXIN, role="holder", endorser=TONGJI)) == "consent.party"
 
 
 def test_an_endorser_under_a_partys_control_is_not_independent(case):
@@ -234,7 +234,7 @@ def test_a_stranger_cannot_submit_a_consent(case):
 def test_a_recipient_checks_without_seeing_where_the_patient_is_treated(case):
     record, body = case.bodies[case.subject.key]
     case.bodies[case.subject.key] = (record, body.redact(RECIPIENT_FIELDS))
-    assert code(*case.signed(case.consent(), own=ANXIN, role="party")) == ""
+    assert code(*case.signed(case.consent(), own=ANXIN, role="holder")) == ""
     assert code(*case.signed(case.consent())) == "body.malformed content.names"
 
 
@@ -288,7 +288,7 @@ def test_a_recipient_cannot_attest_itself_a_consent_of_a_patient_who_signed_none
 
 
 def test_evidence_that_is_hidden_attests_nothing(case):
-    body, context = case.attested(case.consent(), STAFF, own=ANXIN, role="party")
+    body, context = case.attested(case.consent(), STAFF, own=ANXIN, role="holder")
     assert code(body.redact(body.content), context) == "consent.attested"
 
 

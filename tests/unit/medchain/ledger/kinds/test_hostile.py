@@ -72,6 +72,6 @@ def test_a_subject_that_holds_anything_never_crashes_the_check_of_a_consent(name
     spoiled = build_body("subject", {**SUBJECT.to_content(), name: value}, None, fresh)
     case.bodies[case.subject.key] = (record, spoiled)
     body, context = case.signed(case.consent())
-    for own, role in ((ANXIN, "party"), (RENHE, "creator")):
+    for own, role in ((ANXIN, "holder"), (RENHE, "creator")):
         code(body, replace(context, own=own, role=role))
     assert case.head(case.subject.key) == (record, spoiled)

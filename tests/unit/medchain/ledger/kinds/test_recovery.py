@@ -100,7 +100,7 @@ def test_a_content_comes_back_as_it_went(case, mother):
     assert read(other.to_content()) == other
 
 
-@pytest.mark.parametrize(("own", "role"), [(TONGJI, "creator"), (COMMISSION, "independent"), (RENHE, "party")])
+@pytest.mark.parametrize(("own", "role"), [(TONGJI, "creator"), (COMMISSION, "independent"), (RENHE, "holder")])
 def test_another_organisation_announces_a_recovery(case, own, role):
     assert code(*announced(case, recovery_of(case), own=own, role=role)) == ""
 
