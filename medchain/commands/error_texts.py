@@ -269,6 +269,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "disclosures.request": Text(
         "披露链第 {version} 条与请求方签名的请求不符。", "Entry {version} is not what the asker's signed request says."
     ),
+    "disclosures.signature": Text(
+        "披露链第 {version} 条的请求没有被披露方当时密钥的签名：可能是编造的。",
+        "The request of entry {version} is not signed by a key that its recipient had then: it may be made up.",
+    ),
     "bundle.split_view": Text(
         "证明包含有大小同为 {size} 而根不同的两个检查点：有人展示了两份历史。请保存证明包，并告知各成员。",
         "The bundle holds two checkpoints of the same size, {size}, with different roots: somebody shows two histories."

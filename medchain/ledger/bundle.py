@@ -9,7 +9,7 @@ Source: `docs/spec/proof-bundle.md`; C2SP tlog-proof, tlog-policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -18,6 +18,7 @@ from medchain.crypto.commitment import NO_FIELDS, commitment_of, large_digest, r
 from medchain.crypto.fields import FieldProof, verify_field
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.askers import check_askers, open_askers
 from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
@@ -66,6 +67,7 @@ _STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof", "map.json"})
 _OPTIONAL_FILES: Final = frozenset(
     {
         "absence.json",
+        "askers.json",
         "checkpoint-old",
         "consistency.txt",
         "disclosures.json",
@@ -165,7 +167,7 @@ def verify_bundle(
         index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
         is_newest = index == checkpoint.checkpoint.size - 1
         current = is_newest and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
-        verdict = _state_verdict(files, position, checkpoint, current=current)
+        verdict = _state_verdict(files, position, checkpoint, ledger=named, current=current)
     elif files.keys() & (_RECORD_FILES | {"disclosures.json"}):
         raise InputError("bundle.files", name="state.bin")
     else:
@@ -235,7 +237,7 @@ def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
 
 
 def _state_verdict(
-    files: Mapping[str, bytes], position: int, checkpoint: VerifiedCheckpoint, *, current: bool
+    files: Mapping[str, bytes], position: int, checkpoint: VerifiedCheckpoint, *, ledger: bytes | None, current: bool
 ) -> Verdict:
     """Judge map, record and opening under a state leaf that is in the log."""
     state = parse_state_leaf(files["state.bin"])
@@ -247,8 +249,7 @@ def _state_verdict(
     versions = [] if newest is None else _proven(files, newest, position)
     record = versions[-1] if versions else None
     shown = _Shown() if record is None else _opening(files, record)
-    shows = files.get("disclosures.json")
-    disclosures = None if shows is None else open_disclosures(shows, proof.key, versions[::-1])
+    disclosures = _disclosures(files, proof.key, versions[::-1], state.map_root, ledger)
     looks = None if record is None or newest is None else _looks(files, record, newest, shown, state.time)
     return Verdict(
         answer=_answer(record, disclosures, looks),
@@ -279,6 +280,22 @@ def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: 
     if looks is not None:
         return "looks"
     return "absent" if record is None else "record"
+
+
+def _disclosures(
+    files: Mapping[str, bytes], key: bytes, records: Sequence[StateRecord], map_root: bytes, ledger: bytes | None
+) -> Disclosures | None:
+    """Judge the disclosures under a grant and who asked for them; None where that is not the question."""
+    if "disclosures.json" not in files:
+        if "askers.json" in files:
+            raise InputError("bundle.files", name="askers.json")
+        return None
+    disclosures, bodies = open_disclosures(files["disclosures.json"], key, records)
+    if ("askers.json" in files) != bool(disclosures.listed):
+        raise InputError("bundle.files", name="askers.json")
+    if disclosures.listed:
+        check_askers(open_askers(files["askers.json"], map_root), ledger, records, bodies)
+    return disclosures
 
 
 def _looks(

@@ -3,8 +3,8 @@
 Keeps true: the accesses under a grant are one object whose key follows from grant and custodian, and each of its state
 records names the digest of the one before; so its head, in a map that a quorum cosigned, says how many versions there
 are and what each holds: none can be left out, put in, or moved. Trusts the caller for the head, that of a proven map;
-a body that was destroyed leaves its version in the list, and what it held unknown. The signatures of requests are the
-endorsing check's (`medchain.ledger.kinds.access`): an offline reader has the hash of what was signed, not the keys.
+a body that was destroyed leaves its version in the list, and what it held unknown. Who signed the requests an
+offline reader is shown by the bundle (`medchain.ledger.askers`), and a node by the check of each body that it holds.
 Source: `docs/spec/proof-bundle.md` 11, `docs/spec/release.md` 10 to 12.
 """
 
@@ -136,7 +136,9 @@ def write_disclosures(grant: bytes, custodian: str, bodies: Sequence[Body | None
     )
 
 
-def open_disclosures(document: bytes, key: bytes, records: Sequence[StateRecord]) -> Disclosures:
+def open_disclosures(
+    document: bytes, key: bytes, records: Sequence[StateRecord]
+) -> tuple[Disclosures, list[Body | None]]:
     """Read ``disclosures.json``, and check it against what a map proves.
 
     Args:
@@ -145,7 +147,7 @@ def open_disclosures(document: bytes, key: bytes, records: Sequence[StateRecord]
         records: as for `verify_disclosures`.
 
     Returns:
-        What was disclosed.
+        What was disclosed, and the body of each version.
 
     Raises:
         InputError: ``encoding.*``, ``body.malformed``, ``disclosures.malformed``.
@@ -161,7 +163,8 @@ def open_disclosures(document: bytes, key: bytes, records: Sequence[StateRecord]
     if access_key(grant, custodian) != key:
         # Where nothing was released no record tells it: the absence must be of that very object.
         raise VerificationError("disclosures.history", version=0)
-    return verify_disclosures(grant, custodian, records, [None if row is None else Body.from_json(row) for row in rows])
+    bodies = [None if row is None else Body.from_json(row) for row in rows]
+    return verify_disclosures(grant, custodian, records, bodies), bodies
 
 
 def _check_history(grant: bytes, custodian: str, records: Sequence[StateRecord]) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.askers import Listing, asked_by, organisation_key, write_askers
 from medchain.ledger.bundle import (
     BODY_OPENING_TYPE,
     LARGE_OPENING_TYPE,
@@ -24,8 +25,8 @@ from medchain.ledger.bundle import (
 )
 from medchain.ledger.disclosures import write_disclosures
 from medchain.ledger.genesis import trusted_policy_text
-from medchain.ledger.members import Members
-from medchain.ledger.object import Body, StateRecord
+from medchain.ledger.members import Members, organisation_content
+from medchain.ledger.object import Body, StateRecord, public_body_hash
 from medchain.ledger.policy_chain import members_after, step_policy
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
@@ -212,7 +213,27 @@ def export_disclosures(
     # A part of a body could hide a second list; whoever has no more has nothing to show.
     shown = [body if body is not None and not body.hidden else None for body in found]
     files = _export(replica, final, _Wanted(key, min(versions, 1) or None, None, old_checkpoint, "disclosures"))
+    asked = asked_by(shown)
+    if asked:
+        files["askers.json"] = write_askers([_listing(replica, org_id, final.size) for org_id in asked])
     return files | {"disclosures.json": write_disclosures(grant, custodian, shown)}
+
+
+def _listing(replica: Replica, org_id: str, size: int) -> Listing:
+    """Show a member's record in the map, and all its versions with their public contents."""
+    key = organisation_key(org_id)
+    proof = replica.prove_record(key, size).map
+    records = [record for record in replica.store.history(key) if record.since < size]
+    return Listing(proof, records, [_public_content(replica, org_id, record) for record in records])
+
+
+def _public_content(replica: Replica, org_id: str, record: StateRecord) -> Json:
+    """Return the content of a version of a member."""
+    if record.since == 0:
+        return organisation_content(replica.genesis.members.organisations[org_id])
+    transaction = parse_envelope(replica.store.leaf(record.since)).transaction
+    contents = () if isinstance(transaction, Stop) else transaction.bodies
+    return next(content for content in contents if public_body_hash(record.kind, content) == record.body_hash)
 
 
 def _earlier(replica: Replica, head: StateRecord, version: int | None) -> list[StateRecord]:

@@ -161,13 +161,13 @@ def test_attack_a_request_that_bears_two_releases():
 
 def test_the_file_is_read_as_it_was_written():
     document = write_disclosures(GRANT.key, RENHE, [BODIES[0], None, BODIES[2]])
-    found = open_disclosures(document, KEY, RECORDS)
+    found, _ = open_disclosures(document, KEY, RECORDS)
     assert found == verify_disclosures(GRANT.key, RENHE, RECORDS, [BODIES[0], None, BODIES[2]])
 
 
 def test_attack_the_absence_of_another_object():
     document = write_disclosures(GRANT.key, RENHE, [])
-    assert open_disclosures(document, KEY, []).listed == ()
+    assert open_disclosures(document, KEY, [])[0].listed == ()
     with pytest.raises(VerificationError, match=r"disclosures\.history"):
         open_disclosures(document, access_key(b"\x01" * 32, RENHE), [])
 

@@ -10,17 +10,22 @@ from dataclasses import replace
 import pytest
 
 from medchain.cli import main
+from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.signing import key_id
 from medchain.encoding import canonical, parse_canonical, unbase64
 from medchain.errors import InputError, MedchainError, VerificationError
+from medchain.ledger.askers import ASKERS_TYPE
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.object import Body
 from medchain.ledger.request import access_key
+from medchain.node.bodies import OpenedBody
 from medchain.node.proofs import prove_disclosures
 from medchain.node.trace import export_disclosures
-from tests.unit.medchain.ledger.world import genesis
+from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
 from tests.unit.medchain.node.federation import COMMISSION
+from tests.unit.medchain.node.liar import Liar, invented
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +140,40 @@ def test_attack_a_hospital_puts_a_disclosure_under_another_grant(exchange):
         verify(files | {"disclosures.json": other["disclosures.json"]})
 
 
+def test_attack_a_hospital_invents_a_disclosure_and_proves_it_with_its_own_node(exchange):
+    federation = exchange.federation
+    body, change, given = invented(exchange, bytes(96))
+    liar = Liar(federation, RENHE)
+    item = OpenedBody(access_key(given, RENHE), 1, body)
+    federation.sites[RENHE].node.shelf.keep(item.object, 1, body)
+    liar.order(liar.payload(change), item)
+    files = proven(exchange, grant=given.hex())
+    with pytest.raises(VerificationError, match=r"disclosures\.signature"):
+        verify(files)
+    # Nor under keys that it calls the insurer's, or says nothing of.
+    row = parse_canonical(files["askers.json"], max_bytes=1 << 26)["askers"][0]
+    own = Es384Signer(seed("invented", "authentication", 1))
+    content = row["contents"][0]
+    keys = [
+        key if key["use"] != "authentication" else {**key, "id": key_id("es384", own.public)} for key in content["keys"]
+    ]
+    for rows in (
+        [row | {"contents": [content | {"keys": keys}]}],
+        [row | {"records": [], "contents": []}],
+        [row, row],
+        [row | {"map": json.loads(files["map.json"])}],
+        [],
+    ):
+        with pytest.raises(MedchainError):
+            verify(files | {"askers.json": canonical({"askers": rows, "type": ASKERS_TYPE})})
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        verify({name: data for name, data in files.items() if name != "askers.json"})
+
+
 def test_a_bundle_that_claims_another_answer_is_refused(exchange):
     files = proven(exchange)
     with pytest.raises(VerificationError, match=r"bundle\.answer"):
-        verify({name: data for name, data in files.items() if name != "disclosures.json"})
+        verify({name: data for name, data in files.items() if name not in {"askers.json", "disclosures.json"}})
     bare = {name: data for name, data in files.items() if not name.startswith(("state.", "map", "record", "history"))}
     with pytest.raises(InputError, match=r"bundle\.files"):
         verify(bare)

@@ -11,10 +11,11 @@ from medchain.errors import ConflictError, NotFoundError, VerificationError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import signing
 from medchain.ledger.kinds.emergency import Emergency, Objection, Review
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.machine import seed_heights
-from medchain.ledger.object import build_body, map_key, stop_hash
+from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
 from medchain.ledger.policy import draw_order
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import (
@@ -26,6 +27,7 @@ from medchain.node.bodies import OpenedBody, Verdict
 from medchain.node.emergency import EMERGENCY, EmergencyBook
 from medchain.node.notices import NoticeBook
 from medchain.node.proofs import prove_disclosures
+from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED, Verdicts
 from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
@@ -301,15 +303,28 @@ def test_clocks_and_blocks_may_differ_by_what_endorsing_and_ordering_allow_and_n
     assert alarms(federation, COMMISSION, where) == ([] if holds else [(RENHE, 1, "emergency.time")])
 
 
+def unlinked(patient: Patient, record: StateRecord, body: Body) -> Draft:
+    """Draft the version of a subject that leaves all custodians but one."""
+    nonce = fresh(16)
+    change = {"custodians": [RENHE], "nonce": nonce.hex(), "operation": "unlink", "signers": [patient.key.hex()]}
+    made = build_body("subject", body.content | change, None, fresh)
+    what = signing.Signed("subject/unlink", patient.key, None, nonce)
+    signed = patient.sign(made, patient.key, record.version + 1, record.digest, what)
+    return Draft("subject", patient.object_id, signed)
+
+
 def test_a_consent_counts_under_the_passkeys_of_its_place_and_not_of_today(exchange):
     federation = exchange.federation
     site = federation.sites[RENHE]
     record, body = site.node.shelf.head(exchange.patient.key)
     site.node.submitter.submit(exchange.patient.linked((RENHE, TONGJI), record, body))
-    for org_id in (RENHE, ANXIN):
+    given = site.node.submitter.submit(exchange.patient.consent(custodians=(RENHE, TONGJI))).key
+    site.node.submitter.submit(unlinked(exchange.patient, *site.node.shelf.head(exchange.patient.key)))
+    federation.sites[TONGJI].node.submitter.wait_final(exchange.patient.key, 3, 20)
+    for org_id, key_of in ((TONGJI, given), (ANXIN, given), (ANXIN, exchange.consent)):
         federation.crash(org_id)
-        assert federation.sites[org_id].node.shelf.head(exchange.consent) is not None
-        assert alarms(federation, org_id, exchange.consent) == []
+        assert federation.sites[org_id].node.shelf.head(key_of) is not None
+        assert alarms(federation, org_id, key_of) == []
     # Years later, when it has long expired, it was still a good one.
     later = replace(federation.sites[ANXIN].node.judge, clock=lambda: federation.time + 10**8)
     bench = Verdicts(later, federation.sites[ANXIN].records)
