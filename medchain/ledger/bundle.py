@@ -26,6 +26,7 @@ from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_chain import policy_in_force
+from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.mapnode import EMPTY_NODE
@@ -75,6 +76,7 @@ _OPTIONAL_FILES: Final = frozenset(
         "history.json",
         "looks.json",
         "opening.json",
+        CHAIN_FILE,
         "record.json",
     }
 )
@@ -153,7 +155,7 @@ def verify_bundle(
         VerificationError: for what does not hold, with the code of the rule broken.
     """
     _check_names(files)
-    policy = policy_in_force(files, policy_text)
+    policy = (chain_in_force if CHAIN_FILE in files else policy_in_force)(files, policy_text)
     leaf = files["entry.bin"]
     position, checkpoint = verify_tlog_proof(files["entry.tlog-proof"], leaf, policy)
     of_entry = checkpoint.checkpoint
@@ -200,6 +202,8 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     if {"disclosures.json", "looks.json"} <= files.keys():
         # A bundle answers one question.
         raise InputError("bundle.files", name="looks.json")
+    if CHAIN_FILE in files and any(name.startswith("policies/") for name in files):
+        raise InputError("bundle.files", name=CHAIN_FILE)
     needed = _ENTRY_FILES | (_STATE_FILES if _STATE_FILES & files.keys() else frozenset())
     for name in sorted(needed - files.keys()):
         raise InputError("bundle.files", name=name)

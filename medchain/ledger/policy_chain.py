@@ -20,9 +20,6 @@ from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.tlog.policy import Policy
 from medchain.tlog.proof import verify_tlog_proof
 
-MAX_STEPS: Final = 99
-"""Most steps of a chain; a longer one needs a later trusted policy."""
-
 _PROTOCOL: Final = "protocol"
 _PUBLIC: Final = frozenset({ORGANISATION, "policy", _PROTOCOL})
 
@@ -74,7 +71,14 @@ def _file(files: Mapping[str, bytes], name: str) -> bytes:
 
 
 def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
-    """Return the members after a change, as the machine makes them.
+    """Return the members after a change, as the machine makes them; raises as `members_changed` and `Members.check`."""
+    after = members_changed(snapshot, leaf, ledger)
+    after.check()
+    return after
+
+
+def members_changed(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
+    """Return members with what an entry changes; `Members.check` says whether they may be so.
 
     Args:
         snapshot: the members before.
@@ -86,7 +90,7 @@ def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
 
     Raises:
         InputError: as `parse_envelope` and the contents' own codes.
-        VerificationError: ``bundle.policy_chain`` for a stop or another ledger's envelope, ``members.*``.
+        VerificationError: ``bundle.policy_chain`` for a stop or another ledger's envelope.
     """
     transaction = parse_envelope(leaf).transaction
     if isinstance(transaction, Stop) or transaction.ledger != ledger:
@@ -99,7 +103,6 @@ def members_after(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
             after = after.with_organisation(parse_organisation(content)[0])
         elif change.kind == _PROTOCOL:
             after = after.with_protocol(parse_protocol(content))
-    after.check()
     return after
 
 

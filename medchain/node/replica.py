@@ -22,6 +22,7 @@ from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, bl
 from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import parse_envelope
+from medchain.node.policy_steps import PolicySteps
 from medchain.ordering.block import Block
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.takeover import taker_of
@@ -118,6 +119,7 @@ class Replica:
         self._lock = threading.RLock()
         self._standing: _Standing | None = None
         self._ends: dict[int, _End] = {}
+        self.policy_steps = PolicySteps(store, self.genesis.origin, self.prove_entry)
 
     @classmethod
     def create(cls, store: LedgerStore, genesis: Genesis, signatures: Json, *, pen: LogPen | None = None) -> Replica:

@@ -7,12 +7,11 @@ Source: `docs/spec/proof-bundle.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from medchain.encoding import Json, base64_text, canonical
-from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.ledger.askers import Listing, asked_by, organisation_key, write_askers
 from medchain.ledger.bundle import (
     BODY_OPENING_TYPE,
@@ -25,9 +24,9 @@ from medchain.ledger.bundle import (
 )
 from medchain.ledger.disclosures import write_disclosures
 from medchain.ledger.genesis import trusted_policy_text
-from medchain.ledger.members import Members, organisation_content
+from medchain.ledger.members import organisation_content
 from medchain.ledger.object import Body, StateRecord, public_body_hash
-from medchain.ledger.policy_chain import members_after, step_policy
+from medchain.ledger.policy_steps import CHAIN_FILE
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, Replica
@@ -35,7 +34,6 @@ from medchain.node.segments import PartProof
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
-from medchain.tlog.policy import Policy
 from medchain.tlog.proof import format_proof
 from medchain.tlog.witness import AddCheckpointRequest
 
@@ -307,61 +305,8 @@ def _entry(replica: Replica, entry: EntryProof, verdict: Verdict, final: StoredC
         "entry.tlog-proof": _proof(entry, final.note),
         "policy.txt": trusted_policy_text(members, replica.genesis.origin).encode(),
     }
-    steps = list(_steps(replica, final))
-    if steps:
-        files["genesis.json"] = replica.genesis.encoded
-    for number, step in enumerate(steps, 1):
-        files |= {f"policies/{number:02d}/{name}": content for name, content in step.items()}
-    return files
-
-
-def _steps(replica: Replica, final: StoredCheckpoint) -> Iterator[dict[str, bytes]]:
-    """Prove each change of the policy text under the quorum before and the quorum after."""
-    origin, store = replica.genesis.origin, replica.store
-    before = replica.genesis.members
-    changes = [(store.block(height), store.members_at(height)) for height in sorted(store.members_changes())]
-    sets = [members for block, members in changes if block.size <= final.size]
-    for block, after in changes:
-        if block.size > final.size or trusted_policy_text(after, origin) == trusted_policy_text(before, origin):
-            continue
-        position = _change_position(replica, block.first, block.size, before)
-        # A change may be final only by a checkpoint behind it.
-        notes = [store.checkpoint(block.size), store.first_final(block.size), final]
-        known = [note for note in notes if note is not None and note.size <= final.size]
-        proof = _proof_under(replica, position, known, [step_policy(side, sets, origin) for side in (before, after)])
-        yield {
-            "entry.bin": store.leaf(position),
-            "new.tlog-proof": proof,
-            "old.tlog-proof": proof,
-            "policy.txt": trusted_policy_text(after, origin).encode(),
-        }
-        before = after
-
-
-def _change_position(replica: Replica, first: int, size: int, before: Members) -> int:
-    """Return the position of the entry in a block that changes the policy text."""
-    ledger, origin = replica.ledger, replica.genesis.origin
-    for offset, leaf in enumerate(replica.store.leaves(first, size - 1)):
-        transaction = parse_envelope(leaf).transaction
-        if isinstance(transaction, Stop) or not transaction.bodies:
-            continue
-        if trusted_policy_text(members_after(before, leaf, ledger), origin) != trusted_policy_text(before, origin):
-            return first + offset
-    raise NotFoundError("trace.policy_chain")
-
-
-def _proof_under(
-    replica: Replica, position: int, notes: Sequence[StoredCheckpoint], policies: Sequence[Policy]
-) -> bytes:
-    """Prove an entry against the first checkpoint that satisfies some policies."""
-    for note in notes:
-        try:
-            for policy in policies:
-                policy.check(note.note.encode())
-        except VerificationError:
-            continue
-        return _proof(replica.prove_entry(position, note.size), note.note)
-    raise UnavailableError("trace.policy_chain", position=position)
+    chain = replica.policy_steps.chain(final)
+    return files if chain is None else files | {"genesis.json": replica.genesis.encoded, CHAIN_FILE: chain}
 
 
 def _proof(entry: EntryProof, note: str) -> bytes:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, Select, bindparam, delete, func, select
@@ -24,6 +24,9 @@ from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.machine import DrawState
 from medchain.ledger.members import (
+    COSIGN_ED25519_KEY,
+    COSIGN_MLDSA44_KEY,
+    LOG_KEY,
     Members,
     organisation_content,
     parse_organisation,
@@ -61,6 +64,8 @@ _FLUSHED_ROWS: Final = 4096
 _ASIDE_BYTES: Final = 4 << 20
 _LENGTH_BYTES: Final = 4
 _MAX_SEEDS: Final = 8
+_MEMBERS_AT_ONCE: Final = 16
+_POLICY_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,24 @@ class StoredBlock:
     root: bytes
     map_root: bytes
     checkpoint: str
+
+
+class SignerKeys(NamedTuple):
+    """An organisation in a trusted policy: its status, and public keys in base64, empty where it has none."""
+
+    status: str
+    cosign_ed25519: str
+    cosign_mldsa44: str
+    log: str
+
+
+class PolicyRow(NamedTuple):
+    """What a trusted policy is made of, after the block at a height."""
+
+    height: int
+    organisations: Mapping[str, SignerKeys]
+    orderer: str
+    quorum: int
 
 
 _EMPTY: Final = Head(-1, 0, 0, Frontier.empty().root(), MapRoot.empty().hash, Frontier.empty(), 0)
@@ -542,6 +565,25 @@ class LedgerStore(CheckpointTable, BodyTable):
             chosen = select(tables.members.c.height).order_by(tables.members.c.height)
             return [int(height) for height in connection.execute(chosen).scalars()]
 
+    def policies(self, above: int, last: int) -> Iterator[PolicyRow]:
+        """List what a trusted policy is made of, after each block that changed the members, in order.
+
+        Members are not decoded for it: an address that changes often would cost as much as a key.
+
+        Args:
+            above: height below the first block.
+            last: height of the last one.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        table = tables.members.c
+        chosen = select(table.height, table.data).where(table.height > above, table.height <= last)
+        with self._database.read("members") as connection:
+            for part in connection.execute(chosen.order_by(table.height)).partitions(_MEMBERS_AT_ONCE):
+                for height, data in part:
+                    yield _policy_row(int(height), data)
+
     def close(self) -> None:
         """Write what waits, and close the file."""
         with self._lock:
@@ -810,6 +852,19 @@ def _encode_members(snapshot: Members) -> bytes:
             "protocol": protocol_content(snapshot.protocol),
         }
     )
+
+
+def _policy_row(height: int, data: bytes) -> PolicyRow:
+    """Read what a trusted policy is made of off what `_encode_members` wrote."""
+    try:
+        top = orjson.loads(data)
+        found = {}
+        for content in top["organisations"]:
+            keys = {row["use"]: row["public"] for row in content["keys"] if row["use"] in _POLICY_USES}
+            found[content["org_id"]] = SignerKeys(content["status"], *(keys.get(use, "") for use in _POLICY_USES))
+        return PolicyRow(height, found, top["protocol"]["orderer"], top["protocol"]["quorum"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise corrupt("members", height) from error
 
 
 def _decode_members(data: bytes) -> Members:

@@ -62,6 +62,8 @@ class CheckpointTable:
         first = select(checkpoint).where(checkpoint.c.size >= bindparam("size")).order_by(checkpoint.c.size)
         first = first.where(checkpoint.c.final == literal_column("1"))
         self._read_first = Statement(first.limit(literal_column("1")).offset(literal_column("0")), dialect)
+        pinned = select(checkpoint.c.size).where(checkpoint.c.pinned == literal_column("1"))
+        self._read_pinned = Statement(pinned.order_by(checkpoint.c.size), dialect)
         self._read_size = Statement(select(checkpoint).where(checkpoint.c.size == bindparam("size")), dialect)
         # Asked far more often than it changes; whoever changes it takes it out first, and the file is asked again.
         self._final: StoredCheckpoint | None = None
@@ -71,6 +73,8 @@ class CheckpointTable:
         self._changes_lock = Lock()
         self._kept = 0
         self._kept_more = Condition()
+        self.pins = 0
+        """How often a pinned checkpoint was written."""
 
     def put_checkpoint(self, note: str, *, size: int, time: int, final: bool, pinned: bool = False) -> None:
         """Keep a checkpoint, in the place of the one of the same size; drop those that nobody needs any more.
@@ -131,6 +135,11 @@ class CheckpointTable:
         found = {stored.size: stored for stored in map(_stored, rows)} | held
         return [found[size] for size in sorted(found, reverse=True)[:KEPT_CHECKPOINTS]]
 
+    def pinned_sizes(self) -> list[int]:
+        """Return the sizes of the checkpoints that are kept for ever, in order."""
+        with self._database.read("checkpoint") as connection:
+            return [int(row[0]) for row in self._read_pinned.all(connection)]
+
     def final(self) -> StoredCheckpoint | None:
         """Return the newest final checkpoint, None before the first."""
         # Held first: what is written meanwhile is in the file before it is held no more.
@@ -154,6 +163,7 @@ class CheckpointTable:
         with self._changing(), self._database.write("checkpoint", str(rows[-1].size)) as connection:
             self._put_checkpoint.many(connection, values)
             connection.exec_driver_sql(self._prune_checkpoints.text)
+        self.pins += any(row.pinned for row in rows)
 
     def until(self, look: Callable[[], Found | None], timeout_s: float) -> Found | None:
         """Look, and again whenever a checkpoint was kept, until something is found or the time is over.

@@ -15,14 +15,14 @@ from medchain.cli import main
 from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, record_field_root, whole_digest
 from medchain.crypto.fields import field_leaf, field_root, prove_field
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
-from medchain.encoding import base64_text, canonical
+from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.bundle import Verdict, verify_bundle
 from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.machine import parse_state_leaf, state_leaf
-from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
+from medchain.ledger.members import organisation_content
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
-from medchain.ledger.transaction import Change, Envelope, ObjectRow, Stop, parse_envelope
+from medchain.ledger.transaction import Change, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
 from medchain.node.segments import PartProof, pack, parts_root, prove_part
 from medchain.node.trace import body_opening, export_entry, export_object, large_opening, part_opening, record_opening
@@ -37,7 +37,7 @@ from medchain.tlog.proof import format_proof, parse_proof
 from medchain.tlog.statemap import MapProof, MapRoot, prove, update, verify_map
 from medchain.tlog.witness import AddCheckpointRequest, verify_add_checkpoint
 from tests.unit.medchain.ledger import world as consortium
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, fresh, genesis, key, sign
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TONGJI, fresh, genesis, sign
 from tests.unit.medchain.node.ledgers import Author, block_of, cosigned, pen, replica_on
 from tests.unit.medchain.store.conftest import Opener
 
@@ -528,161 +528,12 @@ def test_what_is_absent_cannot_be_opened(author: Author) -> None:
         export_object(author.replica, b"\x99" * 32, opening=b"{}")
 
 
-def with_new_cosigning_key(author: Author, org_id: str) -> Envelope:
-    """Make the entry by which an organisation changes its Ed25519 cosigning key."""
-    before = author.members.organisations[org_id]
-    old, new = before.key("cosign-ed25519"), key(org_id, "cosign-ed25519", 2)
-    keys = tuple(sorted((*(k for k in before.keys if k != old), new), key=lambda k: k.id))
-    proofs = {new.id: base64_text(consortium.prove(genesis().ledger, new, 2))}
-    content = organisation_content(replace(before, keys=keys), proofs)
-    return sign(author.public(org_id, ("organisation", content), until=None))
-
-
 def stoppable(author: Author) -> Stop:
     """Order a consent and return its stop."""
     preimage, row = fresh(32), ObjectRow(fresh(16), 1, fresh(32))
     change = Change("consent", "active", (row,), stop_hash=stop_hash(preimage))
     block_of(author.replica, sign(author.transaction(RENHE, change, until=author.replica.time + 30)))
     return author.stop(ANXIN, map_key("consent", RENHE, row.id), preimage)
-
-
-class TestPolicyChain:
-    """A change of k or of the orderer is final under both quorums, and bundles carry the proof."""
-
-    @pytest.fixture
-    def changed(self, author: Author) -> bytes:
-        """Raise k from 4 to 5, then anchor a record."""
-        block_of(author.replica, author.anchor())
-        content = protocol_content(ProtocolRules(COMMISSION, 5, 1))
-        voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
-        block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
-        finalise(author.replica, cosigners=tuple(sorted(ROLES)))
-        envelope = author.anchor(1)
-        block_of(author.replica, envelope)
-        finalise(author.replica, cosigners=tuple(sorted(ROLES)))
-        return map_key("record", RENHE, envelope.transaction.changes[0].objects[0].id)
-
-    def test_a_verifier_that_trusts_the_first_policy_reaches_the_last(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        assert "policies/01/entry.bin" in files
-        assert verify(files, author).answer == "record"
-
-    def test_a_verifier_that_trusts_the_last_policy_believes_it_too(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        later = trusted_policy_text(author.members, ORIGIN)
-        assert later != policy()
-        assert verify_bundle(files, later, now=author.replica.time).answer == "record"
-
-    def test_a_verifier_that_trusts_another_policy_does_not(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        stranger = policy().replace("group consortium 4", "group consortium 3")
-        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-            verify_bundle(files, stranger, now=author.replica.time)
-
-    def test_a_chain_with_a_hole_is_refused(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        for name in ("policies/01/old.tlog-proof", "genesis.json"):
-            with pytest.raises(InputError, match=r"bundle\.files"):
-                verify({other: data for other, data in files.items() if other != name}, author)
-
-    def test_a_change_that_only_one_quorum_saw_is_refused(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        for name in ("policies/01/old.tlog-proof", "policies/01/new.tlog-proof"):
-            with pytest.raises(VerificationError):
-                verify(files | {name: files["entry.tlog-proof"]}, author)
-
-    def test_a_change_whose_two_proofs_are_of_two_checkpoints_is_refused(self, author: Author, changed: bytes) -> None:
-        """They may be of two histories, with the change at one place of both."""
-        files, final = export_object(author.replica, changed), author.replica.store.final()
-        assert final is not None
-        position = parse_proof(files["policies/01/new.tlog-proof"]).index
-        hashes = author.replica.prove_entry(position, final.size).hashes
-        later = format_proof(position, hashes, final.note.encode())
-        for name in ("old", "new"):
-            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-                verify(files | {f"policies/01/{name}.tlog-proof": later}, author)
-        both = {f"policies/01/{name}.tlog-proof": later for name in ("old", "new")}
-        assert verify(files | both, author).answer == "record"
-
-    def test_a_stop_or_another_ledgers_entry_is_no_step(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
-        foreign = sign(author.transaction(RENHE, Change("record", "active", consortium.rows(1)), ledger=b"\x05" * 32))
-        for envelope in (stop, foreign):
-            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-                verify(files | {"policies/01/entry.bin": envelope.leaf}, author)
-
-    def test_the_same_step_twice_is_refused(self, author: Author, changed: bytes) -> None:
-        files = export_object(author.replica, changed)
-        twice = {name.replace("/01/", "/02/"): data for name, data in files.items() if name.startswith("policies/")}
-        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-            verify(files | twice, author)
-
-    def test_an_organisation_with_another_cosigning_key_is_a_step(self, author: Author) -> None:
-        block_of(author.replica, author.anchor())
-        stopped = stoppable(author)
-        block_of(author.replica, author.anchor(), sign(stopped), with_new_cosigning_key(author, RENHE))
-        others = tuple(org_id for org_id in sorted(ROLES) if org_id != RENHE)
-        finalise(author.replica, cosigners=others)
-        files = export_entry(author.replica, 2)
-        assert "policies/01/entry.bin" in files
-        assert verify(files, author).answer == "entry"
-
-
-def test_a_handed_over_orderer_is_a_step_of_the_chain(author: Author) -> None:
-    block_of(author.replica, author.anchor())
-    content = protocol_content(ProtocolRules(RENHE, 4, 1))
-    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
-    block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
-    finalise(author.replica)
-    author.replica = Replica(author.replica.store, pen=pen(RENHE))
-    block_of(author.replica, author.anchor())
-    finalise(author.replica)
-    files = export_entry(author.replica, 2)
-    assert verify(files, author).answer == "entry"
-
-
-def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:
-    """A quorum of five, and one who orders since: nobody has cosigned the first change's own end."""
-    block_of(author.replica, author.anchor())
-    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
-    for orderer in (COMMISSION, RENHE):
-        content = protocol_content(ProtocolRules(orderer, 5, 1))
-        block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
-    author.replica = Replica(author.replica.store, pen=pen(RENHE))
-    block_of(author.replica, author.anchor())
-    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
-    joint = author.replica.store.final()
-    content = protocol_content(ProtocolRules(RENHE, 4, 1))
-    block_of(author.replica, sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None)))
-    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
-    block_of(author.replica, author.anchor())
-    finalise(author.replica)
-    files = export_entry(author.replica, 2)
-    assert verify(files, author).answer == "entry"
-    for step in ("01", "02"):
-        assert parse_proof(files[f"policies/{step}/old.tlog-proof"]).checkpoint == joint.note.encode()
-
-
-def test_a_change_that_the_quorum_before_never_cosigned_cannot_be_exported(author: Author) -> None:
-    for org_id in (RENHE, TONGJI):
-        block_of(author.replica, with_new_cosigning_key(author, org_id))
-    block_of(author.replica, author.anchor())
-    finalise(author.replica, generations={RENHE: 2, TONGJI: 2})
-    with pytest.raises(UnavailableError, match=r"trace\.policy_chain"):
-        export_entry(author.replica, 2)
-
-
-def test_a_new_endorsement_policy_changes_no_trusted_policy(author: Author) -> None:
-    content = dict(author.members.policy.content)
-    voters = [org_id for org_id in sorted(ROLES) if org_id != COMMISSION]
-    k5 = protocol_content(ProtocolRules(COMMISSION, 5, 1))
-    both = author.public(COMMISSION, ("policy", content), ("protocol", k5), signers=voters, until=None)
-    block_of(author.replica, sign(both))
-    finalise(author.replica, cosigners=tuple(sorted(ROLES)))
-    files = export_entry(author.replica, 2)
-    assert sorted(name for name in files if name.endswith("entry.bin")) == ["entry.bin", "policies/01/entry.bin"]
-    assert verify(files, author).answer == "entry"
 
 
 def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned_it() -> None:

@@ -1,0 +1,218 @@
+"""From the policy that a verifier trusts to the one in force, by as few checkpoints as lead there.
+
+A step is a checkpoint and the entries that changed the policy since the step before, up to that checkpoint. Keeps true:
+a policy is believed only where a quorum of the policy believed before has cosigned a log that holds all changes shown
+since, and a quorum of the policy after them has cosigned that very checkpoint. Trusts the policy that the verifier
+brought, nothing else in the bundle.
+Source: `docs/spec/proof-bundle.md` 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.genesis import parse_genesis, trusted_policy_text
+from medchain.ledger.members import Members
+from medchain.ledger.policy_chain import members_changed
+from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES
+from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
+from medchain.tlog.merkle import leaf_hash, verify_inclusion
+from medchain.tlog.note import Note, parse_note
+from medchain.tlog.policy import Log, Policy
+
+CHAIN_FILE: Final = "policy-chain.json"
+"""Name of the file in a bundle."""
+
+CHAIN_TYPE: Final = "medchain/policy-chain/v2"
+"""Its type member; the chain of folders before it had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """An entry that changed the policy, in the log of its step's checkpoint.
+
+    Attributes:
+        entry: bytes of the leaf.
+        position: its index.
+        hashes: inclusion proof for the checkpoint's size, from the leaf's sibling up.
+    """
+
+    entry: bytes
+    position: int
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStep:
+    """What changed since the step before, in the order of the log, and a checkpoint of both quorums."""
+
+    changes: tuple[PolicyChange, ...]
+    checkpoint: str
+
+
+def write_chain(steps: Iterable[PolicyStep]) -> bytes:
+    """Write ``policy-chain.json``."""
+    rows: list[Json] = [
+        {
+            "changes": [
+                {
+                    "entry": base64_text(change.entry),
+                    "hashes": [base64_text(one) for one in change.hashes],
+                    "position": change.position,
+                }
+                for change in step.changes
+            ],
+            "checkpoint": step.checkpoint,
+        }
+        for step in steps
+    ]
+    return canonical({"steps": rows, "type": CHAIN_TYPE})
+
+
+def read_chain(data: bytes) -> list[PolicyStep]:
+    """Read ``policy-chain.json``; raises `InputError` ``bundle.files`` or ``encoding.*``."""
+    top = members(parse_canonical(data, max_bytes=len(data)), {"steps": list, "type": str})
+    rows = _list(top["steps"])
+    if top["type"] != CHAIN_TYPE or not rows:
+        raise InputError("bundle.files", name=CHAIN_FILE)
+    return [_read_step(row) for row in rows]
+
+
+def chain_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
+    """Walk a bundle's policy chain.
+
+    Args:
+        files: relative name → content, with ``policy-chain.json``.
+        policy_text: the trusted policy.
+
+    Returns:
+        The policy under which the bundle's own proofs must verify.
+
+    Raises:
+        InputError: ``bundle.files``, or the code of a format.
+        VerificationError: ``bundle.policy_chain`` when the trusted policy is none of the chain's or a step does not
+            follow, ``tlog.*`` when a step's checkpoint has not both quorums, or does not hold a change.
+    """
+    if "genesis.json" not in files:
+        raise InputError("bundle.files", name="genesis.json")
+    genesis, trusted = parse_genesis(files["genesis.json"]), Policy.parse(policy_text.encode())
+    walk = _Walk(genesis.ledger, genesis.origin, genesis.members, trusted)
+    for step in read_chain(files[CHAIN_FILE]):
+        walk.go(step)
+    return walk.end()
+
+
+class _Walk:
+    """Replays changes, and believes them from the trusted policy on."""
+
+    def __init__(self, ledger: bytes, origin: str, first: Members, trusted: Policy) -> None:
+        """Start at the genesis."""
+        self._ledger, self._origin, self._trusted = ledger, origin, trusted
+        self._snapshot = first
+        self._in_force = trusted if self._policy() == trusted else None
+        self._position = 0
+
+    def go(self, step: PolicyStep) -> None:
+        """Apply a step's changes; where the policy before one of them is believed, its checkpoint must bear them."""
+        before, believed = self._in_force, list[PolicyChange]()
+        logs = [] if before is None else [*before.logs]
+        for change in step.changes:
+            self._snapshot = members_changed(self._snapshot, change.entry, self._ledger)
+            policy = self._policy()
+            if before is not None:
+                believed.append(change)
+                logs += [] if policy is None else policy.logs
+            elif policy == self._trusted:
+                before, logs = self._trusted, [*self._trusted.logs]
+        if before is not None and believed:
+            # Between the changes there may be one less than there was; what is believed must be a policy.
+            self._snapshot.check()
+            after = self._parsed()
+            checkpoint = _both(step.checkpoint, (before, after), logs)
+            self._check_changes(believed, checkpoint)
+            before = after
+        self._in_force = before
+
+    def end(self) -> Policy:
+        """Return the policy believed last; raises `VerificationError` ``bundle.policy_chain`` if none is."""
+        if self._in_force is None:
+            raise VerificationError("bundle.policy_chain")
+        return self._in_force
+
+    def _check_changes(self, changes: Sequence[PolicyChange], checkpoint: Checkpoint) -> None:
+        """Check that a log holds changes, in their order and behind those before."""
+        for change in changes:
+            if change.position <= self._position:
+                raise VerificationError("bundle.policy_chain")
+            hashed = leaf_hash(change.entry)
+            verify_inclusion(hashed, change.position, checkpoint.size, change.hashes, checkpoint.root)
+            self._position = change.position
+
+    def _policy(self) -> Policy | None:
+        """Return the policy that follows from the members; None where members and quorum do not fit together."""
+        try:
+            self._snapshot.check()
+        except VerificationError:
+            return None
+        return self._parsed()
+
+    def _parsed(self) -> Policy:
+        """Return the policy that follows from members that fit together."""
+        return Policy.parse(trusted_policy_text(self._snapshot, self._origin).encode())
+
+
+def _both(note: str, policies: Iterable[Policy], logs: Sequence[Log]) -> Checkpoint:
+    """Check a checkpoint under several quorums.
+
+    Whoever orders between them may have signed it: the block of a hand-over is signed by the old orderer, that of a
+    takeover by the new one, since a lost one signs nothing more, and several changes may be final by one checkpoint
+    only. What counts is the quorum.
+    """
+    parsed = parse_note(note.encode())
+    checkpoint = parse_checkpoint(parsed.text)
+    log = next(_signed(parsed, checkpoint, logs), None)
+    if log is None:
+        raise VerificationError("tlog.log_signature")
+    for policy in policies:
+        replace(policy, logs=(log,)).check(note.encode())
+    return checkpoint
+
+
+def _signed(note: Note, checkpoint: Checkpoint, logs: Iterable[Log]) -> Iterator[Log]:
+    """List the logs whose signature is on a note; a key of another one's name and id does no harm."""
+    for log in logs:
+        for line in note.signatures:
+            if (line.name, line.key_id) == (log.key.name, log.key.key_id):
+                try:
+                    verify_log_signature(checkpoint, log.key, line)
+                except VerificationError:
+                    continue
+                yield log
+
+
+def _read_step(row: Json) -> PolicyStep:
+    """Read a step."""
+    step = members(row, {"changes": list, "checkpoint": str})
+    changes = tuple(_read_change(change) for change in _list(step["changes"]))
+    if not changes:
+        raise InputError("bundle.files", name=CHAIN_FILE)
+    return PolicyStep(changes, str(step["checkpoint"]))
+
+
+def _read_change(row: Json) -> PolicyChange:
+    """Read a change."""
+    change = members(row, {"entry": str, "hashes": list, "position": int})
+    position = change["position"]
+    hashes = tuple(unbase64(one, max_bytes=HASH_BYTES) for one in _list(change["hashes"]))
+    if type(position) is not int or position < 0 or any(len(one) != HASH_BYTES for one in hashes):
+        raise InputError("bundle.files", name=CHAIN_FILE)
+    return PolicyChange(unbase64(change["entry"], max_bytes=MAX_LEAF_BYTES), position, hashes)
+
+
+def _list(value: Json) -> list[Json]:
+    """Return a list whose type `members` has checked."""
+    return value if type(value) is list else []

@@ -1,0 +1,467 @@
+"""The policy chain leads on from every policy that somebody may trust, whatever members do, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from medchain.crypto.signing import Ed25519Signer
+from medchain.encoding import base64_text, canonical
+from medchain.errors import InputError, MedchainError, VerificationError
+from medchain.ledger.bundle import Verdict, verify_bundle
+from medchain.ledger.genesis import cosigner_name, trusted_policy_text
+from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
+from medchain.ledger.object import map_key
+from medchain.ledger.policy_steps import CHAIN_FILE, PolicyStep, read_chain, write_chain
+from medchain.ledger.transaction import Change, Envelope, Transaction, parse_envelope
+from medchain.node import policy_steps
+from medchain.node.replica import Replica
+from medchain.node.trace import export_entry, export_object
+from medchain.store.engine import FileKind
+from medchain.store.ledger import LedgerStore
+from medchain.tlog.checkpoint import sign_checkpoint
+from medchain.tlog.note import KeyType, VerifierKey
+from medchain.tlog.proof import format_proof, parse_proof
+from tests.unit.medchain.ledger import world as consortium
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TONGJI, fresh, genesis, key, sign
+from tests.unit.medchain.node.folder_chains import in_folders
+from tests.unit.medchain.node.ledgers import Author, block_of, pen, replica_on
+from tests.unit.medchain.node.test_trace import ORIGIN, finalise, policy, stoppable
+from tests.unit.medchain.store.conftest import Opener
+
+ALL = tuple(sorted(ROLES))
+OTHERS = tuple(org_id for org_id in ALL if org_id != RENHE)
+
+
+@pytest.fixture
+def author(store_engine: Opener) -> Iterator[Author]:
+    """Write on a ledger that has three final records."""
+    store = LedgerStore(store_engine(FileKind.LEDGER))
+    made = Author(replica=replica_on(store, COMMISSION))
+    block_of(made.replica, made.anchor())
+    finalise(made.replica, cosigners=ALL)
+    yield made
+    store.close()
+
+
+def exchanged(author: Author, org_id: str, generation: int = 2, use: str = "cosign-ed25519") -> Envelope:
+    """Make the entry by which an organisation exchanges one of its keys."""
+    before = author.members.organisations[org_id]
+    old, new = before.key(use), key(org_id, use, generation)
+    keys = tuple(sorted((*(one for one in before.keys if one != old), new), key=lambda one: one.id))
+    proofs = {new.id: base64_text(consortium.prove(genesis().ledger, new, generation))}
+    return sign(
+        author.public(org_id, ("organisation", organisation_content(replace(before, keys=keys), proofs)), until=None)
+    )
+
+
+def moved(author: Author, org_id: str, number: int) -> Envelope:
+    """Make the entry by which an organisation changes its address."""
+    other = replace(author.members.organisations[org_id], url=f"https://n{number}.example")
+    return sign(author.public(org_id, ("organisation", organisation_content(other)), until=None))
+
+
+def ruled(author: Author, orderer: str, quorum: int = 4) -> Envelope:
+    """Make the entry by which the members agree on who orders, and on k."""
+    content = protocol_content(ProtocolRules(orderer, quorum, 1))
+    voters = [org_id for org_id in ALL if org_id != COMMISSION]
+    return sign(author.public(COMMISSION, ("protocol", content), signers=voters, until=None))
+
+
+def anchored(author: Author, *cosigners: str, generations: Mapping[str, int] | None = None) -> None:
+    """Add a block with a record, which these make final."""
+    block_of(author.replica, author.anchor())
+    finalise(author.replica, cosigners=cosigners or ALL, generations=generations)
+
+
+def now_trusted(author: Author) -> str:
+    return trusted_policy_text(author.members, ORIGIN)
+
+
+def verify(files: Mapping[str, bytes], trusted: str, author: Author) -> Verdict:
+    return verify_bundle(files, trusted, now=author.replica.time)
+
+
+def changes_of(files: Mapping[str, bytes]) -> list[int]:
+    """Count the changes in each step."""
+    return [len(step.changes) for step in read_chain(files[CHAIN_FILE])]
+
+
+def with_steps(files: Mapping[str, bytes], steps: list[PolicyStep]) -> dict[str, bytes]:
+    return {**files, CHAIN_FILE: write_chain(steps)}
+
+
+@pytest.mark.parametrize("cosigners", [ALL, (RENHE, TONGJI, ANXIN, COMMISSION)])
+def test_two_members_that_exchange_keys_in_one_block_end_nobodys_proofs(
+    author: Author, cosigners: tuple[str, ...]
+) -> None:
+    """Also where another one is down from then on."""
+    generations = {RENHE: 2, TONGJI: 2}
+    block_of(author.replica, exchanged(author, RENHE), exchanged(author, TONGJI))
+    finalise(author.replica, cosigners=ALL)
+    finalise(author.replica, cosigners=ALL, generations=generations)
+    anchored(author, *cosigners, generations=generations)
+    files = export_entry(author.replica, 1)
+    assert changes_of(files) == [2]
+    for trusted in (policy(), now_trusted(author)):
+        assert verify(files, trusted, author).answer == "entry"
+
+
+def test_two_updates_by_one_member_in_one_block_are_one_change(author: Author) -> None:
+    first = exchanged(author, RENHE)
+    again = sign(replace_key_after(author, first))
+    block_of(author.replica, first, again)
+    finalise(author.replica, cosigners=OTHERS)
+    files = export_entry(author.replica, 1)
+    assert read_chain(files[CHAIN_FILE])[0].changes[0].entry == again.leaf
+    for trusted in (policy(), now_trusted(author)):
+        assert verify(files, trusted, author).answer == "entry"
+
+
+def replace_key_after(author: Author, first: Envelope) -> Transaction:
+    """Make the update that follows on one that is not ordered yet."""
+    version = 1 + first.transaction.changes[0].objects[0].version
+    before = author.members.organisations[RENHE]
+    use, new = "cosign-mldsa44", key(RENHE, "cosign-mldsa44", 2)
+    keys = [one for one in before.keys if one.use not in (use, "cosign-ed25519")]
+    keys += [key(RENHE, "cosign-ed25519", 2), new]
+    changed = replace(before, keys=tuple(sorted(keys, key=lambda one: one.id)))
+    proofs = {new.id: base64_text(consortium.prove(genesis().ledger, new, 2))}
+    made = author.public(RENHE, ("organisation", organisation_content(changed, proofs)), until=None)
+    row = made.changes[0].objects[0]._replace(version=version)
+    return replace(made, changes=(replace(made.changes[0], objects=(row,)),))
+
+
+def test_an_own_update_in_the_block_of_a_hand_over_ends_nobodys_proofs(author: Author) -> None:
+    block_of(author.replica, exchanged(author, ANXIN), ruled(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    finalise(author.replica, cosigners=ALL, generations={ANXIN: 2})
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    anchored(author, generations={ANXIN: 2})
+    files = export_entry(author.replica, 1)
+    for trusted in (policy(), now_trusted(author)):
+        assert verify(files, trusted, author).answer == "entry"
+
+
+def test_a_member_that_exchanges_its_key_without_end_makes_no_further_step(author: Author) -> None:
+    """More often than the first format had room for; whoever trusts a policy between goes on from there as well."""
+    trusted = [policy()]
+    for generation in range(2, 103):
+        block_of(author.replica, exchanged(author, RENHE, generation))
+        trusted.append(now_trusted(author))
+    finalise(author.replica, cosigners=OTHERS)
+    files = export_entry(author.replica, 1)
+    assert changes_of(files) == [101]
+    for known in (trusted[0], trusted[50], trusted[-1]):
+        assert verify(files, known, author).answer == "entry"
+
+
+def test_keys_of_many_members_take_a_step_only_where_too_few_are_left(author: Author) -> None:
+    trusted, generations = [policy()], dict[str, int]()
+    for org_id in (RENHE, ANXIN, TONGJI, TAIPING):
+        block_of(author.replica, exchanged(author, org_id))
+        finalise(author.replica, cosigners=ALL, generations=generations)
+        generations[org_id] = 2
+        finalise(author.replica, cosigners=ALL, generations=generations)
+        trusted.append(now_trusted(author))
+    anchored(author, generations=generations)
+    files = export_entry(author.replica, 1)
+    # Each checkpoint has both keys of one that exchanges, so it also leads from the policy before that one.
+    assert changes_of(files) == [2, 2]
+    for known in trusted:
+        assert verify(files, known, author).answer == "entry"
+
+
+def test_what_the_quorum_before_never_cosigned_is_no_way_on_until_it_does(author: Author) -> None:
+    block_of(author.replica, exchanged(author, RENHE))
+    anchored(author, RENHE, TONGJI, ANXIN, COMMISSION, generations={RENHE: 2})
+    files = export_entry(author.replica, 1)
+    assert verify(files, now_trusted(author), author).answer == "entry"
+    with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+        verify(files, policy(), author)
+    anchored(author, generations={RENHE: 2})
+    assert verify(export_entry(author.replica, 1), policy(), author).answer == "entry"
+
+
+def test_a_key_that_stands_in_no_policy_yet_is_known_when_it_does(author: Author) -> None:
+    """Who does not order exchanges its log key: no change of the policy, until it orders."""
+    block_of(author.replica, exchanged(author, RENHE, 2, "log"))
+    anchored(author)
+    assert CHAIN_FILE not in export_entry(author.replica, 1)
+    block_of(author.replica, ruled(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    new_pen = partial(sign_checkpoint, signer=Ed25519Signer(consortium.seed(RENHE, "log", 2)))
+    author.replica = Replica(author.replica.store, pen=new_pen)
+    anchored(author)
+    files = export_entry(author.replica, 1)
+    for trusted in (policy(), now_trusted(author)):
+        assert verify(files, trusted, author).answer == "entry"
+
+
+def test_addresses_are_no_steps_and_are_looked_at_once(author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        block_of(author.replica, moved(author, RENHE, number))
+    finalise(author.replica, cosigners=OTHERS)
+    assert CHAIN_FILE not in export_entry(author.replica, 1)
+    block_of(author.replica, exchanged(author, RENHE))
+    finalise(author.replica, cosigners=OTHERS)
+    seen: list[object] = []
+    looked, made = LedgerStore.policies, policy_steps.PolicySteps._make
+    monkeypatch.setattr(LedgerStore, "policies", lambda *args: (seen.append(row) or row for row in looked(*args)))
+    monkeypatch.setattr(policy_steps.PolicySteps, "_make", lambda *args: seen.append("made") or made(*args))
+    first = export_entry(author.replica, 1)
+    assert len(seen) == 2
+    anchored(author, *OTHERS)
+    again = export_entry(author.replica, 1)
+    assert len(seen) == 2
+    assert (changes_of(first), again[CHAIN_FILE]) == ([1], first[CHAIN_FILE])
+
+
+class TestBudget:
+    """Of more changes than a bundle should carry, those are left out that others have made needless."""
+
+    @pytest.fixture(autouse=True)
+    def none_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(policy_steps, "CHAIN_BUDGET_BYTES", 0)
+
+    def test_what_a_member_made_needless_is_left_out(self, author: Author) -> None:
+        for generation in (2, 3, 4, 5):
+            block_of(author.replica, exchanged(author, RENHE, generation))
+        block_of(author.replica, ruled(author, COMMISSION, 5))
+        block_of(author.replica, ruled(author, COMMISSION, 4))
+        finalise(author.replica, cosigners=ALL, generations={RENHE: 5})
+        files = export_entry(author.replica, 1)
+        assert changes_of(files) == [3]
+        for trusted in (policy(), now_trusted(author)):
+            assert verify(files, trusted, author).answer == "entry"
+
+    def test_who_signed_is_not(self, author: Author) -> None:
+        """The block of a second hand-over is signed by who orders between the two."""
+        block_of(author.replica, ruled(author, RENHE))
+        author.replica = Replica(author.replica.store, pen=pen(RENHE))
+        block_of(author.replica, ruled(author, TONGJI))
+        finalise(author.replica, cosigners=ALL)
+        author.replica = Replica(author.replica.store, pen=pen(TONGJI))
+        anchored(author)
+        files = export_entry(author.replica, 1)
+        assert changes_of(files) == [2]
+        for trusted in (policy(), now_trusted(author)):
+            assert verify(files, trusted, author).answer == "entry"
+
+
+class TestAttack:
+    """What a dishonest exporter, with liars among the members, can write."""
+
+    @pytest.fixture
+    def honest(self, author: Author) -> dict[str, bytes]:
+        """Exchange the keys of two, each with a checkpoint of its own."""
+        for org_id in (RENHE, TONGJI):
+            block_of(author.replica, exchanged(author, org_id))
+            finalise(author.replica, cosigners=ALL, generations={RENHE: 2} if org_id == TONGJI else {})
+        anchored(author, generations={RENHE: 2, TONGJI: 2})
+        return export_entry(author.replica, 1)
+
+    def test_a_change_that_is_not_in_the_log_is_refused(self, author: Author, honest: dict[str, bytes]) -> None:
+        (step,) = read_chain(honest[CHAIN_FILE])
+        false = sign(author.public(ANXIN, ("organisation", organisation_content(author.members.organisations[ANXIN]))))
+        for position, hashes in ((step.changes[-1].position, step.changes[-1].hashes), (1, ())):
+            change = replace(step.changes[-1], entry=false.leaf, position=position, hashes=hashes)
+            with pytest.raises(VerificationError, match=r"tlog\.inclusion|bundle\.policy_chain"):
+                verify(with_steps(honest, [replace(step, changes=(*step.changes[:-1], change))]), policy(), author)
+
+    def test_changes_in_another_order_or_twice_are_refused(self, author: Author, honest: dict[str, bytes]) -> None:
+        (step,) = read_chain(honest[CHAIN_FILE])
+        for changes in (step.changes[::-1], (*step.changes, step.changes[-1])):
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(with_steps(honest, [replace(step, changes=changes)]), policy(), author)
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify(with_steps(honest, [step, step]), policy(), author)
+
+    def test_a_step_without_the_quorum_before_it_is_refused(self, author: Author) -> None:
+        """Four new keys would speak for a consortium in which none of them was known."""
+        generations = dict.fromkeys((RENHE, TONGJI, ANXIN, TAIPING), 2)
+        block_of(author.replica, *(exchanged(author, org_id) for org_id in generations))
+        finalise(author.replica, cosigners=ALL)
+        finalise(author.replica, cosigners=ALL, generations=generations)
+        anchored(author, generations=generations)
+        files, final = export_entry(author.replica, 1), author.replica.store.final()
+        assert verify(files, policy(), author).answer == "entry"
+        assert final is not None
+        (step,) = read_chain(files[CHAIN_FILE])
+        changes = tuple(
+            replace(change, hashes=author.replica.prove_entry(change.position, final.size).hashes)
+            for change in step.changes
+        )
+        with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+            verify(with_steps(files, [PolicyStep(changes, final.note)]), policy(), author)
+
+    def test_a_policy_that_never_was_is_refused_without_its_own_quorum(self, author: Author) -> None:
+        """Exchanges of two are kept back: their old keys, of which they may be rid, would count on."""
+        generations = {RENHE: 2, TONGJI: 2}
+        block_of(author.replica, exchanged(author, RENHE), exchanged(author, TONGJI), exchanged(author, ANXIN))
+        finalise(author.replica, cosigners=(COMMISSION, TAIPING, ANXIN, RENHE))
+        finalise(author.replica, cosigners=(RENHE, TONGJI), generations=generations)
+        finalise(author.replica, cosigners=(ANXIN,), generations={ANXIN: 2})
+        files = export_entry(author.replica, 1)
+        (step,) = read_chain(files[CHAIN_FILE])
+        anxin = cosigner_name(ANXIN, ORIGIN, "cosign-ed25519")
+        public = key(ANXIN, "cosign-ed25519", 2).public
+        new_line = base64_text(VerifierKey(anxin, KeyType.COSIGNATURE_ED25519, public).key_id)[:4]
+        hidden = [change for change in step.changes if b"anxin" in parse_envelope(change.entry).payload]
+        lines = step.checkpoint.splitlines(keepends=True)
+        without = "".join(line for line in lines if not line.startswith(f"— {anxin} {new_line}"))
+        for bundle in (step, PolicyStep(step.changes, without)):
+            assert verify(with_steps(files, [bundle]), policy(), author).answer == "entry"
+        with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+            verify(with_steps(files, [PolicyStep(tuple(hidden), without)]), policy(), author)
+
+    def test_entries_of_no_change_or_of_another_ledger_are_no_steps(
+        self, author: Author, honest: dict[str, bytes]
+    ) -> None:
+        (step,) = read_chain(honest[CHAIN_FILE])
+        stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
+        foreign = sign(author.transaction(RENHE, Change("record", "active", consortium.rows(1)), ledger=b"\x05" * 32))
+        for envelope in (stop, foreign):
+            change = replace(step.changes[0], entry=envelope.leaf)
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(with_steps(honest, [replace(step, changes=(change,))]), policy(), author)
+
+    def test_a_stranger_to_the_chain_is_not_led_into_it(self, author: Author, honest: dict[str, bytes]) -> None:
+        stranger = policy().replace("group consortium 4", "group consortium 3")
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify(honest, stranger, author)
+
+    def test_other_forms_are_no_chain(self, author: Author, honest: dict[str, bytes]) -> None:
+        (step,) = read_chain(honest[CHAIN_FILE])
+        folders = {"policies/01/entry.bin": step.changes[0].entry}
+        for bundle in (
+            {name: content for name, content in honest.items() if name != "genesis.json"},
+            honest | folders,
+            with_steps(honest, []),
+            with_steps(honest, [replace(step, changes=())]),
+            honest | {CHAIN_FILE: honest[CHAIN_FILE].replace(b"chain/v2", b"chain/v1")},
+            honest | {CHAIN_FILE: canonical({"steps": [{"changes": [1], "checkpoint": ""}], "type": "x"})},
+            with_steps(honest, [replace(step, changes=(replace(step.changes[0], hashes=(b"",)),))]),
+        ):
+            with pytest.raises(InputError, match=r"bundle\.files"):
+                verify(bundle, policy(), author)
+
+    def test_every_flipped_byte_of_a_chain_is_refused_or_changes_nothing(
+        self, author: Author, honest: dict[str, bytes]
+    ) -> None:
+        data = honest[CHAIN_FILE]
+        for position in range(0, len(data), 997):
+            changed = bytearray(data)
+            changed[position] ^= 1
+            try:
+                found = verify({**honest, CHAIN_FILE: bytes(changed)}, policy(), author)
+            except MedchainError:
+                continue
+            assert (found.answer, found.position) == ("entry", 1)
+
+
+class TestFolders:
+    """Chains of the first format, which older bundles have, verify as they did."""
+
+    @pytest.fixture
+    def changed(self, author: Author) -> dict[str, bytes]:
+        """Raise k from 4 to 5, then anchor a record; written in folders."""
+        block_of(author.replica, ruled(author, COMMISSION, 5))
+        finalise(author.replica, cosigners=ALL)
+        envelope = author.anchor(1)
+        block_of(author.replica, envelope)
+        finalise(author.replica, cosigners=ALL)
+        record = map_key("record", RENHE, envelope.transaction.changes[0].objects[0].id)
+        return in_folders(author.replica, export_object(author.replica, record))
+
+    def test_they_lead_from_the_first_policy_and_from_the_last(self, author: Author, changed: dict[str, bytes]) -> None:
+        assert "policies/01/entry.bin" in changed
+        assert CHAIN_FILE not in changed
+        for trusted in (policy(), now_trusted(author)):
+            assert verify(changed, trusted, author).answer == "record"
+
+    def test_a_stranger_is_not_led(self, author: Author, changed: dict[str, bytes]) -> None:
+        stranger = policy().replace("group consortium 4", "group consortium 3")
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify(changed, stranger, author)
+
+    def test_a_hole_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
+        for name in ("policies/01/old.tlog-proof", "genesis.json"):
+            with pytest.raises(InputError, match=r"bundle\.files"):
+                verify({other: data for other, data in changed.items() if other != name}, policy(), author)
+
+    def test_a_change_that_only_one_quorum_saw_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
+        for name in ("policies/01/old.tlog-proof", "policies/01/new.tlog-proof"):
+            with pytest.raises(VerificationError):
+                verify(changed | {name: changed["entry.tlog-proof"]}, policy(), author)
+
+    def test_a_change_whose_two_proofs_are_of_two_checkpoints_is_refused(
+        self, author: Author, changed: dict[str, bytes]
+    ) -> None:
+        """They may be of two histories, with the change at one place of both."""
+        final = author.replica.store.final()
+        assert final is not None
+        position = parse_proof(changed["policies/01/new.tlog-proof"]).index
+        later = format_proof(position, author.replica.prove_entry(position, final.size).hashes, final.note.encode())
+        for name in ("old", "new"):
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(changed | {f"policies/01/{name}.tlog-proof": later}, policy(), author)
+        both = {f"policies/01/{name}.tlog-proof": later for name in ("old", "new")}
+        assert verify(changed | both, policy(), author).answer == "record"
+
+    def test_a_stop_or_another_ledgers_entry_is_no_step(self, author: Author, changed: dict[str, bytes]) -> None:
+        stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
+        foreign = sign(author.transaction(RENHE, Change("record", "active", consortium.rows(1)), ledger=b"\x05" * 32))
+        for envelope in (stop, foreign):
+            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+                verify(changed | {"policies/01/entry.bin": envelope.leaf}, policy(), author)
+
+    def test_the_same_step_twice_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
+        twice = {name.replace("/01/", "/02/"): data for name, data in changed.items() if name.startswith("policies/")}
+        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+            verify(changed | twice, policy(), author)
+
+
+def test_a_change_between_other_entries_of_its_block_is_found(author: Author) -> None:
+    stopped = stoppable(author)
+    block_of(author.replica, author.anchor(), sign(stopped), exchanged(author, RENHE))
+    finalise(author.replica, cosigners=OTHERS)
+    files = export_entry(author.replica, 2)
+    assert changes_of(files) == [1]
+    assert verify(files, policy(), author).answer == "entry"
+
+
+def test_a_handed_over_orderer_is_a_step(author: Author) -> None:
+    block_of(author.replica, ruled(author, RENHE))
+    finalise(author.replica)
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    anchored(author)
+    assert verify(export_entry(author.replica, 2), policy(), author).answer == "entry"
+
+
+def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:
+    """A quorum of five, and one who orders since: nobody has cosigned the first change's own end."""
+    for orderer in (COMMISSION, RENHE):
+        block_of(author.replica, ruled(author, orderer, 5))
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    anchored(author)
+    block_of(author.replica, ruled(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    anchored(author)
+    files = export_entry(author.replica, 2)
+    assert verify(files, policy(), author).answer == "entry"
+
+
+def test_a_new_endorsement_policy_changes_no_trusted_policy(author: Author) -> None:
+    content = dict(author.members.policy.content)
+    voters = [org_id for org_id in ALL if org_id != COMMISSION]
+    k5 = protocol_content(ProtocolRules(COMMISSION, 5, 1))
+    both = author.public(COMMISSION, ("policy", content), ("protocol", k5), signers=voters, until=None)
+    block_of(author.replica, sign(both))
+    finalise(author.replica, cosigners=ALL)
+    files = export_entry(author.replica, 2)
+    assert changes_of(files) == [1]
+    assert verify(files, policy(), author).answer == "entry"
