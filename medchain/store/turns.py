@@ -39,30 +39,38 @@ class _Bell:
     Who rings it without cause has a process look once more.
     """
 
-    __slots__ = ("_listening", "_socket", "name")
+    __slots__ = ("_file", "_listening", "name")
 
     def __init__(self) -> None:
         """Choose a name that nobody else has or guesses, of `_NAME_BYTES` bytes, and listen to it."""
         self.name = secrets.token_hex(_NAME_BYTES // 2).encode("ascii")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.bind(_ADDRESS + self.name)
+        with _datagrams() as made:
+            made.bind(_ADDRESS + self.name)
+            # A descriptor like those of the lock files, which last as long as they are not closed.
+            self._file = made.detach()
         self._listening = select.poll()
-        self._listening.register(self._socket, select.POLLIN)
+        self._listening.register(self._file, select.POLLIN)
 
     def wait(self, patience_s: float) -> None:
         """Wait until it rings, or for so long."""
         if self._listening.poll(max(1, int(patience_s * 1000))):
             with suppress(BlockingIOError):
-                self._socket.recv(1)
-
-    def ring(self, name: bytes) -> None:
-        """Ring another one; who cannot be told looks by himself."""
-        with suppress(OSError):
-            self._socket.sendto(b"", _ADDRESS + name)
+                os.read(self._file, 1)
 
     def close(self) -> None:
         """Listen no more."""
-        self._socket.close()
+        os.close(self._file)
+
+
+def _datagrams() -> socket.socket:
+    """Make a socket that waits for nobody."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+
+def _ring(name: bytes) -> None:
+    """Ring a bell; who cannot be told looks by himself."""
+    with suppress(OSError), _datagrams() as caller:
+        caller.sendto(b"", _ADDRESS + name)
 
 
 class WriteTurns:
@@ -146,8 +154,7 @@ class WriteTurns:
         """Tell whoever waits that the turn has ended."""
         name = os.pread(self._next, _NAME_BYTES, 0)
         if name not in (b"", _NOBODY):
-            with suppress(UnavailableError):
-                self._opened_bell().ring(name)
+            _ring(name)
 
     def _opened_bell(self) -> _Bell:
         """Return the bell of this process, made when it is first needed: a file may have one writer alone."""
