@@ -113,6 +113,26 @@ def test_attack_keys_that_the_recipient_did_not_list_or_not_then(spoil, code):
     assert caught.value.code == code
 
 
+def listed_as(records: list[StateRecord], contents: list, name: bytes) -> None:
+    """Put versions into a map under a name, and open what shows them there."""
+    pages = Pages()
+    changed = update(MapRoot.empty(), {name: records[0].digest}, pages)
+    pages.update(changed.pages)
+    listing = Listing(prove(changed.root, name, pages), records, contents)
+    open_askers(write_askers([listing]), changed.root.hash)
+
+
+def test_attack_versions_of_one_member_under_the_name_of_another():
+    records, contents = versions(ANXIN)
+    listed_as(records, contents, organisation_key(ANXIN))
+    with pytest.raises(VerificationError, match=r"askers\.history"):
+        listed_as(records, contents, organisation_key(RENHE))
+    # The record is the other one's, the content is not.
+    where = ("organisation", RENHE, organisation_id(RENHE), 1, "active", records[1].body_hash, None, None, (), 0)
+    with pytest.raises(VerificationError, match=r"askers\.content"):
+        listed_as([StateRecord(*where, None)], contents[1:], organisation_key(RENHE))
+
+
 def test_one_row_a_member_in_their_order_and_of_this_type():
     for listed in (LISTED[::-1], [LISTED[0], LISTED[0]]):
         with pytest.raises(InputError, match=r"askers\.malformed"):

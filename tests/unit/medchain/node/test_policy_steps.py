@@ -465,3 +465,20 @@ def test_a_new_endorsement_policy_changes_no_trusted_policy(author: Author) -> N
     files = export_entry(author.replica, 2)
     assert changes_of(files) == [1]
     assert verify(files, policy(), author).answer == "entry"
+
+
+def test_changes_after_which_members_and_quorum_do_not_fit_lead_nowhere(author: Author) -> None:
+    """No ledger takes them; a chain could leave out the one that lowered the quorum."""
+    block_of(author.replica, exchanged(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    files = export_entry(author.replica, 1)
+    [step] = read_chain(files[CHAIN_FILE])
+    standing = [author.members.organisations[org_id] for org_id in (TONGJI, TAIPING)]
+    contents = [("organisation", organisation_content(replace(one, status="suspended"))) for one in standing]
+    voters = [org_id for org_id in ALL if org_id != COMMISSION]
+    alone = sign(author.public(COMMISSION, *contents, signers=voters, until=None))
+    hostile = replace(step, changes=(replace(step.changes[0], entry=alone.leaf),))
+    with pytest.raises(VerificationError, match=r"members\.quorum"):
+        verify(with_steps(files, [hostile]), policy(), author)
+    with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
+        verify(with_steps(files, [hostile]), now_trusted(author), author)

@@ -678,3 +678,8 @@ def test_a_verdict_says_what_is_shown_in_part(author: Author, tmp_path: Path) ->
     files = export_object(author.replica, map_key("subject", RENHE, row.id), opening=body_opening(shown))
     code, said, _ = verified(written(tmp_path / "body", files), policy=trusted)
     assert (code, f"{len(shown.hidden)} leaves are hidden" in said) == (0, True)
+
+
+def test_askers_without_disclosures_are_a_file_too_many(author: Author, anchored: bytes) -> None:
+    with pytest.raises(InputError, match=r"bundle\.files name=askers\.json"):
+        verify(opened(author, anchored) | {"askers.json": b"{}"}, author)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medchain.errors import VerificationError
+from medchain.ledger.kind import Place
+from medchain.ledger.kinds.registry import check_form
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, accesses, code
@@ -75,3 +79,12 @@ def test_a_subject_that_holds_anything_never_crashes_the_check_of_a_consent(name
     for own, role in ((ANXIN, "holder"), (RENHE, "creator")):
         code(body, replace(context, own=own, role=role))
     assert case.head(case.subject.key) == (record, spoiled)
+
+
+def test_a_body_by_itself_is_refused_of_another_kind_and_where_none_is_sealed():
+    body = build_body("record", {"x": 1}, None, fresh)
+    with pytest.raises(VerificationError, match=r"body\.superfluous kind=record"):
+        check_form(body, Place("record", RENHE, bytes(16), "active"))
+    for kind, name in (("consent", "record"), ("unheard-of", "unheard-of")):
+        with pytest.raises(VerificationError, match=rf"body\.kind kind={name}"):
+            check_form(build_body(name, {"x": 1}, None, fresh), Place(kind, RENHE, bytes(16), "active"))
