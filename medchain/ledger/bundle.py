@@ -8,7 +8,6 @@ Source: `docs/spec/proof-bundle.md`; C2SP tlog-proof, tlog-policy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,7 +24,6 @@ from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
-from medchain.ledger.policy_chain import policy_in_force
 from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
@@ -81,7 +79,6 @@ _OPTIONAL_FILES: Final = frozenset(
     }
 )
 _RECORD_FILES: Final = frozenset({"history.json", "looks.json", "opening.json", "record.json"})
-_STEP: Final = re.compile(r"policies/[0-9]{2}/(entry\.bin|old\.tlog-proof|new\.tlog-proof|policy\.txt)\Z")
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -155,7 +152,7 @@ def verify_bundle(
         VerificationError: for what does not hold, with the code of the rule broken.
     """
     _check_names(files)
-    policy = (chain_in_force if CHAIN_FILE in files else policy_in_force)(files, policy_text)
+    policy = chain_in_force(files, policy_text)
     leaf = files["entry.bin"]
     position, checkpoint = verify_tlog_proof(files["entry.tlog-proof"], leaf, policy)
     of_entry = checkpoint.checkpoint
@@ -202,14 +199,11 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     if {"disclosures.json", "looks.json"} <= files.keys():
         # A bundle answers one question.
         raise InputError("bundle.files", name="looks.json")
-    if CHAIN_FILE in files and any(name.startswith("policies/") for name in files):
-        raise InputError("bundle.files", name=CHAIN_FILE)
     needed = _ENTRY_FILES | (_STATE_FILES if _STATE_FILES & files.keys() else frozenset())
     for name in sorted(needed - files.keys()):
         raise InputError("bundle.files", name=name)
     for name in sorted(files.keys() - _ENTRY_FILES - _STATE_FILES - _OPTIONAL_FILES):
-        if not _STEP.match(name):
-            raise InputError("bundle.files", name=name[:64])
+        raise InputError("bundle.files", name=name[:64])
 
 
 def _ledger_of(leaf: bytes) -> bytes | None:

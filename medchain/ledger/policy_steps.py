@@ -16,9 +16,9 @@ from typing import Final
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
-from medchain.ledger.members import Members
-from medchain.ledger.policy_chain import members_changed
-from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES
+from medchain.ledger.members import Members, parse_organisation, parse_protocol
+from medchain.ledger.object import ORGANISATION
+from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES, Stop, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_inclusion
 from medchain.tlog.note import Note, parse_note
@@ -28,7 +28,10 @@ CHAIN_FILE: Final = "policy-chain.json"
 """Name of the file in a bundle."""
 
 CHAIN_TYPE: Final = "medchain/policy-chain/v2"
-"""Its type member; the chain of folders before it had none."""
+"""Its type member."""
+
+_PROTOCOL: Final = "protocol"
+_PUBLIC: Final = frozenset({ORGANISATION, "policy", _PROTOCOL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +89,56 @@ def chain_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
     """Walk a bundle's policy chain.
 
     Args:
-        files: relative name → content, with ``policy-chain.json``.
+        files: relative name → content; ``policy-chain.json`` and ``genesis.json`` where there is a chain.
         policy_text: the trusted policy.
 
     Returns:
-        The policy under which the bundle's own proofs must verify.
+        The policy under which the bundle's own proofs must verify: the trusted one if there is no chain.
 
     Raises:
         InputError: ``bundle.files``, or the code of a format.
         VerificationError: ``bundle.policy_chain`` when the trusted policy is none of the chain's or a step does not
             follow, ``tlog.*`` when a step's checkpoint has not both quorums, or does not hold a change.
     """
+    trusted = Policy.parse(policy_text.encode())
+    if CHAIN_FILE not in files:
+        return trusted
     if "genesis.json" not in files:
         raise InputError("bundle.files", name="genesis.json")
-    genesis, trusted = parse_genesis(files["genesis.json"]), Policy.parse(policy_text.encode())
+    genesis = parse_genesis(files["genesis.json"])
     walk = _Walk(genesis.ledger, genesis.origin, genesis.members, trusted)
     for step in read_chain(files[CHAIN_FILE]):
         walk.go(step)
     return walk.end()
+
+
+def members_changed(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
+    """Return members with what an entry changes; `Members.check` says whether they may be so.
+
+    Args:
+        snapshot: the members before.
+        leaf: the envelope of the change.
+        ledger: ledger id, 32 bytes.
+
+    Returns:
+        The members after it.
+
+    Raises:
+        InputError: as `parse_envelope` and the contents' own codes.
+        VerificationError: ``bundle.policy_chain`` for a stop or another ledger's envelope.
+    """
+    transaction = parse_envelope(leaf).transaction
+    if isinstance(transaction, Stop) or transaction.ledger != ledger:
+        raise VerificationError("bundle.policy_chain")
+    after = snapshot
+    # Only public changes have a content here; a transaction may change other objects beside them.
+    public = [change for change in transaction.changes if change.kind in _PUBLIC]
+    for change, content in zip(public, transaction.bodies, strict=False):
+        if change.kind == ORGANISATION:
+            after = after.with_organisation(parse_organisation(content)[0])
+        elif change.kind == _PROTOCOL:
+            after = after.with_protocol(parse_protocol(content))
+    return after
 
 
 class _Walk:

@@ -14,20 +14,18 @@ from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.bundle import Verdict, verify_bundle
 from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
-from medchain.ledger.object import map_key
 from medchain.ledger.policy_steps import CHAIN_FILE, PolicyStep, read_chain, write_chain
 from medchain.ledger.transaction import Change, Envelope, Transaction, parse_envelope
 from medchain.node import policy_steps
 from medchain.node.replica import Replica
-from medchain.node.trace import export_entry, export_object
+from medchain.node.trace import export_entry
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import sign_checkpoint
 from medchain.tlog.note import KeyType, VerifierKey
-from medchain.tlog.proof import format_proof, parse_proof
+from medchain.tlog.proof import format_proof
 from tests.unit.medchain.ledger import world as consortium
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TAIPING, TONGJI, fresh, genesis, key, sign
-from tests.unit.medchain.node.folder_chains import in_folders
 from tests.unit.medchain.node.ledgers import Author, block_of, pen, replica_on
 from tests.unit.medchain.node.test_trace import ORIGIN, finalise, policy, stoppable
 from tests.unit.medchain.store.conftest import Opener
@@ -340,6 +338,7 @@ class TestAttack:
         for bundle in (
             {name: content for name, content in honest.items() if name != "genesis.json"},
             honest | folders,
+            {name: content for name, content in honest.items() if name != CHAIN_FILE} | folders,
             with_steps(honest, []),
             with_steps(honest, [replace(step, changes=())]),
             honest | {CHAIN_FILE: honest[CHAIN_FILE].replace(b"chain/v2", b"chain/v1")},
@@ -363,68 +362,6 @@ class TestAttack:
             assert (found.answer, found.position) == ("entry", 1)
 
 
-class TestFolders:
-    """Chains of the first format, which older bundles have, verify as they did."""
-
-    @pytest.fixture
-    def changed(self, author: Author) -> dict[str, bytes]:
-        """Raise k from 4 to 5, then anchor a record; written in folders."""
-        block_of(author.replica, ruled(author, COMMISSION, 5))
-        finalise(author.replica, cosigners=ALL)
-        envelope = author.anchor(1)
-        block_of(author.replica, envelope)
-        finalise(author.replica, cosigners=ALL)
-        record = map_key("record", RENHE, envelope.transaction.changes[0].objects[0].id)
-        return in_folders(author.replica, export_object(author.replica, record))
-
-    def test_they_lead_from_the_first_policy_and_from_the_last(self, author: Author, changed: dict[str, bytes]) -> None:
-        assert "policies/01/entry.bin" in changed
-        assert CHAIN_FILE not in changed
-        for trusted in (policy(), now_trusted(author)):
-            assert verify(changed, trusted, author).answer == "record"
-
-    def test_a_stranger_is_not_led(self, author: Author, changed: dict[str, bytes]) -> None:
-        stranger = policy().replace("group consortium 4", "group consortium 3")
-        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-            verify(changed, stranger, author)
-
-    def test_a_hole_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
-        for name in ("policies/01/old.tlog-proof", "genesis.json"):
-            with pytest.raises(InputError, match=r"bundle\.files"):
-                verify({other: data for other, data in changed.items() if other != name}, policy(), author)
-
-    def test_a_change_that_only_one_quorum_saw_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
-        for name in ("policies/01/old.tlog-proof", "policies/01/new.tlog-proof"):
-            with pytest.raises(VerificationError):
-                verify(changed | {name: changed["entry.tlog-proof"]}, policy(), author)
-
-    def test_a_change_whose_two_proofs_are_of_two_checkpoints_is_refused(
-        self, author: Author, changed: dict[str, bytes]
-    ) -> None:
-        """They may be of two histories, with the change at one place of both."""
-        final = author.replica.store.final()
-        assert final is not None
-        position = parse_proof(changed["policies/01/new.tlog-proof"]).index
-        later = format_proof(position, author.replica.prove_entry(position, final.size).hashes, final.note.encode())
-        for name in ("old", "new"):
-            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-                verify(changed | {f"policies/01/{name}.tlog-proof": later}, policy(), author)
-        both = {f"policies/01/{name}.tlog-proof": later for name in ("old", "new")}
-        assert verify(changed | both, policy(), author).answer == "record"
-
-    def test_a_stop_or_another_ledgers_entry_is_no_step(self, author: Author, changed: dict[str, bytes]) -> None:
-        stop = sign(author.stop(ANXIN, b"\x01" * 32, fresh(32)))
-        foreign = sign(author.transaction(RENHE, Change("record", "active", consortium.rows(1)), ledger=b"\x05" * 32))
-        for envelope in (stop, foreign):
-            with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-                verify(changed | {"policies/01/entry.bin": envelope.leaf}, policy(), author)
-
-    def test_the_same_step_twice_is_refused(self, author: Author, changed: dict[str, bytes]) -> None:
-        twice = {name.replace("/01/", "/02/"): data for name, data in changed.items() if name.startswith("policies/")}
-        with pytest.raises(VerificationError, match=r"bundle\.policy_chain"):
-            verify(changed | twice, policy(), author)
-
-
 def test_a_change_between_other_entries_of_its_block_is_found(author: Author) -> None:
     stopped = stoppable(author)
     block_of(author.replica, author.anchor(), sign(stopped), exchanged(author, RENHE))
@@ -440,6 +377,21 @@ def test_a_handed_over_orderer_is_a_step(author: Author) -> None:
     author.replica = Replica(author.replica.store, pen=pen(RENHE))
     anchored(author)
     assert verify(export_entry(author.replica, 2), policy(), author).answer == "entry"
+
+
+def test_a_chain_leads_to_the_log_key_of_who_orders_and_to_no_former_one(author: Author) -> None:
+    """A takeover may have dropped what the one before signed, with lines that are a quorum of fewer members since."""
+    former = author.replica.store.final()
+    assert former is not None
+    alone = format_proof(1, author.replica.prove_entry(1, former.size).hashes, former.note.encode())
+    block_of(author.replica, ruled(author, RENHE))
+    finalise(author.replica)
+    author.replica = Replica(author.replica.store, pen=pen(RENHE))
+    anchored(author)
+    files = export_entry(author.replica, 1)
+    for trusted in (policy(), now_trusted(author)):
+        with pytest.raises(VerificationError, match=r"tlog\.log_signature"):
+            verify(files | {"entry.tlog-proof": alone}, trusted, author)
 
 
 def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:

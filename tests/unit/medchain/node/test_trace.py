@@ -445,7 +445,7 @@ def test_a_missing_file_is_named(author: Author, anchored: bytes, name: str, cod
 
 def test_foreign_files_are_refused(author: Author, anchored: bytes) -> None:
     files = export_object(author.replica, anchored)
-    for name in ("../policy.txt", "readme", "policies/1/entry.bin", "policies/001/entry.bin"):
+    for name in ("../policy.txt", "readme", "policies/01/entry.bin"):
         with pytest.raises(InputError, match=r"bundle\.files"):
             verify(files | {name: b""}, author)
 
@@ -608,8 +608,8 @@ def test_who_demands_the_newest_state_is_told_why_it_is_none(
 
 def test_a_policy_out_of_the_bundle_itself_is_warned_of(author: Author, anchored: bytes, tmp_path: Path) -> None:
     """Its maker could have written it. Whatever comes of it, and also where a link leads there."""
-    bundle = written(tmp_path / "bundle", opened(author, anchored) | {"policies/01/policy.txt": policy().encode()})
-    inside = bundle / "policies" / "01" / "policy.txt"
+    bundle = written(tmp_path / "bundle", opened(author, anchored) | {"inner/policy.txt": policy().encode()})
+    inside = bundle / "inner" / "policy.txt"
     (tmp_path / "link").symlink_to(inside)
     beside = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
     found = [verified(bundle, policy=path)[2] for path in (inside, tmp_path / "link", beside)]

@@ -8,7 +8,7 @@ import pytest
 
 from medchain.ledger.members import organisation_content
 from medchain.ledger.policy import default_policy
-from medchain.ledger.policy_chain import members_after
+from medchain.ledger.policy_steps import members_changed
 from medchain.ledger.transaction import Change
 from tests.unit.medchain.ledger.world import RENHE, ROLES, World, rows, sign
 
@@ -25,7 +25,7 @@ def test_a_change_of_members_behind_a_record_anchor_is_seen(world):
     before = world.members
     world.apply(mixed)
     assert world.members != before
-    assert members_after(before, mixed.leaf, world.genesis.ledger) == world.members
+    assert members_changed(before, mixed.leaf, world.genesis.ledger) == world.members
 
 
 def test_a_change_of_members_behind_one_of_the_policy_is_seen(world):
@@ -36,4 +36,4 @@ def test_a_change_of_members_behind_one_of_the_policy_is_seen(world):
     )
     before = world.members
     world.apply(mixed)
-    assert members_after(before, mixed.leaf, world.genesis.ledger).organisations == world.members.organisations
+    assert members_changed(before, mixed.leaf, world.genesis.ledger).organisations == world.members.organisations
