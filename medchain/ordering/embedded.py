@@ -23,7 +23,7 @@ from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
 from medchain.ordering.feed import Feed
-from medchain.ordering.follower import POLL_S, Follower, Source
+from medchain.ordering.follower import POLL_S, Follower, Look, Source
 from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.outbox import Outbox, Receipts
 from medchain.ordering.receipt import Outcome
@@ -356,21 +356,24 @@ class EmbeddedDriver:
         )
 
     def look_round(self) -> bool:
-        """Ask every peer once whether it has what we lack; tells whether this node may order and cosign now.
+        """Ask every peer whether it has what we lack; tells whether this node may order and cosign now.
 
         An orderer whose file was lost and restored would otherwise order a second history, and one that was replaced
-        meanwhile would go on alone.
+        meanwhile would go on alone. So does one that is in the middle of the ledger, where it ordered once: who has
+        more than it has given yet, or says so, is asked again, until a quorum has no more.
         """
+        is_cut_short = False
         for org_id, client in self._peers().items():
             with suppress(MedchainError):
-                is_fitting = self.follower.look(Source(org_id, client, is_orderer=False))
+                found = self.follower.look(Source(org_id, client, is_orderer=False))
+                is_cut_short |= found is Look.MORE
                 if self._restored and not self._is_ready and (note := client.checkpoint()) is not None:
                     # With our own lines, perhaps, which we have forgotten.
                     self.cosigner.learn(note)
-                if is_fitting:
+                if found is Look.LEVEL:
                     self._looked_at.add(org_id)
-        quorum = self._ports.replica.members.protocol.quorum
-        self._is_ready = self._is_ready or not self._restored or len(self._looked_at) + 1 >= quorum
+        is_level = len(self._looked_at) + 1 >= self._ports.replica.members.protocol.quorum
+        self._is_ready = self._is_ready or is_level or not (self._restored or is_cut_short)
         return self._is_ready
 
     def follow_once(self, wait_s: int = 0) -> int:

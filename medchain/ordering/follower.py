@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from itertools import count
+from enum import Enum
 from typing import Final, NamedTuple
 
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
@@ -24,6 +24,18 @@ MAX_CLOCK_DIFFERENCE_S: Final = 60
 
 POLL_S: Final = 5
 """How long a poll waits at the orderer; also how long a stop may take."""
+
+
+LOOK_ANSWERS: Final = 8
+"""How many answers are taken of one member before the next one is asked."""
+
+
+class Look(Enum):
+    """What a look at a member has shown: nothing beyond ours, perhaps more, or something that does not fit on ours."""
+
+    LEVEL = "level"
+    MORE = "more"
+    UNFIT = "unfit"
 
 
 class Source(NamedTuple):
@@ -165,7 +177,7 @@ class Follower:
             self.forget_level()
         self.apply(block)
 
-    def look(self, source: Source, *, answers: int | None = None) -> bool:
+    def look(self, source: Source, *, answers: int = LOOK_ANSWERS) -> Look:
         """Take what another member than the orderer has beyond ours, and look whether it has left ours at a takeover.
 
         So a node finds out what the one that it takes for the orderer does not say. It raises no alarm: whom the blocks
@@ -173,30 +185,34 @@ class Follower:
 
         Args:
             source: whom to ask.
-            answers: how often at most, since with the orderer it could give blocks for ever; None for as often as
-                blocks come.
+            answers: how often at most. Who orders, or did and was replaced, makes blocks as fast as it is asked: the
+                others would never be.
 
         Returns:
-            Whether it has nothing beyond ours that does not fit.
+            Whether it has nothing beyond ours, as far as it was asked.
 
         Raises:
             UnavailableError: it does not answer, or the disk.
         """
-        is_fitting = True
         try:
-            for _ in count() if answers is None else range(answers):
-                blocks = source.client.blocks(self._replica.height + 1, 0)
-                if not blocks:
-                    break
-                for block in blocks:
-                    self._take(block)
+            found = self._take_answers(source, answers)
         except UnavailableError:
             raise
         except MedchainError:
             # It has taken another way at a takeover, or it lies.
-            is_fitting = False
+            found = Look.UNFIT
         self._reroute(source)
-        return is_fitting
+        return found
+
+    def _take_answers(self, source: Source, answers: int) -> Look:
+        """Take a member's blocks, until it has no more or has answered so often."""
+        for _ in range(answers):
+            blocks = source.client.blocks(self._replica.height + 1, 0)
+            if not blocks:
+                return Look.LEVEL
+            for block in blocks:
+                self._take(block)
+        return Look.MORE
 
     def _refuse(self, error: MedchainError) -> None:
         """Raise the alarm; the same height is asked for again, and the alarm ends only when a right block comes."""

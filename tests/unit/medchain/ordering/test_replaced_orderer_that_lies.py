@@ -15,6 +15,7 @@ from medchain.ledger.members import ProtocolRules, organisation_content, protoco
 from medchain.ledger.object import map_key, public_body_hash, public_owner
 from medchain.ledger.transaction import Change, ObjectRow
 from medchain.ordering.block import Block, accepted_id
+from medchain.ordering.follower import LOOK_ANSWERS
 from medchain.ordering.notary import LedgerNotary, log_pen
 from tests.consortium import DAY_S, Consortium, Killer, Node, cosign_keys, is_level, log_signer
 from tests.unit.medchain.ledger.world import key
@@ -75,6 +76,49 @@ def test_a_replaced_orderer_that_says_that_there_is_nothing_newer_keeps_nobody_a
     assert away.replica.root == taker.replica.root
     assert taker.driver.cosigner.final_size == taker.replica.size
     assert away.alarms() == set()
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_replaced_orderer_that_gives_one_block_after_the_other_keeps_who_starts_from_no_other(consortium, restored):
+    """It is asked first, and orders as fast as it is asked; all three others are needed for anything to be final."""
+    replaced_while_one_was_away(consortium)
+    lost, away, taker = (consortium.nodes[name] for name in (LOST, AWAY, TAKER))
+    branch, given = lost.replica.fork(), list[int]()
+
+    def one_more(source: str, first: int) -> Sequence[Block]:
+        given.append(first)
+        if len(given) > 50:
+            pytest.fail("it is asked for ever")
+        while source == AWAY and branch.height < first:
+            branch.propose([consortium.anchor(LOST)], consortium.now)
+        return branch.blocks(first, 1 << 20)
+
+    lost.lies["blocks"] = one_more
+    consortium.cut_off = set()
+    away.restart(restored=restored)
+    for _ in range(8):
+        given.clear()
+        go_on(consortium, [TAKER, OTHER, AWAY], 1)
+    assert away.replica.root == taker.replica.root
+    assert taker.driver.cosigner.final_size == taker.replica.size
+    assert away.alarms() == set()
+
+
+def test_who_starts_with_little_of_the_ledger_orders_nothing_before_it_has_been_given_the_rest(consortium):
+    """It may be in the middle of one reign of many, its own perhaps."""
+    consortium.cut_off = {AWAY}
+    for _ in range(3 * LOOK_ANSWERS + 1):
+        consortium.orderer.driver.order([consortium.anchor(OTHER)])
+    go_on(consortium, [TAKER, OTHER, LOST], 3)
+    consortium.cut_off = set()
+    away = consortium.nodes[AWAY]
+    away.restart()
+    for node in consortium.nodes.values():
+        # As where each block is as large as an answer may be.
+        node.lies["blocks"] = lambda _source, first, own=node.replica: own.blocks(first, 1)[:1]
+    assert away.driver.look_round() is False
+    assert away.driver.look_round() is True
+    assert away.replica.root == consortium.nodes[LOST].replica.root
 
 
 def test_a_block_that_the_takeover_kept_and_the_liar_keeps_back_is_taken_from_others(consortium):
