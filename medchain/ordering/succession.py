@@ -198,9 +198,8 @@ class Succession:
         """Drop what cannot be final and make the takeover's block; returns it, and what was dropped. Under the pen."""
         # The blocks that were fetched may tell of keys under which more of the notes can be read.
         shown = self._read_notes(notes)
-        ends = [item for items in shown.values() for item in items]
         reigns = self._reigns()
-        kept = self._height_of(kept_end(ends, shown, self._own_ends(reigns), list(reigns.values())))
+        kept = self._height_of(kept_end(shown, self._own_ends(reigns), list(reigns.values())))
         # Of our own blocks more may be kept than may be final: none beside them is.
         height = self._holds_at(leaf, kept, log_key=self._log_key)[0]
         self._check_is_due(leaf, height)

@@ -8,7 +8,7 @@ Source: `docs/spec/ordering.md` 5.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -236,9 +236,7 @@ def read_shown(note: str, notary: Notary, reigns: Sequence[Members]) -> Shown:
     return Shown(end, cosigners)
 
 
-def kept_end(
-    shown: Collection[Shown], answered: Collection[str], own: Sequence[LogEnd], reigns: Sequence[Members]
-) -> LogEnd:
+def kept_end(answers: Mapping[str, Sequence[Shown]], own: Sequence[LogEnd], reigns: Sequence[Members]) -> LogEnd:
     """Decide up to which of our block ends the ledger is kept: whoever relied on one as final must not lose it.
 
     At most f = ⌊(n − 1) / 3⌋ members lie, the lost orderer perhaps among them; who is silent need not be one of them. A
@@ -247,10 +245,12 @@ def kept_end(
     most is in our ledger: where another may be final, nothing is decided. All that holds for the members at each end:
     a block after it that has other members could else end what made it final.
 
+    For another than ours who answered counts by its own word alone. An honest member that had cosigned it would show it
+    or what follows on it; that it once did, and a takeover has dropped it since, anyone can show for ever.
+
     Args:
-        shown: what all who answered have shown, this node included.
-        answered: who answered, this node included; each that is honest has stopped cosigning for the lost orderer, and
-            has shown the largest block end that it cosigned.
+        answers: who answered, this node included, and what each has shown; each that is honest has stopped cosigning
+            for the lost orderer, and has shown the largest block end that it cosigned.
         own: our block ends from the one known to be final on, in order.
         reigns: the members in force from the first of these ends to the last.
 
@@ -261,19 +261,25 @@ def kept_end(
         VerificationError: ``takeover.quorum`` if fewer than a quorum answered, ``takeover.undecided`` if a block that
             is not in our ledger may be final.
     """
+    answered, shown = frozenset(answers), [item for items in answers.values() for item in items]
     for members in reigns:
-        quorum, answering = members.protocol.quorum, _active(members) & frozenset(answered)
+        quorum, answering = members.protocol.quorum, _active(members) & answered
         if len(answering) < quorum:
             raise VerificationError("takeover.quorum", answered=len(answering), quorum=quorum)
     liars = _liars(shown, own)
     ours, final = {(end.size, end.root) for end in own}, own[0].size
 
     def may_be_final(cosigners: frozenset[str]) -> bool:
-        return any(_may_be_quorum(cosigners, frozenset(answered), liars, members) for members in reigns)
+        return any(_may_be_quorum(cosigners, answered, liars, members) for members in reigns)
 
-    beside = [item for item in shown if item.end.size > final and item.end[:2] not in ours and item.cosigners]
-    if beside and may_be_final(frozenset().union(*(item.cosigners for item in beside))):
-        raise VerificationError("takeover.undecided", size=max(item.end.size for item in beside))
+    beside = {
+        org_id: item.end.size
+        for org_id, items in answers.items()
+        for item in items
+        if item.end.size > final and item.end[:2] not in ours and org_id in item.cosigners
+    }
+    if beside and may_be_final(frozenset(beside)):
+        raise VerificationError("takeover.undecided", size=max(beside.values()))
     for end in reversed(own[1:]):
         # One that is not in our ledger may branch off after this one, as far as we know.
         later = [item.cosigners for item in shown if item.end.size > end.size or item.end[:2] == end[:2]]

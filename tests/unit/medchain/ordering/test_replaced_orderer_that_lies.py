@@ -494,3 +494,36 @@ def test_that_a_block_is_final_is_told_by_members_also_where_a_newer_one_is_not(
         consortium.now += 35
         other.driver.cosign_once()
     assert away.driver.cosigner.final_size == size
+
+
+def test_blocks_that_one_takeover_dropped_hold_up_no_later_one():
+    """Two of seven cosigned them, and the liar, which shows that to the next who takes over; one is silent."""
+    with Consortium(7) as consortium:
+        consortium.settle(2)
+        lost, base = consortium.nodes[LOST], consortium.nodes[LOST].driver.cosigner.final_note.text
+        misled, others = (OTHER, AWAY), sorted(consortium.nodes.keys() - {LOST})
+        consortium.cut_off = set(others) - set(misled)
+        consortium.withheld = {(LOST, name) for name in others}
+        for _ in range(8):
+            lost.driver.order([consortium.anchor(LOST)])
+        go_on(consortium, [LOST, *misled], 2)
+        void = lost.driver.cosigner.note()
+        assert all(f"— {name}." in void for name in (LOST, *misled))
+        consortium.cut_off, consortium.withheld = set(), set()
+        lost.driver.stand_down = lambda _leaf: base
+        consortium.nodes[TAKER].driver.takeover(agreed_on(consortium, TAKER))
+        go_on(consortium, others, 4)
+        # Those two cosign nothing at such sizes again: the liar makes the takeover final, as if it knew nothing.
+        taken = consortium.nodes[TAKER].replica
+        signer = LedgerNotary(consortium.genesis.origin, cosign_keys(LOST))
+        line = signer.read(taken.blocks(taken.height, 1)[0].checkpoint, taken.members).log_line
+        made = signer.write(taken.size, taken.root, line, signer.cosign(taken.size, taken.root, consortium.now))
+        for name in others:
+            consortium.nodes[name].driver.cosign(made)
+        go_on(consortium, others, 2)
+        size = int(void.split("\n")[1])
+        assert 0 < consortium.nodes["org-4"].driver.cosigner.final_size == taken.size < size
+        consortium.nodes[TAKER].is_up = False
+        lost.driver.stand_down = lambda _leaf: void
+        consortium.nodes["org-4"].driver.takeover(agreed_on(consortium, "org-4"))
+        assert consortium.nodes["org-4"].driver.is_orderer

@@ -104,16 +104,18 @@ def test_what_may_be_final_by_the_members_of_any_end_is_kept():
     six = genesis(6).members
     five = six.with_organisation(replace(six.organisations["org-5"], status="suspended"))
     ends = [LogEnd(8, b"a", "", ""), LogEnd(10, b"a", "org-0", "key"), LogEnd(12, b"a", "org-0", "key")]
-    shown = [Shown(ends[1], frozenset({"org-1", "org-3"}))]
-    answered = [f"org-{number}" for number in range(5)]
-    assert kept_end(shown, answered, ends, [six, five]) == ends[1]
-    assert kept_end(shown, answered, ends, [five]) == ends[0]
-    beside = [Shown(LogEnd(11, b"b", "org-0", "other"), frozenset({"org-1", "org-3"}))]
+    silent = {f"org-{number}": list[Shown]() for number in range(5)}
+    both = frozenset({"org-1", "org-3"})
+    shown = silent | {name: [Shown(ends[1], both)] for name in both}
+    assert kept_end(shown, ends, [six, five]) == ends[1]
+    assert kept_end(shown, ends, [five]) == ends[0]
+    beside = silent | {name: [Shown(LogEnd(11, b"b", "org-0", "other"), both)] for name in both}
     with pytest.raises(VerificationError, match=r"^takeover\.undecided"):
-        kept_end(beside, answered, ends, [five, six])
-    assert kept_end(beside, answered, ends[:1], [five]) == ends[0]
+        kept_end(beside, ends, [five, six])
+    assert kept_end(beside, ends[:1], [five]) == ends[0]
+    fewer = {name: shown[name] for name in ("org-1", "org-2", "org-3")} | {"org-5": []}
     with pytest.raises(VerificationError, match=r"^takeover\.quorum"):
-        kept_end(shown, ["org-1", "org-2", "org-3", "org-5"], ends, [six, five])
+        kept_end(fewer, ends, [six, five])
 
 
 def test_two_roots_under_the_log_keys_of_two_reigns_are_no_lie():
@@ -121,12 +123,12 @@ def test_two_roots_under_the_log_keys_of_two_reigns_are_no_lie():
     members = genesis(4).members
     ends = [LogEnd(8, b"a", "", ""), LogEnd(10, b"a", "org-0", "new")]
     cosigned = Shown(ends[1], frozenset({"org-1"}))
-    answered = ["org-0", "org-1", "org-2", "org-3"]
+    others = {name: list[Shown]() for name in ("org-0", "org-2", "org-3")}
     # k = 3: org-1, one that is hidden, and only with a liar that is known a third. There nothing more is hidden.
     other = Shown(LogEnd(10, b"b", "org-0", "old"), frozenset())
-    assert kept_end([cosigned, other], answered, ends, [members]) == ends[0]
-    twice = [cosigned, Shown(ends[1], frozenset({"org-3"}))]
-    assert kept_end([*twice, other], answered, ends, [members]) == ends[1]
+    assert kept_end(others | {"org-1": [cosigned, other]}, ends, [members]) == ends[0]
+    twice = others | {"org-1": [cosigned, other], "org-3": [Shown(ends[1], frozenset({"org-3"}))]}
+    assert kept_end(twice, ends, [members]) == ends[1]
 
 
 def test_a_note_with_a_line_under_a_key_that_is_not_known_is_not_read():
