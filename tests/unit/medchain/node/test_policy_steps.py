@@ -11,7 +11,7 @@ import pytest
 from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import base64_text, canonical
 from medchain.errors import InputError, MedchainError, VerificationError
-from medchain.ledger.bundle import Verdict, verify_bundle
+from medchain.ledger.bundle import Verdict, answer_document, verify_bundle
 from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.members import ProtocolRules, organisation_content, protocol_content
 from medchain.ledger.policy_steps import CHAIN_FILE, PolicyStep, read_chain, write_chain
@@ -392,6 +392,27 @@ def test_a_chain_leads_to_the_log_key_of_who_orders_and_to_no_former_one(author:
     for trusted in (policy(), now_trusted(author)):
         with pytest.raises(VerificationError, match=r"tlog\.log_signature"):
             verify(files | {"entry.tlog-proof": alone}, trusted, author)
+
+
+def test_an_end_with_the_quorum_of_before_alone_is_refused_under_the_policy_of_now(author: Author) -> None:
+    """No node counts it as final. Who trusts the policy before, and is shown no chain, cannot tell: take the newest."""
+    before = policy()
+    block_of(author.replica, ruled(author, COMMISSION, 5))
+    finalise(author.replica, cosigners=ALL)
+    files, known = export_entry(author.replica, 1), verify(export_entry(author.replica, 1), before, author)
+    anchored(author, *OTHERS[:4])
+    size = author.replica.size
+    stored = author.replica.store.checkpoint(size)
+    assert stored is not None
+    end = format_proof(1, author.replica.prove_entry(1, size).hashes, stored.note.encode())
+    shown = files | {"entry.tlog-proof": end, "answer.json": answer_document(replace(known, size=size))}
+    for trusted in (before, now_trusted(author)):
+        with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+            verify(shown, trusted, author)
+    alone = {name: content for name, content in shown.items() if name not in {CHAIN_FILE, "genesis.json"}}
+    with pytest.raises(VerificationError, match=r"tlog\.quorum"):
+        verify(alone, now_trusted(author), author)
+    assert verify(alone, before, author).size == size
 
 
 def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:
