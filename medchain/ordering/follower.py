@@ -102,7 +102,8 @@ class Follower:
         """
         source = self._source(self.failures)
         if source is None:
-            self.is_caught_up, self.failures = True, 0
+            # Who follows nobody is given no right block that could end an alarm about the one before.
+            self.is_caught_up, self.failures, self.alarm = True, 0, None
             return 0
         asked_at = self._clock()
         try:

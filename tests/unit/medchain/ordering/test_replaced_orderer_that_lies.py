@@ -527,3 +527,17 @@ def test_blocks_that_one_takeover_dropped_hold_up_no_later_one():
         lost.driver.stand_down = lambda _leaf: void
         consortium.nodes["org-4"].driver.takeover(agreed_on(consortium, "org-4"))
         assert consortium.nodes["org-4"].driver.is_orderer
+
+
+def test_who_takes_over_has_no_alarm_left_about_what_the_one_before_gave(consortium):
+    """It follows nobody: no right block would ever come and end it."""
+    lost, taker = consortium.nodes[LOST], consortium.nodes[TAKER]
+    agreed = agreed_on(consortium, TAKER)
+    gives(lost, Block(lost.replica.height + 1, consortium.now - 3600, (consortium.anchor(LOST),), "none"))
+    go_on(consortium, [TAKER], 2)
+    assert taker.alarms() == {"block.time"}
+    lost.is_up = False
+    taker.driver.takeover(agreed)
+    go_on(consortium, [TAKER, OTHER, AWAY], 2)
+    assert taker.driver.cosigner.final_size == taker.replica.size
+    assert taker.alarms() == set()
