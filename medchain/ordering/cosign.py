@@ -10,6 +10,7 @@ Source: `docs/spec/ordering.md` 4 and 5; C2SP tlog-cosignature, tlog-witness.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ IDLE_S: Final = 30
 """Time after which the newest block end is cosigned anew, so that freshness can be demanded."""
 
 MAX_NOTES: Final = 64
-"""How many of the newest sizes are remembered with their lines."""
+"""How many sizes are remembered with their lines: the newest up to the end of our ledger, the nearest beyond it."""
 
 
 _USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
@@ -783,10 +784,7 @@ class Cosigner:
         """Remember a note, forget old ones, and notice finality."""
         size = reading.size
         self._notes[size] = reading
-        for old in sorted(self._notes)[:-MAX_NOTES]:
-            # What this node cosigned last is what it must answer in a takeover, however many blocks came since.
-            if old != self._vouched.floor:
-                del self._notes[old]
+        self._forget_far()
         self._counted = {at: sets for at, sets in self._counted.items() if at in self._notes or at == self.final_size}
         if self._replica.root_at(size) != reading.root:
             return
@@ -806,6 +804,20 @@ class Cosigner:
         elif reading.lines and size > max(self.final_size, self.meeting):
             self.meeting = size
             self._on_news()
+
+    def _forget_far(self) -> None:
+        """Forget the notes that are furthest from the end of our ledger, if there are too many.
+
+        Up to it the oldest go, above it the largest: an orderer can sign any number of sizes that no log will have.
+        """
+        if len(self._notes) <= MAX_NOTES:
+            return
+        known = sorted(self._notes)
+        below = bisect_right(known, self._replica.size)
+        for far in (*known[:below][:-MAX_NOTES], *known[below:][MAX_NOTES:]):
+            # What this node cosigned last is what it must answer in a takeover, however many blocks came since.
+            if far != self._vouched.floor:
+                del self._notes[far]
 
     def _is_final(self, reading: Reading) -> bool:
         """Tell whether a note makes a block of ours final: by a quorum of every set of members since the last one.

@@ -58,6 +58,46 @@ def test_a_member_that_does_not_order_cannot_push_out_the_notes_of_the_orderer(c
     assert node.driver.cosigner.final_size > before
 
 
+def handed_over(consortium: Consortium) -> None:
+    """Have org-0 hand over to org-2, and something ordered after that, twice."""
+    consortium.orderer.driver.order([consortium.hand_over("org-2", consortium.orderer)])
+    consortium.settle(4)
+    for _ in range(2):
+        consortium.nodes["org-2"].driver.order([consortium.anchor("org-1")])
+        consortium.settle(4)
+
+
+@pytest.mark.parametrize("distance", [1_000_000_000, 1])
+def test_an_orderer_cannot_push_out_what_is_ours_with_sizes_that_no_log_will_have(consortium, distance):
+    ordered(consortium)
+    base, origin = consortium.orderer.replica.size, consortium.genesis.origin
+    honest = [node for name, node in consortium.nodes.items() if name != "org-0"]
+    for number in range(0, 140, 2):
+        # Blocks here end at even distances from each other.
+        note = log_pen(log_signer("org-0"), origin, base + distance + number, bytes(32))
+        for node in honest:
+            node.driver.cosign(note)
+    handed_over(consortium)
+    assert {node.driver.cosigner.final_size for node in honest} == {base + 6}
+    assert [node.alarms() for node in honest] == [set()] * len(honest)
+
+
+def test_of_sizes_beyond_a_ledger_the_nearest_are_remembered_and_no_more_than_sixty_four(consortium):
+    ordered(consortium)
+    away, origin = consortium.nodes["org-1"], consortium.genesis.origin
+    consortium.cut_off = {"org-1"}
+    ordered(consortium)
+    consortium.cut_off = set()
+    base, ahead = away.replica.size, consortium.orderer.driver.checkpoint()
+    far = [base + 1_000 + number for number in range(70)]
+    for size in far:
+        away.driver.cosign(log_pen(log_signer("org-0"), origin, size, bytes(32)))
+    away.driver.cosign(ahead)
+    cosigner = away.driver.cosigner
+    assert cosigner.note(base + 2) == ahead
+    assert [size for size in far if cosigner.note(size) is not None] == far[:63]
+
+
 def test_a_final_note_bears_the_line_of_the_orderer_even_if_another_member_was_first(consortium):
     ordered(consortium)
     node, other = consortium.nodes["org-1"], consortium.nodes["org-2"]

@@ -299,6 +299,7 @@ def test_what_was_cosigned_last_is_remembered_with_its_lines_however_many_blocks
     for _ in range(MAX_NOTES + 5):
         ordered(consortium)
     assert "org-1.medchain.example" in node.driver.cosigner.note(floor)
+    assert node.driver.cosigner.note(floor + 2) is None, "older ones are forgotten"
     answer = node.driver.stand_down(consortium.hand_over("org-2", consortium.nodes["org-2"]))
     assert answer == node.driver.cosigner.note(floor)
 
