@@ -352,7 +352,7 @@ class Cosigner:
             self._look_ahead(reading, members)
             if self._is_beside_final(reading):
                 return
-            if not self._is_the_orderers(reading) or self._is_void(reading) or self._is_other(reading):
+            if not self._counts(reading) or self._is_other(reading):
                 return
             known = self._notes.get(reading.size)
             lines = reading.lines if known is None else _merged(known.lines, reading.lines)
@@ -586,9 +586,18 @@ class Cosigner:
             self._notes = {at: reading for at, reading in self._notes.items() if at <= size}
 
     def _meet(self, members: Members) -> None:
-        """Go by other members."""
+        """Go by other members: what is remembered of others' ledgers counts as if it came now.
+
+        Who orders no more cannot have signed what its successor's blocks contradict: its notes beyond its last block
+        are void, and prove nothing against them.
+        """
         with self._lock:
             self._members, self._settled = members, self._read_settled()
+            self._notes = {
+                at: known
+                for at, known in self._notes.items()
+                if self._replica.root_at(at) == known.root or self._counts(known)
+            }
 
     def _since_final(self) -> tuple[_Reign, ...]:
         """Return the sets of members since the last final block, the one at its end included, in order."""
@@ -675,6 +684,10 @@ class Cosigner:
         """Return the largest size of which the orderer said that it is final."""
         is_orderer = self._replica.members.protocol.orderer == self._notary.org_id
         return self.final_size if is_orderer else self._heard
+
+    def _counts(self, reading: Reading) -> bool:
+        """Tell whether a note says something of the ledger, as far as its log line goes."""
+        return self._is_the_orderers(reading) and not self._is_void(reading)
 
     def _is_the_orderers(self, reading: Reading) -> bool:
         """Tell whether the log line is by who orders, is about to, or ordered the block that ends there."""

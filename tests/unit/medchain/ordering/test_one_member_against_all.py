@@ -82,6 +82,37 @@ def test_an_orderer_cannot_push_out_what_is_ours_with_sizes_that_no_log_will_hav
     assert [node.alarms() for node in honest] == [set()] * len(honest)
 
 
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_what_a_former_orderer_signed_beyond_its_last_block_is_no_split_view_with_its_successors_blocks(
+    consortium, is_taken_over
+):
+    ordered(consortium)
+    base, origin = consortium.orderer.replica.size, consortium.genesis.origin
+    honest = [node for name, node in consortium.nodes.items() if name != "org-0"]
+    for ahead in (4, 6):
+        note = log_pen(log_signer("org-0"), origin, base + ahead, bytes(32))
+        for node in honest:
+            node.driver.cosign(note)
+    if is_taken_over:
+        taker = consortium.nodes["org-2"]
+        taker.driver.takeover(consortium.hand_over("org-2", taker, voters=list(consortium.nodes)))
+        consortium.settle(4)
+        taker.driver.order([consortium.anchor("org-1")])
+        consortium.settle(4)
+    else:
+        handed_over(consortium)
+    assert [node.alarms() for node in honest] == [set()] * len(honest)
+    assert {node.driver.cosigner.final_size for node in honest} == {consortium.nodes["org-2"].replica.size}
+
+
+def test_two_roots_of_one_size_by_who_orders_are_a_split_view_still(consortium):
+    ordered(consortium)
+    node = consortium.nodes["org-1"]
+    node.driver.cosign(log_pen(log_signer("org-0"), consortium.genesis.origin, node.replica.size + 2, bytes(32)))
+    ordered(consortium)
+    assert node.alarms() == {"checkpoint.split_view"}
+
+
 def test_of_sizes_beyond_a_ledger_the_nearest_are_remembered_and_no_more_than_sixty_four(consortium):
     ordered(consortium)
     away, origin = consortium.nodes["org-1"], consortium.genesis.origin
