@@ -268,6 +268,7 @@ class Cosigner:
         # What was final stays so: a node that forgot it would look for takeovers from the first block on.
         self._final = FinalNote(0, "") if final is None else final
         self._counted: dict[int, Sequence[Members]] = {}
+        self._taken: tuple[Members, int | None] | None = None
         self._heard = self._final.size
         self._ahead: _Ahead | None = None
         self.own_note: str | None = None
@@ -349,9 +350,9 @@ class Cosigner:
         reading = self._read(note, members)
         with self._lock:
             self._remind(reading)
-            self._look_ahead(reading, members)
             if self._is_beside_final(reading):
                 return
+            self._look_ahead(reading)
             if not self._counts(reading) or self._is_other(reading):
                 return
             known = self._notes.get(reading.size)
@@ -620,7 +621,7 @@ class Cosigner:
         One that is signed under a log key that was exchanged meanwhile counts only for a block end of ours: of others,
         under a key that is in force no more, there may be void ones.
         """
-        sets = [reign.members for reign in self._since_final()]
+        sets = self._reigning()
         earlier = sets[:-1]
         try:
             return self._notary.read(note, members, self._notes, earlier)
@@ -729,30 +730,64 @@ class Cosigner:
         if vouched != self._vouched:
             self._remember(vouched)
 
-    def _look_ahead(self, reading: Reading, members: Members) -> None:
-        """Note what a quorum vouches for and this node lacks, until it has it."""
-        is_quorum = len(complete(reading.lines, members)) >= members.protocol.quorum
-        if is_quorum and self.behind_since is None and self._replica.root_at(reading.size) != reading.root:
+    def _look_ahead(self, reading: Reading) -> None:
+        """Note what a quorum vouches for and this node lacks, until it has it; where ours is final nothing is to come.
+
+        A quorum of the newest members alone proves nothing: their set need not be final.
+        """
+        if reading.size <= self.final_size or self.behind_since is not None:
+            return
+        if self._replica.root_at(reading.size) != reading.root and is_quorum(reading.lines, self._reigning()):
             self._ahead = _Ahead(reading.size, reading.root, self._clock())
+
+    def _reigning(self) -> list[Members]:
+        """Return the sets of members since the last final block, in order."""
+        return [reign.members for reign in self._since_final()]
 
     def _is_beside_final(self, reading: Reading) -> bool:
         """Look whether what is not in our ledger has a quorum, where it must be: more lie than may.
 
         That is, where ours is final, or where a takeover, which we have, dropped what its signer had ordered there. A
-        quorum of members that are not final yet proves nothing: they may be on another branch as well.
+        quorum of members that are not final yet proves nothing: they may be on another branch as well. Nor does one
+        of members that came after its block was dropped: those who keep to the rules had cosigned it, too few then.
         """
-        if not is_quorum(reading.lines, [reign.members for reign in self._since_final()]):
-            return False
         mine, is_waiting = self._replica.root_at(reading.size), bool(self._vouched.stood_down)
-        is_dropped = not is_waiting and self._is_void(reading)
         is_settled = (reading.log_org, reading.size, reading.root) in self._settled
-        if mine == reading.root or is_settled or not (reading.size <= self.final_size or is_dropped):
+        if mine == reading.root or is_settled or not is_quorum(reading.lines, self._reigning()):
+            return False
+        is_dropped = not is_waiting and self._is_void(reading)
+        if not (reading.size <= self.final_size or is_dropped) or not is_quorum(reading.lines, self._sets_beside()):
             return False
         ours, theirs = self._block_note(reading.size) or self._final.text, self._text(reading)
         if not self._evidence:
             self._evidence = tuple(filter(None, (ours, theirs)))
         self._split(reading.size, "quorum", ours=ours, theirs=theirs)
         return True
+
+    def _sets_beside(self) -> list[Members]:
+        """Return the sets of members since the first block of ours in whose place honest members may have had another.
+
+        Only a takeover has them go over from one to the other.
+        """
+        changes = self._replica.members_changes()
+        taken = self._first_takeover(changes)
+        first = self._replica.height if taken is None else taken - 1
+        return [self._replica.members_at(height) for height in (first, *(at for at in changes if at > first))]
+
+    def _first_takeover(self, changes: Iterable[int]) -> int | None:
+        """Return the height of our first takeover, None for none. Who hands over in time signs the block itself."""
+        replica, members = self._replica, self._replica.members
+        if self._taken is None or self._taken[0] is not members:
+            self._taken = members, None
+            for height in filter(None, changes):
+                before = replica.members_at(height - 1)
+                if replica.members_at(height).protocol.orderer == before.protocol.orderer:
+                    continue
+                log_orgs = [self._notary.read(item.checkpoint, before).log_org for item in replica.blocks(height, 1)]
+                if log_orgs[:1] != [before.protocol.orderer]:
+                    self._taken = members, height
+                    break
+        return self._taken[1]
 
     def _is_other(self, reading: Reading) -> bool:
         """Compare a note with our own history and with other notes of its size; a difference is a split view."""

@@ -257,6 +257,84 @@ def test_a_quorum_of_members_that_are_not_final_proves_nothing_against_what_is(s
     assert told("org-0", "org-2", "org-3", "org-4") == {"checkpoint.split_view"}
 
 
+# n, k: 6, 4, then 4, 3.
+def test_a_quorum_of_members_that_are_not_final_is_not_ahead_of_a_node(six):
+    node, origin = six.nodes["org-1"], six.genesis.origin
+    voters = ["org-0", "org-1", "org-2", "org-3"]
+    six.orderer.driver.order([six.stand({"org-4": "suspended", "org-5": "suspended"}, six.orderer, voters=voters)])
+    node.driver.follow_once()
+    size, root = node.replica.size + 2, bytes(32)
+    line = log_pen(log_signer("org-2"), origin, size, root).partition("\n\n")[2]
+
+    def since(*names: str) -> int | None:
+        made = [LedgerNotary(origin, cosign_keys(name)).cosign(size, root, six.now) for name in names]
+        node.driver.cosign(LedgerNotary(origin, cosign_keys("org-2")).write(size, root, line, dict(ChainMap(*made))))
+        return node.driver.cosigner.behind_since
+
+    assert since("org-0", "org-2", "org-3") is None
+    assert since("org-0", "org-2", "org-4", "org-5") is None
+    assert since("org-0", "org-2", "org-3", "org-4") == six.now
+    assert node.alarms() == set()
+
+
+HONEST = ("org-1", "org-2", "org-3")
+
+
+def dropped_by_a_takeover(five: Consortium) -> str:
+    """Have org-3 take over from org-0 after three of five, of whom k = 4 are a quorum, cosigned what it has not.
+
+    The liar, org-0, denies its own line. Org-4 is suspended afterwards: then three of four are a quorum.
+
+    Returns:
+        The note of what was dropped, with the three members' lines.
+    """
+    lost, taker, names = five.orderer, five.nodes["org-3"], sorted(five.nodes)
+    before = lost.driver.checkpoint()
+    five.cut_off = {"org-3", "org-4"}
+    lost.driver.order([five.anchor("org-1")])
+    for name in ("org-0", "org-1", "org-2"):
+        five.nodes[name].driver.follow_once()
+        five.nodes[name].driver.cosign_once()
+    for name in ("org-1", "org-2"):
+        lost.driver.cosign(five.nodes[name].driver.cosigner.own_note)
+    note = lost.driver.checkpoint()
+    five.liars, five.cut_off = {"org-0"}, set()
+    lost.driver.stand_down = lambda _leaf: before
+    taker.driver.takeover(five.hand_over("org-3", taker, voters=names))
+    five.settle(4)
+    taker.driver.order([five.stand({"org-4": "suspended"}, taker, voters=["org-0", "org-1", "org-2", "org-3"])])
+    five.settle(4)
+    assert not any(five.nodes[name].alarms() for name in HONEST)
+    return note
+
+
+# At once, after another takeover, and to those who take it for settled, since somebody showed it them before.
+@pytest.mark.parametrize("is_settled", [False, True])
+@pytest.mark.parametrize("is_replaced_again", [False, True])
+def test_lines_too_few_when_a_takeover_dropped_their_block_prove_nothing_when_the_quorum_is_smaller(
+    is_replaced_again, is_settled
+):
+    with started(5) as five:
+        note = dropped_by_a_takeover(five)
+        if is_replaced_again:
+            taker = five.nodes["org-2"]
+            taker.driver.takeover(five.hand_over("org-2", taker, voters=["org-0", "org-1", "org-2", "org-3"]))
+            five.settle(4)
+        for name in HONEST if is_settled else ():
+            five.nodes[name].disk.settled.append(note)
+            five.nodes[name].restart()
+        for _ in range(2):
+            for name in HONEST:
+                five.nodes[name].driver.cosign(note)
+            passed(five)
+        assert [five.nodes[name].alarms() for name in HONEST] == [set()] * 3
+        assert all(five.nodes[name].driver.is_caught_up for name in HONEST)
+        orderer = five.nodes["org-2" if is_replaced_again else "org-3"]
+        orderer.driver.order([five.anchor("org-1")])
+        passed(five)
+        assert final_sizes(five, *HONEST) == [orderer.replica.size] * 3
+
+
 def lines(*names: str, generation: int = 1) -> set[LineName]:
     """Name the lines of some members under a generation of their keys."""
     return {LineName(name, use, key(name, use, generation).id) for name in names for use in COSIGN_USES}
