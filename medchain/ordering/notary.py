@@ -7,6 +7,7 @@ Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature; `docs/spec/genesis.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -145,10 +146,18 @@ class LedgerNotary:
         return lines
 
     def write(self, size: int, root: bytes, log_line: str, lines: Mapping[LineName, Line]) -> str:
-        """Write a note; of more lines than a note may have, those of the first organisations."""
+        """Write a note; of more lines than a note may have, each organisation's newest go first.
+
+        Who exchanges its keys again and again, and signs with all of them, leaves out lines of its own alone.
+        """
         text = Checkpoint(self._origin, size, root).text()
-        ordered = [lines[name].text for name in sorted(lines)][: (MAX_SIGNATURES - 1) // 2 * 2]
-        return f"{text}\n{log_line}{''.join(ordered)}"
+        ranks: Counter[tuple[str, str]] = Counter()
+        ranked: list[tuple[int, LineName]] = []
+        for name in sorted(lines, key=lambda item: (-lines[item].time, item)):
+            ranked.append((ranks[name[:2]], name))
+            ranks[name[:2]] += 1
+        chosen = sorted(name for _, name in sorted(ranked)[: (MAX_SIGNATURES - 1) // 2 * 2])
+        return f"{text}\n{log_line}{''.join(lines[name].text for name in chosen)}"
 
     def _directory_of(self, members: Members, earlier: Sequence[Members]) -> _Directory:
         """Return the keys that count, gathered anew only when the members change."""

@@ -15,6 +15,7 @@ from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.policy import Log, Policy
 from medchain.tlog.witness import split_view
 from tests.consortium import Consortium, cosign_keys, genesis, log_signer
+from tests.roll import COSIGN_USES
 
 NAMES = [f"org-{number}" for number in range(5)]
 
@@ -110,6 +111,23 @@ def test_a_note_of_another_log_or_without_a_members_log_line_is_refused(consorti
     note = log_pen(log_signer("stranger"), consortium.genesis.origin, 2, bytes(32))
     with pytest.raises(VerificationError, match=r"checkpoint\.log_line"):
         notary.read(note, replica.members)
+
+
+def test_who_signs_with_fifty_keys_crowds_out_lines_of_its_own_alone():
+    origin, root = genesis(4).origin, bytes(32)
+    lines = {}
+    for generation in range(1, 51):
+        lines.update(LedgerNotary(origin, cosign_keys("org-0", generation)).cosign(4, root, 1_000 + generation))
+    others = {}
+    for name in ("org-1", "org-2", "org-3"):
+        others.update(LedgerNotary(origin, cosign_keys(name)).cosign(4, root, 1_000))
+    log_line = log_pen(log_signer("org-0"), origin, 4, root).partition("\n\n")[2]
+    note = LedgerNotary(origin, cosign_keys("org-0")).write(4, root, log_line, lines | others)
+    rows = note.partition("\n\n")[2].splitlines(keepends=True)
+    assert len(parse_note(note.encode()).signatures) == 99
+    assert {line.text for line in others.values()} < set(rows)
+    own = sorted((line.time for line in lines.values() if line.text in rows), reverse=True)
+    assert own == [1_000 + generation for generation in range(50, 4, -1) for _ in COSIGN_USES]
 
 
 @pytest.mark.parametrize("ahead", [0, 100])
