@@ -237,6 +237,12 @@ def cosigner_name(org_id: str, origin: str, use: str) -> str:
     return f"{org_id}.{origin.partition('/')[0]}/cosigner/{use.removeprefix('cosign-')}"
 
 
+def cosigner_key(organisation: Organisation, origin: str, use: str) -> VerifierKey:
+    """Return the key under which an organisation's cosignature lines verify; arguments as for `cosigner_name`."""
+    name = cosigner_name(organisation.org_id, origin, use)
+    return VerifierKey(name, _COSIGNER_TYPES[use], organisation.key(use).public)
+
+
 def trusted_policy_text(snapshot: Members, origin: str) -> str:
     """Write the policy.txt that checkpoints under these members must satisfy.
 
@@ -252,19 +258,18 @@ def trusted_policy_text(snapshot: Members, origin: str) -> str:
     lines = [f"log {VerifierKey(origin, KeyType.ED25519, orderer.key(LOG_KEY).public)}"]
     for organisation in snapshot.active:
         org_id = organisation.org_id
-        for use, suffix, key_type in _COSIGNERS:
-            name = cosigner_name(org_id, origin, use)
-            lines.append(f"witness {org_id}-{suffix} {VerifierKey(name, key_type, organisation.key(use).public)}")
+        for use, suffix in ((COSIGN_ED25519_KEY, "ed"), (COSIGN_MLDSA44_KEY, "pq")):
+            lines.append(f"witness {org_id}-{suffix} {cosigner_key(organisation, origin, use)}")
         lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
     names = " ".join(organisation.org_id for organisation in snapshot.active)
     lines += [f"group consortium {snapshot.protocol.quorum} {names}", "quorum consortium", ""]
     return "\n".join(lines)
 
 
-_COSIGNERS: Final = (
-    (COSIGN_ED25519_KEY, "ed", KeyType.COSIGNATURE_ED25519),
-    (COSIGN_MLDSA44_KEY, "pq", KeyType.COSIGNATURE_MLDSA44),
-)
+_COSIGNER_TYPES: Final = {
+    COSIGN_ED25519_KEY: KeyType.COSIGNATURE_ED25519,
+    COSIGN_MLDSA44_KEY: KeyType.COSIGNATURE_MLDSA44,
+}
 
 
 def _members(top: Mapping[str, Json]) -> Members:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from medchain.encoding import Json
-from medchain.ledger.genesis import cosigner_name
+from medchain.ledger.genesis import cosigner_key
 from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Organisation
 from medchain.node.clock import Clock
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import claimed_time, parse_checkpoint
-from medchain.tlog.note import KeyType, VerifierKey, parse_note
+from medchain.tlog.note import parse_note
 
 LATE_S: Final = 600
 """A member that has cosigned nothing for so long is late: twenty times `medchain.ordering.cosign.IDLE_S`."""
@@ -24,10 +24,7 @@ LATE_S: Final = 600
 ROLL_CALL: Final = "members.cosigned"
 """Name of the local operation: ``{}`` → `roll_call`."""
 
-_KEYS: Final = {
-    COSIGN_ED25519_KEY: KeyType.COSIGNATURE_ED25519,
-    COSIGN_MLDSA44_KEY: KeyType.COSIGNATURE_MLDSA44,
-}
+_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 _Name = tuple[str, bytes]
 
@@ -77,10 +74,8 @@ def _last_lines(notes: Iterable[str]) -> dict[_Name, Cosigned]:
 
 def _cosigned(member: Organisation, origin: str, last: Mapping[_Name, Cosigned]) -> Cosigned | None:
     """Tell what a member cosigned last with both keys: the older of the two."""
-    found = []
-    for use, kind in _KEYS.items():
-        key = VerifierKey(cosigner_name(member.org_id, origin, use), kind, member.key(use).public)
-        found.append(last.get((key.name, key.key_id)))
+    keys = [cosigner_key(member, origin, use) for use in _USES]
+    found = [last.get((key.name, key.key_id)) for key in keys]
     known = [item for item in found if item is not None]
     return min(known) if len(known) == len(found) else None
 

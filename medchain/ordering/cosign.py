@@ -300,7 +300,7 @@ class Cosigner:
         change = next((height for height in self._replica.members_changes() if height > since), 0)
         if size >= self.final_size or not change:
             return None
-        found = self._checkpoints.first_final(_size_of(self._replica.blocks(change, 1)[0].checkpoint))
+        found = self._checkpoints.first_final(note_size(self._replica.blocks(change, 1)[0].checkpoint))
         return found if found is not None and found.size > size else None
 
     @property
@@ -925,6 +925,6 @@ def is_quorum(lines: Iterable[LineName], sets: Sequence[Members]) -> bool:
     return all(len(complete(there, *sets[at:])) >= item.protocol.quorum for at, item in enumerate(sets))
 
 
-def _size_of(note: str) -> int:
-    """Return the size of a block's checkpoint."""
+def note_size(note: str) -> int:
+    """Return the size that a note claims; raises `InputError`."""
     return parse_checkpoint(parse_note(note.encode()).text).size

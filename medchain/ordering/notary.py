@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer, key_id
 from medchain.errors import VerificationError
-from medchain.ledger.genesis import cosigner_name
+from medchain.ledger.genesis import cosigner_key, cosigner_name
 from medchain.ledger.members import ACTIVE, ALGORITHMS, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
 from medchain.ordering.cosign import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
@@ -27,10 +27,7 @@ from medchain.tlog.checkpoint import (
 )
 from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
 
-_TYPES: Final = {
-    COSIGN_ED25519_KEY: KeyType.COSIGNATURE_ED25519,
-    COSIGN_MLDSA44_KEY: KeyType.COSIGNATURE_MLDSA44,
-}
+_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 
 class CosignKeys(NamedTuple):
@@ -181,10 +178,9 @@ class LedgerNotary:
     def _cosigners(self, sets: Sequence[Members]) -> Iterator[_CosignKey]:
         """List the cosigning keys of all who take part, or did so in one of the sets."""
         for organisation in (item for members in sets for item in members.active):
-            for use, kind in _TYPES.items():
-                name, listed = cosigner_name(organisation.org_id, self._origin, use), organisation.key(use)
-                key = VerifierKey(name, kind, listed.public)
-                yield _CosignKey(LineName(organisation.org_id, use, listed.id), key)
+            for use in _USES:
+                name = LineName(organisation.org_id, use, organisation.key(use).id)
+                yield _CosignKey(name, cosigner_key(organisation, self._origin, use))
 
 
 def _name(key: VerifierKey) -> tuple[str, bytes]:

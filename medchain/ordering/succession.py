@@ -19,7 +19,7 @@ from medchain.ledger.members import LOG_KEY, Key, Members, faulty
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
 from medchain.ordering.block import Block, accepted_id
-from medchain.ordering.cosign import Cosigner, Notary, Vouched
+from medchain.ordering.cosign import Cosigner, Notary, Vouched, note_size
 from medchain.ordering.driver import Clock, OrdererClient, Replica
 from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
 from medchain.ordering.takeover import (
@@ -32,8 +32,6 @@ from medchain.ordering.takeover import (
     own_exchanges,
     read_shown,
 )
-from medchain.tlog.checkpoint import parse_checkpoint
-from medchain.tlog.note import parse_note
 
 _MAX_ANSWERS: Final = 8
 """So many answers of blocks, of 4 MiB at most, are taken from a peer before it is judged what they are good for."""
@@ -341,8 +339,7 @@ class Succession:
         while version >= vouched.version and orderer == vouched.stood_down and self._is_by(height, orderer):
             height -= 1
         if height < self._replica.height:
-            first = self._replica.blocks(height + 1, 0)[0]
-            size = _size(first) - len(first.transactions) - 1
+            size = self._size_at(height)
             lost = self._replica.members_at(height).protocol.orderer
         elif vouched.version and self._is_given_up(vouched):
             size, lost, orderer = self._cosigner.final_size, vouched.replaced, vouched.stood_down
@@ -658,7 +655,7 @@ class Succession:
         for org_id, note in notes.items():
             with suppress(InputError, VerificationError):
                 # One of what is final says nothing, whatever keys there were.
-                is_news = note is not None and _note_size(note) > self._cosigner.final_size
+                is_news = note is not None and note_size(note) > self._cosigner.final_size
                 shown[org_id] = [read_shown(str(note), self._notary, reigns)] if is_news else []
         return shown
 
@@ -763,12 +760,7 @@ def _end_of(block: Block, notary: Notary, reigns: Mapping[int, Members]) -> LogE
 
 def _size(block: Block) -> int:
     """Return the size of the log after a block of ours."""
-    return _note_size(block.checkpoint)
-
-
-def _note_size(note: str) -> int:
-    """Return the size that a note claims; raises `InputError`."""
-    return parse_checkpoint(parse_note(note.encode()).text).size
+    return note_size(block.checkpoint)
 
 
 def _have(clients: Iterable[OrdererClient], blocks: Sequence[Block], needed: int) -> bool:
