@@ -23,23 +23,20 @@ from medchain.node.bodies import OpenedBody
 from medchain.node.proofs import prove_disclosures
 from medchain.node.trace import export_disclosures
 from tests.unit.medchain.ledger.world import genesis, seed
-from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
+from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, observation
 from tests.unit.medchain.node.federation import COMMISSION
 from tests.unit.medchain.node.liar import Liar, invented
 
 
 @pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
+def exchange(federation):
     """Three disclosures under one grant."""
-    federation = Federation(tmp_path_factory.mktemp("federation"))
-    federation.start()
     made = Exchange(federation)
     made.open()
     made.store(observation(1), observation(2))
     for _ in range(3):
         made.asker().request_release(made.wish())
-    yield made
-    federation.stop()
+    return made
 
 
 def proven(exchange, org_id: str = RENHE, **wanted: object) -> dict[str, bytes]:

@@ -24,14 +24,6 @@ from tests.unit.medchain.node.federation import COMMISSION, NOW, Federation, Pat
 _PATIENTS = count(1)
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory):
-    made = Federation(tmp_path_factory.mktemp("federation"))
-    made.start()
-    yield made
-    made.stop()
-
-
 class Ward:
     """A patient, the desk at which glass is broken, and the daemon's part."""
 

@@ -33,7 +33,6 @@ from tests.unit.medchain.node.exchanges import (
     ANXIN,
     RENHE,
     Exchange,
-    Federation,
     entry_version,
     observation,
     reasons,
@@ -51,14 +50,6 @@ class Killed(BaseException):
 
 def kill() -> None:
     raise Killed
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory):
-    made = Federation(tmp_path_factory.mktemp("federation"))
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

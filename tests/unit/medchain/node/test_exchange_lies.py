@@ -25,19 +25,10 @@ from tests.unit.medchain.node.exchanges import (
     ANXIN,
     RENHE,
     Exchange,
-    Federation,
     observation,
     reasons,
 )
 from tests.unit.medchain.node.federation import ROLES, TONGJI, keys_of
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory):
-    made = Federation(tmp_path_factory.mktemp("federation"))
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,10 @@ from medchain.node.relying import Reliance
 from medchain.node.verdicts import NOT_HERE
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node import federation as federations
-from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation, reasons, refused
+from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, observation, reasons, refused
 from tests.unit.medchain.node.federation import COMMISSION, TONGJI
 
 PORTAL = "https://renhe.consent.example"
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory):
-    made = Federation(tmp_path_factory.mktemp("federation"))
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

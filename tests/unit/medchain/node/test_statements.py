@@ -9,16 +9,8 @@ from medchain.ledger.kinds.erasure import statement_key
 from medchain.node.restored import RestoreMark, missing_erasures
 from medchain.node.statements import DUE, StatementBook
 from tests.unit.medchain.ledger.world import fresh
-from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
+from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, observation
 from tests.unit.medchain.node.federation import COMMISSION
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory):
-    made = Federation(tmp_path_factory.mktemp("federation"))
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -38,20 +38,12 @@ NOTHING = bytes(32)
 
 
 @pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
+def exchange(federation):
     """A patient with one record, her consent and a grant."""
-    federation = Federation(tmp_path_factory.mktemp("federation"))
-    federation.start()
     made = Exchange(federation)
     made.open()
     made.store(observation(1))
-    yield made
-    federation.stop()
-
-
-@pytest.fixture
-def federation(exchange):
-    return exchange.federation
+    return made
 
 
 def happened(federation: Federation, **changes: object) -> Emergency:
