@@ -1,4 +1,4 @@
-"""The page of oversight: what is past its clock, which members no longer cosign, and what this node's alarms say.
+"""The page of oversight: what is past its clock, what this node's alarms say, who cosigns, and who endorses whom.
 
 Keeps true: nothing on the page or in its export names a patient: of an emergency only listed members are passed on;
 what others wrote is text, in a table too. Trusts the session for who it is, and the daemon for what it holds.
@@ -11,12 +11,15 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from flask import Blueprint, Response
 
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, canonical
+from medchain.node.endorsed import ENDORSED
 from medchain.node.peers import Limits
 from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.store.accounts import Role
@@ -39,6 +42,7 @@ _FIELDS: Final = (
     "position",
 )
 _MEMBER: Final = ("late", "org_id", "role", "size", "time")
+_ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
 _LIMITS: Final = Limits(timeout_s=10.0, max_bytes=64 << 20)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -70,6 +74,7 @@ class OversightPages:
         """Show what is late first, then what this node has seen of other members."""
         rows, alarms = self._emergencies(), self._alarms()
         final, members = self._cosigned()
+        days, endorsed = self._endorsed()
         late = [row for row in rows if row["overdue"]]
         return self._pages.render(
             "staff/oversight.html",
@@ -80,6 +85,8 @@ class OversightPages:
             members=[row | {"time": _time(row["time"])} for row in members],
             final=final,
             minutes=LATE_S // 60,
+            days=days,
+            endorsed=groupby(endorsed, key=itemgetter("endorser")),
             alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in alarms],
         )
 
@@ -89,9 +96,13 @@ class OversightPages:
         alarms: list[Json] = [*self._alarms()]
         final, cosigned = self._cosigned()
         members: list[Json] = [*cosigned]
+        days, endorsed = self._endorsed()
+        endorsements: list[Json] = [*endorsed]
         document: Json = {
             "alarms": alarms,
+            "days": days,
             "emergencies": rows,
+            "endorsements": endorsements,
             "final": final,
             "members": members,
             "time": self._pages.site.clock(),
@@ -119,6 +130,11 @@ class OversightPages:
         """Tell up to where the ledger is final, and of each member what it cosigned last, those that are late first."""
         answer = self._local.call(ROLL_CALL, {}, _LIMITS)
         return answer.get("final") if isinstance(answer, dict) else None, _rows(answer, "members", _MEMBER)
+
+    def _endorsed(self) -> tuple[Json, list[dict[str, Json]]]:
+        """Tell over how many days, and how many transactions of whom and of what kind each member endorsed in them."""
+        answer = self._local.call(ENDORSED, {}, _LIMITS)
+        return answer.get("days") if isinstance(answer, dict) else None, _rows(answer, "rows", _ENDORSED)
 
 
 def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json]]:

@@ -1,7 +1,8 @@
 """Alarms that somebody must look at: kept over restarts until an operator acknowledges them, and where two come from.
 
 `AlarmBook` writes down what ordering raises. `DrawWatch` looks, at every node alike, at how creators come by their
-endorsers: at draw numbers given up, and at organisations that were drawn first and passed over. Keeps true: what was
+endorsers: at draw numbers given up, at organisations that were drawn first and passed over, and at who endorsed how
+much of whose. Keeps true: what was
 raised is shown until it is acknowledged; what is the same is counted, not listed again; only final blocks count, so
 that every node sees the same. Trusts the stores.
 Source: `docs/spec/endorsement.md` 5, `docs/operations.md`.
@@ -20,7 +21,9 @@ import orjson
 
 from medchain.encoding import Json, canonical, digest, parse_canonical
 from medchain.errors import MedchainError
+from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import faulty
+from medchain.ledger.transaction import INDEPENDENT
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.ordering.block import Block
@@ -28,7 +31,7 @@ from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm
 from medchain.store.ledger import LedgerStore, StoredBlock
 from medchain.store.records import RecordStore
-from medchain.store.watching import AlarmRow
+from medchain.store.watching import AlarmRow, Endorsed
 
 GIVEN_UP: Final = "draw.given_up"
 """Alarm: a creator gave up more draw numbers than happens by itself."""
@@ -130,11 +133,13 @@ class AlarmBook:
 
 
 class _Drawn(NamedTuple):
-    """What counts of a draw: whose, its number, and whether somebody was passed over."""
+    """What counts of a draw: whose, its number, whether it passed somebody over, by which key and of what kinds."""
 
     creator: str
     number: int
     is_passed: bool
+    key_id: str
+    kinds: frozenset[str]
 
 
 class _Recent:
@@ -203,13 +208,20 @@ class DrawWatch:
         leaves, seen = self._leaves(newest)
         counted: Counter[tuple[str, int]] = Counter()
         passed: Counter[tuple[str, int]] = Counter()
-        for draw in map(_draw, leaves):
+        given: Counter[Endorsed] = Counter()
+        members = self._ledger.members
+        for time, leaf in leaves:
+            draw = _draw(leaf)
             if draw is not None:
                 counted[draw.creator, draw.number // SPAN] += 1
                 passed[draw.creator, draw.number // SPAN] += draw.is_passed
+                endorser = members.signer(draw.key_id)
+                name = "" if endorser is None else endorser.org_id
+                given.update(Endorsed(time // DAY_S, name, draw.creator, kind) for kind in draw.kinds)
         # Blocks without a draw may be looked at again after a restart: no write is spent on each of them.
         if counted or seen - self._kept >= _UNCOUNTED_BLOCKS:
-            self._records.put_draws(_NAME, seen, {place: (counted[place], passed[place]) for place in counted})
+            draws = {place: (counted[place], passed[place]) for place in counted}
+            self._records.put_draws(_NAME, seen, draws, given)
             self._kept = seen
         self._seen = seen
         if counted:
@@ -218,16 +230,19 @@ class DrawWatch:
         self._size = 0 if is_more else final.size
         return is_more
 
-    def _leaves(self, newest: StoredBlock) -> tuple[list[bytes], int]:
-        """Return transactions that were not counted yet, without those of blocks that have no draw, and how far."""
+    def _leaves(self, newest: StoredBlock) -> tuple[list[tuple[int, bytes]], int]:
+        """Return transactions that were not counted yet with the times of their blocks, and how far they go.
+
+        Those of blocks that have no draw may be left out.
+        """
         first, last = self._seen + 1, newest.height
         recent = self._recent.take(first, last, newest.checkpoint) if first <= last else []
         if recent is not None:
-            return [leaf for block in recent for leaf in block.transactions], last
+            return [(block.time, leaf) for block in recent for leaf in block.transactions], last
         drawn = self._ledger.drawn_heights(first, last)
         page = self._ledger.blocks(drawn[0], _PAGE_BYTES) if drawn else []
         seen = min(page[-1][0].height, last) if page and page[-1][0].height < drawn[-1] else last
-        return [leaf for block, leaves in page if block.height <= seen for leaf in leaves], seen
+        return [(block.time, leaf) for block, leaves in page if block.height <= seen for leaf in leaves], seen
 
     def _judge(self, creators: Sequence[str], height: int) -> None:
         """Raise the alarm over creators that are seen to choose."""
@@ -296,7 +311,9 @@ def _draw(leaf: bytes) -> _Drawn | None:
     if draw is None:
         return None
     _, number, rank = draw
-    return _Drawn(payload["creator"], number, rank > 0)
+    [key] = [key for key, role in payload["signers"] if role == INDEPENDENT]
+    kinds = frozenset(change["kind"] for change in payload["changes"])
+    return _Drawn(payload["creator"], number, rank > 0, key, kinds)
 
 
 def _size(block: Block) -> int:

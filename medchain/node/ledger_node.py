@@ -24,6 +24,7 @@ from medchain.node.clock import Clock
 from medchain.node.daemon import Job
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import Endorser, Identity, Judge
+from medchain.node.endorsed import ENDORSED, endorsed
 from medchain.node.erasure_job import BODY_ERASURE_TYPE, BodyErasures
 from medchain.node.log import Log
 from medchain.node.notices import note
@@ -89,6 +90,7 @@ class LedgerNode:
         """
         records, others, store = around.records, around.others, around.replica.store
         self.replica, self.driver, self._clock = around.replica, around.driver, around.clock
+        self._records = records
         self.shelf = BodyShelf(store, note(records, around.clock))
         judge = Judge(identity.org_id, self.replica, self.shelf, around.decision, around.clock)
         self.judge = judge
@@ -113,6 +115,7 @@ class LedgerNode:
             ROLL_CALL: lambda _document: roll_call(
                 self.replica.store, self.driver.checkpoint, self.replica.genesis.origin, self._clock
             ),
+            ENDORSED: lambda _document: endorsed(self._records, self._clock),
             "body": self._body,
             "object": self._object,
             "stop": self._stop,

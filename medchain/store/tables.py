@@ -503,6 +503,17 @@ draw_span: Final = Table(
     PrimaryKeyConstraint("creator", "span"),
 )
 
+endorsed: Final = Table(
+    "endorsed",
+    RECORDS,
+    Column("day", BigInteger, nullable=False),
+    Column("endorser", String(40), nullable=False),
+    Column("creator", String(40), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "endorser", "creator", "kind"),
+)
+
 watched: Final = Table(
     "watched",
     RECORDS,

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from medchain.errors import NotFoundError
 from medchain.store.engine import Database
-from medchain.store.tables import alarm, draw_span, refusal, watched
+from medchain.store.tables import alarm, draw_span, endorsed, refusal, watched
 
 MAX_OPEN_ALARMS: Final = 1000
 """Most alarms of one code that wait for somebody; the first ones matter most."""
 
 KEPT_DAYS: Final = 400
-"""For how many days refusals are counted."""
+"""For how many days refusals and endorsements are counted."""
 
 MAX_REASONS: Final = 64
 """Most reasons of one requester and day that are told apart."""
@@ -196,8 +196,24 @@ class DrawSpan:
     passed: int
 
 
+class Endorsed(NamedTuple):
+    """Of what endorsements are counted together.
+
+    Attributes:
+        day: of the block, in days since 1970 (UTC).
+        endorser: org_id of who was drawn and signed; empty where its key was nobody's any more as it was counted.
+        creator: org_id.
+        kind: of the object; a transaction with several kinds counts for each.
+    """
+
+    day: int
+    endorser: str
+    creator: str
+    kind: str
+
+
 class DrawTable:
-    """Draws on the ledger, counted up to a height."""
+    """Draws on the ledger, counted up to a height, and who endorsed."""
 
     def __init__(self, database: Database) -> None:
         """Use the records file."""
@@ -209,13 +225,20 @@ class DrawTable:
             chosen = select(watched.c.height).where(watched.c.name == name)
             return int(connection.execute(chosen).scalar_one_or_none() or 0)
 
-    def put_draws(self, name: str, height: int, counted: Mapping[tuple[str, int], tuple[int, int]]) -> None:
-        """Add draws, and note up to which height a watcher has looked, together.
+    def put_draws(
+        self,
+        name: str,
+        height: int,
+        counted: Mapping[tuple[str, int], tuple[int, int]],
+        endorsements: Mapping[Endorsed, int],
+    ) -> None:
+        """Add draws and endorsements, and note up to which height a watcher has looked, together.
 
         Args:
             name: of the watcher.
             height: of the last block that was looked at.
             counted: (creator, span) → (draws, passed).
+            endorsements: how many more of each; those from `KEPT_DAYS` before the newest are forgotten.
         """
         newest: dict[str, int] = {}
         for creator, span in counted:
@@ -232,6 +255,7 @@ class DrawTable:
                     connection.execute(insert(draw_span).values(**values))
                 old = (draw_span.c.creator == creator) & (draw_span.c.span <= span - KEPT_SPANS)
                 connection.execute(delete(draw_span).where(old))
+            _add_endorsements(connection, endorsements)
             if not connection.execute(update(watched).where(watched.c.name == name).values(height=height)).rowcount:
                 connection.execute(insert(watched).values(name=name, height=height))
 
@@ -240,3 +264,23 @@ class DrawTable:
         with self._database.read("draw_span") as connection:
             rows = connection.execute(select(draw_span).order_by(draw_span.c.creator, draw_span.c.span))
             return [DrawSpan(*row) for row in rows]
+
+    def endorsements(self, *, since_day: int = 0) -> dict[Endorsed, int]:
+        """Return how many endorsements were counted from a day on, the newest first."""
+        table = endorsed.c
+        chosen = select(table.day, table.endorser, table.creator, table.kind, table.count).where(table.day >= since_day)
+        with self._database.read("endorsed") as connection:
+            rows = connection.execute(chosen.order_by(table.day.desc(), table.endorser, table.creator, table.kind))
+            return {Endorsed(*place): count for *place, count in rows}
+
+
+def _add_endorsements(connection: Connection, endorsements: Mapping[Endorsed, int]) -> None:
+    """Add what was counted, and forget what is old."""
+    table = endorsed.c
+    for place, count in endorsements.items():
+        one = [table[name] == value for name, value in place._asdict().items()]
+        if not connection.execute(update(endorsed).where(*one).values(count=table.count + count)).rowcount:
+            connection.execute(insert(endorsed).values(**place._asdict(), count=count))
+    if endorsements:
+        newest = max(place.day for place in endorsements)
+        connection.execute(delete(endorsed).where(table.day < newest - KEPT_DAYS))

@@ -9,9 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from fhir_bridge.staff.words import STAFF_WORDS
+from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY
+from medchain.node.endorsed import DAYS
 from medchain.store.accounts import Role
+from medchain.store.watching import Endorsed
 from tests.unit.fhir_bridge.staff.conftest import opened
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, TONGJI
 from tests.waiting import eventually
@@ -108,3 +112,31 @@ def test_a_member_that_no_longer_cosigns_is_late_and_said_first(office):
     assert page.count("· late") == 1
     assert page.index(TONGJI) < page.index("· late") < page.index(ANXIN)
     assert eventually(lambda: not members(office)[TONGJI]["late"])
+
+
+def test_who_endorsed_how_much_of_whose_is_told_of_the_last_days(office):
+    today = office.desks.federation.time // 86_400
+    counted = {
+        Endorsed(today, TONGJI, RENHE, "consent"): 2,
+        Endorsed(today - DAYS + 1, TONGJI, RENHE, "consent"): 1,
+        Endorsed(today - DAYS, TONGJI, RENHE, "consent"): 40,
+        Endorsed(today, COMMISSION, RENHE, "grant"): 4,
+        Endorsed(today, "", RENHE, "subject"): 5,
+    }
+    office.desks.federation.sites[COMMISSION].records.put_draws("test", 1, {}, counted)
+    given = json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)
+    assert given["days"] == DAYS
+    assert [tuple(row[name] for name in ("endorser", "creator", "kind", "count")) for row in given["endorsements"]] == [
+        ("", RENHE, "subject", 5),
+        (COMMISSION, RENHE, "grant", 4),
+        (TONGJI, RENHE, "consent", 3),
+    ]
+    page = office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+    assert page.index("a key that is listed no more") < page.index(f"subjects of {RENHE}: 5")
+    assert page.index(f"grants of {RENHE}: 4") < page.index(f"consents of {RENHE}: 3")
+    assert f"{RENHE}：知情同意 3 次" in office.staff(Role.AUDITOR).get("/oversight?lang=zh").text
+
+
+def test_every_kind_has_a_name_on_the_page():
+    # No transaction is of the kind "state".
+    assert {f"oversight.kind.{name}" for name in KINDS if name != "state"} <= STAFF_WORDS.keys()

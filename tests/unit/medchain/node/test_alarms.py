@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from medchain.ledger.transaction import Change, Draw
+from medchain.ledger.transaction import Change, Draw, parse_envelope, parse_payload
 from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json, is_choosing
 from medchain.ordering.block import Block
 from medchain.ordering.driver import Alarm
@@ -212,6 +213,24 @@ def test_what_was_counted_is_not_counted_again_after_a_restart(consortium):
     assert not again.look()
     rows_ = [(row.creator, row.draws, row.passed) for row in consortium.records.draw_spans()]
     assert rows_ == [(RENHE, 19, 19), (TONGJI, 1, 0)]
+
+
+def test_who_endorsed_is_counted_by_day_creator_and_kind_and_a_restart_counts_none_twice(consortium):
+    consortium.draws((1, 1), (2, 0))
+    consortium.draws((1, 0), creator=TONGJI)
+    consortium.anchor()
+    consortium.look()
+    leaves = [leaf for block in consortium.replica.blocks(1, 1 << 30) for leaf in block.transactions]
+    signers = [row for leaf in leaves for row in parse_payload(parse_envelope(leaf).payload).signers]
+    members = consortium.store.members
+    drawn = [members.signer(row.key_id).org_id for row in signers if row.role == "independent"]
+    expected = Counter(zip(drawn, (RENHE, RENHE, TONGJI), strict=True))
+    found = {(row.endorser, row.creator): count for row, count in consortium.records.endorsements().items()}
+    assert found == expected
+    assert {(row.day, row.kind) for row in consortium.records.endorsements()} == {(NOW // 86_400, "subject")}
+    again = DrawWatch(Finished(consortium.store), consortium.records, AlarmBook(consortium.records, list, lambda: NOW))
+    assert not again.look()
+    assert sum(consortium.records.endorsements().values()) == 3
 
 
 def test_blocks_that_are_not_final_wait(consortium, monkeypatch):

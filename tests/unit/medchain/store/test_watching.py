@@ -99,12 +99,28 @@ def test_old_refusals_go(store):
 
 def test_draws_are_added_up_with_the_height_and_old_spans_go(store, tmp_path):
     assert store.watched_height("draws") == 0
-    store.put_draws("draws", 5, {("renhe", 0): (3, 1)})
-    store.put_draws("draws", 6, {("renhe", 0): (2, 2), ("renhe", 1): (1, 0)})
-    store.put_draws("draws", 9, {("renhe", 2): (4, 0)})
+    store.put_draws("draws", 5, {("renhe", 0): (3, 1)}, {})
+    store.put_draws("draws", 6, {("renhe", 0): (2, 2), ("renhe", 1): (1, 0)}, {})
+    store.put_draws("draws", 9, {("renhe", 2): (4, 0)}, {})
     again = opened(tmp_path)
     assert again.watched_height("draws") == 9
     assert [(row.span, row.draws, row.passed) for row in again.draw_spans()] == [(1, 1, 0), (2, 4, 0)]
+    again.close()
+
+
+def test_endorsements_are_added_up_by_day_and_old_days_go(store, tmp_path):
+    first = watching.Endorsed(7, "tongji", "renhe", "consent")
+    other = watching.Endorsed(7, "tongji", "renhe", "grant")
+    store.put_draws("draws", 5, {}, {first: 3, other: 1})
+    store.put_draws("draws", 6, {}, {first: 2})
+    again = opened(tmp_path)
+    assert again.endorsements() == {first: 5, other: 1}
+    later = first._replace(day=7 + watching.KEPT_DAYS)
+    again.put_draws("draws", 7, {}, {later: 1})
+    assert again.endorsements() == {later: 1, first: 5, other: 1}
+    assert again.endorsements(since_day=8) == {later: 1}
+    again.put_draws("draws", 8, {}, {later._replace(day=later.day + 1): 1})
+    assert again.endorsements() == {later._replace(day=later.day + 1): 1, later: 1}
     again.close()
 
 
