@@ -74,6 +74,40 @@ class Choice:
     oversized: int
 
 
+class _Sieve:
+    """Judges records for one request: each is opened where more than its type matters, else each type is judged once.
+
+    A decision without a record's content says the same of every record of a type.
+    """
+
+    __slots__ = ("_by_type", "_is_by_type", "_parts", "_period", "_ruling", "_wanted")
+
+    def __init__(self, parts: CustodianParts, period: Period | None, ruling: Ruling, wanted: Selected | None) -> None:
+        """Prepare for what a request asks for and the decision lets pass."""
+        self._parts, self._period, self._ruling, self._wanted = parts, period, ruling, wanted
+        self._is_by_type = period is None and wanted is None and not ruling.needs_content
+        self._by_type: dict[str, bool] = {}
+
+    def passes(self, stored: RecordVersion) -> bool:
+        """Judge one record."""
+        if not self._is_by_type:
+            return self._passes_opened(stored)
+        if stored.type not in self._by_type:
+            self._by_type[stored.type] = self._ruling.passes(stored.type, None, None)
+        return self._by_type[stored.type]
+
+    def _passes_opened(self, stored: RecordVersion) -> bool:
+        """Judge one record by its content."""
+        # What is no FHIR JSON tells nothing of itself.
+        content = self._parts.service.open(stored).content if stored.content_type == FHIR_JSON else None
+        span = None if content is None else event_span(content, stored.created, self._parts.zone)
+        # A date that nobody can tell is outside every limit, the asker's own included.
+        within = self._period is None or (span is not None and self._period.contains(span))
+        if not within or not self._ruling.passes(stored.type, span, content):
+            return False
+        return self._wanted is None or (content is not None and self._wanted.finds(content))
+
+
 class Holdings:
     """This node's records and permissions, as a release sees them. Threads may share it."""
 
@@ -163,6 +197,7 @@ class Holdings:
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
         wanted = self._parts.selection.of(types[0], request.query) if request.query else None
+        sieve = _Sieve(self._parts, request.period, ruling, wanted)
         most = MAX_RECORDS if request.count is None else min(MAX_RECORDS, request.count)
         final = self.final_size()
         chosen: list[Chosen] = []
@@ -177,7 +212,7 @@ class Holdings:
                 if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
                     continue
                 found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
-                if found is None or not self._passes(found.stored, request.period, ruling, wanted):
+                if found is None or not sieve.passes(found.stored):
                     continue
                 if found.stored.sealed_size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
                     oversized += 1
@@ -218,19 +253,6 @@ class Holdings:
         head = self._parts.ledger.record(key)
         waiting = self._parts.records.waiting_status(seq) or ACTIVE
         return waiting != ACTIVE or head is None or head.status != ACTIVE
-
-    def _passes(self, stored: RecordVersion, period: Period | None, ruling: Ruling, wanted: Selected | None) -> bool:
-        """Judge one record; it is opened only where more than its type matters."""
-        if period is None and wanted is None and not ruling.needs_content:
-            return ruling.passes(stored.type, None, None)
-        # What is no FHIR JSON tells nothing of itself.
-        content = self._parts.service.open(stored).content if stored.content_type == FHIR_JSON else None
-        span = None if content is None else event_span(content, stored.created, self._parts.zone)
-        # A date that nobody can tell is outside every limit, the asker's own included.
-        within = period is None or (span is not None and period.contains(span))
-        if not within or not ruling.passes(stored.type, span, content):
-            return False
-        return wanted is None or (content is not None and wanted.finds(content))
 
     def sealed(self, versions: Sequence[tuple[bytes, int]]) -> tuple[ReleasedRecord, ...]:
         """Read records as they are kept.

@@ -107,8 +107,8 @@ class Unaccepted:
         with self._lock:
             if not self._has_room(peer, announced):
                 self._look_up(peer)
-            if not self._has_room(peer, announced):
-                raise UnavailableError("body.quota", retry_after_s=RETRY_S)
+                if not self._has_room(peer, announced):
+                    raise UnavailableError("body.quota", retry_after_s=RETRY_S)
             dues = [(latest if item.until is None else min(item.until, latest)) + GRACE_S for item in announced]
             self._records.put_unaccepted(
                 [

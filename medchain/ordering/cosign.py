@@ -296,9 +296,11 @@ class Cosigner:
         Returns:
             None where the members have not changed since, or no such note is kept.
         """
+        if size >= self.final_size:
+            return None
         since = self._replica.height_of(size) or 0
         change = next((height for height in self._replica.members_changes() if height > since), 0)
-        if size >= self.final_size or not change:
+        if not change:
             return None
         found = self._checkpoints.first_final(note_size(self._replica.blocks(change, 1)[0].checkpoint))
         return found if found is not None and found.size > size else None

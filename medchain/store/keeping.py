@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, literal_column, select, tuple_, update
 
 from medchain.errors import ConflictError, NotFoundError
-from medchain.store.engine import Database, Statement
+from medchain.store.engine import Database, Statement, put_into
 from medchain.store.placing import forget_rows
 from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
 
@@ -162,8 +162,8 @@ class StopTable:
 
     def stop_of(self, key: bytes) -> bytes | None:
         """Return the payload of an object's stop that is not final yet; None without."""
-        with self._database.read("heard_stop", key.hex()) as connection:
-            row = _stop_of(connection.dialect).first(connection, key)
+        with self._database.look("heard_stop", key.hex()) as look:
+            row = look.first(_stop_of(self._database.engine.dialect), key)
         return None if row is None else row[0]
 
     def drop_stop(self, key: bytes) -> None:
@@ -217,22 +217,22 @@ class UnacceptedTable:
     def __init__(self, database: Database) -> None:
         """Use the records file."""
         self._database = database
+        dialect = database.engine.dialect
+        counted = select(func.count(), func.coalesce(func.sum(unaccepted.c.size), literal_column("0")))
+        self._count_unaccepted = Statement(counted.where(unaccepted.c.member == bindparam("member")), dialect)
+        self._put_unaccepted = put_into(unaccepted, dialect)
 
     def unaccepted_of(self, member: str) -> tuple[int, int]:
         """Return number and bytes of a member's bodies."""
-        chosen = select(func.count(), func.coalesce(func.sum(unaccepted.c.size), 0))
-        with self._database.read("unaccepted") as connection:
-            count, size = connection.execute(chosen.where(unaccepted.c.member == member)).one()
-        return int(count), int(size)
+        with self._database.look("unaccepted") as look:
+            row = look.first(self._count_unaccepted, member)
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def put_unaccepted(self, rows: Sequence[UnacceptedRow]) -> None:
         """Count bodies, each in the place of an earlier count of the same."""
         with self._database.write("unaccepted") as connection:
-            for row in rows:
-                same = (unaccepted.c.key == row.key) & (unaccepted.c.version == row.version)
-                connection.execute(delete(unaccepted).where(same))
-                values = {"key": row.key, "version": row.version, "member": row.member}
-                connection.execute(insert(unaccepted).values(**values, size=row.size, due=row.due))
+            values = [(row.key, row.version, row.member, row.size, row.due) for row in rows]
+            self._put_unaccepted.many(connection, values)
 
     def oldest_unaccepted(self, member: str, limit: int, *, after: UnacceptedRow | None = None) -> list[UnacceptedRow]:
         """Return a member's bodies, those first that are due first.

@@ -12,13 +12,14 @@ from __future__ import annotations
 import binascii
 import hashlib
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Select, bindparam, delete, func, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, literal_column, select
 
 from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
@@ -51,6 +52,9 @@ RECORD_CACHE_BYTES: Final = 12 << 20
 
 TILE_CACHE_BYTES: Final = 4 << 20
 """Cache of full tiles."""
+
+MEMBERS_CACHE_BYTES: Final = 2 << 20
+"""Cache of the members that were in force once, in bytes of what is kept of them in the file."""
 
 ID_PREFIX_BYTES: Final = 8
 """How much of a transaction id is kept to find it; the leaf has the rest."""
@@ -196,12 +200,27 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._read_tile = Statement(
             select(tile.c.data).where(tile.c.level == bindparam("level"), tile.c.number == bindparam("number")), dialect
         )
+        block = tables.block.c
+        at_height, at_size = block.height == bindparam("height"), block.size == bindparam("size")
+        following = _blocks().where(block.size > bindparam("position")).order_by(block.size)
+        self._read_block = Statement(_blocks().where(at_height), dialect)
+        self._read_block_of = Statement(_blocks().where(at_size), dialect)
+        self._read_block_at = Statement(following.limit(literal_column("1")).offset(literal_column("0")), dialect)
+        leaf = tables.leaf.c
+        between = (leaf.position >= bindparam("start"), leaf.position < bindparam("end"))
+        chosen = select(leaf.position, leaf.data).where(*between).order_by(leaf.position)
+        self._read_leaves = Statement(chosen, dialect)
+        of_height = select(tables.members.c.data).where(tables.members.c.height == bindparam("height"))
+        self._read_members = Statement(of_height, dialect)
         self._records: BoundedCache[bytes, StateRecord] = BoundedCache(RECORD_CACHE_BYTES)
         self._tiles: BoundedCache[tuple[int, int], bytes] = BoundedCache(TILE_CACHE_BYTES)
         self._seeds: dict[int, bytes] = {}
         self._head = _EMPTY
         self._edge: dict[int, bytes] = {}
         self._members: Members | None = None
+        # Where the members changed, and those of then: asked far more often than they change.
+        self._member_heights: list[int] = []
+        self._past: BoundedCache[int, Members] = BoundedCache(MEMBERS_CACHE_BYTES)
         self._draws: dict[str, DrawState] = {}
         self._is_loaded = False
         with self._fresh():
@@ -402,17 +421,15 @@ class LedgerStore(CheckpointTable, BodyTable):
 
     def block(self, height: int) -> StoredBlock:
         """Return a block; raises `NotFoundError` ``store.block`` if there is none."""
-        row = self._block_row(height)
-        return _stored(row)
+        return self._one_block(self._read_block, height)
 
     def block_at(self, position: int) -> StoredBlock:
         """Return the block that holds a leaf; raises `NotFoundError` ``store.block``."""
-        chosen = select(tables.block).where(tables.block.c.size > position).order_by(tables.block.c.size).limit(1)
-        return self._one_block(chosen, position)
+        return self._one_block(self._read_block_at, position)
 
     def block_of_size(self, size: int) -> StoredBlock:
         """Return the block after which the log has a size; raises `NotFoundError` ``store.block``."""
-        return self._one_block(select(tables.block).where(tables.block.c.size == size), size)
+        return self._one_block(self._read_block_of, size)
 
     def blocks(self, first: int, max_bytes: int) -> list[tuple[StoredBlock, list[bytes]]]:
         """Return blocks from a height on, each with its transactions.
@@ -427,9 +444,9 @@ class LedgerStore(CheckpointTable, BodyTable):
         Raises:
             VerificationError: ``store.corrupt``.
         """
-        chosen = select(tables.block).where(tables.block.c.height >= first).order_by(tables.block.c.height)
+        chosen = _blocks().where(tables.block.c.height >= first).order_by(tables.block.c.height)
         with self._database.read("block", str(first)) as connection:
-            rows = [_stored(row) for row in connection.execute(chosen.limit(_BLOCKS_AT_ONCE))]
+            rows = [StoredBlock(*row) for row in connection.execute(chosen.limit(_BLOCKS_AT_ONCE))]
         found: list[tuple[StoredBlock, list[bytes]]] = []
         left = max_bytes
         for row in rows:
@@ -460,10 +477,8 @@ class LedgerStore(CheckpointTable, BodyTable):
         """
         if not 0 <= start <= end <= self.head.size:
             raise InputError("store.leaf", start=start, end=end)
-        leaf = tables.leaf.c
-        chosen = select(leaf.position, leaf.data).where(leaf.position >= start, leaf.position < end)
-        with self._database.read("leaf", str(start)) as connection:
-            rows = connection.execute(chosen.order_by(leaf.position)).all()
+        with self._database.look("leaf", str(start)) as look:
+            rows = look.all(self._read_leaves, start, end)
         found = [row[1] for row in rows]
         for number in range(start // TILE_WIDTH, -(-(start + len(rows)) // TILE_WIDTH)):
             first, last = max(start, number * TILE_WIDTH), min(start + len(rows), (number + 1) * TILE_WIDTH)
@@ -552,18 +567,16 @@ class LedgerStore(CheckpointTable, BodyTable):
 
     def members_at(self, height: int) -> Members:
         """Return the members after a block; raises `NotFoundError` ``store.block``."""
-        chosen = select(tables.members.c.data).where(tables.members.c.height <= height)
-        with self._database.read("members", str(height)) as connection:
-            data = connection.execute(chosen.order_by(tables.members.c.height.desc()).limit(1)).scalar_one_or_none()
-        if data is None:
-            raise NotFoundError("store.block", height=height)
-        return _decode_members(data)
+        with self._fresh():
+            since = bisect_right(self._member_heights, height)
+            if not since:
+                raise NotFoundError("store.block", height=height)
+            return self._members_since(self._member_heights[since - 1])
 
     def members_changes(self) -> list[int]:
         """Return the heights of the blocks that changed the members, height 0 included, in order."""
-        with self._database.read("members") as connection:
-            chosen = select(tables.members.c.height).order_by(tables.members.c.height)
-            return [int(height) for height in connection.execute(chosen).scalars()]
+        with self._fresh():
+            return self._member_heights.copy()
 
     def policies(self, above: int, last: int) -> Iterator[PolicyRow]:
         """List what a trusted policy is made of, after each block that changed the members, in order.
@@ -621,9 +634,31 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._index.load(Base(head.height, head.last_record, MapRoot(head.map_root)), self._ends_from_final())
         self._edge = _checked_edge(head.frontier, {level: (number, data) for level, number, data in edges})
         self._draws = {row.creator: DrawState(row.number, row.used, row.given_up) for row in draws}
-        self._members = self.members_at(head.height) if row is not None else None
+        self._past.clear()
+        self._member_heights = self._read_changes()
+        if row is not None and not self._member_heights:
+            raise corrupt("members", head.height)
+        self._members = self._members_since(self._member_heights[-1]) if self._member_heights else None
         self._head = head
         self._is_loaded = True
+
+    def _read_changes(self) -> list[int]:
+        """Read the heights of the blocks that changed the members."""
+        chosen = select(tables.members.c.height).order_by(tables.members.c.height)
+        with translated("members"):
+            return [int(height) for height in self._reader.execute(chosen).scalars()]
+
+    def _members_since(self, height: int) -> Members:
+        """Return the members after a block that changed them."""
+        found = self._past.get(height)
+        if found is None:
+            with translated("members", str(height)):
+                row = self._read_members.first(self._reader, height)
+            if row is None:
+                raise corrupt("members", height)
+            found = _decode_members(row[0])
+            self._past.put(height, found, len(row[0]))
+        return found
 
     def _ends_from_final(self) -> list[tuple[int, int]]:
         """Return height and last state record of the newest final block and those after it."""
@@ -668,7 +703,9 @@ class LedgerStore(CheckpointTable, BodyTable):
         for key, record, _ in write.history:
             self._records.put(key, record, _RECORD_COST)
         self._draws.update(write.draws)
-        self._members = write.members or self._members
+        if write.members is not None:
+            self._members = write.members
+            self._member_heights.append(write.height)
         frontier = write.frontier
         root, map_root = frontier.root(), write.map.root.hash
         self._head = Head(write.height, write.time, frontier.size, root, map_root, frontier, last_record)
@@ -729,13 +766,13 @@ class LedgerStore(CheckpointTable, BodyTable):
             raise NotFoundError("store.block", height=height)
         return row
 
-    def _one_block(self, chosen: Any, number: int) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's query
-        """Read one block by another column."""
-        with self._database.read("block", str(number)) as connection:
-            row = connection.execute(chosen).first()
+    def _one_block(self, chosen: Statement, number: int) -> StoredBlock:
+        """Read one block."""
+        with self._database.look("block", str(number)) as look:
+            row = look.first(chosen, number)
         if row is None:
             raise NotFoundError("store.block", number=number)
-        return _stored(row)
+        return StoredBlock(*row)
 
 
 def _head(row: Any) -> Head:  # noqa: ANN401  # SQLAlchemy's row
@@ -792,9 +829,10 @@ def _parted(data: bytes) -> list[bytes]:
     return leaves
 
 
-def _stored(row: Any) -> StoredBlock:  # noqa: ANN401  # SQLAlchemy's row
-    """Turn a row into a block."""
-    return StoredBlock(row.height, row.time, row.first, row.size, row.root, row.map_root, row.checkpoint)
+def _blocks() -> Select[Any]:
+    """Select blocks with the columns in the order of `StoredBlock`."""
+    block = tables.block.c
+    return select(block.height, block.time, block.first, block.size, block.root, block.map_root, block.checkpoint)
 
 
 def _checked_edge(frontier: Frontier, rows: Mapping[int, tuple[int, bytes]]) -> dict[int, bytes]:

@@ -214,8 +214,8 @@ class CheckpointTable:
 
     def _checkpoint(self, chosen: Statement, *values: int) -> StoredCheckpoint | None:
         """Run a query for one row."""
-        with self._database.read("checkpoint") as connection:
-            row = chosen.first(connection, *values)
+        with self._database.look("checkpoint") as look:
+            row = look.first(chosen, *values)
         return None if row is None else _stored(row)
 
 
@@ -273,8 +273,8 @@ class BodyTable:
 
     def body(self, key: bytes, version: int) -> bytes | None:
         """Return a body, or None: then the answer is deny."""
-        with self._database.read("body", key.hex()) as connection:
-            row = self._read_body.first(connection, key, version)
+        with self._database.look("body", key.hex()) as look:
+            row = look.first(self._read_body, key, version)
         return None if row is None else row[0]
 
     def body_versions(self, key: bytes) -> list[int]:

@@ -20,7 +20,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    LargeBinary,
     Select,
+    String,
     bindparam,
     delete,
     func,
@@ -37,7 +39,7 @@ from medchain.store.blobs import BlobStore
 from medchain.store.custom import CustomTable
 from medchain.store.engine import Database, Statement, insert_into, put_into, room, run
 from medchain.store.exports import ExportTable
-from medchain.store.faults import translated
+from medchain.store.faults import corrupt, translated
 from medchain.store.finding import Known
 from medchain.store.grouped import Grouped
 from medchain.store.index_rows import IndexRows
@@ -74,7 +76,7 @@ _ONE: Final = literal_column("1", Integer)
 _LATER: Final = IndexRows(None)
 _ONES_FAULT: Final = (ConflictError, OverflowError, TypeError, ValueError)
 _PRUNE_EVERY: Final = 1024
-_OBJECTS_AT_ONCE: Final = 200
+_OBJECTS_AT_ONCE: Final = 128
 _COLUMNS: Final = (
     "type",
     "id",
@@ -93,6 +95,7 @@ _COLUMNS: Final = (
     "field_root",
     "segment",
 )
+_ACCESS_COLUMNS: Final = ("object_id", "patient", "direction", "time", "position", "detail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,16 +302,14 @@ class RecordStore(
         """Use an opened records file."""
         CustomTable.__init__(self, database)
         LinkTable.__init__(self, database)
+        UnacceptedTable.__init__(self, database)
         dialect = database.engine.dialect
         self._database = database
         self.database = database
         self.blobs = BlobStore(database.path.parent / BLOBS_NAME)
         self.accounts = AccountStore(database)
-        values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
-        self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **values), dialect)
-        intent: dict[str, Any] = {
-            name: bindparam(name) for name in ("kind", "record", "payload", "created", "deadline")
-        }
+        self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **_bound(_COLUMNS)), dialect)
+        intent = _bound(("kind", "record", "payload", "created", "deadline"))
         self._insert_intent = Statement(insert(outbox).values(**intent), dialect)
         # Jobs ask for these all the time, mostly in vain: compiled once, a question costs a twentieth.
         self._read_pending = Statement(_pending(), dialect)
@@ -333,7 +334,17 @@ class RecordStore(
         self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
         of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
         self._newest_epoch = Statement(of_patient.limit(_ONE).offset(_ZERO), dialect)
+        self._read_epoch = Statement(_epochs().where(epoch.c.id == bindparam("id")), dialect)
         self._insert_epoch = insert_into(epoch, dialect)
+        self._insert_token = insert_into(used_token, dialect)
+        self._insert_access = Statement(insert(access).values(**_bound(_ACCESS_COLUMNS)), dialect)
+        self._add_intent = Statement(insert(outbox).values(**intent).returning(outbox.c.id), dialect)
+        # One text for any number of objects, and one for each number of types.
+        objects = record.c.object_id.in_([bindparam(f"id{at}", type_=LargeBinary) for at in range(_OBJECTS_AT_ONCE)])
+        self._of_objects = Statement(_versions().where(objects, record.c.segment.is_(None)), dialect)
+        newest_seq = select(record.c.object_id, func.max(record.c.version), func.max(record.c.seq)).where(objects)
+        self._newest_of = Statement(newest_seq.group_by(record.c.object_id), dialect)
+        self._of_patient: dict[tuple[int | None, bool], Statement] = {}
         chosen = select(used_token.c.until).where(used_token.c.jti == bindparam("jti"))
         self._read_token = Statement(chosen, dialect)
         self._grouped = Grouped(self._put_all)
@@ -573,12 +584,17 @@ class RecordStore(
         Returns:
             In that order; None for one that is not there.
         """
-        found: dict[tuple[bytes, int], RecordVersion] = {}
-        for start in range(0, len(versions), _OBJECTS_AT_ONCE):
-            ids = {object_id for object_id, _ in versions[start : start + _OBJECTS_AT_ONCE]}
-            for row in self._read(_versions().where(record.c.object_id.in_(ids), record.c.segment.is_(None))):
-                found[row.object_id, row.version] = row
+        rows = self._by_ids(self._of_objects, [object_id for object_id, _ in versions])
+        found = {(row.object_id, row.version): row for row in [RecordVersion(*row) for row in rows]}
         return [found.get(version) for version in versions]
+
+    def _by_ids(self, chosen: Statement, object_ids: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        """Ask for the rows of objects, so many at once; Any because columns differ."""
+        ids = [*dict.fromkeys(object_ids)]
+        with self._database.look("record") as look:
+            for start in range(0, len(ids), _OBJECTS_AT_ONCE):
+                part = ids[start : start + _OBJECTS_AT_ONCE]
+                yield from look.all(chosen, *part, *part[:1] * (_OBJECTS_AT_ONCE - len(part)))
 
     def by_patient(
         self,
@@ -601,16 +617,13 @@ class RecordStore(
         Returns:
             In the order in which they were stored.
         """
-        later = record.alias("later")
-        superseded = select(later.c.seq).where(
-            later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version
-        )
-        chosen = _versions().where(record.c.patient == patient, record.c.seq > after, ~superseded.exists())
-        if types is not None:
-            chosen = chosen.where(record.c.type.in_(sorted(types)))
-        if period is not None:
-            chosen = chosen.where(record.c.created.between(*period))
-        return self._read(chosen.order_by(record.c.seq).limit(min(limit, MAX_PAGE)))
+        form = None if types is None else len(types), period is not None
+        asked = self._of_patient.get(form)
+        if asked is None:
+            asked = self._of_patient[form] = Statement(_of_patient(*form), self._database.engine.dialect)
+        values = (patient, after, *sorted(types or ()), *(period or ()), min(limit, MAX_PAGE))
+        with self._database.look("record") as look:
+            return [RecordVersion(*row) for row in look.all(asked, *values)]
 
     def count(self, type_name: str = "") -> int:
         """Return how many record versions there are, of a type where one is named."""
@@ -622,7 +635,9 @@ class RecordStore(
 
     def epoch(self, epoch_id: bytes) -> Epoch | None:
         """Return a key by its id, destroyed ones included."""
-        return self._epoch(select(epoch).where(epoch.c.id == epoch_id))
+        with self._database.look("epoch") as look:
+            row = look.first(self._read_epoch, epoch_id)
+        return None if row is None else Epoch(*row)
 
     def newest_epoch(self, patient: str) -> Epoch | None:
         """Return a patient's newest key, destroyed or not; None if the patient has none."""
@@ -714,13 +729,15 @@ class RecordStore(
         Raises:
             ConflictError: ``store.conflict`` if one of them was used before; nothing is kept then.
         """
-        tokens = [{"jti": _token_hash(jti), "until": until} for jti, until in using]
+        tokens = [(_token_hash(jti), until) for jti, until in using]
         with self._database.write("outbox") as connection:
             if tokens:
-                connection.execute(insert(used_token), tokens)
+                self._insert_token.many(connection, tokens)
                 self._forget_tokens(connection, time)
-            values = {"kind": kind, "record": None, "payload": payload, "created": time, "deadline": deadline}
-            return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
+            row = self._add_intent.first(connection, kind, None, payload, time, deadline)
+        if row is None:
+            raise corrupt("outbox")
+        return int(row[0])
 
     def pending(self, limit: int, *, after: int = 0, kind: str | None = None) -> list[Intent]:
         """Return what waits in the outbox, the oldest first.
@@ -736,14 +753,7 @@ class RecordStore(
 
     def newest_of(self, object_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         """Return the newest version of records and its number, by the ids of their objects."""
-        found: dict[bytes, tuple[int, int]] = {}
-        for start in range(0, len(object_ids), _OBJECTS_AT_ONCE):
-            chosen = select(record.c.object_id, func.max(record.c.version), func.max(record.c.seq))
-            ids = object_ids[start : start + _OBJECTS_AT_ONCE]
-            with self._database.read("record") as connection:
-                rows = connection.execute(chosen.where(record.c.object_id.in_(ids)).group_by(record.c.object_id))
-                found |= {row[0]: (row[1], row[2]) for row in rows}
-        return found
+        return {row[0]: (row[1], row[2]) for row in self._by_ids(self._newest_of, object_ids)}
 
     def waiting_status(self, seq: int) -> str | None:
         """Return the status that a record version is to get on the ledger, None if it waits no more.
@@ -835,24 +845,12 @@ class RecordStore(
             ConflictError: ``store.conflict`` if one is noted already; none is noted then.
         """
         with self._database.write("access") as connection:
-            connection.execute(
-                insert(access),
-                [
-                    {
-                        "object_id": row.object_id,
-                        "patient": row.patient,
-                        "direction": row.direction,
-                        "time": row.time,
-                        "position": row.position,
-                        "detail": row.detail,
-                    }
-                    for row in rows
-                ],
-            )
+            values = [(row.object_id, row.patient, row.direction, row.time, row.position, row.detail) for row in rows]
+            self._insert_access.many(connection, values)
             if intent is not None:
                 self._insert_intent.many(connection, [(intent[0], None, intent[1], rows[0].time, None)])
             if done:
-                connection.execute(delete(outbox).where(outbox.c.id.in_(done)))
+                self._drop_intent.many(connection, [(number,) for number in done])
 
     def mark_access(self, object_id: bytes, position: int) -> None:
         """Note at which leaf an access stands."""
@@ -909,6 +907,26 @@ class RecordStore(
         with self._database.read("epoch") as connection:
             row = connection.execute(chosen).first()
         return None if row is None else _epoch(row)
+
+
+def _bound(names: Iterable[str]) -> dict[str, Any]:
+    """Name a parameter for each column, in this order; Any as SQLAlchemy types values."""
+    return {name: bindparam(name) for name in names}
+
+
+def _of_patient(types: int | None, is_of_period: bool) -> Select[Any]:  # noqa: FBT001  # asked with one form
+    """Select the newest versions of a patient's records, of so many types; its parameters are in the text's order."""
+    later = record.alias("later")
+    superseded = select(later.c.seq).where(
+        later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version
+    )
+    of_patient = (record.c.patient == bindparam("patient"), record.c.seq > bindparam("after"))
+    chosen = _versions().where(*of_patient, ~superseded.exists())
+    if types is not None:
+        chosen = chosen.where(record.c.type.in_([bindparam(f"type{at}", type_=String) for at in range(types)]))
+    if is_of_period:
+        chosen = chosen.where(record.c.created.between(bindparam("first"), bindparam("last")))
+    return chosen.order_by(record.c.seq).limit(room("limit")).offset(_ZERO)
 
 
 def _pending() -> Select[Any]:

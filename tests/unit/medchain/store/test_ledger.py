@@ -10,8 +10,8 @@ from medchain.node.replica import Replica
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.notes import KEPT_CHECKPOINTS
-from tests.unit.medchain.ledger.world import COMMISSION, RENHE, next_row, sign
-from tests.unit.medchain.node.ledgers import Author, anchored, block_of, replica_on
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TONGJI, next_row, sign
+from tests.unit.medchain.node.ledgers import Author, anchored, block_of, protocol_change, replica_on
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 from tests.unit.medchain.store.folds import fold_by
 
@@ -223,6 +223,20 @@ def test_members_are_kept_for_each_height_at_which_they_changed(replica):
     assert replica.store.members_changes() == [0]
     with pytest.raises(NotFoundError):
         replica.store.members_at(-1)
+
+
+def test_members_of_a_dropped_block_are_known_no_more(orderer, author):
+    store = orderer.store
+    block_of(orderer, author.anchor())
+    block_of(orderer, protocol_change(author, TONGJI))
+    assert (store.members_at(2).protocol.orderer, store.members_changes()) == (TONGJI, [0, 2])
+    orderer.rewind(1)
+    assert (store.members_at(2).protocol.orderer, store.members_changes()) == (COMMISSION, [0])
+    block_of(orderer, protocol_change(author, ANXIN))
+    assert [store.members_at(height).protocol.orderer for height in (1, 2)] == [COMMISSION, ANXIN]
+    again = LedgerStore(store._database)  # noqa: SLF001  # a second reader of the same file
+    assert (again.members_at(2), again.members_changes()) == (store.members_at(2), [0, 2])
+    again._reader.close()  # noqa: SLF001  # the file stays open
 
 
 def test_an_empty_file_says_so(store):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from medchain.store import records as module
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import Epoch, RecordStore, RecordVersion
 
@@ -24,8 +23,11 @@ def version(name: int, number: int = 1) -> RecordVersion:
     return RecordVersion(*ids, 7, bytes([name, number]) * 16, b"dek", b"envelope %d.%d" % (name, number))
 
 
-def test_many_versions_come_in_the_order_asked_for(store, monkeypatch):
-    monkeypatch.setattr(module, "_OBJECTS_AT_ONCE", 2)
+# More objects than are asked for at once, none of which is there.
+UNKNOWN = [number.to_bytes(16, "big") for number in range(1, 301)]
+
+
+def test_many_versions_come_in_the_order_asked_for(store):
     store.put_versions([version(1), version(2), version(3), version(1, 2)])
     wanted = [(bytes([3]) * 16, 1), (bytes([1]) * 16, 1), (bytes([9]) * 16, 1), (bytes([1]) * 16, 2)]
     found = store.by_objects(wanted)
@@ -35,14 +37,17 @@ def test_many_versions_come_in_the_order_asked_for(store, monkeypatch):
         None,
         b"envelope 1.2",
     ]
+    others = [(name, 1) for name in UNKNOWN]
+    mixed = store.by_objects([*wanted[:1], *others[:150], *wanted[1:3], *others[150:], *wanted[3:]])
+    assert [row for row in mixed if row is not None] == [row for row in found if row is not None]
+    assert [at for at, row in enumerate(mixed) if row is not None] == [0, 151, 303]
     assert store.by_objects([]) == []
 
 
-def test_the_newest_versions_are_told_with_their_numbers(store, monkeypatch):
-    monkeypatch.setattr(module, "_OBJECTS_AT_ONCE", 1)
+def test_the_newest_versions_are_told_with_their_numbers(store):
     store.put_versions([version(1), version(2), version(1, 2)])
     ids = [bytes([name]) * 16 for name in (1, 2, 9)]
-    assert store.newest_of(ids) == {ids[0]: (2, 3), ids[1]: (1, 2)}
+    assert store.newest_of([ids[0], *UNKNOWN, *ids[1:]]) == {ids[0]: (2, 3), ids[1]: (1, 2)}
 
 
 def test_what_a_version_waits_to_become_is_told_until_it_is_ordered(store):
