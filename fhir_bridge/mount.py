@@ -96,6 +96,7 @@ def patient_site(node: WebNode, genesis: Genesis, pages: Pages, core: Core) -> P
         genesis=genesis,
         zone=time_zone(node.config.time_zone),
         api=core.base_url,
+        sign_origin=node.config.sign_origin,
     )
 
 

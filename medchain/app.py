@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,12 +30,11 @@ from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
 from medchain.web.gateway import Gateway
-from medchain.web.handover import take
+from medchain.web.handover import end_with_parent, take
 from medchain.web.service import check_callers, health_blueprint, prepare
 from medchain.web.workers import CONFIG_VARIABLE
 
 _STATUS_LIMITS: Final = Limits(timeout_s=2.0)
-_PARENT_CHECK_S: Final = 1.0
 _MAX_WORKERS: Final = 64
 
 
@@ -100,13 +97,14 @@ def open_worker() -> Worker:
     layout = Layout(config.folder)
     open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
     log_uncaught()
-    Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    Thread(target=end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     opened = ExitStack()
     node = opened.enter_context(open_web_node(config, halves, system_clock))
     genesis, _ = read_genesis(layout)
     secret = bytes(halves.web).hex().encode("ascii")
     arguments = (os.environ[CONFIG_VARIABLE],)
-    jobs = JobPool(handed.forks, arguments, secret, layout.run / "job", config.web_jobs)
+    forks = handed.forks
+    jobs = None if forks is None else JobPool(forks, arguments, secret, layout.run / "job", config.web_jobs)
     fronts: list[Front] = []
     app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs)),))
     # Held by the application: a generator that nobody holds is closed, and the files with it.
@@ -126,10 +124,3 @@ def _take_slot(run: Path) -> int:
         else:
             return slot
     return _MAX_WORKERS
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process once its parent is gone: nobody would stop or replace it any more."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_S)
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ Source: `docs/spec/patient-pages.md` 14; `docs/spec/subject.md` 1, 4.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -18,11 +18,12 @@ from flask import Blueprint, Response, request
 from consent.web.acting import OWN, begin_acting, end_acting
 from consent.web.kinds import KINDS, kinds_of
 from consent.web.person import Delegation, Person
-from consent.web.signing import Signing, answering
-from consent.web.site import QUICK, REFERENCE, SLOW, Patient, PatientSite
+from consent.web.signing import Signing, Way
+from consent.web.site import QUICK, REFERENCE, Patient, PatientSite
+from consent.web.ticket import Act
 from consent.web.view import Given, given_of
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN, HELPER, READ, STOP
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.ledger.kinds.subject import Operation
@@ -32,7 +33,6 @@ from medchain.node.log import Log
 from medchain.store.accounts import Role
 from medchain.web.pages import language, redirected
 from medchain.web.routing import Caller, callers
-from medchain.web.sign_in import json_answer
 
 FAMILY: Final = "/my/family"
 """Where they are."""
@@ -54,9 +54,6 @@ _LETTERS: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 _LENGTH: Final = 10
 _CODE: Final = "patient-helper-code"
 _CHOICE: Final = "patient-helper-choice"
-_NAME: Final = "patient-helper-name"
-_END: Final = "patient-helper-end"
-_LEAVE: Final = "patient-helper-leave"
 _CHOICE_S: Final = 600
 _LOOKS_S: Final = 365 * DAY_S
 _NEW: Final = "new"
@@ -65,7 +62,7 @@ _LOG: Final = Log("patient")
 
 
 class FamilyPages:
-    """The pages, and the steps that their script calls."""
+    """The pages."""
 
     __slots__ = ("_signing", "_site")
 
@@ -85,17 +82,11 @@ class FamilyPages:
             (f"{FAMILY}/code", self.code, "POST"),
             ("/my/acting", self.act, "POST"),
             ("/my/helpers/<name>/end", self.end, "POST"),
+            ("/my/helpers/<name>/sign", self.sign, "POST"),
+            ("/my/represented/<name>/sign", self.leave, "POST"),
         ):
             name = f"{path.strip('/').replace('/', '-')}-{method}".lower().replace("<name>", "one")
             blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        for path, step in (
-            ("/my/helpers/<name>/begin", self.begin),
-            ("/my/helpers/<name>/finish", self.finish),
-            ("/my/represented/<name>/begin", self.begin_leaving),
-            ("/my/represented/<name>/finish", self.finish_leaving),
-        ):
-            answered = callers(Caller.PUBLIC)(answering(self._site, step, OWN))
-            blueprint.add_url_rule(path, step.__name__, answered, methods=["POST"])
         return blueprint
 
     def family(self) -> Response:
@@ -141,7 +132,6 @@ class FamilyPages:
             me,
             helper=self._row(limits),
             choice=site.signed.sign(_CHOICE, chosen, site.clock() + _CHOICE_S),
-            can_sign=self._site.can_sign(),
         )
 
     def end(self, name: str) -> Response:
@@ -166,38 +156,23 @@ class FamilyPages:
         _LOG.info("patient.acts")
         return response
 
-    def begin(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft that a helper is named, or is one no more."""
+    def sign(self, name: str) -> Response:
+        """Draft that a helper is named, or is one no more, and lead to where that is signed."""
+        me = self._site.check_form(OWN)
         person = self._mine(me)
         if name == _NEW:
-            delegate = self._chosen(me, str(members(dict(given), {"choice": str, "csrf": str})["choice"]))
-            asked: dict[str, Json] = {"delegate": delegate, "operation": Operation.NAME_DELEGATE.value}
-            return self._to_sign(me, person, asked, _NAME, name)
-        members(dict(given), {"csrf": str})
-        _delegation(person, name)
-        asked = {"operation": Operation.END_DELEGATE.value, "represented_by": name}
-        return self._to_sign(me, person, asked, _END, name)
+            delegate = self._chosen(me, request.form.get("choice", ""))
+            return self._lead(me, person, {"delegate": delegate, "operation": Operation.NAME_DELEGATE.value}, None)
+        ending = _delegation(person, name)
+        asked: dict[str, Json] = {"operation": Operation.END_DELEGATE.value, "represented_by": name}
+        if ending.role == GUARDIAN:
+            # Who is protected does not end it.
+            raise AccessDeniedError("patient.guardian")
+        return self._lead(me, person, asked, ending)
 
-    def finish(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Bring to the ledger that a helper is named, or is one no more; an end binds here whatever comes of it."""
-        person, is_new = self._mine(me), name == _NEW
-        signed = self._signing.signed(me, given, _NAME if is_new else _END, name)
-        changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"]}
-        if is_new:
-            self._site.local.call("subject.change", changed, SLOW)
-            _LOG.info("patient.helper_named")
-            return json_answer({"next": FAMILY}, 200, {})
-        self._obey_no_more(_delegation(person, name))
-        try:
-            self._site.local.call("subject.change", changed, SLOW)
-        except UnavailableError as error:
-            # It binds here; the page says that the ledger does not have it yet, and has it signed again.
-            _LOG.warning("patient.helper_end_delayed", code=error.code)
-        return json_answer({"next": FAMILY}, 200, {})
-
-    def begin_leaving(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft that the patient acts for somebody no more."""
-        members(dict(given), {"csrf": str})
+    def leave(self, name: str) -> Response:
+        """Draft that the patient acts for somebody no more, and lead to where that is signed."""
+        me = self._site.check_form(OWN)
         found, own = self._represents(me, name), self._site.require_person(me)
         asked: Json = {
             "operation": Operation.END_DELEGATE.value,
@@ -206,15 +181,8 @@ class FamilyPages:
             "subject": found.person.hex(),
         }
         draft = self._site.local.call("subject.draft", asked, QUICK)
-        return self._signing.to_sign(me, own.subject, draft, _LEAVE, name)
-
-    def finish_leaving(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Bring to the ledger that the patient acts for somebody no more."""
-        signed = self._signing.signed(me, given, _LEAVE, name)
-        changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"]}
-        self._site.local.call("subject.change", changed, SLOW)
-        _LOG.info("patient.helper_left")
-        return json_answer({"next": FAMILY}, 200, {})
+        names = {found.person.hex(): str(self._row(found)["patient_name"])}
+        return self._signing.lead(me, own.subject, draft, Act.CHANGE, Way(FAMILY, FAMILY, names=names))
 
     def _page(self, me: Patient, **values: str) -> Response:
         """Show the page."""
@@ -229,14 +197,22 @@ class FamilyPages:
             days=[(one, self._site.pages.say("ask.days", days=one)) for one in DAYS],
             may_name=person is not None and person.is_able and person.enroller == self._site.org_id,
             may_help=person is not None and person.is_able,
-            can_sign=self._site.can_sign(),
             **values,
         )
 
-    def _to_sign(self, me: Patient, person: Person, asked: dict[str, Json], purpose: str, name: str) -> Response:
-        """Draft a change of the patient's own subject."""
+    def _lead(self, me: Patient, person: Person, asked: dict[str, Json], ending: Delegation | None) -> Response:
+        """Draft a change of the patient's own subject, and lead to where it is signed."""
         draft = self._site.local.call("subject.draft", {**asked, "subject": person.subject.hex()}, QUICK)
-        return self._signing.to_sign(me, person.subject, draft, purpose, name)
+        chosen = asked.get("delegate")
+        known = [one.delegate for one in person.delegations]
+        known += [unhex(chosen["subject"], HASH_BYTES)] if isinstance(chosen, dict) else []
+        names = {key.hex(): self._display(key) for key in known}
+        act = Act.CHANGE if ending is None else Act.END_HELPER
+        return self._signing.lead(me, person.subject, draft, act, Way(FAMILY, FAMILY, ending=ending, names=names))
+
+    def _display(self, subject: bytes) -> str:
+        """Name who has a subject and signs in here."""
+        return self._site.display_of(self._site.patient_of(subject)) or self._site.pages.say("family.unnamed")
 
     def _obey_no_more(self, delegation: Delegation) -> None:
         """Note durably that a delegation has ended here; it is kept until it would have ended anyway."""
@@ -284,14 +260,14 @@ class FamilyPages:
     def _row(self, one: Delegation) -> dict[str, object]:
         """Word a delegation, as it looks from either side."""
         say = self._site.pages.say
-        patient, delegate = (self._site.patient_of(key) for key in (one.person, one.delegate))
+        patient = self._site.patient_of(one.person)
         types = one.resource_types
         kinds = [] if CONSENT not in one.may or ANY_TYPE in types else [say(f"kind.{kind}") for kind in kinds_of(types)]
         return {
             "person": one.person.hex(),
             "delegate": one.delegate.hex(),
             "patient_name": self._site.display_of(patient) or self._name(patient) or say("family.unnamed"),
-            "delegate_name": self._site.display_of(delegate) or say("family.unnamed"),
+            "delegate_name": self._display(one.delegate),
             "role": say(f"family.role.{one.role}"),
             "is_guardian": one.role == GUARDIAN,
             "may": [say(f"family.may.{deed}") for deed in (READ, CONSENT, STOP) if deed in one.may],

@@ -73,12 +73,6 @@ def choices_of(ask: Mapping[str, Json]) -> tuple[list[str], list[int]]:
     return kinds, sorted({days, *(one for one in _DAYS if one < days)})
 
 
-def types_of(ask: Mapping[str, Json], kind: str) -> list[str]:
-    """List the types that a kind may give of an ask; ``*`` for what goes beyond the kinds that have a name."""
-    types = _types(ask)
-    return list(KINDS.get(kind, (ANY_TYPE,))) if types == [ANY_TYPE] else [one for one in types if kind_of(one) == kind]
-
-
 def choice_of(ask: Mapping[str, Json], kinds: Iterable[str], sensitive: Iterable[str], days: str) -> Choice:
     """Read a choice from a form.
 

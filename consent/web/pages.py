@@ -22,12 +22,12 @@ from consent.web.acting import OWN, end_acting
 from consent.web.difference import difference_of, earlier_of
 from consent.web.family import FamilyPages
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
-from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of, types_of
+from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of
 from consent.web.ports import Look, PatientRecord
 from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
-from consent.web.signing import Signing, signing_blueprint
+from consent.web.signing import Signing, let_in
 from consent.web.site import QUICK, REFERENCE, SLOW, Patient, PatientSite
 from consent.web.view import (
     EMERGENCY,
@@ -87,6 +87,7 @@ class PatientPages:
             ("/my/access", self.access, "GET"),
             ("/my/access/<key>", self.consent, "GET"),
             ("/my/access/<key>/stop", self.stop, "POST"),
+            ("/my/access/<key>/withdraw", self.withdraw, "POST"),
             ("/my/access/<key>/open", self.open, "POST"),
             ("/my/access/<key>/receipt", self.receipt, "GET"),
             ("/my/access/<key>/proof", self.proof, "GET"),
@@ -103,7 +104,7 @@ class PatientPages:
         ):
             name = f"{view.__name__}-{method}".lower()
             blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return (blueprint, signing_blueprint(self._site))
+        return (blueprint,)
 
     def home(self) -> Response:
         """Say first what matters: who looked this week, and what waits for the patient."""
@@ -152,6 +153,7 @@ class PatientPages:
             is_by_kind=is_by_kind,
             groups=[(heading, [self._given_row(me, one) for one in rows]) for heading, rows in groups],
             ended=[self._given_row(me, one) for one in given if not one.is_in_force],
+            may_stop=me.may(STOP),
         )
 
     def consent(self, key: str) -> Response:
@@ -188,11 +190,16 @@ class PatientPages:
         self._site.local.call("stop", {"object": key}, SLOW)
         return redirected(f"/my/access/{key}")
 
+    def withdraw(self, key: str) -> Response:
+        """Lead to where the end of a permission is signed."""
+        me = self._site.check_form(STOP)
+        return self._signing.stop(me, key, self._given(me, key).recipient)
+
     def open(self, key: str) -> Response:
         """Try again to let a recipient in whom the patient has permitted."""
         me = self._site.check_form(CONSENT)
         if self._given(me, key).is_in_force and not self._is_open(me, key):
-            self._signing.let_in(key)
+            let_in(self._site.local, key)
         return redirected(f"/my/access/{key}")
 
     def receipt(self, key: str) -> Response:
@@ -224,13 +231,15 @@ class PatientPages:
         return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), choices_of(ask)[1][-1]))
 
     def choose(self, name: str) -> Response:
-        """Take a choice: show what it would let through, or decline."""
+        """Take a choice: show what it would let through, lead to where it is signed, or decline."""
         me = self._site.check_form(CONSENT)
         ask, form = self._signing.waiting(me, name), request.form
         if form.get("step") == "decline":
             self._signing.answer(me, name, asking.DECLINED)
             return redirected("/my")
         choice = choice_of(ask, form.getlist("kind"), form.getlist("sensitive"), form.get("days", ""))
+        if form.get("step") == "sign":
+            return self._signing.give(me, ask, choice)
         return self._offer(me, ask, choice)
 
     def looked(self) -> Response:
@@ -380,7 +389,6 @@ class PatientPages:
                 "passing": chosen[kind].count if kind in chosen else 0,
                 "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
                 "is_chosen": kind in choice.kinds,
-                "codes": " ".join(types_of(ask, kind)),
                 "is_within": kind in within,
             }
             for kind in offered
@@ -391,17 +399,9 @@ class PatientPages:
             ask=self._ask_row(me, ask),
             rows=rows,
             sensitive=[
-                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive, " ".join(codes))
-                for kind, codes in SENSITIVE.items()
+                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive) for kind in SENSITIVE
             ],
-            days=[(one, say("ask.days", days=one), one == choice.days, now + one * DAY_S) for one in days],
-            signed=self._site.signs(
-                "consent/create",
-                custodians=terms["custodians"],
-                data_period=None,
-                purpose=terms["purpose"],
-                recipient=terms["recipient"],
-            ),
+            days=[(one, say("ask.days", days=one), one == choice.days) for one in days],
             passing=sum(one.count for one in chosen.values()),
             withheld=sum(one.withheld for one in chosen.values()),
             until=self._site.day(now + choice.days * DAY_S),
@@ -412,7 +412,6 @@ class PatientPages:
                 for one in given_of(self._site.consents(me))
                 if one.is_in_force and one.recipient == ask["asker"]
             ],
-            can_sign=self._site.can_sign(),
             may_decide=me.may(CONSENT) and bool(within),
         )
 

@@ -1,8 +1,8 @@
 """The patient's settings: passkeys, lost ones, language, and what was done to the enrolment.
 
-Keeps true: a passkey comes or goes under the signature of one that the ledger's head lists, never the last; who signs
-in here with one that was removed is signed out; a recovery can be cancelled wherever it is shown. Trusts
-`consent.web.signing` for what was signed, and the endorsers to check all of it again.
+Keeps true: a passkey comes or goes under the signature of one that the ledger's head lists, never the last; a recovery
+can be cancelled wherever it is shown. Trusts `consent.web.sign_pages` for what is signed and what follows from it, and
+the endorsers to check all of it again.
 Source: `docs/spec/patient-pages.md` 13; `docs/spec/subject.md` 1, 8.
 """
 
@@ -17,20 +17,17 @@ from flask import Blueprint, Response
 
 from consent.web.acting import NOTHING, OWN
 from consent.web.person import Change, Key, Person, Recovery, changes_of
-from consent.web.signing import Signing, answering
-from consent.web.site import QUICK, SLOW, Patient, PatientSite
+from consent.web.signing import Signing, Way, answering
+from consent.web.site import QUICK, Patient, PatientSite
+from consent.web.ticket import Act
 from medchain.crypto.assertion import AssertionRequest, encode_credential_key
 from medchain.crypto.registration import check_registration
-from medchain.encoding import Json, base64_text, base64url, members, unbase64, unbase64url
+from medchain.encoding import Json, base64_text, base64url, members, unbase64url
 from medchain.errors import AccessDeniedError, ConflictError, NotFoundError
 from medchain.ledger.kinds.capacity import STOP
-from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.kinds.recovery import RECOVERY_DAYS
 from medchain.ledger.kinds.subject import Operation
-from medchain.node.drafts import ToSign
-from medchain.node.log import Log
 from medchain.store.accounts import Passkey
-from medchain.web.deeds import Kind, by
 from medchain.web.routing import Caller, callers
 from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, json_answer
 
@@ -39,10 +36,6 @@ SETTINGS: Final = "/my/settings"
 
 _NEW: Final = "new"
 _MAKE: Final = "patient-passkey-make"
-_ADD: Final = "patient-passkey-add"
-_REMOVE: Final = "patient-passkey-remove"
-_CANCEL: Final = "patient-recovery-cancel"
-_LOG: Final = Log("patient")
 
 
 class SettingsPages:
@@ -59,15 +52,14 @@ class SettingsPages:
         """Make the routes."""
         blueprint = Blueprint("patient_settings", __name__)
         blueprint.add_url_rule(SETTINGS, "settings", callers(Caller.PUBLIC)(partial(self.settings)), methods=["GET"])
-        for path, view, may in (
-            ("/my/passkeys/<name>/make", self.make, OWN),
-            ("/my/passkeys/<name>/begin", self.begin_passkey, OWN),
-            ("/my/passkeys/<name>/finish", self.finish_passkey, OWN),
-            ("/my/recoveries/<name>/begin", self.begin_cancel, NOTHING),
-            ("/my/recoveries/<name>/finish", self.finish_cancel, NOTHING),
+        for path, view in (
+            ("/my/passkeys/<name>/make", self.make),
+            ("/my/passkeys/<name>/begin", self.add),
         ):
-            answered = callers(Caller.PUBLIC)(answering(self._site, view, may))
+            answered = callers(Caller.PUBLIC)(answering(self._site, view, OWN))
             blueprint.add_url_rule(path, view.__name__, answered, methods=["POST"])
+        for path, form in (("/my/passkeys/<name>/remove", self.remove), ("/my/recoveries/<name>/cancel", self.cancel)):
+            blueprint.add_url_rule(path, form.__name__, callers(Caller.PUBLIC)(partial(form)), methods=["POST"])
         return blueprint
 
     def settings(self) -> Response:
@@ -84,7 +76,6 @@ class SettingsPages:
             elsewhere=self._elsewhere(me, person),
             others=[] if person is None else self._others(me, person),
             wait_days=self._site.genesis.members.policy.terms.get(RECOVERY_DAYS),
-            can_sign=self._site.can_sign(),
         )
 
     def make(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
@@ -107,12 +98,18 @@ class SettingsPages:
         }
         return json_answer(answer, 200, {})
 
-    def begin_passkey(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft that a passkey comes, or goes."""
+    def add(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
+        """Draft that a passkey comes, and tell where that is signed."""
+        _check_new(name)
         person = self._mine(me)
-        if name == _NEW:
-            return self._signing.to_sign(me, person.subject, self._drafted(me, person, given), _ADD, name)
-        members(dict(given), {"csrf": str})
+        draft = self._drafted(me, person, given)
+        place = self._signing.place(me, person.subject, draft, Act.ADD_PASSKEY, Way(SETTINGS, SETTINGS))
+        return json_answer({"next": place}, 200, {})
+
+    def remove(self, name: str) -> Response:
+        """Draft that a passkey goes, and lead to where that is signed."""
+        me = self._site.check_form(OWN)
+        person = self._mine(me)
         key = _key(person, name)
         if len(person.keys) == 1:
             raise ConflictError("patient.last_passkey")
@@ -122,38 +119,19 @@ class SettingsPages:
             "subject": person.subject.hex(),
         }
         draft = self._site.local.call("subject.draft", asked, QUICK)
-        return self._signing.to_sign(me, person.subject, draft, _REMOVE, name)
+        return self._signing.lead(me, person.subject, draft, Act.REMOVE_PASSKEY, Way(SETTINGS, SETTINGS, name))
 
-    def finish_passkey(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Bring to the ledger that a passkey comes, or goes; this node's list follows."""
-        person, purpose = self._mine(me), _ADD if name == _NEW else _REMOVE
-        signed = self._signing.signed(me, given, purpose, name)
-        changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"]}
-        self._site.local.call("subject.change", changed, SLOW)
-        if name == _NEW:
-            added = read_passkeys(ToSign.decode(unbase64(signed["draft"])).body.content)[-1]
-            self._list(me, added.credential_id, encode_credential_key(added.key))
-            _LOG.info("patient.passkey_added")
-        else:
-            self._forget(me, _key(person, name))
-            _LOG.info("patient.passkey_removed")
-        return json_answer({"next": SETTINGS}, 200, {})
-
-    def begin_cancel(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft the cancellation of a recovery."""
-        members(dict(given), {"csrf": str})
+    def cancel(self, name: str) -> Response:
+        """Draft the cancellation of a recovery, and lead to where it is signed."""
+        me = self._site.check_form(NOTHING)
         whose, recovery = self._recovery(me, name)
         whose.check_may(STOP)
         signer = self._signing.signer(whose)
         asked: Json = {"recovery": recovery.key, "signer": signer.hex()}
         draft = self._site.local.call("recovery.draft-cancel", asked, QUICK)
-        return self._signing.to_sign(me, signer, draft, _CANCEL, name)
-
-    def finish_cancel(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Cancel a recovery; it binds this organisation when it answers."""
-        self._site.local.call("recovery.cancel", self._signing.signed(me, given, _CANCEL, name), SLOW)
-        _LOG.info("patient.recovery_cancelled")
-        return json_answer({"next": "/my" if me.acting else SETTINGS}, 200, {})
+        home = "/my" if me.acting else SETTINGS
+        names = {recovery.key: self._site.organisation(me, recovery.by)}
+        return self._signing.lead(whose, signer, draft, Act.CANCEL, Way(home, home, names=names))
 
     def _recovery(self, me: Patient, name: str) -> tuple[Patient, Recovery]:
         """Find a recovery that is shown on a page: of whom it is for, and of who acts; raises `NotFoundError`."""
@@ -188,20 +166,6 @@ class SettingsPages:
             "subject": person.subject.hex(),
         }
         return self._site.local.call("subject.draft", document, QUICK)
-
-    def _list(self, me: Patient, credential: bytes, public: bytes) -> None:
-        """Have this node know whose a passkey is."""
-        account, site = me.signed_in.account, self._site.pages.site
-        with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
-            site.accounts.put_passkey(Passkey(credential, account.id, public, site.clock(), None))
-
-    def _forget(self, me: Patient, key: Key) -> None:
-        """Have this node forget a passkey, and sign out who may have signed in with it."""
-        account, site = me.signed_in.account, self._site.pages.site
-        known = site.accounts.passkey(key.credential)
-        if known is not None and known.account == account.id:
-            with site.deeds.doing(by(account, Kind.ACCOUNT, subject=account.id)):
-                site.accounts.drop_passkey(known, me.signed_in.session.token)
 
     def _mine(self, me: Patient) -> Person:
         """Return the patient's subject, if this organisation changes it; raises `ConflictError`, `NotFoundError`."""

@@ -1,25 +1,30 @@
-"""What the patient signs with a passkey: a permission that was asked for, and its end.
+"""What a patient is led to sign from the portal: drafts, and the way to the page of the signing origin.
 
-Keeps true: what is submitted is the draft that was made for this ask, choice and session, and what the passkey signed;
-a passkey is asked only at an address at which its signature counts; an ask is answered once the consent is final.
-Trusts the endorsers to check all of it again. An authenticator shows no text: no page says that it did.
-Source: `docs/spec/consent.md` 7, 8; `docs/spec/patient-pages.md`.
+Keeps true: the portal asks no passkey for a consent, it drafts, and leads to an address at which the ledger has
+signatures count and no other page of this node is served; a draft is for who is signed in, within what that person may
+do. Trusts `consent.web.sign_pages` for showing what is signed, and the endorsers to check all of it again.
+Source: `docs/spec/consent.md` 7, 8; `docs/spec/patient-pages.md` 6;
+`docs/adr/0052-patients-sign-at-an-origin-of-its-own.md`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from orjson import JSONDecodeError, loads
 
-from consent.web.offer import check_limits, choice_of, terms_of
+from consent.web import ticket
+from consent.web.acting import NOTHING
+from consent.web.offer import Choice, check_limits, terms_of
+from consent.web.person import Delegation
+from consent.web.ports import Local
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
-from consent.web.view import find_given
-from medchain.encoding import Json, base64_text, base64url, members, unbase64url, unhex
+from consent.web.ticket import Act, Ticket
+from medchain.encoding import Json, base64url, unhex
 from medchain.errors import (
     AccessDeniedError,
     InputError,
@@ -35,40 +40,14 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
 from medchain.node.log import Log
 from medchain.store.accounts import Role
-from medchain.web.routing import Caller, callers, status_of
-from medchain.web.sign_in import json_answer
+from medchain.web.pages import language, redirected
+from medchain.web.routing import status_of
+from medchain.web.sign_in import MAX_BYTES, json_answer
 
-SIGN_S: Final = 600
-"""How long a draft waits for the passkey; endorsers take none that is older."""
+SIGN: Final = "/sign"
+"""Where the page is, at the signing origin."""
 
-MAX_BYTES: Final = 2 << 20
-"""Largest message: a draft goes through the browser and comes back."""
-
-_GIVE: Final = "patient-give"
-_STOP: Final = "patient-stop"
 _LOG: Final = Log("patient")
-
-
-def signing_blueprint(site: PatientSite) -> Blueprint:
-    """Make the routes that the script of these pages calls.
-
-    Args:
-        site: whose pages these are.
-
-    Returns:
-        The blueprint.
-    """
-    blueprint = Blueprint("patient_signing", __name__)
-    signing = Signing(site)
-    for path, view, may in (
-        ("/my/asks/<name>/begin", signing.begin_give, CONSENT),
-        ("/my/asks/<name>/finish", signing.finish_give, CONSENT),
-        ("/my/access/<name>/stop/begin", signing.begin_stop, STOP),
-        ("/my/access/<name>/stop/finish", signing.finish_stop, STOP),
-    ):
-        answered = callers(Caller.PUBLIC)(answering(site, view, may))
-        blueprint.add_url_rule(path, view.__name__, answered, methods=["POST"])
-    return blueprint
 
 
 def answering(
@@ -106,8 +85,46 @@ def answering(
     return answer
 
 
+def let_in(local: Local, consent: str) -> bool:
+    """Have this organisation let the recipient read within a consent; tells whether it has.
+
+    The consent stands whatever comes of it: its page says so, and offers to try again.
+
+    Args:
+        local: the daemon.
+        consent: its map key, hexadecimal.
+    """
+    try:
+        local.call("grant.give", {"consent": consent}, SLOW)
+    except (UnavailableError, VerificationError, NotFoundError) as error:
+        _LOG.warning("patient.grant_delayed", code=error.code)
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a draft is about, and where a browser goes after it.
+
+    Attributes:
+        back: path of the portal for who does not sign.
+        then: path for who does; empty where only the answer tells.
+        name: what it is about: id of the ask, map key of the consent, name of the passkey.
+        deed: what who acts for the patient must still be allowed to do when it is signed.
+        ending: delegation that ends here once it is signed, whatever the ledger says yet.
+        names: how subjects and organisations in the draft are called.
+    """
+
+    back: str
+    then: str = ""
+    name: str = ""
+    deed: str = NOTHING
+    ending: Delegation | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
 class Signing:
-    """The steps."""
+    """Drafts what is signed, and leads there."""
 
     __slots__ = ("_site",)
 
@@ -115,47 +132,25 @@ class Signing:
         """Use the pages' site."""
         self._site = site
 
-    def begin_give(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft the permission that the patient has chosen."""
-        ask = self.waiting(me, name)
-        texts = members(dict(given), {"csrf": str, "days": str, "kinds": list, "sensitive": list})
-        kinds, sensitive = (
-            [str(one) for one in row] if isinstance(row, list) else [] for row in (texts["kinds"], texts["sensitive"])
-        )
-        choice, signer = choice_of(ask, kinds, sensitive, str(texts["days"])), self.signer(me)
-        now = self._site.pages.site.clock()
-        terms = terms_of(ask, choice, self._site.org_id, signer.hex(), now)
+    def give(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
+        """Draft the permission that the patient has chosen, and lead to where it is signed."""
+        signer = self.signer(me)
+        terms = terms_of(ask, choice, self._site.org_id, signer.hex(), self._site.pages.site.clock())
         if me.acting is not None:
             check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
         draft = self._site.local.call("consent.draft", terms, QUICK)
-        return self.to_sign(me, signer, draft, _GIVE, name)
+        parties = (str(ask["asker"]), self._site.org_id)
+        names = {org_id: self._site.organisation(me, org_id) for org_id in parties}
+        name = str(ask["id"])
+        return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
 
-    def finish_give(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Submit the permission, let the recipient in, and answer the ask."""
-        ask = self.waiting(me, name)
-        placed = self._site.local.call("consent.give", self.signed(me, given, _GIVE, name), SLOW)
-        key = str(placed.get("key")) if isinstance(placed, dict) else ""
-        unhex(key, HASH_BYTES)
-        self.answer(me, str(ask["id"]), asking.GIVEN)
-        self.let_in(key)
-        _LOG.info("patient.consent_given")
-        return json_answer({"next": f"/my/access/{key}?new=1"}, 200, {})
-
-    def begin_stop(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """Draft the end of a permission."""
-        members(dict(given), {"csrf": str}, {"days": str, "kinds": list, "sensitive": list})
-        self.own(me, name)
-        signer = self.signer(me)
-        draft = self._site.local.call("withdrawal.draft", {"consent": name, "signer": signer.hex()}, QUICK)
-        return self.to_sign(me, signer, draft, _STOP, name)
-
-    def finish_stop(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
-        """End a permission with the patient's signature; it binds this organisation when it answers."""
-        self.own(me, name)
-        self._site.local.call("withdrawal.give", self.signed(me, given, _STOP, name), SLOW)
-        _LOG.info("patient.consent_stopped")
-        return json_answer({"next": f"/my/access/{name}"}, 200, {})
+    def stop(self, me: Patient, key: str, recipient: str) -> Response:
+        """Draft the end of a permission, and lead to where it is signed."""
+        signer, back = self.signer(me), f"/my/access/{key}"
+        draft = self._site.local.call("withdrawal.draft", {"consent": key, "signer": signer.hex()}, QUICK)
+        names = {key: self._site.organisation(me, recipient)}
+        return self.lead(me, signer, draft, Act.STOP, Way(back, back, key, STOP, names=names))
 
     def waiting(self, me: Patient, name: str) -> Mapping[str, Json]:
         """Find an ask of the patient's that waits; raises `NotFoundError` ``ask.unknown``."""
@@ -168,65 +163,50 @@ class Signing:
             document["by"] = me.acting.delegation.delegate.hex()
         self._site.local.call(asking.ANSWER, document, QUICK)
 
-    def own(self, me: Patient, key: str) -> None:
-        """See that a consent is the patient's; raises `NotFoundError` ``page.unknown``."""
-        if find_given(self._site.consents(me), key) is None:
-            raise NotFoundError("page.unknown")
+    def lead(self, me: Patient, subject: bytes, draft: Json, act: Act, way: Way) -> Response:
+        """Keep a draft until it is signed, and send the browser there; raises as `place`."""
+        return redirected(self.place(me, subject, draft, act, way))
 
-    def let_in(self, key: str) -> bool:
-        """Have this organisation let the recipient read within a consent; tells whether it has.
+    def place(self, me: Patient, subject: bytes, draft: Json, act: Act, way: Way) -> str:
+        """Keep a draft until it is signed.
 
-        The consent stands whatever comes of it: its page says so, and offers to try again.
+        Args:
+            me: who signs, and for whom.
+            subject: map key of the subject whose passkey signs.
+            draft: from the daemon.
+            act: what is signed.
+            way: what it is about, and where the browser goes after it.
+
+        Returns:
+            The address at which it is signed, good once; what makes it so stands in its fragment.
+
+        Raises:
+            AccessDeniedError: ``patient.no_signing`` where no signature counts that this node could ask for.
         """
-        try:
-            self._site.local.call("grant.give", {"consent": key}, SLOW)
-        except (UnavailableError, VerificationError, NotFoundError) as error:
-            _LOG.warning("patient.grant_delayed", code=error.code)
-            return False
-        return True
-
-    def to_sign(self, me: Patient, subject: bytes, draft: Json, purpose: str, name: str) -> Response:
-        """Answer what the passkey is to sign, bound to this session and page."""
-        top = draft if isinstance(draft, dict) else {}
-        site, text = self._site.pages.site, str(top.get("draft"))
-        bound: dict[str, Json] = {
-            "account": me.signed_in.account.id,
-            "draft": hashlib.sha256(text.encode()).hexdigest(),
-            "name": name,
-            "patient": me.token,
-        }
-        answer: Json = {
-            "begun": site.signed.sign(purpose, bound, site.clock() + SIGN_S),
-            "challenge": base64url(unhex(top.get("challenge"), HASH_BYTES)),
-            "credentials": [base64url(one) for one in self._credentials(subject)],
-            "draft": text,
-            "rp_id": self._site.genesis.rp_id,
-        }
-        return json_answer(answer, 200, {})
-
-    def signed(self, me: Patient, given: Mapping[str, Json], purpose: str, name: str) -> dict[str, Json]:
-        """Take a draft with the passkey's answer, as the daemon wants them."""
-        texts = dict.fromkeys(
-            ("authenticator_data", "begun", "client_data", "credential", "csrf", "draft", "signature"), str
+        if not self._site.can_sign():
+            raise AccessDeniedError("patient.no_signing")
+        top, site = draft if isinstance(draft, dict) else {}, self._site.pages.site
+        made = Ticket(
+            act=act,
+            name=way.name,
+            draft=str(top.get("draft")),
+            challenge=unhex(top.get("challenge"), HASH_BYTES).hex(),
+            credentials=tuple(base64url(one) for one in self._credentials(subject)),
+            account=me.signed_in.account.id,
+            patient=me.id,
+            delegate="" if me.acting is None else me.acting.delegation.delegate.hex(),
+            person="" if me.acting is None else me.acting.delegation.person.hex(),
+            deed=way.deed,
+            session=me.signed_in.session.token.hex(),
+            portal=self._portal(),
+            back=way.back,
+            then=way.then,
+            mark="" if way.ending is None else way.ending.mark,
+            mark_until=0 if way.ending is None else way.ending.until,
+            names={**self._persons(me), **way.names},
         )
-        top = {key: str(value) for key, value in members(dict(given), texts).items()}
-        site = self._site.pages.site
-        bound = site.signed.open(purpose, top["begun"], site.clock())
-        expected = {
-            "account": me.signed_in.account.id,
-            "draft": hashlib.sha256(top["draft"].encode()).hexdigest(),
-            "name": name,
-            "patient": me.token,
-        }
-        if bound != expected:
-            raise AccessDeniedError("page.ended")
-        assertion: Json = {
-            "authenticator_data": _base64(top["authenticator_data"]),
-            "client_data_json": _base64(top["client_data"]),
-            "credential_id": _base64(top["credential"]),
-            "signature": _base64(top["signature"]),
-        }
-        return {"assertion": assertion, "draft": top["draft"]}
+        secret = ticket.put(site.accounts, made, site.clock())
+        return f"{self._site.sign_origin}{SIGN}?lang={language()}#{secret}"
 
     def signer(self, me: Patient) -> bytes:
         """Return the subject whose passkey signs: that of who acts for the patient, else the patient's own."""
@@ -241,6 +221,15 @@ class Signing:
                 return subject
         raise NotFoundError("subject.unknown")
 
+    def _portal(self) -> str:
+        """Name which of this node's own addresses the patient came by; `Site.check_origin` has judged it."""
+        origins, came = self._site.pages.site.origins, request.headers.get("Origin", "")
+        return came if came in origins else origins[0]
+
+    def _persons(self, me: Patient) -> dict[str, str]:
+        """Name for whom the patient acts, where that is somebody else."""
+        return {} if me.acting is None else {me.acting.delegation.person.hex(): self._site.name_of(me)}
+
     def _credentials(self, subject: bytes) -> list[bytes]:
         """List the passkeys that may sign for a subject now."""
         answer = self._site.local.call("body", {"object": subject.hex()}, QUICK)
@@ -248,8 +237,3 @@ class Signing:
         if shown is None:
             raise NotFoundError("subject.unknown")
         return [one.credential_id for one in read_passkeys(Body.from_json(shown).content)]
-
-
-def _base64(text: str) -> str:
-    """Write what a browser sent as the daemon reads it."""
-    return base64_text(unbase64url(text, max_bytes=16 << 10))

@@ -19,7 +19,7 @@ from flask import Response, g, request
 from consent.web.acting import NOTHING, OWN, chosen_in, cookie_name, limits_of
 from consent.web.person import Delegation, Person, person_of, represented_of
 from consent.web.ports import Links, Local, PatientRecords
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis, trusted_policy_text
 from medchain.ledger.kinds.capacity import READ, STOP
@@ -96,6 +96,7 @@ class PatientSite:
         genesis: of the ledger.
         zone: in which times are shown.
         api: base address of the FHIR API.
+        sign_origin: address at which patients sign, another one than the pages'; empty where none does here.
     """
 
     pages: Pages
@@ -106,6 +107,7 @@ class PatientSite:
     genesis: Genesis
     zone: tzinfo
     api: str
+    sign_origin: str = ""
 
     @property
     def org_id(self) -> str:
@@ -247,8 +249,8 @@ class PatientSite:
             csrf="" if me is None else me.signed_in.csrf,
             acting=None if me is None or me.acting is None else self._acting_row(me, me.acting),
             warnings=[] if me is None else self._warnings(me),
-            signs_here=self.can_sign(),
-            signs=self.signs,
+            can_sign=self.can_sign(),
+            forms_to=self.sign_origin if self.can_sign() else "",
             **values,
         )
 
@@ -263,21 +265,11 @@ class PatientSite:
         return trusted_policy_text(members, self.genesis.origin)
 
     def can_sign(self) -> bool:
-        """Tell whether a passkey's signature counts at the address of this page (genesis, ``sign_origins``)."""
-        return bool(self.genesis.sign_origins.intersection(self.pages.site.origins))
+        """Tell whether a passkey's signature counts where this node has patients sign (genesis, ``sign_origins``).
 
-    def signs(self, operation: str, **exactly: Json) -> str:
-        """Say what a passkey's signature on a page is for; the page's script signs nothing else.
-
-        Args:
-            operation: as in `docs/spec/consent.md` 7.
-            exactly: fields of the content, as the page shows them.
-
-        Returns:
-            Canonical JSON, for the attribute ``data-signs``.
+        Never at an address of the portal, where what gets into its pages could ask for one.
         """
-        ledger = self.genesis.ledger.hex()
-        return canonical({"exactly": exactly, "ledger": ledger, "operation": operation}).decode()
+        return self.sign_origin in self.genesis.sign_origins and self.sign_origin not in self.pages.site.origins
 
     def day(self, seconds: int) -> str:
         """Write a date as the reader does."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 from consent.web.person_words import PERSON_WORDS
+from consent.web.sign_words import SIGN_WORDS
 from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
     **PERSON_WORDS,
+    **SIGN_WORDS,
     "patient.nav": ("主菜单", "Main menu"),
     "nav.home": ("首页", "Home"),
     "nav.access": ("谁能看", "Access"),
@@ -209,7 +211,7 @@ PATIENT_WORDS: Final[Words] = {
             "was given already cannot be called back."
         ),
     ),
-    "consent.stop": ("用通行密钥停止", "Stop with your passkey"),
+    "consent.stop": ("停止并签署", "Stop, and sign it"),
     "consent.stop.without": ("不用通行密钥停止", "Stop without a passkey"),
     "consent.stop.without.lead": (
         "同样立即生效；账本上会写明由本院停止，而不是由您签名撤回。",
@@ -290,14 +292,14 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "ask.decide": ("您的决定", "Your decision"),
     "ask.decide.lead": (
-        "签署前请核对上面的内容；通行密钥本身不显示这些文字。",
-        "Check the above before you sign: a passkey does not show these words itself.",
+        "下一页在单独的签署地址上再次列出您将签署的内容，并在那里用通行密钥确认。",
+        "The next page, at an address of its own for signing, lists what you sign once more; you confirm there.",
     ),
-    "ask.sign": ("同意，用通行密钥签署", "Agree and sign with your passkey"),
+    "ask.sign": ("同意，去签署", "Agree and sign"),
     "ask.decline": ("不同意", "Say no"),
     "ask.elsewhere": (
-        "本地址不能签署。请从联盟的签署地址打开。",
-        "A signature does not count at this address. Open the consortium's address for signing.",
+        "本院没有设置签署地址，这里不能签署。",
+        "This hospital has set up no address for signing, so nothing is signed here.",
     ),
     "looked.title": ("谁看过我的病历", "Who has looked at my record"),
     "looked.lead": (

@@ -11,6 +11,7 @@ import argparse
 import re
 import secrets
 from typing import Final
+from urllib.parse import urlsplit
 
 from consent.web.sign_in import CODE, CODE_S, give_code
 from fhir_bridge.deeds import command
@@ -142,11 +143,16 @@ def _invite(context: Context) -> int:
             code = give_code(node.records.accounts, given.patient, given.method, now)
         genesis, _ = read_genesis(Layout(node.config.folder))
         origins = public_origins(node, genesis)
-    # Where a passkey's signature counts, if one of our addresses is such a place.
-    origin = next((one for one in origins if one in genesis.sign_origins), origins[0])
+    # Where a browser makes passkeys of the relying party, if one of our addresses is such a place.
+    origin = next((one for one in origins if _is_under(urlsplit(one).hostname or "", genesis.rp_id)), origins[0])
     url = f"{origin}/my/enrol#{code}"
     context.answer({"url": url}, [context.say(texts.INVITED, hours=CODE_S // 3600, url=url)])
     return Exit.DONE
+
+
+def _is_under(host: str, rp_id: str) -> bool:
+    """Tell whether a host is a relying party's (W3C WebAuthn Level 3 §5.1.3, step 8)."""
+    return host == rp_id or host.endswith("." + rp_id)
 
 
 COMMANDS: Final = (

@@ -57,7 +57,7 @@ STOP_TIMEOUT_S: Final = 30.0
 _STATE_NAME: Final = "demo.json"
 _UNFINISHED_NAME: Final = "unfinished"
 _FILES: Final = ("genesis.json", POLICY_NAME, _STATE_NAME)
-_STATE_TYPE: Final = "medchain/demo/v1"
+_STATE_TYPE: Final = "medchain/demo/v2"
 _MAX_STATE_BYTES: Final = 64 * 1024
 _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)
@@ -98,6 +98,7 @@ class Node:
         folder: its folder.
         web_port: of its web workers.
         peer_port: of its daemon.
+        sign_port: of the page on which patients sign; 0 where none does.
         local: calls to its daemon.
         process: its supervisor while it runs.
     """
@@ -106,6 +107,7 @@ class Node:
     folder: Path
     web_port: int
     peer_port: int
+    sign_port: int
     local: LocalClient
     process: subprocess.Popen[bytes] | None = None
 
@@ -118,6 +120,16 @@ class Node:
     def web_url(self) -> str:
         """Where its web workers are."""
         return f"http://localhost:{self.web_port}"
+
+    @property
+    def sign_url(self) -> str:
+        """Where its patients sign."""
+        return f"http://localhost:{self.sign_port}"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All on which it listens."""
+        return tuple(filter(None, (self.web_port, self.peer_port, self.sign_port)))
 
 
 @dataclass(slots=True)
@@ -162,7 +174,7 @@ class Consortium:
             if _runs(node.folder):
                 raise ConflictError("node.running", folder=str(node.folder))
             self.ports = self.ports or take_again(node.web_port)
-            for port in (node.web_port, node.peer_port):
+            for port in node.ports:
                 if self.ports is None or not is_free(port):
                     raise ConflictError("demo.port", port=port, org_id=node.founder.org_id)
         for org_id in self.nodes:
@@ -343,8 +355,7 @@ def open_consortium(folder: Path, context: Context) -> tuple[Consortium, bool]:
     nodes = {}
     for founder in FOUNDERS:
         home = folder / founder.org_id
-        web_port, peer_port = ports[founder.org_id]
-        nodes[founder.org_id] = Node(founder, home, web_port, peer_port, LocalClient(home))
+        nodes[founder.org_id] = Node(founder, home, *ports[founder.org_id], LocalClient(home))
     genesis = parse_genesis(Layout(nodes[ORDERER].folder).genesis.read_bytes())
     return Consortium(folder, genesis, nodes, facts, taken), is_new
 
@@ -380,7 +391,7 @@ def _found(folder: Path, context: Context) -> Ports:
     """Make five nodes and have them agree on a genesis, as five operators would; returns the ports that it took."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _UNFINISHED_NAME).write_bytes(b"")
-    taken = take_ports(2 * len(FOUNDERS), str(folder))
+    taken = take_ports(2 * len(FOUNDERS) + len(HOSPITALS), str(folder))
     with ExitStack() as stack:
         stack.callback(taken.close)
         _agree(folder, taken, context)
@@ -390,13 +401,15 @@ def _found(folder: Path, context: Context) -> Ports:
 
 def _agree(folder: Path, taken: Ports, context: Context) -> None:
     """Make the nodes' folders, the genesis, and what the next run needs."""
-    row = zip(taken.row[: len(FOUNDERS)], taken.row[len(FOUNDERS) :], strict=True)
-    ports = dict(zip((founder.org_id for founder in FOUNDERS), row, strict=True))
+    free = iter(taken.row)
+    ports = {
+        founder.org_id: (next(free), next(free), next(free) if founder.org_id in HOSPITALS else 0)
+        for founder in FOUNDERS
+    }
     for founder in FOUNDERS:
-        web_port, peer_port = ports[founder.org_id]
-        _init(folder, founder, web_port, peer_port, context)
+        _init(folder, founder, ports[founder.org_id], context)
     proposal = folder / "genesis.json"
-    origins = [f"--sign-origin=http://localhost:{ports[org_id][0]}" for org_id in HOSPITALS]
+    origins = [f"--sign-origin=http://localhost:{ports[org_id][2]}" for org_id in HOSPITALS]
     proposed = call(
         ("join", "propose"),
         [
@@ -426,8 +439,9 @@ def _agree(folder: Path, taken: Ports, context: Context) -> None:
     (folder / _UNFINISHED_NAME).unlink()
 
 
-def _init(folder: Path, founder: Founder, web_port: int, peer_port: int, context: Context) -> None:
+def _init(folder: Path, founder: Founder, ports: tuple[int, int, int], context: Context) -> None:
     """Make one node's folder."""
+    web_port, peer_port, sign_port = ports
     words = [
         str(folder / founder.org_id),
         f"--org-id={founder.org_id}",
@@ -439,6 +453,8 @@ def _init(folder: Path, founder: Founder, web_port: int, peer_port: int, context
         f"--peer-listen=127.0.0.1:{peer_port}",
         f"--web-listen=127.0.0.1:{web_port}",
     ]
+    if sign_port:
+        words += [f"--sign-listen=127.0.0.1:{sign_port}", f"--sign-origin=http://localhost:{sign_port}"]
     call(("init",), words, context, founding.COMMANDS)
 
 
@@ -459,17 +475,17 @@ def _clear(folder: Path) -> None:
         raise ConflictError("demo.folder", folder=str(folder))
 
 
-def _write_state(folder: Path, ports: Mapping[str, tuple[int, int] | Node], facts: Mapping[str, Json]) -> None:
+def _write_state(folder: Path, ports: Mapping[str, tuple[int, int, int] | Node], facts: Mapping[str, Json]) -> None:
     """Write what the next run needs."""
     rows: dict[str, Json] = {}
     for org_id, row in ports.items():
-        web_port, peer_port = (row.web_port, row.peer_port) if isinstance(row, Node) else row
-        rows[org_id] = {"peer": peer_port, "web": web_port}
+        web, peer, sign = (row.web_port, row.peer_port, row.sign_port) if isinstance(row, Node) else row
+        rows[org_id] = {"peer": peer, "sign": sign, "web": web}
     document: Json = {"facts": dict(facts), "ports": rows, "type": _STATE_TYPE}
     write_private_file(folder / _STATE_NAME, canonical(document))
 
 
-def _read_state(folder: Path) -> tuple[dict[str, tuple[int, int]], dict[str, Json]]:
+def _read_state(folder: Path) -> tuple[dict[str, tuple[int, int, int]], dict[str, Json]]:
     """Read what an earlier run kept."""
     content = (folder / _STATE_NAME).read_bytes()
     top = members(parse_canonical(content, max_bytes=_MAX_STATE_BYTES), {"facts": dict, "ports": dict, "type": str})
@@ -478,8 +494,8 @@ def _read_state(folder: Path) -> tuple[dict[str, tuple[int, int]], dict[str, Jso
         raise ConflictError("demo.folder", folder=str(folder))
     ports = {}
     for founder in FOUNDERS:
-        row = members(rows.get(founder.org_id), {"peer": int, "web": int})
-        ports[founder.org_id] = (int(str(row["web"])), int(str(row["peer"])))
+        row = members(rows.get(founder.org_id), {"peer": int, "sign": int, "web": int})
+        ports[founder.org_id] = (int(str(row["web"])), int(str(row["peer"])), int(str(row["sign"])))
     return ports, facts
 
 
@@ -493,13 +509,14 @@ def _runs(folder: Path) -> bool:
 
 
 def _serves(node: Node) -> bool:
-    """Tell whether a node's daemon is level with the ledger, and its web workers answer."""
+    """Tell whether a node's daemon is level with the ledger, and all of its servers listen."""
     status = node.local.call("status", {}, _QUICK)
     if not isinstance(status, dict) or status.get("ready") is not True:
         return False
     with ExitStack() as stack:
         try:
-            stack.enter_context(socket.create_connection(("127.0.0.1", node.web_port), timeout=1))
+            for port in node.ports:
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=1))
         except OSError:
             return False
     return True

@@ -143,7 +143,7 @@ class Story:
         self._clock = clock
         self.home: Node = consortium.nodes[CUSTODIAN]
         genesis = consortium.genesis
-        self._phone = Phone(consortium.folder / "phone", self.home.web_url, genesis.rp_id)
+        self._phone = Phone(consortium.folder / "phone", self.home.sign_url, genesis.rp_id)
 
     def enrol(self, patient: str) -> Placed:
         """Enrol a patient: the hospital has seen the identity card, a drawn organisation endorses.

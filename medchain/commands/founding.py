@@ -113,6 +113,8 @@ def _init_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str])
     parser.add_argument("--origin", action="append", default=[], metavar="URL", help=say(messages.INIT_ORIGIN))
     parser.add_argument("--peer-listen", default="127.0.0.1:41001", metavar="HOST:PORT", help=say(messages.INIT_PEER))
     parser.add_argument("--web-listen", default="127.0.0.1:41000", metavar="HOST:PORT", help=say(messages.INIT_WEB))
+    parser.add_argument("--sign-listen", default="", metavar="HOST:PORT", help=say(messages.INIT_SIGN_LISTEN))
+    parser.add_argument("--sign-origin", default="", metavar="URL", help=say(messages.INIT_SIGN_ORIGIN))
     parser.add_argument("--passphrase", action="store_true", help=say(messages.INIT_PASSPHRASE))
 
 
@@ -134,6 +136,8 @@ def _init(context: Context) -> int:
         "web.listen": given.web_listen,
         "keys.source": "file" if passphrase is None else "passphrase",
     }
+    if given.sign_listen or given.sign_origin:
+        settings |= {"sign.listen": given.sign_listen, "sign.origin": given.sign_origin}
     (folder / CONFIG_NAME).write_text(config_text(settings), encoding="utf-8")
     load_config(folder / CONFIG_NAME, {}, {})
     organisation = Organisation(

@@ -88,6 +88,13 @@ INIT_URL: Final = Text("其他节点访问本节点的地址", "where other node
 INIT_ORIGIN: Final = Text("门户网站的源，可重复", "web origin of a portal, may be repeated")
 INIT_PEER: Final = Text("账本守护进程的监听地址", "where the ledger daemon listens")
 INIT_WEB: Final = Text("网页与 FHIR 的监听地址", "where pages and FHIR are served")
+INIT_SIGN_LISTEN: Final = Text(
+    "签署页面的监听地址（sign.listen）；患者在本节点签署时才需要",
+    "where the pages listen on which patients sign (sign.listen), if patients sign here",
+)
+INIT_SIGN_ORIGIN: Final = Text(
+    "浏览器访问签署页面的网址（sign.origin）", "address at which browsers reach these pages (sign.origin)"
+)
 INIT_PASSPHRASE: Final = Text(
     "以口令（MEDCHAIN_PASSPHRASE 或询问）保护根密钥，而非密钥文件",
     "guard the root key by a passphrase (MEDCHAIN_PASSPHRASE, or asked for) instead of a key file",

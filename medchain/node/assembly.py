@@ -26,7 +26,7 @@ from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.clock import Clock
-from medchain.node.config import NodeConfig, time_zone
+from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
@@ -88,9 +88,6 @@ from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR, EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
-
-MAX_GENESIS_BYTES: Final = 1 << 20
-"""Largest genesis that is looked at."""
 
 MIN_FREE_BYTES: Final = 16 << 20
 """A node with less room on its disk is not ready: the next answer may have to be refused."""

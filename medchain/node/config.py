@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from medchain.errors import InputError, MedchainError
+from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.members import check_org_id, is_origin
+from medchain.node.keystore import Layout
 from medchain.node.witness_file import read_witnesses
 
 CONFIG_NAME: Final = "node.toml"
@@ -29,6 +31,9 @@ CONFIG_NAME: Final = "node.toml"
 
 ENVIRONMENT_PREFIX: Final = "MEDCHAIN_"
 """`web.listen` is read from `MEDCHAIN_WEB_LISTEN`."""
+
+MAX_GENESIS_BYTES: Final = 1 << 20
+"""Largest file that is looked at as a genesis."""
 
 MAX_CONFIG_BYTES: Final = 64 * 1024
 """Largest configuration file that is looked at."""
@@ -87,6 +92,10 @@ class NodeConfig:
         web_origin: address at which browsers and applications reach this node; empty for the genesis's.
         login_provider: describes the identity provider at which people sign in, or None.
         web_proxy: whether a proxy forwards requests to the web workers.
+        sign_listen: where the pages are served on which patients sign; None where patients do not sign here.
+        sign_tls: their certificate, or None.
+        sign_origin: address at which browsers reach them, of which the genesis must have signatures count; empty
+            without them.
     """
 
     folder: Path
@@ -112,6 +121,9 @@ class NodeConfig:
     web_origin: str = ""
     login_provider: Path | None = None
     web_proxy: bool = False
+    sign_listen: Address | None = None
+    sign_tls: Tls | None = None
+    sign_origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,11 @@ def _address_problem(value: Value) -> str | None:
     except ValueError:
         return "config.address"
     return None
+
+
+def _optional_address_problem(value: Value) -> str | None:
+    """Check ``host:port``, or nothing."""
+    return None if value == "" else _address_problem(value)
 
 
 def _origin_problem(value: Value) -> str | None:
@@ -256,6 +273,23 @@ SETTINGS: Final = (
     Setting("web.threads", 16, "每个网页进程的线程数", "threads of a web process", low=1, high=256),
     Setting("web.jobs", 2, "处理大型事务的进程数上限", "processes for large transactions, at most", low=1, high=64),
     Setting(
+        "sign.listen",
+        "",
+        "签署页面的监听地址，例如 127.0.0.1:41002；空则患者不在本节点签署",
+        "where the pages are served on which patients sign, such as 127.0.0.1:41002; without it, none signs here",
+        _optional_address_problem,
+    ),
+    Setting(
+        "sign.origin",
+        "",
+        "浏览器访问签署页面的网址，须列于创世文件的 sign_origins，且不同于门户网址，例如 https://sign.renhe.example",
+        "address of those pages: one of the genesis's sign_origins, none of the portal's, such as "
+        "https://sign.renhe.example",
+        _origin_problem,
+    ),
+    Setting("sign.certificate", "", "签署页面的 TLS 证书（PEM）", "the signing pages' TLS certificate (PEM)"),
+    Setting("sign.key", "", "签署页面的 TLS 私钥（PEM）", "the signing pages' TLS private key (PEM)"),
+    Setting(
         "fhir.validation",
         "strict",
         "FHIR 资源入库校验：strict 校验全部规则，lenient 只拒绝结构错误",
@@ -308,6 +342,8 @@ _FILES: Final = (
     "peer.ca",
     "web.certificate",
     "web.key",
+    "sign.certificate",
+    "sign.key",
     "witnesses.file",
     "metrics.token",
     "login.provider",
@@ -353,8 +389,30 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "{setting} must be a name that the system's time zone database has, such as Asia/Shanghai, not {value}.",
     ),
     "config.same_address": (
-        "peer.listen 与 web.listen 都是 {value}。两个服务需要各自的端口。",
-        "peer.listen and web.listen are both {value}. Each server needs a port of its own.",
+        "{setting} 与另一个服务同为 {value}。每个服务需要各自的端口。",
+        "{setting} is {value}, as another server's is. Each server needs a port of its own.",
+    ),
+    "config.half_sign": (
+        "缺少 {setting}：签署页面同时需要 sign.listen 与 sign.origin。",
+        "{setting} is missing: the signing pages need both sign.listen and sign.origin.",
+    ),
+    "config.sign_is_portal": (
+        "sign.origin 是门户的网址 {value}。签署须有自己的网址，否则门户中被注入的脚本就能要求签署。",
+        (
+            "sign.origin is the portal's address {value}. Signing needs an address of its own, or a script that gets "
+            "into the portal could ask for signatures."
+        ),
+    ),
+    "config.sign_unlisted": (
+        "创世文件的 sign_origins 中没有 {value}：在那里签署的内容无效。",
+        "The genesis does not have {value} among its sign_origins: nothing that is signed there would count.",
+    ),
+    "config.sign_missing": (
+        "创世文件把门户网址 {value} 列为签署网址。门户不提供签署：请把它设为 sign.origin，并为门户另设 web.origin。",
+        (
+            "The genesis has the portal's address {value} among its sign_origins. A portal offers no signature: set "
+            "sign.origin to that address, and web.origin to another one for the portal."
+        ),
     ),
     "config.half_tls": (
         "{setting} 缺少：TLS 同时需要证书与私钥。",
@@ -536,13 +594,46 @@ def _value_problem(setting: Setting, value: object) -> Problem | None:
 def _judge(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     """Judge the values together, and against the disk."""
     problems: list[Problem] = []
-    listens = [str(values[name]) for name in ("peer.listen", "web.listen") if name in values]
-    if len(set(listens)) < len(listens) and not listens[0].endswith(":0"):
-        problems.append(_problem("config.same_address", "peer.listen", value=listens[0]))
-    for section in ("peer", "web"):
+    taken: set[str] = set()
+    for name in ("peer.listen", "web.listen", "sign.listen"):
+        listen = str(values.get(name, ""))
+        if listen in taken:
+            problems.append(_problem("config.same_address", name, value=listen))
+        elif listen and not listen.endswith(":0"):
+            taken.add(listen)
+    for section in ("peer", "web", "sign"):
         problems += _judge_tls(folder, section, values)
+    problems += _judge_sign(folder, values)
     problems += _judge_files(folder, values)
     return problems
+
+
+def _judge_sign(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
+    """Judge where patients sign: at an address of its own, at which the ledger has signatures count."""
+    listen, origin, web = (str(values.get(name, "")) for name in ("sign.listen", "sign.origin", "web.origin"))
+    if bool(listen) != bool(origin):
+        return [_problem("config.half_sign", "sign.origin" if listen else "sign.listen")]
+    genesis = _genesis_in(folder)
+    founder = None if genesis is None else genesis.members.organisations.get(str(values.get("organisation.id")))
+    portals = {*filter(None, (web,)), *(() if founder is None else founder.origins)}
+    counting = frozenset[str]() if genesis is None else genesis.sign_origins
+    if not origin:
+        at = sorted(portals & counting)
+        return [_problem("config.sign_missing", "sign.origin", fatal=False, value=one) for one in at]
+    if origin in portals:
+        return [_problem("config.sign_is_portal", "sign.origin", value=origin)]
+    if genesis is not None and origin not in counting:
+        return [_problem("config.sign_unlisted", "sign.origin", value=origin)]
+    return []
+
+
+def _genesis_in(folder: Path) -> Genesis | None:
+    """Read the genesis of a node's folder; None before it has one, and for one that `join` or the start will refuse."""
+    try:
+        with Layout(folder).genesis.open("rb") as file:
+            return parse_genesis(file.read(MAX_GENESIS_BYTES + 1))
+    except (OSError, MedchainError):
+        return None
 
 
 def _judge_tls(folder: Path, section: str, values: Mapping[str, Value]) -> list[Problem]:
@@ -553,7 +644,7 @@ def _judge_tls(folder: Path, section: str, values: Mapping[str, Value]) -> list[
         missing = "key" if certificate else "certificate"
         problems.append(_problem("config.half_tls", f"{section}.{missing}"))
     listen = values.get(f"{section}.listen")
-    if not certificate and isinstance(listen, str) and not _is_loopback(_address(listen).host):
+    if not certificate and isinstance(listen, str) and listen and not _is_loopback(_address(listen).host):
         problems.append(_problem("config.plain_http", f"{section}.listen", fatal=False, value=listen))
     if key and (folder / str(key)).is_file():
         problems += _judge_mode(folder / str(key), f"{section}.key")
@@ -624,6 +715,9 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         web_origin=str(values["web.origin"]),
         login_provider=folder / str(values["login.provider"]) if values["login.provider"] else None,
         web_proxy=values["web.proxy"] == "yes",
+        sign_listen=_address(str(values["sign.listen"])) if values["sign.listen"] else None,
+        sign_tls=_tls(folder, "sign", values),
+        sign_origin=str(values["sign.origin"]),
     )
 
 

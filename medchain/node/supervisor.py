@@ -131,16 +131,21 @@ def run_node(
     with NodeLock(layout.run / "lock"), counting_folder(layout.run) as counted:
         _clean(layout)
         environment = _environment(counted, flags)
-        children = node_children(config_path.resolve(), layout, halves)
+        children = node_children(config_path.resolve(), layout, halves, signs=config.sign_listen is not None)
         return Supervisor(layout, children, environment, config.stop_timeout_s).run(stop)
 
 
-def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Child, ...]:
+def node_children(config_path: Path, layout: Layout, halves: Unlock, *, signs: bool = False) -> tuple[Child, ...]:
     """Name the processes of a node, in the order in which they get their keys.
 
-    Their modules are above this floor and are named, not imported: each is a program of its own.
+    Their modules are above this floor and are named, not imported: each is a program of its own. Where patients sign
+    here (`signs`), the page for that is one of them, at an address that it shares with nothing else.
     """
     python = (sys.executable, "-m", "medchain.node.start")
+    for_web = encode_unlock(Unlock(halves.web, None))
+    signing = Child(
+        "sign", (*python, "medchain.web.workers", str(config_path), "sign"), for_web, barred=layout.restored
+    )
     return (
         Child(
             "daemon",
@@ -152,10 +157,11 @@ def node_children(config_path: Path, layout: Layout, halves: Unlock) -> tuple[Ch
         Child(
             "web",
             (*python, "medchain.web.workers", str(config_path)),
-            encode_unlock(Unlock(halves.web, None)),
+            for_web,
             # A restored node shows no record before the keys that were destroyed since are destroyed again.
             barred=layout.restored,
         ),
+        *((signing,) if signs else ()),
     )
 
 

@@ -9,6 +9,9 @@ Source: `docs/spec/node-protocol.md`.
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Final, NamedTuple
 
 from medchain.crypto.keywrap import SecretBytes
@@ -21,17 +24,18 @@ class Handed(NamedTuple):
 
     Attributes:
         half: the web half of the root key.
-        forks: forks the processes that do large transactions.
+        forks: forks the processes that do large transactions; None for a worker that does none.
     """
 
     half: SecretBytes
-    forks: ForkServer
+    forks: ForkServer | None
 
 
 _HELD: Final[list[Handed]] = []
+_PARENT_CHECK_S: Final = 1.0
 
 
-def hand_over(half: SecretBytes, forks: ForkServer) -> None:
+def hand_over(half: SecretBytes, forks: ForkServer | None) -> None:
     """Hold both for the workers that this process will fork."""
     _HELD[:] = [Handed(half, forks)]
 
@@ -41,3 +45,10 @@ def take() -> Handed:
     if not _HELD:
         raise UnavailableError("web.no_key")
     return _HELD.pop()
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process once its parent is gone: nobody would stop or replace it any more."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGKILL)

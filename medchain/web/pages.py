@@ -30,7 +30,7 @@ LANGUAGE_COOKIE: Final = "__Host-medchain-lang"
 """Remembers what a reader has chosen."""
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-_NAMES: Final = ("pages.css", "passkey.js", "signed.js")
+_NAMES: Final = ("pages.css", "passkey.js", "webauthn.js")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'self'"
@@ -48,13 +48,18 @@ class Asset:
         content: all of it.
         packed: the same, gzip.
         type: media type.
-        version: changes with the content.
+        sha256: of the content, hexadecimal.
     """
 
     content: bytes
     packed: bytes
     type: str
-    version: str
+    sha256: str
+
+    @property
+    def version(self) -> str:
+        """Changes with the content."""
+        return self.sha256[:16]
 
 
 class Pages:
@@ -75,6 +80,11 @@ class Pages:
     def say_or(self, key: str, otherwise: str) -> str:
         """Word something in the reader's language where there is a word for it."""
         return self.say(key) if key in self._words else otherwise
+
+    def words(self, prefix: str) -> dict[str, str]:
+        """List the words whose keys begin with something, by the rest of their keys, in the reader's language."""
+        at = LANGUAGES.index(language())
+        return {key.removeprefix(prefix): word[at] for key, word in self._words.items() if key.startswith(prefix)}
 
     def render(self, template: str, status: int = 200, *, forms_to: str = "", **values: Any) -> Response:  # noqa: ANN401  # a template's
         """Render a page.
@@ -116,7 +126,8 @@ class Pages:
         _LOG.info("request.refused", code=error.code, route=request.endpoint)
         key = f"error.{error.code}"
         status = 403 if isinstance(error, AccessDeniedError) else status_of(error)
-        return self.render("error.html", status, home=home, text=self.say(key if key in self._words else "error.other"))
+        text = self.say(key if key in self._words else "error.other")
+        return self.render("error.html", status, home=home, text=text, code=error.code)
 
     def guard(self, blueprint: Blueprint) -> Blueprint:
         """Have a blueprint's errors shown as pages."""
@@ -179,5 +190,5 @@ def redirected(target: str) -> Response:
 def read_asset(package: str, name: str) -> Asset:
     """Read a file of a package's folder ``static``."""
     content = (files(package) / "static" / name).read_bytes()
-    version = hashlib.sha256(content).hexdigest()[:16]
-    return Asset(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), _TYPES[name.rpartition(".")[2]], version)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Asset(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), _TYPES[name.rpartition(".")[2]], sha256)

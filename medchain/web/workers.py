@@ -1,9 +1,10 @@
-"""The web workers as a program, `medchain.node.start` with NODE.TOML, started by the supervisor.
+"""The web workers, or the signing page's, as a program of `medchain.node.start`, started by the supervisor.
 
 granian listens, terminates TLS where it is configured, and keeps N worker processes running, forked from this one, each
-of which builds the application by `medchain.app.worker_gateway`. Keeps true: nothing is opened before the supervisor
-has handed over the key; workers get the web half of the root key and nothing else; all end when the supervisor does.
-Trusts granian.
+of which builds the application by `medchain.app.worker_gateway`; with ``sign`` as second argument one worker that
+builds the page on which patients sign, by `medchain.sign_app.worker_gateway`. Keeps true: nothing is opened before the
+supervisor has handed over the key; workers get the web half of the root key and nothing else; all end when the
+supervisor does. Trusts granian.
 Source: `docs/adr/0005-node-processes.md`, `docs/adr/0030-web-workers-speak-asgi.md`,
 `docs/adr/0031-programs-load-while-others-open.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
@@ -23,7 +24,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from medchain.node.config import NodeConfig, load_config
+from medchain.errors import InputError
+from medchain.node.config import Address, NodeConfig, Tls, load_config
 from medchain.node.fork_server import ForkServer
 from medchain.node.start import load
 from medchain.node.supervisor import decode_unlock
@@ -34,6 +36,12 @@ CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
 
 APPLICATION: Final = "medchain.app:worker_gateway"
 """Named, not imported: the roof is above this floor. This process calls nothing of it; its workers find it loaded."""
+
+SIGNING: Final = "medchain.sign_app:worker_gateway"
+"""Likewise, where patients sign."""
+
+SIGN_SIDE: Final = "sign"
+"""Second argument that chooses the page on which patients sign."""
 
 JOBS: Final = "fhir_bridge.transactions"
 """What does large transactions, loaded with the application; likewise."""
@@ -47,16 +55,17 @@ def main(arguments: list[str]) -> int:
     """Serve until told to stop.
 
     Args:
-        arguments: the path of the configuration.
+        arguments: the path of the configuration, and `SIGN_SIDE` for the page on which patients sign.
 
     Returns:
         Exit status 0, also where the supervisor ends before it has handed over the key; granian exits by itself after a
         failure.
     """
     # Here and not in each worker, while the daemon opens the ledger: what is loaded before a fork is loaded once.
-    load(APPLICATION.partition(":")[0])
+    signs = arguments[1:] == [SIGN_SIDE]
+    load((SIGNING if signs else APPLICATION).partition(":")[0])
     # Before there is a key here, or a thread.
-    forks = ForkServer.forked(JOBS)
+    forks = None if signs else ForkServer.forked(JOBS)
     line = sys.stdin.buffer.readline()
     if not line:
         return 0
@@ -67,12 +76,12 @@ def main(arguments: list[str]) -> int:
     multiprocessing.set_start_method("fork", force=True)
     hand_over(halves.web, forks)
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
-    make_server(config).serve()
+    (make_signing_server if signs else make_server)(config).serve()
     return 0
 
 
 def make_server(config: NodeConfig) -> MPServer:
-    """Set up granian.
+    """Set up granian for the web workers.
 
     Args:
         config: address, TLS, workers and threads.
@@ -80,14 +89,25 @@ def make_server(config: NodeConfig) -> MPServer:
     Returns:
         The server; `serve` blocks.
     """
-    tls = config.web_tls
+    return _server(config, APPLICATION, config.web_listen, config.web_tls, config.web_workers)
+
+
+def make_signing_server(config: NodeConfig) -> MPServer:
+    """Set up granian for the page on which patients sign; raises `InputError` ``config.invalid`` without an address."""
+    if config.sign_listen is None:
+        raise InputError("config.invalid", setting="sign.listen", problem="config.half_sign")
+    return _server(config, SIGNING, config.sign_listen, config.sign_tls, 1)
+
+
+def _server(config: NodeConfig, application: str, listen: Address, tls: Tls | None, workers: int) -> MPServer:
+    """Set up granian."""
     return MPServer(
-        APPLICATION,
-        address=config.web_listen.host,
-        port=config.web_listen.port,
+        application,
+        address=listen.host,
+        port=listen.port,
         interface=Interfaces.ASGINL,
         factory=True,
-        workers=config.web_workers,
+        workers=workers,
         # Who connects and sends nothing holds a connection and nothing else, for as long as a head may take.
         backpressure=_CONNECTIONS,
         # Where the version of HTTP is to be found out, no deadline begins before the first byte.

@@ -13,7 +13,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ class Browser:
     def script(self, source: str) -> Any:  # noqa: ANN401  # what the script gives
         """Run a script in the page."""
         return self._call("POST", f"{self._session}/execute/sync", {"script": source, "args": []})
+
+    @contextmanager
+    def early_script(self, source: str) -> Iterator[None]:
+        """Run a script in each page that is opened, before its own."""
+        execute = f"{self._session}/goog/cdp/execute"
+        added = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": source}}
+        made = self._call("POST", execute, added)
+        try:
+            yield
+        finally:
+            self._call("POST", execute, {"cmd": "Page.removeScriptToEvaluateOnNewDocument", "params": made})
 
     def promise(self, source: str) -> Any:  # noqa: ANN401  # what the script gives
         """Run a script in the page that calls its last argument with what it gives."""

@@ -111,6 +111,8 @@ class Host:
     authority: Authority
     web_port: int
     peer_port: int
+    sign_port: int
+    signs: bool
     local: LocalClient = None
     process: subprocess.Popen = None
 
@@ -125,6 +127,16 @@ class Host:
         return f"https://{self.name}:{self.web_port}"
 
     @property
+    def sign_name(self) -> str:
+        """Host name at which its patients sign."""
+        return f"sign-{self.name}"
+
+    @property
+    def sign_origin(self) -> str:
+        """Where its patients sign."""
+        return f"https://{self.sign_name}:{self.sign_port}"
+
+    @property
     def config(self) -> str:
         """The argument that names its settings."""
         return f"--config={self.folder / 'node.toml'}"
@@ -135,6 +147,10 @@ class Host:
         files = {"certificate": chain, "key": key}
         named = [f"{side}.{what}={path}" for side in ("peer", "web") for what, path in files.items()]
         settings = [*_SETTINGS, *named, f"peer.ca={self.authority.path}", f"web.origin={self.origin}"]
+        if self.signs:
+            chain, key = self.authority.issue(self.sign_name)
+            settings += [f"sign.listen=127.0.0.1:{self.sign_port}", f"sign.origin={self.sign_origin}"]
+            settings += [f"sign.certificate={chain}", f"sign.key={key}"]
         words = ["node", "run", self.config, *(word for one in settings for word in ("--set", one))]
         places = [str(_HERE / "of_hosts"), *filter(None, [os.environ.get("PYTHONPATH")])]
         found = {"MEDCHAIN_TEST_DOMAIN": DOMAIN, "PYTHONPATH": os.pathsep.join(places)}
@@ -218,9 +234,17 @@ class Hosts:
 
     def found(self, sign_at: Sequence[str]) -> None:
         """Make the nodes' folders and have them agree on a genesis."""
-        ports = iter(free_ports(2 * len(FOUNDERS), self.folder))
+        ports = iter(free_ports(3 * len(FOUNDERS), self.folder))
         for founder in FOUNDERS:
-            made = Host(founder, self.folder / founder.org_id, self.authority, next(ports), next(ports))
+            made = Host(
+                founder,
+                self.folder / founder.org_id,
+                self.authority,
+                next(ports),
+                next(ports),
+                next(ports),
+                founder.org_id in sign_at,
+            )
             names = (f"--name-zh={founder.zh}", f"--name-en={founder.en}", f"--role={founder.role}")
             listens = (f"--peer-listen=127.0.0.1:{made.peer_port}", f"--web-listen=127.0.0.1:{made.web_port}")
             places = (f"--url=https://{made.name}:{made.peer_port}", f"--origin={made.origin}")
@@ -231,7 +255,7 @@ class Hosts:
         proposal = self.folder / "genesis.json"
         members = [str(host.folder / "member.json") for host in self.of.values()]
         ledger = (f"--name={DOMAIN}/ledger", "--orderer=taihe-insurance", f"--rp-id={DOMAIN}", f"--out={proposal}")
-        origins = [f"--sign-origin={self.of[org_id].origin}" for org_id in sign_at]
+        origins = [f"--sign-origin={self.of[org_id].sign_origin}" for org_id in sign_at]
         proposed = self.run(["join", "propose", *members, *ledger, *origins], founding.COMMANDS)
         proofs = {org_id: str(self.folder / f"proofs.{org_id}.json") for org_id in self.of}
         for org_id, host in self.of.items():
@@ -270,7 +294,7 @@ class Hosts:
 
 @contextmanager
 def running_hosts(folder: Path, sign_at: Sequence[str]) -> Iterator[Hosts]:
-    """Run the five in an empty folder; passkeys' signatures count at the pages of those named."""
+    """Run the five in an empty folder; passkeys' signatures count where those named have patients sign."""
     made = Hosts(folder, Authority(folder))
     try:
         made.found(sign_at)

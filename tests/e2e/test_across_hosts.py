@@ -6,7 +6,6 @@ so that those who are left have to notice: the custodian, the drawn endorser, th
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import secrets
@@ -99,7 +98,7 @@ def scene(hosts, phone) -> Scene:
     credential = {"credential_id": base64_text(pen.credential_id), "public_key": public}
     asked = {"credentials": [credential], "custodians": [], "method": "identity-card", "patient": "software"}
     key = str(hosts.of[RENHE].local.call("subject.enrol", asked, SLOW)["key"])
-    return Scene(hosts, phone, pen, subject_of(phone, asked_for(hosts)), key)
+    return Scene(hosts, phone, pen, subject_of(hosts, phone), key)
 
 
 def asked_for(hosts: Hosts) -> str:
@@ -110,20 +109,11 @@ def asked_for(hosts: Hosts) -> str:
     return f"{hosts.of[RENHE].origin}/my/asks/{ask}"
 
 
-def subject_of(phone: Browser, ask: str) -> str:
-    """Read in a draft whose subject the browser's patient is."""
-    phone.open(ask)
-    begun = phone.promise(
-        """
-        const done = arguments[arguments.length - 1];
-        const asked = {csrf: document.querySelector("[name=csrf]").value, days: "30", kinds: ["tests"], sensitive: []};
-        const headers = {"Content-Type": "application/json"};
-        fetch(location.pathname + "/begin", {method: "POST", headers, body: JSON.stringify(asked)})
-          .then((answer) => answer.json()).then(done);
-        """
-    )
-    fields = json.loads(base64.b64decode(begun["draft"]))["body"]["fields"]
-    return next(value for name, _, value in fields if name == "subject")
+def subject_of(hosts: Hosts, phone: Browser) -> str:
+    """Find whose passkey the browser has."""
+    shown = assertion_at(phone, hosts.of[RENHE].origin, b"c" * 32)
+    found = hosts.of[RENHE].local.call("subject.find", {"credential_id": shown["credential_id"]}, SLOW)
+    return str(found["subjects"][0])
 
 
 def assertion_at(browser: Browser, origin: str, challenge: bytes, rp_id: str = DOMAIN) -> dict[str, str]:
@@ -191,7 +181,8 @@ def test_each_node_shows_a_certificate_of_its_own_name_and_passes_for_no_other(h
 
 def test_a_patient_signs_at_one_host_and_an_insurer_reads_at_another_until_it_is_withdrawn(hosts, phone):
     phone.open(asked_for(hosts))
-    phone.click("[data-passkey=give] button")
+    phone.click("button[name=step][value=sign]")
+    phone.click("[data-passkey=sign] button")
     phone.wait_until("Your permission is in force")
     consent = re.search(r"/my/access/([0-9a-f]{64})", phone.url)[1]
     grant = grant_under(hosts, consent)
@@ -199,7 +190,8 @@ def test_a_patient_signs_at_one_host_and_an_insurer_reads_at_another_until_it_is
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         read(hosts, TAIHE, grant)
     phone.open(f"{hosts.of[RENHE].origin}/my/access/{consent}")
-    phone.click("[data-passkey=stop] button")
+    phone.click("#stop form[action$='/withdraw'] button")
+    phone.click("[data-passkey=sign] button")
     phone.wait_until("withdrawn by you")
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         read(hosts, ANXIN, grant)
@@ -207,29 +199,28 @@ def test_a_patient_signs_at_one_host_and_an_insurer_reads_at_another_until_it_is
         assert eventually(lambda host=host: status_at(host, consent) == "stopped", every_s=0.2)
 
 
-def test_attack_a_page_does_not_ask_the_passkey_for_what_it_does_not_show(hosts, phone):
+@pytest.mark.parametrize(
+    "change",
+    ["found.challenge = 'A'.repeat(43)", f"found.draft = btoa(atob(found.draft).replace('{ANXIN}', '{TAIHE}'))"],
+)
+def test_attack_the_page_does_not_ask_the_passkey_for_what_is_not_what_it_shows(hosts, phone, change):
     phone.open(asked_for(hosts))
-    phone.wait_for("[data-passkey=give] button")
-    # Whoever stands between page and node has another draft signed: its own challenge, or one for more records.
-    for change in ("begun.challenge = 'A'.repeat(43)", "asked.kinds = ['diagnoses', 'tests']"):
-        phone.open(phone.url)
-        phone.script(
-            """
-            document.querySelector("#kind-diagnoses").checked = false;
-            const before = window.fetch;
-            window.asked_for = 0;
-            navigator.credentials.get = () => { window.asked_for += 1; throw new Error("asked"); };
-            window.fetch = async (path, given) => {
-              const asked = JSON.parse(given.body), begun = {};
-              CHANGE;
-              const answer = await before(path, {...given, body: JSON.stringify(asked)});
-              const found = {...(await answer.json()), ...begun};
-              return new Response(JSON.stringify(found), {status: answer.status});
-            };
-            """.replace("CHANGE", change)
-        )
-        phone.click("[data-passkey=give] button")
+    # Whoever stands between page and node has something else signed.
+    early = """
+        const before = window.fetch;
+        window.asked_for = 0;
+        navigator.credentials.get = () => { window.asked_for += 1; throw new Error("asked"); };
+        window.fetch = async (path, given) => {
+          const answer = await before(path, given), found = await answer.json();
+          if (path === "/sign/begin") { CHANGE; }
+          return new Response(JSON.stringify(found), {status: answer.status});
+        };
+    """.replace("CHANGE", change)
+    with phone.early_script(early):
+        phone.click("button[name=step][value=sign]")
         phone.wait_until("is not what this page shows")
+        assert phone.url.startswith(hosts.of[RENHE].sign_origin)
+        assert phone.script("return document.querySelector('[data-shown]').hidden")
         assert phone.script("return window.asked_for") == 0
 
 
@@ -278,6 +269,11 @@ def at_the_insurers_host(scene: Scene, challenge: bytes) -> dict[str, str]:
     return assertion_at(scene.phone, scene.hosts.of[ANXIN].origin, challenge)
 
 
+def at_the_portal(scene: Scene, challenge: bytes) -> dict[str, str]:
+    """Have a script in the hospital's own portal ask, as one that gets into its pages could."""
+    return assertion_at(scene.phone, scene.hosts.of[RENHE].origin, challenge)
+
+
 def at_another_port(scene: Scene, challenge: bytes) -> dict[str, str]:
     renhe = scene.hosts.of[RENHE]
     return made_with(scene.pen, challenge, f"https://{renhe.name}:{renhe.peer_port}")
@@ -286,19 +282,21 @@ def at_another_port(scene: Scene, challenge: bytes) -> dict[str, str]:
 def of_another_relying_party(scene: Scene, challenge: bytes) -> dict[str, str]:
     scene.pen.rp_id = scene.hosts.of[RENHE].name
     try:
-        return made_with(scene.pen, challenge, scene.hosts.of[RENHE].origin)
+        return made_with(scene.pen, challenge, scene.hosts.of[RENHE].sign_origin)
     finally:
         scene.pen.rp_id = DOMAIN
 
 
 def of_a_log_in(scene: Scene, challenge: bytes) -> dict[str, str]:
-    return made_with(scene.pen, sha256(b"a log-in in place of " + challenge).digest(), scene.hosts.of[RENHE].origin)
+    replaced = sha256(b"a log-in in place of " + challenge).digest()
+    return made_with(scene.pen, replaced, scene.hosts.of[RENHE].sign_origin)
 
 
 @pytest.mark.parametrize(
     ("attack", "code"),
     [
         (at_the_insurers_host, "assertion.origin"),
+        (at_the_portal, "assertion.origin"),
         (at_another_port, "assertion.origin"),
         (of_another_relying_party, "assertion.rp_id"),
         (of_a_log_in, "assertion.challenge"),
@@ -306,7 +304,7 @@ def of_a_log_in(scene: Scene, challenge: bytes) -> dict[str, str]:
 )
 def test_attack_custodian_endorser_and_recipient_each_refuse_by_themselves(scene, attack, code):
     hosts, renhe = scene.hosts, scene.hosts.of[RENHE]
-    subject = scene.subject if attack is at_the_insurers_host else scene.subject_of_pen
+    subject = scene.subject if attack in (at_the_insurers_host, at_the_portal) else scene.subject_of_pen
 
     def give() -> str:
         drafted = draft(hosts, subject)

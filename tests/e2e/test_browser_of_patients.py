@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -44,16 +45,6 @@ SAYS = {
         "refused": "refused",
     },
 }
-
-
-# An authenticator that is not touched when it is asked is not asked again.
-TAKES_TIME = """
-const get = navigator.credentials.get.bind(navigator.credentials);
-navigator.credentials.get = async (asked) => {
-  while (!window.isReady) await new Promise((go) => setTimeout(go, 50));
-  return get(asked);
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +110,16 @@ def test_a_person_signs_sees_the_insurer_read_stops_it_and_sees_the_next_read_re
     phone.picture(pictures / f"patient-home-{language}.png")
     before = refusals(phone, home, language, says["refused"])
     phone.open(f"{home}?lang={language}")
-    # Two taps to agree: the request, and the signature; the passkey is the third.
+    # Three taps to agree: the request, the decision, and the confirmation; the passkey is the fourth.
     follow(phone, "/my/asks/")
     phone.wait_until(says["open"])
-    phone.click("[data-passkey=give] button")
+    phone.click("button[name=step][value=sign]")
+    phone.wait_for("[data-passkey=sign] button")
+    assert urlsplit(phone.url).netloc != urlsplit(home).netloc
+    assert RECIPIENT in phone.text
+    assert "#" not in phone.url
+    found = looks(phone, f"sign-{language}", pictures, (320, 390, 1280))
+    phone.click("[data-passkey=sign] button")
     phone.wait_until(says["given"])
     consent = re.search(r"/my/access/([0-9a-f]{64})", phone.url)[1]
     assert eventually(lambda: reads(phone, home, language, consent), 60)
@@ -130,12 +127,13 @@ def test_a_person_signs_sees_the_insurer_read_stops_it_and_sees_the_next_read_re
     # Three taps to stop, from the first page.
     phone.open(f"{home}?lang={language}")
     follow(phone, "/my/access")
-    follow(phone, f"/my/access/{consent}#stop")
-    phone.click("[data-passkey=stop] button")
+    phone.click(f"form[action='/my/access/{consent}/withdraw'] button")
+    phone.click("[data-passkey=sign] button")
     assert eventually(lambda: says["ended"] in phone.text, 60), phone.text
     # The other insurer was refused while it was in force; the recipient is after that.
     assert looked(phone, home, language, says["refused"], before + 2)
     assert time.monotonic() - began < TWO_MINUTES_S
+    assert found == []
     phone.picture(pictures / f"patient-looked-after-{language}.png")
 
 
@@ -186,16 +184,16 @@ def test_a_further_passkey_is_made_and_signed_for_and_removed_again(phone, home,
     phone.touch(phone.own, is_touched=False)
     phone.open(f"{home}/settings?lang=en")
     assert "Passkey 2" not in phone.text
-    phone.script(TAKES_TIME)
     phone.click("[data-passkey=add] button")
     assert eventually(lambda: phone.passkeys(key) == 1, 60), phone.text
     phone.touch(key, is_touched=False)
     phone.touch(phone.own, is_touched=True)
-    phone.script("window.isReady = true")
+    phone.click("[data-passkey=sign] button")
     phone.wait_until("Passkey 2")
     phone.picture(pictures / "patient-passkeys-en-phone.png")
     phone.click("#passkeys li:nth-child(2) summary")
-    phone.click("#passkeys li:nth-child(2) [data-passkey=change] button")
+    phone.click("#passkeys li:nth-child(2) form button")
+    phone.click("[data-passkey=sign] button")
     assert phone.wait_until("A passkey was removed").count("A passkey was added") == 1
     assert "Passkey 2" not in phone.text
 
@@ -223,10 +221,10 @@ def helper(demo: RunningDemo, tmp_path) -> Iterator[Browser]:
         made.close()
 
 
-def looks(browser: Browser, name: str, pictures: Path) -> list[str]:
-    """Look at the page that is open, as a phone of either width shows it; tells what is wrong with it."""
+def looks(browser: Browser, name: str, pictures: Path, widths: tuple[int, ...] = (390, 320)) -> list[str]:
+    """Look at the page that is open, as screens of some widths show it; tells what is wrong with it."""
     found = []
-    for width in (390, 320):
+    for width in widths:
         browser.resize(width, 844)
         browser.picture(pictures / f"patient-{name}-{width}.png")
         found += [f"{name} {width} {one}" for one in violations(browser)]
@@ -248,7 +246,11 @@ def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pict
     phone.click("form[action='/my/family/new'] button")
     phone.wait_until("Let 罗小敏 act for you?")
     found += looks(phone, "helper", pictures)
-    phone.click("[data-passkey=change] button")
+    phone.click("form[action='/my/helpers/new/sign'] button")
+    phone.wait_until("Name somebody who may act for you")
+    assert "罗小敏" in phone.text
+    found += looks(phone, "sign-helper", pictures)
+    phone.click("[data-passkey=sign] button")
     phone.wait_until("What 罗小敏 has done")
     helper.open(f"{home}/family?lang=zh")
     found += looks(helper, "for", pictures)
@@ -260,7 +262,13 @@ def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pict
     # By keyboard alone: the summary opens, and the button in it is pressed.
     phone.script("document.querySelector('summary.mc-stop').focus()")
     phone.type("summary.mc-stop", "\ue007")
-    phone.click(".mc-card [data-passkey=change] button")
+    phone.click(".mc-card form[action$='/sign'] button")
+    phone.wait_for("[data-passkey=sign] button")
+    # The heading says what is signed, and has the focus: from there the button is the next stop.
+    assert phone.script("return document.activeElement.tagName") == "H1"
+    phone.type("h1", "\ue004")
+    assert phone.script("return document.activeElement.closest('[data-passkey]') !== null")
+    phone.type("[data-passkey=sign] button", "\ue007")
     phone.wait_until("Nobody may act for you.")
     helper.open(f"{home}/record?lang=en")
     helper.wait_until("You may act for this person no more")

@@ -323,7 +323,7 @@ def test_nothing_on_the_ledger_links_two_objects_of_one_patient_but_what_may(dem
     story.grant(first.key)
     story.read(ANXIN, story.grant(first.key).key)
     genesis = consortium.genesis
-    phone = Phone(consortium.folder / "phone", consortium.nodes[RENHE].web_url, genesis.rp_id)
+    phone = Phone(consortium.folder / "phone", consortium.nodes[RENHE].sign_url, genesis.rp_id)
     other = consortium.nodes[BINHAI].local
     asked = {"credentials": [phone.credential()], "custodians": [BINHAI], "method": "identity-card", "patient": "p006"}
     elsewhere = other.call("subject.enrol", asked)["key"]

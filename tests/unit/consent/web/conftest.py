@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -19,6 +20,7 @@ from flask.testing import FlaskClient
 
 from consent.web.pages import PATIENT_ASSETS, patient_blueprints
 from consent.web.sign_in import account_of, give_code
+from consent.web.sign_pages import SIGN_ASSETS, SigningParts, SigningSite, mount_signing
 from consent.web.site import PatientSite
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.audit import JournalAudit
@@ -44,6 +46,7 @@ from tests.unit.medchain.node.desks import Desks, Local, phone_of, running_desks
 from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE
 
 KEY = seed(RENHE, "records")
+PORTAL = "https://renhe.consent.example"
 _PLACES = count(1)
 
 
@@ -53,26 +56,27 @@ class Browser:
 
     client: FlaskClient
     phone: SoftwareAuthenticator
+    sign: FlaskClient
 
     def get(self, path: str, **headers: str):
-        return self.client.get(path, base_url=ORIGIN, headers=headers)
+        return self.client.get(path, base_url=PORTAL, headers=headers)
 
     def text(self, path: str, status: int = 200) -> str:
         answer = self.get(path)
         assert answer.status_code == status, answer.text[:2000]
         return answer.text
 
-    def post(self, path: str, form: dict[str, Any], origin: str = ORIGIN):
-        return self.client.post(path, base_url=ORIGIN, data=form, headers={"Origin": origin})
+    def post(self, path: str, form: dict[str, Any], origin: str = PORTAL):
+        return self.client.post(path, base_url=PORTAL, data=form, headers={"Origin": origin})
 
     def send(self, path: str, document: object, **headers: str):
-        named = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"} | headers
-        return self.client.post(path, base_url=ORIGIN, json=document, headers=named)
+        named = {"Origin": PORTAL, "Sec-Fetch-Site": "same-origin"} | headers
+        return self.client.post(path, base_url=PORTAL, json=document, headers=named)
 
     def csrf(self, path: str = "/my") -> str:
         return re.search(r'name="csrf" value="([^"]+)"', self.text(path))[1]
 
-    def answered(self, begun: dict[str, Any], phone: SoftwareAuthenticator | None = None, origin: str = ORIGIN):
+    def answered(self, begun: dict[str, Any], phone: SoftwareAuthenticator | None = None, origin: str = PORTAL):
         """Answer a challenge as the script of the page does."""
         signed = (phone or self.phone).sign(unbase64url(begun["challenge"], max_bytes=4096), origin)
         return {
@@ -83,7 +87,7 @@ class Browser:
             "signature": base64url(signed.signature),
         }
 
-    def sign_in(self, phone: SoftwareAuthenticator | None = None, origin: str = ORIGIN, **changes: str):
+    def sign_in(self, phone: SoftwareAuthenticator | None = None, origin: str = PORTAL, **changes: str):
         begun = json.loads(self.send("/my/sign-in/begin", {}).data)
         return self.send("/my/sign-in/finish", self.answered(begun, phone, origin) | {"request": ""} | changes)
 
@@ -92,22 +96,42 @@ class Browser:
         begun = begun or json.loads(self.send("/my/enrol/begin", {"code": code}).data)
         return self.send("/my/enrol/finish", created(begun, self.phone) | {"code": code})
 
-    def step(self, path: str, phone: SoftwareAuthenticator | None = None, **asked: str):
-        """Have something drafted, sign it as the script of the page does, and bring it in; gives the last answer."""
-        csrf = self.csrf()
-        begun = self.send(f"{path}/begin", {"csrf": csrf, **asked})
-        return self.finish(path, csrf, begun, phone)
+    def led(self, answer):
+        """Follow the portal to where something is signed, and open it; gives the answer, the portal's if it refuses."""
+        place = json.loads(answer.data).get("next", "") if answer.is_json else answer.headers.get("Location", "")
+        if not place.startswith(ORIGIN):
+            return answer
+        return self.at_sign("/sign/begin", {"ticket": urlsplit(place).fragment})
 
-    def finish(self, path: str, csrf: str, begun, phone: SoftwareAuthenticator | None = None):
-        """Sign what a step has answered, and bring it in; gives the answer, that of the step if it was refused."""
-        if begun.status_code != 200:
-            return begun
-        drafted = json.loads(begun.data)
-        answer = self.answered(drafted, phone) | {"csrf": csrf, "draft": drafted["draft"]}
-        return self.send(f"{path}/finish", answer)
+    def at_sign(self, path: str, document: object, origin: str = ORIGIN):
+        named = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
+        return self.sign.post(path, base_url=ORIGIN, json=document, headers=named)
+
+    def signed(self, opened, phone: SoftwareAuthenticator | None = None, origin: str = ORIGIN):
+        """Sign what was opened as the script of the page does; gives the answer, the one before if it was refused."""
+        if opened.status_code != 200:
+            return opened
+        return self.at_sign("/sign/finish", self.answered(json.loads(opened.data), phone, origin))
+
+    def step(self, path: str, phone: SoftwareAuthenticator | None = None, **asked: object):
+        """Have something drafted and sign it; gives the last answer."""
+        return self.signed(self.led(self.post(path, {"csrf": self.csrf(), **asked})), phone)
+
+    def agree(self, ask: str, csrf: str = "", **changes: object):
+        """Have a permission drafted, and open what is to be signed."""
+        form = {"days": "30", "kind": ["diagnoses", "tests"], "sensitive": [], "step": "sign"} | changes
+        return self.led(self.post(f"/my/asks/{ask}", {"csrf": csrf or self.csrf()} | form))
 
 
-def created(begun: dict[str, Any], phone: SoftwareAuthenticator, origin: str = ORIGIN) -> dict[str, Any]:
+def code_of(answer) -> str:
+    """Read the code of a refusal, from a page or an answer to a script."""
+    if answer.is_json:
+        return json.loads(answer.data).get("code", "")
+    found = re.search(r'data-code="([a-z_.]+)"', answer.text)
+    return "" if found is None else found[1]
+
+
+def created(begun: dict[str, Any], phone: SoftwareAuthenticator, origin: str = PORTAL) -> dict[str, Any]:
     """Make a passkey, as a browser does (WebAuthn Level 3 §6.5.1)."""
     client = {"type": "webauthn.create", "challenge": begun["challenge"], "origin": origin, "crossOrigin": False}
     name, key = phone.credential_id, encode_credential_key(phone.credential)
@@ -129,6 +153,7 @@ class World:
     site: PatientSite
     local: Local
     app: Flask
+    sign_app: Flask
     subjects: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -140,7 +165,7 @@ class World:
         # Each from a place of its own, or one that fails would have all others wait.
         number = next(_PLACES)
         client.environ_base["REMOTE_ADDR"] = f"198.51.{number >> 8}.{number & 255}"
-        return Browser(client, phone_of(name))
+        return Browser(client, phone_of(name), self.sign_app.test_client())
 
     def code(self, patient: str) -> str:
         return give_code(self.site.pages.site.accounts, patient, "identity-card", self.time)
@@ -172,15 +197,9 @@ class World:
 
     def give(self, browser: Browser, ask: str, **changes: object) -> str:
         """Have a patient agree; returns the consent's map key."""
-        chosen = {"days": "30", "kinds": ["diagnoses", "tests"], "sensitive": []} | changes
-        csrf = browser.csrf(f"/my/asks/{ask}")
-        begun = browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | chosen)
-        assert begun.status_code == 200, begun.text
-        begun = json.loads(begun.data)
-        answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
-        done = browser.send(f"/my/asks/{ask}/finish", answer)
+        done = browser.signed(browser.agree(ask, **changes))
         assert done.status_code == 200, done.text
-        return re.fullmatch(r"/my/access/([0-9a-f]{64})\?new=1", json.loads(done.data)["next"])[1]
+        return re.fullmatch(PORTAL + r"/my/access/([0-9a-f]{64})\?new=1", json.loads(done.data)["next"])[1]
 
     def read(self, consent: str, types: tuple[str, ...] = ("Condition", "Observation")):
         """Have the insurer read under a consent; raises how it is refused."""
@@ -198,7 +217,7 @@ def made(desks: Desks) -> Iterator[World]:
     local = desks.local()
     local.operations[PROVE] = partial(prove_object, site.replica)
     with closing(audit):
-        index = SearchIndex(site.records, bases=frozenset({f"{ORIGIN}/fhir"}))
+        index = SearchIndex(site.records, bases=frozenset({f"{PORTAL}/fhir"}))
         search = SearchService(site.records, index, KEY, genesis().ledger, clock)
         service = RecordService(site.records, genesis().ledger, KEY, clock, index=search.index)
         core = Core(
@@ -207,8 +226,8 @@ def made(desks: Desks) -> Iterator[World]:
             store=site.records,
             records_key=KEY,
             tokens=None,
-            base_url=f"{ORIGIN}/fhir",
-            token_url=f"{ORIGIN}/token",
+            base_url=f"{PORTAL}/fhir",
+            token_url=f"{PORTAL}/token",
             clock=clock,
             final_size=lambda: site.ledger.final().size,
             prove=lambda stored: record_proof(local, RENHE, stored, opening_of(service, stored)),
@@ -218,7 +237,7 @@ def made(desks: Desks) -> Iterator[World]:
         web = Site(
             org_id=RENHE,
             name=("仁和医院", "Renhe Hospital"),
-            origins=(ORIGIN,),
+            origins=(PORTAL,),
             accounts=site.records.accounts,
             signed=Signed(b"k" * 32),
             use_once=lambda name, until: site.records.use_once(name, until, now=clock()),
@@ -227,8 +246,17 @@ def made(desks: Desks) -> Iterator[World]:
         pages = Pages(web, PATIENT_WORDS)
         pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
         patients = PatientSite(
-            pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
+            pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir", ORIGIN
         )
+        signing = Pages(SigningSite(**{one.name: getattr(web, one.name) for one in fields(web)}), PATIENT_WORDS)
+        signing.site = replace(signing.site, origins=(ORIGIN,))
+        signing.assets |= {name: read_asset("consent.web", name) for name in SIGN_ASSETS}
+        sign_app = Flask("test-sign", static_folder=None)
+        prepare(sign_app)
+        sign_app.register_blueprint(pages_blueprint(signing))
+        mount_signing(sign_app, SigningParts(signing, local, site.records.is_used, genesis(), UTC, PORTAL))
+        remember_language(sign_app)
+        check_callers(sign_app)
         app = Flask("test-patient", static_folder=None)
         prepare(app)
         app.register_blueprint(pages_blueprint(pages))
@@ -237,7 +265,7 @@ def made(desks: Desks) -> Iterator[World]:
             app.register_blueprint(blueprint)
         remember_language(app)
         check_callers(app)
-        yield World(desks, core, patients, local, app)
+        yield World(desks, core, patients, local, app, sign_app)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_a_later_end_is_told_as_longer(end, is_later):
 def test_the_page_says_what_changes_before_it_is_signed(world):
     browser = world.patient("renews")
     first = world.ask("renews", days=365)
-    world.give(browser, first, kinds=["tests"], days="7")
+    world.give(browser, first, kind=["tests"], days="7")
     second = world.ask("renews")
     form = {"csrf": browser.csrf(), "kind": ["diagnoses", "tests"], "sensitive": ["hiv"], "days": "30"}
     page = browser.post(f"/my/asks/{second}?lang=en", form | {"step": "preview"}).text

@@ -15,12 +15,13 @@ from medchain.encoding import base64url, unhex
 from medchain.errors import UnavailableError
 from medchain.node.records import NewRecord
 from medchain.store.accounts import Passkey
-from tests.unit.consent.web.test_settings import announce, code_of, credential, patient_record, place, said
+from tests.unit.consent.web.conftest import code_of
+from tests.unit.consent.web.test_settings import announce, credential, patient_record, place, said
 from tests.unit.medchain.node.desks import phone_of, signed
 from tests.unit.medchain.node.federation import DAY_S, NOW, RENHE
 
 STAFF = ["doctor", "nurse"]
-ASKED = {"days": "30", "kinds": ["diagnoses", "tests"], "sensitive": []}
+ASKED = {"days": "30", "kind": ["diagnoses", "tests"], "sensitive": []}
 
 
 def someone(world, name: str):
@@ -46,8 +47,8 @@ def name_helper(browser, helper, **limits: object):
     """Name a helper, and sign it."""
     page = confirmed(browser, code(helper), **limits)
     assert page.status_code == 200, page.text
-    choice = re.search(r'data-choice="([^"]+)"', page.text)[1]
-    return browser.step("/my/helpers/new", choice=choice)
+    choice = re.search(r'name="choice" value="([^"]+)"', page.text)[1]
+    return browser.step("/my/helpers/new/sign", choice=choice)
 
 
 def pair(world, name: str, **limits: object):
@@ -90,16 +91,17 @@ def token(helper, path: str = "/my/verify") -> str:
 
 def give(helper, ask: str, **changes: object):
     """Have a helper sign a permission, as the script of the page does; gives the last answer."""
-    csrf = token(helper)
-    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED | changes)
-    return helper.finish(f"/my/asks/{ask}", csrf, begun)
+    return helper.signed(helper.agree(ask, token(helper), **changes))
+
+
+def sign_link(helper, ask: str):
+    """Have a permission drafted; gives the portal's answer, which leads to where it is signed."""
+    form = {"csrf": token(helper), "days": "30", "kind": ["tests"], "step": "sign"}
+    return helper.post(f"/my/asks/{ask}", form)
 
 
 def stop(helper, consent: str):
-    csrf = token(helper)
-    return helper.finish(
-        f"/my/access/{consent}/stop", csrf, helper.send(f"/my/access/{consent}/stop/begin", {"csrf": csrf})
-    )
+    return helper.signed(helper.led(helper.post(f"/my/access/{consent}/withdraw", {"csrf": token(helper)})))
 
 
 def test_a_helper_is_named_by_the_code_that_it_shows_with_limits_and_an_end(world):
@@ -108,8 +110,8 @@ def test_a_helper_is_named_by_the_code_that_it_shows_with_limits_and_an_end(worl
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
     assert "Let 王names-helper act for you?" in text
     assert "Medicines, Tests and measurements" in text or "Tests and measurements, Medicines" in text
-    choice = re.search(r'data-choice="([^"]+)"', page.text)[1]
-    assert person.step("/my/helpers/new", choice=choice).status_code == 200
+    choice = re.search(r'name="choice" value="([^"]+)"', page.text)[1]
+    assert person.step("/my/helpers/new/sign", choice=choice).status_code == 200
     (row,) = world.local.call("subject.show", {"subject": world.subjects["names"]})["delegates"]
     limits = row["delegate"]
     assert limits["role"] == "helper"
@@ -145,8 +147,8 @@ def test_who_guesses_codes_is_locked_and_ones_own_code_names_nobody(world):
 
 def test_what_was_chosen_by_another_account_is_not_signed_here(world):
     person, other, helper = (someone(world, name) for name in ("chooses", "other-chooser", "chosen"))
-    choice = re.search(r'data-choice="([^"]+)"', confirmed(person, code(helper)).text)[1]
-    assert code_of(other.step("/my/helpers/new", choice=choice)) == "page.ended"
+    choice = re.search(r'name="choice" value="([^"]+)"', confirmed(person, code(helper)).text)[1]
+    assert code_of(other.step("/my/helpers/new/sign", choice=choice)) == "page.ended"
 
 
 def test_every_page_says_for_whom_a_helper_acts_and_settings_are_the_persons_own(world):
@@ -170,7 +172,7 @@ def test_what_a_helper_signs_and_sees_is_under_the_helpers_name(world):
     ask = world.ask("helped")
     page = said(helper, f"/my/asks/{ask}")
     assert "beyond what you may decide on" in page
-    done = give(helper, ask, kinds=["tests"])
+    done = give(helper, ask, kind=["tests"])
     assert done.status_code == 200, done.text
     consent = re.search(r"/my/access/([0-9a-f]{64})", json.loads(done.data)["next"])[1]
     assert "the passkey of 王helped-helper, acting for you" in said(person, f"/my/access/{consent}")
@@ -212,7 +214,7 @@ def test_a_helper_who_may_view_only_decides_and_stops_nothing(world):
     ask = world.ask("viewed")
     page = said(helper, f"/my/asks/{ask}")
     assert "You may see this request, but not decide on it." in page
-    assert "data-passkey" not in helper.text(f"/my/asks/{ask}")
+    assert 'value="sign"' not in helper.text(f"/my/asks/{ask}")
     assert code_of(give(helper, ask)) == "patient.limits"
     for step in ("decline", "preview"):
         form = {"csrf": token(helper), "step": step, **ASKED}
@@ -227,7 +229,7 @@ def test_a_helper_permits_nothing_beyond_its_kinds(world):
     _, helper = acting(world, "limited", kind=["tests"])
     ask = world.ask("limited")
     assert code_of(give(helper, ask)) == "patient.limits"
-    assert code_of(give(helper, ask, kinds=["diagnoses"])) == "patient.limits"
+    assert code_of(give(helper, ask, kind=["diagnoses"])) == "patient.limits"
     assert world.local.call("patient.consents", {"subjects": [world.subjects["limited"]]})["consents"] == []
 
 
@@ -237,18 +239,18 @@ def test_a_helper_who_was_ended_does_nothing_more_from_that_moment(world, way):
     person, helper = acting(world, name)
     ask = world.ask(name)
     delegate = world.subjects[f"{name}-helper"]
-    csrf = token(helper)
-    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED | {"kinds": ["tests"]})
-    assert begun.status_code == 200
+    opened, waits = helper.agree(ask, token(helper), kind=["tests"]), sign_link(helper, ask)
+    assert opened.status_code == 200
     if way == "signed":
-        assert person.step(f"/my/helpers/{delegate}").status_code == 200
+        assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
         assert "Nobody may act for you." in said(person, "/my/family")
     else:
         answer = person.post(f"/my/helpers/{delegate}/end", {"csrf": person.csrf()})
         assert answer.headers["Location"] == "/my/family"
         assert "The ledger does not have it yet" in said(person, "/my/family")
     # What was begun before is not finished, and nothing is shown; the browser acts for nobody then.
-    assert code_of(helper.finish(f"/my/asks/{ask}", csrf, begun)) == "patient.ended"
+    assert code_of(helper.signed(opened)) == "patient.ended"
+    assert code_of(helper.led(waits)) == "patient.ended"
     refused = helper.get("/my/record?lang=en")
     assert refused.status_code == 403
     assert "You may act for this person no more" in refused.text
@@ -267,13 +269,13 @@ def test_an_end_binds_here_although_the_ledger_cannot_be_reached(world):
 
     world.local.operations["subject.change"] = away
     try:
-        assert person.step(f"/my/helpers/{delegate}").status_code == 200
+        assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
     finally:
         world.local.operations.update(before)
     assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] != []
     assert helper.get("/my/record").status_code == 403
     # Signed again, the ledger has it; named anew, the same person acts again.
-    assert person.step(f"/my/helpers/{delegate}").status_code == 200
+    assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
     assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] == []
     assert name_helper(person, helper).status_code == 200
     assert act(world, helper, "offline").headers["Location"] == "/my"
@@ -287,19 +289,21 @@ def test_a_helper_acts_for_nobody_else_and_reads_nothing_of_theirs(world):
     assert act(world, helper, "somebody-else").status_code == 404
     for path in (f"/my/access/{consent}", f"/my/asks/{ask}", "/my/record/Observation/somebody-else-o1"):
         assert helper.get(path).status_code == 404
-    assert code_of(give(helper, ask, kinds=["tests"])) == "ask.unknown"
+    assert code_of(give(helper, ask, kind=["tests"])) == "ask.unknown"
     assert code_of(stop(helper, consent)) == "page.unknown"
     # Nor does anybody end, or sign for, the helpers of others.
     delegate = world.subjects["mine-helper"]
-    assert code_of(other.step(f"/my/helpers/{delegate}")) == "page.unknown"
+    assert code_of(other.step(f"/my/helpers/{delegate}/sign")) == "page.unknown"
     assert other.post(f"/my/helpers/{delegate}/end", {"csrf": other.csrf()}).status_code == 404
 
 
 def test_a_helper_changes_neither_passkeys_nor_helpers_nor_notices(world):
     person, helper = acting(world, "guarded")
     csrf = token(helper)
-    for path in ("/my/passkeys/new/make", f"{place(person.phone)}/begin", "/my/helpers/new/begin"):
+    for path in ("/my/passkeys/new/make", "/my/passkeys/new/begin"):
         assert code_of(helper.send(path, {"csrf": csrf})) == "patient.own"
+    for path in (f"{place(person.phone)}/remove", "/my/helpers/new/sign"):
+        assert code_of(helper.post(path, {"csrf": csrf})) == "patient.own"
     for path in ("/my/family/code", "/my/family/new", "/my/notices/" + "ab" * 16):
         assert helper.post(path, {"csrf": csrf}).status_code == 403
     assert helper.post(f"/my/helpers/{world.subjects['guarded-helper']}/end", {"csrf": csrf}).status_code == 403
@@ -309,36 +313,36 @@ def test_a_helper_changes_neither_passkeys_nor_helpers_nor_notices(world):
 def test_a_choice_of_another_session_or_a_forged_one_counts_for_nothing(world):
     _, helper = acting(world, "cookie")
     name = cookie_name(world.site.pages.site)
-    stolen = helper.client.get_cookie(name, domain="sign.consent.example").value
+    stolen = helper.client.get_cookie(name, domain="renhe.consent.example").value
     other = someone(world, "thieving")
     for value in (stolen, stolen[:-2] + "AA", "x"):
-        other.client.set_cookie(name, value, domain="sign.consent.example", secure=True)
+        other.client.set_cookie(name, value, domain="renhe.consent.example", secure=True)
         assert "You are acting" not in said(other, "/my")
         assert "王thieving" in said(other, "/my")
 
 
-def test_a_draft_that_was_begun_for_oneself_is_not_finished_for_another(world):
+def test_a_draft_that_was_begun_for_oneself_stays_ones_own_whomever_one_acts_for_since(world):
     _, helper = pair(world, "crossed")
-    ask = world.ask("crossed-helper")
-    csrf = token(helper)
-    begun = helper.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED)
+    opened = helper.agree(world.ask("crossed-helper"), token(helper))
     assert act(world, helper, "crossed").headers["Location"] == "/my"
-    assert code_of(helper.finish(f"/my/asks/{ask}", csrf, begun)) == "ask.unknown"
+    assert helper.signed(opened).status_code == 200
+    for name, count in (("crossed", 0), ("crossed-helper", 1)):
+        found = world.local.call("patient.consents", {"subjects": [world.subjects[name]]})["consents"]
+        assert len(found) == count, name
 
 
 def test_a_helper_gives_up_its_own_place(world):
     person, helper = pair(world, "leaves")
-    done = helper.step(f"/my/represented/{world.subjects['leaves']}")
+    done = helper.step(f"/my/represented/{world.subjects['leaves']}/sign")
     assert done.status_code == 200, done.text
     assert "Nobody may act for you." in said(person, "/my/family")
     assert "You act for nobody." in said(helper, "/my/family")
     assert "Somebody no longer acts for you" in said(person, "/my/settings")
-    assert code_of(helper.step(f"/my/represented/{world.subjects['leaves']}")) == "page.unknown"
+    assert code_of(helper.step(f"/my/represented/{world.subjects['leaves']}/sign")) == "page.unknown"
 
 
 def cancel(helper, recovery: str):
-    path, csrf = f"/my/recoveries/{recovery}", token(helper)
-    return helper.finish(path, csrf, helper.send(f"{path}/begin", {"csrf": csrf}))
+    return helper.signed(helper.led(helper.post(f"/my/recoveries/{recovery}/cancel", {"csrf": token(helper)})))
 
 
 def test_a_helper_who_may_stop_cancels_a_recovery_of_the_person(world):
@@ -373,10 +377,8 @@ def test_a_proxy_of_who_has_died_stops_and_sees_nothing_and_a_dead_helper_acts_f
     world.local.call("subject.declare-death", died | {"subject": world.subjects["mourned"]})
     assert proxy.get("/my/record").status_code == 403
     csrf = proxy_token(world, proxy)
-    refused = proxy.send(f"/my/asks/{ask}/begin", {"csrf": csrf} | ASKED)
-    assert code_of(refused) == "patient.limits"
-    path = f"/my/access/{consent}/stop"
-    assert proxy.finish(path, csrf, proxy.send(f"{path}/begin", {"csrf": csrf})).status_code == 200
+    assert code_of(proxy.agree(ask, csrf)) == "patient.limits"
+    assert proxy.signed(proxy.led(proxy.post(f"/my/access/{consent}/withdraw", {"csrf": csrf}))).status_code == 200
     world.local.call("subject.declare-death", died | {"subject": world.subjects["mourned-proxy"]})
     assert proxy.get("/my/record?lang=en").status_code == 403
     assert "You act for nobody." in said(proxy, "/my/family")
@@ -384,7 +386,7 @@ def test_a_proxy_of_who_has_died_stops_and_sees_nothing_and_a_dead_helper_acts_f
 
 def proxy_token(world, browser) -> str:
     """Give the token of a session whose pages are all refused."""
-    secret = browser.client.get_cookie(world.site.pages.site.cookie, domain="sign.consent.example").value
+    secret = browser.client.get_cookie(world.site.pages.site.cookie, domain="renhe.consent.example").value
     return base64url(hashlib.sha256(b"medchain/csrf/v1\n" + secret.encode()).digest())
 
 

@@ -24,7 +24,7 @@ from medchain.node.look_book import LookBook
 from medchain.node.proofs import PROVE
 from medchain.node.records import NewRecord
 from medchain.web.words import WORDS
-from tests.unit.consent.web.conftest import KEY
+from tests.unit.consent.web.conftest import KEY, PORTAL, code_of
 from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import phone_of
 from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE, TONGJI
@@ -149,10 +149,7 @@ def test_a_patient_agrees_the_insurer_reads_what_was_previewed_and_after_a_stop_
     assert "2 records" in english(browser, f"/my/access/{consent}")
     assert "2 records" in english(browser, "/my/looked")
     assert "1 person looked at your record this week" in english(browser, "/my")
-    csrf = browser.csrf()
-    begun = json.loads(browser.send(f"/my/access/{consent}/stop/begin", {"csrf": csrf}).data)
-    answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
-    assert browser.send(f"/my/access/{consent}/stop/finish", answer).status_code == 200
+    assert browser.step(f"/my/access/{consent}/withdraw").status_code == 200
     # A refusal counts as about the patient also when the consent's newest body is the withdrawal.
     world.desks.settle(consent, 2)
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
@@ -185,8 +182,8 @@ def test_a_patient_says_no_and_the_ask_is_gone(world):
 @pytest.mark.parametrize(
     "chosen",
     [
-        {"kinds": []},
-        {"kinds": ["claims"]},
+        {"kind": []},
+        {"kind": ["claims"]},
         {"sensitive": ["everything"]},
         {"days": "31"},
         {"days": "-1"},
@@ -194,53 +191,34 @@ def test_a_patient_says_no_and_the_ask_is_gone(world):
 )
 def test_nothing_beyond_what_was_asked_for_is_drafted(world, chosen):
     browser, ask = world.patient("narrow"), world.ask("narrow")
-    wanted = {"csrf": browser.csrf(), "days": "30", "kinds": ["tests"], "sensitive": []} | chosen
-    answer = browser.send(f"/my/asks/{ask}/begin", wanted)
-    assert (answer.status_code, json.loads(answer.data)) == (400, {"code": "patient.choice"})
-
-
-def drafted(browser, ask: str) -> tuple[str, dict]:
-    csrf = browser.csrf()
-    wanted = {"csrf": csrf, "days": "30", "kinds": ["tests"], "sensitive": []}
-    return csrf, json.loads(browser.send(f"/my/asks/{ask}/begin", wanted).data)
+    answer = browser.agree(ask, **{"kind": ["tests"]} | chosen)
+    assert (answer.status_code, code_of(answer)) == (400, "patient.choice")
 
 
 def test_another_passkeys_signature_gives_nothing(world):
-    browser, ask = world.patient("forgery"), world.ask("forgery")
-    csrf, begun = drafted(browser, ask)
-    answer = browser.answered(begun, phone_of("thief of the pages")) | {"csrf": csrf, "draft": begun["draft"]}
-    done = browser.send(f"/my/asks/{ask}/finish", answer)
-    assert (done.status_code, json.loads(done.data)["code"]) == (422, "signing.credential")
+    browser = world.patient("forgery")
+    done = browser.signed(browser.agree(world.ask("forgery")), phone_of("thief of the pages"))
+    assert (done.status_code, code_of(done)) == (422, "signing.credential")
     assert "You have let no other organisation see your record." in english(browser, "/my/access")
 
 
 def test_a_log_in_is_no_consent(world):
-    browser, ask = world.patient("login"), world.ask("login")
-    csrf, begun = drafted(browser, ask)
+    browser = world.patient("login")
+    opened = json.loads(browser.agree(world.ask("login")).data)
     login = json.loads(browser.send("/my/sign-in/begin", {}).data)
-    answer = browser.answered(login) | {"begun": begun["begun"], "csrf": csrf, "draft": begun["draft"]}
-    done = browser.send(f"/my/asks/{ask}/finish", answer)
-    assert (done.status_code, json.loads(done.data)["code"]) == (422, "assertion.challenge")
+    answer = browser.answered(login, origin=ORIGIN) | {"begun": opened["begun"]}
+    assert code_of(browser.at_sign("/sign/finish", answer)) == "assertion.challenge"
 
 
-def test_a_signature_at_an_address_where_none_counts_gives_nothing(world):
-    browser, ask = world.patient("elsewhere"), world.ask("elsewhere")
-    csrf, begun = drafted(browser, ask)
-    answer = browser.answered(begun, origin="https://login.renhe.example") | {"csrf": csrf, "draft": begun["draft"]}
-    done = browser.send(f"/my/asks/{ask}/finish", answer)
-    assert (done.status_code, json.loads(done.data)["code"]) == (422, "assertion.origin")
+def test_attack_a_signature_that_a_script_in_the_portal_got_gives_nothing(world):
+    browser = world.patient("elsewhere")
+    for origin in (PORTAL, "https://login.renhe.example"):
+        done = browser.signed(browser.agree(world.ask("elsewhere")), origin=origin)
+        assert (done.status_code, code_of(done)) == (422, "assertion.origin")
+    assert "You have let no other organisation see your record." in english(browser, "/my/access")
 
 
-def test_a_draft_of_another_ask_is_not_submitted(world):
-    browser, first, second = world.patient("swapped"), world.ask("swapped"), world.ask("swapped", days=7)
-    csrf, begun = drafted(browser, first)
-    answer = browser.answered(begun) | {"csrf": csrf, "draft": begun["draft"]}
-    done = browser.send(f"/my/asks/{second}/finish", answer)
-    assert (done.status_code, json.loads(done.data)["code"]) == (403, "page.ended")
-
-
-@pytest.mark.parametrize("step", ["begin", "finish"])
-def test_another_patients_ask_and_consent_are_not_there(world, step):
+def test_another_patients_ask_and_consent_are_not_there(world):
     other, ask = world.patient("owner"), world.ask("owner")
     consent = world.give(other, ask)
     waiting = world.ask("owner")
@@ -250,14 +228,14 @@ def test_another_patients_ask_and_consent_are_not_there(world, step):
     assert browser.get(f"/my/access/{consent}").status_code == 404
     assert browser.get(f"/my/access/{consent}/receipt").status_code == 404
     assert browser.post(f"/my/access/{consent}/stop", {"csrf": csrf}).status_code == 404
-    for path in (f"/my/asks/{waiting}/{step}", f"/my/access/{consent}/stop/{step}"):
-        assert browser.send(path, {"csrf": csrf}).status_code == 404
+    assert browser.agree(waiting).status_code == 404
+    assert browser.step(f"/my/access/{consent}/withdraw").status_code == 404
 
 
 @pytest.mark.parametrize("csrf", ["", "wrong", None, 7])
 def test_a_step_without_the_sessions_token_is_refused(world, csrf):
-    browser, ask = world.patient("csrf"), world.ask("csrf")
-    answer = browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf})
+    browser = world.patient("csrf")
+    answer = browser.send("/my/passkeys/new/make", {"csrf": csrf})
     assert (answer.status_code, json.loads(answer.data)) == (403, {"code": "session.form"})
 
 
@@ -266,16 +244,16 @@ def test_a_form_or_step_that_another_site_sends_is_refused(world, origin):
     browser, ask = world.patient("cross"), world.ask("cross")
     csrf = browser.csrf()
     assert browser.post(f"/my/asks/{ask}", {"csrf": csrf, "step": "decline"}, origin).status_code == 403
-    assert browser.send(f"/my/asks/{ask}/begin", {"csrf": csrf}, Origin=origin).status_code == 403
+    assert browser.send("/my/passkeys/new/make", {"csrf": csrf}, Origin=origin).status_code == 403
 
 
 def test_what_is_no_json_is_refused(world):
-    browser, ask = world.patient("json"), world.ask("json")
-    headers = {"Origin": ORIGIN, "Content-Type": "application/json"}
+    browser = world.patient("json")
+    headers = {"Origin": PORTAL, "Content-Type": "application/json"}
     for data in (b"{", b"[1]"):
-        answer = browser.client.post(f"/my/asks/{ask}/begin", base_url=ORIGIN, data=data, headers=headers)
+        answer = browser.client.post("/my/passkeys/new/make", base_url=PORTAL, data=data, headers=headers)
         assert answer.status_code in (400, 403)
-    assert browser.post(f"/my/asks/{ask}/begin", {}).status_code == 400
+    assert browser.post("/my/passkeys/new/make", {}).status_code == 400
 
 
 def test_a_consent_stands_where_the_recipient_could_not_be_let_in_and_that_can_be_tried_again(world, monkeypatch):
@@ -306,7 +284,7 @@ def test_a_receipt_says_what_was_agreed_to_and_where_its_proof_is(world):
     assert receipt["evidence"]["position"] == head[0].since
     assert receipt["evidence"]["content_root"] == head[1].content_root.hex()
     assert receipt["events"][0]["event_type"] == "explicit"
-    assert purpose["withdrawal_method"] == f"{ORIGIN}/my/access/{consent}"
+    assert purpose["withdrawal_method"] == f"{PORTAL}/my/access/{consent}"
 
 
 def test_a_consents_proof_is_given_as_files(world, monkeypatch):
@@ -324,7 +302,7 @@ def test_a_consents_proof_is_given_as_files(world, monkeypatch):
 
 def test_who_can_see_is_shown_by_organisation_and_by_kind(world):
     browser = world.patient("sees")
-    world.give(browser, world.ask("sees"), kinds=["tests"])
+    world.give(browser, world.ask("sees"), kind=["tests"])
     assert "Tests and measurements" in english(browser, "/my/access")
     page = re.sub(r"<[^>]+>", "", browser.text("/my/access?by=kind&lang=en"))
     assert "Tests and measurements" in page
@@ -361,11 +339,11 @@ def test_everything_may_be_asked_for_and_permitted(world):
     browser = world.patient("everything")
     ask = world.ask("everything", resource_types=["*"])
     everything = [*kinds.KINDS, kinds.OTHER]
-    consent = world.give(browser, ask, kinds=everything)
+    consent = world.give(browser, ask, kind=everything)
     assert "all kinds of records" in english(browser, f"/my/access/{consent}")
     assert len(world.read(consent, ("*",))["records"]) == 3
     some = world.ask("everything", resource_types=["*"])
-    narrower = world.give(browser, some, kinds=["tests"])
+    narrower = world.give(browser, some, kind=["tests"])
     assert {row["type"] for row in world.read(narrower, ("*",))["records"]} == {"Observation"}
 
 
@@ -389,7 +367,7 @@ def test_a_page_runs_no_inline_script_and_loads_nothing_from_elsewhere(world, pa
 
 def test_a_page_is_small(world):
     browser = world.patient("small")
-    first = browser.client.get("/my", base_url=ORIGIN)
+    first = browser.client.get("/my", base_url=PORTAL)
     places = re.findall(r'(?:src|href)="(/static/[^"]+)"', first.text)
     files = [browser.get(place, **{"Accept-Encoding": "gzip"}) for place in places]
     assert all(one.headers["Content-Encoding"] == "gzip" for one in files)

@@ -11,9 +11,9 @@ from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import base64_text, unhex
 from medchain.errors import UnavailableError
 from medchain.node.records import NewRecord
-from tests.unit.consent.web.conftest import created
+from tests.unit.consent.web.conftest import PORTAL, code_of, created
 from tests.unit.medchain.node.desks import phone_of
-from tests.unit.medchain.node.federation import COMMISSION, DAY_S, ORIGIN, RENHE, TONGJI
+from tests.unit.medchain.node.federation import COMMISSION, DAY_S, RENHE, TONGJI
 
 STAFF = ["doctor", "nurse"]
 NEW = "/my/passkeys/new"
@@ -24,21 +24,17 @@ def said(browser, path: str, language: str = "en") -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", browser.text(f"{path}?lang={language}")))
 
 
-def code_of(answer) -> str:
-    return json.loads(answer.data)["code"]
-
-
 def place(phone) -> str:
     return f"/my/passkeys/{key_name(phone.credential_id)}"
 
 
-def add(browser, new, signer=None, origin: str = ORIGIN):
+def add(browser, new, signer=None, origin: str = PORTAL):
     """Make a further passkey and sign for it."""
     csrf = browser.csrf()
     made = browser.send(f"{NEW}/make", {"csrf": csrf})
     assert made.status_code == 200, made.text
     begun = browser.send(f"{NEW}/begin", created(json.loads(made.data), new, origin) | {"csrf": csrf})
-    return browser.finish(NEW, csrf, begun, signer)
+    return browser.signed(browser.led(begun), signer)
 
 
 def on_ledger(world, name: str) -> list[str]:
@@ -108,7 +104,7 @@ def test_a_removed_passkey_signs_in_no_more_and_its_sessions_end(world):
     assert thief.sign_in().status_code == 200
     keeps = world.browser("loses")
     assert keeps.sign_in(tablet).status_code == 200
-    done = keeps.step(place(browser.phone), tablet)
+    done = keeps.step(f"{place(browser.phone)}/remove", tablet)
     assert done.status_code == 200, done.text
     assert on_ledger(world, "loses") == [base64_text(tablet.credential_id)]
     assert thief.get("/my").headers["Location"] == "/my/sign-in"
@@ -118,7 +114,7 @@ def test_a_removed_passkey_signs_in_no_more_and_its_sessions_end(world):
 
 def test_the_last_passkey_is_not_removed(world):
     browser = world.patient("keeps")
-    refused = browser.step(place(browser.phone))
+    refused = browser.step(f"{place(browser.phone)}/remove")
     assert (refused.status_code, code_of(refused)) == (409, "patient.last_passkey")
     assert len(on_ledger(world, "keeps")) == 1
 
@@ -140,20 +136,11 @@ def test_a_passkey_made_at_another_address_or_in_another_session_does_not_come(w
     assert code_of(refused) == "page.ended"
 
 
-def test_a_draft_of_one_passkey_does_not_finish_another_step(world):
-    browser, tablet = world.patient("swaps"), phone_of("swaps-tablet")
-    assert add(browser, tablet).status_code == 200
-    csrf = browser.csrf()
-    begun = browser.send(f"{place(tablet)}/begin", {"csrf": csrf})
-    assert code_of(browser.finish(place(browser.phone), csrf, begun)) == "page.ended"
-    assert len(on_ledger(world, "swaps")) == 2
-
-
 def test_a_passkey_of_another_patient_is_not_there_to_be_removed(world):
     other, browser = world.patient("victim"), world.patient("meddles")
-    refused = browser.step(place(other.phone))
+    refused = browser.step(f"{place(other.phone)}/remove")
     assert (refused.status_code, code_of(refused)) == (404, "page.unknown")
-    assert code_of(browser.step("/my/recoveries/" + "ab" * 32)) == "page.unknown"
+    assert code_of(browser.step("/my/recoveries/" + "ab" * 32 + "/cancel")) == "page.unknown"
 
 
 def test_a_passkey_that_another_account_has_is_not_added(world):
@@ -173,17 +160,16 @@ def test_a_recovery_under_way_is_on_every_page_with_who_and_when(world):
         # Seven days, by the founding policy's terms.
         effect = datetime.fromtimestamp(world.time + 7 * DAY_S, UTC)
         assert f"can take effect from {effect.day} {effect:%b} {effect.year}" in page
-        assert f'data-base="/my/recoveries/{recovery}"' in browser.text(path)
-        assert "passkey.js" in browser.text(path)
+        assert f'action="/my/recoveries/{recovery}/cancel"' in browser.text(path)
     assert "有人申请更换您的通行密钥" in said(browser, "/my", "zh")
 
 
 def test_an_existing_passkey_cancels_a_recovery_and_a_strange_one_does_not(world):
     browser = world.patient("cancels")
     recovery = announce(world, "cancels", phone_of("claims-to-be"))
-    refused = browser.step(f"/my/recoveries/{recovery}", phone_of("claims-to-be"))
+    refused = browser.step(f"/my/recoveries/{recovery}/cancel", phone_of("claims-to-be"))
     assert code_of(refused) == "signing.credential"
-    done = browser.step(f"/my/recoveries/{recovery}")
+    done = browser.step(f"/my/recoveries/{recovery}/cancel")
     assert done.status_code == 200, done.text
     page = said(browser, "/my/settings")
     assert "Cancel it with my passkey" not in page
@@ -220,7 +206,7 @@ def test_a_replaced_passkey_is_in_the_list_of_changes(world):
     thief = world.browser("replaced")
     account = world.site.pages.site.accounts.passkey(browser.phone.credential_id).account
     secret = world.site.pages.site.accounts.begin_session(account, "passkey", world.time, world.time + 3600, None)
-    thief.client.set_cookie(world.site.pages.site.cookie, secret, domain=ORIGIN.removeprefix("https://"), secure=True)
+    thief.client.set_cookie(world.site.pages.site.cookie, secret, domain=PORTAL.removeprefix("https://"), secure=True)
     assert thief.get("/my/verify").status_code == 200
     assert "Sign out" in thief.text("/my/settings?lang=en")
     assert browser.sign_in(new).status_code == 200

@@ -9,6 +9,7 @@ import pytest
 
 from medchain.errors import InputError
 from medchain.node.config import Address, Problem, config_text, explain, load_config, setting_names, time_zone
+from tests.unit.medchain.ledger.world import genesis
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -23,6 +24,7 @@ def only(problems: list[Problem]) -> Problem:
 
 
 MINIMAL = '[organisation]\nid = "renhe-hospital"\n'
+SIGN = '[sign]\nlisten = "127.0.0.1:41002"\norigin = "https://s.example"\n'
 
 
 def test_a_minimal_file_gives_a_node_on_loopback(tmp_path):
@@ -67,6 +69,23 @@ def test_certificates_are_found_beside_the_file(tmp_path):
     assert explain(tmp_path / "node.toml") == []
 
 
+def test_patients_sign_at_an_address_of_its_own(tmp_path):
+    assert load_config(write(tmp_path, MINIMAL), {}, {}).sign_listen is None
+    config = load_config(write(tmp_path, MINIMAL + SIGN), {}, {})
+    assert (config.sign_listen, config.sign_origin) == (Address("127.0.0.1", 41002), "https://s.example")
+
+
+def test_an_address_for_signing_is_one_that_the_genesis_lists_and_a_portals_is_warned_of(tmp_path):
+    (tmp_path / "genesis.json").write_bytes(genesis().encoded)
+    (counting,) = genesis().sign_origins
+    text = MINIMAL + SIGN.replace("https://s.example", "{}")
+    assert explain(write(tmp_path, text.format(counting))) == []
+    unlisted = only(explain(write(tmp_path, text.format("https://other.consent.example"))))
+    assert (unlisted.code, unlisted.fatal) == ("config.sign_unlisted", True)
+    shared = only(explain(write(tmp_path, MINIMAL + f'[web]\norigin = "{counting}"\n')))
+    assert (shared.setting, shared.code, shared.fatal) == ("sign.origin", "config.sign_missing", False)
+
+
 def test_a_mistake_keeps_the_node_from_starting(tmp_path):
     with pytest.raises(InputError) as caught:
         load_config(write(tmp_path, MINIMAL + "[web]\nworkers = 0\n"), {}, {})
@@ -95,7 +114,15 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
             for name in ("China", "", "Asia", "../zoneinfo/Asia/Shanghai", "/etc/localtime", "\\u0000")
         ),
         (MINIMAL + '[log]\nlevel = "loud"\n', "log.level", "config.choice", "debug, info"),
-        (MINIMAL + '[web]\nlisten = "127.0.0.1:41001"\n', "peer.listen", "config.same_address", "of its own"),
+        (MINIMAL + '[web]\nlisten = "127.0.0.1:41001"\n', "web.listen", "config.same_address", "of its own"),
+        (MINIMAL + '[sign]\nlisten = "127.0.0.1:41002"\n', "sign.origin", "config.half_sign", "sign.listen"),
+        (MINIMAL + '[sign]\norigin = "https://s.example"\n', "sign.listen", "config.half_sign", "sign.origin"),
+        (
+            MINIMAL + '[web]\norigin = "https://s.example"\n' + SIGN,
+            "sign.origin",
+            "config.sign_is_portal",
+            "of its own",
+        ),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
         (MINIMAL + '[witnesses]\nfile = "node.toml"\n', "witnesses.file", "config.witnesses", "line=1"),

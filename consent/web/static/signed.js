@@ -1,13 +1,11 @@
 // What a passkey is about to sign, worked out again from the draft itself: docs/spec/body.md 1, 2; docs/spec/consent.md 7.
-// Nothing is signed that is not the draft in hand, or that says something else than the page around it.
+// Nothing is signed that is not the draft in hand, and nothing that a page cannot show whole.
+import { bytes as base64, DiffersError } from "./webauthn.js";
+
 const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true });
 
-export class DiffersError extends Error {}
-
-const base64 = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
 const hex = (bytes) => [...bytes].map((one) => one.toString(16).padStart(2, "0")).join("");
-const same = (one, other) => canonical(one) === canonical(other);
 
 function unhex(text) {
   if (!/^[0-9a-f]{64}$/.test(text)) throw new DiffersError("salt");
@@ -53,26 +51,20 @@ export async function contentRoot(body) {
   return level[0];
 }
 
-// Fields that must be exactly as the page has them, and what a consent may give at most.
-function agrees(content, page) {
-  for (const [name, value] of Object.entries(page.exactly ?? {})) {
-    if (!same(content[name] ?? null, value)) throw new DiffersError(name);
-  }
-  const { types, until, kept } = page.most ?? {};
-  if (types && !content.resource_types.every((name) => types.includes(name))) throw new DiffersError("resource_types");
-  if (until && !(content.period.end <= until)) throw new DiffersError("period");
-  if (kept) {
-    const { type, provision = [] } = content.fhir.provision ?? {};
-    const denied = provision.filter((one) => one.type === "deny" && Object.keys(one).length === 2);
-    const labels = denied.flatMap((one) => (one.securityLabel ?? []).map((label) => label.code));
-    const isWhole = type === "permit" && provision.every((one) => one.type === "deny");
-    if (!isWhole || !kept.every((code) => labels.includes(code))) throw new DiffersError("fhir");
-  }
+// What a consent lets through of what is sensitive: the labels that it keeps back. Terms of any other form could say
+// more than a page shows.
+export function keptBack(content) {
+  const { category, provision = {}, resourceType, scope, status, ...more } = content.fhir;
+  const { type, provision: rows = [], ...other } = provision;
+  const isDenial = (one) => one.type === "deny" && Array.isArray(one.securityLabel) && Object.keys(one).length === 2;
+  const isWhole = type === "permit" && rows.every(isDenial) && resourceType === "Consent" && status === "active";
+  if (!isWhole || Object.keys(more).length || Object.keys(other).length) throw new DiffersError("fhir");
+  return rows.flatMap((one) => one.securityLabel.map((label) => label.code));
 }
 
-// Works out what the passkey will sign; throws DiffersError where that is not what the server asks it to sign, or where
-// the draft says something else than the page. Returns the content's root.
-export async function check(begun, page) {
+// Works out what the passkey will sign, on a ledger; throws DiffersError where that is not what the server asks it to
+// sign. Returns the content, the root over it, and the document that is signed.
+export async function check(begun, ledger) {
   const text = strict.decode(base64(begun.draft));
   const draft = JSON.parse(text);
   if (canonical(draft) !== text) throw new DiffersError("draft");
@@ -95,9 +87,6 @@ export async function check(begun, page) {
   for (const [name, value] of Object.entries(is)) if (signed[name] !== value) throw new DiffersError(name);
   const signers = [content.subject, ...(content.joined ?? []), ...(content.signers ?? [])];
   if (!signers.includes(signed.subject)) throw new DiffersError("subject");
-  for (const name of ["operation", "ledger"]) {
-    if (name in page && page[name] !== signed[name]) throw new DiffersError(name);
-  }
-  agrees(content, page);
-  return root;
+  if (signed.ledger !== ledger) throw new DiffersError("ledger");
+  return { content, root, signed };
 }
