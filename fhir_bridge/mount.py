@@ -27,6 +27,7 @@ from fhir_bridge.patient_records import RecordsOfPatients
 from fhir_bridge.rest.ask import Ask, Trail, new_request_id
 from fhir_bridge.rest.core import Auditor, Core, NoAudit
 from fhir_bridge.rest.front import PREFIX, Front
+from fhir_bridge.rest.turns import Turns
 from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
@@ -52,7 +53,9 @@ _FORGET_S: Final = 5.0
 _LIMITS: Final = Limits(timeout_s=2.0)
 
 
-def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None) -> Front:
+def mount(
+    app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = None, turns: Turns | None = None
+) -> Front:
     """Register the FHIR API and the authorisation server.
 
     Args:
@@ -60,6 +63,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
         node: opened records, keys and the way to the daemon.
         genesis: of the ledger.
         jobs: worker processes for large transactions; None does without.
+        turns: of the threads of this process; None for turns of its own.
 
     Returns:
         What answers every request: the API, or the application for what lies elsewhere.
@@ -79,7 +83,7 @@ def mount(app: Flask, node: WebNode, genesis: Genesis, jobs: JobPool | None = No
     for blueprint in patient_blueprints(patient_site(node, genesis, pages, core)):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.
-    front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2))
+    front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2), turns=turns)
     app.wsgi_app = front  # type: ignore[method-assign, assignment]  # as Flask says
     return front
 

@@ -20,6 +20,7 @@ from flask import Flask
 
 from fhir_bridge import mount as fhir
 from fhir_bridge.rest.front import Front
+from fhir_bridge.rest.turns import Turns
 from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
@@ -29,6 +30,7 @@ from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
+from medchain.store.handing import WriterDoor
 from medchain.web.gateway import Gateway
 from medchain.web.handover import end_with_parent, take
 from medchain.web.service import check_callers, health_blueprint, prepare
@@ -99,14 +101,15 @@ def open_worker() -> Worker:
     log_uncaught()
     Thread(target=end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     opened = ExitStack()
-    node = opened.enter_context(open_web_node(config, halves, system_clock))
+    turns, writer = Turns(), None if handed.asking is None else WriterDoor(handed.asking)
+    node = opened.enter_context(open_web_node(config, halves, system_clock, writer, turns.aside))
     genesis, _ = read_genesis(layout)
     secret = bytes(halves.web).hex().encode("ascii")
     arguments = (os.environ[CONFIG_VARIABLE],)
     forks = handed.forks
     jobs = None if forks is None else JobPool(forks, arguments, secret, layout.run / "job", config.web_jobs)
     fronts: list[Front] = []
-    app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs)),))
+    app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs, turns)),))
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
     settle()

@@ -74,7 +74,12 @@ class Front:
     """
 
     def __init__(
-        self, core: Core, elsewhere: Elsewhere, max_bytes: int = MAX_REQUEST_BYTES, bodies: int = BODIES_EACH
+        self,
+        core: Core,
+        elsewhere: Elsewhere,
+        max_bytes: int = MAX_REQUEST_BYTES,
+        bodies: int = BODIES_EACH,
+        turns: Turns | None = None,
     ) -> None:
         """Prepare.
 
@@ -83,12 +88,13 @@ class Front:
             elsewhere: answers other addresses.
             max_bytes: largest body that is read whole.
             bodies: most bodies of one client that arrive at a time.
+            turns: of the threads of this process; None for turns of its own.
         """
         self._core = core
         self._elsewhere = elsewhere
         self.max_bytes = max_bytes
         self._arriving = Arriving(bodies)
-        self._turns = Turns()
+        self._turns = turns or Turns()
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
@@ -99,7 +105,7 @@ class Front:
         ask = self._ask(environ, environ["PATH_INFO"][len(PREFIX) + 1 :])
         if refusal is not None:
             reply = refused(ask, refusal)
-        elif ask.method == "GET":
+        elif _is_short(ask):
             with self._turns.one():
                 reply = answer(self._core, ask)
         else:
@@ -263,6 +269,14 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     if not engine.eof or engine.unused_data:
         raise InputError("request.encoding")
     return made
+
+
+def _is_short(ask: Ask) -> bool:
+    """Tell what is answered in turn: reads, and single creates whose body is there and which wait for no anchor."""
+    if ask.method == "GET":
+        return True
+    is_create = ask.method == "POST" and ask.path.isalpha()
+    return is_create and "HTTP_PREFER" not in ask.fields and isinstance(ask.fields.get("wsgi.input"), io.BytesIO)
 
 
 def _preflight(ask: Ask) -> Reply:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,6 @@ from medchain.node.keystore import (
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
-from medchain.node.merging import MergeJob
 from medchain.node.own_consents import OwnConsent, OwnConsents
 from medchain.node.peer_auth import MEMBER_KEYS, MembersDirectory, PeerSigner
 from medchain.node.peers import PeerClient
@@ -87,7 +86,7 @@ from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR, EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import RecordStore
+from medchain.store.records import RecordStore, Writer
 
 MIN_FREE_BYTES: Final = 16 << 20
 """A node with less room on its disk is not ready: the next answer may have to be refused."""
@@ -200,7 +199,7 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
     genesis, signatures = read_genesis(layout)
     web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
     with (
-        _records(config, layout, web_keys) as records,
+        open_records(config, layout, web_keys) as records,
         closing(
             LedgerStore(
                 open_database(
@@ -228,11 +227,25 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
 
 
 @contextmanager
-def open_web_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterator[WebNode]:
-    """Open what a web worker needs; arguments and errors as in `open_daemon_node`, the web half is enough."""
+def open_web_node(
+    config: NodeConfig,
+    halves: Unlock,
+    clock: Clock,
+    writer: Writer | None = None,
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[WebNode]:
+    """Open what a web worker needs; arguments and errors as in `open_daemon_node`, the web half is enough.
+
+    Args:
+        config: as there.
+        halves: as there.
+        clock: as there.
+        writer: the way to the node's writer; None for who stores everything himself.
+        aside: as `medchain.store.records.RecordStore` takes it.
+    """
     layout = Layout(config.folder)
     keys = open_web_keys(config.folder, halves)
-    with _records(config, layout, keys) as records, closing(LocalClient(config.folder)) as local:
+    with open_records(config, layout, keys, writer, aside) as records, closing(LocalClient(config.folder)) as local:
         yield WebNode(config, clock, keys, records, local)
 
 
@@ -404,7 +417,7 @@ class _Proposals:
 
 def _kept(node: DaemonNode) -> tuple[Job, ...]:
     """List what keeps the records file in order beside those who write it."""
-    return Job("wal", WalJob(node.records.database).run), Job("merging", MergeJob(node.records).run)
+    return (Job("wal", WalJob(node.records.database).run),)
 
 
 def _looked_up(node: DaemonNode, side: LedgerNode) -> dict[str, Callable[[Json], Json]]:
@@ -500,13 +513,19 @@ class LocalOperations:
 
 
 @contextmanager
-def _records(config: NodeConfig, layout: Layout, keys: WebKeys) -> Iterator[RecordStore]:
-    """Open the file that daemon and web workers share."""
+def open_records(
+    config: NodeConfig,
+    layout: Layout,
+    keys: WebKeys,
+    writer: Writer | None = None,
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[RecordStore]:
+    """Open the file that the processes of a node share; arguments and errors as in `open_web_node`."""
     database = open_database(layout.records, keys.records_database, kind=FileKind.RECORDS, cache_bytes=_share(config))
-    with closing(RecordStore(database)) as records:
+    with closing(RecordStore(database, writer, aside)) as records:
         yield records
 
 
 def _share(config: NodeConfig) -> int:
-    """Split the page cache: two files in the daemon, one in each web worker."""
-    return config.database_cache_mib * _MIB // (2 + config.web_workers)
+    """Split the page cache: two files in the daemon, one in each web worker and in the writer."""
+    return config.database_cache_mib * _MIB // (3 + config.web_workers)

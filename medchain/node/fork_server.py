@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import IO, Final, NoReturn, Self
 
@@ -37,20 +37,78 @@ _FIRST_OTHER: Final = 3
 _DONE: Final = object()
 
 
-class ForkServer:
-    """The way to a server. Threads may share it, and so may processes that are forked from the one that made it."""
+class Forked:
+    """A process that is asked over a socket. Threads may share it, and so may processes forked from who made it.
 
-    __slots__ = ("_asking", "pid")
+    Attributes:
+        asking: our end of the way to it.
+        pid: of it, 0 between two; in a process forked from the one that made it, of the first.
+    """
+
+    __slots__ = ("asking", "following", "pid")
 
     def __init__(self, asking: socket.socket, pid: int) -> None:
-        """Use a server that runs.
+        """Use a process that runs; the arguments are the attributes."""
+        self.asking = asking
+        self.pid = pid
+        self.following: threading.Thread | None = None
+
+    @classmethod
+    def kept(cls, serve: Callable[[socket.socket], int]) -> Self:
+        """Fork a process from this one; one that dies is followed by another, which is asked what the first was not.
 
         Args:
-            asking: our end of the way to it.
-            pid: of the server; in a process forked from the one that made it, of the first.
+            serve: what it does, with its end of the way, until nobody is left who could ask. It holds nothing else that
+                was open here, and dies of signals as a new program does.
         """
-        self._asking = asking
-        self.pid = pid
+        asking, asked = _pair()
+
+        def begin() -> int:
+            pid = os.fork()
+            if pid == 0:
+                asking.close()
+
+                def run() -> int:
+                    _leave(asked)
+                    return serve(asked)
+
+                _exit_with(run)
+            return pid
+
+        made = cls(asking, begin())
+        made.following = threading.Thread(target=made._follow, args=(begin, asked), name="forked-watch", daemon=True)
+        made.following.start()
+        return made
+
+    def close(self) -> None:
+        """Ask no more: the process ends once all who could ask have said so."""
+        self.asking.close()
+
+    def end(self, patience_s: float) -> None:
+        """Ask no more, and wait so long until the process has ended, by who made it."""
+        self.close()
+        if self.following is not None:
+            self.following.join(patience_s)
+
+    def _follow(self, begin: Callable[[], int], asked: socket.socket) -> None:
+        """Begin anew whenever the process has died; holds its end of the way, so that what it was asked waits."""
+        with asked:
+            while True:
+                os.waitpid(self.pid, 0)
+                self.pid = 0
+                while not self.pid:
+                    if self.asking.fileno() < 0:
+                        return
+                    time.sleep(RESPAWN_S)
+                    # Without room for a process: later.
+                    with suppress(OSError):
+                        self.pid = begin()
+
+
+class ForkServer(Forked):
+    """The way to a server."""
+
+    __slots__ = ()
 
     @classmethod
     def forked(cls, module: str) -> Self:
@@ -61,18 +119,7 @@ class ForkServer:
         Args:
             module: whose `main` the processes run.
         """
-        asking, asked = _pair()
-
-        def begin() -> int:
-            pid = os.fork()
-            if pid == 0:
-                asking.close()
-                _exit_with(lambda: _serve(asked, module))
-            return pid
-
-        made = cls(asking, begin())
-        threading.Thread(target=made._follow, args=(begin,), name="fork-server-watch", daemon=True).start()
-        return made
+        return cls.kept(lambda asked: _serve(asked, module))
 
     @classmethod
     def spawned(cls, module: str) -> Self:
@@ -106,7 +153,7 @@ class ForkServer:
         its_input, to_it = os.pipe()
         from_it, its_output = os.pipe()
         try:
-            socket.send_fds(self._asking, [canonical(list[Json](arguments))], [its_input, its_output, place])
+            socket.send_fds(self.asking, [canonical(list[Json](arguments))], [its_input, its_output, place])
         except OSError as error:
             os.close(to_it)
             os.close(from_it)
@@ -115,19 +162,6 @@ class ForkServer:
             os.close(its_input)
             os.close(its_output)
         return os.fdopen(to_it, "wb"), os.fdopen(from_it, "rb")
-
-    def close(self) -> None:
-        """Ask no more: the server ends once all who could ask have said so."""
-        self._asking.close()
-
-    def _follow(self, begin: Callable[[], int]) -> None:
-        """Begin anew whenever the server has died."""
-        while True:
-            os.waitpid(self.pid, 0)
-            if self._asking.fileno() < 0:
-                return
-            time.sleep(RESPAWN_S)
-            self.pid = begin()
 
 
 def end_unheard() -> None:
@@ -144,7 +178,9 @@ def main(arguments: list[str]) -> int:
     Returns:
         0, once nobody is left who could ask; in a forked process, the status of the module's `main`.
     """
-    return _serve(socket.socket(fileno=os.dup(0)), arguments[0])
+    asked = socket.socket(fileno=os.dup(0))
+    _leave(asked)
+    return _serve(asked, arguments[0])
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
@@ -157,7 +193,6 @@ def _serve(asked: socket.socket, module: str) -> int:
 
     A module may have a `prepare`, an iterator that makes step by step what each process would make for itself.
     """
-    _leave(asked)
     loaded = load(module)
     run: Callable[[list[str]], int] = loaded.main
     steps: Iterator[None] = getattr(loaded, "prepare", lambda: iter(()))()

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     Column,
@@ -74,7 +75,10 @@ BLOBS_NAME: Final = "blobs"
 _ZERO: Final = literal_column("0", Integer)
 _ONE: Final = literal_column("1", Integer)
 _LATER: Final = IndexRows(None)
-_ONES_FAULT: Final = (ConflictError, OverflowError, TypeError, ValueError)
+UNBOUND: Final = (OverflowError, TypeError, ValueError)
+"""What is raised for values that the driver cannot bind."""
+
+_ONES_FAULT: Final = (ConflictError, *UNBOUND)
 _PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 128
 _COLUMNS: Final = (
@@ -251,8 +255,16 @@ class Erasure:
 
 
 @dataclass(slots=True)
-class _Write:
-    """What `RecordStore.put_versions` is asked for, and what comes of it."""
+class Write:
+    """What `RecordStore.put_versions` is asked for, and what comes of it.
+
+    Attributes:
+        apart: what is kept of each row's index until it is merged; None to write that to the index at once.
+        in_doubt: whether somebody may have stored it already.
+        numbers: of the rows, once they are stored.
+        details: that got a number with it.
+        rows: as the rest, what `RecordStore.put_versions` says.
+    """
 
     rows: Sequence[RecordVersion]
     deadline: int | None
@@ -265,6 +277,7 @@ class _Write:
     whole: int | None = None
     looks: bytes | LookStep | None = None
     apart: Sequence[bytes] | None = None
+    in_doubt: bool = False
     numbers: list[int] = field(default_factory=list)
     details: dict[str, int] = field(default_factory=dict)
 
@@ -272,7 +285,19 @@ class _Write:
     def is_plain(self) -> bool:
         """Whether it is nothing but record versions whose rows are merged later."""
         more = self.deadline is not None or self.unit is not None or self.known or self.parts or self.looks
-        return not more and self.whole is None and self.apart is not None
+        return not more and not self.in_doubt and self.whole is None and self.apart is not None
+
+
+class Writer(Protocol):
+    """Another process that stores plain writes, those of many processes together; `medchain.store.handing` fills it."""
+
+    def put(self, write: Write) -> bool:
+        """Have a plain write stored, and note its numbers; `medchain.store.handing.WriterDoor.put` tells of it."""
+        ...
+
+    def close(self) -> None:
+        """Hand nothing over any more."""
+        ...
 
 
 class RecordStore(
@@ -298,8 +323,19 @@ class RecordStore(
         database: the file, for what else of this floor reads it.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use an opened records file."""
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer | None = None,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Use an opened records file.
+
+        Args:
+            database: the file.
+            writer: who stores plain writes; None for this process, as it stores all others.
+            aside: within it a thread waits until its versions are stored.
+        """
         CustomTable.__init__(self, database)
         LinkTable.__init__(self, database)
         UnacceptedTable.__init__(self, database)
@@ -347,7 +383,9 @@ class RecordStore(
         self._of_patient: dict[tuple[int | None, bool], Statement] = {}
         chosen = select(used_token.c.until).where(used_token.c.jti == bindparam("jti"))
         self._read_token = Statement(chosen, dialect)
-        self._grouped = Grouped(self._put_all)
+        self._grouped = Grouped(self.put_group)
+        self._writer = writer
+        self._aside = aside
         self._tokens_used = 0
 
     def put_versions(  # noqa: PLR0913  # all that must be written together
@@ -391,18 +429,36 @@ class RecordStore(
         found = [_LATER] * len(rows) if index is None else index
         # Here, not in the turn at writing: others wait for that.
         apart = [self._encoded(one) for one in found] if len(rows) <= MAX_APART else None
-        write = _Write(rows, deadline, given, found, unit, epochs, known, parts, whole, looks, apart)
-        self._grouped.do(write, len(rows))
+        write = Write(rows, deadline, given, found, unit, epochs, known, parts, whole, looks, apart)
+        with self._aside():
+            self._store(write)
         return write.numbers
 
-    def _put_all(self, take: Callable[[], Sequence[_Write]]) -> list[Exception | None]:
-        """Do writes in one transaction, each whole or not at all; tells why each failed.
+    def _store(self, write: Write) -> None:
+        """Have a write stored, by whom it falls to."""
+        if self._writer is not None and write.is_plain:
+            if self._writer.put(write):
+                return
+            write.in_doubt = True
+        self._grouped.do(write, len(write.rows))
+
+    def put_group(self, take: Callable[[], Sequence[Write]]) -> list[Exception | None]:
+        """Do writes in one transaction, each whole or not at all.
+
+        Args:
+            take: gives them once they can be done.
+
+        Returns:
+            Why each failed, or None.
+
+        Raises:
+            MedchainError: what fails all of them, taken or not; as in `put_versions`.
 
         All at once, as they can mostly be done: between two statements other threads get the interpreter, and all who
         write wait for it meanwhile; and a savepoint has SQLite encrypt once more, as it was, each page that changes.
         Where one is refused, each by itself.
         """
-        writes: Sequence[_Write] = ()
+        writes: Sequence[Write] = ()
         errors: list[Exception | None]
         try:
             with self._database.write("record") as connection:
@@ -418,10 +474,12 @@ class RecordStore(
                 self._keep_details(write.details)
         return errors
 
-    def _put_at_once(self, connection: Connection, writes: Sequence[_Write]) -> list[Exception | None]:
+    def _put_at_once(self, connection: Connection, writes: Sequence[Write]) -> list[Exception | None]:
         """Do writes as one where they are plain, else each by itself; raises where one of them cannot be done so."""
         if len(writes) > 1 and not all(write.is_plain for write in writes):
             return [self._put_apart(connection, write) for write in writes]
+        if not writes:
+            return []
         one = _together(writes) if len(writes) > 1 else writes[0]
         self._put(connection, one)
         if one is not writes[0]:
@@ -431,7 +489,7 @@ class RecordStore(
                 write.details = one.details
         return [None] * len(writes)
 
-    def _put_apart(self, connection: Connection, write: _Write) -> Exception | None:
+    def _put_apart(self, connection: Connection, write: Write) -> Exception | None:
         """Do one of several writes of a transaction; what is refused is taken back, what fails ends all of them.
 
         A value that the driver cannot bind is one write's own fault, and fails none of those beside it.
@@ -447,9 +505,12 @@ class RecordStore(
             run(connection, "RELEASE SAVEPOINT one_of_several")
         return None
 
-    def _put(self, connection: Connection, write: _Write) -> None:
-        """Do one write."""
+    def _put(self, connection: Connection, write: Write) -> None:
+        """Do one write, unless it was done already."""
         rows = write.rows
+        if write.in_doubt and (there := self._stored_already(connection, rows)):
+            write.numbers = there
+            return
         if write.epochs:
             with translated("epoch"):
                 self._insert_epoch.many(connection, [_epoch_columns(one) for one in write.epochs])
@@ -480,7 +541,19 @@ class RecordStore(
         elif write.looks:
             put_waiting(connection, write.looks)
 
-    def _put_segment(self, connection: Connection, write: _Write) -> None:
+    def _stored_already(self, connection: Connection, rows: Sequence[RecordVersion]) -> list[int]:
+        """Return the numbers of rows that are there, all of them; nothing where they are not, or others are."""
+        numbers = []
+        for row in rows:
+            found = self._get_version.first(connection, row.type, row.id, row.version)
+            there = None if found is None else RecordVersion(*found)
+            # No other was sealed to the same bytes.
+            if there is None or (there.object_id, there.envelope) != (row.object_id, row.envelope):
+                return []
+            numbers.append(there.seq)
+        return numbers
+
+    def _put_segment(self, connection: Connection, write: Write) -> None:
         """Note that the parts of a segment wait for their rows, or have them now."""
         if write.parts:
             connection.execute(insert(segment).values(record=write.numbers[0], parts=write.parts))
@@ -879,6 +952,8 @@ class RecordStore(
 
     def close(self) -> None:
         """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
         self._database.close()
 
     def _check_epochs(self, connection: Connection, ids: Collection[bytes]) -> None:
@@ -955,9 +1030,9 @@ def anchored_as() -> ColumnElement[int]:
     return func.coalesce(record.c.segment, record.c.seq)
 
 
-def _together(writes: Sequence[_Write]) -> _Write:
+def _together(writes: Sequence[Write]) -> Write:
     """Make one of several plain writes, in their order."""
-    return _Write(
+    return Write(
         rows=[row for write in writes for row in write.rows],
         deadline=None,
         payloads=[payload for write in writes for payload in write.payloads],

@@ -1,4 +1,4 @@
-"""How a web worker gets its half of the root key, and the way to processes for large transactions: over the fork.
+"""How a web worker gets its half of the root key, and the ways to other processes: over the fork.
 
 An environment variable is inherited by every program that is started, and shown by the system to whoever may look at
 the process. Keeps true: the half is in no environment, argument or file; a worker takes it once and forgets it; the
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from socket import socket
 from typing import Final, NamedTuple
 
 from medchain.crypto.keywrap import SecretBytes
@@ -25,23 +26,25 @@ class Handed(NamedTuple):
     Attributes:
         half: the web half of the root key.
         forks: forks the processes that do large transactions; None for a worker that does none.
+        asking: the way to who stores single writes, for `medchain.store.handing.WriterDoor`; None for a worker without.
     """
 
     half: SecretBytes
     forks: ForkServer | None
+    asking: socket | None
 
 
 _HELD: Final[list[Handed]] = []
 _PARENT_CHECK_S: Final = 1.0
 
 
-def hand_over(half: SecretBytes, forks: ForkServer | None) -> None:
-    """Hold both for the workers that this process will fork."""
-    _HELD[:] = [Handed(half, forks)]
+def hand_over(handed: Handed) -> None:
+    """Hold it for the workers that this process will fork."""
+    _HELD[:] = [handed]
 
 
 def take() -> Handed:
-    """Take them, once in each process; raises `UnavailableError` ``web.no_key`` where there is nothing."""
+    """Take it, once in each process; raises `UnavailableError` ``web.no_key`` where there is nothing."""
     if not _HELD:
         raise UnavailableError("web.no_key")
     return _HELD.pop()

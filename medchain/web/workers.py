@@ -29,7 +29,8 @@ from medchain.node.config import Address, NodeConfig, Tls, load_config
 from medchain.node.fork_server import ForkServer
 from medchain.node.start import load
 from medchain.node.supervisor import decode_unlock
-from medchain.web.handover import hand_over
+from medchain.node.writer import fork_writer
+from medchain.web.handover import Handed, hand_over
 
 CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
 """Environment variable by which workers find the configuration."""
@@ -72,11 +73,15 @@ def main(arguments: list[str]) -> int:
     halves = decode_unlock(line)
     config = load_config(Path(arguments[0]), os.environ, {})
     os.environ[CONFIG_VARIABLE] = arguments[0]
+    writer = None if signs else fork_writer(config, halves.web)
+    hand_over(Handed(halves.web, forks, None if writer is None else writer.asking))
     # A forked worker has what its parent holds; a spawned one would have to be handed it where others can look.
     multiprocessing.set_start_method("fork", force=True)
-    hand_over(halves.web, forks)
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
     (make_signing_server if signs else make_server)(config).serve()
+    if writer is not None:
+        # Its last commit is this node's, not of whoever opens the file next.
+        writer.end(config.stop_timeout_s)
     return 0
 
 

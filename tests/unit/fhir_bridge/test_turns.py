@@ -40,6 +40,40 @@ def test_a_long_one_holds_nobody_up_and_nobody_ends_its_turn():
         assert fifth
 
 
+def test_who_waits_for_what_others_need_not_wait_for_leaves_them_the_turn_and_then_has_it_again():
+    turns, has = Turns(60.0), []
+
+    def other() -> None:
+        with turns.one() as is_ours:
+            has.append(is_ours)
+
+    with turns.one():
+        with turns.aside():
+            working = threading.Thread(target=other)
+            working.start()
+            working.join(60)
+            assert has == [True]
+        working = threading.Thread(target=other)
+        working.start()
+        working.join(0.05)
+        assert working.is_alive()
+    working.join(60)
+    assert has == [True, True]
+
+
+def test_who_answers_nothing_in_turn_takes_none_and_ends_none_by_standing_aside():
+    turns = Turns(0.001)
+    with turns.aside(), turns.one() as first:
+        assert first
+    with turns.one() as second:
+        assert second
+        standing = threading.Thread(target=lambda: turns.aside().__enter__())
+        standing.start()
+        standing.join(60)
+        with turns.one() as third:
+            assert not third
+
+
 def test_one_that_fails_ends_its_turn():
     turns = Turns(0.001)
     with pytest.raises(ValueError, match="no"), turns.one():

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store.engine import FileKind
-from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, RecordVersion, _Write
+from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, RecordVersion, Write
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 
@@ -120,10 +120,10 @@ def test_versions_that_do_not_fit_are_refused_together(store, rows):
 
 @pytest.mark.parametrize("bad", [{"created": 1 << 70}, {"id": "\ud800"}])
 def test_a_write_that_cannot_be_bound_fails_none_of_those_that_share_its_transaction(store, bad):
-    writes = [_Write([version(1)], None, [b""], [None], None)]
-    writes.append(_Write([version(2), version(3, **bad)], None, [b"", b""], [None, None], None))
-    writes.append(_Write([version(4)], None, [b""], [None], None))
-    first, second, third = store._put_all(lambda: writes)  # noqa: SLF001  # what threads that wait for one another share
+    writes = [Write([version(1)], None, [b""], [None], None)]
+    writes.append(Write([version(2), version(3, **bad)], None, [b"", b""], [None, None], None))
+    writes.append(Write([version(4)], None, [b""], [None], None))
+    first, second, third = store.put_group(lambda: writes)
     assert (first, third) == (None, None)
     assert isinstance(second, Exception)
     assert [number for number in range(1, 5) if store.get("Observation", f"id-{number}")] == [1, 4]
@@ -137,10 +137,10 @@ def test_writes_that_share_a_transaction_are_done_at_once_or_where_one_is_refuse
     rows = [[version(1, 2)], [version(2), version(3)], [version(4, epoch_id=theirs.id)]]
     if refused is not None:
         rows.insert(1, [refused])
-    writes = [_Write(one, None, [b""] * len(one), [None] * len(one), None, apart=[b""] * len(one)) for one in rows]
+    writes = [Write(one, None, [b""] * len(one), [None] * len(one), None, apart=[b""] * len(one)) for one in rows]
     writes[-1].epochs = [theirs]
     with at_step(store.database, 0, fail) as seen:
-        errors = store._put_all(lambda: writes)  # noqa: SLF001  # what threads that wait for one another share
+        errors = store.put_group(lambda: writes)
     assert [error is not None for error in errors] == [one == [refused] for one in rows]
     # One insertion of all of them; where one is refused each has its own.
     inserted = [statement for statement in seen if statement.startswith("INSERT INTO record ")]
