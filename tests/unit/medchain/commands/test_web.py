@@ -13,7 +13,7 @@ from medchain.app import open_worker
 from medchain.errors import UnavailableError
 from medchain.node.fork_server import ForkServer
 from medchain.node.keystore import open_root_file, unlock
-from medchain.web.handover import hand_over, take
+from medchain.web.handover import Handed, hand_over, take
 from medchain.web.workers import CONFIG_VARIABLE, JOBS
 
 
@@ -22,7 +22,7 @@ def app(node, monkeypatch):
     halves = unlock(open_root_file(node.parent / "keys" / "root.key", None))
     monkeypatch.setenv(CONFIG_VARIABLE, str(node))
     forks = ForkServer.spawned(JOBS)
-    hand_over(halves.web, forks)
+    hand_over(Handed(halves.web, forks, None))
     (node.parent / "run").mkdir(exist_ok=True)
     (node.parent / "logs").mkdir(exist_ok=True)
     root = logging.getLogger()
