@@ -2,8 +2,8 @@
 
 Keeps true: a record version that was stored is anchored, whatever crashes when, and never twice: the ledger's own
 state says what is in, and the machine takes each version once; an intent leaves the outbox only when its transaction is
-final; a batch mixes whatever waits, shuffled, so that it tells nothing of who was treated when. Trusts the store and
-the replica of this node.
+final; a batch mixes whatever waits, shuffled, so that it tells nothing of who was treated when; a version that the
+ledger cannot take holds up no other, and somebody is told of it. Trusts the store and the replica of this node.
 Source: `docs/spec/record-envelope.md`, `docs/spec/transaction.md`, `docs/spec/node-protocol.md`.
 """
 
@@ -32,6 +32,7 @@ from medchain.ledger.transaction import (
 )
 from medchain.node.log import Log
 from medchain.node.replica import Replica
+from medchain.ordering.driver import Alarm
 from medchain.ordering.receipt import Outcome, Receipt
 from medchain.store.records import ANCHOR, Intent, RecordStore
 
@@ -47,7 +48,17 @@ MAX_BACKOFF_S: Final = 10.0
 MAX_AHEAD: Final = 256
 """How many blocks a batch is waited for, whatever height its receipt promises: who withholds could promise any."""
 
+CONFLICT: Final = "anchor.conflict"
+"""Alarm: the ledger holds a version of a record with another commitment than this node."""
+
+REFUSED: Final = "anchor.refused"
+"""Alarm: the ledger cannot take a version of a record."""
+
 _RECORD: Final = "record"
+# What one object of a batch can be to blame for, and no other node's ledger will judge otherwise later.
+_OF_ONE: Final = frozenset(
+    {"transaction.malformed", "transaction.objects", "transaction.status", "transaction.too_large"}
+)
 _LOG: Final = Log("anchor")
 
 
@@ -73,6 +84,8 @@ class Round:
         submitted: intents in batches submitted now.
         refused: codes of batches refused.
         conflicts: intents whose version the ledger holds with another commitment; somebody must look.
+        narrowed: intents of refused batches that come again in batches of half the size.
+        aside: intents that wait apart from now on.
     """
 
     marked: int = 0
@@ -80,6 +93,8 @@ class Round:
     submitted: int = 0
     refused: list[str] = field(default_factory=list)
     conflicts: int = 0
+    narrowed: int = 0
+    aside: list[int] = field(default_factory=list)
 
 
 class Anchor:
@@ -109,18 +124,28 @@ class Anchor:
         self._submit = submit
         self._flights: list[Flight] = []
         self._conflicts: set[int] = set()
+        # Most objects of the next batch of an intent whose last one was refused.
+        self._most: dict[int, int] = {}
+        self._alarms: dict[str, Alarm] = {}
+
+    def alarms(self) -> list[Alarm]:
+        """Return what somebody must look at, the first of each code since the start."""
+        return list(self._alarms.values())
 
     def run(self, stop: Event) -> None:
         """Anchor until told to stop; what is unavailable is tried again, later each time."""
-        failures = 0
+        failures, is_back = 0, False
         while not stop.is_set():
             try:
+                if not is_back:
+                    self._records.take_back()
+                    is_back = True
                 done = self.round()
             except MedchainError as error:
                 failures += 1
                 _LOG.warning("anchor.delayed", code=error.code, failures=failures)
             else:
-                failures = failures + 1 if done.refused else 0
+                failures = failures + 1 if done.refused and not (done.narrowed or done.aside) else 0
             stop.wait(min(PERIOD_S * 2**failures, MAX_BACKOFF_S))
 
     def round(self) -> Round:
@@ -155,6 +180,7 @@ class Anchor:
             self._records.mark_ordered(ids, position)
             done.marked += len(ids)
         self._send(ready, done)
+        self._records.put_aside(done.aside)
         return done
 
     def _pending(self) -> Iterator[list[Intent]]:
@@ -176,7 +202,10 @@ class Anchor:
             if intent.id not in self._conflicts:
                 # Two histories of one record: a restored records file. Nothing here may decide which is right.
                 self._conflicts.add(intent.id)
-                _LOG.error("anchor.conflict", intent=intent.id, version=record.version)
+                self._tell(CONFLICT, intent=intent.id, version=record.version)
+            if record.since < final:
+                # Before that, a takeover may still drop what the ledger holds.
+                done.aside.append(intent.id)
         elif record.since < final:
             marks.setdefault(record.since, []).append(intent.id)
         else:
@@ -194,12 +223,36 @@ class Anchor:
         """Return the map key of an intent's object."""
         return map_key(_RECORD, self._org_id, intent.object_id or b"")
 
+    def _tell(self, code: str, **fields: int | str) -> None:
+        """Log what somebody must look at, and raise the alarm."""
+        _LOG.error(code, None, **fields)
+        self._alarms.setdefault(code, Alarm(code, self._replica.height, dict(fields)))
+
+    def _batches(self, ready: Sequence[Intent]) -> Iterator[list[Intent]]:
+        """Make batches; what was in one that was refused comes in smaller ones."""
+        sizes: dict[int, list[Intent]] = {}
+        for intent in ready:
+            sizes.setdefault(self._most.get(intent.id, MAX_OBJECTS), []).append(intent)
+        for size, intents in sorted(sizes.items()):
+            yield from make_batches(intents, size)
+
+    def _narrow(self, batch: Sequence[Intent], code: str, done: Round) -> None:
+        """Deal with a batch in which something is refused: halve it until it is known what, and put that aside."""
+        if len(batch) > 1:
+            self._most |= dict.fromkeys((intent.id for intent in batch), len(batch) // 2)
+            done.narrowed += len(batch)
+            return
+        [intent] = batch
+        self._tell(REFUSED, reason=code, intent=intent.id, version=intent.version or 0)
+        done.aside.append(intent.id)
+
     def _send(self, ready: Sequence[Intent], done: Round) -> None:
         """Submit intents in shuffled batches."""
-        batches = list(make_batches(ready))
+        batches = list(self._batches(ready))
         if not batches:
             return
         outcomes = self._submit([self._envelope(batch) for batch in batches])
+        self._most.clear()
         for batch, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, Receipt):
                 height = min(outcome.height_at_most, self._replica.height + MAX_AHEAD)
@@ -207,7 +260,9 @@ class Anchor:
                 done.submitted += len(batch)
             else:
                 done.refused.append(outcome.code)
-                _LOG.warning("anchor.refused", code=outcome.code, objects=len(batch))
+                _LOG.warning("anchor.batch_refused", code=outcome.code, objects=len(batch))
+                if outcome.code in _OF_ONE:
+                    self._narrow(batch, outcome.code, done)
 
     def _envelope(self, batch: Sequence[Intent]) -> bytes:
         """Sign a batch; `MAX_OBJECTS` rows fit into a leaf up to versions of 13 digits."""
@@ -234,19 +289,20 @@ class Anchor:
         return 0 if final is None else final.size
 
 
-def make_batches(intents: Sequence[Intent]) -> Iterator[list[Intent]]:
-    """Shuffle intents and split them; a batch holds at most `MAX_OBJECTS`, no object twice.
+def make_batches(intents: Sequence[Intent], most: int = MAX_OBJECTS) -> Iterator[list[Intent]]:
+    """Shuffle intents and split them; no object is in a batch twice.
 
     Args:
         intents: at most one version of an object each.
+        most: objects of a batch, at most `MAX_OBJECTS`.
 
     Yields:
         Batches; which intents meet in one is the random source's choice.
     """
     shuffled = list({intent.object_id: intent for intent in intents}.values())
     secrets.SystemRandom().shuffle(shuffled)
-    for start in range(0, len(shuffled), MAX_OBJECTS):
-        yield shuffled[start : start + MAX_OBJECTS]
+    for start in range(0, len(shuffled), most):
+        yield shuffled[start : start + most]
 
 
 def _changes(batch: Sequence[Intent]) -> Iterator[Change]:

@@ -83,6 +83,7 @@ from medchain.node.wal import WalJob
 from medchain.node.witness_file import read_witnesses
 from medchain.node.witnesses import WITNESSES, Witnesses, log_report
 from medchain.ordering.cosign import SPLIT_VIEW
+from medchain.ordering.driver import Alarm
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR, EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -291,7 +292,10 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     store = node.replica.store
     outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
     health = LedgerHealth(store, ordering.driver, restoration, outside, node.records, node.config.folder)
-    book = _alarm_book(node, ordering)
+    watched: list[Callable[[], Sequence[Alarm]]] = [lambda: ordering.driver.health().alarms]
+    book = AlarmBook(node.records, lambda: [alarm for alarms in watched for alarm in alarms()], node.clock)
+    # What must stay is written down at once.
+    ordering.driver.keep_alarm = book.keep
     draws = DrawWatch(store, node.records, book)
     ordering.driver.watchers.append(draws.add)
     alarms = AlarmJob(book, draws)
@@ -300,6 +304,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
         identity,
         Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
     )
+    watched.append(side.anchor.alarms)
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     return DaemonParts(
@@ -380,13 +385,6 @@ def _ordering(node: DaemonNode) -> LedgerDriver:
         is_split=node.records.is_alarm_open(SPLIT_VIEW),
         settled=settled_notes(node.records),
     )
-
-
-def _alarm_book(node: DaemonNode, ordering: LedgerDriver) -> AlarmBook:
-    """Have what ordering raises written down, what must stay at once."""
-    book = AlarmBook(node.records, lambda: ordering.driver.health().alarms, node.clock)
-    ordering.driver.keep_alarm = book.keep
-    return book
 
 
 def _rotation(node: DaemonNode, identity: Identity, driver: EmbeddedDriver) -> KeyRotation:

@@ -56,6 +56,9 @@ from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 ANCHOR: Final = "anchor"
 """Kind of the outbox intents that `RecordStore.put_versions` writes."""
 
+ASIDE: Final = "anchor-aside"
+"""Kind of those intents among them that cannot be ordered as things stand (`RecordStore.put_aside`)."""
+
 MAX_PAGE: Final = 1000
 """Most rows of one answer."""
 
@@ -864,6 +867,20 @@ class RecordStore(
             anchored = [seq for number, seq in waiting if number in wanted and seq is not None]
             self._put_anchor.many(connection, [(seq, position) for seq in anchored])
             self._drop_intent.many(connection, [(number,) for number in ids])
+
+    def put_aside(self, ids: Sequence[int]) -> None:
+        """Have intents to anchor wait apart from the others, which they would hold up."""
+        if ids:
+            self._rename_intents(ASIDE, (outbox.c.id.in_(ids)) & (outbox.c.kind == ANCHOR))
+
+    def take_back(self) -> None:
+        """Have the intents that were put aside wait with the others again: what held them up may be over."""
+        self._rename_intents(ANCHOR, outbox.c.kind == ASIDE)
+
+    def _rename_intents(self, kind: str, chosen: ColumnElement[bool]) -> None:
+        """Give intents another kind."""
+        with self._database.write("outbox") as connection:
+            connection.execute(update(outbox).where(chosen).values(kind=kind))
 
     def drop_intents(self, ids: Sequence[int]) -> None:
         """Take intents out of the outbox that can never be ordered; the caller has told whoever must know."""

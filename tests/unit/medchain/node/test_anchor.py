@@ -271,3 +271,89 @@ def test_a_promise_of_a_height_that_never_comes_does_not_withhold_a_record_for_e
         block_of(bench.replica, Author(replica=bench.replica).anchor(1), time=NOW)
         submitted.append(bench.anchor.round().submitted)
     assert submitted == [1, 0, 1]
+
+
+def rounds(bench, most: int = 30) -> int:
+    """Let it go round until nothing more is submitted or refused; returns how often."""
+    for count in range(most):
+        done = bench.anchor.round()
+        bench.finish()
+        if not (done.submitted or done.refused):
+            return count
+    raise AssertionError(most)
+
+
+def twice_deleted(bench, count: int) -> None:
+    """Have the ledger refuse versions: delete records that it holds as deleted, which a restored node may do."""
+    stored = bench.store(count)
+    bench.anchor.round()
+    author = Author(replica=bench.replica)
+    rows = tuple(sorted(ObjectRow(one.object_id, 2, fresh(32)) for one in stored))
+    block_of(bench.replica, sign(author.transaction(RENHE, Change("record", "deleted", rows), until=None)), time=NOW)
+    bench.finish()
+    bench.anchor.round()
+    for number in range(count):
+        bench.service.update(NewRecord("Observation", f"o{number}", CONTENT, f"p{number}"))
+        bench.service.delete("Observation", f"o{number}")
+
+
+def test_a_version_that_the_ledger_cannot_take_holds_up_no_other_and_is_told(bench):
+    twice_deleted(bench, 2)
+    others = bench.store(500, first=2)
+    rounds(bench)
+    assert all(bench.head(stored).version == 1 for stored in others)
+    assert {(row.kind, row.version) for row in bench.records.pending(9)} == {("anchor-aside", 2), ("anchor-aside", 3)}
+    assert len(bench.records.pending(9)) == 4
+    assert sorted(alarm.code for alarm in bench.anchor.alarms()) == ["anchor.conflict", "anchor.refused"]
+    refused = next(alarm for alarm in bench.anchor.alarms() if alarm.code == "anchor.refused")
+    assert (refused.fields["reason"], refused.fields["version"]) == ("transaction.status", 3)
+    # Nothing is made again, and what comes later goes the ordinary way.
+    count = len(bench.leaves)
+    (later,) = bench.store(1, first=600)
+    rounds(bench)
+    assert (len(bench.leaves), bench.head(later).version) == (count + 1, 1)
+
+
+def test_what_was_put_aside_is_tried_again_by_a_node_that_starts_again(bench):
+    twice_deleted(bench, 1)
+    rounds(bench)
+    assert bench.records.pending(9, kind="anchor") == []
+    stop = Event()
+
+    def see(leaves):
+        stop.set()
+        return bench.submit(leaves)
+
+    bench.restart(see)
+    bench.anchor.run(stop)
+    assert stop.is_set()
+
+
+def test_a_refusal_that_is_about_the_organisation_puts_nothing_aside(bench):
+    bench.store(3)
+    bench.restart(lambda leaves: [Refused("transaction.suspended") for _ in leaves])
+    for _ in range(20):
+        done = bench.anchor.round()
+    assert (done.narrowed, done.aside) == (0, [])
+    assert len(bench.records.pending(9, kind="anchor")) == 3
+
+
+def test_versions_of_two_histories_hide_nothing_that_was_stored_later(bench, monkeypatch):
+    monkeypatch.setattr(anchor, "MAX_WAITING", anchor.MAX_OBJECTS)
+    lost = bench.store(401)
+    author = Author(replica=bench.replica)
+    for start in (0, 400):
+        rows = sorted(ObjectRow(stored.object_id, 1, fresh(32)) for stored in lost[start : start + 400])
+        block_of(
+            bench.replica,
+            sign(author.transaction(RENHE, Change("record", "active", tuple(rows)), until=None)),
+            time=NOW,
+        )
+    (later,) = bench.store(1, first=401)
+    assert bench.anchor.round().conflicts == 400
+    # A takeover could drop what is not final.
+    assert len(bench.records.pending(900, kind="anchor")) == 402
+    bench.finish()
+    bench.anchor.round()
+    bench.anchor.round()
+    assert bench.head(later).version == 1
