@@ -720,14 +720,19 @@ def _sound(after: Members) -> Members:
 
 
 def _check_log_keys(before: Members, after: Members, context: BlockContext) -> None:
-    """Check that who orders now, and who orders this block, keep their log keys.
+    """Check that who orders now, and who orders this block, keep their log keys, and that new ones are new.
 
     What the block before the exchange was signed with would else be no key in force where the next one begins: nobody
-    could cosign the end of that block, nor go over to a ledger that holds it.
+    could cosign the end of that block, nor go over to a ledger that holds it. And what a former key has signed, as an
+    orderer's, in a reign of before would be its holder's word again.
     """
     for org_id in (before.protocol.orderer, context.orderer or before.protocol.orderer):
         if after.organisations[org_id].key(LOG_KEY) != before.organisations[org_id].key(LOG_KEY):
             raise _RefusedError("transaction.log_key", org_id=org_id)
+    for org_id, organisation in after.organisations.items():
+        known, listed = before.organisations.get(org_id), organisation.key(LOG_KEY)
+        if (known is None or known.key(LOG_KEY) != listed) and listed.id in before.log_keys:
+            raise _RefusedError("transaction.log_key_former", org_id=org_id)
 
 
 def _check_draw(

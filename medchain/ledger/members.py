@@ -157,6 +157,7 @@ class Members:
         organisations: org_id → organisation, removed ones included.
         policy: the rules in force.
         protocol: orderer, quorum and version.
+        log_keys: ids of all log keys that organisations list or have ever listed; given, those of before.
         active: organisations that take part, sorted by org_id.
         keys: key id → key, of all organisations that are not removed.
         signers: key id of a ledger key → its active organisation.
@@ -168,6 +169,7 @@ class Members:
     organisations: Mapping[str, Organisation]
     policy: Policy
     protocol: ProtocolRules
+    log_keys: frozenset[str] = frozenset()
     active: tuple[Organisation, ...] = field(init=False)
     keys: Mapping[str, Key] = field(init=False)
     signers: Mapping[str, Organisation] = field(init=False)
@@ -180,6 +182,8 @@ class Members:
         ordered = sorted(self.organisations.values(), key=lambda organisation: organisation.org_id)
         active = tuple(organisation for organisation in ordered if organisation.status == ACTIVE)
         present = [organisation for organisation in ordered if organisation.status != REMOVED]
+        listed = {key.id for organisation in ordered for key in organisation.keys if key.use == LOG_KEY}
+        object.__setattr__(self, "log_keys", self.log_keys | listed)
         object.__setattr__(self, "active", active)
         object.__setattr__(self, "keys", {key.id: key for organisation in present for key in organisation.keys})
         signers = {

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal_column, select
 
-from medchain.encoding import canonical
+from medchain.encoding import Json, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.machine import DrawState
 from medchain.ledger.members import (
@@ -881,10 +881,11 @@ def _transaction_id(leaf: bytes) -> bytes:
 
 
 def _encode_members(snapshot: Members) -> bytes:
-    """Encode members as their objects' contents."""
+    """Encode members as their objects' contents, and the log keys that there were."""
     organisations = snapshot.organisations.values()
     return canonical(
         {
+            "log_keys": list[Json](sorted(snapshot.log_keys)),
             "organisations": [organisation_content(organisation) for organisation in organisations],
             "policy": dict(snapshot.policy.content),
             "protocol": protocol_content(snapshot.protocol),
@@ -911,6 +912,7 @@ def _decode_members(data: bytes) -> Members:
         top = orjson.loads(data)
         organisations = [parse_organisation(content)[0] for content in top["organisations"]]
         rules, protocol = parse_policy(top["policy"]), parse_protocol(top["protocol"])
+        log_keys = frozenset(map(str, top["log_keys"]))
     except (MedchainError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise corrupt("members") from error
-    return Members({organisation.org_id: organisation for organisation in organisations}, rules, protocol)
+    return Members({organisation.org_id: organisation for organisation in organisations}, rules, protocol, log_keys)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import base64_text, canonical
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.machine import (
@@ -25,7 +26,7 @@ from medchain.ledger.machine import (
     seed_heights,
     state_leaf,
 )
-from medchain.ledger.members import organisation_content, protocol_content
+from medchain.ledger.members import organisation_content, proof_message, protocol_content
 from medchain.ledger.object import StateRecord, map_key, public_body_hash, stop_hash
 from medchain.ledger.policy import default_policy, draw_order
 from medchain.ledger.transaction import Change, Draw, Envelope, Signer, parse_envelope
@@ -48,6 +49,7 @@ from tests.unit.medchain.ledger.world import (
     ref,
     refs,
     rows,
+    seed,
     sign,
 )
 
@@ -426,8 +428,8 @@ def test_the_seed_is_that_of_the_last_two_intervals(world):
     world.height = 600
     world.seeds = {512: fresh(32), 256: fresh(32)}
     for height, expected in ((512, ""), (256, ""), (0, "transaction.draw"), (768, "transaction.draw")):
-        seed = world.seeds.get(height, world.genesis.ledger)
-        endorser = draw_order(world.members, RENHE, 1, seed)[0]
+        start = world.seeds.get(height, world.genesis.ledger)
+        endorser = draw_order(world.members, RENHE, 1, start)[0]
         signers = [(RENHE, "creator"), (endorser, "independent")]
         payload = world.transaction(RENHE, consent_change(), signers=signers, draw=Draw(height, 1, 0))
         assert world.refusal(payload) == expected
@@ -641,7 +643,6 @@ def test_nobody_joins_with_the_key_of_another(world):
 
 
 def ledger_proof(world, stolen):
-    from medchain.ledger.members import proof_message  # noqa: PLC0415  # only here
     from tests.unit.medchain.ledger.world import ledger_signer  # noqa: PLC0415  # only here
 
     return ledger_signer(RENHE).sign(proof_message(world.genesis.ledger, stolen))
@@ -713,13 +714,14 @@ def test_an_organisation_cannot_suspend_another_alone(world):
     assert world.refusal(world.public(RENHE, suspended(world, ANXIN))) == "transaction.policy"
 
 
-def rotated(world: World, org_id: str, use: str = "ledger"):
-    ledger = world.genesis.ledger
-    member, new = world.members.organisations[org_id], key(org_id, use, 2)
+def rotated(world: World, org_id: str, use: str = "ledger", generation: int = 2, owner: str = ""):
+    ledger, made = world.genesis.ledger, key(owner or org_id, use, generation)
+    # Another's key, whose private part its new holder has come by.
+    member, new = world.members.organisations[org_id], replace(made, org_id=org_id)
     keys = tuple(sorted((*(k for k in member.keys if k.use != use), new), key=lambda k: k.id))
-    return "organisation", organisation_content(
-        replace(member, keys=keys), {new.id: base64_text(prove(ledger, new, 2))}
-    )
+    secret = Ed25519Signer(seed(owner or org_id, use, generation))
+    proof = base64_text(secret.sign(proof_message(ledger, new)))
+    return "organisation", organisation_content(replace(member, keys=keys), {new.id: proof})
 
 
 def test_an_organisation_rotates_its_own_key_and_the_old_one_ends(world):
@@ -731,6 +733,35 @@ def test_an_organisation_rotates_its_own_key_and_the_old_one_ends(world):
 
 def test_an_organisation_cannot_rotate_anothers_key_alone(world):
     assert world.refusal(world.public(RENHE, rotated(world, ANXIN))) == "transaction.policy"
+
+
+@pytest.mark.parametrize("org_id", [RENHE, TONGJI])
+def test_a_former_log_key_is_listed_by_nobody_again(world, org_id):
+    for generation in (2, 3):
+        world.apply(world.public(RENHE, rotated(world, RENHE, "log", generation)))
+        former = world.public(org_id, rotated(world, org_id, "log", 1, RENHE))
+        assert world.refusal(former) == "transaction.log_key_former"
+    assert world.refusal(world.public(org_id, rotated(world, org_id, "log", 4, RENHE))) == ""
+
+
+def test_who_joins_lists_no_former_log_key(world):
+    world.apply(world.public(RENHE, rotated(world, RENHE, "log")))
+    former = replace(key(RENHE, "log"), org_id="newcomer-hospital")
+    own = [k for k in newcomer().keys if k.use != "log"]
+    member = newcomer(keys=tuple(sorted((*own, former), key=lambda k: k.id)))
+    proofs = {k.id: base64_text(prove(world.genesis.ledger, k)) for k in own}
+    secret = Ed25519Signer(seed(RENHE, "log", 1))
+    proofs[former.id] = base64_text(secret.sign(proof_message(world.genesis.ledger, former)))
+    payload = world.public(RENHE, ("organisation", joining(world, member, proofs)), signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.log_key_former"
+
+
+def test_what_else_changes_leaves_a_log_key_listed(world):
+    """Also where its organisation was away meanwhile; and a former key of another use is no log key."""
+    world.apply(world.public(RENHE, suspended(world, ANXIN), signers=[TONGJI, COMMISSION]))
+    world.apply(world.public(RENHE, suspended(world, ANXIN, "active"), signers=[TONGJI, COMMISSION]))
+    world.apply(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519")))
+    assert world.refusal(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519", 1))) == ""
 
 
 def handed_over(world: World, org_id: str):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
+from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.members import organisation_content
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.notes import KEPT_CHECKPOINTS
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TONGJI, next_row, sign
+from tests.unit.medchain.ledger import world
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, next_row, prove, sign
 from tests.unit.medchain.node.ledgers import Author, anchored, block_of, protocol_change, replica_on
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 from tests.unit.medchain.store.folds import fold_by
@@ -237,6 +242,44 @@ def test_members_of_a_dropped_block_are_known_no_more(orderer, author):
     again = LedgerStore(store._database)  # noqa: SLF001  # a second reader of the same file
     assert (again.members_at(2), again.members_changes()) == (store.members_at(2), [0, 2])
     again._reader.close()  # noqa: SLF001  # the file stays open
+
+
+def rotated(author, generation: int):
+    """Have a member exchange its log key."""
+    before, new = author.members.organisations[RENHE], world.key(RENHE, "log", generation)
+    keys = tuple(sorted((*(item for item in before.keys if item.use != "log"), new), key=lambda item: item.id))
+    proof = base64_text(prove(author.genesis.ledger, new, generation))
+    content = organisation_content(replace(before, keys=keys), {new.id: proof})
+    return sign(author.public(RENHE, ("organisation", content), until=None))
+
+
+@pytest.fixture
+def with_former_keys(replica, orderer, author):
+    """A file in which a member has exchanged its log key twice."""
+    for generation in (2, 3):
+        replica.apply(block_of(orderer, rotated(author, generation)))
+    return replica.members
+
+
+def test_the_log_keys_that_there_were_are_known_at_each_height_and_after_a_rewind(database, with_former_keys, replica):
+    store = LedgerStore(database)
+    first = {world.key(org_id, "log").id for org_id in ROLES}
+    later = [world.key(RENHE, "log", generation).id for generation in (2, 3)]
+    assert [store.members_at(height).log_keys for height in range(3)] == [first, first | {later[0]}, {*first, *later}]
+    assert store.members == with_former_keys
+    replica.rewind(1)
+    assert replica.members.log_keys == first | {later[0]}
+
+
+def test_a_file_of_before_gets_the_log_keys_that_there_were(store_engine, database, with_former_keys):
+    with database.write("file") as connection:
+        before = "CAST(json_remove(CAST(data AS TEXT), '$.log_keys') AS BLOB)"
+        connection.execute(text(f"UPDATE members SET data = {before}"))  # noqa: S608  # a constant
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ledger_0003'"))
+    database.engine.dispose()
+    again = LedgerStore(store_engine(LEDGER))
+    assert again.members == with_former_keys
+    assert again.members_at(1).log_keys == with_former_keys.log_keys - {world.key(RENHE, "log", 3).id}
 
 
 def test_an_empty_file_says_so(store):
