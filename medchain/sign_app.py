@@ -3,7 +3,7 @@
 A roof beside `medchain/app.py`, because what is served at the signing origin must share no page, session or route with
 the portal, and needs no FHIR server. Keeps true: every view declares its callers, or the application is not built; the
 worker ends with its parent. Trusts the blueprints of the floors below.
-Source: `docs/architecture.md`, `docs/adr/0052-patients-sign-at-an-origin-of-its-own.md`.
+Source: `docs/architecture.md`, `docs/adr/0050-patients-sign-at-an-origin-of-its-own.md`.
 """
 
 from __future__ import annotations

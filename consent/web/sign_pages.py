@@ -6,7 +6,7 @@ itself; no cookie says here who somebody is; a draft is given out once, to who h
 session of its person lives; what is submitted is that draft with the passkey's answer. Trusts the endorsers to check
 all of it again. An authenticator shows no text: no page says that it did.
 Source: `docs/spec/patient-pages.md` 6; `docs/spec/consent.md` 7, 8;
-`docs/adr/0052-patients-sign-at-an-origin-of-its-own.md`.
+`docs/adr/0050-patients-sign-at-an-origin-of-its-own.md`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Keeps true: the portal asks no passkey for a consent, it drafts, and leads to an
 signatures count and no other page of this node is served; a draft is for who is signed in, within what that person may
 do. Trusts `consent.web.sign_pages` for showing what is signed, and the endorsers to check all of it again.
 Source: `docs/spec/consent.md` 7, 8; `docs/spec/patient-pages.md` 6;
-`docs/adr/0052-patients-sign-at-an-origin-of-its-own.md`.
+`docs/adr/0050-patients-sign-at-an-origin-of-its-own.md`.
 """
 
 from __future__ import annotations

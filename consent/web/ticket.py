@@ -4,7 +4,7 @@ The draft stays with the node; the browser carries a secret in the address's fra
 log or `Referer` has. Keeps true: a ticket opens one draft, made for one person, once, over all processes; what was
 opened is signed under a second secret, which only the page that opened it has, and which is good until it has served or
 its time is over. Trusts the account store, which keeps hashes of secrets and takes a row once.
-Source: `docs/spec/patient-pages.md` 6; `docs/adr/0052-patients-sign-at-an-origin-of-its-own.md`.
+Source: `docs/spec/patient-pages.md` 6; `docs/adr/0050-patients-sign-at-an-origin-of-its-own.md`.
 """
 
 from __future__ import annotations

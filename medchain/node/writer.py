@@ -6,7 +6,7 @@ each waited for the others' threads as well as for the disk. Keeps true: a write
 not before; who asked and waits no more has nothing done for him; what is merged in between takes a bounded number of
 versions, with the writes that came meanwhile before the next. It ends when nobody is left who could ask. Trusts who
 asks, and nothing for what is found: where it is gone, who writes does so himself, and who searches merges.
-Source: `docs/spec/store.md` 2, `docs/adr/0051-one-process-stores-single-writes.md`.
+Source: `docs/spec/store.md` 2, `docs/adr/0049-one-process-stores-single-writes.md`.
 """
 
 from __future__ import annotations

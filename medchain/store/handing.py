@@ -5,7 +5,7 @@ handed over and not answered is told apart from what was refused: who handed it 
 is gone, unless it is there already, and says that he does not know where the writer is only silent; nothing waits
 without end. Trusts whoever holds the other end of a way: it came over a fork, and nobody else can open one. The writer
 gets nothing that does not come to lie in the file.
-Source: unix(7); `docs/spec/store.md` 2, `docs/adr/0051-one-process-stores-single-writes.md`.
+Source: unix(7); `docs/spec/store.md` 2, `docs/adr/0049-one-process-stores-single-writes.md`.
 """
 
 from __future__ import annotations
