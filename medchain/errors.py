@@ -6,6 +6,9 @@ Expected outcomes (a decision, a refusal that the caller must handle) are values
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 
 class MedchainError(Exception):
     """Base of all our errors.
@@ -56,3 +59,19 @@ class UnavailableError(MedchainError):
         """Keep the code, its fields and the delay."""
         super().__init__(code, **fields)
         self.retry_after_s = retry_after_s
+
+
+_KINDS: Final[dict[str, type[MedchainError]]] = {
+    kind.__name__: kind
+    for kind in (AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError, VerificationError)
+}
+
+
+def kind_of(error: MedchainError) -> str:
+    """Name the kind of an error, as processes of a node tell it to each other; one of no kind is `UnavailableError`."""
+    return next((name for name, kind in _KINDS.items() if isinstance(error, kind)), UnavailableError.__name__)
+
+
+def error_of(name: str, code: str, fields: Mapping[str, int | str | None]) -> MedchainError:
+    """Make an error of the kind that `kind_of` named; of a kind that is none, `UnavailableError`."""
+    return _KINDS.get(name, UnavailableError)(code, **fields)

@@ -25,13 +25,11 @@ from typing import IO, Final
 
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import (
-    AccessDeniedError,
-    ConflictError,
     InputError,
     MedchainError,
-    NotFoundError,
     UnavailableError,
-    VerificationError,
+    error_of,
+    kind_of,
 )
 from medchain.node.fork_server import ForkServer, end_unheard
 from medchain.node.garbage import settle
@@ -59,17 +57,6 @@ _STDIN: Final = 0
 _STDOUT: Final = 1
 _MAX_HEADER_BYTES: Final = 16 << 20
 _POLL_S: Final = 0.05
-_KINDS: Final[dict[str, type[MedchainError]]] = {
-    kind.__name__: kind
-    for kind in (
-        AccessDeniedError,
-        ConflictError,
-        InputError,
-        NotFoundError,
-        UnavailableError,
-        VerificationError,
-    )
-}
 
 Handler = Callable[[Json, bytes], tuple[Json, bytes]]
 """What a process does with a job: its document and content → those of the answer."""
@@ -340,8 +327,7 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 
 def _error_document(error: MedchainError) -> Json:
     """Write an error."""
-    kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), UnavailableError.__name__)
-    return {"code": error.code, "fields": dict[str, Json](error.fields), "kind": kind}
+    return {"code": error.code, "fields": dict[str, Json](error.fields), "kind": kind_of(error)}
 
 
 def _error(value: Json) -> MedchainError:
@@ -349,4 +335,4 @@ def _error(value: Json) -> MedchainError:
     top = members(value, {"code": str, "fields": dict, "kind": str})
     fields = top["fields"] if type(top["fields"]) is dict else {}
     kept = {name: item for name, item in fields.items() if item is None or isinstance(item, (int, str))}
-    return _KINDS.get(str(top["kind"]), UnavailableError)(str(top["code"]), **kept)
+    return error_of(str(top["kind"]), str(top["code"]), kept)

@@ -18,15 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from medchain.errors import (
-    AccessDeniedError,
-    ConflictError,
-    InputError,
-    MedchainError,
-    NotFoundError,
-    UnavailableError,
-    VerificationError,
-)
+from medchain.errors import MedchainError, UnavailableError, error_of, kind_of
 from medchain.store.index_rows import IndexRows
 from medchain.store.records import Epoch, RecordVersion, Write
 
@@ -40,8 +32,6 @@ HELLO: Final = b"w"
 """With what a new way is handed to the writer."""
 
 _LENGTH: Final = struct.Struct(">I")
-_SENT: Final = (AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError, VerificationError)
-_ERRORS: Final = {kind.__name__: kind for kind in _SENT}
 
 
 class WriterDoor:
@@ -171,7 +161,7 @@ def answer_of(write: Write, error: Exception | None) -> bytes:
     if not isinstance(error, MedchainError):
         # A value that the driver cannot bind: who stores it himself is told what it is.
         return b""
-    return orjson.dumps({"refused": [type(error).__name__, error.code, error.fields]})
+    return orjson.dumps({"refused": [kind_of(error), error.code, error.fields]})
 
 
 def read_answer(answer: bytes) -> list[int]:
@@ -180,7 +170,7 @@ def read_answer(answer: bytes) -> list[int]:
     if "numbers" in told:
         return list(told["numbers"])
     name, code, fields = told["refused"]
-    raise _ERRORS[name](code, **fields)
+    raise error_of(name, code, fields)
 
 
 def _members(kind: type[Epoch | RecordVersion], one: object) -> list[Any]:
