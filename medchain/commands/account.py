@@ -21,6 +21,7 @@ from medchain.commands.client import Say, opened
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, canonical
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.genesis import is_host_of
 from medchain.ledger.kinds.content import short_text
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
@@ -144,15 +145,10 @@ def _invite(context: Context) -> int:
         genesis, _ = read_genesis(Layout(node.config.folder))
         origins = public_origins(node, genesis)
     # Where a browser makes passkeys of the relying party, if one of our addresses is such a place.
-    origin = next((one for one in origins if _is_under(urlsplit(one).hostname or "", genesis.rp_id)), origins[0])
+    origin = next((one for one in origins if is_host_of(genesis.rp_id, urlsplit(one).hostname or "")), origins[0])
     url = f"{origin}/my/enrol#{code}"
     context.answer({"url": url}, [context.say(texts.INVITED, hours=CODE_S // 3600, url=url)])
     return Exit.DONE
-
-
-def _is_under(host: str, rp_id: str) -> bool:
-    """Tell whether a host is a relying party's (W3C WebAuthn Level 3 §5.1.3, step 8)."""
-    return host == rp_id or host.endswith("." + rp_id)
 
 
 COMMANDS: Final = (

@@ -319,12 +319,16 @@ def _check(genesis: Genesis, type_name: str) -> None:
             raise InputError("genesis.malformed", member=member)
 
 
+def is_host_of(rp_id: str, host: str) -> bool:
+    """Tell whether a host is a relying party's, at or under its id (W3C WebAuthn Level 3 §5.1.3, step 8)."""
+    return host == rp_id or host.endswith("." + rp_id)
+
+
 def _signs_for(genesis: Genesis, origin: str) -> bool:
     """Tell whether a web origin lies at or under the relying-party id, as WebAuthn demands, and is encrypted."""
     scheme, _, rest = origin.partition("://")
     host = rest.partition(":")[0]
-    below = host == genesis.rp_id or host.endswith("." + genesis.rp_id)
-    return is_origin(origin) and below and (scheme == "https" or genesis.demo)
+    return is_origin(origin) and is_host_of(genesis.rp_id, host) and (scheme == "https" or genesis.demo)
 
 
 def _sign_origins(value: Json) -> frozenset[str]:

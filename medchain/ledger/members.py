@@ -34,6 +34,9 @@ COSIGN_ED25519_KEY: Final = "cosign-ed25519"
 COSIGN_MLDSA44_KEY: Final = "cosign-mldsa44"
 """Key use: cosignatures (ML-DSA-44)."""
 
+COSIGN_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
+"""Key uses of cosignatures: a member has cosigned only what it cosigned with both."""
+
 AUTHENTICATION_KEY: Final = "authentication"
 """Key use: tokens between nodes and SMART backend services (ES384)."""
 
@@ -68,7 +71,7 @@ MAX_MEMBERS: Final = 64
 MAX_KEYS_PER_USE: Final = 2
 """Most keys of one use while one replaces the other; of log and cosigning keys there is always one."""
 
-_SINGLE: Final = frozenset({COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY})
+_SINGLE: Final = frozenset({*COSIGN_USES, LOG_KEY})
 _PUBLIC_BYTES: Final = {ED25519: 32, MLDSA44: 1312, X_WING: 1216}
 _ORG_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?\Z")

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from medchain.errors import MedchainError, UnavailableError, VerificationError
-from medchain.ledger.members import COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, Members
+from medchain.ledger.members import COSIGN_USES, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
@@ -40,9 +40,6 @@ IDLE_S: Final = 30
 
 MAX_NOTES: Final = 64
 """How many sizes are remembered with their lines: the newest up to the end of our ledger, the nearest beyond it."""
-
-
-_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 
 class LineName(NamedTuple):
@@ -500,7 +497,7 @@ class Cosigner:
             known = self._notes.get(vouched.floor)
             if vouched.floor == vouched.size > self.final_size:
                 own = {name.use for name in known.lines if name.org_id == self._notary.org_id} if known else set()
-                if known is None or known.root != vouched.root or len(own) < len(_USES):
+                if known is None or known.root != vouched.root or len(own) < len(COSIGN_USES):
                     raise UnavailableError("takeover.note", size=vouched.size)
             return self.note() if known is None else self._text(self._listed(known))
 
@@ -915,8 +912,8 @@ def complete(lines: Iterable[LineName], members: Members, *later: Members) -> fr
 
     def is_complete(org_id: str) -> bool:
         known = [found for item in (members, *later) if (found := item.organisations.get(org_id)) is not None]
-        names = [LineName(org_id, key.use, key.id) for found in known for key in found.keys if key.use in _USES]
-        return {name.use for name in names if name in there} == {*_USES}
+        names = [LineName(org_id, key.use, key.id) for found in known for key in found.keys if key.use in COSIGN_USES]
+        return {name.use for name in names if name in there} == {*COSIGN_USES}
 
     return frozenset(item.org_id for item in members.active if is_complete(item.org_id))
 

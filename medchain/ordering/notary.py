@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer, key_id
 from medchain.errors import VerificationError
 from medchain.ledger.genesis import cosigner_key, cosigner_name
-from medchain.ledger.members import ACTIVE, ALGORITHMS, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY, LOG_KEY, Members
+from medchain.ledger.members import (
+    ACTIVE,
+    ALGORITHMS,
+    COSIGN_ED25519_KEY,
+    COSIGN_MLDSA44_KEY,
+    COSIGN_USES,
+    LOG_KEY,
+    Members,
+)
 from medchain.ordering.cosign import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
     Checkpoint,
@@ -26,8 +34,6 @@ from medchain.tlog.checkpoint import (
     verify_log_signature,
 )
 from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
-
-_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 
 
 class CosignKeys(NamedTuple):
@@ -178,7 +184,7 @@ class LedgerNotary:
     def _cosigners(self, sets: Sequence[Members]) -> Iterator[_CosignKey]:
         """List the cosigning keys of all who take part, or did so in one of the sets."""
         for organisation in (item for members in sets for item in members.active):
-            for use in _USES:
+            for use in COSIGN_USES:
                 name = LineName(organisation.org_id, use, organisation.key(use).id)
                 yield _CosignKey(name, cosigner_key(organisation, self._origin, use))
 
