@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from flask import Flask
@@ -24,17 +23,15 @@ from fhir_bridge.rest.turns import Turns
 from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
-from medchain.node.config import load_config, read_metrics_token
+from medchain.node.config import read_metrics_token
 from medchain.node.garbage import settle
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
-from medchain.node.log import log_uncaught, open_log
 from medchain.node.peers import Limits
 from medchain.store.handing import WriterDoor
 from medchain.web.gateway import Gateway
-from medchain.web.handover import end_with_parent, take
+from medchain.web.handover import CONFIG_VARIABLE, begin
 from medchain.web.service import check_callers, health_blueprint, prepare
-from medchain.web.workers import CONFIG_VARIABLE
 
 _STATUS_LIMITS: Final = Limits(timeout_s=2.0)
 _MAX_WORKERS: Final = 64
@@ -93,13 +90,8 @@ def open_worker() -> Worker:
     Raises:
         MedchainError: the node cannot be opened.
     """
-    handed = take()
-    halves = Unlock(handed.half, None)
-    config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
-    layout = Layout(config.folder)
-    open_log(layout.logs, f"web-{_take_slot(layout.run)}", config.log_level)
-    log_uncaught()
-    Thread(target=end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    handed, config = begin(lambda run: f"web-{_take_slot(run)}")
+    halves, layout = Unlock(handed.half, None), Layout(config.folder)
     opened = ExitStack()
     turns, writer = Turns(), None if handed.asking is None else WriterDoor(handed.asking)
     node = opened.enter_context(open_web_node(config, halves, system_clock, writer, turns.aside))

@@ -8,11 +8,8 @@ Source: `docs/architecture.md`, `docs/adr/0050-patients-sign-at-an-origin-of-its
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from flask import Flask
@@ -21,21 +18,19 @@ from consent.web.sign_pages import SIGN_ASSETS, SigningParts, SigningSite, mount
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.deeds import KeptDeeds
-from fhir_bridge.smart.origins import public_origins
+from fhir_bridge.smart.origins import own_names, public_origins
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
-from medchain.node.config import load_config, time_zone
+from medchain.node.config import time_zone
 from medchain.node.garbage import settle
 from medchain.node.keystore import Layout, Unlock
-from medchain.node.log import log_uncaught, open_log
 from medchain.web.deeds import Deeds
 from medchain.web.gateway import Environ, Gateway, Start
-from medchain.web.handover import end_with_parent, take
-from medchain.web.pages import LANGUAGES, Pages, pages_blueprint, read_asset, remember_language
+from medchain.web.handover import begin
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
 from medchain.web.service import check_callers, prepare
 from medchain.web.signed import Signed
-from medchain.web.workers import CONFIG_VARIABLE
 
 _THREADS: Final = 4
 
@@ -74,12 +69,9 @@ def create_app(node: WebNode, genesis: Genesis, deeds: Deeds) -> Flask:
     """
     app = Flask("medchain-sign", static_folder=None)
     prepare(app)
-    organisation = genesis.members.organisations.get(node.config.org_id)
-    given = {} if organisation is None else organisation.name
-    names = [str(given.get(one) or next(iter(given.values()), node.config.org_id)) for one in LANGUAGES]
     site = SigningSite(
         org_id=node.config.org_id,
-        name=(names[0], names[1]),
+        name=own_names(node, genesis),
         origins=(node.config.sign_origin,),
         accounts=node.records.accounts,
         signed=Signed(node.keys.records),
@@ -107,15 +99,10 @@ def worker_gateway() -> Gateway:
     Raises:
         MedchainError: the node cannot be opened.
     """
-    halves = Unlock(take().half, None)
-    config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
-    layout = Layout(config.folder)
-    open_log(layout.logs, "sign", config.log_level)
-    log_uncaught()
-    Thread(target=end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    handed, config = begin(lambda _run: "sign")
     opened = ExitStack()
-    node = opened.enter_context(open_web_node(config, halves, system_clock))
-    genesis, _ = read_genesis(layout)
+    node = opened.enter_context(open_web_node(config, Unlock(handed.half, None), system_clock))
+    genesis, _ = read_genesis(Layout(config.folder))
     audit = JournalAudit(config.folder, node.keys.records, node.clock, is_proxied=config.web_proxy)
     deeds = KeptDeeds(audit, node.clock)
     audit.telling(deeds.tell)

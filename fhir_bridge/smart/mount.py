@@ -24,7 +24,7 @@ from fhir_bridge.smart.endpoints import oauth_blueprint
 from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
-from fhir_bridge.smart.origins import API, OwnOrigins, public_origins
+from fhir_bridge.smart.origins import API, OwnOrigins, own_names, public_origins
 from fhir_bridge.smart.pages import AuthorisePages
 from fhir_bridge.smart.patients import Patients
 from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider
@@ -41,7 +41,7 @@ from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.authorisations import Grant
 from medchain.web.deeds import Deeds
-from medchain.web.pages import LANGUAGES, Pages, pages_blueprint, remember_language
+from medchain.web.pages import Pages, pages_blueprint, remember_language
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
 from medchain.web.signed import Signed
@@ -100,13 +100,9 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
     Returns:
         What renders the pages, for those of others.
     """
-    organisation = genesis.members.organisations.get(node.config.org_id)
-    # The ledger asks no member for a name in each language.
-    given = {} if organisation is None else organisation.name
-    names = [str(given.get(one) or next(iter(given.values()), node.config.org_id)) for one in LANGUAGES]
     site = Site(
         org_id=node.config.org_id,
-        name=(names[0], names[1]),
+        name=own_names(node, genesis),
         origins=public_origins(node, genesis),
         accounts=parts.accounts,
         signed=Signed(node.keys.records),

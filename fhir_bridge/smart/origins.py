@@ -1,4 +1,4 @@
-"""Where a node is reached: its origins, and the base URLs of its API.
+"""Where a node is reached: its origins, the base URLs of its API, and the names that its pages bear.
 
 Keeps true: addresses come from the ledger and the configuration, never from a request. Trusts the daemon of this node.
 Source: `docs/spec/smart.md`.
@@ -15,6 +15,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
+from medchain.web.pages import LANGUAGES
 
 API: Final = "/fhir"
 """Where the API stands below an origin."""
@@ -66,6 +67,15 @@ class OwnOrigins:
 def public_origins(node: WebNode, genesis: Genesis) -> tuple[str, ...]:
     """List the addresses at which systems and browsers reach this node now, see `OwnOrigins`."""
     return OwnOrigins(node, genesis)()
+
+
+def own_names(node: WebNode, genesis: Genesis) -> tuple[str, str]:
+    """Return how the organisation is named on its pages, one name for each of `LANGUAGES`."""
+    organisation = genesis.members.organisations.get(node.config.org_id)
+    # The ledger asks no member for a name in each language.
+    given = {} if organisation is None else organisation.name
+    first, second = (str(given.get(one) or next(iter(given.values()), node.config.org_id)) for one in LANGUAGES)
+    return first, second
 
 
 def api_bases(node: WebNode, genesis: Genesis) -> frozenset[str]:

@@ -12,12 +12,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 from socket import socket
+from threading import Thread
 from typing import Final, NamedTuple
 
 from medchain.crypto.keywrap import SecretBytes
 from medchain.errors import UnavailableError
+from medchain.node.config import NodeConfig, load_config
 from medchain.node.fork_server import ForkServer
+from medchain.node.keystore import Layout
+from medchain.node.log import log_uncaught, open_log
 
 
 class Handed(NamedTuple):
@@ -33,6 +39,9 @@ class Handed(NamedTuple):
     forks: ForkServer | None
     asking: socket | None
 
+
+CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
+"""Environment variable by which workers find the configuration."""
 
 _HELD: Final[list[Handed]] = []
 _PARENT_CHECK_S: Final = 1.0
@@ -50,7 +59,28 @@ def take() -> Handed:
     return _HELD.pop()
 
 
-def end_with_parent(parent: int) -> None:
+def begin(log_name: Callable[[Path], str]) -> tuple[Handed, NodeConfig]:
+    """Begin a worker's process: take what was handed over, open its log, and have it end with its parent.
+
+    Args:
+        log_name: names its log, given the folder of what runs.
+
+    Returns:
+        What was handed over, and the node's configuration.
+
+    Raises:
+        MedchainError: ``web.no_key``, or the configuration cannot be read.
+    """
+    handed = take()
+    config = load_config(Path(os.environ[CONFIG_VARIABLE]), os.environ, {})
+    layout = Layout(config.folder)
+    open_log(layout.logs, log_name(layout.run), config.log_level)
+    log_uncaught()
+    Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    return handed, config
+
+
+def _end_with_parent(parent: int) -> None:
     """End this process once its parent is gone: nobody would stop or replace it any more."""
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)

@@ -30,10 +30,7 @@ from medchain.node.fork_server import ForkServer
 from medchain.node.start import load
 from medchain.node.supervisor import decode_unlock
 from medchain.node.writer import fork_writer
-from medchain.web.handover import Handed, hand_over
-
-CONFIG_VARIABLE: Final = "MEDCHAIN_CONFIG"
-"""Environment variable by which workers find the configuration."""
+from medchain.web.handover import CONFIG_VARIABLE, Handed, hand_over
 
 APPLICATION: Final = "medchain.app:worker_gateway"
 """Named, not imported: the roof is above this floor. This process calls nothing of it; its workers find it loaded."""

@@ -13,8 +13,8 @@ from medchain.app import open_worker
 from medchain.errors import UnavailableError
 from medchain.node.fork_server import ForkServer
 from medchain.node.keystore import open_root_file, unlock
-from medchain.web.handover import Handed, hand_over, take
-from medchain.web.workers import CONFIG_VARIABLE, JOBS
+from medchain.web.handover import CONFIG_VARIABLE, Handed, hand_over, take
+from medchain.web.workers import JOBS
 
 
 @pytest.fixture
