@@ -6,9 +6,11 @@ import base64
 import gzip
 import json
 import lzma
+import zlib
 
 import pytest
 
+from medchain.commands import import_files
 from medchain.node.records import RecordService
 
 PATIENT = {"resourceType": "Patient", "birthDate": "1980-01-02"}
@@ -156,6 +158,74 @@ def test_many_lines_are_stored_in_parts(take, folder):
 def test_a_bundle_on_a_line_is_taken(take, folder):
     (folder / "a.ndjson").write_bytes(lines(PATIENT) + bundle(DOCTOR, PATIENT) + b"\n")
     assert take(folder).document["stored"] == 3
+
+
+def numbered(count: int) -> bytes:
+    return lines(*[PATIENT | {"id": f"p{number}"} for number in range(1, count + 1)])
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
+def test_lines_before_the_place_where_a_file_is_cut_are_stored_and_the_place_is_told(
+    run, take, node, folder, tmp_path, suffix, pack, workers
+):
+    """Whole units, and the lines after them, of which no unit is full."""
+    content = numbered(730)
+    cut = pack(content)[: len(pack(content)) * 9 // 10]
+    (folder / f"a.ndjson{suffix}").write_bytes(cut)
+    unpacked = zlib.decompressobj(31).decompress(cut) if suffix == ".gz" else lzma.LZMADecompressor().decompress(cut)
+    whole = unpacked.count(b"\n")
+    assert 500 < whole < 730
+    runs = []
+    for _ in range(2):
+        ran = take(folder, "--rejected", tmp_path / "rejected", "--workers", workers)
+        counts = {name: ran.document[name] for name in ("entries", "rejected", "skipped", "stored")}
+        told = [json.loads(row) for row in (tmp_path / "rejected").read_bytes().splitlines()]
+        runs.append((ran.code, counts, [(row["entry"], row["code"], row["fields"]) for row in told]))
+    refused = [(0, "import.unreadable", {"line": whole + 1})]
+    assert runs == [
+        (1, {"entries": whole + 1, "rejected": 1, "skipped": 0, "stored": whole}, refused),
+        (1, {"entries": 1, "rejected": 1, "skipped": 1, "stored": 0}, refused),
+    ]
+    assert run("record", "show", f"Patient/p{whole}", "--config", node).code == 0
+    assert run("record", "show", f"Patient/p{whole + 1}", "--config", node).code == 4
+
+
+def test_a_file_cut_behind_a_full_unit_is_told_at_each_run(take, folder):
+    """Of what follows nothing is stored, so nothing of it is noted."""
+    packed = gzip.compress(numbered(500))
+    (folder / "a.ndjson.gz").write_bytes(packed[:-8])
+    for stored in (500, 0):
+        ran = take(folder)
+        assert (ran.code, ran.document["stored"], ran.document["rejected"]) == (1, stored, 1)
+
+
+def test_a_file_whose_checksum_is_wrong_is_told(take, folder):
+    packed = bytearray(gzip.compress(numbered(3)))
+    packed[-6] ^= 1
+    (folder / "a.ndjson.gz").write_bytes(packed)
+    ran = take(folder)
+    assert (ran.code, ran.document["stored"], ran.document["rejected"]) == (1, 3, 1)
+
+
+def test_a_line_that_is_too_long_is_refused_alone(take, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(import_files, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(import_files, "_SKIP_BYTES", 64)
+    long = lines(PATIENT | {"language": "x" * 1000})
+    (folder / "a.ndjson").write_bytes(numbered(2) + long + lines(DOCTOR, PATIENT) + long[:-1])
+    ran = take(folder, "--rejected", tmp_path / "rejected", "--workers", "0")
+    told = [json.loads(row) for row in (tmp_path / "rejected").read_bytes().splitlines()]
+    assert [(row["entry"], row["code"], row["fields"]) for row in told] == [
+        (number, "import.too_large", {"limit": 1000}) for number in (3, 6)
+    ]
+    assert (ran.code, ran.document["stored"]) == (1, 4)
+
+
+def test_a_bundle_on_a_line_that_is_none_is_refused_alone(take, folder):
+    nonsense = {"resourceType": "Bundle", "type": "transaction", "entry": "none"}
+    (folder / "a.ndjson").write_bytes(lines(PATIENT, nonsense, DOCTOR))
+    ran = take(folder)
+    assert (ran.code, ran.document["stored"], ran.document["rejected"]) == (1, 2, 1)
 
 
 def test_a_file_that_is_not_there_is_an_error(take, tmp_path):
