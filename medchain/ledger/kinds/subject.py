@@ -171,7 +171,8 @@ def read(content: Mapping[str, Json]) -> Subject:
     if verified["organisation"] != content["enroller"]:
         raise InputError("subject.verified_by")
     operation, signers = content["operation"], content["signers"]
-    if operation not in set(Operation):
+    # Text first: a list cannot be looked up in a set.
+    if type(operation) is not str or operation not in set(Operation):
         raise InputError("subject.operation")
     keys = tuple(unhex(key, HASH_BYTES) for key in signers) if type(signers) is list else None
     if keys is None or len(set(keys)) != len(keys) or len(keys) > capacity.MAX_DELEGATES:
@@ -185,7 +186,7 @@ def read(content: Mapping[str, Json]) -> Subject:
         verified=count(verified["time"]),
         nonce=unhex(content["nonce"], ID_BYTES),
         signed_at=count(content["signed_at"]),
-        operation=Operation(str(operation)),
+        operation=Operation(operation),
         signers=keys,
         recovery=key_or_none(content["recovery"]),
         contacts=read_contacts(content),

@@ -595,6 +595,8 @@ LIMITS = {"may": ["read"], "resource_types": ["*"], "role": "helper", "subject":
         ("standing", {"method": "x", "state": "asleep", "time": 1}, "subject.standing"),
         ("standing", {}, "encoding.members"),
         ("operation", "update", "subject.operation"),
+        ("operation", ["enrol"], "subject.operation"),
+        ("operation", {}, "subject.operation"),
         ("signers", None, "subject.signers"),
         ("signers", ["00" * 32] * 2, "subject.signers"),
         ("signers", [f"{n:064x}" for n in range(17)], "subject.signers"),
