@@ -321,3 +321,21 @@ def test_a_consent_counts_under_the_passkeys_of_its_place_and_not_of_today(excha
     later = replace(federation.sites[ANXIN].node.judge, clock=lambda: federation.time + 10**8)
     bench = Verdicts(later, federation.sites[ANXIN].records)
     assert bench.verdict(*federation.sites[ANXIN].node.shelf.held(exchange.consent)) is Verdict.HOLDS
+
+
+def test_a_recipient_that_becomes_a_custodian_judges_the_whole_subject_by_the_part_that_it_had(exchange):
+    federation, home = exchange.federation, exchange.federation.sites[RENHE].node
+    other, patient = federation.sites[TONGJI].node, Patient(federation, "told")
+    while home.submitter.submit(patient.subject()).endorser == TONGJI:
+        # Who endorsed the subject has the whole.
+        patient = Patient(federation, "told")
+    other.submitter.wait_final(patient.key, 1, 20)
+    given = home.submitter.submit(patient.consent(recipient=TONGJI)).key
+    other.submitter.wait_final(given, 1, 20)
+    assert not other.shelf.head(patient.key)[1].is_full
+    home.submitter.submit(patient.linked((RENHE, TONGJI), *home.shelf.head(patient.key)))
+    other.submitter.wait_final(patient.key, 2, 20)
+    federation.crash(TONGJI)
+    record, body = federation.sites[TONGJI].node.shelf.head(patient.key)
+    assert (record.version, body.is_full) == (2, True)
+    assert alarms(federation, TONGJI, patient.key) == []

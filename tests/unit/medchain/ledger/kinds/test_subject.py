@@ -13,7 +13,7 @@ from medchain.ledger.kinds import capacity, signing
 from medchain.ledger.kinds.capacity import Standing
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.kinds.registry import check_body
-from medchain.ledger.kinds.subject import Contact, Operation, check_joining, read
+from medchain.ledger.kinds.subject import RECIPIENT_FIELDS, Contact, Operation, check_joining, read
 from medchain.ledger.object import build_body
 from medchain.ledger.policy import default_policy, parse_policy
 from tests.unit.medchain.ledger.kinds.case import (
@@ -329,6 +329,38 @@ def test_a_hospital_cannot_link_another_without_the_patient(case, patient):
 
 def test_a_custodian_that_is_no_member_is_not_linked(case, patient):
     assert code(*changed(case, patient, "link", custodians=("nobody", RENHE, TONGJI))) == "subject.organisation"
+
+
+def linked_to_a_recipient(case, patient, **changes: object):
+    """Link a custodian that was shown a part of the subject before, when it was a recipient; seen by it."""
+    record, whole = case.bodies[patient.key]
+    case.bodies[patient.key] = (record, whole.redact(RECIPIENT_FIELDS))
+    rows = {"custodians": (ANXIN, RENHE, TONGJI)}
+    return changed(case, patient, "link", own=ANXIN, role="holder", **{**rows, **changes})
+
+
+def test_a_custodian_that_was_shown_a_part_before_judges_the_whole_that_comes_after_it(case, patient, helper):
+    assert code(*linked_to_a_recipient(case, patient)) == ""
+    body, context = changed(case, patient, "name-delegate", delegates=(delegate(helper.key),), role="holder", own=ANXIN)
+    assert code(body, context) == ""
+
+
+def test_attack_a_hospital_puts_its_own_key_behind_a_part_that_a_new_custodian_has(case, patient):
+    thief = Person(case, "phone")
+    thief.pen, thief.record, thief.key = THIEF, patient.record, patient.key
+    assert code(*linked_to_a_recipient(case, thief)) == "signing.credential"
+    rows = (*patient.subject.passkeys, passkey_of(THIEF))
+    assert code(*linked_to_a_recipient(case, patient, passkeys=rows)) == "subject.changed"
+    assert code(*linked_to_a_recipient(case, patient, signers=[])) == "subject.unsigned"
+    helped = able(delegates=(delegate(OTHER),))
+    assert code(*linked_to_a_recipient(case, patient, capacity=helped)) == "subject.changed"
+
+
+def test_who_vouches_for_a_version_has_the_whole_of_the_one_before(case, patient):
+    record, whole = case.bodies[patient.key]
+    case.bodies[patient.key] = (record, whole.redact(RECIPIENT_FIELDS))
+    made = changed(case, patient, "change-contacts", contacts=(MAIL,))
+    assert code(*made) == "body.malformed content.fields"
 
 
 # Delegates
