@@ -1,5 +1,7 @@
 """What an erasure leaves to do: tell the ledger, end the patient's objects, have their bodies destroyed everywhere.
 
+What the patient was told, and was asked for, is destroyed here as well.
+
 Keeps true: the ledger's entry is made only when nothing of the keys is left in the write-ahead log, and once, whatever
 crashes when; each step may be done again; what still serves another custodian's patient stays, and so does an emergency
 that nobody has reviewed; nobody destroys a body for anybody but its object's owner, who has said on the ledger that it
@@ -186,6 +188,7 @@ class ErasureJob:
         for record in leaving:
             self._judge.shelf.destroy(record.key)
         self._records.drop_notices(erasure.subjects, (erasure.patient,))
+        self._records.drop_asks(erasure.patient)
 
     def _tell(self, entry: bytes, leaving: Sequence[StateRecord], found: _Found) -> None:
         """Ask who holds bodies of objects of ours to destroy them."""

@@ -107,6 +107,15 @@ class AskTable:
             if not changed.rowcount:
                 raise NotFoundError("ask.unknown")
 
+    def drop_asks(self, patient: str) -> int:
+        """Destroy all asks about a patient, answered or not; returns how many there were.
+
+        Args:
+            patient: keyed token.
+        """
+        with self._database.erase("consent_ask") as connection:
+            return int(connection.execute(delete(consent_ask).where(consent_ask.c.patient == patient)).rowcount)
+
 
 def _row(row: Row[Any]) -> AskRow:  # Any: SQLAlchemy's own
     """Read a row."""

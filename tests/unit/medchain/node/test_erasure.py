@@ -21,6 +21,7 @@ from medchain.node.erasure import Eraser, epoch_hash
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.records import NewRecord
 from medchain.node.submit import Draft, Submitted
+from medchain.store.asks import AskRow
 from medchain.store.keeping import ERASURE, Lock
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES, TONGJI, Federation, Patient, Site, grant
@@ -172,6 +173,17 @@ def test_a_withdrawn_consent_goes_with_the_signature_of_its_withdrawal(story):
     story.eraser().erase(story.local, "asked for")
     story.finish()
     assert story.holders(story.consent) == set()
+
+
+def test_what_others_asked_the_patient_goes_and_what_they_ask_somebody_else_stays(story, shared):
+    other = Story(shared).tell()
+    for one in (story, other):
+        row = AskRow(fresh(16), ANXIN, one.token, b"a name, and why", NOW, NOW + 1000)
+        story.site.records.put_ask(row)
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert story.site.records.asks_of(story.token, NOW) == []
+    assert [row.document for row in other.site.records.asks_of(other.token, NOW)] == [b"a name, and why"]
 
 
 def test_bodies_of_other_patients_stay(story, shared):

@@ -56,6 +56,17 @@ def test_an_ask_that_has_ended_is_gone_and_an_answered_one_stays(store):
     ]
 
 
+def test_all_asks_about_a_patient_are_destroyed_and_nobody_elses(store):
+    store.put_ask(ASK)
+    store.put_ask(other(2))
+    store.answer_ask(b"\x02" * 16, "token-1", "declined", NOW + 1)
+    store.put_ask(other(3, patient="token-2"))
+    assert store.drop_asks("token-1") == 2
+    assert store.asks_of("token-1", NOW + 1) == []
+    assert [row.id[0] for row in store.asks_of("token-2", NOW + 1)] == [3]
+    assert store.drop_asks("token-1") == 0
+
+
 @pytest.mark.parametrize(("patient", "now"), [("token-2", NOW), ("token-1", NOW + 100)])
 def test_only_its_patient_answers_an_ask_and_only_while_it_waits(store, patient, now):
     store.put_ask(ASK)
