@@ -1,15 +1,17 @@
 """`medchain log mirror`: copies the log to a folder; and `medchain log witnesses`: how it is with outside witnesses.
 
-Keeps true: a mirror has the tree of C2SP tlog-tiles, every tile of it computed again from the entries, and writes the
-checkpoint last, so that it never claims more than is there; what a mirror had before is the beginning of what it has
-after. Trusts the node whose log it is for the signatures: who has a policy compares them with that.
+Keeps true: a mirror has the tree of C2SP tlog-tiles, every tile of it computed again from the entries before one is
+put into its place, and writes the checkpoint last, so that it never claims more than is there; what a mirror had
+before is the beginning of what it has after. Trusts the node whose log it is for the signatures: who has a policy
+compares them with that. Trusts no file that it finds in the folder.
 Source: C2SP tlog-tiles; `docs/spec/log.md` 2, 21 to 25.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -38,23 +40,108 @@ def _mirror(context: Context) -> int:
     """Copy the final log to a folder."""
     folder: Path = context.arguments.folder
     before = _mirrored(folder)
+    mirror = _Mirror(folder)
     with closing(LocalClient(context.config().folder)) as client:
         note = client.get("/log/checkpoint")
         checkpoint = parse_checkpoint(parse_note(note).text)
         if before is not None and (before.origin != checkpoint.origin or before.size > checkpoint.size):
             raise VerificationError("log.older", size=checkpoint.size)
-        fetched = sum(_fetch(client, folder, name) for name in _names(checkpoint.size))
-    try:
-        _check(folder, checkpoint, before)
-    except VerificationError:
-        if before is not None:
-            _check_own(folder, before)
-        raise
+        replaced = _checked(client, mirror, checkpoint, before)
+    fetched = mirror.enter(_names(checkpoint.size))
     write_private_file(folder / _CHECKPOINT, note)
     size = checkpoint.size
-    document: Json = {"fetched": fetched, "folder": str(folder), "size": size}
-    context.answer(document, [context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
+    document: Json = {"fetched": fetched, "folder": str(folder), "replaced": [*replaced], "size": size}
+    lines = [context.say(messages.MIRROR_REPLACED, path=name) for name in replaced]
+    context.answer(document, [*lines, context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
     return Exit.DONE
+
+
+class _Mirror:
+    """The files of a mirror, and beside them those that are not checked yet.
+
+    What waits when a call is interrupted is used by the next one, and checked with the rest.
+    """
+
+    __slots__ = ("_folder", "_waiting")
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder, which need not be there."""
+        self._folder = folder
+        self._waiting = folder / ".unchecked"
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there, checked or not."""
+        return (self._waiting / name).is_file() or (self._folder / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """Read a file, the one that waits first."""
+        waiting = self._waiting / name
+        return (waiting if waiting.is_file() else self._folder / name).read_bytes()
+
+    def wait(self, name: str, content: bytes) -> None:
+        """Keep a file that is not checked yet."""
+        path = self._waiting / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_bytes(content)
+        beside.replace(path)
+
+    def enter(self, names: Iterable[str]) -> int:
+        """Put what waits into its place, all of it being checked; returns how many files that were."""
+        count = 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            waiting, path = self._waiting / name, self._folder / name
+            if waiting.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_private_file(path, waiting.read_bytes())
+                count += 1
+        self.drop()
+        return count
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        shutil.rmtree(self._waiting, ignore_errors=True)
+
+
+def _checked(client: LocalClient, mirror: _Mirror, checkpoint: Checkpoint, before: Checkpoint | None) -> list[str]:
+    """Fetch what is not there, and check all; a file that was found and is wrong is fetched again.
+
+    Returns:
+        Names of the files of the mirror that were wrong; the right ones wait in their place.
+
+    Raises:
+        VerificationError: as `_check`, with files that the node has just given; ``log.mirror_damaged`` if those that
+            the mirror had do not fit its own checkpoint either.
+    """
+    given = {name for name in _names(checkpoint.size) if not mirror.has(name)}
+    for name in sorted(given):
+        mirror.wait(name, client.get(f"/log/{name}"))
+    try:
+        _check(mirror, checkpoint, before)
+    except VerificationError:
+        # A wrong tile tells of itself or of the entries below it: all that was found here is compared.
+        found = (name for name in _names(checkpoint.size) if name not in given)
+        replaced = [name for name in found if _renew(client, mirror, name)]
+    else:
+        return []
+    try:
+        _check(mirror, checkpoint, before)
+    except VerificationError:
+        mirror.drop()
+        if before is not None:
+            _check_own(mirror, before)
+        raise
+    return replaced
+
+
+def _renew(client: LocalClient, mirror: _Mirror, name: str) -> bool:
+    """Fetch a file again; tells whether the one that was there is another."""
+    content = client.get(f"/log/{name}")
+    if mirror.read(name) == content:
+        return False
+    mirror.wait(name, content)
+    return True
 
 
 def _mirrored(folder: Path) -> Checkpoint | None:
@@ -65,32 +152,21 @@ def _mirrored(folder: Path) -> Checkpoint | None:
         return None
 
 
-def _fetch(client: LocalClient, folder: Path, name: str) -> bool:
-    """Fetch a file of the log, unless it is there; tells whether it was new. What it says is checked with the rest."""
-    path = folder / name
-    if path.is_file():
-        return False
-    content = client.get(f"/log/{name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_private_file(path, content)
-    return True
-
-
-def _check_own(folder: Path, before: Checkpoint) -> None:
+def _check_own(mirror: _Mirror, before: Checkpoint) -> None:
     """Check a mirror against its own checkpoint, so that nobody else is blamed for what happened to its files.
 
     Raises:
         VerificationError: ``log.mirror_damaged``.
     """
     try:
-        _check(folder, before, None)
+        _check(mirror, before, None)
     except (OSError, VerificationError) as error:
         path = error.fields.get("path") if isinstance(error, VerificationError) else error.filename
-        raise VerificationError("log.mirror_damaged", path=str(path or folder)) from error
+        raise VerificationError("log.mirror_damaged", path=str(path or _CHECKPOINT)) from error
 
 
-def _check(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
-    """Compute tiles and root from the entries that lie in the folder.
+def _check(mirror: _Mirror, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
+    """Compute tiles and root from the entries of a mirror.
 
     Raises:
         VerificationError: ``log.tile`` for a file that is another than its place in the tree gives, ``log.root`` if
@@ -100,7 +176,7 @@ def _check(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> N
     frontier, source = Frontier.empty(), _Edge()
     for index, width in _row(checkpoint.size):
         start = index * TILE_WIDTH
-        hashes = [leaf_hash(leaf) for leaf in _entries(folder, index, width)]
+        hashes = [leaf_hash(leaf) for leaf in _entries(mirror, index, width)]
         ends_here = before is not None and start < before.size <= start + width
         if before is not None and ends_here and frontier.append(hashes[: before.size - start]).root() != before.root:
             raise VerificationError("log.rewritten", size=before.size)
@@ -108,12 +184,11 @@ def _check(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> N
         for (level, number), tile in tiles_for_append(start, hashes, source).items():
             source.tiles[level] = tile
             if len(tile) == TILE_WIDTH * HASH_BYTES:
-                _compare(folder, level, number, tile)
+                _compare(mirror, level, number, tile)
     for level, tile in sorted(source.tiles.items()):
         number, width = divmod(checkpoint.size >> TILE_HEIGHT * level, TILE_WIDTH)
         if width:
-            _compare(folder, level, number, tile)
-    folder.mkdir(parents=True, exist_ok=True)
+            _compare(mirror, level, number, tile)
     if frontier.root() != checkpoint.root:
         raise VerificationError("log.root", size=checkpoint.size)
 
@@ -132,19 +207,19 @@ class _Edge:
         return self.tiles[level]
 
 
-def _entries(folder: Path, index: int, width: int) -> list[bytes]:
-    """Read an entry bundle of the folder."""
+def _entries(mirror: _Mirror, index: int, width: int) -> list[bytes]:
+    """Read an entry bundle of the mirror."""
     name = entries_path(index, width)
     try:
-        return parse_entry_bundle((folder / name).read_bytes(), width)
+        return parse_entry_bundle(mirror.read(name), width)
     except InputError as error:
         raise VerificationError("log.tile", path=name) from error
 
 
-def _compare(folder: Path, level: int, index: int, tile: bytes) -> None:
-    """Compare a tile of the folder with what it must be."""
+def _compare(mirror: _Mirror, level: int, index: int, tile: bytes) -> None:
+    """Compare a tile of the mirror with what it must be."""
     name = tile_path(level, index, len(tile) // HASH_BYTES)
-    if (folder / name).read_bytes() != tile:
+    if mirror.read(name) != tile:
         raise VerificationError("log.tile", path=name)
 
 

@@ -348,6 +348,9 @@ MIRROR_EXAMPLES: Final = Text(
     "medchain log mirror mirror/ --config renhe/node.toml", "medchain log mirror mirror/ --config renhe/node.toml"
 )
 MIRROR_FOLDER: Final = Text("写入的文件夹", "folder to write")
+MIRROR_REPLACED: Final = Text(
+    "镜像中的 {path} 与日志不符，已重新获取。", "{path} of the mirror was not what the log has; it was fetched again."
+)
 MIRROR_DONE: Final = Text(
     "{folder} 中有 {size} 条日志，新取 {fetched} 个文件，根哈希相符。",
     "{folder} has {size} entries, {fetched} files were new, the root matches.",

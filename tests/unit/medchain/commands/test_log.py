@@ -96,24 +96,79 @@ def test_a_mirror_whose_entries_do_not_give_the_root_is_refused(mirror, log, tmp
     assert not (tmp_path / "m" / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"])
-def test_a_damaged_tile_of_the_mirror_is_named(mirror, log, tmp_path, name):
+def test_what_a_refused_log_gave_is_not_kept_for_a_later_one(mirror, log, tmp_path):
+    """The node's disk gave one wrong byte, once: what the folder got must not refuse the genuine log for ever."""
+    genuine, kept = log.tile, log.checkpoint()
+    log.tile = lambda level, index, width: genuine(level, index, width)[:-1] + b"?"
+    assert mirror().code == 1
+    assert [path for path in (tmp_path / "m").rglob("*") if path.is_file()] == []
+    log.tile = genuine
+    assert mirror().code == 0
+    assert (tmp_path / "m" / "checkpoint").read_bytes() == kept
+
+
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000"])
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_damaged_file_of_the_mirror_is_fetched_again_and_told(mirror, log, tmp_path, name, grown):
+    """Cut, or another than it was: it is not taken for a log that was rewritten."""
     assert mirror().code == 0
     path = tmp_path / "m" / name
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    log.leaves += [b"more"] if name == "tile/0/000" else []
+    genuine = path.read_bytes()
+    log.leaves += [b"more"] if grown else []
+    for wrong in (genuine[:-1], genuine[:-1] + b"?"):
+        path.write_bytes(wrong)
+        ran = mirror()
+        needed = not grown or "001.p" not in name
+        assert (ran.code, ran.document["replaced"]) == (0, [name] if needed else [])
+        assert (path.read_bytes() == genuine) is needed
+    assert not (tmp_path / "m" / ".unchecked").exists()
+
+
+def test_what_was_fetched_again_is_told_at_the_terminal(mirror, run, node, tmp_path):
+    assert mirror().code == 0
+    (tmp_path / "m" / "tile" / "0" / "000").write_bytes(b"?")
+    ran = run("log", "mirror", tmp_path / "m", "--config", node)
+    assert "tile/0/000 of the mirror was not what the log has" in ran.out
+
+
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/entries/000"])
+def test_a_wrong_file_in_a_folder_without_a_checkpoint_is_fetched_again(mirror, log, tmp_path, name):
+    """As calls of before, that were interrupted or refused, could leave it."""
+    path = tmp_path / "m" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"?")
     ran = mirror()
-    assert (ran.code, "log.mirror_damaged" in ran.err, name in ran.err) == (1, True, True)
+    assert (ran.code, ran.document["replaced"], ran.document["size"]) == (0, [name], 300)
+    assert log.leaves[0] in (tmp_path / "m" / "tile" / "entries" / "000").read_bytes()
 
 
-@pytest.mark.parametrize("grown", [False, True])
-def test_an_entry_that_was_changed_in_the_mirror_is_not_taken_for_a_rewritten_log(mirror, log, tmp_path, grown):
+def test_a_damaged_mirror_of_a_log_that_is_wrong_itself_blames_nobody_else(mirror, log, tmp_path):
+    """Nothing of either fits: nothing is put into its place."""
     assert mirror().code == 0
     path = tmp_path / "m" / "tile" / "entries" / "000"
     path.write_bytes(path.read_bytes().replace(b"leaf 7", b"leaf 8", 1))
-    log.leaves += [b"more"] if grown else []
+    kept = {file: file.read_bytes() for file in (tmp_path / "m").rglob("*") if file.is_file()}
+    log.leaves[9] = b"rewritten"
+    log.leaves += [b"more"]
     ran = mirror()
-    assert (ran.code, "log.mirror_damaged" in ran.err) == (1, True)
+    assert (ran.code, "log.mirror_damaged" in ran.err, "tile/0/000" in ran.err) == (1, True, True)
+    assert {file: file.read_bytes() for file in (tmp_path / "m").rglob("*") if file.is_file()} == kept
+
+
+def test_what_an_interrupted_call_fetched_is_used_and_checked_by_the_next(mirror, log, tmp_path):
+    waiting = tmp_path / "m" / ".unchecked" / "tile" / "0"
+    waiting.mkdir(parents=True)
+    (waiting / "000").write_bytes(log.tile(0, 0, 256))
+    asked = []
+    genuine = log.tile
+    log.tile = lambda level, index, width: asked.append((level, index)) or genuine(level, index, width)
+    assert mirror().document["fetched"] == 5
+    assert (0, 0) not in asked
+    (tmp_path / "m" / "tile" / "0" / "000").unlink()
+    waiting.mkdir(parents=True)
+    (waiting / "000").write_bytes(b"cut")
+    assert mirror().code == 0
+    assert (tmp_path / "m" / "tile" / "0" / "000").read_bytes() == genuine(0, 0, 256)
 
 
 def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log):
@@ -121,14 +176,6 @@ def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log):
     log.tile = lambda level, index, width: genuine(level, index, width)[:-1] + b"?"
     ran = mirror()
     assert (ran.code, "log.tile" in ran.err, "tile/0/000" in ran.err) == (1, True, True)
-
-
-def test_a_cut_entry_bundle_is_named(mirror, tmp_path):
-    assert mirror().code == 0
-    path = tmp_path / "m" / "tile" / "entries" / "000"
-    path.write_bytes(path.read_bytes()[:-1])
-    ran = mirror()
-    assert (ran.code, "log.mirror_damaged" in ran.err, "tile/entries/000" in ran.err) == (1, True, True)
 
 
 def test_a_log_that_shrinks_is_refused(mirror, log):
