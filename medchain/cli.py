@@ -9,6 +9,7 @@ Source: `docs/commands.md`.
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,8 @@ def main(
 def run(command: Command, context: Context) -> int:
     """Run one command and turn what it raises into an exit code; what it writes is its owner's alone.
 
-    Proof bundles hold records in clear, and a node's processes, which inherit this, write logs and receipts.
+    Proof bundles hold records in clear, and a node's processes, which inherit this, write logs and receipts. Nor does
+    a process that crashes leave its memory on the disk, with keys and records.
 
     Args:
         command: which.
@@ -87,7 +89,8 @@ def run(command: Command, context: Context) -> int:
     Returns:
         Its exit code.
     """
-    before = os.umask(OTHERS)
+    before, cores = os.umask(OTHERS), resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, cores[1]))
     try:
         return command.run(context)
     except MedchainError as error:
@@ -107,6 +110,7 @@ def run(command: Command, context: Context) -> int:
         return Exit.INTERNAL
     finally:
         os.umask(before)
+        resource.setrlimit(resource.RLIMIT_CORE, cores)
 
 
 def exit_of(error: MedchainError) -> Exit:

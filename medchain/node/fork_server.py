@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -26,6 +25,7 @@ from typing import IO, Final, NoReturn, Self
 
 from medchain.encoding import Json, canonical, parse_canonical
 from medchain.errors import UnavailableError
+from medchain.node.log import log_failed, log_uncaught
 from medchain.node.start import load
 
 RESPAWN_S: Final = 0.2
@@ -253,9 +253,10 @@ def _exit_with(run: Callable[[], int]) -> NoReturn:
     """Run to the end of this process, and do nothing of what the one that it was forked from does at its own."""
     status = 1
     try:
+        log_uncaught()
         status = run()
-    except BaseException:  # noqa: BLE001  # nothing is above
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001  # nothing is above
+        log_failed(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -29,6 +29,7 @@ KEPT_FILES: Final = 5
 _MAX_TEXT: Final = 200
 _MAX_FRAMES: Final = 12
 _ROOT: Final = "medchain"
+_OF_LIBRARY: Final = "library.error"
 
 
 class Log:
@@ -84,9 +85,6 @@ def open_log(folder: Path, process: str, level: str) -> None:
         folder / f"{process}.jsonl", maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8"
     )
     handler.setFormatter(JsonFormatter(process))
-    alarm = logging.StreamHandler(sys.stderr)
-    alarm.setLevel(logging.ERROR)
-    alarm.setFormatter(JsonFormatter(process))
     # A full disk must not stop the node, nor print a traceback with the values of variables.
     logging.raiseExceptions = False
     logger = logging.getLogger(_ROOT)
@@ -94,16 +92,34 @@ def open_log(folder: Path, process: str, level: str) -> None:
         logger.removeHandler(old)
         old.close()
     logger.addHandler(handler)
-    logger.addHandler(alarm)
+    logger.addHandler(_alarm(process))
     logger.setLevel(level.upper())
     logger.propagate = False
 
 
 def log_uncaught() -> None:
-    """Write uncaught exceptions as events: a traceback of Python's shows their text, which may quote anybody."""
+    """Write uncaught exceptions as events: a traceback of Python's shows their text, which may quote anybody.
+
+    So would what a library logs. That, and what comes before a log is open, goes to standard error.
+    """
     events = Log("process")
-    sys.excepthook = lambda _kind, error, _trace: events.error("process.failed", error)
+    sys.excepthook = lambda _kind, error, _trace: log_failed(error)
     threading.excepthook = lambda given: events.error("thread.failed", given.exc_value)
+    sys.unraisablehook = lambda given: events.error("object.failed", given.exc_value)
+    logging.lastResort = _alarm("process")
+
+
+def log_failed(error: BaseException) -> None:
+    """Write what ended this process."""
+    Log("process").error("process.failed", error)
+
+
+def _alarm(process: str) -> logging.Handler:
+    """Make what shows errors on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.ERROR)
+    handler.setFormatter(JsonFormatter(process))
+    return handler
 
 
 class JsonFormatter(logging.Formatter):
@@ -115,17 +131,18 @@ class JsonFormatter(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one event; the text of an exception is left out."""
+        """Write one event; the text of an exception is left out, and of a library all that it says."""
+        is_ours = record.name.startswith(f"{_ROOT}.")
         line: dict[str, object] = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "process": self._process,
             "part": record.name.removeprefix(f"{_ROOT}."),
-            "event": str(record.msg)[:_MAX_TEXT],
+            "event": str(record.msg)[:_MAX_TEXT] if is_ours else _OF_LIBRARY,
         }
-        fields = getattr(record, "fields", {})
+        fields = getattr(record, "fields", {}) if is_ours else {}
         line |= {name: _short(value) for name, value in fields.items() if name not in line}
-        error = getattr(record, "error", None)
+        error = getattr(record, "error", None) if is_ours else (record.exc_info or (None, None))[1]
         if isinstance(error, BaseException):
             line["error"] = _describe(error)
         return orjson.dumps(line, default=str).decode()

@@ -93,6 +93,14 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; Any as in `Receive`."""
+        try:
+            await self._serve(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  # the outermost handler: the server would write the error's text
+            # Nothing says that an answer has ended, so the server breaks it off; where none was begun, it answers 500.
+            _LOG.error("request.failed", error)
+
+    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Read, answer, send; Any as in `Receive`."""
         environ = environ_of(scope)
         environ["wsgi.input"] = await self._body(environ, receive)
         answer = await self._answer(environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
 import string
 import subprocess
 import sys
@@ -47,6 +48,29 @@ def broken(error: BaseException, *, as_json: bool = False, language: str = "en")
     err = io.StringIO()
     context = Context(arguments, language, as_json, io.StringIO(), err, lambda: 0, {})
     return run(Command(("x",), NOTHING, NOTHING, fail), context), err.getvalue()
+
+
+def test_what_a_command_starts_leaves_no_memory_on_the_disk_when_it_crashes():
+    """A file of a crashed process would hold keys and records in clear."""
+    limits = "import resource; print(*resource.getrlimit(resource.RLIMIT_CORE))"
+
+    def show(context: Context) -> int:
+        ran = subprocess.run([sys.executable, "-c", limits], check=True, capture_output=True, text=True)
+        context.out.write(ran.stdout)
+        return Exit.DONE
+
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        out = io.StringIO()
+        arguments = make_parser("en", COMMANDS).parse_args(["status"])
+        context = Context(arguments, "en", as_json=False, out=out, err=io.StringIO(), clock=lambda: 0, environment={})
+        assert run(Command(("x",), NOTHING, NOTHING, show), context) == Exit.DONE
+        assert out.getvalue().split() == ["0", str(before[1])]
+        # It is the command's own: what called it goes on as it was.
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 @pytest.mark.parametrize("name", texts())

@@ -23,7 +23,7 @@ from medchain.node.fork_server import end_unheard
 
 def main(arguments):
     if arguments[0] == "fail":
-        raise ValueError
+        raise ValueError("张三")
     end_unheard()
     held = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
     seen = {"arguments": arguments, "held": held, "key": getattr(sys.modules["__main__"], "key", None)}
@@ -130,6 +130,16 @@ def test_a_process_that_fails_takes_nobody_with_it(server):
     assert seen["arguments"] == ["a"]
     for pipe in (*failed, *pipes):
         pipe.close()
+
+
+def test_a_process_that_fails_says_where_and_nothing_of_what_it_was_given(program, capfd):
+    with closing(ForkServer.spawned(program)) as server:
+        for pipe in told(server, "fail")[1]:
+            pipe.close()
+    line = json.loads(capfd.readouterr().err)
+    assert (line["event"], line["error"]["type"]) == ("process.failed", "ValueError")
+    assert line["error"]["at"][-1].startswith("forked_for_tests.py:")
+    assert "张三" not in json.dumps(line, ensure_ascii=False)
 
 
 def test_a_server_ends_when_nobody_is_left_who_could_ask(program):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
+import textwrap
 import threading
 
 import orjson
@@ -57,19 +59,56 @@ def test_the_text_of_an_exception_is_not_written(lines, tmp_path, capsys):
     assert "张三" not in (tmp_path / "daemon.jsonl").read_text() + capsys.readouterr().err
 
 
-def test_what_nobody_caught_is_an_event_too(lines, monkeypatch):
+class Stubborn:
+    """Cannot be removed without an error, which nobody can catch."""
+
+    def __del__(self) -> None:
+        """Fail."""
+        raise ValueError("王五")
+
+
+@pytest.fixture
+def _uncaught(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
     log_uncaught()
+
+
+@pytest.mark.usefixtures("_uncaught")
+def test_what_nobody_caught_is_an_event_too(lines):
     thread = threading.Thread(target=int, args=("张三",))
     thread.start()
     thread.join()
     sys.excepthook(ValueError, ValueError("李四"), None)
+    Stubborn()
     assert [(line["event"], line["error"]["type"]) for line in lines()] == [
         ("thread.failed", "ValueError"),
         ("process.failed", "ValueError"),
+        ("object.failed", "ValueError"),
     ]
-    assert "张三" not in str(lines())
+    assert not any(name in str(lines()) for name in ("张三", "李四", "王五"))
+
+
+def test_of_what_a_library_reports_the_type_and_the_place_are_written_and_no_text():
+    # A program of its own: here, the tests' own runner listens to all that libraries say.
+    script = """
+        import asyncio
+        from medchain.node.log import log_uncaught
+
+        async def lost():
+            asyncio.ensure_future(asyncio.to_thread(int, "张三"))
+            await asyncio.sleep(0.2)
+
+        log_uncaught()
+        asyncio.run(lost(), debug=True)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script)]
+    said = subprocess.run(words, capture_output=True, check=True, text=True).stderr
+    line = orjson.loads(said)
+    assert (line["part"], line["event"], line["error"]["type"]) == ("asyncio", "library.error", "ValueError")
+    assert "张三" not in said
 
 
 def test_our_own_errors_give_code_and_fields(lines):

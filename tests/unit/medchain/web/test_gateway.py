@@ -232,6 +232,28 @@ def test_an_answer_that_breaks_off_does_not_look_whole():
     assert (client.status, client.is_whole) == (200, False)
 
 
+def test_a_fault_in_the_middle_of_an_answer_breaks_it_off_and_its_text_is_told_to_nobody(caplog):
+    """The server that calls the gateway would write the text into its own log."""
+
+    def faulty():
+        yield b"x" * 1_000_000
+        raise ValueError("张三")
+
+    application = Echo(faulty())
+    client = call(application, Client([]))
+    assert (client.status, client.is_whole, application.closed) == (200, False, True)
+    assert [record.getMessage() for record in caplog.records] == ["request.failed"]
+
+
+def test_a_fault_before_an_answer_begins_leaves_it_to_the_server(caplog, monkeypatch):
+    def faulty(_self, _environ, _start):
+        raise ValueError("张三")
+
+    monkeypatch.setattr(Echo, "__call__", faulty)
+    assert call(Echo(), Client([])).got == []
+    assert [record.getMessage() for record in caplog.records] == ["request.failed"]
+
+
 def test_more_than_the_threads_can_take_soon_is_refused_at_once():
     let = threading.Event()
 
