@@ -18,7 +18,7 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access, check_requests, signed_requests
-from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
 
@@ -189,7 +189,7 @@ def _listed(grant: bytes, custodian: str, record: StateRecord, body: Body) -> li
     except InputError as error:
         raise VerificationError("disclosures.body", version=version, reason=error.code) from error
     stands_on = {ref.key for ref in record.refs}
-    if content.grant != grant or (record.status == ACTIVE and stands_on != {grant, *content.consents}):
+    if content.grant != grant or stands_on != {grant, *content.consents}:
         raise VerificationError("disclosures.grant", version=version)
     try:
         check_requests(content, requests, custodian)

@@ -150,7 +150,7 @@ def default_policy() -> dict[str, Json]:
     widened = ("subject", "recovery", "consent", "grant")
     rules: dict[str, Json] = {f"{kind}/active": CREATOR for kind in alone}
     rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
-    rules |= {f"{kind}/ended": CREATOR for kind in ("access", "emergency", *widened)}
+    rules |= {f"{kind}/ended": CREATOR for kind in ("emergency", *widened)}
     rules["erasure/stated"] = CREATOR
     rules |= {f"record/{status}": CREATOR for status in ("deleted", "entered-in-error")}
     rules |= {

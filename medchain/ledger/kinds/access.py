@@ -2,7 +2,9 @@
 
 Keeps true: no release is on the ledger that its grant and consent did not permit at that place in the order; each has
 the asker's signed request in its evidence, so neither side can make one up or date it back alone, and stands in the one
-chain of its grant. Trusts the decision above this floor for what the consent's rules permit in detail.
+chain of its grant. A chain is never ended: an entry that ends something stands on nothing, and one that lists releases
+would pass behind the stop of its consent. Trusts the decision above this floor for what the consent's rules permit in
+detail.
 Source: `docs/spec/consent.md`.
 """
 
@@ -14,7 +16,7 @@ from typing import Final
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import LIVING, CheckContext, Kind, Place, refuse
+from medchain.ledger.kind import CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
 from medchain.ledger.members import AUTHENTICATION_KEY
@@ -136,10 +138,7 @@ def check(body: Body, context: CheckContext) -> None:
     """
     accesses = read(body.content)
     requests = signed_requests(body)
-    if context.change.status == ACTIVE and {ref.key for ref in context.change.refs} != {
-        accesses.grant,
-        *accesses.consents,
-    }:
+    if {ref.key for ref in context.change.refs} != {accesses.grant, *accesses.consents}:
         refuse("access.refs")
     grant = _grant(accesses, context)
     check_parties(context, (grant.custodian, grant.recipient), "access")
@@ -241,7 +240,7 @@ def _row(value: Json) -> Access:
 KIND: Final = Kind(
     name="access",
     number=8,
-    transitions=LIVING,
+    transitions={None: frozenset({ACTIVE}), ACTIVE: frozenset({ACTIVE})},
     check=check,
     form=check_form,
     stands_alone=True,

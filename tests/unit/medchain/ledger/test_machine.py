@@ -210,13 +210,19 @@ def test_a_status_that_the_kind_does_not_have_is_refused(world, status):
 
 
 def test_a_transition_that_the_kind_does_not_have_is_refused(world):
-    ended = world.add("access", RENHE, status="ended")
-    change = Change("access", "ended", next_row(ended))
+    ended = world.add("emergency", RENHE, status="ended")
+    change = Change("emergency", "ended", next_row(ended))
     assert world.refusal(world.transaction(RENHE, change)) == "transaction.status"
     erased = world.add("erasure", RENHE)
     assert (
         world.refusal(world.transaction(RENHE, Change("erasure", "active", next_row(erased)))) == "transaction.status"
     )
+
+
+def test_attack_an_access_behind_the_stop_of_its_consent_as_the_end_of_its_chain(world):
+    """Its refs would have to be active; those of an end are not asked for."""
+    change = Change("access", "ended", next_row(world.add("access", RENHE)))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.status"
 
 
 def test_many_objects_of_a_kind_that_does_not_come_in_batches_are_refused(world):

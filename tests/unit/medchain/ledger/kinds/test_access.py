@@ -178,8 +178,10 @@ def test_an_access_under_a_grant_without_end_is_endorsed(case):
     assert code(*released(case, consent=consent, grant=grant)) == ""
 
 
-def test_ending_a_chain_of_accesses_needs_no_refs(case):
-    assert code(*released(case, status="ended", refs=())) == ""
+def test_attack_releases_behind_the_stop_of_their_consent_in_an_entry_that_ends_the_chain(case):
+    """What ends something stands on nothing: the ledger's order would not decide between it and the stop."""
+    assert code(*released(case, status="ended", refs=())) == "access.refs"
+    assert "ended" not in KINDS["access"].statuses
 
 
 def test_who_is_no_party_does_not_make_accesses(case):
