@@ -10,6 +10,8 @@ Source: FHIR R4 §3.1.0.11.
 
 from __future__ import annotations
 
+import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -59,6 +61,7 @@ NOT_FOUND: Final = "reference.not_found"
 
 
 _ABSOLUTE: Final = ("http:", "https:")
+_RESOURCE_URL: Final = re.compile(rf"(https?:[^?#]+)/({resources.TYPE_PATTERN.pattern}/{resources.ID_PATTERN.pattern})")
 _DELETE: Final = "DELETE"
 _PATCH: Final = "PATCH"
 _KINDS: Final = frozenset({"batch", "transaction"})
@@ -330,7 +333,7 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, cu
             entries.append(entry)
             if not entry.present and entry.method != _DELETE:
                 named.add(entry, resource)
-    places = {entry.full_url: f"{entry.type}/{entry.id}" for entry in entries if entry.full_url}
+    places = _Places(entries)
     # What is parsed each time that it is asked for is not kept by what is made of it either.
     forgets = isinstance(rows, Rows)
     context = _Context(
@@ -445,12 +448,22 @@ class _Reader:
         if wanted in self._made:
             raise InputError("bundle.id")
         found = self._resolver.find(wanted)
+        if found is None and given and self._is_present(type_name, given):
+            # What another writer has stored since it was looked for may fulfil the condition by now.
+            found = self._resolver.find(wanted)
+            if found is None:
+                raise ConflictError("record.taken")
         if found is None:
             self._made[wanted] = given or self._resolver.new_id(type_name, resource, self._taken)
             return self._made[wanted]
         if given and given != found:
             raise InputError("bundle.id")
         return found
+
+    def _is_present(self, type_name: str, record_id: str) -> bool:
+        """Tell whether there is a record, and it is not deleted."""
+        newest = self._current(type_name, record_id) if self._current is not None else None
+        return newest is not None and newest.resource is not None
 
     def _deletion(self, index: int, request: Resource) -> Entry:
         """Say what is deleted."""
@@ -557,10 +570,41 @@ class _Names:
                 del self.found[identifier]
 
 
+class _Places:
+    """Where the entries of a Bundle will be, by what others call them.
+
+    A relative reference is read at the base of the full URL of the entry that has it, if that is an address of a
+    resource (FHIR R4 §2.36.4.1): ``Patient/7`` from below ``http://a.example/fhir`` is the entry of that base, which
+    gets another id here, and not the Patient/7 of this node.
+    """
+
+    __slots__ = ("_by_url", "_moved")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Take the entries, with their ids."""
+        self._by_url = {entry.full_url: f"{entry.type}/{entry.id}" for entry in entries if entry.full_url}
+        self._moved: dict[str, dict[str, str]] = {}
+        for full_url, place in self._by_url.items():
+            base, relative = _split(full_url)
+            if base and relative != place:
+                self._moved.setdefault(base, {})[relative] = place
+
+    def seen_from(self, full_url: str) -> Mapping[str, str]:
+        """Map what an entry may write to ``Type/id``: full URLs, and what is relative to its own base."""
+        moved = self._moved.get(_split(full_url)[0])
+        return ChainMap(self._by_url, moved) if moved else self._by_url
+
+
+def _split(full_url: str) -> tuple[str, str]:
+    """Part an address of a resource into its base and ``Type/id``; the base of anything else is empty."""
+    match = _RESOURCE_URL.fullmatch(full_url)
+    return ("", full_url) if match is None else (match[1], match[2])
+
+
 class _Context(NamedTuple):
     """What all entries of a Bundle are made with."""
 
-    places: dict[str, str]
+    places: _Places
     named: dict[Identifier, str]
     resolver: Resolver
     now: int
@@ -583,7 +627,7 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
         return None
     if entry.method == _DELETE:
         return NewRecord(entry.type, entry.id, b"", "", entry.version, DELETED, token=entry.token)
-    rewrite(resource, context.places, context.named, context.resolver)
+    rewrite(resource, context.places.seen_from(entry.full_url), context.named, context.resolver)
     made = make_record(
         entry.type,
         entry.id,

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
@@ -29,7 +30,7 @@ from fhir_bridge.rest import attachments, rights
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
-from fhir_bridge.rest.read import ANCHORED
+from fhir_bridge.rest.read import ANCHORED, http_date
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, members
@@ -55,7 +56,6 @@ _POLL_S: Final = 0.05
 _OUTCOME: Final = b'{"resourceType":"OperationOutcome"'
 _CONDITIONS: Final = {
     "ifMatch": "HTTP_IF_MATCH",
-    "ifModifiedSince": "HTTP_IF_MODIFIED_SINCE",
     "ifNoneExist": "HTTP_IF_NONE_EXIST",
     "ifNoneMatch": "HTTP_IF_NONE_MATCH",
 }
@@ -315,6 +315,8 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
         fields["HTTP_PREFER"] = _WAIT.sub(f"wait={patience}", fields["HTTP_PREFER"])
     fields |= {"CONTENT_TYPE": FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}
     fields |= {key: member(request, name) for name, key in _CONDITIONS.items() if name in request}
+    if "ifModifiedSince" in request:
+        fields["HTTP_IF_MODIFIED_SINCE"] = _as_http_date(member(request, "ifModifiedSince"))
     given = row.get("resource")
     resource: Resource = given if isinstance(given, dict) else {}
     method, body = member(request, "method"), b""
@@ -333,6 +335,15 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
         access=ask.access,
         request_id=ask.request_id,
     )
+
+
+def _as_http_date(since: str) -> str:
+    """Write an instant as HTTP writes dates; empty for what is none, which is passed over as HTTP has it."""
+    try:
+        moment = datetime.fromisoformat(since)
+        return http_date(int(moment.timestamp())) if moment.tzinfo else ""
+    except (OverflowError, ValueError):
+        return ""
 
 
 def _entry(core: Core, reply: Reply) -> bytes:

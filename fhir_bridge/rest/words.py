@@ -156,6 +156,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     "patch.test": Words("补丁的 test 不成立。", "A test of the patch does not hold."),
     "record.deleted": Words("该资源已被删除；历史版本仍在。", "The resource was deleted; its history is kept."),
     "record.erased": Words("该资源的密钥已销毁，内容不可恢复。", "The key of this resource was destroyed for good."),
+    "record.taken": Words(
+        "没有资源符合条件，而该 id 已属于另一资源；未作更改。",
+        "Nothing fulfils the condition, and the id is that of another resource; nothing was changed.",
+    ),
     "record.unknown": Words("没有这样的资源。", "There is no such resource."),
     "record.version": Words("资源已有别的版本；请先读取最新版本。", "The resource has another version; read it again."),
     "reference.ambiguous": Words("多个资源符合条件。", "More than one resource fulfils the condition."),

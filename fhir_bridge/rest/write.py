@@ -95,7 +95,7 @@ def update_where(core: Core, ask: Ask) -> Reply:
             return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
         if there is not None and given not in (None, there):
             raise InputError("resource.id", at=f"{ask.type}.id")
-        return _follow(core, ask, resource, str(there if given is None else given), resolver)
+        return _follow(core, ask, resource, str(there if given is None else given), resolver, wanted)
 
     # Of two at once that find nothing, the second finds what the first has stored, and changes it.
     return persistently(ask, attempt, resolver)
@@ -260,11 +260,20 @@ def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -
     raise ConflictError("record.version")
 
 
-def _follow(core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver) -> Reply:
-    """Store the version after the one that is the newest now."""
+def _follow(  # what decides about the version before
+    core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver, wanted: Wanted | None = None
+) -> Reply:
+    """Store the version after the one that is the newest now; what is there must fulfil the condition, if there is one.
+
+    An update by a condition that nothing fulfils is an update as create (§3.1.0.4.3), which is of an id that nothing
+    has (R5 says so, and 409): it would overwrite a record that the client does not mean.
+    """
     newest = core.store.get(ask.type, record_id)
     check_replaced(core, ask, Action.UPDATE, newest)
     is_deleted = newest is not None and core.service.is_deleted(newest)
+    # What another writer has stored since it was looked for may fulfil the condition by now.
+    if wanted is not None and newest is not None and not is_deleted and resolver.find(wanted) != record_id:
+        raise ConflictError("record.taken")
     check_match(ask, newest, is_deleted=is_deleted)
     return _store(core, ask, resolver, resource, record_id, newest, is_new=newest is None or is_deleted)
 

@@ -190,8 +190,9 @@ class Planner:
 
     def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
         """Plan a rule of the order."""
-        if key.code == "_lastUpdated":
-            return Order((), by_key=False, descending=key.descending)
+        if key.code in ("_id", "_lastUpdated"):
+            # Columns of the resource, which have no rows.
+            return Order((), by_key=key.code == "_id", descending=key.descending)
         numbers = tuple(self.number(one, key.code) * VARIANTS for one in types)
         kind = self.registry(types[0])[key.code].type
         points = tuple(number + Variant.LONG for number in numbers) if kind in _NUMERIC else ()

@@ -237,8 +237,9 @@ class Order:
     """A rule of the order; a resource without a value comes last.
 
     Attributes:
-        numbers: parameters whose rows give the value; empty for the time of the last change.
-        by_key: whether the key is the value, not low and high.
+        numbers: parameters whose rows give the value; empty for what the resource itself has.
+        by_key: whether the key is the value, not low and high; of the resource itself the id, not the time of the last
+            change.
         descending: from the largest.
         points: further parameters, whose rows give the value in low alone.
     """

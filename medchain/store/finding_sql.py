@@ -428,7 +428,7 @@ def _detail(text: str | Slot) -> ColumnElement[int]:
 def _value(rule: Order, number: ColumnElement[int]) -> ColumnElement[float | str]:
     """Make the value by which a rule orders: of several the first in its direction (§3.1.1.5.1)."""
     if not rule.numbers:
-        return resource.c.updated
+        return resource.c.id if rule.by_key else resource.c.updated
     row = entry.alias()
     value: ColumnElement[Any]  # Any: text or a number
     last: float | str

@@ -176,6 +176,27 @@ def test_another_identifier_finds_nothing_and_an_update_creates(server, conditio
     assert (named.status_code, named.headers["Location"]) == (201, f"{BASE_URL}/Patient/other/_history/1")
 
 
+@pytest.mark.parametrize("way", ["PUT", "transaction"])
+def test_a_conditional_update_that_finds_nothing_overwrites_no_record_of_its_id(server, way):
+    """§3.1.0.4.3 has it be an update as create, which is of an id that nothing has; R5 says that it is 409."""
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    address, other = "Patient?identifier=urn:x|8", {"resourceType": "Patient", "id": "mine", "gender": "male"}
+
+    def update():
+        if way == "PUT":
+            return server.call("PUT", f"/fhir/{address}", other)
+        entry = {"resource": other, "request": {"method": "PUT", "url": address}}
+        return server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+
+    response = update()
+    assert (response.status_code, code_of(response)) == (409, "record.taken")
+    assert json.loads(server.call("GET", "/fhir/Patient/mine").data)["meta"]["versionId"] == "1"
+    # What is deleted is there no more.
+    server.call("DELETE", "/fhir/Patient/mine")
+    assert update().status_code == (201 if way == "PUT" else 200)
+    assert json.loads(server.call("GET", "/fhir/Patient/mine").data)["gender"] == "male"
+
+
 def test_a_record_is_found_by_the_identifiers_of_its_newest_version_only(server):
     server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
     moved = KNOWN | {"id": "mine", "identifier": [{"system": "urn:x", "value": "8"}]}
@@ -432,6 +453,19 @@ def test_a_conditional_update_that_another_writer_overtook_changes_what_that_one
     assert _count(server) == 1
     (found,) = json.loads(server.call("GET", "/fhir/Patient?family=races").data)["entry"]
     assert found["resource"]["meta"]["versionId"] == ("1" if headers else "2")
+
+
+@pytest.mark.parametrize("way", ["PUT", "transaction"])
+def test_a_conditional_update_with_an_id_that_another_writer_overtook_changes_what_that_one_made(server, faster, way):
+    racer = RACER | {"id": "racer"}
+    entry = {"resource": racer, "request": {"method": "PUT", "url": "Patient?family=races"}}
+    faster(lambda: server.call("PUT", "/fhir/Patient/racer", racer))
+    if way == "PUT":
+        response = server.call("PUT", "/fhir/Patient?family=races", racer)
+    else:
+        response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert response.status_code == 200
+    assert json.loads(server.call("GET", "/fhir/Patient/racer").data)["meta"]["versionId"] == "2"
 
 
 def test_a_transaction_whose_condition_is_fulfilled_as_it_writes_takes_what_is_there(server, faster):

@@ -11,13 +11,13 @@ import pytest
 
 from fhir_bridge.bundle import collect, make_record
 from fhir_bridge.document import Document, parse, parse_bundle
-from fhir_bridge.references import Resolver, identifier_key, with_identity
+from fhir_bridge.references import Resolver, identifier_key, instant, with_identity
 from fhir_bridge.resources import is_storable
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.xml import parse_xml
 from medchain.crypto.commitment import record_field_root, root_of_fields
 from medchain.crypto.fields import document_fields
-from tests.unit.fhir_bridge.conftest import BASE_URL
+from tests.unit.fhir_bridge.conftest import BASE_URL, NOW
 from tests.unit.fhir_bridge.examples import chosen
 
 SAMPLES = Path(__file__).resolve().parents[3] / "sample_data" / "bundles"
@@ -89,6 +89,51 @@ def test_links_of_a_narrative_to_other_entries_are_replaced(server):
     doctor, _, place = locations(server.call("POST", "/fhir", transaction(DOCTOR, PATIENT, told)))
     stored = json.loads(server.call("GET", f"/fhir/{place}").data)["text"]["div"]
     assert f'<a title="{link}" href="{doctor}">a</a><img src="{doctor}" alt=""/>{link}</div>' in stored
+
+
+ELSEWHERE = "http://a.example/fhir"
+
+
+def at(place: str, entry: dict) -> dict:
+    """Give an entry the address that it has elsewhere."""
+    return entry | {"fullUrl": place, "resource": entry["resource"] | {"id": place.rpartition("/")[2]}}
+
+
+def relative() -> dict:
+    """Refer to Patient/7 in each way that §3.1.0.11.2 has replaced."""
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><a href="Patient/7">a</a></div>'
+    told = observation("Practitioner/9")
+    told["resource"]["subject"] = {"reference": "Patient/7"}
+    return told | {"resource": told["resource"] | {"text": {"status": "generated", "div": div}}}
+
+
+@pytest.mark.parametrize("base", [ELSEWHERE, BASE_URL, "https://b.example"])
+def test_a_relative_reference_is_read_at_the_base_of_its_entry(server, base):
+    """§2.36.4.1: it would point to another patient, who has the same id here."""
+    server.call("PUT", "/fhir/Patient/7", {"resourceType": "Patient", "id": "7"})
+    entries = [at(f"{base}/Patient/7", PATIENT), at(f"{base}/Observation/8", relative())]
+    patient, place = locations(server.call("POST", "/fhir", transaction(*entries)))
+    stored = json.loads(server.call("GET", f"/fhir/{place}").data)
+    assert patient != "Patient/7"
+    assert stored["subject"] == {"reference": patient}
+    assert f'href="{patient}"' in stored["text"]["div"]
+    # What no entry has stays what it is.
+    assert stored["performer"] == [{"reference": "Practitioner/9"}]
+
+
+@pytest.mark.parametrize("full_url", ["http://b.example/fhir/Observation/8", f"{ELSEWHERE}/Observation", "urn:uuid:8"])
+def test_a_relative_reference_from_below_another_base_means_what_is_here(server, full_url):
+    server.call("PUT", "/fhir/Patient/7", {"resourceType": "Patient", "id": "7"})
+    entries = [at(f"{ELSEWHERE}/Patient/7", PATIENT), relative() | {"fullUrl": full_url}]
+    _, place = locations(server.call("POST", "/fhir", transaction(*entries)))
+    assert json.loads(server.call("GET", f"/fhir/{place}").data)["subject"] == {"reference": "Patient/7"}
+
+
+def test_a_relative_reference_to_an_entry_that_keeps_its_id_stays(server):
+    put = {"request": {"method": "PUT", "url": "Patient/7"}}
+    entries = [at(f"{ELSEWHERE}/Patient/7", PATIENT) | put, at(f"{ELSEWHERE}/Observation/8", relative())]
+    _, place = locations(server.call("POST", "/fhir", transaction(*entries)))
+    assert json.loads(server.call("GET", f"/fhir/{place}").data)["subject"] == {"reference": "Patient/7"}
 
 
 def test_conditional_creates_of_one_condition_make_one_record(server):
@@ -203,6 +248,27 @@ def test_two_updates_of_one_record_are_refused(server):
     put = {"resource": PATIENT["resource"], "request": {"method": "PUT", "url": "Patient/1"}}
     response = server.call("POST", "/fhir", transaction(put, put))
     assert (response.status_code, code_of(response)) == (400, "bundle.id")
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize(
+    ("since", "status"),
+    [
+        (instant(NOW), "304"),
+        (f"{instant(NOW)[:-1]}.999Z", "304"),
+        (instant(NOW - 1), "200"),
+        (instant(NOW)[:-1], "200"),
+        ("0001-01-01T00:00:00+14:00", "200"),
+        ("yesterday", "200"),
+    ],
+)
+def test_an_entry_is_read_if_it_was_modified_since_an_instant(server, kind, since, status):
+    """Bundle.entry.request.ifModifiedSince, as If-Modified-Since of a read (§3.1.0.1.3); what is no time is none."""
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+    row = {"request": {"method": "GET", "url": "Patient/p1", "ifModifiedSince": since}}
+    answer = json.loads(server.call("POST", "/fhir", transaction(row) | {"type": kind}).data)["entry"][0]
+    assert answer["response"]["status"][:3] == status
+    assert ("resource" in answer) == (status == "200")
 
 
 @pytest.mark.parametrize(("again", "place"), [({}, 1), ({"fullUrl": "http://a.example/Patient/1/_history/2"}, 0)])

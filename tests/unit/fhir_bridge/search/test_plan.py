@@ -324,6 +324,8 @@ def test_a_search_finds_what_the_specification_says(shelf, text, ids):
         ("Patient?_sort=family", ["p1", "p3", "p2"]),
         ("Patient?_sort=gender,-_lastUpdated", ["p1", "p2", "p3"]),
         ("Patient?_sort=-_lastUpdated", ["p1", "p2", "p3"]),
+        ("Patient?_sort=_id", ["p1", "p2", "p3"]),
+        ("Patient?_sort=-_id", ["p3", "p2", "p1"]),
         ("Observation?_sort=-date&status=final,amended", ["g2", "g1", "b1", "g3"]),
     ],
 )
@@ -332,7 +334,9 @@ def test_an_answer_is_sorted_and_what_has_no_value_comes_last(shelf, text, ids):
     assert shelf.find(text) == ids
 
 
-@pytest.mark.parametrize("text", ["Patient?", "Patient?_sort=-birthdate", "Observation?_sort=status,-date"])
+@pytest.mark.parametrize(
+    "text", ["Patient?", "Patient?_sort=-birthdate", "Patient?_sort=-_id", "Observation?_sort=status,-date"]
+)
 def test_pages_follow_each_other_and_leave_nothing_out(shelf, text):
     whole = [row.id for row in shelf.rows(text)]
     seen, after = [], ()
