@@ -71,7 +71,8 @@ def main() -> None:
             prefill(replica, options.prefill)
             # A real block at the end: what was put in has no signed checkpoints.
             replica.propose(list(Author(consortium, ORDERER).anchors(1)), now())
-            driver = LedgerDriver(ORDERER, node.layout, node.daemon, replica, consortium.client(ORDERER), now).driver
+            given = (ORDERER, node.layout, node.daemon, replica, consortium.client(ORDERER), now)
+            driver = LedgerDriver(*given, is_erasing=lambda: False).driver
             driver.prepare()
             driver.follow_once()
             service = RecordService(kept, genesis.ledger, node.web.records, now)

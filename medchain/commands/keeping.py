@@ -24,7 +24,8 @@ from medchain.node.administrator import with_proof
 from medchain.node.assembly import read_genesis
 from medchain.node.backup import (
     FOR_EVER,
-    check_tag,
+    ErasureList,
+    erasures_in,
     erasures_of,
     make_backup,
     read_backup,
@@ -49,7 +50,6 @@ from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.rotation import ORDERED_TIMEOUT_S, ROTATE, USES
 from medchain.node.supervisor import read_node_state
-from medchain.store.records import Erasure
 
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
 _RESTART_S: Final = 60.0
@@ -98,29 +98,31 @@ def _restore(context: Context) -> int:
         halves = unlock(open_root_file(given.root_key, passphrase))
         done = restore_backup(source, folder, halves, clock=context.clock, newer=_newer(context, halves))
     _place_root_key(folder, context)
-    document: Json = {"count": done.files, "destroyed": done.destroyed, "folder": str(folder)}
+    document: Json = {
+        "count": done.files,
+        "destroyed": done.destroyed,
+        "folder": str(folder),
+        "patients": done.patients,
+    }
     context.answer(document, [context.say(messages.RESTORE_DONE, folder=folder, count=done.files)])
     if done.is_complete:
-        context.tell(messages.RESTORE_ERASED, count=done.destroyed)
+        context.tell(messages.RESTORE_ERASED, count=done.destroyed, patients=done.patients)
     else:
         context.tell(messages.RESTORE_ERASURES)
     return Exit.DONE
 
 
-def _newer(context: Context, halves: Unlock) -> list[tuple[int, list[Erasure]]]:
+def _newer(context: Context, halves: Unlock) -> list[ErasureList]:
     """Find a list of erasures that is newer than the backup."""
     given = context.arguments
     if given.nothing_erased:
-        return [(FOR_EVER, [])]
+        return [ErasureList(FOR_EVER)]
     if given.old is not None:
-        # What runs no more erases no more: its list is whole for ever.
-        return [(FOR_EVER, erasures_of(given.old, halves))]
+        return [erasures_of(given.old, halves)]
     if given.erasures is None:
         return []
     with unpacked(given.erasures, given.folder.with_name(given.folder.name + ".newer")) as source:
-        manifest, tag = read_backup(source)
-        check_tag(manifest, tag, halves)
-        return [(manifest.time, list(manifest.erasures))]
+        return [erasures_in(source, halves, given.folder.with_name(given.folder.name + ".list"))]
 
 
 def _place_root_key(folder: Path, context: Context) -> None:

@@ -623,15 +623,19 @@ RESTORE_BACKUP: Final = Text("备份文件夹或 .tar 文件", "the backup's fol
 RESTORE_FOLDER: Final = Text("新的节点文件夹，须不存在或为空", "folder of the restored node, absent or empty")
 RESTORE_ROOT: Final = Text("根密钥文件", "the root key's file")
 RESTORE_OLD: Final = Text(
-    "旧节点的文件夹，若其记录数据库仍可读：其后销毁的密钥会再次销毁",
-    "the old node's folder, if its records can still be read: keys destroyed since are destroyed again",
+    "旧节点的文件夹，若其记录数据库仍可读：其后的删除会再次执行",
+    "the old node's folder, if its records can still be read: erasures since are carried out again",
 )
 RESTORE_NEWER: Final = Text(
-    "较新的备份：其中记载的已销毁密钥会再次销毁",
-    "a newer backup: keys that it knows to be destroyed are destroyed again",
+    "较新的备份：其中记载的删除会再次执行",
+    "a newer backup: erasures that it knows are carried out again",
 )
 RESTORE_NOTHING: Final = Text("声明备份之后没有删除过任何密钥", "state that no key was destroyed since the backup")
-RESTORE_ERASED: Final = Text("再次销毁了 {count} 个密钥。", "{count} keys were destroyed again.")
+RESTORE_ERASED: Final = Text(
+    "再次销毁了 {count} 个密钥；节点对外服务前将重新执行 {patients} 次患者删除（restore.erasing）。",
+    "{count} keys were destroyed again; the node carries out {patients} erasures of patients again before it serves "
+    "(restore.erasing).",
+)
 RESTORE_ERASURES: Final = Text(
     "备份之后销毁过的患者密钥在此副本中仍然存在。若账本上有此后的删除记录，节点不会对外服务（restore.erasures），"
     "直至用 --old、--erasures 或 --nothing-erased 重新恢复。",

@@ -86,6 +86,7 @@ from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR, EmbeddedDriver
 from medchain.store.engine import FileKind, open_database
+from medchain.store.keeping import ERASURE
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore, Writer
 
@@ -382,6 +383,7 @@ def _ordering(node: DaemonNode) -> LedgerDriver:
         node.replica,
         node.peers,
         node.clock,
+        is_erasing=lambda: bool(node.records.pending(1, kind=ERASURE)),
         is_split=node.records.is_alarm_open(SPLIT_VIEW),
         settled=settled_notes(node.records),
     )

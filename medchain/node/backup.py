@@ -27,11 +27,13 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Unavailabl
 from medchain.ledger.genesis import parse_genesis
 from medchain.node.clock import Clock
 from medchain.node.config import CONFIG_NAME
+from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.keystore import Layout, Unlock, open_daemon_keys, open_web_keys, write_private_file
 from medchain.node.ledger_driver import RECEIPTS_NAME, SPENT_NAME, VOUCHED_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
 from medchain.store.journal import HeldJournals
+from medchain.store.keeping import PatientErasure
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Erasure, RecordStore
 
@@ -175,17 +177,34 @@ def unpacked(source: Path, beside: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasureList:
+    """Which erasures a node knows.
+
+    Attributes:
+        until: when the list was whole, Unix seconds.
+        keys: all keys that were destroyed.
+        patients: all erasures of patients, as far as they were kept.
+    """
+
+    until: int
+    keys: Sequence[Erasure] = ()
+    patients: Sequence[PatientErasure] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What became of a restore.
 
     Attributes:
         files: how many were compared and copied.
         destroyed: keys that were destroyed again.
+        patients: erasures that the node carries out again, before it serves.
         is_complete: whether a newer list of erasures was there.
     """
 
     files: int
     destroyed: int
+    patients: int
     is_complete: bool
 
 
@@ -195,7 +214,7 @@ def restore_backup(
     halves: Unlock,
     *,
     clock: Clock,
-    newer: Sequence[tuple[int, Sequence[Erasure]]] = (),
+    newer: Sequence[ErasureList] = (),
 ) -> Restored:
     """Make a node's folder from a backup's.
 
@@ -204,7 +223,7 @@ def restore_backup(
         folder: of the new node; absent or empty.
         halves: both halves of its root key, whose file is not part of the backup.
         clock: gives Unix seconds.
-        newer: lists of erasures made after the backup, each with the time at which it was whole.
+        newer: lists of erasures made after the backup.
 
     Returns:
         What was done; the node is marked.
@@ -217,8 +236,7 @@ def restore_backup(
         raise ConflictError("file.exists", path=str(folder))
     manifest, tag = read_backup(source)
     check_tag(manifest, tag, halves)
-    known = [*manifest.erasures, *(item for _, items in newer for item in items)]
-    until = max([manifest.time, *(time for time, _ in newer)])
+    until = max([manifest.time, *(known.until for known in newer)])
     with _appearing(folder) as partial:
         Layout(partial).create()
         RestoreMark(max(manifest.height, 0), clock(), until).write(partial)
@@ -227,16 +245,44 @@ def restore_backup(
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             shutil.copyfile(source / name, path)
             path.chmod(0o600)
-        destroyed = _open_all(Layout(partial), halves, known)[1]
-    return Restored(len(manifest.files), destroyed, bool(newer))
+        _open_all(Layout(partial), halves)
+        destroyed, patients = _replay(Layout(partial), halves, manifest, newer)
+    return Restored(len(manifest.files), destroyed, patients, bool(newer))
 
 
-def erasures_of(folder: Path, halves: Unlock) -> list[Erasure]:
+def erasures_of(folder: Path, halves: Unlock) -> ErasureList:
     """Read the erasures of an old node's records file; raises as `medchain.store.engine.open_database`."""
     key = open_web_keys(folder, halves).records_database
     opened = open_database(Layout(folder).records, key, kind=FileKind.RECORDS, migrate=False, adopt=True)
     with closing(RecordStore(opened)) as records:
-        return records.erasures()
+        # What runs no more erases no more: its list is whole for ever.
+        return ErasureList(FOR_EVER, records.erasures(), records.patient_erasures())
+
+
+def erasures_in(source: Path, halves: Unlock, beside: Path) -> ErasureList:
+    """Read the erasures of a backup.
+
+    Args:
+        source: its folder.
+        halves: both halves of the root key.
+        beside: where room is for a copy of its records file, with a name that nobody uses.
+
+    Raises:
+        MedchainError: as `read_backup`, `check_tag` and `medchain.store.engine.open_database`.
+    """
+    manifest, tag = read_backup(source)
+    check_tag(manifest, tag, halves)
+    if not Layout(source).records.exists():
+        return ErasureList(manifest.time, manifest.erasures)
+    with _appearing(beside) as partial:
+        # To open a file writes beside it: the backup must stay as its list says.
+        shutil.copyfile(Layout(source).records, Layout(partial).records)
+        key = open_web_keys(source, halves).records_database
+        opened = open_database(Layout(partial).records, key, kind=FileKind.RECORDS, adopt=True)
+        with closing(RecordStore(opened)) as records:
+            patients = records.patient_erasures()
+        shutil.rmtree(partial)
+    return ErasureList(manifest.time, manifest.erasures, patients)
 
 
 def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) -> Manifest:
@@ -255,7 +301,7 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) 
         _copy_blobs(layout, copies, key)
     for name in (VOUCHED_NAME, SPENT_NAME):
         _copy_small(layout.folder, partial, name)
-    ledger, _, erasures = _open_all(copies, halves, ())
+    ledger, erasures = _open_all(copies, halves)
     for path in (copies.ledger, copies.records):
         mark_path(path).unlink(missing_ok=True)
     height, size = ledger
@@ -301,13 +347,13 @@ def _copy_blob(live: RecordStore, name: bytes, folder: Path) -> None:
             raise
 
 
-def _open_all(layout: Layout, halves: Unlock, known: Sequence[Erasure]) -> tuple[tuple[int, int], int, list[Erasure]]:
-    """Open copies, read all of them, and destroy keys again.
+def _open_all(layout: Layout, halves: Unlock) -> tuple[tuple[int, int], list[Erasure]]:
+    """Open copies, and read all of them.
 
     Returns:
-        (height, size) of the ledger, how many keys were destroyed by it, and all erasures noted.
+        (height, size) of the ledger, and all erasures of keys noted.
     """
-    head, destroyed, erasures = (-1, 0), 0, list[Erasure]()
+    head, erasures = (-1, 0), list[Erasure]()
     if layout.ledger.exists():
         key = _key(layout.folder, halves, FileKind.LEDGER)
         database = open_database(layout.ledger, key, kind=FileKind.LEDGER, adopt=True)
@@ -321,11 +367,28 @@ def _open_all(layout: Layout, halves: Unlock, known: Sequence[Erasure]) -> tuple
             database.check()
             # What was ended after the backup must not go on because of it.
             records.accounts.forget_live()
-            noted = {item.epoch_id for item in records.erasures()}
-            fresh = [item for item in known if item.epoch_id not in noted]
-            destroyed = records.replay_erasures(fresh) if fresh else 0
             erasures = records.erasures()
-    return head, destroyed, erasures
+    return head, erasures
+
+
+def _replay(layout: Layout, halves: Unlock, manifest: Manifest, newer: Sequence[ErasureList]) -> tuple[int, int]:
+    """Destroy keys again, and have all else that erasures destroy destroyed again by the node, before it serves.
+
+    Returns:
+        How many keys were destroyed, and how many erasures the node has to carry out again.
+    """
+    if not layout.records.exists():
+        return 0, 0
+    key = _key(layout.folder, halves, FileKind.RECORDS)
+    with closing(RecordStore(open_database(layout.records, key, kind=FileKind.RECORDS))) as records:
+        noted = {item.epoch_id for item in records.erasures()}
+        known = [*manifest.erasures, *(item for one in newer for item in one.keys)]
+        destroyed = records.replay_erasures(item for item in known if item.epoch_id not in noted)
+        again = records.reopen_erasures([item for one in newer for item in one.patients], manifest.time)
+        for item in again:
+            # At once, and not with the rest: else the node would send what the patient was to be told.
+            forget_told(records, ErasureIntent.decode(item.intent))
+    return destroyed, len(again)
 
 
 def _key(folder: Path, halves: Unlock, kind: FileKind) -> bytes:

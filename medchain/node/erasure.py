@@ -181,6 +181,12 @@ class ErasureIntent:
         )
 
 
+def forget_told(records: RecordStore, erasure: ErasureIntent) -> None:
+    """Destroy what an erased patient was told and asked for; again changes nothing."""
+    records.drop_notices(erasure.subjects, (erasure.patient,))
+    records.drop_asks(erasure.patient)
+
+
 def _list(value: Json) -> list[Json]:
     """Narrow a member whose type `members` has checked."""
     return value if isinstance(value, list) else []

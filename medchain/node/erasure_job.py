@@ -23,7 +23,7 @@ from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, StateRec
 from medchain.ledger.transaction import HASH_BYTES, INDEPENDENT, Transaction, parse_envelope
 from medchain.node.bodies import MAX_DOCUMENT_BYTES, parties
 from medchain.node.endorse import Judge
-from medchain.node.erasure import ErasureIntent
+from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.log import Log
 from medchain.node.submit import Draft, Submitted
 from medchain.store.keeping import ERASURE
@@ -173,7 +173,7 @@ class ErasureJob:
         draft = Draft("erasure", erasure.object_id, erasure.body, version=1)
         done = self._submitter.submit(draft)
         self._close(done.key, erasure)
-        self._records.settle_erasure(intent.id, erasure.keys, done.record.since)
+        self._records.settle_erasure(intent.id, erasure.keys, done.record.since, self._judge.clock())
         _LOG.info("erasure.done", keys=len(erasure.keys), position=done.record.since)
 
     def _close(self, entry: bytes, erasure: ErasureIntent) -> None:
@@ -187,8 +187,7 @@ class ErasureJob:
         self._tell(entry, leaving, found)
         for record in leaving:
             self._judge.shelf.destroy(record.key)
-        self._records.drop_notices(erasure.subjects, (erasure.patient,))
-        self._records.drop_asks(erasure.patient)
+        forget_told(self._records, erasure)
 
     def _tell(self, entry: bytes, leaving: Sequence[StateRecord], found: _Found) -> None:
         """Ask who holds bodies of objects of ours to destroy them."""

@@ -371,7 +371,7 @@ class LedgerDriver:
 
     __slots__ = ("_committer", "_org_id", "_pulse", "_receipts", "_replica", "driver", "restoration")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what one node is made of
         self,
         org_id: str,
         layout: Layout,
@@ -380,6 +380,7 @@ class LedgerDriver:
         peers: PeerClient,
         clock: Clock,
         *,
+        is_erasing: Callable[[], bool],
         is_split: bool = False,
         settled: Sequence[str] = (),
     ) -> None:
@@ -392,6 +393,7 @@ class LedgerDriver:
             replica: the node's ledger.
             peers: calls to other nodes.
             clock: gives Unix seconds.
+            is_erasing: whether an erasure is not carried out yet, which a restored node must not serve before.
             is_split: whether an alarm over a split view is open: the node cosigns nothing until it was acknowledged.
             settled: notes that prove those which were.
 
@@ -402,7 +404,7 @@ class LedgerDriver:
         self._org_id = org_id
         self._replica = replica
         self._pulse = Pulse()
-        self.restoration = Restoration(layout.folder, org_id, replica.store, clock)
+        self.restoration = Restoration(layout.folder, org_id, replica.store, clock, is_erasing)
         memory = vouched_file(layout.folder, replica.height, restored=self.restoration.is_under_way)
         self._receipts = ReceiptFile(layout.folder / RECEIPTS_NAME)
         ports = Ports(

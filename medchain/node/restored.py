@@ -3,13 +3,15 @@
 A restore leaves a mark in the folder. While it is there, nothing is released or endorsed, and no web worker is started
 (`medchain.node.supervisor`); nothing is ordered or cosigned before the node has caught up with a quorum
 (`medchain.node.ledger_driver`). Keeps true: the mark goes only after that, when promises that its files have forgotten
-can bind nobody any more, and when every key that it destroyed after the backup is destroyed here too. An erasure's
-entry tells that keys were destroyed, not which: that tells only a newer list of erasures. Trusts such a list.
+can bind nobody any more, and when every key that it destroyed after the backup is destroyed here too, with all else
+that an erasure destroys. An erasure's entry tells that keys were destroyed, not which: that tells only a newer list of
+erasures. Trusts such a list.
 Source: `docs/spec/store.md` 11, `docs/operations.md`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,14 +99,26 @@ def missing_erasures(store: LedgerStore, org_id: str, mark: RestoreMark) -> int:
 class Restoration:
     """Watches over a restored node until its mark goes. One thread calls `settle`; any may ask."""
 
-    __slots__ = ("_clock", "_folder", "_org_id", "_store", "missing")
+    __slots__ = ("_clock", "_folder", "_is_erasing", "_org_id", "_store", "is_erasing", "missing")
 
-    def __init__(self, folder: Path, org_id: str, store: LedgerStore, clock: Clock) -> None:
-        """Use a node's folder and ledger; ``missing`` then counts erasures that are known to be missing."""
+    def __init__(
+        self, folder: Path, org_id: str, store: LedgerStore, clock: Clock, is_erasing: Callable[[], bool]
+    ) -> None:
+        """Use a node's folder and ledger; ``missing`` then counts erasures that are known to be missing.
+
+        Args:
+            folder: the node's.
+            org_id: its organisation.
+            store: its ledger.
+            clock: gives Unix seconds.
+            is_erasing: whether an erasure is not carried out yet; ``is_erasing`` then says what it last said.
+        """
         self._folder = folder
         self._org_id = org_id
         self._store = store
         self._clock = clock
+        self._is_erasing = is_erasing
+        self.is_erasing = False
         self.missing = 0
 
     @property
@@ -117,21 +131,24 @@ class Restoration:
         """The code that tells why the node does not serve; None when it is whole."""
         if not self.is_under_way:
             return None
-        return "restore.erasures" if self.missing else "restore.under_way"
+        if self.missing:
+            return "restore.erasures"
+        return "restore.erasing" if self.is_erasing else "restore.under_way"
 
     def settle(self) -> bool:
         """Remove the mark of a node that has caught up, if nothing else is left to do; tells whether it did.
 
         Raises:
             InputError: for a damaged mark.
-            MedchainError: as `LedgerStore.blocks`.
+            MedchainError: as `LedgerStore.blocks`, and what asking for erasures raises.
         """
         mark = read_mark(self._folder)
         # What is missing is so until a restore with a newer list: the ledger is not read again.
         if mark is None or self.missing or self._clock() < mark.restored + PROMISES_S:
             return False
         self.missing = missing_erasures(self._store, self._org_id, mark)
-        if self.missing:
+        self.is_erasing = not self.missing and self._is_erasing()
+        if self.missing or self.is_erasing:
             return False
         Layout(self._folder).restored.unlink()
         return True

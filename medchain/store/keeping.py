@@ -8,17 +8,30 @@ Source: `docs/spec/store.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Select, bindparam, delete, func, insert, literal_column, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement, put_into
 from medchain.store.placing import forget_rows
-from medchain.store.tables import epoch, erasure, heard_stop, outbox, record, retention, unaccepted
+from medchain.store.tables import epoch, erasure, heard_stop, outbox, patient_erasure, record, retention, unaccepted
 
 ERASURE: Final = "erasure"
 """Kind of the outbox intents that `RetentionTable.erase_patient` writes."""
@@ -43,6 +56,21 @@ class Lock:
     def is_in_force(self, now: int) -> bool:
         """Tell whether it still holds."""
         return self.until is None or self.until > now
+
+
+@dataclass(frozen=True, slots=True)
+class PatientErasure:
+    """That a patient was erased, kept for a backup that has the patient still.
+
+    Attributes:
+        intent: payload of the outbox row; it tells whom it is about, by tokens.
+        time: Unix seconds.
+        settled: when it had been carried out, Unix seconds; None before.
+    """
+
+    intent: bytes
+    time: int
+    settled: int | None = None
 
 
 class RetentionTable:
@@ -112,18 +140,72 @@ class RetentionTable:
             connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time))
             forget_rows(connection, epochs)
             connection.execute(insert(erasure), [{"epoch_id": name, "time": time, "position": None} for name in epochs])
-            values = {"kind": ERASURE, "record": None, "payload": intent, "created": time, "deadline": None}
-            return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
+            connection.execute(insert(patient_erasure).values(_kept(PatientErasure(intent, time))))
+            return _put_erasure(connection, intent, time)
 
-    def settle_erasure(self, intent: int, epochs: Sequence[bytes], position: int) -> None:
-        """Note at which leaf an erasure stands, and take its intent out of the outbox; again changes nothing."""
+    def settle_erasure(self, intent: int, epochs: Sequence[bytes], position: int, time: int) -> None:
+        """Note that an erasure was carried out, and take its intent out of the outbox; again changes nothing.
+
+        Args:
+            intent: its number in the outbox.
+            epochs: ids of the keys.
+            position: leaf index of its entry.
+            time: Unix seconds.
+        """
         with self._database.write("erasure") as connection:
             connection.execute(update(erasure).where(erasure.c.epoch_id.in_(epochs)).values(position=position))
-            connection.execute(delete(outbox).where(outbox.c.id == intent))
+            taken = delete(outbox).where(outbox.c.id == intent).returning(outbox.c.payload)
+            for payload in connection.execute(taken).scalars().all():
+                mine = patient_erasure.c.id == _id_of(payload)
+                connection.execute(update(patient_erasure).where(mine).values(settled=time))
+
+    def patient_erasures(self) -> list[PatientErasure]:
+        """Return all erasures of patients, the oldest first; a restored backup carries them out again."""
+        with self._database.read("patient_erasure") as connection:
+            rows = connection.execute(select(patient_erasure).order_by(patient_erasure.c.time, patient_erasure.c.id))
+            return [PatientErasure(bytes(row.intent), row.time, row.settled) for row in rows]
+
+    def reopen_erasures(self, known: Iterable[PatientErasure], since: int) -> list[PatientErasure]:
+        """Have erasures carried out again, those that a backup does not have or was made during.
+
+        Args:
+            known: erasures from elsewhere.
+            since: when the backup was begun, Unix seconds: what was carried out later may be undone in its other file.
+
+        Returns:
+            Those that are to be carried out again; their intents are in the outbox.
+        """
+        with self._database.write("patient_erasure") as connection:
+            own = {bytes(row.id): row for row in connection.execute(select(patient_erasure))}
+            undone = [row for row in own.values() if row.settled is not None and row.settled >= since]
+            strange = {_id_of(item.intent): item for item in known if _id_of(item.intent) not in own}
+            again = [PatientErasure(bytes(row.intent), row.time) for row in undone]
+            again += [PatientErasure(item.intent, item.time) for item in strange.values()]
+            for item in again:
+                connection.execute(delete(patient_erasure).where(patient_erasure.c.id == _id_of(item.intent)))
+                connection.execute(insert(patient_erasure).values(_kept(item)))
+                _put_erasure(connection, item.intent, item.time)
+        return again
 
     def overwrite(self) -> bool:
         """Move what was destroyed out of the write-ahead log; tells whether nothing of it is left there."""
         return self._database.checkpoint()
+
+
+def _put_erasure(connection: Connection, intent: bytes, time: int) -> int:
+    """Put the intent to tell the ledger of an erasure into the outbox; returns its number."""
+    values = {"kind": ERASURE, "record": None, "payload": intent, "created": time, "deadline": None}
+    return int(connection.execute(insert(outbox).returning(outbox.c.id), values).scalar_one())
+
+
+def _kept(item: PatientErasure) -> dict[str, object]:
+    """Return an erasure's columns."""
+    return {"id": _id_of(item.intent), "intent": item.intent, "time": item.time, "settled": item.settled}
+
+
+def _id_of(intent: bytes) -> bytes:
+    """Name an erasure; its intent holds random numbers, so that no other is like it."""
+    return sha256(intent).digest()
 
 
 @cache

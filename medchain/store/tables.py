@@ -389,6 +389,15 @@ erasure: Final = Table(
     Column("position", BigInteger, nullable=True),
 )
 
+patient_erasure: Final = Table(
+    "patient_erasure",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("intent", LargeBinary, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("settled", BigInteger, nullable=True),
+)
+
 subject_link: Final = Table(
     "subject_link",
     RECORDS,

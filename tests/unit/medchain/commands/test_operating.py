@@ -393,7 +393,8 @@ def test_the_command_waits_until_the_entry_is_final_while_the_node_runs(run, fil
     def settle(_seconds: float) -> None:
         with closing(opened(filled)) as store:
             [intent] = store.pending(9, kind="erasure", after=1)
-            store.settle_erasure(intent.id, [bytes.fromhex(key) for key in json.loads(intent.payload)["keys"]], 41)
+            keys = [bytes.fromhex(key) for key in json.loads(intent.payload)["keys"]]
+            store.settle_erasure(intent.id, keys, 41, intent.created)
 
     (filled.parent / "q.json").write_text(json.dumps(PATIENT | {"id": "q1"}))
     assert run("import", filled.parent / "q.json", "--config", filled).code == 0

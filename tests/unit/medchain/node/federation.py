@@ -177,8 +177,13 @@ class Federation:
 
     def crash(self, org_id: str) -> Site:
         """End a node and start it again from its files."""
+        return self.restore(org_id, lambda: None)
+
+    def restore(self, org_id: str, meanwhile: Callable[[], None]) -> Site:
+        """End a node and start it again from its files, after something has been done to them."""
         with self._lock:
             self.sites[org_id].stop()
+            meanwhile()
             self.sites[org_id].start()
         return self.sites[org_id]
 

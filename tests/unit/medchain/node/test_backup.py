@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import tarfile
@@ -12,14 +13,28 @@ from contextlib import closing
 import pytest
 
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.ledger.object import map_key
+from medchain.ledger.policy import default_policy
 from medchain.node import backup as backup_module
-from medchain.node.backup import check_tag, erasures_of, make_backup, read_backup, restore_backup, unpacked
+from medchain.node.backup import (
+    ErasureList,
+    check_tag,
+    erasures_in,
+    erasures_of,
+    make_backup,
+    read_backup,
+    restore_backup,
+    unpacked,
+)
+from medchain.node.erasure import Eraser
 from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys, unlock
 from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import LocalClient
 from medchain.node.records import NewRecord, RecordService
 from medchain.node.restored import read_mark
+from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
+from medchain.store.keeping import ERASURE
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Erasure, RecordStore
 from tests.children import child
@@ -35,11 +50,30 @@ def records_of(node: Node) -> RecordStore:
     return RecordStore(open_database(node.layout.records, key, kind=FileKind.RECORDS))
 
 
+def service_of(node: Node, ledger: bytes, store: RecordStore) -> RecordService:
+    return RecordService(store, ledger, open_web_keys(node.layout.folder, node.halves).records, real_time)
+
+
+def put_ask(node: Node, ledger: bytes, patient: str) -> AskRow:
+    """Have an insurer ask a patient."""
+    with closing(records_of(node)) as store:
+        token = service_of(node, ledger, store).patient_token(patient)
+        row = AskRow(b"\x07" * 16, "anxin-insurance", token, b"{}", 1, 2**40)
+        store.put_ask(row)
+    return row
+
+
+def erase(node: Node, ledger: bytes, patient: str) -> bytes:
+    """Erase a patient; returns the map key of the entry to come."""
+    with closing(records_of(node)) as store:
+        eraser = Eraser(node.org_id, store, service_of(node, ledger, store), real_time, os.urandom)
+        return map_key("erasure", node.org_id, eraser.erase(patient, "asked for").object_id)
+
+
 def create(node: Node, ledger: bytes, *names: str) -> None:
     """Put records of a patient each into a node."""
-    keys = open_web_keys(node.layout.folder, node.halves)
     with closing(records_of(node)) as store:
-        service = RecordService(store, ledger, keys.records, real_time)
+        service = service_of(node, ledger, store)
         for name in names:
             content = b'{"resourceType":"Observation","id":"%s"}' % name.encode()
             service.create(NewRecord("Observation", name, content, f"patient of {name}"))
@@ -63,6 +97,12 @@ def head(node: Node) -> tuple[int, bytes]:
         return store.head.size, store.head.root
 
 
+def is_on_ledger(node: Node, key: bytes) -> bool:
+    file_key = open_daemon_keys(node.layout.folder, node.halves).ledger_database
+    with closing(LedgerStore(open_database(node.layout.ledger, file_key, kind=FileKind.LEDGER))) as store:
+        return store.record(key) is not None
+
+
 def stop(node: Node) -> None:
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(60) == 0
@@ -71,31 +111,32 @@ def stop(node: Node) -> None:
 @pytest.mark.e2e
 def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quorum(tmp_path):
     orderer, hospital = Node(tmp_path / "a", "health-commission"), Node(tmp_path / "b", "renhe-hospital")
-    ledger = found(orderer, hospital).ledger
+    ledger = found(orderer, hospital, policy=default_policy()).ledger
     with ending(orderer, hospital):
         orderer.start()
         hospital.start()
         create(hospital, ledger, "o1", "o2")
         # Genesis and its state leaf, the anchor and its state leaf.
         assert wait_for(lambda: is_final_at(hospital, 4))
+        ask = put_ask(hospital, ledger, "patient of o1")
         made = make_backup(hospital.layout.folder, hospital.org_id, hospital.halves, tmp_path / "k", clock=real_time)
         assert (made.org_id, made.ledger, made.height, made.size) == ("renhe-hospital", ledger, 1, 4)
         create(hospital, ledger, "o3")
         assert wait_for(lambda: is_final_at(hospital, 6))
-        with closing(records_of(hospital)) as store:
-            store.erase(store.get("Observation", "o1").epoch_id, real_time())
         stop(hospital)
         stop(orderer)
+        # The disk is lost before the ledger is told.
+        entry = erase(hospital, ledger, "patient of o1")
         promised = VouchedFile(hospital.layout.folder / "vouched.json").load()
         assert promised.size == 6
 
         # The old node's records can still be read: its erasures count. Promises of three minutes ago bind no more.
         lost = hospital.layout.folder.rename(tmp_path / "lost")
-        newer = [(backup_module.FOR_EVER, erasures_of(lost, hospital.halves))]
+        newer = [erasures_of(lost, hospital.halves)]
         done = restore_backup(
             tmp_path / "k", tmp_path / "b", hospital.halves, clock=lambda: real_time() - 180, newer=newer
         )
-        assert (done.destroyed, done.is_complete) == (1, True)
+        assert (done.destroyed, done.patients, done.is_complete) == (1, 1, True)
         assert read_mark(tmp_path / "b").height == 1
         (tmp_path / "b" / "keys" / "root.key").write_bytes((lost / "keys" / "root.key").read_bytes())
         (tmp_path / "b" / "keys" / "root.key").chmod(0o600)
@@ -109,18 +150,21 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
         assert hospital.status(hospital.web_port, "/healthz") == 0
         assert VouchedFile(tmp_path / "b" / "vouched.json").load().size == 4
 
-        # With the quorum it is level, and then it serves.
+        # With the quorum it is level, and serves once the ledger has the erasure.
         orderer.start()
         assert wait_for(lambda: hospital.status(hospital.web_port, "/readyz") == 200)
         assert not (tmp_path / "b" / "restored").exists()
-        assert wait_for(lambda: is_final_at(hospital, 6))
+        assert wait_for(lambda: is_final_at(hospital, 8))
         create(hospital, ledger, "o4")
-        assert wait_for(lambda: is_final_at(hospital, 8) and is_final_at(orderer, 8))
+        assert wait_for(lambda: is_final_at(hospital, 10) and is_final_at(orderer, 10))
         stop(hospital)
         stop(orderer)
         assert head(hospital) == head(orderer)
-        assert VouchedFile(tmp_path / "b" / "vouched.json").load().size == 8
+        assert is_on_ledger(orderer, entry)
+        assert VouchedFile(tmp_path / "b" / "vouched.json").load().size == 10
         with closing(records_of(hospital)) as store:
+            assert store.asks_of(ask.patient, real_time()) == []
+            assert store.pending(1, kind=ERASURE) == []
             assert store.epoch(store.get("Observation", "o1").epoch_id).wrapped_key is None
             assert store.epoch(store.get("Observation", "o2").epoch_id).wrapped_key is not None
 
@@ -229,7 +273,7 @@ def test_a_restore_that_fails_half_way_leaves_nothing(node, made, tmp_path, monk
 def test_the_newest_list_of_erasures_is_the_one_that_counts(node, made, tmp_path):
     with closing(records_of(node)) as store:
         epoch = store.get("Observation", "o2").epoch_id
-    newer = [(1500, [Erasure(epoch, 1200, None)]), (1400, [])]
+    newer = [ErasureList(1500, [Erasure(epoch, 1200, None)]), ErasureList(1400)]
     done = restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000, newer=newer)
     assert (done.destroyed, done.is_complete) == (1, True)
     mark = read_mark(tmp_path / "r")
@@ -237,6 +281,52 @@ def test_the_newest_list_of_erasures_is_the_one_that_counts(node, made, tmp_path
     # A backup of the restored node knows of it.
     make_backup(tmp_path / "r", node.org_id, node.halves, tmp_path / "again", clock=lambda: 3000)
     assert [item.epoch_id for item in read_backup(tmp_path / "again")[0].erasures] == [epoch]
+
+
+def test_a_newer_backup_tells_whose_erasure_is_to_be_carried_out_again_and_stays_as_it_was(tmp_path):
+    node = Node(tmp_path / "n")
+    ledger = found(node).ledger
+    create(node, ledger, "o1", "o2")
+    ask = put_ask(node, ledger, "patient of o1")
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "old", clock=lambda: 1000)
+    with closing(records_of(node)) as store:
+        eraser = Eraser(node.org_id, store, service_of(node, ledger, store), lambda: 1100, os.urandom)
+        done = eraser.erase("patient of o1", "asked for")
+        # Carried out, as far as this file knows: the backup's own outbox has nothing of it.
+        store.settle_erasure(done.intent, done.keys, 7, 1200)
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "new", clock=lambda: 1300)
+    newer = erasures_in(tmp_path / "new", node.halves, tmp_path / "list")
+    assert (newer.until, len(newer.keys), [item.settled for item in newer.patients]) == (1300, 1, [1200])
+    read_backup(tmp_path / "new")
+    assert not list(tmp_path.glob("list*"))
+    restored = restore_backup(tmp_path / "old", tmp_path / "r", node.halves, clock=lambda: 2000, newer=[newer])
+    assert (restored.destroyed, restored.patients) == (1, 1)
+    key = open_web_keys(node.layout.folder, node.halves).records_database
+    opened = open_database(tmp_path / "r" / "records.db", key, kind=FileKind.RECORDS)
+    with closing(RecordStore(opened)) as store:
+        assert [item.payload for item in store.pending(9, kind=ERASURE)] == [newer.patients[0].intent]
+        assert store.asks_of(ask.patient, 1000) == []
+
+
+def test_an_erasure_that_was_carried_out_while_the_backup_was_made_is_carried_out_again(tmp_path):
+    node = Node(tmp_path / "n")
+    ledger = found(node).ledger
+    create(node, ledger, "o1", "o2", "o3")
+    with closing(records_of(node)) as store:
+        eraser = Eraser(node.org_id, store, service_of(node, ledger, store), lambda: 900, os.urandom)
+        for name, settled in (("o1", 999), ("o2", 1000)):
+            done = eraser.erase(f"patient of {name}", "asked for")
+            store.settle_erasure(done.intent, done.keys, 7, settled)
+        waiting = eraser.erase("patient of o3", "asked for")
+    # The ledger file was copied before the records file, and may hold the bodies still.
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "k", clock=lambda: 1000)
+    assert restore_backup(tmp_path / "k", tmp_path / "r", node.halves, clock=lambda: 2000).patients == 1
+    key = open_web_keys(node.layout.folder, node.halves).records_database
+    opened = open_database(tmp_path / "r" / "records.db", key, kind=FileKind.RECORDS)
+    with closing(RecordStore(opened)) as store:
+        assert sorted(str(item.settled) for item in store.patient_erasures()) == ["999", "None", "None"]
+        first, second = store.pending(9, kind=ERASURE)
+        assert (first.id, second.id > first.id) == (waiting.intent, True)
 
 
 def test_a_restore_without_a_newer_list_counts_from_the_backup(node, made, tmp_path):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from shutil import copyfile
 from threading import Event
 from types import SimpleNamespace
 
@@ -17,13 +20,15 @@ from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
 from medchain.node.deliver import deliver_kind
-from medchain.node.erasure import Eraser, epoch_hash
+from medchain.node.erasure import Eraser, ErasureIntent, epoch_hash
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.records import NewRecord
 from medchain.node.submit import Draft, Submitted
 from medchain.store.asks import AskRow
-from medchain.store.keeping import ERASURE, Lock
-from tests.unit.medchain.ledger.world import fresh
+from medchain.store.engine import FileKind, open_database
+from medchain.store.keeping import ERASURE, Lock, PatientErasure
+from medchain.store.records import Erasure, RecordStore
+from tests.unit.medchain.ledger.world import fresh, seed
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES, TONGJI, Federation, Patient, Site, grant
 
 OBSERVATION = b'{"resourceType":"Observation","status":"final"}'
@@ -215,6 +220,51 @@ def test_who_is_enrolled_anew_after_the_erasure_is_not_meant_by_it(story):
     story.finish()
     assert story.site.ledger.record(placed.key).status == "active"
     assert RENHE in story.holders(placed.key)
+
+
+def put_back(site: Site, backup: Path, known: list[PatientErasure]) -> None:
+    """Have a node come back from copies of its files, with a list of the erasures since."""
+    for name in ("ledger.db", "records.db"):
+        copyfile(backup / name, site.folder / name)
+        for rest in ("-wal", "-shm", "-mark"):
+            (site.folder / (name + rest)).unlink(missing_ok=True)
+    file_key = seed(RENHE, "file")
+    with closing(open_database(site.folder / "ledger.db", file_key, kind=FileKind.LEDGER, adopt=True)):
+        pass
+    opened = open_database(site.folder / "records.db", file_key, kind=FileKind.RECORDS, adopt=True)
+    with closing(RecordStore(opened)) as records:
+        records.replay_erasures([Erasure(name, item.time, None) for item in known for name in keys_in(item)])
+        records.reopen_erasures(known, NOW)
+
+
+def keys_in(item: PatientErasure) -> tuple[bytes, ...]:
+    return ErasureIntent.decode(item.intent).keys
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_a_restored_node_has_no_body_of_who_was_erased_since_and_one_entry(shared, tmp_path, is_ordered):
+    shared.time = NOW
+    story = Story(shared).tell()
+    site = story.site
+    objects = (story.patient.key, story.consent, story.grant)
+    for kind in FileKind:
+        opened = open_database(site.folder / f"{kind}.db", seed(RENHE, "file"), kind=kind, migrate=False)
+        with closing(opened) as database:
+            database.backup(tmp_path / f"{kind}.db")
+    done = story.eraser().erase(story.local, "asked for")
+    if is_ordered:
+        story.finish()
+    [known] = [item for item in site.records.patient_erasures() if keys_in(item) == done.keys]
+    shared.restore(RENHE, lambda: put_back(site, tmp_path, [known]))
+    # The backup has the patient back: the consent says who, and for what.
+    assert RENHE in story.holders(story.consent)
+    assert code_of(lambda: site.service.read("Observation", story.local)) == "NotFoundError record.erased"
+    story.finish()
+    assert [story.holders(key) for key in objects] == [set(), set(), set()]
+    entry = map_key("erasure", RENHE, done.object_id)
+    site.node.submitter.wait_final(entry, 1, 10)
+    assert [record.version for record in site.ledger.history(entry)] == [1]
+    assert site.records.pending(9, kind=ERASURE) == []
 
 
 STEPS = {

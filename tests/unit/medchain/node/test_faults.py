@@ -90,7 +90,7 @@ def full_disk(store) -> Iterator[None]:
 def test_a_node_whose_disk_is_full_says_that_it_is_not_ready(nodes, monkeypatch):
     hospital = nodes.sites[RENHE]
     nodes.settle()
-    restoration = Restoration(hospital.folder, RENHE, hospital.ledger, nodes.clock)
+    restoration = Restoration(hospital.folder, RENHE, hospital.ledger, nodes.clock, lambda: False)
     outside = Witnesses.of((), hospital.replica, hospital.ledger.final, nodes.clock)
     driver = hospital.node.driver
     health = LedgerHealth(hospital.ledger, driver, restoration, outside, hospital.records, hospital.folder)

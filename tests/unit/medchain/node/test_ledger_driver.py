@@ -66,11 +66,11 @@ def test_a_driver_does_not_start_without_the_promises_of_its_blocks(ordering, tm
     keys = open_daemon_keys(tmp_path, unlock(bytes(32)))
     given = (COMMISSION, Layout(tmp_path), keys, ordering._replica, Peers(b""), lambda: TIME)  # noqa: SLF001  # likewise
     if is_restored:
-        with closing(LedgerDriver(*given)) as made:
+        with closing(LedgerDriver(*given, is_erasing=lambda: False)) as made:
             assert made.driver.cosigner.vouched == Vouched()
     else:
         with pytest.raises(VerificationError, match=r"vouched\.missing"):
-            LedgerDriver(*given)
+            LedgerDriver(*given, is_erasing=lambda: False)
 
 
 def test_what_was_vouched_for_is_still_so_after_a_restart(tmp_path):
@@ -297,7 +297,7 @@ def ordering(tmp_path, store_engine):
     create_keys(tmp_path, COMMISSION, halves)
     replica = replica_on(LedgerStore(store_engine(FileKind.LEDGER)), COMMISSION)
     keys = open_daemon_keys(tmp_path, halves)
-    made = LedgerDriver(COMMISSION, Layout(tmp_path), keys, replica, Peers(b""), lambda: TIME)
+    made = LedgerDriver(COMMISSION, Layout(tmp_path), keys, replica, Peers(b""), lambda: TIME, is_erasing=lambda: False)
     with closing(made):
         yield made
 

@@ -39,9 +39,9 @@ def erasure(author: Author, creator: str = RENHE):
     return sign(author.transaction(creator, Change("erasure", "active", rows(1)), until=None))
 
 
-def restoration(folder, author, now=TIME + 2000) -> Restoration:
+def restoration(folder, author, now=TIME + 2000, is_erasing=lambda: False) -> Restoration:
     BACKUP.write(folder)
-    return Restoration(folder, RENHE, author.replica.store, lambda: now)
+    return Restoration(folder, RENHE, author.replica.store, lambda: now, is_erasing)
 
 
 def test_a_mark_is_read_as_it_was_written(tmp_path):
@@ -75,6 +75,17 @@ def test_an_erasure_that_no_list_can_hold_keeps_the_node_from_serving(tmp_path, 
         found.check()
     assert caught.value.code == "restore.erasures"
     assert not found.settle()
+
+
+def test_nothing_is_served_before_all_erasures_are_carried_out_again(tmp_path, author):
+    waiting = [1, 2]
+    found = restoration(tmp_path, author, is_erasing=lambda: bool(waiting))
+    for _ in (1, 2):
+        assert not found.settle()
+        assert (found.is_under_way, found.reason) == (True, "restore.erasing")
+        waiting.pop()
+    assert found.settle()
+    assert (found.is_under_way, found.reason) == (False, None)
 
 
 @pytest.mark.parametrize(

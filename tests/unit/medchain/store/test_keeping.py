@@ -11,7 +11,7 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import FileKind, open_database
 from medchain.store.finding import Search
 from medchain.store.index_rows import IndexRows
-from medchain.store.keeping import ERASURE, Lock, UnacceptedRow
+from medchain.store.keeping import ERASURE, Lock, PatientErasure, UnacceptedRow
 from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
 from medchain.store.tables import entry, unmerged
 
@@ -158,10 +158,40 @@ def test_a_lock_that_is_over_or_lifted_keeps_nothing(store):
 def test_a_settled_erasure_has_its_place_and_leaves_the_outbox(store):
     epochs = store.living_epochs(HER)
     number = store.erase_patient(HER, epochs, 500, b"entry")
-    store.settle_erasure(number, epochs, 77)
-    store.settle_erasure(number, epochs, 77)
+    store.settle_erasure(number, epochs, 77, 600)
+    store.settle_erasure(number, epochs, 77, 600)
     assert [item.position for item in store.erasures()] == [77, 77]
     assert store.pending(9, kind=ERASURE) == []
+
+
+def test_an_erasure_is_carried_out_again_where_a_backup_has_it_not_or_was_made_meanwhile(store):
+    number = store.erase_patient(HER, store.living_epochs(HER), 500, b"hers")
+    store.settle_erasure(number, [], 77, 600)
+    store.erase_patient(HIS, store.living_epochs(HIS), 501, b"his")
+    done = PatientErasure(b"hers", 500, 600)
+    assert store.patient_erasures() == [done, PatientErasure(b"his", 501)]
+    # What is known here, and was carried out before, and what waits anyway, is not done twice.
+    known = [done, PatientErasure(b"his", 501, 700)]
+    assert store.reopen_erasures(known, 601) == []
+    assert [item.payload for item in store.pending(9, kind=ERASURE)] == [b"his"]
+    assert store.reopen_erasures(known, 600) == [PatientErasure(b"hers", 500)]
+    strange = PatientErasure(b"another", 499, 650)
+    assert store.reopen_erasures([strange, strange], 601) == [PatientErasure(b"another", 499)]
+    assert [(item.payload, item.created) for item in store.pending(9, kind=ERASURE)] == [
+        (b"his", 501),
+        (b"hers", 500),
+        (b"another", 499),
+    ]
+    assert [item.settled for item in store.patient_erasures()] == [None, None, None]
+
+
+def test_an_older_file_knows_the_erasures_that_wait(store, tmp_path):
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"hers")
+    with store.database.write("patient_erasure") as connection:
+        connection.exec_driver_sql("DROP TABLE patient_erasure")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'records_0021'")
+    with closing(opened(tmp_path)) as newer:
+        assert newer.patient_erasures() == [PatientErasure(b"hers", 500)]
 
 
 def test_what_was_destroyed_is_said_to_be_overwritten_only_when_it_is(store, tmp_path):
