@@ -29,6 +29,9 @@ from medchain.store.journal import Journal
 MAX_NUMBERS: Final = 500
 """Most record versions of one frame; a request that touched more has several."""
 
+MAX_ELSEWHERE: Final = 150
+"""Most addresses of one frame, which are long."""
+
 MAX_QUERY_CHARS: Final = 4096
 """So much of a query is kept."""
 
@@ -38,12 +41,19 @@ SYNC_S: Final = 0.2
 COUNT: Final = "count="
 """How the query of a frame begins that tells of several deeds at once; their number follows."""
 
+RELEASE: Final = "release"
+"""Interaction of records that this node released to another organisation."""
+
+RECEIVE: Final = "receive"
+"""Interaction of records that another organisation released to this node."""
+
 BEGUN: Final = 0
 """In place of a status: a change is about to be made, and how it ended is not known."""
 
 _FORM: Final = 5
 _FORM_OF_END: Final = 6
 _FORM_ELSEWHERE: Final = 7
+_FORM_BETWEEN: Final = 8
 # Form → number of its texts, and whether it ends with the number of the frame by which it began.
 _FORMS: Final = {
     1: (10, False),
@@ -53,6 +63,7 @@ _FORMS: Final = {
     _FORM: (13, False),
     _FORM_OF_END: (13, True),
     _FORM_ELSEWHERE: (14, False),
+    _FORM_BETWEEN: (17, False),
 }
 _LOG: Final = Log("audit")
 
@@ -79,6 +90,9 @@ class Happening:
         purpose: purpose of use, a code of v3-ActReason; empty where none was decided about.
         receipt: hash over the decisions of consents that the answer rests on, in hex, or empty.
         elsewhere: addresses of the record versions of other organisations that were shown, and of their patient.
+        basis: of what went from one organisation to another: grant, consent and access entry, each ``system|value``.
+        place: where this node answers, for such; empty for the rest.
+        peer: where the other organisation's node does.
         begun: number, in the same file, of the frame by which began what ended so; None for what began with none.
     """
 
@@ -99,6 +113,9 @@ class Happening:
     purpose: str = ""
     receipt: str = ""
     elsewhere: tuple[str, ...] = ()
+    basis: tuple[str, ...] = ()
+    place: str = ""
+    peer: str = ""
     begun: int | None = None
 
 
@@ -225,9 +242,14 @@ def frames(ask: Ask, status: int, time: int, address: str = "") -> Iterator[byte
         trail.receipt,
     ]
     numbers = trail.numbers
-    for start in range(0, len(trail.elsewhere), MAX_NUMBERS):
+    if trail.basis:
+        more = [" ".join(trail.elsewhere), " ".join(trail.basis), *trail.places]
+        for start in range(0, len(numbers) or 1, MAX_NUMBERS):
+            yield orjson.dumps([_FORM_BETWEEN, time, status, *names, *more, numbers[start : start + MAX_NUMBERS]])
+        return
+    for start in range(0, len(trail.elsewhere), MAX_ELSEWHERE):
         # What is read of others' records changes nothing here, so that nothing was begun.
-        part = " ".join(trail.elsewhere[start : start + MAX_NUMBERS])
+        part = " ".join(trail.elsewhere[start : start + MAX_ELSEWHERE])
         yield orjson.dumps([_FORM_ELSEWHERE, time, status, *names, part, numbers])
     if trail.elsewhere:
         return
@@ -252,7 +274,7 @@ def read_frame(content: bytes) -> Happening:
     if len(texts) != count or set(map(type, texts)) != {str}:
         raise InputError("audit.frame")
     request, interaction, client, user, role, launch, type_name, record_id, version, query, *more = texts
-    address, purpose, receipt, elsewhere = (*more, "", "", "", "")[:4]
+    address, purpose, receipt, elsewhere, basis, place, peer = (*more, *[""] * 7)[:7]
     return Happening(
         time=int(time),
         status=int(status),
@@ -271,5 +293,8 @@ def read_frame(content: bytes) -> Happening:
         purpose=purpose,
         receipt=receipt,
         elsewhere=tuple(elsewhere.split()),
+        basis=tuple(basis.split()),
+        place=place,
+        peer=peer,
         begun=begun,
     )

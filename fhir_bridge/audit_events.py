@@ -11,11 +11,14 @@ import base64
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from fhir_bridge.audit import BEGUN, COUNT, Happening
+from fhir_bridge.audit import BEGUN, COUNT, RECEIVE, RELEASE, Happening
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 
 _TERMS: Final = "http://terminology.hl7.org/CodeSystem/"
+REST_TYPE: Final = f"{_TERMS}audit-event-type|rest"
+"""Type of the events of requests to the FHIR API, as a search names it."""
+
 _RESTFUL: Final = "http://hl7.org/fhir/restful-interaction"
 _DICOM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _BALP: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
@@ -26,7 +29,9 @@ _ACCOUNT: Final = "urn:medchain:account"
 _DEED: Final = "urn:medchain:deed"
 _RECEIPT: Final = "urn:medchain:decision-receipts"
 _ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_LIFECYCLE: Final = f"{_TERMS}iso-21089-lifecycle"
 _IP_ADDRESS: Final = "2"
+_URI: Final = "5"
 _DONE: Final = "0"
 _REFUSED: Final = "4"
 _FAILED: Final = "8"
@@ -67,6 +72,11 @@ _DEEDS: Final = {
     "client-change": ("110113", "110129", "E", _CLIENT),
     "account-change": ("110113", "110137", "E", _ACCOUNT),
 }
+
+
+# What goes from one organisation to another → type (DICOM's Export and Import) and action, as BALP's Privacy Disclosure
+# has them at its source and at its recipient.
+_BETWEEN: Final = {RELEASE: ("110106", "R"), RECEIVE: ("110107", "C")}
 
 
 # Action → what client, server and person are to the data: BALP's Read, Create, Update and
@@ -138,7 +148,7 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         "outcome": _outcome(happening.status),
         "outcomeDesc": _UNKNOWN if happening.status == BEGUN else f"HTTP {happening.status}",
         **purpose,
-        "agent": list(_agents(happening, act.action, organisation)),
+        "agent": list(_agents_of(happening, act.action, organisation)),
         "source": {
             "observer": {"identifier": {"system": _ORGANISATION, "value": organisation}},
             "type": [_coding(f"{_TERMS}security-source-type", "4")],
@@ -153,8 +163,11 @@ def _act(interaction: str) -> _Act:
     if deed is not None:
         kind, subkind, action, _ = deed
         return _Act(_coding(_DICOM, kind), [_coding(_DICOM, subkind), _coding(_DEED, interaction)], action)
+    if interaction in _BETWEEN:
+        kind, action = _BETWEEN[interaction]
+        return _Act(_coding(_DICOM, kind), [_coding(_LIFECYCLE, "disclose")], action)
     code, action = _INTERACTIONS.get(interaction, ("operation", "E"))
-    return _Act(_coding(f"{_TERMS}audit-event-type", "rest"), [_coding(_RESTFUL, code)], action)
+    return _Act(_coding(*REST_TYPE.split("|")), [_coding(_RESTFUL, code)], action)
 
 
 def _outcome(status: int) -> str:
@@ -164,6 +177,26 @@ def _outcome(status: int) -> str:
     if status < _FIRST_ERROR:
         return _DONE
     return _REFUSED if status < _FIRST_FAILURE else _FAILED
+
+
+def _agents_of(happening: Happening, action: str, organisation: str) -> Iterable[Element]:
+    """Say who took part."""
+    if happening.interaction not in _BETWEEN:
+        return _agents(happening, action, organisation)
+    own, other = (organisation, happening.place), (happening.client, happening.peer)
+    source, destination = (own, other) if happening.interaction == RELEASE else (other, own)
+    return _member(_SOURCE, source, is_asker=False), _member(_DESTINATION, destination, is_asker=True)
+
+
+def _member(part: tuple[str, str], member: tuple[str, str], *, is_asker: bool) -> Resource:
+    """Make the agent of an organisation, from its id and where its node answers."""
+    org_id, url = member
+    return {
+        "type": {"coding": [_coding(*part)]},
+        "who": {"identifier": {"system": _ORGANISATION, "value": org_id}},
+        "requestor": is_asker,
+        "network": {"address": url, "type": _URI},
+    }
 
 
 def _agents(happening: Happening, action: str, organisation: str) -> Iterable[Element]:
@@ -219,6 +252,9 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
             "query": base64.b64encode(asked.encode()).decode(),
         }
         yield query
+    for basis in happening.basis:
+        system, _, value = basis.partition("|")
+        yield {"what": {"identifier": {"system": system, "value": value}}}
     if happening.receipt:
         yield {"what": {"identifier": {"system": _RECEIPT, "value": happening.receipt}}}
     yield {

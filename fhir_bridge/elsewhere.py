@@ -16,8 +16,7 @@ from uuid import UUID
 
 from fhir_bridge.document import Element, Resource, parse, write
 from fhir_bridge.provenance import ANCHORED, ORGANISATION
-from fhir_bridge.references import instant, patient_of
-from fhir_bridge.smart.origins import API
+from fhir_bridge.references import API, instant, patient_of
 from medchain.errors import InputError, VerificationError
 from medchain.node.exchange_client import ForeignRecord, Given
 from medchain.store.records import FHIR_JSON

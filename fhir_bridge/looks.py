@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from fhir_bridge.audit import BEGUN, Happening
+from fhir_bridge.audit import BEGUN, RECEIVE, RELEASE, Happening
 from fhir_bridge.audit_events import Version
 from medchain.ledger.looks import LookRow
 
 _FIRST_ERROR: Final = 400
+# What stands in the ledger's own chain of accesses, which is proven by itself.
+_CHAINED: Final = frozenset({RECEIVE, RELEASE})
 # What changes a record and shows nothing of another one; the record's own versions tell of it.
 _CHANGES: Final = frozenset({"create", "delete", "meta-add", "meta-delete", "patch", "update"})
 
@@ -31,7 +33,9 @@ def looks_of(event_id: str, happening: Happening, versions: Sequence[Version]) -
         Id of the Patient, and what is entered in that patient's list.
     """
     is_refused = happening.status >= _FIRST_ERROR
-    if happening.status == BEGUN or (happening.interaction in _CHANGES and not is_refused):
+    if happening.status == BEGUN or happening.interaction in _CHAINED:
+        return
+    if happening.interaction in _CHANGES and not is_refused:
         return
     for patient in dict.fromkeys(one.patient for one in versions if one.patient):
         if happening.user == f"Patient/{patient}":

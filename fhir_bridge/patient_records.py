@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from consent.web.ports import Look, Opened, PatientRecord
+from fhir_bridge.audit_events import REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
 from fhir_bridge.browse.view import line_of, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS
@@ -118,7 +119,8 @@ class RecordsOfPatients:
             self._core, Access(CLIENT, _AUDIT, user=f"Patient/{self._reader or patient}", role="auditor"), language
         )
         day = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
-        query = urlencode({"patient": f"Patient/{patient}", "date": f"ge{day}"})
+        # What went to other organisations is told from the ledger, with its proof.
+        query = urlencode({"patient": f"Patient/{patient}", "date": f"ge{day}", "type": REST_TYPE})
         try:
             found = reading.listed("AuditEvent", f"{_LOOKS}&{query}")
         except RefusedError:

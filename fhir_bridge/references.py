@@ -34,6 +34,9 @@ from medchain.store.records import RecordStore
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
 """Members that name the patient whom a resource is about, the first that is there."""
 
+API: Final = "/fhir"
+"""Where the API stands below an origin."""
+
 MAX_CONDITIONS: Final = 10_000
 """Most conditions that are searched for in one request; each takes about as long as a search."""
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from consent.directive import ConsentDecision
 from consent.release import ReleaseRules
+from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.consent_records import ConsentRecords
+from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.judge import Judge
@@ -22,10 +24,10 @@ from fhir_bridge.selecting import SearchSelection
 from medchain.ledger.looks import roots_key
 from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
 from medchain.node.daemon import Job
-from medchain.node.exchange_node import Releasing
 from medchain.node.garbage import settle
 from medchain.node.look_book import LookBook
 from medchain.node.records import RecordService
+from medchain.node.releasing import Releasing
 from medchain.web.daemon import run
 
 
@@ -40,7 +42,9 @@ def _parts(node: DaemonNode) -> DaemonParts:
     index = SearchIndex(node.records, zone=node.config.time_zone)
     searches = SearchService(node.records, index, key, node.replica.ledger, node.clock)
     selection = SearchSelection(searches, Judge(index, node.records.find_page, node.clock))
-    parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection))
+    kept = JournalAudit(node.config.folder, key, node.clock)
+    disclosures = KeptDisclosures(kept, node.config.org_id, lambda: node.replica.store.members)
+    parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection, disclosures))
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
     org_id = node.config.org_id
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)
@@ -53,6 +57,6 @@ def _parts(node: DaemonNode) -> DaemonParts:
 
     looks = LookBook(org_id, node.records, service, node.clock, newest_root)
     jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run), Job("looks", looks.run)
-    parts = replace(parts, jobs=(*parts.jobs, *jobs))
+    parts = replace(parts, jobs=(*parts.jobs, *jobs), close=(*parts.close, kept.close))
     settle()
     return parts

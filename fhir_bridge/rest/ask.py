@@ -54,6 +54,8 @@ class Trail:
         receipt: hash over the decisions that the answer rests on, in hex; empty where no consent is in force.
         elsewhere: addresses of the record versions of other organisations that were shown, and of their patient.
         begun: mark of the audit on what changes something, set before it does; None for the rest.
+        basis: of what goes from one organisation to another: grant, consent and access entry, each ``system|value``.
+        places: of such: where this node answers, and where the other one does.
     """
 
     interaction: str = ""
@@ -62,6 +64,8 @@ class Trail:
     receipt: str = ""
     elsewhere: list[str] = field(default_factory=list)
     begun: Begun | None = None
+    basis: tuple[str, ...] = ()
+    places: tuple[str, str] = ("", "")
 
 
 def new_request_id() -> str:

@@ -15,6 +15,7 @@ from flask import Flask
 
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.references import API
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
 from fhir_bridge.smart.authorisation import parse_authorisation
 from fhir_bridge.smart.client_pages import client_blueprint
@@ -24,7 +25,7 @@ from fhir_bridge.smart.endpoints import oauth_blueprint
 from fhir_bridge.smart.fetch import Fetcher, RemoteKeys
 from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
-from fhir_bridge.smart.origins import API, OwnOrigins, own_names, public_origins
+from fhir_bridge.smart.origins import OwnOrigins, own_names, public_origins
 from fhir_bridge.smart.pages import AuthorisePages
 from fhir_bridge.smart.patients import Patients
 from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider

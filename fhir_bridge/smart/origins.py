@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from fhir_bridge.references import API
 from medchain.encoding import members
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis
@@ -16,9 +17,6 @@ from medchain.node.assembly import WebNode
 from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.web.pages import LANGUAGES
-
-API: Final = "/fhir"
-"""Where the API stands below an origin."""
 
 _LIMITS: Final = Limits(timeout_s=2.0)
 _REMEMBER_S: Final = 1.0

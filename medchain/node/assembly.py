@@ -30,7 +30,7 @@ from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.keystore import (
     DaemonKeys,
     Layout,
@@ -60,6 +60,7 @@ from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
 from medchain.node.proposal_round import HttpProposals, ProposalRound
 from medchain.node.records import RecordService
+from medchain.node.releasing import Releasing
 from medchain.node.replica import Replica
 from medchain.node.restored import GuardedEndorsements, GuardedReleases, Restoration
 from medchain.node.rotation import KeyRotation

@@ -35,12 +35,12 @@ from medchain.ledger.kinds.access import Accesses
 from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
 from medchain.ledger.object import StateRecord, build_body
 from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest, access_id, access_key, parse_request
-from medchain.ledger.transaction import ID_BYTES
+from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.node.refusing import Refused, note_refusal
 from medchain.node.release import Answer, access_entry_id, commitments_root, wraps_hash
-from medchain.node.release_ports import CustodianParts
+from medchain.node.release_ports import CustodianParts, Disclosure
 from medchain.node.standing import Holdings, Standing
 from medchain.store.records import Access
 
@@ -357,12 +357,17 @@ class Custodian:
             if self._holdings.standing(release.grant).refs != entry.refs:
                 raise AccessDeniedError("release.grant")
             records = self._holdings.sealed(release.records)
+            numbers = self._holdings.numbers(release.records)
         except UnavailableError:
             raise
         except MedchainError as error:
             self._pending.finish(release.request_hash)
             self._refuse(asked, release.patient, error.code)
             raise NotFoundError(_NOTHING) from None
+        # Before what can be sent is taken away: an event too many is no harm, a release without one is.
+        peer = self._parts.ledger.members.organisations[signed.request.recipient]
+        access = Ref(record.key, record.version)
+        self._parts.released(Disclosure(signed.request, access, entry.refs, peer), numbers)
         if not self._pending.finish(release.request_hash, self._note_of(record, release)):
             raise ConflictError("release.replayed")
         _LOG.info("release.given", records=len(records), version=entry.version)

@@ -43,6 +43,7 @@ from medchain.node.release import (
     parse_answer,
     wraps_hash,
 )
+from medchain.node.release_ports import Disclosure
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Access, RecordStore
 
@@ -119,6 +120,8 @@ class AskerParts:
         bodies: bodies that were sent to this organisation.
         custodians: the way to others.
         relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
+        received: has the audit keep what was released to this node; raises `UnavailableError` where that cannot be
+            done, and nobody may be given it then.
         clock: gives Unix seconds.
         wait_s: how long to wait until our own ledger has what an answer names.
     """
@@ -132,6 +135,7 @@ class AskerParts:
     bodies: BodyVersions
     custodians: Custodians
     relies: Callable[[Ref], None]
+    received: Callable[[Disclosure, Sequence[ReceivedRecord]], None]
     clock: Clock
     wait_s: float = WAIT_S
 
@@ -273,7 +277,7 @@ class Asker:
             AccessDeniedError: what is wrong with the request itself.
             VerificationError: ``exchange.*``: the answer is not what the ledger says; ``exchange.record`` names the
                 record. Nothing of it is returned, and it is noted.
-            UnavailableError: the way, or our own ledger is behind.
+            UnavailableError: the way, our own ledger is behind, or the audit cannot keep it.
         """
         data = self._send(signed)
         try:
@@ -284,6 +288,9 @@ class Asker:
             raise
         listed: list[Json] = [[row.object_id.hex(), row.version] for row in received.records]
         self._note(RECEIVED, signed, received.access, {"records": listed})
+        access, peer = received.access, self._parts.ledger.members.organisations[signed.request.custodian]
+        disclosure = Disclosure(signed.request, Ref(access.key, access.version), access.refs, peer)
+        self._parts.received(disclosure, received.records)
         return received
 
     def open(self, signed: SignedRequest, data: bytes) -> Received:

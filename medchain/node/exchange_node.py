@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 import orjson
@@ -33,7 +33,8 @@ from medchain.node.ledger_node import LedgerNode
 from medchain.node.notices import NoticeBook
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
-from medchain.node.release_ports import CustodianParts, NoSelection, ReleaseDecision, Selection, SubmittedAccess
+from medchain.node.release_ports import CustodianParts, SubmittedAccess
+from medchain.node.releasing import Releasing
 from medchain.node.relying import Reliance
 from medchain.node.statements import StatementBook
 from medchain.node.subject_changes import SubjectChanges
@@ -49,19 +50,6 @@ from medchain.node.subject_operations import (
 )
 from medchain.node.subjects import Enrolment, LinkedPatients, SubjectDesk, SubjectParts, Terms
 from medchain.store.records import RecordStore
-
-
-@dataclass(frozen=True, slots=True)
-class Releasing:
-    """What decides requests for records, from the floors above.
-
-    Attributes:
-        rules: the decision.
-        selection: understands searches.
-    """
-
-    rules: ReleaseDecision
-    selection: Selection = field(default_factory=NoSelection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +285,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         patients=LinkedPatients(around.records),
         is_stopped=side.stops.is_stopped,
         relies=Reliance(side.judge, side.verdicts).check,
+        released=around.releasing.disclosures.released,
         clock=around.clock,
         random=secrets.token_bytes,
         zone=around.zone,
@@ -317,6 +306,7 @@ def _asker(identity: Identity, around: ExchangeSurroundings) -> Asker:
             bodies=around.side.shelf,
             custodians=around.custodians,
             relies=Reliance(around.side.judge, around.side.verdicts).check,
+            received=around.releasing.disclosures.received,
             clock=around.clock,
         )
     )

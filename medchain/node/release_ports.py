@@ -15,7 +15,9 @@ from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.members import Organisation
 from medchain.ledger.object import Body, map_key
+from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.clock import Clock
 from medchain.node.pending import AccessEntry
@@ -190,6 +192,23 @@ class NoSelection:
         raise InputError("release.query", type=resource_type, size=len(query))
 
 
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """Records that go from one organisation to another under an access entry, as the audit of either is told of it.
+
+    Attributes:
+        request: what was asked for, by whom.
+        access: the entry.
+        refs: grant and consent that it rests on.
+        peer: the other organisation.
+    """
+
+    request: ReleaseRequest
+    access: Ref
+    refs: tuple[Ref, ...]
+    peer: Organisation
+
+
 class Patients(Protocol):
     """Who a subject of the ledger is in this node's records."""
 
@@ -226,6 +245,8 @@ class CustodianParts:
         patients: finds patients.
         is_stopped: whether a stop of an object (map key) was heard, ordered or not.
         relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
+        released: has the audit keep a release, and the numbers of its record versions in the records file; raises
+            `UnavailableError` where that cannot be done, and no byte may leave then.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
         zone: of dates in records that name none.
@@ -243,6 +264,7 @@ class CustodianParts:
     patients: Patients
     is_stopped: Callable[[bytes], bool]
     relies: Callable[[Ref], None]
+    released: Callable[[Disclosure, Sequence[int]], None]
     clock: Clock
     random: Callable[[int], bytes]
     zone: tzinfo = UTC

@@ -277,6 +277,10 @@ class Holdings:
         newest = self._parts.records.newest_of([row.object_id for row in rows])
         return tuple(self._released(row, final, newest[row.object_id]) for row in rows)
 
+    def numbers(self, versions: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Return by which numbers the records file knows versions; arguments as in `sealed`."""
+        return [row.seq for row in self._parts.records.by_objects(versions) if row is not None]
+
     def _released(self, stored: RecordVersion, final: int, newest: tuple[int, int]) -> ReleasedRecord:
         """Write one record with its place on the ledger."""
         key = map_key("record", self._parts.org_id, stored.object_id)

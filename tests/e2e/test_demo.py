@@ -294,6 +294,9 @@ def test_an_insurers_system_reads_over_its_own_api_what_the_patient_permits_unti
     first = found[0]["resource"]
     assert get(f"Observation/{first['id']}?_custodian={RENHE}") == first
     assert "entry" not in get(search, "TREAT")
+    # IHE BALP: the export at its source, the import at its recipient.
+    assert disclosed(demo, RENHE, "110106") >= 2
+    assert disclosed(demo, ANXIN, "110107") >= 2
     supervisor = demo.node_state(RENHE)["pid"]
     os.kill(supervisor, signal.SIGSTOP)
     try:
@@ -313,6 +316,16 @@ def test_an_insurers_system_reads_over_its_own_api_what_the_patient_permits_unti
     accesses = next(row["accesses"] for row in received if row["key"] == grant.key.hex())
     # The demo has the insurer look at all that a new grant opens, too.
     assert [row["count"] for row in accesses if row["count"] in (1, 3)][:3] == [3, 1, 3]
+
+
+def disclosed(demo, org_id: str, kind: str) -> int:
+    """Count the AuditEvents of a kind at an organisation's node."""
+    token = demo.run("token", "issue", "--config", demo.folder / org_id / "node.toml", "--scope", "system/*.rs").strip()
+    base = f"http://127.0.0.1:{demo.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir"
+    search = f"AuditEvent?type=http://dicom.nema.org/resources/ontology/DCM|{kind}&_summary=count"
+    request = urllib.request.Request(f"{base}/{search}", headers={"Authorization": f"Bearer {token}"})  # noqa: S310  # a loopback address of ours
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310  # as above
+        return json.load(answer)["total"]
 
 
 def test_nothing_on_the_ledger_links_two_objects_of_one_patient_but_what_may(demo, consortium, tmp_path):

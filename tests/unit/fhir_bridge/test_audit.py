@@ -17,7 +17,16 @@ import pytest
 from sqlalchemy import text
 
 from fhir_bridge import audit_job
-from fhir_bridge.audit import MAX_NUMBERS, JournalAudit, address_of, frames, journal_key, journals, read_frame
+from fhir_bridge.audit import (
+    MAX_ELSEWHERE,
+    MAX_NUMBERS,
+    JournalAudit,
+    address_of,
+    frames,
+    journal_key,
+    journals,
+    read_frame,
+)
 from fhir_bridge.audit_events import Version, audit_event
 from fhir_bridge.audit_job import BATCH, AuditDrain
 from fhir_bridge.document import parse
@@ -198,7 +207,7 @@ def test_records_of_other_organisations_are_told_by_their_addresses_in_frames_of
     ask.trail.interaction, urls = "everything", [f"https://b.example/fhir/Basic/b{n}/_history/1" for n in range(600)]
     ask.trail.elsewhere += ["https://b.example/fhir/Patient/p1", *urls]
     made = [read_frame(frame) for frame in frames(ask, 200, 7)]
-    assert [len(one.elsewhere) for one in made] == [MAX_NUMBERS, 101]
+    assert [len(one.elsewhere) for one in made] == [MAX_ELSEWHERE] * 4 + [1]
     assert [url for one in made for url in one.elsewhere] == ask.trail.elsewhere
     event = audit_event(made[0], [], "org")
     rows = [(row["type"]["code"], row["what"]["reference"]) for row in event["entity"] if "reference" in row["what"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC
 from functools import partial
@@ -25,6 +25,7 @@ from consent.web.site import PatientSite
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.patient_records import RecordsOfPatients
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.index import SearchIndex
@@ -43,7 +44,7 @@ from medchain.web.signed import Signed
 from tests.unit.fhir_bridge.conftest import Server
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.desks import Desks, Local, phone_of, running_desks
-from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE
+from tests.unit.medchain.node.federation import ANXIN, ORIGIN, RENHE, Federation
 
 KEY = seed(RENHE, "records")
 PORTAL = "https://renhe.consent.example"
@@ -270,5 +271,11 @@ def made(desks: Desks) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
-    with running_desks(tmp_path_factory.mktemp("pages")) as desks:
-        yield from made(desks)
+    with ExitStack() as stack:
+
+        def disclosing(federation: Federation, org_id: str) -> KeptDisclosures:
+            site = federation.sites[org_id]
+            audit = stack.enter_context(closing(JournalAudit(site.folder, seed(org_id, "records"), federation.clock)))
+            return KeptDisclosures(audit, org_id, lambda: site.ledger.members)
+
+        yield from made(stack.enter_context(running_desks(tmp_path_factory.mktemp("pages"), disclosing)))

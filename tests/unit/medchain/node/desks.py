@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from consent.release import ReleaseRules
@@ -18,7 +18,8 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unhex
 from medchain.errors import NotFoundError
 from medchain.node.asking import AskDesk, AskParts
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
+from medchain.node.releasing import Disclosures, NoDisclosures, Releasing
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, Federation, Site, keys_of
 
@@ -67,15 +68,15 @@ class Desks:
     federation: Federation
     nodes: dict[str, ExchangeNode] = field(default_factory=dict)
     asking: dict[str, AskDesk] = field(default_factory=dict)
+    disclosing: Callable[[str], Disclosures] = lambda _org_id: NoDisclosures()
 
     def __post_init__(self) -> None:
         """Put the nodes together."""
         for org_id, site in self.federation.sites.items():
             way, clock = Ways(self, org_id), self.federation.clock
             authentication = Es384Signer(seed(org_id, "authentication", 1))
-            around = ExchangeSurroundings(
-                site.node, site.records, site.service, authentication, selecting(site, clock), way, clock
-            )
+            releasing = replace(selecting(site, clock), disclosures=self.disclosing(org_id))
+            around = ExchangeSurroundings(site.node, site.records, site.service, authentication, releasing, way, clock)
             self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
             ledger = genesis().ledger
             self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
@@ -153,11 +154,13 @@ def phone_of(name: str) -> SoftwareAuthenticator:
 
 
 @contextmanager
-def running_desks(folder: Path) -> Iterator[Desks]:
-    """Run the nodes of a federation."""
+def running_desks(folder: Path, disclosing: Callable[[Federation, str], Disclosures] | None = None) -> Iterator[Desks]:
+    """Run the nodes of a federation; what goes from one to another is kept by what `disclosing` gives for each."""
     federation = Federation(folder)
     federation.start()
     try:
-        yield Desks(federation)
+        yield Desks(
+            federation, disclosing=(lambda org_id: disclosing(federation, org_id) if disclosing else NoDisclosures())
+        )
     finally:
         federation.stop()

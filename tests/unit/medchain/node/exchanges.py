@@ -16,9 +16,9 @@ from medchain.encoding import parse_canonical
 from medchain.errors import MedchainError
 from medchain.ledger.request import access_key
 from medchain.node.custodian import Custodian
-from medchain.node.exchange import Asker, AskerParts, Wish
+from medchain.node.exchange import Asker, AskerParts, ReceivedRecord, Wish
 from medchain.node.records import NewRecord
-from medchain.node.release_ports import CustodianParts, SubmittedAccess
+from medchain.node.release_ports import CustodianParts, Disclosure, SubmittedAccess
 from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
@@ -46,6 +46,8 @@ class Exchange:
     custodians: dict[str, Custodian] = field(default_factory=dict)
     askers: dict[str, Asker] = field(default_factory=dict)
     on_answer: Callable[[bytes], bytes] = lambda data: data
+    on_released: Callable[[Disclosure, Sequence[int]], None] = lambda _disclosure, _numbers: None
+    on_received: Callable[[Disclosure, Sequence[ReceivedRecord]], None] = lambda _disclosure, _records: None
     before_keep: Callable[[], None] = lambda: None
     before_place: Callable[[], None] = lambda: None
     after_place: Callable[[], None] = lambda: None
@@ -124,6 +126,7 @@ class Exchange:
             patients=Links(self, site),
             is_stopped=site.node.stops.is_stopped,
             relies=Reliance(site.node.judge, site.node.verdicts).check,
+            released=self.on_released,
             clock=self.federation.clock,
             random=fresh,
         )
@@ -143,6 +146,7 @@ class Exchange:
                     bodies=site.node.shelf,
                     custodians=Way(self, org_id),
                     relies=Reliance(site.node.judge, site.node.verdicts).check,
+                    received=self.on_received,
                     clock=self.federation.clock,
                     wait_s=5.0,
                 )

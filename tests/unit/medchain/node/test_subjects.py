@@ -15,8 +15,9 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Verificati
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.node.drafts import Assertion, ToSign
-from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings, Releasing
+from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.records import NewRecord
+from medchain.node.releasing import Releasing
 from medchain.node.subjects import Credential, Terms
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, TONGJI, Federation, keys_of

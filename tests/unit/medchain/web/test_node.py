@@ -26,7 +26,6 @@ from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
 from medchain.node.assembly import daemon_parts, open_daemon_node
 from medchain.node.config import config_text, load_config
-from medchain.node.exchange_node import Releasing
 from medchain.node.keystore import (
     Layout,
     create_keys,
@@ -39,6 +38,7 @@ from medchain.node.keystore import (
 )
 from medchain.node.local import LocalClient
 from medchain.node.records import NewRecord, RecordService
+from medchain.node.releasing import Releasing
 from medchain.node.supervisor import read_node_state
 from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm

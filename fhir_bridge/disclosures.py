@@ -1,0 +1,101 @@
+"""Keeps what goes from one organisation to another on the audit's journal, at either side: BALP's Privacy Disclosure.
+
+Keeps true: what this node releases, or is given, is on the journal before a byte leaves, or anybody here is given it,
+with who asked, for what and by which entry of the ledger. Trusts `fhir_bridge.audit`.
+Source: IHE BALP 1.1.4, Privacy Disclosure; `docs/spec/audit.md` 9, `docs/spec/release.md` 13, 17.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fhir_bridge.audit import MAX_ELSEWHERE, RECEIVE, RELEASE, JournalAudit
+from fhir_bridge.document import Resource, parse
+from fhir_bridge.elsewhere import ACCESS, base_of
+from fhir_bridge.references import patient_of, pointed
+from fhir_bridge.rest.ask import Ask, Trail
+from fhir_bridge.smart.access import Access
+from medchain.errors import InputError
+from medchain.ledger.members import Members
+from medchain.node.exchange import ReceivedRecord
+from medchain.node.release_ports import Disclosure
+from medchain.store.records import FHIR_JSON
+
+GRANT: Final = "urn:medchain:grant"
+"""System of grants: map key in hex, a slash and the version."""
+
+CONSENT: Final = "urn:medchain:consent"
+"""System of the ledger's consents, likewise."""
+
+OBJECT: Final = "urn:medchain:object"
+"""System of records that name themselves nowhere, such as scans: id of the object on the ledger, and the version."""
+
+_DONE: Final = 200
+_PATIENT: Final = "Patient"
+
+
+class KeptDisclosures:
+    """Fills `medchain.node.releasing.Disclosures`. Threads may share it."""
+
+    __slots__ = ("_audit", "_members", "_org_id")
+
+    def __init__(self, audit: JournalAudit, org_id: str, members: Callable[[], Members]) -> None:
+        """Use an audit.
+
+        Args:
+            audit: where they are kept.
+            org_id: this organisation.
+            members: gives those of this moment.
+        """
+        self._audit = audit
+        self._org_id = org_id
+        self._members = members
+
+    def released(self, disclosure: Disclosure, numbers: Sequence[int]) -> None:
+        """Keep a release; raises `UnavailableError` ``store.full``, ``store.io``."""
+        self._keep(disclosure, Trail(RELEASE, numbers=list(numbers), basis=_basis(disclosure)))
+
+    def received(self, disclosure: Disclosure, records: Sequence[ReceivedRecord]) -> None:
+        """Keep what came; raises as `released`."""
+        base = base_of(disclosure.peer.org_id, disclosure.peer.origins)
+        read = [(one, _resource(one)) for one in records]
+        whose = [patient_of(str(found.get("resourceType")), str(found.get("id")), found) for _, found in read]
+        patient = [f"{base}/{_PATIENT}/{one}" for one in whose if one][:1]
+        size = MAX_ELSEWHERE - len(patient)
+        for start in range(0, len(read), size):
+            part = read[start : start + size]
+            named = [
+                f"{base}/{found['resourceType']}/{found['id']}/_history/{one.version}" for one, found in part if found
+            ]
+            unnamed = [f"{OBJECT}|{one.object_id.hex()}/{one.version}" for one, found in part if not found]
+            basis = (*_basis(disclosure), *unnamed)
+            self._keep(disclosure, Trail(RECEIVE, elsewhere=[*patient, *named], basis=basis))
+
+    def _keep(self, disclosure: Disclosure, trail: Trail) -> None:
+        """Keep one event."""
+        request, own = disclosure.request, self._members().organisations[self._org_id]
+        trail.query = f"{','.join(request.resource_types)}?{request.query}"
+        trail.places = (own.url, disclosure.peer.url)
+        access = Access(disclosure.peer.org_id, (), asked_for=request.purpose)
+        ask = Ask("POST", "", fields={}, access=access, request_id=request.hash.hex(), trail=trail)
+        self._audit.note(ask, _DONE)
+
+
+def _basis(disclosure: Disclosure) -> tuple[str, ...]:
+    """Name grant, consent and access entry."""
+    named = [(GRANT if ref.key == disclosure.request.grant else CONSENT, ref) for ref in disclosure.refs]
+    return tuple(f"{system}|{ref.key.hex()}/{ref.version}" for system, ref in [*named, (ACCESS, disclosure.access)])
+
+
+def _resource(record: ReceivedRecord) -> Resource:
+    """Read a record that names itself; empty for any other."""
+    if record.content_type != FHIR_JSON:
+        return {}
+    try:
+        found = parse(record.content)
+    except InputError:
+        # What its custodian registered is what it is; who shows it judges it.
+        return {}
+    is_named = pointed(f"{found.get('resourceType')}/{found.get('id')}", frozenset()) is not None
+    return found if is_named else {}

@@ -1,0 +1,51 @@
+"""What a node's exchange side is given by the floors above: what decides requests, and what keeps what became of them.
+
+Keeps true: each port is small and named for what it gives; the roof passes them in.
+Source: `docs/spec/release.md`, `docs/spec/audit.md` 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from medchain.node.exchange import ReceivedRecord
+from medchain.node.release_ports import Disclosure, NoSelection, ReleaseDecision, Selection
+
+
+class Disclosures(Protocol):
+    """Has the audit keep what goes from one organisation to another, before it does."""
+
+    def released(self, disclosure: Disclosure, numbers: Sequence[int]) -> None:
+        """Keep a release; see `medchain.node.release_ports.CustodianParts.released`."""
+        ...
+
+    def received(self, disclosure: Disclosure, records: Sequence[ReceivedRecord]) -> None:
+        """Keep what came; see `medchain.node.exchange.AskerParts.received`."""
+        ...
+
+
+class NoDisclosures:
+    """Keeps nothing: for parts whose caller keeps it."""
+
+    def released(self, _disclosure: Disclosure, _numbers: Sequence[int]) -> None:
+        """Do nothing."""
+
+    def received(self, _disclosure: Disclosure, _records: Sequence[ReceivedRecord]) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """What decides requests for records and keeps what became of them, from the floors above.
+
+    Attributes:
+        rules: the decision.
+        selection: understands searches.
+        disclosures: the audit.
+    """
+
+    rules: ReleaseDecision
+    selection: Selection = field(default_factory=NoSelection)
+    disclosures: Disclosures = field(default_factory=NoDisclosures)
