@@ -108,6 +108,11 @@ ERRORS: Final[Mapping[str, Text]] = {
     "erasure.reason": Text("理由须为 1 至 {limit} 字。", "A reason has 1 to {limit} characters."),
     "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
     "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
+    "file.changed": Text(
+        "{file} 与写入时不一致：磁盘或他人改动过它。请先查明原因，再用备份恢复此节点（`medchain restore`）。",
+        "{file} is not as it was written: the disk, or somebody, has changed it. Find out why, then restore the node"
+        " from a backup (`medchain restore`).",
+    ),
     "file.exists": Text("{path} 已存在，未作改动。", "{path} is there already; nothing was changed."),
     "file.json": Text("{path} 不是 JSON 文件。", "{path} is no JSON file."),
     "file.missing": Text("找不到文件 {path}。", "There is no file {path}."),

@@ -21,8 +21,9 @@ from threading import Event
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json, canonical, unhex
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.node.checked import checked, read_checked
 from medchain.node.daemon import Watched
 from medchain.node.keystore import DaemonKeys, Layout, write_private_file
 from medchain.node.log import Log
@@ -77,8 +78,8 @@ class VouchedFile:
     Every cosignature waits for it, so it is written in place: slots of a disk's sector each, the last one that was
     written counts. A full file is replaced by one with that slot alone. The log keys that are spent have no bound, and
     change hardly ever: they have a file beside it, and the slot says how many there are at least. Keeps true: a slot is
-    written whole or not at all, and one that cannot be read is never passed over for an older one; no key is forgotten
-    before the slot says so. One process uses it.
+    written whole or not at all, and one that cannot be read, or is not as it was written, is never passed over for an
+    older one; no key is forgotten before the slot says so. One process uses it.
     """
 
     __slots__ = ("_path", "_spent", "_used")
@@ -134,8 +135,8 @@ class VouchedFile:
     def _write_spent(self, keys: frozenset[str]) -> None:
         """Write the log keys that are spent, synced."""
         if keys or self._spent:
-            document: Json = {"keys": [*sorted(keys)], "type": _SPENT_TYPE}
-            write_private_file(self._path.with_name(SPENT_NAME), canonical(document))
+            document: dict[str, Json] = {"keys": [*sorted(keys)], "type": _SPENT_TYPE}
+            write_private_file(self._path.with_name(SPENT_NAME), checked(document))
         self._spent = keys
 
     def _write(self, slot: bytes) -> None:
@@ -176,7 +177,7 @@ def vouched_file(folder: Path, height: int, *, restored: bool = False) -> Vouche
 
 def _spent_keys(content: bytes) -> frozenset[str]:
     """Read the log keys that are spent; raises `InputError`."""
-    found = members(parse_canonical(content, max_bytes=_MAX_SPENT_BYTES), {"keys": list, "type": str})
+    found = read_checked(content, {"keys": list, "type": str}, {}, name=SPENT_NAME, max_bytes=_MAX_SPENT_BYTES)
     keys = found["keys"] if isinstance(found["keys"], list) else []
     if found["type"] != _SPENT_TYPE:
         raise InputError("vouched.type")
@@ -185,8 +186,8 @@ def _spent_keys(content: bytes) -> frozenset[str]:
 
 def _vouched(slot: bytes) -> tuple[Vouched, int]:
     """Read a slot, and how many log keys are spent at least; raises `InputError`."""
-    document = parse_canonical(slot.rstrip(b"\n "), max_bytes=_SLOT_BYTES)
-    found = members(document, _MEMBERS, {"spent": str, "spent_keys": int, "version": int})
+    later = {"spent": str, "spent_keys": int, "version": int}
+    found = read_checked(slot.rstrip(b"\n "), _MEMBERS, later, name=VOUCHED_NAME, max_bytes=_SLOT_BYTES)
     if found["type"] != _TYPE:
         raise InputError("vouched.type")
     root, spent = str(found["root"]), str(found.get("spent", ""))
@@ -206,7 +207,7 @@ def _vouched(slot: bytes) -> tuple[Vouched, int]:
 
 def _slot(vouched: Vouched) -> bytes:
     """Write a slot: canonical JSON, filled up with spaces to a line."""
-    document: Json = {
+    document: dict[str, Json] = {
         "floor": vouched.floor,
         "replaced": vouched.replaced,
         "replaced_from": vouched.replaced_from,
@@ -217,7 +218,7 @@ def _slot(vouched: Vouched) -> bytes:
         "type": _TYPE,
         "version": vouched.version,
     }
-    made = canonical(document)
+    made = checked(document)
     if len(made) >= _SLOT_BYTES:
         raise InputError("vouched.slots", size=len(made))
     return made.ljust(_SLOT_BYTES - 1) + b"\n"

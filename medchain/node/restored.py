@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json
 from medchain.errors import InputError, UnavailableError
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import Transaction, parse_envelope
+from medchain.node.checked import checked, read_checked
 from medchain.node.clock import Clock
 from medchain.node.keystore import Layout, write_private_file
 from medchain.node.services import EndorsementService, ReleaseService
@@ -53,13 +54,13 @@ class RestoreMark:
 
     def write(self, folder: Path) -> None:
         """Put the mark into a node's folder, durably."""
-        document: Json = {
+        document: dict[str, Json] = {
             "erasures_until": self.erasures_until,
             "height": self.height,
             "restored": self.restored,
             "type": _TYPE,
         }
-        write_private_file(Layout(folder).restored, canonical(document))
+        write_private_file(Layout(folder).restored, checked(document))
 
 
 def read_mark(folder: Path) -> RestoreMark | None:
@@ -69,7 +70,7 @@ def read_mark(folder: Path) -> RestoreMark | None:
     except FileNotFoundError:
         return None
     shape = {"erasures_until": int, "height": int, "restored": int, "type": str}
-    found = members(parse_canonical(content, max_bytes=_MAX_MARK_BYTES), shape)
+    found = read_checked(content, shape, {}, name=Layout(folder).restored.name, max_bytes=_MAX_MARK_BYTES)
     if found["type"] != _TYPE:
         raise InputError("restored.type")
     return RestoreMark(_number(found["height"]), _number(found["restored"]), _number(found["erasures_until"]))

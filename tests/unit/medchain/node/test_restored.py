@@ -51,6 +51,23 @@ def test_a_mark_is_read_as_it_was_written(tmp_path):
     assert (tmp_path / "restored").stat().st_mode & 0o077 == 0
 
 
+def test_no_bit_of_a_mark_can_change_unseen(tmp_path):
+    """With a later time in it, erasures that are missing would be taken for replayed."""
+    BACKUP.write(tmp_path)
+    content = (tmp_path / "restored").read_bytes()
+    for at, byte in enumerate(content):
+        for bit in range(8):
+            (tmp_path / "restored").write_bytes(content[:at] + bytes([byte ^ 1 << bit]) + content[at + 1 :])
+            with pytest.raises(InputError):
+                read_mark(tmp_path)
+
+
+def test_a_mark_of_before_there_was_a_check_is_still_read(tmp_path):
+    older = b'{"erasures_until":%d,"height":1,"restored":%d,"type":"medchain/restored/v1"}' % (TIME + 500, TIME + 1000)
+    (tmp_path / "restored").write_bytes(older)
+    assert read_mark(tmp_path) == BACKUP
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"erasures_until":1,"height":1,"restored":1,"type":"x"}'])
 def test_a_damaged_mark_is_not_taken_for_none(tmp_path, content):
     (tmp_path / "restored").write_bytes(content)
