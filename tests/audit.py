@@ -111,7 +111,7 @@ class Auditor:
             replay = self._replays[name] = Replay(self._genesis.members)
         for height in range(len(replay.ends), len(checkpoints)):
             start = replay.ends[-1][0] if replay.ends else 0
-            end = next(at for at in range(start, len(leaves)) if b'"medchain/state/v1"' in leaves[at]) + 1
+            end = next(at for at in range(start, len(leaves)) if b'"medchain/state/v2"' in leaves[at]) + 1
             self._block(replay, height, leaves[start:end], checkpoints[height])
         assert len(replay.leaves) == len(leaves), "leaves outside any block"
         # What others call final may be news to it: an orderer that was replaced while it was cut off goes on for a
@@ -151,8 +151,8 @@ class Auditor:
     def _block(self, replay: Replay, height: int, leaves: Sequence[bytes], checkpoint: str) -> None:
         """Judge one block, and move on."""
         state = json.loads(leaves[-1])
-        assert (state["height"], state["type"]) == (height, "medchain/state/v1")
-        assert set(state) == {"height", "map_root", "time", "type"}
+        assert (state["height"], state["type"]) == (height, "medchain/state/v2")
+        assert set(state) == {"height", "map_root", "policy", "time", "type"}
         assert state["time"] >= replay.time
         if height == 0:
             effects = apply_genesis(self._genesis)
@@ -173,6 +173,7 @@ class Auditor:
         for leaf in leaves[:-1] if height else ():
             roll = roll.after(leaf)
         replay.rolls.append(roll)
+        assert state["policy"] == h(roll.policy(self._genesis.origin).encode()).hex()
         _compare(roll, effects.members)
         replay.leaves += leaves
         replay.hashes += [h(b"\x00", leaf) for leaf in leaves]

@@ -22,7 +22,7 @@ from typing import Self
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.genesis import Genesis, build_genesis
+from medchain.ledger.genesis import Genesis, build_genesis, policy_digest
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
     COSIGN_MLDSA44_KEY,
@@ -328,7 +328,8 @@ class MemoryReplica:
         self.snapshots.append(effects.members)
         height = len(self.chain)
         self.seeds[height] = changed.root.hash
-        self.append(effects.leaves, time, state_leaf(height, time, changed.root.hash), checkpoint)
+        closing = state_leaf(height, time, changed.root.hash, policy_digest(self.members, self.genesis.origin))
+        self.append(effects.leaves, time, closing, checkpoint)
 
     def append(self, accepted: Sequence[bytes], time: int, *rest: bytes | str | None) -> None:
         """Append leaves as a block; a liar chooses what comes after the transactions."""

@@ -8,6 +8,7 @@ and how many make a quorum. Whether an entry is allowed is not asked here. Sourc
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -54,6 +55,23 @@ class Roll:
         """Tell how many may lie."""
         return (len(self.active) - 1) // 3
 
+    def policy(self, origin: str) -> str:
+        """Write policy.txt (`docs/spec/genesis.md` 6; C2SP signed-note for how a key is written)."""
+        host = origin.partition("/")[0]
+        lines = [f"log {_vkey(origin, 1, self._only(self.orderer, 'log'))}"]
+        for org_id in self.active:
+            for use, suffix, kind in zip(COSIGN_USES, ("ed", "pq"), (4, 6), strict=True):
+                name = f"{org_id}.{host}/cosigner/{use.removeprefix('cosign-')}"
+                lines.append(f"witness {org_id}-{suffix} {_vkey(name, kind, self._only(org_id, use))}")
+            lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
+        lines += [" ".join(["group consortium", str(self.quorum), *self.active]), "quorum consortium"]
+        return "".join(line + "\n" for line in lines)
+
+    def _only(self, org_id: str, use: str) -> bytes:
+        """Return the one key of a use of which there is one."""
+        (public,) = self.listed(org_id, use)
+        return public
+
     def listed(self, org_id: str, use: str) -> frozenset[bytes]:
         """Return an organisation's public keys of a use."""
         return self.keys.get((org_id, use), frozenset())
@@ -73,6 +91,13 @@ class Roll:
                 statuses = {**roll.statuses, org_id: content["status"]}
                 roll = replace(roll, statuses=statuses, keys={**roll.keys, **own})
         return roll
+
+
+def _vkey(name: str, kind: int, public: bytes) -> str:
+    """Write a key as C2SP signed-note has it: name, id, kind and key."""
+    marked = bytes([kind]) + public
+    key_id = hashlib.sha256(name.encode() + b"\n" + marked).hexdigest()[:8]
+    return f"{name}+{key_id}+{base64.b64encode(marked).decode()}"
 
 
 def contents(leaf: bytes) -> list[tuple[str, dict]]:

@@ -57,7 +57,7 @@ STOP_TIMEOUT_S: Final = 30.0
 _STATE_NAME: Final = "demo.json"
 _UNFINISHED_NAME: Final = "unfinished"
 _FILES: Final = ("genesis.json", POLICY_NAME, _STATE_NAME)
-_STATE_TYPE: Final = "medchain/demo/v2"
+_STATE_TYPE: Final = "medchain/demo/v3"
 _MAX_STATE_BYTES: Final = 64 * 1024
 _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)

@@ -266,6 +266,11 @@ def trusted_policy_text(snapshot: Members, origin: str) -> str:
     return "\n".join(lines)
 
 
+def policy_digest(snapshot: Members, origin: str) -> bytes:
+    """Name the policy of a set of members, as state leaves do: SHA-256 of `trusted_policy_text`; arguments as there."""
+    return sha256(trusted_policy_text(snapshot, origin).encode()).digest()
+
+
 _COSIGNER_TYPES: Final = {
     COSIGN_ED25519_KEY: KeyType.COSIGNATURE_ED25519,
     COSIGN_MLDSA44_KEY: KeyType.COSIGNATURE_MLDSA44,

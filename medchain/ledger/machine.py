@@ -88,7 +88,7 @@ MAX_BLOCK_BYTES: Final = 2 * 1024 * 1024
 DAY_S: Final = 86400
 """Seconds of a day."""
 
-STATE_TYPE: Final = "medchain/state/v1"
+STATE_TYPE: Final = "medchain/state/v2"
 """Type member of a state leaf."""
 
 POLICY: Final = "policy"
@@ -100,6 +100,7 @@ PROTOCOL: Final = "protocol"
 _PARSED_AT_ONCE: Final = 512
 _OWN_UPDATE: Final = "organisation/update"
 _MAX_STATE_BYTES: Final = 256
+_UNNAMED_TYPE: Final = "medchain/state/v1"
 
 
 class DrawState(NamedTuple):
@@ -343,18 +344,21 @@ def apply_genesis(genesis: Genesis) -> BlockEffects:
     )
 
 
-def state_leaf(height: int, time: int, map_root: bytes) -> bytes:
+def state_leaf(height: int, time: int, map_root: bytes, policy: bytes) -> bytes:
     """Write the state leaf that closes a block.
 
     Args:
         height: of the block.
         time: of the block, Unix seconds.
         map_root: root of the state map after it, 32 bytes.
+        policy: `medchain.ledger.genesis.policy_digest` of the members after it, 32 bytes.
 
     Returns:
         Bare canonical JSON, which no envelope can equal.
     """
-    return canonical({"height": height, "map_root": map_root.hex(), "time": time, "type": STATE_TYPE})
+    return canonical(
+        {"height": height, "map_root": map_root.hex(), "policy": policy.hex(), "time": time, "type": STATE_TYPE}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,21 +369,30 @@ class StateLeaf:
         height: of the block.
         time: of the block, Unix seconds.
         map_root: 32 bytes.
+        policy: SHA-256 of the policy.txt in force after the block.
     """
 
     height: int
     time: int
     map_root: bytes
+    policy: bytes
 
 
 def parse_state_leaf(leaf: bytes) -> StateLeaf:
-    """Decode a state leaf strictly; raises `InputError` ``encoding.*`` or ``state.malformed``."""
+    """Decode a state leaf strictly.
+
+    Raises:
+        InputError: ``encoding.*`` or ``state.malformed``; ``policy.unnamed`` for one of the form before, which leaves
+            open who had to cosign it.
+    """
     value = parse_canonical(leaf, max_bytes=_MAX_STATE_BYTES)
-    top = members(value, {"height": int, "map_root": str, "time": int, "type": str})
+    if type(value) is dict and value.get("type") == _UNNAMED_TYPE:
+        raise InputError("policy.unnamed")
+    top = members(value, {"height": int, "map_root": str, "policy": str, "time": int, "type": str})
     height, time = top["height"], top["time"]
     if top["type"] != STATE_TYPE or type(height) is not int or type(time) is not int or height < 0 or time < 0:
         raise InputError("state.malformed")
-    return StateLeaf(height, time, unhex(top["map_root"], HASH_BYTES))
+    return StateLeaf(height, time, unhex(top["map_root"], HASH_BYTES), unhex(top["policy"], HASH_BYTES))
 
 
 def seed_heights(height: int) -> tuple[int, ...]:

@@ -17,8 +17,16 @@ from typing import Final
 
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text, verify_genesis
-from medchain.ledger.machine import BlockEffects, apply_block, apply_genesis, block_context, named_keys, state_leaf
+from medchain.ledger.genesis import Genesis, parse_genesis, policy_digest, trusted_policy_text, verify_genesis
+from medchain.ledger.machine import (
+    BlockEffects,
+    apply_block,
+    apply_genesis,
+    block_context,
+    named_keys,
+    parse_state_leaf,
+    state_leaf,
+)
 from medchain.ledger.members import LOG_KEY, Members
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import parse_envelope
@@ -78,12 +86,13 @@ class RecordProof:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The members of now, since which block they are in force, and their policy."""
+    """The members of now, since which block they are in force, their policy, and what state leaves name it by."""
 
     members: Members
     since_height: int
     since_size: int
     policy: Policy
+    named: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +115,18 @@ class Replica:
 
         Raises:
             NotFoundError: ``store.empty`` if there is no ledger yet.
-            VerificationError: ``store.corrupt``.
+            VerificationError: ``store.corrupt``; ``policy.unnamed`` for a ledger whose state leaves name no policy.
         """
         if store.head.height < 0:
             raise NotFoundError("store.empty")
         self.store = store
         try:
             self.genesis = parse_genesis(store.leaf(0))
+            parse_state_leaf(store.leaf(1))
         except InputError as error:
+            if error.code == "policy.unnamed":
+                # What is appended would name one, and no other node could reach the same roots.
+                raise VerificationError(error.code) from error
             raise corrupt("leaf", 0) from error
         self._pen = pen
         self._lock = threading.RLock()
@@ -139,7 +152,8 @@ class Replica:
         """
         verify_genesis(genesis, signatures)
         if store.head.height < 0:
-            write = _write(store, 0, genesis.time, apply_genesis(genesis))
+            named = policy_digest(genesis.members, genesis.origin)
+            write = _write(store, 0, genesis.time, apply_genesis(genesis), named)
             # Every node makes block 0 from the genesis by itself: its checkpoint needs nobody's signature.
             made = Checkpoint(genesis.origin, write.frontier.size, write.frontier.root())
             store.commit_block(replace(write, members=genesis.members, checkpoint=made.text()))
@@ -221,7 +235,8 @@ class Replica:
                 and _is_signed(claimed, line, effects.members)
             ):
                 raise VerificationError("block.checkpoint", height=block.height)
-            write = _write(self.store, block.height, block.time, effects, is_compared=True)
+            named = self._named(effects.members)
+            write = _write(self.store, block.height, block.time, effects, named, is_compared=True)
             if claimed.size != write.frontier.size:
                 raise VerificationError("block.size", height=block.height, size=claimed.size)
             if claimed.root != write.frontier.root():
@@ -261,7 +276,7 @@ class Replica:
                 return Proposal(None, refusals)
             if takeover and not _is_takeover(leaves[0], before, effects.members):
                 raise VerificationError("block.protocol", takeover=1)
-            write = _write(self.store, self.store.head.height + 1, time, effects)
+            write = _write(self.store, self.store.head.height + 1, time, effects, self._named(effects.members))
             made = Checkpoint(self.genesis.origin, write.frontier.size, write.frontier.root())
             note = self._pen(made)
             if not _is_signed(made, note.signatures[0], effects.members if takeover else before):
@@ -358,7 +373,11 @@ class Replica:
         """
         block = self.store.block_of_size(self.size if size is None else size)
         proof = self.prove_entry(block.size - 1, block.size)
-        if proof.leaf != state_leaf(block.height, block.time, block.map_root):
+        try:
+            state = parse_state_leaf(proof.leaf)
+        except InputError as error:
+            raise corrupt("block", block.height) from error
+        if (state.height, state.time, state.map_root) != (block.height, block.time, block.map_root):
             raise corrupt("block", block.height)
         return proof
 
@@ -509,8 +528,14 @@ class Replica:
         if standing is None or standing.members is not snapshot:
             height = self.store.members_changes()[-1]
             policy = _policy(snapshot, self.genesis.origin)
-            standing = self._standing = _Standing(snapshot, height, self.store.block(height).size, policy)
+            named, size = policy_digest(snapshot, self.genesis.origin), self.store.block(height).size
+            standing = self._standing = _Standing(snapshot, height, size, policy, named)
         return standing
+
+    def _named(self, members: Members) -> bytes:
+        """Return what the state leaf names the policy after a block by; written anew only where it is another's."""
+        standing = self._now_standing()
+        return standing.named if standing.members is members else policy_digest(members, self.genesis.origin)
 
     def _execute(
         self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
@@ -634,7 +659,7 @@ def _is_takeover(leaf: bytes, before: Members, after: Members) -> bool:
 
 
 def _write(
-    store: LedgerStore, height: int, time: int, effects: BlockEffects, *, is_compared: bool = False
+    store: LedgerStore, height: int, time: int, effects: BlockEffects, policy: bytes, *, is_compared: bool = False
 ) -> BlockWrite:
     """Compute map, state leaf and log after a block; members and checkpoint are still to be set.
 
@@ -643,6 +668,7 @@ def _write(
         height: of the block.
         time: of the block, Unix seconds.
         effects: of its transactions.
+        policy: `policy_digest` of the members after it.
         is_compared: whether the caller compares the log's root, in which the map's is, with one that it was given.
 
     Raises:
@@ -654,7 +680,7 @@ def _write(
         changed = update(store.map_root, changes, store, is_compared=is_compared)
     except VerificationError as error:
         raise _page_corrupt(error) from error
-    leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash))
+    leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash, policy))
     hashes = [leaf_hash(leaf) for leaf in leaves]
     head = store.head
     tiles = tiles_for_append(head.size, hashes, store)

@@ -86,6 +86,7 @@ def test_a_bundle_of_the_demo_is_accepted(demo, policy, name):
     assert (report["state"] is None) == (name == "consent-entry")
     if report["state"] is not None:
         assert report["state"]["index"] == report["state"]["checkpoint"]["size"] - 1
+        assert report["policy"] == sha256(policy.read_bytes()).hexdigest()
 
 
 def test_a_flipped_entry_is_refused(policy, bundle):

@@ -28,6 +28,7 @@ type included struct {
 type bundleReport struct {
 	Entry       included  `json:"entry"`
 	State       *included `json:"state"`
+	Policy      *string   `json:"policy"`
 	Map         *string   `json:"map"`
 	Record      *string   `json:"record"`
 	Consistency *int64    `json:"consistency"`
@@ -47,6 +48,9 @@ func checkBundle(trusted policy, folder string) (any, error) {
 		}
 		report.State = state
 		if err := checkState(folder, &report); err != nil {
+			return nil, err
+		}
+		if report.Policy, err = namedPolicy(folder); err != nil {
 			return nil, err
 		}
 	}
@@ -136,6 +140,24 @@ func checkState(folder string, report *bundleReport) error {
 	}
 	report.Record = proven.Value
 	return nil
+}
+
+// namedPolicy reads what state.bin names the policy in force by.
+func namedPolicy(folder string) (*string, error) {
+	var state struct {
+		Height  *int64 `json:"height"`
+		MapRoot string `json:"map_root"`
+		Policy  string `json:"policy"`
+		Time    *int64 `json:"time"`
+		Type    string `json:"type"`
+	}
+	if err := readJSON(folder, "state.bin", &state, true); err != nil {
+		return nil, err
+	}
+	if _, err := unhex(state.Policy); err != nil || state.Type != "medchain/state/v2" {
+		return nil, fmt.Errorf("state.bin: names no policy")
+	}
+	return &state.Policy, nil
 }
 
 // checkBound checks that a proof of absence binds its first node (docs/spec/log.md 16): torchwood knows no such rule,

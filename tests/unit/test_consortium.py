@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from medchain.errors import UnavailableError, VerificationError
-from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.genesis import policy_digest, trusted_policy_text
 from medchain.ledger.machine import state_leaf
+from medchain.ledger.members import Members
 from medchain.ledger.object import map_key, public_owner
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.embedded import MAX_ALARMS
@@ -71,13 +72,20 @@ def forged(consortium: Consortium, leaf: bytes, *closing: bytes) -> tuple[Memory
     return liar, liar.chain[-1][0]
 
 
+def closing_leaf(consortium: Consortium, root: bytes, members: Members | None = None) -> bytes:
+    """Make the state leaf of the next block over a map root, which names the policy of some members."""
+    replica = consortium.orderer.replica
+    named = policy_digest(replica.members if members is None else members, consortium.genesis.origin)
+    return state_leaf(replica.height + 1, consortium.now, root, named)
+
+
 # --- an orderer that lies, one test a lie ---------------------------------------------------------------------------
 
 
 def test_an_invalid_transaction_in_a_block_is_refused_by_every_follower(consortium):
     leaf = ordered(consortium, "org-1")
     height = consortium.orderer.replica.height
-    closing = state_leaf(height + 1, consortium.now, consortium.orderer.replica.map_root.hash)
+    closing = closing_leaf(consortium, consortium.orderer.replica.map_root.hash)
     serve(consortium.orderer, forged(consortium, leaf, closing)[1])
     consortium.step()
     assert alarms(consortium) == [{"block.transaction"}] * 4
@@ -86,8 +94,26 @@ def test_an_invalid_transaction_in_a_block_is_refused_by_every_follower(consorti
 
 def test_a_block_over_a_wrong_map_root_is_refused(consortium):
     ordered(consortium, "org-1")
-    closing = state_leaf(consortium.orderer.replica.height + 1, consortium.now, bytes(32))
+    closing = closing_leaf(consortium, bytes(32))
     serve(consortium.orderer, forged(consortium, consortium.anchor("org-2"), closing)[1])
+    consortium.step()
+    assert alarms(consortium) == [{"block.root"}] * 4
+
+
+def test_an_orderer_that_names_another_policy_at_a_blocks_end_is_refused(consortium):
+    # A quorum that cosigned it would have said that other members, or fewer, are enough.
+    ordered(consortium, "org-1")
+    honest, leaf = consortium.orderer.replica, consortium.anchor("org-2")
+    true = honest.fork()
+    block = true.propose([leaf], consortium.now).block
+    rules = replace(honest.members.protocol, quorum=honest.members.protocol.quorum + 1)
+    same, other = (
+        forged(consortium, leaf, closing_leaf(consortium, true.map_root.hash, members))[1]
+        for members in (honest.members, honest.members.with_protocol(rules))
+    )
+    # The policy's name is all that sets them apart.
+    assert same.checkpoint.splitlines()[:3] == block.checkpoint.splitlines()[:3]
+    serve(consortium.orderer, other)
     consortium.step()
     assert alarms(consortium) == [{"block.root"}] * 4
 

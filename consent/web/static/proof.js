@@ -189,7 +189,8 @@ export async function check(data, policyText) {
   const state = await proven(files, "state", policy);
   const [map, said] = ["map.json", "state.bin"].map((name) => JSON.parse(utf8.decode(files.get(name))));
   const record = files.get("record.json");
-  if (said.type !== "medchain/state/v1" || state.index !== state.checkpoint.size - 1) throw new ProofError("state");
+  if (said.type !== "medchain/state/v2" || !/^[0-9a-f]{64}$/.test(said.policy)) throw new ProofError("state");
+  if (state.index !== state.checkpoint.size - 1) throw new ProofError("state");
   if (!same(await sha256(record), unhex(map.value))) throw new ProofError("record");
   if (!(await mapped(unhex(map.key), unhex(map.value), map.proof, unhex(said.map_root)))) throw new ProofError("map");
   const shown = JSON.parse(utf8.decode(record));

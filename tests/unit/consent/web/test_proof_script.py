@@ -12,6 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from medchain.crypto.signing import Ed25519Signer
+from medchain.encoding import canonical
+from medchain.ledger.machine import STATE_TYPE
+from medchain.ledger.object import StateRecord
+from medchain.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
+from medchain.tlog.merkle import leaf_hash, node_hash
+from medchain.tlog.note import KeyType, VerifierKey
+from medchain.tlog.proof import format_proof
+from medchain.tlog.statemap import MapRoot, prove, update
+
 VECTORS = Path(__file__).parents[3] / "vectors" / "tlog"
 HARNESS = """import { check } from "./proof.mjs";
 import { readFileSync } from "node:fs";
@@ -106,3 +116,57 @@ def test_a_file_that_unpacks_to_more_than_it_says_is_refused(tmp_path):
     at = bundle.find(b"PK\x01\x02")
     bundle[at + 24 : at + 28] = (10).to_bytes(4, "little")
     assert judged(tmp_path, bytes(bundle)) == ["ProofError bundle"]
+
+
+LOG, WITNESS = Ed25519Signer(b"l" * 32), Ed25519Signer(b"w" * 32)
+ORIGIN, COSIGNER = "log.example/ledger", "org.log.example/cosigner/ed25519"
+STATE_POLICY = (
+    f"log {VerifierKey(ORIGIN, KeyType.ED25519, LOG.public)}\n"
+    f"witness org-ed {VerifierKey(COSIGNER, KeyType.COSIGNATURE_ED25519, WITNESS.public)}\n"
+    "quorum org-ed\n"
+).encode()
+
+
+class Pages:
+    """Map pages in memory."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.pages: dict[bytes, bytes] = {}
+
+    def page(self, key: bytes) -> bytes:
+        return self.pages[key]
+
+
+def of_state(**change: object) -> bytes:
+    """Make a bundle of a record whose state leaf says what is given, cosigned all the same."""
+    record = StateRecord("record", "org", b"\x01" * 16, 1, "active", b"\x02" * 32, None, None, (), 0, None)
+    pages = Pages()
+    changed = update(MapRoot.empty(), {record.key: record.digest}, pages)
+    pages.pages.update(changed.pages)
+    said = {"height": 1, "map_root": changed.root.hash.hex(), "policy": "00" * 32, "time": 5, "type": STATE_TYPE}
+    leaves = [b"entry", canonical({name: value for name, value in (said | change).items() if value is not None})]
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    head = Checkpoint(ORIGIN, 2, node_hash(*hashes))
+    note = sign_checkpoint(head, LOG).add([cosign(head, COSIGNER, WITNESS, 7)]).to_bytes()
+    return packed(
+        **{
+            "entry__bin": leaves[0],
+            "entry__tlog-proof": format_proof(0, [hashes[1]], note),
+            "map__json": prove(changed.root, record.key, pages).to_json(),
+            "record__json": record.encode(),
+            "state__bin": leaves[1],
+            "state__tlog-proof": format_proof(1, [hashes[0]], note),
+        }
+    )
+
+
+def test_a_record_is_shown_under_a_state_that_names_its_policy(tmp_path):
+    (told,) = judged(tmp_path, of_state(), policy=STATE_POLICY)
+    assert (told["record"]["kind"], told["time"], told["size"], told["who"]) == ("record", 5, 2, ["org"])
+
+
+def test_a_state_that_names_no_policy_or_is_another_document_is_refused(tmp_path):
+    unnamed = [of_state(policy=value) for value in (None, "00", "0g" * 32, 5)]
+    other = [of_state(type="medchain/state/v1"), of_state(type="medchain/other/v1")]
+    assert judged(tmp_path, *unnamed, *other, policy=STATE_POLICY) == ["ProofError state"] * 6

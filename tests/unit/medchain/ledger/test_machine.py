@@ -874,7 +874,7 @@ def test_what_is_no_envelope_is_refused(world):
 
 
 def test_a_state_leaf_cannot_be_submitted(world):
-    effects = apply_block(world, world.context, [state_leaf(1, 2, bytes(32))], strict=False)
+    effects = apply_block(world, world.context, [state_leaf(1, 2, bytes(32), bytes(32))], strict=False)
     assert [refusal.code for _, refusal in effects.refusals] == ["transaction.malformed"]
 
 
@@ -1003,20 +1003,39 @@ def test_height_zero_holds_organisations_policy_and_protocol():
 
 
 def test_a_state_leaf_comes_back_as_it_went():
-    leaf = state_leaf(3, 4, b"\x05" * 32)
-    assert leaf == b'{"height":3,"map_root":"%s","time":4,"type":"medchain/state/v1"}' % (b"05" * 32)
-    assert parse_state_leaf(leaf) == StateLeaf(3, 4, b"\x05" * 32)
+    leaf = state_leaf(3, 4, b"\x05" * 32, b"\x06" * 32)
+    expected = b'{"height":3,"map_root":"%s","policy":"%s","time":4,"type":"medchain/state/v2"}'
+    assert leaf == expected % (b"05" * 32, b"06" * 32)
+    assert parse_state_leaf(leaf) == StateLeaf(3, 4, b"\x05" * 32, b"\x06" * 32)
     with pytest.raises(InputError):
         parse_envelope(leaf)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"height": -1}, {"time": -1}, {"type": "x"}, {"map_root": "00"}, {"height": True}, {"extra": 1}, {"time": "4"}],
+    [
+        {"height": -1},
+        {"time": -1},
+        {"type": "x"},
+        {"map_root": "00"},
+        {"height": True},
+        {"extra": 1},
+        {"time": "4"},
+        {"policy": "00"},
+        {"policy": None},
+        {"policy": "0X" * 32},
+    ],
 )
 def test_a_state_leaf_of_another_form_is_refused(change):
-    document = {"height": 3, "map_root": "05" * 32, "time": 4, "type": "medchain/state/v1"} | change
-    with pytest.raises(InputError):
+    document = {"height": 3, "map_root": "05" * 32, "policy": "06" * 32, "time": 4, "type": "medchain/state/v2"}
+    with pytest.raises(InputError) as caught:
+        parse_state_leaf(canonical(document | change))
+    assert caught.value.code != "policy.unnamed"
+
+
+def test_a_state_leaf_of_before_names_no_policy():
+    document = {"height": 3, "map_root": "05" * 32, "time": 4, "type": "medchain/state/v1"}
+    with pytest.raises(InputError, match=r"policy\.unnamed"):
         parse_state_leaf(canonical(document))
 
 

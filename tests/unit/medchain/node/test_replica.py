@@ -10,12 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import parse_canonical
+from medchain.encoding import canonical, parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.members import protocol_content
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import Change, Envelope, ObjectRow
+from medchain.node import replica as replica_module
 from medchain.node.replica import Replica
 from medchain.ordering.driver import Proposal
 from medchain.store import index
@@ -78,6 +80,7 @@ def test_block_0_is_the_genesis_and_its_state_leaf(orderer):
     assert orderer.store.leaf(0) == genesis().encoded
     state = parse_state_leaf(orderer.store.leaf(1))
     assert (state.height, state.time) == (0, TIME)
+    assert state.policy == hashlib.sha256(trusted_policy_text(genesis().members, genesis().origin).encode()).digest()
     assert set(orderer.members.organisations) == set(ROLES)
     assert orderer.ledger == hashlib.sha256(genesis().encoded).digest()
 
@@ -180,6 +183,40 @@ def test_a_lying_orderers_block_is_refused_and_nothing_kept(orderer, follower, a
     assert caught.value.code == code
     assert follower.height == 0
     assert follower.apply(block).height == 1
+
+
+def test_each_block_end_names_the_policy_in_force_after_it(orderer, follower, author):
+    # docs/spec/transaction.md 10: of the block that changes the members, that of the new ones.
+    named = []
+    for envelope in (author.anchor(), protocol_change(author, TONGJI)):
+        follower.apply(block_of(orderer, envelope))
+        named.append(parse_state_leaf(orderer.prove_state().leaf).policy)
+        text = trusted_policy_text(orderer.members, genesis().origin)
+        assert named[-1] == hashlib.sha256(text.encode()).digest()
+    assert named[0] == parse_state_leaf(orderer.store.leaf(1)).policy != named[1]
+
+
+def test_an_orderer_that_names_another_policy_is_refused_and_nothing_kept(orderer, follower, author, monkeypatch):
+    # A quorum that cosigned it would have said that other members are enough.
+    leaf = author.anchor().leaf
+    monkeypatch.setattr(orderer, "_named", lambda _members: MISSING)
+    lie = orderer.propose([leaf], TIME + 1).block
+    with pytest.raises(VerificationError, match=r"block\.root"):
+        follower.apply(lie)
+    assert follower.height == 0
+    monkeypatch.undo()
+    orderer.rewind(0)
+    assert follower.apply(orderer.propose([leaf], TIME + 1).block).height == 1
+
+
+def test_a_ledger_whose_block_ends_name_no_policy_is_not_opened(database, monkeypatch):
+    def of_before(height, time, map_root, _policy):
+        document = {"height": height, "map_root": map_root.hex(), "time": time, "type": "medchain/state/v1"}
+        return canonical(document)
+
+    monkeypatch.setattr(replica_module, "state_leaf", of_before)
+    with pytest.raises(VerificationError, match=r"policy\.unnamed"):
+        replica_on(LedgerStore(database))
 
 
 def test_a_block_signed_by_another_member_is_refused(orderer, follower, author):

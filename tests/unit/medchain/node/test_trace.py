@@ -543,7 +543,7 @@ def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned
     wrong = map_key("record", RENHE, b"\x09" * 16)
     pages: dict[bytes, bytes] = {}
     changed = update(MapRoot.empty(), {wrong: record.digest}, Pages(pages))
-    leaf, state = genesis().encoded, state_leaf(1, 5, changed.root.hash)
+    leaf, state = genesis().encoded, state_leaf(1, 5, changed.root.hash, bytes(32))
     pages.update(changed.pages)
     hashes = [leaf_hash(leaf), leaf_hash(state)]
     note = sign_checkpoint(Checkpoint(ORIGIN, 2, node_hash(*hashes)), signer).to_bytes()
