@@ -2,9 +2,10 @@
 
 Nothing else of the node is served there, so that a script that gets into the portal can ask for no signature that the
 ledger takes. Keeps true: the page is the same for everybody and shows nothing but what its script reads in the draft
-itself; no cookie says here who somebody is; a draft is given out once, to who has its ticket, while the portal's
-session of its person lives; what is submitted is that draft with the passkey's answer. Trusts the endorsers to check
-all of it again. An authenticator shows no text: no page says that it did.
+itself; no cookie says here who somebody is; a ticket opens its draft once, while the portal's session of its person
+lives, and the page that opened it may ask for it again, to show it in the other language; what is submitted is that
+draft with the passkey's answer. Trusts the endorsers to check all of it again. An authenticator shows no text: no page
+says that it did.
 Source: `docs/spec/patient-pages.md` 6; `docs/spec/consent.md` 7, 8;
 `docs/adr/0050-patients-sign-at-an-origin-of-its-own.md`.
 """
@@ -170,10 +171,14 @@ class SigningDesk:
         }
 
     def begin(self, given: Mapping[str, Json]) -> Response:
-        """Use a ticket up, and give what is signed."""
-        secret = str(members(dict(given), {"ticket": str})["ticket"])
+        """Use a ticket up, and give what is signed; again to the page that opened it, for its other language."""
         site = self._parts.pages.site
-        found, begun = ticket.open_once(site.accounts, secret, site.clock())
+        if "begun" in given:
+            begun = str(members(dict(given), {"begun": str})["begun"])
+            found = ticket.opened(site.accounts, begun, site.clock())
+        else:
+            secret = str(members(dict(given), {"ticket": str})["ticket"])
+            found, begun = ticket.open_once(site.accounts, secret, site.clock())
         self._check_person(found)
         answer: Json = {
             "back": found.portal + found.back,

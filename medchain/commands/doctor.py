@@ -46,6 +46,7 @@ MAX_OUTBOX_AGE_S: Final = 600
 """How long a record may wait for its anchor."""
 
 _PEER_TIMEOUT_S: Final = 3.0
+_MAX_PAGE_BYTES: Final = 256 << 10
 _LIMITS: Final = Limits(timeout_s=3.0)
 _GOOD, _BAD, _SKIPPED = "good", "bad", "skipped"
 _SECRETS: Final = ("keys", "keys/keystore.json", "records.db", "ledger.db", "run", "blobs")
@@ -95,6 +96,7 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
         yield from _with_keys(context, config, halves, full=full)
     daemon = _daemon(config)
     yield daemon
+    yield signing(config, is_running=daemon.state != _SKIPPED)
     yield from _peers(context, config, halves, is_running=daemon.state != _SKIPPED)
 
 
@@ -225,6 +227,30 @@ def _daemon(config: NodeConfig) -> Finding:
     return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")
 
 
+def signing(config: NodeConfig, *, is_running: bool) -> Finding:
+    """See that browsers find at `sign.origin` the page of this ledger, on which patients sign.
+
+    Args:
+        config: of the node.
+        is_running: whether it runs; nothing is served otherwise.
+
+    Returns:
+        What was found.
+    """
+    if not config.sign_origin:
+        return Finding("signing", _SKIPPED, "sign.origin")
+    if not is_running:
+        return Finding("signing", _SKIPPED, config.sign_origin)
+    try:
+        genesis, _ = read_genesis(Layout(config.folder))
+        page = _get(config.sign_origin, "/sign")[1]
+    except (OSError, HTTPException, MedchainError, ValueError) as error:
+        return Finding("signing", _BAD, f"{config.sign_origin} {type(error).__name__}")
+    # Another node's page, or a proxy's own, would have nothing signed that this ledger takes.
+    is_ours = f'data-ledger="{genesis.ledger.hex()}"'.encode() in page
+    return Finding("signing", _GOOD if is_ours else _BAD, config.sign_origin)
+
+
 def _peers(context: Context, config: NodeConfig, halves: Unlock | None, *, is_running: bool) -> Iterator[Finding]:
     """Call every other member of now, and compare clocks.
 
@@ -258,15 +284,21 @@ def _peers(context: Context, config: NodeConfig, halves: Unlock | None, *, is_ru
 
 def _skew(url: str, clock: Callable[[], int]) -> int:
     """Tell how far a node's clock is from ours, in seconds, by the Date of its answer; its content is not looked at."""
+    date, _ = _get(url, "/healthz")
+    return int(parsedate_to_datetime(date).timestamp()) - clock()
+
+
+def _get(url: str, path: str) -> tuple[str, bytes]:
+    """Ask for a page below an address; gives the Date of the answer, and the beginning of its content."""
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_PEER_TIMEOUT_S)
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/healthz")
-        date = connection.getresponse().headers.get("Date", "")
+        connection.request("GET", f"{parts.path.rstrip('/')}{path}")
+        answer = connection.getresponse()
+        return answer.headers.get("Date", ""), answer.read(_MAX_PAGE_BYTES)
     finally:
         connection.close()
-    return int(parsedate_to_datetime(date).timestamp()) - clock()
 
 
 def _arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:

@@ -690,6 +690,7 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "disk": Text("磁盘空间", "disk space"),
     "daemon": Text("守护进程", "daemon"),
     "peers": Text("其他节点", "other nodes"),
+    "signing": Text("签署页面", "pages on which patients sign"),
 }
 
 # Errors

@@ -39,9 +39,6 @@ SEND: Final = "ask.send"
 LIST: Final = "ask.list"
 """Local operation: what a patient is asked."""
 
-# Between an answer and the subject of who gave it in the patient's stead.
-_BY: Final = ":"
-
 ANSWER: Final = "ask.answer"
 """Local operation: note a patient's answer."""
 
@@ -237,19 +234,16 @@ class AskDesk:
         if top["answer"] not in (GIVEN, DECLINED):
             raise InputError("ask.malformed")
         token = self._parts.service.patient_token(str(top["patient"]))
+        by = unhex(top["by"], HASH_BYTES).hex() if "by" in top else None
         ask_id, answer = unhex(top["id"], ID_BYTES), str(top["answer"])
-        if "by" in top:
-            answer += _BY + unhex(top["by"], HASH_BYTES).hex()
-        self._parts.records.answer_ask(ask_id, token, answer, self._parts.clock())
+        self._parts.records.answer_ask(ask_id, token, answer, self._parts.clock(), by=by)
         return {"answered": True}
 
     def _row_json(self, row: AskRow) -> Json:
         """Write an ask with who asks and what has become of it."""
         ask = parse_ask(row.document, self._parts.ledger_id)
-        answer, _, by = (row.answer or "").partition(_BY)
-        told: dict[str, Json] = {"answer": answer or None, "answered": row.answered, "asker": row.asker}
-        told["answered_by"] = by or None
-        return {**ask.to_json(), **told, "created": row.created, "until": row.until}
+        told: dict[str, Json] = {"answer": row.answer, "answered": row.answered, "answered_by": row.answered_by}
+        return {**ask.to_json(), **told, "asker": row.asker, "created": row.created, "until": row.until}
 
 
 def require_waiting(rows: Json, ask_id: str) -> dict[str, Json]:

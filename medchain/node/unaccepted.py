@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from medchain.errors import UnavailableError
 from medchain.node.clock import Clock
@@ -55,6 +55,14 @@ class Shelf(Protocol):
         ...
 
 
+class _Counted(NamedTuple):
+    """What a member has here: the most that it may be, since what was announced before may have been counted twice."""
+
+    bodies: int
+    size: int
+    is_exact: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Announced:
     """A body that came before the ledger had it.
@@ -75,7 +83,7 @@ class Announced:
 class Unaccepted:
     """Counts them. Threads share it."""
 
-    __slots__ = ("_clock", "_lock", "_looked", "_records", "_shelf")
+    __slots__ = ("_clock", "_counted", "_lock", "_looked", "_records", "_shelf")
 
     def __init__(self, shelf: Shelf, records: RecordStore, clock: Clock) -> None:
         """Go on with what was counted before.
@@ -90,6 +98,8 @@ class Unaccepted:
         self._clock = clock
         self._lock = Lock()
         self._looked: dict[str, UnacceptedRow] = {}
+        # Of members: who has many bodies here has them summed once, not at each delivery.
+        self._counted: dict[str, _Counted] = {}
 
     def add(self, peer: str, announced: Sequence[Announced]) -> None:
         """Count bodies, before they are kept; durable when it returns.
@@ -110,12 +120,16 @@ class Unaccepted:
                 if not self._has_room(peer, announced):
                     raise UnavailableError("body.quota", retry_after_s=RETRY_S)
             dues = [(latest if item.until is None else min(item.until, latest)) + GRACE_S for item in announced]
+            # One that fails may have been kept: it is summed again then.
+            count, size, _ = self._counted.pop(peer)
             self._records.put_unaccepted(
                 [
                     UnacceptedRow(item.key, item.version, peer, item.size, due)
                     for item, due in zip(announced, dues, strict=True)
                 ]
             )
+            more = sum(item.size for item in announced)
+            self._counted[peer] = _Counted(count + len(announced), size + more, is_exact=False)
 
     def expire(self, ledger_time: int) -> None:
         """Destroy what can be accepted no more; some of it, for the next call to go on.
@@ -136,6 +150,7 @@ class Unaccepted:
                 self._shelf.destroy_unaccepted(row.key, row.version)
                 gone.append((row.key, row.version))
             if gone:
+                self._counted.clear()
                 self._records.drop_unaccepted(gone)
 
     def _look_up(self, peer: str) -> None:
@@ -145,10 +160,18 @@ class Unaccepted:
             self._looked[peer] = rows[-1]
         accepted = [(row.key, row.version) for row in rows if self._shelf.is_accepted(row.key, row.version)]
         if accepted:
+            self._counted.pop(peer, None)
             self._records.drop_unaccepted(accepted)
 
     def _has_room(self, peer: str, announced: Sequence[Announced]) -> bool:
         """Tell whether bodies fit in besides others."""
-        count, size = self._records.unaccepted_of(peer)
-        more = sum(item.size for item in announced)
-        return count + len(announced) <= MAX_BODIES_EACH and size + more <= MAX_BYTES_EACH
+        counted = self._counted.get(peer)
+        if counted is None or not (counted.is_exact or _fits(counted, announced)):
+            counted = self._counted[peer] = _Counted(*self._records.unaccepted_of(peer), is_exact=True)
+        return _fits(counted, announced)
+
+
+def _fits(counted: _Counted, announced: Sequence[Announced]) -> bool:
+    """Tell whether bodies fit in beside so many."""
+    size = counted.size + sum(item.size for item in announced)
+    return counted.bodies + len(announced) <= MAX_BODIES_EACH and size <= MAX_BYTES_EACH

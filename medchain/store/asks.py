@@ -34,9 +34,9 @@ class AskRow:
         document: canonical JSON (`docs/spec/ask.md`).
         created: Unix seconds.
         until: when it ends, Unix seconds.
-        answer: ``given`` or ``declined``, with ``:`` and a subject's map key where another than the patient answered;
-            None while it waits. SQLite keeps texts of any length.
+        answer: ``given`` or ``declined``; None while it waits.
         answered: when, Unix seconds.
+        answered_by: map key of the subject that answered in the patient's stead, hexadecimal; None otherwise.
     """
 
     id: bytes
@@ -47,6 +47,7 @@ class AskRow:
     until: int
     answer: str | None = None
     answered: int | None = None
+    answered_by: str | None = None
 
 
 class AskTable:
@@ -88,7 +89,7 @@ class AskTable:
         with self._database.read("consent_ask") as connection:
             return [_row(row) for row in connection.execute(chosen.order_by(table.created.desc(), table.id))]
 
-    def answer_ask(self, ask_id: bytes, patient: str, answer: str, now: int) -> None:
+    def answer_ask(self, ask_id: bytes, patient: str, answer: str, now: int, *, by: str | None = None) -> None:
         """Note a patient's answer.
 
         Args:
@@ -96,6 +97,7 @@ class AskTable:
             patient: keyed token of who answers.
             answer: as in `AskRow`.
             now: Unix seconds.
+            by: as `AskRow.answered_by`.
 
         Raises:
             NotFoundError: ``ask.unknown`` for one that is not this patient's, has ended or was answered.
@@ -103,7 +105,8 @@ class AskTable:
         table = consent_ask.c
         mine = (table.id == ask_id) & (table.patient == patient) & table.answer.is_(None) & (table.until > now)
         with self._database.write("consent_ask") as connection:
-            changed = connection.execute(update(consent_ask).where(mine).values(answer=answer, answered=now))
+            values = {"answer": answer, "answered": now, "answered_by": by}
+            changed = connection.execute(update(consent_ask).where(mine).values(values))
             if not changed.rowcount:
                 raise NotFoundError("ask.unknown")
 
@@ -119,6 +122,5 @@ class AskTable:
 
 def _row(row: Row[Any]) -> AskRow:  # Any: SQLAlchemy's own
     """Read a row."""
-    return AskRow(
-        bytes(row.id), row.asker, row.patient, bytes(row.document), row.created, row.until, row.answer, row.answered
-    )
+    document, ended = bytes(row.document), (row.answer, row.answered, row.answered_by)
+    return AskRow(bytes(row.id), row.asker, row.patient, document, row.created, row.until, *ended)

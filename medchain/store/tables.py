@@ -419,6 +419,7 @@ consent_ask: Final = Table(
     Column("until", BigInteger, nullable=False),
     Column("answer", String(16), nullable=True),
     Column("answered", BigInteger, nullable=True),
+    Column("answered_by", String(64), nullable=True),
     sqlite_with_rowid=False,
 )
 

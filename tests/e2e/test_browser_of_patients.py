@@ -118,6 +118,12 @@ def test_a_person_signs_sees_the_insurer_read_stops_it_and_sees_the_next_read_re
     assert urlsplit(phone.url).netloc != urlsplit(home).netloc
     assert RECIPIENT in phone.text
     assert "#" not in phone.url
+    shown = phone.text
+    # In the other language, and back: the ticket is used up, and the page goes on.
+    for is_shown in (False, True):
+        phone.click("header a[lang]")
+        phone.wait_for("[data-passkey=sign] button")
+        assert (phone.text == shown, RECIPIENT in phone.text, "#" in phone.url) == (is_shown, True, False)
     found = looks(phone, f"sign-{language}", pictures, (320, 390, 1280))
     phone.click("[data-passkey=sign] button")
     phone.wait_until(says["given"])

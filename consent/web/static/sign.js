@@ -6,6 +6,9 @@ const page = document.querySelector("#sign");
 const { may, kinds, operations, purposes, roles, rows: words, sensitive } = JSON.parse(page.dataset.words);
 const zone = page.dataset.zone;
 const list = page.querySelector("dl");
+const language = document.querySelector("header a[lang]");
+// Begins the fragment where it is not a ticket; no ticket has this character.
+const OPENED = "opened:";
 const listed = (rows) => rows.join(words.comma);
 const bracket = (text) => words.open + text + words.close;
 
@@ -105,10 +108,13 @@ async function show(begun) {
 }
 
 async function open() {
-  const ticket = location.hash.slice(1);
+  const secret = location.hash.slice(1);
   // Who takes up this browser later does not find it in its history.
   history.replaceState(null, "", location.pathname + location.search);
-  const begun = await post("/sign/begin", { ticket });
+  const isOpened = secret.startsWith(OPENED);
+  const begun = await post("/sign/begin", isOpened ? { begun: secret.slice(OPENED.length) } : { ticket: secret });
+  // The ticket is used up: in the other language the page goes on with what it was given for it.
+  language.hash = OPENED + begun.begun;
   const back = page.querySelector("[data-back]");
   back.href = begun.back;
   back.textContent = back.dataset.text;
@@ -124,6 +130,11 @@ async function open() {
 
 const reading = page.querySelector("[data-reading]");
 reading.hidden = false;
+// Who followed it now would lose the ticket.
+language.hidden = true;
 open()
   .catch((error) => say(page.querySelector(":scope > [role=alert]"), error))
-  .finally(() => (reading.hidden = true));
+  .finally(() => {
+    reading.hidden = true;
+    language.hidden = false;
+  });

@@ -102,11 +102,32 @@ def test_what_was_opened_is_tried_again_after_a_failure_and_ends_with_its_time(w
     assert browser.signed(opened).status_code == 200
 
 
+def test_the_page_that_opened_a_draft_is_given_it_again_for_the_other_language(world):
+    browser = world.patient("turns")
+    opened = browser.agree(world.ask("turns"))
+    begun = json.loads(opened.data)["begun"]
+    for language, other in (("zh", "en"), ("en", "zh")):
+        page = browser.sign.get(f"/sign?lang={language}", base_url=ORIGIN).text
+        assert f'href="/sign?lang={other}"' in page
+        again = browser.at_sign("/sign/begin", {"begun": begun})
+        assert json.loads(again.data) == json.loads(opened.data)
+    for strange in ({"begun": begun, "ticket": begun}, {"begun": "x" * 43}):
+        assert browser.at_sign("/sign/begin", strange).status_code in (400, 403)
+    world.desks.federation.time += SIGN_S
+    try:
+        assert code_of(browser.at_sign("/sign/begin", {"begun": begun})) == "page.ended"
+    finally:
+        world.desks.federation.time -= SIGN_S
+    assert browser.signed(again).status_code == 200
+    assert code_of(browser.at_sign("/sign/begin", {"begun": begun})) == "page.ended"
+
+
 def test_signing_out_at_the_portal_ends_what_was_to_be_signed(world):
     browser = world.patient("leaves")
     place, opened = place_of(browser, world.ask("leaves")), browser.agree(world.ask("leaves"))
     browser.post("/sign-out", {"csrf": browser.csrf()})
     assert code_of(browser.at_sign("/sign/begin", {"ticket": urlsplit(place).fragment})) == "page.ended"
+    assert code_of(browser.at_sign("/sign/begin", {"begun": json.loads(opened.data)["begun"]})) == "page.ended"
     assert code_of(browser.signed(opened)) == "page.ended"
 
 

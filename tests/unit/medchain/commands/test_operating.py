@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +20,7 @@ from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
-from medchain.node.config import Address
+from medchain.node.config import Address, load_config
 from medchain.node.keystore import Layout, open_root_file, unlock, write_private_file
 from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import write_state
@@ -290,6 +293,39 @@ def test_the_doctor_says_what_a_node_that_serves_cannot_do(run, filled, monkeypa
     answer = {"final_size": 4, "ready": True, "reasons": reasons, "size": 4}
     monkeypatch.setattr(doctor.LocalClient, "call", lambda *_given: answer)
     assert findings(run, filled)["daemon"] == state
+
+
+class OnePage(BaseHTTPRequestHandler):
+    """Answers everything with one page."""
+
+    page = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    def log_message(self, *_given: object) -> None:
+        """Stay silent."""
+
+
+@pytest.mark.parametrize("whose", ["ours", "another's"])
+def test_the_doctor_says_whether_patients_find_the_page_of_this_ledger_to_sign_on(filled, whose):
+    ledger = parse_genesis(Layout(filled.parent).genesis.read_bytes()).ledger.hex() if whose == "ours" else "00" * 32
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnePage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        OnePage.page = f'<div id="sign" data-ledger="{ledger}">'.encode()
+        origin = f"http://127.0.0.1:{server.server_port}"
+        config = replace(load_config(filled, {}, {}), sign_origin=origin)
+        found = doctor.signing(config, is_running=True)
+        server.shutdown()
+    assert (found.state, found.detail) == ("good" if whose == "ours" else "bad", origin)
+    assert doctor.signing(config, is_running=True).state == "bad"
+    assert doctor.signing(config, is_running=False).state == "skipped"
+
+
+def test_the_doctor_skips_the_address_of_signing_where_patients_do_not_sign(run, filled):
+    assert findings(run, filled)["signing"] == "skipped"
 
 
 def test_the_doctor_finds_a_damaged_database(run, filled):

@@ -102,6 +102,44 @@ def test_expiry_makes_room_and_is_done_in_pieces(unaccepted, shelf):
         unaccepted.add("hospital", [body(30_000)])
 
 
+def test_what_a_member_has_is_not_summed_at_each_delivery(unaccepted, records, monkeypatch):
+    """A member with thousands of them waiting pays for it otherwise, and so do all who wait behind it."""
+    sums, genuine = [], records.unaccepted_of
+    monkeypatch.setattr(records, "unaccepted_of", lambda member: sums.append(member) or genuine(member))
+    for number in range(50):
+        unaccepted.add("hospital", [body(number)])
+    assert sums == ["hospital"]
+    unaccepted.add("hospital", [body(number) for number in range(50, 10_000)])
+    for number in range(3):
+        with pytest.raises(UnavailableError):
+            unaccepted.add("hospital", [body(20_000 + number)])
+    assert len(sums) == 2
+
+
+def test_what_is_announced_again_and_again_fills_no_quota(unaccepted, records):
+    for _ in range(5):
+        unaccepted.add("hospital", [body(number) for number in range(4000)])
+    assert records.unaccepted_of("hospital") == (4000, 4000)
+
+
+def test_what_could_not_be_counted_is_summed_again(unaccepted, records, monkeypatch):
+    """It may have been kept all the same."""
+    full(unaccepted)
+    unaccepted.expire(NOW + 601)
+    genuine = records.put_unaccepted
+
+    def fails(rows):
+        genuine(rows)
+        raise UnavailableError("store.disk_full")
+
+    monkeypatch.setattr(records, "put_unaccepted", fails)
+    with pytest.raises(UnavailableError):
+        unaccepted.add("hospital", [body(20_000 + number) for number in range(16)])
+    monkeypatch.setattr(records, "put_unaccepted", genuine)
+    with pytest.raises(UnavailableError, match="quota"):
+        unaccepted.add("hospital", [body(30_000)])
+
+
 def test_a_restart_forgets_nothing_of_the_quota(unaccepted, shelf, records):
     full(unaccepted)
     again = Unaccepted(shelf, records, lambda: NOW)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import String, text
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store import asks
 from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
+from medchain.store.tables import consent_ask
 
 NOW = 1_796_083_200
 ASK = AskRow(b"\x01" * 16, "anxin-insurance", "token-1", b"{}", NOW, NOW + 100)
@@ -54,6 +57,35 @@ def test_an_ask_that_has_ended_is_gone_and_an_answered_one_stays(store):
     assert [(row.id[0], row.answer, row.answered) for row in store.asks_of("token-1", NOW + 200)] == [
         (2, "declined", NOW + 1)
     ]
+
+
+def test_who_answered_in_the_patients_stead_stands_beside_the_answer(store):
+    store.put_ask(ASK)
+    store.answer_ask(ASK.id, "token-1", "given", NOW + 1, by="ab" * 32)
+    assert store.asks_of("token-1", NOW) == [replace(ASK, answer="given", answered=NOW + 1, answered_by="ab" * 32)]
+
+
+def test_no_text_is_longer_than_its_column_allows(store):
+    """SQLite keeps texts of any length; other databases refuse them."""
+    store.put_ask(replace(ASK, asker="a" * 40, patient="p" * 128))
+    store.answer_ask(ASK.id, "p" * 128, "declined", NOW, by="ab" * 32)
+    (row,) = store.asks_of("p" * 128, NOW)
+    texts = {one.name: one.type.length for one in consent_ask.columns if isinstance(one.type, String)}
+    assert texts.keys() == {"answer", "answered_by", "asker", "patient"}
+    assert {name: length for name, length in texts.items() if len(getattr(row, name)) > length} == {}
+
+
+def test_an_answer_of_before_is_taken_apart(tmp_path):
+    path, key = tmp_path / "old.db", b"\x05" * 32
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as old:
+        for number, answer in enumerate(("given:" + "ab" * 32, "declined", None), 1):
+            old.put_ask(other(number, answer=answer))
+        with old.database.write("consent_ask") as connection:
+            connection.execute(text("ALTER TABLE consent_ask DROP COLUMN answered_by"))
+            connection.execute(text("UPDATE alembic_version SET version_num = 'records_0021'"))
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
+        found = [(row.id[0], row.answer, row.answered_by) for row in store.asks_of("token-1", NOW)]
+    assert found == [(1, "given", "ab" * 32), (2, "declined", None), (3, None, None)]
 
 
 def test_all_asks_about_a_patient_are_destroyed_and_nobody_elses(store):
