@@ -82,7 +82,7 @@ def test_an_answer_of_before_is_taken_apart(tmp_path):
             old.put_ask(other(number, answer=answer))
         with old.database.write("consent_ask") as connection:
             connection.execute(text("ALTER TABLE consent_ask DROP COLUMN answered_by"))
-            connection.execute(text("UPDATE alembic_version SET version_num = 'records_0021'"))
+            connection.execute(text("UPDATE alembic_version SET version_num = 'records_0022'"))
     with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
         found = [(row.id[0], row.answer, row.answered_by) for row in store.asks_of("token-1", NOW)]
     assert found == [(1, "given", "ab" * 32), (2, "declined", None), (3, None, None)]

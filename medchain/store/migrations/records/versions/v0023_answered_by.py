@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "records_0022"
-down_revision = "records_0021"
+revision = "records_0023"
+down_revision = "records_0022"
 
 
 def upgrade() -> None:
