@@ -326,7 +326,8 @@ class BodyErasures:
             InputError: ``encoding.*``.
             VerificationError: ``body.creator`` for an object of somebody else.
             ConflictError: ``body.erasure`` while no erasure of that organisation stands there, ``body.in_force`` for
-                an object that is not stopped or ended on this node's ledger: either may come with a later block.
+                an object that is not stopped or ended on this node's ledger, for accesses under a grant that is not:
+                either may come with a later block.
         """
         top = members(
             parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES), {"erasure": str, "objects": list, "type": str}
@@ -351,10 +352,16 @@ class BodyErasures:
             return None
         if record.creator != peer:
             raise VerificationError("body.creator")
-        is_over = record.kind == "access" or not in_force(record, self._judge.clock() // DAY_S)
-        if not is_over:
+        if self._is_in_force(record):
             raise ConflictError("body.in_force", kind=record.kind)
         return record
+
+    def _is_in_force(self, record: StateRecord) -> bool:
+        """Tell whether an object binds anybody; accesses, which nobody ends, are over with their grant."""
+        rests = record.refs if record.kind == "access" else ()
+        grants = [row for row in (self._judge.replica.store.record(ref.key) for ref in rests) if row is not None]
+        rows = [row for row in grants if row.kind == "grant"] if record.kind == "access" else [record]
+        return any(in_force(row, self._judge.clock() // DAY_S) for row in rows)
 
 
 def _names(content: Mapping[str, Json]) -> tuple[str, ...]:

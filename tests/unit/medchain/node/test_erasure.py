@@ -29,7 +29,18 @@ from medchain.store.engine import FileKind, open_database
 from medchain.store.keeping import ERASURE, Lock, PatientErasure
 from medchain.store.records import Erasure, RecordStore
 from tests.unit.medchain.ledger.world import fresh, seed
-from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES, TONGJI, Federation, Patient, Site, grant
+from tests.unit.medchain.node.federation import (
+    ANXIN,
+    NOW,
+    RENHE,
+    ROLES,
+    TONGJI,
+    Federation,
+    Patient,
+    Site,
+    access,
+    grant,
+)
 
 OBSERVATION = b'{"resourceType":"Observation","status":"final"}'
 _NUMBERS = count(1)
@@ -435,6 +446,26 @@ def test_a_member_has_nobody_destroy_a_body_of_what_is_not_its_own_or_still_in_f
         insurer.bodies.receive(foreign, TONGJI)
     assert caught.value.code == "body.creator"
     assert ANXIN in other.holders(other.consent)
+
+
+def test_a_custodian_has_no_list_of_what_it_released_destroyed_while_the_grant_is_in_force(story, shared):
+    """The recipient's copy of the list is what the custodian's own is compared with."""
+    other = Story(shared).tell()
+    listed = other.site.node.submitter.submit(access(other.consent, other.grant)).key
+    done = story.eraser().erase(story.local, "asked for")
+    story.finish()
+    entry = map_key("erasure", RENHE, done.object_id)
+    insurer = shared.sites[ANXIN].node
+    insurer.submitter.wait_final(entry, 1, 10)
+    insurer.submitter.wait_final(listed, 1, 10)
+    assert ANXIN in other.holders(listed)
+    with pytest.raises(ConflictError, match=r"body\.in_force"):
+        insurer.bodies.receive(request(entry, listed), RENHE)
+    assert ANXIN in other.holders(listed)
+    # Once the grant is over, it goes with the patient.
+    other.eraser().erase(other.local, "asked for")
+    other.finish()
+    assert other.holders(listed) == set()
 
 
 def erased_elsewhere(federation: Federation) -> bytes:
