@@ -418,11 +418,22 @@ class _Reader:
             entry.id = url.removeprefix(f"{entry.type}/")
             if "id" in resource and resource["id"] != entry.id:
                 raise InputError("bundle.id")
-            return _put(entry, request, self._resolver, self._taken)
+            return self._put(entry, request)
         if method == "PUT" and url.startswith(f"{entry.type}?"):
             entry.id = self._found_or_new(entry.type, resource, parse_condition(entry.type, url))
-            return _put(entry, request, self._resolver, self._taken)
+            return self._put(entry, request)
         raise InputError("bundle.method")
+
+    def _put(self, entry: Entry, request: Resource) -> Entry:
+        """Make the next version of a record, or its first."""
+        if resources.ID_PATTERN.fullmatch(entry.id) is None or (entry.type, entry.id) in self._taken:
+            raise InputError("bundle.id")
+        newest = self._resolver.version(entry.type, entry.id)
+        # Whether it is deleted costs opening it, and matters to few.
+        is_there = newest > 0 and "ifNoneMatch" in request and self._is_present(entry.type, entry.id)
+        _check_match(request, newest, is_there=is_there)
+        entry.version = newest + 1
+        return entry
 
     def _posted(self, entry: Entry, resource: Resource, request: Resource) -> Entry:
         """Give a new record its id, or find the one that is there, or that an entry before makes of the condition."""
@@ -477,7 +488,7 @@ class _Reader:
             _check_match(request, 0)
             return entry
         entry.version = newest.version
-        _check_match(request, newest.version)
+        _check_match(request, newest.version, is_there=newest.resource is not None)
         if newest.resource is not None:
             entry.version, entry.present, entry.token = newest.version + 1, False, newest.token
             self._deleted.add((type_name, record_id))
@@ -492,7 +503,7 @@ class _Reader:
         if newest is None or newest.resource is None:
             raise NotFoundError("record.unknown")
         entry = Entry(index, "", type_name, record_id, newest.version, method=_PATCH)
-        _check_match(request, newest.version)
+        _check_match(request, newest.version, is_there=True)
         entry.version += 1
         self._take(entry)
         self.patched[index] = patch_in_bundle(newest.resource, given)
@@ -527,25 +538,17 @@ def _implied(type_name: str, resource: Resource) -> Resource:
     return {"method": "POST", "url": type_name}
 
 
-def _put(entry: Entry, request: Resource, resolver: Resolver, taken: set[tuple[str, str]]) -> Entry:
-    """Make the next version of a record, or its first."""
-    if resources.ID_PATTERN.fullmatch(entry.id) is None or (entry.type, entry.id) in taken:
-        raise InputError("bundle.id")
-    newest = resolver.version(entry.type, entry.id)
-    _check_match(request, newest)
-    entry.version = newest + 1
-    return entry
-
-
-def _check_match(request: Resource, newest: int) -> None:
-    """Compare ifMatch with the newest version.
+def _check_match(request: Resource, newest: int, *, is_there: bool = False) -> None:
+    """Compare ifMatch with the newest version, and ifNoneMatch with one that is there, as a request of its own has it.
 
     Raises:
         InputError: ``request.etag`` for what is no entity tag.
         ConflictError: ``bundle.version``.
     """
-    wanted = member(request, "ifMatch")
+    wanted, unwanted = member(request, "ifMatch"), member(request, "ifNoneMatch")
     if wanted and not (names(wanted, newest) and newest):
+        raise ConflictError("bundle.version")
+    if unwanted and names(unwanted, newest) and is_there:
         raise ConflictError("bundle.version")
 
 

@@ -307,8 +307,8 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
     path, _, query = (
         plans.url_of(request, row.get("resource"), core.search.index.setting.bases).lstrip("/").partition("?")
     )
-    if not path:
-        # A Bundle in a Bundle.
+    if not path and not (query and member(request, "method") in plans.READING):
+        # A Bundle in a Bundle; a search of all types says something (§3.1.1.3).
         raise InputError("bundle.method")
     fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
     if "HTTP_PREFER" in fields:

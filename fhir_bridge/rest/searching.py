@@ -106,7 +106,9 @@ def posted(ask: Ask) -> Pairs:
     Raises:
         InputError: ``http.415``, ``request.query`` and those of bodies.
     """
-    if media_type(ask.content_type) != FORM:
+    kind = media_type(ask.content_type)
+    # Who has said all in the address need send nothing, and so nothing that has a type (§3.1.0.9).
+    if kind != FORM and (kind or ask.body()):
         raise InputError("http.415")
     try:
         body = ask.body().decode("utf-8")

@@ -215,15 +215,27 @@ def _is_inside(reference: Element, scope: Scope) -> bool:
 
 
 def _check_contained(resource: Resource, found: list[Finding]) -> None:
-    """Judge `dom-3`: each contained resource is referred to from the rest, or refers to what holds it."""
+    """Judge `dom-3`: each contained resource is referred to from the rest, or refers to what holds it.
+
+    By an id of its own: of two with one id nobody can tell which a reference means (FHIR R4, Element.id: "unique id
+    for the element within a resource").
+    """
     contained = resource["contained"]
     # An id needs no escapes, and a quote within a text has one: what is found so are whole texts. What comes before is
     # looked at afterwards: a pattern that begins with it is tried at every byte.
     text = write(resource)
     found_here = _POINTED.finditer(text)
     pointed = {match[1].decode() for match in found_here if text[match.start() - 1] in _BEFORE_VALUES}
+    known: set[Element] = set()
     for place, one in enumerate(contained if isinstance(contained, list) else []):
-        if not isinstance(one, dict) or one.get("id") in pointed:
+        if not isinstance(one, dict):
+            continue
+        named = one.get("id")
+        if named is not None and named in known:
+            found.append(Finding(Rule.DUPLICATE))
+            found[-1].within(f"contained[{place}].id")
+        known.add(named)
+        if named in pointed:
             continue
         if not any(inner.get(name) == "#" for inner in objects(one) for name in _POINTERS):
             found.append(Finding(Rule.INVARIANT, "dom-3"))

@@ -27,6 +27,7 @@ class Rule(StrEnum):
     VALUE = "value"
     CONTENT = "content"
     TYPE = "type"
+    DUPLICATE = "duplicate"
     REQUIRED = "required"
     CARDINALITY = "cardinality"
     CODE = "code"

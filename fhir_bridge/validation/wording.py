@@ -122,6 +122,13 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "代码不在值集 {expected} 中{codes}。",
         "The code is not of the value set {expected}{codes}.",
     ),
+    Rule.DUPLICATE: _Words(
+        "structure",
+        "所包含的资源中，前面已有一个用此 id；对它的引用所指不明。",
+        "A contained resource before this one has the same id: a reference could mean either.",
+        "所包含的资源中，前面已有一个用此 id，对它的引用所指不明；应为：{expected}。",
+        "A contained resource before this one has the same id: a reference could mean either. It may be: {expected}.",
+    ),
     Rule.INVARIANT: _Words(
         "invariant",
         "违反了 FHIR R4 的规则。",

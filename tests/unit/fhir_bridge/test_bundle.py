@@ -251,6 +251,49 @@ def test_two_updates_of_one_record_are_refused(server):
 
 
 @pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize("tag", ["*", 'W/"1"'])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_an_entry_changes_nothing_that_it_wants_not_to_be_there(server, kind, tag, method):
+    """Who puts with ``*`` has seen nothing there (RFC 9110 §13.1.2): what another made meanwhile is not for it."""
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1", "active": True})
+    part = [{"name": "type", "valueCode": "delete"}, {"name": "path", "valueString": "Patient.active"}]
+    resource = {"PUT": {"resourceType": "Patient", "id": "p1"}, "DELETE": None}.get(
+        method, {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part}]}
+    )
+    row = {"request": {"method": method, "url": "Patient/p1", "ifNoneMatch": tag}}
+    response = server.call(
+        "POST", "/fhir", transaction(row | ({"resource": resource} if resource else {})) | {"type": kind}
+    )
+    told = json.loads(response.data)
+    assert (response.status_code if kind == "transaction" else int(told["entry"][0]["response"]["status"][:3])) == 412
+    stored = json.loads(server.call("GET", "/fhir/Patient/p1").data)
+    assert (stored["active"], stored["meta"]["versionId"]) == (True, "1")
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize("before", ["nothing", "deleted"])
+def test_an_entry_makes_what_it_wants_not_to_be_there(server, kind, before):
+    if before == "deleted":
+        server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+        server.call("DELETE", "/fhir/Patient/p1")
+    request = {"method": "PUT", "url": "Patient/p1", "ifNoneMatch": "*"}
+    row = {"resource": {"resourceType": "Patient", "id": "p1"}, "request": request}
+    told = json.loads(server.call("POST", "/fhir", transaction(row) | {"type": kind}).data)
+    assert told["entry"][0]["response"]["status"] == "201 Created"
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_an_entry_may_search_all_types(server, kind):
+    """§3.1.1.3 with §3.1.0.11: ``[base]?parameters`` is a search as any other."""
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+    server.call("PUT", "/fhir/Basic/b1", {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}})
+    rows = [{"request": {"method": "GET", "url": url}} for url in ("?_type=Patient,Basic", f"{BASE_URL}/?_id=b1", "")]
+    told = json.loads(server.call("POST", "/fhir", transaction(*rows) | {"type": kind}).data)["entry"]
+    assert [row["response"]["status"][:3] for row in told] == ["200", "200", "400"]
+    assert [row["resource"]["total"] for row in told[:2]] == [2, 1]
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
 @pytest.mark.parametrize(
     ("since", "status"),
     [

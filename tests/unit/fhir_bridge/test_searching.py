@@ -93,6 +93,14 @@ def test_a_search_by_post_is_the_same_search(ward):
     assert (response.status_code, code_of(response)) == (400, "request.query")
 
 
+def test_a_search_by_post_that_has_all_in_its_address_needs_no_body(ward):
+    """§3.1.0.9: ``POST [base]/[type]/_search{?[parameters]}``."""
+    response = ward.call("POST", "/fhir/Patient/_search?_id=p1")
+    assert entries(response) == ["Patient/p1"]
+    untyped = ward.call("POST", "/fhir/Patient/_search", b"_id=p1", Content_Type="")
+    assert (untyped.status_code, code_of(untyped)) == (415, "http.415")
+
+
 def test_a_search_by_get_may_have_the_address_of_one_by_post(ward):
     """HAPI's client has such a style (SearchStyleEnum.GET_WITH_SEARCH)."""
     wanted = ward.call("GET", "/fhir/Observation?patient=p1&_sort=_id")

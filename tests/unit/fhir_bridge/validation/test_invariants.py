@@ -9,6 +9,7 @@ import pytest
 
 from fhir_bridge.document import parse
 from fhir_bridge.validation.invariants import check_invariants
+from fhir_bridge.validation.issue import Rule
 from fhir_bridge.validation.narrative import MAX_DEPTH, is_narrative
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">%s</div>'
@@ -212,3 +213,14 @@ def test_what_a_canonical_in_a_list_names_is_referred_to():
     plan = '{"resourceType":"PlanDefinition","status":"draft","library":["#l"],"contained":[%s]}'
     assert list(check_invariants(parse((plan % library).encode()))) == []
     assert [one.expected for one in check_invariants(parse((plan % library).replace("#l", "#m").encode()))] == ["dom-3"]
+
+
+def test_of_two_contained_resources_with_one_id_the_second_is_found():
+    """R4 Element.id: "unique id for the element within a resource": ``#o`` could mean either."""
+    held = '{"resourceType":"Organization","id":"%s","name":"x"}'
+    patient = (
+        '{"resourceType":"Patient","contained":[%s,%s],"generalPractitioner":[{"reference":"#o"},{"reference":"#p"}]}'
+    )
+    assert list(check_invariants(parse((patient % (held % "o", held % "p")).encode()))) == []
+    (issue,) = check_invariants(parse((patient.replace("#p", "#o") % (held % "o", held % "o")).encode()))
+    assert (issue.rule, issue.severity, issue.expression) == (Rule.DUPLICATE, "error", "Patient.contained[1].id")
