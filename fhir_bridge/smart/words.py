@@ -93,6 +93,10 @@ SMART_WORDS: Final[Words] = {
         "现在无法连接医院的身份认证系统。",
         "The hospital's identity provider cannot be reached now.",
     ),
+    "error.client.unconfirmed": (
+        "此应用因恢复备份而停用，须由管理员在服务器上确认（medchain client confirm）。",
+        "A restore shut this application: who runs the node confirms it there (medchain client confirm).",
+    ),
     "error.session.account": ("此账号已关闭。", "This account is closed."),
     "error.oauth": (
         "应用的请求有误，无法返回该应用（{error}）。请联系应用的提供者。",

@@ -117,6 +117,30 @@ def _enrol(context: Context) -> int:
             return _told(context, node, account)
 
 
+def _confirm_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `account confirm` takes."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help=say(texts.ACCOUNT_NAME))
+    parser.add_argument("--keep-passkeys", action="store_true", help=say(texts.ACCOUNT_KEEP))
+
+
+def _confirm(context: Context) -> int:
+    """Open accounts that a restore shut; without a name: list those that wait."""
+    given = context.arguments
+    with opened(context) as node:
+        accounts = node.records.accounts
+        if not given.names:
+            waiting = [account.name for account in accounts.unconfirmed_accounts()]
+            context.answer({"accounts": list[Json](waiting)}, waiting or [context.say(texts.CONFIRM_NONE)])
+            return Exit.DONE
+        for account in [_found(node, name) for name in given.names]:
+            with command(node, Kind.ACCOUNT, account.id):
+                accounts.confirm_account(account.id, keep_passkeys=given.keep_passkeys)
+    told = texts.ACCOUNT_CONFIRMED_KEPT if given.keep_passkeys else texts.ACCOUNT_CONFIRMED
+    names = list[Json](given.names)
+    context.answer({"accounts": names}, [context.say(told, name=name) for name in given.names])
+    return Exit.DONE
+
+
 def _switch(context: Context, now: int | None, told: Text) -> int:
     """Close an account, or open it again."""
     with opened(context) as node:
@@ -156,6 +180,13 @@ COMMANDS: Final = (
     Command(("account", "add"), texts.ACCOUNT_ADD_SUMMARY, texts.ACCOUNT_ADD_EXAMPLES, _add, _add_arguments),
     Command(("account", "list"), texts.ACCOUNT_LIST_SUMMARY, texts.ACCOUNT_LIST_EXAMPLES, _list),
     Command(("account", "enrol"), texts.ACCOUNT_ENROL_SUMMARY, texts.ACCOUNT_ENROL_EXAMPLES, _enrol, _enrol_arguments),
+    Command(
+        ("account", "confirm"),
+        texts.ACCOUNT_CONFIRM_SUMMARY,
+        texts.ACCOUNT_CONFIRM_EXAMPLES,
+        _confirm,
+        _confirm_arguments,
+    ),
     Command(
         ("account", "disable"),
         texts.ACCOUNT_DISABLE_SUMMARY,

@@ -157,6 +157,27 @@ def _switch(context: Context, now: int | None, told: Text) -> int:
     return Exit.DONE
 
 
+def _confirm_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `client confirm` takes."""
+    parser.add_argument("clients", nargs="*", metavar="ID", help=say(texts.CLIENT_ID))
+
+
+def _confirm(context: Context) -> int:
+    """Let clients in that a restore shut; without an id: list those that wait."""
+    names = context.arguments.clients
+    with opened(context) as node:
+        if not names:
+            waiting = node.records.accounts.unconfirmed_clients()
+            context.answer({"clients": list[Json](waiting)}, waiting or [context.say(texts.CONFIRM_NONE)])
+            return Exit.DONE
+        for name in names:
+            _found(node, name)
+            with command(node, Kind.CLIENT, name):
+                node.records.accounts.confirm_client(name)
+    context.answer({"clients": list[Json](names)}, [context.say(texts.CLIENT_ENABLED, client=name) for name in names])
+    return Exit.DONE
+
+
 def _rotate_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
     """Declare what `client rotate` takes."""
     _client_argument(parser, say)
@@ -193,6 +214,13 @@ COMMANDS: Final = (
     Command(("client", "add"), texts.CLIENT_ADD_SUMMARY, texts.CLIENT_ADD_EXAMPLES, _add, _add_arguments),
     Command(("client", "list"), texts.CLIENT_LIST_SUMMARY, texts.CLIENT_LIST_EXAMPLES, _list),
     Command(("client", "show"), texts.CLIENT_SHOW_SUMMARY, texts.CLIENT_SHOW_EXAMPLES, _show, _client_argument),
+    Command(
+        ("client", "confirm"),
+        texts.CLIENT_CONFIRM_SUMMARY,
+        texts.CLIENT_CONFIRM_EXAMPLES,
+        _confirm,
+        _confirm_arguments,
+    ),
     Command(
         ("client", "disable"),
         texts.CLIENT_DISABLE_SUMMARY,

@@ -79,6 +79,17 @@ CLIENT_DISABLE_EXAMPLES: Final = Text(
 CLIENT_DISABLED_NOW: Final = Text("已停用客户端 {client}。", "Disabled client {client}.")
 CLIENT_ENABLE_SUMMARY: Final = Text("重新启用客户端", "let a disabled client in again")
 CLIENT_ENABLE_EXAMPLES: Final = Text("medchain client enable growth", "medchain client enable growth")
+CLIENT_CONFIRM_SUMMARY: Final = Text(
+    "恢复备份后，确认客户端可以继续使用",
+    "let in clients that a restore shut",
+)
+CLIENT_CONFIRM_EXAMPLES: Final = Text(
+    "medchain client confirm              列出待确认的客户端\n"
+    "medchain client confirm lab growth   先用 client show 核对其公钥与权限",
+    "medchain client confirm              list those that wait\n"
+    "medchain client confirm lab growth   look at keys and scopes first: `client show`",
+)
+CONFIRM_NONE: Final = Text("没有待确认的项目。", "Nothing waits for a confirmation.")
 CLIENT_ENABLED: Final = Text("已启用客户端 {client}。", "Client {client} is in use again.")
 CLIENT_ROTATE_SUMMARY: Final = Text(
     "更换客户端的公钥",
@@ -150,6 +161,30 @@ ACCOUNT_ENROL_EXAMPLES: Final = Text(
 ACCOUNT_REPLACE: Final = Text(
     "作废原有通行密钥与会话",
     "let the present passkeys and sessions count no more",
+)
+ACCOUNT_CONFIRM_SUMMARY: Final = Text(
+    "恢复备份后，确认账号可以继续使用",
+    "open accounts that a restore shut",
+)
+ACCOUNT_CONFIRM_EXAMPLES: Final = Text(
+    "medchain account confirm                        列出待确认的账号\n"
+    "medchain account confirm wang                   作废备份中的通行密钥，再用 account enrol 登记\n"
+    "medchain account confirm wang --keep-passkeys   备份之后没有遗失通行密钥",
+    "medchain account confirm                        list those that wait\n"
+    "medchain account confirm wang                   without the backup's passkeys; then `account enrol`\n"
+    "medchain account confirm wang --keep-passkeys   none of them was lost since the backup",
+)
+ACCOUNT_KEEP: Final = Text(
+    "保留备份中的通行密钥",
+    "let the backup's passkeys count again",
+)
+ACCOUNT_CONFIRMED: Final = Text(
+    "账号 {name} 已重新开放，原有通行密钥已作废。",
+    "The account {name} is open again; its passkeys count no more.",
+)
+ACCOUNT_CONFIRMED_KEPT: Final = Text(
+    "账号 {name} 已重新开放，原有通行密钥保留。",
+    "The account {name} is open again, with its passkeys.",
 )
 ACCOUNT_DISABLE_SUMMARY: Final = Text(
     "关闭账号，其会话与授权立即失效",

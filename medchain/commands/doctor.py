@@ -139,6 +139,7 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
     layout = Layout(config.folder)
     if layout.records.exists():
         yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
+        yield _try("confirmations", lambda: _confirmations(layout, records_key))
         yield _try("blobs", lambda: _blobs(layout, web_keys, context.clock, full=full))
     for check, path, key, kind in (
         ("records", layout.records, records_key, FileKind.RECORDS),
@@ -177,6 +178,16 @@ def _outbox(layout: Layout, key: bytes, now: int) -> str:
     if age_s > MAX_OUTBOX_AGE_S:
         raise UnavailableError("doctor.outbox", waiting=waiting, age_s=age_s)
     return f"{waiting}, {age_s} s"
+
+
+def _confirmations(layout: Layout, key: bytes) -> None:
+    """See that nothing waits that a restore shut; raises `UnavailableError` ``doctor.confirmations`` otherwise."""
+    opened = open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False)
+    with closing(RecordStore(opened)) as records:
+        accounts = len(records.accounts.unconfirmed_accounts())
+        clients = len(records.accounts.unconfirmed_clients())
+    if accounts or clients:
+        raise UnavailableError("doctor.confirmations", accounts=accounts, clients=clients)
 
 
 def _blobs(layout: Layout, keys: WebKeys, clock: Callable[[], int], *, full: bool) -> str:

@@ -44,6 +44,24 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
     "call.zone": Text("没有名为 {zone} 的时区。", "There is no time zone {zone}."),
+    "account.confirmed": Text("该账号没有等待确认。", "This account waits for no confirmation: use `account enable`."),
+    "account.unconfirmed": Text(
+        "该账号因恢复备份而关闭，须用 account confirm 确认。",
+        "A restore shut this account: confirm it with `account confirm`.",
+    ),
+    "client.confirmed": Text(
+        "客户端 {client} 没有等待确认。",
+        "Client {client} waits for no confirmation: use `client enable`.",
+    ),
+    "client.unconfirmed": Text(
+        "客户端 {client} 因恢复备份而停用，须用 client confirm 确认。",
+        "A restore shut client {client}: confirm it with `client confirm`.",
+    ),
+    "doctor.confirmations": Text(
+        "{accounts} 个账号、{clients} 个客户端自恢复备份起关闭，等待确认（account confirm、client confirm）",
+        "{accounts} account(s) and {clients} client(s) are shut since a restore and wait to be confirmed (`account "
+        "confirm`, `client confirm`)",
+    ),
     "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
     "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
     "daemon.not_running": Text(

@@ -99,6 +99,8 @@ def _restore(context: Context) -> int:
         done = restore_backup(source, folder, halves, clock=context.clock, newer=_newer(context, halves))
     _place_root_key(folder, context)
     document: Json = {
+        "accounts": list[Json](done.accounts),
+        "clients": list[Json](done.clients),
         "count": done.files,
         "destroyed": done.destroyed,
         "folder": str(folder),
@@ -109,6 +111,12 @@ def _restore(context: Context) -> int:
         context.tell(messages.RESTORE_ERASED, count=done.destroyed, patients=done.patients)
     else:
         context.tell(messages.RESTORE_ERASURES)
+    if not done.has_locks:
+        context.tell(messages.RESTORE_LOCKS)
+    if done.accounts:
+        context.tell(messages.RESTORE_ACCOUNTS, count=len(done.accounts), names=" ".join(done.accounts))
+    if done.clients:
+        context.tell(messages.RESTORE_CLIENTS, count=len(done.clients), names=" ".join(done.clients))
     return Exit.DONE
 
 

@@ -636,6 +636,18 @@ RESTORE_ERASED: Final = Text(
     "{count} keys were destroyed again; the node carries out {patients} erasures of patients again before it serves "
     "(restore.erasing).",
 )
+RESTORE_LOCKS: Final = Text(
+    "依法锁定（record lock）恢复到备份时的状态：请重新设置此后的锁定。",
+    "Legal locks are as they were at the backup: set again what was locked since (`record lock`).",
+)
+RESTORE_ACCOUNTS: Final = Text(
+    "{count} 个账号已关闭，须逐一确认（medchain account confirm）：{names}",
+    "{count} account(s) are shut until somebody confirms them (`medchain account confirm`): {names}",
+)
+RESTORE_CLIENTS: Final = Text(
+    "{count} 个客户端已停用，须逐一确认（medchain client confirm）：{names}",
+    "{count} client(s) are shut until somebody confirms them (`medchain client confirm`): {names}",
+)
 RESTORE_ERASURES: Final = Text(
     "备份之后销毁过的患者密钥在此副本中仍然存在。若账本上有此后的删除记录，节点不会对外服务（restore.erasures），"
     "直至用 --old、--erasures 或 --nothing-erased 重新恢复。",
@@ -677,6 +689,7 @@ DOCTOR_SKIPPED: Final = Text("略过  {check}：{detail}", "skip  {check}: {deta
 DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "libraries": Text("密码库版本", "cryptographic libraries"),
     "outbox": Text("待上链记录", "records waiting for their anchor"),
+    "confirmations": Text("恢复后待确认的账号与客户端", "accounts and clients to confirm after a restore"),
     "signatures": Text("签名判定规则", "rule of signatures"),
     "configuration": Text("配置", "configuration"),
     "keys": Text("密钥", "keys"),

@@ -16,7 +16,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -33,7 +33,7 @@ from medchain.node.ledger_driver import RECEIPTS_NAME, SPENT_NAME, VOUCHED_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
 from medchain.store.journal import HeldJournals
-from medchain.store.keeping import PatientErasure
+from medchain.store.keeping import Lock, PatientErasure
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Erasure, RecordStore
 
@@ -178,17 +178,19 @@ def unpacked(source: Path, beside: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class ErasureList:
-    """Which erasures a node knows.
+    """Which erasures a node knows, and what must not be erased.
 
     Attributes:
         until: when the list was whole, Unix seconds.
         keys: all keys that were destroyed.
         patients: all erasures of patients, as far as they were kept.
+        locks: all legal locks; None where they are not known.
     """
 
     until: int
     keys: Sequence[Erasure] = ()
     patients: Sequence[PatientErasure] = ()
+    locks: Sequence[Lock] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +202,18 @@ class Restored:
         destroyed: keys that were destroyed again.
         patients: erasures that the node carries out again, before it serves.
         is_complete: whether a newer list of erasures was there.
+        accounts: names of the accounts that are shut until somebody confirms them.
+        clients: ids of the applications, likewise.
+        has_locks: whether legal locks are those of a newer list; else they are as at the backup.
     """
 
     files: int
     destroyed: int
     patients: int
     is_complete: bool
+    accounts: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    has_locks: bool = False
 
 
 def restore_backup(
@@ -246,8 +254,13 @@ def restore_backup(
             shutil.copyfile(source / name, path)
             path.chmod(0o600)
         _open_all(Layout(partial), halves)
-        destroyed, patients = _replay(Layout(partial), halves, manifest, newer)
-    return Restored(len(manifest.files), destroyed, patients, bool(newer))
+        done = Restored(len(manifest.files), 0, 0, bool(newer))
+        if Layout(partial).records.exists():
+            key = _key(partial, halves, FileKind.RECORDS)
+            opened = open_database(Layout(partial).records, key, kind=FileKind.RECORDS)
+            with closing(RecordStore(opened)) as records:
+                done = _made_safe(records, done, manifest, newer, clock())
+    return done
 
 
 def erasures_of(folder: Path, halves: Unlock) -> ErasureList:
@@ -256,7 +269,7 @@ def erasures_of(folder: Path, halves: Unlock) -> ErasureList:
     opened = open_database(Layout(folder).records, key, kind=FileKind.RECORDS, migrate=False, adopt=True)
     with closing(RecordStore(opened)) as records:
         # What runs no more erases no more: its list is whole for ever.
-        return ErasureList(FOR_EVER, records.erasures(), records.patient_erasures())
+        return ErasureList(FOR_EVER, records.erasures(), records.patient_erasures(), records.locks())
 
 
 def erasures_in(source: Path, halves: Unlock, beside: Path) -> ErasureList:
@@ -280,9 +293,9 @@ def erasures_in(source: Path, halves: Unlock, beside: Path) -> ErasureList:
         key = open_web_keys(source, halves).records_database
         opened = open_database(Layout(partial).records, key, kind=FileKind.RECORDS, adopt=True)
         with closing(RecordStore(opened)) as records:
-            patients = records.patient_erasures()
+            patients, locks = records.patient_erasures(), records.locks()
         shutil.rmtree(partial)
-    return ErasureList(manifest.time, manifest.erasures, patients)
+    return ErasureList(manifest.time, manifest.erasures, patients, locks)
 
 
 def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) -> Manifest:
@@ -371,24 +384,29 @@ def _open_all(layout: Layout, halves: Unlock) -> tuple[tuple[int, int], list[Era
     return head, erasures
 
 
-def _replay(layout: Layout, halves: Unlock, manifest: Manifest, newer: Sequence[ErasureList]) -> tuple[int, int]:
-    """Destroy keys again, and have all else that erasures destroy destroyed again by the node, before it serves.
-
-    Returns:
-        How many keys were destroyed, and how many erasures the node has to carry out again.
-    """
-    if not layout.records.exists():
-        return 0, 0
-    key = _key(layout.folder, halves, FileKind.RECORDS)
-    with closing(RecordStore(open_database(layout.records, key, kind=FileKind.RECORDS))) as records:
-        noted = {item.epoch_id for item in records.erasures()}
-        known = [*manifest.erasures, *(item for one in newer for item in one.keys)]
-        destroyed = records.replay_erasures(item for item in known if item.epoch_id not in noted)
-        again = records.reopen_erasures([item for one in newer for item in one.patients], manifest.time)
-        for item in again:
-            # At once, and not with the rest: else the node would send what the patient was to be told.
-            forget_told(records, ErasureIntent.decode(item.intent))
-    return destroyed, len(again)
+def _made_safe(
+    records: RecordStore, done: Restored, manifest: Manifest, newer: Sequence[ErasureList], now: int
+) -> Restored:
+    """Have what ended since the backup stay ended: keys are destroyed, the rest is the node's before it serves."""
+    noted = {item.epoch_id for item in records.erasures()}
+    known = [*manifest.erasures, *(item for one in newer for item in one.keys)]
+    destroyed = records.replay_erasures(item for item in known if item.epoch_id not in noted)
+    again = records.reopen_erasures([item for one in newer for item in one.patients], manifest.time)
+    for item in again:
+        # At once, and not with the rest: else the node would send what the patient was to be told.
+        forget_told(records, ErasureIntent.decode(item.intent))
+    locks = max((one for one in newer if one.locks is not None), key=lambda one: one.until, default=None)
+    if locks is not None:
+        records.replace_locks(locks.locks or ())
+    records.accounts.shut_all(now)
+    return replace(
+        done,
+        destroyed=destroyed,
+        patients=len(again),
+        accounts=tuple(account.name for account in records.accounts.unconfirmed_accounts()),
+        clients=tuple(records.accounts.unconfirmed_clients()),
+        has_locks=locks is not None,
+    )
 
 
 def _key(folder: Path, halves: Unlock, kind: FileKind) -> bytes:

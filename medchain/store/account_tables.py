@@ -111,6 +111,13 @@ smart_token: Final = Table(
 
 smart_token_by_until: Final = Index("smart_token_by_until", smart_token.c.until)
 
+unconfirmed: Final = Table(
+    "unconfirmed",
+    RECORDS,
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(64), primary_key=True),
+)
+
 revoked_token: Final = Table(
     "revoked_token",
     RECORDS,

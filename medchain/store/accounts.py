@@ -1,8 +1,8 @@
 """People of a node: who may sign in, who is signed in, what counts once, who has failed too often.
 
 Keeps true: a secret is kept as its SHA-256 only; what counts once is taken in the same transaction in which it is
-looked up, over all processes; who closes an account ends its sessions and authorisations with it. Trusts callers for
-the clock. Part of the records file.
+looked up, over all processes; who closes an account ends its sessions and authorisations with it; what a restore shut
+opens by a confirmation alone. Trusts callers for the clock. Part of the records file.
 Source: `docs/spec/smart.md`.
 """
 
@@ -18,14 +18,17 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
     login_failure,
+    signing_key,
+    smart_client,
     smart_grant,
     smart_token,
     staff,
     staff_passkey,
     ticket,
+    unconfirmed,
     web_session,
 )
-from medchain.store.authorisations import COUNTS, AuthorisationTable
+from medchain.store.authorisations import CLIENT, COUNTS, AuthorisationTable, is_unconfirmed, settle_unconfirmed
 from medchain.store.engine import Database, Statement
 from medchain.store.secret import hashed, new_secret
 
@@ -170,13 +173,41 @@ class StaffTable:
 
         Raises:
             NotFoundError: ``account.unknown``.
+            ConflictError: ``account.unconfirmed`` for opening what a restore shut.
         """
         with self._database.write("staff") as connection:
+            if now is None and is_unconfirmed(connection, _ACCOUNT, account_id):
+                raise ConflictError("account.unconfirmed")
             changed = connection.execute(update(staff).where(staff.c.id == account_id).values(disabled=now))
             if not changed.rowcount:
                 raise NotFoundError("account.unknown")
+            settle_unconfirmed(connection, _ACCOUNT, account_id)
         if now is not None:
             self.end_all(account_id, now)
+
+    def confirm_account(self, account_id: str, *, keep_passkeys: bool) -> None:
+        """Open an account that a restore shut.
+
+        Args:
+            account_id: whose.
+            keep_passkeys: whether those of the backup count; one that was lost since would, too.
+
+        Raises:
+            NotFoundError: ``account.confirmed`` for one that waits for no confirmation.
+        """
+        with self._database.write("staff") as connection:
+            if not settle_unconfirmed(connection, _ACCOUNT, account_id):
+                raise NotFoundError("account.confirmed")
+            if not keep_passkeys:
+                connection.execute(delete(staff_passkey).where(staff_passkey.c.account == account_id))
+            connection.execute(update(staff).where(staff.c.id == account_id).values(disabled=None))
+
+    def unconfirmed_accounts(self) -> list[Account]:
+        """Return the accounts that a restore shut and nobody has confirmed, by name."""
+        waiting = select(unconfirmed.c.id).where(unconfirmed.c.kind == _ACCOUNT)
+        with self._database.read("staff") as connection:
+            rows = connection.execute(select(staff).where(staff.c.id.in_(waiting)).order_by(staff.c.name))
+            return [_account(row) for row in rows]
 
     def end_all(self, account_id: str, now: int = 0) -> None:
         """End a person's sessions and authorisations."""
@@ -377,8 +408,25 @@ class AccountStore(StaffTable, TicketTable, AuthorisationTable):
             for table in (web_session, ticket, smart_token, smart_grant):
                 connection.execute(delete(table))
 
+    def shut_all(self, now: int) -> None:
+        """Shut all that is open, after a restore: what was closed, lost or revoked since must not open anything.
+
+        Accounts of staff and applications open again one by one, when somebody says that they should. A patient's
+        account stays: its passkeys count while the ledger lists them. No token of before counts.
+        """
+        with self._database.write("staff") as connection:
+            people = (staff.c.role != Role.PATIENT.value) & staff.c.disabled.is_(None)
+            systems = smart_client.c.disabled.is_(None)
+            for kind, table, is_open in ((_ACCOUNT, staff, people), (CLIENT, smart_client, systems)):
+                ids = connection.execute(select(table.c.id).where(is_open)).scalars().all()
+                for name in ids:
+                    connection.execute(insert(unconfirmed).values(kind=kind, id=name))
+                connection.execute(update(table).where(is_open).values(disabled=now))
+            connection.execute(delete(signing_key))
+
 
 _SEEN_STEP_S: Final = 60
+_ACCOUNT: Final = "account"
 
 
 def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:

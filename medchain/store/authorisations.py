@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
@@ -20,6 +20,7 @@ from medchain.store.account_tables import (
     smart_client,
     smart_grant,
     smart_token,
+    unconfirmed,
     web_session,
 )
 from medchain.store.engine import Database, Statement
@@ -142,9 +143,13 @@ class AuthorisationTable:
 
         Raises:
             NotFoundError: ``client.unknown``.
+            ConflictError: ``client.unconfirmed`` for letting in what a restore shut.
         """
         with self._database.write("smart_client") as connection:
             same = smart_client.c.id == client_id
+            if now is None and is_unconfirmed(connection, CLIENT, client_id):
+                raise ConflictError("client.unconfirmed", client=client_id)
+            settle_unconfirmed(connection, CLIENT, client_id)
             if not connection.execute(update(smart_client).where(same).values(disabled=now)).rowcount:
                 raise NotFoundError("client.unknown", client=client_id)
             if now is not None:
@@ -155,7 +160,21 @@ class AuthorisationTable:
         with self._database.write("smart_client") as connection:
             if not connection.execute(delete(smart_client).where(smart_client.c.id == client_id)).rowcount:
                 raise NotFoundError("client.unknown", client=client_id)
+            settle_unconfirmed(connection, CLIENT, client_id)
             _revoke(connection, smart_grant.c.client == client_id, now)
+
+    def confirm_client(self, client_id: str) -> None:
+        """Let in an application that a restore shut; raises `NotFoundError` ``client.confirmed`` for any other."""
+        with self._database.write("smart_client") as connection:
+            if not settle_unconfirmed(connection, CLIENT, client_id):
+                raise NotFoundError("client.confirmed", client=client_id)
+            connection.execute(update(smart_client).where(smart_client.c.id == client_id).values(disabled=None))
+
+    def unconfirmed_clients(self) -> list[str]:
+        """Return the ids of the applications that a restore shut and nobody has confirmed, sorted."""
+        chosen = select(unconfirmed.c.id).where(unconfirmed.c.kind == CLIENT).order_by(unconfirmed.c.id)
+        with self._database.read("unconfirmed") as connection:
+            return list(connection.execute(chosen).scalars())
 
     def put_grant(self, grant: Grant) -> None:
         """Keep what a person has authorised; what ended before is forgotten."""
@@ -302,6 +321,9 @@ class AuthorisationTable:
         return True
 
 
+CLIENT: Final = "client"
+"""Kind of what waits for a confirmation: an application."""
+
 _KEEP_S: Final = 86_400
 COUNTING: Final = (
     select(smart_grant.c.id)
@@ -316,6 +338,18 @@ COUNTING: Final = (
 
 COUNTS: Final = COUNTING.where(smart_grant.c.id == bindparam("id"))
 """Finds one that counts, by its id."""
+
+
+def is_unconfirmed(connection: Connection, kind: str, name: str) -> bool:
+    """Tell whether a restore shut something, and nobody has confirmed it."""
+    mine = (unconfirmed.c.kind == kind) & (unconfirmed.c.id == name)
+    return connection.execute(select(unconfirmed.c.id).where(mine)).first() is not None
+
+
+def settle_unconfirmed(connection: Connection, kind: str, name: str) -> bool:
+    """Note that somebody has decided on what a restore shut; tells whether it waited for that."""
+    mine = (unconfirmed.c.kind == kind) & (unconfirmed.c.id == name)
+    return bool(connection.execute(delete(unconfirmed).where(mine)).rowcount)
 
 
 def _revoke(connection: Any, where: Any, now: int) -> None:  # noqa: ANN401  # SQLAlchemy's own

@@ -100,6 +100,20 @@ class RetentionTable:
             row = connection.execute(select(retention).where(retention.c.patient == patient)).first()
         return None if row is None else Lock(row.patient, row.until, row.reason, row.since)
 
+    def locks(self) -> list[Lock]:
+        """Return all locks by patient."""
+        with self._database.read("retention") as connection:
+            rows = connection.execute(select(retention).order_by(retention.c.patient))
+            return [Lock(row.patient, row.until, row.reason, row.since) for row in rows]
+
+    def replace_locks(self, locks: Iterable[Lock]) -> None:
+        """Put locks in the place of all that are there: those of a newer file, after a restore."""
+        with self._database.write("retention") as connection:
+            connection.execute(delete(retention))
+            for lock in locks:
+                values = {name: getattr(lock, name) for name in Lock.__slots__}
+                connection.execute(insert(retention).values(**values))
+
     def living_epochs(self, patient: str) -> list[bytes]:
         """Return the ids of a patient's keys that are not destroyed, sorted."""
         chosen = select(epoch.c.id).where(epoch.c.patient == patient, epoch.c.destroyed.is_(None)).order_by(epoch.c.id)

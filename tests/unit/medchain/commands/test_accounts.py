@@ -7,11 +7,14 @@ import json
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from consent.web.sign_in import account_of
+from consent.web.site import account_name
 from fhir_bridge.audit import BEGUN, journal_key, journals, read_frame
 from fhir_bridge.smart.keys import ACCESS
 from medchain.node.assembly import open_web_node
 from medchain.node.config import load_config
 from medchain.node.keystore import open_root_file, unlock
+from medchain.store.accounts import Passkey
 from medchain.store.journal import names, read_all
 
 KEYS = [ECKey.generate_key("P-384"), RSAKey.generate_key(2048)]
@@ -132,7 +135,104 @@ def test_a_restored_node_has_its_people_and_applications_but_nothing_that_was_un
     with opened(tmp_path / "r" / "node.toml") as after:
         assert [one.name for one in after.records.accounts.accounts()] == ["wang"]
         assert after.records.accounts.session(secret, 1_796_083_200, 1800) is None
-        assert len(after.records.accounts.signing_keys(ACCESS)) == 1
+        assert after.records.accounts.signing_keys(ACCESS) == []
+
+
+@pytest.fixture
+def restored(run, node, tmp_path, jwks):
+    """A node that was restored: with two people, one who had been closed, a patient and two clients."""
+    config = ("--config", node)
+    for name in ("wang", "li", "gone"):
+        run("account", "add", name, "--role", "desk", *config)
+    run("account", "disable", "gone", *config)
+    for name in ("lab", "ward"):
+        run("client", "add", name, "--jwk", jwks[0], "--scope", "system/Patient.r", *config)
+    run("record", "lock", "--patient", "p1", "--reason", "at the backup", *config)
+    with opened(node) as before:
+        accounts = before.records.accounts
+        for name in ("wang", "li"):
+            accounts.put_passkey(Passkey(name.encode(), accounts.account_named(name).id, b"cose", 1, None))
+        account_of(accounts, "p17", "", 1)
+    run("backup", tmp_path / "b", *config)
+    return tmp_path / "r"
+
+
+def restore(run, node, folder, *words: object):
+    return run(
+        "restore", folder.parent / "b", folder, "--root-key", node.parent / "keys" / "root.key", *words, "--json"
+    )
+
+
+def test_who_was_closed_since_the_backup_does_not_get_in_by_a_restore(run, node, restored):
+    run("account", "disable", "wang", "--config", node)
+    run("client", "remove", "lab", "--config", node)
+    made = restore(run, node, restored, "--nothing-erased")
+    assert (made.document["accounts"], made.document["clients"]) == (["li", "wang"], ["lab", "ward"])
+    assert all(name in made.err for name in ("account confirm", "li wang", "client confirm", "lab ward"))
+    config = ("--config", restored / "node.toml")
+    with opened(restored / "node.toml") as after:
+        accounts = after.records.accounts
+        shut = {account.name: account.disabled is not None for account in accounts.accounts()}
+        assert shut == {"gone": True, "li": True, account_name("p17"): False, "wang": True}
+        assert all(row.disabled is not None for row in accounts.clients())
+    # Nothing but a confirmation opens them, not even an administrator's page.
+    assert run("account", "enable", "wang", *config).code == 6
+    assert run("client", "enable", "lab", *config).code == 6
+    assert run("account", "confirm", "gone", *config).code == 4
+    assert run("client", "confirm", "none", *config).code == 4
+
+
+def confirmations(ran) -> str:
+    rows = json.loads(ran.out.splitlines()[0])["findings"]
+    return next(row["state"] for row in rows if row["check"] == "confirmations")
+
+
+def test_what_waits_for_a_confirmation_is_listed_and_the_doctor_minds(run, node, restored):
+    restore(run, node, restored, "--nothing-erased")
+    config = ("--config", restored / "node.toml")
+    assert run("account", "confirm", "--json", *config).document == {"accounts": ["li", "wang"]}
+    assert run("client", "confirm", "--json", *config).document == {"clients": ["lab", "ward"]}
+    for language, word in (("zh", "异常  恢复后待确认的账号与客户端"), ("en", "accounts and clients to confirm")):
+        assert word in run("doctor", *config, "--lang", language).out
+    assert confirmations(run("doctor", "--json", *config)) == "bad"
+    # To close is a decision as well.
+    assert run("account", "disable", "wang", *config).code == 0
+    assert run("account", "confirm", "li", *config).code == 0
+    assert run("client", "remove", "lab", *config).code == 0
+    assert run("client", "confirm", "ward", *config).code == 0
+    assert run("account", "confirm", "--json", *config).document == {"accounts": []}
+    assert run("client", "confirm", "--json", *config).document == {"clients": []}
+    assert confirmations(run("doctor", "--json", *config)) == "good"
+    with opened(restored / "node.toml") as after:
+        assert after.records.accounts.client("ward").disabled is None
+    # Closed by somebody, it opens as any other.
+    assert run("account", "enable", "wang", *config).code == 0
+
+
+def test_a_passkey_of_the_backup_counts_only_where_somebody_says_so(run, node, restored):
+    restore(run, node, restored, "--nothing-erased")
+    config = ("--config", restored / "node.toml")
+    assert run("account", "confirm", "wang", *config).code == 0
+    assert run("account", "confirm", "li", "--keep-passkeys", *config).code == 0
+    with opened(restored / "node.toml") as after:
+        accounts = after.records.accounts
+        kept = {name: accounts.passkey(name.encode()) is not None for name in ("wang", "li")}
+        assert kept == {"wang": False, "li": True}
+        assert all(accounts.account_named(name).disabled is None for name in kept)
+
+
+def test_legal_locks_are_those_of_the_newer_list_if_there_is_one(run, node, restored):
+    lock = ("record", "lock", "--patient", "p2", "--reason", "since", "--config", node)
+    assert run(*lock).code == 0
+    made = restore(run, node, restored, "--old", node.parent)
+    assert "record lock" not in made.err
+    with opened(restored / "node.toml") as after:
+        assert sorted(item.reason for item in after.records.locks()) == ["at the backup", "since"]
+    other = restored.parent / "other"
+    made = restore(run, node, other, "--nothing-erased")
+    assert "record lock" in made.err
+    with opened(other / "node.toml") as after:
+        assert [item.reason for item in after.records.locks()] == ["at the backup"]
 
 
 def test_what_commands_change_is_on_the_audit(run, node):
