@@ -3,13 +3,16 @@
 Keeps true: the resource that is given is not changed, and either all operations are done, in their order, or none is; a
 path names one element (or one list), or the operation is refused with its number; a path is a stranger's, so it leads
 downwards, looks at `MAX_STEPS` nodes at most, and has neither regular expressions, which can take for ever, nor what
-compares all with all. Whether the result is right is for validation to say. Trusts `fhir_bridge.fhirpath.engine`.
-Source: FHIR R4 §3.1.0.9.2 (FHIRPath Patch), fhirpatch.html.
+compares all with all. A primitive value and what stands beside it (id and extensions) are one element: they are put,
+moved and taken away together. Whether the result is right is for validation to say. Trusts
+`fhir_bridge.fhirpath.engine`.
+Source: FHIR R4 §3.1.0.9.2 (FHIRPath Patch), fhirpatch.html; §2.6.2.1 (what stands beside primitive values).
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -68,6 +71,14 @@ VARIABLES: Final = frozenset({"$index", "$this", "loinc", "sct", "ucum"})
 
 _REMEMBERED: Final = 256
 _VALUE: Final = "value"
+_GIVEN_VALUE: Final = re.compile(r"_?value([A-Z][A-Za-z0-9]*)")
+
+
+class _Made(NamedTuple):
+    """An element: its value, and of a primitive one what stands beside it; either may be missing."""
+
+    value: Element = None
+    beside: Element = None
 
 
 class _Given(NamedTuple):
@@ -122,6 +133,7 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
         raise InputError("patch.identity")
     # Deeper ones are not read again, however they were made.
     check_depth(changed)
+    _tidy(changed)
     return changed
 
 
@@ -141,28 +153,24 @@ def _apply(resource: Resource, row: Element, steps: Steps) -> None:
 def _add(resource: Resource, given: _Given) -> None:
     """Append to a list, or set what is not there."""
     node = _one(_found(resource, given))
-    name, value = _named_value(node, given.text("name"), given)
-    holder = node.value
-    if not isinstance(holder, dict):
-        raise InputError("patch.path")
+    name, made = _named_value(node, given.text("name"), given)
+    holder = node.value if isinstance(node.value, dict) else _beside(node)
     if name.is_array:
-        items = holder.setdefault(name.json_name, [])
-        if not isinstance(items, list):
-            raise InputError("patch.path")
-        items.append(value)
+        _append(holder, name.json_name, made)
         return
-    if name.json_name in holder:
+    if name.json_name in holder or "_" + name.json_name in holder:
         raise InputError("patch.path")
-    holder[name.json_name] = value
+    _set(holder, name.json_name, made)
 
 
 def _insert(resource: Resource, given: _Given) -> None:
     """Put a value between those of a list."""
-    items, first = _list(_found(resource, given))
+    rows, first = _list(_found(resource, given))
     index = given.number("index")
-    if index > len(items):
+    if index > len(rows):
         raise InputError("patch.index")
-    items.insert(index, _value(given, first.content, first.type))
+    rows.insert(index, _value(given, first.content, first.type))
+    _write_list(first, rows)
 
 
 def _delete(resource: Resource, given: _Given) -> None:
@@ -176,25 +184,27 @@ def _replace(resource: Resource, given: _Given) -> None:
     """Put another value in an element's place."""
     node = _one(_found(resource, given))
     holder, name = _place(node)
-    value = _value(given, node.content, node.type)
-    items = holder.get(name)
-    if isinstance(items, list):
-        items[node.place] = value
+    made = _value(given, node.content, node.type)
+    if node.place >= 0:
+        rows = _rows(holder, name)
+        rows[node.place] = made
+        _write_list(node, rows)
         return
     # The other value of a choice may be of another type, and its name with it.
-    suffix = next((key.removeprefix(_VALUE) for key in given.parts[_VALUE] if key.startswith(_VALUE)), "")
+    suffix = _suffix(given.parts[_VALUE])
     is_choice = name != node.name
     _remove(node)
-    holder[node.name + suffix if is_choice and suffix else name] = value
+    _set(holder, node.name + suffix if is_choice and suffix else name, made)
 
 
 def _move(resource: Resource, given: _Given) -> None:
     """Give a value of a list another place."""
-    items, _ = _list(_found(resource, given))
+    rows, first = _list(_found(resource, given))
     source, destination = given.number("source"), given.number("destination")
-    if max(source, destination) >= len(items):
+    if max(source, destination) >= len(rows):
         raise InputError("patch.index")
-    items.insert(destination, items.pop(source))
+    rows.insert(destination, rows.pop(source))
+    _write_list(first, rows)
 
 
 _OPERATIONS: Final[Mapping[str, Callable[[Resource, _Given], None]]] = {
@@ -250,17 +260,80 @@ def _one(nodes: Nodes) -> Node:
     return nodes[0]
 
 
-def _list(nodes: Nodes) -> tuple[list[Element], Node]:
-    """Return the list that a path names: all its items, in one array."""
+def _list(nodes: Nodes) -> tuple[list[_Made], Node]:
+    """Return the items of the list that a path names, all of them of one array, and the first one's node."""
     if not nodes:
         raise InputError("patch.path")
     holder, name = _place(nodes[0])
-    items = holder.get(name)
-    if not isinstance(items, list) or [node.place for node in nodes] != list(range(len(items))):
+    rows = _rows(holder, name)
+    if [node.place for node in nodes] != list(range(len(rows))) or any(node.holder is not holder for node in nodes):
         raise InputError("patch.path")
-    if any(node.holder is not holder for node in nodes):
-        raise InputError("patch.path")
-    return items, nodes[0]
+    return rows, nodes[0]
+
+
+def _rows(holder: Resource, name: str) -> list[_Made]:
+    """List the items of an array, none for what is no array."""
+    values, beside = (items if isinstance(items, list) else [] for items in (holder.get(name), holder.get("_" + name)))
+    return [
+        _Made(values[place] if place < len(values) else None, beside[place] if place < len(beside) else None)
+        for place in range(max(len(values), len(beside)))
+    ]
+
+
+def _write_list(node: Node, rows: list[_Made]) -> None:
+    """Put items in the place of those of an array."""
+    holder, name = _place(node)
+    for key, items in ((name, [one.value for one in rows]), ("_" + name, [one.beside for one in rows])):
+        if any(item is not None for item in items):
+            holder[key] = items
+        else:
+            holder.pop(key, None)
+
+
+def _append(holder: Resource, name: str, made: _Made) -> None:
+    """Append to an array, which is not looked at for it: its path has not been counted as so many steps."""
+    arrays = [holder.get(key, []) for key in (name, "_" + name)]
+    count = max(len(items) if isinstance(items, list) else 0 for items in arrays)
+    for key, items, one in zip((name, "_" + name), arrays, made, strict=True):
+        if not isinstance(items, list):
+            raise InputError("patch.path")
+        if items or one is not None:
+            items.extend([*[None] * (count - len(items)), one])
+            holder[key] = items
+
+
+def _set(holder: Resource, name: str, made: _Made) -> None:
+    """Set an element that is no array's."""
+    holder.update({key: one for key, one in zip((name, "_" + name), made, strict=True) if one is not None})
+
+
+def _beside(node: Node) -> Resource:
+    """Return what stands beside a primitive value, made if there is nothing."""
+    holder, name = _place(node)
+    if node.companion is not None:
+        return node.companion
+    made: Resource = {}
+    if node.place < 0:
+        holder["_" + name] = made
+    else:
+        rows = _rows(holder, name)
+        rows[node.place] = rows[node.place]._replace(beside=made)
+        _write_list(node, rows)
+    return made
+
+
+def _tidy(holder: Resource) -> None:
+    """Take away what stands beside primitive values and says nothing any more: FHIR has nothing empty."""
+    for name, value in [*holder.items()]:
+        if name.startswith("_"):
+            items: list[Element] = [one or None for one in value] if isinstance(value, list) else [value or None]
+            if all(one is None for one in items):
+                del holder[name]
+            elif isinstance(value, list):
+                holder[name] = items
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                _tidy(one)
 
 
 def _place(node: Node) -> tuple[Resource, str]:
@@ -298,7 +371,7 @@ class _Named(NamedTuple):
         return self.member.element.is_array
 
 
-def _named_value(node: Node, name: str, given: _Given) -> tuple[_Named, Element]:
+def _named_value(node: Node, name: str, given: _Given) -> tuple[_Named, _Made]:
     """Find the member that a name and the type of a value mean, and make the value."""
     wanted = _member(node.content, name, given.parts.get(_VALUE, {}))
     return wanted, _value(given, wanted.member.content, wanted.member.type)
@@ -306,16 +379,20 @@ def _named_value(node: Node, name: str, given: _Given) -> tuple[_Named, Element]
 
 def _member(content: str, name: str, part: Resource) -> _Named:
     """Find a member by its name in FHIRPath and, for a choice, by the type of the value that is given."""
-    suffix = next((key.removeprefix(_VALUE) for key in part if key.startswith(_VALUE)), "")
     known = members(content) if content else {}
-    for json_name in (name, name + suffix):
+    for json_name in (name, name + _suffix(part)):
         found = known.get(json_name)
         if found is not None and found.element.name == name:
             return _Named(json_name, found)
     raise InputError("patch.name")
 
 
-def _value(given: _Given, content: str, type_name: str) -> Element:
+def _suffix(part: Resource) -> str:
+    """Return the type of the value that is given, as names of choices end; empty for one that comes part by part."""
+    return next((match[1] for key in part if (match := _GIVEN_VALUE.fullmatch(key))), "")
+
+
+def _value(given: _Given, content: str, type_name: str) -> _Made:
     """Make the value of an operation: as it stands in the part, or put together of the parts of the part."""
     part = given.parts.get(_VALUE)
     if part is None:
@@ -323,26 +400,27 @@ def _value(given: _Given, content: str, type_name: str) -> Element:
     return _part_value(part, content or type_name)
 
 
-def _part_value(part: Resource, content: str) -> Element:
+def _part_value(part: Resource, content: str) -> _Made:
     """Make the value of a part."""
-    for key, value in part.items():
-        if key.startswith(_VALUE):
-            return copy.deepcopy(value)
+    suffix = _suffix(part)
+    if suffix:
+        made = _Made(copy.deepcopy(part.get(_VALUE + suffix)), copy.deepcopy(part.get(f"_{_VALUE}{suffix}")))
+        if made == (None, None):
+            raise InputError("patch.part", part=_VALUE)
+        return made
     if isinstance(part.get("resource"), dict):
-        return copy.deepcopy(part["resource"])
+        return _Made(copy.deepcopy(part["resource"]))
     inner = part.get("part")
     if not isinstance(inner, list) or not inner:
         raise InputError("patch.part", part=_VALUE)
-    made: Resource = {}
+    whole: Resource = {}
     for one in inner:
         if not isinstance(one, dict):
             raise InputError("patch.part", part=_VALUE)
         wanted = _member(content, member(one, "name"), one)
         value = _part_value(one, wanted.member.content)
         if wanted.is_array:
-            items = made.setdefault(wanted.json_name, [])
-            if isinstance(items, list):
-                items.append(value)
+            _append(whole, wanted.json_name, value)
         else:
-            made[wanted.json_name] = value
-    return made
+            _set(whole, wanted.json_name, value)
+    return _Made(whole)

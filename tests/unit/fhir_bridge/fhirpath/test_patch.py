@@ -201,3 +201,88 @@ def test_the_paths_of_a_patch_look_at_so_much_and_no_more():
         apply_fhirpath_patch(many, document)
     assert refused.value.code == "fhirpath.size"
     assert 0 < refused.value.fields["operation"] < MAX_STEPS // 2000
+
+
+GIVEN = "Patient.name.given"
+FIRST, LAST = {"id": "first"}, {"id": "last"}
+NEW = {"valueString": "n"}
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "beside"),
+    [
+        (operation("insert", path=GIVEN, index=0, value=NEW), ["n", "x", "y"], [None, None, LAST]),
+        (operation("insert", path=GIVEN, index=2, value=NEW), ["x", "y", "n"], [None, LAST, None]),
+        (operation("move", path=GIVEN, source=1, destination=0), ["y", "x"], [LAST, None]),
+        (operation("add", path="Patient.name", name="given", value=NEW), ["x", "y", "n"], [None, LAST]),
+        (operation("replace", path=f"{GIVEN}[1]", value=NEW), ["x", "n"], None),
+        (operation("replace", path=f"{GIVEN}[0]", value=NEW), ["n", "y"], [None, LAST]),
+        (operation("delete", path=f"{GIVEN}[0]"), ["y"], [LAST]),
+        (
+            operation("insert", path=GIVEN, index=0, value={"valueString": "n", "_valueString": FIRST}),
+            ["n", "x", "y"],
+            [FIRST, None, LAST],
+        ),
+        (operation("insert", path=GIVEN, index=1, value={"_valueString": FIRST}), ["x", None, "y"],
+         [None, FIRST, LAST]),
+        (operation("add", path="Patient.name", name="given", value={"_valueString": FIRST}), ["x", "y", None],
+         [None, LAST, FIRST]),
+        (operation("add", path=f"{GIVEN}[0]", name="id", value={"valueString": "first"}), ["x", "y"], [FIRST, LAST]),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_value_stays_with_it(change, given, beside):
+    """§2.6.2.1: ``_given`` at a place belongs to ``given`` there; else it tells something of another name."""
+    patient = {"resourceType": "Patient", "name": [{"given": ["x", "y"], "_given": [None, LAST]}]}
+    parameters = {"resourceType": "Parameters", "parameter": [change]}
+    (name,) = apply_fhirpath_patch(patient, parse(json.dumps(parameters).encode()))["name"]
+    trimmed = [*name.get("_given", [])]
+    while trimmed and trimmed[-1] is None:
+        trimmed.pop()
+    wanted = [*(beside or [])]
+    while wanted and wanted[-1] is None:
+        wanted.pop()
+    assert (name["given"], trimmed) == (given, wanted)
+
+
+def test_an_extension_is_added_to_a_primitive_value_and_taken_away_again():
+    told = {"url": "http://x.example/reason", "valueString": "told by phone"}
+    add = operation("add", path="Patient.birthDate", name="extension", value={"valueExtension": told})
+    once = patched(add, operation("delete", path="Patient.birthDate.id"))
+    assert (once["birthDate"], once["_birthDate"]) == ("1920-01-01", {"extension": [told]})
+    gone = patched(
+        add, operation("delete", path="Patient.birthDate.id"), operation("delete", path="Patient.birthDate.extension")
+    )
+    assert gone["birthDate"] == "1920-01-01"
+    # FHIR has nothing empty (ele-1).
+    assert "_birthDate" not in gone
+
+
+def test_a_value_is_given_with_what_stands_beside_it():
+    beside = {"extension": [{"url": "u", "valueCode": "c"}]}
+    changed = patched(
+        operation("add", path="Patient", name="gender", value={"valueCode": "male", "_valueCode": beside}),
+        operation("replace", path="Patient.deceased", value={"_valueDateTime": beside}),
+        operation("add", path="Patient", name="contact", value={"part": [{"name": "gender", "_valueCode": beside}]}),
+    )
+    assert (changed["gender"], changed["_gender"]) == ("male", beside)
+    assert (changed["_deceasedDateTime"], [name for name in changed if name.startswith("deceased")]) == (beside, [])
+    assert changed["contact"][1] == {"_gender": beside}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (operation("add", path="Patient.birthDate", name="nothing", value={"valueString": "x"}), "patch.name"),
+        (operation("add", path="Patient", name="gender", value={"valueCode": None}), "patch.part"),
+    ],
+)
+def test_what_no_primitive_value_has_beside_it_is_refused(change, code):
+    with pytest.raises(InputError, match=code.replace(".", r"\.")):
+        patched(change)
+
+
+def test_an_element_that_has_only_extensions_is_there_already():
+    patient = {"resourceType": "Patient", "_active": FIRST}
+    add = operation("add", path="Patient", name="active", value={"valueBoolean": True})
+    with pytest.raises(InputError, match=r"patch\.path"):
+        apply_fhirpath_patch(patient, parse(json.dumps({"resourceType": "Parameters", "parameter": [add]}).encode()))
