@@ -10,7 +10,8 @@ Source: `docs/spec/body.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from threading import Lock, RLock
@@ -346,10 +347,11 @@ class BodyShelf:
                     self._cache.put(data, found, _COST * len(data))
         return found
 
-    def _delete(self, key: bytes, version: int | None = None) -> int:
-        """Destroy bodies in the file, then here."""
+    @contextmanager
+    def _deleting(self) -> Iterator[None]:
+        """Have what is destroyed in the file destroyed here after it."""
         try:
-            return self._store.delete_body(key, version)
+            yield
         finally:
             with self._destroying:
                 self._destroyed += 1
@@ -358,7 +360,9 @@ class BodyShelf:
     def keep(self, key: bytes, version: int, body: Body) -> None:
         """Keep a body whose hash was compared with a payload or the ledger; durable when it returns.
 
-        Of two parts of one body the one that shows more stays. A body that was never accepted gives way to another.
+        Of two parts of one body the one that shows more stays. A body that was never accepted gives way to another. One
+        that was destroyed for ever is not kept again: whoever still has it could bring back what a patient's erasure
+        took away.
 
         Args:
             key: map key of its object.
@@ -375,8 +379,11 @@ class BodyShelf:
                     return
             elif known is not None and self._is_accepted(key, version, known.body_hash):
                 raise ConflictError("body.conflict", version=version)
+            elif known is None and version <= self._store.destroyed_upto(key):
+                return
             if known is not None:
-                self._delete(key, version)
+                with self._deleting():
+                    self._store.delete_body(key, version)
             if self._note is not None:
                 self._note(key, version, body.kind)
             self._store.put_body(key, version, canonical(body.to_json()))
@@ -390,16 +397,18 @@ class BodyShelf:
         return head is not None and 0 < version <= head.version
 
     def destroy(self, key: bytes) -> int:
-        """Destroy all bodies of an object for ever; returns how many there were."""
-        with self._lock:
-            return self._delete(key)
+        """Destroy all bodies of an object that it has had by now, for ever; returns how many were here."""
+        with self._lock, self._deleting():
+            head = self._store.record(key)
+            return self._store.destroy_bodies(key, 0 if head is None else head.version)
 
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash at that version."""
         with self._lock:
             known = self.held_at(key, version)
             if known is not None and not self._is_accepted(key, version, known.body_hash):
-                self._delete(key, version)
+                with self._deleting():
+                    self._store.delete_body(key, version)
 
     def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
         """Tell whether the ledger holds that hash at that version."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from threading import Condition, Lock
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Delete, bindparam, delete, func, literal_column, select, tuple_
+from sqlalchemy import Connection, Delete, bindparam, delete, func, literal_column, select, tuple_
 
 from medchain.errors import ConflictError
 from medchain.store.engine import Database, Statement, insert_into, put_into
-from medchain.store.tables import body, checkpoint
+from medchain.store.tables import body, checkpoint, destroyed_body
 
 Found = TypeVar("Found")
 
@@ -252,6 +252,9 @@ class BodyTable:
         chosen = select(body.c.data).where(body.c.key == bindparam("key"), body.c.version == bindparam("version"))
         self._read_body = Statement(chosen, database.engine.dialect)
         self._insert_body = insert_into(body, database.engine.dialect)
+        upto = select(destroyed_body.c.version).where(destroyed_body.c.key == bindparam("key"))
+        self._read_destroyed = Statement(upto, database.engine.dialect)
+        self._put_destroyed = put_into(destroyed_body, database.engine.dialect)
 
     def put_body(self, key: bytes, version: int, data: bytes) -> None:
         """Store a body; the same bytes again change nothing.
@@ -305,8 +308,36 @@ class BodyTable:
         Raises:
             MedchainError: see `medchain.store.faults.translated`.
         """
-        chosen = delete(body).where(body.c.key == key)
-        if version is not None:
-            chosen = chosen.where(body.c.version == version)
         with self._database.erase("body", key.hex()) as connection:
-            return int(connection.execute(chosen).rowcount)
+            return _delete_body(connection, key, version)
+
+    def destroy_bodies(self, key: bytes, version: int) -> int:
+        """Destroy all bodies of an object for ever, and return how many there were.
+
+        Args:
+            key: map key of the object.
+            version: `destroyed_upto` from then on, unless it is higher already; at least that of its last body here.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`.
+        """
+        with self._database.erase("body", key.hex()) as connection:
+            known = self._read_destroyed.first(connection, key)
+            held = connection.execute(select(func.max(body.c.version)).where(body.c.key == key)).scalar_one()
+            upto = max(version, 0 if known is None else known[0], held or 0)
+            self._put_destroyed.many(connection, [(key, upto)])
+            return _delete_body(connection, key, None)
+
+    def destroyed_upto(self, key: bytes) -> int:
+        """Return up to which version an object's bodies were destroyed for ever; 0 for none."""
+        with self._database.look("destroyed_body", key.hex()) as look:
+            row = look.first(self._read_destroyed, key)
+        return 0 if row is None else int(row[0])
+
+
+def _delete_body(connection: Connection, key: bytes, version: int | None) -> int:
+    """Delete a body, or all of an object's; returns how many there were."""
+    chosen = delete(body).where(body.c.key == key)
+    if version is not None:
+        chosen = chosen.where(body.c.version == version)
+    return int(connection.execute(chosen).rowcount)

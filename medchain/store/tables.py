@@ -176,6 +176,14 @@ body: Final = Table(
     PrimaryKeyConstraint("key", "version"),
 )
 
+destroyed_body: Final = Table(
+    "destroyed_body",
+    LEDGER,
+    Column("key", LargeBinary, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 epoch: Final = Table(
     "epoch",
     RECORDS,

@@ -19,6 +19,7 @@ from medchain.errors import ConflictError, InputError, MedchainError, NotFoundEr
 from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
+from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
 from medchain.node.erasure import Eraser, ErasureIntent, epoch_hash
 from medchain.node.erasure_job import ErasureJob
@@ -28,7 +29,8 @@ from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.keeping import ERASURE, Lock, PatientErasure
 from medchain.store.records import Erasure, RecordStore
-from tests.unit.medchain.ledger.world import fresh, seed
+from tests.unit.medchain.ledger.world import fresh, genesis, seed
+from tests.unit.medchain.ledger.world import key as org_key
 from tests.unit.medchain.node.federation import (
     ANXIN,
     NOW,
@@ -446,6 +448,20 @@ def test_a_member_has_nobody_destroy_a_body_of_what_is_not_its_own_or_still_in_f
         insurer.bodies.receive(foreign, TONGJI)
     assert caught.value.code == "body.creator"
     assert ANXIN in other.holders(other.consent)
+
+
+def test_who_still_has_a_body_brings_it_back_to_nobody_who_destroyed_it(story, shared):
+    """Nor does a delivery that was late: it counts as taken, so that its sender does not offer it for days."""
+    insurer = shared.sites[ANXIN].node
+    bodies = {key: insurer.shelf.held_at(key, 1) for key in (story.consent, story.grant)}
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    for key, body in bodies.items():
+        sealed = seal_body(org_key(RENHE, "encryption"), genesis().ledger, OpenedBody(key, 1, body))
+        for _ in range(2):
+            assert story.site.node.bodies.receive(bodies_document(None, [sealed]), ANXIN)["stored"] == 1
+            story.restart()
+    assert [story.holders(key) for key in bodies] == [set(), set()]
 
 
 def test_a_custodian_has_no_list_of_what_it_released_destroyed_while_the_grant_is_in_force(story, shared):

@@ -253,7 +253,7 @@ def test_a_custodian_that_lacks_the_subject_permits_nothing_and_accuses_nobody(e
     site.node.submitter.wait_final(given, 1, 20)
     assert site.node.shelf.head(given) is not None
     whole = site.node.shelf.held_at(patient.key, 1)
-    site.node.shelf.destroy(patient.key)
+    site.ledger.delete_body(patient.key)
     federation.crash(RENHE)
     assert site.node.shelf.head(given) is None
     with pytest.raises(VerificationError, match=r"grant\.consent"):

@@ -275,6 +275,7 @@ def test_a_file_of_before_gets_the_log_keys_that_there_were(store_engine, databa
     with database.write("file") as connection:
         before = "CAST(json_remove(CAST(data AS TEXT), '$.log_keys') AS BLOB)"
         connection.execute(text(f"UPDATE members SET data = {before}"))  # noqa: S608  # a constant
+        connection.execute(text("DROP TABLE destroyed_body"))
         connection.execute(text("UPDATE alembic_version SET version_num = 'ledger_0003'"))
     database.engine.dispose()
     again = LedgerStore(store_engine(LEDGER))
@@ -310,7 +311,24 @@ def test_a_body_is_kept_once_and_destroyed_by_version_or_object(store):
     assert store.delete_body(KEY) == 0
 
 
-@pytest.mark.parametrize("write", [lambda s: s.put_body(KEY, 1, b"new"), lambda s: s.delete_body(KEY, 9)])
+def test_up_to_which_version_bodies_were_destroyed_is_remembered_and_never_less(store):
+    assert store.destroyed_upto(KEY) == 0
+    for version in (1, 2, 4):
+        store.put_body(KEY, version, b"body")
+    assert (store.destroy_bodies(KEY, 3), store.destroyed_upto(KEY), store.body_versions(KEY)) == (3, 4, [])
+    assert (store.destroy_bodies(KEY, 2), store.destroyed_upto(KEY)) == (0, 4)
+    assert (store.destroy_bodies(KEY, 7), store.destroyed_upto(KEY)) == (0, 7)
+    assert store.destroyed_upto(bytes(32)) == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda s: s.put_body(KEY, 1, b"new"),
+        lambda s: s.delete_body(KEY, 9),
+        lambda s: s.destroy_bodies(KEY, 9),
+    ],
+)
 def test_writes_of_bodies_fail_whole_or_are_kept_whole(database, store, write):
     store.put_body(KEY, 9, b"old")
     with at_step(database, 3, fail), pytest.raises(UnavailableError, match=r"store\.full"):
