@@ -33,6 +33,7 @@ from fhir_bridge.references import (
     rewrite,
     with_identity,
 )
+from fhir_bridge.subset import check_whole
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.validation.issue import MAX_ISSUES
 from fhir_bridge.validation.repeats import Repeats
@@ -652,6 +653,7 @@ def _labelled(context: _Context, entry: Entry, resource: Resource) -> Resource:
         return resource
     before = context.labeller.newest(entry.type, entry.id) if entry.version > 1 else None
     entry.is_new = before is None
+    check_whole(resource, before)
     return context.labeller.labelled(resource, before, births=context.births)
 
 

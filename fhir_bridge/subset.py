@@ -1,7 +1,8 @@
 """Parts of a resource: `_summary` and `_elements`.
 
 Keeps true: what is left out is whole elements; what is mandatory stays, and what changes the meaning of the rest stays;
-a part says that it is one (tag SUBSETTED), so that nobody takes it for the whole. The stored resource stays as it is.
+a part says that it is one (tag SUBSETTED), so that nobody takes it for the whole, and none is stored in place of the
+whole. The stored resource stays as it is.
 Trusts HL7's definitions.
 Source: FHIR R4 §3.1.1.5.8 (_summary), §3.1.1.5.9 (_elements).
 """
@@ -16,6 +17,8 @@ from typing import Final
 from fhir_bridge.definitions.elements import Element as Definition
 from fhir_bridge.definitions.elements import children, members
 from fhir_bridge.document import Element, Resource, member
+from fhir_bridge.resources import InvalidResourceError
+from fhir_bridge.validation.issue import Issue, Rule
 from medchain.errors import InputError
 
 
@@ -28,15 +31,40 @@ class Summary(StrEnum):
     FALSE = "false"
 
 
+_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+_CODE: Final = "SUBSETTED"
 SUBSETTED: Final[Element] = {
-    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
-    "code": "SUBSETTED",
+    "system": _SYSTEM,
+    "code": _CODE,
     "display": "Resource encoded in summary mode",
 }
 """Tag of a part (§3.1.1.5.8)."""
 
 _ALWAYS: Final = frozenset({"id", "meta", "implicitRules"})
 _BASE_OF_RESOURCE: Final = "text"
+
+
+def check_whole(resource: Resource, before: Resource | None) -> None:
+    """See that no part takes the place of the whole: a client that reads a part and sends it back would lose the rest.
+
+    Args:
+        resource: about to be stored, whatever its shape.
+        before: the newest version; None for none and for a deletion.
+
+    Raises:
+        InvalidResourceError: ``resource.part`` (§3.1.1.5.8: "to ensure that the incomplete resource is not accidentally
+            used to overwrite a complete resource").
+    """
+    if before is not None and _is_part(resource) and not _is_part(before):
+        raise InvalidResourceError([Issue(Rule.PART, f"{before['resourceType']}.meta.tag", expected="SUBSETTED")])
+
+
+def _is_part(resource: Resource) -> bool:
+    """Tell whether a resource says that it is a part."""
+    about = resource.get("meta")
+    tags = about.get("tag") if isinstance(about, dict) else None
+    rows = [row for row in tags if isinstance(row, dict)] if isinstance(tags, list) else []
+    return any((row.get("system"), row.get("code")) == (_SYSTEM, _CODE) for row in rows)
 
 
 def parse_summary(text: str) -> Summary:

@@ -31,6 +31,7 @@ from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
 from fhir_bridge.rest.read import headers_of, shown
 from fhir_bridge.rest.shape import part
 from fhir_bridge.smart.scopes import Action
+from fhir_bridge.subset import check_whole
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
 from medchain.store.finding import Known
@@ -336,6 +337,7 @@ def _store(  # what a version is made of
 
     rewrite(resource, {}, {}, resolver)
     had = None if before is None else core.labeller.newest(ask.type, record_id)
+    check_whole(resource, had)
     made = core.labeller.labelled(with_identity(resource, record_id, newest + 1, core.clock()), had, taken=taken)
     record = make_record(ask.type, record_id, newest + 1, made, core.mode)
     _check_right(core, ask, before, resource, record_id)

@@ -41,6 +41,7 @@ class Rule(StrEnum):
     UNUSED = "unused"
     CLAIM = "claim"
     PROFILE = "profile"
+    PART = "part"
     OPINION = "opinion"
     COSTLY = "costly"
 

@@ -199,6 +199,14 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "本节点不认识 profile {expected}，未按其校验。",
         "This node does not know the profile {expected}, and did not check it.",
     ),
+    Rule.PART: _Words(
+        "business-rule",
+        "内容自称只是资源的一部分，不能取代完整的资源；请先读取完整的资源再更改。",
+        "This says that it is a part of the resource, which does not replace the whole; read all of it first.",
+        "内容自称只是资源的一部分（{expected}），不能取代完整的资源；请先读取完整的资源再更改。",
+        "This says that it is a part of the resource ({expected}), which does not replace the whole;"
+        " read all of it first.",
+    ),
     Rule.COSTLY: _Words(
         "too-costly",
         "校验此资源所需的计算量过大；请减少重复的元素，或拆成多个资源。",

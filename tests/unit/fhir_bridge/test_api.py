@@ -197,6 +197,41 @@ def test_a_conditional_update_that_finds_nothing_overwrites_no_record_of_its_id(
     assert json.loads(server.call("GET", "/fhir/Patient/mine").data)["gender"] == "male"
 
 
+@pytest.mark.parametrize("way", ["PUT", "condition", "transaction", "batch", "patch"])
+def test_a_part_that_is_sent_back_does_not_take_the_place_of_the_whole(server, way):
+    """§3.1.1.5.8: "that the incomplete resource is not accidentally used to overwrite a complete resource"."""
+    whole = KNOWN | {"id": "mine", "gender": "female"}
+    server.call("PUT", "/fhir/Patient/mine", whole)
+    part = json.loads(server.call("GET", "/fhir/Patient/mine?_elements=identifier").data)
+    row = {"resource": part, "request": {"method": "PUT", "url": "Patient/mine"}}
+    bundle = {"resourceType": "Bundle", "type": way, "entry": [row]}
+    tag = json.dumps([{"op": "replace", "path": "/meta", "value": part["meta"]}]).encode()
+    response = {
+        "PUT": lambda: server.call("PUT", "/fhir/Patient/mine", part),
+        "condition": lambda: server.call("PUT", "/fhir/Patient?identifier=urn:x|7", part),
+        "patch": lambda: server.call("PATCH", "/fhir/Patient/mine", tag, Content_Type="application/json-patch+json"),
+    }.get(way, lambda: server.call("POST", "/fhir", bundle))()
+    told = json.loads(response.data)
+    if way == "batch":
+        told = told["entry"][0]["response"]["outcome"]
+    else:
+        assert response.status_code == 422
+    (issue,) = told["issue"]
+    assert (issue["code"], issue["details"]["coding"][0]["code"]) == ("business-rule", "resource.part")
+    assert issue["expression"][0].endswith("meta.tag")
+    assert json.loads(server.call("GET", "/fhir/Patient/mine").data)["gender"] == "female"
+
+
+def test_a_part_is_stored_where_there_is_no_whole(server):
+    """It may be all that a client has; the next version of it may be one as well, and the whole takes its place."""
+    server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
+    part = json.loads(server.call("GET", "/fhir/Patient/mine?_summary=true").data) | {"id": "copy"}
+    assert [server.call("PUT", "/fhir/Patient/copy", part).status_code for _ in range(2)] == [201, 200]
+    assert server.call("PUT", "/fhir/Patient/copy", KNOWN | {"id": "copy"}).status_code == 200
+    server.call("DELETE", "/fhir/Patient/mine")
+    assert server.call("PUT", "/fhir/Patient/mine", part | {"id": "mine"}).status_code == 201
+
+
 def test_a_record_is_found_by_the_identifiers_of_its_newest_version_only(server):
     server.call("PUT", "/fhir/Patient/mine", KNOWN | {"id": "mine"})
     moved = KNOWN | {"id": "mine", "identifier": [{"system": "urn:x", "value": "8"}]}
