@@ -11,6 +11,7 @@ Source: RFC 9112.
 from __future__ import annotations
 
 import io
+import re
 import secrets
 import socket
 import ssl
@@ -58,6 +59,8 @@ STOP_POLL_S: Final = 0.2
 """How often a server looks whether it was told to stop."""
 
 _MAX_LINE_BYTES: Final = 8192
+# RFC 9112 5: no space before the colon, no line that goes on with the one before, no CR alone.
+_FIELD: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*)?\r?\n")
 _MAX_LENGTH_DIGITS: Final = 12
 _LINGER_BYTES: Final = 64 * 1024
 _MAX_REST_BYTES: Final = 256 * 1024
@@ -208,12 +211,18 @@ class _Visitor:
 
 
 class _Head(io.BufferedIOBase):
-    """Reads the lines of a head, bounded as a whole: `http.server` bounds each line and their number only."""
+    """Reads the fields of a head, bounded as a whole: `http.server` bounds each line and their number only.
 
-    def __init__(self, reader: io.BufferedReader) -> None:
-        """Begin a head."""
+    Attributes:
+        is_plain: whether each line so far was a field, and nothing else. What `http.server` reads as no field, or as
+            two, a server in front may have read as another one: of the length, say.
+    """
+
+    def __init__(self, reader: io.BufferedReader, size: int) -> None:
+        """Begin behind a request line of a size."""
         self._reader = reader
-        self._left = MAX_HEAD_BYTES
+        self._left = MAX_HEAD_BYTES - size
+        self.is_plain = True
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Read a line; raises LineTooLong, which `http.server` answers with 431."""
@@ -222,6 +231,7 @@ class _Head(io.BufferedIOBase):
         self._left -= len(line)
         if self._left < 0:
             raise LineTooLong("head")
+        self.is_plain = self.is_plain and _FIELD.fullmatch(line) is not None
         return line
 
 
@@ -284,8 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Handle a request whose first byte is there."""
         self.timed.allow(HEAD_S)
         self.expects_continue = False
-        self.rfile = _Head(self.reader)
-        self.raw_requestline = self.rfile.readline(_MAX_LINE_BYTES + 1)
+        self.raw_requestline = self.reader.readline(_MAX_LINE_BYTES + 1)
+        self.rfile = self.fields = _Head(self.reader, len(self.raw_requestline))
         if len(self.raw_requestline) > _MAX_LINE_BYTES:
             self.requestline = self.request_version = self.command = ""
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
@@ -353,6 +363,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _length(self) -> int:
         """Judge what the fields say of the body."""
+        if not self.fields.is_plain:
+            raise InputError("request.malformed")
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or len(lengths) > 1:
             raise InputError("request.length")

@@ -201,6 +201,28 @@ def test_a_body_that_is_refused_is_never_taken_for_a_request(server, parts):
     assert parts.seen == []
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length : %d\r\n",
+        b"Content-Length\xa0: %d\r\n",
+        b"A: b\r\n Content-Length: %d\r\n",
+        b" A: b\r\nContent-Length: %d\r\n",
+        b"A: b\rContent-Length: %d\r\n",
+        b"Content-Length: %d\r\r\n",
+        b"nonsense\r\nContent-Length: %d\r\n",
+        b": b\r\nContent-Length: %d\r\n",
+        b"A: b\0\r\nContent-Length: %d\r\n",
+    ],
+)
+def test_fields_that_two_servers_read_in_two_ways_are_refused_and_end_the_connection(server, parts, fields):
+    """A proxy that has seen a body where we see a request would give its answer to somebody else."""
+    smuggled = b"GET /read HTTP/1.1\r\n\r\n"
+    answer = raw(server, b"POST /echo/a HTTP/1.1\r\n" + fields % len(smuggled) + b"\r\n" + smuggled)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (answer.count(b"HTTP/1.1 "), parts.seen) == (1, [])
+
+
 def test_a_client_that_asks_before_it_sends_is_told_to_send_unless_it_is_too_much(server):
     ask = b"POST /echo/a HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: "
     assert raw(server, ask + b"2\r\n\r\nhi").startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
