@@ -431,7 +431,7 @@ def _appearing(target: Path) -> Iterator[Path]:
         partial.mkdir(parents=True, mode=0o700)
         yield partial
         if partial.exists():
-            for path in partial.rglob("*"):
+            for path in (*partial.rglob("*"), partial):
                 _sync(path)
             partial.rename(target)
             _sync(target.parent)

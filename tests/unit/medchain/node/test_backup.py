@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -191,6 +192,29 @@ def node(tmp_path_factory) -> Node:
 def made(node, tmp_path):
     make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "k", clock=lambda: 1000)
     return tmp_path / "k"
+
+
+def test_all_that_a_folder_holds_is_on_the_disk_before_it_gets_its_name(node, tmp_path, monkeypatch):
+    """Without the names in it, a power cut leaves a node that has forgotten what it vouched for."""
+    synced: list[Path] = []
+    sync, rename = backup_module._sync, Path.rename  # noqa: SLF001  # the step between them is what counts
+
+    def noted(path: Path) -> None:
+        synced.append(path)
+        sync(path)
+
+    def named(self: Path, target: Path) -> Path:
+        if self.suffix == ".partial" and self.is_dir():
+            assert {self, *self.rglob("*")} <= set(synced)
+            synced.clear()
+        return rename(self, target)
+
+    monkeypatch.setattr(backup_module, "_sync", noted)
+    monkeypatch.setattr(Path, "rename", named)
+    make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "k", clock=lambda: 1000)
+    restore_backup(tmp_path / "k", tmp_path / "r", node.halves, clock=lambda: 2000)
+    # The name itself, both times.
+    assert synced == [tmp_path]
 
 
 def test_a_backup_is_for_its_owner_alone_and_has_no_root_key(node, made):
