@@ -13,13 +13,14 @@ import resource
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any, Final, TextIO
 
 from medchain.commands import error_texts, messages
-from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text, visible
+from medchain.commands.command import LANGUAGES, Command, Context, Exit, Text, json_text, visible
 from medchain.commands.parsing import Parser
 from medchain.commands.registry import ALONE, GROUPS, load_commands
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -65,6 +66,10 @@ def main(
     """
     words = _whole(list(sys.argv[1:] if arguments is None else arguments))
     variables = dict(os.environ if environment is None else environment)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Whatever the locale: a document is UTF-8 (RFC 8259 §8.1), and a word that it cannot write ends no command.
+            stream.reconfigure(encoding="utf-8" if "--json" in words else None, errors="backslashreplace")
     out, err = out or sys.stdout, err or sys.stderr
     language = _language(words, variables)
     try:
@@ -201,8 +206,8 @@ def _whole(words: list[str]) -> list[str]:
 
 
 def _report(context: Context, error: MedchainError) -> None:
-    """Tell of one of our errors; a configuration's mistakes are told one by one."""
-    if error.code == "config.invalid":
+    """Tell of one of our errors; the mistakes of a configuration that was named are told one by one."""
+    if error.code == "config.invalid" and context.arguments.command.needs_config and not context.as_json:
         given = dict(text.partition("=")[::2] for text in getattr(context.arguments, "set", []))
         for problem in explain(context.config_path(), context.environment, given):
             context.err.write(f"{problem.zh if context.language == 'zh' else problem.en} ({problem.code})\n")
@@ -220,8 +225,7 @@ def _report(context: Context, error: MedchainError) -> None:
 def _report_line(context: Context, code: str, text: Text, fields: Mapping[str, int | str]) -> None:
     """Write an error as one line, or as one document with `--json`."""
     if context.as_json:
-        document: Json = {"code": code, "fields": dict[str, Json](fields)}
-        context.err.write(canonical(document).decode("utf-8") + "\n")
+        context.err.write(json_text({"code": code, "fields": dict[str, Json](fields)}))
         return
     detail = " ".join(f"{name}={visible(str(value))}" for name, value in fields.items() if f"{{{name}}}" not in text.en)
     context.err.write(f"{context.say(text, **fields)} ({code}{' ' if detail else ''}{detail})\n")

@@ -85,6 +85,24 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(f"\\u{ord(char):04x}" if _is_obeyed(char) and char not in keep else char for char in text)
 
 
+def json_text(document: Json) -> str:
+    """Write a document as one line; of names of files that are no text, each odd byte as a backslash and its number."""
+    return canonical(_as_text(document)).decode("utf-8") + "\n"
+
+
+def _as_text(value: Json) -> Json:
+    """Make texts of what the system gave as names, which may hold any bytes."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case list():
+            return [_as_text(item) for item in value]
+        case dict():
+            return {name: _as_text(item) for name, item in value.items()}
+        case _:
+            return value
+
+
 def _is_obeyed(char: str) -> bool:
     """Tell whether a terminal may do something else than show a character."""
     category = unicodedata.category(char)
@@ -125,7 +143,7 @@ class Context:
     def answer(self, document: Json, lines: Iterable[str]) -> None:
         """Write the answer: the document with `--json`, else the lines."""
         if self.as_json:
-            self.out.write(canonical(document).decode("utf-8") + "\n")
+            self.out.write(json_text(document))
         else:
             self.out.writelines(f"{visible(line, _LAYOUT)}\n" for line in lines)
         self.out.flush()

@@ -307,6 +307,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.record": Text("状态记录不是这个对象的。", "The state record is not that of this object."),
     "bundle.size": Text("证明包大于 {limit} 字节。", "The bundle is larger than {limit} bytes."),
     "client.disabled": Text("客户端 {client} 已停用。", "Client {client} is disabled."),
+    "config.invalid": Text("设置 {setting} 有误：{problem}。", "{setting} is not right: {problem}."),
     "client.jwk": Text("应为一个 ES384 公钥（JWK）。", "This takes one public ES384 key (JWK)."),
     "genesis.malformed": Text(
         "创世文件有误：{member}。rp_id 为 localhost、地址为 http 只可用于 --demo。",

@@ -9,6 +9,7 @@ Source: `docs/spec/genesis.md`.
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from medchain.ledger.members import (
     ProtocolRules,
     check_org_id,
     make_key,
+    organisation_content,
+    parse_organisation,
     quorum_floor,
 )
 from medchain.ledger.policy import ROLES, default_policy
@@ -53,6 +56,8 @@ MAX_FILE_BYTES: Final = 1 << 20
 """Largest file of a founder that is looked at."""
 
 _HASH_BYTES: Final = 32
+_MEMBER_NAME: Final = "member.json"
+_ROOT_KEY: Final = "keys/root.key"
 _PROTOCOL: Final = 1
 _KEYS: Final = {use: dict if use == AUTHENTICATION_KEY else str for use in ALGORITHMS}
 _MEMBER: Final = {
@@ -125,10 +130,34 @@ def _init(context: Context) -> int:
     folder: Path = given.folder
     if (folder / CONFIG_NAME).exists():
         raise ConflictError("keystore.exists", path=str(folder / CONFIG_NAME))
-    passphrase = _new_passphrase(context) if given.passphrase else None
     layout = Layout(folder)
-    layout.create()
-    root = create_root_file(folder / "keys" / "root.key", passphrase)
+    for path in (folder / _ROOT_KEY, layout.keystore):
+        if path.exists():
+            raise ConflictError("keystore.exists", path=str(path))
+    passphrase = _new_passphrase(context) if given.passphrase else None
+    is_new, made = not folder.exists(), folder / ".init"
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        _make(made, given, passphrase)
+        layout.create()
+        # The configuration last: with it the folder is a node's.
+        for name in (_ROOT_KEY, "keys/keystore.json", _MEMBER_NAME, CONFIG_NAME):
+            (made / name).rename(folder / name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        if is_new and not (folder / CONFIG_NAME).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    member = folder / _MEMBER_NAME
+    document: Json = {"folder": str(folder), "member": str(member), "org_id": given.org_id}
+    context.answer(document, [context.say(messages.INIT_DONE, folder=folder, member=member)])
+    if passphrase is None:
+        context.tell(messages.INIT_KEY_FILE, path=folder / _ROOT_KEY)
+    return Exit.DONE
+
+
+def _make(folder: Path, given: argparse.Namespace, passphrase: str | None) -> None:
+    """Make what a node begins with; raises for what no configuration and no genesis would take."""
+    root = create_root_file(folder / _ROOT_KEY, passphrase)
     keys = create_keys(folder, given.org_id, unlock(root))
     settings = {
         "organisation.id": given.org_id,
@@ -150,13 +179,9 @@ def _init(context: Context) -> int:
         status=ACTIVE,
         keys=tuple(make_key(given.org_id, use, text) for use, text in keys.items()),
     )
-    member = folder / "member.json"
-    member.write_bytes(canonical(member_document(organisation)) + b"\n")
-    document: Json = {"folder": str(folder), "member": str(member), "org_id": given.org_id}
-    context.answer(document, [context.say(messages.INIT_DONE, folder=folder, member=member)])
-    if passphrase is None:
-        context.tell(messages.INIT_KEY_FILE, path=folder / "keys" / "root.key")
-    return Exit.DONE
+    content = canonical(member_document(organisation))
+    parse_organisation(organisation_content(read_member(content)))
+    write_private_file(folder / _MEMBER_NAME, content + b"\n")
 
 
 def _new_passphrase(context: Context) -> str:
@@ -320,12 +345,18 @@ def _document(content: bytes) -> Json:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet; raises `ConflictError` ``file.exists``."""
+    """Write a file that is not there yet, whole or not at all; raises `ConflictError` ``file.exists``."""
     try:
-        with path.open("xb") as file:
-            file.write(content)
+        file = path.open("xb")
     except FileExistsError as error:
         raise ConflictError("file.exists", path=str(path)) from error
+    try:
+        with file:
+            file.write(content)
+    except OSError:
+        # A part of it would be taken for the whole, and refused to be replaced.
+        path.unlink()
+        raise
 
 
 COMMANDS: Final = (

@@ -96,8 +96,12 @@ def _restore(context: Context) -> int:
         config = load_config(source / CONFIG_NAME, context.environment, {})
         passphrase = context.passphrase(messages.PASSPHRASE) if config.key_source == "passphrase" else None
         halves = unlock(open_root_file(given.root_key, passphrase))
-        done = restore_backup(source, folder, halves, clock=context.clock, newer=_newer(context, halves))
-    _place_root_key(folder, context)
+        newer = _newer(context, halves)
+
+        def complete(partial: Path) -> None:
+            _place_root_key(partial, folder, context)
+
+        done = restore_backup(source, folder, halves, clock=context.clock, newer=newer, complete=complete)
     document: Json = {
         "accounts": list[Json](done.accounts),
         "clients": list[Json](done.clients),
@@ -133,12 +137,15 @@ def _newer(context: Context, halves: Unlock) -> list[ErasureList]:
         return [erasures_in(source, halves, given.folder.with_name(given.folder.name + ".list"))]
 
 
-def _place_root_key(folder: Path, context: Context) -> None:
+def _place_root_key(partial: Path, folder: Path, context: Context) -> None:
     """Copy the root key's file to where the configuration looks for it, if that is in the node's folder."""
-    target = load_config(folder / CONFIG_NAME, context.environment, {}).key_file
-    if target.resolve().is_relative_to(folder.resolve()):
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private_file(target, context.arguments.root_key.read_bytes())
+    wanted = load_config(partial / CONFIG_NAME, context.environment, {}).key_file.resolve()
+    # The folder does not have its name yet, with which a path in its configuration may begin.
+    for place in (partial.resolve(), folder.resolve()):
+        if wanted.is_relative_to(place):
+            target = partial / wanted.relative_to(place)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private_file(target, context.arguments.root_key.read_bytes())
 
 
 def _rotate_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -153,7 +160,9 @@ def _rotate(context: Context) -> int:
     folder, halves = config.folder, context.halves(config, messages.PASSPHRASE)
     genesis, _ = read_genesis(Layout(folder))
     draw_candidates(folder, uses, halves)
-    if admit_encryption_candidates(folder):
+    if KeyUse.ENCRYPTION in uses:
+        admit_encryption_candidates(folder)
+        # Also where it was there before: whoever was killed here has not had it opened.
         _start_anew(folder, uses, context)
     keys = candidate_keys(folder, genesis.ledger, halves)
     version = _exchange(folder, keys, halves, context)

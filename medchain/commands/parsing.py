@@ -16,8 +16,8 @@ from functools import partial
 from typing import Final, NoReturn
 
 from medchain.commands import messages
-from medchain.commands.command import Exit, Text
-from medchain.encoding import canonical
+from medchain.commands.command import Exit, Text, json_text
+from medchain.encoding import Json
 
 _FIELD: Final = re.compile(r"\\\{(\w+)\\\}")
 _HEADINGS: Final = {"positional arguments": messages.POSITIONALS, "options": messages.OPTIONS}
@@ -76,8 +76,8 @@ class Parser(argparse.ArgumentParser):
         """
         said = _in_language(message, self._language)
         if self._as_json:
-            document = canonical({"code": "call.usage", "fields": {"call": self.prog, "mistake": message}})
-            sys.stderr.write(document.decode("utf-8") + "\n")
+            fields: Json = {"call": self.prog, "mistake": message}
+            sys.stderr.write(json_text({"code": "call.usage", "fields": fields}))
         else:
             mistake = messages.MISTAKE.in_language(self._language).format(call=self.prog, mistake=said)
             sys.stderr.write(f"{self.format_usage()}{mistake}\n")

@@ -14,7 +14,7 @@ import hmac
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import file_digest
@@ -51,7 +51,9 @@ _MAX_MANIFEST_BYTES: Final = 64 << 20
 _EPOCH_BYTES: Final = 16
 _TAG_BYTES: Final = 32
 _KEYSTORE: Final = "keys/keystore.json"
-_PLAIN: Final = (CONFIG_NAME, _KEYSTORE, "genesis.json", "genesis.signatures.json", "member.json", RECEIPTS_NAME)
+# Keys that wait come before the keystore: taken over meanwhile, they are in one of the two.
+_KEYS: Final = ("keys/candidates.json", _KEYSTORE)
+_PLAIN: Final = (CONFIG_NAME, *_KEYS, "genesis.json", "genesis.signatures.json", "member.json", RECEIPTS_NAME)
 _MEMBERS: Final = {
     "erasures": list,
     "files": dict,
@@ -168,6 +170,8 @@ def unpacked(source: Path, beside: Path) -> Iterator[Path]:
     if not source.is_file():
         yield source
         return
+    # Of a call that was killed.
+    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)
     try:
         _unpack(source, beside)
@@ -223,6 +227,7 @@ def restore_backup(
     *,
     clock: Clock,
     newer: Sequence[ErasureList] = (),
+    complete: Callable[[Path], None] = lambda _partial: None,
 ) -> Restored:
     """Make a node's folder from a backup's.
 
@@ -232,6 +237,7 @@ def restore_backup(
         halves: both halves of its root key, whose file is not part of the backup.
         clock: gives Unix seconds.
         newer: lists of erasures made after the backup.
+        complete: is given the folder before it gets its name, to put there what is no part of a backup.
 
     Returns:
         What was done; the node is marked.
@@ -260,6 +266,7 @@ def restore_backup(
             opened = open_database(Layout(partial).records, key, kind=FileKind.RECORDS)
             with closing(RecordStore(opened)) as records:
                 done = _made_safe(records, done, manifest, newer, clock())
+        complete(partial)
     return done
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import resource
 import string
@@ -153,6 +154,45 @@ def test_an_error_is_one_line_with_its_code_and_the_exit_code_of_its_class(error
         assert "(a.b" in said
         assert "Traceback" not in said
     assert ("version=3" in said) is (code == 6)
+
+
+def test_with_json_the_mistakes_of_a_configuration_are_a_document(run, tmp_path):
+    (tmp_path / "node.toml").write_text("[web]\nworkers = 0\n")
+    for words in (("status",), ("import", tmp_path), ("log", "mirror", tmp_path / "m")):
+        ran = run(*words, "--json", "--config", tmp_path / "node.toml")
+        told = json.loads(ran.err)
+        assert (ran.code, ran.out, told["code"]) == (2, "", "config.invalid")
+        assert told["fields"].keys() == {"problem", "setting"}
+
+
+def test_a_name_that_is_no_text_is_told_as_a_document_all_the_same(run, tmp_path):
+    """Names of files are bytes; a document is text."""
+    ran = run("verify", "x", "--policy", f"{tmp_path}/policy\udcff.txt", "--json")
+    assert (ran.code, json.loads(ran.err)["fields"]["path"]) == (4, f"{tmp_path}/policy\\udcff.txt")
+    init = ("init", f"{tmp_path}/n\udcff", "--org-id", "a", "--role", "insurer", "--name-zh", "名", "--name-en", "N")
+    made = run(*init, "--json")
+    assert (made.code, made.document["folder"]) == (0, f"{tmp_path}/n\\udcff")
+    assert run(*init, "--json").code == 6
+    assert run("status", "--json", "--config", f"{tmp_path}/n\udcff/node.toml").code == 7
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gb18030"])
+def test_a_stream_that_cannot_write_a_word_ends_no_command(tmp_path, encoding):
+    """The locale of a cron job or of a terminal of long ago; documents are UTF-8 whatever it is."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+
+    def call(*words: str) -> subprocess.CompletedProcess[bytes]:
+        started = (sys.executable, "-m", "medchain.cli", *words)
+        return subprocess.run(started, env=environment, capture_output=True, check=False)
+
+    helped = call("--lang", "zh", "--help")
+    assert (helped.returncode, helped.stderr) == (0, b"")
+    failed = call("status", "--lang", "zh", "--config", str(tmp_path / "无.toml"))
+    assert (failed.returncode, b"Traceback" in failed.stderr, b"config.missing" in failed.stderr) == (2, False, True)
+    told = call("verify", str(tmp_path / "无"), "--policy", str(tmp_path / "策略"), "--json")
+    assert json.loads(told.stderr.decode("utf-8"))["fields"]["path"] == str(tmp_path / "策略")
+    made = call("org", "nonsense", "策略", "--json")
+    assert (made.returncode, json.loads(made.stderr.decode("utf-8"))["code"]) == (2, "call.usage")
 
 
 def test_with_json_an_error_is_a_document():

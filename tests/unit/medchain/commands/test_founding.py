@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +51,76 @@ def test_a_node_is_made_once(run, tmp_path):
     again = run(*words)
     assert (again.code, "keystore.exists" in again.err) == (6, True)
     assert (tmp_path / "n" / "keys" / "root.key").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--web-listen", "nonsense"), "config.invalid"),
+        (("--sign-listen", "127.0.0.1:41002"), "config.invalid"),
+        (("--url", "ftp://renhe.example"), "organisation.malformed"),
+        (("--origin", "https://renhe.example/path"), "organisation.malformed"),
+    ],
+)
+def test_what_no_configuration_or_genesis_takes_leaves_no_half_made_node(run, tmp_path, words, code):
+    """Whoever calls again with what is right is not told that there is a node already."""
+    call = ("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS)
+    for language in ("zh", "en"):
+        refused = run(*call, *words, "--lang", language)
+        assert (refused.code, code in refused.err, refused.out) == (2, True, "")
+    assert not (tmp_path / "n").exists()
+    assert run(*call).code == 0
+
+
+@pytest.mark.parametrize("step", ["root.key", "keystore.json", "member.json", "node.toml"])
+def test_a_node_whose_making_was_interrupted_is_made_by_the_next_call(run, tmp_path, monkeypatch, step):
+    """The disk is full, or somebody interrupts, at each file; what else is in the folder stays."""
+    (tmp_path / "n" / "tls").mkdir(parents=True)
+    (tmp_path / "n" / "tls" / "key.pem").write_text("mine")
+    call = ("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS)
+    genuine = os.open
+
+    def full(path: str | Path, *more: int, **named: int) -> int:
+        if Path(path).name in (step, f"{step}.new"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return genuine(path, *more, **named)
+
+    def write(path: Path, text: str, **_named: str) -> None:
+        os.close(full(path, os.O_WRONLY | os.O_CREAT))
+        path.write_bytes(text.encode())
+
+    monkeypatch.setattr(os, "open", full)
+    monkeypatch.setattr(Path, "write_text", write)
+    assert run(*call).code == 7
+    monkeypatch.undo()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "n" / "tls" / "key.pem"]
+    assert run(*call).code == 0
+    assert (tmp_path / "n" / "tls" / "key.pem").read_text() == "mine"
+    assert run("config", "check", "--config", tmp_path / "n" / "node.toml").code == 0
+
+
+def test_a_killed_call_leaves_what_the_next_one_clears_away(run, tmp_path):
+    (tmp_path / "n" / ".init" / "keys").mkdir(parents=True)
+    (tmp_path / "n" / ".init" / "keys" / "root.key").write_text("half a key")
+    assert run("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS).code == 0
+    assert not (tmp_path / "n" / ".init").exists()
+
+
+def test_a_file_for_others_is_written_whole_or_not_at_all(run, founded, node, tmp_path):
+    """Half a file of proofs would be sent to all founders, and the right one not be written over it."""
+    words = ("join", "sign", founded / "genesis.json", "--out", "/dev/full", "--config", node)
+    assert run(*words).code == 6
+    out = tmp_path / "p"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        failed = run("join", "sign", founded / "genesis.json", "--out", out, "--config", node)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (failed.code, "system.io" in failed.err, out.exists()) == (7, True, False)
+    assert run("join", "sign", founded / "genesis.json", "--out", out, "--config", node).code == 0
 
 
 def test_an_organisation_needs_a_plain_id(run, tmp_path):

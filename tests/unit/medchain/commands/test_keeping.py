@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from medchain.commands import doctor
+from medchain.commands import doctor, keeping
+from medchain.errors import UnavailableError
 from medchain.node.keystore import KeyUse, candidate_uses
 
 
@@ -19,6 +20,38 @@ def test_keys_are_exchanged_on_a_running_node_only_and_what_was_drawn_stays(run,
     changed = (node.parent / "keys" / "keystore.json").read_bytes() != before
     # An encryption key is held before anybody can seal to it.
     assert changed == (use == "encryption")
+
+
+def test_a_key_that_a_killed_call_put_into_the_keystore_is_opened_before_the_ledger_lists_it(run, node, monkeypatch):
+    """The processes that run hold the keystore as it was: what is sealed to the new key they could not open."""
+    steps: list[str] = []
+
+    def restart(*_given: object) -> None:
+        steps.append("restart")
+        if len(steps) == 1:
+            raise KeyboardInterrupt
+
+    def exchange(*_given: object) -> None:
+        steps.append("exchange")
+        raise UnavailableError("rotation.not_ordered")
+
+    monkeypatch.setattr(keeping, "_start_anew", restart)
+    monkeypatch.setattr(keeping, "_exchange", exchange)
+    drawn = []
+    for code in (130, 7):
+        assert run("key", "rotate", "encryption", "--config", node).code == code
+        drawn.append((node.parent / "keys" / "candidates.json").read_bytes())
+    assert steps == ["restart", "restart", "exchange"]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_backup_has_the_keys_that_the_ledger_may_list_already(run, node, tmp_path):
+    """Else a node that is restored from one of that hour has none of them."""
+    assert run("key", "rotate", "ledger", "--config", node).code == 7
+    assert run("backup", tmp_path / "b", "--config", node).code == 0
+    words = ("--root-key", node.parent / "keys" / "root.key", "--nothing-erased")
+    assert run("restore", tmp_path / "b", tmp_path / "r", *words).code == 0
+    assert candidate_uses(tmp_path / "r") == (KeyUse.LEDGER,)
 
 
 def test_one_exchange_is_finished_before_the_next(run, node):

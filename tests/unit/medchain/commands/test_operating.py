@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,11 +13,12 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from medchain.commands import doctor, erasing
+from medchain.commands import doctor, erasing, keeping
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
@@ -255,6 +259,44 @@ def test_a_file_more_in_a_backup_is_noticed(run, filled, tmp_path):
     (tmp_path / "b" / "clients.json").write_bytes(b"{}")
     ran = run("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
     assert (ran.code, "backup.changed" in ran.err) == (1, True)
+
+
+def test_a_restore_whose_root_key_finds_no_room_leaves_nothing_and_is_made_again(run, filled, tmp_path, monkeypatch):
+    """It is the last file: a node without it, whose folder is there, would be refused to be restored again."""
+    run("backup", tmp_path / "b", "--config", filled)
+    words = ("restore", tmp_path / "b", tmp_path / "r", "--root-key", filled.parent / "keys" / "root.key")
+
+    def full(path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(keeping, "write_private_file", full)
+    assert run(*words, "--nothing-erased").code == 7
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith("r")} == set()
+    monkeypatch.undo()
+    assert run(*words, "--nothing-erased").code == 0
+    assert run("doctor", "--config", tmp_path / "r" / "node.toml").code == 0
+
+
+def test_the_root_key_is_placed_where_a_whole_path_in_the_configuration_says(run, filled, tmp_path):
+    place = tmp_path / "r" / "keys" / "mine.key"
+    filled.write_text(filled.read_text().replace('# file = "keys/root.key"', f'file = "{place}"'))
+    root = filled.parent / "keys" / "root.key"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(root.read_bytes())
+    place.chmod(0o600)
+    assert run("backup", tmp_path / "b", "--config", filled).code == 0
+    shutil.rmtree(tmp_path / "r")
+    assert run("restore", tmp_path / "b", tmp_path / "r", "--root-key", root, "--nothing-erased").code == 0
+    assert place.read_bytes() == root.read_bytes()
+
+
+def test_what_a_killed_restore_unpacked_is_cleared_away(run, filled, tmp_path):
+    run("backup", tmp_path / "b.tar", "--config", filled)
+    (tmp_path / "r.unpacked").mkdir()
+    (tmp_path / "r.unpacked" / "node.toml").write_text("half of it")
+    words = ("--root-key", filled.parent / "keys" / "root.key", "--nothing-erased")
+    assert run("restore", tmp_path / "b.tar", tmp_path / "r", *words).code == 0
+    assert not (tmp_path / "r.unpacked").exists()
 
 
 def test_neither_backup_nor_restore_overwrites(run, filled, tmp_path):
