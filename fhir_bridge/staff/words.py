@@ -90,6 +90,7 @@ STAFF_WORDS: Final[Words] = {
     "oversight.endorsed.unknown": ("密钥已不在册", "a key that is listed no more"),
     "oversight.kind.access": ("访问记录", "access entries"),
     "oversight.kind.consent": ("知情同意", "consents"),
+    "oversight.kind.delegation": ("委托", "delegations"),
     "oversight.kind.emergency": ("紧急访问", "emergencies"),
     "oversight.kind.erasure": ("删除", "erasures"),
     "oversight.kind.grant": ("授权", "grants"),

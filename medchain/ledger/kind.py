@@ -40,6 +40,10 @@ class BodySource(Protocol):
         """Return the head of an object and the part of its body that this organisation holds, or None."""
         ...
 
+    def state(self, key: bytes) -> StateRecord | None:
+        """Return the head of an object that no stop has ended, whether its body is here or not; None without."""
+        ...
+
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds: the only time that nobody tells."""
         ...

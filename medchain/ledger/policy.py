@@ -142,12 +142,12 @@ def default_policy() -> dict[str, Json]:
     """Return the content of the policy that a new ledger starts with.
 
     Returns:
-        One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, recovery, consent, grant: the
-        creator and one independent; to end them, the creator. Membership, policy, protocol: a majority with a
-        regulator. A recovery waits for seven days; people are of age at 18.
+        One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, recovery, delegation,
+        consent, grant: the creator and one independent; to end them, the creator. Membership, policy, protocol: a
+        majority with a regulator. A recovery waits for seven days; people are of age at 18.
     """
     alone = ("access", "emergency", "erasure", "record")
-    widened = ("subject", "recovery", "consent", "grant")
+    widened = ("subject", "recovery", "delegation", "consent", "grant")
     rules: dict[str, Json] = {f"{kind}/active": CREATOR for kind in alone}
     rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
     rules |= {f"{kind}/ended": CREATOR for kind in ("emergency", *widened)}

@@ -21,7 +21,7 @@ from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.ledger.kind import Place
-from medchain.ledger.kinds import access, capacity, consent, emergency, erasure, grant, recovery, subject
+from medchain.ledger.kinds import access, capacity, consent, delegation, emergency, erasure, grant, recovery, subject
 from medchain.ledger.kinds.registry import check_form
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, Body, StateRecord, map_key
@@ -165,6 +165,9 @@ def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozen
         case "subject" | "recovery":
             read = subject.read(content) if kind == "subject" else recovery.read(content)
             return frozenset({*read.custodians, read.enroller})
+        case "delegation":
+            named = delegation.read(content)
+            return frozenset({*named.custodians, named.enroller})
         case "consent":
             allowed = consent.read(content)
             return frozenset({*allowed.custodians, allowed.recipient})
@@ -228,7 +231,7 @@ class BodyShelf:
         index: finds a subject's consents, and a consent's grants, among them.
     """
 
-    __slots__ = ("_bench", "_cache", "_destroyed", "_destroying", "_lock", "_note", "_store", "index")
+    __slots__ = ("_bench", "_cache", "_destroyed", "_destroying", "_is_stopped", "_lock", "_note", "_store", "index")
 
     def __init__(self, store: LedgerStore, note: Callable[[bytes, int, str], None] | None = None) -> None:
         """Prepare.
@@ -241,6 +244,7 @@ class BodyShelf:
         self._note = note
         self.index = SubjectIndex(store)
         self._bench: Bench | None = None
+        self._is_stopped: Callable[[bytes], bool] = lambda _key: False
         self._lock = RLock()
         # By the bytes in the file, so that nothing is found that is not there; emptied whenever a body is destroyed.
         self._cache: BoundedCache[bytes, _Opened] = BoundedCache(_CACHE_BYTES)
@@ -250,6 +254,14 @@ class BodyShelf:
     def judged_by(self, bench: Bench) -> None:
         """Show from now on only what somebody's judgement lets pass."""
         self._bench = bench
+
+    def heed(self, is_stopped: Callable[[bytes], bool]) -> None:
+        """Take from now on as stopped what somebody knows to be, ordered or not; `medchain.node.stops.StopBook`."""
+        self._is_stopped = is_stopped
+
+    def state(self, key: bytes) -> StateRecord | None:
+        """Return an object's head, whatever is here of its body; None without, and where a stop of it was heard."""
+        return None if self._is_stopped(key) else self._store.record(key)
 
     def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
         """Return an object's head and the part of its body that is here, compared with each other.
@@ -572,8 +584,8 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
 
     Returns:
         (map key, what an endorser is shown of its body): a consent needs its subjects, a subject those of delegates who
-        sign and the recovery that it carries out, a recovery its subject, a grant its consent, an access its grant and
-        consents.
+        sign, the recovery that it carries out and the delegation of whom it names, a recovery and a delegation their
+        subject, a grant its consent, an access its grant and consents.
 
     Raises:
         InputError: for a malformed content.
@@ -586,9 +598,10 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
         case "subject":
             changed = subject.read(content)
             found: list[tuple[bytes, Callable[[Body], Body]]] = [(key, _signer_part) for key in changed.signers]
-            return found if changed.recovery is None else [*found, (changed.recovery, _whole)]
-        case "recovery":
-            return [(recovery.read(content).subject, _subject_part)]
+            return [*found, *((key, _whole) for key in _rests_on(changed))]
+        case "recovery" | "delegation":
+            of = recovery.read(content) if kind == "recovery" else delegation.read(content)
+            return [(of.subject, _subject_part)]
         case "grant":
             return [(grant.read(content).consent, _whole)]
         case "access":
@@ -596,6 +609,14 @@ def shares(kind: str, content: Mapping[str, Json], shelf: BodyShelf) -> list[tup
             return [(key, _whole) for key in (rows.grant, *rows.consents) if shelf.head(key) is not None]
         case _:
             return []
+
+
+def _rests_on(changed: subject.Subject) -> Iterator[bytes]:
+    """Name the recovery that a version of a subject carries out, and the delegation of whom it names."""
+    if changed.recovery is not None:
+        yield changed.recovery
+    if changed.operation is subject.Operation.NAME_DELEGATE:
+        yield from (row.delegation for row in changed.capacity.delegates[-1:] if row.delegation is not None)
 
 
 def _subject_part(body: Body) -> Body:

@@ -18,6 +18,7 @@ from medchain.errors import MedchainError, VerificationError
 from medchain.ledger.kind import Check, CheckContext
 from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.kinds.delegation import check_ending
 from medchain.ledger.kinds.recovery import check_cancellation
 from medchain.ledger.kinds.subject import check_joining
 from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
@@ -27,6 +28,7 @@ from medchain.node.endorse import Judge
 
 _SIGNED: Final[Mapping[str, Check]] = {
     "consent": check_withdrawal,
+    "delegation": check_ending,
     "recovery": check_cancellation,
     "subject": check_joining,
 }
@@ -85,6 +87,10 @@ class PastBodies:
         body = None if record is None else body_of(self._judge.shelf, record)
         return None if record is None or body is None else (record, body)
 
+    def state(self, key: bytes) -> StateRecord | None:
+        """Return an object's head of that time."""
+        return self._judge.replica.store.record_at(key, self._position)
+
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds."""
         return self._judge.shelf.accepted(record)
@@ -127,7 +133,7 @@ def how_ended(judge: Judge, key: bytes, heard: bytes | None = None) -> Ended | N
 
 
 def check_evidence(judge: Judge, evidence: Body, record: StateRecord, body: Body, position: int | None = None) -> None:
-    """Check that the patient signed a withdrawal, the cancellation of a recovery, or that it is a patient here.
+    """Check that the patient signed a withdrawal, another end, or that it is a patient here.
 
     Args:
         judge: this node's ledger, bodies and clock.
@@ -137,8 +143,9 @@ def check_evidence(judge: Judge, evidence: Body, record: StateRecord, body: Body
         position: leaf before which it must have been so; None for now.
 
     Raises:
-        MedchainError: as `medchain.ledger.kinds.consent.check_withdrawal` and
-            `medchain.ledger.kinds.recovery.check_cancellation`, `medchain.ledger.kinds.subject.check_joining`.
+        MedchainError: as `medchain.ledger.kinds.consent.check_withdrawal`,
+            `medchain.ledger.kinds.delegation.check_ending`, `medchain.ledger.kinds.recovery.check_cancellation`,
+            `medchain.ledger.kinds.subject.check_joining`.
         VerificationError: ``stop.evidence`` for an object that a patient's signature does not stop.
     """
     judged = _SIGNED.get(record.kind)

@@ -144,6 +144,10 @@ class Shown:
             return record, shown
         return self._shelf.head(key)
 
+    def state(self, key: bytes) -> StateRecord | None:
+        """Return the head of an object that no stop has ended."""
+        return self._shelf.state(key)
+
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds."""
         return self._shelf.accepted(record)

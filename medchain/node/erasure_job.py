@@ -42,8 +42,8 @@ OVERDUE_S: Final = 3600
 """After how long an erasure that the ledger does not have is an alarm."""
 
 _PAGE: Final = 200
-_ENDED_HERE: Final = frozenset({"consent", "grant", "recovery", "subject"})
-_ORDER: Final = ("access", "emergency", "grant", "consent", "recovery", "subject")
+_ENDED_HERE: Final = frozenset({"consent", "delegation", "grant", "recovery", "subject"})
+_ORDER: Final = ("access", "emergency", "grant", "consent", "recovery", "delegation", "subject")
 _LOG: Final = Log("erasure")
 
 
@@ -221,7 +221,7 @@ class ErasureJob:
         return is_ours and is_needed and in_force(record, self._judge.clock() // DAY_S)
 
     def _end(self, key: bytes) -> None:
-        """Stop a grant or consent, end a subject."""
+        """Stop a grant, a consent or a delegation, end a subject."""
         head = self._judge.shelf.head(key)
         if head is None:
             return
@@ -289,6 +289,9 @@ class ErasureJob:
                 return "purpose" in body.content and _key(body.content, "acting_for", "subject") in erasure.subjects
             case "recovery":
                 return _key(body.content, "subject") in erasure.subjects
+            case "delegation":
+                # The body of its end is signed by either of the two, and goes with it.
+                return "delegate" in body.content and _key(body.content, "subject") in erasure.subjects
             case "emergency":
                 return self._token(str(body.content.get("patient", ""))) == erasure.patient
             case _:

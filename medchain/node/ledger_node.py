@@ -98,6 +98,7 @@ class LedgerNode:
         self.shelf.judged_by(self.verdicts)
         self.endorser = Endorser(identity, judge, records)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
+        self.shelf.heed(self.stops.is_stopped)
         unaccepted = Unaccepted(self.shelf, records, around.clock)
         receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
         self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge))

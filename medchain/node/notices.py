@@ -18,6 +18,7 @@ from medchain.encoding import Json, canonical, digest, members, parse_canonical,
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.kinds import capacity, signing
 from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import delegation as delegations
 from medchain.ledger.kinds import recovery as recoveries
 from medchain.ledger.kinds import subject as subjects
 from medchain.ledger.kinds.content import DAY_S
@@ -43,7 +44,7 @@ PERIOD_S: Final = 1.0
 GIVEN_UP_S: Final = 900
 """After how long a version that the ledger never took is forgotten."""
 
-_TOLD: Final = frozenset({"consent", "recovery", "subject"})
+_TOLD: Final = frozenset({"consent", "delegation", "recovery", "subject"})
 _PAGE: Final = 200
 _MAX_BYTES: Final = 64 * 1024
 _CONTEXT: Final = NOTICE_TYPE.encode()
@@ -300,7 +301,7 @@ class NoticeBook:
                     yield from self._changed(record, body, before)
                 case "recovery":
                     yield from self._announced(record, body)
-                case _:
+                case "consent":
                     yield from self._given(record, body)
 
     def _changed(self, record: StateRecord, body: Body, before: Body | None) -> Iterator[tuple[Addressee, Told]]:
@@ -344,13 +345,19 @@ class NoticeBook:
         yield from self._told(given.patient, "consent.given", record, fields)
 
     def _stopped(self, record: StateRecord, before: Body | None) -> Iterator[tuple[Addressee, Told]]:
-        """Tell that a consent or recovery was stopped."""
+        """Tell that a consent, recovery or delegation was stopped; of a delegation also who acted under it."""
         if before is None:
+            return
+        stop = parse_envelope(self._judge.replica.store.leaf(record.since)).transaction
+        by = stop.creator if isinstance(stop, Stop) else ""
+        if record.kind == "delegation":
+            ended = delegations.read(before.content)
+            told = self._event("delegate.ended", ended.subject, record, {"by": by, "role": ended.role})
+            yield from self._people(told)
+            yield Addressee(ended.delegate), self._with_contacts(told, ended.delegate)
             return
         of_recovery = record.kind == "recovery"
         about = recoveries.read(before.content).subject if of_recovery else consents.read(before.content).patient
-        stop = parse_envelope(self._judge.replica.store.leaf(record.since)).transaction
-        by = stop.creator if isinstance(stop, Stop) else ""
         yield from self._told(about, "stopped", record, {"by": by, "object_kind": record.kind})
 
     def _told(

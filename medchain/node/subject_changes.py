@@ -15,12 +15,13 @@ from typing import Final
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, VerificationError
 from medchain.ledger.kinds import capacity, recovery, signing
+from medchain.ledger.kinds import delegation as delegations
 from medchain.ledger.kinds import subject as subjects
 from medchain.ledger.kinds.capacity import DEAD, Delegate, Standing
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.kinds.subject import Contact, Operation, Subject
-from medchain.ledger.object import ACTIVE, Body, StateRecord
+from medchain.ledger.object import ACTIVE, Body, StateRecord, in_force, map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.drafts import Assertion, Target, ToSign
 from medchain.node.ending import check_evidence
@@ -75,13 +76,25 @@ class SubjectChanges:
         )
 
     def draft_delegate(self, subject: bytes, delegate: Delegate) -> ToSign:
-        """Draft a further helper or proxy, for the person to sign."""
-        return self._draft(
-            subject,
-            Operation.NAME_DELEGATE,
-            None,
-            lambda before: _with_delegates(before, (*before.capacity.delegates, delegate)),
-        )
+        """Draft a further helper or proxy, for the person to sign; rows whose delegations are over go.
+
+        Args:
+            subject: map key of the person's subject object, 32 bytes.
+            delegate: who, and within what; `give` makes its delegation.
+        """
+        day, store = self._parts.clock() // DAY_S, self._judge.replica.store
+
+        def is_over(row: Delegate) -> bool:
+            record = None if row.delegation is None else store.record(row.delegation)
+            return row.delegation is not None and (record is None or not in_force(record, day))
+
+        def change(before: Subject) -> Subject:
+            kept = [row for row in before.capacity.delegates if not is_over(row)]
+            # Whoever has not this body cannot tell which object it will be.
+            key = map_key("delegation", self._parts.org_id, delegations.delegation_id(before.nonce))
+            return _with_delegates(before, (*kept, replace(delegate, delegation=key)))
+
+        return self._draft(subject, Operation.NAME_DELEGATE, None, change)
 
     def draft_without_delegate(self, subject: bytes, delegate: bytes, signers: Sequence[bytes] | None = None) -> ToSign:
         """Draft the end of a delegation, for the person to sign, or the delegate itself.
@@ -150,6 +163,7 @@ class SubjectChanges:
             UnavailableError: no endorser, no quorum.
         """
         body = self._drafts.signed(draft, assertions, staff)
+        self._begin_delegation(draft)
         return self._parts.submitter.submit(Draft("subject", draft.object_id, body, version=draft.version))
 
     def declare_death(self, subject: bytes, method: str, staff: Sequence[str]) -> Submitted:
@@ -254,6 +268,28 @@ class SubjectChanges:
         """Stop a recovery with the person's signature; it binds when this returns. Returns the stop's envelope."""
         return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
 
+    def draft_ending(self, key: bytes, signer: bytes) -> ToSign:
+        """Draft the end of a delegation, for the person to sign, or who acts for it.
+
+        Args:
+            key: map key of the delegation, 32 bytes.
+            signer: map key of the subject object of who signs.
+
+        Raises:
+            NotFoundError: ``delegation.unknown``.
+            ConflictError: ``stop.not_stoppable`` if it is not active.
+        """
+        record, body = self._drafts.head(key, "delegation")
+        if record.status != ACTIVE:
+            raise ConflictError("stop.not_stoppable", status=record.status)
+        person = delegations.read(body.content).subject
+        content: dict[str, Json] = {"object": key.hex(), "operation": delegations.END}
+        return self._small("delegation", content, record, (person, signer))
+
+    def end_delegation(self, draft: ToSign, assertion: Assertion) -> bytes:
+        """Stop a delegation with a signature; it binds when this returns. Returns the stop's envelope."""
+        return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
+
     def draft_joining(self, subject: bytes, patient: str, signer: bytes | None = None) -> ToSign:
         """Draft that a subject is a patient of this organisation, which knows who stands before it.
 
@@ -317,12 +353,34 @@ class SubjectChanges:
     ) -> ToSign:
         """Draft the next version of a subject."""
         record, before = self._own(subject)
-        after = self._next(change(before), operation, (subject,) if signers is None else signers)
+        after = change(self._next(before, operation, (subject,) if signers is None else signers))
         subjects.read(after.to_content())
         if not after.signers:
             raise InputError("subject.signers")
         body = self._drafts.body("subject", after.to_content())
         return self._drafts.to_sign(body, Target.after(record), after.signed(subject))
+
+    def _begin_delegation(self, draft: ToSign) -> None:
+        """Bring the delegation of whom a version names to the ledger first: the version is judged by it.
+
+        Where the version does not follow, nothing names the delegation, and it gives nobody anything.
+        """
+        after = subjects.read(draft.body.content)
+        row = after.capacity.delegates[-1] if after.operation is Operation.NAME_DELEGATE else None
+        if row is None or row.delegation is None or self._judge.replica.store.record(row.delegation) is not None:
+            return
+        made = delegations.Delegation(
+            subject=draft.object,
+            delegate=row.subject,
+            role=row.role,
+            last_day=row.until,
+            enroller=after.enroller,
+            custodians=after.custodians,
+            stop=self._parts.random(HASH_BYTES),
+        )
+        delegations.read(made.to_content())
+        whole = self._drafts.body("delegation", made.to_content())
+        self._parts.submitter.submit(Draft("delegation", delegations.delegation_id(after.nonce), whole))
 
     def _submit(self, record: StateRecord, after: Subject, staff: Sequence[str]) -> Submitted:
         """Submit a version that no passkey signs."""
@@ -369,7 +427,7 @@ class SubjectChanges:
     def _small(
         self, kind: str, content: dict[str, Json], record: StateRecord, who: tuple[bytes, bytes | None]
     ) -> ToSign:
-        """Draft a body that makes no version: a cancellation, a joining."""
+        """Draft a body that makes no version: a cancellation, an end, a joining."""
         person, signer = who[0], who[1] or who[0]
         nonce = self._parts.random(ID_BYTES)
         body = self._drafts.body(kind, {**content, "nonce": nonce.hex(), "subject": signer.hex()})

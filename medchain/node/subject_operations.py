@@ -48,6 +48,8 @@ class SubjectOperations:
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
         return {
+            "delegation.draft-end": self._draft_end,
+            "delegation.end": self._end,
             "recovery.announce": self._announce,
             "recovery.cancel": self._cancel,
             "recovery.carry-out": self._carry_out,
@@ -139,6 +141,19 @@ class SubjectOperations:
         self._changes.cancel(draft, read_assertion(top["assertion"]))
         return {"object": draft.object.hex(), "stopped": True}
 
+    def _draft_end(self, document: Json) -> Json:
+        """Draft the end of a delegation: ``{"delegation","signer"}``."""
+        top = members(document, {"delegation": str, "signer": str})
+        delegation, signer = (unhex(top[name], HASH_BYTES) for name in ("delegation", "signer"))
+        return draft_json(self._changes.draft_ending(delegation, signer))
+
+    def _end(self, document: Json) -> Json:
+        """End a delegation with a signature: ``{"assertion","draft"}``."""
+        top = members(document, {"assertion": dict, "draft": str})
+        draft = read_draft(top["draft"])
+        self._changes.end_delegation(draft, read_assertion(top["assertion"]))
+        return {"object": draft.object.hex(), "stopped": True}
+
     def _draft_join(self, document: Json) -> Json:
         """Draft that a subject is a patient of this node."""
         top = members(document, {"patient": str, "subject": str}, {"signer": str})
@@ -168,7 +183,7 @@ class SubjectOperations:
         for key in self._side.shelf.index.represented(own):
             head = self._head(key)
             row = None if head is None else capacity.read(head[1].content).in_force(day).get(own)
-            if row is not None and head is not None:
+            if row is not None and head is not None and capacity.is_running(row, self._side.shelf, day):
                 rows.append({"delegate": row.to_json(), "named": self._named(head[0], row), "subject": key.hex()})
         return {"represented": rows}
 
@@ -180,7 +195,7 @@ class SubjectOperations:
             raise NotFoundError("subject.unknown")
         record, content = head[0], head[1].content
         able, day = capacity.read(content), self._side.judge.clock() // DAY_S
-        counted = able.in_force(day)
+        counted = {name for name, row in able.in_force(day).items() if capacity.is_running(row, self._side.shelf, day)}
         delegates: list[Json] = [
             {"delegate": row.to_json(), "in_force": row.subject in counted, "named": self._named(record, row)}
             for row in able.delegates
@@ -345,8 +360,8 @@ def contacts(value: Json) -> tuple[Contact, ...]:
 
 
 def delegate(value: Json) -> Delegate:
-    """Read a delegate; raises `InputError` ``subject.delegates``, ``encoding.*``."""
-    return capacity.read_delegates({"delegates": [value]})[0]
+    """Read who is to act, and within what; raises `InputError` ``subject.delegates``, ``encoding.*``."""
+    return capacity.read_limits(value)
 
 
 def read_contacts_or_none(content: Mapping[str, Json]) -> tuple[Contact, ...]:

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, consent, grant, recovery, subject
+from medchain.ledger.kinds import access, consent, delegation, grant, recovery, subject
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
@@ -396,8 +396,19 @@ class Submitter:
                 self._regulators() - others, payload, OpenedBody(key, version, draft.body), SUPERVISED_FIELDS
             )
         if draft.kind == "subject" and draft.status == ACTIVE:
+            self._offer_delegations(draft, payload, others)
             whole = OpenedBody(key, version, draft.body)
             self._offer_part(self._recipients(key) - others, payload, whole, RECIPIENT_FIELDS)
+
+    def _offer_delegations(self, draft: Draft, payload: bytes, others: Collection[str]) -> None:
+        """Push to whom the subject is linked now the delegations that it names: whoever holds one can stop it."""
+        changed = subject.read(draft.body.content)
+        if changed.operation is not subject.Operation.LINK:
+            return
+        heads = [self._judge.shelf.head(row.delegation) for row in changed.capacity.delegates if row.delegation]
+        for record, body in (head for head in heads if head is not None and head[0].status == ACTIVE):
+            for org_id in sorted(others):
+                self._deliveries.offer(org_id, payload, [OpenedBody(record.key, record.version, body)])
 
     def _offer_part(self, org_ids: set[str], payload: bytes, whole: OpenedBody, names: Collection[str]) -> None:
         """Push the fields that these organisations are shown."""
@@ -418,13 +429,17 @@ class Submitter:
     def _beside(self, draft: Draft, org_id: str) -> Iterable[OpenedBody]:
         """Give who judges a consent what it needs of the subjects: passkeys, not where the patient is treated.
 
-        A custodian holds its own patient's; of who signs for the patient it may know nothing.
+        A custodian holds its own patient's; of who signs for the patient it may know nothing. So it is with a
+        delegation, which who acts gives up at any of them.
         """
-        if draft.kind != "consent":
-            return
-        content = consent.read(draft.body.content)
-        own = {content.patient} if org_id in content.custodians else set()
-        for key in sorted({*content.signers, content.patient} - own):
+        keys: set[bytes] = set()
+        if draft.kind == "consent":
+            content = consent.read(draft.body.content)
+            own = {content.patient} if org_id in content.custodians else set()
+            keys = {*content.signers, content.patient} - own
+        elif draft.kind == "delegation":
+            keys = {delegation.read(draft.body.content).delegate}
+        for key in sorted(keys):
             found = self._judge.shelf.head(key)
             if found is not None:
                 yield OpenedBody(key, found[0].version, found[1].redact(RECIPIENT_FIELDS))
@@ -493,6 +508,9 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
         case "recovery":
             planned = recovery.read(content)
             return planned.last_day, stop_hash(planned.stop)
+        case "delegation":
+            named = delegation.read(content)
+            return named.last_day, stop_hash(named.stop)
         case "grant":
             given = grant.read(content)
             return given.period.last_day, stop_hash(given.stop)

@@ -104,6 +104,10 @@ class Past:
         self.lacks = True
         return None
 
+    def state(self, key: bytes) -> StateRecord | None:
+        """Return an object's head of that time."""
+        return self._judge.replica.store.record_at(key, self._position)
+
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds."""
         return self._judge.shelf.accepted(record)

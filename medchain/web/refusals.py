@@ -1,4 +1,4 @@
-"""Why a signature, a change of a person's subject, or a recovery is refused, for pages and the command line.
+"""Why a signature, a change of a subject, a delegation or a recovery is refused, for pages and the command line.
 
 Keeps true: each code of the subject's, recovery's and consent's checks that a person can cause has a text in Chinese
 and English, without fields, since the way from the daemon keeps the code alone. Trusts nothing. Long for being a table.
@@ -65,6 +65,23 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
     "subject.custodian": (
         "本机构不是此人的保管方；请先由本人在登记机构关联本机构。",
         "This organisation is no custodian of this person; the person links it first, where it was enrolled.",
+    ),
+    "delegation.ending": ("签署的不是这一委托的结束。", "What was signed is not the end of this delegation."),
+    "delegation.enroller": ("委托只能由登记机构建立。", "The enroller alone makes a delegation."),
+    "delegation.evidence": (
+        "委托本身不附签名：签名在登记中。",
+        "A delegation bears no signature itself; that stands under the subject.",
+    ),
+    "delegation.last_day": ("委托的有效期有误。", "The last day of the delegation is not right."),
+    "delegation.who": (
+        "委托须指明协助人或代理人，且不能是本人。",
+        "A delegation is a helper's or a proxy's, and never of the person itself.",
+    ),
+    "delegation.stop": ("停止原像与账本不符。", "The stop hash is not that of the body."),
+    "delegation.unknown": ("本机构没有这一委托。", "This delegation is not here."),
+    "subject.delegation": (
+        "登记中的委托不存在、已结束，或属于他人。",
+        "The delegation that the subject names is not there, has ended, or is another's.",
     ),
     "subject.delegates": (
         "受托人有误：不能是本人，登记时只能是未成年人的监护人，不得重复。",
@@ -140,6 +157,7 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
 
 _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "consent": frozenset(_WHO),
+    "delegation": frozenset(_WHO) - {"attested", "guardians", "stale", "time"},
     "recovery": frozenset(_WHO) - {"incapable", "minor", "guardians", "stale"},
     "subject": frozenset(_WHO),
 }

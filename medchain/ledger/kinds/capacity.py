@@ -1,7 +1,8 @@
 """Who may sign for a person: the person, and delegates within their limits.
 
-Keeps true: a delegate counts until its day and within its limits; a guardian only as long as the person is a minor or
-incapable; the person's own passkeys permit nothing while others must protect it, and narrow as long as it lives.
+Keeps true: a delegate counts until its day and within its limits, a helper or proxy only while its delegation is in
+force on the ledger; a guardian only as long as the person is a minor or incapable; the person's own
+passkeys permit nothing while others must protect it, and narrow as long as it lives.
 Consents and subjects ask here, so that they cannot differ. Trusts the subject's endorsers for what it says.
 Source: `docs/spec/subject.md` 3-7.
 """
@@ -9,13 +10,13 @@ Source: `docs/spec/subject.md` 3-7.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import CheckContext, refuse
-from medchain.ledger.kinds.content import DAY_S, count, names, short_text, types_within
+from medchain.ledger.kind import BodySource, CheckContext, refuse
+from medchain.ledger.kinds.content import DAY_S, count, key_or_none, names, short_text, types_within
 from medchain.ledger.kinds.passkeys import Passkey, read_passkeys
 from medchain.ledger.object import in_force
 from medchain.ledger.transaction import HASH_BYTES
@@ -50,7 +51,9 @@ MAX_DELEGATES: Final = 16
 FIELDS: Final = frozenset({"delegates", "disputed", "of_age", "standing"})
 """Fields of a subject that say who may sign for it."""
 
-_ROLES: Final = frozenset({GUARDIAN, HELPER, PROXY})
+ROLES: Final = frozenset({GUARDIAN, HELPER, PROXY})
+"""All roles."""
+
 _DEEDS: Final = frozenset({CONSENT, READ, STOP})
 _DELEGATE: Final = {"may": list, "resource_types": list, "role": str, "subject": str, "until": int}
 
@@ -65,6 +68,8 @@ class Delegate:
         until: last day, days since 1970-01-01 (UTC).
         may: of `CONSENT`, `READ`, `STOP`, sorted.
         resource_types: FHIR types of which it may permit, sorted, or ``*`` alone.
+        delegation: map key of the delegation object without which the row does not count, 32 bytes; None for a
+            guardian, which has none.
     """
 
     subject: bytes
@@ -72,10 +77,12 @@ class Delegate:
     until: int
     may: tuple[str, ...]
     resource_types: tuple[str, ...]
+    delegation: bytes | None = None
 
     def to_json(self) -> Json:
         """Write the row."""
         return {
+            "delegation": None if self.delegation is None else self.delegation.hex(),
             "may": list(self.may),
             "resource_types": list(self.resource_types),
             "role": self.role,
@@ -129,7 +136,7 @@ class Capacity:
         return self.of_age is not None and day < self.of_age
 
     def in_force(self, day: int) -> dict[bytes, Delegate]:
-        """Return the delegates that count on a day, by their subject."""
+        """Return the delegates that count on a day where their delegations do (`is_running`), by their subject."""
         is_guarded = self.is_minor(day) or self.state == INCAPABLE
         counts = {GUARDIAN: is_guarded, HELPER: self.state is None, PROXY: True}
         return {row.subject: row for row in self.delegates if row.until >= day and counts[row.role]}
@@ -226,10 +233,33 @@ def check_signers(
     rows = capacity.in_force(day)
     for signer in signers:
         row = rows.get(signer)
-        if row is None or deed.may not in row.may or not types_within(deed.resource_types, row.resource_types):
+        if (
+            row is None
+            or not is_running(row, context.bodies, day)
+            or deed.may not in row.may
+            or not types_within(deed.resource_types, row.resource_types)
+        ):
             refuse(f"{kind}.delegate")
     if deed.widens and capacity.disputed and not capacity.guardians(day) <= set(signers):
         refuse(f"{kind}.guardians")
+
+
+def is_running(row: Delegate, bodies: BodySource, day: int) -> bool:
+    """Tell whether a delegate's delegation is in force at the place of the ledger that is looked at.
+
+    Args:
+        row: of a subject.
+        bodies: knows the objects' heads of that place.
+        day: days since 1970-01-01 (UTC).
+
+    Returns:
+        Whether it is; always for a guardian, which has none.
+    """
+    if row.delegation is None:
+        return True
+    record = bodies.state(row.delegation)
+    # What is not there does not count: the row alone gives nobody anything.
+    return record is not None and record.kind == "delegation" and in_force(record, day)
 
 
 def signing_keys(
@@ -261,9 +291,9 @@ def _check_own(capacity: Capacity, day: int, kind: str, deed: Deed) -> None:
         refuse(f"{kind}.minor")
 
 
-def _delegate(row: Json) -> Delegate:
-    """Read one delegate."""
-    top = members(row, _DELEGATE)
+def read_limits(value: Json) -> Delegate:
+    """Read who is to act and within what, without the delegation; raises `InputError` ``subject.delegates``."""
+    top = members(value, _DELEGATE)
     made = Delegate(
         subject=unhex(top["subject"], HASH_BYTES),
         role=short_text(top["role"]),
@@ -271,6 +301,17 @@ def _delegate(row: Json) -> Delegate:
         may=names(top["may"]),
         resource_types=names(top["resource_types"]),
     )
-    if made.role not in _ROLES or not set(made.may) <= _DEEDS:
+    if made.role not in ROLES or not set(made.may) <= _DEEDS:
+        raise InputError("subject.delegates")
+    return made
+
+
+def _delegate(row: Json) -> Delegate:
+    """Read one delegate."""
+    if type(row) is not dict or "delegation" not in row:
+        raise InputError("encoding.members", member="delegation")
+    limits = read_limits({name: value for name, value in row.items() if name != "delegation"})
+    made = replace(limits, delegation=key_or_none(row["delegation"]))
+    if (made.delegation is None) != (made.role == GUARDIAN):
         raise InputError("subject.delegates")
     return made

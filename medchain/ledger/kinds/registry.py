@@ -10,6 +10,7 @@ from medchain.ledger.kind import CheckContext, Kind, Place
 from medchain.ledger.kinds import (
     access,
     consent,
+    delegation,
     emergency,
     erasure,
     grant,
@@ -37,6 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         emergency.KIND,
         erasure.KIND,
         recovery.KIND,
+        delegation.KIND,
         state.KIND,
     )
 }

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
 from medchain.ledger.kind import HOLDER, LIVING, CheckContext, Kind, Place, refuse
-from medchain.ledger.kinds import alone, capacity, recovery, signing
-from medchain.ledger.kinds.capacity import CONSENT, DEAD, GUARDIAN, STOP, Capacity, Deed
+from medchain.ledger.kinds import alone, capacity, delegation, recovery, signing
+from medchain.ledger.kinds.capacity import CONSENT, DEAD, GUARDIAN, STOP, Capacity, Deed, Delegate
 from medchain.ledger.kinds.content import (
     DAY_S,
     check_event_time,
@@ -416,6 +416,28 @@ def _by(may: str, *, widens: bool) -> Callable[[Subject, Subject, CheckContext],
     return judge
 
 
+def _by_person_naming(before: Subject, after: Subject, context: CheckContext) -> None:
+    """Let the person name somebody whose delegation is there to be stopped, and leave out who is none any more."""
+    _by_person(before, after, context)
+    day = context.time // DAY_S
+    for row in before.capacity.delegates:
+        if row not in after.capacity.delegates and capacity.is_running(row, context.bodies, day):
+            refuse("subject.changed", field="delegates")
+    _check_delegation(after.capacity.delegates[-1], context)
+
+
+def _check_delegation(row: Delegate, context: CheckContext) -> None:
+    """Check that a row's delegation is of this person and delegate, by the same enroller, and as long as the row."""
+    found = None if row.delegation is None else context.bodies.head(row.delegation)
+    if found is None or found[0].kind != "delegation" or found[0].creator != context.creator:
+        refuse("subject.delegation")
+    record, told = found[0], delegation.read(found[1].content)
+    if not capacity.is_running(row, context.bodies, context.time // DAY_S) or record.expires != row.until:
+        refuse("subject.delegation")
+    if (told.subject, told.delegate, told.role) != (context.key, row.subject, row.role):
+        refuse("subject.delegation")
+
+
 def _by_person_or_delegate(before: Subject, after: Subject, context: CheckContext) -> None:
     """Let a delegate give up its own place; the person, any helper's or proxy's."""
     gone = next(row for row in before.capacity.delegates if row not in after.capacity.delegates)
@@ -471,9 +493,10 @@ def _is_restored(before: Subject, after: Subject) -> bool:
 
 
 def _names_one(before: Subject, after: Subject) -> bool:
-    """Tell whether a helper or proxy was named."""
-    rows = after.capacity.delegates
-    return _is_one_more(before.capacity.delegates, rows) and rows[-1].role != GUARDIAN
+    """Tell whether a helper or proxy was named; of the others, those that are over may be gone."""
+    known, rows = before.capacity.delegates, after.capacity.delegates
+    kept = tuple(row for row in known if row in rows)
+    return bool(rows) and kept == rows[:-1] and rows[-1].role != GUARDIAN
 
 
 _RULES: Final[Mapping[Operation, _Rule]] = {
@@ -488,7 +511,7 @@ _RULES: Final[Mapping[Operation, _Rule]] = {
     Operation.CHANGE_CONTACTS: _Rule(
         frozenset({"contacts"}), lambda before, after: before.contacts != after.contacts, _by(CONSENT, widens=True)
     ),
-    Operation.NAME_DELEGATE: _Rule(frozenset({"delegates"}), _names_one, _by_person),
+    Operation.NAME_DELEGATE: _Rule(frozenset({"delegates"}), _names_one, _by_person_naming),
     Operation.END_DELEGATE: _Rule(
         frozenset({"delegates"}),
         lambda before, after: _is_one_fewer(before.capacity.delegates, after.capacity.delegates),

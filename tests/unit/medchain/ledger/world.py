@@ -242,6 +242,7 @@ class World:
     def add(self, kind: str, creator: str, status: str = "active", **changes: object) -> StateRecord:
         """Put an object into the state as if it had been accepted earlier."""
         values = {
+            "id": fresh(16),
             "version": 1,
             "body_hash": fresh(32),
             "stop_hash": None,
@@ -250,7 +251,7 @@ class World:
             "since": 1,
             "previous": None,
         } | changes
-        record = StateRecord(kind=kind, creator=creator, id=fresh(16), status=status, **values)
+        record = StateRecord(kind=kind, creator=creator, status=status, **values)
         self.records[record.key] = record
         return record
 

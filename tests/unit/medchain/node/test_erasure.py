@@ -84,7 +84,8 @@ class Story:
         self.consent = placed[1].key
         placed.append(submitter.submit(grant(self.consent)))
         self.grant = placed[2].key
-        self.endorsers = {done.endorser for done in placed}
+        # Of the grant only its consent is shown to whoever endorses it.
+        self.endorsers = {done.endorser for done in placed[:2]}
         return self
 
     @property

@@ -106,6 +106,18 @@ def test_guardians_and_delegates_are_told(desks):
     assert about_patient[0]["fields"] == {"by": RENHE, "role": "helper"}
 
 
+def test_both_are_told_that_a_delegation_was_stopped_and_by_whom(desks):
+    patient, helper = Someone(desks, "told-ending"), Someone(desks, "told-ended")
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    key = patient.show()["delegates"][0]["delegate"]["delegation"]
+    desks.nodes[RENHE].desk.stop(bytes.fromhex(key))
+    desks.settle(key, 2)
+    for person in (patient, helper):
+        (row,) = [row for row in told(desks, person.key) if row["kind"] == "delegate.ended"]
+        assert (row["about"], row["object"]) == (patient.key, key)
+        assert row["fields"] == {"by": RENHE, "role": "helper"}
+
+
 def test_a_notice_stays_until_its_addressee_has_seen_it(desks):
     patient, stranger = Someone(desks, "seeing"), Someone(desks, "stranger")
     (row,) = told(desks, patient.key)

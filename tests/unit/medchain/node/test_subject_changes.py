@@ -155,11 +155,9 @@ def test_a_helper_signs_within_limits_until_the_person_ends_it(desks, renhe):
     patient, helper = Someone(desks, "helped"), Someone(desks, "helper")
     limits = delegate(helper, "helper", resource_types=["Observation"])
     patient.change("name-delegate", delegate=limits)
-    assert renhe.call("subject.represented", {"subject": helper.key}) == {
-        "represented": [
-            {"delegate": limits, "named": {"time": desks.federation.time, "version": 2}, "subject": patient.key}
-        ]
-    }
+    (row,) = renhe.call("subject.represented", {"subject": helper.key})["represented"]
+    assert row["delegate"] == limits | {"delegation": row["delegate"]["delegation"]}
+    assert (row["named"], row["subject"]) == ({"time": desks.federation.time, "version": 2}, patient.key)
     assert consent(desks, helper, acting_for=patient.key)["version"] == 1
     with pytest.raises(VerificationError, match=r"consent\.delegate"):
         consent(desks, helper, acting_for=patient.key, resource_types=["Condition"])
@@ -174,6 +172,116 @@ def test_a_delegate_gives_up_its_own_place(desks):
     patient.change("name-delegate", delegate=delegate(proxy, "proxy"))
     patient.change("end-delegate", proxy.phone, represented_by=proxy.key, signers=[proxy.key])
     assert patient.show()["delegates"] == []
+
+
+def end(desks, key: str, signer: Someone, org_id: str = RENHE) -> None:
+    """Have a delegation ended with a signature, at one node, and wait until all have it."""
+    local = desks.local(org_id)
+    draft = local.call("delegation.draft-end", {"delegation": key, "signer": signer.key})
+    assert local.call("delegation.end", one(draft, signer.phone)) == {"object": key, "stopped": True}
+
+
+def settled(desks, key: str, org_id: str = RENHE) -> None:
+    desks.federation.sites[org_id].node.driver.outbox.step()
+    desks.everywhere(key, 2)
+
+
+def delegation_of(patient: Someone) -> str:
+    (row,) = patient.show()["delegates"]
+    return row["delegate"]["delegation"]
+
+
+def test_a_delegation_ends_at_once_here_and_with_its_place_on_the_ledger_everywhere(desks, renhe):
+    patient, helper = Someone(desks, "ending", custodians=[TONGJI]), Someone(desks, "ended")
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    before = consent(desks, helper, acting_for=patient.key)
+    key = delegation_of(patient)
+    assert patient.show(TONGJI)["delegates"][0]["in_force"]
+    end(desks, key, patient)
+    # Heard, and not ordered yet: this node obeys already, and so does who was told.
+    assert not patient.show()["delegates"][0]["in_force"]
+    assert not patient.show(TONGJI)["delegates"][0]["in_force"]
+    assert renhe.call("subject.represented", {"subject": helper.key}) == {"represented": []}
+    with pytest.raises(VerificationError, match=r"consent\.delegate"):
+        consent(desks, helper, acting_for=patient.key)
+    settled(desks, key)
+    for org_id in (RENHE, TONGJI, ANXIN):
+        site = desks.federation.sites[org_id]
+        assert site.ledger.record(bytes.fromhex(key)).status == "stopped"
+    ending = desks.federation.sites[TONGJI].node.stops.ending(bytes.fromhex(key))
+    assert ending.how.value == "patient"
+    # What was signed before the end stays, also for who judges it for the first time after it.
+    desks.federation.crash(ANXIN)
+    assert desks.federation.sites[ANXIN].node.shelf.head(bytes.fromhex(before["key"])) is not None
+
+
+def test_somebody_whose_delegation_has_ended_is_named_again(desks):
+    patient, helper = Someone(desks, "again"), Someone(desks, "again-helper")
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    first = delegation_of(patient)
+    end(desks, first, patient)
+    settled(desks, first)
+    patient.change("name-delegate", delegate=delegate(helper, "helper", may=["read"]))
+    (row,) = patient.show()["delegates"]
+    assert (row["in_force"], row["delegate"]["may"]) == (True, ["read"])
+    assert row["delegate"]["delegation"] != first
+
+
+def test_who_may_only_read_resigns_at_another_custodian(desks):
+    patient, helper = Someone(desks, "read-only", custodians=[TONGJI]), Someone(desks, "resigning")
+    patient.change("name-delegate", delegate=delegate(helper, "helper", may=["read"]))
+    key, tongji = delegation_of(patient), desks.federation.sites[TONGJI].node
+    end(desks, key, helper, TONGJI)
+    settled(desks, key, TONGJI)
+    assert tongji.stops.ending(bytes.fromhex(key)).how.value == "patient"
+    assert not patient.show()["delegates"][0]["in_force"]
+
+
+def test_a_custodian_that_was_linked_later_can_stop_a_delegation(desks):
+    patient, helper = Someone(desks, "linked-later"), Someone(desks, "linked-helper")
+    patient.change("name-delegate", delegate=delegate(helper, "proxy"))
+    key = delegation_of(patient)
+    patient.change("link", custodians=[RENHE, TONGJI])
+    end(desks, key, patient, TONGJI)
+    settled(desks, key, TONGJI)
+    assert not patient.show()["delegates"][0]["in_force"]
+    assert desks.federation.sites[RENHE].node.stops.ending(bytes.fromhex(key)).by == TONGJI
+
+
+def test_a_holder_stops_a_delegation_without_a_signature_and_is_named(desks):
+    patient, helper = Someone(desks, "unsigned", custodians=[TONGJI]), Someone(desks, "unsigned-helper")
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    key = delegation_of(patient)
+    desks.federation.sites[TONGJI].node.stops.stop(bytes.fromhex(key))
+    settled(desks, key, TONGJI)
+    ending = desks.federation.sites[RENHE].node.stops.ending(bytes.fromhex(key))
+    assert (ending.how.value, ending.by) == ("organisation", TONGJI)
+    assert not patient.show()["delegates"][0]["in_force"]
+
+
+def test_a_naming_whose_delegation_is_there_already_goes_on(desks, renhe):
+    patient, helper = Someone(desks, "tried-again"), Someone(desks, "tried-helper")
+    asked = {"delegate": delegate(helper, "helper"), "operation": "name-delegate", "subject": patient.key}
+    draft = renhe.call("subject.draft", asked)
+    with pytest.raises(VerificationError, match=r"signing\.credential"):
+        renhe.call("subject.change", answered(draft, helper.phone))
+    assert patient.show()["delegates"] == []
+    assert renhe.call("subject.represented", {"subject": helper.key}) == {"represented": []}
+    renhe.call("subject.change", answered(draft, patient.phone))
+    assert patient.show()["delegates"][0]["in_force"]
+
+
+def test_an_end_of_what_is_not_here_or_over_is_not_drafted(desks, renhe):
+    patient, helper = Someone(desks, "nothing-left"), Someone(desks, "nothing-helper")
+    asked = {"delegation": "00" * 32, "signer": patient.key}
+    with pytest.raises(NotFoundError, match=r"delegation\.unknown"):
+        renhe.call("delegation.draft-end", asked)
+    patient.change("name-delegate", delegate=delegate(helper, "helper"))
+    key = delegation_of(patient)
+    end(desks, key, patient)
+    settled(desks, key)
+    with pytest.raises(ConflictError, match=r"stop\.not_stoppable"):
+        renhe.call("delegation.draft-end", asked | {"delegation": key})
 
 
 def test_guardians_who_disagree_permit_together_only(desks):

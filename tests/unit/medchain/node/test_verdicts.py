@@ -12,6 +12,8 @@ from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import signing
+from medchain.ledger.kinds.capacity import Delegate
+from medchain.ledger.kinds.delegation import Delegation
 from medchain.ledger.kinds.emergency import Emergency, Objection, Review
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
 from medchain.ledger.machine import seed_heights
@@ -23,13 +25,14 @@ from medchain.ledger.transaction import (
     Draw,
     ObjectRow,
 )
-from medchain.node.bodies import OpenedBody, Verdict
+from medchain.node.bodies import OpenedBody, Verdict, seal_body
 from medchain.node.emergency import EMERGENCY, EmergencyBook
+from medchain.node.endorse import endorse_request
 from medchain.node.notices import NoticeBook
 from medchain.node.proofs import prove_disclosures
 from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED, Verdicts
-from tests.unit.medchain.ledger.world import fresh, genesis
+from tests.unit.medchain.ledger.world import fresh, genesis, key
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
 from tests.unit.medchain.node.federation import COMMISSION, TONGJI, Patient, grant
 from tests.unit.medchain.node.liar import Liar, invented
@@ -204,23 +207,32 @@ def test_what_was_asked_for_passes_at_the_asker(exchange):
 
 def forged_consent(exchange: Exchange) -> tuple[bytes, bytes]:
     """Have an insurer and an endorser put a consent on the ledger that another passkey signed; its key and stop."""
-    federation = exchange.federation
-    crook = Patient(federation, "crook", home=ANXIN)
+    crook = Patient(exchange.federation, "crook", home=ANXIN)
     crook.key = exchange.patient.key
-    draft = crook.consent(recipient=ANXIN)
-    content, replica = consents.read(draft.body.content), federation.sites[ANXIN].replica
-    number = replica.store.draws(ANXIN).number + 1
+    return forced(exchange.federation, crook.consent(recipient=ANXIN))
+
+
+def drawn(federation: Federation, draft: Draft, creator: str, endorser: str) -> tuple[bytes, OpenedBody]:
+    """Make the payload of a consent with the draw that has an organisation endorse it."""
+    content, replica = consents.read(draft.body.content), federation.sites[creator].replica
+    number = replica.store.draws(creator).number + 1
     height = seed_heights(replica.height + 1)[0]
-    order = draw_order(replica.members, ANXIN, number, replica.store.seed(height) or genesis().ledger)
-    draw = Draw(height, number, order.index(TONGJI))
+    seed = replica.store.seed(height) if height else genesis().ledger
+    draw = Draw(height, number, draw_order(replica.members, creator, number, seed).index(endorser))
     row = ObjectRow(draft.object_id, 1, draft.body.body_hash)
     change = Change("consent", "active", (row,), (), stop_hash(content.stop), content.period.last_day)
-    liar, where = Liar(federation, ANXIN), map_key("consent", ANXIN, draft.object_id)
-    payload, item = liar.payload(change, (TONGJI,), draw), OpenedBody(where, 1, draft.body)
+    item = OpenedBody(map_key("consent", creator, draft.object_id), 1, draft.body)
+    return Liar(federation, creator).payload(change, (endorser,), draw), item
+
+
+def forced(federation: Federation, draft: Draft) -> tuple[bytes, bytes]:
+    """Have an insurer and an endorser put a consent on the ledger that neither has checked; its key and stop."""
+    liar = Liar(federation, ANXIN)
+    payload, item = drawn(federation, draft, ANXIN, TONGJI)
     for org_id in (RENHE, ANXIN):
         liar.push(org_id, payload, item)
     liar.order(payload, item, (TONGJI,))
-    return where, content.stop
+    return item.object, consents.read(draft.body.content).stop
 
 
 def test_attack_an_insurer_and_an_endorser_forge_a_consent_and_the_custodian_neither_grants_nor_releases(exchange):
@@ -241,6 +253,90 @@ def test_attack_an_insurer_and_an_endorser_forge_a_consent_and_the_custodian_nei
     site.node.stops.stop(where)
     with pytest.raises(ConflictError, match=r"stop\.repeated"):
         site.node.stops.stop(where)
+
+
+def acted(federation: Federation) -> tuple[Patient, Patient, bytes]:
+    """Enrol a patient for whom a helper acts; returns both, and the delegation."""
+    home = federation.sites[RENHE].node.submitter
+    helper, patient = Patient(federation, "acting"), Patient(federation, "acted-for")
+    for one in (helper, patient):
+        home.submit(one.subject())
+    day = federation.time // 86400
+    told = Delegation(patient.key, helper.key, "helper", day + 100, RENHE, (RENHE,), fresh(32))
+    where = home.submit(Draft("delegation", fresh(16), build_body("delegation", told.to_content(), None, fresh))).key
+    row = Delegate(helper.key, "helper", day + 100, ("consent",), ("*",), where)
+    record, body = federation.sites[RENHE].node.shelf.head(patient.key)
+    nonce = fresh(16)
+    change = {
+        "delegates": [row.to_json()],
+        "nonce": nonce.hex(),
+        "operation": "name-delegate",
+        "signers": [patient.key.hex()],
+    }
+    made = build_body("subject", body.content | change, None, fresh)
+    what = signing.Signed("subject/name-delegate", patient.key, None, nonce)
+    home.submit(Draft("subject", patient.object_id, patient.sign(made, patient.key, 2, record.digest, what)))
+    for site in federation.sites.values():
+        site.node.submitter.wait_final(patient.key, 2, 20)
+    return patient, helper, where
+
+
+def by_helper(patient: Patient, helper: Patient, home: str) -> Draft:
+    """Draft a consent that a helper signs for a patient."""
+    draft = patient.consent(subject=helper.key.hex(), acting_for=patient.key.hex())
+    what = consents.read(draft.body.content).signed()[0]
+    where = map_key("consent", home, draft.object_id)
+    return replace(draft, body=helper.sign(draft.body, where, 1, None, what))
+
+
+def test_attack_after_a_delegations_end_a_consent_of_the_delegate_counts_with_no_custodian_nor_recipient(federation):
+    patient, helper, where = acted(federation)
+    home, insurer = federation.sites[RENHE].node, federation.sites[ANXIN].node
+    before = home.submitter.submit(by_helper(patient, helper, RENHE)).key
+    home.stops.stop(where)
+    home.driver.outbox.step()
+    for site in federation.sites.values():
+        site.node.submitter.wait_final(where, 2, 20)
+    late = by_helper(patient, helper, RENHE)
+    with pytest.raises(VerificationError, match=r"consent\.delegate"):
+        home.submitter.submit(late)
+    # Its creator and the endorser lie; everybody else judges by the place.
+    forged, _ = forced(federation, by_helper(patient, helper, ANXIN))
+    with pytest.raises(VerificationError, match=r"grant\.consent"):
+        home.submitter.submit(grant(forged))
+    assert alarms(federation, RENHE, forged) == [(ANXIN, 1, "consent.delegate")]
+    record, body = insurer.shelf.held(forged)
+    with pytest.raises(VerificationError, match=r"consent\.delegate"):
+        insurer.verdicts.check(record, body)
+    # What was signed before it holds, also where it is judged only now.
+    federation.crash(ANXIN)
+    assert federation.sites[ANXIN].node.shelf.head(before) is not None
+    assert alarms(federation, ANXIN, before) == []
+    assert home.submitter.submit(grant(before)).record.version == 1
+
+
+def asked(federation: Federation, draft: Draft, *subjects: Patient) -> bytes:
+    """Ask the regulator to endorse a consent that its creator has not checked."""
+    home, receiver = federation.sites[RENHE].node, key(COMMISSION, "encryption")
+    payload, item = drawn(federation, draft, RENHE, COMMISSION)
+    known = [(one.key, home.shelf.head(one.key)) for one in subjects]
+    rows = [item, *(OpenedBody(where, record.version, body) for where, (record, body) in known)]
+    sealed = [seal_body(receiver, genesis().ledger, row) for row in rows]
+    return endorse_request(payload, sealed, home.replica.height)
+
+
+def test_attack_an_endorser_is_asked_for_a_consent_of_a_delegate_whose_delegation_has_ended(federation):
+    patient, helper, where = acted(federation)
+    home, endorser = federation.sites[RENHE].node, federation.sites[COMMISSION].node.endorser
+    draft = by_helper(patient, helper, RENHE)
+    assert endorser.endorse(asked(federation, draft, patient, helper), RENHE)["key"] == key(COMMISSION, "ledger").id
+    home.stops.stop(where)
+    home.driver.outbox.step()
+    for site in federation.sites.values():
+        site.node.submitter.wait_final(where, 2, 20)
+    late = by_helper(patient, helper, RENHE)
+    with pytest.raises(VerificationError, match=r"consent\.delegate"):
+        endorser.endorse(asked(federation, late, patient, helper), RENHE)
 
 
 def test_a_custodian_that_lacks_the_subject_permits_nothing_and_accuses_nobody(exchange):
@@ -264,12 +360,20 @@ def test_a_custodian_that_lacks_the_subject_permits_nothing_and_accuses_nobody(e
     assert site.node.shelf.head(given) is not None
 
 
+def enrolled_without(federation: Federation, name: str, org_id: str) -> Patient:
+    """Enrol somebody whom an organisation has not endorsed: it would hold the whole of the subject."""
+    patient = Patient(federation, name)
+    while federation.sites[RENHE].node.submitter.submit(patient.subject()).endorser == org_id:
+        patient = Patient(federation, name)
+    return patient
+
+
 def test_a_custodian_is_given_what_a_delegates_signature_is_checked_with(exchange):
     federation, submitter = exchange.federation, exchange.federation.sites[RENHE].node.submitter
-    mother, child = Patient(federation, "mother"), Patient(federation, "child")
-    submitter.submit(mother.subject((RENHE,)))
+    mother, child = enrolled_without(federation, "mother", TONGJI), Patient(federation, "child")
     day = federation.time // 86400
     guardian = {
+        "delegation": None,
         "may": ["consent"],
         "resource_types": ["*"],
         "role": "guardian",
@@ -325,10 +429,7 @@ def test_a_consent_counts_under_the_passkeys_of_its_place_and_not_of_today(excha
 
 def test_a_recipient_that_becomes_a_custodian_judges_the_whole_subject_by_the_part_that_it_had(exchange):
     federation, home = exchange.federation, exchange.federation.sites[RENHE].node
-    other, patient = federation.sites[TONGJI].node, Patient(federation, "told")
-    while home.submitter.submit(patient.subject()).endorser == TONGJI:
-        # Who endorsed the subject has the whole.
-        patient = Patient(federation, "told")
+    other, patient = federation.sites[TONGJI].node, enrolled_without(federation, "told", TONGJI)
     other.submitter.wait_final(patient.key, 1, 20)
     given = home.submitter.submit(patient.consent(recipient=TONGJI)).key
     other.submitter.wait_final(given, 1, 20)

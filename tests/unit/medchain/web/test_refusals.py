@@ -1,4 +1,4 @@
-"""Every refusal of the checks of subjects and recoveries has its words."""
+"""Every refusal of the checks of subjects, delegations and recoveries has its words."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from medchain.ledger.kinds import capacity, content, recovery, signing, subject
+from medchain.ledger.kinds import capacity, content, delegation, recovery, signing, subject
 from medchain.web.refusals import REFUSALS
 
-KINDS = ("consent", "recovery", "subject")
+KINDS = ("consent", "delegation", "recovery", "subject")
 # Malformed bodies: a program's mistake, told as `body.malformed` with the reason beside it.
+NEVER = {"delegation.guardians", "recovery.minor", "recovery.incapable", "recovery.guardians"}
 READING = {"subject.capacity", "subject.standing"}
 
 
@@ -28,11 +29,11 @@ def codes(module) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", [capacity, content, recovery, signing, subject])
+@pytest.mark.parametrize("module", [capacity, content, delegation, recovery, signing, subject])
 def test_each_code_of_the_checks_has_a_text(module):
     named = codes(module)
     assert named
-    assert named - READING - REFUSALS.keys() - {"recovery.minor", "recovery.incapable", "recovery.guardians"} == set()
+    assert named - READING - NEVER - REFUSALS.keys() == set()
 
 
 def test_each_text_is_in_both_languages_and_without_fields():

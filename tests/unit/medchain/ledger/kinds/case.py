@@ -16,11 +16,12 @@ from medchain.ledger.kinds.access import Access, Accesses
 from medchain.ledger.kinds.capacity import Capacity, Delegate
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.kinds.delegation import Delegation
 from medchain.ledger.kinds.grant import Grant
 from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.kinds.registry import check_body
 from medchain.ledger.kinds.subject import Operation, Subject
-from medchain.ledger.object import Body, StateRecord, build_body, stop_hash
+from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
 from medchain.ledger.request import ReleaseRequest, SignedRequest, sign_request
 from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer
 from tests.unit.medchain.ledger.world import (
@@ -53,9 +54,13 @@ STAFF = {"attested_by": ["doctor", "nurse"]}
 SUBJECT = Subject((passkey_of(PHONE),), ABLE, (RENHE, TONGJI), RENHE, "identity-card", TIME - 100, seed("n")[:16], TIME)
 
 
+DELEGATION = map_key("delegation", RENHE, seed("delegation")[:16])
+
+
 def delegate(subject: bytes, role: str = "helper", until: int = DAY + 100, **changes: object) -> Delegate:
-    """Make a delegate who may do all."""
-    return replace(Delegate(subject, role, until, ("consent", "read", "stop"), ("*",)), **changes)
+    """Make a delegate who may do all, under the delegation that every case has."""
+    own = None if role == "guardian" else DELEGATION
+    return replace(Delegate(subject, role, until, ("consent", "read", "stop"), ("*",), own), **changes)
 
 
 @dataclass
@@ -84,6 +89,9 @@ class Case:
 
     def head(self, key: bytes):
         return self.bodies.get(key)
+
+    def state(self, key: bytes):
+        return self.world.records.get(key)
 
     def keep(self, kind: str, content: dict[str, Json], evidence: Json = None, **record: object) -> StateRecord:
         """Put an object and its body into the state."""
@@ -144,6 +152,7 @@ class ConsentCase(Case):
     def __post_init__(self) -> None:
         """Enrol the patient."""
         self.subject = self.keep("subject", SUBJECT.to_content())
+        self.world.add("delegation", RENHE, id=seed("delegation")[:16])
 
     def consent(self, **changes: object) -> Consent:
         made = Consent(
@@ -272,6 +281,27 @@ class Person:
         self.subject = replace(SUBJECT, **{"passkeys": (passkey_of(self.pen),)} | changes)
         self.record = case.keep("subject", self.subject.to_content())
         self.key = self.record.key
+
+
+def delegation_of(person, helper, **changes: object) -> Delegation:
+    """Make the delegation of somebody who acts for a person."""
+    made = Delegation(
+        subject=person.key,
+        delegate=helper.key,
+        role="helper",
+        last_day=DAY + 100,
+        enroller=RENHE,
+        custodians=(RENHE, TONGJI),
+        stop=fresh(32),
+    )
+    return replace(made, **changes)
+
+
+def named(case, person, helper, role: str = "helper", **record: object) -> Delegate:
+    """Put a delegation into the state; returns the row that names it."""
+    made = delegation_of(person, helper, role=role)
+    kept = case.keep("delegation", made.to_content(), None, **{"expires": made.last_day} | record)
+    return delegate(helper.key, role, delegation=kept.key)
 
 
 def changed(case, person, operation: str, signers=None, **changes: object):

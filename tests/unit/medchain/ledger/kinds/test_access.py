@@ -422,5 +422,6 @@ def test_each_kind_has_its_name_and_a_number_of_its_own():
         "erasure": 10,
         "state": 13,
         "recovery": 14,
+        "delegation": 15,
     }
     assert all(name == kind.name for name, kind in KINDS.items())

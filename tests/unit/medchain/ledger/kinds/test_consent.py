@@ -388,7 +388,7 @@ def test_who_is_no_delegate_signs_for_nobody(case):
         ({"may": ("consent",)}, ""),
         ({"may": ("read", "stop")}, "consent.delegate"),
         ({"role": "proxy"}, ""),
-        ({"role": "guardian"}, "consent.delegate"),
+        ({"role": "guardian", "delegation": None}, "consent.delegate"),
     ],
 )
 def test_a_delegate_permits_within_its_limits(case, limits, found):

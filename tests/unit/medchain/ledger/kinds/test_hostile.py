@@ -13,7 +13,7 @@ from medchain.ledger.kind import Place
 from medchain.ledger.kinds.registry import check_form
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
-from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, accesses, code
+from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, Person, accesses, code, delegation_of
 from tests.unit.medchain.ledger.kinds.test_access import EMERGENCY, ERASURE
 from tests.unit.medchain.ledger.kinds.test_recovery import recovery_of
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, fresh
@@ -42,13 +42,14 @@ def contents(case):
         "emergency": EMERGENCY.to_content(),
         "erasure": ERASURE.to_content(),
         "recovery": recovery_of(case).to_content(),
+        "delegation": delegation_of(Person(case, "patient"), Person(case, "helper")).to_content(),
     }
     refs = {"grant": (consent,), "access": (consent, grant)}
     return made, {kind: tuple(sorted(Ref(r.key, r.version) for r in found)) for kind, found in refs.items()}
 
 
 @given(
-    st.sampled_from(["subject", "consent", "grant", "access", "emergency", "erasure", "recovery"]),
+    st.sampled_from(["subject", "consent", "grant", "access", "emergency", "erasure", "recovery", "delegation"]),
     json_values,
     st.data(),
 )

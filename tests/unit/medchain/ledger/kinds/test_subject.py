@@ -30,6 +30,7 @@ from tests.unit.medchain.ledger.kinds.case import (
     code,
     delegate,
     malformed,
+    named,
     passkey_of,
 )
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, DAY, RENHE, TIME, TONGJI, fresh, seed
@@ -341,7 +342,8 @@ def linked_to_a_recipient(case, patient, **changes: object):
 
 def test_a_custodian_that_was_shown_a_part_before_judges_the_whole_that_comes_after_it(case, patient, helper):
     assert code(*linked_to_a_recipient(case, patient)) == ""
-    body, context = changed(case, patient, "name-delegate", delegates=(delegate(helper.key),), role="holder", own=ANXIN)
+    rows = (named(case, patient, helper),)
+    body, context = changed(case, patient, "name-delegate", delegates=rows, role="holder", own=ANXIN)
     assert code(body, context) == ""
 
 
@@ -368,7 +370,7 @@ def test_who_vouches_for_a_version_has_the_whole_of_the_one_before(case, patient
 
 def test_a_person_names_and_ends_a_helper_and_a_proxy(case, patient, helper):
     for role in ("helper", "proxy"):
-        row = delegate(helper.key, role)
+        row = named(case, patient, helper, role)
         assert code(*changed(case, patient, "name-delegate", delegates=(row,))) == ""
         helped = Person(case, "phone", capacity=able(delegates=(row,)))
         assert code(*changed(case, helped, "end-delegate", delegates=())) == ""
@@ -406,7 +408,7 @@ def test_nobody_but_itself_ends_a_guardian(case, child, mother, father):
         ({"until": DAY}, ""),
         ({"until": DAY - 1}, "subject.delegate"),
         ({"may": ("read", "stop")}, "subject.delegate"),
-        ({"role": "guardian"}, "subject.delegate"),
+        ({"role": "guardian", "delegation": None}, "subject.delegate"),
         ({"role": "proxy"}, ""),
     ],
 )
@@ -600,7 +602,14 @@ def test_a_custodian_sees_the_passkeys_of_a_redacted_body(case):
 
 
 ROW = SUBJECT.to_content()["passkeys"][0]
-LIMITS = {"may": ["read"], "resource_types": ["*"], "role": "helper", "subject": "00" * 32, "until": 1}
+LIMITS = {
+    "delegation": "00" * 32,
+    "may": ["read"],
+    "resource_types": ["*"],
+    "role": "helper",
+    "subject": "00" * 32,
+    "until": 1,
+}
 
 
 @pytest.mark.parametrize(
@@ -621,6 +630,9 @@ LIMITS = {"may": ["read"], "resource_types": ["*"], "role": "helper", "subject":
         ("delegates", [5], "encoding.members"),
         ("delegates", [LIMITS | {"role": "friend"}], "subject.delegates"),
         ("delegates", [LIMITS | {"may": ["sell"]}], "subject.delegates"),
+        ("delegates", [LIMITS | {"delegation": None}], "subject.delegates"),
+        ("delegates", [LIMITS | {"role": "guardian"}], "subject.delegates"),
+        ("delegates", [LIMITS | {"delegation": 5}], "encoding.hex"),
         ("delegates", [LIMITS | {"may": []}], "content.names"),
         ("disputed", 0, "subject.capacity"),
         ("of_age", "1", "content.number"),
