@@ -33,6 +33,7 @@ from medchain.ledger.transaction import (
 from medchain.node.bodies import MAX_BODIES, MAX_DOCUMENT_BYTES, BodyShelf, OpenedBody, announced_hashes, open_body
 from medchain.node.clock import Clock
 from medchain.node.replica import Replica
+from medchain.node.unaccepted import Announced, Unaccepted
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 
@@ -223,13 +224,14 @@ class Judge:
 class Endorser:
     """Endorses; fills `medchain.node.services.EndorsementService`. Threads may share it."""
 
-    __slots__ = ("_catch_up_s", "_identity", "_judge", "_lock", "_memory", "_patience_s", "_promised")
+    __slots__ = ("_catch_up_s", "_identity", "_judge", "_lock", "_memory", "_patience_s", "_promised", "_unaccepted")
 
     def __init__(
         self,
         identity: Identity,
         judge: Judge,
         memory: RecordStore,
+        unaccepted: Unaccepted,
         *,
         patience_s: float = PATIENCE_S,
         catch_up_s: float = CATCH_UP_S,
@@ -240,6 +242,7 @@ class Endorser:
             identity: organisation and keys.
             judge: this node's own judgement.
             memory: keeps what was promised, on disk.
+            unaccepted: counts bodies of what may never be ordered.
             patience_s: how long a refusal waits for a block that would make it wrong.
             catch_up_s: how long the height that a creator names is waited for.
         """
@@ -248,6 +251,7 @@ class Endorser:
         self._identity = identity
         self._judge = judge
         self._memory = memory
+        self._unaccepted = unaccepted
         self._lock = Lock()
         self._promised: dict[tuple[bytes, int], tuple[bytes, int]] = {}
 
@@ -265,7 +269,8 @@ class Endorser:
             InputError: ``encoding.*``, ``transaction.*``, ``body.malformed``.
             VerificationError: the code of the rule broken: ``endorse.creator``, ``.role``, ``.kind``, ``.until``,
                 ``.bodies``, ``.double``, ``body.*``, ``transaction.*`` or one of the kind's.
-            UnavailableError: ``endorse.behind`` where this node does not get to the height that the request names.
+            UnavailableError: ``endorse.behind`` where this node does not get to the height that the request names;
+                ``body.quota`` where too many bodies of the creator wait for being ordered.
         """
         payload, transaction, rows, height = self._read(document, peer)
         opened = [open_body(row, self._judge.replica.ledger, self._identity.encryption) for row in rows]
@@ -273,6 +278,7 @@ class Endorser:
         self._catch_up(height)
         self._await_judgement(payload, transaction, own, opened)
         with self._lock:
+            self._count(transaction, own, len(document))
             self._promise(payload, transaction, own)
             for item in opened:
                 self._judge.shelf.keep(item.object, item.version, item.body)
@@ -355,6 +361,11 @@ class Endorser:
             item.body.verify(head.body_hash)
             others[item.object] = item.body
         self._judge.check(transaction, own, INDEPENDENT, others)
+
+    def _count(self, transaction: Transaction, own: Mapping[tuple[bytes, int], Body], size: int) -> None:
+        """Count what is kept from now on: its creator may never have it ordered, and ask for the next one."""
+        until, each = transaction.until, size // max(1, len(own))
+        self._unaccepted.add(transaction.creator, [Announced(key, version, until, each) for key, version in own])
 
     def _promise(self, payload: bytes, transaction: Transaction, versions: Mapping[tuple[bytes, int], Body]) -> None:
         """Promise versions to one transaction for as long as it could be accepted; the disk remembers."""

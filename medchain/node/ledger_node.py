@@ -96,10 +96,10 @@ class LedgerNode:
         self.judge = judge
         self.verdicts = Verdicts(judge, records)
         self.shelf.judged_by(self.verdicts)
-        self.endorser = Endorser(identity, judge, records)
+        unaccepted = Unaccepted(self.shelf, records, around.clock)
+        self.endorser = Endorser(identity, judge, records, unaccepted)
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
         self.shelf.heed(self.stops.is_stopped)
-        unaccepted = Unaccepted(self.shelf, records, around.clock)
         receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
         self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge))
         self.deliveries = Deliveries(judge, records, others.push)

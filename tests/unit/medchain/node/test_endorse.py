@@ -17,8 +17,10 @@ from medchain.ledger.kinds.grant import read as read_grant
 from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import Evidence, build_body, map_key, stop_hash
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Ref, pae, payload_bytes
+from medchain.node import unaccepted
 from medchain.node.bodies import BodyShelf, OpenedBody, seal_body
 from medchain.node.endorse import Endorser, Judge, endorse_request, parse_endorsement
+from medchain.node.unaccepted import Unaccepted
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
@@ -63,12 +65,14 @@ class Desk:
         self.shelf = BodyShelf(self.replica.store)
         self.judge = Judge(self.org_id, self.replica, self.shelf, ConsentDecision(), lambda: self.now)
         self.records = RecordStore(opener(FileKind.RECORDS))
-        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records, patience_s=0)
+        self.restart()
         self.patient = Patient(None)
 
-    def restart(self) -> None:
+    def restart(self, **changes: object) -> None:
         """Forget everything that is not on disk."""
-        self.endorser = Endorser(keys_of(self.org_id), self.judge, self.records, patience_s=0)
+        self.unaccepted = Unaccepted(self.shelf, self.records, lambda: self.now)
+        given = {"patience_s": 0, "judge": self.judge} | changes
+        self.endorser = Endorser(keys_of(self.org_id), given.pop("judge"), self.records, self.unaccepted, **given)
 
     def transaction(self, request: Request):
         """Write the payload of a request."""
@@ -405,7 +409,7 @@ def test_an_endorser_that_is_a_block_behind_waits_for_it(desk):
             return getattr(desk.replica, name)
 
     judge = replace(desk.judge, replica=Lagging())
-    desk.endorser = Endorser(keys_of(desk.org_id), judge, desk.records, patience_s=1)
+    desk.restart(judge=judge, patience_s=1)
     payload, answer = desk.ask(desk.consent())
     assert answer["key"] == key(desk.org_id, "ledger").id
     assert payload
@@ -461,10 +465,27 @@ def test_a_request_of_another_form_is_refused(desk):
         assert caught.value.code == "encoding.members"
 
 
+def test_a_creator_that_has_endorsed_and_never_orders_fills_no_disk(desk, monkeypatch):
+    monkeypatch.setattr(unaccepted, "MAX_BODIES_EACH", 3)
+    asked = [replace(desk.subject(), object_id=fresh(16)) for _ in range(4)]
+    targets = [map_key("subject", RENHE, request.object_id) for request in asked]
+    for request in asked[:3]:
+        desk.ask(request)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"body\.quota"):
+            desk.ask(asked[3])
+        desk.restart()
+    assert [desk.shelf.held_at(target, 1) is not None for target in targets] == [True, True, True, False]
+    # Nothing was promised of it, and what nobody can order any more goes.
+    desk.unaccepted.expire(desk.now + 45 + unaccepted.GRACE_S + 1)
+    desk.ask(asked[3])
+    assert [desk.shelf.held_at(target, 1) is not None for target in targets] == [False, False, False, True]
+
+
 def test_an_endorser_that_stays_behind_the_creator_says_so_instead_of_refusing(desk):
     request = desk.consent()
     payload = payload_bytes(desk.transaction(request))
-    desk.endorser = Endorser(keys_of(desk.org_id), desk.judge, desk.records, patience_s=0, catch_up_s=0.05)
+    desk.restart(catch_up_s=0.05)
     with pytest.raises(UnavailableError) as caught:
         desk.endorser.endorse(endorse_request(payload, [], desk.replica.height + 1), RENHE)
     assert (caught.value.code, caught.value.fields) == ("endorse.behind", {"height": desk.replica.height})
