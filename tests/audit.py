@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
-from medchain.ledger.genesis import Genesis
+from medchain.ledger.genesis import Genesis, succeeded
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context
 from medchain.ledger.members import Members
 from medchain.ledger.object import StateRecord
@@ -163,7 +163,7 @@ class Auditor:
             effects = apply_block(replay, context, leaves[:-1], strict=True)
         replay.records.update(effects.records)
         replay.draw_states.update(effects.draws)
-        replay.members = effects.members
+        replay.members = succeeded(replay.members, effects.members, self._genesis.origin)
         replay.time = state["time"]
         root_of_map = map_root({key: h(record.encode()) for key, record in replay.records.items()})
         assert state["map_root"] == root_of_map.hex()
@@ -172,6 +172,7 @@ class Auditor:
         before = roll
         for leaf in leaves[:-1] if height else ():
             roll = roll.after(leaf)
+        roll = roll.ending(before if height else None, self._genesis.origin)
         replay.rolls.append(roll)
         assert state["policy"] == h(roll.policy(self._genesis.origin).encode()).hex()
         _compare(roll, effects.members)

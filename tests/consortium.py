@@ -22,7 +22,7 @@ from typing import Self
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.genesis import Genesis, build_genesis, policy_digest
+from medchain.ledger.genesis import Genesis, build_genesis, policy_digest, succeeded
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
     COSIGN_MLDSA44_KEY,
@@ -316,7 +316,8 @@ class MemoryReplica:
 
     def _execute(self, leaves, time, *, strict):
         context = block_context(self.height + 1, time, self.size, self.ledger)
-        return apply_block(self, context, leaves, strict=strict)
+        effects = apply_block(self, context, leaves, strict=strict)
+        return replace(effects, members=succeeded(self.members, effects.members, self.genesis.origin))
 
     def _add(self, effects, time: int, checkpoint: str | None) -> None:
         changed = update(self.map_root, {name: r.digest for name, r in effects.records.items()}, self)

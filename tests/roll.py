@@ -26,12 +26,14 @@ class Roll:
         quorum: k.
         statuses: org_id → ``active``, ``suspended`` or ``removed``.
         keys: (org_id, use) → public keys that are listed, for signing uses but authentication.
+        lineage: of their policy at the end of the block before; zeros before the genesis' own.
     """
 
     orderer: str
     quorum: int
     statuses: Mapping[str, str]
     keys: Mapping[tuple[str, str], frozenset[bytes]]
+    lineage: bytes = bytes(32)
 
     @classmethod
     def of_genesis(cls, leaf: bytes) -> Roll:
@@ -55,8 +57,21 @@ class Roll:
         """Tell how many may lie."""
         return (len(self.active) - 1) // 3
 
+    def ending(self, before: Roll | None, origin: str) -> Roll:
+        """Return the roll at the end of a block, which continues the lineage where the policy is another."""
+        text = self.text(origin, "consortium")
+        if before is not None and before.text(origin, "consortium") == text:
+            return self
+        fields = (b"medchain/lineage/v1", self.lineage, hashlib.sha256(text.encode()).digest())
+        framed = b"".join(len(one).to_bytes(8, "big") + one for one in fields)
+        return replace(self, lineage=hashlib.sha256(framed).digest())
+
     def policy(self, origin: str) -> str:
-        """Write policy.txt (`docs/spec/genesis.md` 6; C2SP signed-note for how a key is written)."""
+        """Write policy.txt."""
+        return self.text(origin, f"consortium@{self.lineage.hex()}")
+
+    def text(self, origin: str, quorum: str) -> str:
+        """Write policy.txt, its quorum being named so (`docs/spec/genesis.md` 6; C2SP signed-note for a key's form)."""
         host = origin.partition("/")[0]
         lines = [f"log {_vkey(origin, 1, self._only(self.orderer, 'log'))}"]
         for org_id in self.active:
@@ -64,7 +79,7 @@ class Roll:
                 name = f"{org_id}.{host}/cosigner/{use.removeprefix('cosign-')}"
                 lines.append(f"witness {org_id}-{suffix} {_vkey(name, kind, self._only(org_id, use))}")
             lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
-        lines += [" ".join(["group consortium", str(self.quorum), *self.active]), "quorum consortium"]
+        lines += [" ".join(["group", quorum, str(self.quorum), *self.active]), f"quorum {quorum}"]
         return "".join(line + "\n" for line in lines)
 
     def _only(self, org_id: str, use: str) -> bytes:

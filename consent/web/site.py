@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -21,11 +21,11 @@ from consent.web.person import Delegation, Person, person_of, represented_of
 from consent.web.ports import Links, Local, PatientRecords
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
-from medchain.ledger.genesis import Genesis, trusted_policy_text
+from medchain.ledger.genesis import Genesis
 from medchain.ledger.kinds.capacity import READ, STOP
 from medchain.node import asking
 from medchain.node.peers import Limits
-from medchain.node.witnesses import WITNESSES
+from medchain.node.proofs import TRUSTED_POLICY, read_trusted_policy
 from medchain.store.accounts import Role
 from medchain.web.pages import LANGUAGES, Pages, language
 from medchain.web.session import SignedIn
@@ -255,14 +255,8 @@ class PatientSite:
         )
 
     def policy(self) -> str:
-        """Write the policy that the founders' keys make, with who orders now (C2SP tlog-policy)."""
-        members = self.genesis.members
-        answer = self.local.call(WITNESSES, {}, QUICK)
-        log = answer.get("log") if isinstance(answer, dict) else None
-        orderer = log.get("orderer") if isinstance(log, dict) else None
-        if isinstance(orderer, str):
-            members = replace(members, protocol=replace(members.protocol, orderer=orderer))
-        return trusted_policy_text(members, self.genesis.origin)
+        """Return the policy of the members that are final (C2SP tlog-policy)."""
+        return read_trusted_policy(self.local.call(TRUSTED_POLICY, {}, QUICK))
 
     def can_sign(self) -> bool:
         """Tell whether a passkey's signature counts where this node has patients sign (genesis, ``sign_origins``).

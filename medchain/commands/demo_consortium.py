@@ -34,6 +34,7 @@ from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
 from medchain.node.keystore import Layout, write_private_file
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
+from medchain.node.proofs import TRUSTED_POLICY, read_trusted_policy
 from medchain.node.supervisor import read_node_state
 from medchain.node.witnesses import WITNESSES
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
@@ -289,10 +290,8 @@ class Consortium:
         return str(log.get("orderer")) if isinstance(log, dict) else ORDERER
 
     def policy(self) -> bytes:
-        """Make the policy under which the newest checkpoint stands: the founders', with who orders now."""
-        founders = self.genesis.members
-        now = replace(founders, protocol=replace(founders.protocol, orderer=self.orderer()))
-        return trusted_policy_text(now, self.genesis.origin).encode()
+        """Ask for the policy under which the newest final checkpoint stands."""
+        return read_trusted_policy(self.nodes[REGULATOR].local.call(TRUSTED_POLICY, {}, _QUICK)).encode()
 
     def status(self, org_id: str) -> dict[str, Json]:
         """Ask a daemon how it is."""

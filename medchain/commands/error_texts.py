@@ -330,8 +330,8 @@ ERRORS: Final[Mapping[str, Text]] = {
     "log.tile": Text("{path} 与其条目不符。", "{path} is not what its entries make."),
     "member.type": Text("不是成员文件（member.json）。", "This is no member file (member.json)."),
     "policy.unnamed": Text(
-        "账本条目没有写明当时生效的策略：其格式是旧版的。",
-        "The ledger does not name the policy in force: it is of an older format.",
+        "没有写明生效的策略（策略文件缺少 consortium@ 组，或账本是旧版格式）。",
+        "The policy in force is not named: a policy file without a consortium@ group, or a ledger of an older format.",
     ),
     "policy.text": Text("{path} 不是信任策略文件。", "{path} is no policy file."),
     "proofs.ledger": Text("{path} 是另一账本的证明。", "{path} holds proofs for another ledger."),

@@ -24,12 +24,13 @@ from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 
 
-def members_in_force(config: NodeConfig, halves: Callable[[], Unlock]) -> Members:
+def members_in_force(config: NodeConfig, halves: Callable[[], Unlock], *, final: bool = False) -> Members:
     """Read the members in force; those of the genesis before the node ran for the first time.
 
     Args:
         config: of the node.
         halves: opens the root key; asked only where there is a ledger.
+        final: whether those at the newest final block end are asked for, and not those after the newest block.
 
     Raises:
         MedchainError: what cannot be opened or read.
@@ -41,13 +42,15 @@ def members_in_force(config: NodeConfig, halves: Callable[[], Unlock]) -> Member
     keys = open_daemon_keys(config.folder, halves())
     database = open_database(layout.ledger, keys.ledger_database, kind=FileKind.LEDGER, migrate=False)
     with closing(LedgerStore(database)) as store:
-        return store.members if store.head.height >= 0 else genesis.members
+        if store.head.height < 0:
+            return genesis.members
+        return store.final_members() if final else store.members
 
 
-def _members(context: Context) -> Members:
+def _members(context: Context, *, final: bool = False) -> Members:
     """Read the members in force."""
     config = context.config()
-    return members_in_force(config, lambda: context.halves(config, messages.PASSPHRASE))
+    return members_in_force(config, lambda: context.halves(config, messages.PASSPHRASE), final=final)
 
 
 def _list(context: Context) -> int:
@@ -109,13 +112,12 @@ def _policy_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
 
 def _policy(context: Context) -> int:
     """Show the endorsement policy, or the trusted policy of checkpoints."""
-    members = _members(context)
     if context.arguments.trusted:
         genesis, _ = read_genesis(Layout(context.config().folder))
-        text = trusted_policy_text(members, genesis.origin)
+        text = trusted_policy_text(_members(context, final=True), genesis.origin)
         context.answer({"policy": text}, text.splitlines())
         return Exit.DONE
-    content = members.policy.content
+    content = _members(context).policy.content
     rules = content["rules"]
     listed = sorted(rules.items()) if isinstance(rules, dict) else []
     lines = [

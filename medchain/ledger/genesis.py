@@ -8,18 +8,20 @@ Source: `docs/spec/genesis.md`, C2SP tlog-policy, C2SP signed-note.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.lineage import GROUP, group_name, lineage_after
 from medchain.ledger.members import (
     ACTIVE,
     ALGORITHMS,
     COSIGN_ED25519_KEY,
     COSIGN_MLDSA44_KEY,
+    COSIGN_USES,
     LOG_KEY,
     Members,
     Organisation,
@@ -181,7 +183,8 @@ def parse_genesis(data: bytes) -> Genesis:
         time=_number(top["time"]),
     )
     _check(genesis, str(top["type"]))
-    return genesis
+    lineage = lineage_after(genesis.members.lineage, set_digest(genesis.members, genesis.origin))
+    return replace(genesis, members=replace(genesis.members, lineage=lineage))
 
 
 def genesis_signatures(proofs: Mapping[str, Mapping[str, bytes]]) -> Json:
@@ -252,18 +255,64 @@ def trusted_policy_text(snapshot: Members, origin: str) -> str:
 
     Returns:
         C2SP tlog-policy text: the orderer's log key, two witnesses and a group for each active organisation, and the
-        group ``consortium`` of k of them as quorum.
+        group ``consortium@LINEAGE`` of k of them as quorum.
     """
-    orderer = snapshot.organisations[snapshot.protocol.orderer]
-    lines = [f"log {VerifierKey(origin, KeyType.ED25519, orderer.key(LOG_KEY).public)}"]
-    for organisation in snapshot.active:
-        org_id = organisation.org_id
-        for use, suffix in ((COSIGN_ED25519_KEY, "ed"), (COSIGN_MLDSA44_KEY, "pq")):
-            lines.append(f"witness {org_id}-{suffix} {cosigner_key(organisation, origin, use)}")
+    return _snapshot_text(snapshot, origin, group_name(snapshot.lineage))
+
+
+def set_digest(snapshot: Members, origin: str) -> bytes:
+    """Name a set of members, whatever came before it: what a lineage hashes; arguments as `trusted_policy_text`."""
+    return sha256(_snapshot_text(snapshot, origin, GROUP).encode()).digest()
+
+
+def succeeded(before: Members, after: Members, origin: str) -> Members:
+    """Continue the lineage of members over a block.
+
+    Args:
+        before: the members before the block.
+        after: those after it, as the machine leaves them.
+        origin: origin line of the ledger.
+
+    Returns:
+        The members after it; their lineage is another one where their policy is.
+    """
+    if after is before:
+        return after
+    digest = set_digest(after, origin)
+    if digest == set_digest(before, origin):
+        return after
+    return replace(after, lineage=lineage_after(before.lineage, digest))
+
+
+def policy_text(origin: str, log: bytes, cosigners: Iterable[tuple[str, bytes, bytes]], quorum: int, group: str) -> str:
+    """Write the policy.txt of a set of members.
+
+    Args:
+        origin: origin line of the ledger.
+        log: the orderer's log key.
+        cosigners: org_id and both cosigning keys of each active organisation, sorted.
+        quorum: k.
+        group: name of the group of k of them.
+    """
+    lines = [f"log {VerifierKey(origin, KeyType.ED25519, log)}"]
+    names = []
+    for org_id, *publics in cosigners:
+        names.append(org_id)
+        for use, suffix, public in zip(COSIGN_USES, ("ed", "pq"), publics, strict=True):
+            key = VerifierKey(cosigner_name(org_id, origin, use), _COSIGNER_TYPES[use], public)
+            lines.append(f"witness {org_id}-{suffix} {key}")
         lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
-    names = " ".join(organisation.org_id for organisation in snapshot.active)
-    lines += [f"group consortium {snapshot.protocol.quorum} {names}", "quorum consortium", ""]
+    lines += [f"group {group} {quorum} {' '.join(names)}", f"quorum {group}", ""]
     return "\n".join(lines)
+
+
+def _snapshot_text(snapshot: Members, origin: str, group: str) -> str:
+    """Write the policy.txt of members; the group of k of them has a name of the caller's."""
+    log = snapshot.organisations[snapshot.protocol.orderer].key(LOG_KEY).public
+    cosigners = [
+        (one.org_id, one.key(COSIGN_ED25519_KEY).public, one.key(COSIGN_MLDSA44_KEY).public) for one in snapshot.active
+    ]
+    return policy_text(origin, log, cosigners, snapshot.protocol.quorum, group)
 
 
 def policy_digest(snapshot: Members, origin: str) -> bytes:

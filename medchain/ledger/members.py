@@ -161,6 +161,7 @@ class Members:
         policy: the rules in force.
         protocol: orderer, quorum and version.
         log_keys: ids of all log keys that organisations list or have ever listed; given, those of before.
+        lineage: of their policy, as `medchain.ledger.genesis.succeeded` continues it; zeros before that.
         active: organisations that take part, sorted by org_id.
         keys: key id → key, of all organisations that are not removed.
         signers: key id of a ledger key → its active organisation.
@@ -173,6 +174,7 @@ class Members:
     policy: Policy
     protocol: ProtocolRules
     log_keys: frozenset[str] = frozenset()
+    lineage: bytes = bytes(32)
     active: tuple[Organisation, ...] = field(init=False)
     keys: Mapping[str, Key] = field(init=False)
     signers: Mapping[str, Organisation] = field(init=False)

@@ -1,9 +1,10 @@
 """From the policy that a verifier trusts to the one in force, by as few checkpoints as lead there.
 
-A step is a checkpoint and the entries that changed the policy since the step before, up to that checkpoint. Keeps true:
-a policy is believed only where a quorum of the policy believed before has cosigned a log that holds all changes shown
-since, and a quorum of the policy after them has cosigned that very checkpoint. Trusts the policy that the verifier
-brought, nothing else in the bundle.
+A step is a checkpoint, the entries that changed the policy since the step before, up to that checkpoint, and the name
+of each set of members that these made. Keeps true: a policy is believed only where a quorum of the policy believed
+before has cosigned a log that holds all changes shown since, and a quorum of the policy after them has cosigned that
+very checkpoint; what it ends with bears the lineage of the trusted one. Trusts the policy that the verifier brought,
+nothing else in the bundle.
 Source: `docs/spec/proof-bundle.md` 7.
 """
 
@@ -13,21 +14,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64
+from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
-from medchain.ledger.genesis import parse_genesis, trusted_policy_text
-from medchain.ledger.members import Members, parse_organisation, parse_protocol
+from medchain.ledger.genesis import Genesis, parse_genesis, set_digest, trusted_policy_text
+from medchain.ledger.lineage import lineage_after, members_policy
+from medchain.ledger.members import LOG_KEY, Members, parse_organisation, parse_protocol
 from medchain.ledger.object import ORGANISATION
 from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES, Stop, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_inclusion
-from medchain.tlog.note import Note, parse_note
+from medchain.tlog.note import KeyType, Note, VerifierKey, parse_note
 from medchain.tlog.policy import Log, Policy
 
 CHAIN_FILE: Final = "policy-chain.json"
 """Name of the file in a bundle."""
 
-CHAIN_TYPE: Final = "medchain/policy-chain/v2"
+CHAIN_TYPE: Final = "medchain/policy-chain/v3"
 """Its type member."""
 
 _PROTOCOL: Final = "protocol"
@@ -51,10 +53,17 @@ class PolicyChange:
 
 @dataclass(frozen=True, slots=True)
 class PolicyStep:
-    """What changed since the step before, in the order of the log, and a checkpoint of both quorums."""
+    """What changed since the step before, and a checkpoint of both quorums.
+
+    Attributes:
+        changes: in the order of the log.
+        checkpoint: the note.
+        sets: `medchain.ledger.genesis.set_digest` of each set of members since, also of those passed over, in order.
+    """
 
     changes: tuple[PolicyChange, ...]
     checkpoint: str
+    sets: tuple[bytes, ...]
 
 
 def write_chain(steps: Iterable[PolicyStep]) -> bytes:
@@ -70,6 +79,7 @@ def write_chain(steps: Iterable[PolicyStep]) -> bytes:
                 for change in step.changes
             ],
             "checkpoint": step.checkpoint,
+            "sets": [one.hex() for one in step.sets],
         }
         for step in steps
     ]
@@ -96,7 +106,8 @@ def chain_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
         The policy under which the bundle's own proofs must verify: the trusted one if there is no chain.
 
     Raises:
-        InputError: ``bundle.files``, or the code of a format.
+        InputError: ``bundle.files``, or the code of a format; ``policy.unnamed`` for a trusted policy without lineage,
+            where there is a chain.
         VerificationError: ``bundle.policy_chain`` when the trusted policy is none of the chain's or a step does not
             follow, ``tlog.*`` when a step's checkpoint has not both quorums, or does not hold a change.
     """
@@ -105,8 +116,7 @@ def chain_in_force(files: Mapping[str, bytes], policy_text: str) -> Policy:
         return trusted
     if "genesis.json" not in files:
         raise InputError("bundle.files", name="genesis.json")
-    genesis = parse_genesis(files["genesis.json"])
-    walk = _Walk(genesis.ledger, genesis.origin, genesis.members, trusted)
+    walk = _Walk(parse_genesis(files["genesis.json"]), trusted)
     for step in read_chain(files[CHAIN_FILE]):
         walk.go(step)
     return walk.end()
@@ -142,35 +152,38 @@ def members_changed(snapshot: Members, leaf: bytes, ledger: bytes) -> Members:
 
 
 class _Walk:
-    """Replays changes, and believes them from the trusted policy on."""
+    """Replays changes and the lineage, and believes them from the trusted policy on."""
 
-    def __init__(self, ledger: bytes, origin: str, first: Members, trusted: Policy) -> None:
+    def __init__(self, genesis: Genesis, trusted: Policy) -> None:
         """Start at the genesis."""
-        self._ledger, self._origin, self._trusted = ledger, origin, trusted
-        self._snapshot = first
-        self._in_force = trusted if self._policy() == trusted else None
+        self._genesis, self._trusted = genesis, trusted
+        self._known = members_policy(trusted)
+        self._snapshot = genesis.members
         self._position = 0
+        self._in_force: Policy | None = None
+        if self._snapshot.lineage == self._known.lineage:
+            self._in_force = self._met([self._digest()])
 
     def go(self, step: PolicyStep) -> None:
-        """Apply a step's changes; where the policy before one of them is believed, its checkpoint must bear them."""
-        before, believed = self._in_force, list[PolicyChange]()
-        logs = [] if before is None else [*before.logs]
+        """Apply a step's changes; where a policy before one of them is believed, its checkpoint must bear them all."""
+        before, lineage, digests = self._in_force, self._snapshot.lineage, [self._digest()]
+        logs, is_met = list[Log](), False
+        for digest in step.sets:
+            lineage = lineage_after(lineage, digest)
+            is_met = is_met or (before is None and lineage == self._known.lineage)
         for change in step.changes:
-            self._snapshot = members_changed(self._snapshot, change.entry, self._ledger)
-            policy = self._policy()
-            if before is not None:
-                believed.append(change)
-                logs += [] if policy is None else policy.logs
-            elif policy == self._trusted:
-                before, logs = self._trusted, [*self._trusted.logs]
-        if before is not None and believed:
-            # Between the changes there may be one less than there was; what is believed must be a policy.
-            self._snapshot.check()
-            after = self._parsed()
-            checkpoint = _both(step.checkpoint, (before, after), logs)
-            self._check_changes(believed, checkpoint)
-            before = after
-        self._in_force = before
+            self._snapshot = members_changed(self._snapshot, change.entry, self._genesis.ledger)
+            digests.append(self._digest())
+            logs += [] if digests[-1] is None else [self._log()]
+        self._snapshot = replace(self._snapshot, lineage=lineage)
+        if lineage == self._known.lineage:
+            # Nothing has changed behind it: its own quorum is asked for by what it is to verify.
+            self._in_force = self._met(digests[-1:])
+            return
+        if is_met:
+            before = self._met(digests)
+        if before is not None:
+            self._in_force = self._led(step, before, [*before.logs, *logs])
 
     def end(self) -> Policy:
         """Return the policy believed last; raises `VerificationError` ``bundle.policy_chain`` if none is."""
@@ -178,26 +191,45 @@ class _Walk:
             raise VerificationError("bundle.policy_chain")
         return self._in_force
 
-    def _check_changes(self, changes: Sequence[PolicyChange], checkpoint: Checkpoint) -> None:
-        """Check that a log holds changes, in their order and behind those before."""
-        for change in changes:
+    def _met(self, digests: Sequence[bytes | None]) -> Policy:
+        """Return the trusted policy where it is among those that follow from the changes: all else is a lie."""
+        if self._known.digest not in digests:
+            raise VerificationError("bundle.policy_chain")
+        return self._trusted
+
+    def _led(self, step: PolicyStep, before: Policy, logs: Sequence[Log]) -> Policy:
+        """Return the policy after a step, under which its checkpoint holds as it does under the one before."""
+        # Between the changes there may be one less than there was; what is believed must be a policy.
+        self._snapshot.check()
+        if self._digest() != step.sets[-1] or before.to_bytes() != members_policy(before).text:
+            # Where a verifier asks for more than the members of then, nothing says what it asks of those of now.
+            raise VerificationError("bundle.policy_chain")
+        after = self._parsed()
+        checkpoint = _both(step.checkpoint, (before, after), logs)
+        for change in step.changes:
             if change.position <= self._position:
                 raise VerificationError("bundle.policy_chain")
             hashed = leaf_hash(change.entry)
             verify_inclusion(hashed, change.position, checkpoint.size, change.hashes, checkpoint.root)
             self._position = change.position
+        return after
 
-    def _policy(self) -> Policy | None:
-        """Return the policy that follows from the members; None where members and quorum do not fit together."""
+    def _digest(self) -> bytes | None:
+        """Name the set of members; None where members and quorum do not fit together."""
         try:
             self._snapshot.check()
         except VerificationError:
             return None
-        return self._parsed()
+        return set_digest(self._snapshot, self._genesis.origin)
+
+    def _log(self) -> Log:
+        """Return the log of who orders."""
+        orderer = self._snapshot.organisations[self._snapshot.protocol.orderer]
+        return Log(VerifierKey(self._genesis.origin, KeyType.ED25519, orderer.key(LOG_KEY).public))
 
     def _parsed(self) -> Policy:
         """Return the policy that follows from members that fit together."""
-        return Policy.parse(trusted_policy_text(self._snapshot, self._origin).encode())
+        return Policy.parse(trusted_policy_text(self._snapshot, self._genesis.origin).encode())
 
 
 def _both(note: str, policies: Iterable[Policy], logs: Sequence[Log]) -> Checkpoint:
@@ -231,11 +263,12 @@ def _signed(note: Note, checkpoint: Checkpoint, logs: Iterable[Log]) -> Iterator
 
 def _read_step(row: Json) -> PolicyStep:
     """Read a step."""
-    step = members(row, {"changes": list, "checkpoint": str})
+    step = members(row, {"changes": list, "checkpoint": str, "sets": list})
     changes = tuple(_read_change(change) for change in _list(step["changes"]))
-    if not changes:
+    sets = tuple(unhex(one, HASH_BYTES) for one in _list(step["sets"]))
+    if not changes or not sets:
         raise InputError("bundle.files", name=CHAIN_FILE)
-    return PolicyStep(changes, str(step["checkpoint"]))
+    return PolicyStep(changes, str(step["checkpoint"]), sets)
 
 
 def _read_change(row: Json) -> PolicyChange:

@@ -51,10 +51,12 @@ from medchain.node.proofs import (
     PROVE_DISCLOSURES,
     PROVE_ENTRY,
     TRACE,
+    TRUSTED_POLICY,
     prove_disclosures,
     prove_entry,
     prove_object,
     trace_record,
+    trusted_policy,
 )
 from medchain.node.proposal_book import ProposalBook
 from medchain.node.proposal_desk import ProposalDesk
@@ -429,6 +431,7 @@ def _looked_up(node: DaemonNode, side: LedgerNode) -> dict[str, Callable[[Json],
         PROVE_DISCLOSURES: lambda document: prove_disclosures(node.replica, side.shelf, document),
         PROVE_ENTRY: lambda document: prove_entry(node.replica, document),
         TRACE: lambda document: trace_record(node.replica, document),
+        TRUSTED_POLICY: lambda _document: trusted_policy(node.replica),
     }
 
 

@@ -14,10 +14,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 from medchain.encoding import unbase64
-from medchain.ledger.genesis import cosigner_name
+from medchain.ledger.genesis import cosigner_name, policy_text
+from medchain.ledger.lineage import GROUP
 from medchain.ledger.members import ACTIVE, COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.policy_steps import PolicyChange, PolicyStep, write_chain
@@ -59,6 +61,7 @@ class _Policy:
         changed: org_ids of what is other than in the policy before, `_LEDGER_OBJECT` for orderer and k.
         pairs: both cosigning lines of each active organisation.
         log: line of who orders.
+        digest: what a lineage hashes of it.
     """
 
     row: PolicyRow
@@ -66,6 +69,7 @@ class _Policy:
     changed: frozenset[str]
     pairs: tuple[frozenset[LineId], ...]
     log: LineId
+    digest: bytes
 
     def has_quorum(self, lines: Collection[LineId]) -> bool:
         """Tell whether a quorum is among lines."""
@@ -135,7 +139,8 @@ class PolicySteps:
         active = [(name, keys) for name, keys in row.organisations.items() if keys.status == ACTIVE]
         pairs = tuple(frozenset(_cosign_lines(self._origin, name, keys)) for name, keys in active)
         log = _line(self._origin, KeyType.ED25519, row.organisations[row.orderer].log)
-        return _Policy(row, self._store.block(row.height).size, frozenset(changed), pairs, log)
+        digest = _set_digest(self._origin, row)
+        return _Policy(row, self._store.block(row.height).size, frozenset(changed), pairs, log, digest)
 
     def _make(self, policies: Sequence[_Policy], final: StoredCheckpoint) -> tuple[bytes, bool]:
         """Choose steps from the end backwards; returns the chain, and whether it leads on from each policy."""
@@ -172,7 +177,8 @@ class PolicySteps:
                 # What the step's last change makes needless may hold the log key that signed the checkpoint.
                 later |= policy.changed if number < note.policy else set()
             unique = {change.position: change for change in changes}
-            found.append(PolicyStep(tuple(unique[at] for at in sorted(unique)), note.stored.note))
+            sets = tuple(policy.digest for policy in policies[start + 1 : note.policy + 1])
+            found.append(PolicyStep(tuple(unique[at] for at in sorted(unique)), note.stored.note, sets))
         return found[::-1]
 
 
@@ -244,6 +250,14 @@ def _text(row: PolicyRow) -> tuple[object, ...]:
     """Return all that stands in a trusted policy."""
     active = {name: keys[:3] for name, keys in row.organisations.items() if keys.status == ACTIVE}
     return active, row.organisations[row.orderer].log, row.quorum
+
+
+def _set_digest(origin: str, row: PolicyRow) -> bytes:
+    """Name the members of a policy, as `medchain.ledger.genesis.set_digest` does of decoded ones."""
+    active = sorted((name, keys) for name, keys in row.organisations.items() if keys.status == ACTIVE)
+    cosigners = [(name, unbase64(keys.cosign_ed25519), unbase64(keys.cosign_mldsa44)) for name, keys in active]
+    log = unbase64(row.organisations[row.orderer].log)
+    return sha256(policy_text(origin, log, cosigners, row.quorum, GROUP).encode()).digest()
 
 
 def _cosign_lines(origin: str, name: str, keys: SignerKeys) -> Iterator[LineId]:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from medchain.encoding import Json, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
+from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import short_text
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES, parse_envelope
@@ -45,6 +46,9 @@ TRACE: Final = "trace_record"
 ``"opening":B64`` where content is shown → ``{"creator":ORG,"files":…,"names":{ORG:NAME},"position":N,"signed":N,
 "signers":[[ORG,ROLE],…],"time":N}``."""
 
+TRUSTED_POLICY: Final = "policy.trusted"
+"""Name of the operation: ``{}`` → ``{"policy":TEXT}``, the policy.txt of the members at the newest final block end."""
+
 _RECORD: Final = "record"
 _MAX_FILE_BYTES: Final = 64 << 20
 _NUMBERS: Final = ("position", "signed", "time")
@@ -71,6 +75,16 @@ class Traced:
     signers: tuple[tuple[str, str], ...]
     names: Mapping[str, Mapping[str, str]]
     files: Mapping[str, bytes]
+
+
+def trusted_policy(replica: Replica) -> Json:
+    """Carry out `TRUSTED_POLICY`: what is not final may be dropped, and nobody trust its members."""
+    return {"policy": trusted_policy_text(replica.store.final_members(), replica.genesis.origin)}
+
+
+def read_trusted_policy(answer: Json) -> str:
+    """Read what `TRUSTED_POLICY` answers."""
+    return str(members(answer, {"policy": str})["policy"])
 
 
 class LocalDaemon(Protocol):

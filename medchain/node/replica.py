@@ -17,7 +17,14 @@ from typing import Final
 
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.ledger.genesis import Genesis, parse_genesis, policy_digest, trusted_policy_text, verify_genesis
+from medchain.ledger.genesis import (
+    Genesis,
+    parse_genesis,
+    policy_digest,
+    succeeded,
+    trusted_policy_text,
+    verify_genesis,
+)
 from medchain.ledger.machine import (
     BlockEffects,
     apply_block,
@@ -115,18 +122,14 @@ class Replica:
 
         Raises:
             NotFoundError: ``store.empty`` if there is no ledger yet.
-            VerificationError: ``store.corrupt``; ``policy.unnamed`` for a ledger whose state leaves name no policy.
+            VerificationError: ``store.corrupt``.
         """
         if store.head.height < 0:
             raise NotFoundError("store.empty")
         self.store = store
         try:
             self.genesis = parse_genesis(store.leaf(0))
-            parse_state_leaf(store.leaf(1))
         except InputError as error:
-            if error.code == "policy.unnamed":
-                # What is appended would name one, and no other node could reach the same roots.
-                raise VerificationError(error.code) from error
             raise corrupt("leaf", 0) from error
         self._pen = pen
         self._lock = threading.RLock()
@@ -540,16 +543,17 @@ class Replica:
     def _execute(
         self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
     ) -> BlockEffects:
-        """Run the machine for the next block."""
+        """Run the machine for the next block, and continue the lineage of the members."""
         head = self.store.head
         context = block_context(head.height + 1, time, head.size, self.genesis.ledger)
         try:
-            return apply_block(self.store, context, leaves, strict=strict, verified=verified)
+            effects = apply_block(self.store, context, leaves, strict=strict, verified=verified)
         except VerificationError as error:
             if error.code == "block.transaction":
                 # What is refused may be right, and the object that it is about be hidden by a damaged page.
                 _check_pages(self.store, named_keys(leaves))
             raise
+        return replace(effects, members=succeeded(self.store.members, effects.members, self.genesis.origin))
 
     def _commit(self, write: BlockWrite, effects: BlockEffects, checkpoint: str) -> None:
         """Keep a block."""

@@ -21,8 +21,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal_column, select
 
-from medchain.encoding import Json, canonical
-from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
+from medchain.encoding import Json, canonical, unhex
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
 from medchain.ledger.machine import DrawState
 from medchain.ledger.members import (
     COSIGN_ED25519_KEY,
@@ -573,6 +573,11 @@ class LedgerStore(CheckpointTable, BodyTable):
                 raise NotFoundError("store.block", height=height)
             return self._members_since(self._member_heights[since - 1])
 
+    def final_members(self) -> Members:
+        """Return the members at the newest final block end; the genesis is final."""
+        final = self.final()
+        return self.members_at(0 if final is None else self.block_of_size(final.size).height)
+
     def members_changes(self) -> list[int]:
         """Return the heights of the blocks that changed the members, height 0 included, in order."""
         with self._fresh():
@@ -881,10 +886,11 @@ def _transaction_id(leaf: bytes) -> bytes:
 
 
 def _encode_members(snapshot: Members) -> bytes:
-    """Encode members as their objects' contents, and the log keys that there were."""
+    """Encode members as their objects' contents, their lineage, and the log keys that there were."""
     organisations = snapshot.organisations.values()
     return canonical(
         {
+            "lineage": snapshot.lineage.hex(),
             "log_keys": list[Json](sorted(snapshot.log_keys)),
             "organisations": [organisation_content(organisation) for organisation in organisations],
             "policy": dict(snapshot.policy.content),
@@ -907,12 +913,17 @@ def _policy_row(height: int, data: bytes) -> PolicyRow:
 
 
 def _decode_members(data: bytes) -> Members:
-    """Decode what `_encode_members` wrote."""
+    """Decode what `_encode_members` wrote; ``policy.unnamed`` for a ledger of before members had a lineage."""
     try:
         top = orjson.loads(data)
         organisations = [parse_organisation(content)[0] for content in top["organisations"]]
         rules, protocol = parse_policy(top["policy"]), parse_protocol(top["protocol"])
         log_keys = frozenset(map(str, top["log_keys"]))
+        lineage = unhex(top["lineage"], HASH_BYTES) if "lineage" in top else None
     except (MedchainError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise corrupt("members") from error
-    return Members({organisation.org_id: organisation for organisation in organisations}, rules, protocol, log_keys)
+    if lineage is None:
+        # What is appended would name another policy than any other node does.
+        raise VerificationError("policy.unnamed")
+    known = {organisation.org_id: organisation for organisation in organisations}
+    return Members(known, rules, protocol, log_keys, lineage)

@@ -297,8 +297,9 @@ def test_a_third_partys_witness_cosigns_and_its_line_goes_into_checkpoint_mirror
 
     # Under a policy that demands it, the outside line counts; under the members' own it is an unknown one.
     strict = tmp_path / "strict.txt"
-    both = f"witness outside {witness.vkey}\ngroup both all consortium outside\nquorum both"
-    strict.write_text(policy.read_text().replace("quorum consortium", both))
+    members = policy.read_text().split()[-1]
+    both = f"witness outside {witness.vkey}\ngroup both all {members} outside\nquorum both"
+    strict.write_text(policy.read_text().replace(f"quorum {members}", both))
     folder = tmp_path / "mirror"
 
     def is_mirrored_with_the_line() -> bool:

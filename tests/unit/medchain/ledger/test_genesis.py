@@ -363,7 +363,8 @@ def test_the_policy_text_names_orderer_witnesses_groups_and_quorum():
     assert f" {ANXIN}.medchain.example/cosigner/ed25519+" in lines[1]
     assert f" {ANXIN}.medchain.example/cosigner/mldsa44+" in lines[2]
     assert lines[3] == f"group {ANXIN} all {ANXIN}-ed {ANXIN}-pq"
-    assert lines[-3:] == ["group consortium 4 " + " ".join(sorted(ROLES)), "quorum consortium", ""]
+    group = f"consortium@{genesis().members.lineage.hex()}"
+    assert lines[-3:] == [f"group {group} 4 " + " ".join(sorted(ROLES)), f"quorum {group}", ""]
     assert len(lines) == 1 + 3 * 5 + 3
 
 

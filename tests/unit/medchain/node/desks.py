@@ -17,8 +17,10 @@ from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unhex
 from medchain.errors import NotFoundError
+from medchain.ledger.genesis import trusted_policy_text
 from medchain.node.asking import AskDesk, AskParts
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
+from medchain.node.proofs import TRUSTED_POLICY
 from medchain.node.releasing import Disclosures, NoDisclosures, Releasing
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, Federation, Site, keys_of
@@ -84,8 +86,9 @@ class Desks:
     def local(self, org_id: str = RENHE) -> Local:
         """Return the way to a node's operations."""
         side = self.federation.sites[org_id].node.operations()
-        witnesses = {"witnesses": lambda _document: {"log": {"orderer": "health-commission"}}}
-        return Local({**witnesses, **side, **self.nodes[org_id].operations(), **self.asking[org_id].operations()})
+        text = trusted_policy_text(genesis().members, genesis().origin)
+        trusted = {TRUSTED_POLICY: lambda _document: {"policy": text}}
+        return Local({**trusted, **side, **self.nodes[org_id].operations(), **self.asking[org_id].operations()})
 
     def enrol(self, phone: SoftwareAuthenticator, patient: str) -> str:
         """Enrol a patient at Renhe, known to all; returns the subject's map key."""

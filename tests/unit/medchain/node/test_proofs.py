@@ -12,15 +12,23 @@ from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import Change, ObjectRow
-from medchain.node.proofs import TRACE, RecordTracer, prove_entry, prove_object, trace_record
+from medchain.node.proofs import (
+    TRACE,
+    RecordTracer,
+    prove_entry,
+    prove_object,
+    read_trusted_policy,
+    trace_record,
+    trusted_policy,
+)
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
-from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, genesis, sign
-from tests.unit.medchain.node.ledgers import Author, block_of, replica_on
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, TONGJI, genesis, sign
+from tests.unit.medchain.node.ledgers import Author, block_of, protocol_change, replica_on
 from tests.unit.medchain.node.test_replica import cosigned
 
 CONTENT = b'{"resourceType":"Observation","id":"o1","valueQuantity":{"value":5.60}}'
@@ -122,3 +130,23 @@ def test_what_the_ledger_has_not_is_not_traced(kept):
 def test_what_is_no_question_for_a_trace_is_refused(grown, document):
     with pytest.raises(InputError):
         trace_record(grown[0], document)
+
+
+def test_the_policy_to_trust_is_that_of_the_newest_final_end(grown):
+    replica, _ = grown
+    before = trusted_policy_text(genesis().members, genesis().origin)
+    block = block_of(replica, protocol_change(Author(replica=replica), TONGJI))
+    # Nobody has cosigned the change yet: a takeover may drop it.
+    assert read_trusted_policy(trusted_policy(replica)) == before
+    replica.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    after = read_trusted_policy(trusted_policy(replica))
+    assert after == trusted_policy_text(replica.members, genesis().origin) != before
+    with pytest.raises(InputError):
+        read_trusted_policy({"policy": None})
+
+
+def test_before_anything_is_final_the_policy_to_trust_is_the_genesis(store_engine):
+    replica = replica_on(LedgerStore(store_engine(FileKind.LEDGER)), COMMISSION)
+    block_of(replica, protocol_change(Author(replica=replica), TONGJI))
+    text = read_trusted_policy(trusted_policy(replica))
+    assert text == trusted_policy_text(genesis().members, genesis().origin)

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import canonical, parse_canonical
+from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.genesis import set_digest, trusted_policy_text
+from medchain.ledger.lineage import lineage_after
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.members import protocol_content
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import Change, Envelope, ObjectRow
-from medchain.node import replica as replica_module
 from medchain.node.replica import Replica
 from medchain.ordering.driver import Proposal
 from medchain.store import index
@@ -196,6 +196,20 @@ def test_each_block_end_names_the_policy_in_force_after_it(orderer, follower, au
     assert named[0] == parse_state_leaf(orderer.store.leaf(1)).policy != named[1]
 
 
+def test_the_members_lineage_is_that_of_their_blocks_and_comes_back_with_a_rewind(orderer, author, database):
+    # docs/spec/genesis.md 6: also over the vote that leaves all as it is, and over a restart.
+    first = genesis().members.lineage
+    assert first == lineage_after(bytes(32), set_digest(genesis().members, genesis().origin))
+    block_of(orderer, author.anchor(), protocol_change(author, COMMISSION))
+    assert orderer.members.lineage == first
+    block_of(orderer, protocol_change(author, TONGJI))
+    second = lineage_after(first, set_digest(orderer.members, genesis().origin))
+    reopened = Replica(LedgerStore(database), pen=pen(TONGJI))
+    assert [reopened.members_at(height).lineage for height in range(3)] == [first, first, second]
+    reopened.rewind(1)
+    assert reopened.members.lineage == first
+
+
 def test_an_orderer_that_names_another_policy_is_refused_and_nothing_kept(orderer, follower, author, monkeypatch):
     # A quorum that cosigned it would have said that other members are enough.
     leaf = author.anchor().leaf
@@ -207,16 +221,6 @@ def test_an_orderer_that_names_another_policy_is_refused_and_nothing_kept(ordere
     monkeypatch.undo()
     orderer.rewind(0)
     assert follower.apply(orderer.propose([leaf], TIME + 1).block).height == 1
-
-
-def test_a_ledger_whose_block_ends_name_no_policy_is_not_opened(database, monkeypatch):
-    def of_before(height, time, map_root, _policy):
-        document = {"height": height, "map_root": map_root.hex(), "time": time, "type": "medchain/state/v1"}
-        return canonical(document)
-
-    monkeypatch.setattr(replica_module, "state_leaf", of_before)
-    with pytest.raises(VerificationError, match=r"policy\.unnamed"):
-        replica_on(LedgerStore(database))
 
 
 def test_a_block_signed_by_another_member_is_refused(orderer, follower, author):

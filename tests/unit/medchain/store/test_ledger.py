@@ -283,6 +283,17 @@ def test_a_file_of_before_gets_the_log_keys_that_there_were(store_engine, databa
     assert again.members_at(1).log_keys == with_former_keys.log_keys - {world.key(RENHE, "log", 3).id}
 
 
+def test_a_file_whose_members_have_no_lineage_is_not_read(store_engine, database, with_former_keys):
+    # What was appended to it would name other policies than every other node does.
+    assert with_former_keys.lineage != bytes(32)
+    with database.write("file") as connection:
+        before = "CAST(json_remove(CAST(data AS TEXT), '$.lineage') AS BLOB)"
+        connection.execute(text(f"UPDATE members SET data = {before}"))  # noqa: S608  # a constant
+    database.engine.dispose()
+    with pytest.raises(VerificationError, match=r"policy\.unnamed"):
+        LedgerStore(store_engine(LEDGER))
+
+
 def test_an_empty_file_says_so(store):
     assert (store.head.height, store.head.size) == (-1, 0)
     with pytest.raises(NotFoundError, match=r"store\.empty"):

@@ -13,7 +13,7 @@ from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFou
 from medchain.node import proposal_desk
 from medchain.node.assembly import DaemonParts, LocalOperations
 from medchain.node.peer_auth import MEMBER_KEYS, PeerClaim
-from medchain.node.proofs import PROVE, PROVE_ENTRY
+from medchain.node.proofs import PROVE, PROVE_ENTRY, TRUSTED_POLICY
 from medchain.node.rotation import ROTATE
 from medchain.node.services import Health
 from medchain.node.witnesses import WITNESSES
@@ -349,6 +349,7 @@ def test_a_view_that_does_not_declare_its_callers_makes_no_application():
         ROTATE,
         PROVE,
         PROVE_ENTRY,
+        TRUSTED_POLICY,
         WITNESSES,
         proposal_desk.LIST,
         proposal_desk.PROPOSE,
