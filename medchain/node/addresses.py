@@ -2,8 +2,8 @@
 
 A member writes its own address on the ledger, and every node calls it: without this, one member could have all others
 call what only they can reach. Keeps true: a name is resolved once, every address it stands for is judged, and the one
-that was judged is the one that is called; broadcast, multicast and link-local addresses (a cloud's metadata service)
-are never called. Trusts the resolver for nothing.
+that was judged is the one that is called; broadcast, multicast and link-local addresses, and the metadata services of
+clouds, are never called. Trusts the resolver for nothing.
 Source: RFC 6890; `docs/spec/node-protocol.md`.
 """
 
@@ -23,6 +23,14 @@ IpAddress: TypeAlias = IPv4Address | IPv6Address
 MayCall: TypeAlias = Callable[[IpAddress], bool]
 """Tells whether an address may be called."""
 
+# Services that give a machine of a cloud its credentials, where they are not link-local: of Alibaba Cloud, Azure (at a
+# public address), Oracle, AWS and Google.
+_METADATA: Final[frozenset[IpAddress]] = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
+    )
+)
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 _LOW_32: Final = 0xFFFF_FFFF
@@ -33,7 +41,7 @@ def is_public(address: IpAddress) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    return address.is_global and not (address.is_multicast or address.is_reserved or address in _METADATA)
 
 
 def is_unicast(address: IpAddress) -> bool:
@@ -41,7 +49,8 @@ def is_unicast(address: IpAddress) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_unicast(inner)
-    return not (address.is_multicast or address.is_unspecified or address.is_link_local or _is_reserved(address))
+    is_nobodys = address.is_multicast or address.is_unspecified or _is_reserved(address)
+    return not (is_nobodys or address.is_link_local or address in _METADATA)
 
 
 def connect(host: str, port: int, timeout_s: float, may_call: MayCall) -> socket.socket:

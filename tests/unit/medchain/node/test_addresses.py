@@ -18,6 +18,8 @@ from medchain.node.peers import Limits, PeerClient
 # RFC 6890 and the IANA special-purpose registries.
 PRIVATE = ["10.0.0.1", "172.16.0.1", "192.168.1.1", "127.0.0.1", "100.64.0.1", "::1", "fc00::1"]
 NEVER = ["169.254.169.254", "224.0.0.1", "255.255.255.255", "0.0.0.1", "240.0.0.1", "fe80::1", "ff02::1", "::"]
+# As their makers document them: Alibaba Cloud, Azure, Oracle, AWS, Google.
+METADATA = ["100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "::ffff:168.63.129.16"]
 WRAPPED = ["::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe"]
 
 
@@ -25,7 +27,7 @@ def opened(text: str) -> object:
     return ipaddress.ip_address(text)
 
 
-@pytest.mark.parametrize("text", [*PRIVATE, *NEVER, *WRAPPED])
+@pytest.mark.parametrize("text", [*PRIVATE, *NEVER, *METADATA, *WRAPPED])
 def test_what_is_not_public_is_not_called_by_default(text):
     assert not is_public(opened(text))
 
@@ -41,7 +43,9 @@ def test_private_addresses_are_called_where_that_is_allowed(text):
     assert is_unicast(opened(text))
 
 
-@pytest.mark.parametrize("text", [*NEVER, "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::"])
+@pytest.mark.parametrize(
+    "text", [*NEVER, *METADATA, "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::"]
+)
 def test_a_clouds_metadata_service_and_groups_are_never_called(text):
     assert not is_unicast(opened(text))
 
