@@ -24,6 +24,7 @@ from fhir_bridge.etags import names
 from fhir_bridge.labelling import Labeller
 from fhir_bridge.references import (
     Identifier,
+    Own,
     Resolver,
     Wanted,
     identifiers,
@@ -337,9 +338,12 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, cu
     places = _Places(entries)
     # What is parsed each time that it is asked for is not kept by what is made of it either.
     forgets = isinstance(rows, Rows)
-    context = _Context(
-        places, named.found, resolver, now, mode.validation, Repeats(), forgets, mode.labeller, named.births
+    own = Own(
+        named.found,
+        frozenset((one.type, one.id) for one in entries if not one.present and one.method != _DELETE),
+        frozenset(reader.deleted),
     )
+    context = _Context(places, own, resolver, now, mode.validation, Repeats(), forgets, mode.labeller, named.births)
     records: list[NewRecord] = []
     kept: list[Entry] = []
     for entry in sorted(entries, key=lambda one: one.index):
@@ -373,6 +377,7 @@ class _Reader:
     """Understands entries and gives them ids.
 
     Attributes:
+        deleted: types and ids of what is deleted.
         patched: resources that a patch has made, by the entry's place.
     """
 
@@ -382,7 +387,7 @@ class _Reader:
         self._mode = mode
         self._current = current
         self._taken: set[tuple[str, str]] = set()
-        self._deleted: set[tuple[str, str]] = set()
+        self.deleted: set[tuple[str, str]] = set()
         self._made: dict[Wanted, str] = {}
         self.patched: dict[int, Resource] = {}
 
@@ -444,7 +449,7 @@ class _Reader:
             entry.id, entry.present = self._made[wanted], True
             return entry
         found = self._resolver.find(wanted) if given else None
-        if found is not None and (entry.type, found) not in self._deleted:
+        if found is not None and (entry.type, found) not in self.deleted:
             entry.id, entry.version = found, self._resolver.version(entry.type, found)
             entry.present = True
             return entry
@@ -492,7 +497,7 @@ class _Reader:
         _check_match(request, newest.version, is_there=newest.resource is not None)
         if newest.resource is not None:
             entry.version, entry.present, entry.token = newest.version + 1, False, newest.token
-            self._deleted.add((type_name, record_id))
+            self.deleted.add((type_name, record_id))
         return entry
 
     def _patch(self, index: int, given: Element, request: Resource) -> tuple[Resource, Entry]:
@@ -609,7 +614,7 @@ class _Context(NamedTuple):
     """What all entries of a Bundle are made with."""
 
     places: _Places
-    named: dict[Identifier, str]
+    own: Own
     resolver: Resolver
     now: int
     validation: Mode
@@ -631,7 +636,7 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
         return None
     if entry.method == _DELETE:
         return NewRecord(entry.type, entry.id, b"", "", entry.version, DELETED, token=entry.token)
-    rewrite(resource, context.places.seen_from(entry.full_url), context.named, context.resolver)
+    rewrite(resource, context.places.seen_from(entry.full_url), context.own, context.resolver)
     made = make_record(
         entry.type,
         entry.id,

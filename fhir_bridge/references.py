@@ -15,6 +15,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from html import unescape
@@ -155,6 +156,10 @@ class Resolver:
             found = self._read[type_name, query] = wanted, _identified(wanted)
         return found
 
+    def may_find(self, type_name: str) -> bool:
+        """Tell whether the caller may ask for records of a type by a condition."""
+        return self._may_read(type_name)
+
     def find(self, wanted: Wanted) -> str | None:
         """Find the id of the record that fulfils a condition, None where there is none.
 
@@ -244,7 +249,24 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     return ""
 
 
-def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver) -> None:
+@dataclass(slots=True)
+class Own:
+    """What a Bundle's own entries will have changed when its conditional references are resolved, last (§3.1.0.11.2).
+
+    Attributes:
+        named: identifiers of what they write → id.
+        written: types and ids of what they write.
+        deleted: types and ids of what they delete.
+        settled: conditions that were resolved → id, empty for nothing: each once.
+    """
+
+    named: Mapping[Identifier, str] = field(default_factory=dict)
+    written: frozenset[tuple[str, str]] = frozenset()
+    deleted: frozenset[tuple[str, str]] = frozenset()
+    settled: dict[Wanted, str] = field(default_factory=dict)
+
+
+def rewrite(resource: Resource, places: Mapping[str, str], own: Own, resolver: Resolver) -> None:
     """Replace references to other entries, conditional ones and those with this node's address, in place.
 
     A Bundle that is stored as such stays as it is: what it holds refers to its own entries (FHIR R4 §2.36.4), and a
@@ -253,57 +275,52 @@ def rewrite(resource: Resource, places: Mapping[str, str], named: Mapping[Identi
     Args:
         resource: the resource.
         places: full URL of an entry → ``Type/id``.
-        named: identifiers of this Bundle's own entries → id.
+        own: what this Bundle's own entries change.
         resolver: what the node holds.
 
     Raises:
         InputError: ``reference.unresolved`` for an entry that is not there, ``search.*`` for a condition that cannot
             be read, ``reference.not_found`` for one that nothing fulfils.
+        ConflictError: ``reference.ambiguous`` for one that more than one record fulfils.
     """
     if resource.get("resourceType") != "Bundle":
-        _rewrite_object(resource, places, named, resolver)
+        _rewrite_object(resource, places, own, resolver)
 
 
-def _rewrite_object(
-    resource: Resource, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
-) -> None:
+def _rewrite_object(resource: Resource, places: Mapping[str, str], own: Own, resolver: Resolver) -> None:
     """Replace the references in an object."""
     for name, value in resource.items():
         # By exact type: parsers make no others, and this looks at every value there is.
         kind = type(value)
         if kind is str:
             if name in _URL_MEMBERS:
-                made = _replaced(name, str(value), places, named, resolver)
+                made = _replaced(name, str(value), places, own, resolver)
                 if made != value and "?" in str(value):
                     resolver.rewritten(resource, str(value))
                 resource[name] = made
             elif name == _NARRATIVE and places:
                 resource[name] = _relinked(str(value), places)
         elif kind is dict:
-            _rewrite_object(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
+            _rewrite_object(value, places, own, resolver)  # type: ignore[arg-type]  # seen above
         elif kind is list:
-            _rewrite_all(value, places, named, resolver)  # type: ignore[arg-type]  # seen above
+            _rewrite_all(value, places, own, resolver)  # type: ignore[arg-type]  # seen above
 
 
-def _rewrite_all(
-    values: list[Element], places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
-) -> None:
+def _rewrite_all(values: list[Element], places: Mapping[str, str], own: Own, resolver: Resolver) -> None:
     """Replace the references in an array."""
     for value in values:
         if isinstance(value, dict):
-            _rewrite_object(value, places, named, resolver)
+            _rewrite_object(value, places, own, resolver)
         elif isinstance(value, list):
-            _rewrite_all(value, places, named, resolver)
+            _rewrite_all(value, places, own, resolver)
 
 
-def _replaced(
-    name: str, value: str, places: Mapping[str, str], named: Mapping[Identifier, str], resolver: Resolver
-) -> str:
+def _replaced(name: str, value: str, places: Mapping[str, str], own: Own, resolver: Resolver) -> str:
     """Replace what one member points to."""
     found = places.get(value)
     if found is not None:
         return found
-    return _resolved(value, named, resolver) if name == "reference" else value
+    return _resolved(value, own, resolver) if name == "reference" else value
 
 
 def _relinked(div: str, places: Mapping[str, str]) -> str:
@@ -347,7 +364,7 @@ def _without_base(reference: str, bases: frozenset[str]) -> str:
     return reference
 
 
-def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolver) -> str:
+def _resolved(reference: str, own: Own, resolver: Resolver) -> str:
     """Resolve a conditional reference, and leave out this node's address; leave others as they are."""
     if reference.startswith(_ADDRESS):
         return _without_base(reference, resolver.bases)
@@ -357,10 +374,28 @@ def _resolved(reference: str, named: Mapping[Identifier, str], resolver: Resolve
     if not question or TYPE_PATTERN.fullmatch(type_name) is None:
         return reference
     wanted, identifier = resolver.read(type_name, query)
-    found = (named.get(identifier) if identifier is not None else None) or resolver.find(wanted)
+    found = own.settled.get(wanted)
     if found is None:
+        found = own.settled[wanted] = _settled(wanted, identifier, own, resolver)
+    if not found:
         raise InputError("reference.not_found", type=type_name)
     return f"{type_name}/{found}"
+
+
+def _settled(wanted: Wanted, identifier: Identifier | None, own: Own, resolver: Resolver) -> str:
+    """Find what fulfils a condition once a Bundle is done: one of its entries, or what is here and it leaves as it is.
+
+    Of an entry only its identifiers are asked, so a condition on anything else is one on what was here before.
+    """
+    mine = None if identifier is None else own.named.get(identifier)
+    # Who may not read what is here is told nothing of it.
+    there = resolver.find(wanted) if mine is None or resolver.may_find(wanted.type) else None
+    place = wanted.type, there or ""
+    if place in own.deleted or (identifier is not None and mine != there and place in own.written):
+        there = None
+    if mine is not None and there is not None and mine != there:
+        raise ConflictError("reference.ambiguous", type=wanted.type)
+    return mine or there or ""
 
 
 _NO_META: Final[Resource] = {}

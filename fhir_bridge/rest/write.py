@@ -23,7 +23,7 @@ from fhir_bridge.etags import NONE, names
 from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from fhir_bridge.labelling import Label
 from fhir_bridge.outcome import report
-from fhir_bridge.references import Resolver, Wanted, parse_condition, random_id, rewrite, with_identity
+from fhir_bridge.references import Own, Resolver, Wanted, parse_condition, random_id, rewrite, with_identity
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.attachments import check_attachments
 from fhir_bridge.rest.core import Core
@@ -335,7 +335,7 @@ def _store(  # what a version is made of
     """Check a resource, store it as the version after the newest, and answer it."""
     newest = 0 if before is None else before.version
 
-    rewrite(resource, {}, {}, resolver)
+    rewrite(resource, {}, Own(), resolver)
     had = None if before is None else core.labeller.newest(ask.type, record_id)
     check_whole(resource, had)
     made = core.labeller.labelled(with_identity(resource, record_id, newest + 1, core.clock()), had, taken=taken)

@@ -181,6 +181,72 @@ def test_a_conditional_reference_finds_what_was_created_without_a_condition(serv
     assert response.status_code == 200
 
 
+NAMED = {"resourceType": "Practitioner", "identifier": [{"system": "urn:staff", "value": "D1"}]}
+BY_NAME = "Practitioner?identifier=urn:staff|D1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "status", "code"),
+    [
+        ({"request": {"method": "DELETE", "url": "Practitioner/d"}}, 400, "reference.not_found"),
+        ({"request": {"method": "DELETE", "url": BY_NAME}}, 400, "reference.not_found"),
+        (
+            {"resource": {"resourceType": "Practitioner"}, "request": {"method": "PUT", "url": "Practitioner/d"}},
+            400,
+            "reference.not_found",
+        ),
+        ({"resource": NAMED, "request": {"method": "POST", "url": "Practitioner"}}, 412, "reference.ambiguous"),
+        ({"resource": NAMED, "request": {"method": "PUT", "url": "Practitioner/e"}}, 412, "reference.ambiguous"),
+    ],
+    ids=["deleted", "deleted by the condition", "without it now", "another", "another by its id"],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_conditional_reference_means_what_is_there_once_all_else_is_done(server, entry, status, code, is_first):
+    """§3.1.0.11.2: conditional references are resolved last, and more than one match is a failure.
+
+    A reference to what is gone, or to one of two people of one number, is worse than none.
+    """
+    server.call("PUT", "/fhir/Practitioner/d", NAMED | {"id": "d"})
+    rows = [entry, observation(BY_NAME)] if is_first else [observation(BY_NAME), entry]
+    before = server.store.count()
+    response = server.call("POST", "/fhir", transaction(PATIENT, *rows))
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"resource": NAMED | {"active": True}, "request": {"method": "PUT", "url": "Practitioner/d"}},
+        {"resource": NAMED | {"active": True}, "request": {"method": "PUT", "url": BY_NAME}},
+        {"resource": NAMED, "request": {"method": "POST", "url": "Practitioner", "ifNoneExist": BY_NAME}},
+    ],
+    ids=["changed", "changed by the condition", "found"],
+)
+def test_a_conditional_reference_finds_what_the_bundle_leaves_as_it_is_named(server, entry):
+    server.call("PUT", "/fhir/Practitioner/d", NAMED | {"id": "d"})
+    place = locations(server.call("POST", "/fhir", transaction(PATIENT, observation(BY_NAME), entry)))[1]
+    assert json.loads(server.call("GET", f"/fhir/{place}").data)["performer"] == [{"reference": "Practitioner/d"}]
+
+
+def test_who_may_not_read_finds_what_its_own_bundle_has_and_learns_of_nothing_else(server):
+    server.call("PUT", "/fhir/Practitioner/d", NAMED | {"id": "d"})
+    rows = [PATIENT, {"resource": NAMED, "request": {"method": "POST", "url": "Practitioner"}}, observation(BY_NAME)]
+    response = server.call("POST", "/fhir", transaction(*rows), scope="system/*.c")
+    _, mine, place = locations(response)
+    assert json.loads(server.call("GET", f"/fhir/{place}").data)["performer"] == [{"reference": mine}]
+
+
+def test_each_condition_of_references_is_searched_for_once(server, monkeypatch):
+    """Also one that an entry of the Bundle fulfils, and nothing here."""
+    found = []
+    find = Resolver.find
+    monkeypatch.setattr(Resolver, "find", lambda resolver, wanted: found.append(wanted) or find(resolver, wanted))
+    rows = [{"resource": NAMED, "request": {"method": "POST", "url": "Practitioner"}}, *[observation(BY_NAME)] * 5]
+    assert server.call("POST", "/fhir", transaction(PATIENT, *rows)).status_code == 200
+    assert len(found) == 1
+
+
 def test_a_record_that_lost_its_identifier_is_not_found_by_it(server):
     place = locations(server.call("POST", "/fhir", transaction(DOCTOR)))[0]
     without = {"resourceType": "Practitioner", "id": place.split("/")[1]}
