@@ -1,36 +1,38 @@
-"""Consents of the ledger about this organisation as Consent records, so that what they deny is kept back as any other.
+"""Consents of the ledger about this organisation as Consent records: to be found, and what they deny kept back.
 
 Keeps true: a record is `Consent/KEY` with the map key in hex, a version for each change; it is active as long as the
-ledger's consent counts here; nobody but this job writes one; what is no FHIR Consent denies all until somebody has
-looked at it. Trusts `medchain.node.own_consents`.
-Source: `docs/spec/consent.md` C10.
+ledger's consent counts here; nobody but this job writes one. One that has rules and is about this organisation and its
+own records alone is kept as its own FHIR Consent says, and what is none denies all until somebody has looked at it; any
+other is written from its terms, tagged, and takes nothing from anybody here. Trusts `medchain.node.own_consents`.
+Source: `docs/spec/consent.md` C10, C12.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event
 from typing import Final, Protocol
 
 import orjson
 
+from consent.resource import IDENTIFIER, RELEASES, written
 from consent.vocabulary import ACT_CODE
 from fhir_bridge import resources
 from fhir_bridge.document import parse
 from fhir_bridge.references import instant
 from fhir_bridge.validation.check import Mode
+from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError
+from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
 from medchain.node.clock import Clock
 from medchain.node.log import Log
+from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.records import RecordStore
-
-TYPE: Final = "Consent"
-"""Type of the records."""
 
 PERIOD_S: Final = 0.25
 """How often the ledger is looked at, in seconds; less often where that takes long."""
@@ -38,10 +40,11 @@ PERIOD_S: Final = 0.25
 _SHARE: Final = 20
 _RULES: Final = frozenset({"policy", "policyRule", "provision"})
 _LAST: Final = 253_402_300_799
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
 _LOG: Final = Log("consents")
+_OF_RELEASES: Final = [{"system": IDENTIFIER, "code": RELEASES}]
+_DENIED: Final[Mapping[str, Json]] = {"resourceType": RECORD_TYPE, "policy": []}
 _DENIES_ALL: Final[Mapping[str, object]] = {
-    "resourceType": TYPE,
+    "resourceType": RECORD_TYPE,
     "scope": {"coding": [{"code": "patient-privacy", "system": "http://terminology.hl7.org/CodeSystem/consentscope"}]},
     "category": [{"coding": [{"code": "59284-0", "system": "http://loinc.org"}]}],
     "policyRule": {"coding": [{"code": "OPTOUT", "system": ACT_CODE}]},
@@ -62,13 +65,18 @@ class Told(Protocol):
         ...
 
     @property
-    def fhir(self) -> Mapping[str, object]:
+    def content(self) -> Consent:
         """What it says."""
         ...
 
     @property
-    def period(self) -> Period:
-        """When it does."""
+    def version(self) -> int:
+        """Version of the object that says so."""
+        ...
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is about this organisation and its own records alone."""
         ...
 
     @property
@@ -77,9 +85,16 @@ class Told(Protocol):
         ...
 
 
-def is_kept(type_name: str, record_id: str) -> bool:
-    """Tell whether a name is one of a consent of the ledger, which no client writes."""
-    return type_name == TYPE and _KEY.fullmatch(record_id) is not None
+def is_of_releases(record_id: str, consent: object) -> bool:
+    """Tell whether a record is of a consent of the ledger that is about releases, and says nothing of who asks here.
+
+    Args:
+        record_id: of the record; a client's own Consent is never one, whatever it is tagged with.
+        consent: its content.
+    """
+    meta = consent.get("meta") if isinstance(consent, dict) else None
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return is_kept(RECORD_TYPE, record_id) and tags == _OF_RELEASES
 
 
 class ConsentRecords:
@@ -100,7 +115,7 @@ class ConsentRecords:
         self._store = store
         self._service = service
         self._clock = clock
-        self._known: dict[bytes, bool] = {}
+        self._known: dict[bytes, tuple[int, bool]] = {}
 
     def run(self, end: Event) -> None:
         """Work until told to stop."""
@@ -117,16 +132,15 @@ class ConsentRecords:
         """Store what has changed; returns how many versions that were."""
         count = 0
         for one in self._listed():
-            # One without rules says nothing beyond the ledger's own fields, which are about releases.
-            if not one.fhir.keys().isdisjoint(_RULES) and self._known.get(one.key) is not one.is_in_force:
+            if self._known.get(one.key) != (one.version, one.is_in_force):
                 count += self._keep(one)
-                self._known[one.key] = one.is_in_force
+                self._known[one.key] = (one.version, one.is_in_force)
         return count
 
     def _keep(self, one: Told) -> bool:
         """Store a version of one, unless the newest says the same; of one that ended before it was here, nothing."""
         name = one.key.hex()
-        newest = self._store.get(TYPE, name)
+        newest = self._store.get(RECORD_TYPE, name)
         if newest is None and not one.is_in_force:
             return False
         number = 1 if newest is None else newest.version + 1
@@ -134,7 +148,7 @@ class ConsentRecords:
         if newest is not None and _said(self._service.open(newest).content) == _said(content):
             return False
         try:
-            self._service.create_many([NewRecord(TYPE, name, content, "", number, token=one.patient)])
+            self._service.create_many([NewRecord(RECORD_TYPE, name, content, "", number, token=one.patient)])
         except ConflictError as error:
             _LOG.warning("consents.again", code=error.code)
             raise
@@ -143,16 +157,32 @@ class ConsentRecords:
     def _written(self, one: Told, name: str, number: int) -> bytes:
         """Write a version."""
         patients = self._store.by_patient(one.patient, ("Patient",), limit=1)
-        subject = {"patient": {"reference": f"Patient/{patients[0].id}"}} if patients else {}
-        status = {} if one.is_in_force else {"status": "inactive"}
-        meta = {"versionId": str(number), "lastUpdated": instant(self._clock())}
-        made = {**one.fhir, "id": name, "meta": meta, **subject, **status}
-        made = {"resourceType": TYPE, "id": name, "meta": meta, **made, "provision": _within(made, one.period)}
+        reference = f"Patient/{patients[0].id}" if patients else ""
+        meta: dict[str, object] = {"versionId": str(number), "lastUpdated": instant(self._clock())}
+        # One without rules says nothing beyond the ledger's own fields, which are about releases.
+        if one.is_inside and not one.content.fhir.keys().isdisjoint(_RULES):
+            return self._inside(one, {"id": name, "meta": meta}, reference)
+        meta["tag"] = _OF_RELEASES
+        made = {**written(one.content, one.key, reference, is_in_force=one.is_in_force), "id": name, "meta": meta}
         try:
-            resources.check(parse(orjson.dumps(made)), TYPE, Mode.LENIENT)
+            resources.check(parse(orjson.dumps(made)), RECORD_TYPE, Mode.LENIENT)
         except InputError as error:
             _LOG.error("consents.unreadable", error, consent=name)
-            made = {**_DENIES_ALL, "id": name, "meta": meta, "status": "active", **subject, **status}
+            terms = replace(one.content, fhir=_DENIED)
+            made |= written(terms, one.key, reference, is_in_force=one.is_in_force)
+        return orjson.dumps(made)
+
+    def _inside(self, one: Told, named: Mapping[str, object], reference: str) -> bytes:
+        """Write what one says about this organisation's own use of its own records."""
+        subject = {"patient": {"reference": reference}} if reference else {}
+        status = {} if one.is_in_force else {"status": "inactive"}
+        made = {"resourceType": RECORD_TYPE, **one.content.fhir, **named, **subject, **status}
+        made["provision"] = _within(made, one.content.period)
+        try:
+            resources.check(parse(orjson.dumps(made)), RECORD_TYPE, Mode.LENIENT)
+        except InputError as error:
+            _LOG.error("consents.unreadable", error, consent=one.key.hex())
+            made = {**_DENIES_ALL, **named, "status": "active", **subject, **status}
         return orjson.dumps(made)
 
 

@@ -35,6 +35,7 @@ from consent.decision import (
 from consent.directive import SUBJECT, span_of_seconds
 from consent.facts import facts_of
 from consent.receipt import receipt
+from fhir_bridge.consent_records import is_of_releases
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -295,7 +296,7 @@ class Enforcement:
             self._edges = sorted({edge for one in self._named.values() for edge in one.edges})
 
     def _compiled(self, row: Fresh) -> _Given | None:
-        """Read a consent; None for one that says nothing: not active, deleted, erased, of no patient of this node."""
+        """Read a consent; None for one that says nothing here: about releases, not active, deleted, of no patient."""
         if row.patient == self._service.patient_token(""):
             return None
         stored = self._store.numbered(row.seq)
@@ -309,6 +310,8 @@ class Enforcement:
         if not content:
             return None
         zone, consent = self._zone(), orjson.loads(content)
+        if is_of_releases(row.id, consent):
+            return None
         version = "" if stored is None else str(stored.version)
         directive = compile_consent(
             consent, consent_id=f"{_CONSENT}/{row.id}", version=version, any_patient=True, zone=zone

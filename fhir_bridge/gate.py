@@ -19,8 +19,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from fhir_bridge.consent_records import TYPE as CONSENT
-from fhir_bridge.consent_records import is_kept
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
@@ -35,6 +33,8 @@ from fhir_bridge.search.tree import ByType, Condition, Either, InCompartment
 from fhir_bridge.smart.access import Access, Clause, Permit, permit
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import AccessDeniedError, NotFoundError
+from medchain.node.own_consents import RECORD_TYPE as CONSENT
+from medchain.node.own_consents import is_kept
 from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
 

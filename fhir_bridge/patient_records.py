@@ -26,6 +26,7 @@ from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
 from medchain.node.looks import covered_looks, looks_proof
+from medchain.node.own_consents import is_kept
 from medchain.store.accounts import Role
 
 CLIENT: Final = "(patient)"
@@ -39,6 +40,7 @@ _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/Pract
 _COUNT: Final = "_count=200&_sort=-_lastUpdated"
 _LOOKS: Final = "_count=100&_sort=-date"
 _REFUSED: Final = "4"
+_ELSEWHERE: Final = frozenset({"AuditEvent", "Provenance"})
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _MAX_NAMES: Final = 50
 
@@ -87,7 +89,8 @@ class RecordsOfPatients:
                 break
             found = reading.listed(place, urlencode({PARAMETER: found.cursor}))
             resources += found.resources
-        own = [one for one in resources if one.get("resourceType") not in ("AuditEvent", "Provenance")]
+        # Consents of the ledger have pages of their own.
+        own = [one for one in resources if one.get("resourceType") not in _ELSEWHERE and not _is_kept(one)]
         records = [_record(reading, one) for one in own]
         return sorted(records, key=lambda one: one.when, reverse=True), bool(found.cursor)
 
@@ -184,6 +187,11 @@ def _record(reading: Reading, resource: Resource) -> PatientRecord:
         content=write(resource),
         anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
     )
+
+
+def _is_kept(resource: Resource) -> bool:
+    """Tell whether a resource is a consent of the ledger."""
+    return is_kept(str(resource.get("resourceType")), str(resource.get("id")))
 
 
 def _name_of(reading: Reading, reference: str) -> str:

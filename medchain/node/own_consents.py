@@ -1,42 +1,57 @@
-"""Consents of the ledger that say what this organisation itself may do with its own patients' records.
+"""Consents of the ledger to which this organisation is a party, of patients who are known here.
 
-A patient denies something to staff of a hospital by a consent whose recipient and custodian that hospital is. Keeps
-true: what is told is in force as far as this node has heard, stops included; what has no body here, or a redacted one,
-is not told as in force, and what was told before is told as ended only if it has ended. Trusts this node's ledger.
-Source: `docs/spec/consent.md` 4, 8, C10.
+A patient denies something to staff of a hospital by a consent whose recipient and custodian that hospital is; others
+say what a custodian may release, or a recipient be given. Keeps true: who is no party is told of none, whatever bodies
+it holds as an endorser; what is told is in force as far as this node has heard, stops included; what has no body here,
+or a redacted one, is not told as in force, and what was told before is told as ended only if it has ended. Trusts this
+node's ledger.
+Source: `docs/spec/consent.md` 4, 8, C10, C12.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
+from typing import Final
 
-from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.ledger.kinds import consent as consents
-from medchain.ledger.kinds.content import DAY_S, Period
+from medchain.ledger.kinds.consent import Consent
+from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import in_force
 from medchain.node.clock import Clock
 from medchain.node.ledger_node import LedgerNode
 from medchain.store.records import RecordStore
 
+RECORD_TYPE: Final = "Consent"
+"""Type of the records as which they are kept."""
+
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def is_kept(type_name: str, record_id: str) -> bool:
+    """Tell whether a name is one of a consent of the ledger, which no client writes and nobody else is released."""
+    return type_name == RECORD_TYPE and _KEY.fullmatch(record_id) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class OwnConsent:
-    """A consent about this organisation.
+    """A consent to which this organisation is a party.
 
     Attributes:
         key: map key, 32 bytes.
         patient: keyed token of the patient.
-        fhir: what it says.
-        period: when it does.
+        content: of its body.
+        version: of that body.
+        is_inside: whether it is about this organisation and its own records alone.
         is_in_force: whether it counts now.
     """
 
     key: bytes
     patient: str
-    fhir: Mapping[str, Json]
-    period: Period
+    content: Consent
+    version: int
+    is_inside: bool
     is_in_force: bool
 
 
@@ -64,12 +79,12 @@ class OwnConsents:
         return [one for one in found if one is not None]
 
     def _told(self, key: bytes) -> OwnConsent | None:
-        """Tell of one; None for one that is about others."""
+        """Tell of one; None for one that is between others."""
         record = self.side.replica.store.record(key)
-        body = None
+        body, body_version = None, 0
         for version in range(0 if record is None else record.version, 0, -1):
             # The head of one that was withdrawn has the withdrawal's body, or none.
-            body = self.side.shelf.at(key, version)
+            body, body_version = self.side.shelf.at(key, version), version
             if body is not None and "fhir" in body.content:
                 break
         if record is None or body is None:
@@ -78,10 +93,11 @@ class OwnConsents:
             content = consents.read(body.content)
         except InputError:
             return None
-        if content.recipient != self.org_id or self.org_id not in content.custodians:
+        is_custodian, is_recipient = self.org_id in content.custodians, content.recipient == self.org_id
+        if not (is_custodian or is_recipient):
             return None
         patient = self.records.patient_of(content.patient)
         if patient is None:
             return None
         counts = in_force(record, self.clock() // DAY_S) and not self.side.stops.is_stopped(key)
-        return OwnConsent(key, patient, content.fhir, content.period, counts)
+        return OwnConsent(key, patient, content, body_version, is_custodian and is_recipient, counts)

@@ -21,6 +21,7 @@ from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.event_time import event_span
+from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
 from medchain.store.records import FHIR_JSON, RecordVersion
@@ -209,7 +210,7 @@ class Holdings:
                 patient, None if types == (ANY_TYPE,) else types, after=after, limit=_PAGE
             )
             for newest in page:
-                if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
+                if not _may_be(newest, wanted):
                     continue
                 found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
                 if found is None or not sieve.passes(found.stored):
@@ -315,6 +316,14 @@ class Holdings:
         if head is None or head.since < final:
             return head
         return self._parts.ledger.record_at(key, final - 1)
+
+
+def _may_be(newest: RecordVersion, wanted: Selected | None) -> bool:
+    """Tell by its name whether a record may be one that is to be released."""
+    if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
+        return False
+    # Whom else the patient permits what is told to the parties, by the ledger.
+    return not is_kept(newest.type, newest.id)
 
 
 def types_of_both(asked: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:

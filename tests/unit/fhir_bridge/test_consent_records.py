@@ -9,9 +9,11 @@ import orjson
 import pytest
 
 from fhir_bridge.consent_records import ConsentRecords
+from fhir_bridge.smart.access import Access
 from medchain.errors import UnavailableError
+from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import Period
-from tests.unit.fhir_bridge.conftest import NOW
+from tests.unit.fhir_bridge.conftest import NODE, NOW
 from tests.unit.fhir_bridge.consent_oracle import consent, deny
 
 KEY = bytes(range(32))
@@ -23,8 +25,9 @@ PATH = f"/fhir/Consent/{KEY.hex()}"
 class Told:
     key: bytes
     patient: str
-    fhir: dict
-    period: Period = SINCE
+    content: Consent
+    version: int = 1
+    is_inside: bool = True
     is_in_force: bool = True
 
 
@@ -35,7 +38,27 @@ def ward(server):
 
 
 def told(server, fhir: dict, **more: object) -> Told:
-    return Told(KEY, server.service.patient_token("p1"), fhir, **more)
+    return Told(KEY, server.service.patient_token("p1"), terms(fhir), **more)
+
+
+def terms(fhir: dict, **changes: object) -> Consent:
+    """What a consent of the ledger about the ward's own organisation says."""
+    values = {
+        "subject": b"s" * 32,
+        "acting_for": None,
+        "custodians": (NODE,),
+        "recipient": NODE,
+        "purpose": "TREAT",
+        "resource_types": ("*",),
+        "period": SINCE,
+        "data_period": None,
+        "fhir": fhir,
+        "operation": "create",
+        "nonce": bytes(16),
+        "stop": bytes(32),
+        "signed_at": NOW,
+    }
+    return Consent(**(values | changes))
 
 
 def job(server, held: list) -> ConsentRecords:
@@ -71,9 +94,94 @@ def test_a_permission_for_others_takes_nothing_from_this_organisation(ward):
     assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
 
 
-def test_one_without_rules_says_nothing_of_this_organisations_own(ward):
-    assert job(ward, [told(ward, {"resourceType": "Consent", "status": "active"})]).round() == 0
+def test_one_without_rules_is_found_and_says_nothing_of_this_organisations_own(ward):
+    content = terms({"resourceType": "Consent", "status": "active"}, resource_types=("Observation",))
+    assert job(ward, [replace(told(ward, {}), content=content)]).round() == 1
     assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+    assert ward.call("GET", PATH).status_code == 200
+
+
+def test_a_later_version_that_says_something_else_is_one_of_the_record(ward):
+    held = [told(ward, consent({"type": "permit"}))]
+    keeper = job(ward, held)
+    assert keeper.round() == 1
+    held[0] = replace(held[0], content=terms(deny()), version=2)
+    assert keeper.round() == 1
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+
+
+# Of releases
+
+
+def release(server, fhir: dict | None = None, **changes: object) -> Told:
+    """A consent by which this organisation may release to another one."""
+    given = {"resourceType": "Consent", "status": "active"} if fhir is None else fhir
+    content = terms(given, **({"recipient": "anxin"} | changes))
+    return Told(KEY, server.service.patient_token("p1"), content, is_inside=False)
+
+
+def found(ward, query: str) -> list[str]:
+    answer = ward.call("GET", f"/fhir/Consent?{query}")
+    assert answer.status_code == 200, answer.data
+    return [one["resource"]["id"] for one in orjson.loads(answer.data).get("entry", [])]
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("patient=Patient/p1", True),
+        ("patient=p1&status=active", True),
+        ("patient=p1&status=inactive", False),
+        ("actor=Organization/anxin", True),
+        ("actor=Organization/other", False),
+        ("purpose=TREAT", True),
+        ("purpose=HPAYMT", False),
+        ("category=http://loinc.org|59284-0", True),
+        ("category=57016-8", False),
+        (f"_id={KEY.hex()}", True),
+        (f"identifier=urn:medchain:consent|{KEY.hex()}", True),
+        ("period=ge2026-12-01", True),
+        ("period=lt2020-01-01", False),
+        (f"organization=Organization/{NODE}", True),
+        ("scope=patient-privacy", True),
+    ],
+)
+def test_a_consent_of_releases_is_found_by_what_it_says(ward, query, is_found):
+    job(ward, [release(ward)]).round()
+    assert (KEY.hex() in found(ward, query)) is is_found
+
+
+def test_one_that_ended_is_inactive_and_found_as_such(ward):
+    held = [release(ward)]
+    keeper = job(ward, held)
+    keeper.round()
+    held[0] = replace(held[0], is_in_force=False)
+    assert keeper.round() == 1
+    assert found(ward, "patient=p1&status=active") == []
+    assert found(ward, "patient=p1&status=inactive") == [KEY.hex()]
+
+
+@pytest.mark.parametrize(
+    "fhir",
+    [
+        deny(),
+        consent({"type": "permit", "class": ["Observation"]}),
+        {"resourceType": "Consent", "status": 7, "provision": []},
+        {**deny(), "provision": {"type": "permit", "class": 7}},
+    ],
+)
+def test_what_it_says_of_a_release_takes_nothing_from_this_organisation(ward, fhir):
+    job(ward, [release(ward, fhir)]).round()
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
+    # Nor does it take part in any decision here.
+    assert ward.core.enforcement.receipt(Access("ehr", ())) == b""
+    assert found(ward, "patient=p1") == [KEY.hex()]
+
+
+def test_a_clients_own_consent_denies_whatever_it_is_tagged_with(ward):
+    given = deny() | {"id": "own", "meta": {"tag": [{"system": "urn:medchain:consent", "code": "releases"}]}}
+    assert ward.call("PUT", "/fhir/Consent/own", given | {"patient": {"reference": "Patient/p1"}}).status_code == 201
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
 
 
 def test_what_is_no_consent_denies_all(ward):

@@ -195,6 +195,23 @@ def test_a_record_leaves_only_once_it_is_final(exchange):
     assert len(exchange.asker().request_release(exchange.wish()).records) == 3
 
 
+def test_a_consent_of_the_ledger_is_released_to_nobody(exchange):
+    site, token = exchange.federation.sites[RENHE], exchange.token
+    consent = b'{"resourceType":"Consent","id":"%s"}'
+    kept, own = fresh(32).hex(), f"own-{exchange.local}"
+    made = [NewRecord("Consent", name, consent % name.encode(), "", token=token) for name in (kept, own)]
+    site.service.create_many(made)
+    exchange.anchor()
+    types = ("Consent", "Observation")
+    request = replace(exchange.asker().prepare(exchange.wish()).request, resource_types=types)
+    holdings = standing.Holdings(exchange.parts())
+    found = holdings.standing(exchange.grant)
+    content = {**found.content, "resource_types": list(types)}
+    wide = replace(found, grant=replace(found.grant, resource_types=types), content=content)
+    chosen = {row.stored.id for row in holdings.choose(request, wide, token).records}
+    assert (kept in chosen, own in chosen, len(chosen)) == (False, True, 3)
+
+
 def test_of_a_record_that_changed_the_final_version_leaves(exchange):
     site = exchange.federation.sites[RENHE]
     first = site.records.by_patient(exchange.token)[0].id

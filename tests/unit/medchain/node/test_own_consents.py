@@ -1,4 +1,4 @@
-"""Consents of the ledger about the custodian itself, signed by a patient, over whole nodes."""
+"""Consents of the ledger to which an organisation is a party, signed by a patient, over whole nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from medchain.node.own_consents import OwnConsents
 from tests.unit.medchain.node.desks import Desks, phone_of, running_desks
-from tests.unit.medchain.node.federation import RENHE
+from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE
 
 PHONE = phone_of("phone of who denies")
 DENIAL = {"resourceType": "Consent", "status": "active", "provision": {"type": "deny"}}
@@ -23,24 +23,39 @@ def subject(desks) -> str:
     return desks.enrol(PHONE, "pat-1")
 
 
-def listed(desks) -> list:
-    site = desks.federation.sites[RENHE]
-    return OwnConsents(RENHE, site.node, site.records, desks.federation.clock).listed()
+def listed(desks, org_id: str = RENHE) -> list:
+    site = desks.federation.sites[org_id]
+    return OwnConsents(org_id, site.node, site.records, desks.federation.clock).listed()
 
 
-def test_a_permission_for_another_organisation_is_none_of_them(desks, subject):
+def test_both_parties_know_of_a_permission_for_another_organisation_and_nobody_else(desks, subject):
     key = desks.consent(PHONE, subject)
-    assert key not in {one.key.hex() for one in listed(desks)}
+    desks.everywhere(key, 1)
+    (one,) = [one for one in listed(desks) if one.key.hex() == key]
+    assert (one.content.recipient, one.version, one.is_inside, one.is_in_force) == (ANXIN, 1, False, True)
+    # As long as nobody there says who of its own patients that is, the recipient has nobody to tell it of.
+    assert listed(desks, ANXIN) == []
+    for org_id in (ANXIN, COMMISSION):
+        desks.local(org_id).call("patient", {"patient": "ours", "subject": subject})
+    (theirs,) = listed(desks, ANXIN)
+    assert (theirs.key, theirs.content, theirs.is_inside) == (one.key, one.content, False)
+    assert theirs.patient == desks.federation.sites[ANXIN].service.patient_token("ours")
+    # Whoever endorsed it holds the body as well.
+    assert listed(desks, COMMISSION) == []
 
 
 def test_what_a_patient_signs_about_the_custodian_is_told_until_it_is_withdrawn(desks, subject):
     site = desks.federation.sites[RENHE]
     key = desks.consent(PHONE, subject, recipient=RENHE, fhir=DENIAL, purpose="TREAT")
-    (one,) = listed(desks)
-    assert (one.key.hex(), one.fhir, one.is_in_force) == (key, DENIAL, True)
+
+    def told() -> list[tuple]:
+        return [(one.is_inside, one.is_in_force) for one in listed(desks) if one.key.hex() == key]
+
+    (one,) = [one for one in listed(desks) if one.key.hex() == key]
+    assert (one.content.fhir, one.is_inside, one.is_in_force) == (DENIAL, True, True)
     assert one.patient == site.service.patient_token("pat-1")
     desks.withdraw(PHONE, key)
     # It binds when it is heard, and stays known as ended when it is ordered.
-    assert [one.is_in_force for one in listed(desks)] == [False]
+    assert told() == [(True, False)]
     desks.settle(key, 2)
-    assert [(one.key.hex(), one.is_in_force) for one in listed(desks)] == [(key, False)]
+    assert told() == [(True, False)]
