@@ -122,7 +122,8 @@ HOLDER: Final = Text(
     "  {name}: {records} records, encrypted; a copy of the ledger, {size} entries; {web}",
 )
 NON_HOLDER: Final = Text(
-    "  {name}：无记录；账本副本 {size} 条；{web}", "  {name}: no records; a copy of the ledger, {size} entries; {web}"
+    "  {name}：无患者记录；账本副本 {size} 条；{web}",
+    "  {name}: no patients' records; a copy of the ledger, {size} entries; {web}",
 )
 LEDGER: Final = Text(
     "\n账本：{size} 条，{transactions} 笔交易，{blocks} 个区块；排序者 {orderer}",
