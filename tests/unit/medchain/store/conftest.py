@@ -6,12 +6,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from medchain.store.engine import Database, FileKind, open_database
 
 KEY = bytes(range(32))
 
 Opener = Callable[..., Database]
+
+_LATER = {
+    22: "DROP TABLE patient_erasure",
+    23: "ALTER TABLE consent_ask DROP COLUMN answered_by",
+    24: "DROP TABLE unconfirmed",
+}
+"""What takes back a migration of the records file, by its number."""
+
+
+def set_back(database: Database, number: int) -> None:
+    """Give a records file the schema of an earlier migration: who opens it has to make all that follow."""
+    with database.write("alembic_version") as connection:
+        for later in sorted(_LATER, reverse=True):
+            if later > number:
+                connection.exec_driver_sql(_LATER[later])
+        connection.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": f"records_{number:04}"})
 
 
 def _opener(folder: Path) -> Iterator[Opener]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import String, text
+from sqlalchemy import String
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store import asks
@@ -14,6 +14,7 @@ from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 from medchain.store.tables import consent_ask
+from tests.unit.medchain.store.conftest import set_back
 
 NOW = 1_796_083_200
 ASK = AskRow(b"\x01" * 16, "anxin-insurance", "token-1", b"{}", NOW, NOW + 100)
@@ -80,9 +81,7 @@ def test_an_answer_of_before_is_taken_apart(tmp_path):
     with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as old:
         for number, answer in enumerate(("given:" + "ab" * 32, "declined", None), 1):
             old.put_ask(other(number, answer=answer))
-        with old.database.write("consent_ask") as connection:
-            connection.execute(text("ALTER TABLE consent_ask DROP COLUMN answered_by"))
-            connection.execute(text("UPDATE alembic_version SET version_num = 'records_0022'"))
+        set_back(old.database, 22)
     with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
         found = [(row.id[0], row.answer, row.answered_by) for row in store.asks_of("token-1", NOW)]
     assert found == [(1, "given", "ab" * 32), (2, "declined", None), (3, None, None)]

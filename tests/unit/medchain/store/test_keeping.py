@@ -14,6 +14,7 @@ from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import ERASURE, Lock, PatientErasure, UnacceptedRow
 from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
 from medchain.store.tables import entry, unmerged
+from tests.unit.medchain.store.conftest import set_back
 
 KEY = b"\x05" * 32
 HER, HIS = "token-1", "token-2"
@@ -187,9 +188,7 @@ def test_an_erasure_is_carried_out_again_where_a_backup_has_it_not_or_was_made_m
 
 def test_an_older_file_knows_the_erasures_that_wait(store, tmp_path):
     store.erase_patient(HER, store.living_epochs(HER), 500, b"hers")
-    with store.database.write("patient_erasure") as connection:
-        connection.exec_driver_sql("DROP TABLE patient_erasure")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'records_0021'")
+    set_back(store.database, 21)
     with closing(opened(tmp_path)) as newer:
         assert newer.patient_erasures() == [PatientErasure(b"hers", 500)]
 
