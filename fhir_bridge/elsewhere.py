@@ -16,7 +16,7 @@ from uuid import UUID
 
 from fhir_bridge.document import Element, Resource, parse, write
 from fhir_bridge.provenance import ANCHORED, ORGANISATION
-from fhir_bridge.references import API, instant, patient_of
+from fhir_bridge.references import API, instant, subject_of
 from medchain.errors import InputError, VerificationError
 from medchain.node.exchange_client import ForeignRecord, Given
 from medchain.store.records import FHIR_JSON
@@ -111,7 +111,7 @@ def judged(record: ForeignRecord, base: str, expected: Expected) -> Foreign | No
     if not isinstance(record_id, str) or not _ID.fullmatch(record_id):
         raise VerificationError("exchange.asked", reason="id")
     # What names no patient may be the custodian's to know whose it is; what names another is not for us.
-    if expected.patient and patient_of(name, record_id, resource) not in ("", expected.patient):
+    if expected.patient and subject_of(name, record_id, resource) not in ("", expected.patient):
         raise VerificationError("exchange.asked", reason="patient")
     if not expected.meets(name, resource):
         raise VerificationError("exchange.asked", reason="search")

@@ -25,7 +25,7 @@ from fhir_bridge.document import Resource, parse
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.provenance import named
-from fhir_bridge.references import PATIENT_MEMBERS, patient_of
+from fhir_bridge.references import PATIENT_MEMBERS, subject_of
 from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
@@ -346,7 +346,7 @@ class Gate:
         return any(
             f"{_PATIENT}/{one}" in keys
             and not any(f"{_PATIENT}/" in key and key != f"{_PATIENT}/{one}" for key in keys)
-            and (not subjects or patient_of(type_name, "", resource) == one)
+            and (not subjects or subject_of(type_name, "", resource) == one)
             for one in patients
         )
 

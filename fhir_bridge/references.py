@@ -22,7 +22,7 @@ from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from fhir_bridge.document import Element, Number, Resource, member
+from fhir_bridge.document import Element, Number, Resource, member, objects
 from fhir_bridge.resources import TYPE_PATTERN
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Condition
@@ -41,6 +41,10 @@ API: Final = "/fhir"
 MAX_CONDITIONS: Final = 10_000
 """Most conditions that are searched for in one request; each takes about as long as a search."""
 
+_PATIENT: Final = "Patient"
+# What a Bundle holds refers to its own entries (FHIR R4 §2.36.4), whose ids may be those of others here. An AuditEvent
+# outlives an erasure. A Consent of a patient is a rule on that patient's records: only one that says so is.
+_OF_NOBODY: Final = frozenset({"AuditEvent", "Bundle", "Consent"})
 _ANY_NUMBER: Final = 1 << 62
 _ID_CHARS: Final = 32
 _GIVEN: Final = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}(?:\.[0-9]+)?")
@@ -237,9 +241,9 @@ def _identified(wanted: Wanted) -> Identifier | None:
     return Identifier(wanted.type, system if bar else None, value)
 
 
-def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
-    """Return the id of the patient whom a resource is about, empty where it is about none."""
-    if type_name == "Patient":
+def subject_of(type_name: str, record_id: str, resource: Resource) -> str:
+    """Return the id of the patient whom a resource names as the one that it is about, empty where it names none."""
+    if type_name == _PATIENT:
         return record_id
     for name in PATIENT_MEMBERS if type_name != "Binary" else ("securityContext",):
         value = resource.get(name)
@@ -247,6 +251,29 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
         if isinstance(first, dict) and (match := _LOCAL.fullmatch(member(first, "reference"))):
             return match[1]
     return ""
+
+
+def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
+    """Return the id of the patient whose record a resource is, so that it goes when that patient is erased.
+
+    Where it names nobody as the one that it is about, it is the record of the one patient whom it refers to anywhere,
+    such as who comes to an Appointment, or what is linked to a Person: every reference by which HL7's compartment takes
+    a resource for a patient's is among them. One that refers to several patients is nobody's alone.
+
+    Args:
+        type_name: FHIR resource type.
+        record_id: its id.
+        resource: the resource.
+
+    Returns:
+        The id; empty for a record that is no single patient's.
+    """
+    named = subject_of(type_name, record_id, resource)
+    if named or type_name in _OF_NOBODY:
+        return named
+    matches = (_LOCAL.fullmatch(member(one, "reference")) for one in objects(resource))
+    found = {match[1] for match in matches if match}
+    return found.pop() if len(found) == 1 else ""
 
 
 @dataclass(slots=True)
