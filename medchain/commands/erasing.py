@@ -16,6 +16,9 @@ from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
+from fhir_bridge.remaining import remaining
+from fhir_bridge.search.service import open_search
+from fhir_bridge.smart.origins import api_bases
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, members
@@ -102,19 +105,42 @@ def _erase(context: Context) -> int:
         extent = eraser.extent(patient)
         if extent.lock is not None:
             raise ConflictError("erasure.locked", until=_day(extent.lock), reason=extent.lock.reason)
-        if not context.arguments.yes and not _is_meant(context, extent):
+        # While the patient's own records can be opened: they say by what others are found.
+        left = _left(opened, patient)
+        if not context.arguments.yes and not _is_meant(context, extent, left):
             context.tell(messages.ERASE_LEFT)
             return Exit.INTERRUPTED
         done = eraser.erase(patient, reason)
-        return _answer(context, opened.node, done, is_final=_is_final(context, opened.node, done))
+        return _answer(context, opened.node, done, left, is_final=_is_final(context, opened.node, done))
 
 
-def _is_meant(context: Context, extent: Extent) -> bool:
+def _left(opened: _Opened, patient: str) -> list[str] | None:
+    """List records that tell of the patient and stay; None where that cannot be looked up now."""
+    genesis, _ = read_genesis(Layout(opened.node.config.folder))
+    searches = open_search(opened.node, genesis.ledger, api_bases(opened.node, genesis))
+    try:
+        return remaining(searches, opened.node.records, opened.service, patient)
+    except UnavailableError:
+        return None
+
+
+def _told(left: list[str] | None) -> tuple[Text, dict[str, Json]]:
+    """Say with which words what stays is told."""
+    if left is None:
+        return messages.ERASE_UNKNOWN, {}
+    if not left:
+        return messages.ERASE_NOTHING_LEFT, {}
+    return messages.ERASE_REMAINING, {"count": len(left), "names": " ".join(left)}
+
+
+def _is_meant(context: Context, extent: Extent, left: list[str] | None) -> bool:
     """Show what would be destroyed and ask."""
     if context.as_json:
         raise InputError("confirm.missing")
     fields = {"records": extent.records, "versions": extent.versions, "keys": extent.keys}
     context.tell(messages.ERASE_EXTENT, **fields)
+    said, names = _told(left)
+    context.tell(said, **names)
     return context.confirm(messages.ERASE_ASK)
 
 
@@ -138,7 +164,7 @@ def _waits(node: WebNode, done: Erased) -> bool:
     return bool(page) and page[0].id == done.intent
 
 
-def _answer(context: Context, node: WebNode, done: Erased, *, is_final: bool) -> int:
+def _answer(context: Context, node: WebNode, done: Erased, left: list[str] | None, *, is_final: bool) -> int:
     """Tell what was destroyed, and what the ledger says."""
     position = next((item.position for item in node.records.erasures() if item.epoch_id in done.keys), None)
     key = map_key("erasure", node.config.org_id, done.object_id).hex()
@@ -147,13 +173,17 @@ def _answer(context: Context, node: WebNode, done: Erased, *, is_final: bool) ->
         "records": done.extent.records,
         "versions": done.extent.versions,
     }
+    said, names = _told(left)
     last = messages.ERASE_FINAL if is_final else messages.ERASE_PENDING
     lines = [
         context.say(messages.ERASE_DONE, **fields),
         context.say(last, object=key),
+        context.say(said, **names),
         context.say(messages.ERASE_BACKUPS),
     ]
-    context.answer({**fields, "final": is_final, "object": key, "position": position}, lines)
+    remaining_json: Json = None if left is None else list[Json](left)
+    answer = {**fields, "final": is_final, "object": key, "position": position, "remaining": remaining_json}
+    context.answer(answer, lines)
     return Exit.DONE
 
 

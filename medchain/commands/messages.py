@@ -502,6 +502,19 @@ ERASE_EXTENT: Final = Text(
     "{keys} keys will be destroyed: {records} records ({versions} versions) can never be opened again, and copies of "
     "the consents that concern only this organisation go too.",
 )
+ERASE_REMAINING: Final = Text(
+    "{count} 条记录提到该患者而不属其一人，或在旧密钥之下，删除后仍在；请逐一修改或删除：{names}",
+    "{count} record(s) tell of the patient and are not that patient's alone, or lie under an older key: they stay. "
+    "Change or delete each: {names}",
+)
+ERASE_NOTHING_LEFT: Final = Text(
+    "索引中没有其他记录提到该患者。",
+    "The index finds no other record that tells of the patient.",
+)
+ERASE_UNKNOWN: Final = Text(
+    "索引尚未完成，无法列出仍提到该患者的记录。",
+    "The index is not complete: which other records tell of the patient and stay cannot be said now.",
+)
 ERASE_ASK: Final = Text("确实要销毁吗？输入“是”继续：", "Destroy them? Type yes to go on:")
 ERASE_LEFT: Final = Text("没有销毁任何内容。", "Nothing was destroyed.")
 ERASE_DONE: Final = Text(

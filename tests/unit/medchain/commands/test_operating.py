@@ -22,6 +22,7 @@ from medchain.commands import doctor, erasing, keeping
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
+from medchain.errors import UnavailableError
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address, load_config
@@ -462,6 +463,74 @@ def test_an_erasure_tells_what_it_destroyed_and_that_the_node_tells_the_ledger(r
         assert len(store.erasures()) == 1
     again = erase(run, filled, "--yes")
     assert (again.code, "erasure.nothing" in again.err) == (4, True)
+
+
+def imported(run, node, *resources: dict) -> None:
+    """Put resources into a node, one after the other."""
+    for resource in resources:
+        path = node.parent / "one.json"
+        path.write_text(json.dumps(resource))
+        assert run("import", path, "--config", node).code == 0
+
+
+def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_is_the_patients_alone(run, node):
+    her, his = {"reference": "Patient/p1"}, {"reference": "Patient/p2"}
+    active = {"status": "accepted"}
+    imported(
+        run,
+        node,
+        PATIENT | {"identifier": [{"system": "urn:mrn", "value": "7,1"}]},
+        {"resourceType": "Patient", "id": "p2"},
+        {"resourceType": "Appointment", "id": "a1", "status": "proposed", "participant": [{"actor": her} | active]},
+        {
+            "resourceType": "Appointment",
+            "id": "a2",
+            "status": "proposed",
+            "participant": [{"actor": her} | active, {"actor": his} | active],
+        },
+        {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}, "subject": his},
+        {
+            "resourceType": "Basic",
+            "id": "b2",
+            "code": {"text": "x"},
+            "subject": {"identifier": {"system": "urn:mrn", "value": "7,1"}},
+        },
+        {
+            "resourceType": "Group",
+            "id": "g1",
+            "type": "person",
+            "actual": True,
+            "member": [{"entity": her}, {"entity": his}],
+        },
+        {
+            "resourceType": "Provenance",
+            "id": "v1",
+            "recorded": "2026-01-01T00:00:00Z",
+            "target": [{"reference": "Appointment/a1"}],
+            "agent": [{"who": {"reference": "Organization/o"}}],
+        },
+    )
+    ran = erase(run, node, "--yes", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["remaining"] == ["Appointment/a2", "Basic/b2", "Group/g1", "Provenance/v1"]
+    assert run("record", "show", "Appointment/a1", "--config", node).code == 4
+    for name in (*ran.document["remaining"], "Basic/b1", "Patient/p2"):
+        assert run("record", "show", name, "--config", node).code == 0
+    told = erase(run, node, "--yes", "--lang", "en", patient="p2")
+    assert "4 record(s) tell of the patient" not in told.out
+    assert "Appointment/a2 Group/g1" in told.out
+
+
+def test_an_erasure_says_that_nothing_else_tells_of_the_patient_or_that_it_cannot_be_said(run, filled, monkeypatch):
+    imported(run, filled, PATIENT | {"id": "p2"})
+    assert "no other record" in erase(run, filled, "--yes", "--lang", "en").out
+
+    def indexing(*_given: object) -> None:
+        raise UnavailableError("search.indexing")
+
+    monkeypatch.setattr(erasing, "remaining", indexing)
+    ran = erase(run, filled, "--yes", "--json", patient="p2")
+    assert (ran.code, ran.document["remaining"]) == (0, None)
 
 
 @pytest.mark.usefixtures("daemon")
