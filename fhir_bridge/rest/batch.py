@@ -27,6 +27,7 @@ from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.references import instant
 from fhir_bridge.resources import InvalidResourceError
 from fhir_bridge.rest import attachments, rights
+from fhir_bridge.rest.again import rounds
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
@@ -51,7 +52,6 @@ MAX_QUERY_CHARS: Final = 4096
 Attempt = Callable[[Core, Ask], Reply]
 """Answers an entry; `fhir_bridge.rest.routes.attempt`."""
 
-_ATTEMPTS: Final = 4
 _POLL_S: Final = 0.05
 _OUTCOME: Final = b'{"resourceType":"OperationOutcome"'
 _CONDITIONS: Final = {
@@ -174,13 +174,13 @@ def _do(core: Core, ask: Ask, attempt: Attempt) -> Done:
     Raises:
         ConflictError: ``store.conflict`` where others come first all the time.
     """
-    for _ in range(_ATTEMPTS - 1):
+    for is_last in rounds():
         try:
             return _done(core, ask, attempt)
         except ConflictError as error:
-            if error.code != "store.conflict":
+            if error.code != "store.conflict" or is_last:
                 raise
-    return _done(core, ask, attempt)
+    raise ConflictError("store.conflict")
 
 
 def _done(core: Core, ask: Ask, attempt: Attempt) -> Done:

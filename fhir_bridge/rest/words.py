@@ -233,6 +233,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "search.unsupported": Words("本服务器不支持此查询。", "This server does not answer this search."),
     "search.value": Words("查询参数的值不合法。", "A search parameter has a value that it cannot have."),
+    "store.conflict": Words(
+        "一再有别的写入抢先；未作更改，请稍后重试。",
+        "Other writers came first again and again; nothing was changed. Try again soon.",
+    ),
     "token.invalid": Words("访问令牌无效或已过期。", "The access token is not valid, or not any more."),
     "token.missing": Words("需要访问令牌。", "An access token is needed."),
 }

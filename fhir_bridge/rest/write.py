@@ -24,6 +24,7 @@ from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from fhir_bridge.labelling import Label
 from fhir_bridge.outcome import report
 from fhir_bridge.references import Own, Resolver, Wanted, parse_condition, random_id, rewrite, with_identity
+from fhir_bridge.rest.again import rounds
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.attachments import check_attachments
 from fhir_bridge.rest.core import Core
@@ -40,7 +41,6 @@ from medchain.store.records import RecordVersion
 SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
 """Parameters that are no part of a condition."""
 
-_ATTEMPTS: Final = 4
 _POLL_S: Final = 0.05
 _DONE: Final = ("已保存。", "Stored.")
 _THERE: Final = ("已有符合条件的资源，未新建。", "A resource that fulfils the condition is there; none was created.")
@@ -246,19 +246,22 @@ def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -
         resolver: what it asks, and asks anew the next time.
 
     Raises:
-        ConflictError: ``record.version`` where the client named one, or others come first all the time.
+        ConflictError: ``record.version`` where the client named one, ``store.conflict`` where others come first all
+            the time.
     """
-    tries = 1 if ask.header("If-Match") is not None else _ATTEMPTS
-    for left in reversed(range(tries)):
+    names_version = any(ask.header(name) is not None for name in ("If-Match", "If-None-Match"))
+    for is_last in rounds():
         try:
             return attempt()
         except ConflictError as error:
             if error.code not in ("record.version", "store.conflict"):
                 raise
-            if not left:
+            if names_version:
                 raise ConflictError("record.version") from error
+            if is_last:
+                break
             resolver.forget()
-    raise ConflictError("record.version")
+    raise ConflictError("store.conflict")
 
 
 def _follow(  # what decides about the version before

@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from fhir_bridge.references import Resolver
+from fhir_bridge.rest.again import MOST
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import ConflictError
 from tests.unit.fhir_bridge.conftest import BASE_URL, ORIGIN
@@ -594,8 +595,64 @@ def test_a_transaction_that_always_comes_second_is_refused_and_stores_nothing(se
     monkeypatch.setattr(server.store, "put_versions", losing)
     rows = [{"resource": RACER, "request": {"method": "POST", "url": "Patient"}}]
     response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": rows})
-    assert response.status_code == 409
-    assert 1 < len(tried) < 10
+    assert (response.status_code, code_of(response)) == (409, "store.conflict")
+    assert 1 < len(tried) <= MOST
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_write_that_always_comes_second_is_a_conflict_and_no_condition_that_does_not_hold(
+    server, monkeypatch, method
+):
+    """412 is for who said a version (§3.1.0.4.1); who did not is told that others were faster, and has lost nothing."""
+    server.call("PUT", "/fhir/Patient/p1", RACER | {"id": "p1"})
+    tried = []
+
+    def losing(*_arguments: object, **_options: object) -> None:
+        tried.append(1)
+        raise ConflictError("store.conflict", table="record")
+
+    monkeypatch.setattr(server.store, "put_versions", losing)
+    patch = json.dumps([{"op": "add", "path": "/active", "value": True}]).encode()
+    body = {"PUT": RACER | {"id": "p1"}, "PATCH": patch}.get(method)
+    kind = {"Content_Type": "application/json-patch+json"} if method == "PATCH" else {}
+    for condition, status, code in (
+        ({}, 409, "store.conflict"),
+        ({"If_Match": 'W/"1"'}, 412, "record.version"),
+    ):
+        tried.clear()
+        response = server.call(method, "/fhir/Patient/p1", body, **kind, **condition)
+        assert (response.status_code, code_of(response)) == (status, code)
+        assert len(tried) == (1 if condition else MOST)
+
+
+def test_who_wants_nothing_to_be_there_is_told_at_once_that_something_is(server, monkeypatch):
+    server.call("PUT", "/fhir/Patient/p1", RACER | {"id": "p1"})
+    looked = []
+    get = server.store.get
+    monkeypatch.setattr(server.store, "get", lambda *place: looked.append(place) or get(*place))
+    response = server.call("PUT", "/fhir/Patient/p1", RACER | {"id": "p1"}, If_None_Match="*")
+    assert (response.status_code, code_of(response)) == (412, "record.version")
+    assert len(looked) == 1
+
+
+def test_of_many_writers_of_one_record_at_once_all_are_stored(server):
+    """One comes first each time; the last of twelve would have to come second eleven times."""
+    token = server.tokens.issue("test", parse_scopes("system/*.cruds"))
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+    answers: list[int] = []
+
+    def put(number: int) -> None:
+        body = json.dumps({"resourceType": "Basic", "id": "b", "code": {"text": f"writer {number}"}})
+        answers.append(server.app.test_client().put("/fhir/Basic/b", data=body, headers=headers).status_code)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(12)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(answers) == [200] * 11 + [201]
+    told = json.loads(server.call("GET", "/fhir/Basic/b/_history").data)["entry"]
+    assert len({row["resource"]["code"]["text"] for row in told}) == 12
 
 
 @pytest.mark.parametrize("is_matched", [False, True])
