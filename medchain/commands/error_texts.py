@@ -340,6 +340,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "权限范围有误；例如 system/*.rs 或 system/Observation.r。",
         "The scope is not right; write it such as system/*.rs or system/Observation.r.",
     ),
+    "submit.promised": Text(
+        "上一次提交因中断而下落不明，可能仍会排序；请两分钟后重试。",
+        "An attempt of before was lost on the way and may still be ordered; try again in two minutes.",
+    ),
     "vouched.missing": Text(
         "{path} 不见了：节点不再知道自己联署过什么，为免自相矛盾而不启动。"
         "请用 medchain backup 备份此文件夹，再用 medchain restore 恢复到新文件夹。",

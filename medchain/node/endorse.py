@@ -58,6 +58,9 @@ PATIENCE_S: Final = 1.0
 BEHIND: Final = "endorse.behind"
 """Code of who lacks blocks that the creator has: it can say neither yes nor no, and is to be asked again."""
 
+DOUBLE: Final = "endorse.double"
+"""Code of who has promised the version to another transaction, which may still be ordered."""
+
 CATCH_UP_S: Final = 5.0
 """How long an endorser waits for the height that the creator names."""
 
@@ -374,12 +377,12 @@ class Endorser:
         self._promised = {name: row for name, row in self._promised.items() if row[1] >= now}
         promised = {name: self._promised[name] for name in versions if name in self._promised}
         if any(row[0] != known for row in promised.values()):
-            raise VerificationError("endorse.double")
+            raise VerificationError(DOUBLE)
         for key, version in versions.keys() - promised.keys():
             for slot in range(now // SLOT_S, end // SLOT_S + 1):
                 name = f"endorse/{key.hex()}/{version}/{slot}"
                 if not self._memory.use_once(name, (slot + 1) * SLOT_S, now=now):
-                    raise VerificationError("endorse.double")
+                    raise VerificationError(DOUBLE)
             self._promised[key, version] = (known, end)
 
 

@@ -44,7 +44,7 @@ from medchain.ledger.transaction import (
 )
 from medchain.node.bodies import OpenedBody, encryption_key, parties, seal_body, shares
 from medchain.node.deliver import Deliveries
-from medchain.node.endorse import BEHIND, Identity, Judge, endorse_request, parse_endorsement
+from medchain.node.endorse import BEHIND, BLOCK_LAG_S, DOUBLE, Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.ordering.receipt import Outcome, Refused
@@ -195,8 +195,9 @@ class Submitter:
             InputError: for a malformed content.
             VerificationError: what this node's own check or the endorser's refuses, with its code.
             ConflictError: the state has moved on: version, ref or stop.
-            UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.not_final`` if the quorum does not
-                answer in time (it may become final later), those of ordering.
+            UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.promised`` while an attempt of
+                before may still be ordered, ``submit.not_final`` if the quorum does not answer in time (it may become
+                final later), those of ordering.
         """
         key = map_key(draft.kind, self._identity.org_id, draft.object_id)
         landed = self._landed(key, draft)
@@ -333,6 +334,11 @@ class Submitter:
                     # Down, not unwilling: only then does the next one sign, and the rank shows it.
                     _LOG.warning("submit.endorser_down", peer=endorser.org_id, rank=rank, code=error.code)
                     continue
+                except VerificationError as error:
+                    if error.code != DOUBLE:
+                        raise
+                    # To an attempt of our own, of which nobody knows what became: a kill lay between. No refusal.
+                    raise UnavailableError("submit.promised", retry_after_s=UNTIL_S + BLOCK_LAG_S) from error
                 signature = parse_endorsement(answer, ledger_key.id)
                 if not ed25519_verify(ledger_key.public, pae(payload), signature):
                     raise VerificationError("endorse.signature", peer=endorser.org_id)

@@ -604,6 +604,33 @@ def test_a_crash_of_the_whole_node_between_submission_and_mark_loses_and_doubles
         assert site.records.by_object(row.object_id).position == history[0].since
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_an_attempt_that_was_lost_after_its_endorsement_may_come_later_and_is_no_refusal(federation, monkeypatch):
+    """The endorser has promised the version to it, for as long as it could still be ordered."""
+    allowed = consented(federation, Patient(federation))
+    draft = grant(allowed.key)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Submitter, "_order", killed)
+        with pytest.raises(Killed):
+            federation.sites[RENHE].node.submitter.submit(draft)
+    federation.crash(RENHE)
+    submitter = federation.sites[RENHE].node.submitter
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"submit\.promised") as caught:
+            submitter.submit(draft)
+        assert caught.value.retry_after_s == 105
+    # A minute and three quarters, and what is left of a slot of time.
+    federation.time += 105 + 32
+    assert submitter.submit(draft).record.version == 1
+
+
 def test_local_operations_submit_show_and_stop(federation, hospital):
     operations = hospital.operations()
     patient = Patient(federation)
