@@ -55,6 +55,7 @@ from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
 from medchain.ordering.orderer import OrdererLimits
+from medchain.ordering.promises import Broken
 from medchain.ordering.receipt import Outcome, Receipt, Refused, outcomes_bytes, parse_outcomes
 from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from medchain.tlog.checkpoint import parse_checkpoint, verify_log_signature
@@ -357,6 +358,7 @@ class Disk:
     vouched: Vouched = field(default_factory=Vouched)
     notes: dict[int, tuple[str, bool]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
 
     def load(self) -> Vouched:
@@ -372,6 +374,12 @@ class Disk:
             # What was final stays so, with the lines that made it, also when a node begins anew with its own alone.
             before, was_final = self.notes.get(size, ("", False))
             self.notes[size] = (_joined(item, before) if was_final else item, final)
+
+    def put_broken(self, broken: Broken) -> None:
+        self.broken.append(broken)
+
+    def newest(self) -> tuple[list[Receipt], list[Broken]]:
+        return self.receipts, self.broken
 
     def flush(self) -> None:
         """Everything is written at once."""

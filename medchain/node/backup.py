@@ -29,7 +29,8 @@ from medchain.node.clock import Clock
 from medchain.node.config import CONFIG_NAME
 from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.keystore import Layout, Unlock, open_daemon_keys, open_web_keys, write_private_file
-from medchain.node.ledger_driver import RECEIPTS_NAME, SPENT_NAME, VOUCHED_NAME
+from medchain.node.ledger_driver import SPENT_NAME, VOUCHED_NAME
+from medchain.node.receipt_file import RECEIPTS_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
 from medchain.store.journal import HeldJournals

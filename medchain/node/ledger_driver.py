@@ -1,15 +1,13 @@
 """Ordering in this node: the embedded driver with what it needs from the disk and the network.
 
-Keeps true: what this node has vouched for is durable before a cosignature leaves; receipts are kept as evidence, the
-newest ones; a node restored from a backup orders and cosigns nothing until it knows that it is up to date; ordering
-that has lost a thread ends the daemon, and one that hangs is seen to. Trusts the driver and the replica.
+Keeps true: what this node has vouched for is durable before a cosignature leaves; a node restored from a backup orders
+and cosigns nothing until it knows that it is up to date; ordering that has lost a thread ends the daemon, and one that
+hangs is seen to. Trusts the driver and the replica.
 Source: `docs/spec/ordering.md`.
 """
 
 from __future__ import annotations
 
-import logging
-import logging.handlers
 import os
 import threading
 import time
@@ -21,7 +19,7 @@ from threading import Event
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import Json, canonical, unhex
+from medchain.encoding import Json, unhex
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.node.checked import checked, read_checked
 from medchain.node.daemon import Watched
@@ -29,6 +27,7 @@ from medchain.node.keystore import DaemonKeys, Layout, write_private_file
 from medchain.node.log import Log
 from medchain.node.orderer_client import HttpOrdererClient
 from medchain.node.peers import PeerClient
+from medchain.node.receipt_file import RECEIPTS_NAME, ReceiptFile
 from medchain.node.replica import LogPen, Replica
 from medchain.node.restored import Restoration
 from medchain.ordering.block import Block
@@ -36,7 +35,7 @@ from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Clock, OrdererClient
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.notary import CosignKeys, LedgerNotary
-from medchain.ordering.receipt import Outcome, Receipt, receipt_json
+from medchain.ordering.receipt import Outcome
 from medchain.ordering.round import Ask, Round
 from medchain.store.faults import disk_fault
 from medchain.tlog.checkpoint import sign_checkpoint
@@ -47,16 +46,12 @@ VOUCHED_NAME: Final = "vouched.json"
 SPENT_NAME: Final = "spent_log_keys.json"
 """Name of the file with the own log keys under which this node orders no more."""
 
-RECEIPTS_NAME: Final = "receipts.jsonl"
-"""Name of the file with the newest receipts."""
-
 _TYPE: Final = "medchain/vouched/v1"
 _SPENT_TYPE: Final = "medchain/spent-log-keys/v1"
 _MAX_SPENT_BYTES: Final = 1 << 20
 _KEY_ID_BYTES: Final = 16
 _SLOT_BYTES: Final = 512
 _SLOTS: Final = 64
-_MAX_RECEIPTS_BYTES: Final = 16 << 20
 _POLL_S: Final = 1.0
 _FATAL: Final = frozenset({"ordering.failed", "ordering.thread"})
 _CALLERS: Final = ("follower", "cosigner")
@@ -256,25 +251,6 @@ class ReplicaNotes:
         """Return the first note from a size on that the replica holds as final, and still keeps."""
         found = self._replica.store.first_final(size)
         return None if found is None else FinalNote(found.size, found.note)
-
-
-class ReceiptFile:
-    """Fills `medchain.ordering.outbox.Receipts` with a file of lines; the oldest go when it is full."""
-
-    __slots__ = ("_handler",)
-
-    def __init__(self, path: Path) -> None:
-        """Open it."""
-        self._handler = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_RECEIPTS_BYTES, backupCount=1)
-
-    def put(self, receipt: Receipt) -> None:
-        """Keep a verified receipt."""
-        line = canonical(receipt_json(receipt)).decode()
-        self._handler.handle(logging.LogRecord("receipts", logging.INFO, "", 0, line, None, None))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._handler.close()
 
 
 def pen_of(signer: Ed25519Signer) -> LogPen:

@@ -39,6 +39,7 @@ ALARM_CODES: Final = frozenset(
         "block.transaction",
         "checkpoint.split_view",
         "ordering.clock",
+        "ordering.denied",
         "ordering.failed",
         "ordering.kept_back",
         "ordering.not_given",

@@ -25,7 +25,8 @@ from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClien
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import POLL_S, Follower, Look, Source
 from medchain.ordering.orderer import Orderer, OrdererLimits
-from medchain.ordering.outbox import Outbox, Receipts
+from medchain.ordering.outbox import Outbox
+from medchain.ordering.promises import PromiseBook, Receipts
 from medchain.ordering.receipt import Outcome
 from medchain.ordering.round import Ask, round_answer
 from medchain.ordering.succession import Succession
@@ -157,7 +158,8 @@ class EmbeddedDriver:
             is_held=self._is_held,
             ask=self._ask,
         )
-        self.outbox = Outbox(replica, self.submit, clock, ports.receipts, self._raise_alarm)
+        self.promises = PromiseBook(replica, ports.notary, clock, ports.receipts, self._raise_alarm)
+        self.outbox = Outbox(replica, self.submit, self.promises)
         self._succession = Succession(
             replica,
             ports.notary,
@@ -222,6 +224,7 @@ class EmbeddedDriver:
         """Begin to order, without the threads that follow, cosign and submit; a test takes those steps itself."""
         self._succession.settle()
         self.cosigner.recall()
+        self.promises.recall()
         self.orderer.start()
 
     def stop(self) -> None:
@@ -281,8 +284,9 @@ class EmbeddedDriver:
             `medchain.ordering.round.round_answer`.
 
         Raises:
-            UnavailableError: ``ordering.not_ready``: what came after the backup may be with others, so that "nothing"
-                would not be true; ``ordering.not_orderer`` where another orders: its "nothing" would count as level.
+            UnavailableError: ``ordering.not_ready``: what came after the backup may be with others, or blocks are
+                dropped and what comes in their place is not there yet, so that "nothing" would not be true;
+                ``ordering.not_orderer`` where another orders: its "nothing" would count as level.
             MedchainError: as `Cosigner.learn`, for its note.
         """
         if self._restored and not self._is_ready:
@@ -295,6 +299,8 @@ class EmbeddedDriver:
         orderer = self._ports.replica.members.protocol.orderer
         if not frames and orderer != self._org_id:
             raise UnavailableError("ordering.not_orderer", orderer=orderer)
+        if not frames and self._succession.is_between:
+            raise UnavailableError("ordering.not_ready", asked=len(self._looked_at))
         note = final.text if final.size > ask.final else None
         return round_answer(note, cosigner.meeting, frames)
 
@@ -454,7 +460,7 @@ class EmbeddedDriver:
         """Ask for blocks; the orderer gets our newest lines with it, and tells what has become final."""
         if not source.is_orderer:
             return source.client.blocks(first, wait_s)
-        cosigner, note = self.cosigner, self._lines
+        cosigner, note, promised = self.cosigner, self._lines, self.promises.taken
         ask = Ask(first, wait_s, cosigner.final_size, cosigner.met, note)
         began = time.monotonic()
         try:
@@ -467,6 +473,8 @@ class EmbeddedDriver:
             # Perhaps it does not like our lines; blocks matter more.
             found = source.client.round(replace(ask, note=None))
         self._took(note)
+        if not found.blocks and not cosigner.vouched.stood_down:
+            self.promises.denied(first, promised)
         with suppress(MedchainError):
             cosigner.told(found.meeting, found.note)
         is_news = bool(found.blocks) or cosigner.final_size > ask.final or cosigner.met > ask.met

@@ -359,7 +359,7 @@ def test_a_receipt_of_an_orderer_that_was_lost_accuses_nobody_and_its_transactio
     leaf = consortium.anchor("org-3")
     known = node.driver.outbox.add(leaf)
     node.driver.outbox.step()
-    assert node.driver.outbox.receipt(known).height_at_most == consortium.orderer.replica.height == 2
+    assert node.driver.promises.receipt(known).height_at_most == consortium.orderer.replica.height == 2
     consortium.nodes["org-0"].is_up = False
     taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
     # Nothing has to be dropped here: the takeover's block comes like any other.

@@ -27,8 +27,9 @@ from medchain.ledger.object import Body, StateRecord, build_body, map_key
 from medchain.ledger.request import ReleaseRequest, access_id, sign_request
 from medchain.ledger.transaction import Ref
 from medchain.node.endorse import Identity
-from medchain.node.ledger_driver import ReceiptFile, ReplicaNotes, pen_of, vouched_file
+from medchain.node.ledger_driver import ReplicaNotes, pen_of, vouched_file
 from medchain.node.ledger_node import LedgerNode, Surroundings
+from medchain.node.receipt_file import ReceiptFile
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
 from medchain.node.submit import Draft

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging.handlers
 import re
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from medchain.node.ledger_driver import (
     LedgerDriver,
     Pulse,
     PulsedClient,
-    ReceiptFile,
     ReplicaNotes,
     Stillness,
     VouchedFile,
@@ -231,30 +229,6 @@ def test_a_promise_of_another_type_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"vouched/v1", b"vouched/v2"))
     with pytest.raises(InputError):
         VouchedFile(path).load()
-
-
-def test_receipts_are_kept_and_the_oldest_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger_driver, "_MAX_RECEIPTS_BYTES", 2000)
-    receipts = ReceiptFile(tmp_path / "receipts.jsonl")
-    for _ in range(20):
-        receipts.put(RECEIPT)
-    receipts.close()
-    lines = (tmp_path / "receipts.jsonl").read_text().splitlines()
-    assert bytes(range(32)).hex() in lines[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"receipts.jsonl", "receipts.jsonl.1"}
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4000
-
-
-def test_a_receipt_that_cannot_be_kept_does_not_stop_ordering(tmp_path, monkeypatch):
-    receipts = ReceiptFile(tmp_path / "receipts.jsonl")
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    monkeypatch.setattr(logging.handlers.RotatingFileHandler, "shouldRollover", _full_disk)
-    receipts.put(RECEIPT)
-    receipts.close()
-
-
-def _full_disk(*_arguments: object) -> bool:
-    raise OSError(28, "No space left on device")
 
 
 class Peers:

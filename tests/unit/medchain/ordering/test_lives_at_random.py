@@ -251,7 +251,7 @@ class Life:
                 first, second = (self.signers(lambda key, note=note: key.key_id == note.key_id) for note in notes)
                 assert first == second, "two notes by two organisations prove nothing"
                 return first
-            case "ordering.withheld" | "ordering.reordered":
+            case "ordering.withheld" | "ordering.reordered" | "ordering.denied":
                 known, height = bytes.fromhex(str(alarm.fields["id"])), alarm.fields["height_at_most"]
                 given = [receipt for receipt in node.disk.receipts if receipt.covers(known)]
                 broken = [receipt for receipt in given if receipt.height_at_most == height]

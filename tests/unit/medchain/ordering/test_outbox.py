@@ -11,9 +11,11 @@ from medchain.ordering import outbox as module
 from medchain.ordering.block import accepted_id
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import Follower, Source
+from medchain.ordering.notary import LedgerNotary
 from medchain.ordering.outbox import Ordered, Outbox
+from medchain.ordering.promises import PromiseBook
 from medchain.ordering.receipt import Refused, sign_receipt, verify_receipt
-from tests.consortium import Consortium, Disk, MemoryReplica, log_signer
+from tests.consortium import Consortium, Disk, MemoryReplica, cosign_keys, log_signer
 
 NOW = 1_796_083_300
 
@@ -22,6 +24,10 @@ NOW = 1_796_083_300
 def consortium():
     with Consortium(2) as made:
         yield made
+
+
+def notary(replica):
+    return LedgerNotary(replica.genesis.origin, cosign_keys("org-0"))
 
 
 class Wire:
@@ -64,8 +70,13 @@ def disk():
 
 
 @pytest.fixture
-def outbox(replica, wire, alarms, disk):
-    return Outbox(replica, wire.submit, lambda: NOW, disk, alarms.append)
+def promises(replica, alarms, disk):
+    return PromiseBook(replica, notary(replica), lambda: NOW, disk, alarms.append)
+
+
+@pytest.fixture
+def outbox(replica, wire, promises):
+    return Outbox(replica, wire.submit, promises)
 
 
 def test_what_could_not_be_sent_is_sent_again_when_the_orderer_said(consortium, outbox, wire):
@@ -117,13 +128,15 @@ def test_a_refusal_of_what_our_ledger_holds_is_no_refusal(consortium, outbox, wi
     assert outbox.wait(known, 0) == Ordered(known, 1)
 
 
-def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(consortium, outbox, wire, replica, alarms):
+def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(
+    consortium, outbox, promises, wire, replica, alarms
+):
     leaf = consortium.anchor("org-1")
     known = outbox.add(leaf)
-    assert outbox.receipt(known) is None
+    assert promises.receipt(known) is None
     wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 1, NOW)]]
     outbox.step()
-    assert outbox.receipt(known).height_at_most == 1
+    assert promises.receipt(known).height_at_most == 1
     assert outbox.wait(known, 0) is None
     outbox.seen(replica.propose([leaf], NOW).block)
     assert outbox.wait(known, 0) == Ordered(known, 1)
@@ -150,12 +163,12 @@ def test_a_promise_for_a_height_that_never_comes_is_broken_by_time(consortium, o
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 
-def test_a_receipt_from_another_time_is_no_promise(consortium, outbox, wire, replica, alarms):
+def test_a_receipt_from_another_time_is_no_promise(consortium, outbox, promises, wire, replica, alarms):
     known = outbox.add(consortium.anchor("org-1"))
     wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 5, NOW + 61)]]
     outbox.step()
     assert [alarm.code for alarm in alarms] == ["receipt.time"]
-    assert outbox.receipt(known) is None
+    assert promises.receipt(known) is None
 
 
 def test_one_receipt_for_many_is_verified_and_kept_once_and_binds_for_each(
@@ -172,17 +185,21 @@ def test_one_receipt_for_many_is_verified_and_kept_once_and_binds_for_each(
     verify_receipt(promise, replica.ledger, log_signer("org-0").public, names[2])
 
 
-def test_a_receipt_that_leaves_one_out_is_no_promise_for_that_one(consortium, outbox, wire, replica, alarms, disk):
+def test_a_receipt_that_leaves_one_out_is_no_promise_for_that_one(
+    consortium, outbox, promises, wire, replica, alarms, disk
+):
     named, left_out = outbox.add(consortium.anchor("org-1")), outbox.add(consortium.anchor("org-1"))
     wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [named], 1, NOW)] * 2]
     outbox.step()
     assert [(alarm.code, alarm.fields["id"]) for alarm in alarms] == [("receipt.other", left_out.hex())]
-    assert outbox.receipt(named) is not None
-    assert outbox.receipt(left_out) is None
+    assert promises.receipt(named) is not None
+    assert promises.receipt(left_out) is None
     assert len(disk.receipts) == 1
 
 
-def test_a_later_promise_is_not_kept_beside_an_earlier_one(consortium, outbox, wire, replica, disk, monkeypatch):
+def test_a_later_promise_is_not_kept_beside_an_earlier_one(
+    consortium, outbox, promises, wire, replica, disk, monkeypatch
+):
     monkeypatch.setattr(module, "RESEND_S", 0.0)
     known = outbox.add(consortium.anchor("org-1"))
     first, second, sooner = (
@@ -191,7 +208,7 @@ def test_a_later_promise_is_not_kept_beside_an_earlier_one(consortium, outbox, w
     wire.answers = [[first], [second], [sooner]]
     for expected in (first, first, sooner):
         outbox.step()
-        assert outbox.receipt(known) == expected
+        assert promises.receipt(known) == expected
     assert disk.receipts == [first, sooner]
 
 
@@ -284,7 +301,8 @@ def test_the_receipt_of_the_block_that_hands_over_is_its_orderers_though_another
         replica.apply(first.driver.blocks(1)[0])
         return outcomes
 
-    outbox = Outbox(replica, submit, lambda: consortium.now, disk, alarms.append)
+    promises = PromiseBook(replica, notary(replica), lambda: consortium.now, disk, alarms.append)
+    outbox = Outbox(replica, submit, promises)
     known = outbox.add(leaf)
     outbox.step()
     assert replica.members.protocol.orderer == "org-1"
