@@ -8,10 +8,12 @@ Source: `docs/spec/proof-bundle.md`.
 from __future__ import annotations
 
 import argparse
+import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from hashlib import file_digest
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -25,6 +27,9 @@ from medchain.ledger.looks import Looks, check_growth
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
+# Files are smaller packed than not, but for names and dates; the mark of a row may be in a file's bytes by chance.
+_MAX_ZIP_BYTES: Final = MAX_BUNDLE_BYTES + (1 << 20)
+_ZIP_ROW: Final = b"PK\x01\x02"
 # The kind of a file in the upper bits of a zip's Unix mode; 0 where the zip tells none.
 _REGULAR: Final = 0x8
 _ZIP_ERRORS: Final = (
@@ -58,7 +63,13 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise NotFoundError("file.missing", path=str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        packed = _head(path, _MAX_ZIP_BYTES + 1)
+        if len(packed) > _MAX_ZIP_BYTES:
+            raise InputError("bundle.size", limit=MAX_BUNDLE_BYTES)
+        # zipfile makes an object of each row of the list of files before it can be asked how many there are.
+        if packed.count(_ZIP_ROW) > 2 * MAX_FILES:
+            raise InputError("bundle.files", limit=MAX_FILES)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             return _bounded(_zip_files(archive))
     except _ZIP_ERRORS as error:
         raise InputError("bundle.format", path=str(path)) from error
@@ -66,7 +77,10 @@ def read_bundle(path: Path) -> dict[str, bytes]:
 
 def _folder_files(folder: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     """List a folder's files."""
-    for path in sorted(folder.rglob("*")):
+    found = list(islice(folder.rglob("*"), 2 * MAX_FILES + 1))
+    if len(found) > 2 * MAX_FILES:
+        raise InputError("bundle.files", limit=MAX_FILES)
+    for path in sorted(found):
         name = PurePosixPath(path.relative_to(folder)).as_posix()
         if path.is_dir() and not path.is_symlink():
             continue

@@ -32,6 +32,28 @@ def test_a_folder_and_its_zip_are_read_alike(tmp_path):
     assert read_bundle(put(tmp_path / "b")) == read_bundle(packed(tmp_path / "b.zip")) == FILES
 
 
+def test_a_bundle_that_is_too_large_or_lists_too_many_files_is_refused_before_it_is_taken_apart(tmp_path, monkeypatch):
+    """A list of a million names costs half a gibibyte and half a minute, whatever is in the files."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("taken apart")
+
+    many = tmp_path / "many"
+    for number in range(2 * 512 + 1):
+        (many / f"{number}").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        read_bundle(many)
+    listed = packed(tmp_path / "many.zip", {f"{number}": b"" for number in range(2 * 512 + 1)})
+    with (tmp_path / "large.zip").open("wb") as file:
+        file.truncate((65 << 20) + 1)
+    assert len(read_bundle(packed(tmp_path / "most.zip", {f"{number}": b"PK\1\2" for number in range(512)}))) == 512
+    monkeypatch.setattr(checking.zipfile, "ZipFile", never)
+    with pytest.raises(InputError, match=r"bundle\.files"):
+        read_bundle(listed)
+    with pytest.raises(InputError, match=r"bundle\.size"):
+        read_bundle(tmp_path / "large.zip")
+
+
 def test_a_symbolic_link_is_refused(tmp_path):
     put(tmp_path / "b")
     (tmp_path / "b" / "state.bin").symlink_to("/etc/passwd")
