@@ -6,7 +6,6 @@ Source: FHIR R4 §2.42; SMART App Launch 2.2 (oauth-uris).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -16,7 +15,7 @@ from fhir_bridge.definitions.profiles import PREFIX, profiles_of
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
-from fhir_bridge.search.conditions import is_reference
+from fhir_bridge.search.conditions import Registry, is_reference
 from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import targets_of
 from fhir_bridge.search.query import UNSUPPORTED
@@ -70,7 +69,9 @@ class Served(Protocol):
         ...
 
 
-def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]) -> Resource:
+def statement(
+    time: int, base_url: str, token_url: str, served: Sequence[Served], registry: Registry = parameters_of
+) -> Resource:
     """Write the CapabilityStatement.
 
     Args:
@@ -78,10 +79,12 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
         base_url: of the API.
         token_url: where clients get tokens.
         served: the registry.
+        registry: gives the search parameters of a type, those of the node's own among them.
 
     Returns:
         The resource.
     """
+    referring = _referring(registry)
     codes = list(dict.fromkeys(one.code for one in served if one.code))
     operations = list(dict.fromkeys(one.operation for one in served if one.operation))
     of_all = list(dict.fromkeys(one.operation for one in served if one.operation and one.shape.startswith("$")))
@@ -104,7 +107,9 @@ def statement(time: int, base_url: str, token_url: str, served: Sequence[Served]
             {
                 "mode": "server",
                 "security": _security(token_url),
-                "resource": [_of_type(name, of_types, operations) for name in served_types()],
+                "resource": [
+                    _of_type(name, of_types, operations, registry(name), referring) for name in served_types()
+                ],
                 "interaction": of_system,
                 **({"searchParam": [dict(_CUSTODIAN)]} if any(one.goes_elsewhere for one in served) else {}),
                 "operation": [_operation(one, "") for one in of_all],
@@ -119,16 +124,14 @@ def served_types() -> list[str]:
     return [name for name in sorted(type_names("resource")) if is_storable(name)]
 
 
-def searched(type_name: str) -> list[str]:
-    """List the codes of the search parameters of a type that are served."""
-    return sorted(one.code for one in _known(type_name))
+def searched(known: Mapping[str, SearchParameter]) -> list[str]:
+    """List the codes of the search parameters that are served, of all those of a type."""
+    return sorted(one.code for one in _served(known))
 
 
-def _known(type_name: str) -> list[SearchParameter]:
-    """List the search parameters of a type that are served."""
-    return [
-        one for one in parameters_of(type_name).values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED
-    ]
+def _served(known: Mapping[str, SearchParameter]) -> list[SearchParameter]:
+    """List the search parameters that are served, of all those of a type."""
+    return [one for one in known.values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED]
 
 
 def _compartments(served: Sequence[Served]) -> list[Element]:
@@ -150,9 +153,15 @@ def _security(token_url: str) -> Resource:
     return {"extension": [{"url": _OAUTH, "extension": uris}], "cors": True, "service": [{"coding": [smart]}]}
 
 
-def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) -> Resource:
+def _of_type(
+    name: str,
+    interactions: list[Element],
+    operations: Sequence[str],
+    registered: Mapping[str, SearchParameter],
+    referring: Mapping[str, list[Element]],
+) -> Resource:
     """Say what is served of one type."""
-    known = _known(name)
+    known = _served(registered)
     parameters: list[Element] = [
         {"name": one.code, "definition": one.url, "type": one.type.value}
         for one in sorted(known, key=lambda one: one.code)
@@ -175,7 +184,7 @@ def _of_type(name: str, interactions: list[Element], operations: Sequence[str]) 
         "conditionalDelete": "single",
         "referencePolicy": ["literal", "logical"],
         "searchInclude": ["*", *includes],
-        "searchRevInclude": ["*", *_reversed().get(name, ())],
+        "searchRevInclude": ["*", *referring.get(name, ())],
         "searchParam": parameters,
         "operation": listed,
         **({"documentation": _DOCUMENTED[name]} if name in _DOCUMENTED else {}),
@@ -191,12 +200,11 @@ def _operation(operation: str, type_name: str) -> Resource:
     return {"name": operation, "definition": f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"}
 
 
-@cache
-def _reversed() -> Mapping[str, list[Element]]:
+def _referring(registry: Registry) -> Mapping[str, list[Element]]:
     """List by type the parameters of others that may refer to it."""
     found: dict[str, list[Element]] = {}
     for name in sorted(type_names("resource")):
-        for one in parameters_of(name).values():
+        for one in registry(name).values():
             if is_reference(one):
                 for target in targets_of(one, name).types:
                     found.setdefault(target, []).append(f"{name}:{one.code}")

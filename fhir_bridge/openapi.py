@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fhir_bridge.capability import HAVE_EVERYTHING, searched, served_types
+from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
 from fhir_bridge.openapi_texts import ABOUT, INFO, PARAMETERS, RESPONSES, SECURITY, About, Text
+from fhir_bridge.search.conditions import Registry
 from fhir_bridge.smart.discovery import AUTHORIZE, TOKEN
 from medchain.encoding import Json
 from medchain.web.routing import Caller
@@ -94,9 +96,15 @@ class Listed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes one language's description; `place` is which of a text's languages."""
+    """Writes one language's description.
+
+    Attributes:
+        place: which of a text's languages.
+        registry: gives the search parameters of a type.
+    """
 
     place: int
+    registry: Registry
 
     def say(self, text: Text) -> str:
         """Word something."""
@@ -119,7 +127,7 @@ class _Writer:
         if one.has_form:
             parameters += [_ref("parameters", name) for name in _FORMED]
         if one.name == "search" and one.method == "GET" and type_name and one.shape == _TYPE:
-            parameters += _searching(type_name)
+            parameters += _searching(self.registry(type_name))
         # `$everything` of an encounter is this node's own alone.
         goes_elsewhere = one.goes_elsewhere and not (one.name == "everything" and type_name == "Encounter")
         if goes_elsewhere:
@@ -208,7 +216,14 @@ class _Writer:
         }
 
 
-def description(base_url: str, token_url: str, listed: Sequence[Listed], *, language: str = "en") -> Json:
+def description(
+    base_url: str,
+    token_url: str,
+    listed: Sequence[Listed],
+    *,
+    language: str = "en",
+    registry: Registry = parameters_of,
+) -> Json:
     """Write the description.
 
     Args:
@@ -216,11 +231,12 @@ def description(base_url: str, token_url: str, listed: Sequence[Listed], *, lang
         token_url: where clients get tokens.
         listed: the registry.
         language: ``zh`` or ``en``.
+        registry: gives the search parameters of a type.
 
     Returns:
         The document.
     """
-    writer = _Writer(0 if language == "zh" else 1)
+    writer = _Writer(0 if language == "zh" else 1, registry)
     return {
         "components": writer.components(base_url, token_url),
         "externalDocs": {"description": "HL7 FHIR R4 (4.0.1)", "url": "https://hl7.org/fhir/R4/"},
@@ -258,10 +274,10 @@ def _operation_id(one: Listed, path: str) -> str:
     return "-".join([one.name, one.method.lower(), *parts])
 
 
-def _searching(type_name: str) -> list[Json]:
+def _searching(known: Mapping[str, SearchParameter]) -> list[Json]:
     """List the search parameters of a type."""
     return [
-        {"in": "query", "name": code, "schema": {"$ref": "#/components/schemas/search"}} for code in searched(type_name)
+        {"in": "query", "name": code, "schema": {"$ref": "#/components/schemas/search"}} for code in searched(known)
     ]
 
 

@@ -27,7 +27,7 @@ from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import AUDIT_EVENT, Auditor, Core, NoAudit
 from fhir_bridge.rest.shape import check_form, shaped
-from fhir_bridge.search.conditions import nearest
+from fhir_bridge.search.conditions import Registry, nearest
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
 from medchain.encoding import canonical
@@ -86,24 +86,32 @@ class Interaction:
 
 def metadata(core: Core, _ask: Ask) -> Reply:
     """Answer the CapabilityStatement."""
-    return Reply(200, _statement(core.base_url, core.token_url, core.clock() // _FRESH_S * _FRESH_S))
+    time = core.clock() // _FRESH_S * _FRESH_S
+    return Reply(200, _statement(core.base_url, core.token_url, time, _parameters(core)))
+
+
+def _parameters(core: Core) -> Registry:
+    """Return what gives the search parameters of a type; another one once they are others."""
+    core.search.index.look()
+    return core.search.index.named[1]
 
 
 @lru_cache(2)
-def _statement(base_url: str, token_url: str, time: int) -> bytes:
-    """Write the CapabilityStatement, once an hour: it is large, and always the same."""
-    return write(capability.statement(time, base_url, token_url, INTERACTIONS))
+def _statement(base_url: str, token_url: str, time: int, registry: Registry) -> bytes:
+    """Write the CapabilityStatement, once an hour: it is large, and the same while the search parameters are."""
+    return write(capability.statement(time, base_url, token_url, INTERACTIONS, registry))
 
 
 def described(core: Core, ask: Ask) -> Reply:
     """Answer the OpenAPI description."""
-    return Reply(200, _description(core.base_url, core.token_url, ask.language), {}, openapi.CONTENT_TYPE)
+    written = _description(core.base_url, core.token_url, ask.language, _parameters(core))
+    return Reply(200, written, {}, openapi.CONTENT_TYPE)
 
 
 @lru_cache(4)
-def _description(base_url: str, token_url: str, language: str) -> bytes:
-    """Write the OpenAPI description, once a language."""
-    return canonical(openapi.description(base_url, token_url, INTERACTIONS, language=language))
+def _description(base_url: str, token_url: str, language: str, registry: Registry) -> bytes:
+    """Write the OpenAPI description, once a language, and anew where the search parameters are others."""
+    return canonical(openapi.description(base_url, token_url, INTERACTIONS, language=language, registry=registry))
 
 
 def _of_binary(general: Handler, special: Handler) -> Handler:

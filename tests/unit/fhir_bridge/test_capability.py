@@ -10,6 +10,7 @@ import pytest
 
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
 from fhir_bridge.definitions.profiles import PREFIX, profile_names
+from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.indexer import parts_of
 from tests.unit.fhir_bridge.conftest import Server, opened
 from tests.unit.fhir_bridge.examples import by_type
@@ -141,3 +142,50 @@ def test_each_supported_profile_is_one_that_resources_are_judged_by(node, told):
             judged = node.call("POST", f"/fhir/{type_name}/$validate?profile={url}", {"resourceType": type_name})
             codes = [one["details"]["coding"][0]["code"] for one in json.loads(judged.data)["issue"]]
             assert (judged.status_code, "resource.profile" in codes) == (200, False)
+
+
+def test_search_parameters_of_the_nodes_own_are_told_once_searches_use_them(server):
+    """§2.42, rest.resource.searchParam: what is served, and nothing that is not."""
+    maiden = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
+    own = {
+        "resourceType": "SearchParameter",
+        "url": "http://x.example/SearchParameter/maiden",
+        "name": "maiden",
+        "status": "active",
+        "description": "maiden name of the mother",
+        "code": "mothers-maiden-name",
+        "base": ["Patient"],
+        "type": "string",
+        "expression": f"Patient.extension.where(url='{maiden}').value",
+    }
+    referring = own | {
+        "url": "http://x.example/SearchParameter/flagged",
+        "code": "flagged-by",
+        "base": ["Basic"],
+        "type": "reference",
+        "expression": "Basic.extension.where(url='http://x.example/by').value",
+        "target": ["Practitioner"],
+    }
+
+    def listed() -> tuple[list, bool, bool]:
+        (rest,) = json.loads(server.client.get("/fhir/metadata").data)["rest"]
+        rows = {row["type"]: row for row in rest["resource"]}
+        written = json.loads(server.client.get("/fhir/openapi.json").data)["paths"]["/Patient"]["get"]["parameters"]
+        return (
+            [one for one in rows["Patient"]["searchParam"] if one["name"] == own["code"]],
+            "Basic:flagged-by" in rows["Practitioner"]["searchRevInclude"]
+            and "Basic:flagged-by" in rows["Basic"]["searchInclude"],
+            own["code"] in [one.get("name") for one in written],
+        )
+
+    for body in (own, referring):
+        assert server.call("POST", "/fhir/SearchParameter", body).status_code == 201
+    # Older records have no rows of it yet: a search passes it over, so it is not told.
+    assert listed() == ([], False, False)
+    job = IndexJob(server.store, server.service, server.core.search.index, server.core.clock)
+    while job.step():
+        pass
+    told = {"name": own["code"], "definition": own["url"], "type": "string"}
+    assert listed() == ([told], True, True)
+    strictly(server, "Patient", [(own["code"], "a")], 1)
+    strictly(server, "Practitioner", [("_revinclude", "Basic:flagged-by")], 1)
