@@ -5,12 +5,14 @@ What the patient was told, and was asked for, is destroyed here as well.
 Keeps true: the ledger's entry is made only when nothing of the keys is left in the write-ahead log, and once, whatever
 crashes when; each step may be done again; what still serves another custodian's patient stays, and so does an emergency
 that nobody has reviewed; nobody destroys a body for anybody but its object's owner, who has said on the ledger that it
-erased, and never of an object in force. Trusts this node's ledger and files.
+erased, and never of an object in force; what the patient was found by is left in no gap of a page, for longer than the
+records file is written to. Trusts this node's ledger and files.
 Source: `docs/spec/keys.md` 10, `docs/spec/body.md` 8, `docs/spec/node-protocol.md`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -40,6 +42,15 @@ LONGEST_REST_S: Final = 60.0
 
 OVERDUE_S: Final = 3600
 """After how long an erasure that the ledger does not have is an alarm."""
+
+SMALL_BYTES: Final = 32 << 20
+"""A records file of this size is written anew at once: nobody notices."""
+
+STILL_S: Final = 60
+"""How long nobody has written into a larger one before it is; who writes meanwhile waits, or is told to."""
+
+AGAIN_S: Final = 3600
+"""When that is tried again."""
 
 _PAGE: Final = 200
 _ENDED_HERE: Final = frozenset({"consent", "delegation", "grant", "recovery", "subject"})
@@ -93,7 +104,7 @@ class _Found:
 class ErasureJob:
     """Carries out what erasures leave to do. One thread calls it; fills a `medchain.node.daemon.Job`."""
 
-    __slots__ = ("_deliveries", "_judge", "_records", "_stops", "_submitter", "_token")
+    __slots__ = ("_again", "_deliveries", "_judge", "_records", "_state", "_still", "_stops", "_submitter", "_token")
 
     def __init__(
         self,
@@ -120,6 +131,7 @@ class ErasureJob:
         self._stops = stops
         self._deliveries = deliveries
         self._token = token
+        self._state, self._still, self._again = b"", 0, 0
 
     def run(self, stop: Event) -> None:
         """Carry out until told to stop; what fails is tried again, later each time."""
@@ -127,6 +139,8 @@ class ErasureJob:
         while not stop.wait(min(PERIOD_S * 2**failures, LONGEST_REST_S)):
             try:
                 left = self.round(stop)
+                if not left and not stop.is_set():
+                    self.tidy()
             except MedchainError as error:
                 _LOG.warning("erasure.delayed", code=error.code)
                 left = 1
@@ -150,6 +164,25 @@ class ErasureJob:
                 if intent.created + OVERDUE_S < self._judge.clock():
                     self._alarm(intent, error)
         return left
+
+    def tidy(self) -> bool:
+        """Write the records file anew, if erasures have left copies in it and nobody writes; tells whether it did.
+
+        Raises:
+            MedchainError: of the file, which has no room for it, say.
+        """
+        if not self._records.has_remains():
+            return False
+        now, (state, size) = self._judge.clock(), self._records.extent()
+        if state != self._state:
+            self._state, self._still = state, now
+        if now < self._again or (size > SMALL_BYTES and now - self._still < STILL_S):
+            return False
+        self._again = now + AGAIN_S
+        began = time.monotonic()
+        is_gone = self._records.rewrite()
+        _LOG.info("erasure.rewritten", done=is_gone, size=size, took_ms=int((time.monotonic() - began) * 1000))
+        return is_gone
 
     def _waiting(self) -> Iterator[Intent]:
         """Read all erasures that wait, the oldest first; those that must wait longer hide none behind them."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, literal_colu
 from medchain.store.engine import Database, Statement
 from medchain.store.finding import NEVER
 from medchain.store.indexing import SearchTable
-from medchain.store.placing import Placed, overwriting
+from medchain.store.placing import Placed
 from medchain.store.tables import custom_parameter, entry, index_state, parameter, record, resource
 
 VARIANTS: Final = 8
@@ -152,8 +152,7 @@ class CustomTable(SearchTable):
             number = connection.execute(chosen).scalar_one_or_none()
             if number is not None:
                 own = entry.c.number.between(number * VARIANTS, number * VARIANTS + VARIANTS - 1)
-                with overwriting(connection):
-                    connection.execute(delete(entry).where(own))
+                connection.execute(delete(entry).where(own))
 
 
 def _next_generation(connection: Connection) -> None:

@@ -410,15 +410,9 @@ class Database:
 
     @contextmanager
     def erase(self, table: str, key: str = "") -> Iterator[Connection]:
-        """Give a connection as `write` does, whose deleted rows are overwritten, in the WAL as well once it ends."""
+        """Give a connection as `write` does; what it deletes is gone from the WAL as well once it ends."""
         with self.write(table, key) as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
-            try:
-                yield connection
-            finally:
-                if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql("PRAGMA secure_delete = OFF").all()
+            yield connection
         self.checkpoint()
 
     def reader(self) -> Connection:
@@ -434,14 +428,40 @@ class Database:
         """
         with self._turns.one(), translated("file"), self.engine.connect() as connection:
             connection.execution_options(**{_MODE: _PLAIN})
-            deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-            busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            # SQLite waits for readers, but not for another process that moves the WAL just now (`move_wal`): it says
-            # at once that it is busy, and nothing of the WAL.
-            while busy and pages < 0 and time.monotonic() < deadline:
-                time.sleep(_LOOK_S)
-                busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-        return not busy
+            return _cut_wal(connection)
+
+    def has_remains(self) -> bool:
+        """Tell whether copies of rows that `note_remains` was told of may lie in the file."""
+        if self.engine.dialect.name != "sqlite":
+            return False
+        with translated("file"), self.engine.connect() as connection:
+            connection.execution_options(**{_MODE: _PLAIN})
+            return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+    def rewrite(self) -> bool:
+        """Write the whole file anew, so that nothing lies in it beside its rows; nobody else writes meanwhile.
+
+        SQLite moves rows between pages and leaves copies where they were, which it does not know of when it overwrites
+        a row. It needs as much room as the file, twice, for as long as it takes.
+
+        Returns:
+            Whether no copy is left, in the WAL either; not so while a reader still looks at an earlier state.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`; the file is as it was then.
+        """
+        with self._turns.one(), translated("file"), self.engine.connect() as connection:
+            connection.execution_options(**{_MODE: _PLAIN})
+            # Not in memory, which has no room for a file. SQLCipher writes it under the file's key.
+            run(connection, "PRAGMA temp_store = FILE")
+            try:
+                run(connection, "VACUUM")
+            finally:
+                run(connection, "PRAGMA temp_store = MEMORY")
+            is_gone = _cut_wal(connection)
+            if is_gone:
+                run(connection, "PRAGMA user_version = 0")
+        return is_gone
 
     def move_wal(self, pages: int = WAL_PAGES) -> None:
         """Move the WAL's content into the file beside those who write, and have it begin anew where it is long.
@@ -748,6 +768,8 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
             f"wal_autocheckpoint = {_WAL_PAGES_LEFT}",
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
             "foreign_keys = ON",
+            # Always: a row that is moved to another page is deleted from its own.
+            "secure_delete = ON",
             "temp_store = MEMORY",
             "trusted_schema = OFF",
         ):
@@ -774,6 +796,24 @@ def _log_writes(connection: Any) -> None:  # noqa: ANN401  # sqlcipher3 has no t
             time.sleep(_LOOK_S)
         else:
             return
+
+
+def note_remains(connection: Connection) -> None:
+    """Note with what is erased that copies of it may be left until `Database.rewrite`."""
+    if connection.dialect.name == "sqlite":
+        run(connection, "PRAGMA user_version = 1")
+
+
+def _cut_wal(connection: Connection) -> bool:
+    """Move the WAL's content into the file and cut the WAL; tells whether readers let all of it be."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    # SQLite waits for readers, but not for another process that moves the WAL just now (`move_wal`): it says at once
+    # that it is busy, and nothing of the WAL.
+    while busy and pages < 0 and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+        busy, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return not busy
 
 
 def _begin(connection: Connection) -> None:

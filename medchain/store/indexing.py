@@ -21,7 +21,7 @@ from medchain.store.engine import Database, Look, Statement, insert_into
 from medchain.store.finding import ANY_STATE, NEVER, NEWEST, Known, Search, Slot
 from medchain.store.finding_sql import prepared, prepared_count, prepared_links, prepared_page
 from medchain.store.overlay import OVERLAY
-from medchain.store.placing import IndexWriter, Placed, overwriting, standing
+from medchain.store.placing import IndexWriter, Placed, standing
 from medchain.store.tables import (
     detail,
     entry,
@@ -279,10 +279,8 @@ class SearchTable(IndexWriter):
                 return 0
         with self._database.write("resource") as connection:
             numbers = list(connection.execute(old).scalars())
-            with overwriting(connection):
-                # An erasure finds only rows that are there.
-                self._drop_entries.many(connection, [(one,) for one in numbers])
-                self._drop_resource.many(connection, [(one,) for one in numbers])
+            self._drop_entries.many(connection, [(one,) for one in numbers])
+            self._drop_resource.many(connection, [(one,) for one in numbers])
         return len(numbers)
 
     def _told(self, query: Select[Any]) -> list[tuple[Any, ...]]:
@@ -447,11 +445,7 @@ def _known_state(connection: Connection) -> tuple[IndexState, int]:
 
 def _index_anew(connection: Connection) -> None:
     """Drop all rows, and have the newest version of every record indexed that can be opened."""
-    with overwriting(connection):
-        # Its rows say what a version was found by until it is made anew, which may be after its patient was erased.
-        connection.execute(delete(unmerged))
-    # Their pages are filled again by what is made anew; to overwrite them all at once would take minutes.
-    for table in (entry, resource, unindexed):
+    for table in (unmerged, entry, resource, unindexed):
         connection.execute(delete(table))
     later = record.alias("later")
     is_newest = ~exists().where(

@@ -205,6 +205,18 @@ class RetentionTable:
         """Move what was destroyed out of the write-ahead log; tells whether nothing of it is left there."""
         return self._database.checkpoint()
 
+    def has_remains(self) -> bool:
+        """Tell whether copies of what erased patients were found by may lie in the file beside its rows."""
+        return self._database.has_remains()
+
+    def rewrite(self) -> bool:
+        """Write the file anew without them; as `medchain.store.engine.Database.rewrite`."""
+        return self._database.rewrite()
+
+    def extent(self) -> tuple[bytes, int]:
+        """Return what is another once anything was written, and how many bytes the file has."""
+        return self._database.state(), self._database.path.stat().st_size
+
 
 def _put_erasure(connection: Connection, intent: bytes, time: int) -> int:
     """Put the intent to tell the ledger of an erasure into the outbox; returns its number."""

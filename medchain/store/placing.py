@@ -8,15 +8,14 @@ Source: `docs/spec/search-index.md`, `docs/adr/0035-index-rows-merged-in-bulk.md
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError
-from medchain.store.engine import Database, Statement, insert_into, room
+from medchain.store.engine import Database, Statement, insert_into, note_remains, room
 from medchain.store.faults import corrupt
 from medchain.store.finding import NEVER
 from medchain.store.index_rows import Cell, IndexRows, cells_of, decode, encode
@@ -169,8 +168,7 @@ class IndexWriter:
         if not waiting:
             return 0, {}
         given = self._place_waiting(connection, waiting)
-        with overwriting(connection):
-            self._drop_unmerged.many(connection, [(waiting[-1][0],)])
+        self._drop_unmerged.many(connection, [(waiting[-1][0],)])
         return len(waiting), given
 
     def _lay_over(self, connection: Connection) -> None:
@@ -305,17 +303,4 @@ def forget_rows(connection: Connection, epochs: Sequence[bytes]) -> None:
     connection.execute(delete(unindexed).where(unindexed.c.number.in_(doomed)))
     # Not the row: what it replaces stays replaced.
     connection.execute(update(unmerged).where(unmerged.c.number.in_(doomed)).values(rows=b""))
-
-
-@contextmanager
-def overwriting(connection: Connection) -> Iterator[None]:
-    """Have deleted rows overwritten: what they said must not outlive what they became."""
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    (before,) = connection.exec_driver_sql("PRAGMA secure_delete").one()
-    connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql(f"PRAGMA secure_delete = {int(before)}").all()
+    note_remains(connection)

@@ -485,6 +485,53 @@ def test_a_custodian_has_no_list_of_what_it_released_destroyed_while_the_grant_i
     assert other.holders(listed) == set()
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_an_erasure_left_in_gaps_of_pages_goes_at_a_moment_when_nobody_writes(story, monkeypatch, is_large):
+    """A large file takes a while, and who writes meanwhile would wait."""
+    monkeypatch.setattr(erasure_job, "SMALL_BYTES", 0 if is_large else 1 << 40)
+    story.eraser().erase(story.local, "asked for")
+    job, records, federation = story.job(), story.site.records, story.federation
+    until(lambda: job.round() == 0)
+    assert records.has_remains()
+    began = federation.time
+    try:
+        if is_large:
+            for _ in range(3):
+                assert not job.tidy()
+                federation.time += erasure_job.STILL_S - 1
+                records.put_intent("x", b"", 1)
+            assert not job.tidy()
+            federation.time += erasure_job.STILL_S
+        assert job.tidy()
+    finally:
+        federation.time = began
+    assert not records.has_remains()
+    assert not job.tidy()
+
+
+def test_a_file_that_cannot_be_written_anew_is_tried_again_an_hour_later(story, monkeypatch):
+    story.eraser().erase(story.local, "asked for")
+    job, federation, tries = story.job(), story.federation, []
+    until(lambda: job.round() == 0)
+
+    def full() -> bool:
+        tries.append(federation.time)
+        raise UnavailableError("store.full")
+
+    monkeypatch.setattr(story.site.records, "rewrite", full)
+    with pytest.raises(UnavailableError):
+        job.tidy()
+    began = federation.time
+    try:
+        assert not job.tidy()
+        federation.time += erasure_job.AGAIN_S
+        with pytest.raises(UnavailableError):
+            job.tidy()
+    finally:
+        federation.time = began
+    assert len(tries) == 2
+
+
 def erased_elsewhere(federation: Federation) -> bytes:
     """Have another hospital erase a patient; returns the entry's key, final at the insurer."""
     site = federation.sites[TONGJI]

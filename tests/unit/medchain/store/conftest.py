@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from sqlalchemy import text
 
 from medchain.store.engine import Database, FileKind, open_database
@@ -55,3 +56,15 @@ def store_engine(tmp_path: Path) -> Iterator[Opener]:
 def other_engine(tmp_path: Path) -> Iterator[Opener]:
     """Files of another node."""
     yield from _opener(tmp_path / "other")
+
+
+def plain(path: Path, key: bytes = KEY) -> bytes:
+    """Decrypt a file's pages (zetetic.net/sqlcipher/design): AES-256-CBC, behind each its vector and its code."""
+    pages, size, reserved = path.read_bytes(), 4096, 16 + 32
+    made = []
+    for start in range(0, len(pages), size):
+        page, skipped = pages[start : start + size], 16 if start == 0 else 0
+        vector = page[size - reserved : size - reserved + 16]
+        engine = Cipher(algorithms.AES(key), modes.CBC(vector)).decryptor()
+        made.append(engine.update(page[skipped : size - reserved]))
+    return b"".join(made)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from hashlib import sha256
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
 from medchain.errors import ConflictError, NotFoundError
+from medchain.store import engine
 from medchain.store.engine import FileKind, open_database
 from medchain.store.finding import Search
 from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import ERASURE, Lock, PatientErasure, UnacceptedRow
 from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
-from medchain.store.tables import entry, unmerged
-from tests.unit.medchain.store.conftest import set_back
+from medchain.store.tables import entry, record, unmerged
+from tests.unit.medchain.store.conftest import plain, set_back
 
 KEY = b"\x05" * 32
 HER, HIS = "token-1", "token-2"
@@ -93,6 +95,72 @@ def test_of_an_erased_patient_no_index_row_is_left(store, is_merged):
     store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
     assert b"hers" not in waiting(store)
     assert (found(store), keys(store), store.unindexed_count()) == (["his"], ["his"], 0)
+
+
+def scattered(store, number: int, times: int, others: int) -> None:
+    """Index a version among others, in single writes: SQLite moves the rows from page to page.
+
+    As in files of before, where what was deleted was overwritten by erasures alone: a row is deleted where it is moved.
+    """
+    for at in range(times):
+        names = [sha256(f"{at} {of}".encode()).hexdigest()[:20] for of in range(others + 1)]
+        rows = [(number, f"{names[0]}-conspicuous"), *((1000 + at * others + of, names[of]) for of in range(others))]
+        values = {"number": 8, "place": at, "detail": 1, "low": 0.0, "high": 0.0}
+        with store.database.write("entry") as connection:
+            connection.exec_driver_sql("PRAGMA secure_delete = OFF").all()
+            connection.execute(insert(entry), [values | {"resource": one, "key": key} for one, key in rows])
+            connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
+
+
+def test_no_copy_of_an_erased_patients_rows_stays_in_gaps_of_pages_once_the_file_is_written_anew(store, tmp_path):
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], index=rows_of("hers"))
+    store.put_versions([sealed(HIS, b"\x03" * 16, "his")], index=rows_of("his"))
+    store.merge_rows()
+    (number,) = (row.number for row in store.find_page(Search((), ())).rows if row.id == "her")
+    scattered(store, number, 120, 60)
+    assert not store.has_remains()
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    assert [key for key in keys(store) if "conspicuous" in key] == []
+    # The rows are gone and overwritten, but not what SQLite left where it moved them from.
+    assert b"-conspicuous" in plain(tmp_path / "records.db", KEY)
+    assert store.has_remains()
+    assert store.rewrite()
+    assert b"-conspicuous" not in plain(tmp_path / "records.db", KEY)
+    assert not store.has_remains()
+    assert (found(store), len(keys(store))) == (["his"], 120 * 60 + 1)
+    store.database.check()
+
+
+def test_what_is_deleted_is_overwritten_after_an_erasure_too(store, tmp_path):
+    """An erasure had what any other write deleted left in the file from then on."""
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    for is_there in (True, False):
+        with store.database.write("entry") as connection:
+            if is_there:
+                values = {"number": 8, "place": 0, "key": "conspicuous", "detail": 1, "low": 0.0, "high": 0.0}
+                connection.execute(insert(entry), [values | {"resource": 900}])
+            else:
+                connection.execute(delete(entry))
+        store.database.checkpoint()
+        assert (b"conspicuous" in plain(tmp_path / "records.db", KEY)) is is_there
+
+
+def test_a_file_is_written_anew_again_where_a_reader_kept_what_was_before(store, monkeypatch):
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 50)
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], index=rows_of("hers"))
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry")
+    with store.database.read("record") as connection:
+        connection.execute(select(record.c.seq)).all()
+        assert not store.rewrite()
+        assert store.has_remains()
+    assert store.rewrite()
+    assert not store.has_remains()
+
+
+def test_a_backup_destroyed_again_is_written_anew_as_well(store):
+    store.put_versions([sealed(HER, b"\x01" * 16, "her")], index=rows_of("hers"))
+    store.replay_erasures([Erasure(b"\x01" * 16, 501, None)])
+    assert store.has_remains()
 
 
 @pytest.mark.parametrize("is_merged", [True, False])

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
@@ -36,7 +35,7 @@ from medchain.store.index_rows import IndexRows, cells_of, decode, encode
 from medchain.store.overlay import OVERLAY
 from medchain.store.records import Epoch, RecordStore, RecordVersion
 from medchain.store.tables import entry, unmerged
-from tests.unit.medchain.store.conftest import KEY
+from tests.unit.medchain.store.conftest import KEY, plain
 from tests.unit.medchain.store.faults import at_step, fail
 from tests.unit.medchain.store.test_records import EPOCH, version
 
@@ -458,18 +457,6 @@ def test_rows_that_go_from_the_index_are_overwritten(store, tmp_path, way):
         assert store.prune_index(1 << 40, 9) == 1
     store.database.checkpoint()
     assert b"conspicuous" not in plain(tmp_path / "records.db")
-
-
-def plain(path) -> bytes:
-    """Decrypt a file's pages (zetetic.net/sqlcipher/design): AES-256-CBC, behind each its vector and its code."""
-    pages, size, reserved = path.read_bytes(), 4096, 16 + 32
-    made = []
-    for start in range(0, len(pages), size):
-        page, skipped = pages[start : start + size], 16 if start == 0 else 0
-        vector = page[size - reserved : size - reserved + 16]
-        engine = Cipher(algorithms.AES(KEY), modes.CBC(vector)).decryptor()
-        made.append(engine.update(page[skipped : size - reserved]))
-    return b"".join(made)
 
 
 def test_rows_of_another_state_of_the_index_are_refused(store):
