@@ -6,14 +6,19 @@ Source: RFC 6750, SMART App Launch 2.2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from medchain.errors import AccessDeniedError
 
-CHALLENGE: Final = "Bearer"
-"""WWW-Authenticate of a 401 (RFC 6750 §3)."""
+CHALLENGES: Final[Mapping[str, str]] = {
+    "scope.denied": 'Bearer error="insufficient_scope"',
+    "token.invalid": 'Bearer error="invalid_token"',
+    "token.missing": "Bearer",
+}
+"""WWW-Authenticate by the code of an error; who has sent no token is told of none (RFC 6750 §3.1)."""
 
 
 def identify(authorization: str | None, tokens: TokenServer) -> Access:

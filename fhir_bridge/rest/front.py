@@ -57,7 +57,7 @@ _LEVEL: Final = 1
 _COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
 _EXPOSED: Final = (
     "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Access, Medchain-Anchored, Retry-After, "
-    "X-Progress, X-Request-Id"
+    "WWW-Authenticate, X-Progress, X-Request-Id"
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "

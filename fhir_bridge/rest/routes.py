@@ -16,7 +16,7 @@ from typing import Final
 
 from consent.vocabulary import ACT_REASON, PURPOSES
 from fhir_bridge import capability, openapi
-from fhir_bridge.authorize import CHALLENGE, identify
+from fhir_bridge.authorize import CHALLENGES, identify
 from fhir_bridge.document import write
 from fhir_bridge.gate import HiddenError
 from fhir_bridge.outcome import outcome, status_of
@@ -316,8 +316,8 @@ def refused(ask: Ask, error: MedchainError) -> Reply:
     """Answer one of our errors as OperationOutcome."""
     _LOG.info("request.refused", code=error.code, route=ask.trail.interaction, request=ask.logged_id)
     reply = Reply(status_of(error), outcome(error, ask.language))
-    if reply.status == 401:  # noqa: PLR2004  # RFC 6750 §3
-        reply.headers["WWW-Authenticate"] = CHALLENGE
+    if error.code in CHALLENGES:
+        reply.headers["WWW-Authenticate"] = CHALLENGES[error.code]
     if error.code == "http.405":
         reply.headers["Allow"] = ", ".join(methods_of(ask))
     if isinstance(error, UnavailableError):

@@ -328,6 +328,23 @@ def test_without_a_token_nothing_is_answered(server):
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_what_is_wrong_with_a_token_is_told_as_oauth_tells_it(server):
+    """RFC 6750 §3.1: clients get a new token by it, or ask the person for more."""
+    path = created(server)
+    response = server.client.get(path, headers={"Authorization": "Bearer x", "Origin": "https://app.example"})
+    assert (response.status_code, code_of(response)) == (401, "token.invalid")
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert "WWW-Authenticate" in response.headers["Access-Control-Expose-Headers"]
+    response = server.call("DELETE", path, scope="system/Observation.d")
+    assert (response.status_code, response.headers.get("WWW-Authenticate")) == (
+        403,
+        'Bearer error="insufficient_scope"',
+    )
+    # What is hidden looks like what is not there.
+    response = server.call("GET", f"{path}x")
+    assert (response.status_code, "WWW-Authenticate" in response.headers) == (404, False)
+
+
 def test_absent_and_forbidden_look_alike(server):
     path = created(server)
     forbidden = server.call("GET", path, scope="system/Observation.r")
