@@ -84,7 +84,7 @@ def create_app(node: WebNode, genesis: Genesis, deeds: Deeds) -> Flask:
     pages.assets |= {name: read_asset("consent.web", name) for name in SIGN_ASSETS}
     zone, portal = time_zone(node.config.time_zone), public_origins(node, genesis)[0]
     app.register_blueprint(pages_blueprint(pages))
-    mount_signing(app, SigningParts(pages, node.local, node.records.is_used, genesis, zone, portal))
+    mount_signing(app, SigningParts(pages, node.local, genesis, zone, portal))
     remember_language(app)
     check_callers(app)
     return app

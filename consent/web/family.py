@@ -1,8 +1,8 @@
 """Family and helpers: who may act for the patient, and for whom the patient acts.
 
-Keeps true: a helper is named by a code that the helper has shown, never by a search; who names and who ends one signs
-it, and an end binds this organisation before the ledger has it; who acts for somebody does so within what the ledger
-says at that moment (`consent.web.site`). Trusts the endorsers to check every signature again.
+Keeps true: a helper is named by a code that the helper has shown, never by a search; who names one signs it; an end,
+signed or not, is a stop, which binds this organisation before the ledger has it; who acts for somebody does so
+within what the ledger says at that moment (`consent.web.site`). Trusts the endorsers to check every signature again.
 Source: `docs/spec/patient-pages.md` 14; `docs/spec/subject.md` 1, 4.
 """
 
@@ -19,7 +19,7 @@ from consent.web.acting import OWN, begin_acting, end_acting
 from consent.web.kinds import KINDS, kinds_of
 from consent.web.person import Delegation, Person
 from consent.web.signing import Signing, Way
-from consent.web.site import QUICK, REFERENCE, Patient, PatientSite
+from consent.web.site import QUICK, REFERENCE, SLOW, Patient, PatientSite
 from consent.web.ticket import Act
 from consent.web.view import Given, given_of
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
@@ -115,7 +115,7 @@ class FamilyPages:
         helper, site = self._of_code(me, request.form.get("code", "")), self._site.pages.site
         if helper == person.subject:
             raise InputError("patient.helper_self")
-        if any(one.delegate == helper for one in person.delegations):
+        if any(one.delegate == helper and not one.is_ended for one in person.delegations):
             raise ConflictError("patient.helper_known")
         may, types, days = _limits()
         until = (site.clock() + days * DAY_S) // DAY_S
@@ -126,7 +126,7 @@ class FamilyPages:
             "subject": helper.hex(),
             "until": until,
         }
-        limits = Delegation(person.subject, helper, HELPER, until, may, types, is_in_force=True, named=0, since=0)
+        limits = Delegation(person.subject, helper, HELPER, until, may, types, is_in_force=True, since=0)
         return self._site.render(
             "helper.html",
             me,
@@ -135,9 +135,14 @@ class FamilyPages:
         )
 
     def end(self, name: str) -> Response:
-        """Have this organisation obey a helper no more, without a passkey; the ledger has it once it is signed."""
+        """Stop a delegation without a passkey, in this organisation's own name."""
         me = self._site.check_form(OWN)
-        self._obey_no_more(_delegation(self._site.require_person(me), name))
+        person = self._site.require_person(me)
+        ending = _delegation(person, name)
+        if not person.is_able:
+            # Who cannot decide takes no proxy away, by this organisation's hand neither.
+            raise AccessDeniedError("patient.unable")
+        self._site.local.call("stop", {"object": _key_of(ending)}, SLOW)
         return redirected(FAMILY)
 
     def act(self) -> Response:
@@ -159,21 +164,19 @@ class FamilyPages:
     def sign(self, name: str) -> Response:
         """Draft that a helper is named, or is one no more, and lead to where that is signed."""
         me = self._site.check_form(OWN)
-        person = self._mine(me)
         if name == _NEW:
-            delegate = self._chosen(me, request.form.get("choice", ""))
-            return self._lead(me, person, {"delegate": delegate, "operation": Operation.NAME_DELEGATE.value}, None)
+            return self._name_one(me, self._chosen(me, request.form.get("choice", "")))
+        person = self._site.require_person(me)
         ending = _delegation(person, name)
-        asked: dict[str, Json] = {"operation": Operation.END_DELEGATE.value, "represented_by": name}
-        if ending.role == GUARDIAN:
-            # Who is protected does not end it.
-            raise AccessDeniedError("patient.guardian")
-        return self._lead(me, person, asked, ending)
+        return self._end_signed(me, person.subject, ending, {_key_of(ending): self._display(ending.delegate)})
 
     def leave(self, name: str) -> Response:
         """Draft that the patient acts for somebody no more, and lead to where that is signed."""
         me = self._site.check_form(OWN)
         found, own = self._represents(me, name), self._site.require_person(me)
+        names = {found.person.hex(): str(self._row(found)["patient_name"])}
+        if found.role != GUARDIAN:
+            return self._end_signed(me, own.subject, found, names)
         asked: Json = {
             "operation": Operation.END_DELEGATE.value,
             "represented_by": own.subject.hex(),
@@ -181,7 +184,6 @@ class FamilyPages:
             "subject": found.person.hex(),
         }
         draft = self._site.local.call("subject.draft", asked, QUICK)
-        names = {found.person.hex(): str(self._row(found)["patient_name"])}
         return self._signing.lead(me, own.subject, draft, Act.CHANGE, Way(FAMILY, FAMILY, names=names))
 
     def _page(self, me: Patient, **values: str) -> Response:
@@ -200,26 +202,28 @@ class FamilyPages:
             **values,
         )
 
-    def _lead(self, me: Patient, person: Person, asked: dict[str, Json], ending: Delegation | None) -> Response:
-        """Draft a change of the patient's own subject, and lead to where it is signed."""
-        draft = self._site.local.call("subject.draft", {**asked, "subject": person.subject.hex()}, QUICK)
-        chosen = asked.get("delegate")
-        known = [one.delegate for one in person.delegations]
-        known += [unhex(chosen["subject"], HASH_BYTES)] if isinstance(chosen, dict) else []
+    def _name_one(self, me: Patient, chosen: dict[str, Json]) -> Response:
+        """Draft that somebody is a helper, and lead to where it is signed."""
+        person = self._mine(me)
+        asked: Json = {
+            "delegate": chosen,
+            "operation": Operation.NAME_DELEGATE.value,
+            "subject": person.subject.hex(),
+        }
+        draft = self._site.local.call("subject.draft", asked, QUICK)
+        known = [*(one.delegate for one in person.delegations), unhex(chosen["subject"], HASH_BYTES)]
         names = {key.hex(): self._display(key) for key in known}
-        act = Act.CHANGE if ending is None else Act.END_HELPER
-        return self._signing.lead(me, person.subject, draft, act, Way(FAMILY, FAMILY, ending=ending, names=names))
+        return self._signing.lead(me, person.subject, draft, Act.CHANGE, Way(FAMILY, FAMILY, names=names))
+
+    def _end_signed(self, me: Patient, signer: bytes, ending: Delegation, names: dict[str, str]) -> Response:
+        """Draft the end of a delegation, for either of the two to sign, and lead there."""
+        asked: Json = {"delegation": _key_of(ending), "signer": signer.hex()}
+        draft = self._site.local.call("delegation.draft-end", asked, QUICK)
+        return self._signing.lead(me, signer, draft, Act.END_HELPER, Way(FAMILY, FAMILY, names=names))
 
     def _display(self, subject: bytes) -> str:
         """Name who has a subject and signs in here."""
         return self._site.display_of(self._site.patient_of(subject)) or self._site.pages.say("family.unnamed")
-
-    def _obey_no_more(self, delegation: Delegation) -> None:
-        """Note durably that a delegation has ended here; it is kept until it would have ended anyway."""
-        if delegation.role == GUARDIAN:
-            # Who is protected does not end it.
-            raise AccessDeniedError("patient.guardian")
-        self._site.pages.site.use_once(delegation.mark, (delegation.until + 2) * DAY_S)
 
     def _mine(self, me: Patient) -> Person:
         """Return the patient's subject, if this organisation changes it."""
@@ -249,7 +253,7 @@ class FamilyPages:
         site.accounts.forget_failures(tried)
         return unhex(members(parse_canonical(document, max_bytes=_MAX_BYTES), {"subject": str})["subject"], HASH_BYTES)
 
-    def _chosen(self, me: Patient, text: str) -> Json:
+    def _chosen(self, me: Patient, text: str) -> dict[str, Json]:
         """Read what was chosen on the page before, as the ledger has a delegate."""
         site = self._site.pages.site
         chosen = site.signed.open(_CHOICE, text, site.clock())
@@ -276,7 +280,8 @@ class FamilyPages:
             "until": self._site.day(one.until * DAY_S),
             "since": self._site.day(one.since),
             "is_in_force": one.is_in_force,
-            "is_ended": self._site.is_ended(one),
+            "is_ended": one.is_ended,
+            "is_ordered": one.is_ordered,
         }
 
     def _name(self, patient: str) -> str:
@@ -328,6 +333,14 @@ def _limits() -> tuple[tuple[str, ...], tuple[str, ...], int]:
     if not chosen:
         raise InputError("patient.helper_limits")
     return (CONSENT, READ, STOP), tuple(sorted(one for kind in chosen for one in KINDS[kind])), days
+
+
+def _key_of(delegation: Delegation) -> str:
+    """Return the map key of what ends a delegation; raises `AccessDeniedError` ``patient.guardian``."""
+    if not delegation.key:
+        # Who is protected does not end it.
+        raise AccessDeniedError("patient.guardian")
+    return delegation.key
 
 
 def _delegation(person: Person, name: str) -> Delegation:

@@ -91,8 +91,10 @@ class Delegation:
         may: of ``consent``, ``read``, ``stop``.
         resource_types: FHIR types of which it may permit, or ``*`` alone.
         is_in_force: whether it counts now, as the ledger says.
-        named: version of the person's subject since which it stands there.
-        since: Unix seconds of that.
+        since: Unix seconds since when the person's subject has it.
+        key: map key of the object that ends it, hexadecimal; empty for a guardian, who has none.
+        is_ended: whether it was stopped.
+        is_ordered: whether the ledger has that stop.
     """
 
     person: bytes
@@ -102,13 +104,10 @@ class Delegation:
     may: tuple[str, ...]
     resource_types: tuple[str, ...]
     is_in_force: bool
-    named: int
     since: int
-
-    @property
-    def mark(self) -> str:
-        """Name of the note by which this organisation lets it end before the ledger has it; another naming, another."""
-        return f"delegation-ended/{self.person.hex()}/{self.delegate.hex()}/{self.named}"
+    key: str = ""
+    is_ended: bool = False
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def _keys(answer: Mapping[str, Json]) -> Iterator[Key]:
 
 def _delegation(person: bytes, row: Mapping[str, Json]) -> Delegation:
     """Read a delegation."""
-    told, named = row.get("delegate"), row.get("named")
+    told, named, ended = row.get("delegate"), row.get("named"), row.get("ended")
     limits: Mapping[str, Json] = told if isinstance(told, dict) else {}
     when: Mapping[str, Json] = named if isinstance(named, dict) else {}
     return Delegation(
@@ -214,8 +213,10 @@ def _delegation(person: bytes, row: Mapping[str, Json]) -> Delegation:
         may=tuple(str(one) for one in _list(limits.get("may"))),
         resource_types=tuple(str(one) for one in _list(limits.get("resource_types"))),
         is_in_force=row.get("in_force") is True,
-        named=_number(when.get("version")),
         since=_number(when.get("time")),
+        key=str(limits.get("delegation") or ""),
+        is_ended=isinstance(ended, dict),
+        is_ordered=isinstance(ended, dict) and ended.get("position") is not None,
     )
 
 

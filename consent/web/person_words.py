@@ -109,6 +109,7 @@ PERSON_WORDS: Final[Words] = {
     ),
     "change.recovery.replace": ("有人申请更换通行密钥", "Somebody asked to replace your passkeys"),
     "change.recovery.guardianship": ("有人申请指定监护人", "Somebody asked to appoint guardians for you"),
+    "change.delegation.stopped": ("有人不再替您办理", "Somebody no longer acts for you"),
     "change.recovery.stopped": ("更换的申请已取消", "That request was cancelled"),
     "recovery.replace": ("有人申请更换您的通行密钥", "Somebody asks to replace your passkeys"),
     "recovery.guardianship": ("有人申请为您指定监护人", "Somebody asks to appoint guardians for you"),
@@ -158,12 +159,12 @@ PERSON_WORDS: Final[Words] = {
     "family.confirm.kinds": ("可以决定的记录", "May decide on"),
     "family.since": ("{day}起", "since {day}"),
     "family.not_in_force": ("目前不生效", "not in force now"),
-    "family.ended_here": ("已在本院结束", "ended here"),
-    "family.ended_here.lead": (
-        "{name}已不再接受此人替您办理。账本上还没有；请用通行密钥签署，让其他机构也知道。",
+    "family.ended": ("已结束", "ended"),
+    "family.ended.waits": (
+        "{name}已不再接受此人替您办理；共同账本一有这一条，其他机构也不再接受。",
         (
-            "{name} takes nothing more from this person in your name. The ledger does not have it yet: sign it with "
-            "your passkey, so that the other organisations know."
+            "{name} takes nothing more from this person in your name. The other organisations do as soon as the shared "
+            "ledger has it."
         ),
     ),
     "family.guardian": (
@@ -178,18 +179,18 @@ PERSON_WORDS: Final[Words] = {
     "family.deed.looked": ("最近一年查看您的记录 {count} 次", "looked at your records {count} times in the last year"),
     "family.end": ("结束{name}的协助……", "End what {name} may do …"),
     "family.end.lead": (
-        "签署后本院立即不再接受，并在几秒内写入共同账本。此人以前签署的许可不会因此停止。",
+        "签署后本院立即不再接受；共同账本一有这一条，所有机构都不再接受。此人以前签署的许可不会因此停止。",
         (
-            "Once you sign, this hospital takes nothing more from this person at once, and the shared ledger says so "
-            "within seconds. Permissions that were signed before are not stopped by it."
+            "Once you sign, this hospital takes nothing more from this person at once, and every organisation does so "
+            "from its place in the shared ledger on. Permissions that were signed before are not stopped by it."
         ),
     ),
     "family.end.sign": ("用通行密钥结束", "End it with your passkey"),
     "family.end.without": (
-        "不能签署？也可以不用通行密钥：{name}立即不再接受；其他机构要等您签署后才知道。",
+        "不能签署？也可以不用通行密钥：效果相同，账本上写明是{name}停止的，而不是您签署的。",
         (
-            "Cannot sign? {name} can stop taking anything from this person at once without your passkey; the other "
-            "organisations know only once you have signed."
+            "Cannot sign? It can end without your passkey: the effect is the same, and the ledger says that {name} "
+            "ended it, not that you signed."
         ),
     ),
     "family.end.plain": ("立即结束", "End it now"),

@@ -138,10 +138,6 @@ class Links(Protocol):
         """Return the keyed token of a subject's patient, None if the subject is not known here."""
         ...
 
-    def is_used(self, jti: str) -> bool:
-        """Tell whether something that counts once was used, and is not forgotten yet."""
-        ...
-
     def accesses(self, patient: str) -> list[Access]:
         """Return what is noted of releases and refusals."""
         ...

@@ -29,9 +29,8 @@ from consent.web.site import QUICK, SLOW
 from consent.web.ticket import Act, Ticket
 from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import Json, base64_text, base64url, canonical, members, unbase64, unbase64url, unhex
-from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
+from medchain.errors import AccessDeniedError, InputError, MedchainError
 from medchain.ledger.genesis import Genesis
-from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
@@ -74,7 +73,6 @@ class SigningParts:
     Attributes:
         pages: renders it; its site is a `SigningSite`.
         local: the daemon.
-        is_used: tells whether something that counts once was used, see `consent.web.ports.Links`.
         genesis: of the ledger.
         zone: in which times are shown.
         portal: where the portal is, for who comes without a ticket.
@@ -82,7 +80,6 @@ class SigningParts:
 
     pages: Pages
     local: Local
-    is_used: Callable[[str], bool]
     genesis: Genesis
     zone: tzinfo
     portal: str
@@ -223,7 +220,7 @@ class SigningDesk:
         answer = self._parts.local.call("subject.represented", {"subject": found.delegate}, QUICK)
         rows = represented_of(answer) if isinstance(answer, dict) else []
         delegation = next((one for one in rows if one.person.hex() == found.person), None)
-        if delegation is None or self._parts.is_used(delegation.mark):
+        if delegation is None:
             raise AccessDeniedError("patient.ended")
         if found.deed and found.deed not in delegation.may:
             raise AccessDeniedError("patient.limits")
@@ -280,13 +277,8 @@ class SigningDesk:
         return found.then
 
     def _end_helper(self, found: Ticket, signed: dict[str, Json]) -> str:
-        """Bring to the ledger that somebody is a helper no more; it binds here whatever comes of it."""
-        self._parts.pages.site.use_once(found.mark, (found.mark_until + 2) * DAY_S)
-        try:
-            self._change(found, signed)
-        except UnavailableError as error:
-            # It binds here; the page says that the ledger does not have it yet, and has it signed again.
-            _LOG.warning("signing.helper_end_delayed", code=error.code)
+        """End a delegation with a signature; it binds this organisation when it answers."""
+        self._parts.local.call("delegation.end", signed, SLOW)
         return found.then
 
 

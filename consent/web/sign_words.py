@@ -32,6 +32,7 @@ SIGN_WORDS: Final[Words] = {
     "sign.do.consent/create": ("许可查看病历", "Let somebody see your record"),
     "sign.do.consent/renew": ("续签许可", "Renew a permission"),
     "sign.do.consent/withdraw": ("停止一项许可", "Stop a permission"),
+    "sign.do.delegation/end": ("结束代办", "End that somebody acts for somebody"),
     "sign.do.recovery/cancel": ("取消更换通行密钥的申请", "Cancel the replacement of passkeys"),
     "sign.do.subject/add-passkey": ("增加一个通行密钥", "Add a passkey"),
     "sign.do.subject/end-delegate": ("结束代办", "End that somebody acts for somebody"),

@@ -20,7 +20,6 @@ from orjson import JSONDecodeError, loads
 from consent.web import ticket
 from consent.web.acting import NOTHING
 from consent.web.offer import Choice, check_limits, terms_of
-from consent.web.person import Delegation
 from consent.web.ports import Local
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.ticket import Act, Ticket
@@ -111,7 +110,6 @@ class Way:
         then: path for who does; empty where only the answer tells.
         name: what it is about: id of the ask, map key of the consent, name of the passkey.
         deed: what who acts for the patient must still be allowed to do when it is signed.
-        ending: delegation that ends here once it is signed, whatever the ledger says yet.
         names: how subjects and organisations in the draft are called.
     """
 
@@ -119,7 +117,6 @@ class Way:
     then: str = ""
     name: str = ""
     deed: str = NOTHING
-    ending: Delegation | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -201,8 +198,6 @@ class Signing:
             portal=self._portal(),
             back=way.back,
             then=way.then,
-            mark="" if way.ending is None else way.ending.mark,
-            mark_until=0 if way.ending is None else way.ending.until,
             names={**self._persons(me), **way.names},
         )
         secret = ticket.put(site.accounts, made, site.clock())

@@ -160,11 +160,7 @@ class PatientSite:
             return []
         answer = self.local.call("subject.represented", {"subject": person.subject.hex()}, QUICK)
         rows = represented_of(answer) if isinstance(answer, dict) else []
-        return [one for one in rows if not self.is_ended(one) and self.patient_of(one.person)]
-
-    def is_ended(self, delegation: Delegation) -> bool:
-        """Tell whether the person has ended a delegation here, whatever the ledger says yet."""
-        return self.links.is_used(delegation.mark)
+        return [one for one in rows if self.patient_of(one.person)]
 
     def patient_of(self, subject: bytes) -> str:
         """Find the id of the patient whom a subject is here; empty for one that is not known."""

@@ -59,7 +59,6 @@ class Ticket:
         portal: where the browser comes from, and goes back to.
         back: path there, for who does not sign.
         then: path there once it is signed; empty where only the answer tells.
-        mark: note of this organisation that a delegation has ended (`Delegation.mark`), and until when; or empty.
         names: map keys of subjects and ids of organisations, as this organisation names them.
     """
 
@@ -77,27 +76,24 @@ class Ticket:
     portal: str
     back: str
     then: str
-    mark: str
-    mark_until: int
     names: Mapping[str, str]
 
     def encode(self) -> bytes:
         """Write it."""
         document: dict[str, Json] = {name: getattr(self, name) for name in _TEXTS}
         document |= {"act": self.act.value, "credentials": list(self.credentials)}
-        return canonical(document | {"mark_until": self.mark_until, "names": dict(self.names)})
+        return canonical(document | {"names": dict(self.names)})
 
     @classmethod
     def decode(cls, data: bytes) -> Ticket:
         """Read what `encode` wrote; raises `InputError` ``encoding.*``."""
-        types = dict.fromkeys(_TEXTS, str) | {"act": str, "credentials": list, "mark_until": int, "names": dict}
+        types = dict.fromkeys(_TEXTS, str) | {"act": str, "credentials": list, "names": dict}
         found = members(parse_canonical(data, max_bytes=MAX_BYTES), types)
         rows, names = found["credentials"], found["names"]
         texts = {name: str(found[name]) for name in _TEXTS}
         return cls(
             act=Act(str(found["act"])),
             credentials=tuple(str(row) for row in rows) if isinstance(rows, list) else (),
-            mark_until=int(str(found["mark_until"])),
             names={key: str(name) for key, name in names.items()} if isinstance(names, dict) else {},
             **texts,
         )
@@ -110,7 +106,6 @@ _TEXTS: Final = (
     "deed",
     "delegate",
     "draft",
-    "mark",
     "name",
     "patient",
     "person",

@@ -197,7 +197,12 @@ class SubjectOperations:
         able, day = capacity.read(content), self._side.judge.clock() // DAY_S
         counted = {name for name, row in able.in_force(day).items() if capacity.is_running(row, self._side.shelf, day)}
         delegates: list[Json] = [
-            {"delegate": row.to_json(), "in_force": row.subject in counted, "named": self._named(record, row)}
+            {
+                "delegate": row.to_json(),
+                "ended": self._ended(row),
+                "in_force": row.subject in counted,
+                "named": self._named(record, row),
+            }
             for row in able.delegates
         ]
         passkeys: list[Json] = [
@@ -227,13 +232,14 @@ class SubjectOperations:
 
         Each row: ``by``, ``final``, ``operation``, ``position``, ``time``; of a version also ``delegates`` (map keys),
         ``signers`` and ``version``. Operations are those of `docs/spec/subject.md` 1, ``recovery.replace``,
-        ``recovery.guardianship``, and ``recovery.stopped``.
+        ``recovery.guardianship``, ``recovery.stopped``, and ``delegation.stopped``.
         """
         key = _key(document, "subject")
         head, shelf = self._side.replica.store.record(key), self._side.shelf
         if head is None or head.kind != "subject":
             raise NotFoundError("subject.unknown")
         rows: list[dict[str, Json]] = []
+        delegations: set[bytes] = set()
         for version in range(1, head.version + 1):
             record, body = self._side.replica.store.version(key, version), shelf.at(key, version)
             if record is None or body is None or body.body_hash != record.body_hash:
@@ -242,8 +248,10 @@ class SubjectOperations:
             named: list[Json] = [row.subject.hex() for row in capacity.read_delegates(content)]
             told = {"delegates": named, "signers": content.get("signers"), "version": version}
             rows.append({**self._done(record), "operation": content.get("operation"), **told})
+            delegations |= {row.delegation for row in capacity.read_delegates(content) if row.delegation is not None}
         for one in shelf.index.recoveries(key):
             rows += self._recovery_history(one)
+        rows += [row for one in delegations for row in self._delegation_history(one)]
         return {"changes": [*sorted(rows, key=lambda row: -int(str(row["position"])))]}
 
     def _recovery_history(self, key: bytes) -> Iterator[dict[str, Json]]:
@@ -257,6 +265,14 @@ class SubjectOperations:
             ending = self._side.stops.ending(key)
             by = head.creator if ending is None else ending.by
             yield {**self._done(head), "by": by, "operation": "recovery.stopped"}
+
+    def _delegation_history(self, key: bytes) -> Iterator[dict[str, Json]]:
+        """Tell that a delegation was stopped."""
+        head = self._side.replica.store.record(key)
+        if head is not None and head.status == STOPPED:
+            ending = self._side.stops.ending(key)
+            by = head.creator if ending is None else ending.by
+            yield {**self._done(head), "by": by, "operation": "delegation.stopped"}
 
     def _done(self, record: StateRecord) -> dict[str, Json]:
         """Tell by whom and when a version was made, and where it stands."""
@@ -288,6 +304,13 @@ class SubjectOperations:
             "method": planned.method,
             "operation": planned.operation,
         }
+
+    def _ended(self, row: Delegate) -> Json:
+        """Tell how a delegation was stopped, one of which this node has only heard included; None for one that runs."""
+        if row.delegation is None or not self._side.stops.is_stopped(row.delegation):
+            return None
+        ending = self._side.stops.ending(row.delegation)
+        return None if ending is None else ending.to_json()
 
     def _named(self, head: StateRecord, row: Delegate) -> Json:
         """Tell since which version of a subject it has had a delegate without a break, and the time of that."""

@@ -275,7 +275,9 @@ def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pict
     phone.type("h1", "\ue004")
     assert phone.script("return document.activeElement.closest('[data-passkey]') !== null")
     phone.type("[data-passkey=sign] button", "\ue007")
-    phone.wait_until("Nobody may act for you.")
+    phone.wait_for(".mc-card .nhsuk-tag--grey")
+    assert "ended" in phone.text
+    found += looks(phone, "ended", pictures)
     helper.open(f"{home}/record?lang=en")
     helper.wait_until("You may act for this person no more")
     assert found == []

@@ -82,7 +82,7 @@ async function subject({ content, signed }, names) {
   return told.length ? told : [["delegates", words.nobody]];
 }
 
-const shows = { consent, recovery: ended, subject };
+const shows = { consent, delegation: ended, recovery: ended, subject };
 
 async function show(begun) {
   const found = await check(begun, page.dataset.ledger);

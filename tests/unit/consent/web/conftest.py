@@ -255,7 +255,7 @@ def made(desks: Desks) -> Iterator[World]:
         sign_app = Flask("test-sign", static_folder=None)
         prepare(sign_app)
         sign_app.register_blueprint(pages_blueprint(signing))
-        mount_signing(sign_app, SigningParts(signing, local, site.records.is_used, genesis(), UTC, PORTAL))
+        mount_signing(sign_app, SigningParts(signing, local, genesis(), UTC, PORTAL))
         remember_language(sign_app)
         check_callers(sign_app)
         app = Flask("test-patient", static_folder=None)

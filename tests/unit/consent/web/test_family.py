@@ -59,6 +59,12 @@ def pair(world, name: str, **limits: object):
     return person, helper
 
 
+def delegation_of(world, name: str) -> str:
+    """Return the map key of the delegation under which somebody's helper acts."""
+    (row,) = world.local.call("subject.show", {"subject": world.subjects[name]})["delegates"]
+    return row["delegate"]["delegation"]
+
+
 def act(world, helper, name: str):
     """Have a helper choose for whom to act."""
     return helper.post("/my/acting", {"csrf": helper.csrf("/my/verify"), "for": world.subjects[name]})
@@ -241,13 +247,16 @@ def test_a_helper_who_was_ended_does_nothing_more_from_that_moment(world, way):
     delegate = world.subjects[f"{name}-helper"]
     opened, waits = helper.agree(ask, token(helper), kind=["tests"]), sign_link(helper, ask)
     assert opened.status_code == 200
+    key = delegation_of(world, name)
     if way == "signed":
         assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
-        assert "Nobody may act for you." in said(person, "/my/family")
     else:
         answer = person.post(f"/my/helpers/{delegate}/end", {"csrf": person.csrf()})
         assert answer.headers["Location"] == "/my/family"
-        assert "The ledger does not have it yet" in said(person, "/my/family")
+    # It binds here before the ledger has it.
+    family = said(person, "/my/family")
+    assert "The other organisations do as soon as the shared ledger has it." in family
+    assert "End it with your passkey" not in family
     # What was begun before is not finished, and nothing is shown; the browser acts for nobody then.
     assert code_of(helper.signed(opened)) == "patient.ended"
     assert code_of(helper.led(waits)) == "patient.ended"
@@ -257,28 +266,58 @@ def test_a_helper_who_was_ended_does_nothing_more_from_that_moment(world, way):
     assert "You are acting" not in said(helper, "/my")
     assert act(world, helper, name).status_code == 404
     assert "You act for nobody." in said(helper, "/my/family")
+    world.desks.settle(key, 2)
+    assert "as soon as the shared ledger has it" not in said(person, "/my/family")
+    assert "Somebody no longer acts for you" in said(person, "/my/settings")
+    ending = world.desks.federation.sites[RENHE].node.stops.ending(unhex(key, 32))
+    assert ending.how.value == {"plain": "organisation", "signed": "patient"}[way]
 
 
-def test_an_end_binds_here_although_the_ledger_cannot_be_reached(world):
+def test_who_was_ended_is_named_anew_and_what_was_done_before_stays_listed(world):
+    person, helper = acting(world, "anew")
+    delegate, key = world.subjects["anew-helper"], delegation_of(world, "anew")
+    assert give(helper, world.ask("anew"), kind=["tests"]).status_code == 200
+    assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
+    world.desks.settle(key, 2)
+    assert "let anxin-insurance see records" in said(person, "/my/family")
+    assert code_of(person.step(f"/my/helpers/{delegate}/sign")) == "stop.not_stoppable"
+    assert helper.get("/my/record").status_code == 403
+    assert name_helper(person, helper).status_code == 200
+    assert delegation_of(world, "anew") != key
+    assert act(world, helper, "anew").headers["Location"] == "/my"
+
+
+def test_an_end_that_the_signing_page_cannot_bring_is_signed_again(world):
     person, helper = acting(world, "offline")
     delegate = world.subjects["offline-helper"]
     before = dict(world.local.operations)
 
     def away(_document):
-        raise UnavailableError("submit.no_quorum")
+        raise UnavailableError("local.unreachable")
 
-    world.local.operations["subject.change"] = away
+    world.local.operations["delegation.end"] = away
     try:
-        assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
+        assert person.step(f"/my/helpers/{delegate}/sign").status_code == 503
     finally:
         world.local.operations.update(before)
-    assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] != []
-    assert helper.get("/my/record").status_code == 403
-    # Signed again, the ledger has it; named anew, the same person acts again.
+    assert helper.get("/my/record").status_code == 200
     assert person.step(f"/my/helpers/{delegate}/sign").status_code == 200
-    assert world.local.call("subject.show", {"subject": world.subjects["offline"]})["delegates"] == []
-    assert name_helper(person, helper).status_code == 200
-    assert act(world, helper, "offline").headers["Location"] == "/my"
+    assert helper.get("/my/record").status_code == 403
+
+
+def test_who_cannot_decide_takes_no_proxy_away_by_the_hospitals_hand_either(world):
+    person, _ = pair(world, "declared")
+    delegate = world.subjects["declared-helper"]
+    show = world.local.operations["subject.show"]
+    declared = {"method": "court-order", "state": "incapable", "time": NOW}
+    world.local.operations["subject.show"] = lambda document: {**show(document), "standing": declared}
+    try:
+        answer = person.post(f"/my/helpers/{delegate}/end", {"csrf": person.csrf("/my/verify")})
+        assert answer.status_code == 403
+        assert "End it now" not in said(person, "/my/family")
+    finally:
+        world.local.operations["subject.show"] = show
+    assert not world.desks.federation.sites[RENHE].node.stops.is_stopped(unhex(delegation_of(world, "declared"), 32))
 
 
 def test_a_helper_acts_for_nobody_else_and_reads_nothing_of_theirs(world):
@@ -333,10 +372,12 @@ def test_a_draft_that_was_begun_for_oneself_stays_ones_own_whomever_one_acts_for
 
 def test_a_helper_gives_up_its_own_place(world):
     person, helper = pair(world, "leaves")
+    key = delegation_of(world, "leaves")
     done = helper.step(f"/my/represented/{world.subjects['leaves']}/sign")
     assert done.status_code == 200, done.text
-    assert "Nobody may act for you." in said(person, "/my/family")
+    assert "ended" in said(person, "/my/family")
     assert "You act for nobody." in said(helper, "/my/family")
+    world.desks.settle(key, 2)
     assert "Somebody no longer acts for you" in said(person, "/my/settings")
     assert code_of(helper.step(f"/my/represented/{world.subjects['leaves']}/sign")) == "page.unknown"
 
