@@ -228,7 +228,7 @@ def local_routes(service: LocalService) -> list[Route]:
         return Response(metrics.expose(), content_type=metrics.CONTENT_TYPE)
 
     return [
-        Route("local", "POST", "/local/(?P<operation>[a-z][a-z_.]{0,63})", call, MAX_LOCAL_BYTES, is_poll=True),
+        Route("local", "POST", "/local/(?P<operation>[a-z][a-z_.-]{0,63})", call, MAX_LOCAL_BYTES, is_poll=True),
         Route("metrics", "GET", "/metrics", numbers),
     ]
 

@@ -8,7 +8,10 @@ from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
+from medchain.node.assembly import LocalOperations
 from medchain.node.subjects import LinkedPatients
+from medchain.web.peer import local_routes
+from medchain.web.routing import Router
 from tests.unit.medchain.node.desks import phone_of, running_desks, terms
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, ORIGIN, RENHE, TONGJI
 
@@ -89,6 +92,13 @@ def consent(desks, signer: Someone, *phones: object, **changes: object):
 def delegate(person: Someone, role: str, **limits: object):
     row = {"may": ["consent", "read", "stop"], "resource_types": ["*"], "role": role, "subject": person.key}
     return row | {"until": TODAY + 3650} | limits
+
+
+def test_each_operation_has_a_name_by_which_the_nodes_own_workers_reach_it(renhe):
+    router = Router("local", local_routes(LocalOperations(renhe.operations)), local_secret="s" * 64)
+    assert "recovery.draft-cancel" in renhe.operations
+    for name in renhe.operations:
+        assert router.find("POST", f"/local/{name}")[1] == {"operation": name}
 
 
 def test_a_further_passkey_signs_and_a_lost_one_does_not_any_more(desks, renhe):
