@@ -360,7 +360,8 @@ class BodyErasures:
 
         Raises:
             InputError: ``encoding.*``.
-            VerificationError: ``body.creator`` for an object of somebody else.
+            VerificationError: ``body.creator`` for an object of somebody else; ``body.kind`` for one that is no
+                patient's, such as a statement.
             ConflictError: ``body.erasure`` while no erasure of that organisation stands there, ``body.in_force`` for
                 an object that is not stopped or ended on this node's ledger, for accesses under a grant that is not:
                 either may come with a later block.
@@ -373,7 +374,8 @@ class BodyErasures:
         if top["type"] != BODY_ERASURE_TYPE or not 0 < len(keys) <= _PAGE:
             raise InputError("encoding.members", member="objects")
         entry = self._judge.replica.store.record(unhex(top["erasure"], HASH_BYTES))
-        if entry is None or (entry.kind, entry.creator) != ("erasure", peer):
+        # The status, since what a recipient states is of this kind as well, and destroys no key of a patient.
+        if entry is None or (entry.kind, entry.creator, entry.status) != ("erasure", peer, ACTIVE):
             raise ConflictError("body.erasure")
         records = [self._of(key, peer) for key in keys]
         destroyed = sum(self._judge.shelf.destroy(record.key) for record in records if record is not None)
@@ -388,6 +390,8 @@ class BodyErasures:
             return None
         if record.creator != peer:
             raise VerificationError("body.creator")
+        if record.kind not in _ORDER:
+            raise VerificationError("body.kind", kind=record.kind)
         if self._is_in_force(record):
             raise ConflictError("body.in_force", kind=record.kind)
         return record

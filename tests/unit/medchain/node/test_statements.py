@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.ledger.kinds.erasure import statement_key
+from medchain.ledger.kinds.erasure import Erasure, statement_key
+from medchain.ledger.object import build_body
 from medchain.node.restored import RestoreMark, missing_erasures
 from medchain.node.statements import DUE, StatementBook
+from medchain.node.submit import Draft
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, observation
-from tests.unit.medchain.node.federation import COMMISSION
+from tests.unit.medchain.node.federation import COMMISSION, NOW
 
 
 @pytest.fixture
@@ -93,6 +96,25 @@ def test_attack_the_custodian_states_that_the_recipient_erased(released):
         book(released, RENHE).state(released.grant, "they did, surely")
 
 
+def test_attack_a_recipient_has_its_own_statement_destroyed(released):
+    """It says who said so; and it is no erasure of a patient, under which others destroy what they hold."""
+    withdraw(released)
+    book(released).state(released.grant, "x")
+    key = statement_key(released.grant, ANXIN)
+    hospital = released.federation.sites[RENHE].node
+    hospital.submitter.wait_final(key, 1, 10)
+    asked = {"erasure": key.hex(), "objects": [key.hex()], "type": "medchain/body-erasure/v1"}
+    with pytest.raises(ConflictError, match=r"body\.erasure"):
+        hospital.bodies.receive(canonical(asked), ANXIN)
+    # With an erasure of its own as well.
+    body = build_body("erasure", Erasure(ANXIN, (fresh(32),), "asked for", NOW).to_content(), None, fresh)
+    done = released.federation.sites[ANXIN].node.submitter.submit(Draft("erasure", fresh(16), body))
+    hospital.submitter.wait_final(done.key, 1, 10)
+    with pytest.raises(VerificationError, match=r"body\.kind"):
+        hospital.bodies.receive(canonical(asked | {"erasure": done.key.hex()}), ANXIN)
+    assert hospital.shelf.at(key, 1) is not None
+
+
 def test_of_a_grant_that_is_not_here_there_is_no_account(released):
     for key in (b"\x01" * 32, released.consent):
         with pytest.raises(NotFoundError, match=r"grant\.unknown"):
@@ -110,4 +132,4 @@ def test_a_restored_node_does_not_take_a_statement_for_a_destroyed_key(released)
     withdraw(released)
     before = missing_erasures(released.federation.sites[ANXIN].ledger, ANXIN, RestoreMark(0, 0, 0))
     book(released).state(released.grant, "x")
-    assert missing_erasures(released.federation.sites[ANXIN].ledger, ANXIN, RestoreMark(0, 0, 0)) == before == 0
+    assert missing_erasures(released.federation.sites[ANXIN].ledger, ANXIN, RestoreMark(0, 0, 0)) == before
