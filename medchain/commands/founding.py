@@ -16,6 +16,7 @@ from typing import Final
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.genesis_words import genesis_document, genesis_lines
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures, parse_genesis, verify_genesis
@@ -253,8 +254,10 @@ def _sign(context: Context) -> int:
     }
     out: Path = context.arguments.out or Path(f"proofs.{config.org_id}.json")
     write_new(out, canonical(document))
-    answer: Json = {"file": str(out), "ledger": genesis.ledger.hex()}
-    context.answer(answer, [context.say(messages.SIGN_DONE, file=out, ledger=genesis.ledger.hex())])
+    answer: Json = {"file": str(out), "genesis": genesis_document(genesis), "ledger": genesis.ledger.hex()}
+    done = context.say(messages.SIGN_DONE, file=out, ledger=genesis.ledger.hex())
+    # Nothing is agreed to before the file is given away.
+    context.answer(answer, [*genesis_lines(context, genesis), done])
     return Exit.DONE
 
 
@@ -272,9 +275,10 @@ def _start(context: Context) -> int:
     _check_own_keys(genesis, config.org_id, config.folder)
     signatures = genesis_signatures(dict(_read_proofs(path, genesis) for path in context.arguments.proofs))
     take_over(Layout(config.folder), genesis, signatures)
-    document: Json = {"ledger": genesis.ledger.hex(), "members": list[Json](sorted(genesis.members.organisations))}
-    count = len(genesis.members.organisations)
-    context.answer(document, [context.say(messages.START_DONE, ledger=genesis.ledger.hex(), count=count)])
+    listed: list[Json] = [*sorted(genesis.members.organisations)]
+    document: Json = {"genesis": genesis_document(genesis), "ledger": genesis.ledger.hex(), "members": listed}
+    done = context.say(messages.START_DONE, ledger=genesis.ledger.hex(), count=len(listed))
+    context.answer(document, [*genesis_lines(context, genesis), done])
     return Exit.DONE
 
 

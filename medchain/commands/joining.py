@@ -19,6 +19,7 @@ from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.founding import named_genesis, read_file, read_member, take_over, write_new
+from medchain.commands.genesis_words import genesis_document, genesis_lines
 from medchain.encoding import Json, base64_text, canonical, parse_canonical
 from medchain.errors import VerificationError
 from medchain.ledger.members import make_key, organisation_content
@@ -61,7 +62,8 @@ def _request(context: Context) -> int:
     }
     out: Path = context.arguments.out or Path(f"admission.{config.org_id}.json")
     write_new(out, canonical(document))
-    context.answer({"file": str(out), "ledger": genesis.ledger.hex()}, [context.say(texts.REQUEST_DONE, file=out)])
+    answer: Json = {"file": str(out), "genesis": genesis_document(genesis), "ledger": genesis.ledger.hex()}
+    context.answer(answer, [*genesis_lines(context, genesis), context.say(texts.REQUEST_DONE, file=out)])
     return Exit.DONE
 
 

@@ -146,6 +146,27 @@ SIGN_DONE: Final = Text(
     "证明在 {file}，请交给各成员。账本标识 {ledger}。",
     "The proofs are in {file}; give them to every member. Ledger id {ledger}.",
 )
+GENESIS_SAYS: Final = Text(
+    "账本 {name}，创世时间 {time}，由 {orderer} 排序，{count} 个成员中须 {quorum} 个联署：",
+    "Ledger {name}, founded {time}, ordered by {orderer}; {quorum} of {count} members make a quorum:",
+)
+GENESIS_MEMBER: Final = Text("  {org_id}（{name}）：{role}，{url}", "  {org_id} ({name}): {role}, {url}")
+GENESIS_SIGNS: Final = Text(
+    "患者通行密钥属于 {rp_id}，只在以下网址签署有效：{origins}",
+    "Patients' passkeys are those of {rp_id}; what they sign counts at {origins} alone.",
+)
+GENESIS_PREVIOUS: Final = Text(
+    "它接续一个已放弃的账本，其最后检查点的摘要为 {previous}。",
+    "It goes on from an abandoned ledger, whose last checkpoint has the digest {previous}.",
+)
+GENESIS_DEMO: Final = Text(
+    "仅供演示：允许 localhost 与无 TLS 的地址。", "A demo: localhost and addresses without TLS are allowed."
+)
+GENESIS_POLICY: Final = Text("背书策略为默认策略。", "The endorsement policy is the usual one.")
+GENESIS_POLICY_OTHER: Final = Text(
+    "背书策略与默认策略不同之处（null 表示没有该规则）：",
+    "The endorsement policy differs from the usual one (null: no such rule):",
+)
 GENESIS_FILE: Final = Text("创世文件", "the genesis")
 START_SUMMARY: Final = Text("核验创世文件与全部证明，并由此启动", "verify a genesis with all proofs, and start from it")
 START_EXAMPLES: Final = Text(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from medchain.encoding import canonical
+from medchain.ledger.policy import default_policy
 from medchain.node.keystore import open_root_file
 
 WORDS = ("--role", "hospital", "--name-zh", "仁和医院", "--name-en", "Renhe Hospital")
@@ -191,6 +193,50 @@ def test_proofs_for_another_ledger_are_refused(run, founded, node, tmp_path):
     (tmp_path / "other").write_text(json.dumps(document, separators=(",", ":"), sort_keys=True))
     refused = joined(run, founded, node, proofs=[tmp_path / "other", *proofs[1:]])
     assert (refused.code, "proofs.ledger" in refused.err) == (1, True)
+
+
+def test_attack_a_founder_writes_into_the_genesis_what_nobody_agreed_on(run, founded, node, tmp_path):
+    """All others would compare one ledger id, find it the same, and sign: so they are told what they sign."""
+    policy = default_policy()
+    policy["rules"]["consent/active"] = policy["rules"]["erasure/active"]
+    del policy["rules"]["subject/ended"]
+    policy["terms"]["recovery_days"] = 1
+    (tmp_path / "policy").write_bytes(canonical(policy))
+    orgs = ("renhe-hospital", "anxin-insurance", "health-commission")
+    words = ("--name", "localhost/test", "--orderer", "anxin-insurance", "--rp-id", "localhost", "--demo")
+    origins = ("--sign-origin", "http://localhost:41000", "--sign-origin", "http://evil.localhost")
+    files = [founded / org_id / "member.json" for org_id in orgs]
+    more = ("--policy", tmp_path / "policy", "--out", tmp_path / "g")
+    assert run("join", "propose", *files, *words, *origins, *more).code == 0
+    told = run("join", "sign", tmp_path / "g", "--out", tmp_path / "p", "--config", node, "--lang", "en").out
+    for said in (
+        "ordered by anxin-insurance; 2 of 3 members",
+        "renhe-hospital (Name): hospital",
+        "counts at http://evil.localhost, http://localhost:41000 alone",
+        'consent/active: "creator"',
+        "subject/ended: null",
+        "recovery_days: 1",
+        "A demo",
+    ):
+        assert said in told
+    ran = run("join", "sign", tmp_path / "g", "--out", tmp_path / "q", "--config", node, "--json")
+    assert ran.document["genesis"]["policy_differs"] == {
+        "consent/active": "creator",
+        "recovery_days": 1,
+        "subject/ended": None,
+    }
+    assert ran.document["genesis"]["sign_origins"] == ["http://evil.localhost", "http://localhost:41000"]
+
+
+def test_a_usual_genesis_is_said_to_be_one_to_founders_and_newcomers(run, founded, node, tmp_path):
+    ledger = (founded / "ledger").read_text()
+    proofs = sorted(founded.glob("*.proofs"))
+    signed = ("join", "sign", founded / "genesis.json", "--out", tmp_path / "p")
+    started = ("join", "start", founded / "genesis.json", *proofs, "--ledger", ledger)
+    asked = ("join", "request", founded / "genesis.json", "--ledger", ledger, "--out", tmp_path / "r")
+    for words in (signed, started, asked):
+        ran = run(*words, "--config", node, "--lang", "zh")
+        assert (ran.code, "背书策略为默认策略" in ran.out) == (0, True)
 
 
 @pytest.mark.parametrize(
