@@ -8,7 +8,7 @@ Source: `docs/spec/search-index.md`; FHIR R4 §3.1.1.4; SMART App Launch 2.2 §3
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -122,11 +122,12 @@ class Judge:
                 return any(_is(match, row) for row in one.rows for match in alternatives)
             case Together(rows, in_place):
                 return _together(rows, in_place, one.rows)
-            case Linked(numbers, type_name, inner):
-                return self._is_linked(numbers, type_name, inner, one)
+            case Linked():
+                return self._is_linked(condition, one)
             case Referred(number, _, inner):
-                refers = AnyRow((Match(number, keys=(one.key,)),))
-                return bool(one.key) and bool(self._find(Search((), (refers, inner), limit=1)).rows)
+                keys = (one.key, *(row[2] for row in one.rows if row[0] in condition.urls)) if one.key else ()
+                refers = AnyRow((Match(number, keys=keys),))
+                return bool(keys) and bool(self._find(Search((), (refers, inner), limit=1)).rows)
             case OfType(types):
                 return one.type in types
             case Ids(ids):
@@ -146,12 +147,15 @@ class Judge:
                 return True
         assert_never(condition)
 
-    def _is_linked(self, numbers: Iterable[int], type_name: str, inner: Condition, one: _Subject) -> bool:
+    def _is_linked(self, condition: Linked, one: _Subject) -> bool:
         """Tell whether what a resource refers to fulfils a condition."""
-        chosen = set(numbers)
-        keys = {row[2] for row in one.rows if row[0] in chosen and row[2].startswith(f"{type_name}/")}
-        ids = tuple(sorted(key.partition("/")[2] for key in keys))
-        return bool(ids) and bool(self._find(Search((type_name,), (Ids(ids), inner), limit=1)).rows)
+        chosen, name = set(condition.numbers), condition.type
+        keys = sorted({row[2] for row in one.rows if row[0] in chosen})
+        ids = tuple(key.partition("/")[2] for key in keys if key.startswith(f"{name}/"))
+        urls = tuple(key for key in keys if condition.url and ":" in key)
+        named: list[Condition] = [Ids(ids)] if ids else []
+        named += [AnyRow((Match(condition.url, keys=urls),))] if urls else []
+        return any(self._find(Search((name,), (way, condition.condition), limit=1)).rows for way in named)
 
 
 def _together(parts: Sequence[AnyRow], in_place: Sequence[bool], rows: Sequence[Row]) -> bool:

@@ -25,7 +25,7 @@ from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.exact import Split, split
 from fhir_bridge.search.indexer import CONTAINED, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
-from fhir_bridge.search.paths import routes
+from fhir_bridge.search.paths import routes, targets_of
 from fhir_bridge.search.ranges import LONG, LONG_US
 from fhir_bridge.search.terms import (
     CompositeTerm,
@@ -188,6 +188,10 @@ class Planner:
         found = self.conditions((condition,), (type_name,))
         return found[0] if len(found) == 1 else AllOf(found)
 
+    def _url(self, type_name: str) -> int:
+        """Return the number of the parameter that is a type's own URL; 0 for a type that has none."""
+        return self.number(type_name, "url") * VARIANTS if "url" in self.registry(type_name) else 0
+
     def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
         """Plan a rule of the order."""
         if key.code in ("_id", "_lastUpdated"):
@@ -207,10 +211,16 @@ class Planner:
                 return self._criterion(condition, types)
             case Chain(code, targets):
                 numbers = tuple(self.number(one, code) * VARIANTS for one in types)
-                links = [Linked(numbers, name, self._linked(inner, name)) for name, inner in targets]
+                by_url = any(targets_of(self.registry(one)[code], one).urls for one in types)
+                links = [
+                    Linked(numbers, name, self._linked(inner, name), self._url(name) if by_url else 0)
+                    for name, inner in targets
+                ]
                 return links[0] if len(links) == 1 else AnyOf(tuple(links))
             case Has(source, code, inner):
-                return Referred(self.number(source, code) * VARIANTS, types, self._linked(inner, source))
+                by_url = targets_of(self.registry(source)[code], source).urls
+                urls = tuple(url for one in types if by_url and (url := self._url(one)))
+                return Referred(self.number(source, code) * VARIANTS, types, self._linked(inner, source), urls)
             case Listed(lists):
                 return self._listed(lists, types)
             case InCompartment(code, name):

@@ -148,11 +148,13 @@ class Linked:
         numbers: of the reference parameters.
         type: type of what is referred to.
         condition: what that fulfils.
+        url: of the parameter that is that type's own URL, where references may be URLs; 0 for none.
     """
 
     numbers: tuple[int, ...]
     type: str
     condition: Condition
+    url: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +165,13 @@ class Referred:
         number: of the reference parameter, which also says the type of what refers.
         types: types that this one may have.
         condition: what the other fulfils.
+        urls: of the parameters that are the own URLs of those types, where references may be URLs.
     """
 
     number: int
     types: tuple[str, ...]
     condition: Condition
+    urls: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,9 +349,9 @@ class Form:
             case Together(rows, in_place):
                 return Together(tuple(self._row(one) for one in rows), in_place)
             case Linked(numbers, type_name, inner):
-                return Linked(numbers, type_name, self._condition(inner))
+                return Linked(numbers, type_name, self._condition(inner), condition.url)
             case Referred(number, types, inner):
-                return Referred(number, types, self._condition(inner))
+                return Referred(number, types, self._condition(inner), condition.urls)
             case Ids(ids):
                 return Ids(self._several(ids))
             case Updated(alternatives):

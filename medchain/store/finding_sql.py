@@ -10,7 +10,7 @@ Source: `docs/spec/search-index.md`; sqlite.org/optoverview.html, sqlite.org/wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import ge, gt, le, lt
@@ -219,20 +219,10 @@ class _Writer:
                 return queries[0] if len(queries) == 1 else select(union_all(*queries).subquery().c.resource)
             case Together(rows, _):
                 return _together_set(condition, min(range(len(rows)), key=lambda place: _rank(rows[place])))
-            case Linked(numbers, type_name, inner):
-                link, target = entry.alias(), resource.alias()
-                return (
-                    select(link.c.resource)
-                    .join_from(target, link, link.c.key == literal(f"{type_name}/").concat(target.c.id))
-                    .where(
-                        target.c.type == type_name,
-                        link.c.number.in_(numbers),
-                        self._alive(target),
-                        self._chosen(inner, target),
-                    )
-                )
-            case Referred(number, types, inner):
-                return self._referred_set(number, types, inner)
+            case Linked():
+                return self._linked_set(condition)
+            case Referred():
+                return self._referred_set(condition)
             case AnyOf(conditions):
                 sets = [found for one in conditions if (found := self._set(one)) is not None]
                 whole = sets and len(sets) == len(conditions)
@@ -262,21 +252,56 @@ class _Writer:
         found = self._set(condition)
         return self._test(condition, table.c.number, table) if found is None else table.c.number.in_(found)
 
-    def _referred_set(self, number: int, types: tuple[str, ...], inner: Condition) -> Select[int]:
+    def _linked_set(self, condition: Linked) -> Select[int]:
+        """Make the set of what refers to resources that fulfil a condition: by their ids, or by their URLs."""
+        link, own, target = entry.alias(), entry.alias(), resource.alias()
+        wanted = [
+            target.c.type == condition.type,
+            link.c.number.in_(condition.numbers),
+            self._alive(target),
+            self._chosen(condition.condition, target),
+        ]
+        by_id = (
+            select(link.c.resource)
+            .join_from(target, link, link.c.key == literal(f"{condition.type}/").concat(target.c.id))
+            .where(*wanted)
+        )
+        if not condition.url:
+            return by_id
+        by_url = (
+            select(link.c.resource)
+            .join_from(target, own, own.c.resource == target.c.number)
+            .join(link, link.c.key == own.c.key)
+            .where(own.c.number == condition.url, *wanted)
+        )
+        return select(union_all(by_id, by_url).subquery().c[0])
+
+    def _referred_set(self, condition: Referred) -> Select[int]:
         """Make the set of what is referred to: from what refers, through its rows, to the resources."""
-        link, source, target = entry.alias(), resource.alias(), resource.alias()
-        found = self._set(inner)
+        types = condition.types
+        link, source, own, target = entry.alias(), resource.alias(), entry.alias(), resource.alias()
+        found = self._set(condition.condition)
         names = or_(
             *(and_(target.c.type == name, link.c.key == literal(f"{name}/").concat(target.c.id)) for name in types)
         )
         if len(types) == 1:
             (name,) = types
             names = and_(target.c.type == name, target.c.id == func.substr(link.c.key, len(name) + 2))
-        query = select(target.c.number).join_from(link, target, names).where(link.c.number == number)
         alive = [source.c.number == link.c.resource, self._alive(source)]
         if found is not None:
-            return query.where(link.c.resource.in_(found), exists().where(*alive))
-        return query.where(exists().where(*alive, self._test(inner, source.c.number, source)))
+            wanted = [link.c.number == condition.number, link.c.resource.in_(found), exists().where(*alive)]
+        else:
+            inner = self._test(condition.condition, source.c.number, source)
+            wanted = [link.c.number == condition.number, exists().where(*alive, inner)]
+        by_id = select(target.c.number).join_from(link, target, names).where(*wanted)
+        if not condition.urls:
+            return by_id
+        by_url = (
+            select(own.c.resource)
+            .join_from(link, own, own.c.key == link.c.key)
+            .where(own.c.number.in_(condition.urls), *wanted)
+        )
+        return select(union_all(by_id, by_url).subquery().c[0])
 
     def _test(  # noqa: C901, PLR0911  # one for each kind
         self, condition: Condition, number: ColumnElement[int], table: FromClause
@@ -289,26 +314,10 @@ class _Writer:
             case Together(rows, _):
                 tables = [entry.alias() for _ in rows]
                 return exists().where(tables[0].c.resource == number, *_together(condition, tables, None))
-            case Linked(numbers, type_name, inner):
-                link, target = entry.alias(), resource.alias()
-                return exists().where(
-                    link.c.resource == number,
-                    link.c.number.in_(numbers),
-                    target.c.type == type_name,
-                    target.c.id == func.substr(link.c.key, len(type_name) + 2),
-                    func.substr(link.c.key, 1, len(type_name) + 1) == f"{type_name}/",
-                    self._alive(target),
-                    self._test(inner, target.c.number, target),
-                )
-            case Referred(reference, _, inner):
-                link, source = entry.alias(), resource.alias()
-                return exists().where(
-                    link.c.number == reference,
-                    link.c.key == table.c.type.concat("/").concat(table.c.id),
-                    source.c.number == link.c.resource,
-                    self._alive(source),
-                    self._test(inner, source.c.number, source),
-                )
+            case Linked():
+                return or_(*self._links(condition, number))
+            case Referred():
+                return or_(*self._referrers(condition, number, table))
             case OfType(types):
                 return table.c.type.in_(types)
             case Ids(ids):
@@ -333,6 +342,44 @@ class _Writer:
                     later.c.seq == number, later.c.patient.in_(_listed(owners)), later.c.type != but
                 )
                 return and_(number.not_in(_listed(hidden)), or_(number <= _bound(upto), not_(watched)))
+
+    def _links(self, condition: Linked, number: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
+        """Ask whether a resource refers to one that fulfils a condition: by its id, by its URL."""
+        name = condition.type
+        link, own, target = entry.alias(), entry.alias(), resource.alias()
+        wanted = [
+            link.c.resource == number,
+            link.c.number.in_(condition.numbers),
+            target.c.type == name,
+            self._alive(target),
+            self._test(condition.condition, target.c.number, target),
+        ]
+        yield exists().where(
+            target.c.id == func.substr(link.c.key, len(name) + 2),
+            func.substr(link.c.key, 1, len(name) + 1) == f"{name}/",
+            *wanted,
+        )
+        if condition.url:
+            yield exists().where(
+                own.c.number == condition.url, own.c.key == link.c.key, target.c.number == own.c.resource, *wanted
+            )
+
+    def _referrers(
+        self, condition: Referred, number: ColumnElement[int], table: FromClause
+    ) -> Iterator[ColumnElement[bool]]:
+        """Ask whether one that fulfils a condition refers to a resource: by its id, by its URL."""
+        link, own, source = entry.alias(), entry.alias(), resource.alias()
+        wanted = [
+            link.c.number == condition.number,
+            source.c.number == link.c.resource,
+            self._alive(source),
+            self._test(condition.condition, source.c.number, source),
+        ]
+        yield exists().where(link.c.key == table.c.type.concat("/").concat(table.c.id), *wanted)
+        if condition.urls:
+            yield exists().where(
+                own.c.resource == number, own.c.number.in_(condition.urls), link.c.key == own.c.key, *wanted
+            )
 
 
 def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind

@@ -358,6 +358,27 @@ def test_a_chain_from_what_is_contained_leads_to_what_lies_beside_it(pharmacy):
     assert chained(pharmacy, "manufacturer.name=renhe&_contained=true", of="Medication", scope=alone) == []
 
 
+def test_a_chain_from_what_is_contained_goes_through_a_url(server):
+    """§3.1.1.4.15 with §2.29 (canonical)."""
+    form = {
+        "resourceType": "Questionnaire",
+        "id": "f",
+        "status": "active",
+        "url": "http://x.example/f",
+        "title": "Pain",
+    }
+    server.call("PUT", "/fhir/Questionnaire/f", form)
+    for name, url in (("o1", "http://x.example/f|1"), ("o2", "http://x.example/none")):
+        answer = {"resourceType": "QuestionnaireResponse", "id": "a", "status": "completed", "questionnaire": url}
+        body = {"resourceType": "Observation", "id": name, "status": "final", "code": {"text": "x"}}
+        body |= {"contained": [answer], "derivedFrom": [{"reference": "#a"}]}
+        assert server.call("PUT", f"/fhir/Observation/{name}", body).status_code == 201
+    query = "questionnaire.title=pain&_contained=true"
+    assert chained(server, query, of="QuestionnaireResponse") == ["o1"]
+    alone = "system/Observation.rs system/QuestionnaireResponse.rs"
+    assert chained(server, query, of="QuestionnaireResponse", scope=alone) == []
+
+
 def test_a_chain_into_what_is_contained_needs_a_scope_for_its_type(pharmacy):
     alone, both = "system/MedicationRequest.rs", "system/MedicationRequest.rs system/Medication.rs"
     assert chained(pharmacy, f"medication.{BY}", scope=both) == ["r1"]

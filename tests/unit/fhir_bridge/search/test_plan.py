@@ -316,6 +316,44 @@ def test_a_search_finds_what_the_specification_says(shelf, text, ids):
     assert shelf.find(text) == ids
 
 
+@pytest.fixture(scope="module")
+def forms():
+    """Answers to forms, which they name by URL: with a version, without, of nothing here, and of a form by its id."""
+    made = Shelf()
+    url = "http://x.example/form"
+    form = {"resourceType": "Questionnaire", "status": "active"}
+    answer = {"resourceType": "QuestionnaireResponse", "status": "completed"}
+    made.put(
+        form | {"id": "f1", "url": url, "title": "Pain", "version": "2"},
+        form | {"id": "f2", "title": "Sleep", "status": "draft"},
+        form | {"id": "f3", "url": f"{url}/other", "title": "Mood"},
+        answer | {"id": "a1", "questionnaire": url},
+        answer | {"id": "a2", "questionnaire": f"{url}|2", "status": "amended"},
+        answer | {"id": "a3", "questionnaire": f"{url}/none"},
+        answer | {"id": "a4", "questionnaire": f"{url}/other", "status": "in-progress"},
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("QuestionnaireResponse?questionnaire.title=pain", ["a1", "a2"]),
+        ("QuestionnaireResponse?questionnaire:Questionnaire.title=pain", ["a1", "a2"]),
+        ("QuestionnaireResponse?questionnaire.title=pain,mood", ["a1", "a2", "a4"]),
+        ("QuestionnaireResponse?questionnaire.status:not=draft", ["a1", "a2", "a4"]),
+        ("QuestionnaireResponse?questionnaire.title=pain&_id=a2,a4", ["a2"]),
+        ("QuestionnaireResponse?questionnaire.title:missing=true", []),
+        ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status=amended", ["f1"]),
+        ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status:not=completed", ["f1", "f3"]),
+        ("Questionnaire?_has:QuestionnaireResponse:questionnaire:_id=a1,a3,a4&_id=f1,f2", ["f1"]),
+    ],
+)
+def test_a_chain_goes_through_a_reference_by_url_as_an_include_does(forms, text, ids):
+    """§3.1.1.4.15, §3.1.1.4.16 with §2.29 (canonical): both ways, as a set and as a question to each resource."""
+    assert forms.find(text) == ids
+
+
 @pytest.mark.parametrize(
     ("text", "ids"),
     [

@@ -84,6 +84,25 @@ def test_versions_of_one_record_stored_together_leave_the_newest(node):
     assert [node.found(f"Patient?gender={one}") for one in ("female", "male")] == [[], ["Patient/p1"]]
 
 
+def test_a_chain_through_a_url_leads_to_the_newest_version_of_what_has_it(node):
+    form = {
+        "resourceType": "Questionnaire",
+        "id": "f",
+        "status": "active",
+        "url": "http://x.example/f",
+        "title": "Pain",
+    }
+    answer = {"resourceType": "QuestionnaireResponse", "id": "a", "status": "completed", "questionnaire": form["url"]}
+    has = "Questionnaire?_has:QuestionnaireResponse:questionnaire:status="
+    node.put(answer, form)
+    node.put(form | {"title": "Sleep"}, answer | {"status": "amended"})
+    asked = ("QuestionnaireResponse?questionnaire.title=pain", "QuestionnaireResponse?questionnaire.title=sleep")
+    assert [node.found(text) for text in asked] == [[], ["QuestionnaireResponse/a"]]
+    assert [node.found(f"{has}{status}") for status in ("completed", "amended")] == [[], ["Questionnaire/f"]]
+    node.service.delete("Questionnaire", "f")
+    assert [node.found(text) for text in (asked[1], f"{has}amended")] == [[], []]
+
+
 # Pages and snapshots, §3.1.1.5.3
 
 
