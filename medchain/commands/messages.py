@@ -597,6 +597,51 @@ EMERGENCY_FINDING: Final = Text("结论：justified 或其他代码", "finding: 
 EMERGENCY_DONE: Final = Text(
     "{key} 已复核（{finding}），并入账本。", "{key} is reviewed ({finding}), and the ledger has it."
 )
+SUBJECT_GROUP: Final = Text("患者的登记与恢复程序", "patients' subjects and recoveries")
+SUBJECT_SHOW_SUMMARY: Final = Text(
+    "显示一位患者的登记：通行密钥、受托人、保管机构、进行中的恢复",
+    "show a patient's subject: passkeys, delegates, custodians, recoveries under way",
+)
+SUBJECT_SHOW_EXAMPLES: Final = Text("medchain subject show KEY", "medchain subject show KEY")
+SUBJECT_KEY: Final = Text("数据主体对象的映射键", "map key of the subject")
+SUBJECT_HEAD: Final = Text(
+    "{key}\n  第 {version} 版，{state}；登记机构 {enroller}；保管机构 {custodians}",
+    "{key}\n  version {version}, {state}; enrolled by {enroller}; custodians {custodians}",
+)
+SUBJECT_ABLE: Final = Text("能自行决定", "decides alone")
+SUBJECT_MINOR: Final = Text("未成年", "under age")
+SUBJECT_INCAPABLE: Final = Text("无法自行决定", "cannot decide")
+SUBJECT_DEAD: Final = Text("已去世", "has died")
+SUBJECT_PASSKEY: Final = Text("  通行密钥，{since} 起", "  passkey since {since}")
+SUBJECT_DELEGATE: Final = Text(
+    "  受托人 {subject}（{role}）：{may}；至 {until}；{state}",
+    "  delegate {subject} ({role}): {may}; until {until}; {state}",
+)
+SUBJECT_IN_FORCE: Final = Text("生效中", "in force")
+SUBJECT_NOT_IN_FORCE: Final = Text("目前不生效", "not in force now")
+SUBJECT_ENDED: Final = Text("已结束", "ended")
+SUBJECT_RECOVERY: Final = Text(
+    "  恢复 {key}\n    {what}；{by} 于 {announced} 发起（{method}）；{carry_out_from} 起可执行",
+    "  recovery {key}\n    {what}; announced by {by} at {announced} ({method}); can take effect from {carry_out_from}",
+)
+SUBJECT_REPLACE: Final = Text("更换全部通行密钥", "other passkeys in the place of all")
+SUBJECT_GUARDIANSHIP: Final = Text("更换监护人", "other guardians")
+SUBJECT_RECOVERIES_SUMMARY: Final = Text("列出一位患者进行中的恢复", "list a patient's recoveries that are under way")
+SUBJECT_RECOVERIES_EXAMPLES: Final = Text("medchain subject recoveries KEY", "medchain subject recoveries KEY")
+SUBJECT_NO_RECOVERY: Final = Text("没有进行中的恢复。", "No recovery is under way.")
+SUBJECT_CANCEL_SUMMARY: Final = Text("以本机构的名义取消一项恢复", "cancel a recovery in this organisation's own name")
+SUBJECT_CANCEL_EXAMPLES: Final = Text("medchain subject cancel RECOVERY", "medchain subject cancel RECOVERY")
+SUBJECT_RECOVERY_KEY: Final = Text("恢复对象的映射键", "map key of the recovery")
+SUBJECT_CANCEL_YES: Final = Text("不再询问", "do not ask")
+SUBJECT_CANCEL_ASK: Final = Text(
+    "取消后无法撤回，账本写明由本机构取消。输入“是”继续：",
+    "This cannot be taken back, and the ledger says that this organisation did it. Type yes to go on:",
+)
+SUBJECT_CANCEL_LEFT: Final = Text("未取消，什么都没有改变。", "Nothing was cancelled.")
+SUBJECT_CANCELLED: Final = Text(
+    "恢复 {key} 已取消：本机构立即遵守，并将写入账本。",
+    "Recovery {key} is cancelled: this organisation obeys at once, and the ledger will have it.",
+)
 LOCK_SUMMARY: Final = Text(
     "依法锁定患者的记录，使其不得删除", "lock a patient's records against erasure, as a law asks"
 )
