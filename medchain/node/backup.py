@@ -27,7 +27,9 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Unavailabl
 from medchain.ledger.genesis import parse_genesis
 from medchain.node.clock import Clock
 from medchain.node.config import CONFIG_NAME
+from medchain.node.deliver import deliver_kind, told
 from medchain.node.erasure import ErasureIntent, forget_told
+from medchain.node.erasure_job import RESTORED_TYPE
 from medchain.node.keystore import Layout, Unlock, open_daemon_keys, open_web_keys, write_private_file
 from medchain.node.ledger_driver import SPENT_NAME, VOUCHED_NAME
 from medchain.node.receipt_file import RECEIPTS_NAME
@@ -260,13 +262,14 @@ def restore_backup(
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             shutil.copyfile(source / name, path)
             path.chmod(0o600)
-        _open_all(Layout(partial), halves)
+        others = _open_all(Layout(partial), halves)[2]
         done = Restored(len(manifest.files), 0, 0, bool(newer))
         if Layout(partial).records.exists():
             key = _key(partial, halves, FileKind.RECORDS)
             opened = open_database(Layout(partial).records, key, kind=FileKind.RECORDS)
             with closing(RecordStore(opened)) as records:
                 done = _made_safe(records, done, manifest, newer, clock())
+                ask_again(records, [name for name in others if name != manifest.org_id], clock())
         complete(partial)
     return done
 
@@ -322,7 +325,7 @@ def _fill(partial: Path, layout: Layout, org_id: str, halves: Unlock, now: int) 
         _copy_blobs(layout, copies, key)
     for name in (VOUCHED_NAME, SPENT_NAME):
         _copy_small(layout.folder, partial, name)
-    ledger, erasures = _open_all(copies, halves)
+    ledger, erasures, _ = _open_all(copies, halves)
     for path in (copies.ledger, copies.records):
         mark_path(path).unlink(missing_ok=True)
     height, size = ledger
@@ -368,19 +371,20 @@ def _copy_blob(live: RecordStore, name: bytes, folder: Path) -> None:
             raise
 
 
-def _open_all(layout: Layout, halves: Unlock) -> tuple[tuple[int, int], list[Erasure]]:
+def _open_all(layout: Layout, halves: Unlock) -> tuple[tuple[int, int], list[Erasure], list[str]]:
     """Open copies, and read all of them.
 
     Returns:
-        (height, size) of the ledger, and all erasures of keys noted.
+        (height, size) of the ledger, all erasures of keys noted, and who is a member.
     """
-    head, erasures = (-1, 0), list[Erasure]()
+    head, erasures, members_then = (-1, 0), list[Erasure](), list[str]()
     if layout.ledger.exists():
         key = _key(layout.folder, halves, FileKind.LEDGER)
         database = open_database(layout.ledger, key, kind=FileKind.LEDGER, adopt=True)
         with closing(LedgerStore(database)) as ledger:
             database.check()
             head = (ledger.head.height, ledger.head.size)
+            members_then = sorted(ledger.members.organisations) if ledger.head.height >= 0 else []
     if layout.records.exists():
         key = _key(layout.folder, halves, FileKind.RECORDS)
         database = open_database(layout.records, key, kind=FileKind.RECORDS, adopt=True)
@@ -389,7 +393,13 @@ def _open_all(layout: Layout, halves: Unlock) -> tuple[tuple[int, int], list[Era
             # What was ended after the backup must not go on because of it.
             records.accounts.forget_live()
             erasures = records.erasures()
-    return head, erasures
+    return head, erasures, members_then
+
+
+def ask_again(records: RecordStore, org_ids: Sequence[str], now: int) -> None:
+    """Have the node ask members, once it runs, what they had it destroy since the backup: its files have that again."""
+    for org_id in org_ids:
+        records.put_intent(deliver_kind(org_id), told(org_id, {"type": RESTORED_TYPE}), now)
 
 
 def _made_safe(

@@ -112,8 +112,18 @@ class Deliveries:
             org_id: whom.
             document: for its body service.
         """
-        payload = canonical({"document": document, "org_id": org_id})
-        self._records.put_intent(deliver_kind(org_id), payload, self._judge.clock())
+        self._records.put_intent(deliver_kind(org_id), told(org_id, document), self._judge.clock())
+
+    def tell_again(self, org_id: str, documents: Sequence[Json]) -> int:
+        """Keep documents as `tell` does, those that wait already once; returns how many are new."""
+        waiting, after = set[bytes](), 0
+        while page := self._records.pending(PER_ROUND, after=after, kind=deliver_kind(org_id)):
+            after = page[-1].id
+            waiting |= {intent.payload for intent in page}
+        fresh = [document for document in documents if told(org_id, document) not in waiting]
+        for document in fresh:
+            self.tell(org_id, document)
+        return len(fresh)
 
     def round(self) -> int:
         """Offer what waits, to each receiver some of it; returns how much is still to be delivered."""
@@ -207,6 +217,11 @@ class Deliveries:
             rest_s = min(FIRST_REST_S * 2**state.failures, LONGEST_REST_S)
             state.failures = min(state.failures + 1, 16)
             state.rest_until = self._timer() + max(rest_s, min(float(error.retry_after_s), LONGEST_REST_S))
+
+
+def told(org_id: str, document: Json) -> bytes:
+    """Write down what an organisation is to be given: the payload of an intent of `deliver_kind`."""
+    return canonical({"document": document, "org_id": org_id})
 
 
 def deliver_kind(org_id: str) -> str:

@@ -34,6 +34,9 @@ from medchain.store.records import Intent, RecordStore
 BODY_ERASURE_TYPE: Final = "medchain/body-erasure/v1"
 """Type member of a request to destroy bodies, and of the answer."""
 
+RESTORED_TYPE: Final = "medchain/body-erasures-again/v1"
+"""Type member of the document by which who comes back from a backup asks to be asked again, and of the answer."""
+
 PERIOD_S: Final = 1.0
 """How often what waits is looked at."""
 
@@ -83,6 +86,14 @@ class Tells(Protocol):
 
     def tell(self, org_id: str, document: Json) -> None:
         """Keep a document that an organisation must be given, until it takes it."""
+        ...
+
+
+class AsksAgain(Protocol):
+    """Brings documents that may be on their way already; `medchain.node.deliver.Deliveries`."""
+
+    def tell_again(self, org_id: str, documents: Sequence[Json]) -> int:
+        """Keep documents that an organisation must be given, each once; returns how many are new."""
         ...
 
 
@@ -232,9 +243,9 @@ class ErasureJob:
             if record.creator != self._judge.org_id:
                 continue
             # One at a time, and to those alone who hold it: which objects are one patient's is nobody else's.
-            document: Json = {"erasure": entry.hex(), "objects": [record.key.hex()], "type": BODY_ERASURE_TYPE}
             for org_id in sorted(holders - {self._judge.org_id}):
-                self._deliveries.tell(org_id, document)
+                self._records.put_body_request(org_id, record.key, entry)
+                self._deliveries.tell(org_id, _body_erasure(entry, record.key))
 
     def _others(self, key: bytes, found: _Found) -> bool:
         """Tell whether an object names other custodians."""
@@ -402,6 +413,41 @@ class BodyErasures:
         grants = [row for row in (self._judge.replica.store.record(ref.key) for ref in rests) if row is not None]
         rows = [row for row in grants if row.kind == "grant"] if record.kind == "access" else [record]
         return any(in_force(row, self._judge.clock() // DAY_S) for row in rows)
+
+
+class BodyRequests:
+    """Asks again who comes back from a backup: it has what it had destroyed; part of `BodyService` as well."""
+
+    __slots__ = ("_deliveries", "_records")
+
+    def __init__(self, records: RecordStore, deliveries: AsksAgain) -> None:
+        """Use what was kept of requests, and the way to others."""
+        self._records = records
+        self._deliveries = deliveries
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Ask a member again for all that it was ever asked to destroy; nobody is told what others were.
+
+        Args:
+            document: ``{"type":…}``.
+            peer: org_id of who asks.
+
+        Returns:
+            ``{"type":…,"waiting":N}``, once the requests are on their way.
+
+        Raises:
+            InputError: ``encoding.*``.
+        """
+        members(parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES), {"type": str})
+        rows = self._records.body_requests(peer)
+        waiting = self._deliveries.tell_again(peer, [_body_erasure(entry, key) for key, entry in rows])
+        _LOG.warning("bodies.restored", peer=peer, waiting=waiting)
+        return {"type": RESTORED_TYPE, "waiting": waiting}
+
+
+def _body_erasure(entry: bytes, key: bytes) -> Json:
+    """Write a request to destroy the bodies of an object."""
+    return {"erasure": entry.hex(), "objects": [key.hex()], "type": BODY_ERASURE_TYPE}
 
 
 def _names(content: Mapping[str, Json]) -> tuple[str, ...]:

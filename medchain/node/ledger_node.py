@@ -25,7 +25,7 @@ from medchain.node.daemon import Job
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import Endorser, Identity, Judge
 from medchain.node.endorsed import ENDORSED, endorsed
-from medchain.node.erasure_job import BODY_ERASURE_TYPE, BodyErasures
+from medchain.node.erasure_job import BODY_ERASURE_TYPE, RESTORED_TYPE, BodyErasures, BodyRequests
 from medchain.node.log import Log
 from medchain.node.notices import note
 from medchain.node.replica import Replica
@@ -101,8 +101,9 @@ class LedgerNode:
         self.stops = StopBook(identity, judge, records, others.push, self.driver.outbox.add)
         self.shelf.heed(self.stops.is_stopped)
         receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
-        self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge))
         self.deliveries = Deliveries(judge, records, others.push)
+        requests = BodyRequests(records, self.deliveries)
+        self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge), requests)
         self.submitter = Submitter(identity, judge, self.deliveries, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
 
@@ -185,23 +186,25 @@ class LedgerNode:
 class BodyDesk:
     """Takes what members send about bodies; fills `medchain.node.services.BodyService`."""
 
-    __slots__ = ("_erasures", "_receiver", "_stops")
+    __slots__ = ("_erasures", "_receiver", "_requests", "_stops")
 
-    def __init__(self, receiver: BodyReceiver, stops: StopBook, erasures: BodyErasures) -> None:
+    def __init__(self, receiver: BodyReceiver, stops: StopBook, erasures: BodyErasures, requests: BodyRequests) -> None:
         """Put all behind one door."""
         self._receiver = receiver
         self._stops = stops
         self._erasures = erasures
+        self._requests = requests
 
     def expire(self) -> None:
         """Destroy bodies that can be accepted no more, see `BodyReceiver.expire`."""
         self._receiver.expire()
 
     def receive(self, document: bytes, peer: str) -> Json:
-        """Take bodies, a notice of a stop, or a request to destroy bodies.
+        """Take bodies, a notice of a stop, a request to destroy bodies, or one to be asked for that again.
 
         Raises:
-            MedchainError: as `BodyReceiver.receive`, `StopBook.receive` and `BodyErasures.receive`.
+            MedchainError: as `BodyReceiver.receive`, `StopBook.receive`, `BodyErasures.receive` and
+                `BodyRequests.receive`.
         """
         top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)
         match top.get("type") if type(top) is dict else None:
@@ -211,5 +214,7 @@ class BodyDesk:
                 return self._stops.receive(document, peer)
             case value if value == BODY_ERASURE_TYPE:
                 return self._erasures.receive(document, peer)
+            case value if value == RESTORED_TYPE:
+                return self._requests.receive(document, peer)
             case _:
                 raise InputError("encoding.members", member="type")

@@ -31,7 +31,17 @@ from sqlalchemy import (
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database, Statement, put_into
 from medchain.store.placing import forget_rows
-from medchain.store.tables import epoch, erasure, heard_stop, outbox, patient_erasure, record, retention, unaccepted
+from medchain.store.tables import (
+    body_request,
+    epoch,
+    erasure,
+    heard_stop,
+    outbox,
+    patient_erasure,
+    record,
+    retention,
+    unaccepted,
+)
 
 ERASURE: Final = "erasure"
 """Kind of the outbox intents that `RetentionTable.erase_patient` writes."""
@@ -200,6 +210,26 @@ class RetentionTable:
                 connection.execute(insert(patient_erasure).values(_kept(item)))
                 _put_erasure(connection, item.intent, item.time)
         return again
+
+    def put_body_request(self, org_id: str, key: bytes, entry: bytes) -> None:
+        """Keep that an organisation is asked to destroy the bodies of an object; again changes nothing.
+
+        Args:
+            org_id: whom.
+            key: map key of the object, 32 bytes.
+            entry: map key of the erasure, 32 bytes.
+        """
+        with self._database.write("body_request") as connection:
+            mine = (body_request.c.org_id == org_id) & (body_request.c.object == key)
+            connection.execute(delete(body_request).where(mine))
+            connection.execute(insert(body_request).values(org_id=org_id, object=key, erasure=entry))
+
+    def body_requests(self, org_id: str) -> list[tuple[bytes, bytes]]:
+        """Return what an organisation was ever asked to destroy: map keys of object and erasure, sorted."""
+        chosen = select(body_request.c.object, body_request.c.erasure).where(body_request.c.org_id == org_id)
+        with self._database.read("body_request") as connection:
+            rows = connection.execute(chosen.order_by(body_request.c.object))
+            return [(bytes(row.object), bytes(row.erasure)) for row in rows]
 
     def overwrite(self) -> bool:
         """Move what was destroyed out of the write-ahead log; tells whether nothing of it is left there."""

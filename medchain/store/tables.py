@@ -406,6 +406,14 @@ patient_erasure: Final = Table(
     Column("settled", BigInteger, nullable=True),
 )
 
+body_request: Final = Table(
+    "body_request",
+    RECORDS,
+    Column("org_id", String(40), primary_key=True),
+    Column("object", LargeBinary, primary_key=True),
+    Column("erasure", LargeBinary, nullable=False),
+)
+
 subject_link: Final = Table(
     "subject_link",
     RECORDS,

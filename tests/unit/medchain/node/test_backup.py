@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import sys
@@ -27,7 +28,9 @@ from medchain.node.backup import (
     restore_backup,
     unpacked,
 )
+from medchain.node.deliver import deliver_kind
 from medchain.node.erasure import Eraser
+from medchain.node.erasure_job import RESTORED_TYPE
 from medchain.node.keystore import Layout, open_daemon_keys, open_web_keys, unlock
 from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import LocalClient
@@ -104,6 +107,15 @@ def is_on_ledger(node: Node, key: bytes) -> bool:
         return store.record(key) is not None
 
 
+def pending_at(folder: Path, node: Node, *org_ids: str) -> list[object]:
+    """What waits in a restored folder to be told to members."""
+    key = open_web_keys(folder, node.halves).records_database
+    opened = open_database(folder / "records.db", key, kind=FileKind.RECORDS)
+    with closing(RecordStore(opened)) as store:
+        found = [item for org_id in org_ids for item in store.pending(9, kind=deliver_kind(org_id))]
+    return [json.loads(item.payload) for item in found]
+
+
 def stop(node: Node) -> None:
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(60) == 0
@@ -138,6 +150,8 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
             tmp_path / "k", tmp_path / "b", hospital.halves, clock=lambda: real_time() - 180, newer=newer
         )
         assert (done.destroyed, done.patients, done.is_complete) == (1, 1, True)
+        told = {"document": {"type": RESTORED_TYPE}, "org_id": "health-commission"}
+        assert pending_at(tmp_path / "b", hospital, "health-commission", "renhe-hospital") == [told]
         assert read_mark(tmp_path / "b").height == 1
         (tmp_path / "b" / "keys" / "root.key").write_bytes((lost / "keys" / "root.key").read_bytes())
         (tmp_path / "b" / "keys" / "root.key").chmod(0o600)
@@ -166,6 +180,8 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
         with closing(records_of(hospital)) as store:
             assert store.asks_of(ask.patient, real_time()) == []
             assert store.pending(1, kind=ERASURE) == []
+            # The other one was asked for what it had this node destroy.
+            assert store.pending(1, kind=deliver_kind("health-commission")) == []
             assert store.epoch(store.get("Observation", "o1").epoch_id).wrapped_key is None
             assert store.epoch(store.get("Observation", "o2").epoch_id).wrapped_key is not None
 

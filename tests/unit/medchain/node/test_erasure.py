@@ -19,10 +19,11 @@ from medchain.errors import ConflictError, InputError, MedchainError, NotFoundEr
 from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
+from medchain.node.backup import ask_again
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
 from medchain.node.erasure import Eraser, ErasureIntent, epoch_hash
-from medchain.node.erasure_job import ErasureJob
+from medchain.node.erasure_job import RESTORED_TYPE, ErasureJob
 from medchain.node.records import NewRecord
 from medchain.node.submit import Draft, Submitted
 from medchain.store.asks import AskRow
@@ -242,13 +243,22 @@ def put_back(site: Site, backup: Path, known: list[PatientErasure]) -> None:
         copyfile(backup / name, site.folder / name)
         for rest in ("-wal", "-shm", "-mark"):
             (site.folder / (name + rest)).unlink(missing_ok=True)
-    file_key = seed(RENHE, "file")
+    file_key = seed(site.org_id, "file")
     with closing(open_database(site.folder / "ledger.db", file_key, kind=FileKind.LEDGER, adopt=True)):
         pass
     opened = open_database(site.folder / "records.db", file_key, kind=FileKind.RECORDS, adopt=True)
     with closing(RecordStore(opened)) as records:
         records.replay_erasures([Erasure(name, item.time, None) for item in known for name in keys_in(item)])
         records.reopen_erasures(known, NOW)
+        ask_again(records, [org_id for org_id in ROLES if org_id != site.org_id], NOW)
+
+
+def copied(site: Site, folder: Path) -> None:
+    """Copy a node's files."""
+    for kind in FileKind:
+        opened = open_database(site.folder / f"{kind}.db", seed(site.org_id, "file"), kind=kind, migrate=False)
+        with closing(opened) as database:
+            database.backup(folder / f"{kind}.db")
 
 
 def keys_in(item: PatientErasure) -> tuple[bytes, ...]:
@@ -261,10 +271,7 @@ def test_a_restored_node_has_no_body_of_who_was_erased_since_and_one_entry(share
     story = Story(shared).tell()
     site = story.site
     objects = (story.patient.key, story.consent, story.grant)
-    for kind in FileKind:
-        opened = open_database(site.folder / f"{kind}.db", seed(RENHE, "file"), kind=kind, migrate=False)
-        with closing(opened) as database:
-            database.backup(tmp_path / f"{kind}.db")
+    copied(site, tmp_path)
     done = story.eraser().erase(story.local, "asked for")
     if is_ordered:
         story.finish()
@@ -279,6 +286,38 @@ def test_a_restored_node_has_no_body_of_who_was_erased_since_and_one_entry(share
     site.node.submitter.wait_final(entry, 1, 10)
     assert [record.version for record in site.ledger.history(entry)] == [1]
     assert site.records.pending(9, kind=ERASURE) == []
+
+
+def test_a_recipient_that_comes_back_from_a_backup_destroys_again_what_others_erased_since(story, shared, tmp_path):
+    insurer = shared.sites[ANXIN]
+    copied(insurer, tmp_path)
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert ANXIN not in story.holders(story.consent) | story.holders(story.grant)
+    shared.restore(ANXIN, lambda: put_back(insurer, tmp_path, []))
+    # It has the names of who signed again, and nobody else knows.
+    assert ANXIN in story.holders(story.consent)
+    until(lambda: insurer.node.deliveries.round() == 0)
+    until(lambda: story.site.node.deliveries.round() == 0)
+    assert ANXIN not in story.holders(story.consent) | story.holders(story.grant)
+
+
+def test_who_asks_to_be_asked_again_is_told_what_it_was_told_before_once_and_nothing_of_others(story):
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    desk, records = story.site.node.bodies, story.site.records
+    asked = {org_id: len(records.body_requests(org_id)) for org_id in ROLES}
+    assert asked[ANXIN] >= 2
+    assert asked[RENHE] == 0
+    document = canonical({"type": RESTORED_TYPE})
+    for org_id in (ANXIN, TONGJI):
+        assert desk.receive(document, org_id) == {"type": RESTORED_TYPE, "waiting": asked[org_id]}
+        # A member that asks without end fills no disk.
+        assert desk.receive(document, org_id) == {"type": RESTORED_TYPE, "waiting": 0}
+        assert len(records.pending(99, kind=deliver_kind(org_id))) == asked[org_id]
+    with pytest.raises(InputError):
+        desk.receive(canonical({"more": 1, "type": RESTORED_TYPE}), ANXIN)
+    until(lambda: story.site.node.deliveries.round() == 0)
 
 
 STEPS = {
