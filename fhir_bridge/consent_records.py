@@ -37,6 +37,9 @@ from medchain.store.records import RecordStore
 PERIOD_S: Final = 0.25
 """How often the ledger is looked at, in seconds; less often where that takes long."""
 
+MANY: Final = 200
+"""Most consents that are looked at anew in one round."""
+
 _SHARE: Final = 20
 _RULES: Final = frozenset({"policy", "policyRule", "provision"})
 _LAST: Final = 253_402_300_799
@@ -131,10 +134,11 @@ class ConsentRecords:
     def round(self) -> int:
         """Store what has changed; returns how many versions that were."""
         count = 0
-        for one in self._listed():
-            if self._known.get(one.key) != (one.version, one.is_in_force):
-                count += self._keep(one)
-                self._known[one.key] = (one.version, one.is_in_force)
+        changed = [one for one in self._listed() if self._known.get(one.key) != (one.version, one.is_in_force)]
+        # What may deny comes first, and waits for no long list of others.
+        for one in sorted(changed, key=lambda one: not one.is_inside)[:MANY]:
+            count += self._keep(one)
+            self._known[one.key] = (one.version, one.is_in_force)
         return count
 
     def _keep(self, one: Told) -> bool:

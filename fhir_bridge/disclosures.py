@@ -16,11 +16,14 @@ from fhir_bridge.elsewhere import ACCESS, base_of
 from fhir_bridge.references import patient_of, pointed
 from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.smart.access import Access
+from fhir_bridge.validation.wording import CODE_SYSTEM
+from medchain.encoding import digest
 from medchain.errors import InputError
-from medchain.ledger.members import Members
+from medchain.ledger.members import Members, Organisation
+from medchain.ledger.request import ReleaseRequest, parse_request
 from medchain.node.exchange import ReceivedRecord
-from medchain.node.release_ports import Disclosure
-from medchain.store.records import FHIR_JSON
+from medchain.node.release_ports import Disclosure, Refused
+from medchain.store.records import FHIR_JSON, RecordStore
 
 GRANT: Final = "urn:medchain:grant"
 """System of grants: map key in hex, a slash and the version."""
@@ -32,29 +35,33 @@ OBJECT: Final = "urn:medchain:object"
 """System of records that name themselves nowhere, such as scans: id of the object on the ledger, and the version."""
 
 _DONE: Final = 200
+_REFUSED: Final = 403
 _PATIENT: Final = "Patient"
 
 
 class KeptDisclosures:
     """Fills `medchain.node.releasing.Disclosures`. Threads may share it."""
 
-    __slots__ = ("_audit", "_members", "_org_id")
+    __slots__ = ("_audit", "_members", "_org_id", "_records")
 
-    def __init__(self, audit: JournalAudit, org_id: str, members: Callable[[], Members]) -> None:
+    def __init__(self, audit: JournalAudit, org_id: str, members: Callable[[], Members], records: RecordStore) -> None:
         """Use an audit.
 
         Args:
             audit: where they are kept.
             org_id: this organisation.
             members: gives those of this moment.
+            records: knows which Patient a token is.
         """
+        self._records = records
         self._audit = audit
         self._org_id = org_id
         self._members = members
 
     def released(self, disclosure: Disclosure, numbers: Sequence[int]) -> None:
         """Keep a release; raises `UnavailableError` ``store.full``, ``store.io``."""
-        self._keep(disclosure, Trail(RELEASE, numbers=list(numbers), basis=_basis(disclosure)))
+        trail = Trail(RELEASE, numbers=list(numbers), basis=_basis(disclosure))
+        self._keep(disclosure.request, disclosure.peer, trail)
 
     def received(self, disclosure: Disclosure, records: Sequence[ReceivedRecord]) -> None:
         """Keep what came; raises as `released`."""
@@ -70,16 +77,35 @@ class KeptDisclosures:
             ]
             unnamed = [f"{OBJECT}|{one.object_id.hex()}/{one.version}" for one, found in part if not found]
             basis = (*_basis(disclosure), *unnamed)
-            self._keep(disclosure, Trail(RECEIVE, elsewhere=[*patient, *named], basis=basis))
+            self._keep(disclosure.request, disclosure.peer, Trail(RECEIVE, elsewhere=[*patient, *named], basis=basis))
 
-    def _keep(self, disclosure: Disclosure, trail: Trail) -> None:
-        """Keep one event."""
-        request, own = disclosure.request, self._members().organisations[self._org_id]
+    def refused(self, refused: Refused) -> None:
+        """Keep a refusal; raises as `released`."""
+        found = self._records.by_patient(refused.patient, {_PATIENT}, limit=1) if refused.patient else []
+        whose, reason = [f"{_PATIENT}/{one.id}" for one in found], f"{CODE_SYSTEM}|{refused.reason}"
+        trail = Trail(RELEASE, elsewhere=whose, basis=(reason,))
+        peer = self._members().organisations.get(refused.peer)
+        if peer is None:
+            return
+        try:
+            request = parse_request(refused.document).request
+        except InputError:
+            # A question about grants, or what nobody can read: who asked, and of whom, is known all the same.
+            digested = digest("medchain/refused-document/v1", refused.document).hex()
+            self._note(trail, Access(peer.org_id, ()), peer, digested, _REFUSED)
+        else:
+            self._keep(request, peer, trail, _REFUSED)
+
+    def _keep(self, request: ReleaseRequest, peer: Organisation, trail: Trail, status: int = _DONE) -> None:
+        """Keep an event of a request."""
         trail.query = f"{','.join(request.resource_types)}?{request.query}"
-        trail.places = (own.url, disclosure.peer.url)
-        access = Access(disclosure.peer.org_id, (), asked_for=request.purpose)
-        ask = Ask("POST", "", fields={}, access=access, request_id=request.hash.hex(), trail=trail)
-        self._audit.note(ask, _DONE)
+        self._note(trail, Access(peer.org_id, (), asked_for=request.purpose), peer, request.hash.hex(), status)
+
+    def _note(self, trail: Trail, access: Access, peer: Organisation, request_id: str, status: int) -> None:
+        """Keep an event."""
+        trail.places = (self._members().organisations[self._org_id].url, peer.url)
+        ask = Ask("POST", "", fields={}, access=access, request_id=request_id, trail=trail)
+        self._audit.note(ask, status)
 
 
 def _basis(disclosure: Disclosure) -> tuple[str, ...]:

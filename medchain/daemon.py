@@ -43,7 +43,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
     searches = SearchService(node.records, index, key, node.replica.ledger, node.clock)
     selection = SearchSelection(searches, Judge(index, node.records.find_page, node.clock))
     kept = JournalAudit(node.config.folder, key, node.clock)
-    disclosures = KeptDisclosures(kept, node.config.org_id, lambda: node.replica.store.members)
+    disclosures = KeptDisclosures(kept, node.config.org_id, lambda: node.replica.store.members, node.records)
     parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection, disclosures))
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
     org_id = node.config.org_id

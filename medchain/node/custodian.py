@@ -38,9 +38,9 @@ from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedReque
 from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
-from medchain.node.refusing import Refused, note_refusal
+from medchain.node.refusing import note_refusal
 from medchain.node.release import Answer, access_entry_id, commitments_root, wraps_hash
-from medchain.node.release_ports import CustodianParts, Disclosure
+from medchain.node.release_ports import CustodianParts, Disclosure, Refused
 from medchain.node.standing import Holdings, Standing
 from medchain.store.records import Access
 

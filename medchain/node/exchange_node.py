@@ -286,6 +286,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         is_stopped=side.stops.is_stopped,
         relies=Reliance(side.judge, side.verdicts).check,
         released=around.releasing.disclosures.released,
+        refused=around.releasing.disclosures.refused,
         clock=around.clock,
         random=secrets.token_bytes,
         zone=around.zone,

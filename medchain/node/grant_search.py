@@ -25,8 +25,8 @@ from medchain.ledger.object import Body, StateRecord, in_force
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
-from medchain.node.refusing import Refused, note_refusal
-from medchain.node.release_ports import CustodianParts
+from medchain.node.refusing import note_refusal
+from medchain.node.release_ports import CustodianParts, Refused
 from medchain.node.standing import Holdings, Standing, types_of_both
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore

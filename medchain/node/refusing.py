@@ -1,20 +1,19 @@
 """Refusals of what other organisations ask this one's records for, noted where the patient and the operator find them.
 
-Keeps true: the same document is noted once; one requester fills no disk; the reason stays here. Trusts the caller for
-who asked.
+Keeps true: the same document is noted once; what is noted is in the audit; one requester fills no disk; the reason
+stays here. Trusts the caller for who asked.
 Source: `docs/spec/release.md` 8, 17.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import canonical, digest
 from medchain.errors import ConflictError
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.log import Log
-from medchain.node.release_ports import CustodianParts
+from medchain.node.release_ports import CustodianParts, Refused
 from medchain.store.records import Access
 
 REFUSED: Final = "refused"
@@ -26,29 +25,15 @@ MAX_NOTED: Final = 100
 _LOG: Final = Log("release")
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """What was refused.
-
-    Attributes:
-        document: as it came.
-        peer: org_id of who asked.
-        patient: keyed token of the patient whom it was about; empty where that cannot be told.
-        reason: stable code.
-    """
-
-    document: bytes
-    peer: str
-    patient: str
-    reason: str
-
-
 def note_refusal(parts: CustodianParts, refused: Refused) -> None:
     """Note a refusal with its reason.
 
     Args:
         parts: of the custodian.
         refused: what was refused.
+
+    Raises:
+        UnavailableError: the disk, or the audit cannot keep it; nothing may be answered then.
     """
     digested = digest("medchain/refused-document/v1", refused.document).hex()
     detail = canonical({"reason": refused.reason, "request": digested, "requester": refused.peer})
@@ -57,6 +42,8 @@ def note_refusal(parts: CustodianParts, refused: Refused) -> None:
     now = parts.clock()
     if parts.records.count_refusal(refused.peer, refused.reason, now) > MAX_NOTED:
         return
+    # First the audit: were it last, a second attempt would be noted already and have no event.
+    parts.refused(refused)
     try:
         parts.records.put_accesses([Access(name, refused.patient, REFUSED, now, detail)])
     except ConflictError:

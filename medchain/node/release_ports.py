@@ -209,6 +209,23 @@ class Disclosure:
     peer: Organisation
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was refused.
+
+    Attributes:
+        document: as it came.
+        peer: org_id of who asked.
+        patient: keyed token of the patient whom it was about; empty where that cannot be told.
+        reason: stable code.
+    """
+
+    document: bytes
+    peer: str
+    patient: str
+    reason: str
+
+
 class Patients(Protocol):
     """Who a subject of the ledger is in this node's records."""
 
@@ -247,6 +264,7 @@ class CustodianParts:
         relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
         released: has the audit keep a release, and the numbers of its record versions in the records file; raises
             `UnavailableError` where that cannot be done, and no byte may leave then.
+        refused: has the audit keep a refusal; raises likewise.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
         zone: of dates in records that name none.
@@ -265,6 +283,7 @@ class CustodianParts:
     is_stopped: Callable[[bytes], bool]
     relies: Callable[[Ref], None]
     released: Callable[[Disclosure, Sequence[int]], None]
+    refused: Callable[[Refused], None]
     clock: Clock
     random: Callable[[int], bytes]
     zone: tzinfo = UTC

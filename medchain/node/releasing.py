@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medchain.node.exchange import ReceivedRecord
-from medchain.node.release_ports import Disclosure, NoSelection, ReleaseDecision, Selection
+from medchain.node.release_ports import Disclosure, NoSelection, Refused, ReleaseDecision, Selection
 
 
 class Disclosures(Protocol):
@@ -19,6 +19,10 @@ class Disclosures(Protocol):
 
     def released(self, disclosure: Disclosure, numbers: Sequence[int]) -> None:
         """Keep a release; see `medchain.node.release_ports.CustodianParts.released`."""
+        ...
+
+    def refused(self, refused: Refused) -> None:
+        """Keep a refusal; see `medchain.node.release_ports.CustodianParts.refused`."""
         ...
 
     def received(self, disclosure: Disclosure, records: Sequence[ReceivedRecord]) -> None:
@@ -30,6 +34,9 @@ class NoDisclosures:
     """Keeps nothing: for parts whose caller keeps it."""
 
     def released(self, _disclosure: Disclosure, _numbers: Sequence[int]) -> None:
+        """Do nothing."""
+
+    def refused(self, _refused: Refused) -> None:
         """Do nothing."""
 
     def received(self, _disclosure: Disclosure, _records: Sequence[ReceivedRecord]) -> None:

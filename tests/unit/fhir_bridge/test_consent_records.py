@@ -8,6 +8,7 @@ from threading import Event, Thread
 import orjson
 import pytest
 
+from fhir_bridge import consent_records
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.smart.access import Access
 from medchain.errors import UnavailableError
@@ -108,6 +109,15 @@ def test_a_later_version_that_says_something_else_is_one_of_the_record(ward):
     held[0] = replace(held[0], content=terms(deny()), version=2)
     assert keeper.round() == 1
     assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+
+
+def test_what_may_deny_waits_for_no_others(ward, monkeypatch):
+    monkeypatch.setattr(consent_records, "MANY", 1)
+    others = [replace(release(ward), key=bytes([number]) * 32) for number in range(2)]
+    keeper = job(ward, [*others, told(ward, deny())])
+    assert keeper.round() == 1
+    assert ward.call("GET", "/fhir/Patient/p1").status_code == 404
+    assert (keeper.round(), keeper.round(), keeper.round()) == (1, 1, 0)
 
 
 # Of releases

@@ -20,9 +20,10 @@ from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.check import check
 from medchain.encoding import unhex
-from medchain.errors import UnavailableError
+from medchain.errors import InputError, NotFoundError, UnavailableError
 from medchain.ledger.request import access_key
 from medchain.node.exchange import Wish
+from medchain.node.exchange_client import GRANTS
 from medchain.node.records import NewRecord, RecordService
 from tests.unit.fhir_bridge.exchanging import Case
 from tests.unit.medchain.ledger.world import genesis, seed
@@ -52,7 +53,7 @@ class Audits:
         service = RecordService(site.records, genesis().ledger, key, federation.clock)
         drain = AuditDrain(site.folder, key, site.records, service, federation.clock, org_id)
         self._sites[org_id] = (site, service, drain)
-        return KeptDisclosures(journal, org_id, lambda: site.ledger.members)
+        return KeptDisclosures(journal, org_id, lambda: site.ledger.members, site.records)
 
     def events(self, org_id: str) -> list[dict]:
         """Return the AuditEvents of an organisation's node."""
@@ -203,6 +204,40 @@ def test_many_records_are_several_events_and_each_names_patient_and_access(nodes
         (MAX_NUMBERS, ("a|b",), "here", "there"),
         (1, ("a|b",), "here", "there"),
     ]
+
+
+def test_a_refusal_is_a_disclosure_that_was_not_made_with_its_reason(nodes, case):
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        request(nodes, case, purpose="TREAT")
+    event = last(nodes, RENHE)
+    assert check(parse(json.dumps(event).encode()), warnings=False) == []
+    assert (event["type"]["code"], event["action"], event["outcome"]) == ("110106", "R", "4")
+    assert [row[1] for row in agents(event)] == [RENHE, ANXIN]
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "TREAT"
+    assert references(event) == [("1", f"Patient/{case.name}")]
+    assert identifiers(event) == {"urn:medchain:code": "release.grant"}
+
+
+def test_a_refused_question_about_grants_and_what_nobody_can_read_are_events_too(nodes, case):
+    asked = {"about": f"Patient/{case.name}", "custodian": RENHE, "purpose": "TREAT", "resource_types": ["*"]}
+    assert nodes.local(ANXIN).call(GRANTS, asked) == {"grants": []}
+    event = last(nodes, RENHE)
+    assert (identifiers(event), references(event)) == (
+        {"urn:medchain:code": "release.no_grant"},
+        [("1", f"Patient/{case.name}")],
+    )
+    before = len(nodes.audits.events(RENHE))
+    with pytest.raises(InputError):
+        nodes.nodes[RENHE].custodian.release(b"{" + case.name.encode(), ANXIN)
+    event = last(nodes, RENHE)
+    assert (len(nodes.audits.events(RENHE)), event["outcome"], references(event)) == (before + 1, "4", [])
+
+
+def test_a_request_is_not_refused_where_the_audit_cannot_keep_that(nodes, case):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nodes.audits.journals[RENHE], "note", full)
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            request(nodes, case, purpose="TREAT")
 
 
 def full(_ask: Ask, _status: int) -> None:

@@ -276,6 +276,6 @@ def world(tmp_path_factory) -> Iterator[World]:
         def disclosing(federation: Federation, org_id: str) -> KeptDisclosures:
             site = federation.sites[org_id]
             audit = stack.enter_context(closing(JournalAudit(site.folder, seed(org_id, "records"), federation.clock)))
-            return KeptDisclosures(audit, org_id, lambda: site.ledger.members)
+            return KeptDisclosures(audit, org_id, lambda: site.ledger.members, site.records)
 
         yield from made(stack.enter_context(running_desks(tmp_path_factory.mktemp("pages"), disclosing)))

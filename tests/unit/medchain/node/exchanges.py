@@ -18,7 +18,7 @@ from medchain.ledger.request import access_key
 from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, AskerParts, ReceivedRecord, Wish
 from medchain.node.records import NewRecord
-from medchain.node.release_ports import CustodianParts, Disclosure, SubmittedAccess
+from medchain.node.release_ports import CustodianParts, Disclosure, Refused, SubmittedAccess
 from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
@@ -47,6 +47,7 @@ class Exchange:
     askers: dict[str, Asker] = field(default_factory=dict)
     on_answer: Callable[[bytes], bytes] = lambda data: data
     on_released: Callable[[Disclosure, Sequence[int]], None] = lambda _disclosure, _numbers: None
+    on_refused: Callable[[Refused], None] = lambda _refused: None
     on_received: Callable[[Disclosure, Sequence[ReceivedRecord]], None] = lambda _disclosure, _records: None
     before_keep: Callable[[], None] = lambda: None
     before_place: Callable[[], None] = lambda: None
@@ -127,6 +128,7 @@ class Exchange:
             is_stopped=site.node.stops.is_stopped,
             relies=Reliance(site.node.judge, site.node.verdicts).check,
             released=self.on_released,
+            refused=self.on_refused,
             clock=self.federation.clock,
             random=fresh,
         )
