@@ -304,6 +304,13 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.policy_chain": Text(
         "从所信任的策略到不了现行策略。", "No chain leads from the trusted policy to the one in force."
     ),
+    "bundle.state": Text(
+        "证明包没有给出其日志的最后一条状态条目。", "The bundle does not show the state entry that ends its log."
+    ),
+    "bundle.other_policy": Text(
+        "联署者不是日志末尾所写明的策略的成员：请取最新的信任策略。",
+        "Those who cosigned are not the members whom the end of the log names: take the newest trusted policy.",
+    ),
     "bundle.record": Text("状态记录不是这个对象的。", "The state record is not that of this object."),
     "bundle.size": Text("证明包大于 {limit} 字节。", "The bundle is larger than {limit} bytes."),
     "client.disabled": Text("客户端 {client} 已停用。", "Client {client} is disabled."),

@@ -1,8 +1,9 @@
 """Proof bundles: whether an answer holds, judged offline from public keys alone.
 
 Keeps true: nothing in a bundle is believed before it is reached from the policy that the verifier brought; a record is
-believed only through the state map of a state leaf that a quorum cosigned; "current" is said only of the newest state
-under fresh cosignatures. Trusts the caller for the policy, the ledger id (if given) and the time.
+believed only through the state map of a state leaf that a quorum cosigned, and anything only where that leaf, the last
+of its tree, names the very members whose quorum that is; "current" is said only under fresh cosignatures. Trusts the
+caller for the policy, the ledger id (if given) and the time.
 Source: `docs/spec/proof-bundle.md`; C2SP tlog-proof, tlog-policy.
 """
 
@@ -21,14 +22,14 @@ from medchain.ledger.askers import check_askers, open_askers
 from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
+from medchain.ledger.lineage import is_named
 from medchain.ledger.looks import Looks, open_looks
-from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.machine import StateLeaf, parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
-from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from medchain.tlog.checkpoint import Checkpoint
 from medchain.tlog.mapnode import EMPTY_NODE
-from medchain.tlog.note import parse_note
 from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, verify_map
@@ -61,8 +62,9 @@ BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 ABSENCE_TYPE: Final = "medchain/absence/v1"
 """Type member of ``absence.json``."""
 
+_STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof"})
 _ENTRY_FILES: Final = frozenset({"answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"})
-_STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof", "map.json"})
+_MAP_FILE: Final = "map.json"
 _OPTIONAL_FILES: Final = frozenset(
     {
         "absence.json",
@@ -73,6 +75,7 @@ _OPTIONAL_FILES: Final = frozenset(
         "genesis.json",
         "history.json",
         "looks.json",
+        _MAP_FILE,
         "opening.json",
         CHAIN_FILE,
         "record.json",
@@ -149,7 +152,8 @@ def verify_bundle(
 
     Raises:
         InputError: ``bundle.*``, ``encoding.*`` or the code of the format for what is no bundle.
-        VerificationError: for what does not hold, with the code of the rule broken.
+        VerificationError: for what does not hold, with the code of the rule broken: ``bundle.other_policy`` where the
+            state is of other members than those of the policy.
     """
     _check_names(files)
     policy = chain_in_force(files, policy_text)
@@ -162,17 +166,15 @@ def verify_bundle(
         raise VerificationError("bundle.ledger_unnamed")
     if ledger is not None and named != ledger:
         raise VerificationError("bundle.ledger")
-    if "state.bin" in files:
-        index, checkpoint = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
-        is_newest = index == checkpoint.checkpoint.size - 1
-        current = is_newest and _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
-        verdict = _state_verdict(files, position, checkpoint, ledger=named, current=current)
-    elif files.keys() & (_RECORD_FILES | {"disclosures.json"}):
-        raise InputError("bundle.files", name="state.bin")
+    state, checkpoint = _state(files, policy, of_entry)
+    if _MAP_FILE in files:
+        current = _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
+        verdict = _state_verdict(files, position, state, checkpoint, ledger=named, current=current)
+    elif files.keys() & (_RECORD_FILES | {"absence.json", "askers.json", "disclosures.json"}):
+        raise InputError("bundle.files", name=_MAP_FILE)
     else:
         verdict = _entry_verdict(position, checkpoint)
-    _check_same_tree(of_entry, checkpoint.checkpoint)
-    _check_consistency(files, policy, checkpoint.checkpoint, of_entry)
+    _check_consistency(files, policy, checkpoint.checkpoint)
     verdict = replace(verdict, ledger=None if named is None else named.hex())
     _check_answer(files["answer.json"], verdict)
     return verdict
@@ -199,9 +201,10 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     if {"disclosures.json", "looks.json"} <= files.keys():
         # A bundle answers one question.
         raise InputError("bundle.files", name="looks.json")
-    needed = _ENTRY_FILES | (_STATE_FILES if _STATE_FILES & files.keys() else frozenset())
-    for name in sorted(needed - files.keys()):
+    for name in sorted(_ENTRY_FILES - files.keys()):
         raise InputError("bundle.files", name=name)
+    if not files.keys() >= _STATE_FILES:
+        raise InputError("bundle.state")
     for name in sorted(files.keys() - _ENTRY_FILES - _STATE_FILES - _OPTIONAL_FILES):
         raise InputError("bundle.files", name=name[:64])
 
@@ -215,6 +218,30 @@ def _ledger_of(leaf: bytes) -> bytes | None:
         parse_state_leaf(leaf)
         return None
     return parse_genesis(leaf).ledger
+
+
+def _state(files: Mapping[str, bytes], policy: Policy, of_entry: Checkpoint) -> tuple[StateLeaf, VerifiedCheckpoint]:
+    """Check the state leaf that ends the tree of both proofs, and that it is of the members whose quorum is counted.
+
+    A policy does not say until when it was in force, and a checkpoint not whose it is. What a quorum of other members
+    has cosigned, former ones or those of a branch that was dropped, may be final for nobody.
+    """
+    index, verified = verify_tlog_proof(files["state.tlog-proof"], files["state.bin"], policy)
+    tree = verified.checkpoint
+    if of_entry.size == tree.size and of_entry.root != tree.root:
+        # Each proof holds, and together they prove a fork.
+        raise VerificationError("bundle.split_view", size=tree.size)
+    if not of_entry.size == tree.size == index + 1:
+        raise VerificationError("bundle.state")
+    try:
+        state = parse_state_leaf(files["state.bin"])
+    except InputError as error:
+        if error.code == "policy.unnamed":
+            raise
+        raise InputError("bundle.state") from error
+    if not is_named(policy, state.policy):
+        raise VerificationError("bundle.other_policy")
+    return state, verified
 
 
 def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
@@ -235,10 +262,15 @@ def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
 
 
 def _state_verdict(
-    files: Mapping[str, bytes], position: int, checkpoint: VerifiedCheckpoint, *, ledger: bytes | None, current: bool
+    files: Mapping[str, bytes],
+    position: int,
+    state: StateLeaf,
+    checkpoint: VerifiedCheckpoint,
+    *,
+    ledger: bytes | None,
+    current: bool,
 ) -> Verdict:
     """Judge map, record and opening under a state leaf that is in the log."""
-    state = parse_state_leaf(files["state.bin"])
     proof = _map_proof(files)
     verify_map(state.map_root, proof)
     newest = None if proof.value is None else _record(files, proof, proof.value)
@@ -491,13 +523,7 @@ def _part_opening(value: Json, commitment: bytes) -> _Shown:
     return _shown(content)._replace(part=name)
 
 
-def _check_same_tree(first: Checkpoint, second: Checkpoint) -> None:
-    """Refuse checkpoints of one size with two roots: each proof holds, and together they prove a fork."""
-    if first.size == second.size and first.root != second.root:
-        raise VerificationError("bundle.split_view", size=first.size)
-
-
-def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Checkpoint, of_entry: Checkpoint) -> None:
+def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Checkpoint) -> None:
     """Check that the asker's earlier checkpoint is a beginning of the very tree that the answer is about.
 
     Not only of one as large: a quorum that shows two histories would have it grow in the one and answer from the other.
@@ -510,7 +536,6 @@ def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Che
     grown = verify_add_checkpoint(files["consistency.txt"], files["checkpoint-old"], policy)
     if grown.checkpoint != answered:
         raise VerificationError("bundle.consistency")
-    _check_same_tree(parse_checkpoint(parse_note(files["checkpoint-old"]).text), of_entry)
 
 
 def _check_answer(data: bytes, verdict: Verdict) -> None:

@@ -56,6 +56,11 @@ def lineage_after(former: bytes, text_digest: bytes) -> bytes:
     return digest(_LINEAGE_TAG, former, text_digest)
 
 
+def is_named(policy: Policy, name: bytes) -> bool:
+    """Tell whether it is a policy's members whom the end of a block names; raises as `members_policy`."""
+    return sha256(members_policy(policy).text).digest() == name
+
+
 def members_policy(policy: Policy) -> NamedPolicy:
     """Take the policy of a set of members out of one that may ask for more, such as for a witness beside them.
 

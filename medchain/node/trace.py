@@ -174,8 +174,8 @@ def _export(replica: Replica, final: StoredCheckpoint, wanted: _Wanted) -> dict[
         proven = earlier[-1] if earlier else answer.record
         entry = replica.prove_entry(proven.since, final.size)
     said = wanted.answer or ("absent" if answer.record is None else "record")
-    files = _entry(replica, entry, _claim(said, replica, entry, key), final) | map_files(answer.map)
-    files |= {"state.bin": answer.state.leaf, "state.tlog-proof": _proof(answer.state, final.note)}
+    claim = _claim(said, replica, entry, key)
+    files = _entry(replica, entry, answer.state, claim, final) | map_files(answer.map)
     if answer.record is not None:
         files["record.json"] = answer.record.encode()
         if earlier:
@@ -265,7 +265,8 @@ def export_entry(replica: Replica, position: int, *, old_checkpoint: bytes | Non
     if final.size <= position < replica.size:
         raise ConflictError("trace.not_final", since=position)
     entry = replica.prove_entry(position, final.size)
-    return _entry(replica, entry, _claim("entry", replica, entry, None), final) | _growth(
+    claim = _claim("entry", replica, entry, None)
+    return _entry(replica, entry, replica.prove_state(final.size), claim, final) | _growth(
         replica, final, old_checkpoint
     )
 
@@ -296,7 +297,9 @@ def _claim(answer: str, replica: Replica, entry: EntryProof, key: bytes | None) 
     )
 
 
-def _entry(replica: Replica, entry: EntryProof, verdict: Verdict, final: StoredCheckpoint) -> dict[str, bytes]:
+def _entry(
+    replica: Replica, entry: EntryProof, state: EntryProof, verdict: Verdict, final: StoredCheckpoint
+) -> dict[str, bytes]:
     """Write the files that every bundle has, and the policy chain where there is one."""
     members = replica.store.members_at(replica.store.block_of_size(final.size).height)
     files = {
@@ -304,6 +307,8 @@ def _entry(replica: Replica, entry: EntryProof, verdict: Verdict, final: StoredC
         "entry.bin": entry.leaf,
         "entry.tlog-proof": _proof(entry, final.note),
         "policy.txt": trusted_policy_text(members, replica.genesis.origin).encode(),
+        "state.bin": state.leaf,
+        "state.tlog-proof": _proof(state, final.note),
     }
     chain = replica.policy_steps.chain(final)
     return files if chain is None else files | {"genesis.json": replica.genesis.encoded, CHAIN_FILE: chain}

@@ -83,10 +83,9 @@ def test_a_bundle_of_the_demo_is_accepted(demo, policy, name):
     assert len([name for name in signers if name.endswith("/mldsa44")]) >= 4
     assert len(signers) == 2 * len({name.split("/")[0] for name in signers})
     assert report["map"] == {"absent": "absent", "consent-entry": None}.get(name, "member")
-    assert (report["state"] is None) == (name == "consent-entry")
-    if report["state"] is not None:
-        assert report["state"]["index"] == report["state"]["checkpoint"]["size"] - 1
-        assert report["policy"] == sha256(policy.read_bytes()).hexdigest()
+    assert report["state"]["index"] == report["state"]["checkpoint"]["size"] - 1
+    assert report["state"]["checkpoint"]["size"] == checkpoint["size"]
+    assert report["policy"] == sha256(policy.read_bytes()).hexdigest()
 
 
 def test_a_flipped_entry_is_refused(policy, bundle):

@@ -47,8 +47,10 @@ func checkBundle(trusted policy, folder string) (any, error) {
 			return nil, err
 		}
 		report.State = state
-		if err := checkState(folder, &report); err != nil {
-			return nil, err
+		if _, err := os.Stat(filepath.Join(folder, "map.json")); !errors.Is(err, fs.ErrNotExist) {
+			if err := checkState(folder, &report); err != nil {
+				return nil, err
+			}
 		}
 		if report.Policy, err = namedPolicy(folder); err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5, as far as a browser can. Of each
+// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5, as far as a browser can; no policy chain is followed. Of each
 // organisation the Ed25519 cosignature is checked; browsers have no ML-DSA-44. Nothing is fetched.
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 const MAX_BYTES = 64 << 20;
@@ -64,6 +64,22 @@ export function readPolicy(text) {
   }
   if (!policy.logs.length || !policy.quorum) throw new ProofError("policy");
   return policy;
+}
+
+// The text of a policy's members alone, which the ends of their blocks name: docs/spec/genesis.md, rule 6.
+function membersText(text) {
+  const rows = text.split("\n").map((line) => line.trim().split(/\s+/)).filter(([word]) => word && !word.startsWith("#"));
+  const groups = rows.filter(([word]) => word === "group");
+  const named = groups.filter(([, name]) => /^consortium@[0-9a-f]{64}$/.test(name));
+  if (named.length !== 1) throw new ProofError("policy");
+  const [, quorum] = named[0];
+  const parts = new Set([quorum]);
+  // A group stands behind its members.
+  for (const [, name, , ...members] of groups.reverse()) if (parts.has(name)) members.forEach((one) => parts.add(one));
+  const logs = rows.filter(([word]) => word === "log").map((row) => row.slice(0, 2));
+  const others = rows.filter(([word, name]) => (word === "witness" || word === "group") && parts.has(name));
+  const lines = [...logs, ...others.map((row) => (row[0] === "witness" ? row.slice(0, 3) : row)), ["quorum", quorum]];
+  return lines.map((row) => `${row.join(" ")}\n`).join("");
 }
 
 function readKey(text) {
@@ -136,7 +152,7 @@ async function included(leaf, index, size, hashes, root) {
 }
 
 // c2sp.org/tlog-proof@v1 of a leaf.
-async function proven(files, name, policy) {
+export async function proven(files, name, policy) {
   const [leaf, proof] = [files.get(`${name}.bin`), files.get(`${name}.tlog-proof`)];
   if (!leaf || !proof) throw new ProofError("bundle");
   const text = utf8.decode(proof);
@@ -179,21 +195,36 @@ async function mapped(key, value, siblings, root) {
   return node.bits === 0 && same(node.hash, root);
 }
 
+// The state leaf that ends the tree of an entry: it must name the members of the policy whose quorum has cosigned it.
+async function ended(files, entry, policy, policyText) {
+  const state = await proven(files, "state", policy);
+  const [tree, other] = [state.checkpoint, entry.checkpoint];
+  if (state.index !== tree.size - 1 || tree.size !== other.size || !same(tree.root, other.root)) throw new ProofError("state");
+  let said = {};
+  try {
+    said = JSON.parse(utf8.decode(state.leaf));
+  } catch {
+    throw new ProofError("state");
+  }
+  if (said?.type !== "medchain/state/v2" || !/^[0-9a-f]{64}$/.test(said.policy)) throw new ProofError("state");
+  const name = hex(await sha256(new TextEncoder().encode(membersText(policyText))));
+  if (said.policy !== name) throw new ProofError("other policy");
+  return { ...state, said };
+}
+
 // What a bundle proves: the entry, and the object's state where it is given. Throws ProofError for what does not hold.
 export async function check(data, policyText) {
   const [files, policy] = [await unzip(data), readPolicy(policyText)];
   const entry = await proven(files, "entry", policy);
   const who = [...entry.checkpoint.signed].filter(([, is]) => is).map(([name]) => name.replace(/-ed$/, ""));
   const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, time: null };
-  if (!files.has("state.bin") || !files.has("record.json")) return verdict;
-  const state = await proven(files, "state", policy);
-  const [map, said] = ["map.json", "state.bin"].map((name) => JSON.parse(utf8.decode(files.get(name))));
+  const { said, checkpoint } = await ended(files, entry, policy, policyText);
+  if (!files.has("map.json") || !files.has("record.json")) return verdict;
+  const map = JSON.parse(utf8.decode(files.get("map.json")));
   const record = files.get("record.json");
-  if (said.type !== "medchain/state/v2" || !/^[0-9a-f]{64}$/.test(said.policy)) throw new ProofError("state");
-  if (state.index !== state.checkpoint.size - 1) throw new ProofError("state");
   if (!same(await sha256(record), unhex(map.value))) throw new ProofError("record");
   if (!(await mapped(unhex(map.key), unhex(map.value), map.proof, unhex(said.map_root)))) throw new ProofError("map");
   const shown = JSON.parse(utf8.decode(record));
   if (!files.has("history.json") && shown.since !== entry.index) throw new ProofError("record");
-  return { ...verdict, size: state.checkpoint.size, time: said.time, record: shown };
+  return { ...verdict, size: checkpoint.size, time: said.time, record: shown };
 }

@@ -7,6 +7,8 @@ import json
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,12 +25,16 @@ from medchain.tlog.proof import format_proof
 from medchain.tlog.statemap import MapRoot, prove, update
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "tlog"
-HARNESS = """import { check } from "./proof.mjs";
+HARNESS = """import { check, proven, readPolicy, unzip } from "./proof.mjs";
 import { readFileSync } from "node:fs";
-const [policy, ...bundles] = process.argv.slice(2);
+const [what, policy, ...bundles] = process.argv.slice(2);
+const text = readFileSync(policy, "utf8");
+const entry = async (data) => proven(await unzip(data), "entry", readPolicy(text));
+const who = (found) => ({ index: found.index, who: [...found.checkpoint.signed.values()].filter(Boolean).length });
 const told = [];
 for (const name of bundles) {
-  try { told.push(await check(new Uint8Array(readFileSync(name)), readFileSync(policy, "utf8"))); }
+  const data = new Uint8Array(readFileSync(name));
+  try { told.push(what === "entry" ? who(await entry(data)) : await check(data, text)); }
   catch (error) { told.push(`${error.constructor.name} ${error.message}`); }
 }
 console.log(JSON.stringify(told));
@@ -49,14 +55,14 @@ def packed(method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> bytes:
     return made.getvalue()
 
 
-def judged(folder: Path, *bundles: bytes, policy: bytes | None = None) -> list:
-    """Have the script judge bundles."""
+def judged(folder: Path, *bundles: bytes, policy: bytes | None = None, what: str = "bundle") -> list:
+    """Have the script judge bundles, or of each its entry alone: the vectors are of no ledger."""
     (folder / "proof.mjs").write_bytes((files("consent.web") / "static" / "proof.js").read_bytes())
     (folder / "harness.mjs").write_text(HARNESS)
     (folder / "policy.txt").write_bytes(policy or vector("policy.txt"))
     for number, content in enumerate(bundles):
         (folder / f"{number}.zip").write_bytes(content)
-    words = ["node", "harness.mjs", "policy.txt", *(f"{number}.zip" for number in range(len(bundles)))]
+    words = ["node", "harness.mjs", what, "policy.txt", *(f"{number}.zip" for number in range(len(bundles)))]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -73,7 +79,7 @@ def test_published_entries_verify_packed_or_plain(tmp_path):
         zipfile.ZIP_STORED,
         **{"entry__bin": vector("entry-0.bin"), "entry__tlog-proof": vector("entry-0.tlog-proof")},
     )
-    told = judged(tmp_path, *(entry(number) for number in numbers), plain)
+    told = judged(tmp_path, *(entry(number) for number in numbers), plain, what="entry")
     assert [verdict["index"] for verdict in told] == [*numbers, 0]
     assert all(verdict["who"] for verdict in told)
 
@@ -123,8 +129,11 @@ ORIGIN, COSIGNER = "log.example/ledger", "org.log.example/cosigner/ed25519"
 STATE_POLICY = (
     f"log {VerifierKey(ORIGIN, KeyType.ED25519, LOG.public)}\n"
     f"witness org-ed {VerifierKey(COSIGNER, KeyType.COSIGNATURE_ED25519, WITNESS.public)}\n"
-    "quorum org-ed\n"
+    f"group consortium@{'07' * 32} 1 org-ed\n"
+    f"quorum consortium@{'07' * 32}\n"
 ).encode()
+
+NAME = sha256(STATE_POLICY).hexdigest()
 
 
 class Pages:
@@ -138,27 +147,26 @@ class Pages:
         return self.pages[key]
 
 
-def of_state(**change: object) -> bytes:
-    """Make a bundle of a record whose state leaf says what is given, cosigned all the same."""
+def of_state(files: Mapping[str, bytes | None] | None = None, **change: object) -> bytes:
+    """Make a bundle of a record whose state leaf says what is given, cosigned all the same; with other files."""
     record = StateRecord("record", "org", b"\x01" * 16, 1, "active", b"\x02" * 32, None, None, (), 0, None)
     pages = Pages()
     changed = update(MapRoot.empty(), {record.key: record.digest}, pages)
     pages.pages.update(changed.pages)
-    said = {"height": 1, "map_root": changed.root.hash.hex(), "policy": "00" * 32, "time": 5, "type": STATE_TYPE}
+    said = {"height": 1, "map_root": changed.root.hash.hex(), "policy": NAME, "time": 5, "type": STATE_TYPE}
     leaves = [b"entry", canonical({name: value for name, value in (said | change).items() if value is not None})]
     hashes = [leaf_hash(leaf) for leaf in leaves]
     head = Checkpoint(ORIGIN, 2, node_hash(*hashes))
     note = sign_checkpoint(head, LOG).add([cosign(head, COSIGNER, WITNESS, 7)]).to_bytes()
-    return packed(
-        **{
-            "entry__bin": leaves[0],
-            "entry__tlog-proof": format_proof(0, [hashes[1]], note),
-            "map__json": prove(changed.root, record.key, pages).to_json(),
-            "record__json": record.encode(),
-            "state__bin": leaves[1],
-            "state__tlog-proof": format_proof(1, [hashes[0]], note),
-        }
-    )
+    made = {
+        "entry__bin": leaves[0],
+        "entry__tlog-proof": format_proof(0, [hashes[1]], note),
+        "map__json": prove(changed.root, record.key, pages).to_json(),
+        "record__json": record.encode(),
+        "state__bin": leaves[1],
+        "state__tlog-proof": format_proof(1, [hashes[0]], note),
+    }
+    return packed(**{name: content for name, content in (made | (files or {})).items() if content is not None})
 
 
 def test_a_record_is_shown_under_a_state_that_names_its_policy(tmp_path):
@@ -170,3 +178,35 @@ def test_a_state_that_names_no_policy_or_is_another_document_is_refused(tmp_path
     unnamed = [of_state(policy=value) for value in (None, "00", "0g" * 32, 5)]
     other = [of_state(type="medchain/state/v1"), of_state(type="medchain/other/v1")]
     assert judged(tmp_path, *unnamed, *other, policy=STATE_POLICY) == ["ProofError state"] * 6
+
+
+def test_a_state_that_names_other_members_than_those_of_the_policy_is_refused(tmp_path):
+    """Whose quorum cosigned it: former members, or those of a branch that was dropped."""
+    former = STATE_POLICY.replace(b"07" * 32, b"08" * 32)
+    assert judged(tmp_path, of_state(policy="00" * 32), policy=STATE_POLICY) == ["ProofError other policy"]
+    assert judged(tmp_path, of_state(), policy=former) == ["ProofError other policy"]
+
+
+def test_a_bundle_without_the_end_of_its_tree_is_refused(tmp_path):
+    without = [of_state({name: None}) for name in ("state__bin", "state__tlog-proof")]
+    assert judged(tmp_path, *without, policy=STATE_POLICY) == ["ProofError bundle"] * 2
+
+
+def test_a_policy_without_lineage_verifies_nothing(tmp_path):
+    bare = STATE_POLICY.replace(b"@" + b"07" * 32, b"")
+    assert judged(tmp_path, of_state(), policy=bare) == ["ProofError policy"]
+
+
+def test_the_members_of_a_policy_are_the_same_however_it_is_written_and_what_it_asks_for_beside_them(tmp_path):
+    spaced = b"# mine\n\n" + STATE_POLICY.replace(b" ", b" \t ")
+    other = VerifierKey("w.example", KeyType.COSIGNATURE_ED25519, Ed25519Signer(b"x" * 32).public)
+    more = f"witness w {other} https://w.example\ngroup both any consortium@{'07' * 32} w\nquorum both\n"
+    beside = STATE_POLICY.rpartition(b"quorum")[0] + more.encode()
+    for text in (spaced, beside):
+        (told,) = judged(tmp_path, of_state(), policy=text)
+        assert told["record"]["kind"] == "record"
+
+
+def test_an_entry_is_shown_without_any_state_of_a_record(tmp_path):
+    (told,) = judged(tmp_path, of_state({"map__json": None, "record__json": None}), policy=STATE_POLICY)
+    assert (told["index"], told["record"]) == (0, None)

@@ -290,6 +290,8 @@ def test_a_refused_bundle_cannot_overwrite_its_verdict(run, tmp_path, language):
         "entry.bin",
         "entry.tlog-proof",
         "policy.txt",
+        "state.bin",
+        "state.tlog-proof",
         "\x1b[2K\rVerified: it holds now.\x1b[8m",
     ):
         (folder / name).write_bytes(b"x")

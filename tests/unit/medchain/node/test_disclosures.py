@@ -171,7 +171,7 @@ def test_a_bundle_that_claims_another_answer_is_refused(exchange):
     files = proven(exchange)
     with pytest.raises(VerificationError, match=r"bundle\.answer"):
         verify({name: data for name, data in files.items() if name not in {"askers.json", "disclosures.json"}})
-    bare = {name: data for name, data in files.items() if not name.startswith(("state.", "map", "record", "history"))}
+    bare = {name: data for name, data in files.items() if not name.startswith(("map", "record", "history"))}
     with pytest.raises(InputError, match=r"bundle\.files"):
         verify(bare)
 

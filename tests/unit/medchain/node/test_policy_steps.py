@@ -400,8 +400,8 @@ def test_a_chain_leads_to_the_log_key_of_who_orders_and_to_no_former_one(author:
             verify(files | {"entry.tlog-proof": alone}, trusted, author)
 
 
-def test_an_end_with_the_quorum_of_before_alone_is_refused_under_the_policy_of_now(author: Author) -> None:
-    """No node counts it as final. Who trusts the policy before, and is shown no chain, cannot tell: take the newest."""
+def test_an_end_with_the_quorum_of_before_alone_is_refused_by_whoever_trusts_which_policy(author: Author) -> None:
+    """No node counts it as final, and a takeover may drop it; it names the members whose quorum it lacks."""
     before = policy()
     block_of(author.replica, ruled(author, COMMISSION, 5))
     finalise(author.replica, cosigners=ALL)
@@ -411,14 +411,63 @@ def test_an_end_with_the_quorum_of_before_alone_is_refused_under_the_policy_of_n
     stored = author.replica.store.checkpoint(size)
     assert stored is not None
     end = format_proof(1, author.replica.prove_entry(1, size).hashes, stored.note.encode())
-    shown = files | {"entry.tlog-proof": end, "answer.json": answer_document(replace(known, size=size))}
+    state = author.replica.prove_state(size)
+    shown = files | {
+        "answer.json": answer_document(replace(known, size=size)),
+        "entry.tlog-proof": end,
+        "state.bin": state.leaf,
+        "state.tlog-proof": format_proof(state.position, state.hashes, stored.note.encode()),
+    }
     for trusted in (before, now_trusted(author)):
         with pytest.raises(VerificationError, match=r"tlog\.quorum"):
             verify(shown, trusted, author)
     alone = {name: content for name, content in shown.items() if name not in {CHAIN_FILE, "genesis.json"}}
     with pytest.raises(VerificationError, match=r"tlog\.quorum"):
         verify(alone, now_trusted(author), author)
-    assert verify(alone, before, author).size == size
+    with pytest.raises(VerificationError, match=r"bundle\.other_policy"):
+        verify(alone, before, author)
+    # An end that names other members does not stand in for it, nor a chain that was stopped early.
+    earlier = {name: files[name] for name in ("state.bin", "state.tlog-proof")}
+    with pytest.raises(VerificationError, match=r"tlog\.|bundle\.state"):
+        verify(alone | earlier, before, author)
+
+
+def test_a_bundle_of_now_without_its_chain_is_refused_under_a_policy_of_before(author: Author) -> None:
+    """Former members that cosign on, as some must while they leave, would else speak for those of today."""
+    before = policy()
+    block_of(author.replica, suspended(author, ANXIN, quorum=3))
+    finalise(author.replica, cosigners=ALL)
+    files = export_entry(author.replica, 1)
+    assert verify(files, before, author).answer == "entry"
+    alone = {name: content for name, content in files.items() if name not in {CHAIN_FILE, "genesis.json"}}
+    assert verify(alone, now_trusted(author), author).answer == "entry"
+    with pytest.raises(VerificationError, match=r"bundle\.other_policy"):
+        verify(alone, before, author)
+
+
+def test_a_chain_that_was_stopped_early_is_refused(author: Author) -> None:
+    steps = []
+    for org_id in (RENHE, TONGJI, ANXIN):
+        block_of(author.replica, exchanged(author, org_id))
+        finalise(author.replica, cosigners=ALL)
+        steps = read_chain(export_entry(author.replica, 1)[CHAIN_FILE])
+        finalise(author.replica, cosigners=ALL, generations={org_id: 2})
+        if org_id == RENHE:
+            stopped = steps
+    files = export_entry(author.replica, 1)
+    assert verify(files, policy(), author).answer == "entry"
+    with pytest.raises(VerificationError, match=r"bundle\.other_policy|tlog\.quorum"):
+        verify(with_steps(files, stopped), policy(), author)
+
+
+def test_a_set_of_members_that_never_was_makes_another_policy_than_the_one_named(author: Author) -> None:
+    block_of(author.replica, exchanged(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    files = export_entry(author.replica, 1)
+    (step,) = read_chain(files[CHAIN_FILE])
+    for sets in ((bytes(32), *step.sets), (step.sets[0], *step.sets)):
+        with pytest.raises(VerificationError, match=r"bundle\.other_policy"):
+            verify(with_steps(files, [replace(step, sets=sets)]), policy(), author)
 
 
 def test_changes_that_only_a_later_checkpoint_made_final_are_proven_by_it(author: Author) -> None:

@@ -33,7 +33,7 @@ from medchain.tlog.mapnode import MapNode, leaf_node_hash
 from medchain.tlog.merkle import leaf_hash, node_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.policy import Policy
-from medchain.tlog.proof import format_proof, parse_proof
+from medchain.tlog.proof import format_proof, parse_proof, verify_tlog_proof
 from medchain.tlog.statemap import MapProof, MapRoot, prove, update, verify_map
 from medchain.tlog.witness import AddCheckpointRequest, verify_add_checkpoint
 from tests.unit.medchain.ledger import world as consortium
@@ -145,9 +145,98 @@ def test_what_binds_an_absence_stands_where_it_belongs_and_nowhere_else(author: 
 
 
 @pytest.mark.usefixtures("anchored")
-def test_an_entry_is_proven_without_any_state(author: Author) -> None:
-    verdict = verify(export_entry(author.replica, 2), author)
+def test_an_entry_is_proven_under_the_members_that_the_end_of_its_tree_names(author: Author) -> None:
+    files = export_entry(author.replica, 2)
+    verdict = verify(files, author)
     assert (verdict.answer, verdict.position, verdict.current) == ("entry", 2, False)
+    assert parse_state_leaf(files["state.bin"]).policy == sha256(policy().encode()).digest()
+
+
+@pytest.mark.usefixtures("anchored")
+def test_a_bundle_that_does_not_show_the_end_of_its_tree_is_refused(author: Author) -> None:
+    files = export_entry(author.replica, 2)
+    for name in ("state.bin", "state.tlog-proof"):
+        with pytest.raises(InputError, match=r"bundle\.state"):
+            verify({one: content for one, content in files.items() if one != name}, author)
+    entry = {"state.bin": files["entry.bin"], "state.tlog-proof": files["entry.tlog-proof"]}
+    earlier = author.replica.prove_entry(author.replica.prove_state(4).position, author.replica.size)
+    note = parse_proof(files["state.tlog-proof"]).checkpoint
+    older = {
+        "state.bin": earlier.leaf,
+        "state.tlog-proof": format_proof(earlier.position, earlier.hashes, note),
+    }
+    for other in (entry, older):
+        with pytest.raises(VerificationError, match=r"bundle\.state"):
+            verify(files | other, author)
+
+
+def ended(leaf: bytes) -> tuple[dict[str, bytes], str]:
+    """Make a bundle of the genesis whose tree ends with a leaf, and a policy of one member that cosigned it."""
+    log, witness = (Ed25519Signer(consortium.seed("one", use)) for use in ("log", "cosign"))
+    name = "one.example/cosigner/ed25519"
+    entry, key = genesis().encoded, VerifierKey(name, KeyType.COSIGNATURE_ED25519, witness.public)
+    group = "consortium@" + "07" * 32
+    trusted = (
+        f"log {VerifierKey(ORIGIN, KeyType.ED25519, log.public)}\nwitness one-ed {key}\n"
+        f"group {group} 1 one-ed\nquorum {group}\n"
+    )
+    leaf = leaf.replace(b"POLICY", sha256(trusted.encode()).hexdigest().encode())
+    hashes = [leaf_hash(entry), leaf_hash(leaf)]
+    head = Checkpoint(ORIGIN, 2, node_hash(*hashes))
+    note = sign_checkpoint(head, log).add([cosign(head, name, witness, 5)]).to_bytes()
+    answer = {"answer": "entry", "ledger": genesis().ledger.hex(), "object": None, "position": 0, "size": 2}
+    files = {
+        "answer.json": canonical({**answer, "type": "medchain/answer/v1"}),
+        "entry.bin": entry,
+        "entry.tlog-proof": format_proof(0, [hashes[1]], note),
+        "policy.txt": b"",
+        "state.bin": leaf,
+        "state.tlog-proof": format_proof(1, [hashes[0]], note),
+    }
+    return files, trusted
+
+
+NAMED = b'{"height":0,"map_root":"%s","policy":"POLICY","time":5,"type":"medchain/state/v2"}' % (b"00" * 32)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "code"),
+    [
+        (NAMED.replace(b"POLICY", b"00" * 32), "bundle.other_policy"),
+        (NAMED.replace(b'"policy":"POLICY",', b"").replace(b"v2", b"v1"), "policy.unnamed"),
+        (NAMED.replace(b'"policy":"POLICY",', b""), "bundle.state"),
+        (NAMED.replace(b"v2", b"v3"), "bundle.state"),
+        (b"{}", "bundle.state"),
+        (b"leaf", "bundle.state"),
+    ],
+)
+def test_a_tree_whose_end_names_other_members_or_none_is_refused(leaf: bytes, code: str) -> None:
+    files, trusted = ended(NAMED)
+    assert verify_bundle(files, trusted, now=6).answer == "entry"
+    files, trusted = ended(leaf)
+    with pytest.raises(MedchainError) as caught:
+        verify_bundle(files, trusted, now=6)
+    assert caught.value.code == code
+
+
+def test_a_policy_without_lineage_verifies_nothing() -> None:
+    files, trusted = ended(NAMED)
+    for name in ("consortium", "consortium@" + "07" * 31, "members@" + "07" * 32):
+        with pytest.raises(InputError, match=r"policy\.unnamed"):
+            verify_bundle(files, trusted.replace("consortium@" + "07" * 32, name), now=6)
+
+
+def test_what_a_policy_asks_for_beside_its_members_and_how_it_is_written_leaves_them_the_same() -> None:
+    files, trusted = ended(NAMED)
+    words = [line.split(" ") for line in trusted.splitlines()]
+    spaced = "# mine\n\n" + "".join("  " + "\t ".join(row) + "\n" for row in words)
+    other = VerifierKey("w.example", KeyType.COSIGNATURE_ED25519, Ed25519Signer(consortium.seed("w", "w")).public)
+    beside = trusted.rsplit("quorum", 1)[0] + f"witness w {other} https://w.example\ngroup both any {words[-1][1]} w\n"
+    for text in (spaced, beside + "quorum both\n"):
+        assert verify_bundle(files, text, now=6).answer == "entry"
+    with pytest.raises(VerificationError, match=r"bundle\.other_policy"):
+        # Another address of the very keys is no other policy, but another number of them is.
+        verify_bundle(files, trusted.replace(" 1 one-ed", " any one-ed"), now=6)
 
 
 @pytest.mark.usefixtures("anchored")
@@ -231,9 +320,7 @@ def test_attack_entry_and_state_of_two_histories_of_one_size(author: Author, anc
     files = export_object(author.replica, anchored)
     assert author.replica.size == 8
     other = files | {"entry.tlog-proof": forked(files, author)}
-    alone = {name: other[name] for name in ("entry.bin", "entry.tlog-proof", "policy.txt")}
-    answer = canonical(orjson.loads(files["answer.json"]) | {"answer": "entry", "object": None})
-    assert verify(alone | {"answer.json": answer}, author).answer == "entry"
+    verify_tlog_proof(other["entry.tlog-proof"], other["entry.bin"], Policy.parse(policy().encode()))
     with pytest.raises(VerificationError, match=r"bundle\.split_view"):
         verify(other, author)
 
@@ -249,9 +336,10 @@ def test_attack_an_entry_of_another_history_than_the_one_that_the_asker_has_seen
     finalise(author.replica)
     later = export_object(author.replica, anchored, old_checkpoint=old)
     assert verify(later, author).answer == "record"
-    assert verify(later | {"entry.tlog-proof": files["entry.tlog-proof"]}, author).answer == "record"
-    with pytest.raises(VerificationError, match=r"bundle\.split_view"):
-        verify(later | {"entry.tlog-proof": other}, author)
+    # Nor in the same one when it was smaller: what ends that tree, and names its members, is not shown.
+    for elsewhere in (other, files["entry.tlog-proof"]):
+        with pytest.raises(VerificationError, match=r"bundle\.state"):
+            verify(later | {"entry.tlog-proof": elsewhere}, author)
 
 
 def test_the_log_is_shown_to_have_only_grown_since_the_askers_checkpoint(author: Author, anchored: bytes) -> None:
@@ -538,15 +626,22 @@ def stoppable(author: Author) -> Stop:
 
 def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned_it() -> None:
     # No honest machine makes such a map; a bundle of a dishonest quorum must still not show one object as another.
-    signer = Ed25519Signer(consortium.seed("dishonest"))
+    signer, witness = (Ed25519Signer(consortium.seed("dishonest", use)) for use in ("log", "cosign"))
+    name, group = "dishonest.example/cosigner/ed25519", "consortium@" + "07" * 32
+    key = VerifierKey(name, KeyType.COSIGNATURE_ED25519, witness.public)
+    trusted = (
+        f"log {VerifierKey(ORIGIN, KeyType.ED25519, signer.public)}\nwitness one {key}\n"
+        f"group {group} 1 one\nquorum {group}\n"
+    )
     record = StateRecord("record", RENHE, b"\x01" * 16, 1, "active", b"\x02" * 32, None, None, (), 1, None)
     wrong = map_key("record", RENHE, b"\x09" * 16)
     pages: dict[bytes, bytes] = {}
     changed = update(MapRoot.empty(), {wrong: record.digest}, Pages(pages))
-    leaf, state = genesis().encoded, state_leaf(1, 5, changed.root.hash, bytes(32))
+    leaf, state = genesis().encoded, state_leaf(1, 5, changed.root.hash, sha256(trusted.encode()).digest())
     pages.update(changed.pages)
     hashes = [leaf_hash(leaf), leaf_hash(state)]
-    note = sign_checkpoint(Checkpoint(ORIGIN, 2, node_hash(*hashes)), signer).to_bytes()
+    head = Checkpoint(ORIGIN, 2, node_hash(*hashes))
+    note = sign_checkpoint(head, signer).add([cosign(head, name, witness, 5)]).to_bytes()
     files = {
         "answer.json": b"{}",
         "entry.bin": leaf,
@@ -557,7 +652,6 @@ def test_a_record_under_another_objects_key_is_refused_even_if_a_quorum_cosigned
         "state.bin": state,
         "state.tlog-proof": format_proof(1, [hashes[0]], note),
     }
-    trusted = f"log {VerifierKey(ORIGIN, KeyType.ED25519, signer.public)}\nquorum none\n"
     with pytest.raises(VerificationError, match=r"bundle\.record"):
         verify_bundle(files, trusted, now=5)
 
