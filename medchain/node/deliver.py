@@ -103,7 +103,11 @@ class Deliveries:
             else:
                 return
         for item in rows:
-            self._records.put_intent(deliver_kind(org_id), _delivery(org_id, item), self._judge.clock())
+            self.keep(org_id, item)
+
+    def keep(self, org_id: str, item: OpenedBody) -> None:
+        """Keep a body to be delivered once its version is ordered, or until it is too old to be; raises as `offer`."""
+        self._records.put_intent(deliver_kind(org_id), _delivery(org_id, item), self._judge.clock())
 
     def tell(self, org_id: str, document: Json) -> None:
         """Keep a document that an organisation must be given, until it takes it.

@@ -56,6 +56,7 @@ class StopBook:
         records: RecordStore,
         push: Callable[[str, bytes], None],
         queue: Callable[[bytes], bytes],
+        later: Callable[[str, OpenedBody], None],
     ) -> None:
         """Prepare; what is not final yet is on disk, and `settle` queues it again.
 
@@ -65,12 +66,14 @@ class StopBook:
             records: keeps stops until they are final.
             push: delivers a document to an organisation's body service.
             queue: takes an envelope on and submits it until it is ordered.
+            later: keeps a body to be delivered to an organisation until it has it.
         """
         self._identity = identity
         self._judge = judge
         self._records = records
         self._push = push
         self._queue = queue
+        self._later = later
         self._note = note(records, judge.clock)
 
     def is_stopped(self, key: bytes) -> bool:
@@ -115,6 +118,7 @@ class StopBook:
         self._judge_envelope(envelope)
         if evidence is not None:
             self._judge.shelf.keep(key, record.version + 1, evidence)
+            self._deliver_later(record, body, evidence)
         self._accept(key, envelope.leaf)
         self._tell(record, body, envelope, evidence)
         return envelope.leaf
@@ -210,9 +214,18 @@ class StopBook:
             # `settle` queues it again.
             _LOG.warning("stop.queued_later", code=error.code)
 
+    def _deliver_later(self, record: StateRecord, body: Body, evidence: Body) -> None:
+        """Keep the evidence for the others: from the ledger alone they could not see that the patient signed it."""
+        try:
+            for org_id in self._others(record, body):
+                self._later(org_id, OpenedBody(record.key, record.version + 1, evidence))
+        except MedchainError as error:
+            # Nothing may keep the stop from binding.
+            _LOG.warning("stop.evidence_kept_here", code=error.code)
+
     def _tell(self, record: StateRecord, body: Body, envelope: Envelope, evidence: Body | None) -> None:
         """Tell the parties at once; who cannot be reached hears of it from the ledger."""
-        for org_id in sorted(self._parties(record, body) - {self._identity.org_id}):
+        for org_id in self._others(record, body):
             rows: list[Json] = []
             try:
                 if evidence is not None:
@@ -223,9 +236,10 @@ class StopBook:
             except MedchainError as error:
                 _LOG.info("stop.untold", peer=org_id, code=error.code)
 
-    def _parties(self, record: StateRecord, body: Body) -> frozenset[str]:
-        """Return who must hear of it: the parties and the owner."""
-        return parties(record.kind, body.content, self._judge.shelf) | {record.creator}
+    def _others(self, record: StateRecord, body: Body) -> list[str]:
+        """Return who else must hear of it: the parties and the owner."""
+        told = parties(record.kind, body.content, self._judge.shelf) | {record.creator}
+        return sorted(told - {self._identity.org_id})
 
     def _envelope(self, key: bytes, preimage: bytes, evidence_hash: bytes | None) -> Envelope:
         """Sign a stop."""

@@ -40,6 +40,7 @@ from medchain.ledger.transaction import (
 from medchain.node import stops, submit
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
+from medchain.node.ending import Ending
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import NewRecord
@@ -61,6 +62,10 @@ from tests.unit.medchain.node.federation import NOW, Federation, Patient, access
 from tests.unit.medchain.web import test_node as processes
 
 LEDGER = genesis().ledger
+
+
+class Killed(BaseException):
+    """The process ends here."""
 
 
 @pytest.fixture(scope="module")
@@ -402,6 +407,28 @@ def test_a_withdrawal_carries_the_patients_signature_to_every_party(federation, 
     assert final(federation, RENHE, allowed.key, 2).body_hash == evidence.body_hash
 
 
+def test_a_party_that_was_down_is_brought_the_patients_signature_once_the_ledger_has_the_withdrawal(federation):
+    """Also where the node is killed before it has told anybody: else it alone could show who ended the consent."""
+    patient, site = Patient(federation), federation.sites[RENHE]
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    site.node.stops._tell = killed  # noqa: SLF001  # what comes after the stop binds
+    with pytest.raises(Killed):
+        site.node.stops.stop(allowed.key, evidence)
+    federation.crash(RENHE)
+    until(lambda: site.node.stops.settle() + site.node.driver.outbox.step() == 0)
+    final(federation, ANXIN, allowed.key, 2)
+    until(lambda: site.node.deliveries.round() == 0)
+    insurer = federation.sites[ANXIN].node
+    assert insurer.shelf.at(allowed.key, 2) == evidence
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+
+
 def test_a_withdrawal_that_the_patient_did_not_sign_is_refused(federation, hospital):
     patient = Patient(federation)
     allowed = consented(federation, patient)
@@ -602,10 +629,6 @@ def test_a_crash_of_the_whole_node_between_submission_and_mark_loses_and_doubles
         history = site.replica.store.history(map_key("record", TONGJI, row.object_id))
         assert [record.version for record in history] == [1]
         assert site.records.by_object(row.object_id).position == history[0].since
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def test_an_attempt_that_was_lost_after_its_endorsement_may_come_later_and_is_no_refusal(federation, monkeypatch):
