@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameter
 from fhir_bridge.search.paths import Targets, targets_of
+from fhir_bridge.search.text import fold
 from fhir_bridge.search.values import canonical_key, reference_key
 from medchain.dates import Span, span_of
 from medchain.errors import InputError
@@ -258,7 +259,7 @@ def read_term(  # noqa: PLR0911  # one for each type
         case ParameterType.TOKEN:
             return _token(text, code, modifier)
         case ParameterType.STRING:
-            return StringTerm(_plain(text))
+            return _string(text, code, modifier)
         case ParameterType.DATE:
             return _date(text, code, zone)
         case ParameterType.NUMBER:
@@ -279,7 +280,7 @@ def _token(text: str, code: str, modifier: Modifier) -> Term:
     """Read a token, or what its modifier makes of it."""
     match modifier:
         case Modifier.TEXT:
-            return StringTerm(_plain(text))
+            return _string(text, code, modifier)
         case Modifier.IN | Modifier.NOT_IN:
             return UriTerm(*_bar(text, code))
         case Modifier.OF_TYPE:
@@ -289,6 +290,14 @@ def _token(text: str, code: str, modifier: Modifier) -> Term:
             return OfTypeTerm(*parts)
         case _:
             return _coded(text, code)
+
+
+def _string(text: str, code: str, modifier: Modifier) -> StringTerm:
+    """Read a text; one that is nothing but punctuation says nothing (§3.1.1.4.8), and would find all that have any."""
+    plain = _plain(text)
+    if modifier is not Modifier.EXACT and not fold(plain):
+        raise InputError("search.value", parameter=code, expected="letters or digits")
+    return StringTerm(plain)
 
 
 def _coded(text: str, code: str) -> TokenTerm:

@@ -497,3 +497,15 @@ def test_any_query_is_understood_or_refused(pairs):
         code = "search."
         assert query.types == ("Observation",)
     assert code.startswith("search.")
+
+
+@pytest.mark.parametrize("text", ["name=-", "name=%", "name=%20.", "name:contains=·", "name=Ann,-", "gender:text=!"])
+def test_a_text_of_nothing_but_punctuation_is_refused(text):
+    """§3.1.1.4.8 has punctuation be passed over: what is left would be true of everybody who has a name."""
+    with pytest.raises(InputError, match=r"search\.value"):
+        asked(f"Patient?{text}")
+
+
+@pytest.mark.parametrize("text", ["name:exact=-", "name=O'Brien", "name=王", "name=😀", "gender:text=a"])
+def test_a_text_that_says_something_is_read(text):
+    only(f"Patient?{text}")
