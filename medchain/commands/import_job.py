@@ -181,7 +181,8 @@ def main(arguments: list[str]) -> int:
 
         def handle(document: Json, _content: bytes) -> tuple[Json, bytes]:
             asked = members(document, {"may_wait": bool, "path": str})
-            outcome = importer.take(Path(str(asked["path"])), may_wait=asked["may_wait"] is True)
+            path = Path(os.fsdecode(bytes.fromhex(str(asked["path"]))))
+            outcome = importer.take(path, may_wait=asked["may_wait"] is True)
             return outcome.document(), b""
 
         serve(handle)

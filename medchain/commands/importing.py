@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, json_text
 from medchain.commands.import_files import find_files
 from medchain.commands.import_job import MODULE, FileImporter, Outcome, read_outcome
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json
 from medchain.errors import MedchainError
 from medchain.node.assembly import open_web_node, read_genesis
 from medchain.node.config import NodeConfig
@@ -181,21 +181,26 @@ def _taker(context: Context, config: NodeConfig, halves: Unlock, workers: int) -
     ):
 
         def take(path: Path, *, may_wait: bool) -> Outcome:
-            return read_outcome(pool.run({"may_wait": may_wait, "path": str(path.resolve())}).document)
+            # A name is bytes, which may be no text.
+            asked: Json = {"may_wait": may_wait, "path": os.fsencode(path.resolve()).hex()}
+            return read_outcome(pool.run(asked).document)
 
         yield take
 
 
 @contextmanager
 def _refusals(context: Context, path: Path | None) -> Iterator[Callable[[Path, int, MedchainError], None]]:
-    """Report refusals: to a file of canonical lines, else to the terminal."""
+    """Report refusals: to a file of documents, a line each, else to the terminal, as documents with `--json`."""
     file = None if path is None else path.open("wb")
 
     def refuse(source: Path, number: int, error: MedchainError) -> None:
+        fields: Json = dict[str, Json](error.fields)
+        row = json_text({"code": error.code, "entry": number, "fields": fields, "file": str(source)})
         if file is not None:
-            fields: Json = dict[str, Json](error.fields)
-            row: Json = {"code": error.code, "entry": number, "fields": fields, "file": str(source)}
-            file.write(canonical(row) + b"\n")
+            file.write(row.encode())
+            return
+        if context.as_json:
+            context.err.write(row)
             return
         detail = " ".join(f"{name}={value}" for name, value in error.fields.items())
         context.tell(messages.IMPORT_REFUSED, file=source.name, entry=number, code=error.code, detail=detail)

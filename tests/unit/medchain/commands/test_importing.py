@@ -78,6 +78,18 @@ def test_each_entry_that_is_refused_is_reported_with_its_reason_and_the_rest_is_
     assert b"1980" not in (tmp_path / "rejected").read_bytes()
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_refusals_are_documents_with_json_whatever_the_name_of_the_file(take, folder, tmp_path, workers):
+    name = "a\udcff.json"
+    (folder / name).write_bytes(bundle(BAD))
+    fields = {"path": "Patient.birthDate", "rule": "value"}
+    told = {"code": "resource.invalid", "entry": 1, "fields": fields, "file": f"{folder}/a\\udcff.json"}
+    ran = take(folder, "--workers", workers)
+    assert (ran.code, [json.loads(line) for line in ran.err.splitlines()]) == (1, [told])
+    assert take(folder, "--workers", workers, "--rejected", tmp_path / "rejected").code == 1
+    assert json.loads((tmp_path / "rejected").read_bytes()) == told
+
+
 def test_refusals_are_told_at_the_terminal(run, node, folder):
     (folder / "a.json").write_bytes(bundle(BAD))
     ran = run("import", folder, "--config", node)
