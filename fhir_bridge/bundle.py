@@ -32,6 +32,7 @@ from fhir_bridge.references import (
     parse_condition,
     patient_of,
     rewrite,
+    subject_of,
     with_identity,
 )
 from fhir_bridge.subset import check_whole
@@ -645,6 +646,7 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
         context.validation,
         repeats=context.repeats,
         forgets=context.forgets,
+        whose=lambda: context.resolver.identified_patient(entry.type, resource, context.own),
     )
     if entry.type != binary.TYPE:
         entry.content = made.content
@@ -671,6 +673,7 @@ def make_record(  # what a record is made of
     *,
     repeats: Repeats | None = None,
     forgets: bool = False,
+    whose: Callable[[], str] = str,
 ) -> NewRecord:
     """Check a resource and write it as it will be stored.
 
@@ -682,6 +685,7 @@ def make_record(  # what a record is made of
         mode: how strictly it is checked.
         repeats: what is kept between the resources of one request.
         forgets: whether the record does not hold the resource as it is parsed, since there are too many.
+        whose: finds the patient whom it names without a reference; asked where no reference does.
 
     Returns:
         The record.
@@ -692,7 +696,9 @@ def make_record(  # what a record is made of
     # Written once, whether to be judged or to be stored.
     content = cache(lambda: write(resource))
     resources.check(resource, type_name, mode, content=content, repeats=repeats)
-    patient = patient_of(type_name, record_id, resource)
+    # Who is named as the one that it is about, by whatever, goes before all to whom it refers.
+    named = subject_of(type_name, record_id, resource) or whose()
+    patient = named or patient_of(type_name, record_id, resource)
     if type_name == binary.TYPE:
         shell, data = binary.unpacked(resource)
         head = write(shell.resource)

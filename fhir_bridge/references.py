@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from html import unescape
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from fhir_bridge.document import Element, Number, Resource, member, objects
 from fhir_bridge.resources import TYPE_PATTERN
@@ -193,10 +193,40 @@ class Resolver:
         found = page.rows[0] if page.rows else None
         return Known(search, page.snapshot) if found is None else Known(search, page.snapshot, found.number, found.id)
 
+    def identified_patient(self, type_name: str, resource: Resource, own: Own) -> str:
+        """Return the id of the patient whom a resource names by a business identifier alone (FHIR R4 §2.3.0.2).
+
+        Whoever writes it: whose record it is does not hang on what the writer may read.
+
+        Args:
+            type_name: its type.
+            resource: the resource.
+            own: what its Bundle's own entries change.
+
+        Returns:
+            The id; empty where no patient, or more than one, has that identifier, and for what is a rule on records.
+
+        Raises:
+            UnavailableError: ``search.indexing`` while older records are being indexed.
+        """
+        named = None if type_name in _OF_NOBODY else _logical(resource)
+        if named is None:
+            return ""
+        if named in own.named:
+            return own.named[named]
+        value = quote(f"{escaped(named.system or '')}|{escaped(named.value)}", safe="")
+        found = self._searches.rows(_PATIENT, f"identifier={value}")
+        return found[0].id if len(found) == 1 else ""
+
     def _id_of(self, identifier: Identifier) -> str:
         """Compute the id of an identifier."""
         message = canonical([identifier.type, identifier.system, identifier.value])
         return hmac.digest(self._key, message, "sha256").hex()[:_ID_CHARS]
+
+
+def escaped(text: str) -> str:
+    """Write a text as a part of a search's value (FHIR R4 §3.1.1.5.7)."""
+    return "".join(f"\\{char}" if char in "\\$,|" else char for char in text)
 
 
 def random_id() -> str:
@@ -274,6 +304,18 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     matches = (_LOCAL.fullmatch(member(one, "reference")) for one in objects(resource))
     found = {match[1] for match in matches if match}
     return found.pop() if len(found) == 1 else ""
+
+
+def _logical(resource: Resource) -> Identifier | None:
+    """Read the identifier by which a resource names its patient, where it has no reference; None for any other."""
+    for name in PATIENT_MEMBERS:
+        value = resource.get(name)
+        first = value[0] if isinstance(value, list) and value else value
+        given = first.get("identifier") if isinstance(first, dict) and "reference" not in first else None
+        if isinstance(first, dict) and isinstance(given, dict) and member(given, "system") and member(given, "value"):
+            is_patient = member(first, "type") in ("", _PATIENT)
+            return Identifier(_PATIENT, member(given, "system"), member(given, "value")) if is_patient else None
+    return None
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.document import parse
-from fhir_bridge.references import identifiers
+from fhir_bridge.references import escaped, identifiers
 from fhir_bridge.search.conditions import is_reference
 from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.service import SearchService
@@ -89,12 +89,7 @@ def _named(service: RecordService, patient: str) -> list[str]:
     except NotFoundError:
         return []
     found = identifiers(_PATIENT, resource)
-    return [f"{_escaped(one.system)}|{_escaped(one.value)}" for one in found if one.system]
-
-
-def _escaped(text: str) -> str:
-    """Write a text as a part of a search's value (FHIR R4 §3.1.1.5.7)."""
-    return "".join(f"\\{char}" if char in "\\$,|" else char for char in text)
+    return [f"{escaped(one.system)}|{escaped(one.value)}" for one in found if one.system]
 
 
 def _is_left(store: RecordStore, type_name: str, record_id: str, token: str) -> bool:

@@ -342,7 +342,14 @@ def _store(  # what a version is made of
     had = None if before is None else core.labeller.newest(ask.type, record_id)
     check_whole(resource, had)
     made = core.labeller.labelled(with_identity(resource, record_id, newest + 1, core.clock()), had, taken=taken)
-    record = make_record(ask.type, record_id, newest + 1, made, core.mode)
+    record = make_record(
+        ask.type,
+        record_id,
+        newest + 1,
+        made,
+        core.mode,
+        whose=lambda: resolver.identified_patient(ask.type, resource, Own()),
+    )
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})
     stored = commit(core, record, resolver.known)

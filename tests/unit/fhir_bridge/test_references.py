@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fhir_bridge.definitions.parameters import compartment
@@ -70,3 +72,62 @@ def test_every_example_that_is_in_one_patients_compartment_is_that_patients(serv
             assert patient_of(name, "x", resource) in inside, content[:200]
             checked.add(name)
     assert {"Appointment", "Person"} <= checked
+
+
+MRN = {"system": "urn:mrn", "value": "7,1"}
+
+
+def put_patient(server, name: str, *identifiers: dict) -> dict:
+    patient = {"resourceType": "Patient", "id": name, "identifier": list(identifiers)}
+    assert server.call("PUT", f"/fhir/Patient/{name}", patient).status_code == 201
+    return patient
+
+
+def basic(**subject: object) -> dict:
+    return {"resourceType": "Basic", "code": {"text": "x"}, "subject": subject}
+
+
+def key_of(server, type_name: str, record_id: str) -> str:
+    """The token of the patient under whose key a record lies."""
+    return server.store.get(type_name, record_id).patient
+
+
+def test_a_subject_that_an_identifier_alone_tells_is_the_patient_of_this_node_who_has_it(server):
+    put_patient(server, "her", MRN)
+    put_patient(server, "his", MRN | {"value": "7"})
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(identifier=MRN)).data)
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("her")
+    # Whom it is about goes before whom else it refers to.
+    both = basic(identifier=MRN) | {"author": HIS}
+    made = json.loads(server.call("POST", "/fhir/Basic", both).data)
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("her")
+
+
+def test_a_subject_that_an_identifier_tells_may_come_in_the_same_transaction(server):
+    patient = {"resourceType": "Patient", "identifier": [MRN]}
+    entries = [
+        {"request": {"method": "POST", "url": row["resourceType"]}, "resource": row}
+        for row in (basic(identifier=MRN), patient)
+    ]
+    answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    first, second = (row["response"]["location"].split("/")[-3] for row in json.loads(answer.data)["entry"])
+    assert key_of(server, "Basic", first) == server.core.service.patient_token(second)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        # Two have it.
+        {"identifier": MRN | {"value": "8"}},
+        # Nobody has it.
+        {"identifier": MRN | {"value": "9"}},
+        {"identifier": {"value": "7,1"}},
+        {"identifier": MRN, "type": "Device"},
+        {"reference": "https://elsewhere.example/fhir/Patient/her", "identifier": MRN},
+    ],
+)
+def test_an_identifier_that_tells_no_one_patient_makes_a_record_nobodys(server, subject):
+    put_patient(server, "her", MRN, MRN | {"value": "8"})
+    put_patient(server, "his", MRN | {"value": "8"})
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(**subject)).data)
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("")

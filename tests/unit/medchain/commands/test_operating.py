@@ -479,6 +479,13 @@ def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_
     imported(
         run,
         node,
+        # Before its patient is known here.
+        {
+            "resourceType": "Basic",
+            "id": "b2",
+            "code": {"text": "x"},
+            "subject": {"identifier": {"system": "urn:mrn", "value": "7,1"}},
+        },
         PATIENT | {"identifier": [{"system": "urn:mrn", "value": "7,1"}]},
         {"resourceType": "Patient", "id": "p2"},
         {"resourceType": "Appointment", "id": "a1", "status": "proposed", "participant": [{"actor": her} | active]},
@@ -489,12 +496,6 @@ def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_
             "participant": [{"actor": her} | active, {"actor": his} | active],
         },
         {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}, "subject": his},
-        {
-            "resourceType": "Basic",
-            "id": "b2",
-            "code": {"text": "x"},
-            "subject": {"identifier": {"system": "urn:mrn", "value": "7,1"}},
-        },
         {
             "resourceType": "Group",
             "id": "g1",
