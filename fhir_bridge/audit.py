@@ -24,7 +24,7 @@ from medchain.errors import InputError, UnavailableError
 from medchain.node.clock import Clock
 from medchain.node.keystore import Layout
 from medchain.node.log import Log
-from medchain.store.journal import Journal
+from medchain.store.journal import Journal, sync_folder
 
 MAX_NUMBERS: Final = 500
 """Most record versions of one frame; a request that touched more has several."""
@@ -183,9 +183,10 @@ def _nothing() -> None:
 
 
 def journals(folder: Path) -> Path:
-    """Return the folder of the journals, made if it is not there."""
+    """Return the folder of the journals, made if it is not there, and durable whoever has made it."""
     place = Layout(folder).audit
     place.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder)
     return place
 
 

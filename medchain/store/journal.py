@@ -249,7 +249,7 @@ class _Writing:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self._descriptor, self._prefix)
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             # Nobody knows of it, and a full disk would have one more at each attempt.
             with suppress(OSError):
@@ -489,8 +489,8 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name survive a power loss."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss: a new file's, or a new folder's."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

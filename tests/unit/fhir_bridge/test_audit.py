@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -117,6 +118,22 @@ def test_frames_and_journals_hold_nothing_in_clear(server):
     server.call("GET", "/fhir/Patient/secret-name")
     folder = journals(server.folder)
     assert b"secret-name" not in b"".join((folder / name).read_bytes() for name in names(folder))
+
+
+def test_the_journals_folder_has_its_name_on_the_disk_whoever_has_made_it(tmp_path, monkeypatch):
+    """A frame is synced before its answer; in a folder that a power cut takes away it would be gone all the same."""
+    synced = []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    # Another process may have made it just now, and not come to sync it.
+    for _ in range(2):
+        assert journals(tmp_path).is_dir()
+    assert synced == [tmp_path] * 2
 
 
 def test_what_a_dead_process_has_written_is_taken_once(server):
