@@ -130,6 +130,21 @@ def _bounded(files: Iterator[tuple[str, Callable[[int], bytes]]]) -> dict[str, b
     return found
 
 
+def read_policy(path: Path) -> str:
+    """Read a trusted policy.
+
+    Raises:
+        InputError: ``policy.text`` for what is no text.
+        NotFoundError: ``file.missing``.
+    """
+    try:
+        return _head(path, _MAX_POLICY_BYTES + 1).decode("utf-8")
+    except OSError as error:
+        raise NotFoundError("file.missing", path=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("policy.text", path=str(path)) from error
+
+
 def seconds(text: str) -> int:
     """Read a length of time; raises `ValueError`, which `argparse` words, also for one below 0."""
     if (seconds := int(text)) < 0:
@@ -152,12 +167,7 @@ def _verify_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
 def _verify(context: Context) -> int:
     """Judge a bundle."""
     given = context.arguments
-    try:
-        policy = _head(given.policy, _MAX_POLICY_BYTES + 1).decode("utf-8")
-    except OSError as error:
-        raise NotFoundError("file.missing", path=str(given.policy)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("policy.text", path=str(given.policy)) from error
+    policy = read_policy(given.policy)
     if _is_within(given.policy, given.bundle):
         context.tell(messages.VERIFY_OWN_POLICY, file=given.policy)
     ledger = None if given.ledger is None else unhex(given.ledger, _HASH_BYTES)

@@ -334,6 +334,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The log was rewritten: its first {size} entries are not those of the mirror.",
     ),
     "log.root": Text("条目算出的根与检查点 {size} 不符。", "The entries do not make the root of checkpoint {size}."),
+    "log.other_policy": Text(
+        "日志末尾写明的不是该策略的成员：请取最新的信任策略。",
+        "The end of the log names other members than those of the policy: take the newest trusted policy.",
+    ),
     "log.tile": Text("{path} 与其条目不符。", "{path} is not what its entries make."),
     "member.type": Text("不是成员文件（member.json）。", "This is no member file (member.json)."),
     "policy.unnamed": Text(

@@ -2,8 +2,9 @@
 
 Keeps true: a mirror has the tree of C2SP tlog-tiles, every tile of it computed again from the entries before one is
 put into its place, and writes the checkpoint last, so that it never claims more than is there; what a mirror had
-before is the beginning of what it has after. Trusts the node whose log it is for the signatures: who has a policy
-compares them with that. Trusts no file that it finds in the folder.
+before is the beginning of what it has after. Trusts the node whose log it is for the signatures, unless it is given a
+policy: then the log is one that a quorum of its members has cosigned, and whose end names them. Trusts no file that it
+finds in the folder.
 Source: C2SP tlog-tiles; `docs/spec/log.md` 2, 21 to 25.
 """
 
@@ -17,15 +18,19 @@ from pathlib import Path
 from typing import Final
 
 from medchain.commands import messages
+from medchain.commands.checking import read_policy
 from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, members
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.lineage import is_named, members_policy
+from medchain.ledger.machine import parse_state_leaf
 from medchain.node.keystore import write_private_file
 from medchain.node.local import LocalClient
 from medchain.node.witnesses import WITNESSES
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from medchain.tlog.note import parse_note
+from medchain.tlog.policy import Policy
 from medchain.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, entries_path, parse_entry_bundle, tile_path, tiles_for_append
 
 _CHECKPOINT: Final = "checkpoint"
@@ -34,11 +39,13 @@ _CHECKPOINT: Final = "checkpoint"
 def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `log mirror` takes."""
     parser.add_argument("folder", type=Path, metavar="DIR", help=say(messages.MIRROR_FOLDER))
+    parser.add_argument("--policy", type=Path, metavar="FILE", help=say(messages.MIRROR_POLICY))
 
 
 def _mirror(context: Context) -> int:
     """Copy the final log to a folder."""
     folder: Path = context.arguments.folder
+    trusted = _trusted(context.arguments.policy)
     before = _mirrored(folder)
     mirror = _Mirror(folder)
     with closing(LocalClient(context.config().folder)) as client:
@@ -46,7 +53,12 @@ def _mirror(context: Context) -> int:
         checkpoint = parse_checkpoint(parse_note(note).text)
         if before is not None and (before.origin != checkpoint.origin or before.size > checkpoint.size):
             raise VerificationError("log.older", size=checkpoint.size)
+        if trusted is not None:
+            trusted.check(note)
         replaced = _checked(client, mirror, checkpoint, before)
+    if trusted is not None and not _is_of(trusted, mirror, checkpoint.size):
+        mirror.drop()
+        raise VerificationError("log.other_policy", size=checkpoint.size)
     fetched = mirror.enter(_names(checkpoint.size))
     write_private_file(folder / _CHECKPOINT, note)
     size = checkpoint.size
@@ -54,6 +66,24 @@ def _mirror(context: Context) -> int:
     lines = [context.say(messages.MIRROR_REPLACED, path=name) for name in replaced]
     context.answer(document, [*lines, context.say(messages.MIRROR_DONE, folder=folder, size=size, fetched=fetched)])
     return Exit.DONE
+
+
+def _trusted(path: Path | None) -> Policy | None:
+    """Read the policy that a log is held to, where one is given; raises also for one that names no members."""
+    if path is None:
+        return None
+    policy = Policy.parse(read_policy(path).encode())
+    members_policy(policy)
+    return policy
+
+
+def _is_of(policy: Policy, mirror: _Mirror, size: int) -> bool:
+    """Tell whether the end of a log names the members of a policy: a quorum of others is none."""
+    newest = [_entries(mirror, index, width)[-1] for index, width in [*_row(size)][-1:]]
+    try:
+        return any(is_named(policy, parse_state_leaf(leaf).policy) for leaf in newest)
+    except InputError:
+        return False
 
 
 class _Mirror:

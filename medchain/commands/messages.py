@@ -369,6 +369,10 @@ MIRROR_EXAMPLES: Final = Text(
     "medchain log mirror mirror/ --config renhe/node.toml", "medchain log mirror mirror/ --config renhe/node.toml"
 )
 MIRROR_FOLDER: Final = Text("写入的文件夹", "folder to write")
+MIRROR_POLICY: Final = Text(
+    "须核对的信任策略（policy.txt）：联署达到法定数，且日志末尾写明的正是其成员",
+    "trusted policy (policy.txt) to hold the log to: its quorum has cosigned, and the end of the log names its members",
+)
 MIRROR_REPLACED: Final = Text(
     "镜像中的 {path} 与日志不符，已重新获取。", "{path} of the mirror was not what the log has; it was fetched again."
 )

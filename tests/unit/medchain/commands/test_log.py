@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import Json
+from medchain.ledger.machine import state_leaf
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
 from medchain.node.local import write_state
-from medchain.tlog.checkpoint import Checkpoint, sign_checkpoint
+from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from medchain.tlog.merkle import Frontier, leaf_hash
+from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.tiles import TILE_WIDTH, entry_bundle, tiles_for_append
 from medchain.web.peer import local_routes, log_routes
 from medchain.web.routing import Router
@@ -93,6 +97,59 @@ def test_a_mirror_whose_entries_do_not_give_the_root_is_refused(mirror, log, tmp
     log.leaves[7] = b"changed afterwards"
     ran = mirror()
     assert (ran.code, "log.root" in ran.err) == (1, True)
+    assert not (tmp_path / "m" / "checkpoint").exists()
+
+
+@pytest.fixture
+def trusted(log, tmp_path):
+    """End the log as a ledger's is, and give the policy of the one member that has cosigned it."""
+    witness, name = Ed25519Signer(b"w" * 32), "one.host/cosigner/ed25519"
+    vkey = VerifierKey(name, KeyType.COSIGNATURE_ED25519, witness.public)
+    group = f"consortium@{'07' * 32}"
+    text = f"log {VerifierKey(log.origin, KeyType.ED25519, Ed25519Signer(b's' * 32).public)}\n"
+    text += f"witness one-ed {vkey}\ngroup {group} 1 one-ed\nquorum {group}\n"
+    log.leaves.append(state_leaf(1, 5, bytes(32), sha256(text.encode()).digest()))
+    bare = log.checkpoint
+
+    def checkpoint():
+        note = parse_note(bare())
+        return note.add([cosign(parse_checkpoint(note.text), name, witness, 5)]).to_bytes()
+
+    log.checkpoint = checkpoint
+    path = tmp_path / "policy.txt"
+    path.write_text(text)
+    return path
+
+
+def test_a_mirror_is_held_to_a_trusted_policy(run, node, trusted, tmp_path):
+    words = ("log", "mirror", tmp_path / "m", "--config", node, "--policy", trusted)
+    assert run(*words).code == 0
+    # Without lineage it names nobody, and one that was replaced since names others.
+    for old, new, code in (("07" * 32, "08" * 32, "log.other_policy"), ("@" + "08" * 32, "", "policy.unnamed")):
+        trusted.write_text(trusted.read_text().replace(old, new))
+        ran = run(*words)
+        assert (ran.code != 0, code in ran.err) == (True, True)
+
+
+def test_a_log_that_ends_with_no_state_or_another_is_not_mirrored_under_a_policy(run, log, node, trusted, tmp_path):
+    words = ("log", "mirror", tmp_path / "m", "--config", node, "--policy", trusted)
+    genuine = log.leaves.pop()
+    for leaves in ([b"leaf"], [genuine, b"leaf"], [state_leaf(1, 5, bytes(32), bytes(32))]):
+        log.leaves[300:] = leaves
+        ran = run(*words)
+        assert (ran.code, "log.other_policy" in ran.err) == (1, True)
+        assert [path for path in (tmp_path / "m").rglob("*") if path.is_file()] == []
+    kept, log.leaves = log.leaves[:300], []
+    assert "log.other_policy" in run(*words).err
+    log.leaves = [*kept, genuine]
+    assert run(*words).code == 0
+
+
+def test_a_log_that_the_quorum_has_not_cosigned_is_not_mirrored_under_a_policy(run, log, node, trusted, tmp_path):
+    cosigned = log.checkpoint()
+    log.checkpoint = lambda: cosigned.rsplit("— one.host".encode(), 1)[0]
+    ran = run("log", "mirror", tmp_path / "m", "--config", node, "--policy", trusted)
+    assert (ran.code, "tlog.quorum" in ran.err) == (1, True)
     assert not (tmp_path / "m" / "checkpoint").exists()
 
 
