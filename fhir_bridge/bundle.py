@@ -13,16 +13,17 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge import binary, resources
 from fhir_bridge.change import patch_in_bundle
-from fhir_bridge.document import Document, Element, Resource, Rows, member, write
+from fhir_bridge.document import Document, Element, Resource, Rows, member, parse, write
 from fhir_bridge.etags import names
 from fhir_bridge.labelling import Labeller
 from fhir_bridge.references import (
+    PROVENANCE,
     Identifier,
     Own,
     Resolver,
@@ -358,7 +359,19 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, cu
         kept.append(entry)
         if record is not None:
             records.append(record)
+    records = _beside_targets(records, resolver)
     return Plan(tuple(kept), tuple(records), tuple(sorted(refused, key=lambda item: item.index)))
+
+
+def _beside_targets(records: Sequence[NewRecord], resolver: Resolver) -> list[NewRecord]:
+    """Have each Provenance fall under the key of the patient whose records it is about, some of which come with it."""
+    written = {(one.type, one.id): one.patient for one in records}
+    settled = list(records)
+    for at, one in enumerate(records):
+        if one.type == PROVENANCE and one.content:
+            patient = resolver.target_patient(parse(one.content), written)
+            settled[at] = replace(one, patient=patient or one.patient)
+    return settled
 
 
 def _in_order(rows: Sequence[Element], mode: _Mode) -> list[int]:
@@ -646,7 +659,7 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
         context.validation,
         repeats=context.repeats,
         forgets=context.forgets,
-        whose=lambda: context.resolver.identified_patient(entry.type, resource, context.own),
+        whose=lambda: context.resolver.whose(entry.type, resource, context.own),
     )
     if entry.type != binary.TYPE:
         entry.content = made.content

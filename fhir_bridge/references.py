@@ -35,6 +35,9 @@ from medchain.store.records import RecordStore
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
 """Members that name the patient whom a resource is about, the first that is there."""
 
+PROVENANCE: Final = "Provenance"
+"""Type of what says of records where they came from: it goes with them."""
+
 API: Final = "/fhir"
 """Where the API stands below an origin."""
 
@@ -193,10 +196,11 @@ class Resolver:
         found = page.rows[0] if page.rows else None
         return Known(search, page.snapshot) if found is None else Known(search, page.snapshot, found.number, found.id)
 
-    def identified_patient(self, type_name: str, resource: Resource, own: Own) -> str:
-        """Return the id of the patient whom a resource names by a business identifier alone (FHIR R4 §2.3.0.2).
+    def whose(self, type_name: str, resource: Resource, own: Own) -> str:
+        """Return the id of the patient whom a resource names without a reference to the patient.
 
-        Whoever writes it: whose record it is does not hang on what the writer may read.
+        By a business identifier alone (FHIR R4 §2.3.0.2), or as the one whose records a Provenance is about. Whoever
+        writes it: whose record it is does not hang on what the writer may read.
 
         Args:
             type_name: its type.
@@ -209,6 +213,8 @@ class Resolver:
         Raises:
             UnavailableError: ``search.indexing`` while older records are being indexed.
         """
+        if type_name == PROVENANCE:
+            return self.target_patient(resource, {})
         named = None if type_name in _OF_NOBODY else _logical(resource)
         if named is None:
             return ""
@@ -217,6 +223,32 @@ class Resolver:
         value = quote(f"{escaped(named.system or '')}|{escaped(named.value)}", safe="")
         found = self._searches.rows(_PATIENT, f"identifier={value}")
         return found[0].id if len(found) == 1 else ""
+
+    def target_patient(self, resource: Resource, written: Mapping[tuple[str, str], str]) -> str:
+        """Return the id of the patient whose records alone a Provenance is about.
+
+        Args:
+            resource: the Provenance.
+            written: type and id of what is written with it → id of the patient whose record that is.
+
+        Returns:
+            The id; empty where a target is nobody's, somebody else's, or not of this node.
+        """
+        targets = resource.get("target")
+        found = set[str]()
+        for target in targets if isinstance(targets, list) else ():
+            place = pointed(member(target, "reference"), self.bases) if isinstance(target, dict) else None
+            if place is None:
+                return ""
+            at = place.type, place.id
+            found.add(written[at] if at in written else self._patient_at(*at))
+        return found.pop() if len(found) == 1 else ""
+
+    def _patient_at(self, type_name: str, record_id: str) -> str:
+        """Return the id of the patient whose record one is; empty where it is nobody's, or not there."""
+        row = self._store.get(type_name, record_id)
+        patients = () if row is None else self._store.by_patient(row.patient, (_PATIENT,), limit=1)
+        return patients[0].id if patients else ""
 
     def _id_of(self, identifier: Identifier) -> str:
         """Compute the id of an identifier."""

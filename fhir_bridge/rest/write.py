@@ -348,7 +348,7 @@ def _store(  # what a version is made of
         newest + 1,
         made,
         core.mode,
-        whose=lambda: resolver.identified_patient(ask.type, resource, Own()),
+        whose=lambda: resolver.whose(ask.type, resource, Own()),
     )
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})

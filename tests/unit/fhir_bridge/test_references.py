@@ -12,6 +12,7 @@ from fhir_bridge.references import patient_of, subject_of
 from fhir_bridge.search.indexer import VARIANTS
 from tests.unit.fhir_bridge.examples import chosen
 
+_UUID = "c757873d-ec9a-4326-a141-556f43239520"
 HER, HIS = {"reference": "Patient/her"}, {"reference": "Patient/his"}
 
 
@@ -131,3 +132,54 @@ def test_an_identifier_that_tells_no_one_patient_makes_a_record_nobodys(server, 
     put_patient(server, "his", MRN | {"value": "8"})
     made = json.loads(server.call("POST", "/fhir/Basic", basic(**subject)).data)
     assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("")
+
+
+def observation(name: str, patient: str) -> dict:
+    subject = {"reference": f"Patient/{patient}"}
+    return {"resourceType": "Observation", "id": name, "status": "final", "code": {"text": "x"}, "subject": subject}
+
+
+def provenance(*targets: str, who: str = "Organization/o") -> dict:
+    return {
+        "resourceType": "Provenance",
+        "recorded": "2026-01-01T00:00:00Z",
+        "target": [{"reference": target} for target in targets],
+        "agent": [{"who": {"reference": who}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("targets", "who", "patient"),
+    [
+        (["Observation/hers"], "Organization/o", "her"),
+        # Who made it is not whose it is.
+        (["Observation/hers/_history/1", "Patient/her"], "Patient/his", "her"),
+        (["Observation/hers", "Observation/his"], "Organization/o", ""),
+        (["Observation/hers", "Organization/o"], "Organization/o", ""),
+        (["Observation/none"], "Organization/o", ""),
+        (["https://elsewhere.example/fhir/Observation/hers"], "Organization/o", ""),
+    ],
+)
+def test_a_provenance_goes_with_the_one_patient_whose_records_it_is_about(server, targets, who, patient):
+    for name, whose in (("her", "hers"), ("his", "his")):
+        put_patient(server, name, MRN | {"value": name})
+        server.call("PUT", f"/fhir/Observation/{whose}", observation(whose, name))
+    made = server.call("POST", "/fhir/Provenance", provenance(*targets, who=who))
+    assert made.status_code == 201, made.data
+    name = json.loads(made.data)["id"]
+    assert key_of(server, "Provenance", name) == server.core.service.patient_token(patient)
+
+
+def test_a_provenance_may_come_with_what_it_is_about(server):
+    put_patient(server, "her", MRN)
+    entries = [
+        {"request": {"method": "POST", "url": "Provenance"}, "resource": provenance("urn:uuid:" + _UUID)},
+        {
+            "fullUrl": "urn:uuid:" + _UUID,
+            "request": {"method": "POST", "url": "Observation"},
+            "resource": observation("x", "her"),
+        },
+    ]
+    answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    name = json.loads(answer.data)["entry"][0]["response"]["location"].split("/")[-3]
+    assert key_of(server, "Provenance", name) == server.core.service.patient_token("her")

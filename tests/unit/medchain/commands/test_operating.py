@@ -507,7 +507,7 @@ def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_
             "resourceType": "Provenance",
             "id": "v1",
             "recorded": "2026-01-01T00:00:00Z",
-            "target": [{"reference": "Appointment/a1"}],
+            "target": [{"reference": "Appointment/a1"}, {"reference": "Basic/b1"}],
             "agent": [{"who": {"reference": "Organization/o"}}],
         },
     )
