@@ -141,7 +141,7 @@ def test_no_route_takes_garbage_or_falls_over_it(parts, name):
         for route in routes:
             if route.method != "POST":
                 continue
-            path = route.pattern.replace("(?P<operation>[a-z][a-z_.]{0,63})", "status")
+            path = route.pattern.replace("(?P<operation>[a-z][a-z_.-]{0,63})", "status")
             scheme = "MedChain-Local " + "s" * 32 if Caller.LOCAL in callers_of(route.handler) else "MedChain-Peer x"
             for body in samples(GARBAGE[name]):
                 found, values = router.find("POST", path)
