@@ -57,7 +57,7 @@ class _Receiver:
 class Deliveries:
     """Delivers for one organisation. Threads may share it; one calls `round`."""
 
-    __slots__ = ("_judge", "_lock", "_push", "_receivers", "_records", "_timer")
+    __slots__ = ("_judge", "_lock", "_push", "_receivers", "_records", "_telling", "_timer")
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Deliveries:
         self._push = push
         self._timer = timer
         self._lock = Lock()
+        self._telling = Lock()
         self._receivers: dict[str, _Receiver] = {}
 
     def offer(self, org_id: str, payload: bytes, rows: Sequence[OpenedBody]) -> None:
@@ -121,12 +122,14 @@ class Deliveries:
     def tell_again(self, org_id: str, documents: Sequence[Json]) -> int:
         """Keep documents as `tell` does, those that wait already once; returns how many are new."""
         waiting, after = set[bytes](), 0
-        while page := self._records.pending(PER_ROUND, after=after, kind=deliver_kind(org_id)):
-            after = page[-1].id
-            waiting |= {intent.payload for intent in page}
-        fresh = [document for document in documents if told(org_id, document) not in waiting]
-        for document in fresh:
-            self.tell(org_id, document)
+        # Else calls at once would each find nothing waiting, and a member could fill the disk of who answers it.
+        with self._telling:
+            while page := self._records.pending(PER_ROUND, after=after, kind=deliver_kind(org_id)):
+                after = page[-1].id
+                waiting |= {intent.payload for intent in page}
+            fresh = [document for document in documents if told(org_id, document) not in waiting]
+            for document in fresh:
+                self.tell(org_id, document)
         return len(fresh)
 
     def round(self) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 
@@ -178,3 +182,22 @@ def test_a_kind_names_its_receiver_within_what_the_column_holds():
     names = {deliver_kind(f"{'a' * 39}{number}") for number in range(10)}
     assert len(names) == 10
     assert max(map(len, names)) <= 32
+
+
+def test_a_member_that_asks_again_twice_at_once_has_each_document_waiting_once(site, ways):
+    # Two readers at once wait for each other a moment, so that they are really two.
+    meeting, pending = threading.Barrier(2), site.records.pending
+
+    def slowly(limit: int, *, after: int, kind: str):
+        found = pending(limit, after=after, kind=kind)
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.5)
+        return found
+
+    records = Mock(wraps=site.records, pending=slowly)
+    judge = Judge(RENHE, site.replica, site.node.shelf, ConsentDecision(), site.federation.clock)
+    deliveries = Deliveries(judge, records, ways.push, timer=lambda: ways.now)
+    documents = [{"number": number, "type": "again"} for number in range(3)]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda _: deliveries.tell_again(ANXIN, documents), range(2)))
+    assert (sorted(told), waiting(site, ANXIN)) == ([0, 3], 3)
