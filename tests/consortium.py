@@ -53,6 +53,7 @@ from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blo
 from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Line, LineName, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
+from medchain.ordering.entry import Entry, parse_entry
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
 from medchain.ordering.orderer import OrdererLimits
 from medchain.ordering.promises import Broken
@@ -62,7 +63,7 @@ from medchain.tlog.checkpoint import parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import Frontier, leaf_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
 from medchain.tlog.statemap import MapRoot, update
-from tests.audit import Auditor
+from tests.audit import Auditor, merkle_root
 from tests.promises import Promises
 from tests.roll import COSIGN_USES, taker
 from tests.unit.medchain.ledger.world import key, organisation, seed
@@ -270,6 +271,12 @@ class MemoryReplica:
     def height_of(self, size: int) -> int | None:
         return next((block.height for block, end, _ in reversed(self.chain) if end == size), None)
 
+    def entry_proof(self, position: int, size: int) -> tuple[bytes, list[bytes]]:
+        if not 0 <= position < size <= self.size:
+            raise NotFoundError("store.leaf", position=position)
+        hashes = [leaf_hash(leaf) for leaf in self.leaves[:size]]
+        return hashes[position], _path(position, hashes)
+
     def version_at(self, name: bytes, size: int) -> int:
         assert name == map_key("protocol", *public_owner("protocol", {})), "no other is asked for"
         leaves = [leaf for block, end, _ in self.chain[1:] if end <= size for leaf in block.transactions]
@@ -345,6 +352,17 @@ class MemoryReplica:
         self.chain.append((Block(height, time, tuple(accepted), checkpoint), self.size, self.root))
         if height:
             self.places.update((accepted_id(leaf), height) for leaf in accepted)
+
+
+def _path(position: int, hashes: Sequence[bytes]) -> list[bytes]:
+    """Return an inclusion proof (RFC 6962 §2.1.1), from the definition."""
+    if len(hashes) < 2:
+        return []
+    middle = 1 << (len(hashes) - 1).bit_length() - 1
+    left, right = hashes[:middle], hashes[middle:]
+    if position < middle:
+        return [*_path(position, left), merkle_root(right)]
+    return [*_path(position - middle, right), merkle_root(left)]
 
 
 def _log_key(members: Members) -> bytes:
@@ -455,6 +473,12 @@ class Link:
     def cosign(self, note: str) -> None:
         if (self._source, self._target) not in self._consortium.withheld:
             self._call(lambda node: node.driver.cosign(note) or b"")
+
+    def entry(self, position: int, size: int) -> Entry:
+        def answer(node: Node) -> bytes:
+            return node.lie("entry", position, size) or node.driver.entry(position, size)
+
+        return parse_entry(self._call(answer, changes=False))
 
     def stand_down(self, leaf: bytes) -> str | None:
         return self._read(self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()))

@@ -34,6 +34,7 @@ from medchain.ordering.block import Block
 from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Clock, OrdererClient
 from medchain.ordering.embedded import EmbeddedDriver, Ports
+from medchain.ordering.entry import Entry
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.receipt import Outcome
 from medchain.ordering.round import Ask, Round
@@ -311,6 +312,11 @@ class PulsedClient:
         """Give a checkpoint with one's own lines, see `OrdererClient`."""
         with _beating(self._pulse):
             self._client.cosign(note)
+
+    def entry(self, position: int, size: int) -> Entry:
+        """Ask for a leaf's place in its log, see `OrdererClient`."""
+        with _beating(self._pulse):
+            return self._client.entry(position, size)
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Show a takeover, see `OrdererClient`."""

@@ -13,6 +13,7 @@ from typing import Final
 from medchain.errors import VerificationError
 from medchain.node.peers import CALL_TIMEOUT_S, Limits, PeerClient
 from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, Block, parse_blocks, submission
+from medchain.ordering.entry import MAX_ENTRY_BYTES, Entry, parse_entry
 from medchain.ordering.receipt import MAX_OUTCOMES_BYTES, Outcome, parse_outcomes
 from medchain.ordering.round import Ask, Round, parse_round
 
@@ -70,6 +71,12 @@ class HttpOrdererClient:
     def cosign(self, note: str) -> None:
         """Give a checkpoint with one's own lines, see `OrdererClient`."""
         self._peers.post(self._org_id, "/ordering/cosign", note.encode("utf-8"))
+
+    def entry(self, position: int, size: int) -> Entry:
+        """Ask for a leaf's place in its log, see `OrdererClient`."""
+        query = f"position={position}&size={size}"
+        limits = Limits(max_bytes=MAX_ENTRY_BYTES)
+        return parse_entry(self._peers.get(self._org_id, f"/ordering/entry?{query}", limits).body)
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Show a takeover, see `OrdererClient`."""

@@ -364,6 +364,11 @@ class Replica:
             raise corrupt("tile", position) from error
         return EntryProof(leaf, position, size, tuple(hashes))
 
+    def entry_proof(self, position: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the leaf hash at a position with its proof, see `medchain.ordering.driver.Replica`."""
+        proof = self.prove_entry(position, size)
+        return leaf_hash(proof.leaf), proof.hashes
+
     def prove_state(self, size: int | None = None) -> EntryProof:
         """Prove the state leaf that closes a block.
 

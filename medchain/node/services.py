@@ -55,6 +55,10 @@ class OrderingService(Protocol):
         """Take a note with a member's lines; raises `VerificationError` for lines that do not verify."""
         ...
 
+    def entry(self, position: int, size: int) -> bytes:
+        """Prove that the log, at the end of a block of a size, holds a leaf at a position; raises `NotFoundError`."""
+        ...
+
     def stand_down(self, leaf: bytes) -> str | None:
         """Stop cosigning for a lost orderer, on a takeover agreed upon; gives the newest note."""
         ...

@@ -45,6 +45,7 @@ ALARM_CODES: Final = frozenset(
         "ordering.not_given",
         "ordering.reordered",
         "ordering.thread",
+        "ordering.two_blocks",
         "ordering.withheld",
         "receipt.malformed",
         "receipt.other",

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 
 from medchain.ledger.members import Members
 from medchain.ordering.block import Block
+from medchain.ordering.entry import Entry
 from medchain.ordering.receipt import Outcome
 from medchain.ordering.round import Ask, Round
 
@@ -141,6 +142,15 @@ class Replica(Protocol):
         """Return the height of the block that ends at a size, or None."""
         ...
 
+    def entry_proof(self, position: int, size: int) -> tuple[bytes, Sequence[bytes]]:
+        """Return the leaf hash at a position, and the proof that our log of a size holds it, from its sibling up.
+
+        Raises:
+            NotFoundError: ``store.leaf`` for a log that has no such leaf.
+            VerificationError: ``store.corrupt``.
+        """
+        ...
+
     def version_at(self, key: bytes, size: int) -> int:
         """Return the version that an object has in the state after so many leaves; 0 where there is none."""
         ...
@@ -187,6 +197,10 @@ class OrdererClient(Protocol):
 
     def cosign(self, note: str) -> None:
         """Give a checkpoint with one's own lines."""
+        ...
+
+    def entry(self, position: int, size: int) -> Entry:
+        """Ask for the proof that the peer's log, at the end of its block of a size, holds a leaf at a position."""
         ...
 
     def stand_down(self, leaf: bytes) -> str | None:

@@ -22,6 +22,7 @@ from medchain.ordering.block import MAX_ANSWER_BYTES, Block
 from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
+from medchain.ordering.entry import entry_bytes
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import POLL_S, Follower, Look, Source
 from medchain.ordering.orderer import Orderer, OrdererLimits
@@ -173,6 +174,7 @@ class EmbeddedDriver:
             connect=ports.connect,
             on_takeover=self._taken_over,
             on_dropped=self._submit_again,
+            raise_alarm=self._raise_alarm,
         )
 
     def _make_orderer(self, log_signer: Ed25519Signer, limits: OrdererLimits | None) -> Orderer:
@@ -320,6 +322,15 @@ class EmbeddedDriver:
     def cosign(self, note: str) -> None:
         """Take a note with a member's lines; raises as `Cosigner.learn`."""
         self.cosigner.learn(note)
+
+    def entry(self, position: int, size: int) -> bytes:
+        """Prove that our log, at the end of our block of a size, holds a leaf at a position.
+
+        Raises:
+            NotFoundError: ``store.leaf`` where no block of ours ends there, or its log has no such leaf.
+            VerificationError: ``store.corrupt``.
+        """
+        return entry_bytes(self._succession.entry(position, size))
 
     def stand_down(self, leaf: bytes) -> str | None:
         """Stop cosigning for an orderer that is being replaced; see `Succession.stand_down`."""

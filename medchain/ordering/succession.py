@@ -9,18 +9,26 @@ Source: `docs/spec/ordering.md` 5.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
+from medchain.errors import (
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.machine import MAX_BLOCK_BYTES, PROTOCOL
 from medchain.ledger.members import LOG_KEY, Key, Members, faulty
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.cosign import Cosigner, Notary, Vouched, note_size
-from medchain.ordering.driver import Clock, OrdererClient, Replica
+from medchain.ordering.driver import Alarm, Clock, OrdererClient, Replica
+from medchain.ordering.entry import Entry
 from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
 from medchain.ordering.takeover import (
     LogEnd,
@@ -32,6 +40,7 @@ from medchain.ordering.takeover import (
     own_exchanges,
     read_shown,
 )
+from medchain.ordering.two_blocks import TWO_BLOCKS, evidence, parting, signed_both
 
 _MAX_ANSWERS: Final = 8
 """So many answers of blocks, of 4 MiB at most, are taken from a peer before it is judged what they are good for."""
@@ -64,6 +73,7 @@ class Succession:
         connect: Callable[[str], OrdererClient],
         on_takeover: Callable[[Sequence[Block], Sequence[bytes]], None],
         on_dropped: Callable[[Sequence[bytes]], None],
+        raise_alarm: Callable[[Alarm], None],
     ) -> None:
         """Prepare.
 
@@ -80,6 +90,7 @@ class Succession:
             connect: gives the way to any organisation.
             on_takeover: told of blocks that were taken over, a takeover's the last, and of the transactions dropped.
             on_dropped: told of those that were dropped where the node ended before it got so far.
+            raise_alarm: told of who has signed two blocks for one height.
         """
         self._replica = replica
         self._notary = notary
@@ -93,6 +104,8 @@ class Succession:
         self._connect = connect
         self._on_takeover = on_takeover
         self._on_dropped = on_dropped
+        self._raise_alarm = raise_alarm
+        self._caught: frozenset[str] = frozenset()
         self._ended: tuple[Members, frozenset[str]] | None = None
         self._turn = threading.RLock()
         self._refused: frozenset[bytes] = frozenset()
@@ -179,6 +192,7 @@ class Succession:
         self.settle()
         notes, refused = self._ask_to_stand_down(leaf)
         self._fetch(self._read_notes(notes), _version(leaf))
+        self._compare_with(notes.keys())
         try:
             with self._turn:
                 with self._pen:
@@ -197,7 +211,7 @@ class Succession:
         # The blocks that were fetched may tell of keys under which more of the notes can be read.
         shown = self._read_notes(notes)
         reigns = self._reigns()
-        kept = self._height_of(kept_end(shown, self._own_ends(reigns), list(reigns.values())))
+        kept = self._height_of(kept_end(shown, self._own_ends(reigns), list(reigns.values()), self._caught))
         # Of our own blocks more may be kept than may be final: none beside them is.
         height = self._holds_at(leaf, kept, log_key=self._log_key)[0]
         self._check_is_due(leaf, height)
@@ -376,24 +390,67 @@ class Succession:
         Returns:
             Whether our ledger changed.
         """
-        start = self._final_height + 1
         try:
-            while start <= self._replica.height:
-                theirs = client.blocks(start, 0)
-                ours = {block.height: block for block in self._replica.blocks(start, MAX_BLOCK_BYTES)}
-                for index, block in enumerate(theirs):
-                    mine = ours.get(block.height)
-                    if mine is None:
-                        break
-                    if mine != block:
-                        self._note_exchanges(theirs[index:], giver)
-                        return self._go_over(self._up_to_takeover(theirs[index:], client), giver)
-                    start = block.height + 1
-                if not theirs or theirs[0].height not in ours:
-                    return False
+            parted = self._parting(client)
+            if parted is None:
+                return False
+            mine, theirs = parted
+            self._compare(mine, theirs[0], client)
+            self._note_exchanges(theirs, giver)
+            return self._go_over(self._up_to_takeover(theirs, client), giver)
         except MedchainError:
             return False
-        return False
+
+    def _parting(self, client: OrdererClient) -> tuple[Block, Sequence[Block]] | None:
+        """Find where a peer's blocks leave ours after our last final one; returns ours there, and its from there on."""
+        start = self._final_height + 1
+        while start <= self._replica.height:
+            theirs = client.blocks(start, 0)
+            ours = {block.height: block for block in self._replica.blocks(start, MAX_BLOCK_BYTES)}
+            for index, block in enumerate(theirs):
+                mine = ours.get(block.height)
+                if mine is None:
+                    break
+                if mine != block:
+                    return mine, theirs[index:]
+                start = block.height + 1
+            if not theirs or theirs[0].height not in ours:
+                return None
+        return None
+
+    def _compare(self, mine: Block, other: Block, client: OrdererClient) -> None:
+        """Look whether one organisation has signed two blocks for one height; what does not prove it is passed over."""
+        with suppress(MedchainError):
+            members = self._replica.members_at(mine.height - 1)
+            signers = {self._notary.read(block.checkpoint, members).log_org for block in (mine, other)}
+            if len(signers) > 1 or signers <= self._caught:
+                return
+            position = parting(mine, other)
+            ours, theirs = self.entry(position, _size(mine)), client.entry(position, _size(other))
+            liar = signed_both(ours, theirs, self._notary, members)
+            if liar is not None:
+                self._caught |= {liar}
+                self._raise_alarm(Alarm(TWO_BLOCKS, mine.height, evidence(ours, theirs, liar), latched=True))
+
+    def _compare_with(self, names: Collection[str]) -> None:
+        """Compare blocks with those of some members: after blocks were fetched there is more to compare."""
+        for org_id, client in self._peers().items():
+            with suppress(MedchainError):
+                if org_id in names and (parted := self._parting(client)) is not None:
+                    self._compare(parted[0], parted[1][0], client)
+
+    def entry(self, position: int, size: int) -> Entry:
+        """Return a leaf's place in our log at the end of our block of a size.
+
+        Raises:
+            NotFoundError: ``store.leaf`` where no block of ours ends there, or its log has no such leaf.
+            VerificationError: ``store.corrupt``.
+        """
+        height = self._replica.height_of(size)
+        if not height:
+            raise NotFoundError("store.leaf", position=position)
+        leaf, hashes = self._replica.entry_proof(position, size)
+        return Entry(leaf, position, hashes, self._replica.blocks(height, 0)[0].checkpoint)
 
     def _note_exchanges(self, theirs: Sequence[Block], giver: str) -> None:
         """Keep in mind by which transactions organisations exchange their keys in blocks that are not ours."""

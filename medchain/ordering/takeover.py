@@ -236,7 +236,12 @@ def read_shown(note: str, notary: Notary, reigns: Sequence[Members]) -> Shown:
     return Shown(end, cosigners)
 
 
-def kept_end(answers: Mapping[str, Sequence[Shown]], own: Sequence[LogEnd], reigns: Sequence[Members]) -> LogEnd:
+def kept_end(
+    answers: Mapping[str, Sequence[Shown]],
+    own: Sequence[LogEnd],
+    reigns: Sequence[Members],
+    caught: frozenset[str] = frozenset(),
+) -> LogEnd:
     """Decide up to which of our block ends the ledger is kept: whoever relied on one as final must not lose it.
 
     At most f = ⌊(n − 1) / 3⌋ members lie, the lost orderer perhaps among them; who is silent need not be one of them. A
@@ -253,6 +258,7 @@ def kept_end(answers: Mapping[str, Sequence[Shown]], own: Sequence[LogEnd], reig
             for the lost orderer, and has shown the largest block end that it cosigned.
         own: our block ends from the one known to be final on, in order.
         reigns: the members in force from the first of these ends to the last.
+        caught: who is known to have signed two blocks for one height.
 
     Returns:
         The end of the last block that stays.
@@ -266,7 +272,7 @@ def kept_end(answers: Mapping[str, Sequence[Shown]], own: Sequence[LogEnd], reig
         quorum, answering = members.protocol.quorum, _active(members) & answered
         if len(answering) < quorum:
             raise VerificationError("takeover.quorum", answered=len(answering), quorum=quorum)
-    liars = _liars(shown, own)
+    liars = _liars(shown, own) | caught
     ours, final = {(end.size, end.root) for end in own}, own[0].size
 
     def may_be_final(cosigners: frozenset[str]) -> bool:

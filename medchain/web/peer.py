@@ -94,6 +94,12 @@ def ordering_routes(service: OrderingService) -> list[Route]:
         return Response(b"", 204)
 
     @callers(Caller.PEER)
+    def entry(request: Request) -> Response:
+        position = request.number("position", default=0, high=_MAX_HEIGHT)
+        size = request.number("size", default=0, high=_MAX_HEIGHT)
+        return Response(service.entry(position, size), content_type=OCTETS)
+
+    @callers(Caller.PEER)
     def stand_down(request: Request) -> Response:
         return _note_response(service.stand_down(request.body))
 
@@ -103,6 +109,7 @@ def ordering_routes(service: OrderingService) -> list[Route]:
         Route("ordering.round", "POST", "/ordering/round", poll, MAX_NOTE_BYTES, is_poll=True),
         Route("ordering.checkpoint", "GET", "/ordering/checkpoint", checkpoint),
         Route("ordering.cosign", "POST", "/ordering/cosign", cosign, MAX_NOTE_BYTES),
+        Route("ordering.entry", "GET", "/ordering/entry", entry),
         Route("ordering.stand_down", "POST", "/ordering/stand-down", stand_down, MAX_LEAF_BYTES),
     ]
 

@@ -34,6 +34,7 @@ from medchain.node.records import RecordService
 from medchain.node.replica import Replica
 from medchain.node.submit import Draft
 from medchain.ordering.embedded import EmbeddedDriver, Ports
+from medchain.ordering.entry import parse_entry
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.round import parse_round
 from medchain.store.engine import FileKind, open_database
@@ -255,6 +256,9 @@ class Line:
 
     def cosign(self, note):
         self._desk().cosign(note)
+
+    def entry(self, position, size):
+        return parse_entry(self._desk().entry(position, size))
 
     def stand_down(self, leaf):
         return self._desk().stand_down(leaf)

@@ -31,6 +31,7 @@ from medchain.node.restored import RestoreMark
 from medchain.ordering.block import Block, blocks_answer, parse_submission
 from medchain.ordering.cosign import Vouched
 from medchain.ordering.driver import Alarm
+from medchain.ordering.entry import Entry, entry_bytes
 from medchain.ordering.receipt import Receipt, Refused, outcomes_bytes
 from medchain.ordering.round import Ask, Round, round_answer
 from medchain.store.engine import FileKind
@@ -289,6 +290,15 @@ def test_notes_go_both_ways():
     assert HttpOrdererClient(Peers(b""), "o").checkpoint() is None
     with pytest.raises(VerificationError):
         HttpOrdererClient(Peers(b"\xff"), "o").checkpoint()
+
+
+def test_an_entry_is_asked_for_and_read_strictly():
+    entry = Entry(bytes(32), 7, (bytes(range(32)),), BLOCK.checkpoint)
+    peers = Peers(entry_bytes(entry))
+    assert PulsedClient(HttpOrdererClient(peers, "o"), Pulse()).entry(7, 9) == entry
+    assert peers.asked == [("o", "/ordering/entry?position=7&size=9", True)]
+    with pytest.raises(InputError):
+        HttpOrdererClient(Peers(b""), "o").entry(7, 9)
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ class Life:
                 given = [receipt for receipt in node.disk.receipts if receipt.covers(known)]
                 broken = [receipt for receipt in given if receipt.height_at_most == height]
                 return self.signers(lambda key: any(is_by(receipt, key.public) for receipt in broken))
-            case "ordering.kept_back":
+            case "ordering.kept_back" | "ordering.two_blocks":
                 return {str(alarm.fields["orderer"])}
         assert not alarm.latched, alarm
         return set()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.errors import UnavailableError, VerificationError
+from medchain.errors import NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.members import protocol_content
 from medchain.ledger.object import map_key, public_body_hash, public_owner
 from medchain.ledger.transaction import Change, ObjectRow
@@ -256,6 +256,9 @@ class Answers:
 
     def blocks(self, first, _wait_s):
         return [self._block] if first == self._block.height else []
+
+    def entry(self, position, _size):
+        raise NotFoundError("store.leaf", position=position)
 
 
 def agreed_and_not_done(consortium):
@@ -607,6 +610,9 @@ def test_no_block_is_dropped_for_one_that_cannot_follow(consortium, size, second
     class Liar:
         def blocks(self, number, _wait_s):
             return [block for block in theirs if block.height >= number]
+
+        def entry(self, position, _size):
+            raise NotFoundError("store.leaf", position=position)
 
     def rewind(_height):
         pytest.fail("it drops blocks")

@@ -439,7 +439,7 @@ def test_who_has_a_forked_block_goes_over_to_a_ledger_in_which_log_keys_are_exch
     go_on(consortium, [*there, AWAY])
     assert away.replica.root == taker.replica.root
     assert away.driver.cosigner.final_size == taker.replica.size
-    assert away.alarms() == set()
+    assert away.alarms() == {"ordering.two_blocks"}
     consortium.check()
 
 

@@ -27,6 +27,7 @@ from medchain.node.release import parse_answer
 from medchain.node.served_log import ServedLog
 from medchain.node.services import Health
 from medchain.ordering.block import parse_blocks
+from medchain.ordering.entry import parse_entry
 from medchain.ordering.receipt import parse_outcomes
 from medchain.ordering.round import Ask, parse_round
 from medchain.tlog.note import parse_note
@@ -159,6 +160,7 @@ READERS = {
     "blocks": parse_blocks,
     "outcomes": lambda data: parse_outcomes(data, 1),
     "round": parse_round,
+    "entry": parse_entry,
     "release": parse_answer,
     "endorsement": lambda data: parse_endorsement(data, "key"),
     "signature": lambda data: parse_signature(data, "key"),

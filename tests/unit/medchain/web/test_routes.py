@@ -56,6 +56,10 @@ class Ordering:
     def cosign(self, note):
         self.asked.append(note)
 
+    def entry(self, position, size):
+        self.asked.append((position, size))
+        return b"entry"
+
     def stand_down(self, leaf):
         self.asked.append(leaf)
         return self.note
@@ -233,6 +237,12 @@ def test_a_note_goes_both_ways(router, ordering):
     assert call(router, "POST", "/ordering/cosign", "— line\n".encode()).status == 204
     assert call(router, "POST", "/ordering/stand-down", b"leaf").body == b"note\n"
     assert ordering.asked == [7, "— line\n", b"leaf"]
+
+
+def test_an_entry_is_asked_for_by_its_position_and_the_size_of_its_log(router, ordering):
+    assert call(router, "GET", "/ordering/entry?position=7&size=9").body == b"entry"
+    assert ordering.asked == [(7, 9)]
+    assert call(router, "GET", "/ordering/entry?position=-1&size=9").status == 400
 
 
 def test_before_the_first_note_there_is_none(router, ordering):
