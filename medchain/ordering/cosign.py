@@ -435,14 +435,31 @@ class Cosigner:
             return self._text(known)
 
     def tidy(self) -> None:
-        """Write down what is final, with the lines that came later; nobody waits for it, and few writes do for many."""
+        """Write down what is final, with the lines that came later; nobody waits for it, and few writes do for many.
+
+        Whoever has lines to give waits for one note at most, and for no write.
+        """
         with self._lock:
-            while self._unsaved:
-                size = min(self._unsaved)
-                if size in self._notes and self._replica.root_at(size) == self._notes[size].root:
-                    self._checkpoints.put(self._text(self._notes[size]), size, final=True)
-                self._unsaved.remove(size)
+            sizes = sorted(self._unsaved)
+        for size in sizes:
+            text = self._take_unsaved(size)
+            if text is None:
+                continue
+            try:
+                self._checkpoints.put(text, size, final=True)
+            except MedchainError:
+                with self._lock:
+                    self._unsaved.add(size)
+                raise
         self._checkpoints.flush()
+
+    def _take_unsaved(self, size: int) -> str | None:
+        """Return what to write of a size, None for what is ours no more; lines that come from now on are new."""
+        with self._lock:
+            self._unsaved.discard(size)
+            known = self._notes.get(size)
+            is_ours = known is not None and self._replica.root_at(size) == known.root
+            return self._text(known) if known is not None and is_ours else None
 
     def recall(self) -> None:
         """Know again, after a start, the newest block end and what this node vouched for, with its own lines.

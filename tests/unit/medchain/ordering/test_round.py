@@ -318,6 +318,46 @@ def test_a_note_that_tells_nothing_new_is_not_kept_again(consortium):
     assert kept == []
 
 
+def with_a_line_unsaved(consortium):
+    """Have what is final at the orderer, and one more member's lines that are not written yet; returns its node."""
+    ordered(consortium)
+    for node in consortium.nodes.values():
+        node.driver.cosign_once()
+    for name in FOLLOWERS:
+        consortium.nodes[name].driver.follow_once()
+    return consortium.orderer
+
+
+def test_who_has_lines_to_give_waits_for_no_write(consortium):
+    node, heard = with_a_line_unsaved(consortium), []
+    cosigner = node.driver.cosigner
+
+    def slow(_text, _size, *, final):
+        asking = threading.Thread(target=lambda: heard.append((len(cosigner.heard()), final)))
+        asking.start()
+        asking.join(20)
+
+    node.disk.put = slow
+    cosigner.tidy()
+    assert heard == [(4, True)]
+
+
+def test_lines_that_a_full_disk_did_not_take_are_written_later(consortium):
+    node, kept = with_a_line_unsaved(consortium), []
+    put = node.disk.put
+
+    def refuse(*_given: object, **_named: object) -> None:
+        raise UnavailableError("store.full")
+
+    node.disk.put = refuse
+    with pytest.raises(UnavailableError):
+        node.driver.cosigner.tidy()
+    node.disk.put = lambda text, size, *, final: kept.append(size) or put(text, size, final=final)
+    node.driver.cosigner.tidy()
+    node.driver.cosigner.tidy()
+    assert kept == [node.replica.size]
+
+
 def test_lines_that_come_after_a_note_is_final_are_written_when_there_is_time(consortium):
     ordered(consortium)
     for node in consortium.nodes.values():
