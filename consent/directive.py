@@ -1,4 +1,4 @@
-"""A consent object of the ledger as rules of the decision. Pure.
+"""A consent object of the ledger, or a mandate of the law, as rules of the decision. Pure.
 
 Keeps true: what the object's own fields name bounds what its FHIR Consent says in detail, and the other way round: both
 must permit. A content that cannot be read permits nothing. Trusts the caller for contents that were compared with the
@@ -18,8 +18,8 @@ from consent.vocabulary import ACT_REASON
 from medchain.dates import END, Span
 from medchain.encoding import Json
 from medchain.errors import InputError
-from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds.content import ANY_TYPE, Period
+from medchain.ledger.kinds.permission import Permission, read_any
 
 _SECOND: Final = 1_000_000
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -47,11 +47,12 @@ def compile_content(content: Mapping[str, Json], consent_id: str, version: str, 
         It, compiled; what cannot be read denies.
     """
     try:
-        terms = [_terms(consents.read(content)), _custodians(consents.read(content))]
+        permission = read_any(content)
+        terms = [_terms(permission), _custodians(permission)]
     except InputError:
         return LedgerConsent((compile_consent(None, consent_id=consent_id, version=version),))
     found = [_compiled(provision, consent_id, version) for provision in terms]
-    fhir = content["fhir"]
+    fhir = content.get("fhir")
     if isinstance(fhir, dict) and not fhir.keys().isdisjoint(_RULES):
         found.append(compile_consent(fhir, consent_id=consent_id, version=version, any_patient=True, zone=zone))
     return LedgerConsent(tuple(found))
@@ -123,7 +124,7 @@ def _compiled(provision: Mapping[str, object], consent_id: str, version: str) ->
     return compile_consent(consent, consent_id=consent_id, version=version, any_patient=True)
 
 
-def _terms(content: consents.Consent) -> dict[str, object]:
+def _terms(content: Permission) -> dict[str, object]:
     """Write what the fields permit: to whom, for what, until when, which records."""
     provision: dict[str, object] = {
         "actor": [{"reference": {"reference": f"Organization/{content.recipient}"}}],
@@ -137,7 +138,7 @@ def _terms(content: consents.Consent) -> dict[str, object]:
     return provision
 
 
-def _custodians(content: consents.Consent) -> dict[str, object]:
+def _custodians(content: Permission) -> dict[str, object]:
     """Write whose records they are."""
     role = {"coding": [{"code": "CST", "system": _PARTICIPATION}]}
     return {
@@ -182,7 +183,7 @@ class ConsentDecision:
             custodian knows. False for anything malformed.
         """
         try:
-            content = consents.read(consent)
+            content = read_any(consent)
         except InputError:
             return False
         purpose = access.get("purpose")

@@ -129,7 +129,7 @@ class PatientPages:
             asks=[self._ask_row(me, row) for row in asks],
             refused=len(refused),
             living=sum(one.is_in_force for one in given),
-            recent=[self._event_row(me, one) for one in week[:3]],
+            recent=[self._event_row(me, one, given) for one in week[:3]],
         )
 
     def acknowledge(self, name: str) -> Response:
@@ -186,26 +186,26 @@ class PatientPages:
         Who acts for the patient signs it, so that the ledger says who it was.
         """
         me = self._site.check_form(OWN)
-        self._given(me, key)
+        self._permission(me, key)
         self._site.local.call("stop", {"object": key}, SLOW)
         return redirected(f"/my/access/{key}")
 
     def withdraw(self, key: str) -> Response:
         """Lead to where the end of a permission is signed."""
         me = self._site.check_form(STOP)
-        return self._signing.stop(me, key, self._given(me, key).recipient)
+        return self._signing.stop(me, key, self._permission(me, key).recipient)
 
     def open(self, key: str) -> Response:
         """Try again to let a recipient in whom the patient has permitted."""
         me = self._site.check_form(CONSENT)
-        if self._given(me, key).is_in_force and not self._is_open(me, key):
+        if self._permission(me, key).is_in_force and not self._is_open(me, key):
             let_in(self._site.local, key)
         return redirected(f"/my/access/{key}")
 
     def receipt(self, key: str) -> Response:
         """Give the receipt of a consent."""
         me = self._site.require()
-        given = self._given(me, key)
+        given = self._permission(me, key)
         content = self._content(me, key)
         origin = self._site.pages.site.origins[0]
         document = consent_receipt(given, content, self._site.genesis.ledger, origin, language())
@@ -250,7 +250,7 @@ class PatientPages:
         return self._site.render(
             "looked.html",
             me,
-            events=[self._event_row(me, one) for one in events],
+            events=[self._event_row(me, one, given) for one in events],
             is_whole=is_whole,
             has_list=any(one.is_entered for one in events),
             missing=sum(one.missing for one in given),
@@ -346,6 +346,13 @@ class PatientPages:
         """Find one of the patient's consents; raises `NotFoundError` ``page.unknown``."""
         found = find_given(self._site.consents(me), key) if _KEY.fullmatch(key) else None
         if found is None:
+            raise NotFoundError("page.unknown")
+        return found
+
+    def _permission(self, me: Patient, key: str) -> Given:
+        """Find one that the patient has given: what the law demands is not the patient's to open or to end."""
+        found = self._given(me, key)
+        if found.law is not None:
             raise NotFoundError("page.unknown")
         return found
 
@@ -488,8 +495,17 @@ class PatientPages:
             "is_in_force": given.is_in_force,
             "is_final": given.is_final,
             "ended": self._ended(me, given) if given.ended else "",
+            "law": self._law(given),
             "position": given.position,
         }
+
+    def _law(self, given: Given) -> dict[str, str] | None:
+        """Word on which law a mandate rests; None for a consent."""
+        law, say = given.law, self._site.pages.say
+        if law is None:
+            return None
+        named = say("law.named", authority=law.authority, reference=law.reference)
+        return {"kind": self._site.pages.say_or(f"law.{law.kind}", law.kind), "named": named, "scope": law.scope}
 
     def _delegate(self, given: Given, signer: str) -> str:
         """Name who signed in the patient's stead; empty for nobody, and for paper."""
@@ -510,9 +526,10 @@ class PatientPages:
             return say("ended.delegate", name=name)
         return say(f"ended.{given.ended}", name=self._site.organisation(me, given.ended_by))
 
-    def _event_row(self, me: Patient, event: Event) -> dict[str, object]:
+    def _event_row(self, me: Patient, event: Event, given: Sequence[Given]) -> dict[str, object]:
         """Word who has looked."""
         say = self._site.pages.say
+        under = next((one for one in given if one.law is not None and one.key == event.consent), None)
         return {
             "when": self._site.moment(event.time),
             "who": event.who,
@@ -527,6 +544,7 @@ class PatientPages:
             "is_refused": event.is_refused,
             "position": event.position,
             "consent": event.consent,
+            "law": None if under is None else self._law(under),
             "emergency": event.emergency,
             "reason": event.reason,
             "is_entered": event.is_entered,

@@ -185,7 +185,7 @@ class PatientSite:
     def consents(self, me: Patient) -> Mapping[str, Json]:
         """Ask the daemon for the patient's consents, once a request."""
         if "patient_consents" not in g:
-            asked: Json = {"subjects": [key.hex() for key in me.subjects]}
+            asked: Json = {"patient": me.id, "subjects": [key.hex() for key in me.subjects]}
             answer = self.local.call("patient.consents", asked, QUICK)
             g.patient_consents = answer if isinstance(answer, dict) else {}
         found: Mapping[str, Json] = g.patient_consents

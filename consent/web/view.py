@@ -48,8 +48,25 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Law:
+    """A legal basis other than consent.
+
+    Attributes:
+        kind: ``court``, ``public-health`` or ``statute``.
+        authority: who ordered it, or whose law it is.
+        reference: file number, or article.
+        scope: what it covers, in words.
+    """
+
+    kind: str
+    authority: str
+    reference: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
-    """A consent.
+    """A consent, or a mandate of the law.
 
     Attributes:
         key: map key, hexadecimal.
@@ -77,6 +94,7 @@ class Given:
         signer: map key of the subject that signed it, hexadecimal.
         patient: map key of the subject whose records it is about, hexadecimal.
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
+        law: what it rests on where it is no consent; None for a consent.
     """
 
     key: str
@@ -104,6 +122,7 @@ class Given:
     signer: str = ""
     patient: str = ""
     withdrawn_by: str = ""
+    law: Law | None = None
 
     @property
     def last_used(self) -> int | None:
@@ -257,14 +276,15 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
     return Given(
         key=str(row.get("key")),
         recipient=str(content.get("recipient")),
-        custodians=_texts(content.get("custodians")),
+        custodians=_texts(content.get("custodians")) or _texts([content.get("custodian")]),
         purpose=str(content.get("purpose", "")),
         kinds=(*KINDS, OTHER) if types == (ANY_TYPE,) else tuple(kinds_of(types)),
         sensitive=_sensitive(content.get("fhir")),
         is_whole=types == (ANY_TYPE,),
         start=_number(period.get("start")) if isinstance(period, dict) else 0,
         until=_number_or_none(period.get("end")) if isinstance(period, dict) else None,
-        signed_at=_number(content.get("signed_at")),
+        signed_at=_number(content.get("signed_at"))
+        or (_number(period.get("start")) if isinstance(period, dict) else 0),
         signed=str(row.get("signed", "unknown")),
         is_in_force=is_in_force,
         is_final=row.get("final") is True,
@@ -280,7 +300,15 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         signer=str(content.get("subject", "")),
         patient=str(content.get("acting_for") or content.get("subject", "")),
         withdrawn_by=str(row.get("withdrawn_by") or ""),
+        law=_law(content.get("basis")),
     )
+
+
+def _law(basis: Json) -> Law | None:
+    """Read on which law a mandate rests."""
+    if not isinstance(basis, dict):
+        return None
+    return Law(*(str(basis.get(name, "")) for name in ("kind", "authority", "reference", "scope")))
 
 
 def _release(row: Mapping[str, Json]) -> Release:

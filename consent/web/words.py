@@ -117,6 +117,14 @@ PATIENT_WORDS: Final[Words] = {
     "home.seen": ("知道了", "I have seen this"),
     "notice.consent.given": ("一项许可已用您的名义签署。", "A permission was signed in your name."),
     "notice.consent": ("您的一项许可有变化。", "One of your permissions has changed."),
+    "notice.mandate.given": (
+        "有法律依据（法院命令、法定报告或公共卫生）要求给出您的部分记录。请在“谁能看”中查看依据。",
+        (
+            "A legal basis other than your consent (a court order, a report that the law demands, or public health) "
+            "opens part of your record. See “Access” for which."
+        ),
+    ),
+    "notice.mandate": ("一项法律依据已停止。", "A legal basis for opening your record was stopped."),
     "notice.stopped": ("一项许可已停止。", "A permission was stopped."),
     "notice.subject.enrol": ("您已在本系统登记。", "You were enrolled here."),
     "notice.subject": (
@@ -142,10 +150,14 @@ PATIENT_WORDS: Final[Words] = {
     "home.living": ("您目前有 {count} 项许可生效。", "{count} permissions are in force."),
     "home.living.one": ("您目前有 1 项许可生效。", "One permission is in force."),
     "home.no_living": ("您没有许可任何其他机构查看。", "You have let no other organisation see your record."),
+    "looked.under.law": ("依此法律依据", "under this legal basis"),
     "access.title": ("谁能看我的病历", "Who can see my record"),
     "access.lead": (
-        "这是您许可的其他机构。您随时可以停止。",
-        "These are the other organisations that you permitted. You can stop any of them at any time.",
+        "这是您许可的其他机构，您随时可以停止；依法律可以查看的，会写明依据。",
+        (
+            "These are the other organisations that you permitted, whom you can stop at any time. Where the law lets "
+            "one see, it says so."
+        ),
     ),
     "access.by_organisation": ("按机构", "By organisation"),
     "access.by_kind": ("按内容", "By kind of record"),
@@ -169,6 +181,34 @@ PATIENT_WORDS: Final[Words] = {
     "signed.attested": (
         "由两名工作人员证明（纸质），不等同于您的签名",
         "attested by two members of staff (paper); not equal to your signature",
+    ),
+    "signed.law": ("法律依据，不是您的许可", "the law, and no permission of yours"),
+    "law.title": ("法律依据", "On what legal basis"),
+    "law.lead": (
+        "这不是您给出的许可：监管机构登记了下列法律依据，另一家独立机构已核对，本院依此给出记录。",
+        (
+            "You have not given this: a regulator has entered the legal basis below, an independent organisation has "
+            "endorsed it, and this hospital gives records under it."
+        ),
+    ),
+    "law.court": ("法院命令", "Court order"),
+    "law.public-health": ("公共卫生", "Public health"),
+    "law.statute": ("法定报告", "Report that the law demands"),
+    "law.named": ("{authority}，{reference}", "{authority}, {reference}"),
+    "law.authority": ("由谁、依据什么", "By whom, under what"),
+    "law.scope": ("范围", "What it covers"),
+    "law.since": ("生效时间", "In force from"),
+    "law.no_stop": (
+        "您不能停止它；登记它的监管机构可以。如有异议，请联系该监管机构或本院。",
+        (
+            "You cannot stop it; the regulator that entered it can. If you do not agree, tell that regulator or this "
+            "hospital."
+        ),
+    ),
+    "law.keep": ("留存证明", "Keep the proof"),
+    "law.keep.lead": (
+        "证明包可以离线核验，不必相信本院。",
+        "The proof can be checked offline, without trusting this hospital.",
     ),
     "signed.unknown": ("本院没有签名的内容", "the signature is not held here"),
     "ended.patient": ("您已撤回", "withdrawn by you"),

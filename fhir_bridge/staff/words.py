@@ -96,6 +96,7 @@ STAFF_WORDS: Final[Words] = {
     "oversight.kind.grant": ("授权", "grants"),
     "oversight.kind.organisation": ("机构", "organisations"),
     "oversight.kind.policy": ("策略", "policies"),
+    "oversight.kind.mandate": ("法律依据", "legal bases"),
     "oversight.kind.protocol": ("协议", "protocols"),
     "oversight.kind.record": ("记录", "records"),
     "oversight.kind.recovery": ("恢复", "recoveries"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import client_texts, consent_texts, messages, proposal_texts
+from medchain.commands import client_texts, consent_texts, mandate_texts, messages, proposal_texts
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -22,6 +22,7 @@ GROUPS: Final = (
     Group("emergency", messages.EMERGENCY_GROUP),
     Group("subject", messages.SUBJECT_GROUP),
     Group("consent", consent_texts.CONSENT_GROUP),
+    Group("mandate", mandate_texts.MANDATE_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
     Group("orderer", proposal_texts.ORDERER_GROUP),
@@ -51,6 +52,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "emergency": ("emergencies",),
     "subject": ("subjects",),
     "consent": ("consent",),
+    "mandate": ("mandates",),
     "verify": ("checking",),
     "log": ("log",),
     "org": ("membership", "proposing"),

@@ -167,6 +167,7 @@ class Kind:
         stoppable: whether an active version must carry a stop hash; others must not.
         refs: kinds that the refs must have, sorted; every ref of these must be a ref too.
         refs_optional: whether there may be no ref at all.
+        counts_as: kind as which a ref to one of it counts; empty for its own.
         statuses: all that objects of it may have by a transaction.
     """
 
@@ -182,6 +183,7 @@ class Kind:
     stoppable: bool = False
     refs: tuple[str, ...] = ()
     refs_optional: bool = False
+    counts_as: str = ""
     statuses: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

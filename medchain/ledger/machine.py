@@ -656,7 +656,8 @@ def _check_refs(view: View, kind: Kind, change: Change, context: BlockContext) -
         # A grant stands on its consent: who uses the grant must stand on the consent too, or its stop would not reach.
         if any(below not in change.refs for below in head.refs):
             raise _RefusedError("transaction.ref", kind=change.kind, version=ref.version)
-        kinds.append(head.kind)
+        referred = KINDS.get(head.kind)
+        kinds.append(head.kind if referred is None or not referred.counts_as else referred.counts_as)
     wanted = kind.refs if change.status == ACTIVE else ()
     if tuple(sorted(kinds)) != wanted and (kinds or not kind.refs_optional):
         raise _RefusedError("transaction.ref", kind=change.kind, count=len(kinds))

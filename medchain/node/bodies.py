@@ -21,7 +21,18 @@ from medchain.crypto.sealing import SealingPrivateKey, open_sealed, seal_to
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.ledger.kind import Place
-from medchain.ledger.kinds import access, capacity, consent, delegation, emergency, erasure, grant, recovery, subject
+from medchain.ledger.kinds import (
+    access,
+    capacity,
+    consent,
+    delegation,
+    emergency,
+    erasure,
+    grant,
+    mandate,
+    recovery,
+    subject,
+)
 from medchain.ledger.kinds.registry import check_form
 from medchain.ledger.members import ENCRYPTION_KEY, Key, Members
 from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, Body, StateRecord, map_key
@@ -171,8 +182,8 @@ def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozen
         case "consent":
             allowed = consent.read(content)
             return frozenset({*allowed.custodians, allowed.recipient})
-        case "grant":
-            given = grant.read(content)
+        case "grant" | "mandate":
+            given = grant.read(content) if kind == "grant" else mandate.read(content)
             return frozenset({given.custodian, given.recipient})
         case "access":
             found = source.head(access.read(content).grant)

@@ -28,8 +28,8 @@ from medchain.errors import (
     NotFoundError,
     UnavailableError,
 )
-from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
+from medchain.ledger.kinds import permission
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import Accesses
 from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
@@ -301,7 +301,7 @@ class Custodian:
         request, parts = item.signed.request, self._parts
         if (request.recipient, request.purpose) != (standing.grant.recipient, standing.grant.purpose):
             raise AccessDeniedError("release.grant")
-        patient = parts.patients.token(standing.consent.patient)
+        patient = self._holdings.patient_of(standing.permission)
         if patient is None:
             raise AccessDeniedError("release.patient")
         choice = self._holdings.choose(request, standing, patient)
@@ -407,7 +407,7 @@ class Custodian:
             key = None if found is None else grants.read(found[1].content).consent
             # Of one that was withdrawn the head has the withdrawal's body, which names who signed and not for whom.
             given = None if key is None else self._parts.bodies.terms(key)
-            subject = None if given is None else consents.read(given.content).patient
+            told = None if given is None else permission.read(given.kind, given.content)
         except MedchainError:
             return ""
-        return "" if subject is None else self._parts.patients.token(subject) or ""
+        return "" if told is None else self._holdings.patient_of(told) or ""

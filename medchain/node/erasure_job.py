@@ -57,7 +57,7 @@ AGAIN_S: Final = 3600
 
 _PAGE: Final = 200
 _ENDED_HERE: Final = frozenset({"consent", "delegation", "grant", "recovery", "subject"})
-_ORDER: Final = ("access", "emergency", "grant", "consent", "recovery", "delegation", "subject")
+_ORDER: Final = ("access", "emergency", "grant", "consent", "mandate", "recovery", "delegation", "subject")
 _LOG: Final = Log("erasure")
 
 
@@ -324,7 +324,7 @@ class ErasureJob:
         return found
 
     def _is_of(self, key: bytes, body: Body, erasure: ErasureIntent) -> bool:
-        """Tell whether a subject, consent or emergency is the patient's."""
+        """Tell whether a subject, consent, mandate or emergency is the patient's."""
         match body.kind:
             case "subject":
                 return key in erasure.subjects
@@ -336,8 +336,10 @@ class ErasureJob:
             case "delegation":
                 # The body of its end is signed by either of the two, and goes with it.
                 return "delegate" in body.content and _key(body.content, "subject") in erasure.subjects
-            case "emergency":
-                return self._token(str(body.content.get("patient", ""))) == erasure.patient
+            case "emergency" | "mandate":
+                # A mandate names the patient as its custodian does: another's may have the id of one here.
+                is_ours = body.kind == "emergency" or body.content.get("custodian") == self._judge.org_id
+                return is_ours and self._token(str(body.content.get("patient", ""))) == erasure.patient
             case _:
                 return False
 

@@ -30,6 +30,7 @@ from medchain.node.exchange import Asker, AskerParts, Custodians, Received, Rece
 from medchain.node.exchange_client import GRANTS, OF_PATIENT, REQUEST
 from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
+from medchain.node.mandates import MandateDesk
 from medchain.node.notices import NoticeBook
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
@@ -106,7 +107,8 @@ class ExchangeNode:
         releases = _releases(identity, around)
         self.custodian = Custodian(releases)
         self._service = around.service
-        self._desk = GrantDesk(releases, side.shelf.index.of)
+        self._desk = GrantDesk(releases, side.shelf.index.of, side.shelf.index.mandates)
+        self._mandates = MandateDesk(identity.org_id, side, secrets.token_bytes)
         self.finder = _finder(identity, around)
         self.asker = _asker(identity, around)
         parts = SubjectParts(
@@ -158,6 +160,7 @@ class ExchangeNode:
             **self.emergencies.operations(),
             **self.statements.operations(),
             **self.notices.operations(),
+            **self._mandates.operations(),
         }
 
     def release(self, document: bytes, peer: str) -> bytes:

@@ -25,6 +25,7 @@ from medchain.ledger.object import Body, StateRecord, in_force
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
+from medchain.node.mandates import told_of
 from medchain.node.refusing import note_refusal
 from medchain.node.release_ports import CustodianParts, Refused
 from medchain.node.standing import Holdings, Standing, types_of_both
@@ -97,15 +98,22 @@ def parse_question(document: bytes, ledger: bytes) -> GrantQuestion:
 class GrantDesk:
     """The custodian's side. Threads may share it."""
 
-    __slots__ = ("_below", "_holdings", "_parts")
+    __slots__ = ("_below", "_holdings", "_mandates", "_parts")
 
-    def __init__(self, parts: CustodianParts, below: Callable[[bytes], Sequence[bytes]]) -> None:
+    def __init__(
+        self,
+        parts: CustodianParts,
+        below: Callable[[bytes], Sequence[bytes]],
+        mandates: Callable[[], Sequence[bytes]] = tuple,
+    ) -> None:
         """Use parts.
 
         Args:
             parts: of the custodian.
-            below: gives the consents of a subject, and the grants of a consent, by map keys.
+            below: gives the consents of a subject, and the grants of a consent or mandate, by map keys.
+            mandates: gives all mandates.
         """
+        self._mandates = mandates
         self._parts = parts
         self._below = below
         self._holdings = Holdings(parts)
@@ -130,7 +138,9 @@ class GrantDesk:
             raise
         token = self._token(question.about)
         subjects = [] if token is None else self._parts.records.subjects_of(token)
-        keys = [grant for one in subjects for consent in self._below(one) for grant in self._below(consent)]
+        permitting = [consent for one in subjects for consent in self._below(one)]
+        permitting += [] if token is None else [key for key in self._mandates() if self._is_of(key, token)]
+        keys = [grant for one in permitting for grant in self._below(one)]
         found = [key for key in sorted(set(keys)) if self._counts(key, question, peer, token or "")][:MAX_GRANTS]
         if not found:
             note_refusal(self._parts, Refused(document, peer, (token or "") if subjects else "", NO_GRANT))
@@ -143,6 +153,12 @@ class GrantDesk:
             return self._parts.service.patient_token(record_id)
         stored = self._parts.records.get(type_name, record_id)
         return None if stored is None else stored.patient
+
+    def _is_of(self, key: bytes, token: str) -> bool:
+        """Tell whether a mandate is about a patient of this node."""
+        body = self._parts.bodies.terms(key)
+        told = None if body is None else told_of(body.content)
+        return told is not None and told.custodian == self._parts.org_id and self._holdings.patient_of(told) == token
 
     def _counts(self, key: bytes, question: GrantQuestion, peer: str, token: str) -> bool:
         """Tell whether a grant lets who asks have something of what it asks about."""

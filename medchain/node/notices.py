@@ -19,6 +19,7 @@ from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.kinds import capacity, signing
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import delegation as delegations
+from medchain.ledger.kinds import mandate as mandates
 from medchain.ledger.kinds import recovery as recoveries
 from medchain.ledger.kinds import subject as subjects
 from medchain.ledger.kinds.content import DAY_S
@@ -44,7 +45,7 @@ PERIOD_S: Final = 1.0
 GIVEN_UP_S: Final = 900
 """After how long a version that the ledger never took is forgotten."""
 
-_TOLD: Final = frozenset({"consent", "delegation", "recovery", "subject"})
+_TOLD: Final = frozenset({"consent", "delegation", "mandate", "recovery", "subject"})
 _PAGE: Final = 200
 _MAX_BYTES: Final = 64 * 1024
 _CONTEXT: Final = NOTICE_TYPE.encode()
@@ -303,6 +304,8 @@ class NoticeBook:
                     yield from self._announced(record, body)
                 case "consent":
                     yield from self._given(record, body)
+                case "mandate":
+                    yield from self._mandated(record, body, "mandate.given")
 
     def _changed(self, record: StateRecord, body: Body, before: Body | None) -> Iterator[tuple[Addressee, Told]]:
         """Tell of a version of a subject; a part that shows no more than what a signature needs tells nothing."""
@@ -344,12 +347,36 @@ class NoticeBook:
         }
         yield from self._told(given.patient, "consent.given", record, fields)
 
+    def _mandated(self, record: StateRecord, body: Body, kind: str) -> Iterator[tuple[Addressee, Told]]:
+        """Tell the patient at the custodian that the law opens records, or does so no more."""
+        mandate = mandates.read(body.content)
+        if mandate.custodian != self._judge.org_id:
+            return
+        basis = mandate.basis
+        fields: dict[str, Json] = {
+            "authority": basis.authority,
+            "by": record.creator,
+            "purpose": mandate.purpose,
+            "recipient": mandate.recipient,
+            "reference": basis.reference,
+            "scope": basis.scope,
+        }
+        told, token = self._event(kind, b"", record, fields), self._service.patient_token(mandate.patient)
+        subjects_of = self._records.subjects_of(token)
+        for subject in subjects_of:
+            yield from self._people(replace(told, about=subject))
+        if not subjects_of:
+            yield Addressee(patient=token), told
+
     def _stopped(self, record: StateRecord, before: Body | None) -> Iterator[tuple[Addressee, Told]]:
         """Tell that a consent, recovery or delegation was stopped; of a delegation also who acted under it."""
         if before is None:
             return
         stop = parse_envelope(self._judge.replica.store.leaf(record.since)).transaction
         by = stop.creator if isinstance(stop, Stop) else ""
+        if record.kind == "mandate":
+            yield from self._mandated(record, before, "mandate.stopped")
+            return
         if record.kind == "delegation":
             ended = delegations.read(before.content)
             told = self._event("delegate.ended", ended.subject, record, {"by": by, "role": ended.role})

@@ -21,6 +21,7 @@ from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.ending import Ended, Ending
 from medchain.node.ledger_node import LedgerNode
+from medchain.node.mandates import told_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,12 @@ class PatientView:
         return {"grants.received": self._received, "patient.consents": self._consents}
 
     def _consents(self, document: Json) -> Json:
-        """Tell all consents of a patient's subjects, the newest first."""
-        rows = members(document, {"subjects": list})["subjects"]
+        """Tell the consents of a patient's subjects, and the mandates about a patient of this node, newest first."""
+        top = members(document, {"subjects": list}, {"patient": str})
+        rows, patient = top["subjects"], top.get("patient")
         subjects = [unhex(row, HASH_BYTES) for row in rows] if isinstance(rows, list) else []
         keys = {key for subject in subjects for key in self.side.shelf.index.of(subject)}
+        keys |= {key for key in self.side.shelf.index.mandates() if patient and self._is_about(key, str(patient))}
         found = [row for key in keys if (row := self._consent(key)) is not None]
         found.sort(key=lambda row: (-int(str(row["since"])), str(row["key"])))
         consents: list[Json] = [*found]
@@ -81,6 +84,12 @@ class PatientView:
             "signed": _signed(body),
             "withdrawn_by": None if ending is None else self._signer_of_end(key, ending),
         }
+
+    def _is_about(self, key: bytes, patient: str) -> bool:
+        """Tell whether a mandate is about a patient of this node."""
+        body = self.side.shelf.terms(key)
+        told = None if body is None else told_of(body.content)
+        return told is not None and (told.custodian, told.patient) == (self.org_id, patient)
 
     def _signer_of_end(self, key: bytes, ending: Ended) -> Json:
         """Tell the subject whose passkey ended a consent; None where none did."""
@@ -149,7 +158,9 @@ class PatientView:
 
 
 def _signed(body: Body) -> str:
-    """Tell how a consent was given: ``passkey``, ``attested`` by staff, or ``unknown`` where it is not shown."""
+    """Tell how it was given: ``passkey``, ``attested`` by staff, ``unknown`` where that is not shown, or ``law``."""
+    if body.kind == "mandate":
+        return "law"
     evidence = body.evidence.value if isinstance(body.evidence, Evidence) else None
     if not isinstance(evidence, Mapping):
         return "unknown"

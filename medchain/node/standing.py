@@ -14,9 +14,10 @@ from typing import Final
 
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
-from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
+from medchain.ledger.kinds.mandate import Mandate
+from medchain.ledger.kinds.permission import PERMITTING, Permission, read_any
 from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
@@ -36,13 +37,13 @@ class Standing:
 
     Attributes:
         grant: what its body says.
-        consent: what the consent's body says.
+        permission: what the body of the consent, or mandate, says.
         refs: both at their heads, sorted.
         content: of the consent's body, for the decision.
     """
 
     grant: grants.Grant
-    consent: consents.Consent
+    permission: Permission
     refs: tuple[Ref, ...]
     content: Mapping[str, Json]
 
@@ -139,7 +140,7 @@ class Holdings:
         grant = grants.read(self._content(grant_key, refs[0].version))
         if grant.custodian != self._parts.org_id:
             raise AccessDeniedError("release.grant")
-        refs.append(self._in_force(grant.consent, "consent"))
+        refs.append(self._in_force(grant.consent, "consent", PERMITTING))
         content = self._content(grant.consent, refs[1].version)
         record = self._parts.ledger.record(grant_key)
         if record is None or record.refs != (refs[1],):
@@ -148,15 +149,22 @@ class Holdings:
             self._parts.relies(refs[0])
         except UnavailableError as error:
             raise AccessDeniedError("release.body") from error
-        return Standing(grant, consents.read(content), tuple(sorted(refs)), content)
+        permission = read_any(content)
+        return Standing(grant, permission, tuple(sorted(refs)), content)
 
-    def _in_force(self, key: bytes, kind: str) -> Ref:
+    def patient_of(self, permission: Permission) -> str | None:
+        """Return the keyed token of the patient whose records a permission opens, None for nobody known here."""
+        if isinstance(permission, Mandate):
+            return self._parts.service.patient_token(permission.patient)
+        return self._parts.patients.token(permission.patient)
+
+    def _in_force(self, key: bytes, kind: str, kinds: frozenset[str] = frozenset()) -> Ref:
         """Return an object's head if it is in force; every doubt is a no."""
         newest, final = self._parts.ledger.record(key), self._final_head(key, self.final_size())
         holds = (
             newest is not None
             and newest == final
-            and newest.kind == kind
+            and newest.kind in (kinds or {kind})
             and in_force(newest, self._now() // DAY_S)
             and not self._parts.is_stopped(key)
         )

@@ -1,4 +1,4 @@
-"""Which consents are a person's, which grants a consent's, and all emergencies: found among the bodies held here.
+"""Which consents are a person's, which grants a consent's, all emergencies and mandates: found among the bodies here.
 
 Nothing on the ledger links them; who holds the bodies can. Keeps true: what was kept since the start is found at once,
 what was kept before after the first question, which reads all bodies once. Trusts nothing: callers look up what is
@@ -24,6 +24,7 @@ from medchain.store.ledger import LedgerStore
 _PAGE: Final = 500
 _GRANT: Final = "grant"
 _EMERGENCY: Final = "emergency"
+_MANDATE: Final = "mandate"
 _LISTED: Final = frozenset({"consent", _GRANT})
 _ABOVE: Final = {"consent": ("acting_for", "subject"), _GRANT: ("consent",)}
 
@@ -39,6 +40,7 @@ class SubjectIndex:
         "_grants",
         "_is_whole",
         "_lock",
+        "_mandates",
         "_reading",
         "_recoveries",
         "_represented",
@@ -52,6 +54,7 @@ class SubjectIndex:
         self._consents: set[bytes] = set()
         self._emergencies: set[bytes] = set()
         self._grants: set[bytes] = set()
+        self._mandates: set[bytes] = set()
         self._recoveries: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._credentials: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._represented: defaultdict[bytes, set[bytes]] = defaultdict(set)
@@ -71,6 +74,9 @@ class SubjectIndex:
         if body.kind == _EMERGENCY:
             with self._lock:
                 self._emergencies.add(key)
+        if body.kind == _MANDATE:
+            with self._lock:
+                self._mandates.add(key)
         if body.kind == "subject":
             self._add_subject(key, body)
             return
@@ -115,6 +121,12 @@ class SubjectIndex:
         self._know_all()
         with self._lock:
             return sorted(self._emergencies)
+
+    def mandates(self) -> list[bytes]:
+        """Return all mandates of which this node holds a body; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._mandates)
 
     def recoveries(self, subject: bytes) -> list[bytes]:
         """Return the recoveries of a subject; map keys, sorted."""

@@ -16,11 +16,12 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
-from medchain.ledger.kinds import signing
+from medchain.ledger.kinds import permission, signing
 from medchain.ledger.kinds import subject as subjects
 from medchain.ledger.kinds.capacity import Capacity, Delegate
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.passkeys import passkey
+from medchain.ledger.kinds.permission import PERMITTING
 from medchain.ledger.kinds.subject import Contact
 from medchain.ledger.object import ACTIVE, Body, map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
@@ -321,12 +322,12 @@ class SubjectDesk:
     def give_grant(
         self, consent: bytes, resource_types: Sequence[str] | None = None, period: Period | None = None
     ) -> Submitted:
-        """Let a consent's recipient read what this organisation holds.
+        """Let the recipient of a consent, or of a mandate of the law, read what this organisation holds.
 
         Args:
-            consent: map key of the consent, 32 bytes.
-            resource_types: FHIR types; None for all of the consent.
-            period: when it is in force; None for from now on as long as the consent.
+            consent: map key of the consent or mandate, 32 bytes.
+            resource_types: FHIR types; None for all of it.
+            period: when it is in force; None for from now on as long as that.
 
         Returns:
             The grant object, final.
@@ -336,7 +337,10 @@ class SubjectDesk:
             VerificationError: ``grant.beyond_consent`` and others of the grant's check.
             ConflictError: the state has moved on.
         """
-        given = consents.read(self._drafts.head(consent, "consent")[1].content)
+        found = self._parts.bodies.head(consent)
+        if found is None or found[0].kind not in PERMITTING:
+            raise NotFoundError("consent.unknown")
+        given = permission.read(found[0].kind, found[1].content)
         made = grants.Grant(
             consent=consent,
             custodian=self._parts.org_id,

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, consent, delegation, grant, recovery, subject
+from medchain.ledger.kinds import access, consent, delegation, grant, mandate, recovery, subject
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
@@ -517,8 +517,8 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
         case "delegation":
             named = delegation.read(content)
             return named.last_day, stop_hash(named.stop)
-        case "grant":
-            given = grant.read(content)
+        case "grant" | "mandate":
+            given = grant.read(content) if kind == "grant" else mandate.read(content)
             return given.period.last_day, stop_hash(given.stop)
         case _:
             return None, None

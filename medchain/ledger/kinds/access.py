@@ -19,6 +19,7 @@ from medchain.errors import InputError
 from medchain.ledger.kind import CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
+from medchain.ledger.kinds.permission import PERMITTING
 from medchain.ledger.members import AUTHENTICATION_KEY
 from medchain.ledger.object import ACTIVE, Body, Evidence, StateRecord
 from medchain.ledger.request import (
@@ -36,6 +37,7 @@ MAX_ACCESSES: Final = 1000
 MAX_DELAY_S: Final = REQUEST_LIFE_S + 60
 """How long after its request an access may be dated, in seconds: the life of a request, and its wait for its turn."""
 
+_CONSENT: Final = "consent"
 _FIELDS: Final = ("accesses", "consents", "grant")
 _ROW: Final = {
     "commitments_root": str,
@@ -211,7 +213,7 @@ def _check_row(row: Access, grant: grants.Grant, accesses: Accesses, context: Ch
     if row.time < grant.period.start or (grant.period.end is not None and row.time > grant.period.end):
         refuse("access.period", time=row.time)
     for key in accesses.consents:
-        _, consent = _head(key, "consent", context)
+        _, consent = _head(key, _CONSENT, context)
         if not context.decision.permits(consent, row.to_json(), row.time):
             refuse("access.denied")
 
@@ -219,7 +221,7 @@ def _check_row(row: Access, grant: grants.Grant, accesses: Accesses, context: Ch
 def _head(key: bytes, kind: str, context: CheckContext) -> tuple[StateRecord, Mapping[str, Json]]:
     """Return record and content of what the access stands on; a missing body means deny."""
     found = context.bodies.head(key)
-    if found is None or found[0].kind != kind:
+    if found is None or found[0].kind not in (PERMITTING if kind == _CONSENT else {kind}):
         refuse(f"access.{kind}")
     return found[0], found[1].content
 

@@ -1,8 +1,8 @@
-"""Kind grant: a custodian lets a recipient read, within one consent.
+"""Kind grant: a custodian lets a recipient read, within one consent, or one mandate of the law.
 
-Keeps true: a grant never gives more than its consent, stands on it by a ref (so the consent's stop reaches it) and is
-made by the custodian itself. Trusts the consent's own endorsement for the patient's signature.
-Source: `docs/spec/consent.md`.
+Keeps true: a grant never gives more than what it stands on, stands on it by a ref (so its stop reaches the grant) and
+is made by the custodian itself. Trusts the consent's own endorsement for the patient's signature.
+Source: `docs/spec/consent.md`, `docs/spec/mandate.md`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from medchain.encoding import Json, unhex
 from medchain.ledger.kind import LIVING, CheckContext, Kind, Place, refuse
-from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds import permission
 from medchain.ledger.kinds.content import (
     DAY_S,
     Period,
@@ -27,6 +27,7 @@ from medchain.ledger.kinds.content import (
     short_text,
     types_within,
 )
+from medchain.ledger.kinds.permission import PERMITTING, Permission
 from medchain.ledger.object import ACTIVE, Body, in_force, stop_hash
 from medchain.ledger.transaction import HASH_BYTES
 
@@ -38,7 +39,7 @@ class Grant:
     """A grant's content.
 
     Attributes:
-        consent: map key of the consent, 32 bytes.
+        consent: map key of the consent or mandate, 32 bytes.
         custodian: org_id that releases.
         recipient: org_id that receives.
         purpose: purpose-of-use code.
@@ -113,21 +114,21 @@ def check(body: Body, context: CheckContext) -> None:
         refuse("grant.expires")
     if context.change.stop_hash != stop_hash(grant.stop):
         refuse("grant.stop")
-    _check_within(grant, _consent(grant, context))
+    _check_within(grant, _permission(grant, context))
 
 
-def _consent(grant: Grant, context: CheckContext) -> consents.Consent:
-    """Return the consent that the grant names, which must be the one that it stands on, in force."""
+def _permission(grant: Grant, context: CheckContext) -> Permission:
+    """Return the consent or mandate that the grant names, which must be the one that it stands on, in force."""
     found = context.bodies.head(grant.consent)
-    if found is None or found[0].kind != "consent" or not in_force(found[0], context.time // DAY_S):
+    if found is None or found[0].kind not in PERMITTING or not in_force(found[0], context.time // DAY_S):
         refuse("grant.consent")
     if [(ref.key, ref.version) for ref in context.change.refs] != [(grant.consent, found[0].version)]:
         refuse("grant.consent")
-    return consents.read(found[1].content)
+    return permission.read(found[0].kind, found[1].content)
 
 
-def _check_within(grant: Grant, consent: consents.Consent) -> None:
-    """Refuse a grant that gives more than its consent."""
+def _check_within(grant: Grant, consent: Permission) -> None:
+    """Refuse a grant that gives more than what it stands on."""
     within = {
         "recipient": grant.recipient == consent.recipient,
         "purpose": grant.purpose == consent.purpose,

@@ -14,6 +14,7 @@ from medchain.ledger.kinds import (
     emergency,
     erasure,
     grant,
+    mandate,
     organisation,
     policy,
     protocol,
@@ -39,6 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         erasure.KIND,
         recovery.KIND,
         delegation.KIND,
+        mandate.KIND,
         state.KIND,
     )
 }

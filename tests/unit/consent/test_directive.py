@@ -163,3 +163,51 @@ def test_the_ledger_check_leaves_to_the_custodian_what_only_it_knows() -> None:
     other = fhir({"type": "permit", "purpose": ["TREAT"]})
     assert not port.permits({**BASE, "fhir": other}, {"purpose": "HPAYMT"}, START)
     assert not port.permits({**BASE, "fhir": fhir({"type": "deny"})}, {"purpose": "HPAYMT"}, START)
+
+
+# Mandates of the law
+
+LAW: dict[str, Any] = {
+    "basis": {"authority": "District Court", "kind": "court", "reference": "2026/123", "scope": "a stay"},
+    "custodian": "renhe-hospital",
+    "data_period": None,
+    "patient": "p17",
+    "period": {"end": END, "start": START},
+    "purpose": "HLEGAL",
+    "recipient": "anxin-insurance",
+    "resource_types": ["Condition", "Observation"],
+    "stop": "11" * 32,
+}
+
+
+def lawful(request: Request = REQUEST, **changes: object) -> LedgerDecision:
+    return compile_content({**LAW, **changes}, "k", "1").decide(replace(request, purpose=request.purpose and "HLEGAL"))
+
+
+def test_what_a_mandate_names_is_permitted_and_nothing_else() -> None:
+    assert may("Observation", found=lawful())
+    assert not may("Procedure", found=lawful())
+    changes: tuple[dict[str, Any], ...] = (
+        {"custodian": "Organization/tongji-hospital"},
+        {"organization": "Organization/taihe-insurance"},
+        {"now": START * 1_000_000 - 1},
+        {"now": (END + 1) * 1_000_000},
+        {"purpose": None},
+    )
+    for change in changes:
+        assert not may("Observation", found=lawful(replace(REQUEST, **change)))
+    assert compile_content(LAW, "k", "1").decide(REQUEST).denial is not None
+
+
+def test_a_mandates_dates_bound_it() -> None:
+    limits = {"data_period": {"end": 500 * DAY, "start": 400 * DAY}}
+    dates = (400 * DAY - 1, 400 * DAY, None)
+    assert [may("Observation", date, lawful(**limits)) for date in dates] == [False, True, False]
+
+
+def test_the_ledger_check_of_a_mandate_permits_its_purpose_and_period_alone() -> None:
+    port = ConsentDecision()
+    assert port.permits(LAW, {"purpose": "HLEGAL"}, START)
+    assert not port.permits(LAW, {"purpose": "HPAYMT"}, START)
+    assert not port.permits(LAW, {"purpose": "HLEGAL"}, END + 1)
+    assert not port.permits({**LAW, "purpose": "HPAYMT"}, {"purpose": "HPAYMT"}, START)

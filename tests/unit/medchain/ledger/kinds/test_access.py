@@ -423,5 +423,6 @@ def test_each_kind_has_its_name_and_a_number_of_its_own():
         "state": 13,
         "recovery": 14,
         "delegation": 15,
+        "mandate": 16,
     }
     assert all(name == kind.name for name, kind in KINDS.items())
