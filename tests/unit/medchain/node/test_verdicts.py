@@ -255,14 +255,14 @@ def test_attack_an_insurer_and_an_endorser_forge_a_consent_and_the_custodian_nei
         site.node.stops.stop(where)
 
 
-def acted(federation: Federation) -> tuple[Patient, Patient, bytes]:
+def acted(federation: Federation, custodians: tuple[str, ...] = (RENHE,)) -> tuple[Patient, Patient, bytes]:
     """Enrol a patient for whom a helper acts; returns both, and the delegation."""
     home = federation.sites[RENHE].node.submitter
     helper, patient = Patient(federation, "acting"), Patient(federation, "acted-for")
     for one in (helper, patient):
-        home.submit(one.subject())
+        home.submit(one.subject(custodians))
     day = federation.time // 86400
-    told = Delegation(patient.key, helper.key, "helper", day + 100, RENHE, (RENHE,), fresh(32))
+    told = Delegation(patient.key, helper.key, "helper", day + 100, RENHE, custodians, fresh(32))
     where = home.submit(Draft("delegation", fresh(16), build_body("delegation", told.to_content(), None, fresh))).key
     row = Delegate(helper.key, "helper", day + 100, ("consent",), ("*",), where)
     record, body = federation.sites[RENHE].node.shelf.head(patient.key)
@@ -313,6 +313,45 @@ def test_attack_after_a_delegations_end_a_consent_of_the_delegate_counts_with_no
     assert federation.sites[ANXIN].node.shelf.head(before) is not None
     assert alarms(federation, ANXIN, before) == []
     assert home.submitter.submit(grant(before)).record.version == 1
+
+
+def told_by_helper(federation: Federation, patient: Patient, helper: Patient) -> None:
+    """Order a version of a subject that a helper signs and that nobody checks any more: its endorsement is older."""
+    replica, liar = federation.sites[RENHE].replica, Liar(federation, RENHE)
+    record, body = federation.sites[RENHE].node.shelf.head(patient.key)
+    nonce = fresh(16)
+    contacts = [{"address": f"{nonce.hex()}@mail.example", "channel": "email"}]
+    change = {"contacts": contacts, "operation": "change-contacts", "nonce": nonce.hex(), "signers": [helper.key.hex()]}
+    made = build_body("subject", body.content | change, None, fresh)
+    what = signing.Signed("subject/change-contacts", helper.key, patient.key, nonce)
+    signed = helper.sign(made, patient.key, record.version + 1, record.digest, what)
+    number = replica.store.draws(RENHE).number + 1
+    height = seed_heights(replica.height + 1)[0]
+    seed = replica.store.seed(height) if height else genesis().ledger
+    draw = Draw(height, number, draw_order(replica.members, RENHE, number, seed).index(COMMISSION))
+    row = ObjectRow(patient.object_id, record.version + 1, signed.body_hash)
+    payload = liar.payload(Change("subject", "active", (row,), (), None, None), (COMMISSION,), draw)
+    item = OpenedBody(patient.key, record.version + 1, signed)
+    for org_id in (RENHE, TONGJI):
+        liar.push(org_id, payload, item)
+    liar.order(payload, item, (COMMISSION,))
+
+
+def test_attack_a_stop_that_overtakes_a_subjects_version_takes_the_subject_from_no_custodian(federation):
+    patient, helper, where = acted(federation, (RENHE, TONGJI))
+    home, other = federation.sites[RENHE].node, federation.sites[TONGJI].node
+    home.stops.stop(where)
+    home.driver.outbox.step()
+    for site in federation.sites.values():
+        site.node.submitter.wait_final(where, 2, 20)
+    told_by_helper(federation, patient, helper)
+    assert other.shelf.head(patient.key)[0].version == 3
+    assert alarms(federation, TONGJI, patient.key) == []
+    # So late after the stop nobody can have endorsed it before.
+    federation.time += 300
+    told_by_helper(federation, patient, helper)
+    assert other.shelf.head(patient.key) is None
+    assert alarms(federation, TONGJI, patient.key) == [(RENHE, 4, "subject.delegate")]
 
 
 def asked(federation: Federation, draft: Draft, *subjects: Patient) -> bytes:

@@ -327,6 +327,16 @@ def test_guardians_take_the_place_of_those_before_and_proxies_stay(case, mother)
     assert code(*carried_out(case, weak, record, capacity=wrong, **given)) == "subject.recovery"
 
 
+@pytest.mark.parametrize("role", ["helper", "proxy"])
+def test_who_has_helped_becomes_guardian(case, mother, role):
+    weak = Person(case, "phone", capacity=able(delegates=(delegate(mother.key, role),)))
+    guard = delegate(mother.key, "guardian")
+    record = kept(case, guardianship(case, weak, guard, standing=INCAPABLE))
+    after = able(delegates=(guard,), standing=INCAPABLE)
+    given = {"passkeys": weak.subject.passkeys}
+    assert code(*carried_out(case, weak, record, capacity=after, **given)) == ""
+
+
 # Cancelling
 
 
