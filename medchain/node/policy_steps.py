@@ -149,9 +149,10 @@ class PolicySteps:
         end, is_complete = len(policies) - 1, True
         while end:
             low, note = min(((_reach(policies, note), note) for note in notes.at(end)), key=lambda found: found[0])
-            start = next((at for at in range(low, end) if at == 0 or notes.at(at)), 0)
-            if low == end:
-                # Nothing leads here from the policy before: who trusts that one needs a newer one.
+            start = next((at for at in range(low, end) if at == 0 or notes.at(at)), None)
+            if start is None:
+                # Nothing leads here from the policies before: who trusts one of them may need a newer one. A step that
+                # starts where no checkpoint led would have its changes asked of those who trust what is older still.
                 start = next((at for at in range(end - 1, 0, -1) if notes.at(at)), 0)
             is_complete = is_complete and low <= start
             steps.append((start, note))

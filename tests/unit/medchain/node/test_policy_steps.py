@@ -185,6 +185,25 @@ def test_what_the_quorum_before_never_cosigned_is_no_way_on_until_it_does(author
     assert verify(export_entry(author.replica, 1), policy(), author).answer == "entry"
 
 
+def test_policies_that_were_never_final_by_themselves_cut_nobody_off(author: Author) -> None:
+    """Nodes count a member's later key for its earlier one; a step asks for the very keys of who is led on by it."""
+    trusted, generations = [policy()], {RENHE: 2, TONGJI: 2}
+    block_of(author.replica, exchanged(author, RENHE), exchanged(author, TONGJI))
+    finalise(author.replica, cosigners=ALL)
+    finalise(author.replica, cosigners=ALL, generations=generations)
+    trusted.append(now_trusted(author))
+    for generation in (3, 4):
+        block_of(author.replica, exchanged(author, RENHE, generation), exchanged(author, TONGJI, generation))
+    block_of(author.replica, exchanged(author, ANXIN))
+    finalise(author.replica, cosigners=ALL, generations=generations)
+    finalise(author.replica, cosigners=ALL, generations={RENHE: 4, TONGJI: 4, ANXIN: 2})
+    trusted.append(now_trusted(author))
+    files = export_entry(author.replica, 1)
+    assert changes_of(files) == [2, 5]
+    for known in trusted:
+        assert verify(files, known, author).answer == "entry"
+
+
 def test_a_key_that_stands_in_no_policy_yet_is_known_when_it_does(author: Author) -> None:
     """Who does not order exchanges its log key: no change of the policy, until it orders."""
     block_of(author.replica, exchanged(author, RENHE, 2, "log"))
