@@ -82,6 +82,9 @@ def _switch(pages: Pages, parts: Parts, now: int | None) -> Response:
     pages.site.require(Role.ADMINISTRATOR)
     name = request.form.get("client", "")
     with pages.site.deeds.doing(by(me.account, Kind.CLIENT, subject=name)):
+        if name in parts.accounts.unconfirmed_clients():
+            # To close it is a decision, after which it opens as any other: that is made at the machine as well.
+            raise ConflictError("client.unconfirmed", client=name)
         parts.accounts.disable_client(name, now)
     parts.tokens.forget()
     _LOG.info("client.enabled" if now is None else "client.disabled", client=name, account=me.account.id)

@@ -413,7 +413,9 @@ def _made_safe(
     for item in again:
         # At once, and not with the rest: else the node would send what the patient was to be told.
         forget_told(records, ErasureIntent.decode(item.intent))
-    locks = max((one for one in newer if one.locks is not None), key=lambda one: one.until, default=None)
+    # Those of an older one would open to an erasure what was locked before the backup.
+    known_locks = [one for one in newer if one.locks is not None and one.until > manifest.time]
+    locks = max(known_locks, key=lambda one: one.until, default=None)
     if locks is not None:
         records.replace_locks(locks.locks or ())
     records.accounts.shut_all(now)

@@ -299,6 +299,20 @@ def test_an_administrator_registers_shuts_out_and_lets_in_again(world):
     assert world.parts.clients.find("new") is not None
 
 
+def test_attack_an_administrators_page_opens_what_a_restore_shut_by_shutting_it_first(world):
+    world.sign_in(Role.ADMINISTRATOR)
+    csrf, accounts = world.csrf(world.get("/clients").text), world.parts.accounts
+    accounts.shut_all(world.parts.clock())
+    accounts.confirm_account(world.accounts[Role.ADMINISTRATOR].id, keep_passkeys=True)
+    for path in ("/clients/enable", "/clients/disable", "/clients/enable"):
+        assert world.post(path, {"csrf": csrf, "client": "growth"}).status_code == 409
+        assert accounts.client("growth").disabled is not None
+    accounts.confirm_client("growth")
+    assert world.post("/clients/disable", {"csrf": csrf, "client": "growth"}).status_code == 303
+    assert world.post("/clients/enable", {"csrf": csrf, "client": "growth"}).status_code == 303
+    assert accounts.client("growth").disabled is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [

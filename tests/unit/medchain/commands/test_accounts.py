@@ -235,6 +235,18 @@ def test_legal_locks_are_those_of_the_newer_list_if_there_is_one(run, node, rest
         assert [item.reason for item in after.records.locks()] == ["at the backup"]
 
 
+def test_an_older_list_takes_no_legal_lock_away(run, node, restored):
+    assert run("record", "lock", "--patient", "p2", "--reason", "since", "--config", node).code == 0
+    later = restored.parent / "later"
+    assert run("backup", later, "--config", node).code == 0
+    root = node.parent / "keys" / "root.key"
+    made = run("restore", later, restored, "--root-key", root, "--erasures", restored.parent / "b")
+    assert made.code == 0
+    assert "record lock" in made.err
+    with opened(restored / "node.toml") as after:
+        assert sorted(item.reason for item in after.records.locks()) == ["at the backup", "since"]
+
+
 def test_what_commands_change_is_on_the_audit(run, node):
     config = ("--config", node)
     assert (
