@@ -61,6 +61,11 @@ def is_named(policy: Policy, name: bytes) -> bool:
     return sha256(members_policy(policy).text).digest() == name
 
 
+def asks_for_more(policy: Policy) -> bool:
+    """Tell whether a policy asks for more than the quorum of its members; raises as `members_policy`."""
+    return _without_urls(policy).to_bytes() != members_policy(policy).text
+
+
 def members_policy(policy: Policy) -> NamedPolicy:
     """Take the policy of a set of members out of one that may ask for more, such as for a witness beside them.
 
@@ -84,9 +89,14 @@ def members_policy(policy: Policy) -> NamedPolicy:
         members = waiting.pop().members
         parts.update(members)
         waiting += [groups[name] for name in members if name in groups]
-    components = tuple(
-        one if isinstance(one, Group) else replace(one, url=None) for one in policy.components if one.name in parts
-    )
-    alone = Policy(tuple(replace(log, url=None) for log in policy.logs), components, group.name)
+    bared = _without_urls(policy)
+    components = tuple(one for one in bared.components if one.name in parts)
+    alone = Policy(bared.logs, components, group.name)
     bare = replace(alone, components=(*components[:-1], replace(group, name=GROUP)), quorum=GROUP)
     return NamedPolicy(bytes.fromhex(match[1]), alone.to_bytes(), sha256(bare.to_bytes()).digest())
+
+
+def _without_urls(policy: Policy) -> Policy:
+    """Leave out where logs and witnesses are reached: it says nothing of who they are."""
+    components = tuple(one if isinstance(one, Group) else replace(one, url=None) for one in policy.components)
+    return replace(policy, logs=tuple(replace(log, url=None) for log in policy.logs), components=components)

@@ -17,7 +17,7 @@ from typing import Final
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, set_digest, trusted_policy_text
-from medchain.ledger.lineage import lineage_after, members_policy
+from medchain.ledger.lineage import asks_for_more, lineage_after, members_policy
 from medchain.ledger.members import LOG_KEY, Members, parse_organisation, parse_protocol
 from medchain.ledger.object import ORGANISATION
 from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES, Stop, parse_envelope
@@ -201,7 +201,7 @@ class _Walk:
         """Return the policy after a step, under which its checkpoint holds as it does under the one before."""
         # Between the changes there may be one less than there was; what is believed must be a policy.
         self._snapshot.check()
-        if self._digest() != step.sets[-1] or before.to_bytes() != members_policy(before).text:
+        if self._digest() != step.sets[-1] or asks_for_more(before):
             # Where a verifier asks for more than the members of then, nothing says what it asks of those of now.
             raise VerificationError("bundle.policy_chain")
         after = self._parsed()

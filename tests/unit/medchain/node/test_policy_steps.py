@@ -608,6 +608,15 @@ def test_a_policy_without_lineage_has_no_place_in_a_chain(author: Author) -> Non
             verify(files, trusted, author)
 
 
+def test_who_says_where_log_and_witnesses_are_reached_is_led_on(author: Author) -> None:
+    block_of(author.replica, exchanged(author, RENHE))
+    finalise(author.replica, cosigners=ALL)
+    lines = policy().splitlines()
+    reached = [f"{one} https://w.example" if one.startswith(("log ", "witness ")) else one for one in lines]
+    known = "".join(line + "\n" for line in reached)
+    assert verify(export_entry(author.replica, 1), known, author).answer == "entry"
+
+
 def test_who_asks_for_a_witness_beside_the_newest_members_is_led_to_them_and_not_on(author: Author) -> None:
     witness = VerifierKey(
         "w.example/w", KeyType.COSIGNATURE_ED25519, Ed25519Signer(consortium.seed("w", "w", 1)).public
