@@ -74,6 +74,7 @@ class _Maker:
     def __init__(self, name: str) -> None:
         self.random = random.Random(name)  # noqa: S311  # data of a test
         self.count = 0
+        self.type_name = name.partition("/")[0]
         self.is_bundle = name.startswith("Bundle/")
 
     def resource(self, type_name: str, *, inner: bool = False) -> dict:
@@ -215,7 +216,8 @@ class _Maker:
         """Refer in one of the ways of R4 §2.3.0."""
         known = [one for one in targets if is_resource_type(one)]
         target = self.random.choice(known or ["Patient"])
-        name = f"{target}/g{self.next()}"
+        # To nobody whom resources of another type are about: a Consent that is made here denies access to theirs.
+        name = f"{target}/{self.type_name}-{self.next()}"
         return self.random.choice(
             (
                 {"reference": name},
