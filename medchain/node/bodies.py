@@ -421,9 +421,14 @@ class BodyShelf:
 
     def destroy(self, key: bytes) -> int:
         """Destroy all bodies of an object that it has had by now, for ever; returns how many were here."""
-        with self._lock, self._deleting():
+        with self._lock:
             head = self._store.record(key)
-            return self._store.destroy_bodies(key, 0 if head is None else head.version)
+            version = 0 if head is None else head.version
+            # Asked again, there is nothing to write: whoever asks is not to keep the disk busy.
+            if version <= self._store.destroyed_upto(key) and not self._store.body_versions(key):
+                return 0
+            with self._deleting():
+                return self._store.destroy_bodies(key, version)
 
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash at that version."""

@@ -591,6 +591,19 @@ def erased_elsewhere(federation: Federation) -> bytes:
     return key
 
 
+def test_a_member_that_asks_again_makes_nobody_write_again(story, shared, monkeypatch):
+    done = story.eraser().erase(story.local, "asked for")
+    story.finish()
+    entry = map_key("erasure", RENHE, done.object_id)
+    insurer = shared.sites[ANXIN]
+    insurer.node.submitter.wait_final(entry, 1, 10)
+    written, destroy = [], insurer.ledger.destroy_bodies
+    monkeypatch.setattr(insurer.ledger, "destroy_bodies", lambda *words: written.append(words) or destroy(*words))
+    body = insurer.node.bodies
+    assert body.receive(request(entry, story.consent), RENHE)["destroyed"] == 0
+    assert (written, ANXIN in story.holders(story.consent)) == ([], False)
+
+
 def test_an_object_that_is_not_known_is_nothing_to_destroy(story, shared):
     done = story.eraser().erase(story.local, "asked for")
     story.finish()
