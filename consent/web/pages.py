@@ -61,7 +61,7 @@ LOOKS_S: Final = 365 * DAY_S
 """How far back the looks of this organisation's staff are shown."""
 
 # What the patient has just done, and is told to be sure.
-_ROUTINE: Final = frozenset({"consent.given", "stopped", "subject.enrol"})
+_ROUTINE: Final = frozenset({"consent.given", "recovery.stopped", "stopped", "subject.enrol"})
 _NOTICES: Final = 10
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")

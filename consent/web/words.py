@@ -138,6 +138,10 @@ PATIENT_WORDS: Final[Words] = {
             "with a passkey that you have, or tell the hospital's desk now."
         ),
     ),
+    "notice.recovery.stopped": (
+        "为您更换通行密钥或指定监护人的申请已取消。",
+        "A request to replace your passkeys, or to appoint guardians for you, was cancelled.",
+    ),
     "notice.delegate": ("可以替您办理的人有变化。", "Who may act for you has changed."),
     "notice.emergency": (
         "有人在紧急情况下查看了您的病历。此次查看会被审查，您可以提出异议。",

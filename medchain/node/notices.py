@@ -383,9 +383,10 @@ class NoticeBook:
             yield from self._people(told)
             yield Addressee(ended.delegate), self._with_contacts(told, ended.delegate)
             return
-        of_recovery = record.kind == "recovery"
-        about = recoveries.read(before.content).subject if of_recovery else consents.read(before.content).patient
-        yield from self._told(about, "stopped", record, {"by": by, "object_kind": record.kind})
+        if record.kind == "recovery":
+            yield from self._told(recoveries.read(before.content).subject, "recovery.stopped", record, {"by": by})
+            return
+        yield from self._told(consents.read(before.content).patient, "stopped", record, {"by": by})
 
     def _told(
         self,

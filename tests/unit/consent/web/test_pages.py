@@ -97,6 +97,7 @@ def test_notices_are_told_until_the_patient_has_seen_them(world):
         {"acknowledged": None, "id": "cd" * 16, "kind": "consent.given", "time": world.time},
         {"acknowledged": 7, "id": "ef" * 16, "kind": "delegate.named", "time": world.time},
         {"acknowledged": None, "id": "01" * 16, "kind": "unheard.of", "time": world.time},
+        {"acknowledged": None, "id": "23" * 16, "kind": "recovery.stopped", "time": world.time},
     ]
     asked = []
     before = dict(world.local.operations)
@@ -108,6 +109,7 @@ def test_notices_are_told_until_the_patient_has_seen_them(world):
         assert "Somebody asks to replace your passkeys" in page
         assert "A permission was signed in your name." in page
         assert "unheard.of" in page
+        assert "or to appoint guardians for you, was cancelled." in page
         assert "Who may act for you" not in page
         answer = browser.post("/my/notices/" + "ab" * 16, {"csrf": browser.csrf()})
         assert answer.headers["Location"] == "/my"

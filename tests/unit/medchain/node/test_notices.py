@@ -70,8 +70,8 @@ def test_a_cancellation_is_told(desks):
     desks.federation.sites[TONGJI].node.driver.outbox.step()
     desks.everywhere(key, 2)
     for org_id in (RENHE, TONGJI):
-        (row,) = [row for row in told(desks, patient.key, org_id) if row["kind"] == "stopped"]
-        assert row["fields"] == {"by": TONGJI, "object_kind": "recovery"}
+        (row,) = [row for row in told(desks, patient.key, org_id) if row["kind"] == "recovery.stopped"]
+        assert row["fields"] == {"by": TONGJI}
 
 
 def test_a_consent_is_told_by_the_independent_organisation_as_well(desks):
@@ -89,7 +89,7 @@ def test_a_stop_by_an_organisation_is_told(desks):
     desks.nodes[RENHE].desk.stop(bytes.fromhex(given["key"]))
     desks.settle(given["key"], 2)
     (row,) = [row for row in told(desks, patient.key) if row["kind"] == "stopped"]
-    assert row["fields"] == {"by": RENHE, "object_kind": "consent"}
+    assert row["fields"] == {"by": RENHE}
 
 
 def test_guardians_and_delegates_are_told(desks):
