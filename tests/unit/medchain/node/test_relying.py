@@ -114,7 +114,7 @@ def test_a_body_that_is_not_here_means_no(federation, monkeypatch):
 def test_a_recipient_without_the_subjects_passkeys_takes_nothing(federation, monkeypatch):
     exchange = opened(federation, monkeypatch)
     federation.sites[ANXIN].node.shelf.destroy(exchange.patient.key)
-    exchange.askers[ANXIN] = type(exchange.asker())(replace(exchange.asker()._parts, wait_s=0.0))  # noqa: SLF001  # less patience
+    exchange.askers[ANXIN] = type(exchange.asker())(replace(exchange.asker()._parts, wait_s=2.0))  # noqa: SLF001  # less patience
     said = refused(exchange)
     assert "exchange.consent" in said
     assert NOT_HERE in said
