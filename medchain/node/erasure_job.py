@@ -411,10 +411,11 @@ class BodyErasures:
 
     def _is_in_force(self, record: StateRecord) -> bool:
         """Tell whether an object binds anybody; accesses, which nobody ends, are over with their grant."""
-        rests = record.refs if record.kind == "access" else ()
-        grants = [row for row in (self._judge.replica.store.record(ref.key) for ref in rests) if row is not None]
-        rows = [row for row in grants if row.kind == "grant"] if record.kind == "access" else [record]
-        return any(in_force(row, self._judge.clock() // DAY_S) for row in rows)
+        today = self._judge.clock() // DAY_S
+        if record.kind != "access":
+            return in_force(record, today)
+        heads = (self._judge.replica.store.record(ref.key) for ref in record.refs)
+        return any(head is not None and head.kind == "grant" and in_force(head, today) for head in heads)
 
 
 class BodyRequests:

@@ -257,15 +257,12 @@ class SubjectChanges:
             NotFoundError: ``recovery.unknown``.
             ConflictError: ``stop.not_stoppable`` if it is not active.
         """
-        record, body = self._drafts.head(key, "recovery")
-        if record.status != ACTIVE:
-            raise ConflictError("stop.not_stoppable", status=record.status)
-        person = recovery.read(body.content).subject
+        record, body = self._stoppable(key, "recovery")
         content: dict[str, Json] = {"object": key.hex(), "operation": recovery.CANCEL}
-        return self._small("recovery", content, record, (person, signer))
+        return self._small("recovery", content, record, (recovery.read(body.content).subject, signer))
 
-    def cancel(self, draft: ToSign, assertion: Assertion) -> bytes:
-        """Stop a recovery with the person's signature; it binds when this returns. Returns the stop's envelope."""
+    def stop(self, draft: ToSign, assertion: Assertion) -> bytes:
+        """Stop a recovery or delegation with a signature; it binds when this returns. Returns the stop's envelope."""
         return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
 
     def draft_ending(self, key: bytes, signer: bytes) -> ToSign:
@@ -279,16 +276,9 @@ class SubjectChanges:
             NotFoundError: ``delegation.unknown``.
             ConflictError: ``stop.not_stoppable`` if it is not active.
         """
-        record, body = self._drafts.head(key, "delegation")
-        if record.status != ACTIVE:
-            raise ConflictError("stop.not_stoppable", status=record.status)
-        person = delegations.read(body.content).subject
+        record, body = self._stoppable(key, "delegation")
         content: dict[str, Json] = {"object": key.hex(), "operation": delegations.END}
-        return self._small("delegation", content, record, (person, signer))
-
-    def end_delegation(self, draft: ToSign, assertion: Assertion) -> bytes:
-        """Stop a delegation with a signature; it binds when this returns. Returns the stop's envelope."""
-        return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
+        return self._small("delegation", content, record, (delegations.read(body.content).subject, signer))
 
     def draft_joining(self, subject: bytes, patient: str, signer: bytes | None = None) -> ToSign:
         """Draft that a subject is a patient of this organisation, which knows who stands before it.
@@ -423,6 +413,13 @@ class SubjectChanges:
         evidence = signing.signed_evidence((), sorted(set(staff)))
         whole = self._drafts.body("recovery", made.to_content(), evidence)
         return self._parts.submitter.submit(Draft("recovery", self._parts.random(ID_BYTES), whole))
+
+    def _stoppable(self, key: bytes, kind: str) -> tuple[StateRecord, Body]:
+        """Return an object and its body; raises ``stop.not_stoppable`` if it is not active."""
+        record, body = self._drafts.head(key, kind)
+        if record.status != ACTIVE:
+            raise ConflictError("stop.not_stoppable", status=record.status)
+        return record, body
 
     def _small(
         self, kind: str, content: dict[str, Json], record: StateRecord, who: tuple[bytes, bytes | None]

@@ -138,7 +138,7 @@ class SubjectOperations:
         """Cancel a recovery with the person's signature."""
         top = members(document, {"assertion": dict, "draft": str})
         draft = read_draft(top["draft"])
-        self._changes.cancel(draft, read_assertion(top["assertion"]))
+        self._changes.stop(draft, read_assertion(top["assertion"]))
         return {"object": draft.object.hex(), "stopped": True}
 
     def _draft_end(self, document: Json) -> Json:
@@ -151,7 +151,7 @@ class SubjectOperations:
         """End a delegation with a signature: ``{"assertion","draft"}``."""
         top = members(document, {"assertion": dict, "draft": str})
         draft = read_draft(top["draft"])
-        self._changes.end_delegation(draft, read_assertion(top["assertion"]))
+        self._changes.stop(draft, read_assertion(top["assertion"]))
         return {"object": draft.object.hex(), "stopped": True}
 
     def _draft_join(self, document: Json) -> Json:
