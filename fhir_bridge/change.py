@@ -41,11 +41,14 @@ _WRAPPED: Final = b'{"patch":'
 
 
 def parse_json_patch(body: bytes) -> list[Element]:
-    """Parse a JSON Patch as strictly as resources; raises `InputError` ``document.*``, ``patch.document``."""
+    """Parse a JSON Patch as strictly as resources; raises `InputError` ``document.*``, ``patch.document``.
+
+    One without operations is one (RFC 6902 §3: an array), and leaves everything as it is.
+    """
     # Our parser takes objects; what stands in one is parsed as strictly.
     wrapped = parse(_WRAPPED + body + b"}")
     rows = wrapped.get("patch")
-    if set(wrapped) != {"patch"} or not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
+    if set(wrapped) != {"patch"} or not isinstance(rows, list) or len(rows) > MAX_OPERATIONS:
         raise InputError("patch.document")
     return rows
 

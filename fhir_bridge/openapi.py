@@ -36,6 +36,7 @@ _HL7_SCHEMA: Final = "https://hl7.org/fhir/R4/fhir.schema.json.zip"
 _ONLY_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "Type/$export": _PATIENT,
     "Type/id/$export": ("Group",),
+    "Type/$everything": _PATIENT,
     "Type/id/$everything": HAVE_EVERYTHING,
     "Type/id/Type": _COMPARTMENTS,
     "Type/id/Type/_search": _COMPARTMENTS,

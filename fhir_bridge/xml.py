@@ -9,6 +9,7 @@ Source: FHIR R4 §2.6.1 (XML), §2.6.2 (JSON); XML 1.0; Namespaces in XML 1.0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
@@ -27,6 +28,10 @@ FHIR_XML: Final = "application/fhir+xml"
 _FHIR: Final = "http://hl7.org/fhir"
 _XHTML: Final = "http://www.w3.org/1999/xhtml"
 _NUMBERS: Final = frozenset({"integer", "decimal", "positiveInt", "unsignedInt"})
+# FHIR R4 §2.24.0.1 has a plus sign in the lexical space of these, whose XML form is xs:int or xs:positiveInteger; JSON
+# has none, so the value is kept without it.
+_PLUS: Final = frozenset({"integer", "positiveInt"})
+_WITH_PLUS: Final = re.compile(r"\+[1-9][0-9]*")
 _BOOLEANS: Final = {"true": True, "false": False}
 _MAX_DIV_DEPTH: Final = 256
 _ID: Final = "id"
@@ -262,6 +267,8 @@ def _attribute_name(name: str) -> str:
 
 def _read_primitive(type_name: str, text: str) -> Element:
     """Turn the text of an attribute into a JSON value; what is none stays text, for validation to find."""
+    if type_name in _PLUS and _WITH_PLUS.fullmatch(text):
+        return Number(text[1:])
     if type_name in _NUMBERS:
         return Number(text)
     return _BOOLEANS.get(text, text) if type_name == "boolean" else text

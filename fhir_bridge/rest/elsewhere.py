@@ -254,7 +254,7 @@ def _search(core: Core, ask: Ask, given: Pairs) -> Reply:
 
 def _everything(core: Core, ask: Ask, given: Pairs) -> Reply:
     """Answer all that a custodian gives of a patient."""
-    if ask.type != _PATIENT:
+    if ask.type != _PATIENT or not ask.id:
         raise InputError("exchange.interaction")
     _check_names(given, _OF_EVERYTHING)
     if not _RECORD_ID.fullmatch(ask.id) or _permit(ask.who, _PATIENT, Action.READ) is None:

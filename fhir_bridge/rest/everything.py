@@ -1,4 +1,4 @@
-"""All of a patient or an encounter: what is in its compartment, and what that refers to (operation $everything).
+"""All of a patient, of all patients or of an encounter: its compartment, and what that refers to ($everything).
 
 Keeps true: `start` and `end` are about when care was given, `_since` about when a record was changed; a record that
 says nothing of when care was given is in no such range, and types that cannot say it (a Patient, a Coverage) are in
@@ -24,7 +24,7 @@ from fhir_bridge.rest.searching import Asked, answered
 from fhir_bridge.search.budget import Budget
 from fhir_bridge.search.conditions import Conditions, Context, nearest
 from fhir_bridge.search.cursor import PARAMETER
-from fhir_bridge.search.tree import ByType, Condition, Include, InCompartment, Query
+from fhir_bridge.search.tree import ByType, Condition, Include, InCompartment, InCompartments, Query
 from medchain.errors import InputError, NotFoundError
 
 _PATIENT: Final = "Patient"
@@ -62,7 +62,18 @@ def everything(core: Core, ask: Ask) -> Reply:
     if newest is None:
         raise NotFoundError("record.unknown")
     core.gate.require_shown(ask.who, newest.stored)
-    owner, place = InCompartment(ask.type, ask.id), f"{ask.type}/{ask.id}/$everything"
+    return _all_of(core, ask, InCompartment(ask.type, ask.id), f"{ask.type}/{ask.id}/$everything")
+
+
+def of_patients(core: Core, ask: Ask) -> Reply:
+    """Answer all of all patients whom the caller may see, page by page."""
+    if ask.type != _PATIENT:
+        raise NotFoundError("route.unknown")
+    return _all_of(core, ask, InCompartments(_PATIENT, None), f"{_PATIENT}/$everything")
+
+
+def _all_of(core: Core, ask: Ask, owner: InCompartment | InCompartments, place: str) -> Reply:
+    """Answer what lies in compartments, and what that refers to."""
     is_patient, inside = ask.type == _PATIENT, _inside(ask.type)
     asked = parameters_of(ask)
     ranged = next((name for name, _ in asked if name in _RANGE), None)

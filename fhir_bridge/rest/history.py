@@ -24,6 +24,8 @@ from fhir_bridge.smart.scopes import Action
 from medchain.crypto.keywrap import WrappingKey
 from medchain.dates import span_of
 from medchain.errors import InputError, NotFoundError
+from medchain.node.records import EMPTY_BYTES
+from medchain.store.records import RecordVersion
 from medchain.store.versions import Found, Past
 
 DEFAULT_COUNT: Final = 50
@@ -89,8 +91,7 @@ def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
         asked = replace(asked, types=type_names("resource"))
     kept, after = _filled(core, ask, asked)
     ask.trail.numbers.extend(one.stored.seq for one in kept)
-    keys: dict[bytes, WrappingKey] = {}
-    entries = [entry for one in kept if (entry := _entry(core, ask, one, keys))]
+    entries = _entries(core, ask, kept)
     place = "/".join(part for part in (core.base_url, ask.type, record_id, "_history") if part)
     said = [(PARAMETER, ask.parameter(PARAMETER) or "")] if state else [one for one in ask.pairs if one[0] in _SHAPING]
     links = [("self", f"{place}?{urlencode(said)}" if said else place)]
@@ -171,10 +172,30 @@ def _action(asked: Past) -> Action:
     return Action.READ if asked.id else Action.SEARCH
 
 
-def _entry(core: Core, ask: Ask, found: Found, keys: dict[bytes, WrappingKey]) -> bytes:
-    """Write one entry; empty for what was erased."""
-    content = content_of(core, found, keys)
-    return b"" if content is None else past_entry(core.base_url, found, part(ask, content) if content else b"")
+def _entries(core: Core, ask: Ask, kept: Sequence[Found]) -> list[bytes]:
+    """Write the entries of versions, but of what was erased."""
+    keys: dict[bytes, WrappingKey] = {}
+    revived = _revived(core, kept, keys)
+    entries = []
+    for one in kept:
+        content = content_of(core, one, keys)
+        if content is not None:
+            is_new = one.stored.version == 1 or _name(one.stored) in revived
+            entries.append(past_entry(core.base_url, one, part(ask, content) if content else b"", is_new=is_new))
+    return entries
+
+
+def _revived(core: Core, kept: Sequence[Found], keys: dict[bytes, WrappingKey]) -> set[tuple[str, str, int]]:
+    """Name the versions before which their record was deleted: each was created anew (§3.1.0.7)."""
+    later = [one.stored.seq for one in kept if one.stored.version > 1]
+    before = core.reader.preceding(later, EMPTY_BYTES) if later else []
+    deleted = [one.stored for one in before if content_of(core, one, keys) == b""]
+    return {(one.type, one.id, one.version + 1) for one in deleted}
+
+
+def _name(stored: RecordVersion) -> tuple[str, str, int]:
+    """Name a version."""
+    return stored.type, stored.id, stored.version
 
 
 def _asked(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> tuple[Past, bool]:

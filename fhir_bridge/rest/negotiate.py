@@ -8,7 +8,7 @@ Source: FHIR R4 §3.1.0.1.8 (content types), §3.1.0.1.11 (`_format`), §3.1.0.1
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
@@ -59,6 +59,15 @@ class Preference(NamedTuple):
     is_async: bool = False
 
 
+class _Weighed(NamedTuple):
+    """One of several things that a header names: how much it is wanted, from 0 to 1, and where it stands."""
+
+    name: str
+    weight: float
+    place: int
+    fields: dict[str, str]
+
+
 FORMATS: Final = {
     "json": Format.JSON,
     "application/json": Format.JSON,
@@ -71,7 +80,8 @@ FORMATS: Final = {
 }
 """By what names the formats are asked for."""
 
-_RANGES: Final = {"*/*": Format.JSON, "application/*": Format.JSON, "text/*": Format.JSON}
+_NAMES: Final = {form: frozenset(name for name in FORMATS if FORMATS[name] is form) for form in Format}
+_RANGES: Final = (frozenset({"application/*", "text/*"}), frozenset({"*/*"}))
 
 
 def remembered(read: Callable[[str], _Read]) -> Callable[[str], _Read]:
@@ -86,14 +96,23 @@ def remembered(read: Callable[[str], _Read]) -> Callable[[str], _Read]:
 
 @remembered
 def accepted(header: str) -> Format:
-    """Choose a format by the header Accept; raises `InputError` ``http.406`` where none is served."""
+    """Choose a format by the header Accept, JSON of two alike; raises `InputError` ``http.406`` where none is taken."""
     if not header.strip():
         return Format.JSON
-    for name, fields in _ranked(header):
-        found = FORMATS.get(name) or _RANGES.get(name)
-        if found is not None and fields.get("fhirversion", "4.0") in _FHIR_VERSIONS:
-            return found
-    raise InputError("http.406")
+    rows = [row for row in _weighed(header) if row.fields.get("fhirversion", "4.0") in _FHIR_VERSIONS]
+    weight, _, found = max(((*_wanted(form, rows), form) for form in Format), key=lambda one: one[:2])
+    if weight <= 0:
+        raise InputError("http.406")
+    return found
+
+
+def _wanted(form: Format, rows: Sequence[_Weighed]) -> tuple[float, int]:
+    """Tell how much a format is wanted, and how early it is named: what names it closest counts (RFC 9110 §12.5.1)."""
+    for names in (_NAMES[form], *_RANGES):
+        found = [(row.weight, -row.place) for row in rows if row.name in names]
+        if found:
+            return max(found)
+    return 0.0, 0
 
 
 def asked_format(text: str) -> Format:
@@ -162,17 +181,21 @@ def takes_gzip(header: str) -> bool:
 
 def _ranked(header: str) -> Iterator[tuple[str, dict[str, str]]]:
     """List what a header names with its parameters, the most wanted first; what is not wanted at all is left out."""
-    rows: list[tuple[float, int, str, dict[str, str]]] = []
+    for row in sorted(_weighed(header), key=lambda row: (-row.weight, row.place)):
+        if row.weight:
+            yield row.name, row.fields
+
+
+def _weighed(header: str) -> Iterator[_Weighed]:
+    """List what a header names with its weight, 0 for what is not wanted, and for what has no weight that is one."""
     for place, part in enumerate(header.split(",")):
         name, fields = _parted(part)
         try:
             weight = float(fields.get("q", "1"))
         except ValueError:
             weight = 0.0
-        if name and 0 < weight <= 1:
-            rows.append((-weight, place, name, fields))
-    for _, _, name, fields in sorted(rows, key=lambda row: row[:2]):
-        yield name, fields
+        if name:
+            yield _Weighed(name, weight if 0 < weight <= 1 else 0.0, place, fields)
 
 
 def _parted(text: str) -> tuple[str, dict[str, str]]:

@@ -72,10 +72,11 @@ def outcome_entry(outcome: Element) -> bytes:
     return b'{"resource":' + write(outcome) + b',"search":{"mode":"outcome"}}'
 
 
-def past_entry(base_url: str, found: Found, content: bytes) -> bytes:
+def past_entry(base_url: str, found: Found, content: bytes, *, is_new: bool) -> bytes:
     """Write an entry of a history (§3.1.0.12.1); one without content is a deletion.
 
-    A first version under an id that a client chose was made by an update (§3.1.0.4.1).
+    A version under an id that a client chose was made by an update, also one before which there was nothing
+    (§3.1.0.4.1).
     """
     stored, is_deleted = found.stored, not content
     name = f"{stored.type}/{stored.id}"
@@ -83,7 +84,7 @@ def past_entry(base_url: str, found: Found, content: bytes) -> bytes:
     method = "DELETE" if is_deleted else "POST" if is_created else "PUT"
     request: Element = {"method": method, "url": stored.type if method == "POST" else name}
     response: Element = {
-        "status": "204" if is_deleted else "201" if stored.version == 1 else "200",
+        "status": "204" if is_deleted else "201" if is_new else "200",
         "etag": f'W/"{stored.version}"',
         "lastModified": instant(stored.created),
     }

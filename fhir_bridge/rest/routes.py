@@ -201,6 +201,17 @@ INTERACTIONS: Final = (
         )
         for method in ("GET", "POST")
     ),
+    *(
+        Interaction(
+            "everything",
+            method,
+            "Type/$everything",
+            elsewhere.or_everything(everything.of_patients),
+            Action.SEARCH,
+            operation="everything",
+        )
+        for method in ("GET", "POST")
+    ),
     *_OPERATIONS,
     *_EXPORTS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),

@@ -72,13 +72,15 @@ FIELD_ROOT_TYPES: Final = frozenset(
 MAX_OPENED_BYTES: Final = 64 << 20
 """Largest envelope that is opened into memory; larger ones are read as streams."""
 
+EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
+"""Size of the envelope of an empty content, which is that of a deletion, and of short contents."""
+
 _EPOCH_ATTEMPTS: Final = 3
 _PARTS_KEPT: Final = 4
 _PLACE_BYTES: Final = 4
 _PASSING: Final = ("epoch", "index_state")
 _SIZE_BYTES: Final = 8
 _HEAD_PURPOSE: Final = "record-head"
-_EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,7 +538,7 @@ class RecordService:
     def is_deleted(self, stored: RecordVersion) -> bool:
         """Tell whether a version is a deletion; errors as in `read`."""
         # The envelope of an empty content has one size, which only short contents share.
-        return len(stored.envelope) == _EMPTY_BYTES and not self.open(stored).content
+        return len(stored.envelope) == EMPTY_BYTES and not self.open(stored).content
 
     def read(self, type_name: str, record_id: str, version: int | None = None) -> OpenedRecord:
         """Open a version of a record, the newest if none is named.

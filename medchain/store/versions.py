@@ -110,6 +110,15 @@ class VersionReader:
         """Return versions, the newest first: of one record by version, of types by when they were stored."""
         return self._all(self._ordered(_of_past(_with_keys(), asked), asked).limit(min(asked.limit, MAX_PAST)))
 
+    def preceding(self, numbers: Sequence[int], size_bytes: int) -> list[Found]:
+        """Return the versions right before some, by their numbers, as far as their envelopes are of a size."""
+        after = record.alias("after")
+        is_next = (
+            (after.c.type == record.c.type) & (after.c.id == record.c.id) & (after.c.version == record.c.version + 1)
+        )
+        chosen = _with_keys().join(after, is_next)
+        return self._all(chosen.where(after.c.seq.in_(numbers), func.length(record.c.envelope) == size_bytes))
+
     def past_count(self, asked: Past, limit: int) -> int:
         """Count versions as `past` lists them, on all pages, none of them read; no more than the limit."""
         found = _of_past(select(record.c.seq), asked).limit(limit).subquery()

@@ -321,6 +321,32 @@ def test_a_client_that_takes_no_fhir_is_told_so(server, accept):
     assert (response.status_code, code_of(response)) == (406, "http.406")
 
 
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("application/fhir+json;q=0, */*", "xml"),
+        ("application/fhir+xml;q=0, application/*", "json"),
+        ("application/fhir+json;q=0.1, */*", "xml"),
+        ("*/*, application/fhir+json;q=0.5, application/fhir+xml;q=0.6", "xml"),
+        ("application/*;q=0, text/xml", "xml"),
+        ("text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8", "xml"),
+        ("*/*", "json"),
+        ("application/fhir+xml, application/fhir+json", "xml"),
+        ("application/fhir+json, application/fhir+xml", "json"),
+    ],
+)
+def test_what_names_a_format_closest_says_how_much_it_is_wanted(server, accept, answered):
+    """RFC 9110 §12.5.1: the most specific range has precedence, and a weight of 0 means not acceptable."""
+    response = server.call("GET", created(server), Accept=accept)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, f"application/fhir+{answered}")
+
+
+@pytest.mark.parametrize("accept", ["*/*;q=0", "application/fhir+json;q=0, application/fhir+xml;q=0, */*"])
+def test_a_client_that_excludes_both_formats_is_told_so(server, accept):
+    response = server.call("GET", created(server), Accept=accept)
+    assert (response.status_code, code_of(response)) == (406, "http.406")
+
+
 def test_without_a_token_nothing_is_answered(server):
     path = created(server)
     for response in (server.client.get(path), server.client.get(path, headers={"Authorization": "Basic eDp5"})):

@@ -55,6 +55,8 @@ def test_the_history_of_a_record_tells_all_that_happened_the_newest_first(server
         ("PUT", "Patient/p1", 'W/"1"'),
     ]
     assert ["resource" in row for row in document["entry"]] == [True, False, True, True]
+    # §3.1.0.7: after a deletion an update creates, and §3.1.0.4: what creates is answered 201.
+    assert [row["response"]["status"] for row in document["entry"]] == ["201", "204", "200", "201"]
     assert document["entry"][2]["resource"]["active"] is True
     assert document["entry"][0]["fullUrl"] == "http://127.0.0.1:41000/fhir/Patient/p1"
     assert document["entry"][1]["response"]["lastModified"] == "2026-12-03T00:00:00Z"

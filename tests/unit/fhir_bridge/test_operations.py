@@ -215,7 +215,6 @@ def test_a_json_patch_changes_what_it_names_and_keeps_numbers(server):
         ([{"op": "replace", "path": "", "value": 1}], 422, "patch.identity"),
         ([{"op": "brew", "path": "/id"}], 400, "patch.document"),
         ([{"op": "add", "path": "/x"}], 400, "patch.document"),
-        ([], 400, "patch.document"),
         ({"op": "add"}, 400, "patch.document"),
         ([{"op": "add", "path": "/x", "value": 1}], 422, "resource.unknown_element"),
         ([{"op": "copy", "from": "/name", "path": "/name/0/x"}] * 17, 400, "patch.size"),
@@ -227,6 +226,16 @@ def test_a_json_patch_that_is_wrong_changes_nothing(server, rows, status, code):
     response = server.call("PATCH", "/fhir/Patient/p1", rows, **PATCH)
     assert (response.status_code, code_of(response)) == (status, code)
     assert server.store.count() == 1
+
+
+def test_a_json_patch_without_operations_leaves_everything_as_it_is(server):
+    """RFC 6902 §3: a patch is an array of operations, of none too; §3.1.0.6: the answer is that of an update."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    response = server.call("PATCH", "/fhir/Patient/p1", [], **PATCH)
+    assert response.status_code == 200
+    before = json.loads(server.call("GET", "/fhir/Patient/p1/_history/1").data)
+    after = json.loads(response.data)
+    assert {**after, "meta": None} == {**before, "meta": None}
 
 
 def test_hostile_patches_are_refused(server):
@@ -515,6 +524,8 @@ CALLS = {
     "POST Type/id/_search": ("Patient/p1/_search", b"", {"Content_Type": "application/x-www-form-urlencoded"}),
     "GET Type/id/$everything": ("Patient/p1/$everything", None, {}),
     "POST Type/id/$everything": ("Patient/p1/$everything", {"resourceType": "Parameters"}, {}),
+    "GET Type/$everything": ("Patient/$everything", None, {}),
+    "POST Type/$everything": ("Patient/$everything", {"resourceType": "Parameters"}, {}),
     "POST Type/$validate": ("Patient/$validate", PATIENT, {}),
     "POST Type/id/$validate": ("Patient/p1/$validate", PATIENT, {}),
     "GET Type/id/$validate": ("Patient/p1/$validate", None, {}),

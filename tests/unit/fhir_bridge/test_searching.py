@@ -180,6 +180,29 @@ def test_everything_of_a_patient_comes_in_pages(ward):
     assert ward.call("GET", "/fhir/Patient/p1/$everything?start=soon").status_code == 400
 
 
+def test_everything_of_all_patients_is_of_those_whom_the_caller_may_see(ward):
+    """OperationDefinition/Patient-everything at the type: all patients that the requester has access to."""
+    seen, address = [], "/fhir/Patient/$everything?_count=3"
+    while address:
+        page = ward.call("GET", address)
+        seen += entries(page)
+        following = link(page, "next")
+        address = following and path_of(following)
+    of_both = ["Patient/p1", "Patient/p2", *(f"Observation/o{number}" for number in range(6))]
+    assert sorted(one for one in seen if one != "Practitioner/d1") == sorted(of_both)
+    assert "Practitioner/d1" in seen
+    alone = ward.call("GET", "/fhir/Patient/$everything", scope="system/Patient.rs?_id=p1")
+    assert entries(alone) == ["Patient/p1"]
+    posted = {"resourceType": "Parameters", "parameter": [{"name": "_type", "valueString": "Patient"}]}
+    assert entries(ward.call("POST", "/fhir/Patient/$everything", posted)) == ["Patient/p1", "Patient/p2"]
+    assert ward.call("GET", "/fhir/Patient/$everything", scope="system/Observation.rs").status_code == 403
+    # The operation has no such form for an encounter.
+    assert ward.call("GET", "/fhir/Encounter/$everything").status_code == 404
+    posted["parameter"] = [{"name": "_custodian", "valueString": "renhe-hospital"}]
+    refused = ward.call("POST", "/fhir/Patient/$everything", posted)
+    assert (refused.status_code, code_of(refused)) == (400, "exchange.interaction")
+
+
 def test_everything_takes_what_is_referred_to_outside_the_compartment(ward):
     """OperationDefinition/Patient-everything: whatever is needed to support the records, e.g. linked practitioners."""
     whole = ward.call("GET", "/fhir/Patient/p1/$everything")

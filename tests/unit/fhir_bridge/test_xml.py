@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET  # another reader
 
 import pytest
 
-from fhir_bridge.document import MAX_DEPTH, MAX_VALUES, Number, parse
+from fhir_bridge.document import MAX_DEPTH, MAX_VALUES, Number, parse, write
 from fhir_bridge.resources import InvalidResourceError
 from fhir_bridge.validation.check import check
 from fhir_bridge.validation.issue import Rule
@@ -125,6 +125,37 @@ def test_hostile_documents_are_refused(body, code):
     with pytest.raises(InputError) as refused:
         parse_xml(body.encode())
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("element", "value"),
+    [
+        ('<valueInteger value="+5"/>', {"valueInteger": Number("5")}),
+        ('<valueInteger value="-5"/>', {"valueInteger": Number("-5")}),
+        ('<valuePositiveInt value="+12"/>', {"valuePositiveInt": Number("12")}),
+    ],
+)
+def test_a_whole_number_may_have_a_plus_sign_which_json_has_not(element, value):
+    """R4 datatypes: integer is ``[0]|[-+]?[1-9][0-9]*``, positiveInt ``+?[1-9][0-9]*``."""
+    made = parse_xml((PATIENT % f'<extension url="urn:x">{element}</extension>').encode())
+    assert made["extension"] == [{"url": "urn:x", **value}]
+    assert b"+" not in write(made)
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<valueInteger value="+0"/>',
+        '<valueInteger value="+05"/>',
+        '<valueInteger value="+-5"/>',
+        '<valueUnsignedInt value="+5"/>',
+        '<valueDecimal value="+5.0"/>',
+    ],
+)
+def test_no_other_number_has_a_plus_sign(element):
+    """R4 datatypes: unsignedInt is ``[0]|([1-9][0-9]*)``, and a decimal begins with a minus sign or a digit."""
+    with pytest.raises(InputError, match=r"document\.number"):
+        parse_xml((PATIENT % f'<extension url="urn:x">{element}</extension>').encode())
 
 
 @pytest.mark.parametrize("piece", ["<a/>", '<a b=""/>', "<name></name>"])
