@@ -56,6 +56,9 @@ SETTLED_S: Final = 60.0
 START_S: Final = 60.0
 """How long a daemon may take from its start to its first beat: it replays what its crash left."""
 
+GRACE_S: Final = 5.0
+"""So much longer than its own patience at a stop a child may live: it cuts off what is not done, and ends by itself."""
+
 _POLL_S: Final = 0.1
 _WAITING_POLL_S: Final = 0.02
 _METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -330,7 +333,7 @@ class Supervisor:
         process.terminate()
         killed = False
         try:
-            process.wait(self._stop_timeout_s + 2)
+            process.wait(self._stop_timeout_s + GRACE_S)
         except subprocess.TimeoutExpired:
             _LOG.error("child.killed", child=running.child.name, pid=process.pid)
             process.kill()

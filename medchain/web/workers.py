@@ -4,7 +4,7 @@ granian listens, terminates TLS where it is configured, and keeps N worker proce
 of which builds the application by `medchain.app.worker_gateway`; with ``sign`` as second argument one worker that
 builds the page on which patients sign, by `medchain.sign_app.worker_gateway`. Keeps true: nothing is opened before the
 supervisor has handed over the key; workers get the web half of the root key and nothing else; all end when the
-supervisor does. Trusts granian.
+supervisor does, and a worker when it is told to, from its first moment on. Trusts granian.
 Source: `docs/adr/0005-node-processes.md`, `docs/adr/0030-web-workers-speak-asgi.md`,
 `docs/adr/0031-programs-load-while-others-open.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -44,6 +45,10 @@ SIGN_SIDE: Final = "sign"
 JOBS: Final = "fhir_bridge.transactions"
 """What does large transactions, loaded with the application; likewise."""
 
+WRITER_END_S: Final = 3.0
+"""How long the writer is waited for once no worker can ask it: less than what the supervisor grants at a stop."""
+
+_STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _HEAD_TIMEOUT_MS: Final = 10_000
 _CONNECTIONS: Final = 1024
 _RESPAWN_S: Final = 1.0
@@ -74,12 +79,32 @@ def main(arguments: list[str]) -> int:
     hand_over(Handed(halves.web, forks, None if writer is None else writer.asking))
     # A forked worker has what its parent holds; a spawned one would have to be handed it where others can look.
     multiprocessing.set_start_method("fork", force=True)
+    end_forked_by_signals()
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
     (make_signing_server if signs else make_server)(config).serve()
     if writer is not None:
         # Its last commit is this node's, not of whoever opens the file next.
-        writer.end(config.stop_timeout_s)
+        writer.end(WRITER_END_S)
     return 0
+
+
+def end_forked_by_signals() -> None:
+    """Have each process that is forked from this one end when it is told to, until it says itself how it wants to end.
+
+    It would inherit what granian does here at a stop, which only notes that there was one: told to end while it opens
+    its files, a worker would go on to serve until it is killed. What comes before it has let go of that waits.
+    """
+
+    def let_go() -> None:
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _STOPS),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOPS),
+        after_in_child=let_go,
+    )
 
 
 def make_server(config: NodeConfig) -> MPServer:

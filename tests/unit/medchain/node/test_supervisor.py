@@ -39,6 +39,7 @@ LOADS = "import os, sys\nopen(sys.argv[1] + '.loaded', 'a').write(f'{os.getpid()
 WAITS = LIVES + "sys.stdin.read()\n"
 DIES = LIVES + "sys.exit(3)\n"
 IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + LIVES + "time.sleep(60)\n"
+CUTS = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.6), sys.exit(0)))\n" + WAITS
 BEATS_ONCE = LIVES + "open(sys.argv[1] + '.beat', 'w').write(f'{time.monotonic():.3f}'); sys.stdin.read()\n"
 
 
@@ -286,11 +287,19 @@ def test_children_stop_in_reverse_order(layout):
     assert (layout.run / "order").read_text().split() == ["two", "one"]
 
 
-def test_a_child_that_does_not_stop_is_killed(layout):
-    running = Running(layout, child(layout, "one", IGNORES), stop_timeout_s=-1.8)
+def test_a_child_that_does_not_stop_is_killed(layout, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "GRACE_S", 0.2)
+    running = Running(layout, child(layout, "one", IGNORES), stop_timeout_s=0)
     assert wait_for(lambda: running.pids("one"))
     assert running.end() == 1
     assert not is_alive(running.pids("one")[0])
+
+
+def test_a_child_that_cuts_off_what_is_not_done_at_the_end_of_its_patience_is_not_killed(layout):
+    """Web workers are killed by their own parent then, which has the writer to wait for."""
+    running = Running(layout, child(layout, "one", CUTS), stop_timeout_s=0.5)
+    assert wait_for(lambda: running.pids("one"))
+    assert running.end() == 0
 
 
 def test_a_node_runs_once_in_its_folder(layout):

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+
+from medchain.node.keystore import Unlock, unlock
+from medchain.node.supervisor import encode_unlock
+from tests.children import child
+from tests.waiting import eventually
+
+# The parent of workers that never come to serve; of those whose parent opens no file itself.
+OPENS = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from medchain.node.config import Address
+from medchain.web import workers
+
+def opens():
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+
+config = SimpleNamespace(stop_timeout_s=60)
+serve = workers._server(config, workers.SIGNING, Address("127.0.0.1", 0), None, 1).serve
+workers.load_config = lambda *_: config
+workers.make_signing_server = lambda _: SimpleNamespace(serve=partial(serve, target_loader=opens, wrap_loader=False))
+sys.exit(workers.main(["node.toml", workers.SIGN_SIDE]))
+"""
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,3 +50,18 @@ def test_loading_the_application_starts_no_thread_and_opens_no_file():
     look = "import os, threading; look = lambda: (threading.active_count(), os.listdir('/proc/self/fd'))"
     ran = run("-c", f"{look}; before = look(); import medchain.app; print(look() == before)")
     assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
+def test_a_worker_that_is_told_to_end_while_it_opens_its_files_ends(tmp_path):
+    """It went on to serve, until it was killed: what its parent does at a stop, it had inherited."""
+    is_opening = tmp_path / "opening"
+    server = child([sys.executable, "-c", OPENS, str(is_opening)], stdin=subprocess.PIPE)
+    # It ends as well where its supervisor is gone.
+    with server.stdin as supervisor:
+        supervisor.write(encode_unlock(Unlock(unlock(bytes(32)).web, None)))
+        supervisor.flush()
+        assert eventually(is_opening.exists)
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+        assert time.monotonic() - began < 20
