@@ -33,6 +33,8 @@ from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
+from fhir_bridge.staff.counter import Counter
+from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.validation.check import Mode
@@ -80,7 +82,9 @@ def mount(
     ward = Ward(pages, desk, patients, node.records, node.local)
     app.register_blueprint(EmergencyPages(ward).blueprint())
     app.register_blueprint(OversightPages(pages, node.local).blueprint())
-    for blueprint in patient_blueprints(patient_site(node, genesis, pages, core)):
+    site = patient_site(node, genesis, pages, core)
+    app.register_blueprint(DeskPages(Counter(site, core)).blueprint())
+    for blueprint in patient_blueprints(site):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.
     front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2), turns=turns)

@@ -130,6 +130,8 @@ PERSON_WORDS: Final[Words] = {
         "Cannot sign? Go to the desk of any organisation that holds your records at once; it can stop this.",
     ),
     "method.identity-card": ("身份证件", "identity card"),
+    "method.passport": ("护照", "passport"),
+    "method.insurance-card": ("医保卡", "insurance card"),
     "method.court-order": ("法院文书", "court order"),
     "recovery.other": (
         "有人申请更换{name}的通行密钥或监护人",

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response
 
@@ -20,6 +21,7 @@ from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_ass
 from medchain.crypto.registration import check_registration
 from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url, unhex
 from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.ledger.genesis import is_host_of
 from medchain.ledger.kinds.passkeys import Passkey as LedgerPasskey
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import ACTIVE, Body
@@ -33,6 +35,9 @@ from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, answering, json_answer
 
 HOME: Final = "/my"
 """The patient's first page."""
+
+ENROL_PAGE: Final = "/my/enrol"
+"""Where a patient enrols."""
 
 CODE: Final = "patient-code"
 """Kind of the ticket that a desk's code is."""
@@ -61,6 +66,21 @@ def give_code(accounts: AccountStore, patient: str, method: str, now: int) -> st
     return accounts.put_ticket(CODE, canonical({"method": method, "patient": patient}), now + CODE_S, now)
 
 
+def enrol_url(origins: Sequence[str], rp_id: str, code: str) -> str:
+    """Write the address at which a patient enrols with a code.
+
+    Args:
+        origins: this node's own addresses, the first is the one that people are told.
+        rp_id: the relying party, by the genesis.
+        code: from `give_code`; after a hash: a browser sends that part to nobody, and no log has it.
+
+    Returns:
+        The address, where a browser makes passkeys of the relying party, if one of ours is such a place.
+    """
+    origin = next((one for one in origins if is_host_of(rp_id, urlsplit(one).hostname or "")), origins[0])
+    return f"{origin}{ENROL_PAGE}#{code}"
+
+
 def sign_in_blueprint(site: PatientSite) -> Blueprint:
     """Make the routes.
 
@@ -78,7 +98,7 @@ def sign_in_blueprint(site: PatientSite) -> Blueprint:
     def page() -> Response:
         return redirected(HOME) if site.current() is not None else site.pages.render("patient/sign_in.html")
 
-    @blueprint.get("/my/enrol")
+    @blueprint.get(ENROL_PAGE)
     @callers(Caller.PUBLIC)
     def enrol() -> Response:
         return site.pages.render("patient/enrol.html")

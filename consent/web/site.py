@@ -215,20 +215,18 @@ class PatientSite:
 
     def organisation(self, me: Patient, org_id: str) -> str:
         """Name an organisation in the reader's language."""
-        known = self.consents(me).get("organisations")
-        row = known.get(org_id) if isinstance(known, dict) else None
-        names = row.get("name") if isinstance(row, dict) else None
-        if not isinstance(names, dict) or not names:
-            return org_id
-        other = LANGUAGES[1 - LANGUAGES.index(language())]
-        return str(names.get(language()) or names.get(other) or org_id)
+        return organisation_name(self.consents(me).get("organisations"), org_id)
 
     def person(self, me: Patient) -> Person | None:
         """Ask the daemon for the patient's subject in force, once a request; None for a patient without one."""
+        return self.person_of(me.subjects)
+
+    def person_of(self, subjects: tuple[bytes, ...]) -> Person | None:
+        """Ask the daemon, once a request, which of some subjects (map keys) is in force; None for none."""
         known: dict[tuple[bytes, ...], Person | None] = g.setdefault("patient_persons", {})
-        if me.subjects not in known:
-            known[me.subjects] = next(filter(None, map(self._shown, me.subjects)), None)
-        return known[me.subjects]
+        if subjects not in known:
+            known[subjects] = next(filter(None, map(self._shown, subjects)), None)
+        return known[subjects]
 
     def require_person(self, me: Patient) -> Person:
         """Return the patient's subject in force; raises `NotFoundError` ``subject.unknown`` where there is none."""
@@ -341,6 +339,24 @@ class PatientSite:
         patient = found.account.fhir_user.removeprefix(REFERENCE)
         token = self.token(patient)
         return Patient(patient, found, token, tuple(self.links.subjects_of(token)))
+
+
+def organisation_name(organisations: Json, org_id: str) -> str:
+    """Name an organisation in the reader's language.
+
+    Args:
+        organisations: as ``patient.consents`` tells them.
+        org_id: which.
+
+    Returns:
+        Its name, the org_id where that is not known.
+    """
+    row = organisations.get(org_id) if isinstance(organisations, dict) else None
+    names = row.get("name") if isinstance(row, dict) else None
+    if not isinstance(names, dict) or not names:
+        return org_id
+    other = LANGUAGES[1 - LANGUAGES.index(language())]
+    return str(names.get(language()) or names.get(other) or org_id)
 
 
 def account_name(patient: str) -> str:

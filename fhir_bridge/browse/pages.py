@@ -42,6 +42,27 @@ _GONE: Final = 410
 _FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
+def showing(pages: Pages, view: Callable[..., Response]) -> Callable[..., Response]:
+    """Have a view show what the server refuses as a page.
+
+    Args:
+        pages: render it.
+        view: asks the server.
+
+    Returns:
+        The view.
+    """
+
+    @wraps(view)
+    def answer(**values: Any) -> Response:  # noqa: ANN401  # of the address
+        try:
+            return view(**values)
+        except RefusedError as error:
+            return pages.render("error.html", error.status, text=error.text)
+
+    return answer
+
+
 class BrowsePages:
     """The pages of one node."""
 
@@ -67,7 +88,7 @@ class BrowsePages:
             ("/browse/<type_name>/<record_id>/versions/<int:version>/proof", self.proof, "GET"),
             ("/browse/<type_name>/<record_id>/versions/<int:version>/content", self.content, "GET"),
         ):
-            answer = callers(Caller.PUBLIC)(self._shown(view))
+            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
             blueprint.add_url_rule(path, f"{view.__name__}-{method}".lower(), answer, methods=[method])
         return self._pages.guard(blueprint)
 
@@ -91,7 +112,7 @@ class BrowsePages:
             raise NotFoundError("page.unknown")
         try:
             if request.form.get("step") == "patient":
-                found = self._patients(reading, text) if text else Listed([], "", [])
+                found = reading.patients(text) if text else Listed([], "", [])
                 return self._search(reading, given, found, _PATIENT)
             found = reading.listed(type_name, "&".join(one for one in (_COUNT, query.lstrip("?")) if one))
         except RefusedError as error:
@@ -160,24 +181,6 @@ class BrowsePages:
     def _reading(self) -> Reading:
         """Ask in the name of who is signed in; raises `AccessDeniedError` where nobody is."""
         return Reading(self._core, access_of(self._site.require()), language())
-
-    def _shown(self, view: Callable[..., Response]) -> Callable[..., Response]:
-        """Show what the server refuses as a page."""
-
-        @wraps(view)
-        def answer(**values: Any) -> Response:  # noqa: ANN401  # of the address
-            try:
-                return view(**values)
-            except RefusedError as error:
-                return self._pages.render("error.html", error.status, text=error.text)
-
-        return answer
-
-    def _patients(self, reading: Reading, text: str) -> Listed:
-        """Find patients by identifier, or else by name."""
-        value = text.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
-        found = reading.listed(_PATIENT, f"{_COUNT}&{urlencode({'identifier': value})}")
-        return found if found.resources else reading.listed(_PATIENT, f"{_COUNT}&{urlencode({'name': value})}")
 
     def _search(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fhir_bridge.capability import served_types
 from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
@@ -27,7 +27,11 @@ from medchain.web.session import SignedIn
 CLIENT: Final = "(browse)"
 """As which client the pages are on the audit; no registered client can be called so."""
 
+MOST_PATIENTS: Final = 20
+"""Most patients of one answer to what a person typed."""
+
 _OK: Final = 200
+_PATIENT: Final = "Patient"
 _DEPTH: Final = MAX_DEPTH + 8
 
 
@@ -107,6 +111,12 @@ class Reading:
             one["resource"] for one in entries if _mode(one) != "outcome" and isinstance(one.get("resource"), dict)
         ]
         return Listed([one for one in found if isinstance(one, dict)], _cursor(bundle), entries)
+
+    def patients(self, text: str) -> Listed:
+        """Find patients by an identifier, or else by a name, at most `MOST_PATIENTS` at once; raises `RefusedError`."""
+        value = text.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
+        found = self.listed(_PATIENT, urlencode({"_count": MOST_PATIENTS, "identifier": value}))
+        return found if found.resources else self.listed(_PATIENT, urlencode({"_count": MOST_PATIENTS, "name": value}))
 
     def _access_to(self, path: str) -> Access:
         """Say for what this person looks: an emergency where the record is of a patient for whom one is open."""

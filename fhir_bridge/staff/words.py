@@ -1,4 +1,4 @@
-"""What the pages of emergencies say, in Chinese and English.
+"""What the staff's pages say, in Chinese and English; those of the desk: `fhir_bridge.staff.desk_words`.
 
 A data table.
 Source: `docs/glossary.md` for the terms.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from fhir_bridge.staff.desk_words import DESK_WORDS
 from medchain.web.words import Words
 
 STAFF_WORDS: Final[Words] = {
+    **DESK_WORDS,
     "emergency.title": ("紧急访问", "Emergency access"),
     "emergency.lead": (
         "仅用于抢救。您查看哪位患者、理由是什么，会立即记录，并告知患者与监管机构。",

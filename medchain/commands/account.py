@@ -11,9 +11,8 @@ import argparse
 import re
 import secrets
 from typing import Final
-from urllib.parse import urlsplit
 
-from consent.web.sign_in import CODE, CODE_S, give_code
+from consent.web.sign_in import CODE, CODE_S, enrol_url, give_code
 from fhir_bridge.deeds import command
 from fhir_bridge.smart.origins import public_origins
 from medchain.commands import client_texts as texts
@@ -21,7 +20,6 @@ from medchain.commands.client import Say, opened
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, canonical
 from medchain.errors import InputError, NotFoundError
-from medchain.ledger.genesis import is_host_of
 from medchain.ledger.kinds.content import short_text
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
@@ -167,10 +165,7 @@ def _invite(context: Context) -> int:
         with command(node, Kind.ACCOUNT, CODE):
             code = give_code(node.records.accounts, given.patient, given.method, now)
         genesis, _ = read_genesis(Layout(node.config.folder))
-        origins = public_origins(node, genesis)
-    # Where a browser makes passkeys of the relying party, if one of our addresses is such a place.
-    origin = next((one for one in origins if is_host_of(genesis.rp_id, urlsplit(one).hostname or "")), origins[0])
-    url = f"{origin}/my/enrol#{code}"
+        url = enrol_url(public_origins(node, genesis), genesis.rp_id, code)
     context.answer({"url": url}, [context.say(texts.INVITED, hours=CODE_S // 3600, url=url)])
     return Exit.DONE
 

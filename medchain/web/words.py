@@ -18,6 +18,7 @@ WORDS: Final[Words] = {
     "language.other.code": ("en", "zh"),
     "menu.account": ("我的账号", "My account"),
     "menu.browse": ("记录", "Records"),
+    "menu.desk": ("登记窗口", "Desk"),
     "menu.emergency": ("紧急访问", "Emergency"),
     "menu.reviews": ("紧急访问复核", "Reviews"),
     "menu.oversight": ("监督", "Oversight"),

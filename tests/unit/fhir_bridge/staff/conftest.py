@@ -8,28 +8,36 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from consent.web.pages import PATIENT_ASSETS, patient_blueprints
+from consent.web.site import PatientSite
+from consent.web.words import PATIENT_WORDS
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.deeds import KeptDeeds
 from fhir_bridge.mount import seen_by
+from fhir_bridge.patient_records import RecordsOfPatients
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.patients import Patients
+from fhir_bridge.staff.counter import Counter
+from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.accounts import Account, Role
-from medchain.web.pages import Pages, pages_blueprint, remember_language
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
 from medchain.web.service import check_callers, prepare
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
@@ -67,6 +75,7 @@ class World:
     desk: EmergencyDesk
     app: Flask
     local: Local
+    patients: PatientSite
 
     def patient(self, name: str) -> str:
         """Store a patient with a record; returns the id."""
@@ -126,8 +135,10 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         signed=Signed(b"k" * 32),
         use_once=lambda name, until: site.records.use_once(name, until, now=clock()),
         clock=clock,
+        deeds=KeptDeeds(audit, clock),
     )
-    pages = Pages(web, {**BROWSE_WORDS, **STAFF_WORDS})
+    pages = Pages(web, {**BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
+    pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
     desk = EmergencyDesk(org_id, site.records, service, clock, fresh)
     local = desks.local(org_id)
     ward = Ward(pages, desk, Patients(service, search, seen_by(audit)), site.records, local)
@@ -138,9 +149,15 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     app.register_blueprint(BrowsePages(pages, core).blueprint())
     app.register_blueprint(EmergencyPages(ward).blueprint())
     app.register_blueprint(OversightPages(pages, local).blueprint())
+    patients = PatientSite(
+        pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
+    )
+    app.register_blueprint(DeskPages(Counter(patients, core)).blueprint())
+    for blueprint in patient_blueprints(patients):
+        app.register_blueprint(blueprint)
     remember_language(app)
     check_callers(app)
-    return World(desks, core, web, desk, app, local)
+    return World(desks, core, web, desk, app, local, patients)
 
 
 @pytest.fixture(scope="module")

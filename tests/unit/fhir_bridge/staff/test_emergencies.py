@@ -14,7 +14,7 @@ from consent.web.words import PATIENT_WORDS
 from fhir_bridge import staff
 from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.words import SMART_WORDS
-from fhir_bridge.staff import emergencies
+from fhir_bridge.staff import desk, emergencies
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY
@@ -254,6 +254,13 @@ def test_every_word_of_the_pages_exists_in_both_languages():
     others = BROWSE_WORDS.keys() | SMART_WORDS.keys() | PATIENT_WORDS.keys() | WORDS.keys()
     assert not STAFF_WORDS.keys() & others
     text = "".join(one.read_text("utf-8") for one in Path(staff.__file__).parent.rglob("*.html"))
-    said = set(re.findall(r"t\('([a-z_.]+)'", text)) - {"reviews.finding.", "oversight.kind."}
+    said = set(re.findall(r"t\('([a-z_.]+)'", text)) - {
+        "reviews.finding.",
+        "oversight.kind.",
+        "desk.standing.",
+        "method.",
+    }
     assert said - {"language.other.code"} <= STAFF_WORDS.keys()
+    assert {f"desk.standing.{one}" for one in ("dead", "incapable", "minor")} <= STAFF_WORDS.keys()
+    assert {f"method.{one}" for one in desk.METHODS} <= PATIENT_WORDS.keys()
     assert {f"reviews.finding.{one}" for one in emergencies.FINDINGS} <= STAFF_WORDS.keys()

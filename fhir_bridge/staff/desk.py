@@ -1,0 +1,138 @@
+"""The desk's pages of patients: who somebody is, whether enrolled, and the code with which a passkey is enrolled.
+
+Keeps true: the desk alone gives codes, for a patient whom it may see, who is not enrolled yet; a code is shown once, on
+the page that answers the form, and no form gives a second one. Trusts the desk for having seen the person's paper: who
+has the code becomes that patient.
+Source: `docs/spec/smart.md` 29; `docs/spec/patient-pages.md` 2.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, Response, request
+
+from consent.web.person import Person
+from consent.web.sign_in import CODE, CODE_S, enrol_url, give_code
+from fhir_bridge.browse.pages import showing
+from fhir_bridge.browse.reading import RefusedError
+from fhir_bridge.staff.counter import Attended, Counter, Identity
+from medchain.errors import ConflictError, InputError
+from medchain.store.accounts import Role
+from medchain.web.deeds import Kind, by
+from medchain.web.pages import redirected
+from medchain.web.routing import Caller, callers
+from medchain.web.session import SignedIn
+
+DESK: Final = "/desk"
+"""The desk's first page."""
+
+METHODS: Final = ("identity-card", "passport", "insurance-card")
+"""How the desk may have checked who somebody is."""
+
+
+class DeskPages:
+    """The pages of one node."""
+
+    __slots__ = ("_counter", "_pages", "_site")
+
+    def __init__(self, counter: Counter) -> None:
+        """Use what the pages of the desk share."""
+        self._counter = counter
+        self._pages = counter.site.pages
+        self._site = counter.site.pages.site
+
+    def blueprint(self) -> Blueprint:
+        """Make the routes."""
+        blueprint = Blueprint("desk", __name__, template_folder="templates")
+        for path, view, method in (
+            (DESK, self.begin, "GET"),
+            ("/desk/find", self.again, "GET"),
+            ("/desk/find", self.find, "POST"),
+            ("/desk/open", self.again, "GET"),
+            ("/desk/open", self.open, "POST"),
+            ("/desk/<case>", self.patient, "GET"),
+            ("/desk/<case>/code", self.after_code, "GET"),
+            ("/desk/<case>/code", self.code, "POST"),
+        ):
+            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
+            blueprint.add_url_rule(path, f"{view.__name__}-{path}-{method}", answer, methods=[method])
+        return self._pages.guard(blueprint)
+
+    def begin(self) -> Response:
+        """Show the search for a patient."""
+        self._site.require(Role.DESK)
+        return self._show()
+
+    def again(self) -> Response:
+        """Show the search, where a reader has changed the language of what was found."""
+        self._site.require(Role.DESK)
+        return redirected(DESK)
+
+    def find(self) -> Response:
+        """Find the patient by what was typed."""
+        me, text = self._site.check_form(Role.DESK), request.form.get("text", "")
+        try:
+            return self._show(text, self._counter.find(me, text))
+        except RefusedError as error:
+            return self._show(text, problem=error)
+
+    def open(self) -> Response:
+        """Open the page of a patient who was found."""
+        me = self._site.check_form(Role.DESK)
+        return redirected(self._counter.open(me, request.form.get("patient", "")))
+
+    def patient(self, case: str) -> Response:
+        """Show a patient, and what can be done."""
+        me = self._site.require(Role.DESK)
+        attended = self._counter.attended(me, case)
+        return self._pages.render(
+            "staff/desk_patient.html",
+            one=attended,
+            state=self._state(self._counter.person(attended)),
+            methods=METHODS,
+            form=self._counter.form(me),
+        )
+
+    def after_code(self, case: str) -> Response:
+        """Show the patient, where a reader has changed the language of a code: it is shown once."""
+        self._site.require(Role.DESK)
+        return redirected(f"{DESK}/{case}")
+
+    def code(self, case: str) -> Response:
+        """Give a code to enrol with, and show it."""
+        me = self._counter.check_form(request.form.get("form", ""))
+        attended, method = self._counter.attended(me, case), request.form.get("method", "")
+        if method not in METHODS:
+            raise InputError("desk.method")
+        if self._counter.person(attended) is not None:
+            raise ConflictError("patient.enrolled")
+        return self._given(me, attended, method)
+
+    def _given(self, me: SignedIn, attended: Attended, method: str) -> Response:
+        """Give a code."""
+        now = self._site.clock()
+        with self._site.deeds.doing(by(me.account, Kind.ACCOUNT, subject=CODE)):
+            code = give_code(self._site.accounts, attended.who.id, method, now)
+        url = enrol_url(self._site.origins, self._counter.site.genesis.rp_id, code)
+        until = self._counter.site.moment(now + CODE_S)
+        return self._pages.render("staff/desk_code.html", one=attended, url=url, until=until)
+
+    def _state(self, person: Person | None) -> dict[str, object] | None:
+        """Word how a patient is enrolled; None for one who is not."""
+        if person is None:
+            return None
+        enroller, *custodians = self._counter.named((person.enroller, *person.custodians))
+        return {
+            "enroller": enroller,
+            "custodians": custodians,
+            "passkeys": len(person.keys),
+            "standing": person.standing or ("minor" if person.is_minor else ""),
+        }
+
+    def _show(
+        self, text: str = "", found: list[Identity] | None = None, problem: RefusedError | None = None
+    ) -> Response:
+        """Show the search and what it found."""
+        status, said = (200, "") if problem is None else (problem.status, problem.text)
+        return self._pages.render("staff/desk.html", status, text=text, found=found, problem=said)
