@@ -10,9 +10,10 @@ Source: FHIR R4 §3.1.0.11.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
@@ -28,6 +29,7 @@ from fhir_bridge.references import (
     Own,
     Resolver,
     Wanted,
+    folded,
     identifiers,
     instant,
     parse_condition,
@@ -126,6 +128,11 @@ class Entry:
     token: str = ""
     content: bytes = b""
     is_new: bool = True
+
+    @property
+    def writes(self) -> bool:
+        """Whether a resource is stored."""
+        return not self.present and self.method != _DELETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,31 +333,18 @@ def _plan(rows: Sequence[Element], resolver: Resolver, now: int, mode: _Mode, cu
         raise InputError("bundle.entries", limit=MAX_ENTRIES)
     refused: list[Refused] = []
     entries: list[Entry] = []
-    named = _Names()
     reader = _Reader(resolver, mode, current)
     for index in _in_order(rows, mode):
         try:
-            resource, entry = reader.read(index, rows[index])
+            entries.append(reader.read(index, rows[index]))
         except (InputError, ConflictError, NotFoundError) as error:
             refused.append(Refused(index, error))
-        else:
-            entries.append(entry)
-            if not entry.present and entry.method != _DELETE:
-                named.add(entry, resource)
-    places = _Places(entries)
-    # What is parsed each time that it is asked for is not kept by what is made of it either.
-    forgets = isinstance(rows, Rows)
-    own = Own(
-        named.found,
-        frozenset((one.type, one.id) for one in entries if not one.present and one.method != _DELETE),
-        frozenset(reader.deleted),
-    )
-    context = _Context(places, own, resolver, now, mode.validation, Repeats(), forgets, mode.labeller, named.births)
+    context = _context(entries, rows, reader, now, mode)
     records: list[NewRecord] = []
     kept: list[Entry] = []
     for entry in sorted(entries, key=lambda one: one.index):
         try:
-            record = _record(entry, reader.patched.get(entry.index) or _resource_of(rows[entry.index]), context)
+            record = _record(entry, context.given(entry), context)
         except (InputError, ConflictError) as error:
             if mode.may_wait and error.code == NOT_FOUND:
                 raise
@@ -392,21 +386,31 @@ class _Reader:
 
     Attributes:
         deleted: types and ids of what is deleted.
+        named: what is called how that is written.
         patched: resources that a patch has made, by the entry's place.
+        resolver: what the node holds.
     """
 
     def __init__(self, resolver: Resolver, mode: _Mode, current: Current | None) -> None:
         """Begin with no entry."""
-        self._resolver = resolver
+        self.resolver = resolver
         self._mode = mode
         self._current = current
+        self.named = _Names()
         self._taken: set[tuple[str, str]] = set()
         self.deleted: set[tuple[str, str]] = set()
         self._made: dict[Wanted, str] = {}
         self.patched: dict[int, Resource] = {}
 
-    def read(self, index: int, row: Element) -> tuple[Resource, Entry]:
-        """Understand one entry and give it an id; returns its resource, too."""
+    def read(self, index: int, row: Element) -> Entry:
+        """Understand one entry and give it an id."""
+        resource, entry = self._understood(index, row)
+        if entry.writes:
+            self.named.add(entry, resource)
+        return entry
+
+    def _understood(self, index: int, row: Element) -> tuple[Resource, Entry]:
+        """Understand one entry; returns its resource, too."""
         if not isinstance(row, dict):
             raise InputError("bundle.entry")
         resource, request = row.get("resource"), row.get("request")
@@ -430,7 +434,7 @@ class _Reader:
 
     def _written(self, entry: Entry, resource: Resource, request: Resource) -> Entry:
         """Give an entry that has a resource its id."""
-        method, url = member(request, "method"), url_of(request, resource, self._resolver.bases)
+        method, url = member(request, "method"), url_of(request, resource, self.resolver.bases)
         if method == "POST" and url == entry.type:
             return self._posted(entry, resource, request)
         entry.method = method
@@ -448,7 +452,7 @@ class _Reader:
         """Make the next version of a record, or its first."""
         if resources.ID_PATTERN.fullmatch(entry.id) is None or (entry.type, entry.id) in self._taken:
             raise InputError("bundle.id")
-        newest = self._resolver.version(entry.type, entry.id)
+        newest = self.resolver.version(entry.type, entry.id)
         # Whether it is deleted costs opening it, and matters to few.
         is_there = newest > 0 and "ifNoneMatch" in request and self._is_present(entry.type, entry.id)
         _check_match(request, newest, is_there=is_there)
@@ -462,12 +466,12 @@ class _Reader:
         if given and wanted in self._made:
             entry.id, entry.present = self._made[wanted], True
             return entry
-        found = self._resolver.find(wanted) if given else None
+        found = self.resolver.find(wanted) if given else None
         if found is not None and (entry.type, found) not in self.deleted:
-            entry.id, entry.version = found, self._resolver.version(entry.type, found)
+            entry.id, entry.version = found, self.resolver.version(entry.type, found)
             entry.present = True
             return entry
-        entry.id = self._resolver.new_id(entry.type, resource, self._taken)
+        entry.id = self.resolver.new_id(entry.type, resource, self._taken)
         if given and not self._mode.is_loose:
             # An import may leave this entry out, and then the next one of the condition must not count on it.
             self._made[wanted] = entry.id
@@ -478,14 +482,14 @@ class _Reader:
         given = member(resource, "id")
         if wanted in self._made:
             raise InputError("bundle.id")
-        found = self._resolver.find(wanted)
+        found = self.resolver.find(wanted)
         if found is None and given and self._is_present(type_name, given):
             # What another writer has stored since it was looked for may fulfil the condition by now.
-            found = self._resolver.find(wanted)
+            found = self.resolver.find(wanted)
             if found is None:
                 raise ConflictError("record.taken")
         if found is None:
-            self._made[wanted] = given or self._resolver.new_id(type_name, resource, self._taken)
+            self._made[wanted] = given or self.resolver.new_id(type_name, resource, self._taken)
             return self._made[wanted]
         if given and given != found:
             raise InputError("bundle.id")
@@ -498,7 +502,7 @@ class _Reader:
 
     def _deletion(self, index: int, request: Resource) -> Entry:
         """Say what is deleted."""
-        type_name, record_id = self._named(url_of(request, None, self._resolver.bases))
+        type_name, record_id = self._named(url_of(request, None, self.resolver.bases))
         entry = Entry(index, "", type_name, record_id, 0, present=True, method=_DELETE)
         if record_id:
             # Whether it is there or not: of what is written again, the client could mean either.
@@ -518,7 +522,7 @@ class _Reader:
         """Make what a patch makes of a record."""
         if not isinstance(given, dict):
             raise InputError("bundle.resource")
-        type_name, record_id = self._named(url_of(request, None, self._resolver.bases))
+        type_name, record_id = self._named(url_of(request, None, self.resolver.bases))
         newest = self._current(type_name, record_id) if record_id and self._current is not None else None
         if newest is None or newest.resource is None:
             raise NotFoundError("record.unknown")
@@ -534,7 +538,7 @@ class _Reader:
         type_name, question, condition = url.partition("?")
         record_id: str | None
         if question:
-            record_id = self._resolver.find(parse_condition(type_name, condition))
+            record_id = self.resolver.find(parse_condition(type_name, condition))
         else:
             type_name, _, record_id = url.partition("/")
         if not resources.is_storable(type_name) or (record_id and resources.ID_PATTERN.fullmatch(record_id) is None):
@@ -573,24 +577,22 @@ def _check_match(request: Resource, newest: int, *, is_there: bool = False) -> N
 
 
 class _Names:
-    """What a Bundle's own entries are called, where no two are alike, and when its patients were born."""
+    """What a Bundle's own entries are called, and when its patients were born; what two are called is empty."""
 
-    __slots__ = ("_doubtful", "births", "found")
+    __slots__ = ("births", "found")
 
     def __init__(self) -> None:
         """Begin with none."""
         self.births: dict[str, str] = {}
         self.found: dict[Identifier, str] = {}
-        self._doubtful: set[Identifier] = set()
 
     def add(self, entry: Entry, resource: Resource) -> None:
         """Know an entry's identifiers, and when it was born."""
         if entry.type == "Patient":
             self.births[entry.id] = member(resource, "birthDate")
-        for identifier in identifiers(entry.type, resource):
-            if identifier not in self._doubtful and self.found.setdefault(identifier, entry.id) != entry.id:
-                self._doubtful.add(identifier)
-                del self.found[identifier]
+        for identifier in map(folded, identifiers(entry.type, resource)):
+            if self.found.setdefault(identifier, entry.id) != entry.id:
+                self.found[identifier] = ""
 
 
 class _Places:
@@ -625,8 +627,14 @@ def _split(full_url: str) -> tuple[str, str]:
 
 
 class _Context(NamedTuple):
-    """What all entries of a Bundle are made with."""
+    """What all entries of a Bundle are made with.
 
+    Attributes:
+        given: gives what an entry was sent with, or what its patch has made.
+        forgets: whether what is parsed each time that it is asked for is not kept by what is made of it either.
+    """
+
+    given: Callable[[Entry], Resource]
     places: _Places
     own: Own
     resolver: Resolver
@@ -636,6 +644,30 @@ class _Context(NamedTuple):
     forgets: bool
     labeller: Labeller | None
     births: dict[str, str]
+
+
+def _context(entries: Sequence[Entry], rows: Sequence[Element], reader: _Reader, now: int, mode: _Mode) -> _Context:
+    """Put together what all entries are made with."""
+
+    def given(entry: Entry) -> Resource:
+        return reader.patched.get(entry.index) or _resource_of(rows[entry.index])
+
+    written = [one for one in entries if one.writes]
+    own = Own(reader.named.found, frozenset((one.type, one.id) for one in written), frozenset(reader.deleted))
+    context = _Context(
+        given=given,
+        places=_Places(entries),
+        own=own,
+        resolver=reader.resolver,
+        now=now,
+        validation=mode.validation,
+        repeats=Repeats(),
+        forgets=isinstance(rows, Rows),
+        labeller=mode.labeller,
+        births=reader.named.births,
+    )
+    own.of_type = lambda type_name: _resources_of([one for one in written if one.type == type_name], context)
+    return context
 
 
 def _resource_of(row: Element) -> Resource:
@@ -664,6 +696,20 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
     if entry.type != binary.TYPE:
         entry.content = made.content
     return made
+
+
+def _resources_of(entries: Iterable[Entry], context: _Context) -> Iterator[Resource]:
+    """Give what entries write with its id, its references replaced; the entries themselves stay as they are."""
+    for entry in entries:
+        made = copy.deepcopy(context.given(entry))
+        try:
+            rewrite(made, context.places.seen_from(entry.full_url), context.own, context.resolver)
+        except (InputError, ConflictError) as error:
+            # It is refused when its own turn comes, with its own place.
+            if error.code == "store.conflict":
+                raise
+        else:
+            yield {**made, "id": entry.id}
 
 
 def _labelled(context: _Context, entry: Entry, resource: Resource) -> Resource:

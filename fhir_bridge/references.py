@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -24,8 +24,10 @@ from urllib.parse import parse_qsl, quote
 
 from fhir_bridge.document import Element, Number, Resource, member, objects
 from fhir_bridge.resources import TYPE_PATTERN
+from fhir_bridge.search.judge import Judge, Subject
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Condition
+from fhir_bridge.search.values import token_key
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
@@ -44,6 +46,9 @@ API: Final = "/fhir"
 MAX_CONDITIONS: Final = 10_000
 """Most conditions that are searched for in one request; each takes about as long as a search."""
 
+JUDGED_AT_ONCE: Final = 100
+"""How many entries of the request itself are judged by a condition in about as long."""
+
 _PATIENT: Final = "Patient"
 # What a Bundle holds refers to its own entries (FHIR R4 §2.36.4), whose ids may be those of others here. An AuditEvent
 # outlives an erasure. A Consent of a patient is a rule on that patient's records: only one that says so is.
@@ -54,6 +59,7 @@ _GIVEN: Final = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}(?:\.[0-9]+)?")
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _OWN: Final = re.compile(rf"{TYPE_PATTERN.pattern}/[A-Za-z0-9\-.]{{1,64}}(?:/_history/[A-Za-z0-9\-.]{{1,64}})?")
 _URL_MEMBERS: Final = frozenset({"reference", "url", "valueUri", "valueUrl"})
+_ONE_IDENTIFIER: Final = re.compile(r"(?:([^|,\\]*)\|)?([^|,\\]+)")
 _NARRATIVE: Final = "div"
 _LINK: Final = re.compile(r"""(\b(?:href|src)\s*=\s*)("[^"<]*"|'[^'<]*')""")
 _UNRESOLVED: Final = ("urn:uuid:", "urn:oid:")
@@ -131,6 +137,37 @@ class Resolver:
         """Note that an object of the request had a conditional reference."""
         self._rewritten.append((holder, reference))
 
+    def written(self, wanted: Wanted, own: Own) -> list[str] | None:
+        """List the ids of what a Bundle's own entries write that fulfils a condition.
+
+        Args:
+            wanted: the condition.
+            own: what the entries change.
+
+        Returns:
+            The ids; None while what they write of the type is only being put together.
+
+        Raises:
+            InputError: as `find`.
+        """
+        subjects = own.subjects(wanted.type, self._searches.judge)
+        if not subjects:
+            return None if subjects is None else []
+        self._spend(1 + len(subjects) // JUDGED_AT_ONCE)
+
+        def judged() -> list[str]:
+            asked = self._searches.condition(wanted.type, wanted.condition).conditions
+            fulfils = self._searches.judge.test(wanted.type, asked, within=self._within())
+            return [one.id for one in subjects if fulfils(one)]
+
+        return self._searches.anew(judged)
+
+    def _spend(self, searches: int) -> None:
+        """Count searches, or what takes as long; raises `InputError` ``reference.too_many``."""
+        self._left -= searches
+        if self._left < 0:
+            raise InputError("reference.too_many")
+
     @property
     def bases(self) -> frozenset[str]:
         """Base URLs of this node, without a slash at the end."""
@@ -181,9 +218,7 @@ class Resolver:
         if known is None or not known.id:
             if not self._may_read(wanted.type):
                 raise AccessDeniedError("scope.denied")
-            self._left -= 1
-            if self._left < 0:
-                raise InputError("reference.too_many")
+            self._spend(1)
             known = self._known[wanted] = self._searches.anew(lambda: self._ask(wanted))
         return known.id or None
 
@@ -218,8 +253,9 @@ class Resolver:
         named = None if type_name in _OF_NOBODY else _logical(resource)
         if named is None:
             return ""
-        if named in own.named:
-            return own.named[named]
+        mine = own.named.get(folded(named))
+        if mine is not None:
+            return mine
         value = quote(f"{escaped(named.system or '')}|{escaped(named.value)}", safe="")
         found = self._searches.rows(_PATIENT, f"identifier={value}")
         return found[0].id if len(found) == 1 else ""
@@ -281,6 +317,11 @@ def identifiers(type_name: str, resource: Resource) -> Iterator[Identifier]:
             yield Identifier(type_name, None, member(row, "value"))
 
 
+def folded(identifier: Identifier) -> Identifier:
+    """Write an identifier as searches compare it."""
+    return identifier._replace(value=token_key(identifier.value))
+
+
 def parse_condition(type_name: str, query: str) -> Wanted:
     """Take a condition.
 
@@ -295,12 +336,10 @@ def parse_condition(type_name: str, query: str) -> Wanted:
 
 
 def _identified(wanted: Wanted) -> Identifier | None:
-    """Read ``identifier=SYSTEM|VALUE``, a condition that an entry of the same Bundle can fulfil; None for another."""
+    """Read ``identifier=SYSTEM|VALUE``, which is looked up among the entries of the same Bundle; None for another."""
     pairs = parse_qsl(wanted.condition, keep_blank_values=True)
-    if len(pairs) != 1 or pairs[0][0] != "identifier":
-        return None
-    system, bar, value = pairs[0][1].rpartition("|")
-    return Identifier(wanted.type, system if bar else None, value)
+    match = _ONE_IDENTIFIER.fullmatch(pairs[0][1]) if len(pairs) == 1 and pairs[0][0] == "identifier" else None
+    return None if match is None else folded(Identifier(wanted.type, match[1], match[2]))
 
 
 def subject_of(type_name: str, record_id: str, resource: Resource) -> str:
@@ -355,16 +394,29 @@ class Own:
     """What a Bundle's own entries will have changed when its conditional references are resolved, last (§3.1.0.11.2).
 
     Attributes:
-        named: identifiers of what they write → id.
+        named: identifiers of what they write, folded → id, empty for one that two of them have.
         written: types and ids of what they write.
         deleted: types and ids of what they delete.
+        of_type: gives what they write of a type, as it will be stored but for its labels.
         settled: conditions that were resolved → id, empty for nothing: each once.
     """
 
     named: Mapping[Identifier, str] = field(default_factory=dict)
     written: frozenset[tuple[str, str]] = frozenset()
     deleted: frozenset[tuple[str, str]] = frozenset()
+    of_type: Callable[[str], Iterable[Resource]] = lambda _type: ()
     settled: dict[Wanted, str] = field(default_factory=dict)
+    _subjects: dict[str, list[Subject] | None] = field(default_factory=dict)
+
+    def subjects(self, type_name: str, judge: Judge) -> list[Subject] | None:
+        """Prepare what they write of a type to be judged, once; None while that is under way.
+
+        What is written may itself have conditional references, to what is written too.
+        """
+        if type_name not in self._subjects:
+            self._subjects[type_name] = None
+            self._subjects[type_name] = [judge.subject(type_name, one) for one in self.of_type(type_name)]
+        return self._subjects[type_name]
 
 
 def rewrite(resource: Resource, places: Mapping[str, str], own: Own, resolver: Resolver) -> None:
@@ -477,26 +529,50 @@ def _resolved(reference: str, own: Own, resolver: Resolver) -> str:
     wanted, identifier = resolver.read(type_name, query)
     found = own.settled.get(wanted)
     if found is None:
-        found = own.settled[wanted] = _settled(wanted, identifier, own, resolver)
+        mine = _mine(wanted, identifier, own, resolver)
+        if mine is None:
+            return reference
+        found = own.settled[wanted] = _settled(wanted, mine, own, resolver)
     if not found:
         raise InputError("reference.not_found", type=type_name)
     return f"{type_name}/{found}"
 
 
-def _settled(wanted: Wanted, identifier: Identifier | None, own: Own, resolver: Resolver) -> str:
+def _mine(wanted: Wanted, identifier: Identifier | None, own: Own, resolver: Resolver) -> Sequence[str] | None:
+    """List what entries write that fulfils a condition; None as `Resolver.written`.
+
+    Most ask for one identifier, which needs no search.
+    """
+    if identifier is None:
+        return resolver.written(wanted, own)
+    named = own.named.get(identifier)
+    if named == "":
+        raise ConflictError("reference.ambiguous", type=wanted.type)
+    return () if named is None else (named,)
+
+
+def _settled(wanted: Wanted, mine: Sequence[str], own: Own, resolver: Resolver) -> str:
     """Find what fulfils a condition once a Bundle is done: one of its entries, or what is here and it leaves as it is.
 
-    Of an entry only its identifiers are asked, so a condition on anything else is one on what was here before.
+    Args:
+        wanted: the condition.
+        mine: what its entries write that fulfils it.
+        own: what its entries change.
+        resolver: what the node holds.
+
+    Returns:
+        The id; empty where nothing fulfils it.
     """
-    mine = None if identifier is None else own.named.get(identifier)
+    found = set(mine)
     # Who may not read what is here is told nothing of it.
-    there = resolver.find(wanted) if mine is None or resolver.may_find(wanted.type) else None
+    there = resolver.find(wanted) if not found or resolver.may_find(wanted.type) else None
+    # What an entry writes counts as it says, and what one deletes does not.
     place = wanted.type, there or ""
-    if place in own.deleted or (identifier is not None and mine != there and place in own.written):
-        there = None
-    if mine is not None and there is not None and mine != there:
+    if there is not None and place not in own.deleted and place not in own.written:
+        found.add(there)
+    if len(found) > 1:
         raise ConflictError("reference.ambiguous", type=wanted.type)
-    return mine or there or ""
+    return found.pop() if found else ""
 
 
 _NO_META: Final[Resource] = {}

@@ -160,7 +160,7 @@ class Core:
 
     def __post_init__(self) -> None:
         """Compile what is asked all the time."""
-        object.__setattr__(self, "judge", Judge(self.search.index, self.store.find_page, self.clock))
+        object.__setattr__(self, "judge", self.search.judge)
         enforcement = Enforcement(self.tracer.org_id, self.search, self.store, self.service, self.clock)
         object.__setattr__(self, "enforcement", enforcement)
         object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge, enforcement))

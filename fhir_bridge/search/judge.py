@@ -50,10 +50,15 @@ _COMPARED: Final[Mapping[Comparison, Callable[[float, float], bool]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is judged: a resource by its name, when it was last changed, and its rows.
+class Subject:
+    """What is judged.
 
-    What others refer to it by is empty for a contained one: nothing stored refers to that.
+    Attributes:
+        type: of the resource.
+        id: of the resource.
+        key: what others refer to it by; empty for a contained one: nothing stored refers to that.
+        updated: when it was last changed, microseconds since 1970.
+        rows: its rows.
     """
 
     type: str
@@ -93,29 +98,42 @@ class Judge:
 
         Args:
             type_name: its type.
-            resource: with its id; without a time of change, it is changed now.
+            resource: as in `subject`.
             asked: all must hold.
             within: what must hold of what stands at the other end of references.
-            inside: of a contained resource, when its container was last changed, microseconds since 1970.
+            inside: as in `subject`.
 
         Raises:
             InputError: ``search.unsupported`` for what the index cannot answer.
             UnavailableError: as `RecordStore.find_page`.
         """
-        now = self._clock() * MICROSECONDS
-        planner = Planner(self._index.number, self._index.registry, now, tuple(within))
+        return self.test(type_name, asked, within=within)(self.subject(type_name, resource, inside=inside))
+
+    def subject(self, type_name: str, resource: Resource, *, inside: int | None = None) -> Subject:
+        """Prepare a resource to be judged, by whatever conditions.
+
+        Args:
+            type_name: its type.
+            resource: with its id; without a time of change, it is changed now.
+            inside: of a contained resource, when its container was last changed, microseconds since 1970.
+        """
+        made = self._index.rows(type_name, resource)
+        name, rows = str(resource.get("id", "")), made.rows or ()
+        if inside is not None:
+            return Subject(type_name, name, "", inside, rows)
+        updated = self._clock() * MICROSECONDS if made.updated is None else made.updated
+        return Subject(type_name, name, f"{type_name}/{name}", updated, rows)
+
+    def test(
+        self, type_name: str, asked: Sequence[Asked], *, within: Sequence[Asked] = ()
+    ) -> Callable[[Subject], bool]:
+        """Prepare conditions, to be asked of whatever resources of a type; arguments and errors as in `fulfils`."""
+        planner = Planner(self._index.number, self._index.registry, self._clock() * MICROSECONDS, tuple(within))
         # The limits that a plan ends with are for what is stored; whoever asks has judged this resource by itself.
         planned = planner.conditions(asked, (type_name,))[: len(asked)]
-        made = self._index.rows(type_name, resource)
-        updated = now if made.updated is None else made.updated
-        name = str(resource.get("id", ""))
-        if inside is None:
-            subject = _Subject(type_name, name, f"{type_name}/{name}", updated, made.rows or ())
-        else:
-            subject = _Subject(type_name, name, "", inside, made.rows or ())
-        return all(self._holds(one, subject) for one in planned)
+        return lambda subject: all(self._holds(one, subject) for one in planned)
 
-    def _holds(self, condition: Condition, one: _Subject) -> bool:  # noqa: C901, PLR0911  # one for each kind
+    def _holds(self, condition: Condition, one: Subject) -> bool:  # noqa: C901, PLR0911  # one for each kind
         """Judge one planned condition."""
         match condition:
             case AnyRow(alternatives):
@@ -147,7 +165,7 @@ class Judge:
                 return True
         assert_never(condition)
 
-    def _is_linked(self, condition: Linked, one: _Subject) -> bool:
+    def _is_linked(self, condition: Linked, one: Subject) -> bool:
         """Tell whether what a resource refers to fulfils a condition."""
         chosen, name = set(condition.numbers), condition.type
         keys = sorted({row[2] for row in one.rows if row[0] in chosen})

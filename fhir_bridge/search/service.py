@@ -18,6 +18,7 @@ from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.cursor import Cursors, Position
 from fhir_bridge.search.include import Includer
 from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import MAX_PARAMETERS, parse_query
 from fhir_bridge.search.tree import Chain, Condition, Contained, Has, Listed, Query, Summary, Total
@@ -79,7 +80,7 @@ class Found:
 class SearchService:
     """Answers searches. Threads may share it."""
 
-    __slots__ = ("_clock", "_cursors", "_index", "_store")
+    __slots__ = ("_clock", "_cursors", "_index", "_judge", "_store")
 
     def __init__(self, store: RecordStore, index: SearchIndex, key: bytes, ledger: bytes, clock: Clock) -> None:
         """Prepare.
@@ -95,6 +96,12 @@ class SearchService:
         self._index = index
         self._cursors = Cursors(key, ledger, clock)
         self._clock = clock
+        self._judge = Judge(index, store.find_page, clock)
+
+    @property
+    def judge(self) -> Judge:
+        """What tells what conditions say of a resource that is not in the index."""
+        return self._judge
 
     @property
     def index(self) -> SearchIndex:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from fhir_bridge import references
 from fhir_bridge.bundle import collect, make_record
 from fhir_bridge.document import Document, parse, parse_bundle
 from fhir_bridge.references import Resolver, identifier_key, instant, with_identity
 from fhir_bridge.resources import is_storable
+from fhir_bridge.rest import core
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.xml import parse_xml
 from medchain.crypto.commitment import record_field_root, root_of_fields
@@ -245,6 +247,122 @@ def test_each_condition_of_references_is_searched_for_once(server, monkeypatch):
     rows = [{"resource": NAMED, "request": {"method": "POST", "url": "Practitioner"}}, *[observation(BY_NAME)] * 5]
     assert server.call("POST", "/fhir", transaction(PATIENT, *rows)).status_code == 200
     assert len(found) == 1
+
+
+ZHANG = {"resourceType": "Practitioner", "name": [{"family": "Zhang"}], "gender": "female"}
+BY_TWO = "Practitioner?family=zhang&gender=female"
+
+
+def posted(resource: dict) -> dict:
+    return {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}}
+
+
+def performer_of(server, place: str) -> str:
+    return json.loads(server.call("GET", f"/fhir/{place}").data)["performer"][0]["reference"]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0]])
+@pytest.mark.parametrize(
+    "condition", [BY_TWO, "Practitioner?name:contains=HAN", "Practitioner?identifier=urn:staff|d1,urn:staff|none"]
+)
+def test_a_conditional_reference_of_any_search_finds_what_the_bundle_has(server, order, condition):
+    """§3.1.0.11.2: conditional references are searches, resolved once all other entries are done."""
+    rows = [posted(ZHANG | {"identifier": NAMED["identifier"]}), PATIENT, observation(condition)]
+    response = server.call("POST", "/fhir", transaction(*(rows[one] for one in order)))
+    places = dict(zip(order, locations(response), strict=True))
+    assert performer_of(server, places[2]) == places[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "rows", "status", "code"),
+    [
+        ([], [posted(ZHANG), posted(ZHANG)], 412, "reference.ambiguous"),
+        ([ZHANG], [posted(ZHANG)], 412, "reference.ambiguous"),
+        ([], [posted(ZHANG | {"gender": "male"})], 400, "reference.not_found"),
+        (
+            [ZHANG],
+            [
+                {
+                    "resource": ZHANG | {"id": "d0", "gender": "male"},
+                    "request": {"method": "PUT", "url": "Practitioner/d0"},
+                }
+            ],
+            400,
+            "reference.not_found",
+        ),
+        ([ZHANG], [{"request": {"method": "DELETE", "url": "Practitioner/d0"}}], 400, "reference.not_found"),
+    ],
+    ids=["two of the Bundle", "one here and one of the Bundle", "another", "changed", "deleted"],
+)
+def test_what_the_bundle_has_counts_beside_what_is_here(server, before, rows, status, code):
+    for number, resource in enumerate(before):
+        server.call("PUT", f"/fhir/Practitioner/d{number}", resource | {"id": f"d{number}"})
+    count = server.store.count()
+    response = server.call("POST", "/fhir", transaction(PATIENT, observation(BY_TWO), *rows))
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert server.store.count() == count
+
+
+def test_two_entries_of_one_identifier_are_told_apart_by_no_reference(server):
+    """§3.1.0.11.2: more than one match is a failure; that nothing is there would not be true."""
+    response = server.call("POST", "/fhir", transaction(PATIENT, posted(NAMED), posted(NAMED), observation(BY_NAME)))
+    assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+
+
+def test_an_identifier_means_to_a_reference_what_it_means_to_a_search(server):
+    """§3.1.1.4.10: without case, since leaving out is worse than too much."""
+    rows = [PATIENT, posted(NAMED), observation("Practitioner?identifier=urn:staff|d1")]
+    _, mine, place = locations(server.call("POST", "/fhir", transaction(*rows)))
+    assert performer_of(server, place) == mine
+
+
+ACT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
+VISIT = {"resourceType": "Encounter", "status": "finished", "class": ACT}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("whom", ["urn:uuid:00000000-0000-4000-8000-000000000009", "Patient?identifier=urn:p|7"])
+def test_a_condition_asks_for_references_of_entries_as_they_will_be(server, is_first, whom):
+    """Another entry is meant by its full URL, or by a condition of its own."""
+    person = {"resourceType": "Patient", "id": "p7", "identifier": [{"system": "urn:p", "value": "7"}]}
+    patient = {
+        "fullUrl": "urn:uuid:00000000-0000-4000-8000-000000000009",
+        "resource": person,
+        "request": {"method": "PUT", "url": "Patient/p7"},
+    }
+    visit = posted(VISIT | {"subject": {"reference": whom}})
+    report = posted(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "weight"},
+            "encounter": {"reference": "Encounter?subject=Patient/p7&status=finished"},
+        }
+    )
+    rows = [patient, visit, report] if is_first else [report, visit, patient]
+    places = locations(server.call("POST", "/fhir", transaction(*rows)))
+    stored = json.loads(server.call("GET", f"/fhir/{places[2 if is_first else 0]}").data)
+    assert stored["encounter"]["reference"] == places[1]
+
+
+def test_conditions_of_entries_on_one_another_come_to_an_end(server):
+    visit = posted(VISIT | {"partOf": {"reference": "Encounter?part-of:missing=true"}})
+    whole, part = locations(server.call("POST", "/fhir", transaction(posted(VISIT), visit)))
+    assert json.loads(server.call("GET", f"/fhir/{part}").data)["partOf"]["reference"] == whole
+
+
+def test_judging_entries_is_bounded_as_searches_are(server, monkeypatch):
+    monkeypatch.setattr(references, "JUDGED_AT_ONCE", 1)
+    monkeypatch.setattr(core, "MAX_CONDITIONS", 10)
+    rows = [posted(ZHANG | {"gender": "male"}) for _ in range(6)]
+    referring = [observation(f"Practitioner?gender={one}") for one in ("female", "male")]
+    response = server.call("POST", "/fhir", transaction(PATIENT, *rows, *referring))
+    assert (response.status_code, code_of(response)) == (400, "reference.not_found")
+    response = server.call("POST", "/fhir", transaction(PATIENT, *rows, *referring[::-1]))
+    assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+    monkeypatch.setattr(core, "MAX_CONDITIONS", 7)
+    response = server.call("POST", "/fhir", transaction(PATIENT, *rows, *referring))
+    assert (response.status_code, code_of(response)) == (400, "reference.too_many")
 
 
 def test_a_record_that_lost_its_identifier_is_not_found_by_it(server):
