@@ -22,7 +22,7 @@ from fhir_bridge.search.service import SearchService
 from medchain.errors import NotFoundError
 from medchain.node.records import RecordService
 from medchain.store.indexing import FoundRow
-from medchain.store.records import RecordStore
+from medchain.store.records import NO_RESOURCES, RecordStore
 
 MAX_TOLD: Final = 1_000
 """Most records that are told of, by each way in which they are found."""
@@ -74,8 +74,9 @@ def _found(searches: SearchService, store: RecordStore, service: RecordService, 
     after = 0
     while page := store.by_patient(service.patient_token(patient), after=after, limit=_AT_ONCE):
         after = page[-1].seq
-        targets = quote(",".join(f"{row.type}/{row.id}" for row in page), safe="")
-        yield from searches.rows("Provenance", f"target={targets}", MAX_TOLD)
+        targets = quote(",".join(f"{row.type}/{row.id}" for row in page if row.type not in NO_RESOURCES), safe="")
+        if targets:
+            yield from searches.rows("Provenance", f"target={targets}", MAX_TOLD)
 
 
 def _named(service: RecordService, patient: str) -> list[str]:

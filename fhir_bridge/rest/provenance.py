@@ -32,7 +32,7 @@ from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.proofs import Traced
 from medchain.store.finding import NEWEST
-from medchain.store.records import LOOKS, SEGMENT, RecordVersion
+from medchain.store.records import NO_RESOURCES, RecordVersion
 
 _MARK: Final = "ledger"
 _NAMING: Final = frozenset({"target", "patient"})
@@ -239,7 +239,7 @@ class _Told:
 
         An event of the audit has none: it shares the object of its segment, and its own proof is ``$proof``.
         """
-        if stored.type in (SEGMENT, LOOKS) or stored.segment is not None:
+        if stored.type in NO_RESOURCES or stored.segment is not None:
             return None
         try:
             told = cls(core, ask, stored)

@@ -26,6 +26,7 @@ from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.clock import Clock
+from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.endorse import Identity
@@ -70,6 +71,7 @@ from medchain.node.served_log import ServedLog
 from medchain.node.services import (
     AskService,
     BodyService,
+    ConcernService,
     EndorsementService,
     Health,
     HealthService,
@@ -140,6 +142,7 @@ class DaemonParts:
         bodies: takes sealed bodies.
         releases: releases records.
         asks: takes what other members ask patients.
+        concerns: takes what custodians tell a regulator.
         proposals: takes what other members propose.
         jobs: run for as long as the daemon.
         watched: must not stand still.
@@ -156,6 +159,7 @@ class DaemonParts:
     bodies: BodyService | None = None
     releases: ReleaseService | None = None
     asks: AskService | None = None
+    concerns: ConcernService | None = None
     proposals: ProposalService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
@@ -311,6 +315,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     watched.append(side.anchor.alarms)
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
+    concerns = _concern_book(node, exchange)
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -324,6 +329,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
                 **_rotation(node, identity, ordering.driver).operations(),
                 **proposals.desk.operations(),
                 **asks.operations(),
+                **concerns.operations(),
             }
         ),
         ordering=ordering.driver,
@@ -332,12 +338,14 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
         proposals=proposals.book,
         releases=GuardedReleases(exchange, restoration),
         asks=asks,
+        concerns=concerns,
         jobs=(
             Job("ordering", ordering.run),
             Job("upkeep", upkeep.run),
             *_kept(node),
             Job("alarms", alarms.run),
             Job("proposals", proposals.turns.run),
+            Job("concerns", concerns.run),
             *side.jobs(),
             *exchange.jobs(),
             *outside.jobs(),
@@ -375,6 +383,16 @@ def _ask_desk(node: DaemonNode) -> AskDesk:
     """Put together what members ask each other's patients."""
     ways = _record_service(node), HttpAsks(node.peers), node.clock, secrets.token_bytes
     return AskDesk(AskParts(node.config.org_id, node.replica.ledger, node.records, *ways))
+
+
+def _concern_book(node: DaemonNode, exchange: ExchangeNode) -> ConcernBook:
+    """Put together what patients bring before this organisation, and what regulators are told of it."""
+    kept = node.records, _record_service(node), exchange.notices
+    return ConcernBook(
+        ConcernParts(
+            node.config.org_id, node.replica, *kept, HttpRegulators(node.peers), node.clock, secrets.token_bytes
+        )
+    )
 
 
 def _ordering(node: DaemonNode) -> LedgerDriver:

@@ -51,7 +51,7 @@ from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
 from medchain.store.finding import Known
 from medchain.store.index_rows import IndexRows
 from medchain.store.looks import LookStep
-from medchain.store.records import FHIR_JSON, LOOKS, SEGMENT, Epoch, RecordStore, RecordVersion
+from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, Epoch, RecordStore, RecordVersion
 from medchain.store.versions import Found
 
 FIELD_ROOT_TYPES: Final = frozenset(
@@ -755,8 +755,8 @@ class RecordService:
             self._index.refresh()
 
     def _rows_of(self, record: NewRecord) -> IndexRows | None:
-        """Say what a record is found by; a segment by nothing, since its parts are, and so is a root of looks."""
-        if record.status == DELETED or record.parts or record.type == LOOKS:
+        """Say what a record is found by; what is no resource by nothing, and of a segment its parts."""
+        if record.status == DELETED or record.type in NO_RESOURCES:
             return None
         if self._index is None:
             return IndexRows(None)

@@ -96,6 +96,14 @@ class AskService(Protocol):
         ...
 
 
+class ConcernService(Protocol):
+    """What custodians tell a regulator of concerns of their patients."""
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take a report (`docs/spec/concern.md` 8), or raise what is wrong with it."""
+        ...
+
+
 class ReleaseService(Protocol):
     """Records released to other members."""
 

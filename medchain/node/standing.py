@@ -25,7 +25,7 @@ from medchain.node.event_time import event_span
 from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
-from medchain.store.records import FHIR_JSON, RecordVersion
+from medchain.store.records import FHIR_JSON, NO_RESOURCES, RecordVersion
 
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
@@ -330,8 +330,8 @@ def _may_be(newest: RecordVersion, wanted: Selected | None) -> bool:
     """Tell by its name whether a record may be one that is to be released."""
     if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
         return False
-    # Whom else the patient permits what is told to the parties, by the ledger.
-    return not is_kept(newest.type, newest.id)
+    # Whom else the patient permits what is told to the parties, by the ledger; what a patient complains of to nobody.
+    return newest.type not in NO_RESOURCES and not is_kept(newest.type, newest.id)
 
 
 def types_of_both(asked: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from medchain.errors import ConflictError, NotFoundError
 from medchain.store.accounts import AccountStore
 from medchain.store.asks import AskTable
 from medchain.store.blobs import BlobStore
+from medchain.store.concerns import ConcernTable
 from medchain.store.custom import CustomTable
 from medchain.store.engine import Database, Statement, insert_into, put_into, room, run
 from medchain.store.exports import ExportTable
@@ -70,6 +71,12 @@ SEGMENT: Final = "Segment"
 
 LOOKS: Final = "Looks"
 """Type of the record of the roots of looks (`docs/spec/looks.md`); no type of FHIR is named so."""
+
+CONCERN: Final = "Concern"
+"""Type of the records of what patients bring before this organisation (`docs/spec/concern.md`); none of FHIR either."""
+
+NO_RESOURCES: Final = (SEGMENT, LOOKS, CONCERN)
+"""Types of the records that are no resources: no FHIR interaction, history, export or release has them."""
 
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
@@ -305,6 +312,7 @@ class Writer(Protocol):
 
 class RecordStore(
     AskTable,
+    ConcernTable,
     NoticeTable,
     CustomTable,
     LinkTable,
@@ -642,6 +650,15 @@ class RecordStore(
         """Return all versions of a record, the newest first."""
         chosen = _versions().where(record.c.type == type_name, record.c.id == record_id)
         return self._read(chosen.order_by(record.c.version.desc()))
+
+    def newest_records(self, type_name: str, since: int) -> list[RecordVersion]:
+        """Return the newest versions of all records of a type that were stored since a time (Unix seconds)."""
+        later = record.alias("later")
+        superseded = select(later.c.seq).where(
+            later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version
+        )
+        chosen = _versions().where(record.c.type == type_name, record.c.created >= since, ~superseded.exists())
+        return self._read(chosen.order_by(record.c.seq))
 
     def by_object(self, object_id: bytes, version: int | None = None) -> RecordVersion | None:
         """Return a record by the id of its object on the ledger."""

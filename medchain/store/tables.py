@@ -442,6 +442,20 @@ consent_ask: Final = Table(
 consent_ask_by_patient: Final = Index("consent_ask_by_patient", consent_ask.c.patient, consent_ask.c.until)
 consent_ask_by_asker: Final = Index("consent_ask_by_asker", consent_ask.c.asker, consent_ask.c.until)
 
+told_concern: Final = Table(
+    "told_concern",
+    RECORDS,
+    Column("custodian", String(40), primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=True),
+    Column("heard", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+told_concern_by_due: Final = Index("told_concern_by_due", told_concern.c.due)
+
 notice: Final = Table(
     "notice",
     RECORDS,

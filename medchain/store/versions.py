@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, func, literal_column, or_, select, tuple_
 
 from medchain.store.engine import Statement
-from medchain.store.records import LOOKS, SEGMENT, Epoch, RecordStore, RecordVersion, anchored_as, version_columns
+from medchain.store.records import NO_RESOURCES, Epoch, RecordStore, RecordVersion, anchored_as, version_columns
 from medchain.store.tables import anchor, epoch, imported, record
 
 MAX_PAST: Final = 1001
@@ -170,8 +170,7 @@ class VersionReader:
 
 def _of_past(chosen: Select[Any], asked: Past) -> Select[Any]:
     """Choose the versions that a history is of."""
-    # A segment is no resource, its parts are; nor is a root of looks.
-    chosen = chosen.where(record.c.type.not_in((SEGMENT, LOOKS)))
+    chosen = chosen.where(record.c.type.not_in(NO_RESOURCES))
     if asked.since:
         chosen = chosen.where(record.c.created >= asked.since)
     if asked.types:

@@ -27,6 +27,7 @@ from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
     ask_routes,
     body_routes,
+    concern_routes,
     endorsement_routes,
     health_routes,
     local_routes,
@@ -116,6 +117,8 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += proposal_routes(parts.proposals)
     if parts.asks is not None:
         routes += ask_routes(parts.asks)
+    if parts.concerns is not None:
+        routes += concern_routes(parts.concerns)
     if parts.releases is not None:
         routes += release_routes(parts.releases)
     return routes

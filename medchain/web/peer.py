@@ -17,6 +17,7 @@ from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
 from medchain.node.asking import MAX_ASK_BYTES
+from medchain.node.concern import MAX_REPORT_BYTES
 from medchain.node.grant_search import MAX_QUESTION_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
 from medchain.node.peers import OCTETS
@@ -24,6 +25,7 @@ from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.services import (
     AskService,
     BodyService,
+    ConcernService,
     EndorsementService,
     HealthService,
     LocalService,
@@ -152,6 +154,16 @@ def ask_routes(service: AskService) -> list[Route]:
         return json_response(service.receive(request.body, request.peer))
 
     return [Route("asks", "POST", "/asks", receive, MAX_ASK_BYTES)]
+
+
+def concern_routes(service: ConcernService) -> list[Route]:
+    """Make the route of concerns (`docs/spec/concern.md` 8)."""
+
+    @callers(Caller.PEER)
+    def receive(request: Request) -> Response:
+        return json_response(service.receive(request.body, request.peer))
+
+    return [Route("concerns", "POST", "/concerns", receive, MAX_REPORT_BYTES)]
 
 
 def release_routes(service: ReleaseService) -> list[Route]:

@@ -26,12 +26,13 @@ from medchain.errors import UnavailableError
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address, load_config
-from medchain.node.keystore import Layout, open_root_file, unlock, write_private_file
+from medchain.node.keystore import Layout, open_root_file, open_web_keys, unlock, write_private_file
 from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import write_state
+from medchain.node.records import NewRecord, RecordService
 from medchain.ordering.cosign import Vouched
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import RecordStore
+from medchain.store.records import CONCERN, RecordStore
 from medchain.web.peer import local_routes
 from medchain.web.routing import Router
 from medchain.web.server import DaemonServer
@@ -524,6 +525,11 @@ def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_
 
 def test_an_erasure_says_that_nothing_else_tells_of_the_patient_or_that_it_cannot_be_said(run, filled, monkeypatch):
     imported(run, filled, PATIENT | {"id": "p2"})
+    with closing(opened(filled)) as store:
+        halves = unlock(open_root_file(filled.parent / "keys" / "root.key", None))
+        service = RecordService(store, bytes(32), open_web_keys(filled.parent, halves).records, lambda: 1)
+        # Of what is no resource, no Provenance tells.
+        service.create(NewRecord(CONCERN, "07" * 16, b"{}", "p1", content_type="x/y"))
     assert "no other record" in erase(run, filled, "--yes", "--lang", "en").out
 
     def indexing(*_given: object) -> None:

@@ -1,4 +1,4 @@
-"""Whole nodes with their exchange sides and desks of asks, and a way to call their local operations."""
+"""Whole nodes with their exchange sides, desks of asks and books of concerns, and a way to call their operations."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from medchain.encoding import Json, base64_text, canonical, parse_canonical, unh
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.node.asking import AskDesk, AskParts
+from medchain.node.concerns import ConcernBook, ConcernParts
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.proofs import TRUSTED_POLICY
 from medchain.node.releasing import Disclosures, NoDisclosures, Releasing
@@ -47,6 +48,10 @@ class Ways:
         self.desks.federation.reach(self.sender, org_id)
         self.desks.asking[org_id].receive(document, self.sender)
 
+    def report(self, org_id: str, document: bytes) -> None:
+        self.desks.federation.reach(self.sender, org_id)
+        self.desks.concerns[org_id].receive(document, self.sender)
+
 
 @dataclass
 class Local:
@@ -70,6 +75,7 @@ class Desks:
     federation: Federation
     nodes: dict[str, ExchangeNode] = field(default_factory=dict)
     asking: dict[str, AskDesk] = field(default_factory=dict)
+    concerns: dict[str, ConcernBook] = field(default_factory=dict)
     disclosing: Callable[[str], Disclosures] = lambda _org_id: NoDisclosures()
 
     def __post_init__(self) -> None:
@@ -82,13 +88,16 @@ class Desks:
             self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
             ledger = genesis().ledger
             self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
+            kept = site.records, site.service, self.nodes[org_id].notices
+            self.concerns[org_id] = ConcernBook(ConcernParts(org_id, site.node.replica, *kept, way, clock, fresh))
 
     def local(self, org_id: str = RENHE) -> Local:
         """Return the way to a node's operations."""
         side = self.federation.sites[org_id].node.operations()
         text = trusted_policy_text(genesis().members, genesis().origin)
         trusted = {TRUSTED_POLICY: lambda _document: {"policy": text}}
-        return Local({**trusted, **side, **self.nodes[org_id].operations(), **self.asking[org_id].operations()})
+        own = self.nodes[org_id].operations() | self.asking[org_id].operations() | self.concerns[org_id].operations()
+        return Local({**trusted, **side, **own})
 
     def enrol(self, phone: SoftwareAuthenticator, patient: str) -> str:
         """Enrol a patient at Renhe, known to all; returns the subject's map key."""

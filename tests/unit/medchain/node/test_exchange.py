@@ -28,6 +28,7 @@ from medchain.node.records import NewRecord, NewStream
 from medchain.node.release import parse_answer
 from medchain.node.submit import Draft, Submitter
 from medchain.store.ledger import LedgerStore
+from medchain.store.records import CONCERN
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.exchanges import (
     ANXIN,
@@ -210,6 +211,18 @@ def test_a_consent_of_the_ledger_is_released_to_nobody(exchange):
     wide = replace(found, grant=replace(found.grant, resource_types=types), content=content)
     chosen = {row.stored.id for row in holdings.choose(request, wide, token).records}
     assert (kept in chosen, own in chosen, len(chosen)) == (False, True, 3)
+
+
+def test_what_a_patient_complains_of_is_released_to_nobody_whom_all_is_permitted(exchange):
+    site, token = exchange.federation.sites[RENHE], exchange.token
+    site.service.create(NewRecord(CONCERN, fresh(16).hex(), b"{}", "", content_type="x/y", token=token))
+    exchange.anchor()
+    request = replace(exchange.asker().prepare(exchange.wish()).request, resource_types=("*",))
+    holdings = standing.Holdings(exchange.parts())
+    found = holdings.standing(exchange.grant)
+    content = {**found.content, "resource_types": ["*"]}
+    wide = replace(found, grant=replace(found.grant, resource_types=("*",)), content=content)
+    assert {row.stored.type for row in holdings.choose(request, wide, token).records} == {"Observation"}
 
 
 def test_of_a_record_that_changed_the_final_version_leaves(exchange):

@@ -20,6 +20,7 @@ _LATER = {
     23: "ALTER TABLE consent_ask DROP COLUMN answered_by",
     24: "DROP TABLE unconfirmed",
     25: "DROP TABLE body_request",
+    26: "DROP TABLE told_concern",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 
