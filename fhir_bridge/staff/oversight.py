@@ -1,4 +1,4 @@
-"""The page of oversight: what is past its clock, what this node's alarms say, who cosigns, and who endorses whom.
+"""The page of oversight: what is late, what was not told, this node's alarms, who cosigns, and who endorses whom.
 
 Keeps true: nothing on the page or in its export names a patient: of an emergency only listed members are passed on;
 what others wrote is text, in a table too. Trusts the session for who it is, and the daemon for what it holds.
@@ -20,6 +20,7 @@ from flask import Blueprint, Response
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, canonical
 from medchain.node.endorsed import ENDORSED
+from medchain.node.missing import MISSING
 from medchain.node.peers import Limits
 from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.store.accounts import Role
@@ -41,6 +42,7 @@ _FIELDS: Final = (
     "final",
     "position",
 )
+_MISSING: Final = ("answer", "custodian", "key", "silent", "since", "version")
 _MEMBER: Final = ("late", "org_id", "role", "size", "time")
 _ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
@@ -73,6 +75,7 @@ class OversightPages:
     def page(self) -> Response:
         """Show what is late first, then what this node has seen of other members."""
         rows, alarms = self._emergencies(), self._alarms()
+        untold, missing = self._missing()
         final, members = self._cosigned()
         days, endorsed = self._endorsed()
         late = [row for row in rows if row["overdue"]]
@@ -82,6 +85,8 @@ class OversightPages:
             late_objections=sum(row["objection"] is not None for row in late),
             waiting=sum(row["review"] is None for row in rows),
             total=len(rows),
+            untold=untold,
+            missing=[row | {"since": _time(row["since"])} for row in missing],
             members=[row | {"time": _time(row["time"])} for row in members],
             final=final,
             minutes=LATE_S // 60,
@@ -94,6 +99,7 @@ class OversightPages:
         """Give all of it as a file that a program reads."""
         rows: list[Json] = [*self._emergencies()]
         alarms: list[Json] = [*self._alarms()]
+        missing: list[Json] = [*self._missing()[1]]
         final, cosigned = self._cosigned()
         members: list[Json] = [*cosigned]
         days, endorsed = self._endorsed()
@@ -105,6 +111,7 @@ class OversightPages:
             "endorsements": endorsements,
             "final": final,
             "members": members,
+            "missing": missing,
             "time": self._pages.site.clock(),
         }
         return _file(canonical(document), "application/json", "evidence.json")
@@ -121,6 +128,12 @@ class OversightPages:
         """List the emergencies that this node holds, those that are due first at the top."""
         self._pages.site.require(Role.AUDITOR)
         return _rows(self._local.call("emergency.list", {}, _LIMITS), "emergencies", _FIELDS)
+
+    def _missing(self) -> tuple[int, list[dict[str, Json]]]:
+        """Tell how many versions of emergencies this node was not given in time, and list them."""
+        answer = self._local.call(MISSING, {}, _LIMITS)
+        count = answer.get("count") if isinstance(answer, dict) else None
+        return count if isinstance(count, int) else 0, _rows(answer, "missing", _MISSING)
 
     def _alarms(self) -> list[dict[str, Json]]:
         """List the alarms that nobody has acknowledged."""

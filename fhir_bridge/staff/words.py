@@ -70,6 +70,25 @@ STAFF_WORDS: Final[Words] = {
     "oversight.waiting": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergencies, {count} not reviewed"),
     "oversight.waiting.one": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergency, {count} not reviewed"),
     "oversight.late.title": ("逾期", "Overdue"),
+    "oversight.missing": (
+        "有 {count} 份紧急访问内容未告知本机构",
+        "{count} texts of emergencies were not told to this organisation",
+    ),
+    "oversight.missing.one": (
+        "有 {count} 份紧急访问内容未告知本机构",
+        "{count} text of an emergency was not told to this organisation",
+    ),
+    "oversight.missing.title": ("未告知的内容", "Not told"),
+    "oversight.missing.claim": (
+        "账本上有这些紧急访问的版本，内容却未在期限内送达，本节点仍在索取。请联系该机构。",
+        "The ledger has these versions, and their texts did not come in time. This node goes on asking; call them.",
+    ),
+    "oversight.missing.one_of": (
+        "{custodian} · 第 {version} 版 · 自 {since}",
+        "{custodian} · version {version} · since {since}",
+    ),
+    "oversight.missing.silent": ("该机构没有应答", "It does not answer"),
+    "oversight.missing.withheld": ("该机构已应答，却未交出内容", "It answers, and does not give the text"),
     "oversight.alarms": ("本节点的警报", "Alarms of this node"),
     "oversight.alarms.none": ("没有待确认的警报。", "No alarm waits for anybody."),
     "oversight.alarm": ("{first} 至 {last}，{count} 次", "{first} to {last}, {count} times"),

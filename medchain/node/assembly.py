@@ -308,10 +308,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     ordering.driver.watchers.append(draws.add)
     alarms = AlarmJob(book, draws)
     identity = Identity(node.config.org_id, node.daemon_keys.ledger, node.daemon_keys.encryption)
-    side = LedgerNode(
-        identity,
-        Surroundings(node.replica, ordering.driver, node.records, decision, HttpMembers(node.peers), node.clock),
-    )
+    side = LedgerNode(identity, _surroundings(node, ordering.driver, decision))
     watched.append(side.anchor.alarms)
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
@@ -355,6 +352,12 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
         drain=(ordering.drain,),
         close=(ordering.close, outside.close),
     )
+
+
+def _surroundings(node: DaemonNode, driver: EmbeddedDriver, decision: DecisionPort) -> Surroundings:
+    """Gather what the ledger side is made from."""
+    others, grace_s = HttpMembers(node.peers), node.config.emergency_grace_s
+    return Surroundings(node.replica, driver, node.records, decision, others, node.clock, grace_s)
 
 
 def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, releasing: Releasing) -> ExchangeNode:

@@ -143,18 +143,20 @@ def open_body(document: Json, ledger: bytes, keys: Mapping[str, SealingPrivateKe
     return OpenedBody(key, version, Body.from_json(parse_canonical(plain[:-1], max_bytes=MAX_BODY_BYTES)))
 
 
-def bodies_document(payload: bytes | None, sealed: Sequence[Json]) -> bytes:
-    """Write a delivery of bodies.
+def delivery(payload: bytes | None, sealed: Sequence[Json]) -> Json:
+    """Put a delivery of bodies together.
 
     Args:
         payload: the transaction that the bodies belong to; None for objects that are on the ledger.
         sealed: from `seal_body`, all to one organisation.
-
-    Returns:
-        Canonical JSON.
     """
     text = None if payload is None else base64_text(payload)
-    return canonical({"bodies": list(sealed), "payload": text, "type": BODIES_TYPE})
+    return {"bodies": list(sealed), "payload": text, "type": BODIES_TYPE}
+
+
+def bodies_document(payload: bytes | None, sealed: Sequence[Json]) -> bytes:
+    """Write a `delivery` of bodies as canonical JSON; the same arguments."""
+    return canonical(delivery(payload, sealed))
 
 
 def parties(kind: str, content: Mapping[str, Json], source: BodyShelf) -> frozenset[str]:

@@ -86,6 +86,7 @@ class NodeConfig:
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         metrics_token: file with the token for ``/metrics`` on the web address; None to show no metrics there.
         stop_timeout_s: how long requests under way may take at a stop.
+        emergency_grace_s: how late the body of an emergency may be before it is an alarm.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
         fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
         time_zone: IANA name of the zone in which searches read dates that name none.
@@ -115,6 +116,7 @@ class NodeConfig:
     log_level: str
     metrics_token: Path | None
     stop_timeout_s: int
+    emergency_grace_s: int
     witnesses_file: Path | None = None
     fhir_validation: str = "strict"
     time_zone: str = "UTC"
@@ -330,6 +332,14 @@ SETTINGS: Final = (
         "",
         "医院身份认证（OIDC）的说明文件；空则只用通行密钥",
         "file that describes the hospital's identity provider (OIDC); without it, passkeys alone",
+    ),
+    Setting(
+        "emergency.grace_s",
+        3600,
+        "紧急访问的内容迟到多久即报警（秒）",
+        "how late the body of an emergency may be before it is an alarm (seconds)",
+        low=600,
+        high=604_800,
     ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
@@ -709,6 +719,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         log_level=str(values["log.level"]),
         metrics_token=folder / token if token else None,
         stop_timeout_s=int(values["node.stop_timeout_s"]),
+        emergency_grace_s=int(values["emergency.grace_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
         fhir_validation=str(values["fhir.validation"]),
         time_zone=str(values["fhir.time_zone"]),

@@ -27,6 +27,7 @@ from medchain.node.endorse import Endorser, Identity, Judge
 from medchain.node.endorsed import ENDORSED, endorsed
 from medchain.node.erasure_job import BODY_ERASURE_TYPE, RESTORED_TYPE, BodyErasures, BodyRequests
 from medchain.node.log import Log
+from medchain.node.missing import GRACE_S, WANTED_TYPE, BodyAnswers, MissingBodies
 from medchain.node.notices import note
 from medchain.node.replica import Replica
 from medchain.node.roll_call import ROLL_CALL, roll_call
@@ -54,6 +55,7 @@ class Surroundings:
         decision: the decision on accesses.
         others: the way to other organisations' endorsers and bodies.
         clock: gives Unix seconds.
+        emergency_grace_s: how late the body of an emergency may be before it is an alarm.
     """
 
     replica: Replica
@@ -62,6 +64,7 @@ class Surroundings:
     decision: DecisionPort
     others: OtherMembers
     clock: Clock
+    emergency_grace_s: int = GRACE_S
 
 
 class LedgerNode:
@@ -77,6 +80,7 @@ class LedgerNode:
         bodies: takes bodies and notices of stops.
         stops: the stops that it has heard of.
         deliveries: brings bodies to their parties.
+        missing: asks for bodies that this organisation was not given.
         submitter: submits its own sealed transactions.
         anchor: anchors its records.
     """
@@ -103,13 +107,19 @@ class LedgerNode:
         self.shelf.heed(self.stops.is_stopped)
         receiver = BodyReceiver(self.replica.ledger, store, self.shelf, identity.encryption, unaccepted)
         requests = BodyRequests(records, self.deliveries)
-        self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge), requests)
+        self.missing = MissingBodies(judge, records, receiver, others.fetch, around.emergency_grace_s)
+        self.bodies = BodyDesk(receiver, self.stops, BodyErasures(judge), requests, BodyAnswers(judge))
         self.submitter = Submitter(identity, judge, self.deliveries, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return (Job("anchor", self.anchor.run), Job("settle", self._settle), Job("deliver", self._deliver))
+        return (
+            Job("anchor", self.anchor.run),
+            Job("settle", self._settle),
+            Job("deliver", self._deliver),
+            Job("missing", self.missing.run),
+        )
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations: what web workers and the command line ask for."""
@@ -122,6 +132,7 @@ class LedgerNode:
             "object": self._object,
             "stop": self._stop,
             "submit": self._submit,
+            **self.missing.operations(),
         }
 
     def _settle(self, stop: Event) -> None:
@@ -186,10 +197,18 @@ class LedgerNode:
 class BodyDesk:
     """Takes what members send about bodies; fills `medchain.node.services.BodyService`."""
 
-    __slots__ = ("_erasures", "_receiver", "_requests", "_stops")
+    __slots__ = ("_answers", "_erasures", "_receiver", "_requests", "_stops")
 
-    def __init__(self, receiver: BodyReceiver, stops: StopBook, erasures: BodyErasures, requests: BodyRequests) -> None:
+    def __init__(
+        self,
+        receiver: BodyReceiver,
+        stops: StopBook,
+        erasures: BodyErasures,
+        requests: BodyRequests,
+        answers: BodyAnswers,
+    ) -> None:
         """Put all behind one door."""
+        self._answers = answers
         self._receiver = receiver
         self._stops = stops
         self._erasures = erasures
@@ -200,11 +219,11 @@ class BodyDesk:
         self._receiver.expire()
 
     def receive(self, document: bytes, peer: str) -> Json:
-        """Take bodies, a notice of a stop, a request to destroy bodies, or one to be asked for that again.
+        """Take bodies, a notice of a stop, a request to destroy bodies, one to be asked for that again, or for a body.
 
         Raises:
-            MedchainError: as `BodyReceiver.receive`, `StopBook.receive`, `BodyErasures.receive` and
-                `BodyRequests.receive`.
+            MedchainError: as `BodyReceiver.receive`, `StopBook.receive`, `BodyErasures.receive`,
+                `BodyRequests.receive` and `BodyAnswers.receive`.
         """
         top = parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES)
         match top.get("type") if type(top) is dict else None:
@@ -216,5 +235,7 @@ class BodyDesk:
                 return self._erasures.receive(document, peer)
             case value if value == RESTORED_TYPE:
                 return self._requests.receive(document, peer)
+            case value if value == WANTED_TYPE:
+                return self._answers.receive(document, peer)
             case _:
                 raise InputError("encoding.members", member="type")

@@ -42,7 +42,7 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.bodies import OpenedBody, encryption_key, parties, seal_body, shares
+from medchain.node.bodies import MAX_DOCUMENT_BYTES, OpenedBody, encryption_key, parties, seal_body, shares
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import BEHIND, BLOCK_LAG_S, DOUBLE, Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
@@ -62,6 +62,7 @@ _RETRY_S: Final = 0.25
 _WRITERS: Final = 8
 _ENDORSE: Final = Limits(timeout_s=10.0, max_bytes=4096)
 _PUSH: Final = Limits(timeout_s=5.0, max_bytes=4096)
+_FETCH: Final = Limits(timeout_s=5.0, max_bytes=MAX_DOCUMENT_BYTES)
 _CONFLICTS: Final = frozenset(
     {"stop.repeated", "transaction.ref", "transaction.ref_expired", "transaction.stopped", "transaction.version"}
 )
@@ -77,6 +78,10 @@ class OtherMembers(Protocol):
 
     def push(self, org_id: str, document: bytes) -> None:
         """Deliver bodies; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+    def fetch(self, org_id: str, document: bytes) -> bytes:
+        """Ask for a body; raises `UnavailableError`, or the error of the refusal."""
         ...
 
 
@@ -96,6 +101,10 @@ class HttpMembers:
     def push(self, org_id: str, document: bytes) -> None:
         """Deliver bodies."""
         self._peers.post(org_id, "/bodies", document, JSON, _PUSH)
+
+    def fetch(self, org_id: str, document: bytes) -> bytes:
+        """Ask for a body."""
+        return self._peers.post(org_id, "/bodies", document, JSON, _FETCH).body
 
 
 @dataclass(frozen=True, slots=True)

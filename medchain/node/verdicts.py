@@ -195,7 +195,7 @@ class Verdicts:
         with self._lock:
             self._waiting.extend(later)
         while self._alarms:
-            self._raise(*self._alarms[0])
+            accuse(self._judge, self._records, REFUSED, *self._alarms[0])
             self._alarms.popleft()
 
     def _known(self, record: StateRecord, body: Body) -> _Judged | None:
@@ -303,23 +303,31 @@ class Verdicts:
             decision=self._judge.decision,
         )
 
-    def _raise(self, record: StateRecord, reason: str) -> None:
-        """Keep an alarm that names creator and object, once: after a restart the same body is judged again."""
-        subject = f"{record.creator} {record.key.hex()[:16]}/{record.version}"
-        for is_done in (False, True):
-            if any(row.subject == subject for row in self._records.alarms(acknowledged=is_done, code=REFUSED)):
-                return
-        fields: Json = {
-            "creator": record.creator,
-            "kind": record.kind,
-            "object": record.key.hex(),
-            "reason": reason,
-            "version": record.version,
-        }
-        store = self._judge.replica.store
-        now, height = self._judge.clock(), store.block_at(record.since).height
-        if self._records.raise_alarm(REFUSED, subject, height, canonical(fields), now):
-            _LOG.error("alarm.raised", code=REFUSED, height=height)
+
+def accuse(judge: Judge, records: RecordStore, code: str, record: StateRecord, reason: str) -> None:
+    """Keep an alarm that names an object and its creator, once: after a restart the same is found again.
+
+    Args:
+        judge: this node's ledger and clock.
+        records: keeps alarms.
+        code: of the alarm.
+        record: the version that it is about.
+        reason: code of what is wrong with its body.
+    """
+    subject = f"{record.creator} {record.key.hex()[:16]}/{record.version}"
+    for is_done in (False, True):
+        if any(row.subject == subject for row in records.alarms(acknowledged=is_done, code=code)):
+            return
+    fields: Json = {
+        "creator": record.creator,
+        "kind": record.kind,
+        "object": record.key.hex(),
+        "reason": reason,
+        "version": record.version,
+    }
+    now, height = judge.clock(), judge.replica.store.block_at(record.since).height
+    if records.raise_alarm(code, subject, height, canonical(fields), now):
+        _LOG.error("alarm.raised", code=code, height=height)
 
 
 def _name(record: StateRecord, body: Body) -> tuple[bytes, int, int, tuple[int, int]]:

@@ -287,6 +287,17 @@ class LedgerStore(CheckpointTable, BodyTable):
         with self._database.read("draw", str(first)) as connection:
             return [int(height) for height in connection.execute(chosen.order_by(table.height)).scalars()]
 
+    def changed_of(self, kind: str, first: int, last: int) -> list[bytes]:
+        """Return the objects of a kind that have new versions in the blocks from one height to another; map keys."""
+        table = tables.state_record.c
+        low = self._block_row(first - 1).last_record if first else -1
+        chosen = select(table.key, table.data).where(table.seq > low, table.seq <= self._block_row(last).last_record)
+        mark = b'"kind":' + canonical(kind)
+        with self._database.read("state_record", str(first)) as connection:
+            rows = connection.execute(chosen.order_by(table.seq))
+            # Nearly all are of other kinds; whoever looks one up has it checked.
+            return list(dict.fromkeys(bytes(key) for key, data in rows if mark in data))
+
     def seed(self, height: int) -> bytes | None:
         """Return the map root of the state entry at a height, None if there is none."""
         found = self._seeds.get(height)

@@ -48,6 +48,7 @@ from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import RetentionTable, StopTable, UnacceptedTable
 from medchain.store.links import LinkTable
 from medchain.store.looks import LookStep, LookTable, put_step, put_waiting
+from medchain.store.missing import MissingTable
 from medchain.store.notices import NoticeTable
 from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
 from medchain.store.proposals import ProposalTable
@@ -317,6 +318,7 @@ class RecordStore(
     CustomTable,
     LinkTable,
     LookTable,
+    MissingTable,
     RetentionTable,
     StopTable,
     UnacceptedTable,

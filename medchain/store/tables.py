@@ -414,6 +414,17 @@ body_request: Final = Table(
     Column("erasure", LargeBinary, nullable=False),
 )
 
+missing_body: Final = Table(
+    "missing_body",
+    RECORDS,
+    Column("custodian", String(40), primary_key=True),
+    Column("object", LargeBinary, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("since", BigInteger, nullable=False),
+    Column("answer", String(64), nullable=False),
+    Column("silent", Integer, nullable=False),
+)
+
 subject_link: Final = Table(
     "subject_link",
     RECORDS,

@@ -256,8 +256,7 @@ class DrawTable:
                 old = (draw_span.c.creator == creator) & (draw_span.c.span <= span - KEPT_SPANS)
                 connection.execute(delete(draw_span).where(old))
             _add_endorsements(connection, endorsements)
-            if not connection.execute(update(watched).where(watched.c.name == name).values(height=height)).rowcount:
-                connection.execute(insert(watched).values(name=name, height=height))
+            note_height(connection, name, height)
 
     def draw_spans(self) -> list[DrawSpan]:
         """Return what was counted, by creator and span."""
@@ -272,6 +271,12 @@ class DrawTable:
         with self._database.read("endorsed") as connection:
             rows = connection.execute(chosen.order_by(table.day.desc(), table.endorser, table.creator, table.kind))
             return {Endorsed(*place): count for *place, count in rows}
+
+
+def note_height(connection: Connection, name: str, height: int) -> None:
+    """Note up to which height a watcher has looked, in the transaction that keeps what it found."""
+    if not connection.execute(update(watched).where(watched.c.name == name).values(height=height)).rowcount:
+        connection.execute(insert(watched).values(name=name, height=height))
 
 
 def _add_endorsements(connection: Connection, endorsements: Mapping[Endorsed, int]) -> None:

@@ -10,10 +10,12 @@ from contextlib import ExitStack
 import pytest
 
 from fhir_bridge.staff.words import STAFF_WORDS
+from medchain.errors import NotFoundError
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY
 from medchain.node.endorsed import DAYS
+from medchain.node.missing import GRACE_S
 from medchain.store.accounts import Role
 from medchain.store.watching import Endorsed
 from tests.unit.fhir_bridge.staff.conftest import opened
@@ -135,6 +137,43 @@ def test_who_endorsed_how_much_of_whose_is_told_of_the_last_days(office):
     assert page.index("a key that is listed no more") < page.index(f"subjects of {RENHE}: 5")
     assert page.index(f"grants of {RENHE}: 4") < page.index(f"consents of {RENHE}: 3")
     assert f"{RENHE}：知情同意 3 次" in office.staff(Role.AUDITOR).get("/oversight?lang=zh").text
+
+
+def test_what_was_not_told_is_said_first_with_who_kept_it_back(world, office, monkeypatch):
+    federation = office.desks.federation
+    began = federation.time
+
+    def keep_back(what: str, _sender: str, _receiver: str, data: bytes) -> bytes:
+        if what in ("push", "fetch"):
+            raise NotFoundError("body.absent")
+        return data
+
+    monkeypatch.setattr(federation, "tamper", keep_back)
+    key = late(world, "over3", "kept to itself")
+    missing = federation.sites[COMMISSION].node.missing
+    try:
+        assert eventually(lambda: federation.sites[COMMISSION].ledger.record(bytes.fromhex(key)) is not None)
+        missing.round()
+        assert "not told" not in office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+        federation.time += GRACE_S
+        missing.round()
+        given = json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["missing"]
+        page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
+        federation.down.add(RENHE)
+        monkeypatch.undo()
+        missing.round()
+        silent = office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+    finally:
+        federation.time = began
+        federation.down.discard(RENHE)
+    told = {"answer": "body.absent", "custodian": RENHE, "key": key, "silent": False, "since": began, "version": 1}
+    assert given == [told]
+    assert page.index("1 text of an emergency was not told") < page.index(key) < page.index("Alarms of this node")
+    assert "It answers, and does not give the text" in page
+    assert "有 1 份紧急访问内容未告知本机构" in chinese
+    assert "It does not answer" in silent
+    missing.round()
+    assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["missing"] == []
 
 
 def test_every_kind_has_a_name_on_the_page():

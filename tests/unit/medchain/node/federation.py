@@ -281,6 +281,12 @@ class Others:
         site = self._pass("push", org_id)
         site.node.bodies.receive(self.federation.tamper("push", self.sender, org_id, document), self.sender)
 
+    def fetch(self, org_id: str, document: bytes) -> bytes:
+        site = self._pass("fetch", org_id)
+        given = self.federation.tamper("fetch", self.sender, org_id, document)
+        answer = canonical(site.node.bodies.receive(given, self.sender))
+        return self.federation.tamper("fetched", org_id, self.sender, answer)
+
     def _pass(self, what: str, org_id: str) -> Site:
         self.federation.seen.append((what, self.sender, org_id))
         return self.federation.reach(self.sender, org_id)

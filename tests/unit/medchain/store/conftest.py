@@ -21,6 +21,7 @@ _LATER = {
     24: "DROP TABLE unconfirmed",
     25: "DROP TABLE body_request",
     26: "DROP TABLE told_concern",
+    27: "DROP TABLE missing_body",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

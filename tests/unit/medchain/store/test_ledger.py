@@ -205,6 +205,18 @@ def test_versions_of_an_object_form_a_chain(orderer, author):
             orderer.store.version(key, 1)
 
 
+def test_what_changed_of_a_kind_is_found_between_any_two_heights(replica, orderer, author):
+    for number in (1, 2, 3):
+        replica.apply(block_of(orderer, author.anchor(), author.subject(number), author.anchor()))
+    store = replica.store
+    records = [store.changed_of("record", height, height) for height in range(4)]
+    assert [len(keys) for keys in records] == [0, 6, 6, 6]
+    assert {store.record(key).kind for keys in records for key in keys} == {"record"}
+    assert store.changed_of("record", 0, 3) == [key for keys in records for key in keys]
+    assert len(store.changed_of("organisation", 0, 3)) == len(replica.members.organisations)
+    assert store.changed_of("emergency", 0, 3) == []
+
+
 def test_blocks_come_in_order_and_whole(replica, orderer, author):
     block = block_of(orderer, author.anchor())
     replica.apply(block)
