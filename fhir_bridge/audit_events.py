@@ -26,6 +26,8 @@ _CLIENT: Final = "urn:medchain:client"
 _ROLE: Final = "urn:medchain:role"
 _ORGANISATION: Final = "urn:medchain:organisation"
 _ACCOUNT: Final = "urn:medchain:account"
+_ATTESTATION: Final = "urn:medchain:attestation"
+_OBJECT: Final = "urn:medchain:object"
 _DEED: Final = "urn:medchain:deed"
 _RECEIPT: Final = "urn:medchain:decision-receipts"
 _ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
@@ -71,6 +73,11 @@ _DEEDS: Final = {
     "revocation": ("110114", "110123", "E", _CLIENT),
     "client-change": ("110113", "110129", "E", _CLIENT),
     "account-change": ("110113", "110137", "E", _ACCOUNT),
+    "attestation-proposed": ("110113", "110137", "E", _ATTESTATION),
+    "attestation-confirmed": ("110113", "110137", "E", _ATTESTATION),
+    "attestation-dropped": ("110113", "110137", "E", _ATTESTATION),
+    "recovery-announced": ("110113", "110137", "E", _OBJECT),
+    "recovery-carried-out": ("110113", "110137", "E", _OBJECT),
 }
 
 

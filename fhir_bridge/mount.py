@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from flask import Flask, has_request_context, request
+from flask import Blueprint, Flask, has_request_context, request
 
 from consent.web.pages import PATIENT_ASSETS, patient_blueprints
 from consent.web.site import PatientSite
@@ -33,10 +33,13 @@ from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
+from fhir_bridge.staff.attesting import Attested, Attesting
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
+from fhir_bridge.staff.proposed import ProposedPages
+from fhir_bridge.staff.recoveries import RecoveryPages
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -83,13 +86,22 @@ def mount(
     app.register_blueprint(EmergencyPages(ward).blueprint())
     app.register_blueprint(OversightPages(pages, node.local).blueprint())
     site = patient_site(node, genesis, pages, core)
-    app.register_blueprint(DeskPages(Counter(site, core)).blueprint())
+    for blueprint in desk_blueprints(Counter(site, core)):
+        app.register_blueprint(blueprint)
     for blueprint in patient_blueprints(site):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.
     front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2), turns=turns)
     app.wsgi_app = front  # type: ignore[method-assign, assignment]  # as Flask says
     return front
+
+
+def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
+    """Make the pages of the desk."""
+    attesting = Attesting(counter.site.pages.site)
+    recoveries = RecoveryPages(counter, attesting)
+    proposed = ProposedPages(counter, attesting, {Attested.RECOVERY: recoveries})
+    return DeskPages(counter, attesting).blueprint(), recoveries.blueprint(), proposed.blueprint()
 
 
 def patient_site(node: WebNode, genesis: Genesis, pages: Pages, core: Core) -> PatientSite:

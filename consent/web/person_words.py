@@ -129,6 +129,32 @@ PERSON_WORDS: Final[Words] = {
         "不能签署？请立即到任何一家存有您病历的机构的窗口，由其停止。",
         "Cannot sign? Go to the desk of any organisation that holds your records at once; it can stop this.",
     ),
+    "my_recover.title": ("制作新的通行密钥", "Make a new passkey"),
+    "my_recover.lead": (
+        "{name}的两位工作人员已核对您的身份。请在您自己的手机或电脑上制作新的通行密钥。",
+        "Two members of the staff of {name} have checked who you are. Make a new passkey on your own device.",
+    ),
+    "my_recover.wait": (
+        "它不会马上生效：要等待联盟规定的天数，之后由为您登记的机构执行。",
+        (
+            "It does not count at once, but after the days that the consortium has agreed on, when the organisation "
+            "that enrolled you carries it out."
+        ),
+    ),
+    "my_recover.told": (
+        "等待期间，保管您记录的每一家机构都会通知您；如果您又找到原来的通行密钥，可以登录取消。",
+        (
+            "Until then, each organisation that holds records of you tells you. If you find an old passkey again, sign "
+            "in with it and cancel."
+        ),
+    ),
+    "my_recover.once": ("登记码只能用一次，一小时内有效。", "The code is good once, within an hour."),
+    "my_recover.button": ("制作通行密钥", "Make the passkey"),
+    "my_recovering.title": ("已提出更换", "The replacement is announced"),
+    "my_recovering.lead": (
+        "新的通行密钥已写入账本，正在等待。生效以后，您就可以用它登录。",
+        "The new passkey is on the ledger, and waits. Once it counts, you can sign in with it.",
+    ),
     "method.identity-card": ("身份证件", "identity card"),
     "method.passport": ("护照", "passport"),
     "method.insurance-card": ("医保卡", "insurance card"),

@@ -1,8 +1,9 @@
-"""A patient signs in with a passkey, or enrols the first one with a code from a hospital's desk.
+"""A patient signs in with a passkey, enrols the first one with a desk's code, or gets another one after losing all.
 
 Keeps true: whose passkey it is says the ledger's head of the subject, not this node's list; a challenge is this node's,
 for one purpose, and counts once; a code counts once, and is still good when nothing came of it. Enrolling makes a
-subject that a second, drawn organisation endorses. Trusts the desk that gave out the code for who the person is.
+subject that a second, drawn organisation endorses; a recovery is announced, and waits. Trusts the desk that gave out
+the code for who the person is.
 Source: W3C WebAuthn Level 3 §7.1, §7.2; `docs/spec/patient-pages.md`; `docs/spec/consent.md` 3.
 """
 
@@ -10,25 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response
 
+from consent.web.codes import CODE, ENROL_PAGE, RECOVER_PAGE, RECOVERY_CODE, Attestation
 from consent.web.site import QUICK, SLOW, PatientSite, account_name
 from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion, encode_credential_key
-from medchain.crypto.registration import check_registration
-from medchain.encoding import Json, base64_text, base64url, canonical, members, parse_canonical, unbase64url, unhex
+from medchain.crypto.registration import NewPasskey, check_registration
+from medchain.encoding import Json, base64_text, base64url, members, parse_canonical, unbase64url, unhex
 from medchain.errors import AccessDeniedError, ConflictError, InputError
-from medchain.ledger.genesis import is_host_of
 from medchain.ledger.kinds.passkeys import Passkey as LedgerPasskey
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import ACTIVE, Body
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.log import Log
 from medchain.store.accounts import Account, AccountStore, Passkey, Role
-from medchain.web.deeds import Kind, by
+from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import redirected
 from medchain.web.routing import Caller, callers
 from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, answering, json_answer
@@ -36,49 +36,12 @@ from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, answering, json_answer
 HOME: Final = "/my"
 """The patient's first page."""
 
-ENROL_PAGE: Final = "/my/enrol"
-"""Where a patient enrols."""
-
-CODE: Final = "patient-code"
-"""Kind of the ticket that a desk's code is."""
-
-CODE_S: Final = 24 * 3600
-"""How long a code waits."""
-
 _SIGN_IN: Final = "patient-sign-in"
 _ENROL: Final = "patient-enrol"
+_RECOVER: Final = "patient-recover"
+_MADE: Final = ("begun", "code", "client_data", "authenticator_data")
 _ENROLLING_S: Final = 60
 _LOG: Final = Log("patient")
-
-
-def give_code(accounts: AccountStore, patient: str, method: str, now: int) -> str:
-    """Make a code by which a patient enrols a passkey; whoever has it becomes that patient.
-
-    Args:
-        accounts: keeps it, as a hash.
-        patient: id of the Patient.
-        method: how the desk checked who the person is, such as ``identity-card``.
-        now: Unix seconds.
-
-    Returns:
-        The code, good once within `CODE_S`.
-    """
-    return accounts.put_ticket(CODE, canonical({"method": method, "patient": patient}), now + CODE_S, now)
-
-
-def enrol_url(origins: Sequence[str], rp_id: str, code: str) -> str:
-    """Write the address at which a patient enrols with a code.
-
-    Args:
-        origins: this node's own addresses, the first is the one that people are told.
-        rp_id: the relying party, by the genesis.
-        code: from `give_code`; after a hash: a browser sends that part to nobody, and no log has it.
-
-    Returns:
-        The address, where a browser makes passkeys of the relying party, if one of ours is such a place.
-    """
-    origin = next((one for one in origins if is_host_of(rp_id, urlsplit(one).hostname or "")), origins[0])
-    return f"{origin}{ENROL_PAGE}#{code}"
 
 
 def sign_in_blueprint(site: PatientSite) -> Blueprint:
@@ -103,11 +66,23 @@ def sign_in_blueprint(site: PatientSite) -> Blueprint:
     def enrol() -> Response:
         return site.pages.render("patient/enrol.html")
 
+    @blueprint.get(RECOVER_PAGE)
+    @callers(Caller.PUBLIC)
+    def recover() -> Response:
+        return site.pages.render("patient/recover.html")
+
+    @blueprint.get("/my/recover/done")
+    @callers(Caller.PUBLIC)
+    def recovering() -> Response:
+        return site.pages.render("patient/recovering.html")
+
     for path, view in (
         ("/my/sign-in/begin", ceremonies.begin_sign_in),
         ("/my/sign-in/finish", ceremonies.finish_sign_in),
         ("/my/enrol/begin", ceremonies.begin_enrol),
         ("/my/enrol/finish", ceremonies.finish_enrol),
+        (f"{RECOVER_PAGE}/begin", ceremonies.begin_recovery),
+        (f"{RECOVER_PAGE}/finish", ceremonies.finish_recovery),
     ):
         answered = callers(Caller.PUBLIC)(answering(site.pages, view))
         blueprint.add_url_rule(path, path.strip("/").replace("/", "_").replace("-", "_"), answered, methods=["POST"])
@@ -170,7 +145,16 @@ class PatientCeremonies:
         code = str(members(dict(given), {"code": str})["code"])
         patient, _ = self._code(self._site.accounts.see_ticket(CODE, code, self._site.clock()))
         self._check_new(patient)
-        begun = self._begun(_ENROL, {"patient": patient})
+        return self._asked_for(_ENROL, patient)
+
+    def begin_recovery(self, given: Mapping[str, Json]) -> Response:
+        """Give a challenge to who has a code for another passkey."""
+        code = str(members(dict(given), {"code": str})["code"])
+        return self._asked_for(_RECOVER, self._attestation(code).patient)
+
+    def _asked_for(self, purpose: str, patient: str) -> Response:
+        """Ask a browser for a new passkey of a patient."""
+        begun = self._begun(purpose, {"patient": patient})
         name = self._patients.records.name(patient, "zh") or self._patients.pages.say("patient.you")
         answer: Json = {
             "begun": begun,
@@ -186,28 +170,15 @@ class PatientCeremonies:
 
     def finish_enrol(self, given: Mapping[str, Json]) -> Response:
         """Enrol the patient with the passkey, use the code up, and sign the patient in."""
-        texts = _texts(given, "begun", "code", "client_data", "authenticator_data")
+        texts = _texts(given, *_MADE)
         site, now = self._site, self._site.clock()
-        opened = site.signed.open(_ENROL, texts["begun"], now)
-        made = check_registration(
-            self._asked(texts["begun"]),
-            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
-            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
-        )
+        made, of = self._registered(_ENROL, texts)
         patient, method = self._code(site.accounts.see_ticket(CODE, texts["code"], now))
-        if patient != opened.get("patient"):
+        if patient != of:
             raise AccessDeniedError("session.code")
         self._check_new(patient)
-        self._use_once(texts["begun"])
-        # Two browsers with one code: only one enrols. What fails leaves the code as good as it was, in the next minute.
-        turn = f"{hashlib.sha256(texts['code'].encode()).hexdigest()}/{now // _ENROLLING_S}"
-        if not site.use_once(f"patient-enrolling/{turn}", now + 2 * _ENROLLING_S):
-            raise AccessDeniedError("session.used")
-        credential: Json = {
-            "credential_id": base64_text(made.credential_id),
-            "public_key": base64_text(encode_credential_key(made.key)),
-        }
-        asked: Json = {"credentials": [credential], "custodians": [], "method": method, "patient": patient}
+        self._use_code(texts)
+        asked: Json = {"credentials": [_credential(made)], "custodians": [], "method": method, "patient": patient}
         self._patients.local.call("subject.enrol", asked, SLOW)
         site.accounts.take_ticket(CODE, texts["code"], now)
         account = self._account(patient, now)
@@ -216,6 +187,47 @@ class PatientCeremonies:
         site.begin(response, account, "passkey", made.credential_id)
         _LOG.info("patient.enrolled")
         return response
+
+    def finish_recovery(self, given: Mapping[str, Json]) -> Response:
+        """Announce that a passkey is to take the place of all before, and use the code up; nobody is signed in."""
+        texts = _texts(given, *_MADE)
+        site = self._site
+        made, of = self._registered(_RECOVER, texts)
+        attested = self._attestation(texts["code"])
+        if attested.patient != of:
+            raise AccessDeniedError("session.code")
+        self._use_code(texts)
+        asked: Json = {
+            "credentials": [_credential(made)],
+            "method": attested.method,
+            "staff": list(attested.staff),
+            "subject": attested.subject,
+        }
+        with site.deeds.doing(Deed(Kind.RECOVERY, subject=attested.subject)):
+            self._patients.local.call("recovery.announce", asked, SLOW)
+        site.accounts.take_ticket(RECOVERY_CODE, texts["code"], site.clock())
+        return json_answer({"next": f"{RECOVER_PAGE}/done"}, 200, {})
+
+    def _registered(self, purpose: str, texts: Mapping[str, str]) -> tuple[NewPasskey, str]:
+        """Check the passkey that a browser made; returns it with the id of the patient for whom it was asked for."""
+        opened = self._site.signed.open(purpose, texts["begun"], self._site.clock())
+        made = check_registration(
+            self._asked(texts["begun"]),
+            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
+        )
+        return made, str(opened.get("patient"))
+
+    def _use_code(self, texts: Mapping[str, str]) -> None:
+        """Use up a challenge, and a code for this minute.
+
+        Two browsers with one code: only one gets on. What fails leaves the code as good as it was, in the next minute.
+        """
+        self._use_once(texts["begun"])
+        now = self._site.clock()
+        turn = f"{hashlib.sha256(texts['code'].encode()).hexdigest()}/{now // _ENROLLING_S}"
+        if not self._site.use_once(f"patient-enrolling/{turn}", now + 2 * _ENROLLING_S):
+            raise AccessDeniedError("session.used")
 
     def _recovered(self, credential: bytes) -> Account | None:
         """Find whose a passkey is that came by a recovery: the ledger lists it, and no page here has seen it yet."""
@@ -287,6 +299,13 @@ class PatientCeremonies:
         if not self._site.use_once(f"challenge/{begun}", self._site.clock() + CHALLENGE_S):
             raise AccessDeniedError("session.used")
 
+    def _attestation(self, code: str) -> Attestation:
+        """Read who has lost all passkeys, and who attests that."""
+        document = self._site.accounts.see_ticket(RECOVERY_CODE, code, self._site.clock())
+        if document is None:
+            raise AccessDeniedError("session.code")
+        return Attestation.decode(document)
+
     def _code(self, document: bytes | None) -> tuple[str, str]:
         """Read whose code it is, and how the desk checked who that is."""
         if document is None:
@@ -319,6 +338,14 @@ def account_of(accounts: AccountStore, patient: str, display: str, now: int) -> 
         found = Account(account_id, name, display[:128], Role.PATIENT, f"Patient/{patient}", None, None, now)
         accounts.put_account(found)
     return found
+
+
+def _credential(made: NewPasskey) -> Json:
+    """Write a passkey as the daemon takes it."""
+    return {
+        "credential_id": base64_text(made.credential_id),
+        "public_key": base64_text(encode_credential_key(made.key)),
+    }
 
 
 def _texts(given: Mapping[str, Json], *names: str) -> dict[str, str]:

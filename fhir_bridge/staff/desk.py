@@ -12,12 +12,14 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
+from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from consent.web.person import Person
-from consent.web.sign_in import CODE, CODE_S, enrol_url, give_code
 from fhir_bridge.browse.pages import showing
 from fhir_bridge.browse.reading import RefusedError
+from fhir_bridge.staff.attesting import Attesting, Proposal
 from fhir_bridge.staff.counter import Attended, Counter, Identity
 from medchain.errors import ConflictError, InputError
+from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
@@ -34,10 +36,11 @@ METHODS: Final = ("identity-card", "passport", "insurance-card")
 class DeskPages:
     """The pages of one node."""
 
-    __slots__ = ("_counter", "_pages", "_site")
+    __slots__ = ("_attesting", "_counter", "_pages", "_site")
 
-    def __init__(self, counter: Counter) -> None:
-        """Use what the pages of the desk share."""
+    def __init__(self, counter: Counter, attesting: Attesting) -> None:
+        """Use what the pages of the desk share, and what waits for a second hand."""
+        self._attesting = attesting
         self._counter = counter
         self._pages = counter.site.pages
         self._site = counter.site.pages.site
@@ -61,8 +64,7 @@ class DeskPages:
 
     def begin(self) -> Response:
         """Show the search for a patient."""
-        self._site.require(Role.DESK)
-        return self._show()
+        return self._show(self._site.require(Role.DESK))
 
     def again(self) -> Response:
         """Show the search, where a reader has changed the language of what was found."""
@@ -73,9 +75,9 @@ class DeskPages:
         """Find the patient by what was typed."""
         me, text = self._site.check_form(Role.DESK), request.form.get("text", "")
         try:
-            return self._show(text, self._counter.find(me, text))
+            return self._show(me, text, self._counter.find(me, text))
         except RefusedError as error:
-            return self._show(text, problem=error)
+            return self._show(me, text, problem=error)
 
     def open(self) -> Response:
         """Open the page of a patient who was found."""
@@ -124,15 +126,40 @@ class DeskPages:
             return None
         enroller, *custodians = self._counter.named((person.enroller, *person.custodians))
         return {
+            "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,
+            "is_own": person.enroller == self._site.org_id,
             "custodians": custodians,
             "passkeys": len(person.keys),
+            "recoveries": len(person.recoveries),
             "standing": person.standing or ("minor" if person.is_minor else ""),
         }
 
     def _show(
-        self, text: str = "", found: list[Identity] | None = None, problem: RefusedError | None = None
+        self,
+        me: SignedIn,
+        text: str = "",
+        found: list[Identity] | None = None,
+        problem: RefusedError | None = None,
     ) -> Response:
-        """Show the search and what it found."""
+        """Show the search and what it found, and what waits for a second hand."""
         status, said = (200, "") if problem is None else (problem.status, problem.text)
-        return self._pages.render("staff/desk.html", status, text=text, found=found, problem=said)
+        return self._pages.render(
+            "staff/desk.html",
+            status,
+            text=text,
+            found=found,
+            problem=said,
+            waiting=[self._waiting(me, one) for one in self._attesting.waiting()],
+        )
+
+    def _waiting(self, me: SignedIn, one: Proposal) -> dict[str, object]:
+        """Word what waits, without whom it is about: whoever opens it is on the audit for that."""
+        first = self._attesting.proposer(one)
+        return {
+            "id": one.id,
+            "deed": one.deed,
+            "time": self._counter.site.moment(one.time),
+            "first": "" if first is None else first.display,
+            "is_own": one.account == me.account.id,
+        }

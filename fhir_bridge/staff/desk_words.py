@@ -64,6 +64,108 @@ DESK_WORDS: Final[Words] = {
         ),
     ),
     "desk.code.back": ("返回这位患者", "Back to this patient"),
+    "desk.waiting": ("等待第二位工作人员确认", "Waiting for a second member of the staff"),
+    "desk.waiting.none": ("没有待确认的事项。", "Nothing waits."),
+    "desk.waiting.by": ("{name}于{time}提出", "proposed by {name}, {time}"),
+    "desk.waiting.own": ("由您提出，须由另一位工作人员确认", "proposed by you; another member of the staff confirms"),
+    "desk.gone": ("已不在窗口工作的人员", "somebody who no longer works at the desk"),
+    "desk.deed.recovery": ("更换遗失的通行密钥", "Replacement of lost passkeys"),
+    "desk.recoveries": ("进行中的恢复", "Recoveries under way"),
+    "desk.recoveries.count": ("进行中的恢复：{count} 项", "Recoveries under way: {count}"),
+    "desk.recover": ("通行密钥全部遗失", "All passkeys are lost"),
+    "desk.recover.lead": (
+        "仅当本人在场且证件无误时办理。须由另一位工作人员再次核对并确认；之后本人用登记码在自己的设备上制作新的通行密钥。",
+        (
+            "Only with the person and the paper before you. Another member of the staff checks both again and "
+            "confirms; the person then makes a new passkey with a code, on their own device."
+        ),
+    ),
+    "desk.recover.wait": (
+        "新的通行密钥须等待联盟规定的天数才生效；期间所有保管机构都会通知本人，本人可用原有通行密钥取消。",
+        (
+            "The new passkey counts only after the days that the consortium has agreed on. Until then each "
+            "organisation that holds records tells the person, who can cancel with an old passkey."
+        ),
+    ),
+    "desk.recover.button": ("已核对，提出更换", "It is right, propose the replacement"),
+    "desk.recover.elsewhere": (
+        "本院登记的患者如遗失全部通行密钥，须到另一家保管其记录的机构办理；等待期满后由本院执行。",
+        (
+            "A patient whom this hospital enrolled, and who has lost all passkeys, asks another organisation that "
+            "holds records; after the wait this hospital carries it out."
+        ),
+    ),
+    "proposed.title": ("确认", "Confirmation"),
+    "proposed.by": ("由{name}于{time}提出", "Proposed by {name}, {time}"),
+    "proposed.check": (
+        "请您亲自看到本人和证件原件，并与下面的信息核对。您与提出者都会作为见证人写入账本。",
+        (
+            "See the person and the original paper yourself, and compare with what is below. You and who proposed it "
+            "stand on the ledger as those who attest it."
+        ),
+    ),
+    "proposed.own": (
+        "由您提出。须由另一位工作人员用其本人的登录确认，您自己不能确认。",
+        "You proposed this. Another member of the staff confirms it, signed in as themselves; you cannot.",
+    ),
+    "proposed.method": ("已核对：{method}", "Checked: {method}"),
+    "proposed.recovery": (
+        "确认后会显示一次登记码，交给本人在自己的设备上制作新的通行密钥；随后开始等待期。",
+        (
+            "Once you confirm, a code is shown once, with which the person makes a new passkey on their own device; "
+            "then the wait begins."
+        ),
+    ),
+    "proposed.confirm": ("已核对，确认", "It is right, confirm"),
+    "proposed.reject": ("不确认", "Turn it down"),
+    "proposed.back": ("收回", "Take it back"),
+    "recovery_code.title": ("{name}更换通行密钥的登记码", "Code of {name} for a new passkey"),
+    "recovery_code.how": (
+        "在您自己的手机或电脑上打开上面的地址，按提示制作新的通行密钥。它须等待联盟规定的天数才生效。",
+        (
+            "Open the address above on your own phone or computer, and make a new passkey as the page says. It counts "
+            "after the days that the consortium has agreed on."
+        ),
+    ),
+    "recoveries.title": ("进行中的恢复", "Recoveries under way"),
+    "recoveries.lead": (
+        "只有本人（或可代为停止的人）能用通行密钥取消恢复；窗口不能取消，也不能缩短等待。",
+        (
+            "The person alone, or who may stop for that person, cancels a recovery with a passkey. The desk neither "
+            "cancels one nor shortens its wait."
+        ),
+    ),
+    "recoveries.none": ("目前没有进行中的恢复。", "No recovery is under way."),
+    "recoveries.unnamed": ("不是本院的患者", "Nobody who is a patient here"),
+    "recoveries.replace": ("更换通行密钥", "Replacement of the passkeys"),
+    "recoveries.guardianship": ("指定监护人", "Appointment of guardians"),
+    "recoveries.by": ("{name}于{time}提出，依据：{method}", "Announced by {name}, {time}, by {method}"),
+    "recoveries.opens": ("最早于{time}由{name}执行", "To be carried out by {name}, from {time} on"),
+    "recoveries.tellers": ("通知本人的机构：{names}", "Who tells the person: {names}"),
+    "recoveries.told.seen": ("本院的通知：本人已看到", "The notice here: the person has seen it"),
+    "recoveries.told.sent": ("本院的通知：已发送，尚未看到", "The notice here: sent, not seen yet"),
+    "recoveries.told.waiting": (
+        "本院的通知：等待本人登录查看，没有可发送的联系方式或尚未送达",
+        "The notice here: waits until the person signs in; there is no contact to send it to, or none took it yet",
+    ),
+    "recoveries.carry_out": ("执行恢复", "Carry it out"),
+    "recoveries.carry_out.of": ("执行恢复：{name}", "Carry it out: {name}"),
+    "error.attesting.unknown": (
+        "此事项已经办理、收回或过期。",
+        "This was dealt with already, was taken back, or has ended.",
+    ),
+    "error.attesting.same": (
+        "须由另一位工作人员确认：同一人不能既提出又确认。",
+        "Another member of the staff confirms: nobody is both who proposes and who confirms.",
+    ),
+    "error.attesting.first": (
+        "提出者已不在窗口工作，须重新提出。",
+        "Who proposed this no longer works at the desk. Propose it again.",
+    ),
+    "error.transaction.stopped": (
+        "这项恢复已被取消，不能执行。",
+        "This recovery was cancelled, and is not carried out.",
+    ),
     "error.desk.case": (
         "此页面已过期，或由他人打开。请重新查找患者。",
         "This page has ended, or was opened by somebody else. Find the patient again.",

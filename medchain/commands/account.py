@@ -12,7 +12,7 @@ import re
 import secrets
 from typing import Final
 
-from consent.web.sign_in import CODE, CODE_S, enrol_url, give_code
+from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from fhir_bridge.deeds import command
 from fhir_bridge.smart.origins import public_origins
 from medchain.commands import client_texts as texts

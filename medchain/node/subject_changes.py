@@ -238,7 +238,7 @@ class SubjectChanges:
             ConflictError: ``transaction.stopped`` for one that was cancelled.
         """
         found, body = self._drafts.head(key, "recovery")
-        if found.status != ACTIVE:
+        if found.status != ACTIVE or self._parts.stops.is_stopped(key):
             raise ConflictError("transaction.stopped", status=found.status)
         planned = recovery.read(body.content)
         record, before = self._own(planned.subject)

@@ -132,6 +132,12 @@ class SubjectIndex:
         """Return the recoveries of a subject; map keys, sorted."""
         return self._look(self._recoveries, subject)
 
+    def recovered(self) -> list[bytes]:
+        """Return the subjects of which recoveries were announced; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._recoveries)
+
     def holders(self, credential_id: bytes) -> list[bytes]:
         """Return the subjects that have, or had, a passkey of an id; map keys, sorted."""
         return self._look(self._credentials, credential_id)

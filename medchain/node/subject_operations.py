@@ -26,6 +26,9 @@ from medchain.node.subject_changes import SubjectChanges
 from medchain.node.subjects import Credential
 from medchain.node.submit import Submitted
 
+OPEN_RECOVERIES: Final = "recovery.list"
+"""Local operation: which recoveries are under way, of whomever this node holds."""
+
 _CREDENTIAL: Final = {"credential_id": str, "public_key": str}
 _ASSERTION: Final = dict.fromkeys(("authenticator_data", "client_data_json", "credential_id", "signature"), str)
 
@@ -54,6 +57,7 @@ class SubjectOperations:
             "recovery.cancel": self._cancel,
             "recovery.carry-out": self._carry_out,
             "recovery.draft-cancel": self._draft_cancel,
+            OPEN_RECOVERIES: self._open_recoveries,
             "subject.change": self._change,
             "subject.declare-death": self._declare_death,
             "subject.draft": self._draft,
@@ -304,6 +308,19 @@ class SubjectOperations:
             "method": planned.method,
             "operation": planned.operation,
         }
+
+    def _open_recoveries(self, document: Json) -> Json:
+        """Tell all recoveries that are open, those that can be carried out first at the top."""
+        members(document, {})
+        index, rows = self._side.shelf.index, list[dict[str, Json]]()
+        for subject in index.recovered():
+            for key in index.recoveries(subject):
+                told, found = self._recovery(key, subject), self._side.shelf.head(key)
+                if isinstance(told, dict) and found is not None:
+                    planned = recoveries.read(found[1].content)
+                    whose: dict[str, Json] = {"custodians": [*planned.custodians], "enroller": planned.enroller}
+                    rows.append({**told, **whose, "subject": subject.hex()})
+        return {"recoveries": [*sorted(rows, key=lambda row: (int(str(row["carry_out_from"])), str(row["key"])))]}
 
     def _ended(self, row: Delegate) -> Json:
         """Tell how a delegation was stopped, one of which this node has only heard included; None for one that runs."""

@@ -47,6 +47,10 @@ class Stops(Protocol):
         """Stop an object; it binds when this returns."""
         ...
 
+    def is_stopped(self, key: bytes) -> bool:
+        """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SubjectParts:

@@ -44,6 +44,9 @@ LONGEST_LOCK_S: Final = 900
 FORGET_S: Final = 3600
 """After how long without a failure those before it count no more."""
 
+MAX_TICKETS: Final = 500
+"""Most that is listed of what counts once."""
+
 MAX_FAILURE_KEYS: Final = 100_000
 """Most keys whose failures are remembered; whoever fails under ever new names makes no table grow for ever."""
 
@@ -355,6 +358,13 @@ class TicketTable:
         with self._database.read("ticket") as connection:
             row = connection.execute(select(ticket).where(*_ticket(kind, secret, now))).first()
         return None if row is None else bytes(row.document)
+
+    def tickets(self, kind: str, now: int) -> list[bytes]:
+        """Return what belongs to each of a kind that counts, at most `MAX_TICKETS`."""
+        chosen = select(ticket.c.document).where(ticket.c.kind == kind, ticket.c.until > now)
+        with self._database.read("ticket") as connection:
+            rows = connection.execute(chosen.order_by(ticket.c.until).limit(MAX_TICKETS)).scalars()
+            return [bytes(document) for document in rows]
 
     def take_ticket(self, kind: str, secret: str, now: int) -> bytes | None:
         """Take it; returns what belongs to it, once over all processes, and None after that."""

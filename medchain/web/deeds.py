@@ -34,6 +34,11 @@ class Kind(StrEnum):
     REVOCATION = "revocation"
     CLIENT = "client-change"
     ACCOUNT = "account-change"
+    PROPOSAL = "attestation-proposed"
+    CONFIRMATION = "attestation-confirmed"
+    REJECTION = "attestation-dropped"
+    RECOVERY = "recovery-announced"
+    CARRYING_OUT = "recovery-carried-out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Deed:
         client: by which application.
         user: by which person, as the audit names people; empty for none.
         role: of that person, or empty.
-        subject: id of the client or account that is changed, or empty.
+        subject: id of the client, account or attestation, or map key of the object that is changed; or empty.
     """
 
     kind: Kind

@@ -287,8 +287,9 @@ def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, p
     browser = Browser(tmp_path)
     try:
         found = []
-        for number, place in enumerate((f"{home}/sign-in", f"{home}/enrol", f"{home}/verify")):
+        for number, page in enumerate(("sign-in", "enrol", "recover", "recover/done", "verify")):
             for language in ("zh", "en"):
+                place = f"{home}/{page}"
                 browser.open(f"{place}?lang={language}")
                 for kind, width, height in SIZES:
                     browser.resize(width, height)

@@ -18,8 +18,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from consent.web.codes import give_code
 from consent.web.pages import PATIENT_ASSETS, patient_blueprints
-from consent.web.sign_in import account_of, give_code
+from consent.web.sign_in import account_of
 from consent.web.sign_pages import SIGN_ASSETS, SigningParts, SigningSite, mount_signing
 from consent.web.site import PatientSite
 from consent.web.words import PATIENT_WORDS

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from consent.web.sign_in import CODE_S, account_of
+from consent.web.codes import CODE_S
+from consent.web.sign_in import account_of
 from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import canonical
 from medchain.errors import InputError, UnavailableError

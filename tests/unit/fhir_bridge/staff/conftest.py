@@ -23,14 +23,13 @@ from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.deeds import KeptDeeds
-from fhir_bridge.mount import seen_by
+from fhir_bridge.mount import desk_blueprints, seen_by
 from fhir_bridge.patient_records import RecordsOfPatients
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.patients import Patients
 from fhir_bridge.staff.counter import Counter
-from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.words import STAFF_WORDS
@@ -152,8 +151,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     patients = PatientSite(
         pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
     )
-    app.register_blueprint(DeskPages(Counter(patients, core)).blueprint())
-    for blueprint in patient_blueprints(patients):
+    for blueprint in (*desk_blueprints(Counter(patients, core)), *patient_blueprints(patients)):
         app.register_blueprint(blueprint)
     remember_language(app)
     check_callers(app)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consent.web.sign_in import CODE_S
+from consent.web.codes import CODE_S
 from fhir_bridge.staff.counter import CASE_S
 from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import base64url
@@ -48,11 +48,13 @@ def given(browser, place: str, **changes: str):
 
 def code_of(answer) -> str:
     """Read the code that a page shows."""
-    return urlsplit(re.search(r"https://[^\s<]+/my/enrol#[A-Za-z0-9_-]+", html.unescape(answer.text))[0]).fragment
+    return urlsplit(
+        re.search(r"https://[^\s<]+/my/(?:enrol|recover)#[A-Za-z0-9_-]+", html.unescape(answer.text))[0]
+    ).fragment
 
 
-def enrolled(world, code: str, name: str):
-    """Enrol with a code as the patient's browser does; returns the last answer."""
+def enrolled(world, code: str, name: str, page: str = "/my/enrol"):
+    """Make a passkey with a code as the patient's browser does; returns the last answer."""
     phone, client = phone_of(name), world.app.test_client()
     # Each from a place of its own, or one that fails would have all others wait.
     client.environ_base["REMOTE_ADDR"] = f"198.51.100.{next(_PLACES)}"
@@ -61,7 +63,7 @@ def enrolled(world, code: str, name: str):
     def send(path: str, document: dict[str, str]):
         return client.post(path, base_url=ORIGIN, json=document, headers=named)
 
-    answer = send("/my/enrol/begin", {"code": code})
+    answer = send(f"{page}/begin", {"code": code})
     if answer.status_code != 200:
         return answer
     begun = json.loads(answer.data)
@@ -69,7 +71,7 @@ def enrolled(world, code: str, name: str):
     data = sha256(phone.rp_id.encode()).digest() + bytes([0x45]) + bytes(4 + 16)
     data += len(phone.credential_id).to_bytes(2, "big") + phone.credential_id + encode_credential_key(phone.credential)
     told = {"client_data": base64url(json.dumps(made).encode()), "authenticator_data": base64url(data)}
-    return send("/my/enrol/finish", {"begun": begun["begun"], "code": code} | told)
+    return send(f"{page}/finish", {"begun": begun["begun"], "code": code} | told)
 
 
 def test_the_desk_finds_a_patient_and_gives_a_code_with_which_the_patient_enrols(world):
