@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import MedchainError, UnavailableError, VerificationError
-from medchain.ledger.members import COSIGN_USES, Members
+from medchain.ledger.members import COSIGN_USES, LOG_KEY, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
@@ -51,7 +52,12 @@ class LineName(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A verified cosignature line: when it was made, Unix seconds, and its text without the line's end."""
+    """A verified line.
+
+    Attributes:
+        time: when it was made, Unix seconds; 0 for a log's, which does not say.
+        text: it, with its end.
+    """
 
     time: int
     text: str
@@ -66,7 +72,7 @@ class Reading:
         root: 32 bytes.
         log_org: the organisation whose log key signed it.
         log_line: that line's text.
-        lines: verified cosignature lines.
+        lines: verified cosignature lines, and those of other members' log keys, which count for no quorum.
     """
 
     size: int
@@ -126,6 +132,10 @@ class Notary(Protocol):
 
     def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
         """Make this organisation's two lines."""
+        ...
+
+    def sign_log(self, size: int, root: bytes, signer: Ed25519Signer) -> Mapping[LineName, Line]:
+        """Make the line of a log key of this organisation."""
         ...
 
     def write(self, size: int, root: bytes, log_line: str, lines: Mapping[LineName, Line]) -> str:
@@ -220,7 +230,9 @@ class Cosigner:
         checkpoints: Checkpoints,
         clock: Clock,
         *,
+        log_signer: Ed25519Signer,
         raise_alarm: Callable[[Alarm], None],
+        is_barred: Callable[[], bool],
         on_news: Callable[[], None] = lambda: None,
         is_split: bool = False,
         settled: Sequence[str] = (),
@@ -233,7 +245,9 @@ class Cosigner:
             memory: what was cosigned.
             checkpoints: gets each note that grew.
             clock: gives Unix seconds.
+            log_signer: this organisation's log key.
             raise_alarm: told of a split view.
+            is_barred: tells whether this node may order nothing, though the ledger names it.
             on_news: called when `final_size` or `meeting` has changed; must not call back.
             is_split: whether a split view was seen before this start that nobody has settled.
             settled: notes that prove those which an operator has acknowledged.
@@ -243,7 +257,9 @@ class Cosigner:
         self._memory = memory
         self._checkpoints = checkpoints
         self._clock = clock
+        self._log_signer = log_signer
         self._raise_alarm = raise_alarm
+        self._is_barred = is_barred
         self._lock = threading.RLock()
         self._vouched = memory.load()
         self._notes: dict[int, Reading] = {}
@@ -346,7 +362,7 @@ class Cosigner:
         members = self._replica.members
         if members is not self._members:
             self._meet(members)
-        reading = self._read(note, members)
+        reading = self._without_others_logs(self._read(note, members))
         with self._lock:
             self._remind(reading)
             if self._is_beside_final(reading):
@@ -519,10 +535,14 @@ class Cosigner:
             return self.note() if known is None else self._text(self._listed(known))
 
     def _listed(self, reading: Reading) -> Reading:
-        """Leave out lines of others that none of the present members lists: who asks may know no other members."""
+        """Leave out lines of others that none of the present members lists: who asks may know no other members.
+
+        And the line of a log that took the end up, which promises nothing.
+        """
         active = self._replica.members.active
         listed = {(item.org_id, key.id) for item in active for key in item.keys}
-        me, lines = self._notary.org_id, reading.lines.items()
+        me = self._notary.org_id
+        lines = [(name, line) for name, line in reading.lines.items() if name.use in COSIGN_USES]
         kept = {name: line for name, line in lines if name.org_id == me or (name.org_id, name.key_id) in listed}
         return replace(reading, lines=kept)
 
@@ -853,6 +873,8 @@ class Cosigner:
         if self._replica.root_at(size) != reading.root:
             return
         is_final = self._is_final(reading)
+        if is_final:
+            reading = self._notes[size] = self._taken_up(reading)
         if is_final and size <= self.final_size:
             self._unsaved.add(size)
             if size == self.final_size:
@@ -868,6 +890,39 @@ class Cosigner:
         elif reading.lines and size > max(self.final_size, self.meeting):
             self.meeting = size
             self._on_news()
+
+    def _taken_up(self, reading: Reading) -> Reading:
+        """Add our log's line to the final end of the block by which another handed the log over to us.
+
+        It names the policy under which ours alone counts, and was signed by who ordered before. Final, and cosigned by
+        us, it is what all that we order follows on: we sign no other root of its size. All get the line at once.
+        """
+        me, name = self._notary.org_id, self._successor(reading.size)
+        is_ours = name is not None and name.org_id == me != reading.log_org and name not in reading.lines
+        if not is_ours or self.is_stopped or me not in complete(reading.lines, self._replica.members):
+            return reading
+        made = self._notary.sign_log(reading.size, reading.root, self._log_signer)
+        if name not in made or self._is_barred():
+            return reading
+        self._is_renewed = True
+        return replace(reading, lines={**reading.lines, **made})
+
+    def _successor(self, size: int) -> LineName | None:
+        """Name the log line of who orders from a block end of ours on; None for another size."""
+        height = self._replica.height_of(size)
+        if height is None:
+            return None
+        members = self._replica.members_at(height)
+        orderer = members.organisations[members.protocol.orderer]
+        return LineName(orderer.org_id, LOG_KEY, orderer.key(LOG_KEY).id)
+
+    def _without_others_logs(self, reading: Reading) -> Reading:
+        """Leave out lines of log keys but the successor's: any member could put its own beside the orderer's."""
+        logs = {name for name in reading.lines if name.use == LOG_KEY}
+        if not logs:
+            return reading
+        others = logs - {self._successor(reading.size)}
+        return replace(reading, lines={name: line for name, line in reading.lines.items() if name not in others})
 
     def _forget_far(self) -> None:
         """Forget the notes that are furthest from the end of our ledger, if there are too many.

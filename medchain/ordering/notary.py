@@ -47,7 +47,7 @@ class CosignKeys(NamedTuple):
 class _LogKey(NamedTuple):
     """A log key in force."""
 
-    org_id: str
+    name: LineName
     key: VerifierKey
 
 
@@ -126,17 +126,19 @@ class LedgerNotary:
         directory = self._directory_of(members, earlier)
         before = known.get(checkpoint.size)
         verified = _Verified(checkpoint, before if before is not None and before.root == checkpoint.root else None)
-        log: list[tuple[str, str]] = []
+        logs: list[tuple[LineName, str]] = []
         lines: dict[LineName, Line] = {}
         for signature in parsed.signatures:
             name = signature.name, signature.key_id
             if (signer := directory.logs.get(name)) is not None:
-                log.append((signer.org_id, verified.log_line(signer, signature)))
+                logs.append((signer.name, verified.log_line(signer, signature)))
             elif (cosigner := directory.cosigners.get(name)) is not None:
                 lines[cosigner.name] = verified.line(cosigner, signature)
-        if not log:
+        if not logs:
             raise VerificationError("checkpoint.log_line", size=checkpoint.size)
-        return Reading(checkpoint.size, checkpoint.root, log[0][0], log[0][1], lines)
+        (first, log_line), *others = logs
+        lines.update((name, Line(0, text)) for name, text in others if name != first)
+        return Reading(checkpoint.size, checkpoint.root, first.org_id, log_line, lines)
 
     def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
         """Make this organisation's two lines."""
@@ -148,19 +150,27 @@ class LedgerNotary:
             lines[LineName(org_id, use, key_id(ALGORITHMS[use], signer.public))] = Line(time, signature.line())
         return lines
 
+    def sign_log(self, size: int, root: bytes, signer: Ed25519Signer) -> Mapping[LineName, Line]:
+        """Make the line of a log key of this organisation."""
+        (signature,) = sign_checkpoint(Checkpoint(self._origin, size, root), signer).signatures
+        name = LineName(self.org_id, LOG_KEY, key_id(ALGORITHMS[LOG_KEY], signer.public))
+        return {name: Line(0, signature.line())}
+
     def write(self, size: int, root: bytes, log_line: str, lines: Mapping[LineName, Line]) -> str:
         """Write a note; of more lines than a note may have, each organisation's newest go first.
 
         Who exchanges its keys again and again, and signs with all of them, leaves out lines of its own alone.
         """
         text = Checkpoint(self._origin, size, root).text()
+        logs = [log_line, *(line.text for name, line in lines.items() if name.use == LOG_KEY)]
+        cosigners = [name for name in lines if name.use != LOG_KEY]
         ranks: Counter[tuple[str, str]] = Counter()
         ranked: list[tuple[int, LineName]] = []
-        for name in sorted(lines, key=lambda item: (-lines[item].time, item)):
+        for name in sorted(cosigners, key=lambda item: (-lines[item].time, item)):
             ranked.append((ranks[name[:2]], name))
             ranks[name[:2]] += 1
-        chosen = sorted(name for _, name in sorted(ranked)[: (MAX_SIGNATURES - 1) // 2 * 2])
-        return f"{text}\n{log_line}{''.join(lines[name].text for name in chosen)}"
+        chosen = sorted(name for _, name in sorted(ranked)[: (MAX_SIGNATURES - len(logs)) // 2 * 2])
+        return f"{text}\n{''.join([*logs, *(lines[name].text for name in chosen)])}"
 
     def _directory_of(self, members: Members, earlier: Sequence[Members]) -> _Directory:
         """Return the keys that count, gathered anew only when the members change."""
@@ -178,8 +188,9 @@ class LedgerNotary:
         others have to cosign. A key that an active organisation has by now is that one's.
         """
         for organisation in sorted(members.organisations.values(), key=lambda item: item.status == ACTIVE):
-            key = VerifierKey(self._origin, KeyType.ED25519, organisation.key(LOG_KEY).public)
-            yield _LogKey(organisation.org_id, key)
+            listed = organisation.key(LOG_KEY)
+            name = LineName(organisation.org_id, LOG_KEY, listed.id)
+            yield _LogKey(name, VerifierKey(self._origin, KeyType.ED25519, listed.public))
 
     def _cosigners(self, sets: Sequence[Members]) -> Iterator[_CosignKey]:
         """List the cosigning keys of all who take part, or did so in one of the sets."""
