@@ -161,6 +161,8 @@ class Kind:
         check: judges a body.
         form: judges a body, whole or a part, by itself; every `check` includes it.
         stands_alone: whether a version is judged without the body of the one before.
+        judged_as_endorsed: whether a holder judges a version on the ledger as it stood at any moment at which it may
+            have been endorsed; else as it stood right before it alone, so that what narrows binds from its place on.
         public_body: whether the content stands in the transaction.
         batch: whether a change may list many objects.
         max_until_s: how far ahead ``until`` may lie; None where it may be null or anything.
@@ -177,6 +179,7 @@ class Kind:
     check: Check
     form: Form = no_sealed_form
     stands_alone: bool = False
+    judged_as_endorsed: bool = False
     public_body: bool = False
     batch: bool = False
     max_until_s: int | None = None

@@ -2,16 +2,17 @@
 
 Whoever made an object judged its body, and at most one endorser did; who reads it later believes neither. Keeps true:
 each body of another organisation is judged by its kind's `check` on the ledger as it stood right before the version
-was accepted (members, heads, previous version, time), never as it stands today; what breaks a rule is shown to nobody,
-stays as evidence, and raises an alarm that names its creator; a body of which something is not here breaks no rule,
-and permits nothing. A body is judged once as long as the node runs. Trusts this node's ledger, and what it made itself.
+was accepted (members, heads, previous version, time), never as it stands today, or, where its kind says so, as an
+honest endorser may have seen it; what breaks a rule is shown to nobody, stays as evidence, and raises an alarm that
+names its creator; a body of which something is not here breaks no rule, and permits nothing. A body is judged once as
+long as the node runs. Trusts this node's ledger, and what it made itself.
 Source: `docs/spec/body.md` 10.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from threading import Lock
 from typing import Final, NamedTuple
@@ -41,6 +42,9 @@ NOT_HERE: Final = "relying.body"
 MAX_AT_ONCE: Final = 256
 """Bodies that are judged in one turn, whoever asks for them."""
 
+MAX_VIEWS: Final = 64
+"""Places of the ledger at which one version is judged at most, however often what it stands on was changed."""
+
 MAX_WAITING: Final = 50_000
 """Bodies that wait for their transactions; those beyond are judged when somebody asks for them."""
 
@@ -65,14 +69,14 @@ class _Case(NamedTuple):
         transaction: it.
         change: the change that has the version.
         row: index of the object in the change.
-        members: those in force after its block, and before it.
+        height: of its block.
         time: of its block, Unix seconds.
     """
 
     transaction: Transaction
     change: Change
     row: int
-    members: tuple[Members, Members]
+    height: int
     time: int
 
 
@@ -80,20 +84,22 @@ class Past:
     """Bodies of the heads of objects as they were after a leaf (`medchain.ledger.kind.BodySource`).
 
     Attributes:
+        changed: position of the newest change of all that was asked for; 0 where nothing of it has changed.
         lacks: whether a body was asked for that an object had and that is not here.
     """
 
-    __slots__ = ("_judge", "_position", "lacks")
+    __slots__ = ("_judge", "_position", "changed", "lacks")
 
     def __init__(self, judge: Judge, position: int) -> None:
         """Look back to a leaf."""
         self._judge = judge
         self._position = position
+        self.changed = 0
         self.lacks = False
 
     def head(self, key: bytes) -> tuple[StateRecord, Body] | None:
         """Return an object's head of that time and what is here of its body, or None."""
-        record = self._judge.replica.store.record_at(key, self._position)
+        record = self.state(key)
         if record is None:
             return None
         for version in (record.version, record.version - 1):
@@ -106,11 +112,21 @@ class Past:
 
     def state(self, key: bytes) -> StateRecord | None:
         """Return an object's head of that time."""
-        return self._judge.replica.store.record_at(key, self._position)
+        record = self._judge.replica.store.record_at(key, self._position)
+        if record is not None:
+            self.changed = max(self.changed, record.since)
+        return record
 
     def accepted(self, record: StateRecord) -> int:
         """Return the time of the block that accepted a version, Unix seconds."""
         return self._judge.shelf.accepted(record)
+
+
+class _View(NamedTuple):
+    """The ledger as it stood at a place: bodies of heads, and the sets of members of which one must do."""
+
+    past: Past
+    members: Sequence[Members]
 
 
 class Verdicts:
@@ -244,20 +260,55 @@ class Verdicts:
             is_open = previous is None and not KINDS[record.kind].stands_alone
         if is_open:
             return Verdict.OPEN
-        past = Past(self._judge, record.since - 1)
-        failed: VerificationError | None = None
+        refusals: list[VerificationError] = []
+        for view in self._views(record, case):
+            refusal = self._refusal(body, case, view, previous)
+            if refusal is None:
+                return Verdict.HOLDS
+            if view.past.lacks and not refusals:
+                return Verdict.OPEN
+            refusals.append(refusal)
+        raise refusals[0]
+
+    def _views(self, record: StateRecord, case: _Case) -> Iterator[_View]:
+        """Give the ledger as it stood right before a version, then as its endorser may have seen it, the newest first.
+
+        Each is that before the newest change of the members, or of what was looked up in the one given last: nothing
+        else can make another judgement. None is older than `until` lets an endorsement be, nor than the version before,
+        without which nobody endorses this one.
+        """
+        store, past = self._judge.replica.store, Past(self._judge, record.since - 1)
+        height, before = case.height, max(case.height - 1, 0)
+        yield _View(past, (store.members_at(height), store.members_at(before)))
+        if not KINDS[record.kind].judged_as_endorsed:
+            return
+        former = store.version(record.key, record.version - 1)
+        oldest = 0 if former is None else former.since
+        for _ in range(MAX_VIEWS - 1):
+            members = max(change for change in store.members_changes() if change <= height)
+            changed = store.block(max(members, store.block_at(past.changed).height))
+            if changed.time < case.time - MAX_UNTIL_S or changed.first <= oldest:
+                return
+            past, height = Past(self._judge, changed.first - 1), changed.height - 1
+            yield _View(past, (store.members_at(height),))
+
+    def _refusal(
+        self, body: Body, case: _Case, view: _View, previous: tuple[StateRecord, Body] | None
+    ) -> VerificationError | None:
+        """Check one body on the ledger of one place; returns the rule that it breaks, None where it breaks none."""
+        refusal: VerificationError | None = None
         # It was endorsed at a moment that nobody can tell now: within what clocks, `until` and blocks allow.
         times = (case.time, case.time + BLOCK_LAG_S, case.time - MAX_UNTIL_S)
-        for time, snapshot in product(times, case.members):
+        for time, snapshot in product(times, view.members):
             try:
-                check_body(body, self._context(case, past, previous, (time, snapshot)))
+                check_body(body, self._context(case, view.past, previous, (time, snapshot)))
             except VerificationError as error:
-                failed = failed or error
+                if error.code == "store.corrupt":
+                    raise
+                refusal = refusal or error
             else:
-                return Verdict.HOLDS
-        if past.lacks or failed is None:
-            return Verdict.OPEN
-        raise failed
+                return None
+        return refusal
 
     def _previous(self, record: StateRecord) -> tuple[StateRecord, Body] | None:
         """Return the version before and its body, None if that is not here; raises for one that breaks a rule."""
@@ -280,8 +331,7 @@ class Verdicts:
         for change in transaction.changes:
             for row, entry in enumerate(change.objects):
                 if (change.kind, entry.id, entry.version) == (record.kind, record.id, record.version):
-                    around = store.members_at(block.height), store.members_at(max(block.height - 1, 0))
-                    return _Case(transaction, change, row, around, block.time)
+                    return _Case(transaction, change, row, block.height, block.time)
         return None
 
     def _context(

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 
 from medchain.encoding import Json, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.kind import HOLDER, BodySource, CheckContext, refuse
+from medchain.ledger.kind import BodySource, CheckContext, refuse
 from medchain.ledger.kinds.content import DAY_S, count, key_or_none, names, short_text, types_within
 from medchain.ledger.kinds.passkeys import Passkey, read_passkeys
-from medchain.ledger.object import ACTIVE, STOPPED, in_force
+from medchain.ledger.object import in_force
 from medchain.ledger.transaction import HASH_BYTES
 
 GUARDIAN: Final = "guardian"
@@ -235,7 +235,7 @@ def check_signers(
         row = rows.get(signer)
         if (
             row is None
-            or not was_running(row, context)
+            or not is_running(row, context.bodies, day)
             or deed.may not in row.may
             or not types_within(deed.resource_types, row.resource_types)
         ):
@@ -260,27 +260,6 @@ def is_running(row: Delegate, bodies: BodySource, day: int) -> bool:
     record = bodies.state(row.delegation)
     # What is not there does not count: the row alone gives nobody anything.
     return record is not None and record.kind == "delegation" and in_force(record, day)
-
-
-def was_running(row: Delegate, context: CheckContext) -> bool:
-    """Tell the same of what is judged; to a holder of a subject's version, as it was when that was endorsed.
-
-    A version that is refused takes all later ones with it. Whoever can stop a delegation could else take the person's
-    subject away from all who hold it, by a stop that is ordered between the endorsement and the version.
-
-    Args:
-        row: of a subject.
-        context: the checker's state; its time is the moment at which the endorsement is supposed to have been.
-    """
-    day = context.time // DAY_S
-    if is_running(row, context.bodies, day):
-        return True
-    if row.delegation is None or context.role != HOLDER or context.change.kind != "subject":
-        return False
-    record = context.bodies.state(row.delegation)
-    if record is None or (record.kind, record.status) != ("delegation", STOPPED):
-        return False
-    return context.bodies.accepted(record) >= context.time and in_force(replace(record, status=ACTIVE), day)
 
 
 def signing_keys(

@@ -436,7 +436,7 @@ def _check_delegation(row: Delegate, context: CheckContext) -> None:
     if found is None or found[0].kind != "delegation" or found[0].creator != context.creator:
         refuse("subject.delegation")
     record, told = found[0], delegation.read(found[1].content)
-    if not capacity.was_running(row, context) or record.expires != row.until:
+    if not capacity.is_running(row, context.bodies, context.time // DAY_S) or record.expires != row.until:
         refuse("subject.delegation")
     if (told.subject, told.delegate, told.role) != (context.key, row.subject, row.role):
         refuse("subject.delegation")
@@ -569,8 +569,10 @@ KIND: Final = Kind(
     transitions=LIVING,
     check=check,
     form=check_form,
+    judged_as_endorsed=True,
     max_until_s=60,
     refs=("recovery",),
     refs_optional=True,
 )
-"""Changed by its enroller; ended when the person leaves."""
+"""Changed by its enroller; ended when the person leaves. A version that is refused takes all later ones with it, and
+whatever the person permits: what others end while it is being ordered must not do that."""

@@ -244,35 +244,6 @@ def test_attack_a_delegate_withdraws_joins_and_changes_after_its_end(case, helpe
     assert done() == ("consent.delegate", "subject.delegate", "subject.delegate")
 
 
-def test_attack_a_stop_that_is_ordered_just_before_a_subjects_version_takes_it_from_no_holder(case, helper):
-    patient, record = helped(case, helper)
-    stopped(case, record)
-    case.accepted_at[record.key] = TIME
-
-    def done(time: int, role: str = "holder") -> str:
-        return code(*changed(case, patient, "change-contacts", [helper], contacts=(MAIL,), time=time, role=role))
-
-    assert (done(TIME), done(TIME - 120)) == ("", "")
-    assert done(TIME + 1) == "subject.delegate"
-    assert done(TIME, "independent") == "subject.delegate"
-    # A consent is refused by itself, and nothing after it.
-    assert code(*consent_of(case, patient, helper, role="holder")) == "consent.delegate"
-    case.world.records[record.key] = replace(case.world.records[record.key], expires=DAY - 1)
-    assert done(TIME) == "subject.delegate"
-    case.world.records[record.key] = replace(record, kind="consent", status="stopped")
-    assert done(TIME) == "subject.delegate"
-
-
-def test_attack_a_stop_that_is_ordered_just_before_a_naming_takes_the_subject_from_no_holder(case, patient, helper):
-    new = named(case, patient, helper)
-    record = case.bodies[new.delegation][0]
-    stopped(case, record)
-    case.accepted_at[record.key] = TIME
-    given = {"delegates": (new,), "role": "holder"}
-    assert code(*changed(case, patient, "name-delegate", time=TIME, **given)) == ""
-    assert code(*changed(case, patient, "name-delegate", time=TIME + 1, **given)) == "subject.delegation"
-
-
 def test_a_stop_that_is_ordered_after_the_version_that_heeds_it_takes_the_subject_from_no_holder(case, helper):
     patient, _ = helped(case, helper)
     new = named(case, patient, helper)
