@@ -12,13 +12,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fhir_bridge.document import Resource, member, parse, write
 from fhir_bridge.references import with_identity
-from fhir_bridge.xml import parse_xml
+from fhir_bridge.xml import parse_xml, write_xml
 from medchain.errors import InputError
 from medchain.node.records import Head, NewStream, RecordService
 from medchain.store.records import RecordStore, RecordVersion
@@ -45,6 +46,7 @@ _FIELD: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_MEDIA_TYPE_CHARS: Final = 100
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _BASE64_BYTES: Final = 3 * (1 << 14)
+_MARK_BYTES: Final = 16
 
 
 class Readable(Protocol):
@@ -61,13 +63,43 @@ class Shell:
 
     Attributes:
         content_type: media type of the data.
-        about: reference of the security context, empty for none.
         resource: all elements but `data`.
     """
 
     content_type: str
-    about: str
     resource: Resource
+
+    @property
+    def about(self) -> str:
+        """Reference of the security context, empty for none."""
+        return _context(self.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the data of a Binary that is written as a resource.
+
+    Attributes:
+        before: up to the data.
+        after: from there on.
+        size: of the whole, in bytes.
+    """
+
+    before: bytes
+    after: bytes
+    size: int
+
+    def around(self, content: Iterable[bytes]) -> Iterator[bytes]:
+        """Write the whole, piece by piece."""
+        yield self.before
+        kept = b""
+        for piece in content:
+            kept += piece
+            if len(kept) >= _BASE64_BYTES:
+                whole = len(kept) - len(kept) % 3
+                yield base64.b64encode(kept[:whole])
+                kept = kept[whole:]
+        yield base64.b64encode(kept) + self.after
 
 
 def native_shell(content_type: str, about: str) -> Shell:
@@ -83,7 +115,7 @@ def native_shell(content_type: str, about: str) -> Shell:
     shell: Resource = {"resourceType": TYPE, "contentType": content_type}
     if about:
         shell["securityContext"] = {"reference": about}
-    return Shell(_media_type(content_type), about, shell)
+    return Shell(_media_type(content_type), shell)
 
 
 def unpacked(resource: Resource) -> tuple[Shell, bytes]:
@@ -102,10 +134,8 @@ def unpacked(resource: Resource) -> tuple[Shell, bytes]:
         raise InputError("binary.data") from error
     if not data:
         raise InputError("binary.data")
-    context = resource.get("securityContext")
-    about = member(context, "reference") if isinstance(context, dict) else ""
     shell = {name: value for name, value in resource.items() if name != "data"}
-    return Shell(_media_type(member(resource, "contentType")), about, shell), data
+    return Shell(_media_type(member(resource, "contentType")), shell), data
 
 
 def is_resource(body: bytes, *, is_xml: bool = False) -> Resource | None:
@@ -142,8 +172,7 @@ def patient_token(about: str, service: RecordService, store: RecordStore) -> str
 
 def about_in(shell: Resource) -> tuple[str, str] | None:
     """Name the record of this node that a Binary's shell says it is about, by type and id; None for none."""
-    context = shell.get("securityContext")
-    match = _LOCAL.fullmatch(member(context, "reference")) if isinstance(context, dict) else None
+    match = _LOCAL.fullmatch(_context(shell))
     return None if match is None else (match[1], match[2])
 
 
@@ -181,32 +210,37 @@ def pieces_of(stream: Readable, size: int | None) -> Iterator[bytes]:
 
 def about_of(head: Head) -> str:
     """Return the reference of a stored Binary's security context; empty for none, or one that is no header field."""
-    context = parse(head.text).get("securityContext")
-    reference = member(context, "reference") if isinstance(context, dict) else ""
+    reference = _context(parse(head.text))
     return reference if _FIELD.fullmatch(reference) else ""
 
 
-def as_resource(head: Head, content: Iterable[bytes]) -> Iterator[bytes]:
-    """Write a stored Binary as a resource, piece by piece."""
-    yield head.text[:-1] + b',"data":"'
-    kept = b""
-    for piece in content:
-        kept += piece
-        if len(kept) >= _BASE64_BYTES:
-            whole = len(kept) - len(kept) % 3
-            yield base64.b64encode(kept[:whole])
-            kept = kept[whole:]
-    yield base64.b64encode(kept) + b'"}'
+def in_json(head: Head) -> Frame:
+    """Write a stored Binary as a resource in JSON, all but its data."""
+    return _frame(head, head.text[:-1] + b',"data":"', b'"}')
 
 
-def resource_size(head: Head) -> int:
-    """Tell how large `as_resource` is, in bytes."""
-    return len(head.text) - 1 + len(b',"data":"') + (head.size + 2) // 3 * 4 + len(b'"}')
+def in_xml(head: Head) -> Frame:
+    """Write a stored Binary as a resource in XML, all but its data."""
+    # Nothing that a client has sent can be what is drawn now.
+    mark = secrets.token_hex(_MARK_BYTES)
+    before, _, after = write_xml({**parse(head.text), "data": mark}).partition(mark.encode())
+    return _frame(head, before, after)
+
+
+def _frame(head: Head, before: bytes, after: bytes) -> Frame:
+    """Put a frame together."""
+    return Frame(before, after, len(before) + (head.size + 2) // 3 * 4 + len(after))
 
 
 def is_binary(stored: RecordVersion) -> bool:
     """Tell whether a stored version is a Binary's content, and no FHIR JSON."""
     return stored.head is not None
+
+
+def _context(shell: Resource) -> str:
+    """Read the reference of a security context; empty for none."""
+    context = shell.get("securityContext")
+    return member(context, "reference") if isinstance(context, dict) else ""
 
 
 def _media_type(text: str) -> str:

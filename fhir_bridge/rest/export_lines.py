@@ -103,7 +103,7 @@ def _binary_line(core: Core, one: Found) -> Iterator[bytes]:
         head, opened = core.service.head(one.stored), core.service.stream(one.stored)
     except NotFoundError:
         return
-    yield from binary.as_resource(head, opened.pieces)
+    yield from binary.in_json(head).around(opened.pieces)
     yield b"\n"
 
 

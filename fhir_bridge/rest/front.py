@@ -53,6 +53,7 @@ _ELSEWHERE: Final = f"{PREFIX}/.well-known/"
 _PIECE_BYTES: Final = 1 << 16
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
 _GZIP: Final = 31
+_PLAIN: Final = "identity"
 _LEVEL: Final = 1
 _COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
 _EXPOSED: Final = (
@@ -137,8 +138,8 @@ class Front:
             environ.get("QUERY_STRING", ""),
             fields=environ,
             read=lambda: self._read(ask),
-            stream=lambda limit: self._held(ask, _pieces(environ, limit)),
-            raw=lambda: self._raw(ask),
+            stream=lambda limit: self._pieces(ask, limit),
+            raw=lambda: self._pieces(ask, self.max_bytes),
             # One that looks like ours would be taken for ours, and logged.
             request_id=given if _REQUEST_ID.fullmatch(given) and not own_request_id(given) else new_request_id(),
         )
@@ -149,11 +150,11 @@ class Front:
         with self._arrives(ask):
             return read_body(ask.fields, self.max_bytes)
 
-    def _raw(self, ask: Ask) -> Iterator[bytes]:
-        """Give a body piece by piece; one that is packed is unpacked first."""
-        if ask.fields.get("HTTP_CONTENT_ENCODING"):
+    def _pieces(self, ask: Ask, limit: int) -> Iterator[bytes]:
+        """Give a body piece by piece; one that is packed is unpacked first, and bounded as what is read whole."""
+        if _encoding(ask.fields) != _PLAIN:
             return iter([self._read(ask)])
-        return self._held(ask, _pieces(ask.fields, self.max_bytes))
+        return self._held(ask, _pieces(ask.fields, limit))
 
     def _held(self, ask: Ask, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Count a body as arriving for as long as its pieces come."""
@@ -217,11 +218,16 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
         InputError: ``request.too_large``; ``request.encoding``; ``request.length`` for one that broke off; what the
             input raises, such as ``request.slow``.
     """
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip"):
+    encoding = _encoding(environ)
+    if encoding not in (_PLAIN, "gzip", "x-gzip"):
         raise InputError("request.encoding")
     body = b"".join(_pieces(environ, limit))
-    return _unpacked(body, limit) if encoding in ("gzip", "x-gzip") else body
+    return body if encoding == _PLAIN else _unpacked(body, limit)
+
+
+def _encoding(environ: Mapping[str, Any]) -> str:
+    """Tell how a body is packed."""
+    return str(environ.get("HTTP_CONTENT_ENCODING", "")).strip().lower() or _PLAIN
 
 
 def _pieces(environ: Mapping[str, Any], limit: int) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ Source: FHIR R4 §3.1.0.1.8 (content types), §3.1.0.1.11 (`_format`), §3.1.0.1
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
@@ -80,6 +80,7 @@ FORMATS: Final = {
 }
 """By what names the formats are asked for."""
 
+_FHIR_OWN: Final = frozenset({"application/fhir+json", "application/fhir+xml"})
 _NAMES: Final = {form: frozenset(name for name in FORMATS if FORMATS[name] is form) for form in Format}
 _RANGES: Final = (frozenset({"application/*", "text/*"}), frozenset({"*/*"}))
 
@@ -108,7 +109,12 @@ def accepted(header: str) -> Format:
 
 def _wanted(form: Format, rows: Sequence[_Weighed]) -> tuple[float, int]:
     """Tell how much a format is wanted, and how early it is named: what names it closest counts (RFC 9110 §12.5.1)."""
-    for names in (_NAMES[form], *_RANGES):
+    return _closest(rows, (_NAMES[form], *_RANGES))
+
+
+def _closest(rows: Sequence[_Weighed], named: Iterable[Collection[str]]) -> tuple[float, int]:
+    """Return weight and place of the first names of which there are any; those that are closest come first."""
+    for names in named:
         found = [(row.weight, -row.place) for row in rows if row.name in names]
         if found:
             return max(found)
@@ -140,10 +146,16 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-@remembered
-def named_fhir(header: str) -> bool:
-    """Tell whether a client names FHIR's own media types in Accept, and not just anything."""
-    return any(name in ("application/fhir+json", "application/fhir+xml") for name, _ in _ranked(header))
+def prefers_fhir(header: str, own: str) -> bool:
+    """Tell whether a client names FHIR's own media types in Accept, and wants nothing else of what there is more.
+
+    Args:
+        header: Accept.
+        own: media type under which it is served otherwise.
+    """
+    rows = list(_weighed(header))
+    wanted = max((row.weight for row in rows if row.name in _FHIR_OWN), default=0.0)
+    return wanted > 0 and wanted >= _closest(rows, ({own}, {f"{own.partition('/')[0]}/*"}, {"*/*"}))[0]
 
 
 @remembered

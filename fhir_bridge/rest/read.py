@@ -16,10 +16,11 @@ from typing import Final
 
 from fhir_bridge import binary
 from fhir_bridge.etags import ANY, versions_in
-from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.negotiate import Format, named_fhir
+from fhir_bridge.rest.negotiate import FORMATS, Format, media_type, prefers_fhir
 from fhir_bridge.rest.shape import part
+from fhir_bridge.xml import FHIR_XML
 from medchain.errors import NotFoundError
 from medchain.store.records import RecordVersion
 from medchain.store.versions import Found
@@ -79,11 +80,12 @@ def shown_binary(core: Core, ask: Ask, stored: RecordVersion, headers: dict[str,
     """Answer a Binary as its own bytes, or as a resource where FHIR is asked for (FHIR R4 §2.40.2)."""
     head = core.service.head(stored)
     opened = core.service.stream(stored)
-    if asks_for_fhir(ask):
-        if ask.format is Format.XML:
-            return Reply(200, b"".join(binary.as_resource(head, opened.pieces)), headers)
-        headers["Content-Length"] = str(binary.resource_size(head))
-        return Reply(200, binary.as_resource(head, opened.pieces), headers)
+    headers["Accept-Ranges"] = "none"
+    form = fhir_form(ask, stored.content_type)
+    if form is not None:
+        frame = binary.in_xml(head) if form is Format.XML else binary.in_json(head)
+        headers["Content-Length"] = str(frame.size)
+        return Reply(200, frame.around(opened.pieces), headers, FHIR_XML if form is Format.XML else FHIR_JSON)
     headers |= {"Content-Length": str(head.size), "Content-Security-Policy": _NATIVE_POLICY}
     about = binary.about_of(head)
     if about:
@@ -91,9 +93,24 @@ def shown_binary(core: Core, ask: Ask, stored: RecordVersion, headers: dict[str,
     return Reply(200, opened.pieces, headers, stored.content_type)
 
 
-def asks_for_fhir(ask: Ask) -> bool:
-    """Tell whether a client names FHIR's own media type; what a Binary holds may be of any other."""
-    return bool(ask.parameter("_format")) or named_fhir(ask.header("Accept") or "")
+def fhir_form(ask: Ask, content_type: str) -> Format | None:
+    """Tell in which of FHIR's formats a client wants a Binary; None for its own bytes, under their own type.
+
+    Args:
+        ask: the request.
+        content_type: of the bytes.
+
+    Raises:
+        InputError: ``http.406`` for a `_format` that is neither.
+    """
+    asked = ask.parameter("_format")
+    # A plus sign may have become a blank.
+    named = media_type((asked or "").replace(" ", "+"))
+    if named == media_type(content_type) and named not in FORMATS:
+        return None
+    if asked or prefers_fhir(ask.header("Accept") or "", media_type(content_type)):
+        return ask.format
+    return None
 
 
 def headers_of(core: Core, stored: RecordVersion) -> dict[str, str]:

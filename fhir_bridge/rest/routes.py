@@ -353,10 +353,10 @@ def find(ask: Ask) -> Interaction:
 
 
 def methods_of(ask: Ask) -> list[str]:
-    """List the methods of an address."""
+    """List the methods of an address; asking for the head of an export would begin one that nobody is told of."""
     shape = _shape(ask)
-    known = {one.method for one in INTERACTIONS if one.shape == shape}
-    return sorted(known | ({"HEAD"} if "GET" in known else set()))
+    known = {one.method: one.name for one in INTERACTIONS if one.shape == shape}
+    return sorted({*known, *(("HEAD",) if known.get("GET", "export") != "export" else ())})
 
 
 def _shape(ask: Ask) -> str:

@@ -128,7 +128,7 @@ def create_binary(core: Core, ask: Ask) -> Reply:
     there = None if condition is None else resolver.find(parse_condition(ask.type, condition))
     if there is not None:
         return _present(core, ask, there)
-    return _put_binary(core, ask, random_id(), None, resolver.known)
+    return _put_binary(core, ask, random_id(), None, resolver)
 
 
 def update_binary(core: Core, ask: Ask) -> Reply:
@@ -139,7 +139,7 @@ def update_binary(core: Core, ask: Ask) -> Reply:
     check_replaced(core, ask, Action.UPDATE, newest)
     is_deleted = newest is not None and core.service.is_deleted(newest)
     check_match(ask, newest, is_deleted=is_deleted)
-    return _put_binary(core, ask, ask.id, newest, is_new=newest is None or is_deleted)
+    return _put_binary(core, ask, ask.id, newest, core.resolver(ask.who), is_new=newest is None or is_deleted)
 
 
 def _create_condition(ask: Ask) -> str | None:
@@ -419,7 +419,7 @@ def _put_binary(
     ask: Ask,
     record_id: str,
     newest: RecordVersion | None,
-    known: Sequence[Known] = (),
+    resolver: Resolver,
     *,
     is_new: bool = True,
 ) -> Reply:
@@ -438,13 +438,14 @@ def _put_binary(
             pieces = [data]
     else:
         pieces = ask.pieces(binary.MAX_BYTES)
+    rewrite(shell.resource, {}, Own(), resolver)
     _check_right(core, ask, newest, shell.resource, record_id)
     patient = _concerned(core, ask, shell)
     had = None if newest is None else core.labeller.newest(binary.TYPE, record_id)
     shell = replace(shell, resource=core.labeller.labelled(shell.resource, had))
     made = binary.new_stream(shell, record_id, number + 1, core.clock(), patient)
     try:
-        stored = core.service.create_stream(made, pieces, known=known)
+        stored = core.service.create_stream(made, pieces, known=resolver.known)
     except ConflictError as error:
         raise ConflictError("record.version") from error
     # Who sent a Binary has it, and may have sent a gigabyte: it comes back only where that is asked for.

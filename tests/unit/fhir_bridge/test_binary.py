@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from fhir_bridge import binary
 from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.xml import parse_xml
+from tests.unit.fhir_bridge.conftest import BASE_URL
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "name": [{"family": "测试"}]}
 LARGE = hashlib.shake_128(b"scan").digest(3 * (1 << 20) + 1)
@@ -79,6 +83,96 @@ def test_the_same_is_a_resource_where_fhir_is_asked_for(server, body):
         }
 
 
+@pytest.mark.parametrize("body", [PDF, LARGE, b"x", b"xy"])
+def test_it_is_a_resource_in_xml_of_a_known_size(server, body):
+    path = path_of(post(server, body, "application/pdf"))
+    read = server.call("GET", f"{path}?_format=xml")
+    assert (read.headers["Content-Type"], int(read.headers["Content-Length"])) == (
+        "application/fhir+xml",
+        len(read.data),
+    )
+    resource = json.loads(server.call("GET", path, Accept="application/fhir+json").data)
+    assert parse_xml(read.data) == resource
+    assert base64.b64decode(resource["data"]) == body
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_a_large_one_is_whole_in_memory_in_neither_format(server, form, monkeypatch):
+    """§2.40: it may be of any size; what is sent begins before all of it is open."""
+    path, taken = path_of(post(server, bytes(8 << 20))), []
+    opened = type(server.service).stream
+
+    def counted(self, stored):
+        found = opened(self, stored)
+        return replace(found, pieces=(taken.append(len(piece)) or piece for piece in found.pieces))
+
+    monkeypatch.setattr(type(server.service), "stream", counted)
+    token = server.tokens.issue("test", parse_scopes("system/*.r"))
+    answer = server.client.get(f"{path}?_format={form}", headers={"Authorization": f"Bearer {token}"}, buffered=False)
+    next(answer.response)
+    next(answer.response)
+    assert sum(taken) < 1 << 20
+    answer.close()
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("*/*", "application/pdf"),
+        ("application/pdf", "application/pdf"),
+        ("application/pdf, application/fhir+json;q=0.5", "application/pdf"),
+        ("application/fhir+json;q=0.5, */*", "application/pdf"),
+        ("application/fhir+json;q=0, application/fhir+xml;q=0", "application/pdf"),
+        ("application/pdf;q=0.5, application/fhir+xml", "application/fhir+xml"),
+        ("application/fhir+json, */*;q=0.1", "application/fhir+json"),
+        ("application/fhir+json, application/*;q=0.9, */*", "application/fhir+json"),
+        ("application/fhir+xml, application/fhir+json", "application/fhir+xml"),
+    ],
+)
+def test_it_is_a_resource_for_who_names_fhir_and_wants_nothing_else_more(server, accept, content_type):
+    """§2.40.2: FHIR where that is asked for explicitly; RFC 9110 §12.5.1: what is wanted more comes first."""
+    read = server.call("GET", path_of(post(server)), Accept=accept)
+    assert (read.status_code, read.headers["Content-Type"]) == (200, content_type)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content_type"),
+    [
+        ("application/pdf", 200, "application/pdf"),
+        ("application/fhir+json", 200, "application/fhir+json"),
+        ("xml", 200, "application/fhir+xml"),
+        ("text/plain", 406, "application/fhir+json"),
+    ],
+)
+def test_its_own_type_can_be_named_as_format(server, asked, status, content_type):
+    read = server.call("GET", f"{path_of(post(server))}?_format={asked}", Accept="application/fhir+json")
+    assert (read.status_code, read.headers["Content-Type"]) == (status, content_type)
+
+
+def test_that_no_part_of_it_can_be_asked_for_is_told(server):
+    """RFC 9110 §14.3: a server without ranges may say so, and §14.2: it then passes a Range over."""
+    for path in (path_of(post(server)), f"{path_of(post(server))}?_format=json"):
+        read = server.call("GET", path, Range="bytes=0-3")
+        assert (read.status_code, read.headers["Accept-Ranges"]) == (200, "none")
+        assert len(read.data) == int(read.headers["Content-Length"]) > 4
+
+
+@pytest.mark.parametrize("way", ["field", "resource"])
+def test_a_security_context_with_this_nodes_own_address_is_the_record_here(server, way):
+    """§2.3.0.1: an absolute reference below the server's own base is to its own record."""
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+    place = f"{BASE_URL}/Patient/p1"
+    given = {"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="}
+    made = (
+        post(server, X_Security_Context=place)
+        if way == "field"
+        else post(server, given | {"securityContext": {"reference": place}}, "application/fhir+json")
+    )
+    assert server.call("GET", path_of(made)).headers["X-Security-Context"] == "Patient/p1"
+    stored = server.store.get("Binary", path_of(made).rsplit("/", 1)[1])
+    assert stored.patient == server.service.patient_token("p1")
+
+
 @pytest.mark.parametrize("body", [PDF, LARGE], ids=["small", "large"])
 def test_a_binary_that_comes_as_resource_is_kept_as_its_bytes_and_its_elements(server, body):
     given = {
@@ -134,6 +228,24 @@ def test_a_type_that_is_none_is_refused(server, content_type):
 
 def token(server) -> str:
     return server.tokens.issue("test", parse_scopes("system/*.cru"))
+
+
+def test_a_body_that_comes_packed_is_kept_as_what_it_is(server):
+    """RFC 9110 §8.4: the coding is one of the message, and the type is that of what is packed."""
+    read = server.call("GET", path_of(post(server, gzip.compress(LARGE), Content_Encoding="gzip")))
+    assert (read.data, read.headers["Content-Type"]) == (LARGE, "application/pdf")
+    assert server.call("GET", path_of(post(server, LARGE, Content_Encoding="identity"))).data == LARGE
+
+
+def test_a_body_that_is_packed_in_another_way_or_unpacks_without_end_is_refused(server, monkeypatch):
+    count = server.store.count()
+    for body, encoding in ((LARGE, "br"), (LARGE, "gzip"), (gzip.compress(LARGE)[:-9], "gzip")):
+        refused = post(server, body, Content_Encoding=encoding)
+        assert (refused.status_code, code_of(refused)) == (415, "request.encoding")
+    monkeypatch.setattr(server.front, "max_bytes", 1 << 20)
+    refused = post(server, gzip.compress(bytes(1 << 21)), Content_Encoding="gzip")
+    assert (refused.status_code, code_of(refused)) == (413, "request.too_large")
+    assert server.store.count() == count
 
 
 def test_a_body_that_says_nothing_of_its_type_is_octets(server):

@@ -272,7 +272,9 @@ def test_a_list_of_patients_of_the_whole_system_is_refused(ward):
 
 
 def test_asking_for_the_head_begins_nothing(ward):
-    assert ward.call("HEAD", "/fhir/$export", **ASYNC).status_code == 405
+    refused = ward.call("HEAD", "/fhir/$export", **ASYNC)
+    # RFC 9110 §15.5.6: Allow has the methods that the address does have.
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST")
 
 
 def test_who_wants_an_answer_at_once_is_refused(ward):
