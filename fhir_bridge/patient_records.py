@@ -8,6 +8,7 @@ Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from fhir_bridge.audit_events import REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
 from fhir_bridge.browse.view import line_of, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS
+from fhir_bridge.concerning import concerning
 from fhir_bridge.document import Resource, write
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import zip_bundle
@@ -28,6 +30,7 @@ from medchain.errors import NotFoundError
 from medchain.node.looks import covered_looks, looks_proof
 from medchain.node.own_consents import is_kept
 from medchain.store.accounts import Role
+from medchain.store.records import CONCERN
 
 CLIENT: Final = "(patient)"
 """As which client the patient's pages are on the audit."""
@@ -141,6 +144,17 @@ class RecordsOfPatients:
         self._reading(patient, language).resource(f"Patient/{patient}")
         return zip_bundle(looks_proof(self._core.store, self._core.service, self._core.prove, patient))
 
+    def concerning(self, patient: str, interaction: str) -> AbstractContextManager[list[int]]:
+        """Keep on the audit what is seen or changed of the patient's concerns; see the port."""
+        return concerning(self._core.audit, self._access(patient), interaction)
+
+    def concern_proof(self, record_id: str) -> bytes:
+        """Give the proof of a concern (zip); see the port."""
+        stored = self._core.store.get(CONCERN, record_id)
+        if stored is None:
+            raise NotFoundError("concern.unknown")
+        return zip_bundle(self._core.prove(stored))
+
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
         """Read events; the patient's own looks are left out."""
         names: dict[str, str] = {}
@@ -168,9 +182,12 @@ class RecordsOfPatients:
 
     def _reading(self, patient: str, language: str) -> Reading:
         """Ask as a token for this one patient would."""
+        return Reading(self._core, self._access(patient), language)
+
+    def _access(self, patient: str) -> Access:
+        """Give what a token for this one patient would."""
         user = f"Patient/{self._reader or patient}"
-        access = Access(CLIENT, _OWN, user=user, role=Role.PATIENT.value, patient=patient)
-        return Reading(self._core, access, language)
+        return Access(CLIENT, _OWN, user=user, role=Role.PATIENT.value, patient=patient)
 
 
 def _record(reading: Reading, resource: Resource) -> PatientRecord:

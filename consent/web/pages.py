@@ -12,30 +12,30 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request
 
 from consent.web.acting import OWN, end_acting
+from consent.web.concerns import ConcernPages
 from consent.web.difference import difference_of, earlier_of
 from consent.web.family import FamilyPages
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
+from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of
-from consent.web.ports import Look, PatientRecord
+from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, let_in
-from consent.web.site import QUICK, REFERENCE, SLOW, Patient, PatientSite
+from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.view import (
     EMERGENCY,
     Event,
     Given,
     by_kind,
     by_organisation,
-    events_of,
     find_given,
     given_of,
     people_in,
@@ -48,7 +48,7 @@ from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
 from medchain.node.proofs import PROVE
-from medchain.web.pages import language, redirected
+from medchain.web.pages import attached, language, redirected
 from medchain.web.routing import Caller, callers
 
 PATIENT_ASSETS: Final = ("proof.js", "verify.js")
@@ -57,16 +57,12 @@ PATIENT_ASSETS: Final = ("proof.js", "verify.js")
 WEEK_S: Final = 7 * DAY_S
 """What "this week" is: the last seven days."""
 
-LOOKS_S: Final = 365 * DAY_S
-"""How far back the looks of this organisation's staff are shown."""
-
 # What the patient has just done, and is told to be sure.
 _ROUTINE: Final = frozenset({"consent.given", "recovery.stopped", "stopped", "subject.enrol"})
 _NOTICES: Final = 10
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class PatientPages:
@@ -111,7 +107,7 @@ class PatientPages:
         me = self._site.require()
         now = self._site.pages.site.clock()
         given = given_of(self._site.consents(me))
-        events, is_whole = self._events(me, given)
+        events, is_whole = looked_at(self._site, me, given)
         asks = [row for row in self._site.asks(me) if row.get("answer") is None]
         week = [one for one in events if one.time >= now - WEEK_S]
         refused = [one for one in week if one.is_refused]
@@ -209,7 +205,7 @@ class PatientPages:
         content = self._content(me, key)
         origin = self._site.pages.site.origins[0]
         document = consent_receipt(given, content, self._site.genesis.ledger, origin, language())
-        return _file(canonical(document), "application/json", f"receipt-{key[:16]}.json")
+        return attached(canonical(document), "application/json", f"receipt-{key[:16]}.json")
 
     def proof(self, key: str) -> Response:
         """Give the proof of a consent's state, to be verified anywhere."""
@@ -221,7 +217,7 @@ class PatientPages:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in sorted(files.items() if isinstance(files, dict) else ()):
                 archive.writestr(zipfile.ZipInfo(name), unbase64(content, max_bytes=64 << 20))
-        return _file(packed.getvalue(), "application/zip", f"consent-{key[:16]}.proof.zip")
+        return attached(packed.getvalue(), "application/zip", f"consent-{key[:16]}.proof.zip")
 
     def ask(self, name: str) -> Response:
         """Show what is asked for, all of it chosen but what is sensitive."""
@@ -246,7 +242,7 @@ class PatientPages:
         """Show who has looked."""
         me = self._site.require()
         given = given_of(self._site.consents(me))
-        events, is_whole = self._events(me, given)
+        events, is_whole = looked_at(self._site, me, given)
         return self._site.render(
             "looked.html",
             me,
@@ -262,7 +258,7 @@ class PatientPages:
     def looks_proof(self) -> Response:
         """Give the proof of the patient's list of looks, to be verified anywhere and compared with a later one."""
         me = self._site.require()
-        return _file(self._site.records_of(me).looks_proof(me.id, language()), "application/zip", "looks.proof.zip")
+        return attached(self._site.records_of(me).looks_proof(me.id, language()), "application/zip", "looks.proof.zip")
 
     def object_to(self, name: str) -> Response:
         """Have the patient's objection to an emergency recorded; its review is due sooner then."""
@@ -309,7 +305,7 @@ class PatientPages:
         me = self._site.require()
         _check(type_name, record_id)
         packed = self._site.records_of(me).proof(me.id, type_name, record_id, language())
-        return _file(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
+        return attached(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
 
     def verify(self) -> Response:
         """Show where a proof is checked; who it is about does not matter, so anybody may."""
@@ -323,24 +319,6 @@ class PatientPages:
         if error.code == "patient.ended":
             end_acting(response, self._site.pages.site)
         return response
-
-    def _events(self, me: Patient, given: Sequence[Given]) -> tuple[list[Event], bool]:
-        """List who has looked, and whether the staff's looks are all there."""
-        since = self._site.pages.site.clock() - LOOKS_S
-        try:
-            looks, is_whole = self._site.records_of(me).looks(me.id, since, language()), True
-        except NotFoundError:
-            looks, is_whole = (), False
-        noted = self._site.links.accesses(me.token)
-        named = [self._named(one) for one in looks]
-        return events_of(given, noted, named, self._site.org_id, self._site.records_of(me).entered(me.id)), is_whole
-
-    def _named(self, look: Look) -> Look:
-        """Name a patient who looked in this one's stead."""
-        if not look.who.startswith(REFERENCE):
-            return look
-        name = self._site.display_of(look.who.removeprefix(REFERENCE))
-        return replace(look, who=name or self._site.pages.say("family.unnamed"), role="delegate")
 
     def _given(self, me: Patient, key: str) -> Given:
         """Find one of the patient's consents; raises `NotFoundError` ``page.unknown``."""
@@ -548,6 +526,7 @@ class PatientPages:
             "emergency": event.emergency,
             "reason": event.reason,
             "is_entered": event.is_entered,
+            "name": event.name,
         }
 
     def _record_row(self, record: PatientRecord) -> dict[str, object]:
@@ -572,7 +551,8 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    floors = (SettingsPages(site).blueprint(), FamilyPages(site).blueprint(), sign_in_blueprint(site))
+    rooms = (SettingsPages(site), FamilyPages(site), ConcernPages(site))
+    floors = (*(room.blueprint() for room in rooms), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:
         blueprint.register_error_handler(MedchainError, pages.refuse)
@@ -588,11 +568,3 @@ def _check(type_name: str, record_id: str) -> None:
     """See that an address names a record; raises `NotFoundError` ``page.unknown``."""
     if _TYPE.fullmatch(type_name) is None or _ID.fullmatch(record_id) is None:
         raise NotFoundError("page.unknown")
-
-
-def _file(content: bytes, content_type: str, name: str) -> Response:
-    """Give a file to keep."""
-    response = Response(content, content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Content-Security-Policy"] = _FILE_POLICY
-    return response

@@ -8,6 +8,7 @@ Source: `docs/spec/patient-pages.md`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,6 +117,28 @@ class PatientRecords(Protocol):
 
     def looks_proof(self, patient: str, language: str) -> bytes:
         """Give the proof of the patient's list of looks (zip); raises as `medchain.node.looks.looks_proof`."""
+        ...
+
+    def concerning(self, patient: str, interaction: str) -> AbstractContextManager[list[int]]:
+        """Keep on the audit that the patient's concerns are seen, or one is made or changed.
+
+        Args:
+            patient: id of the Patient.
+            interaction: ``search``, ``create`` or ``update``.
+
+        Returns:
+            A list for the numbers of the versions that were seen or made. It raises `UnavailableError` where nothing
+            can be kept, and then nothing may be changed or shown.
+        """
+        ...
+
+    def concern_proof(self, record_id: str) -> bytes:
+        """Give the proof of the newest version of a concern (zip); whose it is was looked at before.
+
+        Raises:
+            NotFoundError: ``concern.unknown``.
+            MedchainError: as `medchain.node.proofs.record_proof`; ``trace.not_final`` while it has no entry.
+        """
         ...
 
 

@@ -149,6 +149,7 @@ class Event:
         emergency: id of the emergency object, hexadecimal; empty for any other look.
         reason: that was given for an emergency; empty for any other look.
         is_entered: whether it is in the patient's list of looks, under a root that is final.
+        name: by which a complaint names it (`docs/spec/concern.md` 2), of several the newest; empty for an emergency.
     """
 
     time: int
@@ -165,6 +166,7 @@ class Event:
     emergency: str = ""
     reason: str = ""
     is_entered: bool = False
+    name: str = ""
 
     @property
     def is_system(self) -> bool:
@@ -204,7 +206,19 @@ def events_of(
         entered: ids of events and refusals in the patient's list of looks (`docs/spec/looks.md`).
     """
     events = [
-        Event(row.time, one.recipient, "", "", row.purpose, row.count, one.kinds, False, row.position, one.key)  # noqa: FBT003  # in the order of its members
+        Event(
+            time=row.time,
+            organisation=one.recipient,
+            who="",
+            role="",
+            purpose=row.purpose,
+            count=row.count,
+            kinds=one.kinds,
+            is_refused=False,
+            position=row.position,
+            consent=one.key,
+            name=f"entry/{row.position}",
+        )
         for one in given
         for row in one.releases
     ]
@@ -260,8 +274,15 @@ def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> lis
             consent="",
             times=1 if before is None else before.times + 1,
             is_entered=look.event in entered and (before is None or before.is_entered),
+            name=_newest_name(look, before),
         )
     return list(found.values())
+
+
+def _newest_name(look: Look, before: Event | None) -> str:
+    """Name the newest look of a day."""
+    is_newest = before is None or (before.time < _seconds(look.time))
+    return f"AuditEvent/{look.event}" if is_newest and look.event else "" if before is None else before.name
 
 
 def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
@@ -359,8 +380,20 @@ def _noted(access: Access, entered: Collection[str]) -> Event | None:
     requester = told.get("requester")
     if not isinstance(requester, str):
         return None
-    is_entered = access.object_id.hex() in entered
-    return Event(access.time, requester, "", "", "", None, (), True, access.position, "", is_entered=is_entered)  # noqa: FBT003  # as above
+    return Event(
+        time=access.time,
+        organisation=requester,
+        who="",
+        role="",
+        purpose="",
+        count=None,
+        kinds=(),
+        is_refused=True,
+        position=access.position,
+        consent="",
+        is_entered=access.object_id.hex() in entered,
+        name=f"refusal/{access.object_id.hex()}",
+    )
 
 
 def _seconds(instant: str) -> int:

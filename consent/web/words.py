@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from consent.web.concern_words import CONCERN_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.sign_words import SIGN_WORDS
 from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
+    **CONCERN_WORDS,
     **PERSON_WORDS,
     **SIGN_WORDS,
     "patient.nav": ("主菜单", "Main menu"),

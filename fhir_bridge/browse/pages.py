@@ -24,7 +24,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.patients import name_text
 from medchain.errors import NotFoundError
-from medchain.web.pages import Pages, language, redirected
+from medchain.web.pages import Pages, attached, language, redirected
 from medchain.web.routing import Caller, callers
 
 _PATIENT: Final = "Patient"
@@ -38,8 +38,6 @@ _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _MAX_CHARS: Final = 1024
 _SHOWN: Final = 10
 _GONE: Final = 410
-# A file of others is never run as one of ours.
-_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 def showing(pages: Pages, view: Callable[..., Response]) -> Callable[..., Response]:
@@ -165,7 +163,7 @@ class BrowsePages:
         _check(type_name, record_id)
         reply = self._reading().get(f"{type_name}/{record_id}/_history/{version}/$proof")
         name = f"{type_name}-{record_id}-{version}.proof.zip"
-        return _file(reply.body, reply.content_type, name)
+        return attached(reply.body, reply.content_type, name)
 
     def content(self, type_name: str, record_id: str, version: int) -> Response:
         """Give the bytes of a Binary."""
@@ -174,7 +172,7 @@ class BrowsePages:
         _check(type_name, record_id)
         reply = self._reading().get(f"{type_name}/{record_id}/_history/{version}", native=True)
         suffix = mimetypes.guess_extension(reply.content_type.partition(";")[0].strip()) or ""
-        response = _file(reply.body, reply.content_type, f"{record_id}-{version}{suffix}")
+        response = attached(reply.body, reply.content_type, f"{record_id}-{version}{suffix}")
         response.headers["Content-Length"] = reply.headers["Content-Length"]
         return response
 
@@ -333,11 +331,3 @@ def _version(resource: Resource) -> str:
     """Tell which version of a resource it is."""
     meta = resource.get("meta")
     return str(meta.get("versionId")) if isinstance(meta, dict) else ""
-
-
-def _file(body: Any, content_type: str, name: str) -> Response:  # noqa: ANN401  # bytes, or pieces of them
-    """Give a file to keep, never to be shown by the browser as a page of ours."""
-    response = Response(body, content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Content-Security-Policy"] = _FILE_POLICY
-    return response

@@ -24,7 +24,7 @@ from medchain.node.missing import MISSING
 from medchain.node.peers import Limits
 from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.store.accounts import Role
-from medchain.web.pages import Pages
+from medchain.web.pages import Pages, attached
 from medchain.web.routing import Caller, callers
 from medchain.web.sign_in import shown_time
 
@@ -48,7 +48,6 @@ _ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
 _LIMITS: Final = Limits(timeout_s=10.0, max_bytes=64 << 20)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class OversightPages:
@@ -114,7 +113,7 @@ class OversightPages:
             "missing": missing,
             "time": self._pages.site.clock(),
         }
-        return _file(canonical(document), "application/json", "evidence.json")
+        return attached(canonical(document), "application/json", "evidence.json")
 
     def as_csv(self) -> Response:
         """Give the emergencies as a table (RFC 4180)."""
@@ -122,7 +121,7 @@ class OversightPages:
         table = csv.writer(written)
         table.writerow(_FIELDS)
         table.writerows([_cell(row[name]) for name in _FIELDS] for row in self._emergencies())
-        return _file(written.getvalue().encode("utf-8"), "text/csv; charset=utf-8", "evidence.csv")
+        return attached(written.getvalue().encode("utf-8"), "text/csv; charset=utf-8", "evidence.csv")
 
     def _emergencies(self) -> list[dict[str, Json]]:
         """List the emergencies that this node holds, those that are due first at the top."""
@@ -179,11 +178,3 @@ def _cell(value: Json) -> str:
     """Write a cell; what a spreadsheet would take for a formula is text."""
     text = value if isinstance(value, str) else canonical(value).decode("utf-8")
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _file(body: bytes, content_type: str, name: str) -> Response:
-    """Give a file to keep, never shown as a page of ours."""
-    response = Response(body, content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Content-Security-Policy"] = _FILE_POLICY
-    return response

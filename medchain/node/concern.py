@@ -41,6 +41,7 @@ MAX_REPORT_BYTES: Final = 1 << 20
 ERASED: Final = "erased"
 """State of a concern whose patient was erased."""
 
+_SHAPE: Final = {"about": dict, "kind": str, "shared": bool, "steps": list}
 _MAX_BYTES: Final = 64 * 1024
 _RECORD: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}")
 _LOOK: Final = re.compile(r"AuditEvent/[A-Za-z0-9\-.]{1,64}|refusal/[0-9a-f]{32}|entry/[0-9]{1,16}")
@@ -206,10 +207,68 @@ def parse_concern(content: bytes) -> Concern:
         InputError: ``encoding.*``, ``content.*``, ``concern.malformed``.
         ConflictError: ``concern.state`` for steps that cannot follow each other.
     """
-    shape = {"about": dict, "kind": str, "shared": bool, "steps": list, "type": str}
-    top = members(parse_canonical(content, max_bytes=_MAX_BYTES), shape)
+    top = members(parse_canonical(content, max_bytes=_MAX_BYTES), {**_SHAPE, "type": str})
     if top["type"] != CONCERN_TYPE:
         raise InputError("concern.malformed")
+    return _concern(top)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A concern as the daemon shows it to this node's pages.
+
+    Attributes:
+        id: of its record.
+        number: of its version in the records file, for the audit.
+        position: of the version's entry on the ledger; None while there is none.
+        due: by when an answer is due, Unix seconds; None where none is.
+        is_overdue: whether that is over.
+        concern: what it says.
+    """
+
+    id: str
+    number: int
+    position: int | None
+    due: int | None
+    is_overdue: bool
+    concern: Concern
+
+    def to_json(self) -> dict[str, Json]:
+        """Write it."""
+        return {
+            **self.concern.to_json(),
+            "due": self.due,
+            "id": self.id,
+            "number": self.number,
+            "overdue": self.is_overdue,
+            "position": self.position,
+            "state": self.concern.state.value,
+            "version": len(self.concern.steps),
+        }
+
+
+def shown_of(value: Json) -> Shown:
+    """Read what `Shown.to_json` wrote; raises as `parse_concern`."""
+    row = value if isinstance(value, dict) else {}
+    due, position = row.get("due"), row.get("position")
+    return Shown(
+        id=str(row.get("id")),
+        number=count(row.get("number")),
+        position=None if position is None else count(position),
+        due=None if due is None else count(due),
+        is_overdue=row.get("overdue") is True,
+        concern=_concern(members({name: row.get(name) for name in _SHAPE}, _SHAPE)),
+    )
+
+
+def shown_in(answer: Json) -> list[Shown]:
+    """Read a list of the daemon's; raises as `parse_concern`."""
+    rows = answer.get("concerns") if isinstance(answer, dict) else None
+    return [shown_of(row) for row in rows] if isinstance(rows, list) else []
+
+
+def _concern(top: Mapping[str, Json]) -> Concern:
+    """Read a concern; raises as `parse_concern`."""
     first, *later = map(_step, top["steps"] if isinstance(top["steps"], list) and top["steps"] else [None])
     concern = checked(Concern(kind_of(top["kind"]), about_of(top["about"]), top["shared"] is True, (first,)))
     for step in later:

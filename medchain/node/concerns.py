@@ -31,6 +31,7 @@ from medchain.node.concern import (
     Concern,
     ConcernKind,
     Report,
+    Shown,
     Step,
     StepKind,
     about_of,
@@ -354,16 +355,8 @@ class ConcernBook:
     def _shown(self, row: RecordVersion, concern: Concern) -> dict[str, Json]:
         """Show a concern."""
         due = concern.due
-        return {
-            **concern.to_json(),
-            "due": due,
-            "id": row.id,
-            "number": row.seq,
-            "overdue": due is not None and due < self._parts.clock(),
-            "position": row.position,
-            "state": concern.state.value,
-            "version": row.version,
-        }
+        is_overdue = due is not None and due < self._parts.clock()
+        return Shown(row.id, row.seq, row.position, due, is_overdue, concern).to_json()
 
     def _reported(self, document: Json) -> Json:
         """List what custodians have told, what is due first at the top."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -36,6 +36,8 @@ _POLICY: Final = (
     "frame-ancestors 'none'; form-action 'self'"
 )
 _GZIP_LEVEL: Final = 9
+# A file of others is never run as one of ours.
+_FILE_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _TLS_ONLY_S: Final = 365 * 86400
 _LOG: Final = Log("pages")
 
@@ -185,6 +187,20 @@ def redirected(target: str) -> Response:
     """Send the browser to another page, with GET."""
     response = redirect(target, 303)
     return Response(response.get_data(), 303, {"Location": target}, content_type="text/html; charset=utf-8")
+
+
+def attached(content: bytes | Iterable[bytes], content_type: str, name: str) -> Response:
+    """Give a file to keep, never shown as a page of ours.
+
+    Args:
+        content: all of it, or piece by piece.
+        content_type: of the file.
+        name: under which it is kept; says nothing of a patient.
+    """
+    response = Response(content, content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Security-Policy"] = _FILE_POLICY
+    return response
 
 
 def read_asset(package: str, name: str) -> Asset:

@@ -161,7 +161,7 @@ def places(browser: Browser, home: str) -> list[str]:
     consent = browser.script("return document.querySelector('.mc-card a').getAttribute('href')")
     browser.open(f"{home}/record?lang=en")
     record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
-    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/verify", "/family", "/settings"]
+    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/concerns", "/verify", "/family", "/settings"]
     fixed.append("/access/" + "0" * 64)
     return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, record))]
 

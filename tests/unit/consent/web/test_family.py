@@ -419,6 +419,9 @@ def test_a_proxy_of_who_has_died_stops_and_sees_nothing_and_a_dead_helper_acts_f
     assert proxy.get("/my/record").status_code == 403
     csrf = proxy_token(world, proxy)
     assert code_of(proxy.agree(ask, csrf)) == "patient.limits"
+    assert proxy.get("/my/concerns").status_code == 403
+    said_wrong = {"csrf": csrf, "text": "x"}
+    assert code_of(proxy.post("/my/record/Patient/mourned/correction", said_wrong)) == "patient.limits"
     assert proxy.signed(proxy.led(proxy.post(f"/my/access/{consent}/withdraw", {"csrf": csrf}))).status_code == 200
     world.local.call("subject.declare-death", died | {"subject": world.subjects["mourned-proxy"]})
     assert proxy.get("/my/record?lang=en").status_code == 403
