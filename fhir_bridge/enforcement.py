@@ -35,7 +35,9 @@ from consent.decision import (
 from consent.directive import SUBJECT, span_of_seconds
 from consent.facts import facts_of
 from consent.receipt import receipt
+from fhir_bridge import binary
 from fhir_bridge.consent_records import is_of_releases
+from fhir_bridge.document import parse
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -63,6 +65,7 @@ BREAKING: Final = "BTG"
 
 _TREATING: Final = "TREAT"
 _CONSENT: Final = "Consent"
+_PATIENT: Final = "Patient"
 _TEAMS: Final = {"CareTeam": "participant", "Group": "member"}
 _SELF: Final = {"Organization": "identifier"}
 _WHO: Final = frozenset({*_TEAMS, *_SELF})
@@ -385,9 +388,14 @@ class Enforcement:
             if row.patient in view.decisions and row.type != _CONSENT:
                 names.setdefault(row.patient, set()).add((row.type, row.id))
         for patient, touched in names.items():
-            rows = [row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched]
+            # A Binary is as the record of its security context, which may be one of those.
+            rows = [
+                row
+                for row in self._rows.of_patient(patient)
+                if (row.type, row.id) in touched or row.type == binary.TYPE
+            ]
             kept = self._kept_of(rows, view.decisions[patient])
-            view.kept[patient] = {**view.kept[patient], **{name: kept.get(name, ()) for name in touched}}
+            view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}
         self._see(view, fresh[-1].seq, is_same=not names)
 
     def _see(self, view: _View, upto: int, *, is_same: bool = False) -> None:
@@ -424,24 +432,36 @@ class Enforcement:
         is_shown = False
         for number in numbers:
             facts = self._read(type_name, number)
-            is_shown = is_shown if facts is None else passes(decision, facts)
+            is_shown = is_shown if facts is None else all(passes(decision, one) for one in facts)
             if not is_shown:
                 found.append(number)
         return tuple(found) if is_shown else tuple(numbers)
 
-    def _read(self, type_name: str, number: int) -> Resource | None:
-        """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
+    def _read(self, type_name: str, number: int) -> tuple[Resource, ...] | None:
+        """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known.
+
+        The record that a Binary's security context names stands for it (FHIR R4 Binary.securityContext), as it is now;
+        a Patient says no more than whose it is.
+        """
         stored = self._store.numbered(number)
         try:
             content = self._told(stored) if stored is not None else b""
         except (NotFoundError, VerificationError):
             stored, content = None, b""
         if stored is None:
-            return Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None)
+            return (Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None),)
         if not content:
             return None
         when = event_span(content, stored.created, self._zone())
-        return facts_of(content, SUBJECT, None if when is None else span_of_seconds(when))
+        facts = facts_of(content, SUBJECT, None if when is None else span_of_seconds(when))
+        named = binary.about_in(parse(content)) if type_name == binary.TYPE else None
+        return (facts,) if named is None or named[0] == _PATIENT else (facts, self._standing_for(*named))
+
+    def _standing_for(self, type_name: str, record_id: str) -> Resource:
+        """Read what decisions ask of a record as it is now; of one that is gone, nothing is known."""
+        newest = self._store.get(type_name, record_id)
+        facts = None if newest is None or type_name == binary.TYPE else self._read(type_name, newest.seq)
+        return facts[0] if facts else Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None)
 
     def _told(self, stored: RecordVersion) -> bytes:
         """Open a version; of what is no FHIR JSON, what is told of it."""

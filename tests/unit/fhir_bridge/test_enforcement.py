@@ -29,6 +29,7 @@ from tests.unit.fhir_bridge.consent_oracle import (
     Version,
     actor,
     consent,
+    deny,
     label,
 )
 
@@ -337,6 +338,41 @@ def test_every_interaction_gives_what_the_decision_permits_and_nothing_else(ward
 @pytest.mark.parametrize(("state", "name"), [case for case in CASES if case not in CHOSEN])
 def test_every_interaction_gives_it_in_all_cases(ward, state, name):
     enforced(ward, state, name)
+
+
+def scanned(ward, name: str, about: str) -> None:
+    """Store a scan about a record."""
+    made = ward.call("PUT", f"/fhir/Binary/{name}", b"%PDF", Content_Type="application/pdf", X_Security_Context=about)
+    assert made.status_code == 201
+
+
+def test_a_binary_is_kept_back_with_the_record_that_stands_for_it(ward):
+    """R4 Binary.securityContext: a proxy of the security sensitivity to use when deciding about the Binary."""
+    scanned(ward, "of-hiv", "Condition/hiv")
+    scanned(ward, "of-cold", "Condition/cold")
+    scanned(ward, "of-whom", "Patient/p1")
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    absent = seen.ask("Binary/absent")
+    assert seen.ask("Condition/hiv").status_code == 404
+    for path in ("Binary/of-hiv", "Binary/of-hiv/_history/1", "Binary/of-hiv?_format=json"):
+        assert (seen.ask(path).status_code, seen.ask(path).data) == (absent.status_code, absent.data)
+    assert [seen.ask(f"Binary/{name}").status_code for name in ("of-cold", "of-whom")] == [200, 200]
+    found = orjson.loads(seen.ask("Binary?_total=accurate").data)
+    assert (found["total"], b"of-hiv" in orjson.dumps(found)) == (3, False)
+    # What the record becomes, the Binary is with it: here what nobody knew before.
+    ward.call("PUT", "/fhir/Condition/cold", condition("cold", "B20", "2025-12-01"))
+    assert [seen.ask(f"Binary/{name}").status_code for name in ("of-cold", "of-whom")] == [404, 200]
+    unlabelled = Ward(ward, Caller("Practitioner/d2", "clinician", groups=frozenset()), [])
+    assert unlabelled.ask("Binary/of-hiv").status_code == 404
+
+
+def test_a_binary_whose_record_is_gone_is_known_to_be_nothing(ward):
+    scanned(ward, "of-cold", "Condition/cold")
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    assert seen.ask("Binary/of-cold").status_code == 200
+    assert ward.call("DELETE", "/fhir/Condition/cold").status_code == 204
+    assert seen.ask("Binary/of-cold").status_code == 404
+    assert ward.call("GET", "/fhir/Binary/of-cold", scope="system/*.r").status_code == 404
 
 
 def test_a_purpose_alone_breaks_no_glass(ward):
