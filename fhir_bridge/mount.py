@@ -38,7 +38,9 @@ from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
-from fhir_bridge.staff.proposed import ProposedPages
+from fhir_bridge.staff.paper import PaperConsent, PaperEnrolment, PaperPages
+from fhir_bridge.staff.permissions import PermissionPages
+from fhir_bridge.staff.proposed import ProposedPages, SecondHand
 from fhir_bridge.staff.recoveries import RecoveryPages
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
@@ -99,9 +101,20 @@ def mount(
 def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     """Make the pages of the desk."""
     attesting = Attesting(counter.site.pages.site)
-    recoveries = RecoveryPages(counter, attesting)
-    proposed = ProposedPages(counter, attesting, {Attested.RECOVERY: recoveries})
-    return DeskPages(counter, attesting).blueprint(), recoveries.blueprint(), proposed.blueprint()
+    recoveries, consent = RecoveryPages(counter, attesting), PaperConsent(counter)
+    hands: dict[Attested, SecondHand] = {
+        Attested.CONSENT: consent,
+        Attested.ENROLMENT: PaperEnrolment(counter),
+        Attested.RECOVERY: recoveries,
+    }
+    pages = (
+        DeskPages(counter, attesting),
+        recoveries,
+        PaperPages(counter, attesting, consent),
+        PermissionPages(counter),
+        ProposedPages(counter, attesting, hands),
+    )
+    return tuple(one.blueprint() for one in pages)
 
 
 def patient_site(node: WebNode, genesis: Genesis, pages: Pages, core: Core) -> PatientSite:

@@ -32,6 +32,10 @@ _MEMBERS: Final = {"account": str, "deed": str, "id": str, "patient": str, "term
 class Attested(StrEnum):
     """What two of the staff attest."""
 
+    CONSENT = "consent"
+    """That a person has signed a permission on paper."""
+    ENROLMENT = "enrolment"
+    """That they know who it is who is enrolled without a passkey."""
     RECOVERY = "recovery"
     """That they know who it is who has lost all passkeys."""
 

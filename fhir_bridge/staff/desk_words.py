@@ -95,6 +95,95 @@ DESK_WORDS: Final[Words] = {
             "holds records; after the wait this hospital carries it out."
         ),
     ),
+    "desk.passkeys.none": (
+        "没有通行密钥：以纸质方式登记，由两名工作人员见证",
+        "No passkey: enrolled on paper, as two members of the staff attested",
+    ),
+    "desk.deed.consent": ("纸质许可", "Permission on paper"),
+    "desk.deed.enrolment": ("纸质登记（没有手机）", "Enrolment on paper (no phone)"),
+    "desk.enrol_paper": ("没有手机：纸质登记", "No phone: enrolment on paper"),
+    "desk.enrol_paper.lead": (
+        "由两名工作人员核对本人和证件并见证，另一家独立机构共同背书。此人没有通行密钥，只能在窗口以纸质方式作出和停止许可；以后有了手机，可在另一家机构申请通行密钥。",
+        (
+            "Two members of the staff see the person and the paper and attest it; another, independent organisation "
+            "endorses it. This person has no passkey, and permits and stops on paper, at the desk. With a phone later, "
+            "another organisation begins a recovery, which gives the first passkey."
+        ),
+    ),
+    "desk.enrol_paper.button": ("已核对，提出纸质登记", "It is right, propose the enrolment"),
+    "paper.title": ("纸质许可", "Permission on paper"),
+    "paper.lead": (
+        "按患者的口述填写，先预览并打印，由患者签字。",
+        "Fill in what the patient says, look at what it means, print it, and have the patient sign it.",
+    ),
+    "paper.recipient": ("谁可以查看", "Who may see"),
+    "paper.purpose": ("用途", "What for"),
+    "paper.kinds": ("可以查看的记录", "Records that may be seen"),
+    "paper.sensitive": ("敏感记录，须另行同意", "Sensitive records, which are permitted apart"),
+    "paper.sensitive.lead": (
+        "没有勾选的敏感记录不会给出，即使属于上面所选的类别。",
+        "What is not ticked is given to nobody, even where it is of a kind that is chosen above.",
+    ),
+    "paper.days": ("多长时间", "For how long"),
+    "paper.preview": ("预览", "Show what it means"),
+    "paper.says": (
+        "{recipient}可以为“{purpose}”查看本院的下列记录，至{until}。",
+        "{recipient} may see the records of this hospital that are named here, for {purpose}, until {until}.",
+    ),
+    "paper.also": ("其中包括敏感记录：{kinds}。", "That includes sensitive records: {kinds}."),
+    "paper.not": ("不包括敏感记录：{kinds}。", "Sensitive records are left out: {kinds}."),
+    "paper.sign": (
+        "打印后由本人签字，由两名工作人员见证。这份许可可以随时在窗口停止。",
+        "Print this; the person signs it, and two members of the staff attest it. The desk can stop it any day.",
+    ),
+    "paper.signature.person": ("本人签字、日期", "The person's signature, date"),
+    "paper.signature.first": ("工作人员一", "First member of the staff"),
+    "paper.signature.second": ("工作人员二", "Second member of the staff"),
+    "paper.propose.lead": (
+        "本人已在打印件上签字。之后须由另一位工作人员确认。",
+        "The person has signed the print. Another member of the staff confirms it then.",
+    ),
+    "paper.propose": ("已签字，提出", "It is signed, propose it"),
+    "paper.change": ("修改", "Change it"),
+    "paper.attested": (
+        "将标明“由两名工作人员见证（纸质）”，不等同于本人的签名。",
+        "It will be marked as attested by two members of the staff (paper), not equal to the person's signature.",
+    ),
+    "error.paper.recipient": ("请选择谁可以查看。", "Choose who may see."),
+    "error.paper.purpose": ("请选择用途。", "Choose what it is for."),
+    "permissions.title": ("患者的许可", "Permissions of the patient"),
+    "permissions.of": ("{name}的许可", "Permissions of {name}"),
+    "permissions.none": ("没有许可。", "There is no permission."),
+    "permissions.whole": ("全部记录", "all records"),
+    "permissions.how.passkey": ("由本人的通行密钥签署", "signed with the person's passkey"),
+    "permissions.how.attested": (
+        "由两名工作人员见证（纸质），不等同于本人的签名",
+        "attested by two members of the staff (paper), not equal to the person's signature",
+    ),
+    "permissions.how.unknown": ("签署方式未向本院出示", "how it was signed is not shown to this hospital"),
+    "permissions.how.law": ("依据法律，不是许可", "by the law, and no permission"),
+    "permissions.until": ("有效至{day}", "until {day}"),
+    "permissions.no_end": ("没有结束日期", "without an end"),
+    "permissions.used": ("最近一次给出记录：{time}", "records last went out {time}"),
+    "permissions.unused": ("尚未给出过记录", "no records went out yet"),
+    "permissions.ended.patient": ("已由本人撤回", "withdrawn by the person"),
+    "permissions.ended.organisation": ("已由{name}停止", "stopped by {name}"),
+    "permissions.ended.expired": ("已到期", "its time is over"),
+    "permissions.ended.superseded": ("已被新的许可取代", "superseded"),
+    "permissions.closed": ("本院尚未开放。", "This hospital has not let the recipient in yet."),
+    "permissions.let_in": ("现在开放", "Let it in now"),
+    "permissions.stop": ("停止", "Stop"),
+    "permissions.stop.lead": (
+        "患者要求时即可停止，不需要第二位工作人员；提交后立即生效，并记录为由本院停止。已经给出的记录无法收回。",
+        (
+            "Stop one when the patient says so; that needs no second member of the staff, binds at once, and is "
+            "recorded as stopped by this hospital. What went out cannot be called back."
+        ),
+    ),
+    "error.consent.unknown": (
+        "没有这项许可，或已经结束。",
+        "There is no such permission of this patient, or it is over.",
+    ),
     "proposed.title": ("确认", "Confirmation"),
     "proposed.by": ("由{name}于{time}提出", "Proposed by {name}, {time}"),
     "proposed.check": (

@@ -171,13 +171,32 @@ class Drafts:
         Raises:
             InputError: ``body.malformed`` for a redacted draft, ``draft.assertions`` for another number of answers.
         """
-        if not draft.body.is_full:
-            raise InputError("body.malformed", kind=draft.kind)
         if len(assertions) != len(draft.documents):
             raise InputError("draft.assertions", count=len(draft.documents))
         rows = [
             signing.assertion_json(row.credential_id, row.client_data_json, row.authenticator_data, row.signature)
             for row in assertions
         ]
+        return self._with_evidence(draft, rows, staff)
+
+    def attested(self, draft: ToSign, staff: Sequence[str]) -> Body:
+        """Put into the evidence that members of staff attest what no passkey signed.
+
+        Args:
+            draft: from `to_sign`.
+            staff: who attests it.
+
+        Returns:
+            The whole body.
+
+        Raises:
+            InputError: ``body.malformed`` for a redacted draft.
+        """
+        return self._with_evidence(draft, (), staff)
+
+    def _with_evidence(self, draft: ToSign, rows: Sequence[dict[str, Json]], staff: Sequence[str]) -> Body:
+        """Put assertions and attestations into the evidence."""
+        if not draft.body.is_full:
+            raise InputError("body.malformed", kind=draft.kind)
         evidence = signing.signed_evidence(rows, sorted(set(staff)))
         return draft.body.with_evidence(self.random(_SALT_BYTES), evidence)

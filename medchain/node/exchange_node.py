@@ -145,6 +145,7 @@ class ExchangeNode:
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
         return {
+            "consent.attest": self._attest_consent,
             "consent.draft": self._draft_consent,
             GRANTS: self._grants,
             OF_PATIENT: self._grants_of_patient,
@@ -253,6 +254,11 @@ class ExchangeNode:
         """Submit a consent that was signed."""
         draft, assertions = _signed(document)
         return placed(self.desk.give_consent(draft, *assertions))
+
+    def _attest_consent(self, document: Json) -> Json:
+        """Submit a consent that the patient has signed on paper."""
+        top = members(document, {"draft": str, "staff": list})
+        return placed(self.desk.attest_consent(read_draft(top["draft"]), names(top["staff"])))
 
     def _draft_withdrawal(self, document: Json) -> Json:
         """Draft a withdrawal to be signed."""

@@ -272,6 +272,22 @@ class SubjectDesk:
         """
         return self._parts.submitter.submit(Draft("consent", draft.object_id, self._drafts.signed(draft, assertions)))
 
+    def attest_consent(self, draft: ToSign, staff: Sequence[str]) -> Submitted:
+        """Submit a consent that the patient has signed on paper.
+
+        Args:
+            draft: from `draft_consent`.
+            staff: two members of staff who attest it.
+
+        Returns:
+            The consent object, final.
+
+        Raises:
+            VerificationError: ``consent.attested`` and others of the consent's check.
+            UnavailableError: no endorser, no quorum.
+        """
+        return self._parts.submitter.submit(Draft("consent", draft.object_id, self._drafts.attested(draft, staff)))
+
     def draft_withdrawal(self, consent: bytes, signer: bytes | None = None) -> ToSign:
         """Draft the withdrawal of a consent for the patient to sign.
 

@@ -102,7 +102,10 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
     "subject.joining": ("签署的不是这一关联。", "What was signed is not this joining."),
     "subject.of_age": ("成年日期不在允许范围内。", "The day of majority is not within the bounds."),
     "subject.operation": ("没有这样的操作。", "There is no such operation here."),
-    "subject.passkeys": ("没有监护人时，至少须有一个通行密钥。", "Without a guardian there is at least one passkey."),
+    "subject.passkeys": (
+        "未成年人没有监护人时，至少须有一个通行密钥。",
+        "A minor without a guardian has at least one passkey.",
+    ),
     "subject.recovery": (
         "恢复程序已作废，或与所作的更改不符：此人的登记已有变动，或恢复已被取消。",
         "The recovery is void or not this one: the subject has changed since, or it was cancelled.",

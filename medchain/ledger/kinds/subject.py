@@ -297,7 +297,7 @@ def _check_enrolment(body: Body, subject: Subject, context: CheckContext) -> Non
         refuse("subject.delegates")
     if able.delegates and able.of_age is None:
         refuse("subject.guardian")
-    if not subject.passkeys and not able.guardians(day):
+    if not subject.passkeys and able.of_age is not None and not able.guardians(day):
         refuse("subject.passkeys")
     evidence = signing.shown_evidence(body)
     if evidence.keys() - {"attested_by"}:

@@ -16,6 +16,7 @@ from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.words import SMART_WORDS
 from fhir_bridge.staff import desk, emergencies
 from fhir_bridge.staff.attesting import Attested
+from fhir_bridge.staff.paper import PURPOSES
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.ledger.kinds.recovery import GUARDIANSHIP, REPLACE
 from medchain.ledger.kinds.registry import KINDS
@@ -36,6 +37,10 @@ DERIVED = {
     "desk.standing.": ("dead", "incapable", "minor"),
     "method.": desk.METHODS,
     "oversight.kind.": KINDS.keys() - {"state"},
+    "paper.signature.": ("person", "first", "second"),
+    "permissions.ended.": ("patient", "organisation", "expired", "superseded"),
+    "permissions.how.": ("attested", "law", "passkey", "unknown"),
+    "purpose.": PURPOSES,
     "recoveries.": (REPLACE, GUARDIANSHIP),
     "recoveries.told.": ("seen", "sent", "waiting"),
     "reviews.finding.": emergencies.FINDINGS,
@@ -267,8 +272,8 @@ def test_every_word_of_the_pages_exists_in_both_languages():
     others = BROWSE_WORDS.keys() | SMART_WORDS.keys() | PATIENT_WORDS.keys() | WORDS.keys()
     assert not STAFF_WORDS.keys() & others
     text = "".join(one.read_text("utf-8") for one in Path(staff.__file__).parent.rglob("*.html"))
-    said = set(re.findall(r"t\('([a-z_.]+)'", text)) - {"language.other.code", "patient.comma"}
+    said = set(re.findall(r"t\('([a-z_.]+)'", text)) - {"language.other.code", "patient.colon", "patient.comma"}
     assert {one for one in said if not one.endswith(".")} <= STAFF_WORDS.keys()
-    assert {one for one in said if one.endswith(".")} == DERIVED.keys()
+    assert {one for one in said if one.endswith(".")} | {"purpose."} == DERIVED.keys()
     for prefix, ends in DERIVED.items():
         assert {f"{prefix}{one}" for one in ends} <= STAFF_WORDS.keys() | PATIENT_WORDS.keys()

@@ -172,7 +172,7 @@ def test_an_honest_request_is_signed_and_its_body_is_kept(desk):
         ({"enroller": ANXIN, "verified_by": {"method": "m", "organisation": ANXIN, "time": NOW}}, "subject.enroller"),
         ({"verified_by": {"method": "m", "organisation": RENHE, "time": NOW + 3600}}, "subject.time"),
         ({"custodians": ["nowhere-hospital"]}, "subject.organisation"),
-        ({"passkeys": []}, "subject.passkeys"),
+        ({"passkeys": []}, "subject.attested"),
     ],
 )
 def test_a_lie_in_a_subject_is_refused_with_its_code(desk, changes, code):

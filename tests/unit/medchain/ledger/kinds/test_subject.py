@@ -140,7 +140,8 @@ def test_what_lies_in_the_future_is_refused(case, change):
         ({"capacity": able(of_age=DAY)}, "subject.of_age"),
         ({"capacity": able(of_age=DAY + 18 * 366 + 1)}, "subject.of_age"),
         ({"capacity": able(of_age=DAY + 18 * 366)}, ""),
-        ({"passkeys": ()}, "subject.passkeys"),
+        ({"passkeys": ()}, "subject.attested"),
+        ({"passkeys": (), "capacity": able(of_age=DAY + 1)}, "subject.passkeys"),
         ({"passkeys": (), "capacity": able(delegates=(delegate(OTHER, "guardian", DAY - 1),), of_age=DAY + 1)},
          "subject.passkeys"),
     ],
@@ -160,6 +161,13 @@ def test_a_child_is_enrolled_with_a_guardian_before_two_of_the_staff(case, child
     assert code(*enrol(case, child.subject)) == "subject.attested"
     assert code(*enrol(case, child.subject, {"attested_by": ["doctor"]})) == "subject.attested"
     assert code(*enrol(case, child.subject, {"attested_by": "x"})) == "body.malformed content.names"
+
+
+def test_who_has_no_phone_is_enrolled_before_two_of_the_staff(case):
+    alone = replace(SUBJECT, passkeys=())
+    assert code(*enrol(case, alone, STAFF)) == ""
+    assert code(*enrol(case, alone, {"attested_by": ["doctor"]})) == "subject.attested"
+    assert code(*enrol(case, replace(alone, capacity=able(of_age=DAY + 1)), STAFF)) == "subject.passkeys"
 
 
 def test_an_enrolment_that_brings_a_signature_is_refused(case):

@@ -1,0 +1,287 @@
+"""The desk's pages for people without a phone: enrolment and permissions on paper, which two of the staff attest.
+
+Keeps true: nothing on paper takes effect before a second hand has seen the same words; what is proposed is what was
+shown and printed; a permission on paper never goes to this organisation itself, and covers what is named and nothing
+sensitive that is not. Trusts two of the staff for what the person has signed on the paper: no passkey says so, and
+every page that shows it says that.
+Source: `docs/spec/smart.md` 31; `docs/spec/consent.md` 6; `docs/spec/subject.md` 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
+
+from consent.web.kinds import KINDS, SENSITIVE
+from consent.web.offer import choice_of, choices_of, terms_of
+from consent.web.signing import let_in
+from consent.web.site import QUICK, SLOW, organisation_name
+from fhir_bridge.browse.pages import showing
+from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
+from fhir_bridge.staff.counter import Attended, Counter
+from fhir_bridge.staff.desk import METHODS
+from medchain.encoding import Json
+from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.store.accounts import Role
+from medchain.web.pages import redirected
+from medchain.web.routing import Caller, callers
+from medchain.web.session import SignedIn
+
+PURPOSES: Final = ("TREAT", "HPAYMT", "COVERAGE", "HRESCH", "PATRQT")
+"""What a permission on paper may be for."""
+
+LONGEST_DAYS: Final = 365
+"""How long a permission on paper lasts at most."""
+
+_ACTIVE: Final = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A permission as it stands on the paper.
+
+    Attributes:
+        recipient: org_id of who may see.
+        purpose: purpose-of-use code.
+        kinds: kinds of records, sorted.
+        sensitive: sensitive kinds that are permitted as well, sorted.
+        days: for how long.
+    """
+
+    recipient: str
+    purpose: str
+    kinds: tuple[str, ...]
+    sensitive: tuple[str, ...]
+    days: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Write it, as what waits for a second hand."""
+        return {
+            "days": str(self.days),
+            "kind": list(self.kinds),
+            "purpose": self.purpose,
+            "recipient": self.recipient,
+            "sensitive": list(self.sensitive),
+        }
+
+    def to_terms(self, org_id: str, subject: str, now: int) -> dict[str, Json]:
+        """Write it as terms of a consent; arguments as of `consent.web.offer.terms_of`."""
+        ask = _ask(self.recipient, self.purpose)
+        return terms_of(ask, choice_of(ask, self.kinds, self.sensitive, str(self.days)), org_id, subject, now)
+
+
+def read_paper(form: Mapping[str, Sequence[str]], recipients: Mapping[str, str]) -> Paper:
+    """Read a permission from a form, or from what waits.
+
+    Args:
+        form: values by name.
+        recipients: org_ids of who may be named.
+
+    Returns:
+        The permission.
+
+    Raises:
+        InputError: ``paper.recipient``, ``paper.purpose``, ``patient.choice``.
+    """
+    recipient, purpose, days = (next(iter(form.get(name, ())), "") for name in ("recipient", "purpose", "days"))
+    if recipient not in recipients:
+        raise InputError("paper.recipient")
+    if purpose not in PURPOSES:
+        raise InputError("paper.purpose")
+    choice = choice_of(_ask(recipient, purpose), form.get("kind", ()), form.get("sensitive", ()), days)
+    if not choice.kinds <= KINDS.keys():
+        raise InputError("patient.choice")
+    return Paper(recipient, purpose, tuple(sorted(choice.kinds)), tuple(sorted(choice.sensitive)), choice.days)
+
+
+def _ask(recipient: str, purpose: str) -> dict[str, Json]:
+    """Write what can be chosen on paper as an organisation would ask for it."""
+    return {"asker": recipient, "days": LONGEST_DAYS, "purpose": purpose, "resource_types": [ANY_TYPE]}
+
+
+class PaperEnrolment:
+    """What two do who enrol a person without a passkey; fills `fhir_bridge.staff.proposed.SecondHand`."""
+
+    __slots__ = ("_counter",)
+
+    def __init__(self, counter: Counter) -> None:
+        """Use what the pages of the desk share."""
+        self._counter = counter
+
+    def preview(self, proposal: Proposal) -> dict[str, object]:
+        """Word what the second hand confirms."""
+        return {"method": self._counter.site.pages.say(f"method.{proposal.terms.get('method')}")}
+
+    def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
+        """Enrol the person; final when this answers."""
+        patient = confirmed.proposal.patient
+        check_new(self._counter, patient)
+        place = self._counter.open(me, patient)
+        asked: Json = {
+            "credentials": [],
+            "custodians": [],
+            "method": str(confirmed.proposal.terms.get("method")),
+            "patient": patient,
+            "staff": list(confirmed.staff),
+        }
+        self._counter.site.local.call("subject.enrol", asked, SLOW)
+        return redirected(place)
+
+
+class PaperConsent:
+    """What two do who attest a permission on paper; fills `fhir_bridge.staff.proposed.SecondHand`."""
+
+    __slots__ = ("_counter",)
+
+    def __init__(self, counter: Counter) -> None:
+        """Use what the pages of the desk share."""
+        self._counter = counter
+
+    def preview(self, proposal: Proposal) -> dict[str, object]:
+        """Word what the second hand confirms: what stands on the paper."""
+        return self.worded(self._paper(proposal))
+
+    def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
+        """Give the permission and let the recipient in; final when this answers."""
+        patient, local, site = confirmed.proposal.patient, self._counter.site.local, self._counter.site.pages.site
+        person = self._counter.site.person_of(self._counter.subjects(patient))
+        if person is None:
+            raise NotFoundError("subject.unknown")
+        place = self._counter.open(me, patient)
+        terms = self._paper(confirmed.proposal).to_terms(site.org_id, person.subject.hex(), site.clock())
+        draft = local.call("consent.draft", terms, QUICK)
+        text = draft.get("draft") if isinstance(draft, dict) else None
+        done = local.call("consent.attest", {"draft": text, "staff": list(confirmed.staff)}, SLOW)
+        let_in(local, str(done.get("key")) if isinstance(done, dict) else "")
+        return redirected(place)
+
+    def worded(self, paper: Paper) -> dict[str, object]:
+        """Word a permission."""
+        pages, now = self._counter.site.pages, self._counter.site.pages.site.clock()
+        return {
+            "recipient": self.recipients().get(paper.recipient, paper.recipient),
+            "purpose": self._counter.site.purpose(paper.purpose),
+            "kinds": [pages.say(f"kind.{kind}") for kind in KINDS if kind in paper.kinds],
+            "sensitive": [pages.say(f"sensitive.{kind}") for kind in SENSITIVE if kind in paper.sensitive],
+            "withheld": [pages.say(f"sensitive.{kind}") for kind in SENSITIVE if kind not in paper.sensitive],
+            "until": self._counter.site.day(now + paper.days * DAY_S),
+            "days": paper.days,
+        }
+
+    def recipients(self) -> dict[str, str]:
+        """Name the members that may be let in: those that are active, this organisation left out."""
+        known = self._counter.organisations()
+        rows = known.items() if isinstance(known, dict) else ()
+        own = self._counter.site.org_id
+        return {
+            org_id: organisation_name(known, org_id)
+            for org_id, row in rows
+            if org_id != own and isinstance(row, dict) and row.get("status") == _ACTIVE
+        }
+
+    def _paper(self, proposal: Proposal) -> Paper:
+        """Read what was proposed."""
+        form = {
+            name: [str(one) for one in value] if isinstance(value, list) else [str(value)]
+            for name, value in proposal.terms.items()
+        }
+        return read_paper(form, self.recipients())
+
+
+class PaperPages:
+    """The pages of one node."""
+
+    __slots__ = ("_attesting", "_consent", "_counter", "_pages", "_site")
+
+    def __init__(self, counter: Counter, attesting: Attesting, consent: PaperConsent) -> None:
+        """Use what the pages of the desk share, what waits for a second hand, and what words a permission."""
+        self._attesting = attesting
+        self._consent = consent
+        self._counter = counter
+        self._pages = counter.site.pages
+        self._site = counter.site.pages.site
+
+    def blueprint(self) -> Blueprint:
+        """Make the routes."""
+        blueprint = Blueprint("paper", __name__, template_folder="templates")
+        for path, view, method in (
+            ("/desk/<case>/enrolment", self.propose_enrolment, "POST"),
+            ("/desk/<case>/paper", self.begin, "GET"),
+            ("/desk/<case>/paper", self.draft, "POST"),
+        ):
+            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
+            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
+        return self._pages.guard(blueprint)
+
+    def propose_enrolment(self, case: str) -> Response:
+        """Propose to enrol a person without a passkey, as the first of two."""
+        me = self._counter.check_form(request.form.get("form", ""))
+        attended, method = self._counter.attended(me, case), request.form.get("method", "")
+        if method not in METHODS:
+            raise InputError("desk.method")
+        check_new(self._counter, attended.who.id)
+        made = self._attesting.propose(me, Attested.ENROLMENT, attended.who.id, {"method": method})
+        return redirected(f"/desk/proposed/{made.id}")
+
+    def begin(self, case: str) -> Response:
+        """Show an empty paper."""
+        me = self._site.require(Role.DESK)
+        return self._show(me, self._attended(me, case), MultiDict({"days": "30"}))
+
+    def draft(self, case: str) -> Response:
+        """Show what a paper would permit, or propose it as the first of two."""
+        me = self._counter.check_form(request.form.get("form", ""))
+        attended = self._attended(me, case)
+        try:
+            paper = read_paper(request.form.to_dict(flat=False), self._consent.recipients())
+        except InputError as error:
+            return self._show(me, attended, request.form, problem=error)
+        if request.form.get("step") != "propose":
+            return self._show(me, attended, request.form, paper=paper)
+        made = self._attesting.propose(me, Attested.CONSENT, attended.who.id, paper.to_json())
+        return redirected(f"/desk/proposed/{made.id}")
+
+    def _attended(self, me: SignedIn, case: str) -> Attended:
+        """Return whom a case is about; raises `NotFoundError` ``subject.unknown`` for who is not enrolled."""
+        attended = self._counter.attended(me, case)
+        if self._counter.person(attended) is None:
+            raise NotFoundError("subject.unknown")
+        return attended
+
+    def _show(
+        self,
+        me: SignedIn,
+        attended: Attended,
+        given: MultiDict[str, str],
+        *,
+        paper: Paper | None = None,
+        problem: InputError | None = None,
+    ) -> Response:
+        """Show the paper, with what it would permit, or what is wrong with it."""
+        say = self._pages.say
+        kinds, sensitive = given.getlist("kind"), given.getlist("sensitive")
+        return self._pages.render(
+            "staff/paper.html",
+            200 if problem is None else 400,
+            one=attended,
+            given=given,
+            recipients=self._consent.recipients(),
+            purposes=[(code, self._counter.site.purpose(code)) for code in PURPOSES],
+            kinds=[(kind, say(f"kind.{kind}"), kind in kinds) for kind in KINDS],
+            sensitive=[(kind, say(f"sensitive.{kind}"), kind in sensitive) for kind in SENSITIVE],
+            days=[(str(one), say("ask.days", days=one)) for one in choices_of(_ask("", ""))[1]],
+            preview=None if paper is None else self._consent.worded(paper),
+            problem="" if problem is None else self._pages.say_or(f"error.{problem.code}", problem.code),
+            form=self._counter.form(me),
+        )
+
+
+def check_new(counter: Counter, patient: str) -> None:
+    """See that a patient is not enrolled yet; raises `ConflictError` ``patient.enrolled``."""
+    if counter.site.person_of(counter.subjects(patient)) is not None:
+        raise ConflictError("patient.enrolled")

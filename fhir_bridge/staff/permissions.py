@@ -1,0 +1,116 @@
+"""The desk's page of a patient's permissions: who may see, until when, how it was given, when it was last used; a stop.
+
+Keeps true: only permissions of the patient whom the page is about are shown and stopped; what narrows waits for no
+second hand, and is recorded as this organisation's stop; what the law opens is stopped by nobody here. Trusts the
+daemon for what the ledger says, and the desk for what the patient wants.
+Source: `docs/spec/smart.md` 32; `docs/spec/consent.md` 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Blueprint, Response, request
+
+from consent.web.signing import let_in
+from consent.web.site import QUICK, SLOW, organisation_name
+from consent.web.view import Given, find_given, given_of
+from fhir_bridge.browse.pages import showing
+from fhir_bridge.staff.counter import Attended, Counter
+from medchain.encoding import Json
+from medchain.errors import NotFoundError
+from medchain.store.accounts import Role
+from medchain.web.deeds import Kind, by
+from medchain.web.pages import redirected
+from medchain.web.routing import Caller, callers
+
+_PLACE: Final = "/desk/<case>/permissions"
+
+
+class PermissionPages:
+    """The pages of one node."""
+
+    __slots__ = ("_counter", "_pages", "_site")
+
+    def __init__(self, counter: Counter) -> None:
+        """Use what the pages of the desk share."""
+        self._counter = counter
+        self._pages = counter.site.pages
+        self._site = counter.site.pages.site
+
+    def blueprint(self) -> Blueprint:
+        """Make the routes."""
+        blueprint = Blueprint("permissions", __name__, template_folder="templates")
+        for path, view, method in (
+            (_PLACE, self.show, "GET"),
+            (f"{_PLACE}/stop", self.stop, "POST"),
+            (f"{_PLACE}/let-in", self.let_in, "POST"),
+        ):
+            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
+            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
+        return self._pages.guard(blueprint)
+
+    def show(self, case: str) -> Response:
+        """List a patient's permissions, those in force at the top."""
+        me = self._site.require(Role.DESK)
+        attended = self._counter.attended(me, case)
+        answer = self._consents(attended)
+        rows = [self._row(one, answer) for one in sorted(given_of(answer), key=lambda one: not one.is_in_force)]
+        return self._pages.render("staff/permissions.html", one=attended, rows=rows, form=self._counter.form(me))
+
+    def stop(self, case: str) -> Response:
+        """Stop a permission because the patient says so; it binds when the page answers."""
+        me = self._counter.check_form(request.form.get("form", ""))
+        attended = self._counter.attended(me, case)
+        key = self._in_force(attended).key
+        with self._site.deeds.doing(by(me.account, Kind.STOP, subject=key)):
+            self._counter.site.local.call("stop", {"object": key}, SLOW)
+        return redirected(f"{attended.place}/permissions")
+
+    def let_in(self, case: str) -> Response:
+        """Let the recipient of a permission in, where that failed when it was given."""
+        me = self._counter.check_form(request.form.get("form", ""))
+        attended = self._counter.attended(me, case)
+        let_in(self._counter.site.local, self._in_force(attended).key)
+        return redirected(f"{attended.place}/permissions")
+
+    def _in_force(self, attended: Attended) -> Given:
+        """Find the permission in force that a form names; raises `NotFoundError` ``consent.unknown``."""
+        found = find_given(self._consents(attended), request.form.get("key", ""))
+        if found is None or found.law is not None or not found.is_in_force:
+            raise NotFoundError("consent.unknown")
+        return found
+
+    def _consents(self, attended: Attended) -> Mapping[str, Json]:
+        """Ask the daemon for a patient's permissions, and for what the law opens."""
+        asked: Json = {"patient": attended.who.id, "subjects": [key.hex() for key in attended.subjects]}
+        answer = self._counter.site.local.call("patient.consents", asked, QUICK)
+        return answer if isinstance(answer, dict) else {}
+
+    def _row(self, given: Given, answer: Mapping[str, Json]) -> dict[str, object]:
+        """Word a permission."""
+        say, site, names = self._pages.say, self._counter.site, answer.get("organisations")
+        return {
+            "key": given.key,
+            "recipient": organisation_name(names, given.recipient),
+            "purpose": site.purpose(given.purpose),
+            "kinds": [say(f"kind.{kind}") for kind in given.kinds],
+            "is_whole": given.is_whole,
+            "sensitive": [say(f"sensitive.{kind}") for kind in given.sensitive] if given.law is None else [],
+            "how": "law" if given.law is not None else given.signed,
+            "law": None if given.law is None else f"{given.law.authority} · {given.law.reference}",
+            "until": "" if given.until is None else site.day(given.until),
+            "last_used": "" if given.last_used is None else site.moment(given.last_used),
+            "is_in_force": given.is_in_force,
+            "is_open": _has_grants(answer, given.key),
+            "ended": given.ended,
+            "ended_by": organisation_name(names, given.ended_by) if given.ended_by else "",
+        }
+
+
+def _has_grants(answer: Mapping[str, Json], key: str) -> bool:
+    """Tell whether this organisation has let the recipient of a permission in."""
+    rows = answer.get("consents")
+    found = [row for row in rows if isinstance(row, dict) and row.get("key") == key] if isinstance(rows, list) else []
+    return any(bool(row.get("grants")) for row in found)
