@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from medchain.crypto.signing import ed25519_verify
+from medchain.ledger.genesis import policy_digest
 from medchain.ledger.machine import BlockEffects
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import pae
@@ -122,6 +123,7 @@ def _batches(count: int, block: int) -> Iterator[range]:
 def prefill(replica: Replica, count: int) -> None:
     """Put objects into the ledger without executing anything; both replicas get the same ones."""
     start = perf_counter()
+    named = policy_digest(replica.members, replica.genesis.origin)
     numbers = iter(range(count))
     while chunk := [number for _, number in zip(range(PREFILL_BLOCK), numbers, strict=False)]:
         first = replica.size
@@ -133,7 +135,7 @@ def prefill(replica: Replica, count: int) -> None:
         ]
         leaves = tuple(b'{"n":%d,"pad":"%s"}' % (number, b"x" * LEAF_BYTES) for number in chunk)
         effects = BlockEffects(leaves, {r.key: r for r in records}, replica.members, {}, (), tuple(records))
-        write = replicas._write(replica.store, replica.height + 1, replica.time, effects)  # noqa: SLF001  # on purpose
+        write = replicas._write(replica.store, replica.height + 1, replica.time, effects, named)  # noqa: SLF001  # on purpose
         replica.store.commit_block(write)
     if count:
         print(f"prefill  {count / (perf_counter() - start):10,.0f} entries/s")
