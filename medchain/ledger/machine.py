@@ -17,9 +17,8 @@ Source: `docs/spec/transaction.md`, `docs/spec/endorsement.md`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -199,6 +198,11 @@ class Effects(NamedTuple):
     draws: Mapping[str, DrawState] = _NO_DRAWS
 
 
+Checks = Callable[[Members, Sequence[Envelope]], Sequence[bool]]
+"""Checks the signatures of many envelopes at once, as `is_signed` does; False where they do not hold or were not
+checked, which says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a transaction is not accepted.
@@ -268,7 +272,7 @@ def apply_block(
     leaves: Sequence[bytes],
     *,
     strict: bool,
-    verified: Container[bytes] | None = None,
+    checks: Checks | None = None,
 ) -> BlockEffects:
     """Execute the transactions of a block, each on the state that those before it leave.
 
@@ -277,7 +281,7 @@ def apply_block(
         context0: context of the first transaction.
         leaves: envelopes in order.
         strict: whether a refused transaction makes the whole block invalid (a replica) or is left out (the orderer).
-        verified: SHA-256 of leaves whose signatures were verified before.
+        checks: checks signatures ahead of the other rules; what it does not vouch for is checked after them.
 
     Returns:
         The effects.
@@ -292,15 +296,14 @@ def apply_block(
     height, time, position, ledger, day, _ = context0
     orderer = view.members.protocol.orderer
     left = MAX_BLOCK_BYTES
-    for index, (leaf, parsed) in enumerate(_parsed(overlay, leaves)):
+    for index, (leaf, parsed, is_checked) in enumerate(_parsed(overlay, leaves, checks)):
         if len(leaf) > left:
             refusal = Refusal("transaction.size_left", {"size": len(leaf), "limit": left})
         elif isinstance(parsed, Refusal):
             refusal = parsed
         else:
-            known = verified is not None and sha256(leaf).digest() in verified
             context = BlockContext(height, time, position, ledger, day, orderer)
-            outcome = execute(overlay, parsed, context, verified=known)
+            outcome = execute(overlay, parsed, context, verified=is_checked)
             if isinstance(outcome, Effects):
                 overlay.add(outcome)
                 accepted.append(leaf)
@@ -342,6 +345,15 @@ def apply_genesis(genesis: Genesis) -> BlockEffects:
     return BlockEffects(
         (genesis.encoded,), {record.key: record for record in records}, snapshot, {}, (), tuple(records)
     )
+
+
+def is_signed(snapshot: Members, envelope: Envelope) -> bool:
+    """Tell whether all signatures of an envelope hold, under keys that the members list; no other rule is judged."""
+    try:
+        _check_signatures(snapshot, envelope)
+    except (KeyError, _RefusedError):
+        return False
+    return True
 
 
 def state_leaf(height: int, time: int, map_root: bytes, policy: bytes) -> bytes:
@@ -454,8 +466,14 @@ class _Overlay:
             self.members = effects.members
 
 
-def _parsed(view: View, leaves: Sequence[bytes]) -> Iterator[tuple[bytes, Envelope | Refusal]]:
-    """Decode leaves as they came, some at a time, and look up at once what they will ask for."""
+def _parsed(
+    view: View, leaves: Sequence[bytes], checks: Checks | None
+) -> Iterator[tuple[bytes, Envelope | Refusal, bool]]:
+    """Decode leaves as they came, some at a time, and look up at once what they will ask for.
+
+    Returns:
+        Of each the leaf, what it is, and whether its signatures were checked and hold.
+    """
     for start in range(0, len(leaves), _PARSED_AT_ONCE):
         part = leaves[start : start + _PARSED_AT_ONCE]
         parsed = [_parse(leaf) for leaf in part]
@@ -467,7 +485,10 @@ def _parsed(view: View, leaves: Sequence[bytes]) -> Iterator[tuple[bytes, Envelo
                 for key in _changed_keys(item.transaction)
             ]
         )
-        yield from zip(part, parsed, strict=True)
+        envelopes = [item for item in parsed if isinstance(item, Envelope)]
+        signed = iter(checks(view.members, envelopes) if checks else [False] * len(envelopes))
+        for leaf, item in zip(part, parsed, strict=True):
+            yield leaf, item, isinstance(item, Envelope) and next(signed)
 
 
 def named_keys(leaves: Sequence[bytes]) -> list[bytes]:

@@ -25,6 +25,7 @@ from medchain.node.addresses import is_public, is_unicast
 from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
+from medchain.node.checking import SignatureChecks
 from medchain.node.clock import Clock
 from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
@@ -219,7 +220,7 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
     ):
         if adopt_candidates(config.folder, _listed(ledger, config.org_id)):
             web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
-        replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log))
+        replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log), checks=SignatureChecks())
         ledger.warm()
         directory = MembersDirectory(lambda: ledger.members)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)

@@ -27,6 +27,7 @@ from medchain.ledger.genesis import (
 )
 from medchain.ledger.machine import (
     BlockEffects,
+    Checks,
     apply_block,
     apply_genesis,
     block_context,
@@ -113,12 +114,13 @@ class _End:
 class Replica:
     """This node's copy of the ledger (`medchain.ordering.driver.Replica`). Threads may share it."""
 
-    def __init__(self, store: LedgerStore, *, pen: LogPen | None = None) -> None:
+    def __init__(self, store: LedgerStore, *, pen: LogPen | None = None, checks: Checks | None = None) -> None:
         """Open a copy that `create` started.
 
         Args:
             store: the ledger file.
             pen: signs checkpoints; needed to order.
+            checks: checks the signatures of many transactions at once.
 
         Raises:
             NotFoundError: ``store.empty`` if there is no ledger yet.
@@ -131,14 +133,22 @@ class Replica:
             self.genesis = parse_genesis(store.leaf(0))
         except InputError as error:
             raise corrupt("leaf", 0) from error
-        self._pen = pen
+        self._pen, self._checks = pen, checks
         self._lock = threading.RLock()
         self._standing: _Standing | None = None
         self._ends: dict[int, _End] = {}
         self.policy_steps = PolicySteps(store, self.genesis.origin, self.prove_entry)
 
     @classmethod
-    def create(cls, store: LedgerStore, genesis: Genesis, signatures: Json, *, pen: LogPen | None = None) -> Replica:
+    def create(
+        cls,
+        store: LedgerStore,
+        genesis: Genesis,
+        signatures: Json,
+        *,
+        pen: LogPen | None = None,
+        checks: Checks | None = None,
+    ) -> Replica:
         """Start a copy from the genesis; one that was started from it before is opened.
 
         Args:
@@ -146,6 +156,7 @@ class Replica:
             genesis: whose ledger id the caller knows from elsewhere.
             signatures: content of ``genesis.signatures.json``.
             pen: signs checkpoints; needed to order.
+            checks: checks the signatures of many transactions at once.
 
         Returns:
             The replica.
@@ -160,7 +171,7 @@ class Replica:
             # Every node makes block 0 from the genesis by itself: its checkpoint needs nobody's signature.
             made = Checkpoint(genesis.origin, write.frontier.size, write.frontier.root())
             store.commit_block(replace(write, members=genesis.members, checkpoint=made.text()))
-        replica = cls(store, pen=pen)
+        replica = cls(store, pen=pen, checks=checks)
         if replica.genesis.ledger != genesis.ledger:
             raise VerificationError("replica.ledger", own=replica.genesis.ledger.hex())
         return replica
@@ -203,12 +214,11 @@ class Replica:
         """Return the heights of the blocks that changed the members, height 0 included, in order."""
         return self.store.members_changes()
 
-    def apply(self, block: Block, *, verified: Container[bytes] | None = None) -> Applied:
+    def apply(self, block: Block) -> Applied:
         """Execute a block of another orderer, compare everything, and keep it in one transaction.
 
         Args:
             block: exactly the next one; how near its time is to the clock is the driver's business.
-            verified: SHA-256 of envelopes whose signatures this node verified before.
 
         Returns:
             What is kept.
@@ -232,7 +242,7 @@ class Replica:
             # Only the block that names a new orderer may be that one's own, and it holds nothing else.
             if not is_current and len(block.transactions) > 1:
                 raise VerificationError("block.checkpoint", height=block.height)
-            effects = self._execute(block.transactions, block.time, strict=True, verified=verified)
+            effects = self._execute(block.transactions, block.time, strict=True)
             if not is_current and not (
                 _is_takeover(block.transactions[0], before, effects.members)
                 and _is_signed(claimed, line, effects.members)
@@ -248,16 +258,13 @@ class Replica:
             self._commit(write, effects, block.checkpoint)
             return Applied(block.height, block.time, claimed.size, claimed.root)
 
-    def propose(
-        self, leaves: Sequence[bytes], time: int, *, takeover: bool = False, verified: Container[bytes] | None = None
-    ) -> Proposal:
+    def propose(self, leaves: Sequence[bytes], time: int, *, takeover: bool = False) -> Proposal:
         """Make the next block of the transactions that the machine accepts, sign it and keep it.
 
         Args:
             leaves: envelopes, in order.
             time: Unix seconds; a time before the newest block's is raised to it.
             takeover: whether this is the block by which a new orderer takes over from a lost one: one transaction.
-            verified: SHA-256 of envelopes whose signatures this node verified before.
 
         Returns:
             The block, and what was refused.
@@ -272,7 +279,7 @@ class Replica:
             if self._pen is None or (takeover and len(leaves) != 1):
                 raise VerificationError("block.protocol", takeover=int(takeover))
             time = max(time, self.store.head.time)
-            effects = self._execute(leaves, time, strict=False, verified=verified)
+            effects = self._execute(leaves, time, strict=False)
             refusals = {index: refusal.code for index, refusal in effects.refusals}
             _check_missing(self.store, [leaves[index] for index, code in refusals.items() if code in _ABOUT_OBJECTS])
             if not effects.leaves:
@@ -545,14 +552,12 @@ class Replica:
         standing = self._now_standing()
         return standing.named if standing.members is members else policy_digest(members, self.genesis.origin)
 
-    def _execute(
-        self, leaves: Sequence[bytes], time: int, *, strict: bool, verified: Container[bytes] | None
-    ) -> BlockEffects:
+    def _execute(self, leaves: Sequence[bytes], time: int, *, strict: bool) -> BlockEffects:
         """Run the machine for the next block, and continue the lineage of the members."""
         head = self.store.head
         context = block_context(head.height + 1, time, head.size, self.genesis.ledger)
         try:
-            effects = apply_block(self.store, context, leaves, strict=strict, verified=verified)
+            effects = apply_block(self.store, context, leaves, strict=strict, checks=self._checks)
         except VerificationError as error:
             if error.code == "block.transaction":
                 # What is refused may be right, and the object that it is about be hidden by a damaged page.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from medchain.ledger.machine import (
     apply_block,
     apply_genesis,
     block_context,
+    is_signed,
     named_keys,
     parse_state_leaf,
     seed_heights,
@@ -915,12 +915,52 @@ def test_the_seed_of_a_block_comes_from_the_blocks_before_it(world):
     assert len(effects.leaves) == 1
 
 
-def test_signatures_verified_before_are_not_verified_again_and_all_others_are(world):
-    good = sign(world.transaction(RENHE, anchor()))
-    forged_leaf = good.leaf.replace(base64_text(good.signatures[0][1]).encode(), base64_text(bytes(64)).encode())
-    for known, expected in (((), ["transaction.signature"]), ({sha256(forged_leaf).digest()}, [])):
-        effects = apply_block(world, world.context, [forged_leaf], strict=False, verified=known)
-        assert [refusal.code for _, refusal in effects.refusals] == expected
+def forged(envelope: Envelope) -> Envelope:
+    """Write zeros in the place of an envelope's first signature."""
+    signature = envelope.signatures[0][1]
+    return parse_envelope(envelope.leaf.replace(base64_text(signature).encode(), base64_text(bytes(64)).encode()))
+
+
+def test_signatures_that_somebody_vouches_for_are_not_checked_again_and_all_others_are(world):
+    leaves = [
+        b"{}",
+        forged(sign(world.transaction(RENHE, anchor()))).leaf,
+        sign(world.transaction(RENHE, anchor())).leaf,
+    ]
+    for vouched, expected in ((False, "transaction.signature"), (True, None)):
+        asked = []
+
+        def checks(members, envelopes, vouched=vouched, asked=asked):
+            asked.append((members, [envelope.leaf for envelope in envelopes]))
+            return [vouched, False]
+
+        effects = apply_block(world, world.context, leaves, strict=False, checks=checks)
+        assert {index: refusal.code for index, refusal in effects.refusals}.get(1) == expected
+        assert leaves[2] in effects.leaves
+        assert asked == [(world.members, leaves[1:])]
+
+
+def test_an_envelope_is_signed_when_all_its_signatures_hold_under_keys_of_members(world):
+    two = sign(world.transaction(RENHE, consent_change(), draw=Draw(0, 1, 0)))
+    assert len(two.signatures) == 2
+    assert is_signed(world.members, two)
+    assert not is_signed(world.members, forged(two))
+    ours = sign(replace(world.transaction(RENHE, anchor()), signers=(Signer(key(RENHE, "ledger", 2).id, "creator"),)))
+    assert not is_signed(world.members, ours)
+    world.apply(world.public(RENHE, rotated(world, RENHE)))
+    assert is_signed(world.members, ours)
+
+
+def test_a_key_that_ends_within_a_block_signs_nothing_after_it_though_its_signature_was_checked_before(world):
+    leaves = [sign(world.public(RENHE, rotated(world, RENHE))).leaf, sign(world.transaction(RENHE, anchor())).leaf]
+    effects = apply_block(
+        world,
+        world.context,
+        leaves,
+        strict=False,
+        checks=lambda members, envelopes: [is_signed(members, envelope) for envelope in envelopes],
+    )
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.signer_unknown"]
 
 
 @given(st.permutations(range(6)))
