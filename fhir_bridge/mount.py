@@ -34,6 +34,7 @@ from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
 from fhir_bridge.staff.attesting import Attested, Attesting
+from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
@@ -87,6 +88,7 @@ def mount(
     ward = Ward(pages, desk, patients, node.records, node.local)
     app.register_blueprint(EmergencyPages(ward).blueprint())
     app.register_blueprint(OversightPages(pages, node.local).blueprint())
+    app.register_blueprint(ConcernAnswers(ConcernDesk(pages, node.local, node.records, audit)).blueprint())
     site = patient_site(node, genesis, pages, core)
     for blueprint in desk_blueprints(Counter(site, core)):
         app.register_blueprint(blueprint)

@@ -90,10 +90,7 @@ CONCERN_WORDS: Final[Words] = {
         "医院答复了您的更正请求或投诉。",
         "The hospital has answered a correction or complaint of yours.",
     ),
-    "error.concern.malformed": (
-        "请写明内容，最多 1000 字。",
-        "Say what it is about, in at most 1,000 characters.",
-    ),
+    "error.concern.malformed": ("请写明内容，最多 1000 字。", "Say why, in at most 1,000 characters."),
     "error.concern.state": (
         "这项诉求的状态已经改变，请刷新页面查看。",
         "This has moved on since; look at the page again.",

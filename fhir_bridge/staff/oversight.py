@@ -19,6 +19,7 @@ from flask import Blueprint, Response
 
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, canonical
+from medchain.node.concerns import REPORTED
 from medchain.node.endorsed import ENDORSED
 from medchain.node.missing import MISSING
 from medchain.node.peers import Limits
@@ -43,6 +44,21 @@ _FIELDS: Final = (
     "position",
 )
 _MISSING: Final = ("answer", "custodian", "key", "silent", "since", "version")
+_CONCERN: Final = (
+    "custodian",
+    "id",
+    "kind",
+    "state",
+    "opened",
+    "since",
+    "changed",
+    "due",
+    "overdue",
+    "heard",
+    "position",
+    "texts",
+    "version",
+)
 _MEMBER: Final = ("late", "org_id", "role", "size", "time")
 _ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
@@ -77,6 +93,7 @@ class OversightPages:
         untold, missing = self._missing()
         final, members = self._cosigned()
         days, endorsed = self._endorsed()
+        concerns = self._concerns()
         late = [row for row in rows if row["overdue"]]
         return self._pages.render(
             "staff/oversight.html",
@@ -86,6 +103,8 @@ class OversightPages:
             total=len(rows),
             untold=untold,
             missing=[row | {"since": _time(row["since"])} for row in missing],
+            concerns=[_shown_concern(row) for row in concerns if row["overdue"]],
+            concerns_waiting=sum(row["due"] is not None for row in concerns),
             members=[row | {"time": _time(row["time"])} for row in members],
             final=final,
             minutes=LATE_S // 60,
@@ -99,12 +118,14 @@ class OversightPages:
         rows: list[Json] = [*self._emergencies()]
         alarms: list[Json] = [*self._alarms()]
         missing: list[Json] = [*self._missing()[1]]
+        told: list[Json] = [*self._concerns()]
         final, cosigned = self._cosigned()
         members: list[Json] = [*cosigned]
         days, endorsed = self._endorsed()
         endorsements: list[Json] = [*endorsed]
         document: Json = {
             "alarms": alarms,
+            "concerns": told,
             "days": days,
             "emergencies": rows,
             "endorsements": endorsements,
@@ -133,6 +154,10 @@ class OversightPages:
         answer = self._local.call(MISSING, {}, _LIMITS)
         count = answer.get("count") if isinstance(answer, dict) else None
         return count if isinstance(count, int) else 0, _rows(answer, "missing", _MISSING)
+
+    def _concerns(self) -> list[dict[str, Json]]:
+        """List what custodians tell of their patients' corrections and complaints, what is due first at the top."""
+        return _rows(self._local.call(REPORTED, {}, _LIMITS), "concerns", _CONCERN)
 
     def _alarms(self) -> list[dict[str, Json]]:
         """List the alarms that nobody has acknowledged."""
@@ -166,6 +191,19 @@ def _shown(row: Mapping[str, Json]) -> dict[str, str]:
         "time": _time(row["time"]),
         "due": _time(row["due"]),
         "objection": str(objection.get("reason", "")) if isinstance(objection, dict) else "",
+    }
+
+
+def _shown_concern(row: Mapping[str, Json]) -> dict[str, object]:
+    """Show a correction or complaint that is late."""
+    texts = row["texts"]
+    return {
+        "custodian": row["custodian"],
+        "kind": row["kind"],
+        "opened": _time(row["opened"]),
+        "due": _time(row["due"]),
+        "position": row["position"],
+        "texts": [text for text in texts if text] if isinstance(texts, list) else [],
     }
 
 

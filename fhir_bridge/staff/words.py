@@ -1,6 +1,6 @@
-"""What the staff's pages say, in Chinese and English; those of the desk: `fhir_bridge.staff.desk_words`.
+"""What the staff's pages say, in Chinese and English.
 
-A data table.
+A data table; more of it: `fhir_bridge.staff.desk_words`, `fhir_bridge.staff.concern_words`.
 Source: `docs/glossary.md` for the terms.
 """
 
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from fhir_bridge.staff.concern_words import CONCERN_WORDS
 from fhir_bridge.staff.desk_words import DESK_WORDS
 from medchain.web.words import Words
 
 STAFF_WORDS: Final[Words] = {
+    **CONCERN_WORDS,
     **DESK_WORDS,
     "emergency.title": ("紧急访问", "Emergency access"),
     "emergency.lead": (

@@ -20,6 +20,8 @@ WORDS: Final[Words] = {
     "menu.browse": ("记录", "Records"),
     "menu.desk": ("登记窗口", "Desk"),
     "menu.emergency": ("紧急访问", "Emergency"),
+    "menu.corrections": ("更正请求", "Corrections"),
+    "menu.complaints": ("投诉", "Complaints"),
     "menu.reviews": ("紧急访问复核", "Reviews"),
     "menu.oversight": ("监督", "Oversight"),
     "menu.clients": ("应用", "Applications"),

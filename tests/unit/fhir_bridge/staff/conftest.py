@@ -29,6 +29,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.smart.patients import Patients
+from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
 from fhir_bridge.staff.oversight import OversightPages
@@ -148,6 +149,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     app.register_blueprint(BrowsePages(pages, core).blueprint())
     app.register_blueprint(EmergencyPages(ward).blueprint())
     app.register_blueprint(OversightPages(pages, local).blueprint())
+    app.register_blueprint(ConcernAnswers(ConcernDesk(pages, local, site.records, audit)).blueprint())
     patients = PatientSite(
         pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
     )

@@ -21,6 +21,7 @@ from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.ledger.kinds.recovery import GUARDIANSHIP, REPLACE
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.object import map_key
+from medchain.node.concern import ANSWERS, ConcernKind
 from medchain.node.emergency import EMERGENCY
 from medchain.node.records import NewRecord
 from medchain.store.accounts import Role
@@ -33,9 +34,13 @@ REASON = "found unconscious, <b>no history</b>"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _NUMBERS = count(1)
 DERIVED = {
+    "answers.choice.": [f"{step}.{kind}" for step in ANSWERS for kind in ConcernKind],
+    "answers.lead.": ConcernKind,
+    "answers.title.": ConcernKind,
     "desk.deed.": Attested,
     "desk.standing.": ("dead", "incapable", "minor"),
     "method.": desk.METHODS,
+    "oversight.concern.": ConcernKind,
     "oversight.kind.": KINDS.keys() - {"state"},
     "paper.signature.": ("person", "first", "second"),
     "permissions.ended.": ("patient", "organisation", "expired", "superseded"),
