@@ -21,7 +21,14 @@ from typing import Self
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import base64_text
-from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
+from medchain.errors import (
+    AccessDeniedError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.genesis import Genesis, build_genesis, policy_digest, succeeded
 from medchain.ledger.machine import DrawState, apply_block, apply_genesis, block_context, state_leaf
 from medchain.ledger.members import (
@@ -40,15 +47,20 @@ from medchain.ledger.members import (
 from medchain.ledger.object import StateRecord, map_key, public_body_hash, public_owner
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import (
+    SUBMITTER,
     Change,
     ObjectRow,
+    Payload,
     Signer,
+    Stop,
     Transaction,
     pae,
     parse_envelope,
     payload_bytes,
     seal,
 )
+from medchain.node.directory import MEMBERS, MembersDirectory, Standing
+from medchain.node.suspended import SuspendedStops
 from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
 from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Line, LineName, Vouched
 from medchain.ordering.driver import Applied, Proposal
@@ -432,6 +444,19 @@ class Faults:
     tamper: int = 0
 
 
+COSIGNERS = frozenset({Standing.ACTIVE, Standing.LEAVING})
+"""Who may call what is about blocks and their cosignatures, as `medchain.web.peer` declares it."""
+SUBMITTERS = frozenset({Standing.ACTIVE, Standing.SUSPENDED})
+"""Who may submit."""
+
+
+def sets_since_final(node: Node) -> list[Members]:
+    """List the sets of members since a node's newest final block, as its ledger file does."""
+    height = node.replica.height_of(node.driver.cosigner.final_size) or 0
+    heights = [height, *(at for at in node.replica.members_changes() if at > height)]
+    return [node.replica.members_at(at) for at in heights]
+
+
 class Link:
     """The way from one organisation to another (`medchain.ordering.driver.OrdererClient`), through bytes."""
 
@@ -442,11 +467,25 @@ class Link:
         self._target = target
 
     def submit(self, leaves: Sequence[bytes]) -> list[Outcome]:
+        self._admit(SUBMITTERS)
+        if self._consortium.guarded and MEMBERS.isdisjoint(self._standings()):
+            self._consortium.stops.check(self._source, leaves)
         answer = self._call(lambda node: outcomes_bytes(node.lie("submit", leaves) or node.driver.order(leaves)))
         return parse_outcomes(answer, len(leaves))
 
+    def _standings(self) -> frozenset[Standing]:
+        node = self._consortium.nodes[self._target]
+        return MembersDirectory(lambda: node.replica.members, lambda: sets_since_final(node)).standings(self._source)
+
+    def _admit(self, allowed: frozenset[Standing]) -> None:
+        """Let in whom the routes of a real node let in, where the test asks for that."""
+        if self._consortium.guarded and self._standings().isdisjoint(allowed):
+            raise AccessDeniedError("peer_auth.unknown")
+
     def blocks(self, first: int, wait_s: int) -> list[Block]:
         source, wait_s = self._source, min(wait_s, self._consortium.patience_s)
+
+        self._admit(COSIGNERS)
 
         def ask(node: Node) -> bytes:
             return _lied(node, "blocks", source, first) or node.driver.frames(first, wait_s)
@@ -455,6 +494,8 @@ class Link:
 
     def round(self, ask: Ask) -> Round:
         source, ask = self._source, replace(ask, wait_s=min(ask.wait_s, self._consortium.patience_s))
+
+        self._admit(COSIGNERS)
 
         def answer(node: Node) -> bytes:
             lied, said = _lied(node, "blocks", source, ask.first), node.lie("round", source, ask)
@@ -466,21 +507,26 @@ class Link:
         return parse_round(self._call(answer))
 
     def checkpoint(self, final: int | None = None) -> str | None:
+        self._admit(COSIGNERS)
         if (self._target, self._source) in self._consortium.withheld:
             return None
         return self._read(self._call(lambda node: (node.driver.checkpoint(final) or "").encode(), changes=False))
 
     def cosign(self, note: str) -> None:
+        self._admit(COSIGNERS)
         if (self._source, self._target) not in self._consortium.withheld:
             self._call(lambda node: node.driver.cosign(note) or b"")
 
     def entry(self, position: int, size: int) -> Entry:
+        self._admit(MEMBERS)
+
         def answer(node: Node) -> bytes:
             return node.lie("entry", position, size) or node.driver.entry(position, size)
 
         return parse_entry(self._call(answer, changes=False))
 
     def stand_down(self, leaf: bytes) -> str | None:
+        self._admit(MEMBERS)
         return self._read(self._call(lambda node: (node.driver.stand_down(leaf) or "").encode()))
 
     def _read(self, text: bytes) -> str | None:
@@ -746,6 +792,8 @@ class Consortium:
         self.cut_off: set[str] = set()
         self.liars: set[str] = set()
         self.withheld: set[tuple[str, str]] = set()
+        self.guarded = False
+        self.stops = SuspendedStops(lambda: self.now)
         self.late: list[tuple[Node, Callable[[Node], bytes]]] = []
         self.nodes: dict[str, Node] = {}
         self.promises = Promises()
@@ -784,6 +832,12 @@ class Consortium:
         """Make a record anchor; returns its envelope."""
         rows = sorted(ObjectRow(self.dice.bytes(16), 1, self.dice.bytes(32)) for _ in range(count))
         return self.sign(self._payload(org_id, (Change("record", "active", tuple(rows)),), (), (), self.nodes[org_id]))
+
+    def narrow(self, org_id: str) -> bytes:
+        """Make a stop of an object that is not there; returns its envelope."""
+        own = Signer(key(org_id, LEDGER_KEY).id, SUBMITTER)
+        nonce, target = self.dice.bytes(16), self.dice.bytes(32)
+        return self.sign(Stop(org_id, target, bytes(32), None, (own,), self.genesis.ledger, nonce, None, 1))
 
     def hand_over(
         self,
@@ -851,7 +905,7 @@ class Consortium:
         change = _change(view, "organisation", content)
         return self.sign(self._payload(after.org_id, (change,), (content,), (), view))
 
-    def sign(self, payload: Transaction) -> bytes:
+    def sign(self, payload: Payload) -> bytes:
         """Sign with the keys of those whom a payload names."""
         data = payload_bytes(payload)
         pens = ledger_pens(tuple(self.nodes))

@@ -38,7 +38,7 @@ from medchain.encoding import Json, members, unbase64
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
-from medchain.node.peer_auth import MEMBER_KEYS
+from medchain.node.directory import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.authorisations import Grant
 from medchain.web.deeds import Deeds

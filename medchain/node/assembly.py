@@ -30,6 +30,7 @@ from medchain.node.clock import Clock
 from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
+from medchain.node.directory import MEMBER_KEYS, MembersDirectory
 from medchain.node.endorse import Identity
 from medchain.node.exchange import HttpCustodians
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
@@ -46,7 +47,7 @@ from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.own_consents import OwnConsent, OwnConsents
-from medchain.node.peer_auth import MEMBER_KEYS, MembersDirectory, PeerSigner
+from medchain.node.peer_auth import PeerSigner
 from medchain.node.peers import PeerClient
 from medchain.node.proofs import (
     PROVE,
@@ -222,7 +223,7 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
             web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
         replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log), checks=SignatureChecks())
         ledger.warm()
-        directory = MembersDirectory(lambda: ledger.members)
+        directory = MembersDirectory(lambda: ledger.members, ledger.members_since_final)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)
         may_call = is_unicast if genesis.demo or config.peer_private else is_public
         made = PeerClient(

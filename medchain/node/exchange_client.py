@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from medchain.encoding import Json, members, unbase64, unhex
 from medchain.errors import InputError
 from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.directory import MEMBER_KEYS
 from medchain.node.local import MAX_LOCAL_BYTES
-from medchain.node.peer_auth import MEMBER_KEYS
 from medchain.node.peers import Limits
 
 GRANTS: Final = "exchange.grants"

@@ -3,9 +3,9 @@
 A caller signs, with its organisation's authentication key, a short-lived statement about exactly one request: method,
 path with query, hash of the body, ledger and organisation called (private_key_jwt's form, RFC 7523, bound to the
 request in the manner of RFC 9449). Keeps true: an assertion counts for one request, once, within a minute, and only
-while the ledger lists its key for an active organisation; whatever else it says is refused, and nothing of it is looked
-at before its size; all but the body's hash is checked before a body is read. Trusts the members snapshot, the clock
-within `MAX_SKEW_S`, and OpenSSL through joserfc.
+while the ledger lists its key for an organisation that may call this; whatever else it says is refused, and nothing of
+it is looked at before its size; all but the body's hash is checked before a body is read. Trusts the members snapshot,
+the clock within `MAX_SKEW_S`, and OpenSSL through joserfc.
 Source: RFC 7515, RFC 7518 §3.4, RFC 7523 §3, `docs/spec/node-protocol.md`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -25,10 +25,10 @@ from joserfc.jwk import ECKey
 
 from medchain.crypto.es384 import ES384, Es384Signer, public_jwk
 from medchain.crypto.signing import key_id
-from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical
-from medchain.errors import AccessDeniedError, InputError, NotFoundError
-from medchain.ledger.members import ACTIVE, AUTHENTICATION_KEY, SUSPENDED, Members
+from medchain.encoding import Json, canonical, digest, members, parse_canonical
+from medchain.errors import AccessDeniedError, InputError
 from medchain.node.clock import Clock
+from medchain.node.directory import ANY, MEMBERS, Standing
 from medchain.node.peer_session import OpenSessions, Session
 
 SCHEME: Final = "MedChain-Peer"
@@ -63,15 +63,16 @@ _CLAIMS: Final = {
 class Directory(Protocol):
     """The members of the ledger, as of now."""
 
-    def authentication_key(self, org_id: str, name: str) -> bytes | None:
+    def authentication_key(self, org_id: str, name: str, allowed: Collection[Standing] = MEMBERS) -> bytes | None:
         """Find an organisation's key.
 
         Args:
             org_id: the organisation.
             name: key id.
+            allowed: standings of which it has to have one; a member's where none are given.
 
         Returns:
-            The public point, 97 bytes, if the organisation is active and the key is listed for authentication now.
+            The public point, 97 bytes, if the organisation has one and the key is listed for authentication now.
         """
         ...
 
@@ -120,6 +121,7 @@ class PeerClaim:
         is_harmless: whether a repetition changes nothing.
         session: of which it is a call; None for an assertion.
         number: of the call in its session.
+        allowed: standings of which the caller has to have one.
     """
 
     issuer: str
@@ -130,6 +132,7 @@ class PeerClaim:
     is_harmless: bool
     session: Session | None = None
     number: int = 0
+    allowed: Collection[Standing] = MEMBERS
 
 
 class PeerSigner:
@@ -241,13 +244,14 @@ class PeerVerifier:
         """
         return self.finish(self.begin(assertion, request.method, request.target), request.body)
 
-    def begin(self, assertion: str, method: str, target: str) -> PeerClaim:
+    def begin(self, assertion: str, method: str, target: str, allowed: Collection[Standing] = MEMBERS) -> PeerClaim:
         """Check all of an assertion but the body's hash, before any of the body is read. Uses nothing up.
 
         Args:
             assertion: JWS compact serialisation.
             method: upper case.
             target: path with its query string, as sent.
+            allowed: standings of which the caller has to have one.
 
         Returns:
             What `finish` needs.
@@ -258,19 +262,22 @@ class PeerVerifier:
         signed, key_name, claims = _parse(assertion)
         self._check_claims(claims, method, target)
         issuer = str(claims["iss"])
-        if not _is_signed(signed, self._key(issuer, key_name)):
+        if not _is_signed(signed, self._key(issuer, key_name, allowed)):
             raise AccessDeniedError("peer_auth.signature")
         is_harmless = method == "GET" or target.startswith(_ORDERING)
         expires = _number(claims["exp"])
-        return PeerClaim(issuer, key_name, str(claims["jti"]), expires, str(claims["body"]), is_harmless)
+        return PeerClaim(
+            issuer, key_name, str(claims["jti"]), expires, str(claims["body"]), is_harmless, allowed=allowed
+        )
 
-    def resume(self, credential: str, method: str, target: str) -> PeerClaim:
+    def resume(self, credential: str, method: str, target: str, allowed: Collection[Standing] = MEMBERS) -> PeerClaim:
         """Do the same as `begin` for a call in a session.
 
         Args:
             credential: see `medchain.node.peer_session`.
             method: upper case.
             target: path with its query string, as sent.
+            allowed: standings of which the caller has to have one.
 
         Returns:
             What `finish` needs.
@@ -281,7 +288,7 @@ class PeerVerifier:
         """
         code = self._sessions.begin(credential, method, target)
         session, expires, now = code.session, code.time + MAX_LIFETIME_S, self._clock()
-        self._check_listed(session)
+        self._check_listed(session, allowed)
         if code.time > now + MAX_SKEW_S or expires <= now:
             raise AccessDeniedError("peer_auth.time")
         return PeerClaim(
@@ -293,11 +300,12 @@ class PeerVerifier:
             is_harmless=True,
             session=session,
             number=code.number,
+            allowed=allowed,
         )
 
     def open_session(self, issuer: str, key_name: str, document: bytes) -> bytes:
         """Open a session for a caller, see `OpenSessions.open`; raises ``peer_auth.unknown`` too."""
-        return self._sessions.open(issuer, key_name, self._key(issuer, key_name), document)
+        return self._sessions.open(issuer, key_name, self._key(issuer, key_name, ANY), document)
 
     def finish(self, claim: PeerClaim, body: bytes) -> str:
         """Compare the body and use the assertion up.
@@ -320,25 +328,30 @@ class PeerVerifier:
             raise AccessDeniedError("peer_auth.time")
         # Last, so that nobody can use up an id that is not his.
         if claim.session is not None:
-            self._check_listed(claim.session)
+            self._check_listed(claim.session, claim.allowed)
             is_first = claim.session.use(claim.number)
         else:
-            self._key(claim.issuer, claim.key_name)
+            self._key(claim.issuer, claim.key_name, claim.allowed)
             once = self._used if claim.is_harmless else self._durable
             is_first = once.use_once(f"peer:{claim.issuer}:{claim.jti}", claim.expires)
         if not is_first:
             raise AccessDeniedError("peer_auth.replayed")
         return claim.issuer
 
-    def _check_listed(self, session: Session) -> None:
-        """Refuse a session whose key the ledger lists no more, and end it."""
-        if self._directory.authentication_key(session.issuer, session.key_name) != session.public:
+    def is_active(self, claim: PeerClaim) -> bool:
+        """Tell whether the caller is a member, which it need not be where a route is open to others."""
+        return self._directory.authentication_key(claim.issuer, claim.key_name, MEMBERS) is not None
+
+    def _check_listed(self, session: Session, allowed: Collection[Standing]) -> None:
+        """Refuse a session whose key the ledger lists no more, and end it; one of who may not call this goes on."""
+        if self._directory.authentication_key(session.issuer, session.key_name, ANY) != session.public:
             self._sessions.forget(session.id)
             raise AccessDeniedError("peer_auth.unknown")
+        self._key(session.issuer, session.key_name, allowed)
 
-    def _key(self, issuer: str, name: str) -> bytes:
+    def _key(self, issuer: str, name: str, allowed: Collection[Standing]) -> bytes:
         """Find the key that the ledger lists now, or refuse."""
-        public = self._directory.authentication_key(issuer, name)
+        public = self._directory.authentication_key(issuer, name, allowed)
         if public is None:
             raise AccessDeniedError("peer_auth.unknown")
         return public
@@ -353,67 +366,6 @@ class PeerVerifier:
         lives = issued < expires <= issued + MAX_LIFETIME_S
         if not lives or issued > now + MAX_SKEW_S or expires <= now:
             raise AccessDeniedError("peer_auth.time")
-
-
-MEMBER_KEYS: Final = "member.keys"
-"""Local operation: which keys a member authenticates with now, and at which web origins it is."""
-
-
-class MembersDirectory:
-    """The members snapshot of this moment, as a `Directory` and as an address book."""
-
-    __slots__ = ("_members",)
-
-    def __init__(self, snapshot: Callable[[], Members]) -> None:
-        """Say where the snapshot comes from.
-
-        Args:
-            snapshot: gives the members as of the newest block applied.
-        """
-        self._members = snapshot
-
-    def authentication_key(self, org_id: str, name: str) -> bytes | None:
-        """Find an active organisation's authentication key, see `Directory`."""
-        organisation = self._members().organisations.get(org_id)
-        if organisation is None or organisation.status != ACTIVE:
-            return None
-        keys = (key.public for key in organisation.keys if key.use == AUTHENTICATION_KEY and key.id == name)
-        return next(keys, None)
-
-    def member_keys(self, document: Json) -> Json:
-        """List an active organisation's authentication keys, and its origins, for the node's own web workers.
-
-        Args:
-            document: ``{"org_id":…}``.
-
-        Returns:
-            ``{"keys":[B64,…],"origins":[URL,…]}``; no keys of one that is not active.
-
-        Raises:
-            InputError: for another document.
-        """
-        org_id = str(members(document, {"org_id": str})["org_id"])
-        organisation = self._members().organisations.get(org_id)
-        origins: list[Json] = [] if organisation is None else [*organisation.origins]
-        if organisation is None or organisation.status != ACTIVE:
-            return {"keys": [], "origins": origins}
-        keys = [base64_text(key.public) for key in organisation.keys if key.use == AUTHENTICATION_KEY]
-        return {"keys": list[Json](keys), "origins": origins}
-
-    def address(self, org_id: str) -> str:
-        """Return an active organisation's url; raises `NotFoundError` ``peer.unknown``."""
-        return self._url(org_id, {ACTIVE})
-
-    def ordering_address(self, org_id: str) -> str:
-        """Return the url of an active or suspended organisation; raises `NotFoundError` ``peer.unknown``."""
-        return self._url(org_id, {ACTIVE, SUSPENDED})
-
-    def _url(self, org_id: str, statuses: Collection[str]) -> str:
-        """Return the url of an organisation of some statuses."""
-        organisation = self._members().organisations.get(org_id)
-        if organisation is None or organisation.status not in statuses:
-            raise NotFoundError("peer.unknown", org_id=org_id)
-        return organisation.url
 
 
 class MemorySingleUse:

@@ -15,6 +15,7 @@ from typing import Final
 from medchain.encoding import Json, base64_text, canonical, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
 from medchain.ledger.machine import Refusal, block_context, execute
+from medchain.ledger.members import SUSPENDED
 from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
 from medchain.ledger.transaction import (
     HASH_BYTES,
@@ -40,6 +41,9 @@ STOP: Final = "stop"
 
 NOTICE_TYPE: Final = "medchain/stop-notice/v1"
 """Type member of a notice of a stop."""
+
+SUSPENDED_S: Final = 60
+"""How often a suspended organisation queues again what it does not see ordered."""
 
 _MAX_NOTICE_BYTES: Final = 2 << 20
 _PAGE: Final = 200
@@ -75,6 +79,7 @@ class StopBook:
         self._queue = queue
         self._later = later
         self._note = note(records, judge.clock)
+        self._looked = 0
 
     def is_stopped(self, key: bytes) -> bool:
         """Tell whether an object is stopped, on the ledger or by a stop that this node has heard of."""
@@ -160,6 +165,8 @@ class StopBook:
     def settle(self) -> int:
         """Queue what the ledger does not have yet, and forget what is final; returns how many are left."""
         store = self._judge.replica.store
+        if not self._is_due():
+            return self._records.count_stops()
         final = store.final()
         size, after = 0 if final is None else final.size, 0
         while page := self._records.stops(_PAGE, after=after):
@@ -170,6 +177,18 @@ class StopBook:
                 elif record.since < size:
                     self._records.drop_stop(key)
         return self._records.count_stops()
+
+    def _is_due(self) -> bool:
+        """Tell whether to look again: while this organisation is suspended, it sees no block that has what it queues.
+
+        Each look would have all of it refused again, and what others may bring of a suspended member is counted.
+        """
+        own = self._judge.replica.members.organisations.get(self._identity.org_id)
+        now = self._judge.clock()
+        if own is not None and own.status == SUSPENDED and self._looked <= now < self._looked + SUSPENDED_S:
+            return False
+        self._looked = now
+        return True
 
     def _queue_again(self, leaf: bytes) -> None:
         """Queue a stop; one that cannot be queued now must not keep the others from it."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from medchain.errors import MedchainError, UnavailableError
-from medchain.ledger.transaction import parse_envelope, transaction_id
+from medchain.ledger.transaction import Stop, parse_envelope, transaction_id
 from medchain.ordering.backoff import backoff_s
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.driver import Replica
@@ -79,6 +79,8 @@ class Outbox:
         self._promises = promises
         self._changed = threading.Condition()
         self._pending: dict[bytes, _Pending] = {}
+        # Those of them that are stops.
+        self._stops: dict[bytes, _Pending] = {}
 
     def __len__(self) -> int:
         """Count the transactions under way."""
@@ -97,12 +99,15 @@ class Outbox:
             InputError: ``transaction.*`` for what is no envelope.
             UnavailableError: ``outbox.full``.
         """
-        known = transaction_id(parse_envelope(leaf).payload)
+        envelope = parse_envelope(leaf)
+        known = transaction_id(envelope.payload)
         with self._changed:
             if known not in self._pending:
                 if len(self._pending) >= MAX_PENDING:
                     raise UnavailableError("outbox.full", waiting=len(self._pending))
-                self._pending[known] = _Pending(leaf)
+                self._pending[known] = pending = _Pending(leaf)
+                if isinstance(envelope.transaction, Stop):
+                    self._stops[known] = pending
                 self._changed.notify_all()
         height = self._replica.transaction_height(known)
         if height is not None:
@@ -180,19 +185,13 @@ class Outbox:
             self._changed.notify_all()
 
     def _due(self, now: float) -> list[tuple[bytes, _Pending]]:
-        """Choose what to submit now, the oldest first."""
-        batch: list[tuple[bytes, _Pending]] = []
-        size = 0
+        """Choose what to submit now, the oldest first: stops before all else, and apart from it.
+
+        Of a suspended member nothing is taken but stops, nor a batch in which there is anything else.
+        """
         with self._changed:
-            for known, pending in self._pending.items():
-                if pending.due > now:
-                    continue
-                size += len(pending.leaf)
-                if batch and (len(batch) == _BATCH or size > _MAX_BATCH_BYTES):
-                    break
-                pending.due = now + RESEND_S
-                batch.append((known, pending))
-        return batch
+            others = (row for row in self._pending.items() if row[0] not in self._stops)
+            return _batch(self._stops.items(), now) or _batch(others, now)
 
     def _delay(self, batch: Sequence[tuple[bytes, _Pending]], error: MedchainError) -> None:
         """Try again later, as late as the error asks for."""
@@ -211,7 +210,23 @@ class Outbox:
     def _finish(self, known: bytes, fate: Fate) -> None:
         """Tell whoever waits."""
         with self._changed:
+            self._stops.pop(known, None)
             pending = self._pending.pop(known, None)
         if pending is not None:
             pending.fate = fate
             pending.done.set()
+
+
+def _batch(waiting: Iterable[tuple[bytes, _Pending]], now: float) -> list[tuple[bytes, _Pending]]:
+    """Take what is due of some transactions, as much as is submitted at once; it is due again later."""
+    batch: list[tuple[bytes, _Pending]] = []
+    size = 0
+    for known, pending in waiting:
+        if pending.due > now:
+            continue
+        size += len(pending.leaf)
+        if batch and (len(batch) == _BATCH or size > _MAX_BATCH_BYTES):
+            break
+        pending.due = now + RESEND_S
+        batch.append((known, pending))
+    return batch

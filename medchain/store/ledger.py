@@ -589,6 +589,12 @@ class LedgerStore(CheckpointTable, BodyTable):
         final = self.final()
         return self.members_at(0 if final is None else self.block_of_size(final.size).height)
 
+    def members_since_final(self) -> list[Members]:
+        """Return each set of members since the newest final block, the one after it first; the genesis is final."""
+        final = self.final()
+        height = 0 if final is None else self.block_of_size(final.size).height
+        return [self.members_at(at) for at in (height, *(at for at in self.members_changes() if at > height))]
+
     def members_changes(self) -> list[int]:
         """Return the heights of the blocks that changed the members, height 0 included, in order."""
         with self._fresh():

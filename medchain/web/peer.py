@@ -36,6 +36,7 @@ from medchain.node.services import (
     SessionService,
     health_document,
 )
+from medchain.node.suspended import SuspendedStops
 from medchain.ordering.block import MAX_ANSWER_BYTES, MAX_NOTE_BYTES, parse_submission
 from medchain.ordering.receipt import outcomes_bytes
 from medchain.ordering.round import Ask
@@ -64,18 +65,22 @@ _GZIP_LEVEL: Final = 1
 
 def ordering_routes(service: OrderingService) -> list[Route]:
     """Make the routes of ordering (`docs/spec/ordering.md`)."""
+    stops = SuspendedStops()
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.SUSPENDED)
     def submit(request: Request) -> Response:
-        return Response(outcomes_bytes(service.order(parse_submission(request.body))))
+        leaves = parse_submission(request.body)
+        if not request.is_active:
+            stops.check(request.peer, leaves)
+        return Response(outcomes_bytes(service.order(leaves)))
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.LEAVING)
     def blocks(request: Request) -> Response:
         first = request.number("from", default=0, high=_MAX_HEIGHT)
         wait_s = request.number("wait", default=0, high=MAX_WAIT_S)
         return Response(service.frames(first, wait_s), content_type=OCTETS)
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.LEAVING)
     def poll(request: Request) -> Response:
         ask = Ask(
             first=request.number("from", default=0, high=_MAX_HEIGHT),
@@ -86,11 +91,11 @@ def ordering_routes(service: OrderingService) -> list[Route]:
         )
         return Response(service.round(ask), content_type=OCTETS)
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.LEAVING)
     def checkpoint(request: Request) -> Response:
         return _note_response(service.checkpoint(request.number("final", default=_MAX_HEIGHT, high=_MAX_HEIGHT)))
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.LEAVING)
     def cosign(request: Request) -> Response:
         service.cosign(_note_text(request.body))
         return Response(b"", 204)
@@ -186,7 +191,7 @@ def release_routes(service: ReleaseService) -> list[Route]:
 def session_routes(service: SessionService) -> list[Route]:
     """Make the route by which a member opens a session (`docs/spec/node-protocol.md`, Sessions)."""
 
-    @callers(Caller.PEER)
+    @callers(Caller.PEER, Caller.LEAVING, Caller.SUSPENDED)
     def open_session(request: Request) -> Response:
         if not request.peer_key:
             # A session that could open another one would never have to show the key again.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -27,6 +27,7 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
+from medchain.node.directory import Standing
 from medchain.node.local import LOCAL_SCHEME
 from medchain.node.log import Log
 from medchain.node.peer_auth import SCHEME, PeerClaim
@@ -50,12 +51,23 @@ class Caller(StrEnum):
 
     PEER = "peer"
     """An active member, by assertion."""
+    LEAVING = "leaving"
+    """One that is not active, and was in a set of members since the last final block; by assertion."""
+    SUSPENDED = "suspended"
+    """A suspended member, by assertion."""
     PUBLIC = "public"
     """Anybody."""
     LOCAL = "local"
     """A process of this node, by the secret of this start."""
     TOKEN = "token"  # noqa: S105  # a kind of caller, no secret
     """A client with an access token; for the web application, which checks it itself."""
+
+
+_STANDINGS: Final = {
+    Caller.PEER: Standing.ACTIVE,
+    Caller.LEAVING: Standing.LEAVING,
+    Caller.SUSPENDED: Standing.SUSPENDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ class Request:
         peer: the calling organisation, for routes of peers; empty for others.
         path_values: what the path's pattern caught.
         peer_key: id of the key by which the caller signed this very request; empty for a call in a session.
+        is_active: whether the calling organisation is an active member.
     """
 
     method: str
@@ -83,6 +96,7 @@ class Request:
     peer: str = ""
     path_values: Mapping[str, str] = field(default_factory=dict)
     peer_key: str = ""
+    is_active: bool = False
 
     @property
     def target(self) -> str:
@@ -163,12 +177,16 @@ class Route:
 class PeerCheck(Protocol):
     """Tells who signed an assertion; `medchain.node.peer_auth.PeerVerifier`."""
 
-    def begin(self, assertion: str, method: str, target: str) -> PeerClaim:
-        """Check all but the body, or raise `AccessDeniedError`."""
+    def begin(self, assertion: str, method: str, target: str, allowed: Collection[Standing]) -> PeerClaim:
+        """Check all but the body, and that the caller has one of these standings, or raise `AccessDeniedError`."""
         ...
 
-    def resume(self, credential: str, method: str, target: str) -> PeerClaim:
+    def resume(self, credential: str, method: str, target: str, allowed: Collection[Standing]) -> PeerClaim:
         """Do the same for a call in a session."""
+        ...
+
+    def is_active(self, claim: PeerClaim) -> bool:
+        """Tell whether the caller is an active member."""
         ...
 
     def finish(self, claim: PeerClaim, body: bytes) -> str:
@@ -287,7 +305,8 @@ class Router:
             if admission.claim is not None and self._peers is not None:
                 claim = admission.claim
                 key_name = claim.key_name if claim.session is None else ""
-                request = replace(request, peer=self._peers.finish(claim, request.body), peer_key=key_name)
+                peer = self._peers.finish(claim, request.body)
+                request = replace(request, peer=peer, peer_key=key_name, is_active=self._peers.is_active(claim))
             return route.handler(request)
         except MedchainError as error:
             _LOG.info("request.refused", route=route.name, code=error.code, request=request.request_id)
@@ -306,10 +325,13 @@ class Router:
             if hmac.compare_digest(credential.encode(), self._local_secret.encode()):
                 return Admission(is_known=True)
             raise AccessDeniedError("local_auth.secret")
-        if Caller.PEER in allowed and scheme == SCHEME and self._peers is not None:
-            return Admission(is_known=True, claim=self._peers.begin(credential, head.method, head.target))
-        if Caller.PEER in allowed and scheme == SESSION_SCHEME and self._peers is not None:
-            return Admission(is_known=True, claim=self._peers.resume(credential, head.method, head.target))
+        standings = [_STANDINGS[caller] for caller in allowed if caller in _STANDINGS]
+        if standings and scheme == SCHEME and self._peers is not None:
+            claim = self._peers.begin(credential, head.method, head.target, standings)
+            return Admission(is_known=True, claim=claim)
+        if standings and scheme == SESSION_SCHEME and self._peers is not None:
+            claim = self._peers.resume(credential, head.method, head.target, standings)
+            return Admission(is_known=True, claim=claim)
         raise AccessDeniedError("peer_auth.missing" if Caller.PEER in allowed else "local_auth.missing")
 
 

@@ -11,7 +11,7 @@ from fhir_bridge.smart.mount import member_keys
 from fhir_bridge.smart.origins import OwnOrigins
 from medchain.errors import UnavailableError
 from medchain.node.config import Address
-from medchain.node.peer_auth import MembersDirectory
+from medchain.node.directory import MembersDirectory
 from tests.unit.medchain.ledger.world import RENHE, genesis, key, organisation
 
 LISTEN = "http://127.0.0.1:41000"

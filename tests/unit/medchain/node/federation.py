@@ -15,7 +15,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import Json, canonical, parse_canonical
-from medchain.errors import UnavailableError
+from medchain.errors import AccessDeniedError, UnavailableError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds import signing, subject
@@ -26,6 +26,7 @@ from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.object import Body, StateRecord, build_body, map_key
 from medchain.ledger.request import ReleaseRequest, access_id, sign_request
 from medchain.ledger.transaction import Ref
+from medchain.node.directory import MEMBERS, MembersDirectory, Standing
 from medchain.node.endorse import Identity
 from medchain.node.ledger_driver import ReplicaNotes, pen_of, vouched_file
 from medchain.node.ledger_node import LedgerNode, Surroundings
@@ -33,6 +34,7 @@ from medchain.node.receipt_file import ReceiptFile
 from medchain.node.records import RecordService
 from medchain.node.replica import Replica
 from medchain.node.submit import Draft
+from medchain.node.suspended import SuspendedStops
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.entry import parse_entry
 from medchain.ordering.notary import CosignKeys, LedgerNotary
@@ -40,6 +42,7 @@ from medchain.ordering.round import parse_round
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
+from tests.consortium import COSIGNERS, SUBMITTERS
 from tests.unit.medchain.ledger.world import (
     ANXIN,
     COMMISSION,
@@ -139,6 +142,7 @@ class Federation:
     down: set[str] = field(default_factory=set)
     tamper: Callable[[str, str, str, bytes], bytes] = lambda _what, _sender, _receiver, data: data
     seen: list[tuple[str, str, str]] = field(default_factory=list)
+    stops: SuspendedStops = field(default_factory=SuspendedStops)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _woken: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -227,6 +231,16 @@ class Federation:
             raise UnavailableError("peer.unreachable", peer=receiver)
         return self.sites[receiver]
 
+    def admit(self, sender: str, receiver: str, allowed: frozenset[Standing] = MEMBERS) -> None:
+        """Let in whom a node's routes let in."""
+        if self.standings(sender, receiver).isdisjoint(allowed):
+            raise AccessDeniedError("peer_auth.unknown")
+
+    def standings(self, sender: str, receiver: str) -> frozenset[Standing]:
+        """Tell as what one node may call another."""
+        ledger = self.sites[receiver].ledger
+        return MembersDirectory(lambda: ledger.members, ledger.members_since_final).standings(sender)
+
 
 @dataclass
 class Line:
@@ -236,12 +250,17 @@ class Line:
     sender: str
     receiver: str
 
-    def _desk(self) -> EmbeddedDriver:
-        return self.federation.reach(self.sender, self.receiver).node.driver
+    def _desk(self, allowed: frozenset[Standing] = COSIGNERS) -> EmbeddedDriver:
+        site = self.federation.reach(self.sender, self.receiver)
+        self.federation.admit(self.sender, self.receiver, allowed)
+        return site.node.driver
 
     def submit(self, leaves):
         try:
-            return self._desk().order(leaves)
+            desk = self._desk(SUBMITTERS)
+            if Standing.SUSPENDED in self.federation.standings(self.sender, self.receiver):
+                self.federation.stops.check(self.sender, leaves)
+            return desk.order(leaves)
         finally:
             self.federation.wake()
 
@@ -258,10 +277,10 @@ class Line:
         self._desk().cosign(note)
 
     def entry(self, position, size):
-        return parse_entry(self._desk().entry(position, size))
+        return parse_entry(self._desk(MEMBERS).entry(position, size))
 
     def stand_down(self, leaf):
-        return self._desk().stand_down(leaf)
+        return self._desk(MEMBERS).stand_down(leaf)
 
 
 @dataclass
@@ -289,7 +308,9 @@ class Others:
 
     def _pass(self, what: str, org_id: str) -> Site:
         self.federation.seen.append((what, self.sender, org_id))
-        return self.federation.reach(self.sender, org_id)
+        site = self.federation.reach(self.sender, org_id)
+        self.federation.admit(self.sender, org_id)
+        return site
 
 
 class Patient:

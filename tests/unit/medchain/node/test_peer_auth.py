@@ -16,7 +16,8 @@ from medchain.encoding import canonical, digest
 from medchain.errors import AccessDeniedError, NotFoundError
 from medchain.ledger.members import ACTIVE, SUSPENDED, Key, Members, Organisation, ProtocolRules
 from medchain.ledger.policy import parse_policy
-from medchain.node.peer_auth import MembersDirectory, MemorySingleUse, PeerRequest, PeerSigner, PeerVerifier
+from medchain.node.directory import MembersDirectory
+from medchain.node.peer_auth import MemorySingleUse, PeerRequest, PeerSigner, PeerVerifier
 
 NOW = 1_796_083_200
 LEDGER = bytes(range(32))

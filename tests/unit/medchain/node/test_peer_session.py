@@ -17,9 +17,10 @@ from medchain.crypto.keywrap import SecretBytes
 from medchain.crypto.session import Share, agreed_key, code_of, is_code, new_share
 from medchain.encoding import canonical, digest, digest_input
 from medchain.errors import AccessDeniedError, InputError, UnavailableError, VerificationError
-from medchain.ledger.members import SUSPENDED
+from medchain.ledger.members import REMOVED, SUSPENDED
 from medchain.node.addresses import is_unicast
 from medchain.node.config import Address
+from medchain.node.directory import ANY
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peer_session import MAX_SESSIONS, OpenSessions, OwnSessions, Session
 from medchain.node.peers import HttpPool, Limits, PeerClient
@@ -240,8 +241,16 @@ def test_a_session_ends_when_the_clock_is_set_back_since_nobody_knows_how_long_i
     assert world.refused(credential) == "peer_auth.session"
 
 
-def test_a_suspended_member_is_refused_in_its_session_and_the_session_ends(world):
+def test_a_suspended_member_is_refused_in_its_session_which_goes_on_for_what_it_may_call(world):
     world.organisations["insurer"] = organisation("insurer", INSURER, SUSPENDED)
+    assert world.refused(world.credential()) == "peer_auth.unknown"
+    claim = world.verifier.resume(world.credential(), "POST", REQUEST.target, ANY)
+    assert world.verifier.finish(claim, b"body") == "insurer"
+    assert not world.verifier.is_active(claim)
+
+
+def test_a_removed_member_is_refused_in_its_session_and_the_session_ends(world):
+    world.organisations["insurer"] = organisation("insurer", INSURER, REMOVED)
     assert world.refused(world.credential()) == "peer_auth.unknown"
     world.organisations["insurer"] = organisation("insurer", INSURER)
     assert world.refused(world.credential()) == "peer_auth.session"

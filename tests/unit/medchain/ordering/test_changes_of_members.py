@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.errors import VerificationError
+from medchain.errors import AccessDeniedError, VerificationError
 from medchain.ledger.members import Members, ProtocolRules
 from medchain.ordering.cosign import LineName, is_quorum
 from medchain.ordering.notary import LedgerNotary, log_pen
-from tests.consortium import Consortium, MemoryReplica, cosign_keys, genesis, log_signer
+from medchain.ordering.receipt import Refused
+from medchain.ordering.round import Ask
+from tests.consortium import Consortium, Link, MemoryReplica, cosign_keys, genesis, log_signer
 from tests.roll import COSIGN_USES
 from tests.unit.medchain.ledger.world import key
 
@@ -220,6 +222,92 @@ def test_a_suspended_member_cosigns_until_its_suspension_is_final_and_then_no_mo
         passed(four)
         assert node.replica.size > change
         assert node.disk.vouched.floor == change
+
+
+def parted(count: int, *silent: str) -> Consortium:
+    """Give so many members a ledger, at the doors of real nodes, some of whom are silent from now on."""
+    made = started(count)
+    made.guarded = True
+    for name in silent:
+        made.nodes[name].is_up = False
+    return made
+
+
+# n = 4, k = 3, f = 1: org-2 is silent, so the suspended one's lines are the third.
+def test_the_suspension_of_a_member_that_is_alive_is_final_by_its_own_lines_where_f_others_are_silent():
+    with parted(4, "org-2") as four:
+        suspended(four, "org-3")
+        change = four.orderer.replica.size
+        passed(four)
+        assert final_sizes(four, "org-0", "org-1") == [change] * 2
+        four.orderer.driver.order([four.anchor("org-1")])
+        newest = four.orderer.replica.size
+        passed(four)
+        # Two of the three that are left are a quorum now.
+        assert final_sizes(four, "org-0", "org-1") == [newest] * 2
+        four.nodes["org-2"].is_up = True
+        passed(four)
+        assert final_sizes(four, "org-2") == [newest]
+        four.check()
+
+
+# n = 7, k = 5, f = 2: four are left that answer, and the suspended one.
+def test_so_it_is_among_seven_of_whom_two_are_silent():
+    with parted(7, "org-4", "org-5") as seven:
+        suspended(seven, "org-6")
+        passed(seven)
+        up = ("org-0", "org-1", "org-2", "org-3")
+        assert final_sizes(seven, *up) == [seven.orderer.replica.size] * 4
+        seven.check()
+
+
+def test_a_member_whose_suspension_is_final_is_let_in_no_more_and_learns_nothing_newer():
+    with parted(4) as four:
+        node = four.nodes["org-3"]
+        suspended(four, "org-3")
+        change = four.orderer.replica.size
+        passed(four)
+        assert final_sizes(four, "org-0", "org-1", "org-2") == [change] * 3
+        four.orderer.driver.order([four.anchor("org-1")])
+        passed(four)
+        assert node.replica.size <= change
+        assert node.disk.vouched.floor <= change
+        link = Link(four, "org-3", "org-1")
+        for call in (
+            lambda: link.blocks(0, 0),
+            lambda: link.round(Ask(0, 0, 0, 0, None)),
+            link.checkpoint,
+            lambda: link.cosign("note"),
+            lambda: link.entry(0, 1),
+            lambda: link.stand_down(b"leaf"),
+        ):
+            with pytest.raises(AccessDeniedError):
+                call()
+
+
+@pytest.mark.parametrize("silent", [(), ("org-2",)])
+def test_a_suspended_member_that_is_silent_holds_up_its_suspension_only_where_f_others_are(silent):
+    """Without its lines, its suspension waits for the quorum of before among the others."""
+    with parted(4, *silent) as four:
+        before = four.orderer.replica.size
+        suspended(four, "org-3")
+        four.nodes["org-3"].is_up = False
+        passed(four)
+        assert final_sizes(four, "org-0") == [before if silent else four.orderer.replica.size]
+        four.check()
+
+
+def test_a_suspended_member_brings_its_own_stops_and_nothing_else():
+    with parted(4) as four:
+        suspended(four, "org-3")
+        passed(four)
+        link = Link(four, "org-3", "org-0")
+        stop = four.narrow("org-3")
+        # It is judged: the object is not there.
+        assert link.submit([stop]) == [Refused("stop.unknown")]
+        for leaves in ([four.anchor("org-3")], [stop, four.anchor("org-3")], [four.narrow("org-1")]):
+            with pytest.raises(AccessDeniedError, match=r"ordering\.stops_only"):
+                link.submit(leaves)
 
 
 def test_in_a_takeover_a_member_shows_lines_of_present_members_alone():

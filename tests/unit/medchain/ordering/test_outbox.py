@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from medchain.errors import InputError, UnavailableError, VerificationError
+from medchain.errors import AccessDeniedError, InputError, UnavailableError, VerificationError
 from medchain.ordering import outbox as module
 from medchain.ordering.block import accepted_id
 from medchain.ordering.feed import Feed
@@ -96,6 +96,23 @@ def test_the_same_transaction_added_twice_is_submitted_once(consortium, outbox, 
     wire.answers = [[Refused("transaction.version")]]
     outbox.step()
     assert wire.got == [[leaf]]
+
+
+def test_stops_are_submitted_before_all_else_and_apart_from_it(consortium, outbox, wire):
+    """Nothing but stops is taken of a suspended member, nor a batch in which there is anything else."""
+    others = [consortium.anchor("org-1"), consortium.anchor("org-1")]
+    stops = [consortium.narrow("org-1"), consortium.narrow("org-1")]
+    for leaf in (others[0], stops[0], others[1], stops[1]):
+        outbox.add(leaf)
+    wire.answers = [[Refused("stop.unknown")] * 2, AccessDeniedError("ordering.stops_only")]
+    assert outbox.step() == 2
+    assert outbox.step() == 0
+    assert wire.got == [stops, others]
+    again = consortium.narrow("org-1")
+    outbox.add(again)
+    wire.answers = [[Refused("stop.unknown")]]
+    assert outbox.step() == 1
+    assert (wire.got[2:], len(outbox)) == ([[again]], 2)
 
 
 def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):

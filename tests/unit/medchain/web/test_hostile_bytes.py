@@ -69,11 +69,14 @@ TAKEN = {("nothing", "blocks")}
 class Anxin:
     """Takes every request for the insurer's."""
 
-    def begin(self, _assertion, _method, _target):
+    def begin(self, _assertion, _method, _target, _allowed):
         return PeerClaim(ANXIN, "key", "jti", 0, "", is_harmless=True)
 
     def finish(self, claim, _body):
         return claim.issuer
+
+    def is_active(self, _claim):
+        return True
 
 
 class Healthy:

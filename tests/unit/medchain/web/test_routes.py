@@ -12,7 +12,8 @@ from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node import proposal_desk
 from medchain.node.assembly import DaemonParts, LocalOperations
-from medchain.node.peer_auth import MEMBER_KEYS, PeerClaim
+from medchain.node.directory import MEMBER_KEYS
+from medchain.node.peer_auth import PeerClaim
 from medchain.node.proofs import PROVE, PROVE_ENTRY, TRUSTED_POLICY
 from medchain.node.rotation import ROTATE
 from medchain.node.services import Health
@@ -104,7 +105,7 @@ class Healthy:
 class Insurer:
     """Takes every assertion for the insurer's that says so."""
 
-    def begin(self, assertion, method, target):
+    def begin(self, assertion, method, target, _allowed):
         if not assertion.startswith(f"for {method} {target} "):
             raise AccessDeniedError("peer_auth.signature")
         body = assertion.removeprefix(f"for {method} {target} ")
@@ -114,6 +115,9 @@ class Insurer:
         if claim.body_hash != repr(body):
             raise AccessDeniedError("peer_auth.request")
         return claim.issuer
+
+    def is_active(self, _claim):
+        return True
 
 
 @pytest.fixture

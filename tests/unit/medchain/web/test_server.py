@@ -92,7 +92,7 @@ def _quick_stop(monkeypatch):
 class Members:
     """Lets in whose credential names the organisation and the body: ``insurer:body``."""
 
-    def begin(self, assertion: str, _method: str, _target: str) -> PeerClaim:
+    def begin(self, assertion: str, _method: str, _target: str, _allowed: object) -> PeerClaim:
         issuer, _, body = assertion.partition(":")
         if issuer not in ("insurer", "hospital"):
             raise AccessDeniedError("peer_auth.unknown")
@@ -102,6 +102,9 @@ class Members:
         if claim.body_hash.encode() != body:
             raise AccessDeniedError("peer_auth.request")
         return claim.issuer
+
+    def is_active(self, _claim: PeerClaim) -> bool:
+        return True
 
 
 @pytest.fixture
