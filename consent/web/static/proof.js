@@ -50,25 +50,49 @@ async function inflate(bytes, size) {
   }
 }
 
-// C2SP tlog-policy: logs, witnesses, groups, quorum. Post-quantum lines count as given: their organisation is asked for
-// its other line.
-export function readPolicy(text) {
-  const policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: "" };
-  for (const line of text.split("\n")) {
-    const [word, ...rest] = line.trim().split(/\s+/);
-    if (word === "log") policy.logs.push(readKey(rest[0]));
-    else if (word === "witness") policy.witnesses.set(rest[0], readKey(rest[1]));
-    else if (word === "group") policy.groups.set(rest[0], { least: rest[1], members: rest.slice(2) });
-    else if (word === "quorum") policy.quorum = rest[0];
-    else if (word && !word.startsWith("#")) throw new ProofError("policy");
+const utf8Bytes = (text) => new TextEncoder().encode(text);
+
+// C2SP tlog-policy, as strictly as a node reads it (medchain/tlog/policy.py): logs, witnesses, groups, quorum, and the
+// words of its lines. Post-quantum lines count as given: their organisation is asked for its other line.
+export async function readPolicy(text) {
+  const isText = !/[^\t\n\x20-\x7e\x80-\uffff]/.test(text) && text.endsWith("\n");
+  if (!isText || utf8Bytes(text).length > 1 << 20) throw new ProofError("policy");
+  const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter((word) => word));
+  const rows = lines.filter(([word]) => word && !word.startsWith("#"));
+  const policy = { rows, logs: [], witnesses: new Map(), groups: new Map(), quorum: "" };
+  const names = new Set(["none"]);
+  const free = new Set();
+  for (const [word, name, ...rest] of rows) {
+    if (word === "log" && isUrl(rest)) policy.logs.push(await readKey(name, [1]));
+    else if (word === "witness" && isUrl(rest.slice(1))) policy.witnesses.set(name, await readKey(rest[0], [4, 6]));
+    else if (word === "group") policy.groups.set(name, readGroup(rest, free));
+    else if (word === "quorum" && !rest.length && !policy.quorum && names.has(name)) policy.quorum = name;
+    else throw new ProofError("policy");
+    if (word === "log" || word === "quorum") continue;
+    if (names.has(name) || name.startsWith("#")) throw new ProofError("policy");
+    [names, free].forEach((some) => some.add(name));
   }
-  if (!policy.logs.length || !policy.quorum) throw new ProofError("policy");
+  const [logs, witnesses] = [policy.logs, [...policy.witnesses.values()]];
+  const isOnce = (keys, told) => new Set(keys.map(told)).size === keys.length;
+  const areOnce = [logs, witnesses].every((keys) => isOnce(keys, (key) => hex(key.bytes)));
+  if (!logs.length || !policy.quorum || !areOnce || !isOnce([...logs, ...witnesses], (key) => `${key.name} ${key.id}`)) throw new ProofError("policy");
   return policy;
 }
 
+const isUrl = (words) => words.length <= 1 && !words[0]?.startsWith("#");
+
+// A group's members stand before it, each in one group only.
+function readGroup([least, ...members], free) {
+  if (!/^(all|any|[1-9][0-9]{0,4})$/.test(least)) throw new ProofError("policy");
+  const needed = atLeast(least, members.length);
+  if (needed < 1 || needed > members.length || !members.every((one) => free.delete(one))) throw new ProofError("policy");
+  return { least, members };
+}
+
+const atLeast = (least, count) => (least === "all" ? count : least === "any" ? 1 : Number(least));
+
 // The text of a policy's members alone, which the ends of their blocks name: docs/spec/genesis.md, rule 6.
-function membersText(text) {
-  const rows = text.split("\n").map((line) => line.trim().split(/\s+/)).filter(([word]) => word && !word.startsWith("#"));
+export function membersText({ rows }) {
   const groups = rows.filter(([word]) => word === "group");
   const named = groups.filter(([, name]) => /^consortium@[0-9a-f]{64}$/.test(name));
   if (named.length !== 1) throw new ProofError("policy");
@@ -82,11 +106,15 @@ function membersText(text) {
   return lines.map((row) => `${row.join(" ")}\n`).join("");
 }
 
-function readKey(text) {
-  const match = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text ?? "");
-  if (!match) throw new ProofError("policy");
-  const key = base64(match[3]);
-  return { name: match[1], id: match[2], kind: key[0], bytes: key.subarray(1) };
+// A verifier key of C2SP signed-note, in its only spelling.
+async function readKey(text, kinds) {
+  const [, name, id, encoded] = /^([^+]*)\+([^+]*)\+(.*)$/.exec(text ?? "") ?? [];
+  const isName = name && !/[\x00-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/.test(name) && utf8Bytes(name).length <= 255;
+  if (!isName || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) throw new ProofError("policy");
+  const key = base64(encoded.length % 4 ? "" : encoded);
+  const isKey = kinds.includes(key[0]) && key.length === (key[0] === 6 ? 1313 : 33) && btoa(String.fromCharCode(...key)) === encoded;
+  if (!isKey || hex(await sha256(utf8Bytes(`${name}\n`), key)).slice(0, 8) !== id) throw new ProofError("policy");
+  return { name, id, kind: key[0], bytes: key.subarray(1) };
 }
 
 async function holds(key, message, signature) {
@@ -105,7 +133,7 @@ async function readCheckpoint(note, policy) {
     return match ? [{ name: match[1], data: base64(match[2]) }] : [];
   });
   const of = (key) => lines.filter((line) => line.name === key.name && hex(line.data.subarray(0, 4)) === key.id);
-  const message = new TextEncoder().encode(text);
+  const message = utf8Bytes(text);
   const isLogs = await any(policy.logs.flatMap((key) => of(key).map((line) => holds(key, message, line.data.subarray(4)))));
   if (!isLogs) throw new ProofError("log");
   const signed = new Map();
@@ -119,7 +147,7 @@ async function readCheckpoint(note, policy) {
 async function cosigned(key, text, data) {
   if (data.length !== 72) return false;
   const time = new DataView(data.buffer, data.byteOffset, 8).getBigUint64(0);
-  return holds(key, new TextEncoder().encode(`cosignature/v1\ntime ${time}\n${text}`), data.subarray(8));
+  return holds(key, utf8Bytes(`cosignature/v1\ntime ${time}\n${text}`), data.subarray(8));
 }
 
 const any = async (promises) => (await Promise.all(promises)).includes(true);
@@ -130,7 +158,7 @@ function satisfied(policy, name, signed, depth = 0) {
   const group = policy.groups.get(name);
   if (!group) return signed.get(name) === true;
   const members = group.members.filter((one) => policy.groups.has(one) || policy.witnesses.get(one)?.kind === 4);
-  const least = group.least === "all" ? members.length : group.least === "any" ? 1 : Number(group.least);
+  const least = atLeast(group.least, members.length);
   if (!(least > 0)) throw new ProofError("policy");
   return members.filter((one) => satisfied(policy, one, signed, depth + 1)).length >= least;
 }
@@ -196,7 +224,7 @@ async function mapped(key, value, siblings, root) {
 }
 
 // The state leaf that ends the tree of an entry: it must name the members of the policy whose quorum has cosigned it.
-async function ended(files, entry, policy, policyText) {
+async function ended(files, entry, policy) {
   const state = await proven(files, "state", policy);
   const [tree, other] = [state.checkpoint, entry.checkpoint];
   if (state.index !== tree.size - 1 || tree.size !== other.size || !same(tree.root, other.root)) throw new ProofError("state");
@@ -207,18 +235,18 @@ async function ended(files, entry, policy, policyText) {
     throw new ProofError("state");
   }
   if (said?.type !== "medchain/state/v2" || !/^[0-9a-f]{64}$/.test(said.policy)) throw new ProofError("state");
-  const name = hex(await sha256(new TextEncoder().encode(membersText(policyText))));
+  const name = hex(await sha256(utf8Bytes(membersText(policy))));
   if (said.policy !== name) throw new ProofError("other policy");
   return { ...state, said };
 }
 
 // What a bundle proves: the entry, and the object's state where it is given. Throws ProofError for what does not hold.
 export async function check(data, policyText) {
-  const [files, policy] = [await unzip(data), readPolicy(policyText)];
+  const [files, policy] = [await unzip(data), await readPolicy(policyText)];
   const entry = await proven(files, "entry", policy);
   const who = [...entry.checkpoint.signed].filter(([, is]) => is).map(([name]) => name.replace(/-ed$/, ""));
   const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, time: null };
-  const { said, checkpoint } = await ended(files, entry, policy, policyText);
+  const { said, checkpoint } = await ended(files, entry, policy);
   if (!files.has("map.json") || !files.has("record.json")) return verdict;
   const map = JSON.parse(utf8.decode(files.get("map.json")));
   const record = files.get("record.json");

@@ -20,7 +20,7 @@ async function judge() {
   if (!file.files.length) return;
   say(words.wait);
   try {
-    const found = await check(new Uint8Array(await file.files[0].arrayBuffer()), policy.value);
+    const found = await check(new Uint8Array(await file.files[0].arrayBuffer()), policy.value.replace(/\n?$/, "\n"));
     const lines = [words.entry.replace("@", found.index).replace("#", found.size), `${words.who}${found.who.join(", ")}`];
     if (found.record) lines.push(`${words.record}${found.record.kind} · ${found.record.status} · v${found.record.version}`);
     if (found.time) lines.push(`${words.time}${new Date(found.time * 1000).toLocaleString(document.documentElement.lang)}`);

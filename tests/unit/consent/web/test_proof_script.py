@@ -16,22 +16,31 @@ import pytest
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.encoding import canonical
+from medchain.errors import InputError
+from medchain.ledger.lineage import members_policy
 from medchain.ledger.machine import STATE_TYPE
 from medchain.ledger.object import StateRecord
 from medchain.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from medchain.tlog.merkle import leaf_hash, node_hash
 from medchain.tlog.note import KeyType, VerifierKey
+from medchain.tlog.policy import Policy
 from medchain.tlog.proof import format_proof
 from medchain.tlog.statemap import MapRoot, prove, update
+from tests.unit.consent.web.odd_policies import odd_policies
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "tlog"
-HARNESS = """import { check, proven, readPolicy, unzip } from "./proof.mjs";
+HARNESS = """import { check, membersText, ProofError, proven, readPolicy, unzip } from "./proof.mjs";
 import { readFileSync } from "node:fs";
 const [what, policy, ...bundles] = process.argv.slice(2);
 const text = readFileSync(policy, "utf8");
-const entry = async (data) => proven(await unzip(data), "entry", readPolicy(text));
+const entry = async (data) => proven(await unzip(data), "entry", await readPolicy(text));
 const who = (found) => ({ index: found.index, who: [...found.checkpoint.signed.values()].filter(Boolean).length });
+const refused = (error) => { if (error instanceof ProofError) return null; throw error; };
 const told = [];
+for (const one of what === "policies" ? JSON.parse(text) : []) {
+  const policy = await readPolicy(one).catch(refused);
+  try { told.push(policy && membersText(policy)); } catch (error) { told.push(refused(error) ?? ""); }
+}
 for (const name of bundles) {
   const data = new Uint8Array(readFileSync(name));
   try { told.push(what === "entry" ? who(await entry(data)) : await check(data, text)); }
@@ -108,7 +117,7 @@ def test_a_checkpoint_whose_size_was_changed_bears_no_signature(tmp_path):
 
 def test_the_policy_of_strangers_refuses(tmp_path):
     rows = [row for row in vector("policy.txt").decode().split("\n") if not row.startswith("log ")]
-    log = "log example.org/other+00000000+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
+    log = f"log {VerifierKey('example.org/other', KeyType.ED25519, LOG.public)}"
     assert judged(tmp_path, entry(0), policy="\n".join([log, *rows]).encode()) == ["ProofError log"]
 
 
@@ -210,3 +219,26 @@ def test_the_members_of_a_policy_are_the_same_however_it_is_written_and_what_it_
 def test_an_entry_is_shown_without_any_state_of_a_record(tmp_path):
     (told,) = judged(tmp_path, of_state({"map__json": None, "record__json": None}), policy=STATE_POLICY)
     assert (told["index"], told["record"]) == (0, None)
+
+
+def by_node(text: str) -> str | None:
+    """Return what a node takes for the members of a policy; empty for one without, None for one that is none."""
+    try:
+        policy = Policy.parse(text.encode())
+    except InputError:
+        return None
+    try:
+        return members_policy(policy).text.decode()
+    except InputError:
+        return ""
+
+
+def test_the_script_reads_a_policy_as_strictly_as_a_node(tmp_path):
+    """Every text is refused by both, or by neither; of the others both take out the same members."""
+    texts = odd_policies()
+    told = judged(tmp_path, policy=json.dumps(texts).encode(), what="policies")
+    expected = [by_node(text) for text in texts]
+    assert [row for row in zip(texts, told, expected, strict=True) if row[1] != row[2]] == []
+    # There are some of each sort, or nothing was compared.
+    counts = expected.count(None), expected.count(""), sum(bool(text) for text in expected)
+    assert [count > least for count, least in zip(counts, (400, 1, 60), strict=True)] == [True] * 3, counts
