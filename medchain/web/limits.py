@@ -1,9 +1,10 @@
-"""What one server holds at a time: connections by where they come from, requests by member, bytes of bodies.
+"""What one server holds at a time: connections by where they come from, requests by member, bytes that come and go.
 
 Keeps true: who has not shown who he is holds at most `MAX_STRANGERS` connections, `MAX_STRANGERS_EACH` from one place,
 whatever he sends; the rest are for callers who have, and for places from which one came before; one member has at most
 `MAX_REQUESTS_EACH` requests under way and `MAX_KEPT_EACH` connections kept; bodies of at most `MAX_BUFFERED_BYTES` are
-in memory. Trusts the address of an accepted connection, which TCP makes hard to forge.
+in memory, and of large answers that wait to be taken at most `MAX_ANSWERS_BYTES`, one member's `MAX_ANSWERS_EACH`.
+Trusts the address of an accepted connection, which TCP makes hard to forge.
 Source: `docs/spec/node-protocol.md`.
 """
 
@@ -29,6 +30,15 @@ MAX_STRANGERS_EACH: Final = 64
 
 MAX_BUFFERED_BYTES: Final = 128 << 20
 """Bodies held at a time; twice what one member can send at once."""
+
+MAX_ANSWERS_BYTES: Final = 256 << 20
+"""Large answers held at a time until they are taken; so much that no few members keep others from theirs."""
+
+MAX_ANSWERS_EACH: Final = 64 << 20
+"""Large answers of one member held at a time; more than the largest there is."""
+
+SMALL_ANSWER_BYTES: Final = 1 << 16
+"""Largest answer that is not counted: a connection has one, and whoever asks how the node is gets it always."""
 
 MAX_REQUESTS_EACH: Final = 16
 """Requests of one member under way at a time, those that wait on purpose included."""
@@ -154,6 +164,48 @@ class UnderWay:
                 self._count[org_id] -= 1
                 if not self._count[org_id]:
                     del self._count[org_id]
+
+
+class Answers:
+    """Counts the bytes of large answers by member. Threads share it."""
+
+    __slots__ = ("_held", "_lock")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = Lock()
+        self._held: Counter[str] = Counter()
+
+    def check(self, org_id: str, size: int) -> None:
+        """See that there is room for an answer now; arguments and errors as for `hold`."""
+        with self.hold(org_id, size):
+            """It is given back at once."""
+
+    @contextmanager
+    def hold(self, org_id: str, size: int) -> Iterator[None]:
+        """Hold an answer until it is taken.
+
+        Args:
+            org_id: of the member that it is for.
+            size: bytes.
+
+        Raises:
+            UnavailableError: ``request.busy`` where that would be too much.
+        """
+        if size <= SMALL_ANSWER_BYTES:
+            yield
+            return
+        with self._lock:
+            if self._held[org_id] + size > MAX_ANSWERS_EACH or self._held.total() + size > MAX_ANSWERS_BYTES:
+                raise UnavailableError("request.busy")
+            self._held[org_id] += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[org_id] -= size
+                if not self._held[org_id]:
+                    del self._held[org_id]
 
 
 class Buffered:

@@ -22,6 +22,7 @@ from medchain.node.grant_search import MAX_QUESTION_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
 from medchain.node.peers import OCTETS
 from medchain.node.proposal import MAX_DOCUMENT_BYTES
+from medchain.node.release import MAX_ANSWER_BYTES as MAX_RELEASE_BYTES
 from medchain.node.services import (
     AskService,
     BodyService,
@@ -183,7 +184,15 @@ def release_routes(service: ReleaseService) -> list[Route]:
         return json_response(service.grants(request.body, request.peer))
 
     return [
-        Route("release", "POST", "/release", release, MAX_RELEASE_REQUEST_BYTES, is_poll=True),
+        Route(
+            "release",
+            "POST",
+            "/release",
+            release,
+            MAX_RELEASE_REQUEST_BYTES,
+            is_poll=True,
+            once_bytes=MAX_RELEASE_BYTES,
+        ),
         Route("grants", "POST", "/grants", grants, MAX_QUESTION_BYTES),
     ]
 

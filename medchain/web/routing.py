@@ -164,6 +164,8 @@ class Route:
         handler: declared with `callers`.
         max_bytes: largest body.
         is_poll: whether it waits on purpose; it is left out of the times.
+        once_bytes: largest answer of one that gives it once: where there is no room for it, it is not called. 0 for
+            one that gives the same answer again.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Route:
     handler: Handler
     max_bytes: int = 0
     is_poll: bool = False
+    once_bytes: int = 0
 
 
 class PeerCheck(Protocol):

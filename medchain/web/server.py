@@ -1,10 +1,10 @@
 """The ledger daemon's HTTP server: threads, kept connections, and a bound on everything.
 
-Keeps true: connections and buffered bytes bounded by `medchain.web.limits`; nothing of a body is read before its route
-has bounded it and its head has shown who calls; heads bounded as a whole; headers and bodies finished by a deadline
-however they trickle, one answer a request; a stop lets requests under way end. Requests
-with Transfer-Encoding or with two lengths are refused, so no proxy can read another request than we do. Trusts
-`http.server` to parse request lines and fields; why it and not granian: `docs/adr/0012-daemon-http-server.md`.
+Keeps true: connections and buffered bytes, of bodies and answers, bounded by `medchain.web.limits`; nothing of a body
+is read before its route has bounded it and its head has shown who calls; heads bounded as a whole; headers and bodies
+finished by a deadline however they trickle, one answer a request; a stop lets requests under way end. Requests with
+Transfer-Encoding or with two lengths are refused, so no proxy can read another request than we do. Trusts `http.server`
+to parse request lines and fields; why it and not granian: `docs/adr/0012-daemon-http-server.md`.
 Source: RFC 9112.
 """
 
@@ -26,12 +26,12 @@ from socketserver import BaseRequestHandler, TCPServer
 from threading import Condition, Thread
 from typing import Final
 
-from medchain.errors import InputError, MedchainError
+from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node.config import Address, Tls
 from medchain.node.log import Log
 from medchain.node.metrics import REQUEST_SECONDS, REQUESTS
 from medchain.node.timed_socket import TimedSocket
-from medchain.web.limits import Buffered, Connections, UnderWay, place_of
+from medchain.web.limits import SMALL_ANSWER_BYTES, Answers, Buffered, Connections, UnderWay, place_of
 from medchain.web.routing import Admission, Request, Response, Route, Router, error_response
 
 STRANGER_IDLE_S: Final = 5.0
@@ -135,6 +135,7 @@ class _Server(TCPServer):
         self.idle = Condition()
         self.connections = Connections()
         self.buffered = Buffered()
+        self.answers = Answers()
         self.of_members = UnderWay()
         # `_serve` makes the handler, since only it knows the visitor.
         super().__init__((address.host, address.port), BaseRequestHandler)
@@ -329,6 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
         admission = self.server.router.admit(route, head)
         if admission.claim is not None:
             held.enter_context(self.server.of_members.one(admission.claim.issuer))
+            self.server.answers.check(admission.claim.issuer, route.once_bytes)
         held.enter_context(self.server.buffered.hold(size))
         if admission.is_known:
             self.visitor.know()
@@ -343,10 +345,22 @@ class _Handler(BaseHTTPRequestHandler):
         keep = not (wants_close or self.server.draining or response.status == HTTPStatus.UNAUTHORIZED)
         if keep and admission.claim is not None:
             keep = self.visitor.stay(admission.claim.issuer)
-        self._send(response, {"X-Request-Id": request.request_id, **response.headers}, keep=keep)
+        with ExitStack() as held:
+            response = self._held(response, request, admission, held)
+            self._send(response, {"X-Request-Id": request.request_id, **response.headers}, keep=keep)
         REQUESTS.labels(router.server, route.name, str(response.status)).inc()
         if not route.is_poll:
             REQUEST_SECONDS.labels(router.server, route.name).observe(time.monotonic() - started)
+
+    def _held(self, response: Response, request: Request, admission: Admission, held: ExitStack) -> Response:
+        """Take room for a member's answer until it is taken; where there is none it may ask again."""
+        if admission.claim is None:
+            return response
+        try:
+            held.enter_context(self.server.answers.hold(admission.claim.issuer, len(response.body)))
+        except UnavailableError as error:
+            return error_response(error, request.request_id)
+        return response
 
     def _refuse(self, error: MedchainError, request_id: str, size: int) -> None:
         """Answer an error of the head. The body is thrown away, never taken for a request."""
@@ -384,7 +398,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _send(self, response: Response, headers: Mapping[str, str], *, keep: bool) -> None:
-        """Send an answer in one piece."""
+        """Send an answer: a small one in one piece, of a large one no second copy is made for that."""
         self.close_connection = not keep
         lines = [
             f"HTTP/1.1 {response.status} {_phrase(response.status)}",
@@ -395,7 +409,10 @@ class _Handler(BaseHTTPRequestHandler):
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
         self.timed.allow(SEND_S)
-        self.timed.sendall("\r\n".join((*lines, "", "")).encode("ascii") + response.body)
+        head = "\r\n".join((*lines, "", "")).encode("ascii")
+        is_small = len(response.body) <= SMALL_ANSWER_BYTES
+        for piece in (head + response.body,) if is_small else (head, response.body):
+            self.timed.sendall(piece)
 
 
 def _phrase(status: int) -> str:

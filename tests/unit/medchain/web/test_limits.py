@@ -7,7 +7,9 @@ from contextlib import ExitStack
 import pytest
 
 from medchain.errors import UnavailableError
-from medchain.web.limits import Buffered, Connections, UnderWay, place_of
+from medchain.node.release import MAX_ANSWER_BYTES
+from medchain.web import limits
+from medchain.web.limits import Answers, Buffered, Connections, UnderWay, place_of
 
 MIB = 1 << 20
 
@@ -84,6 +86,25 @@ def test_one_member_has_sixteen_connections_kept_and_others_have_theirs():
         connections.let_go("insurer")
     connections.let_go("hospital")
     assert not connections._kept  # noqa: SLF001  # that it does not grow is the point
+
+
+def test_large_answers_are_held_up_to_a_bound_for_each_member_and_one_for_all_and_small_ones_always():
+    assert limits.MAX_ANSWERS_EACH > MAX_ANSWER_BYTES, "the largest answer there is"
+    answers = Answers()
+    with ExitStack() as held:
+        for member in ("insurer", "hospital", "court", "office"):
+            held.enter_context(answers.hold(member, 60 * MIB))
+            held.enter_context(answers.hold(member, 4 * MIB))
+            for size in (65_536, 1):
+                held.enter_context(answers.hold(member, size))
+        # One more of a member that has as much as it may, and of one that has nothing.
+        for member in ("insurer", "fifth"):
+            with pytest.raises(UnavailableError) as caught, answers.hold(member, 65_537):
+                pass
+            assert caught.value.code == "request.busy"
+    with answers.hold("insurer", 64 * MIB), pytest.raises(UnavailableError), answers.hold("insurer", 65_537):
+        pass
+    assert not answers._held  # noqa: SLF001  # that it does not grow is the point
 
 
 def test_bodies_are_held_up_to_the_bound_and_no_further():

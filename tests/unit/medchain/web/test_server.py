@@ -56,6 +56,10 @@ class Parts:
         return Response(request.peer.encode() + request.body)
 
     @callers(Caller.PEER)
+    def large(self, request: Request) -> Response:
+        return Response(bytes(int(request.body)))
+
+    @callers(Caller.PEER)
     def poll(self, request: Request) -> Response:
         self.polling.release()
         self.release.wait(60)
@@ -75,6 +79,8 @@ class Parts:
             Route("local", "GET", "/local", self.local),
             Route("poll", "POST", "/poll", self.poll, is_poll=True),
             Route("member", "POST", "/member", self.member, 4 << 20),
+            Route("large", "POST", "/large", self.large, 100),
+            Route("once", "POST", "/once", self.member, 100, once_bytes=8 << 20),
         ]
 
 
@@ -365,6 +371,35 @@ def test_bodies_beyond_what_memory_is_meant_for_are_refused_unread_and_accepted_
         assert lost(slow)
     answer = raw(server, member_head("hospital:" + "y" * 101, 101, "Connection: close") + b"y" * 101)
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def large_head(member: str, size: int) -> bytes:
+    """Ask for an answer of a size."""
+    asked = member_head(f"{member}:{size}", len(str(size)), "Connection: close")
+    return asked.replace(b"/member", b"/large") + str(size).encode()
+
+
+def test_large_answers_that_a_member_does_not_take_are_bounded_and_others_get_theirs(server, parts, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_ANSWERS_EACH", 12 << 20)
+    size = 8 << 20
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(server.address)
+        slow.sendall(large_head("insurer", size))
+        assert head_of(slow).startswith(b"HTTP/1.1 200 ")
+        refused = raw(server, large_head("insurer", size))
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in refused
+        assert b"request.busy" in refused
+        # What is small is answered all the same, and so is everybody else.
+        assert raw(server, large_head("insurer", 1000)).startswith(b"HTTP/1.1 200 ")
+        assert len(raw(server, large_head("hospital", size))) > size
+        # Who gives its answer once is not asked for one that cannot be held.
+        once = member_head("insurer:x", 1, "Connection: close").replace(b"/member", b"/once") + b"x"
+        assert b"request.busy" in raw(server, once)
+        assert parts.seen == []
+        assert raw(server, once.replace(b"insurer", b"hospital")).endswith(b"hospitalx")
+    assert eventually(lambda: len(raw(server, large_head("insurer", size))) > size)
 
 
 def test_long_polls_of_one_member_do_not_hold_the_slots_of_others(server, parts, monkeypatch):
