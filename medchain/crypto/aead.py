@@ -20,8 +20,9 @@ from nacl.exceptions import CryptoError
 from nacl.utils import random
 
 from medchain.crypto.commitment import MAX_SMALL_BYTES, SALT_BYTES
-from medchain.crypto.keywrap import COMMITMENT_BYTES, NONCE_BYTES, TAG_BYTES, committing_keys
+from medchain.crypto.keywrap import COMMITMENT_BYTES, committing_keys
 from medchain.crypto.suite import SUITE_1
+from medchain.crypto.xchacha import NONCE_BYTES, TAG_BYTES, seal, unseal
 from medchain.encoding import digest
 from medchain.errors import InputError, VerificationError
 
@@ -109,7 +110,7 @@ def seal_record(dek: bytes, context: RecordContext, content: bytes, salt: bytes)
     header = _MAGIC + _WHOLE + nonce + commitment
     plaintext = _RAW + salt + content + b"\x80"
     plaintext = plaintext.ljust(_whole_size(len(plaintext)), b"\0")
-    return header + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, _aad(header, context), nonce, key)
+    return header + seal(key, nonce, _aad(header, context), plaintext)
 
 
 def open_record(dek: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:
@@ -135,12 +136,9 @@ def open_record(dek: bytes, context: RecordContext, envelope: bytes) -> tuple[by
         raise VerificationError("envelope.format")
     key = _opening_key(dek, header, _WHOLE)
     nonce = header[len(_MAGIC) + 1 : -COMMITMENT_BYTES]
-    try:
-        padded = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-            envelope[HEADER_BYTES:], _aad(header, context), nonce, key
-        )
-    except CryptoError:
-        raise VerificationError("envelope.authentication") from None
+    padded = unseal(key, nonce, _aad(header, context), envelope[HEADER_BYTES:])
+    if padded is None:
+        raise VerificationError("envelope.authentication")
     plaintext = padded.rstrip(b"\0")
     if len(padded) != _whole_size(len(plaintext)):
         raise VerificationError("envelope.authentication")

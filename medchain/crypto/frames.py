@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nacl import bindings
-from nacl.exceptions import CryptoError
-
-TAG_BYTES: Final = 16
-"""By how much a sealed frame is longer than its content."""
+from medchain.crypto.xchacha import NONCE_BYTES, seal, unseal
 
 _NUMBER_BYTES: Final = 8
 
@@ -30,17 +26,14 @@ def seal_frame(key: bytes, number: int, context: bytes, content: bytes) -> bytes
     Returns:
         The content enciphered and 16 bytes of tag.
     """
-    return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(content, context, _nonce(number), key)
+    return seal(key, _nonce(number), context, content)
 
 
 def open_frame(key: bytes, number: int, context: bytes, sealed: bytes) -> bytes | None:
     """Open a frame; None where it is not the frame of this key, number and context."""
-    try:
-        return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, context, _nonce(number), key)
-    except CryptoError:
-        return None
+    return unseal(key, _nonce(number), context, sealed)
 
 
 def _nonce(number: int) -> bytes:
     """Number a frame."""
-    return number.to_bytes(_NUMBER_BYTES, "big").rjust(bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, b"\0")
+    return number.to_bytes(_NUMBER_BYTES, "big").rjust(NONCE_BYTES, b"\0")

@@ -15,25 +15,18 @@ from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from nacl import bindings
-from nacl.exceptions import CryptoError
 from nacl.utils import random
 
 from medchain.crypto.suite import SUITE_1
+from medchain.crypto.xchacha import NONCE_BYTES, TAG_BYTES, seal, unseal
 from medchain.encoding import digest
 from medchain.errors import InputError, VerificationError
 
 KEY_BYTES: Final = 32
 """Size of every symmetric key, seed and root."""
 
-NONCE_BYTES: Final = 24
-"""Size of an XChaCha20 nonce: random ones never meet."""
-
 COMMITMENT_BYTES: Final = 32
 """Size of a key commitment."""
-
-TAG_BYTES: Final = 16
-"""Size of a Poly1305 tag."""
 
 WRAPPED_BYTES: Final = 1 + NONCE_BYTES + COMMITMENT_BYTES + KEY_BYTES + TAG_BYTES
 """Size of a wrapped key: suite, nonce, key commitment, ciphertext with tag."""
@@ -172,8 +165,7 @@ class WrappingKey:
         nonce = random(NONCE_BYTES)
         header = bytes((SUITE_1.number,)) + nonce + self._commitment
         # The header is of fixed size, so header ‖ aad has one reading.
-        sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(key, header + aad, nonce, self._key)
-        return header + sealed
+        return header + seal(self._key, nonce, header + aad, key)
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> SecretBytes:
         """Open a wrapped key.
@@ -193,15 +185,10 @@ class WrappingKey:
         header = wrapped[:_HEADER_BYTES]
         if not hmac.compare_digest(header[1 + NONCE_BYTES :], self._commitment):
             raise VerificationError("keys.unwrap")
-        nonce = header[1 : 1 + NONCE_BYTES]
-        try:
-            return SecretBytes(
-                bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                    wrapped[_HEADER_BYTES:], header + aad, nonce, self._key
-                )
-            )
-        except CryptoError:
-            raise VerificationError("keys.unwrap") from None
+        key = unseal(self._key, header[1 : 1 + NONCE_BYTES], header + aad, wrapped[_HEADER_BYTES:])
+        if key is None:
+            raise VerificationError("keys.unwrap")
+        return SecretBytes(key)
 
 
 def wrap_key(wrapping_key: bytes, key: bytes, aad: bytes) -> bytes:

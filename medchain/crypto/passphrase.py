@@ -12,11 +12,11 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from nacl import bindings, pwhash
-from nacl.exceptions import CryptoError
+from nacl import pwhash
 from nacl.utils import random
 
-from medchain.crypto.keywrap import KEY_BYTES, NONCE_BYTES, SecretBytes
+from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
+from medchain.crypto.xchacha import NONCE_BYTES, TAG_BYTES, seal, unseal
 from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical, unbase64
 from medchain.errors import InputError, VerificationError
 
@@ -76,7 +76,7 @@ def seal_root_key(root: bytes, passphrase: str, cost: Cost = DEFAULT_COST) -> by
     _check_cost(cost)
     salt, nonce = random(_SALT_BYTES), random(NONCE_BYTES)
     key = _stretch(passphrase, salt, cost)
-    sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(root, _aad(cost, salt), nonce, key)
+    sealed = seal(key, nonce, _aad(cost, salt), root)
     return canonical(
         {
             "iterations": cost.iterations,
@@ -112,13 +112,13 @@ def open_root_key(file: bytes, passphrase: str) -> SecretBytes:
     cost = Cost(_integer(found["iterations"]), _integer(found["memory_kib"]))
     _check_cost(cost)
     sizes = len(salt), len(nonce), len(sealed)
-    if found["type"] != _TYPE or sizes != (_SALT_BYTES, NONCE_BYTES, KEY_BYTES + 16):
+    if found["type"] != _TYPE or sizes != (_SALT_BYTES, NONCE_BYTES, KEY_BYTES + TAG_BYTES):
         raise InputError("passphrase.format")
     key = _stretch(passphrase, salt, cost)
-    try:
-        return SecretBytes(bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _aad(cost, salt), nonce, key))
-    except CryptoError:
-        raise VerificationError("passphrase.authentication") from None
+    root = unseal(key, nonce, _aad(cost, salt), sealed)
+    if root is None:
+        raise VerificationError("passphrase.authentication")
+    return SecretBytes(root)
 
 
 def write_key_file(root: bytes) -> bytes:

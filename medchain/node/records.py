@@ -41,7 +41,8 @@ from medchain.crypto.commitment import (
     whole_digest,
 )
 from medchain.crypto.fields import document_fields
-from medchain.crypto.keywrap import TAG_BYTES, Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
+from medchain.crypto.keywrap import Purpose, SecretBytes, WrappingKey, derive, random_key, wrap_aad
+from medchain.crypto.xchacha import TAG_BYTES
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.record import DELETED
 from medchain.ledger.object import ACTIVE

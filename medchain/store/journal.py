@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
+from medchain.crypto.frames import open_frame, seal_frame
 from medchain.crypto.keywrap import derive
+from medchain.crypto.xchacha import TAG_BYTES
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.store.faults import disk_fault
 

@@ -7,7 +7,8 @@ import struct
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from medchain.crypto.frames import TAG_BYTES, open_frame, seal_frame
+from medchain.crypto.frames import open_frame, seal_frame
+from medchain.crypto.xchacha import TAG_BYTES
 
 KEY = bytes(range(32))
 CONTEXT = b"journal"
