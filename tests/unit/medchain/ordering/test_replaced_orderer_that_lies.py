@@ -496,6 +496,39 @@ def test_that_a_block_is_final_is_told_by_members_also_where_a_newer_one_is_not(
     assert away.driver.cosigner.final_size == size
 
 
+@pytest.mark.parametrize("is_cosigned", [False, True])
+def test_a_long_branch_that_a_takeover_dropped_binds_who_cosigned_it_and_not_who_has_only_had_it(
+    consortium, is_cosigned
+):
+    """Three of four are left, and all of them are needed."""
+    lost, taker, other, away = (consortium.nodes[name] for name in (LOST, TAKER, OTHER, AWAY))
+    consortium.liars, branch = {LOST}, lost.replica.fork()
+    for _ in range(6):
+        branch.propose([consortium.anchor(LOST)], consortium.now)
+    lost.lies["blocks"] = lambda source, first: branch.blocks(first, 1 << 20) if source == AWAY else []
+    lost.driver.order([consortium.anchor(OTHER)])
+    for node in (taker, other, away):
+        node.driver.follow_once()
+    assert (taker.replica.size, away.replica.size) == (lost.replica.size, branch.size)
+    assert lost.replica.size + 2 < branch.size
+    if is_cosigned:
+        assert away.driver.cosigner.vouch(lambda: True) is not None
+    agreed = agreed_on(consortium, TAKER)
+    consortium.cut_off = {LOST}
+    taker.driver.takeover(agreed)
+    # Two blocks of one height, each under the lost orderer's log line: its lie is proven, to both.
+    assert "ordering.two_blocks" in taker.alarms() | away.alarms()
+    go_on(consortium, [TAKER, OTHER, AWAY])
+    assert away.replica.root == taker.replica.root
+    assert away.driver.cosigner.vouched.floor >= (branch.size if is_cosigned else 0)
+    assert (taker.driver.cosigner.final_size == taker.replica.size) == (not is_cosigned)
+    while taker.replica.size <= branch.size:
+        taker.driver.order([consortium.anchor(OTHER)])
+    go_on(consortium, [TAKER, OTHER, AWAY])
+    assert taker.driver.cosigner.final_size == taker.replica.size
+    consortium.check()
+
+
 def test_blocks_that_one_takeover_dropped_hold_up_no_later_one():
     """Two of seven cosigned them, and the liar, which shows that to the next who takes over; one is silent."""
     with Consortium(7) as consortium:
