@@ -250,7 +250,15 @@ ERRORS: Final[Mapping[str, Text]] = {
     "admission.ledger": Text("该文件属于另一个账本。", "The file is for another ledger."),
     "admission.organisation": Text("该文件属于 {org_id}。", "The file is of {org_id}."),
     "admission.type": Text("这不是接纳申请文件。", "It is no admission file."),
+    "organisation.control_alike": Text(
+        "{org_id} 的控制方与 {other} 的几乎相同又不一致：同一控制方须写法一致，不同的须能区分。",
+        "Who controls {org_id} looks like who controls {other}, and differs: write the same alike, and others apart.",
+    ),
     "organisation.exists": Text("{org_id} 已是成员。", "{org_id} is a member already."),
+    "organisation.name_alike": Text(
+        "{org_id} 的名称会与 {other} 的混淆：患者按名称授权，请改用能区分的名称。",
+        "The name of {org_id} may be taken for that of {other}, and patients permit by names: choose another one.",
+    ),
     "proposal.accepted": Text("提案已生效。", "The proposal was accepted already."),
     "proposal.administrator": Text(
         "只有能打开本节点根密钥的管理员可以决定。", "Only an administrator who can open the node's root key decides."

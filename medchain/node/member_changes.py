@@ -1,8 +1,9 @@
 """What members change together: from a wish in an administrator's words to the contents that go onto the ledger.
 
 Keeps true: contents are made from the members in force, and change nothing that was not asked for; where the number of
-members changes, k follows in the same transaction, since neither is sound without the other. Functions of their
-arguments. Trusts nothing: what the ledger's machine refuses, it refuses here too, when the proposal is judged.
+members changes, k follows in the same transaction, since neither is sound without the other; nobody gets a name that
+may be taken for another member's. Functions of their arguments. Trusts nothing: what the ledger's machine refuses, it
+refuses here too, when the proposal is judged.
 Source: `docs/spec/genesis.md` 4 to 8, `docs/spec/proposal.md`.
 """
 
@@ -30,7 +31,8 @@ from medchain.ledger.members import (
 )
 from medchain.ledger.object import ORGANISATION
 from medchain.ledger.policy import parse_policy
-from medchain.ledger.transaction import HASH_BYTES
+from medchain.ledger.transaction import HASH_BYTES, Transaction
+from medchain.node.alike import look_alike
 
 ADMISSION_TYPE: Final = "medchain/admission/v1"
 """Type member of the file by which an organisation asks to be a member, or to have new keys."""
@@ -152,6 +154,36 @@ def contents_of(wish: Wish, current: Members, ledger: bytes, own: str) -> Conten
     if not changed:
         raise InputError("wish.nothing", operation=wish.operation)
     return tuple(changed)
+
+
+def check_names(transaction: Transaction, current: Members) -> None:
+    """See that no organisation gets a name that may be taken for another member's, nor is under a control that may.
+
+    The ledger takes any name: who signs has to look. What an organisation is called already is not judged again.
+
+    Args:
+        transaction: of public kinds.
+        current: the members in force.
+
+    Raises:
+        InputError: for a malformed content.
+        ConflictError: ``organisation.name_alike``, ``organisation.control_alike``, with whose it looks like.
+    """
+    contents = zip(transaction.changes, transaction.bodies, strict=False)
+    for after in (parse_organisation(content)[0] for change, content in contents if change.kind == ORGANISATION):
+        before = current.organisations.get(after.org_id)
+        others = [one for one in current.organisations.values() if one.org_id != after.org_id and one.status != REMOVED]
+        for other in others:
+            if (before is None or before.name != after.name) and _is_called_alike(after, other):
+                raise ConflictError("organisation.name_alike", org_id=after.org_id, other=other.org_id)
+            is_new = before is None or before.control != after.control
+            if is_new and after.control != other.control and look_alike(after.control, other.control):
+                raise ConflictError("organisation.control_alike", org_id=after.org_id, other=other.org_id)
+
+
+def _is_called_alike(one: Organisation, other: Organisation) -> bool:
+    """Tell whether two organisations may be taken for one another by a name, in whichever languages."""
+    return any(look_alike(str(mine), str(theirs)) for mine in one.name.values() for theirs in other.name.values())
 
 
 def _known(current: Members, org_id: str) -> Organisation:

@@ -41,7 +41,7 @@ from medchain.ledger.transaction import (
 )
 from medchain.node.endorse import Identity, Judge
 from medchain.node.log import Log
-from medchain.node.member_changes import TAKE_OVER, Wish, contents_of
+from medchain.node.member_changes import TAKE_OVER, Wish, check_names, contents_of
 from medchain.node.proposal import (
     DECISION_MEDIA_TYPE,
     MAX_DOCUMENT_BYTES,
@@ -361,7 +361,8 @@ class ProposalBook:
             NotFoundError: ``proposal.unknown``.
             ConflictError: ``proposal.accepted``, ``.withdrawn``, ``.expired``, ``.overtaken``; the machine's code where
                 it would refuse the payload here and now; ``proposal.promised`` where this node has signed another
-                takeover for that version; ``proposal.log_key``, ``proposal.orderer`` for who is to order.
+                takeover for that version; ``proposal.log_key``, ``proposal.orderer`` for who is to order;
+                ``organisation.name_alike``, ``organisation.control_alike``.
             VerificationError: ``proposal.not_approved``, ``proposal.payload``, ``proposal.key``.
             UnavailableError: ``proposal.not_final`` where the protocol version before is not final yet.
         """
@@ -392,6 +393,7 @@ class ProposalBook:
         code = judged(payload, parse_payload(payload), self.judge)
         if code is not None:
             raise ConflictError(code, proposal=entry.proposal.id.hex())
+        check_names(entry.proposal.transaction, self.judge.replica.members)
         self._check_orderer(parse_payload(payload), is_complete=True)
         changed = versions_of(entry.proposal.transaction, PROTOCOL)
         if changed:
@@ -436,6 +438,7 @@ class ProposalBook:
         code = refusal(proposal, [item.org_id for item in members.active], self.judge)
         if code is not None:
             raise ConflictError(code, proposal=proposal.id.hex())
+        check_names(proposal.transaction, members)
         self._check_orderer(proposal.transaction, is_complete=False)
 
     def _keep(self, proposal: Proposal, decision: Decision) -> bool:

@@ -52,7 +52,16 @@ class Town:
     def init(self, org_id: str, role: str) -> None:
         peer, web = free_ports(2, self.folder / org_id)
         self.webs[org_id] = web
-        words = ("--role", role, "--name-zh", "机构", "--name-en", org_id, "--url", f"http://127.0.0.1:{peer}")
+        words = (
+            "--role",
+            role,
+            "--name-zh",
+            f"机构 {org_id}",
+            "--name-en",
+            org_id,
+            "--url",
+            f"http://127.0.0.1:{peer}",
+        )
         listens = ("--peer-listen", f"127.0.0.1:{peer}", "--web-listen", f"127.0.0.1:{web}")
         self.run("init", self.folder / org_id, "--org-id", org_id, *words, *listens)
 

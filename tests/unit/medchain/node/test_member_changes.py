@@ -10,8 +10,9 @@ from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.members import ProtocolRules, organisation_content, quorum_floor
 from medchain.ledger.policy import default_policy
+from medchain.ledger.transaction import Change, ObjectRow, Transaction
 from medchain.node import member_changes
-from medchain.node.member_changes import ADMISSION_TYPE, Wish, contents_of, parse_wish, wish_json
+from medchain.node.member_changes import ADMISSION_TYPE, Wish, check_names, contents_of, parse_wish, wish_json
 from tests.unit.medchain.ledger.world import (
     ANXIN,
     COMMISSION,
@@ -118,6 +119,45 @@ def test_an_admission_without_the_proof_of_a_key_is_refused():
     document["organisation"]["keys"][0]["proof"] = document["organisation"]["keys"][1]["proof"]
     with pytest.raises(VerificationError, match=r"organisation\.proof"):
         contents(Wish("admit", content=document))
+
+
+def changing(made):
+    """Make a transaction that gives an organisation a content; the names alone matter."""
+    content = organisation_content(made)
+    change = Change("organisation", "active", (ObjectRow(bytes(16), 1, bytes(32)),))
+    return Transaction(RENHE, (change,), (content,), (), None, genesis().ledger, bytes(16), None, 1)
+
+
+NAMED = {"name": {"en": "Newcomer Hospital", "zh": "新来医院"}, "control": "newcomer group"}
+UNTOLD = {
+    "Chinese": (NAMED | {"name": {"zh": "仁和 医院"}}, "organisation.name_alike"),
+    "English": (NAMED | {"name": {"en": "renhe hospita\u200bl"}}, "organisation.name_alike"),
+    "under another language": (NAMED | {"name": {"fr": "Renhe Hospital"}}, "organisation.name_alike"),
+    "control": (NAMED | {"control": "Renhe  Group"}, "organisation.control_alike"),
+}
+
+
+def members_with_names():
+    """Return members of whom one has a name of its own."""
+    renhe = replace(genesis().members.organisations[RENHE], control="Renhe Group")
+    return genesis().members.with_organisation(replace(renhe, name={"en": "Renhe Hospital", "zh": "仁和医院"}))
+
+
+@pytest.mark.parametrize("name", list(UNTOLD))
+def test_nobody_gets_a_name_or_control_that_may_be_taken_for_anothers(name):
+    changes, code = UNTOLD[name]
+    with pytest.raises(ConflictError) as refused:
+        check_names(changing(organisation(NEWCOMER, "hospital", **changes)), members_with_names())
+    assert (refused.value.code, refused.value.fields) == (code, {"org_id": NEWCOMER, "other": RENHE})
+
+
+def test_under_one_control_are_those_who_say_so_alike_and_a_name_of_before_is_not_judged_again():
+    members = members_with_names()
+    check_names(changing(organisation(NEWCOMER, "hospital", **NAMED | {"control": "Renhe Group"})), members)
+    # The others of the genesis are called alike.
+    check_names(changing(replace(members.organisations[ANXIN], status="suspended")), members)
+    gone = members.with_organisation(replace(members.organisations[RENHE], status="removed"))
+    check_names(changing(organisation(NEWCOMER, "hospital", name={"zh": "仁和医院"})), gone)
 
 
 def test_the_orderer_is_handed_over_taken_over_and_the_rules_changed(monkeypatch):

@@ -17,6 +17,7 @@ from medchain.errors import (
 )
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Signer, pae, parse_payload, payload_bytes, seal
+from medchain.node import proposal_book
 from medchain.node.endorse import Identity
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, Way, completed, make_decision, make_proposal, signing_request
@@ -27,6 +28,7 @@ from medchain.store.tables import promised_version, proposal_decision
 from medchain.store.tables import proposal as proposal_table
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, ROLES, TONGJI, Federation, keys_of
 from tests.unit.medchain.node.proposing import Assembly
+from tests.unit.medchain.node.test_member_changes import admission
 
 TAIPING = "taiping-insurance"
 
@@ -170,6 +172,26 @@ def test_an_outsiders_proposal_is_refused_whoever_brings_it(calm):
     with pytest.raises(VerificationError, match=r"proposal\.signer"):
         calm.books[TONGJI].receive(make_proposal(outsider, draft, "", Way.ORDER, made.time).encoded, RENHE)
     assert calm.books[TONGJI].entries() == []
+
+
+def test_a_newcomer_whose_name_may_be_taken_for_a_members_is_proposed_taken_and_signed_by_nobody(calm, monkeypatch):
+    """Also not where the proposer's own software does not look."""
+    alike = Wish("admit", content=admission())
+    with pytest.raises(ConflictError, match=r"organisation\.name_alike"):
+        calm.books[RENHE].propose(alike)
+    with monkeypatch.context() as careless:
+        careless.setattr(proposal_book, "check_names", lambda *_: None)
+        made = calm.books[RENHE].propose(alike).proposal
+    with pytest.raises(ConflictError, match=r"organisation\.name_alike"):
+        calm.books[TONGJI].receive(made.encoded, RENHE)
+    # It was taken before another one got that name.
+    with monkeypatch.context() as careless:
+        careless.setattr(proposal_book, "check_names", lambda *_: None)
+        calm.books[TONGJI].receive(made.encoded, RENHE)
+        calm.books[TONGJI].decide(made.id, Choice.APPROVE)
+    payload = completed(made, [keys_of(name).key_id for name in (ANXIN, COMMISSION, TONGJI)])
+    with pytest.raises(ConflictError, match=r"organisation\.name_alike"):
+        calm.books[TONGJI].sign(made.id, payload, RENHE)
 
 
 def test_a_changed_byte_of_a_proposal_is_refused(calm):
