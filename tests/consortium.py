@@ -408,6 +408,9 @@ class Disk:
     def put_broken(self, broken: Broken) -> None:
         self.broken.append(broken)
 
+    def put_void(self) -> None:
+        self.receipts.clear()
+
     def newest(self) -> tuple[list[Receipt], list[Broken]]:
         return self.receipts, self.broken
 

@@ -26,6 +26,7 @@ RECEIPTS_NAME: Final = "receipts.jsonl"
 
 _BROKEN_TYPE: Final = "medchain/broken-promise/v1"
 _BROKEN: Final = {"height_at_most": int, "id": str, "type": str}
+_VOID: Final[dict[str, Json]] = {"type": "medchain/void-promises/v1"}
 _MAX_BYTES: Final = 16 << 20
 _READ_BYTES: Final = 1 << 20
 
@@ -54,8 +55,12 @@ class ReceiptFile:
         """Keep that an alarm has told of a promise."""
         self._write({"height_at_most": broken.height_at_most, "id": broken.id.hex(), "type": _BROKEN_TYPE})
 
+    def put_void(self) -> None:
+        """Keep that a takeover made all receipts so far void."""
+        self._write(_VOID)
+
     def newest(self) -> tuple[list[Receipt], frozenset[Broken]]:
-        """Return the receipts of the newest lines, and which promises an alarm has told of.
+        """Return the receipts of the newest lines that no takeover made void, and which promises an alarm has told of.
 
         Raises:
             UnavailableError: the disk.
@@ -68,6 +73,8 @@ class ReceiptFile:
                 found = parse_canonical(line, max_bytes=_READ_BYTES)
                 if isinstance(found, dict) and "receipt" in found:
                     receipts.append(parse_receipt(found))
+                elif found == _VOID:
+                    receipts.clear()
                 else:
                     told.add(_broken(found))
         return receipts, frozenset(told)

@@ -1,8 +1,9 @@
 """Promises: judges every receipt that this node was given, also those of before a restart.
 
 Keeps true: only what the orderer has signed, in time, counts as its promise; one that is broken is an alarm, once, with
-the receipt as evidence; one that is open is known again after a restart; what a takeover made void binds nobody. Trusts
-the replica and the node's own file of receipts.
+the receipt as evidence; one that is open is known again after a restart; what a takeover made void binds nobody, also
+while the node is still going over to it: who is told of blocks, and of takeovers, judges what is not there. Trusts the
+replica and the node's own file of receipts.
 Source: `docs/spec/ordering.md` 2.
 """
 
@@ -65,8 +66,12 @@ class Receipts(Protocol):
         """Keep that an alarm has told of a promise: no later start tells of it again."""
         ...
 
+    def put_void(self) -> None:
+        """Keep that all that was promised so far binds nobody any more."""
+        ...
+
     def newest(self) -> tuple[Sequence[Receipt], Collection[Broken]]:
-        """Return the newest receipts that were kept, and which promises of theirs an alarm has told of."""
+        """Return the newest receipts that may bind, and which promises of theirs an alarm has told of."""
         ...
 
 
@@ -78,7 +83,6 @@ class _Promise:
         receipt: that promises it.
         giver: log key that signed it, 32 bytes.
         number: in the order in which promises came.
-        is_searched: whether our ledger was searched for the transaction when the promise came.
         is_broken: whether an alarm has told of it.
         denied_at: when the giver first said that there is no such block, Unix seconds.
     """
@@ -86,7 +90,6 @@ class _Promise:
     receipt: Receipt
     giver: bytes
     number: int
-    is_searched: bool = True
     is_broken: bool = False
     denied_at: int | None = None
 
@@ -158,7 +161,7 @@ class PromiseBook:
                 continue
             if self._add(known, receipt, giver, voided):
                 news[name] = receipt
-            found[known] = self._look_up(known)
+            found[known] = self._found(known)
         for receipt in news.values():
             self._receipts.put(receipt)
         return found
@@ -180,7 +183,7 @@ class PromiseBook:
             giver = next((key for key in reigns if _is_by(receipt, self._replica.ledger, key)), None)
             for known in receipt.ids if giver is not None else ():
                 if Broken(known, receipt.height_at_most) not in told:
-                    self._add(known, receipt, giver or b"", self.voided, is_searched=False)
+                    self._add(known, receipt, giver or b"", self.voided)
         if height and self._promises:
             [block] = self._replica.blocks(height, 0)[:1]
             self.seen(block, frozenset(map(accepted_id, block.transactions)))
@@ -201,18 +204,16 @@ class PromiseBook:
         for known, promise in rows:
             if known in ids:
                 self._arrived(known, block.height)
-            elif _is_over(promise.receipt, block) and not promise.is_broken:
-                if not promise.is_searched and self._look_up(known) is not None:
-                    continue
+            elif _is_over(promise.receipt, block) and not promise.is_broken and self._found(known) is None:
                 self._break(WITHHELD, known, promise, block.height)
                 withheld.append(known)
         return withheld
 
     def denied(self, first: int, taken: int) -> None:
-        """Judge by the word of who orders that there is no block from a height on.
+        """Judge by the word of who orders that there is no block from a height on, and all before it are here.
 
         A receipt is given when its block is on the orderer's disk. One that promises and orders nothing would never be
-        found out by a block.
+        found out by a block, nor one that promises what our blocks should have had.
 
         Args:
             first: the height.
@@ -223,9 +224,12 @@ class PromiseBook:
             rows = list(self._promises.items())
         for known, promise in rows:
             is_asked = promise.number < taken and promise.giver == giver and not promise.is_broken
-            if not is_asked or promise.receipt.height_at_most < first:
+            if not is_asked:
                 continue
-            if promise.denied_at is None:
+            if promise.receipt.height_at_most < first:
+                if self._found(known) is None:
+                    self._break(WITHHELD, known, promise, first - 1)
+            elif promise.denied_at is None:
                 promise.denied_at = now
             elif now - promise.denied_at >= DENIED_S:
                 self._break(DENIED, known, promise, first - 1)
@@ -235,6 +239,7 @@ class PromiseBook:
         with self._lock:
             self.voided += 1
             self._promises.clear()
+        self._receipts.put_void()
 
     def _giver(self, receipt: Receipt, asked: Members) -> bytes | None:
         """Verify a receipt of who was asked, and return its log key; a false one is an alarm.
@@ -261,7 +266,7 @@ class PromiseBook:
             self._raise_alarm(Alarm(RECEIPT_OTHER, self._replica.height, {"id": known.hex()}))
         return covers
 
-    def _add(self, known: bytes, receipt: Receipt, giver: bytes, voided: int, *, is_searched: bool = True) -> bool:
+    def _add(self, known: bytes, receipt: Receipt, giver: bytes, voided: int) -> bool:
         """Hold a promise, beside which a later one counts for nothing; tells whether it is news."""
         with self._lock:
             held = self._promises.get(known)
@@ -271,20 +276,15 @@ class PromiseBook:
                 is_news = receipt.height_at_most < held.receipt.height_at_most
             if is_news:
                 is_broken = held is not None and held.is_broken
-                self._promises[known] = _Promise(receipt, giver, self._taken, is_searched, is_broken)
+                self._promises[known] = _Promise(receipt, giver, self._taken, is_broken)
                 self._taken += 1
             return is_news
 
-    def _look_up(self, known: bytes) -> int | None:
-        """Judge a promise by our whole ledger; returns the height of the block that holds its transaction."""
-        # Our height first: a block that is applied between the two questions must not look as if it held nothing.
-        own = self._replica.height
+    def _found(self, known: bytes) -> int | None:
+        """Look for a promised transaction in our whole ledger; returns the height of the block that holds it."""
         height = self._replica.transaction_height(known)
-        promise = self._promises.get(known)
         if height is not None:
             self._arrived(known, height)
-        elif promise is not None and promise.receipt.height_at_most <= own:
-            self._break(WITHHELD, known, promise, own)
         return height
 
     def _arrived(self, known: bytes, height: int) -> None:

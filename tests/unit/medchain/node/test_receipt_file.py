@@ -55,6 +55,16 @@ def test_what_was_kept_is_read_again_with_what_was_told_of(path):
         assert receipts.newest() == ([RECEIPT, later], {broken})
 
 
+def test_what_was_promised_before_a_takeover_is_not_read_again(path):
+    later = replace(RECEIPT, height_at_most=8)
+    with closing(ReceiptFile(path)) as receipts:
+        receipts.put(RECEIPT)
+        receipts.put_void()
+        receipts.put(later)
+    with closing(ReceiptFile(path)) as receipts:
+        assert receipts.newest() == ([later], frozenset())
+
+
 def test_the_file_before_is_read_as_well_and_only_the_newest_lines_are(path, monkeypatch):
     with closing(ReceiptFile(path)) as receipts:
         receipts.put(RECEIPT)

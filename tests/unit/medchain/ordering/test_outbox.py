@@ -160,13 +160,21 @@ def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(
     assert alarms == []
 
 
+@pytest.mark.parametrize("is_by_word", [True, False])
 def test_a_receipt_for_a_height_that_we_have_without_its_transaction_is_withholding(
-    consortium, outbox, wire, replica, alarms
+    consortium, outbox, promises, wire, replica, alarms, is_by_word
 ):
+    """Whoever follows the orderer finds it: by its word that there is nothing newer, or by the next block."""
     replica.propose([consortium.anchor("org-1")], NOW)
     known = outbox.add(consortium.anchor("org-1"))
     wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 1, NOW)]]
     outbox.step()
+    assert alarms == []
+    for _ in range(2):
+        if is_by_word:
+            promises.denied(2, promises.taken)
+        else:
+            outbox.seen(replica.propose([consortium.anchor("org-1")], NOW).block)
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 

@@ -9,7 +9,7 @@ from medchain.ordering.driver import Alarm
 from medchain.ordering.notary import LedgerNotary
 from medchain.ordering.promises import DENIED_S, Broken, PromiseBook
 from medchain.ordering.receipt import Refused, sign_receipt
-from tests.consortium import Consortium, Disk, MemoryReplica, cosign_keys, is_level, log_signer
+from tests.consortium import DAY_S, Consortium, Disk, MemoryReplica, cosign_keys, is_level, log_signer
 
 NOW = 1_796_083_300
 ORDERER, VICTIM, TAKER = "org-0", "org-1", "org-2"
@@ -190,7 +190,7 @@ def test_a_promise_that_came_after_the_question_is_not_denied_by_the_answer(desk
 
 
 def test_a_promise_for_a_block_that_is_here_is_not_denied_by_who_has_no_further_one(desk):
-    desk.promised(1)
+    desk.ordered(desk.promised(1), is_seen=False)
     for _ in range(2):
         desk.book.denied(2, desk.book.taken)
         desk.now += DENIED_S
@@ -212,6 +212,44 @@ def test_more_promises_than_there_is_room_for_push_out_none(desk, monkeypatch):
     first, second, third = (desk.promised(1) for _ in range(3))
     held = [desk.book.receipt(accepted_id(leaf)) is not None for leaf in (first, second, third)]
     assert held == [True, True, False]
+
+
+def test_a_receipt_that_comes_while_its_block_is_dropped_and_put_back_accuses_nobody(desk, monkeypatch):
+    """Another thread looks whether a takeover holds; it does not."""
+    leaf = desk.consortium.anchor(VICTIM)
+    desk.ordered(leaf)
+    with monkeypatch.context() as dropped:
+        dropped.setattr(desk.replica, "transaction_height", lambda _: None)
+        receipt = sign_receipt(log_signer(ORDERER), desk.replica.ledger, [accepted_id(leaf)], 1, desk.now)
+        desk.book.take([(accepted_id(leaf), receipt)], desk.replica.members, desk.book.voided)
+    desk.ordered()
+    assert (desk.codes, len(desk.book)) == ([], 0)
+
+
+def test_a_receipt_that_comes_between_a_takeovers_block_and_the_notice_of_it_accuses_nobody(consortium, monkeypatch):
+    """One thread applies the block, and has not voided the promises yet; another one takes the answer of before."""
+    victim, taker = consortium.nodes[VICTIM], consortium.nodes[TAKER]
+    victim.driver.outbox.add(consortium.anchor(VICTIM))
+    submit, notice = victim.driver.submit, victim.driver.follower._on_block  # noqa: SLF001  # the two threads' steps
+    unnoticed = []
+
+    def answered_late(leaves):
+        outcomes = submit(leaves)
+        consortium.cut_off = {ORDERER}
+        taker.driver.takeover(consortium.hand_over(TAKER, taker, voters=sorted(consortium.nodes)))
+        victim.driver.follow_once()
+        return outcomes
+
+    with monkeypatch.context() as between:
+        between.setattr(victim.driver.outbox, "_submit", answered_late)
+        between.setattr(victim.driver.follower, "_on_block", lambda *given: unnoticed.append(given))
+        victim.driver.outbox.step()
+    [(block, applied)] = unnoticed
+    assert victim.replica.members.protocol.orderer == TAKER
+    notice(block, applied)
+    for _ in range(3):
+        consortium.step(DENIED_S)
+    assert victim.alarms() == set()
 
 
 def promise_and_order_nothing(consortium: Consortium, ahead: int) -> bytes:
@@ -267,6 +305,40 @@ def test_after_a_takeover_the_lost_orderers_promises_bind_nobody_also_after_a_re
     for _ in range(3):
         consortium.step(DENIED_S)
     assert victim.alarms() == set()
+
+
+def test_what_was_promised_in_a_takeover_that_was_given_up_binds_nobody_also_after_a_restart():
+    """Who made it has ordered before, and handed over in time: no ledger shows that its later reign is void."""
+    with Consortium(7) as consortium:
+        names = list(consortium.nodes)
+        first, taker, victim = (consortium.nodes[name] for name in (ORDERER, TAKER, VICTIM))
+        consortium.step()
+        for before, after in ((first, TAKER), (taker, ORDERER)):
+            before.driver.order([consortium.hand_over(after, before, creator=before.org_id)])
+            consortium.step()
+            consortium.settle(3)
+        agreed = consortium.hand_over(TAKER, taker, voters=names)
+        consortium.cut_off = {ORDERER}
+        taker.driver.takeover(agreed)
+        victim.driver.follow_once()
+        for _ in range(3):
+            taker.driver.order([consortium.anchor(TAKER)])
+        known = victim.driver.outbox.add(consortium.anchor(VICTIM))
+        victim.driver.outbox.step()
+        consortium.cut_off = {TAKER}
+        victim.restart()
+        assert victim.driver.promises.receipt(known) is not None
+        consortium.now += DAY_S + 121
+        again = consortium.hand_over("org-3", consortium.nodes["org-3"], voters=names)
+        consortium.nodes["org-3"].driver.takeover(again)
+        consortium.step(60)
+        assert victim.replica.members.protocol.orderer == "org-3"
+        assert victim.driver.promises.receipt(known) is None
+        victim.restart()
+        for _ in range(6):
+            consortium.orderer.driver.order([consortium.anchor("org-4")])
+            consortium.step(DENIED_S)
+        assert victim.alarms() == set()
 
 
 def test_an_honest_orderer_is_accused_of_nothing_whoever_restarts(consortium):
