@@ -52,7 +52,10 @@ func checkBundle(trusted policy, folder string) (any, error) {
 				return nil, err
 			}
 		}
-		if report.Policy, err = namedPolicy(folder); err != nil {
+		if err := checkEnd(*entry, *state); err != nil {
+			return nil, err
+		}
+		if report.Policy, err = namedPolicy(trusted, folder); err != nil {
 			return nil, err
 		}
 	}
@@ -144,8 +147,17 @@ func checkState(folder string, report *bundleReport) error {
 	return nil
 }
 
-// namedPolicy reads what state.bin names the policy in force by.
-func namedPolicy(folder string) (*string, error) {
+// checkEnd checks that the state leaf ends the tree of the entry (docs/spec/proof-bundle.md 3).
+func checkEnd(entry, state included) error {
+	ours, theirs := entry.Checkpoint.tree, state.Checkpoint.tree
+	if ours != theirs || state.Index != theirs.N-1 {
+		return errors.New("state: it does not end the tree of the entry")
+	}
+	return nil
+}
+
+// namedPolicy reads what state.bin names the policy in force by, which must be the members of the trusted one.
+func namedPolicy(trusted policy, folder string) (*string, error) {
 	var state struct {
 		Height  *int64 `json:"height"`
 		MapRoot string `json:"map_root"`
@@ -158,6 +170,13 @@ func namedPolicy(folder string) (*string, error) {
 	}
 	if _, err := unhex(state.Policy); err != nil || state.Type != "medchain/state/v2" {
 		return nil, fmt.Errorf("state.bin: names no policy")
+	}
+	members, err := trusted.members()
+	if err != nil {
+		return nil, err
+	}
+	if name := sha256.Sum256([]byte(members)); state.Policy != hex.EncodeToString(name[:]) {
+		return nil, fmt.Errorf("state.bin: names other members than the policy's")
 	}
 	return &state.Policy, nil
 }

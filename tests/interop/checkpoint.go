@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"filippo.io/torchwood"
@@ -17,6 +19,7 @@ import (
 type policy struct {
 	each []torchwood.Policy
 	logs note.Verifiers
+	rows [][]string
 }
 
 // signer is a cosigner whose line verified.
@@ -48,7 +51,7 @@ func readPolicy(path string) (policy, error) {
 			rest = append(rest, line)
 		}
 	}
-	var found policy
+	found := policy{rows: words(string(text))}
 	var verifiers []note.Verifier
 	for _, line := range logs {
 		verifier, err := note.NewVerifier(strings.Fields(line)[1])
@@ -66,6 +69,55 @@ func readPolicy(path string) (policy, error) {
 	}
 	found.logs = note.VerifierList(verifiers...)
 	return found, nil
+}
+
+// words reads the words of a policy's lines, but for comments.
+func words(text string) (rows [][]string) {
+	for line := range strings.Lines(text) {
+		row := strings.FieldsFunc(line, func(one rune) bool { return one == ' ' || one == '\t' || one == '\n' })
+		if len(row) > 0 && !strings.HasPrefix(row[0], "#") {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// lineage is the name of the group that is the quorum of a set of members (docs/spec/genesis.md 6).
+var lineage = regexp.MustCompile(`^consortium@[0-9a-f]{64}$`)
+
+// members writes the policy of the members alone, out of one that may ask for more: what the ends of their blocks name
+// (docs/spec/proof-bundle.md 3). The policy is one that torchwood has read: a group stands behind its members.
+func (p policy) members() (string, error) {
+	var quorums []string
+	for _, row := range p.rows {
+		if row[0] == "group" && lineage.MatchString(row[1]) {
+			quorums = append(quorums, row[1])
+		}
+	}
+	if len(quorums) != 1 {
+		return "", errors.New("policy: it names no members")
+	}
+	parts := map[string]bool{quorums[0]: true}
+	for _, row := range slices.Backward(p.rows) {
+		if row[0] == "group" && parts[row[1]] {
+			for _, name := range row[3:] {
+				parts[name] = true
+			}
+		}
+	}
+	var logs, others []string
+	for _, row := range p.rows {
+		switch {
+		case row[0] == "log":
+			logs = append(logs, strings.Join(row[:2], " "))
+		case row[0] == "witness" && parts[row[1]]:
+			others = append(others, strings.Join(row[:3], " "))
+		case row[0] == "group" && parts[row[1]]:
+			others = append(others, strings.Join(row, " "))
+		}
+	}
+	lines := slices.Concat(logs, others, []string{"quorum " + quorums[0]})
+	return strings.Join(lines, "\n") + "\n", nil
 }
 
 // any tells whether a check holds under the policy with one of its logs; if not, why not under the last.
