@@ -897,9 +897,12 @@ class Cosigner:
         It names the policy under which ours alone counts, and was signed by who ordered before. Final, and cosigned by
         us, it is what all that we order follows on: we sign no other root of its size. All get the line at once.
         """
-        me, name = self._notary.org_id, self._successor(reading.size)
-        is_ours = name is not None and name.org_id == me != reading.log_org and name not in reading.lines
-        if not is_ours or self.is_stopped or me not in complete(reading.lines, self._replica.members):
+        me = self._notary.org_id
+        if self.is_stopped or not self._replica.members.protocol.orderer == me != reading.log_org:
+            return reading
+        name = self._successor(reading.size)
+        is_ours = name is not None and name.org_id == me and name not in reading.lines
+        if not is_ours or me not in complete(reading.lines, self._replica.members):
             return reading
         made = self._notary.sign_log(reading.size, reading.root, self._log_signer)
         if name not in made or self._is_barred():
