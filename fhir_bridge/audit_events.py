@@ -76,6 +76,7 @@ _DEEDS: Final = {
     "attestation-proposed": ("110113", "110137", "E", _ATTESTATION),
     "attestation-confirmed": ("110113", "110137", "E", _ATTESTATION),
     "attestation-dropped": ("110113", "110137", "E", _ATTESTATION),
+    "permission-asked": ("110113", "110135", "E", _OBJECT),
     "permission-stopped": ("110113", "110135", "E", _OBJECT),
     "recovery-announced": ("110113", "110137", "E", _OBJECT),
     "recovery-carried-out": ("110113", "110137", "E", _OBJECT),

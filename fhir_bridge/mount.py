@@ -33,6 +33,7 @@ from fhir_bridge.smart.mount import make_parts, mount_smart
 from fhir_bridge.smart.oauth import Parts
 from fhir_bridge.smart.origins import api_bases
 from fhir_bridge.smart.patients import Patients, Seen
+from fhir_bridge.staff.asks import AskPages
 from fhir_bridge.staff.attesting import Attested, Attesting
 from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
@@ -101,7 +102,7 @@ def mount(
 
 
 def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
-    """Make the pages of the desk."""
+    """Make the pages of the desk, and those that it shares with clinicians."""
     attesting = Attesting(counter.site.pages.site)
     recoveries, consent = RecoveryPages(counter, attesting), PaperConsent(counter)
     hands: dict[Attested, SecondHand] = {
@@ -114,6 +115,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         recoveries,
         PaperPages(counter, attesting, consent),
         PermissionPages(counter),
+        AskPages(counter),
         ProposedPages(counter, attesting, hands),
     )
     return tuple(one.blueprint() for one in pages)

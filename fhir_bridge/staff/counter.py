@@ -30,6 +30,7 @@ CASE_S: Final = 3600
 
 _CASE: Final = "desk-case"
 _FORM: Final = "desk-form"
+_ACTIVE: Final = "active"
 _MAX_CASE_BYTES: Final = 4096
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -83,11 +84,12 @@ class Counter:
         site = self.site.pages.site
         return site.signed.sign(_FORM, {"account": me.account.id}, site.clock() + CASE_S)
 
-    def check_form(self, given: str) -> SignedIn:
+    def check_form(self, given: str, *roles: Role) -> SignedIn:
         """See that a form comes from a page of this session's, and for the first time.
 
         Args:
             given: what `form` made.
+            roles: that may send it; none for the desk alone.
 
         Returns:
             Who sends it.
@@ -97,7 +99,7 @@ class Counter:
             ConflictError: ``desk.repeated``.
         """
         site = self.site.pages.site
-        me, now = site.check_form(Role.DESK), site.clock()
+        me, now = site.check_form(*(roles or (Role.DESK,))), site.clock()
         if site.signed.open(_FORM, given, now) != {"account": me.account.id}:
             raise AccessDeniedError("session.form")
         if not site.use_once(f"{_FORM}/{given}", now + CASE_S):
@@ -111,7 +113,7 @@ class Counter:
         return [_identity(one) for one in found]
 
     def open(self, me: SignedIn, patient: str) -> str:
-        """Open a case of a patient; returns the address of its page.
+        """Open a case of a patient; returns the address of its page at the desk.
 
         Raises:
             NotFoundError: ``desk.patient`` for what is no id.
@@ -156,6 +158,16 @@ class Counter:
         """Ask the daemon how the members are called."""
         answer = self.site.local.call("patient.consents", {"subjects": []}, QUICK)
         return answer.get("organisations") if isinstance(answer, dict) else None
+
+    def others(self) -> dict[str, str]:
+        """Name the members that are active, this organisation left out."""
+        known = self.organisations()
+        rows = known.items() if isinstance(known, dict) else ()
+        return {
+            org_id: organisation_name(known, org_id)
+            for org_id, row in rows
+            if org_id != self.site.org_id and isinstance(row, dict) and row.get("status") == _ACTIVE
+        }
 
     def named(self, org_ids: Iterable[str]) -> list[str]:
         """Name organisations in the reader's language."""

@@ -19,7 +19,7 @@ from werkzeug.datastructures import MultiDict
 from consent.web.kinds import KINDS, SENSITIVE
 from consent.web.offer import choice_of, choices_of, terms_of
 from consent.web.signing import let_in
-from consent.web.site import QUICK, SLOW, organisation_name
+from consent.web.site import QUICK, SLOW
 from fhir_bridge.browse.pages import showing
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Attended, Counter
@@ -37,8 +37,6 @@ PURPOSES: Final = ("TREAT", "HPAYMT", "COVERAGE", "HRESCH", "PATRQT")
 
 LONGEST_DAYS: Final = 365
 """How long a permission on paper lasts at most."""
-
-_ACTIVE: Final = "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ class PaperConsent:
         """Word a permission."""
         pages, now = self._counter.site.pages, self._counter.site.pages.site.clock()
         return {
-            "recipient": self.recipients().get(paper.recipient, paper.recipient),
+            "recipient": self._counter.others().get(paper.recipient, paper.recipient),
             "purpose": self._counter.site.purpose(paper.purpose),
             "kinds": [pages.say(f"kind.{kind}") for kind in KINDS if kind in paper.kinds],
             "sensitive": [pages.say(f"sensitive.{kind}") for kind in SENSITIVE if kind in paper.sensitive],
@@ -173,24 +171,13 @@ class PaperConsent:
             "days": paper.days,
         }
 
-    def recipients(self) -> dict[str, str]:
-        """Name the members that may be let in: those that are active, this organisation left out."""
-        known = self._counter.organisations()
-        rows = known.items() if isinstance(known, dict) else ()
-        own = self._counter.site.org_id
-        return {
-            org_id: organisation_name(known, org_id)
-            for org_id, row in rows
-            if org_id != own and isinstance(row, dict) and row.get("status") == _ACTIVE
-        }
-
     def _paper(self, proposal: Proposal) -> Paper:
         """Read what was proposed."""
         form = {
             name: [str(one) for one in value] if isinstance(value, list) else [str(value)]
             for name, value in proposal.terms.items()
         }
-        return read_paper(form, self.recipients())
+        return read_paper(form, self._counter.others())
 
 
 class PaperPages:
@@ -238,7 +225,7 @@ class PaperPages:
         me = self._counter.check_form(request.form.get("form", ""))
         attended = self._attended(me, case)
         try:
-            paper = read_paper(request.form.to_dict(flat=False), self._consent.recipients())
+            paper = read_paper(request.form.to_dict(flat=False), self._counter.others())
         except InputError as error:
             return self._show(me, attended, request.form, problem=error)
         if request.form.get("step") != "propose":
@@ -270,7 +257,7 @@ class PaperPages:
             200 if problem is None else 400,
             one=attended,
             given=given,
-            recipients=self._consent.recipients(),
+            recipients=self._counter.others(),
             purposes=[(code, self._counter.site.purpose(code)) for code in PURPOSES],
             kinds=[(kind, say(f"kind.{kind}"), kind in kinds) for kind in KINDS],
             sensitive=[(kind, say(f"sensitive.{kind}"), kind in sensitive) for kind in SENSITIVE],

@@ -1,7 +1,8 @@
-"""The desk's page of a patient's permissions: who may see, until when, how it was given, when it was last used; a stop.
+"""The staff's page of a patient's permissions: who may see, until when, how it was given, when last used; a stop.
 
-Keeps true: only permissions of the patient whom the page is about are shown and stopped; what narrows waits for no
-second hand, and is recorded as this organisation's stop; what the law opens is stopped by nobody here. Trusts the
+Keeps true: only permissions of the patient whom the page is about are shown and stopped; clinicians see them, and the
+desk stops them; what narrows waits for no second hand, and is recorded as this organisation's stop; what the law opens
+is stopped by nobody here. Trusts the
 daemon for what the ledger says, and the desk for what the patient wants.
 Source: `docs/spec/smart.md` 32; `docs/spec/consent.md` 8.
 """
@@ -17,13 +18,20 @@ from consent.web.signing import let_in
 from consent.web.site import QUICK, SLOW, organisation_name
 from consent.web.view import Given, find_given, given_of
 from fhir_bridge.browse.pages import showing
-from fhir_bridge.staff.counter import Attended, Counter
+from fhir_bridge.browse.reading import RefusedError
+from fhir_bridge.staff.counter import Attended, Counter, Identity
 from medchain.encoding import Json
 from medchain.errors import NotFoundError
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
 from medchain.web.routing import Caller, callers
+
+PERMISSIONS: Final = "/permissions"
+"""Where a clinician looks for a patient's permissions."""
+
+SEEING: Final = (Role.CLINICIAN, Role.DESK)
+"""Who sees what a patient permits."""
 
 _PLACE: Final = "/desk/<case>/permissions"
 
@@ -43,6 +51,9 @@ class PermissionPages:
         """Make the routes."""
         blueprint = Blueprint("permissions", __name__, template_folder="templates")
         for path, view, method in (
+            (PERMISSIONS, self.begin, "GET"),
+            (f"{PERMISSIONS}/find", self.find, "POST"),
+            (f"{PERMISSIONS}/open", self.open, "POST"),
             (_PLACE, self.show, "GET"),
             (f"{_PLACE}/stop", self.stop, "POST"),
             (f"{_PLACE}/let-in", self.let_in, "POST"),
@@ -51,13 +62,37 @@ class PermissionPages:
             blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
         return self._pages.guard(blueprint)
 
+    def begin(self) -> Response:
+        """Show a clinician the search for a patient."""
+        self._site.require(Role.CLINICIAN)
+        return self._search()
+
+    def find(self) -> Response:
+        """Find the patient by what was typed."""
+        me, text = self._site.check_form(Role.CLINICIAN), request.form.get("text", "")
+        try:
+            return self._search(text, self._counter.find(me, text))
+        except RefusedError as error:
+            return self._search(text, problem=error)
+
+    def open(self) -> Response:
+        """Open the permissions of a patient who was found."""
+        me = self._site.check_form(Role.CLINICIAN)
+        return redirected(f"{self._counter.open(me, request.form.get('patient', ''))}/permissions")
+
     def show(self, case: str) -> Response:
         """List a patient's permissions, those in force at the top."""
-        me = self._site.require(Role.DESK)
+        me = self._site.require(*SEEING)
         attended = self._counter.attended(me, case)
         answer = self._consents(attended)
         rows = [self._row(one, answer) for one in sorted(given_of(answer), key=lambda one: not one.is_in_force)]
-        return self._pages.render("staff/permissions.html", one=attended, rows=rows, form=self._counter.form(me))
+        return self._pages.render(
+            "staff/permissions.html",
+            one=attended,
+            rows=rows,
+            is_desk=me.account.role is Role.DESK,
+            form=self._counter.form(me),
+        )
 
     def stop(self, case: str) -> Response:
         """Stop a permission because the patient says so; it binds when the page answers."""
@@ -74,6 +109,13 @@ class PermissionPages:
         attended = self._counter.attended(me, case)
         let_in(self._counter.site.local, self._in_force(attended).key)
         return redirected(f"{attended.place}/permissions")
+
+    def _search(
+        self, text: str = "", found: list[Identity] | None = None, problem: RefusedError | None = None
+    ) -> Response:
+        """Show the search and what it found."""
+        status, said = (200, "") if problem is None else (problem.status, problem.text)
+        return self._pages.render("staff/permissions_of.html", status, text=text, found=found, problem=said)
 
     def _in_force(self, attended: Attended) -> Given:
         """Find the permission in force that a form names; raises `NotFoundError` ``consent.unknown``."""

@@ -18,7 +18,7 @@ from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.records import RecordService
-from medchain.store.asks import AskRow
+from medchain.store.asks import AskRow, SentAsk
 from medchain.store.records import RecordStore
 
 ASK_TYPE: Final = "medchain/consent-ask/v1"
@@ -35,6 +35,9 @@ WAITS_S: Final = 30 * DAY_S
 
 SEND: Final = "ask.send"
 """Local operation: ask a patient of another organisation, or of this one."""
+
+SENT: Final = "ask.sent"
+"""Local operation: what this organisation has asked."""
 
 LIST: Final = "ask.list"
 """Local operation: what a patient is asked."""
@@ -177,7 +180,7 @@ class AskDesk:
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
-        return {SEND: self._send, LIST: self._list, ANSWER: self._answer}
+        return {SEND: self._send, SENT: self._sent, LIST: self._list, ANSWER: self._answer}
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Take an ask.
@@ -215,11 +218,29 @@ class AskDesk:
         )
         encoded = ask.encode(self._parts.ledger_id)
         parse_ask(encoded, self._parts.ledger_id)
-        if top["custodian"] == self._parts.org_id:
+        custodian, now = str(top["custodian"]), self._parts.clock()
+        is_own = custodian == self._parts.org_id
+        if is_own:
             self.receive(encoded, self._parts.org_id)
         else:
-            self._parts.network.ask(str(top["custodian"]), encoded)
+            self._parts.network.ask(custodian, encoded)
+        token = self._parts.service.patient_token(ask.patient) if is_own else ""
+        self._parts.records.put_sent(SentAsk(ask.id, custodian, token, encoded, now, now + WAITS_S))
         return {"id": ask.id.hex()}
+
+    def _sent(self, document: Json) -> Json:
+        """List what this organisation has asked, the newest first."""
+        members(document, {})
+        rows: list[Json] = [
+            {
+                **parse_ask(row.document, self._parts.ledger_id).to_json(),
+                "created": row.created,
+                "custodian": row.custodian,
+                "until": row.until,
+            }
+            for row in self._parts.records.sent_asks()
+        ]
+        return {"asks": rows}
 
     def _list(self, document: Json) -> Json:
         """List what a patient is asked."""

@@ -1,4 +1,4 @@
-"""What other organisations ask patients of this node to permit, until the patient has answered or it has ended.
+"""What patients are asked to permit: here, until they have answered or it has ended; by this organisation, for a while.
 
 Keeps true: an ask is answered once; one organisation, and all of them together about one patient, keep a bounded number
 waiting. Trusts callers for who asks and for the clock. Part of the records file.
@@ -14,13 +14,20 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store.engine import Database
-from medchain.store.tables import consent_ask
+from medchain.store.tables import consent_ask, sent_ask
 
 MAX_OF_ASKER: Final = 10_000
 """Most asks of one organisation that wait."""
 
 MAX_OF_PATIENT: Final = 50
 """Most asks about one patient that wait: more would hide one among others."""
+
+
+MAX_SENT: Final = 500
+"""Most of those that were sent that are listed."""
+
+SENT_KEPT_S: Final = 60 * 86400
+"""How long an ask that was sent is kept after its end, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,29 @@ class AskRow:
     answered_by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SentAsk:
+    """An ask that this organisation has sent.
+
+    Attributes:
+        id: 16 bytes.
+        custodian: org_id of whose patient is asked.
+        patient: keyed token of a patient of this node; empty for another organisation's.
+        document: canonical JSON (`docs/spec/ask.md`).
+        created: Unix seconds.
+        until: when it ends, Unix seconds.
+    """
+
+    id: bytes
+    custodian: str
+    patient: str
+    document: bytes
+    created: int
+    until: int
+
+
 class AskTable:
-    """Asks by patient."""
+    """Asks by patient, and those that were sent."""
 
     def __init__(self, database: Database) -> None:
         """Use the records file."""
@@ -111,13 +139,29 @@ class AskTable:
                 raise NotFoundError("ask.unknown")
 
     def drop_asks(self, patient: str) -> int:
-        """Destroy all asks about a patient, answered or not; returns how many there were.
+        """Destroy all asks about a patient, answered or not, and those that were sent; returns how many there were.
 
         Args:
             patient: keyed token.
         """
         with self._database.erase("consent_ask") as connection:
-            return int(connection.execute(delete(consent_ask).where(consent_ask.c.patient == patient)).rowcount)
+            tables = (consent_ask, sent_ask)
+            return sum(connection.execute(delete(one).where(one.c.patient == patient)).rowcount for one in tables)
+
+    def put_sent(self, row: SentAsk) -> None:
+        """Keep an ask that was sent; what ended more than `SENT_KEPT_S` ago is forgotten."""
+        with self._database.write("sent_ask") as connection:
+            connection.execute(delete(sent_ask).where(sent_ask.c.until <= row.created - SENT_KEPT_S))
+            connection.execute(insert(sent_ask).values(**{name: getattr(row, name) for name in SentAsk.__slots__}))
+
+    def sent_asks(self) -> list[SentAsk]:
+        """Return the newest asks that were sent, at most `MAX_SENT`, the newest first."""
+        chosen = select(sent_ask).order_by(sent_ask.c.until.desc(), sent_ask.c.id).limit(MAX_SENT)
+        with self._database.read("sent_ask") as connection:
+            return [
+                SentAsk(bytes(row.id), row.custodian, row.patient, bytes(row.document), row.created, row.until)
+                for row in connection.execute(chosen)
+            ]
 
 
 def _row(row: Row[Any]) -> AskRow:  # Any: SQLAlchemy's own

@@ -453,6 +453,20 @@ consent_ask: Final = Table(
 consent_ask_by_patient: Final = Index("consent_ask_by_patient", consent_ask.c.patient, consent_ask.c.until)
 consent_ask_by_asker: Final = Index("consent_ask_by_asker", consent_ask.c.asker, consent_ask.c.until)
 
+sent_ask: Final = Table(
+    "sent_ask",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("custodian", String(40), nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+sent_ask_by_until: Final = Index("sent_ask_by_until", sent_ask.c.until)
+
 told_concern: Final = Table(
     "told_concern",
     RECORDS,

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     PROPOSAL = "attestation-proposed"
     CONFIRMATION = "attestation-confirmed"
     REJECTION = "attestation-dropped"
+    ASK = "permission-asked"
     STOP = "permission-stopped"
     RECOVERY = "recovery-announced"
     CARRYING_OUT = "recovery-carried-out"

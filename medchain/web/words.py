@@ -18,6 +18,8 @@ WORDS: Final[Words] = {
     "language.other.code": ("en", "zh"),
     "menu.account": ("我的账号", "My account"),
     "menu.browse": ("记录", "Records"),
+    "menu.asks": ("请求许可", "Ask a patient"),
+    "menu.permissions": ("患者许可", "Permissions"),
     "menu.desk": ("登记窗口", "Desk"),
     "menu.emergency": ("紧急访问", "Emergency"),
     "menu.corrections": ("更正请求", "Corrections"),

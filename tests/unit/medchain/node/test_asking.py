@@ -133,3 +133,26 @@ def test_an_ask_ends_after_thirty_days(desks):
         assert listed(desks, "pat-6") == []
     finally:
         desks.federation.time -= 30 * DAY_S
+
+
+def test_who_asked_has_a_list_of_it_and_the_other_side_none(desks):
+    before = desks.local(ANXIN).call("ask.sent", {})["asks"]
+    asked = desks.local(ANXIN).call("ask.send", wish(patient="listed"))["id"]
+    rows = desks.local(ANXIN).call("ask.sent", {})["asks"]
+    (row,) = [one for one in rows if one["id"] == asked]
+    assert len(rows) == len(before) + 1
+    assert (row["custodian"], row["patient"], row["until"] - row["created"]) == (RENHE, "listed", 30 * DAY_S)
+    assert asked not in [one["id"] for one in desks.local(RENHE).call("ask.sent", {})["asks"]]
+
+
+def test_what_could_not_be_brought_is_not_listed(desks):
+    before = desks.local(ANXIN).call("ask.sent", {})
+    with pytest.raises(InputError):
+        desks.local(ANXIN).call("ask.send", wish(days=0))
+    assert desks.local(ANXIN).call("ask.sent", {}) == before
+
+
+def test_an_ask_about_an_own_patient_is_listed_under_its_token_so_that_an_erasure_finds_it(desks):
+    desks.local().call("ask.send", wish(patient="own-1"))
+    site = desks.federation.sites[RENHE]
+    assert site.service.patient_token("own-1") in [row.patient for row in site.records.sent_asks()]

@@ -22,6 +22,7 @@ _LATER = {
     25: "DROP TABLE body_request",
     26: "DROP TABLE told_concern",
     27: "DROP TABLE missing_body",
+    28: "DROP TABLE sent_ask",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import String
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.store import asks
-from medchain.store.asks import AskRow
+from medchain.store.asks import AskRow, SentAsk
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 from medchain.store.tables import consent_ask
@@ -25,6 +25,10 @@ def store(tmp_path):
     made = RecordStore(open_database(tmp_path / "records.db", b"\x05" * 32, kind=FileKind.RECORDS))
     yield made
     made.close()
+
+
+def sent(number: int, **changes: object) -> SentAsk:
+    return replace(SentAsk(bytes([number]) * 16, "renhe-hospital", "", b"{}", NOW, NOW + 100), **changes)
 
 
 def other(number: int, **changes: object) -> AskRow:
@@ -121,3 +125,31 @@ def test_one_organisation_and_one_patient_have_a_bounded_number_waiting(store, m
         store.put_ask(other(3))
     store.answer_ask(ASK.id, "token-1", "declined", NOW)
     store.put_ask(other(3))
+
+
+def test_what_was_sent_is_listed_the_newest_first_and_forgotten_a_while_after_its_end(store):
+    rows = [sent(1), sent(2, until=NOW + 200)]
+    for row in rows:
+        store.put_sent(row)
+    assert store.sent_asks() == rows[::-1]
+    later = sent(3, created=NOW + 100 + asks.SENT_KEPT_S, until=NOW + 200 + asks.SENT_KEPT_S)
+    store.put_sent(later)
+    assert store.sent_asks() == [later, rows[1]]
+
+
+def test_an_erasure_destroys_what_was_sent_about_the_patient_too(store):
+    store.put_sent(sent(1, patient="token-1"))
+    store.put_sent(sent(2))
+    assert store.drop_asks("token-1") == 1
+    assert [row.id[0] for row in store.sent_asks()] == [2]
+
+
+def test_a_file_of_before_gets_the_table_of_what_was_sent(tmp_path):
+    path, key = tmp_path / "records.db", b"\x05" * 32
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))):
+        pass
+    with closing(open_database(path, key, kind=FileKind.RECORDS)) as database:
+        set_back(database, 27)
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
+        store.put_sent(sent(1))
+        assert store.sent_asks() == [sent(1)]
