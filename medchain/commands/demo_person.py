@@ -1,4 +1,4 @@
-"""The demo's other patient: a person with a link and a passkey of the own, an ask that waits, an insurer that reads.
+"""The demo's other patient: a person with a link and a passkey of the own, an ask and a correction that wait.
 
 Keeps true: the passkey is the person's own; the insurer reads once when it is let in, and once more when the person has
 stopped that; another insurer tries the same and is refused. All of it goes through the nodes. Trusts the consortium.
@@ -19,7 +19,8 @@ from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT,
 from medchain.encoding import Json, unhex
 from medchain.errors import MedchainError, NotFoundError
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node import asking
+from medchain.node import asking, concerns
+from medchain.node.concern import ConcernKind
 from medchain.node.peers import Limits
 
 _QUICK: Final = Limits(timeout_s=5.0)
@@ -68,6 +69,9 @@ class Person:
             }
             self.consortium.nodes[RECIPIENT].local.call(asking.SEND, wish)
             self.consortium.remember(asked=patient)
+        if self.consortium.facts.get("corrects") != patient:
+            self._correct(patient)
+            self.consortium.remember(corrects=patient)
         answer = call(("account", "invite"), [patient, f"--config={home.config_path}"], self.context, accounts.COMMANDS)
         url = str(answer["url"]) if isinstance(answer, dict) else ""
         return {"patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
@@ -84,6 +88,18 @@ class Person:
                     self._look_again(grant)
         except MedchainError:
             return
+
+    def _correct(self, patient: str) -> None:
+        """Ask for a correction in the person's name; the hospital has not answered it yet."""
+        asked: Json = {
+            "about": {"version": 1, "what": f"Patient/{patient}"},
+            "by": f"Patient/{patient}",
+            "kind": ConcernKind.CORRECTION.value,
+            "patient": patient,
+            "shared": False,
+            "text": f"{texts.CORRECTION_TEXT.zh} {texts.CORRECTION_TEXT.en}",
+        }
+        self.consortium.nodes[CUSTODIAN].local.call(concerns.OPEN, asked)
 
     def _look(self, grant: str, consent: str) -> None:
         """Read under a new grant, and have another insurer try the same."""

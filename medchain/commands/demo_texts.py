@@ -174,13 +174,19 @@ ASK_REASON: Final = Text(
     "核对近期门诊与住院费用的理赔申请，需要诊断和检查结果。",
     "To settle your claim for recent visits we need the diagnoses and test results.",
 )
+CORRECTION_TEXT: Final = Text(
+    "我已搬家，登记的住址是旧的，请更正。",
+    "I have moved; the address here is the old one. Please correct it.",
+)
 PERSON: Final = Text(
     "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"
     "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。\n"
+    "  另有一项更正请求等医院答复。\n"
     "  {url}\n"
     "  以后登录：{sign_in}",
     "\nBe one of the patients in your own browser: open this address and enrol a passkey (good once).\n"
     "  An insurer's request waits for your decision; once you agree the insurer reads, you see it, and can stop it.\n"
+    "  A correction that you asked for waits for the hospital's answer.\n"
     "  {url}\n"
     "  to sign in later: {sign_in}",
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import client_texts, consent_texts, mandate_texts, messages, proposal_texts
+from medchain.commands import client_texts, concern_texts, consent_texts, mandate_texts, messages, proposal_texts
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -20,6 +20,7 @@ GROUPS: Final = (
     Group("alarm", messages.ALARM_GROUP),
     Group("record", messages.RECORD_GROUP),
     Group("emergency", messages.EMERGENCY_GROUP),
+    Group("concern", concern_texts.CONCERN_GROUP),
     Group("subject", messages.SUBJECT_GROUP),
     Group("consent", consent_texts.CONSENT_GROUP),
     Group("mandate", mandate_texts.MANDATE_GROUP),
@@ -50,6 +51,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "import": ("importing",),
     "record": ("records", "erasing"),
     "emergency": ("emergencies",),
+    "concern": ("concerns",),
     "subject": ("subjects",),
     "consent": ("consent",),
     "mandate": ("mandates",),

@@ -83,8 +83,8 @@ PERIOD_S: Final = 1.0
 RETOLD_S: Final = DAY_S
 """After how long all is told again: a regulator may come back from a backup."""
 
-SHOWN_S: Final = 365 * DAY_S
-"""So long after its last step a concern is told of, and looked at by who answers."""
+TOLD_S: Final = 365 * DAY_S
+"""So long after its last step a concern is told of for which no answer is due any more."""
 
 _RECORD: Final = "record"
 _LONGEST_REST_S: Final = 60.0
@@ -142,7 +142,7 @@ class ConcernParts:
 class ConcernBook:
     """Keeps concerns; fills `medchain.node.services.ConcernService`. Threads of one daemon may share it."""
 
-    __slots__ = ("_lock", "_parts", "_retold", "_told")
+    __slots__ = ("_has_news", "_lock", "_over", "_parts", "_retold", "_told")
 
     def __init__(self, parts: ConcernParts) -> None:
         """Use parts."""
@@ -152,6 +152,9 @@ class ConcernBook:
         # Whom which version was told: lost in a crash, and then all is told again.
         self._told: dict[tuple[str, str], int] = {}
         self._retold = parts.clock()
+        self._has_news = True
+        # Numbers of versions after which no answer is due: not opened again by who only asks what is.
+        self._over: set[int] = set()
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
@@ -179,12 +182,27 @@ class ConcernBook:
         """Tell patients what was answered, and regulators of each version; returns how many are still to be told."""
         now = self._parts.clock()
         if now - self._retold >= RETOLD_S:
-            self._told, self._retold = {}, now
-        rows = self._parts.records.newest_records(CONCERN, now - SHOWN_S)
+            self._told, self._retold, self._has_news = {}, now, True
+        if not self._has_news:
+            return 0
+        # Whatever is stored from here on is news again.
+        self._has_news = False
+        try:
+            left = self._tell_all(now)
+        except MedchainError:
+            self._has_news = True
+            raise
+        self._has_news |= left > 0
+        return left
+
+    def _tell_all(self, now: int) -> int:
+        """Tell whoever was not told; returns how many are left."""
+        rows = self._parts.records.newest_records(CONCERN)
         for row in self._untold("", rows):
             self._tell_patient(row)
+        told = [row for row in rows if row.seq not in self._over or row.created >= now - TOLD_S]
         regulators = {one.org_id for one in self._parts.replica.members.active if one.role == SUPERVISOR}
-        return sum(self._tell(org_id, rows) for org_id in sorted(regulators - {self._parts.org_id}))
+        return sum(self._tell(org_id, told) for org_id in sorted(regulators - {self._parts.org_id}))
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Take a report.
@@ -256,8 +274,8 @@ class ConcernBook:
         """List what is to be answered, of some kinds, what is due first at the top."""
         kinds = _kinds(members(document, {"kinds": list})["kinds"])
         now = self._parts.clock()
-        rows = self._opened(self._parts.records.newest_records(CONCERN, now - SHOWN_S))
-        shown = [self._shown(row, one) for row, one in rows if one.kind in kinds and one.due is not None]
+        rows = [row for row in self._parts.records.newest_records(CONCERN) if row.seq not in self._over]
+        shown = [self._shown(row, one) for row, one in self._opened(rows) if one.kind in kinds and one.due is not None]
         return {"concerns": [*sorted(shown, key=lambda one: (one["due"], one["id"]))], "time": now}
 
     def _answer(self, document: Json) -> Json:
@@ -291,7 +309,9 @@ class ConcernBook:
         """Store a version."""
         name, content = object_id.hex(), concern.encode()
         made = NewRecord(CONCERN, name, content, "", version, content_type=MEDIA_TYPE, token=token, object_id=object_id)
-        return self._parts.service.create(made)
+        stored = self._parts.service.create(made)
+        self._has_news = True
+        return stored
 
     def _find(self, name: str) -> tuple[RecordVersion, Concern]:
         """Find a concern; raises `NotFoundError` ``concern.unknown``, also for one that was erased."""
@@ -318,9 +338,12 @@ class ConcernBook:
     def _read(self, row: RecordVersion) -> Concern | None:
         """Open one; None where its patient was erased."""
         try:
-            return parse_concern(self._parts.service.open(row).content)
+            concern = parse_concern(self._parts.service.open(row).content)
         except NotFoundError:
             return None
+        if concern.due is None:
+            self._over.add(row.seq)
+        return concern
 
     def _untold(self, org_id: str, rows: Sequence[RecordVersion]) -> list[RecordVersion]:
         """List the versions of which somebody was not told."""

@@ -653,13 +653,13 @@ class RecordStore(
         chosen = _versions().where(record.c.type == type_name, record.c.id == record_id)
         return self._read(chosen.order_by(record.c.version.desc()))
 
-    def newest_records(self, type_name: str, since: int) -> list[RecordVersion]:
-        """Return the newest versions of all records of a type that were stored since a time (Unix seconds)."""
+    def newest_records(self, type_name: str) -> list[RecordVersion]:
+        """Return the newest versions of all records of a type, in the order in which they were stored."""
         later = record.alias("later")
         superseded = select(later.c.seq).where(
             later.c.type == record.c.type, later.c.id == record.c.id, later.c.version > record.c.version
         )
-        chosen = _versions().where(record.c.type == type_name, record.c.created >= since, ~superseded.exists())
+        chosen = _versions().where(record.c.type == type_name, ~superseded.exists())
         return self._read(chosen.order_by(record.c.seq))
 
     def by_object(self, object_id: bytes, version: int | None = None) -> RecordVersion | None:

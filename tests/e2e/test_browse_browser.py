@@ -132,6 +132,7 @@ def test_a_clinician_breaks_the_glass_and_an_auditor_finds_it_waiting(demo, brow
     browser.wait_until("minutes left")
     assert browser.url.partition("?")[0] == f"{web}/emergencies"
     assert judged(browser, pictures, f"{web}/emergencies", "found unconscious") == []
+    assert judged(browser, pictures, f"{web}/concerns", "I have moved") == []
     other = Browser(tmp_path_factory.mktemp("auditor"))
     try:
         other.add_authenticator()
@@ -142,5 +143,6 @@ def test_a_clinician_breaks_the_glass_and_an_auditor_finds_it_waiting(demo, brow
         other.wait_until("Ms Li")
         assert judged(other, pictures, f"{web}/emergencies/reviews", "found unconscious") == []
         assert judged(other, pictures, f"{web}/oversight", "Download") == []
+        assert judged(other, pictures, f"{web}/concerns", "Nothing waits") == []
     finally:
         other.close()

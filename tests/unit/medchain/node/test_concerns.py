@@ -299,6 +299,41 @@ def test_all_is_told_again_each_day_since_a_regulator_may_come_back_from_a_backu
     assert opened["id"].encode() in b"".join(told)
 
 
+def test_what_nobody_answered_stays_with_who_is_to_answer_however_old_it_is(case):
+    opened, ended = case.open(), case.open()
+    case.answer(ended, "declined", "why")
+    case.round()
+    case.desks.federation.time += 400 * DAY_S
+    assert opened["id"] in case.waiting()
+    assert ended["id"] not in case.waiting()
+    told = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(concerns.ConcernBook, "receive", lambda _self, document, _peer: told.append(document))
+        case.round()
+    assert opened["id"].encode() in b"".join(told)
+    assert ended["id"].encode() not in b"".join(told)
+
+
+def test_a_round_without_news_reads_nothing(case, monkeypatch):
+    case.open()
+    case.round()
+    monkeypatch.setattr(type(case.site.records), "newest_records", lambda *_: pytest.fail("nothing has happened"))
+    assert case.round() == 0
+
+
+def test_a_disk_that_fails_in_a_round_loses_no_news(case, monkeypatch):
+    def fails(*_arguments: object) -> None:
+        raise UnavailableError("store.io")
+
+    opened = case.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(type(case.site.records), "newest_records", fails)
+        with pytest.raises(UnavailableError):
+            case.round()
+    case.round()
+    assert case.reported(opened)["state"] == "opened"
+
+
 def test_only_a_regulator_takes_reports(desks):
     for org_id in (RENHE, ANXIN):
         with pytest.raises(AccessDeniedError, match=r"concern\.regulator"):
