@@ -14,7 +14,7 @@ from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.search.conditions import is_reference
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.indexer import VARIANTS
-from fhir_bridge.search.paths import targets_of
+from fhir_bridge.search.paths import is_nested, targets_of
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.tree import Include
 from medchain.store.finding import Condition, Ids, Match, Row, Search, merged
@@ -162,9 +162,8 @@ class Includer:
     def _references(self, type_name: str, code: str) -> list[str]:
         """List the reference parameters of a type that are meant."""
         known = self._planner.registry(type_name)
-        if code:
-            return [code] if code in known and is_reference(known[code]) else []
-        return [one for one, definition in known.items() if is_reference(definition)]
+        named = {code: known[code]} if code in known else {} if code else known
+        return [one for one, found in named.items() if is_reference(found) and not is_nested(found, type_name)]
 
     def _find(self, type_name: str, condition: Condition) -> list[FoundRow]:
         """Find resources of a type that may take part."""

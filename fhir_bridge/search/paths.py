@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import ancestors, members, type_names
 from fhir_bridge.definitions.parameters import SearchParameter
@@ -33,6 +33,8 @@ from fhir_bridge.search.expression import (
 from fhir_bridge.search.walk import Check, Compute, Get, Op, Resource, Route, Truth, compile_values, reference_type
 from medchain.errors import InputError, NotFoundError
 
+_RESOURCE: Final = "Resource"
+
 
 def routes(text: str, type_name: str, content: str = "") -> tuple[Route, ...]:
     """Lay out an expression for a resource type.
@@ -50,6 +52,16 @@ def routes(text: str, type_name: str, content: str = "") -> tuple[Route, ...]:
     """
     start = Route((), content or type_name, content or type_name, None)
     return tuple(dict.fromkeys(_Layout(type_name, text).expand(parse(text), start)))
+
+
+@cache
+def is_nested(definition: SearchParameter, type_name: str) -> bool:
+    """Tell whether the values of a reference parameter are resources themselves, as Bundle's ``composition`` has.
+
+    What such a one is called is no name of a record here, so that it refers to none.
+    """
+    found = routes(definition.expression, type_name) if definition.expression else ()
+    return any(route.type == _RESOURCE for route in found)
 
 
 class Targets(NamedTuple):
@@ -80,8 +92,8 @@ def targets_of(definition: SearchParameter, type_name: str) -> Targets:
     for route in routes(definition.expression, type_name):
         asked = {op.target for op in route.ops if isinstance(op, Check) and op.target}
         allowed = {one for use in (route.element.types if route.element else ()) for one in use.targets}
-        urls = urls or route.type not in ("Reference", "Resource")
-        if "Resource" in allowed or not allowed:
+        urls = urls or route.type not in ("Reference", _RESOURCE)
+        if _RESOURCE in allowed or not allowed:
             allowed = set(type_names("resource"))
         found |= allowed & asked if asked else allowed
     kept = found & set(definition.target) if definition.target else found

@@ -25,7 +25,7 @@ from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.exact import Split, split
 from fhir_bridge.search.indexer import CONTAINED, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
-from fhir_bridge.search.paths import routes, targets_of
+from fhir_bridge.search.paths import is_nested, routes, targets_of
 from fhir_bridge.search.ranges import LONG, LONG_US
 from fhir_bridge.search.terms import (
     CompositeTerm,
@@ -210,13 +210,18 @@ class Planner:
             case Criterion():
                 return self._criterion(condition, types)
             case Chain(code, targets):
-                numbers = tuple(self.number(one, code) * VARIANTS for one in types)
+                # What lies within a record is judged where that is opened (`rest/chained.py`).
+                numbers = tuple(self.number(one, code) * VARIANTS for one in types if self._refers(one, code))
+                if not numbers:
+                    return AnyOf(())
                 by_url = any(targets_of(self.registry(one)[code], one).urls for one in types)
                 links = [
                     Linked(numbers, name, self._linked(inner, name), self._url(name) if by_url else 0)
                     for name, inner in targets
                 ]
                 return links[0] if len(links) == 1 else AnyOf(tuple(links))
+            case Has(source, code, _) if not self._refers(source, code):
+                return AnyOf(())
             case Has(source, code, inner):
                 by_url = targets_of(self.registry(source)[code], source).urls
                 urls = tuple(url for one in types if by_url and (url := self._url(one)))
@@ -238,6 +243,10 @@ class Planner:
             case Sighted(hidden, upto, owners, but):
                 return finding.Sighted(hidden, upto, owners, but)
         assert_never(condition)
+
+    def _refers(self, type_name: str, code: str) -> bool:
+        """Tell whether a reference parameter of a type has references, and no resources themselves."""
+        return not is_nested(self.registry(type_name)[code], type_name)
 
     def _listed(self, lists: tuple[str, ...], types: tuple[str, ...]) -> finding.Condition:
         """Plan membership in Lists: those that are named, and those that are known by what they are for."""

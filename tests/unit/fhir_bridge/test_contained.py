@@ -392,3 +392,100 @@ def test_a_chain_that_looked_into_too_few_containers_says_so(pharmacy, monkeypat
     assert page["entry"][0]["search"]["mode"] == "outcome"
     assert page["entry"][0]["resource"]["issue"][0]["details"]["coding"][0]["code"] == "search.contained"
     assert chained(pharmacy, f"medication.{BY}&_id=r1") == ["r1"]
+
+
+URN = "urn:uuid:00000000-0000-4000-8000-00000000000"
+
+
+def composition(code: str, subject: str) -> dict:
+    return {
+        "resourceType": "Composition",
+        "id": "c",
+        "status": "final",
+        "type": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "date": "2026-01-02",
+        "author": [{"display": "the ward"}],
+        "title": "summary",
+        "subject": {"reference": subject},
+    }
+
+
+def bundle(name: str, kind: str, *entries: tuple[str, dict]) -> dict:
+    rows = [{"fullUrl": url, "resource": resource} for url, resource in entries]
+    head = {"identifier": {"system": "urn:doc", "value": name}, "timestamp": "2026-01-02T00:00:00Z"}
+    return {"resourceType": "Bundle", "id": name, "type": kind, "entry": rows} | head
+
+
+@pytest.fixture
+def archive(server):
+    """Documents that hold their own patients, one message, and records here that are called as what these hold is."""
+    patients = {name: {"resourceType": "Patient", "id": "p", "name": [{"family": name}]} for name in ("Wang", "Li")}
+    remote = "http://a.example/fhir"
+    header = {
+        "resourceType": "MessageHeader",
+        "id": "m",
+        "eventCoding": {"system": "urn:events", "code": "admit"},
+        "source": {"endpoint": "http://a.example"},
+        "focus": [{"reference": f"{URN}1"}],
+    }
+    for body in (
+        bundle("d1", "document", (f"{URN}0", composition("60591-5", f"{URN}1")), (f"{URN}1", patients["Wang"])),
+        bundle(
+            "d2",
+            "document",
+            (f"{remote}/Composition/c", composition("18842-5", "Patient/p")),
+            (f"{remote}/Patient/p", patients["Li"]),
+        ),
+        bundle("m1", "message", (f"{URN}0", header), (f"{URN}1", patients["Li"])),
+        bundle("s1", "collection", (f"{URN}0", composition("60591-5", "Patient/p"))),
+        # These are others, of this node.
+        {"resourceType": "Patient", "id": "p", "name": [{"family": "Zhao"}]},
+        composition("60591-5", "Patient/p"),
+    ):
+        response = server.call("PUT", f"/fhir/{body['resourceType']}/{body['id']}", body)
+        assert response.status_code == 201, response.data
+    return server
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("composition.type=60591-5", ["d1"]),
+        ("composition.type=18842-5", ["d2"]),
+        ("composition.title=summary", ["d1", "d2"]),
+        ("composition.type=nothing", []),
+        ("message.event=admit", ["m1"]),
+        ("message.event=discharge", []),
+        # Its references lead to entries: by full URL, and relative to the base of one (§2.36.4.1).
+        ("composition.subject:Patient.family=wang", ["d1"]),
+        ("composition.patient.family=li", ["d2"]),
+        ("message.focus:Patient.family=li", ["m1"]),
+        # And to no record of this node, whatever its id is.
+        ("composition.subject:Patient.family=zhao", []),
+        ("composition.type=60591-5&identifier=urn:doc|d2", []),
+        ("composition.type=60591-5,18842-5&_count=1", ["d1"]),
+    ],
+)
+def test_a_chain_leads_into_a_document_or_message(archive, query, expected):
+    """Bundle-composition and Bundle-message: "this parameter provides access to search its contents"."""
+    assert chained(archive, query, "Bundle") == expected
+
+
+def test_what_a_bundle_holds_is_no_record_of_that_name_here(archive):
+    """R4 Bundle: what is in it is the content of whoever made it, and refers to nothing else."""
+    for query in ("_include=Bundle:composition", "_include=*", "_include=Bundle:*"):
+        rows = json.loads(archive.call("GET", f"/fhir/Bundle?_id=d1&{query}").data)["entry"]
+        assert [row["resource"]["id"] for row in rows] == ["d1"]
+    rows = json.loads(archive.call("GET", "/fhir/Composition?_id=c&_revinclude=Bundle:composition").data)["entry"]
+    assert [row["resource"]["id"] for row in rows] == ["c"]
+    assert chained(archive, "_has:Bundle:composition:identifier=urn:doc|d1", "Composition") == []
+
+
+def test_who_may_not_find_compositions_finds_no_document_by_one(archive):
+    both = {"scope": "system/Bundle.rs system/Composition.rs"}
+    assert chained(archive, "composition.type=60591-5", "Bundle", **both) == ["d1"]
+    assert chained(archive, "composition.type=60591-5", "Bundle", scope="system/Bundle.rs") == []
+    limited = {"scope": "system/Bundle.rs system/Composition.rs?type=18842-5"}
+    assert chained(archive, "composition.type=60591-5", "Bundle", **limited) == []
+    assert chained(archive, "composition.title=summary", "Bundle", **limited) == ["d2"]
+    assert chained(archive, "composition.patient.family=li", "Bundle", **both) == []
