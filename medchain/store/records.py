@@ -113,7 +113,8 @@ _COLUMNS: Final = (
 _ACCESS_COLUMNS: Final = ("object_id", "patient", "direction", "time", "position", "detail")
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each row that is read. Not frozen, for the reason that `medchain.ledger.transaction.Change` has.
+@dataclass(slots=True, unsafe_hash=True)
 class RecordVersion:
     """A version of a record, sealed.
 
@@ -139,24 +140,24 @@ class RecordVersion:
             segment's then, and the envelope is the part's place in it, 4 bytes, big endian.
     """
 
-    type: str
-    id: str
-    version: int
-    object_id: bytes
-    patient: str
-    epoch_id: bytes
-    created: int
-    commitment: bytes
-    wrapped_dek: bytes
-    envelope: bytes
-    seq: int = 0
-    position: int | None = None
-    content_type: str = FHIR_JSON
-    head: bytes | None = None
-    blob: bytes | None = None
-    blob_size: int | None = None
-    field_root: bytes | None = None
-    segment: int | None = None
+    type: Final[str]
+    id: Final[str]
+    version: Final[int]
+    object_id: Final[bytes]
+    patient: Final[str]
+    epoch_id: Final[bytes]
+    created: Final[int]
+    commitment: Final[bytes]
+    wrapped_dek: Final[bytes]
+    envelope: Final[bytes]
+    seq: Final[int] = 0
+    position: Final[int | None] = None
+    content_type: Final[str] = FHIR_JSON
+    head: Final[bytes | None] = None
+    blob: Final[bytes | None] = None
+    blob_size: Final[int | None] = None
+    field_root: Final[bytes | None] = None
+    segment: Final[int | None] = None
 
     @property
     def sealed_size(self) -> int:
@@ -181,7 +182,8 @@ class BlobRow:
     is_alive: bool
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for the same reason.
+@dataclass(slots=True, unsafe_hash=True)
 class Epoch:
     """A key that wraps data keys of one patient.
 
@@ -194,12 +196,12 @@ class Epoch:
         destroyed: Unix seconds, or None.
     """
 
-    id: bytes
-    patient: str
-    number: int
-    created: int
-    wrapped_key: bytes | None
-    destroyed: int | None = None
+    id: Final[bytes]
+    patient: Final[str]
+    number: Final[int]
+    created: Final[int]
+    wrapped_key: Final[bytes | None]
+    destroyed: Final[int | None] = None
 
 
 @dataclass(frozen=True, slots=True)
