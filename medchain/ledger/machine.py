@@ -246,7 +246,7 @@ def execute(view: View, envelope: Envelope, context: BlockContext, *, verified: 
         view: state before it.
         envelope: from `parse_envelope`.
         context: where it would stand.
-        verified: whether its signatures were verified before; key ids bind the keys, so that stays true.
+        verified: whether its signatures were verified under these members before.
 
     Returns:
         What it changes, or why it is refused.
@@ -472,7 +472,7 @@ def _parsed(
     """Decode leaves as they came, some at a time, and look up at once what they will ask for.
 
     Returns:
-        Of each the leaf, what it is, and whether its signatures were checked and hold.
+        Of each the leaf, what it is, and whether its signatures were checked and hold under the members before it.
     """
     for start in range(0, len(leaves), _PARSED_AT_ONCE):
         part = leaves[start : start + _PARSED_AT_ONCE]
@@ -486,9 +486,11 @@ def _parsed(
             ]
         )
         envelopes = [item for item in parsed if isinstance(item, Envelope)]
-        signed = iter(checks(view.members, envelopes) if checks else [False] * len(envelopes))
+        snapshot = view.members
+        signed = iter(checks(snapshot, envelopes) if checks else [False] * len(envelopes))
         for leaf, item in zip(part, parsed, strict=True):
-            yield leaf, item, isinstance(item, Envelope) and next(signed)
+            # Two keys of one id must not part nodes that checked ahead from those that did not.
+            yield leaf, item, isinstance(item, Envelope) and next(signed) and view.members is snapshot
 
 
 def named_keys(leaves: Sequence[bytes]) -> list[bytes]:

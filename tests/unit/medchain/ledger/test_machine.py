@@ -963,6 +963,17 @@ def test_a_key_that_ends_within_a_block_signs_nothing_after_it_though_its_signat
     assert [refusal.code for _, refusal in effects.refusals] == ["transaction.signer_unknown"]
 
 
+def test_what_was_checked_before_a_change_of_members_counts_no_more_behind_it(world):
+    leaves = [
+        sign(world.public(RENHE, rotated(world, RENHE))).leaf,
+        forged(sign(world.transaction(ANXIN, anchor()))).leaf,
+    ]
+    effects = apply_block(
+        world, world.context, leaves, strict=False, checks=lambda _, envelopes: [True] * len(envelopes)
+    )
+    assert [refusal.code for _, refusal in effects.refusals] == ["transaction.signature"]
+
+
 @given(st.permutations(range(6)))
 def test_the_same_block_gives_the_same_effects(order):
     world = World()
