@@ -19,6 +19,7 @@ from flask import Blueprint, Response
 
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, canonical
+from medchain.node.awaited import AWAITED_S, read_awaited
 from medchain.node.concerns import REPORTED
 from medchain.node.endorsed import ENDORSED
 from medchain.node.missing import MISSING
@@ -89,7 +90,9 @@ class OversightPages:
 
     def page(self) -> Response:
         """Show what is late first, then what this node has seen of other members."""
-        rows, alarms = self._emergencies(), self._alarms()
+        rows, status = self._emergencies(), self._status()
+        since, lacking = read_awaited(status)
+        is_late = self._pages.site.clock() - since > AWAITED_S
         untold, missing = self._missing()
         final, members = self._cosigned()
         days, endorsed = self._endorsed()
@@ -101,6 +104,8 @@ class OversightPages:
             late_objections=sum(row["objection"] is not None for row in late),
             waiting=sum(row["review"] is None for row in rows),
             total=len(rows),
+            lacking=lacking if is_late else [],
+            lacking_since=_time(since),
             untold=untold,
             missing=[row | {"since": _time(row["since"])} for row in missing],
             concerns=[_shown_concern(row) for row in concerns if row["overdue"]],
@@ -110,13 +115,14 @@ class OversightPages:
             minutes=LATE_S // 60,
             days=days,
             endorsed=groupby(endorsed, key=itemgetter("endorser")),
-            alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in alarms],
+            alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in _alarms(status)],
         )
 
     def as_json(self) -> Response:
         """Give all of it as a file that a program reads."""
         rows: list[Json] = [*self._emergencies()]
-        alarms: list[Json] = [*self._alarms()]
+        status = self._status()
+        alarms: list[Json] = [*_alarms(status)]
         missing: list[Json] = [*self._missing()[1]]
         told: list[Json] = [*self._concerns()]
         final, cosigned = self._cosigned()
@@ -125,6 +131,7 @@ class OversightPages:
         endorsements: list[Json] = [*endorsed]
         document: Json = {
             "alarms": alarms,
+            "awaited": status.get("awaited") if isinstance(status, dict) else None,
             "concerns": told,
             "days": days,
             "emergencies": rows,
@@ -159,9 +166,9 @@ class OversightPages:
         """List what custodians tell of their patients' corrections and complaints, what is due first at the top."""
         return _rows(self._local.call(REPORTED, {}, _LIMITS), "concerns", _CONCERN)
 
-    def _alarms(self) -> list[dict[str, Json]]:
-        """List the alarms that nobody has acknowledged."""
-        return _rows(self._local.call("status", {}, _LIMITS), "alarms", _ALARM)
+    def _status(self) -> Json:
+        """Tell how the node is: its alarms, and what its newest blocks wait for."""
+        return self._local.call("status", {}, _LIMITS)
 
     def _cosigned(self) -> tuple[Json, list[dict[str, Json]]]:
         """Tell up to where the ledger is final, and of each member what it cosigned last, those that are late first."""
@@ -172,6 +179,11 @@ class OversightPages:
         """Tell over how many days, and how many transactions of whom and of what kind each member endorsed in them."""
         answer = self._local.call(ENDORSED, {}, _LIMITS)
         return answer.get("days") if isinstance(answer, dict) else None, _rows(answer, "rows", _ENDORSED)
+
+
+def _alarms(status: Json) -> list[dict[str, Json]]:
+    """List the alarms that nobody has acknowledged."""
+    return _rows(status, "alarms", _ALARM)
 
 
 def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json]]:

@@ -72,6 +72,14 @@ STAFF_WORDS: Final[Words] = {
     "oversight.waiting": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergencies, {count} not reviewed"),
     "oversight.waiting.one": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergency, {count} not reviewed"),
     "oversight.late.title": ("逾期", "Overdue"),
+    "oversight.awaited": (
+        "账本自 {since} 起未终局：还差 {needed} 个机构的共同签名，尚缺 {missing}",
+        "The ledger is not final since {since}: {needed} more must cosign, of {missing}.",
+    ),
+    "oversight.awaited.leaving": (
+        "其中有暂停或移除 {leaving} 的变更，须先终局；其自身的共同签名也可促成。",
+        "A change that suspends or removes {leaving} waits for that; cosignatures of theirs count for it.",
+    ),
     "oversight.missing": (
         "有 {count} 份紧急访问内容未告知本机构",
         "{count} texts of emergencies were not told to this organisation",

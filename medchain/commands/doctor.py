@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.membership import members_in_force
+from medchain.commands.running import lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.node.assembly import read_genesis
+from medchain.node.awaited import AWAITED_S, read_awaited
 from medchain.node.config import NodeConfig, explain
 from medchain.node.keystore import Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.ledger_driver import VOUCHED_NAME, VouchedFile
@@ -96,6 +98,7 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
         yield from _with_keys(context, config, halves, full=full)
     daemon = _daemon(config)
     yield daemon
+    yield _finality(context, config)
     yield signing(config, is_running=daemon.state != _SKIPPED)
     yield from _peers(context, config, halves, is_running=daemon.state != _SKIPPED)
 
@@ -223,11 +226,27 @@ def _is_blob_sound(records: RecordStore, service: RecordService, row: BlobRow, *
     return True
 
 
-def _daemon(config: NodeConfig) -> Finding:
+def _status(config: NodeConfig) -> Json:
     """Ask the daemon how it is."""
+    with closing(LocalClient(config.folder)) as client:
+        return client.call("status", {}, _LIMITS)
+
+
+def _finality(context: Context, config: NodeConfig) -> Finding:
+    """See that no block waits for long; name the members whose cosignatures it waits for."""
     try:
-        with closing(LocalClient(config.folder)) as client:
-            health = client.call("status", {}, _LIMITS)
+        since, sets = read_awaited(_status(config))
+    except UnavailableError as error:
+        return Finding("finality", _SKIPPED, error.code)
+    if not sets or context.clock() - since <= AWAITED_S:
+        return Finding("finality", _GOOD)
+    return Finding("finality", _BAD, "; ".join(lacking_lines(context, since, sets)))
+
+
+def _daemon(config: NodeConfig) -> Finding:
+    """Judge how the daemon says that it is."""
+    try:
+        health = _status(config)
     except UnavailableError as error:
         return Finding("daemon", _SKIPPED, error.code)
     reasons = health.get("reasons") if isinstance(health, dict) else ""

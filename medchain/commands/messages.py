@@ -213,6 +213,14 @@ STATUS_LEDGER: Final = Text(
     "ledger: height {height}, {size} entries, {final_size} of them final",
 )
 STATUS_REASONS: Final = Text("需要留意：{reasons}", "to look at: {reasons}")
+STATUS_AWAITED: Final = Text(
+    "自 {since} 起未终局：还差 {needed} 个机构的联署，尚缺 {missing}",
+    "not final since {since}: {needed} more must cosign, of {missing}",
+)
+STATUS_LEAVING: Final = Text(
+    "其中有暂停或移除 {leaving} 的变更：须先终局，可由其自身的联署促成",
+    "a change that suspends or removes {leaving} waits for that; lines of theirs count for it",
+)
 STATUS_PROCESS: Final = Text(
     "{name}：进程 {pid}，重启 {restarts} 次", "{name}: process {pid}, restarted {restarts} times"
 )
@@ -786,6 +794,7 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "disk": Text("磁盘空间", "disk space"),
     "daemon": Text("守护进程", "daemon"),
     "peers": Text("其他节点", "other nodes"),
+    "finality": Text("终局", "finality"),
     "signing": Text("签署页面", "pages on which patients sign"),
 }
 

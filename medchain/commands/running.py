@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json
 from medchain.errors import InputError, UnavailableError
+from medchain.node.awaited import Lacking, read_awaited
 from medchain.node.config import explain
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
@@ -66,6 +67,7 @@ def _status(context: Context) -> int:
     reasons = health.get("reasons")
     if isinstance(reasons, list) and reasons:
         lines.append(context.say(messages.STATUS_REASONS, reasons=", ".join(str(reason) for reason in reasons)))
+    lines += lacking_lines(context, *read_awaited(health))
     lines += _alarms(context, health.get("alarms"))
     if isinstance(processes, dict):
         for name, row in processes.items():
@@ -75,6 +77,23 @@ def _status(context: Context) -> int:
             lines.append(context.say(text, name=name, pid=pid, restarts=restarts))
     context.answer({"health": health, "org_id": config.org_id, "processes": processes}, lines)
     return Exit.DONE if ready else Exit.UNAVAILABLE
+
+
+def lacking_lines(context: Context, since: int, sets: Sequence[Lacking]) -> list[str]:
+    """Word what blocks wait for that are not final.
+
+    Args:
+        context: of the command.
+        since: when the first of them was made, Unix seconds.
+        sets: what each set of members lacks.
+    """
+    lines = []
+    for item in sets:
+        fields = {"since": instant(since), "needed": item.needed, "missing": item.missing}
+        lines.append(context.say(messages.STATUS_AWAITED, **fields))
+        if item.leaving:
+            lines.append(context.say(messages.STATUS_LEAVING, leaving=item.leaving))
+    return lines
 
 
 def _alarms(context: Context, rows: Json) -> list[str]:

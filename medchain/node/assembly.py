@@ -25,6 +25,7 @@ from medchain.node.addresses import is_public, is_unicast
 from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
+from medchain.node.awaited import awaited
 from medchain.node.checking import SignatureChecks
 from medchain.node.clock import Clock
 from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
@@ -511,10 +512,11 @@ class LedgerHealth:
         return Health(is_ready, tuple(reasons), head.height, head.size, final_size)
 
     def status(self) -> Json:
-        """Tell the node's own command line how it is, with the alarms that nobody has acknowledged."""
+        """Tell the node's own workers and command line how it is, with the alarms that nobody has acknowledged."""
         document = health_document(self.health())
-        alarms = [alarm_json(row) for row in self._records.alarms(limit=_MAX_SHOWN)]
-        return {**document, "alarms": alarms} if isinstance(document, dict) else document
+        alarms: list[Json] = [alarm_json(row) for row in self._records.alarms(limit=_MAX_SHOWN)]
+        more = {"alarms": alarms, "awaited": awaited(self._store, self._driver.cosigner)}
+        return {**document, **more} if isinstance(document, dict) else document
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,20 @@ class Checkpoints(Protocol):
         ...
 
 
+class Awaited(NamedTuple):
+    """A set of members whose quorum is not there beyond the newest final block.
+
+    Attributes:
+        members: org_ids of all who count.
+        missing: of those of whom no lines are known there.
+        needed: how many of these it takes.
+    """
+
+    members: frozenset[str]
+    missing: frozenset[str]
+    needed: int
+
+
 class _Reign(NamedTuple):
     """A set of members, and the height of the block after which it is in force."""
 
@@ -338,6 +352,20 @@ class Cosigner:
                     newest[name.org_id] = max(newest.get(name.org_id, 0), line.time)
         others = {item.org_id for item in self._replica.members.active} - {self._notary.org_id}
         return [time for org_id, time in newest.items() if org_id in others]
+
+    def awaited(self) -> list[Awaited]:
+        """Tell of each set of members since the newest final block whose quorum is not there, how it lacks it."""
+        with self._lock:
+            final = self.final_size
+            ahead = [item for size, item in self._notes.items() if self._replica.root_at(size) == item.root]
+            lines = {name for item in ahead if item.size > final for name in item.lines}
+            sets = self._reigning() if final < self._replica.size else []
+        found = []
+        for at, members in enumerate(sets):
+            there, everybody = complete(lines, *sets[at:]), frozenset(item.org_id for item in members.active)
+            if len(there) < members.protocol.quorum:
+                found.append(Awaited(everybody, everybody - there, members.protocol.quorum - len(there)))
+        return found
 
     @property
     def met(self) -> int:

@@ -176,6 +176,20 @@ def test_what_was_not_told_is_said_first_with_who_kept_it_back(world, office, mo
     assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["missing"] == []
 
 
+def test_whose_cosignatures_are_awaited_is_said_once_it_lasts(office, monkeypatch):
+    clock = office.desks.federation.clock()
+    sets = [{"leaving": [TONGJI], "missing": [ANXIN, TONGJI], "needed": 1}]
+    status = {"alarms": [], "awaited": {"sets": sets, "since": clock - 121}}
+    monkeypatch.setitem(office.local.operations, "status", lambda _document: status)
+    page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
+    assert f"1 more must cosign, of {ANXIN}, {TONGJI}" in page
+    assert f"A change that suspends or removes {TONGJI} waits for that" in page
+    assert f"还差 1 个机构的共同签名，尚缺 {ANXIN}, {TONGJI}" in chinese
+    assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["awaited"]["sets"] == sets
+    status["awaited"]["since"] = clock
+    assert "must cosign" not in office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+
+
 def test_every_kind_has_a_name_on_the_page():
     # No transaction is of the kind "state".
     assert {f"oversight.kind.{name}" for name in KINDS if name != "state"} <= STAFF_WORDS.keys()

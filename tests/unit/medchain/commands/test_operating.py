@@ -25,6 +25,7 @@ from medchain.encoding import canonical
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
+from medchain.node.clock import system_clock
 from medchain.node.config import Address, load_config
 from medchain.node.keystore import Layout, open_root_file, open_web_keys, unlock, write_private_file
 from medchain.node.ledger_driver import VouchedFile
@@ -105,6 +106,35 @@ def test_a_node_that_is_not_ready_says_why(run, node, daemon):
     shown = run("status", "--config", node)
     assert (shown.code, "to look at: ordering.behind" in shown.out) == (7, True)
     assert run("status", "--json", "--config", node).document["health"]["ready"] is False
+
+
+WAITS = {
+    "awaited": {
+        "sets": [{"leaving": ["tongji-hospital"], "missing": ["anxin-insurance", "tongji-hospital"], "needed": 1}],
+        "since": 1_796_083_200,
+    }
+}
+
+
+def test_the_status_names_whose_cosignatures_blocks_wait_for_and_whose_suspension(run, node, daemon):
+    daemon |= WAITS
+    shown = run("status", "--config", node)
+    assert "not final since 2026-12-01T00:00:00Z: 1 more must cosign, of anxin-insurance, tongji-hospital" in shown.out
+    assert "a change that suspends or removes tongji-hospital waits for that" in shown.out
+    assert (
+        "还差 1 个机构的联署，尚缺 anxin-insurance, tongji-hospital"
+        in run("status", "--config", node, "--lang", "zh").out
+    )
+
+
+@pytest.mark.parametrize(("waited_s", "state"), [(60, "good"), (130, "bad")])
+def test_the_doctor_minds_what_waits_for_longer_than_two_minutes(run, filled, monkeypatch, waited_s, state):
+    awaited = WAITS["awaited"] | {"since": system_clock() - waited_s}
+    answer = {"awaited": awaited, "final_size": 4, "ready": True, "reasons": [], "size": 6}
+    monkeypatch.setattr(doctor.LocalClient, "call", lambda *_given: answer)
+    assert findings(run, filled)["finality"] == state
+    said = run("doctor", "--config", filled).out
+    assert ("1 more must cosign, of anxin-insurance, tongji-hospital" in said) == (state == "bad")
 
 
 def test_an_alarm_is_shown_until_somebody_acknowledges_it(run, filled, daemon):

@@ -13,7 +13,7 @@ import pytest
 
 from medchain.errors import AccessDeniedError, VerificationError
 from medchain.ledger.members import Members, ProtocolRules
-from medchain.ordering.cosign import LineName, is_quorum
+from medchain.ordering.cosign import Awaited, LineName, is_quorum
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.receipt import Refused
 from medchain.ordering.round import Ask
@@ -295,6 +295,21 @@ def test_a_suspended_member_that_is_silent_holds_up_its_suspension_only_where_f_
         passed(four)
         assert final_sizes(four, "org-0") == [before if silent else four.orderer.replica.size]
         four.check()
+
+
+def test_what_a_change_waits_for_is_told_of_each_set_of_members():
+    with parted(4, "org-2") as four:
+        assert four.orderer.driver.cosigner.awaited() == []
+        suspended(four, "org-3")
+        four.nodes["org-3"].is_up = False
+        passed(four)
+        # The three that are left have two of three; those before it lack the third of four.
+        everybody = frozenset(four.nodes)
+        for name in ("org-0", "org-1"):
+            assert four.nodes[name].driver.cosigner.awaited() == [Awaited(everybody, frozenset({"org-2", "org-3"}), 1)]
+        four.nodes["org-3"].is_up = True
+        passed(four)
+        assert four.nodes["org-1"].driver.cosigner.awaited() == []
 
 
 def test_a_suspended_member_brings_its_own_stops_and_nothing_else():

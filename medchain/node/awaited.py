@@ -1,0 +1,102 @@
+"""What the newest blocks wait for to be final: how many cosignatures of which members, and which change of members.
+
+Keeps true: a member counts as missing only where this node knows no lines of it beyond what is final; each set of
+members whose quorum is needed is told by itself, since a change of members needs the quorum of before it as well.
+Trusts the cosigner for lines, which has verified them.
+Source: `docs/spec/ordering.md` 4, "What is final"; `docs/spec/node-protocol.md`, "Inside a node" 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from medchain.encoding import Json
+from medchain.ledger.members import Members
+from medchain.ordering.cosign import Awaited
+from medchain.store.ledger import LedgerStore
+
+AWAITED_S: Final = 120
+"""So long blocks may wait before somebody is to look: cosignatures take seconds where members are there."""
+
+
+class Awaits(Protocol):
+    """Tells which lines are missing; `medchain.ordering.cosign.Cosigner`."""
+
+    def awaited(self) -> list[Awaited]:
+        """Tell of each set of members since the newest final block whose quorum is not there, how it lacks it."""
+        ...
+
+
+def awaited(store: LedgerStore, cosigner: Awaits) -> Json:
+    """Tell what the newest blocks wait for.
+
+    Args:
+        store: this node's ledger.
+        cosigner: knows the lines.
+
+    Returns:
+        None where nothing waits, else ``{"sets": [{"leaving": org_ids of this set whom a change that is not final
+        suspends or removes, "missing": org_ids, "needed": how many of these}, …], "since": time of the first block that
+        waits, Unix seconds}``.
+    """
+    sets = cosigner.awaited()
+    final, head = store.final(), store.head
+    height = 0 if final is None else store.block_of_size(final.size).height
+    if not sets or height >= head.height:
+        return None
+    since = store.block(height + 1).time
+    rows: list[Json] = [_row(item, store.members) for item in sets]
+    return {"sets": rows, "since": since}
+
+
+class Lacking(NamedTuple):
+    """What one set of members lacks: how many of whom, and who of the set leaves by a change that waits for it."""
+
+    needed: int
+    missing: str
+    leaving: str
+
+
+def read_awaited(status: Json) -> tuple[int, list[Lacking]]:
+    """Read what the status of a node says of it, for who words it.
+
+    Args:
+        status: answer of the local operation ``status``.
+
+    Returns:
+        Since when blocks wait, Unix seconds, and what each set of members lacks; 0 and none where nothing waits.
+    """
+    told = status.get("awaited") if isinstance(status, dict) else None
+    if not isinstance(told, dict):
+        return 0, []
+    since, rows = told.get("since"), told.get("sets")
+    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return since if isinstance(since, int) else 0, [_lacking(row) for row in found]
+
+
+def _lacking(row: dict[str, Json]) -> Lacking:
+    """Read what one set of members lacks."""
+    needed = row.get("needed")
+    count = needed if isinstance(needed, int) else 0
+    return Lacking(count, _joined(row.get("missing")), _joined(row.get("leaving")))
+
+
+def _joined(names: Json) -> str:
+    """Write names in one line."""
+    return ", ".join(map(str, names)) if isinstance(names, list) else ""
+
+
+def _row(item: Awaited, newest: Members) -> Json:
+    """Write what one set of members lacks."""
+    staying = {member.org_id for member in newest.active}
+    return {
+        "leaving": _names(sorted(item.members - staying)),
+        "missing": _names(sorted(item.missing)),
+        "needed": item.needed,
+    }
+
+
+def _names(org_ids: Sequence[str]) -> Json:
+    """Write names."""
+    return [*org_ids]
