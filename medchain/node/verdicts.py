@@ -48,6 +48,9 @@ MAX_VIEWS: Final = 64
 MAX_WAITING: Final = 50_000
 """Bodies that wait for their transactions; those beyond are judged when somebody asks for them."""
 
+MAX_ALARMS_EACH: Final = 50
+"""Open alarms of one code that name one member: as many as may lie of 49 leave room for those that name others."""
+
 _CACHE_BYTES: Final = 8 << 20
 _COST: Final = 400
 _EVER: Final = 1 << 60
@@ -357,6 +360,8 @@ class Verdicts:
 def accuse(judge: Judge, records: RecordStore, code: str, record: StateRecord, reason: str) -> None:
     """Keep an alarm that names an object and its creator, once: after a restart the same is found again.
 
+    Of those that name one member some are enough: it could fill up with them what is kept of all.
+
     Args:
         judge: this node's ledger and clock.
         records: keeps alarms.
@@ -365,9 +370,11 @@ def accuse(judge: Judge, records: RecordStore, code: str, record: StateRecord, r
         reason: code of what is wrong with its body.
     """
     subject = f"{record.creator} {record.key.hex()[:16]}/{record.version}"
-    for is_done in (False, True):
-        if any(row.subject == subject for row in records.alarms(acknowledged=is_done, code=code)):
-            return
+    waiting, done = (records.alarms(acknowledged=is_done, code=code) for is_done in (False, True))
+    if any(row.subject == subject for row in (*waiting, *done)):
+        return
+    if sum(row.subject.startswith(f"{record.creator} ") for row in waiting) >= MAX_ALARMS_EACH:
+        return
     fields: Json = {
         "creator": record.creator,
         "kind": record.kind,

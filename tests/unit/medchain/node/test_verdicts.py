@@ -25,6 +25,7 @@ from medchain.ledger.transaction import (
     Draw,
     ObjectRow,
 )
+from medchain.node import verdicts
 from medchain.node.bodies import OpenedBody, Verdict, seal_body
 from medchain.node.emergency import EMERGENCY, EmergencyBook
 from medchain.node.endorse import endorse_request
@@ -32,7 +33,8 @@ from medchain.node.notices import NoticeBook
 from medchain.node.proofs import prove_disclosures
 from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED, Verdicts
-from tests.unit.medchain.ledger.world import fresh, genesis, key
+from medchain.store import watching
+from tests.unit.medchain.ledger.world import TAIPING, fresh, genesis, key
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation, observation
 from tests.unit.medchain.node.federation import COMMISSION, TONGJI, Patient, grant
 from tests.unit.medchain.node.liar import Liar, invented
@@ -142,6 +144,23 @@ def test_attack_a_custodian_rewrites_an_emergency(federation, status):
     federation.crash(COMMISSION)
     assert listed(federation)[where.hex()]["staff"] == "Dr Li"
     assert alarms(federation, COMMISSION, where) == []
+
+
+def test_attack_a_member_tells_so_much_that_is_false_that_anothers_lie_would_raise_no_alarm(federation, monkeypatch):
+    """Beside 1,000 open alarms of a code no other is kept."""
+    before = len(federation.sites[COMMISSION].records.alarms(code=REFUSED))
+    monkeypatch.setattr(watching, "MAX_OPEN_ALARMS", before + 4)
+    monkeypatch.setattr(verdicts, "MAX_ALARMS_EACH", 2)
+    named = []
+    for org_id in (TONGJI, TONGJI, TONGJI, TAIPING):
+        liar, object_id = Liar(federation, org_id), fresh(16)
+        body = build_body(EMERGENCY, {"x": 1}, None, fresh)
+        item = OpenedBody(map_key(EMERGENCY, org_id, object_id), 1, body)
+        federation.sites[COMMISSION].node.shelf.keep(item.object, 1, body)
+        federation.sites[COMMISSION].node.verdicts.note(item.object, 1)
+        liar.order(liar.payload(Change(EMERGENCY, "active", (ObjectRow(object_id, 1, body.body_hash),))), item)
+        named.append(alarms(federation, COMMISSION, item.object))
+    assert named == [[(TONGJI, 1, "body.malformed")]] * 2 + [[], [(TAIPING, 1, "body.malformed")]]
 
 
 def test_an_emergency_is_told_reviewed_and_objected_to_and_passes(federation):
