@@ -12,16 +12,17 @@ from typing import Final
 
 from fhir_bridge.audit import MAX_ELSEWHERE, RECEIVE, RELEASE, JournalAudit
 from fhir_bridge.document import Resource, parse
-from fhir_bridge.elsewhere import ACCESS, base_of
+from fhir_bridge.elsewhere import ACCESS, EMERGENCY, base_of
 from fhir_bridge.references import patient_of, pointed
 from fhir_bridge.rest.ask import Ask, Trail
 from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.wording import CODE_SYSTEM
 from medchain.encoding import digest
 from medchain.errors import InputError
+from medchain.ledger.emergency_request import EmergencyRequest, parse_emergency
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.request import ReleaseRequest, parse_request
-from medchain.node.exchange import ReceivedRecord
+from medchain.node.opening import ReceivedRecord
 from medchain.node.release_ports import Disclosure, Refused
 from medchain.store.records import FHIR_JSON, RecordStore
 
@@ -87,16 +88,17 @@ class KeptDisclosures:
         peer = self._members().organisations.get(refused.peer)
         if peer is None:
             return
-        try:
-            request = parse_request(refused.document).request
-        except InputError:
+        request = _asked(refused.document)
+        if request is None:
             # A question about grants, or what nobody can read: who asked, and of whom, is known all the same.
             digested = digest("medchain/refused-document/v1", refused.document).hex()
             self._note(trail, Access(peer.org_id, ()), peer, digested, _REFUSED)
         else:
             self._keep(request, peer, trail, _REFUSED)
 
-    def _keep(self, request: ReleaseRequest, peer: Organisation, trail: Trail, status: int = _DONE) -> None:
+    def _keep(
+        self, request: ReleaseRequest | EmergencyRequest, peer: Organisation, trail: Trail, status: int = _DONE
+    ) -> None:
         """Keep an event of a request."""
         trail.query = f"{','.join(request.resource_types)}?{request.query}"
         self._note(trail, Access(peer.org_id, (), asked_for=request.purpose), peer, request.hash.hex(), status)
@@ -108,8 +110,20 @@ class KeptDisclosures:
         self._audit.note(ask, status)
 
 
+def _asked(document: bytes) -> ReleaseRequest | EmergencyRequest | None:
+    """Read what was asked for; None for what is no request."""
+    for read in (parse_request, parse_emergency):
+        try:
+            return read(document).request
+        except InputError:
+            continue
+    return None
+
+
 def _basis(disclosure: Disclosure) -> tuple[str, ...]:
-    """Name grant, consent and access entry."""
+    """Name grant, consent and access entry; or the emergency."""
+    if isinstance(disclosure.request, EmergencyRequest):
+        return (f"{EMERGENCY}|{disclosure.access.key.hex()}/{disclosure.access.version}",)
     named = [(GRANT if ref.key == disclosure.request.grant else CONSENT, ref) for ref in disclosure.refs]
     return tuple(f"{system}|{ref.key.hex()}/{ref.version}" for system, ref in [*named, (ACCESS, disclosure.access)])
 

@@ -24,6 +24,9 @@ from medchain.store.records import FHIR_JSON
 ACCESS: Final = "urn:medchain:access"
 """System of access entries: map key in hex, a slash and the version."""
 
+EMERGENCY: Final = "urn:medchain:emergency"
+"""System of emergencies, likewise."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _PATIENT: Final = "Patient"
 _LIFECYCLE: Final = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
@@ -135,11 +138,11 @@ def provenance_entry(given: Given, rows: Sequence[Foreign], recipient: str, purp
         purpose: purpose-of-use code.
         now: Unix seconds.
     """
-    name = UUID(bytes=given.request_hash[:16])
+    name, system = UUID(bytes=given.request_hash[:16]), EMERGENCY if given.access_position is None else ACCESS
     made: Resource = {
         "resourceType": "Provenance",
         "id": str(name),
-        "extension": [{"url": ANCHORED, "valueString": f"final; position={given.access_position}"}],
+        "extension": [{"url": ANCHORED, "valueString": _anchored(given.access_position)}],
         "target": [{"reference": row.version_url, "type": row.type} for row in rows],
         "recorded": instant(now),
         "reason": [{"coding": [{"system": _ACT_REASON, "code": purpose}]}],
@@ -151,11 +154,16 @@ def provenance_entry(given: Given, rows: Sequence[Foreign], recipient: str, purp
         "entity": [
             {
                 "role": "source",
-                "what": {"identifier": {"system": ACCESS, "value": f"{given.access}/{given.access_version}"}},
+                "what": {"identifier": {"system": system, "value": f"{given.access}/{given.access_version}"}},
             }
         ],
     }
     return b'{"fullUrl":' + write(f"urn:uuid:{name}") + b',"resource":' + write(made) + b',"search":{"mode":"include"}}'
+
+
+def _anchored(position: int | None) -> str:
+    """Word how far the ledger's entry of a release has come."""
+    return "pending" if position is None else f"final; position={position}"
 
 
 def _agent(system: str, role: str, org_id: str) -> Element:

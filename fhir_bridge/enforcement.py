@@ -43,6 +43,7 @@ from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
 from medchain.encoding import digest
 from medchain.errors import NotFoundError, VerificationError
+from medchain.ledger.emergency_request import BREAKING
 from medchain.node.clock import Clock
 from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
@@ -60,10 +61,8 @@ KEEP_UP: Final = 64
 ORGANISATION: Final = "urn:medchain:organisation"
 """Identifier system of organisations: an Organization record that has this node's is this organisation."""
 
-BREAKING: Final = "BTG"
-"""Purpose of who breaks the glass, v3-ActReason."""
-
 _TREATING: Final = "TREAT"
+_CLINICIAN: Final = "clinician"
 _CONSENT: Final = "Consent"
 _PATIENT: Final = "Patient"
 _TEAMS: Final = {"CareTeam": "participant", "Group": "member"}
@@ -242,6 +241,34 @@ class Enforcement:
         # When it was stored there is not told: what is open since some day is taken to reach until now.
         when = event_span(content, self._clock(), self._zone())
         return not passes(decision, facts_of(content, SUBJECT, None if when is None else span_of_seconds(when)))
+
+    def in_emergency(self, organisation: str, patient: str) -> Decision:
+        """Decide what a clinician of another organisation may see of a patient, as of one here who breaks the glass.
+
+        Nothing more is known of that person: a consent that asks who it is denies (D20).
+
+        Args:
+            organisation: org_id.
+            patient: keyed token.
+
+        Raises:
+            UnavailableError, VerificationError: as `sight`.
+        """
+        self._catch_up()
+        request = Request(
+            now=self._clock() * _MICROSECONDS,
+            patient=SUBJECT,
+            organization=f"Organization/{organisation}",
+            groups=None,
+            role=_CLINICIAN,
+            purpose=BREAKING,
+            action="access",
+            custodian=f"Organization/{self._organisation}",
+            aliases=self._found(organisation, _SELF, f"{ORGANISATION}|{organisation}"),
+        )
+        with self._lock:
+            given = [one.directive for one in self._given.get(patient, {}).values()]
+        return decide_inside(request, given)
 
     def _decision(self, access: Access, patient: str) -> Decision | None:
         """Return what was decided about a patient, None where all is permitted."""

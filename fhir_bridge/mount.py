@@ -39,6 +39,7 @@ from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.other_hospitals import OtherHospitalPages, Outside
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.paper import PaperConsent, PaperEnrolment, PaperPages
 from fhir_bridge.staff.permissions import PermissionPages
@@ -88,6 +89,7 @@ def mount(
     desk = EmergencyDesk(node.config.org_id, node.records, core.service, node.clock, secrets.token_bytes)
     ward = Ward(pages, desk, patients, node.records, node.local)
     app.register_blueprint(EmergencyPages(ward).blueprint())
+    app.register_blueprint(OtherHospitalPages(Outside(pages, desk, core, node.local)).blueprint())
     app.register_blueprint(OversightPages(pages, node.local).blueprint())
     app.register_blueprint(ConcernAnswers(ConcernDesk(pages, node.local, node.records, audit)).blueprint())
     site = patient_site(node, genesis, pages, core)

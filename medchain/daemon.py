@@ -16,6 +16,8 @@ from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.disclosures import KeptDisclosures
+from fhir_bridge.emergency_rules import EmergencyRules
+from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.judge import Judge
@@ -44,9 +46,12 @@ def _parts(node: DaemonNode) -> DaemonParts:
     selection = SearchSelection(searches, Judge(index, node.records.find_page, node.clock))
     kept = JournalAudit(node.config.folder, key, node.clock)
     disclosures = KeptDisclosures(kept, node.config.org_id, lambda: node.replica.store.members, node.records)
-    parts = daemon_parts(node, ConsentDecision(), Releasing(ReleaseRules(), selection, disclosures))
     service = RecordService(node.records, node.replica.ledger, key, node.clock, index=index)
     org_id = node.config.org_id
+    enforcement = Enforcement(org_id, searches, node.records, service, node.clock)
+    emergencies = EmergencyRules(searches, enforcement) if node.config.emergency_release else None
+    releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies)
+    parts = daemon_parts(node, ConsentDecision(), releasing)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)
     search = IndexJob(node.records, service, index, node.clock)
     consents = ConsentRecords(parts.consents, node.records, service, node.clock)

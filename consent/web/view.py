@@ -369,7 +369,7 @@ def _noted(access: Access, entered: Collection[str]) -> Event | None:
             who=str(told.get("staff", "")),
             role=EMERGENCY,
             purpose="",
-            count=None,
+            count=_number_or_none(told.get("count")),
             kinds=(),
             is_refused=False,
             position=access.position,

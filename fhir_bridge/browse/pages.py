@@ -16,13 +16,12 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.browse.reading import Listed, Reading, RefusedError, access_of, objects_in
-from fhir_bridge.browse.view import line_of, moment, rows_of, when_of
-from fhir_bridge.browse.words import ELEMENTS, TYPES
+from fhir_bridge.browse.reading import Listed, Reading, RefusedError, access_of
+from fhir_bridge.browse.view import moment, rows_of, when_of
+from fhir_bridge.browse.wording import element_in, line_in, place_of, type_in
 from fhir_bridge.document import Resource, write_pretty
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.cursor import PARAMETER
-from fhir_bridge.smart.patients import name_text
 from medchain.errors import NotFoundError
 from medchain.web.pages import Pages, attached, language, redirected
 from medchain.web.routing import Caller, callers
@@ -193,10 +192,10 @@ class BrowsePages:
         return self._pages.render(
             "browse/search.html",
             200 if problem is None else problem.status,
-            types=[(name, self._type(name)) for name in types],
+            types=[(name, type_in(name)) for name in types],
             is_for_patients=_PATIENT in types,
             given=given or {"query": "", "text": "", "type": _PATIENT},
-            found=None if found is None else [self._line(one) for one in found.resources],
+            found=None if found is None else [line_in(self._pages, one) for one in found.resources],
             more=""
             if found is None or not found.cursor
             else f"/browse/{type_name}?{urlencode({'cursor': found.cursor})}",
@@ -207,8 +206,8 @@ class BrowsePages:
         """Show a page of what was found."""
         return self._pages.render(
             "browse/list.html",
-            heading=self._type(type_name),
-            found=[self._line(one) for one in found.resources],
+            heading=type_in(type_name),
+            found=[line_in(self._pages, one) for one in found.resources],
             more=f"{place}?{urlencode({'cursor': found.cursor})}" if found.cursor else "",
             place=f"{place}?{urlencode({'cursor': request.args.get('cursor', '')})}&"
             if "cursor" in request.args
@@ -217,16 +216,16 @@ class BrowsePages:
 
     def _record(self, reading: Reading, resource: Resource, anchored: str, *, is_newest: bool) -> Response:
         """Show a version of a record, with all versions."""
-        place, version = _place(resource), _version(resource)
+        place, version = place_of(resource), _version(resource)
         is_patient = is_newest and place.startswith(f"{_PATIENT}/")
         return self._pages.render(
             "browse/record.html",
-            heading=self._line(resource),
+            heading=line_in(self._pages, resource),
             place=place,
             version=version,
             is_newest=is_newest,
             anchored=self._anchored(anchored),
-            rows=[(row.depth, self._element(row.name), row.value, row.link) for row in rows_of(resource)],
+            rows=[(row.depth, element_in(row.name), row.value, row.link) for row in rows_of(resource)],
             text=write_pretty(resource).decode("utf-8"),
             versions=self._versions(reading, place),
             groups=self._groups(reading, place) if is_patient else None,
@@ -272,33 +271,18 @@ class BrowsePages:
         found = reading.listed(f"{place}/*", _SUMMARY)
         groups: dict[str, list[Resource]] = {}
         for one in found.resources:
-            if _place(one) != place:
+            if place_of(one) != place:
                 groups.setdefault(str(one.get("resourceType")), []).append(one)
         return [
             {
-                "name": self._type(name),
+                "name": type_in(name),
                 "place": f"/browse/{place}/of/{name}",
                 "count": f"{len(rows)}{'+' if found.cursor else ''}",
-                "found": [self._line(one) for one in sorted(rows, key=when_of, reverse=True)[:_SHOWN]],
+                "found": [line_in(self._pages, one) for one in sorted(rows, key=when_of, reverse=True)[:_SHOWN]],
                 "is_cut": len(rows) > _SHOWN or bool(found.cursor),
             }
             for name, rows in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         ]
-
-    def _line(self, resource: Resource) -> dict[str, str]:
-        """Say in a line what a resource is."""
-        kind, line, when = str(resource.get("resourceType")), line_of(resource), moment(when_of(resource))
-        if kind == _PATIENT:
-            names = objects_in(resource.get("name"))
-            line = name_text(names[0]) if names else ""
-            sex = resource.get("gender")
-            line += f" ({self._pages.say(f'browse.gender.{sex}')})" if sex in ("female", "male") else ""
-        return {
-            "type": self._type(kind),
-            "line": line or str(resource.get("id")),
-            "when": when,
-            "place": _place(resource),
-        }
 
     def _anchored(self, header: str) -> str:
         """Word how far something is anchored."""
@@ -307,24 +291,11 @@ class BrowsePages:
             return self._pages.say("browse.final", position=position)
         return self._pages.say("browse.ordered", position=position) if position else self._pages.say("browse.pending")
 
-    def _type(self, name: str) -> str:
-        """Name a type in the reader's language, as FHIR does where it has no word."""
-        return TYPES.get(name, name) if language() == "zh" else name
-
-    def _element(self, name: str) -> str:
-        """Name an element likewise."""
-        return ELEMENTS.get(name, name) if language() == "zh" else name
-
 
 def _check(type_name: str, record_id: str = "x") -> None:
     """See that an address names a record; raises `NotFoundError` ``page.unknown``."""
     if _TYPE.fullmatch(type_name) is None or _ID.fullmatch(record_id) is None:
         raise NotFoundError("page.unknown")
-
-
-def _place(resource: Resource) -> str:
-    """Name a resource."""
-    return f"{resource.get('resourceType')}/{resource.get('id')}"
 
 
 def _version(resource: Resource) -> str:

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fhir_bridge.capability import served_types
 from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
-from fhir_bridge.enforcement import BREAKING
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
@@ -21,6 +20,7 @@ from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access, permit
 from fhir_bridge.smart.roles import ROLE_SCOPES
 from fhir_bridge.smart.scopes import Action
+from medchain.ledger.emergency_request import BREAKING
 from medchain.node.emergency import find_open
 from medchain.web.session import SignedIn
 

@@ -1,11 +1,13 @@
 """Records of other organisations over this node's own API: read, search and `$everything` with `_custodian`.
 
-Data flow: gate (the caller's scopes) → which grants are about the patient → for each, a signed request to the
-custodian, which decides, puts its access entry first and seals → the daemon opens and compares → what was not asked for
-is refused → gate again → answer. Keeps true: who may not see records of a type here sees none of others; what is absent
-and what is forbidden look alike; nothing is stored; a custodian that cannot be asked is an error, or with ``*`` a
-warning that names it, and never a shorter answer. Trusts `medchain.node.exchange_client`.
-Source: `docs/spec/rest.md` 15, `docs/spec/release.md`; `docs/adr/0045-records-of-others-through-ones-own-api.md`.
+Data flow: gate (the caller's scopes) → which grants are about the patient, or which emergency at that custodian this
+person has declared → for each, a signed request to the custodian, which decides, puts its entry first and seals → the
+daemon opens and compares → what was not asked for is refused → gate again → answer. Keeps true: who may not see records
+of a type here sees none of others; what is absent and what is forbidden look alike; nothing is stored; a custodian that
+cannot be asked is an error, or with ``*`` a warning that names it, and never a shorter answer. Trusts
+`medchain.node.exchange_client`.
+Source: `docs/spec/rest.md` 15, `docs/spec/release.md`, `docs/spec/emergency-release.md`;
+`docs/adr/0045-records-of-others-through-ones-own-api.md`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -40,6 +42,8 @@ from fhir_bridge.smart.scopes import Action
 from fhir_bridge.smart.scopes import Context as Scoped
 from fhir_bridge.validation.wording import CODE_SYSTEM
 from medchain.errors import AccessDeniedError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.ledger.emergency_request import BREAKING
+from medchain.node.emergency import open_elsewhere
 from medchain.node.exchange_client import Given, Narrowing, Place
 from medchain.node.log import Log
 
@@ -102,7 +106,8 @@ class _Wanted:
 
     def narrowing(self, access: Access, count: int) -> Narrowing:
         """Say it to the daemon."""
-        return Narrowing(access.purpose, tuple(sorted(self.permits)), self.query, count)
+        types = tuple(sorted(self.permits))
+        return Narrowing(access.purpose, types, self.query, count, access.user, self.patient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,7 @@ def _search(core: Core, ask: Ask, given: Pairs) -> Reply:
     query = parse_query(said.pairs, ask.type, context)
     _check_shape(query)
     asked = [pair for pair in query.used if pair[0] not in _SHAPING]
-    named = _named(ask.type, asked, is_federated=custodian == ALL)
+    named = _named(ask.type, asked, is_federated=custodian == ALL, is_emergency=bool(_opened(core, ask, custodian)))
     # With `*` the patient is named as here, where no custodian knows it: the grant says whose records they are.
     sent = [pair for pair in asked if custodian != ALL or pair is not named[2]]
     wanted = _Wanted(
@@ -335,8 +340,10 @@ def _narrowed(query: str, allowed: Permit) -> str:
     return "&".join(one for one in (query, allowed.clauses[0].query) if one)
 
 
-def _named(type_name: str, pairs: Pairs, *, is_federated: bool) -> tuple[str, str, tuple[str, str]]:
+def _named(type_name: str, pairs: Pairs, *, is_federated: bool, is_emergency: bool) -> tuple[str, str, tuple[str, str]]:
     """Find by what a search names a patient: the patient's id, the record that leads to the grants, the parameter.
+
+    In an emergency the patient was named as it was declared; an identifier then leads to the id.
 
     Raises:
         InputError: ``exchange.patient`` for a search that names nobody: no custodian is asked about everybody.
@@ -350,6 +357,9 @@ def _named(type_name: str, pairs: Pairs, *, is_federated: bool) -> tuple[str, st
     for pair in pairs:
         if pair[0] == "_id" and not is_federated and _RECORD_ID.fullmatch(pair[1]):
             return "", f"{type_name}/{pair[1]}", pair
+    found_by = next((pair for pair in pairs if is_emergency and (type_name, pair[0]) == (_PATIENT, "identifier")), None)
+    if found_by is not None:
+        return "", "", found_by
     raise InputError("exchange.patient")
 
 
@@ -367,12 +377,23 @@ def _meets(core: Core, type_name: str, sent: Pairs, context: Context) -> Callabl
 
 
 def _places(core: Core, ask: Ask, wanted: _Wanted) -> list[Place]:
-    """Find the grants under which something can be asked for."""
+    """Find the grants under which something can be asked for, or the emergencies in which it can."""
+    opened = _opened(core, ask, wanted.custodian)
+    if opened:
+        return opened
     narrowing = wanted.narrowing(ask.who, wanted.count)
     if wanted.custodian != ALL:
         with _asking(wanted.custodian):
             return core.others.grants(wanted.custodian, wanted.about, narrowing)
     return core.others.of_patient(wanted.patient, narrowing)
+
+
+def _opened(core: Core, ask: Ask, custodian: str) -> list[Place]:
+    """Find the emergencies at a custodian that this person has declared, if that is the purpose."""
+    if ask.who.purpose != BREAKING or not ask.who.user or custodian == ALL:
+        return []
+    found = open_elsewhere(core.store, ask.who.user, core.clock())
+    return [Place(custodian, "", emergency=one.object_id.hex()) for one in found if one.custodian == custodian]
 
 
 def _require_patient(core: Core, ask: Ask, wanted: _Wanted) -> None:
@@ -484,7 +505,7 @@ def _bundle(core: Core, ask: Ask, wanted: _Wanted, page: _Page, said: _Said) -> 
     asked = list(said.pairs) if said.cursor is None else [(CURSOR, said.cursor)]
     links = [("self", f"{address}?{urlencode([named, *asked])}")]
     if page.places:
-        after = tuple(part for one in page.places for part in (one.custodian, one.grant, one.after, one.patient))
+        after = tuple(part for one in page.places for part in astuple(one))
         position = Position((_OURS, wanted.custodian, said.place), tuple(said.pairs), 0, now, after, ask.who.client)
         links.append(("next", f"{address}?{urlencode([named, (CURSOR, core.search.cursors.seal(position))])}"))
     return Reply(200, bundle("searchset", now, links, entries, None))
@@ -498,9 +519,12 @@ def _begun(core: Core, ask: Ask, given: Pairs, custodian: str, place: str) -> _S
     begun = core.search.cursors.open(cursor, ask.who.client)
     if begun.types != (_OURS, custodian, place):
         raise InputError("search.cursor")
+    if len(begun.after) % len(fields(Place)):
+        # Of before there were emergencies.
+        raise InputError("search.cursor")
     parts = iter(begun.after)
-    rows = zip(parts, parts, parts, parts, strict=True)
-    places = [Place(str(custodian), str(grant), int(after), str(patient)) for custodian, grant, after, patient in rows]
+    rows = zip(*[parts] * len(fields(Place)), strict=True)
+    places = [Place(str(org), str(grant), int(after), str(whom), str(case)) for org, grant, after, whom, case in rows]
     return _Said(place, list(begun.pairs), cursor, places)
 
 

@@ -79,6 +79,11 @@ _WORDS: Final[Mapping[str, Words]] = {
         "The XML has text between elements; values stand in attributes value.",
     ),
     "document.values": Words("文档中的值过多；请拆成多个资源。", "The document holds too many values; send several."),
+    "emergency.over": Words(
+        "这次紧急访问已经结束，或并非由您开始。", "This emergency is over, or was not declared by this person."
+    ),
+    "emergency.refused": Words("该医院不应答其他医院的紧急调阅。", "This hospital answers no emergencies of others."),
+    "emergency.role": Words("只有医院可以紧急调阅。", "Only hospitals ask each other in emergencies."),
     "exchange.asked": Words(
         "保管机构返回了未曾请求的内容；其应答已全部拒收。",
         "The custodian sent what was not asked for; all of its answer was refused.",

@@ -133,7 +133,7 @@ class EmergencyPages:
         answer = self._ward.local.call("emergency.list", {}, _LIST)
         listed = answer.get("emergencies") if isinstance(answer, dict) else None
         rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-        own = [row for row in rows if row.get("custodian") == self._site.org_id]
+        own = [_with_objections(row, rows) for row in rows if row.get("owner") == self._site.org_id]
         waiting = [self._waiting(row) for row in own if row.get("review") is None]
         return self._pages.render(
             "staff/reviews.html",
@@ -191,10 +191,31 @@ class EmergencyPages:
             "due": shown_time(due),
             "days": (due - self._site.clock()) // 86400,
             "overdue": bool(row.get("overdue")),
+            "between": self._between(row),
             "objection": str(objection.get("reason", "")) if isinstance(objection, dict) else "",
             "is_objected": isinstance(objection, dict),
             "is_final": bool(row.get("final")),
         }
+
+    def _between(self, row: Mapping[str, Json]) -> str:
+        """Say which other organisation has a part in it; empty for one's own staff and patients."""
+        custodian, recipient = str(row.get("custodian")), str(row.get("recipient"))
+        if custodian == recipient:
+            return ""
+        if custodian == self._site.org_id:
+            return self._pages.say("reviews.given", organisation=recipient, count=_number(row.get("count")))
+        return self._pages.say("reviews.asked", organisation=custodian)
+
+
+def _with_objections(row: Mapping[str, Json], rows: Sequence[Mapping[str, Json]]) -> Mapping[str, Json]:
+    """Add to an emergency, in which another organisation was asked, what the patient objects there."""
+    given = [one for one in rows if one.get("declaration") == row.get("key") and one.get("objection") is not None]
+    if not given:
+        return row
+    first = min(given, key=lambda one: _number(one.get("due")))
+    is_late = bool(row["overdue"]) or (row.get("review") is None and bool(first["overdue"]))
+    due = min(_number(row.get("due")), _number(first.get("due")))
+    return {**row, "due": due, "objection": first["objection"], "overdue": is_late}
 
 
 def _number(value: Json) -> int:

@@ -113,6 +113,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "erasure.locked": Text(
         "依法锁定，不得删除：{reason}（至 {until}）。", "Locked against erasure: {reason} (until {until})."
     ),
+    "emergency.over": Text("这次紧急访问已经结束。", "The emergency is over."),
     "emergency.own": Text("查看者不能复核自己的紧急访问。", "Who looked in an emergency does not review it."),
     "emergency.reviewed": Text("已复核过。", "It is reviewed already."),
     "emergency.unknown": Text("本机构没有这次紧急访问。", "There is no such emergency of this organisation."),

@@ -8,6 +8,7 @@ Source: `docs/spec/release.md`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,8 +50,9 @@ _REQUEST: Final = {
     "time": int,
     "type": str,
 }
-# Absent where nothing is asked of a kind, so that a request has one spelling.
-_MORE: Final = {"count": int, "query": str}
+
+OF_EXTENT: Final = {"count": int, "query": str}
+"""Members that are absent where nothing is asked of their kind, so that a request has one spelling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,8 @@ class ReleaseRequest:
 
     def to_json(self) -> dict[str, Json]:
         """Write the request."""
-        narrowed: dict[str, Json] = {"query": self.query} if self.query else {}
-        if self.count is not None:
-            narrowed["count"] = self.count
         return {
-            **narrowed,
+            **extent_json(self.resource_types, self.query, self.count),
             "after": self.after,
             "custodian": self.custodian,
             "encryption_key": self.encryption_key,
@@ -103,7 +102,6 @@ class ReleaseRequest:
             "period": None if self.period is None else period_json(self.period),
             "purpose": self.purpose,
             "recipient": self.recipient,
-            "resource_types": list(self.resource_types),
             "time": self.time,
             "type": _REQUEST_TYPE,
         }
@@ -203,14 +201,10 @@ def _request(value: Json) -> ReleaseRequest:
     if type(value) is not dict or "period" not in value:
         raise InputError("encoding.members", member="period")
     span = value["period"]
-    top = members({name: item for name, item in value.items() if name != "period"}, _REQUEST, _MORE)
-    types = names(top["resource_types"])
-    if top["type"] != _REQUEST_TYPE or (ANY_TYPE in types and len(types) > 1):
-        raise InputError("release.malformed", member="resource_types")
-    query = _query(top["query"], types) if "query" in top else ""
-    count = _natural(top["count"]) if "count" in top else None
-    if count is not None and not 0 < count <= MAX_COUNT:
-        raise InputError("release.malformed", member="count")
+    top = members({name: item for name, item in value.items() if name != "period"}, _REQUEST, OF_EXTENT)
+    if top["type"] != _REQUEST_TYPE:
+        raise InputError("release.malformed", member="type")
+    types, query, count = extent(top)
     return ReleaseRequest(
         ledger=unhex(top["ledger"], HASH_BYTES),
         custodian=short_text(top["custodian"]),
@@ -219,13 +213,34 @@ def _request(value: Json) -> ReleaseRequest:
         purpose=short_text(top["purpose"]),
         resource_types=types,
         period=None if span is None else period(span),
-        after=_natural(top["after"]),
+        after=natural(top["after"]),
         encryption_key=unhex(top["encryption_key"], ID_BYTES).hex(),
         nonce=unhex(top["nonce"], ID_BYTES),
-        time=_natural(top["time"]),
+        time=natural(top["time"]),
         query=query,
         count=count,
     )
+
+
+def extent(top: Mapping[str, Json]) -> tuple[tuple[str, ...], str, int | None]:
+    """Read how much a request asks for: types, search and most records; raises `InputError` ``release.malformed``."""
+    types = names(top["resource_types"])
+    if ANY_TYPE in types and len(types) > 1:
+        raise InputError("release.malformed", member="resource_types")
+    count = natural(top["count"]) if "count" in top else None
+    if count is not None and not 0 < count <= MAX_COUNT:
+        raise InputError("release.malformed", member="count")
+    return types, _query(top["query"], types) if "query" in top else "", count
+
+
+def extent_json(resource_types: Sequence[str], query: str, count: int | None) -> dict[str, Json]:
+    """Write the same; what is not asked is absent, so that a request has one spelling."""
+    told: dict[str, Json] = {"resource_types": [*resource_types]}
+    if query:
+        told["query"] = query
+    if count is not None:
+        told["count"] = count
+    return told
 
 
 def _query(value: Json, types: tuple[str, ...]) -> str:
@@ -236,8 +251,8 @@ def _query(value: Json, types: tuple[str, ...]) -> str:
     return value
 
 
-def _natural(value: Json) -> int:
-    """Read a number that is not negative."""
+def natural(value: Json) -> int:
+    """Read a number that is not negative; raises `InputError` ``release.malformed``."""
     if type(value) is not int or value < 0:
         raise InputError("release.malformed", member="number")
     return value

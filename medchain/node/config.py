@@ -97,6 +97,7 @@ class NodeConfig:
         sign_tls: their certificate, or None.
         sign_origin: address at which browsers reach them, of which the genesis must have signatures count; empty
             without them.
+        emergency_release: whether emergencies at other hospitals are answered.
     """
 
     folder: Path
@@ -126,6 +127,7 @@ class NodeConfig:
     sign_listen: Address | None = None
     sign_tls: Tls | None = None
     sign_origin: str = ""
+    emergency_release: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,13 @@ SETTINGS: Final = (
         "",
         "医院身份认证（OIDC）的说明文件；空则只用通行密钥",
         "file that describes the hospital's identity provider (OIDC); without it, passkeys alone",
+    ),
+    Setting(
+        "emergency.release",
+        "yes",
+        "是否应答其他医院的紧急调阅（无需患者同意，立即告知监管机构与患者）",
+        "whether emergencies at other hospitals are answered (without consent; regulator and patient are told at once)",
+        choices=("yes", "no"),
     ),
     Setting(
         "emergency.grace_s",
@@ -729,6 +738,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         sign_listen=_address(str(values["sign.listen"])) if values["sign.listen"] else None,
         sign_tls=_tls(folder, "sign", values),
         sign_origin=str(values["sign.origin"]),
+        emergency_release=values["emergency.release"] == "yes",
     )
 
 

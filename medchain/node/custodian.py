@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from medchain.crypto.sealing import wrap_release
 from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
@@ -32,16 +31,17 @@ from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds import permission
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import Accesses
-from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key
+from medchain.ledger.members import Key
 from medchain.ledger.object import StateRecord, build_body
-from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest, access_id, access_key, parse_request
+from medchain.ledger.request import REQUEST_LIFE_S, SignedRequest, access_id, access_key, parse_request
 from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.node.refusing import note_refusal
-from medchain.node.release import Answer, access_entry_id, commitments_root, wraps_hash
+from medchain.node.release import Answer, access_entry_id, wraps_hash
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused
-from medchain.node.standing import Holdings, Standing
+from medchain.node.requests import listed_keys, verified
+from medchain.node.standing import TOO_LARGE, Holdings, Standing, root_of, versions_of
 from medchain.store.records import Access
 
 GIVEN: Final = "given"
@@ -54,7 +54,6 @@ WAIT_S: Final = 30.0
 """How long a request waits for its access entry."""
 
 _NOTHING: Final = "release.nothing"
-_TOO_LARGE: Final = "release.too_large"
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
 _LOG: Final = Log("release")
@@ -130,45 +129,13 @@ class Custodian:
         asked = _Asked(document, peer)
         try:
             signed = parse_request(document)
-            key = self._verify(signed, peer)
+            key = verified(signed, peer, self._parts)
         except (InputError, AccessDeniedError) as error:
             self._refuse(asked, "", error.code)
             raise
         with self._once(signed.request.hash) as is_first:
             release = self._entered(signed, key, asked) if is_first else self._again(signed, asked)
         return self._hand_out(release, signed, asked)
-
-    def _verify(self, signed: SignedRequest, peer: str) -> Key:
-        """Check that a request is by who calls, for this node and of now; returns the key to wrap to."""
-        request, now = signed.request, self._parts.clock()
-        if request.recipient != peer:
-            raise AccessDeniedError("release.recipient")
-        if request.custodian != self._parts.org_id:
-            raise AccessDeniedError("release.custodian")
-        if request.ledger != self._parts.ledger_id:
-            raise AccessDeniedError("release.ledger")
-        own, target = self._listed_keys(signed)
-        if not signed.is_signed_by(own.public):
-            raise AccessDeniedError("release.signature")
-        if not now - REQUEST_LIFE_S <= request.time <= now + REQUEST_AHEAD_S:
-            raise AccessDeniedError("release.time")
-        return target
-
-    def _listed_keys(self, signed: SignedRequest) -> tuple[Key, Key]:
-        """Return the keys that sign a request and that its answer is wrapped to, as members list them now.
-
-        Raises:
-            AccessDeniedError: ``release.recipient`` for who is no active member, ``release.key``.
-        """
-        request = signed.request
-        member = {item.org_id: item for item in self._parts.ledger.members.active}.get(request.recipient)
-        if member is None:
-            raise AccessDeniedError("release.recipient")
-        keys = {key.id: key for key in member.keys}
-        own, target = keys.get(signed.key_id), keys.get(request.encryption_key)
-        if own is None or own.use != AUTHENTICATION_KEY or target is None or target.use != ENCRYPTION_KEY:
-            raise AccessDeniedError("release.key")
-        return own, target
 
     @contextmanager
     def _once(self, request_hash: bytes) -> Iterator[bool]:
@@ -225,7 +192,7 @@ class Custodian:
         until = signed.request.time + REQUEST_LIFE_S
         self._parts.records.use_once(token_of(signed.request.hash), until, now=self._parts.clock())
         self._refuse(asked, self._patient_of(grant), item.error.code)
-        if item.error.code == _TOO_LARGE:
+        if item.error.code == TOO_LARGE:
             # Only who may have the records is told that they are too large.
             raise item.error
         raise NotFoundError(_NOTHING)
@@ -306,16 +273,10 @@ class Custodian:
             raise AccessDeniedError("release.patient")
         choice = self._holdings.choose(request, standing, patient)
         chosen = choice.records
-        if not chosen and choice.oversized:
-            raise InputError(_TOO_LARGE, records=choice.oversized)
-        if not chosen:
-            raise AccessDeniedError("release.no_record")
-        deks = parts.service.data_keys([row.stored for row in chosen])
-        wraps = wrap_release(item.key.public, request.hash, entry_id, item.key.id, deks)
-        root = commitments_root([(row.anchor.key, row.stored.version, row.stored.commitment) for row in chosen])
+        wraps = self._holdings.wrapped(choice, request.hash, entry_id, item.key)
         now = parts.clock()
-        row = AccessRow(request.hash, len(chosen), root, wraps_hash(wraps), request.purpose, now)
-        records = tuple((each.stored.object_id, each.stored.version) for each in chosen)
+        row = AccessRow(request.hash, len(chosen), root_of(chosen), wraps_hash(wraps), request.purpose, now)
+        records = versions_of(chosen)
         release = Release(
             request.hash, request.time, request.grant, patient, wraps, records, choice.following, choice.oversized
         )
@@ -353,7 +314,7 @@ class Custodian:
             raise UnavailableError("release.not_final")
         try:
             # Suspended, or its key taken from the list, while the entry was on its way: it gets nothing more.
-            self._listed_keys(signed)
+            listed_keys(signed, self._parts.ledger.members)
             if self._holdings.standing(release.grant).refs != entry.refs:
                 raise AccessDeniedError("release.grant")
             records = self._holdings.sealed(release.records)

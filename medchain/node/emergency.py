@@ -2,9 +2,11 @@
 
 The order is the point: note and intent on disk in one write → the staff may look, for an hour → the daemon gives the
 body to regulators and brings the entry to the ledger, whenever it can be reached → somebody reviews it, within days.
-Keeps true: nobody looks without an intent that leaves the outbox only once the entry is final; who may look is one
-person for one patient. Trusts whoever calls for who the person is; the review judges the reason.
-Source: `docs/spec/consent.md` 11; HL7 v3 ActReason BTG.
+The same before another organisation is asked for its records (`medchain.node.emergency_asking`), which tells of what it
+gave (`medchain.node.emergency_release`). Keeps true: nobody looks without an intent that leaves the outbox only once
+the entry is final; who may look is one person for one patient, at one organisation. Trusts whoever calls for who the
+person is; the review judges the reason.
+Source: `docs/spec/consent.md` 11, `docs/spec/emergency-release.md`; HL7 v3 ActReason BTG.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from threading import Event
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
-from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError, NotFoundError
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+)
+from medchain.ledger.emergency_request import about, request_of
 from medchain.ledger.kinds.content import short_text
 from medchain.ledger.kinds.emergency import EMERGENCY_S, Emergency, Objection, Review, read, read_shown
 from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, build_body, map_key
@@ -32,6 +42,18 @@ from medchain.store.records import Access, Intent, RecordStore
 EMERGENCY: Final = "emergency"
 """Direction of a noted access, outbox kind of its intent, and kind of its object."""
 
+MAX_ELSEWHERE: Final = 10
+"""Emergencies in which one person may ask other organisations at the same time."""
+
+ASKED_ROLE: Final = "hospital"
+"""Role of the organisations that ask each other in emergencies."""
+
+RATE: Final = "emergency.rate"
+"""Code of what is refused to who asks others too often."""
+
+CUSTODIANS: Final = "emergency.custodians"
+"""Local operation: which hospitals can be asked."""
+
 PERIOD_S: Final = 0.5
 """How often the daemon looks for emergencies that nobody was told of."""
 
@@ -42,7 +64,9 @@ _SUBMIT_S: Final = 3.0
 _LONGEST_REST_S: Final = 30.0
 _PAGE: Final = 100
 _MAX_INTENT_BYTES: Final = 2 * MAX_BODY_BYTES
+_MAX_TEXT: Final = 200
 _DETAIL: Final = {"reason": str, "recipient": str, "staff": str, "until": int}
+_OF_OTHERS: Final = {"count": int, "custodian": str, "declaration": str, "identifier": str}
 _LOG: Final = Log("emergency")
 
 
@@ -63,6 +87,35 @@ class Declared:
     reason: str
     until: int
     position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is noted of an emergency.
+
+    Attributes:
+        object_id: of its object on the ledger, 16 bytes.
+        recipient: org_id of who looks.
+        staff: who that is there.
+        reason: why.
+        time: since when, Unix seconds.
+        until: how long its staff may look, Unix seconds.
+        custodian: org_id of the organisation that is asked; empty where nobody else is.
+        identifier: of the patient there.
+        declaration: of records that were given to another organisation, id of its own emergency; empty for any other.
+        count: how many were given.
+    """
+
+    object_id: bytes
+    recipient: str
+    staff: str
+    reason: str
+    time: int
+    until: int
+    custodian: str = ""
+    identifier: str = ""
+    declaration: bytes = b""
+    count: int = 0
 
 
 class EmergencyDesk:
@@ -113,26 +166,73 @@ class EmergencyDesk:
         if not patient or not self._records.living_epochs(token):
             raise NotFoundError("emergency.patient")
         said: dict[str, Json] = {"nonce": self._random(ID_BYTES).hex(), "reason": reason, "staff": staff, "time": now}
-        content = Emergency(
-            custodian=self._org_id,
+        content = self._declared(self._org_id, token, said)
+        self._put(object_id, token, content, said)
+        return Declared(object_id, staff, reason, now + EMERGENCY_S, None)
+
+    def declare_elsewhere(self, custodian: str, identifier: str, staff: str, reason: str) -> Noted:
+        """Let somebody ask another organisation for a patient's records, for an hour; on disk when this returns.
+
+        Args:
+            custodian: org_id of that organisation.
+            identifier: of the patient there, ``system|value`` or a value alone; 1 to 200 characters.
+            staff: who looks.
+            reason: why, 1 to 200 characters.
+
+        Returns:
+            The emergency; the one that is open already, if the same person declared it for the same patient.
+
+        Raises:
+            InputError: ``content.text`` for a text of another length.
+            UnavailableError: ``emergency.rate`` beyond `MAX_ELSEWHERE`; the disk. Nobody may ask then.
+        """
+        for text in (identifier, staff, reason):
+            short_text(text)
+        opened = open_elsewhere(self._records, staff, self._clock())
+        found = next((one for one in opened if (one.custodian, one.identifier) == (custodian, identifier)), None)
+        if found is not None:
+            return found
+        if len(opened) >= MAX_ELSEWHERE:
+            raise UnavailableError(RATE, retry_after_s=EMERGENCY_S)
+        now, object_id = self._clock(), self._random(ID_BYTES)
+        said: dict[str, Json] = {"nonce": self._random(ID_BYTES).hex(), "reason": reason, "staff": staff, "time": now}
+        content = self._declared(custodian, about(object_id, identifier), said)
+        # No id of a patient here has a blank: this note opens nothing of one.
+        token = self._service.patient_token(f"{custodian} {identifier}")
+        self._put(object_id, token, content, said, {"custodian": custodian, "identifier": identifier})
+        return Noted(object_id, self._org_id, staff, reason, now, now + EMERGENCY_S, custodian, identifier)
+
+    def _put(
+        self,
+        object_id: bytes,
+        token: str,
+        content: Emergency,
+        said: Mapping[str, Json],
+        more: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Note, in one write, who may look, and what has to be told of it."""
+        body = build_body(EMERGENCY, content.to_content(), {"declaration": dict(said)}, self._random)
+        named: dict[str, Json] = {"reason": content.reason, "recipient": content.recipient, "staff": content.staff}
+        detail = canonical({**named, **(more or {}), "until": content.time + EMERGENCY_S})
+        row = Access(object_id, token, EMERGENCY, content.time, detail)
+        self._records.put_accesses([row], intents=[(EMERGENCY, intent_of(object_id, body))])
+        _LOG.warning("emergency.declared", object_id=object_id.hex())
+
+    def _declared(self, custodian: str, patient: str, said: Mapping[str, Json]) -> Emergency:
+        """Write an emergency in which nothing was given yet."""
+        time = said["time"]
+        return Emergency(
+            custodian=custodian,
             recipient=self._org_id,
-            patient=token,
-            staff=staff,
-            reason=reason,
-            request_hash=digest("medchain/emergency-declaration/v1", canonical(said)),
+            patient=patient,
+            staff=str(said["staff"]),
+            reason=str(said["reason"]),
+            request_hash=digest("medchain/emergency-declaration/v1", canonical(dict(said))),
             count=0,
             commitments_root=commitments_root([]),
             wraps_hash=wraps_hash(b""),
-            time=now,
+            time=time if isinstance(time, int) else 0,
         )
-        body = build_body(EMERGENCY, content.to_content(), {"declaration": said}, self._random)
-        until = now + EMERGENCY_S
-        detail = canonical({"reason": reason, "recipient": self._org_id, "staff": staff, "until": until})
-        payload = canonical({"body": body.to_json(), "id": object_id.hex()})
-        # In one write: who may look, and what has to be told of it.
-        self._records.put_accesses([Access(object_id, token, EMERGENCY, now, detail)], intent=(EMERGENCY, payload))
-        _LOG.warning("emergency.declared", object_id=object_id.hex())
-        return Declared(object_id, staff, reason, until, None)
 
     def open_for(self, patient: str, staff: str) -> Declared | None:
         """Tell whether somebody may look at a patient's records in an emergency now, and under which.
@@ -149,8 +249,13 @@ class EmergencyDesk:
     def open_of(self, staff: str) -> list[tuple[str, Declared]]:
         """Return the emergencies in which a person may look now, each with the patient's token, the newest first."""
         now = self._clock()
-        found = [(row.patient, _declared(row)) for row in self._records.emergencies(now - EMERGENCY_S)]
+        rows = self._records.emergencies(now - EMERGENCY_S)
+        found = [(row.patient, _declared(row)) for row in rows if not noted_for(row).custodian]
         return [(token, one) for token, one in found if one.staff == staff and now < one.until]
+
+    def elsewhere_of(self, staff: str) -> list[Noted]:
+        """Return the emergencies in which a person may ask other organisations now, the newest first."""
+        return open_elsewhere(self._records, staff, self._clock())
 
     def of_patient(self, patient: str, *, after: int = 0) -> list[Declared]:
         """Return the emergencies of a patient from a time on (Unix seconds), the oldest first."""
@@ -226,6 +331,7 @@ class EmergencyBook:
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
         return {
+            CUSTODIANS: self._custodians,
             "emergency.list": self._list,
             "emergency.object": self._object,
             "emergency.review": self._review,
@@ -253,9 +359,28 @@ class EmergencyBook:
         if by == made.staff:
             raise AccessDeniedError("emergency.own")
         review = Review(short_text(by), short_text(finding), self._judge.clock())
-        reviewed = replace(made, review=review)
-        done = self._next(found, reviewed, ENDED)
-        self._tell("emergency.reviewed", reviewed, found, done.record.version)
+        return self._close(found, replace(made, review=review))
+
+    def take_over(self, object_id: bytes, review: Review) -> None:
+        """Close an emergency in which records were given to another organisation with that one's own review.
+
+        Args:
+            object_id: of the emergency, 16 bytes.
+            review: by who looked, of its own emergency.
+
+        Raises:
+            NotFoundError: ``emergency.unknown`` while the ledger does not have it.
+            ConflictError: ``emergency.reviewed``.
+            UnavailableError: not final yet.
+        """
+        found, made = self._open(map_key(EMERGENCY, self._judge.org_id, object_id))
+        by = f"{made.recipient}: {review.by}"[:_MAX_TEXT]
+        self._close(found, replace(made, review=Review(by, review.finding, self._judge.clock())))
+
+    def _close(self, object_id: bytes, reviewed: Emergency) -> Submitted:
+        """Bring a review to the ledger, and tell the patient."""
+        done = self._next(object_id, reviewed, ENDED)
+        self._tell("emergency.reviewed", reviewed, self._named(object_id), done.record.version)
         return done
 
     def object_to(self, key: bytes, by: str, reason: str) -> Submitted:
@@ -292,7 +417,7 @@ class EmergencyBook:
         try:
             object_id, body = _read_intent(intent.payload)
             # Before the ledger is asked, which may be out of reach.
-            self._tell("emergency.declared", read(body.content), object_id, 1)
+            self._tell("emergency.declared", read(body.content), _told_as(self._judge.org_id, object_id, body), 1)
             done = self._submitter.submit(Draft(EMERGENCY, object_id, body, version=1), timeout_s=_SUBMIT_S)
         except MedchainError as error:
             _LOG.warning("emergency.delayed", code=error.code, intent=intent.id)
@@ -304,14 +429,24 @@ class EmergencyBook:
         _LOG.info("emergency.entered", position=done.record.since)
         return True
 
-    def _tell(self, kind: str, content: Emergency, object_id: bytes, version: int) -> None:
-        """Tell the patient who looked and why, or what came of it."""
-        fields: dict[str, Json] = {"by": content.custodian, "reason": content.reason, "staff": content.staff}
+    def _tell(self, kind: str, content: Emergency, key: bytes, version: int) -> None:
+        """Tell the patient who looked and why, or what came of it; where another organisation is asked, it tells."""
+        if content.is_declared_elsewhere:
+            return
+        fields: dict[str, Json] = {"by": content.recipient, "reason": content.reason, "staff": content.staff}
         if content.review is not None:
             fields |= {"finding": content.review.finding, "reviewer": content.review.by}
         time = content.time if content.review is None else content.review.time
-        key = map_key(EMERGENCY, self._judge.org_id, object_id)
         self._notices.tell_patient(content.patient, Told(kind, b"", key, version, time, fields))
+
+    def _named(self, object_id: bytes) -> bytes:
+        """Return under which map key the patient is told of an emergency."""
+        first = self._judge.shelf.at(map_key(EMERGENCY, self._judge.org_id, object_id), 1)
+        return (
+            map_key(EMERGENCY, self._judge.org_id, object_id)
+            if first is None
+            else _told_as(self._judge.org_id, object_id, first)
+        )
 
     def _alarm(self, intent: Intent, error: MedchainError) -> None:
         """Have somebody look: what was done in an emergency is on no ledger."""
@@ -349,12 +484,15 @@ class EmergencyBook:
         now = self._judge.clock()
         shown = {name: value for name, value in body.content.items() if not name.endswith(("_hash", "_root"))}
         final = self._judge.replica.store.final()
+        declaration = _declaration_of(body)
         return {
             **shown,
+            "declaration": None if declaration is None else declaration.hex(),
             "due": made.due,
             "final": record is not None and final is not None and record.since < final.size,
             "key": key.hex(),
             "overdue": made.review is None and made.due < now,
+            "owner": made.owner,
             "position": None if record is None else record.since,
         }
 
@@ -362,6 +500,13 @@ class EmergencyBook:
         """Tell all emergencies."""
         members(document, {})
         return {"emergencies": [*self.listed()], "time": self._judge.clock()}
+
+    def _custodians(self, document: Json) -> Json:
+        """List the hospitals that can be asked in an emergency."""
+        members(document, {})
+        active = self._judge.replica.members.active
+        others = [one for one in active if one.role == ASKED_ROLE and one.org_id != self._judge.org_id]
+        return {"custodians": [{"name": dict(one.name), "org_id": one.org_id} for one in others]}
 
     def _object(self, document: Json) -> Json:
         """Record an objection."""
@@ -387,11 +532,59 @@ def find_open(records: RecordStore, patient: str, staff: str, now: int) -> Decla
     return next((row for row in reversed([*noted]) if row.staff == staff and now < row.until), None)
 
 
+def open_elsewhere(records: RecordStore, staff: str, now: int) -> list[Noted]:
+    """Find the emergencies in which somebody may ask other organisations.
+
+    Args:
+        records: the records file.
+        staff: who would look.
+        now: Unix seconds.
+
+    Returns:
+        Those that are open, the newest first.
+    """
+    found = map(noted_for, records.emergencies(now - EMERGENCY_S))
+    return [one for one in found if one.custodian and one.staff == staff and now < one.until]
+
+
+def noted_for(row: Access) -> Noted:
+    """Read what is noted of an emergency; raises `InputError` for what is none."""
+    told: Mapping[str, Json] = members(parse_canonical(row.detail, max_bytes=4096), _DETAIL, _OF_OTHERS)
+    until, count = told["until"], told.get("count", 0)
+    return Noted(
+        object_id=row.object_id,
+        recipient=str(told["recipient"]),
+        staff=str(told["staff"]),
+        reason=str(told["reason"]),
+        time=row.time,
+        until=until if isinstance(until, int) else 0,
+        custodian=str(told.get("custodian", "")),
+        identifier=str(told.get("identifier", "")),
+        declaration=unhex(told["declaration"], ID_BYTES) if "declaration" in told else b"",
+        count=count if isinstance(count, int) else 0,
+    )
+
+
 def _declared(row: Access) -> Declared:
-    """Read a noted emergency."""
-    told: Mapping[str, Json] = members(parse_canonical(row.detail, max_bytes=4096), _DETAIL)
-    until = told["until"] if isinstance(told["until"], int) else 0
-    return Declared(row.object_id, str(told["staff"]), str(told["reason"]), until, row.position)
+    """Read a noted emergency of this organisation's staff."""
+    noted = noted_for(row)
+    return Declared(row.object_id, noted.staff, noted.reason, noted.until, row.position)
+
+
+def intent_of(object_id: bytes, body: Body) -> bytes:
+    """Write what is to be brought to the ledger."""
+    return canonical({"body": body.to_json(), "id": object_id.hex()})
+
+
+def _declaration_of(body: Body) -> bytes | None:
+    """Return the map key of the emergency in which another organisation says that it asked; None for any other."""
+    signed = request_of(body)
+    return None if signed is None else signed.request.declaration_key
+
+
+def _told_as(org_id: str, object_id: bytes, body: Body) -> bytes:
+    """Return under which map key the patient is told: once, however often records are given in one emergency."""
+    return _declaration_of(body) or map_key(EMERGENCY, org_id, object_id)
 
 
 def _read_intent(payload: bytes) -> tuple[bytes, Body]:

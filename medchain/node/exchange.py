@@ -2,47 +2,35 @@
 
 Keeps true: what is returned was sealed to us, is exactly what the access entry on our own final ledger says was
 released, and each record is the version that its custodian registered; one that is not refuses the whole answer, by
-name. The access is noted here as well, so neither side can hide it alone. Asking and opening stand in one file, since
-an answer is believed only together with its request. Trusts this node's own ledger and keys.
+name (`medchain.node.opening`). The access is noted here as well, so neither side can hide it alone. Trusts this node's
+own ledger and keys.
 Source: `docs/spec/release.md`.
 """
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from typing import Final, Protocol
 
-from medchain.crypto.aead import RecordContext, open_record, open_stream
-from medchain.crypto.commitment import NO_FIELDS, record_commitment, record_field_root
 from medchain.crypto.es384 import Es384Signer
-from medchain.crypto.keywrap import SecretBytes
-from medchain.crypto.sealing import SealingPrivateKey, open_release
+from medchain.crypto.sealing import SealingPrivateKey
 from medchain.encoding import Json, canonical
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import check_requests, signed_requests
 from medchain.ledger.kinds.content import ANY_TYPE, Period
-from medchain.ledger.members import ENCRYPTION_KEY
-from medchain.ledger.object import ACTIVE, Body, StateRecord, map_key
+from medchain.ledger.object import ACTIVE, Body, StateRecord
 from medchain.ledger.request import ReleaseRequest, SignedRequest, access_key, sign_request
 from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log
+from medchain.node.opening import Opener, ReceivedRecord, Wrapped, again, answer_to, root_of
 from medchain.node.peers import JSON, Limits, PeerClient
-from medchain.node.release import (
-    MAX_ANSWER_BYTES,
-    Answer,
-    ReleasedRecord,
-    access_entry_id,
-    commitments_root,
-    parse_answer,
-    wraps_hash,
-)
+from medchain.node.release import MAX_ANSWER_BYTES, Answer, access_entry_id, wraps_hash
 from medchain.node.release_ports import Disclosure
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import Access, RecordStore
@@ -58,13 +46,8 @@ WAIT_S: Final = 30.0
 
 _LOOK_S: Final = 0.05
 
-ATTEMPTS: Final = 3
-"""How often one signed request is sent where the way was lost."""
-
 _LIMITS: Final = Limits(timeout_s=75.0, max_bytes=MAX_ANSWER_BYTES)
 _QUESTION_LIMITS: Final = Limits(timeout_s=15.0)
-_STREAM: Final = b"\1"
-_FORM_AT: Final = 4
 _LOG: Final = Log("exchange")
 
 
@@ -77,6 +60,10 @@ class Custodians(Protocol):
 
     def grants(self, org_id: str, document: bytes) -> bytes:
         """Ask which grants are about a record (`medchain.node.grant_search`); raises likewise."""
+        ...
+
+    def emergency(self, org_id: str, document: bytes) -> bytes:
+        """Ask for records in an emergency (`medchain.node.emergency_release`); raises likewise."""
         ...
 
 
@@ -104,6 +91,10 @@ class HttpCustodians:
     def grants(self, org_id: str, document: bytes) -> bytes:
         """Ask which grants are about a record."""
         return self._peers.post(org_id, "/grants", document, JSON, _QUESTION_LIMITS).body
+
+    def emergency(self, org_id: str, document: bytes) -> bytes:
+        """Ask for records in an emergency."""
+        return self._peers.post(org_id, "/emergencies", document, JSON, _LIMITS).body
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,33 +129,6 @@ class AskerParts:
     received: Callable[[Disclosure, Sequence[ReceivedRecord]], None]
     clock: Clock
     wait_s: float = WAIT_S
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedRecord:
-    """A record that is what its custodian registered.
-
-    Attributes:
-        creator: org_id of the custodian, which registered it.
-        object_id: id of its object on the ledger, 16 bytes.
-        version: of the record.
-        content_type: media type.
-        content: its bytes.
-        salt: of the commitment, 32 secret bytes.
-        commitment: what the ledger holds.
-        position: leaf index of its anchor.
-        is_newest: whether our ledger knew no later version when it was opened.
-    """
-
-    creator: str
-    object_id: bytes
-    version: int
-    content_type: str
-    content: bytes
-    salt: bytes
-    commitment: bytes
-    position: int
-    is_newest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +178,7 @@ class Wish:
 class Asker:
     """Asks other organisations for records. Threads may share it."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_opener", "_parts")
 
     def __init__(self, parts: AskerParts) -> None:
         """Use parts.
@@ -223,6 +187,7 @@ class Asker:
             parts: what it is made from.
         """
         self._parts = parts
+        self._opener = Opener(parts.ledger_id, parts.ledger, parts.encryption)
 
     def request_release(self, wish: Wish) -> Received:
         """Ask for records, and open what comes; arguments and errors as in `prepare` and `fetch`."""
@@ -241,10 +206,6 @@ class Asker:
             UnavailableError: ``exchange.key`` while the ledger lists no encryption key that we hold.
         """
         parts = self._parts
-        own = parts.ledger.members.organisations[parts.org_id].keys
-        usable = [key.id for key in own if key.use == ENCRYPTION_KEY and key.id in parts.encryption]
-        if not usable:
-            raise UnavailableError("exchange.key")
         request = ReleaseRequest(
             ledger=parts.ledger_id,
             custodian=wish.custodian,
@@ -254,7 +215,7 @@ class Asker:
             resource_types=tuple(sorted(set(wish.resource_types))),
             period=wish.period,
             after=wish.after,
-            encryption_key=usable[0],
+            encryption_key=self._opener.key_of(parts.org_id),
             nonce=secrets.token_bytes(ID_BYTES),
             time=parts.clock(),
             query=wish.query,
@@ -279,7 +240,7 @@ class Asker:
                 record. Nothing of it is returned, and it is noted.
             UnavailableError: the way, our own ledger is behind, or the audit cannot keep it.
         """
-        data = self._send(signed)
+        data = again(lambda: self._parts.custodians.release(signed.request.custodian, signed.encode()))
         try:
             received = self.open(signed, data)
         except VerificationError as error:
@@ -296,12 +257,7 @@ class Asker:
     def open(self, signed: SignedRequest, data: bytes) -> Received:
         """Open an answer, however it came; arguments and errors as in `fetch`."""
         request = signed.request
-        try:
-            answer = parse_answer(data)
-        except InputError as error:
-            raise VerificationError("exchange.format", reason=error.code) from error
-        if answer.request_hash != request.hash:
-            raise VerificationError("exchange.request")
+        answer = answer_to(request.hash, data)
         key = access_key(request.grant, request.custodian)
         entry = self._entry(key, answer.access_version)
         grant = next((ref for ref in entry.refs if ref.key == request.grant), None)
@@ -309,25 +265,11 @@ class Asker:
             raise VerificationError("exchange.access", reason="grant")
         self._rely(grant)
         row = self._row(signed, entry)
-        final = self._final_size()
-        anchors = [self._anchor(request.custodian, record, final) for record in answer.records]
+        anchors = self._opener.anchors(request.custodian, answer)
         self._compare(answer, row, anchors)
-        deks = self._data_keys(answer, request, access_entry_id(key, entry.version))
-        rows = zip(answer.records, anchors, deks, strict=True)
-        records = tuple(self._opened(record, anchor, dek) for record, anchor, dek in rows)
+        wrapped = Wrapped(request.hash, access_entry_id(key, entry.version), request.encryption_key)
+        records = self._opener.records(answer, anchors, wrapped)
         return Received(request.hash, entry, records, answer.following, answer.oversized)
-
-    def _send(self, signed: SignedRequest) -> bytes:
-        """Send, and again where the way was lost: the same request is released once, whatever got lost."""
-        document = signed.encode()
-        for attempt in range(ATTEMPTS):
-            try:
-                return self._parts.custodians.release(signed.request.custodian, document)
-            except UnavailableError as error:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                _LOG.info("exchange.again", code=error.code, peer=signed.request.custodian)
-        raise UnavailableError("exchange.unanswered")
 
     def _entry(self, key: bytes, version: int) -> StateRecord:
         """Wait until our own final ledger has the access entry."""
@@ -388,67 +330,12 @@ class Asker:
                 _LOG.warning("exchange.not_relied", reason=error.code)
                 raise VerificationError("exchange.consent", reason=error.code) from error
 
-    def _anchor(self, custodian: str, record: ReleasedRecord, final: int) -> StateRecord:
-        """Find a record's version on our own final ledger."""
-        key = map_key("record", custodian, record.object_id)
-        found = self._parts.ledger.record(key)
-        if found is None or found.version != record.version:
-            found = self._parts.ledger.version(key, record.version)
-        if found is None or found.since >= final or found.since != record.position:
-            _refuse(record, "unknown")
-        if found.status != ACTIVE:
-            _refuse(record, found.status)
-        return found
-
-    def _final_size(self) -> int:
-        """How many leaves are final here."""
-        final = self._parts.ledger.final()
-        return 0 if final is None else final.size
-
     def _compare(self, answer: Answer, row: AccessRow, anchors: Sequence[StateRecord]) -> None:
         """Compare what came with what the access entry says was released."""
         if wraps_hash(answer.wraps) != row.wraps_hash:
             raise VerificationError("exchange.wraps")
-        listed = [(anchor.key, anchor.version, anchor.body_hash) for anchor in anchors]
-        if len({key for key, _, _ in listed}) != len(listed) or len(listed) != row.count:
-            raise VerificationError("exchange.records", count=len(listed))
-        if commitments_root(listed) != row.commitments_root:
-            raise VerificationError("exchange.records", count=len(listed))
-
-    def _data_keys(self, answer: Answer, request: ReleaseRequest, entry_id: bytes) -> list[SecretBytes]:
-        """Open the data keys."""
-        private = self._parts.encryption.get(request.encryption_key)
-        if private is None:
-            raise VerificationError("exchange.wraps")
-        try:
-            deks = open_release(private, request.hash, entry_id, private.key_id, answer.wraps)
-        except VerificationError as error:
-            raise VerificationError("exchange.wraps", reason=error.code) from error
-        if len(deks) != len(answer.records):
-            raise VerificationError("exchange.wraps")
-        return deks
-
-    def _opened(self, record: ReleasedRecord, anchor: StateRecord, dek: bytes) -> ReceivedRecord:
-        """Open one record and compare it with its commitment on our own ledger."""
-        context = RecordContext(self._parts.ledger_id, record.object_id, record.version, record.content_type)
-        try:
-            salt, content = _open_envelope(dek, context, record.envelope)
-        except VerificationError as error:
-            _refuse(record, error.code)
-        if not _is_committed(salt, content, anchor.body_hash):
-            _refuse(record, "commitment")
-        head = self._parts.ledger.record(anchor.key)
-        return ReceivedRecord(
-            anchor.creator,
-            record.object_id,
-            record.version,
-            record.content_type,
-            content,
-            salt,
-            anchor.body_hash,
-            anchor.since,
-            head is not None and head.version == record.version,
-        )
+        if (len(anchors), root_of(anchors)) != (row.count, row.commitments_root):
+            raise VerificationError("exchange.records", count=len(anchors))
 
     def _note(self, direction: str, signed: SignedRequest, entry: StateRecord | None, more: Mapping[str, Json]) -> None:
         """Note what came; the same request is noted once in each direction."""
@@ -470,27 +357,3 @@ class Asker:
             )
         except ConflictError:
             return
-
-
-def _open_envelope(dek: bytes, context: RecordContext, envelope: bytes) -> tuple[bytes, bytes]:
-    """Open an envelope of either form; returns salt and content."""
-    if envelope[_FORM_AT : _FORM_AT + 1] == _STREAM:
-        salt, pieces = open_stream(dek, context, [envelope])
-        return salt, b"".join(pieces)
-    return open_record(dek, context, envelope)
-
-
-def _is_committed(salt: bytes, content: bytes, commitment: bytes) -> bool:
-    """Tell whether salt and content are what a commitment says, with a field root or without."""
-    if hmac.compare_digest(record_commitment(salt, content, NO_FIELDS), commitment):
-        return True
-    try:
-        root = record_field_root(salt, content)
-    except InputError:
-        return False
-    return hmac.compare_digest(record_commitment(salt, content, root), commitment)
-
-
-def _refuse(record: ReleasedRecord, reason: str) -> NoReturn:
-    """Refuse an answer for one record."""
-    raise VerificationError("exchange.record", object_id=record.object_id.hex(), version=record.version, reason=reason)

@@ -27,6 +27,9 @@ OF_PATIENT: Final = "exchange.patient"
 REQUEST: Final = "request"
 """Local operation: ask another organisation for records."""
 
+IN_EMERGENCY: Final = "exchange.emergency"
+"""Local operation: ask another organisation for records, in an emergency that somebody here has declared."""
+
 _QUICK: Final = Limits(timeout_s=30.0)
 _SLOW: Final = Limits(timeout_s=120.0, max_bytes=MAX_LOCAL_BYTES)
 _RECORD: Final = {"content": str, "content_type": str, "object_id": str, "position": int, "version": int}
@@ -42,36 +45,42 @@ class Local(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to go on: under which grant, after which record.
+    """Where to go on: under which grant, or in which emergency, after which record.
 
     Attributes:
         custodian: org_id.
-        grant: map key in hex.
+        grant: map key in hex; empty in an emergency.
         after: number that the custodian gave, 0 for the beginning.
         patient: keyed token of the patient of this node whom the grant is about; empty for nobody known here.
+        emergency: object id in hex of the emergency in which somebody here may ask; empty under a grant.
     """
 
     custodian: str
     grant: str
     after: int = 0
     patient: str = ""
+    emergency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What is asked for under a grant.
+    """What is asked for under a grant, or in an emergency.
 
     Attributes:
         purpose: purpose-of-use code.
         resource_types: FHIR types, or ``*`` alone.
         query: search parameters of the one type; empty for all of it.
         count: most records.
+        staff: in an emergency, who looks.
+        patient: in an emergency, id that the patient must have at the custodian; empty where it is not known.
     """
 
     purpose: str
     resource_types: tuple[str, ...]
     query: str
     count: int
+    staff: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +107,9 @@ class Given:
     Attributes:
         custodian: org_id of who gave it.
         request_hash: of our signed request, 32 bytes.
-        access: map key of the access entry in hex.
+        access: map key of the ledger's entry in hex: an access, or an emergency.
         access_version: of the entry.
-        access_position: leaf index of the entry, which is final.
+        access_position: leaf index of the entry, which is final; None in an emergency, whose entry is still to come.
         records: what was given.
         following: where to go on; None where there is no more.
         oversized: how many records no answer can hold.
@@ -110,7 +119,7 @@ class Given:
     request_hash: bytes
     access: str
     access_version: int
-    access_position: int
+    access_position: int | None
     records: tuple[ForeignRecord, ...]
     following: int | None
     oversized: int
@@ -132,7 +141,11 @@ class Others(Protocol):
         ...
 
     def request(self, place: Place, asked: Narrowing) -> Given:
-        """Ask for records under a grant; raises `NotFoundError` ``release.nothing`` and others of `Asker.fetch`."""
+        """Ask for records, under a grant or in an emergency.
+
+        Raises:
+            NotFoundError: ``release.nothing``; others of `Asker.fetch`, `EmergencyAsker.request`.
+        """
         ...
 
 
@@ -197,6 +210,8 @@ class ExchangeClient:
 
     def request(self, place: Place, asked: Narrowing) -> Given:
         """Ask for records; arguments and errors as the port says."""
+        if place.emergency:
+            return _given(place.custodian, self._local.call(IN_EMERGENCY, _in_emergency(place, asked), _SLOW))
         document: dict[str, Json] = {
             "after": place.after,
             "count": asked.count,
@@ -210,18 +225,34 @@ class ExchangeClient:
         return _given(place.custodian, self._local.call(REQUEST, document, _SLOW))
 
 
+def _in_emergency(place: Place, asked: Narrowing) -> Json:
+    """Write what is asked for in an emergency."""
+    return {
+        "after": place.after,
+        "count": asked.count,
+        "declaration": place.emergency,
+        "patient": asked.patient,
+        "query": asked.query,
+        "resource_types": list(asked.resource_types),
+        "staff": asked.staff,
+    }
+
+
 def _given(custodian: str, answer: Json) -> Given:
     """Read what `medchain.node.exchange_node.received_json` wrote."""
     if not isinstance(answer, dict):
         raise InputError("encoding.members", member="")
-    access = members(answer["access"], {"key": str, "position": int, "version": int})
+    access = answer["access"]
+    if not isinstance(access, dict):
+        raise InputError("encoding.members", member="access")
+    position = access["position"]
     rows, following, oversized = answer["records"], answer["following"], answer["oversized"]
     return Given(
         custodian=custodian,
         request_hash=unhex(answer["request_hash"], HASH_BYTES),
         access=str(access["key"]),
         access_version=_number(access["version"]),
-        access_position=_number(access["position"]),
+        access_position=position if isinstance(position, int) else None,
         records=tuple(_record(row) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else (),
         following=following if isinstance(following, int) else None,
         oversized=_number(oversized),

@@ -18,20 +18,24 @@ import orjson
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json, base64_text, members, unhex
 from medchain.ledger.kinds.content import Period, names, period
-from medchain.ledger.transaction import HASH_BYTES
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.custodian import Custodian
 from medchain.node.daemon import Job
 from medchain.node.drafts import Assertion, ToSign
 from medchain.node.emergency import EmergencyBook
+from medchain.node.emergency_asking import EmergencyAsker, EmergencyReceived, EmergencyWish
+from medchain.node.emergency_release import EmergencyCustodian
+from medchain.node.emergency_watch import EmergencyWatch
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
-from medchain.node.exchange import Asker, AskerParts, Custodians, Received, ReceivedRecord, Wish
-from medchain.node.exchange_client import GRANTS, OF_PATIENT, REQUEST
+from medchain.node.exchange import Asker, AskerParts, Custodians, Received, Wish
+from medchain.node.exchange_client import GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST
 from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.mandates import MandateDesk
 from medchain.node.notices import NoticeBook
+from medchain.node.opening import ReceivedRecord
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
 from medchain.node.release_ports import CustodianParts, SubmittedAccess
@@ -91,6 +95,7 @@ class ExchangeNode:
         erasure: carries out what erasures leave to do.
         statements: accounts of what was released, and statements that it was erased.
         emergencies: brings what was looked at in emergencies to the ledger, and keeps their reviews.
+        watch: looks for what other organisations must tell of emergencies.
     """
 
     def __init__(self, identity: Identity, around: ExchangeSurroundings) -> None:
@@ -106,11 +111,13 @@ class ExchangeNode:
         side = around.side
         releases = _releases(identity, around)
         self.custodian = Custodian(releases)
+        self._emergency_custodian = EmergencyCustodian(releases)
         self._service = around.service
         self._desk = GrantDesk(releases, side.shelf.index.of, side.shelf.index.mandates)
         self._mandates = MandateDesk(identity.org_id, side, secrets.token_bytes)
         self.finder = _finder(identity, around)
-        self.asker = _asker(identity, around)
+        asking = _asking(identity, around)
+        self.asker, self._emergency_asker = Asker(asking), EmergencyAsker(asking)
         parts = SubjectParts(
             org_id=identity.org_id,
             ledger_id=side.replica.ledger,
@@ -129,6 +136,7 @@ class ExchangeNode:
         self.statements = StatementBook(side.judge, around.records, side.submitter, side.stops, secrets.token_bytes)
         self.notices = NoticeBook(side.judge, around.records, around.service)
         self.emergencies = EmergencyBook(side.judge, around.records, side.submitter, self.notices, secrets.token_bytes)
+        self.watch = EmergencyWatch(side.judge, around.records, self.emergencies)
         self.erasure = ErasureJob(
             side.judge, around.records, side.submitter, side.stops, side.deliveries, around.service.patient_token
         )
@@ -138,6 +146,7 @@ class ExchangeNode:
         return (
             Job("erasure", self.erasure.run),
             Job("emergency", self.emergencies.run),
+            Job("emergency-watch", self.watch.run),
             Job("statements", self.statements.run),
             Job("notices", self.notices.run),
         )
@@ -149,6 +158,7 @@ class ExchangeNode:
             "consent.draft": self._draft_consent,
             GRANTS: self._grants,
             OF_PATIENT: self._grants_of_patient,
+            IN_EMERGENCY: self._request_in_emergency,
             "consent.give": self._give_consent,
             "grant.give": self._give_grant,
             "patient": self._patient,
@@ -167,6 +177,10 @@ class ExchangeNode:
     def release(self, document: bytes, peer: str) -> bytes:
         """Answer another organisation's request for records; see `Custodian.release`."""
         return self.custodian.release(document, peer)
+
+    def emergency(self, document: bytes, peer: str) -> bytes:
+        """Answer another organisation's request in an emergency; see `EmergencyCustodian.release`."""
+        return self._emergency_custodian.release(document, peer)
 
     def grants(self, document: bytes, peer: str) -> Json:
         """Answer another organisation's question about its grants; see `GrantDesk.find`."""
@@ -202,6 +216,22 @@ class ExchangeNode:
             count=count if isinstance(count, int) else None,
         )
         return received_json(self.asker.request_release(wish))
+
+    def _request_in_emergency(self, document: Json) -> Json:
+        """Ask another organisation for records, in an emergency that somebody here has declared."""
+        required = {"after": int, "count": int, "declaration": str, "patient": str, "query": str}
+        top = members(document, required | {"resource_types": list, "staff": str})
+        after, count = top["after"], top["count"]
+        wish = EmergencyWish(
+            declaration=unhex(top["declaration"], ID_BYTES),
+            staff=str(top["staff"]),
+            resource_types=names(top["resource_types"]),
+            after=after if isinstance(after, int) else 0,
+            query=str(top["query"]),
+            count=count if isinstance(count, int) else None,
+            patient=str(top["patient"]),
+        )
+        return emergency_json(self._emergency_asker.request(wish))
 
     def _patient(self, document: Json) -> Json:
         """Join a subject to a patient of this node."""
@@ -300,25 +330,24 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         random=secrets.token_bytes,
         zone=around.zone,
         selection=around.releasing.selection,
+        emergencies=around.releasing.emergencies,
     )
 
 
-def _asker(identity: Identity, around: ExchangeSurroundings) -> Asker:
+def _asking(identity: Identity, around: ExchangeSurroundings) -> AskerParts:
     """Put together what asks others for records."""
-    return Asker(
-        AskerParts(
-            org_id=identity.org_id,
-            ledger_id=around.side.replica.ledger,
-            authentication=around.authentication,
-            encryption=identity.encryption,
-            ledger=around.side.replica.store,
-            records=around.records,
-            bodies=around.side.shelf,
-            custodians=around.custodians,
-            relies=Reliance(around.side.judge, around.side.verdicts).check,
-            received=around.releasing.disclosures.received,
-            clock=around.clock,
-        )
+    return AskerParts(
+        org_id=identity.org_id,
+        ledger_id=around.side.replica.ledger,
+        authentication=around.authentication,
+        encryption=identity.encryption,
+        ledger=around.side.replica.store,
+        records=around.records,
+        bodies=around.side.shelf,
+        custodians=around.custodians,
+        relies=Reliance(around.side.judge, around.side.verdicts).check,
+        received=around.releasing.disclosures.received,
+        clock=around.clock,
     )
 
 
@@ -345,6 +374,17 @@ def received_json(received: Received) -> Json:
             "position": received.access.since,
             "version": received.access.version,
         },
+        "following": received.following,
+        "oversized": received.oversized,
+        "records": [_record_json(record) for record in received.records],
+        "request_hash": received.request_hash.hex(),
+    }
+
+
+def emergency_json(received: EmergencyReceived) -> Json:
+    """Write the same of what was received in an emergency, whose entry is still to come."""
+    return {
+        "access": {"key": received.entry.hex(), "position": None, "version": 1},
         "following": received.following,
         "oversized": received.oversized,
         "records": [_record_json(record) for record in received.records],

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
-from medchain.ledger.object import StateRecord
+from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.bodies import MAX_DOCUMENT_BYTES, OpenedBody, delivery, encryption_key, seal_body
 from medchain.node.emergency import EMERGENCY
@@ -254,7 +254,7 @@ class BodyAnswers:
         body = None if record is None else self._judge.shelf.held_at(key, record.version)
         if record is None or body is None or record.creator != self._judge.org_id:
             raise NotFoundError(ABSENT)
-        part = body if body.content.get("recipient") == peer else body.redact(SUPERVISED_FIELDS)
+        part = body if _is_party(body, peer) else body.redact(SUPERVISED_FIELDS)
         receiver = encryption_key(self._judge.replica.members, peer)
         sealed = seal_body(receiver, self._judge.replica.ledger, OpenedBody(key, record.version, part))
         return delivery(None, [sealed])
@@ -272,9 +272,14 @@ def _versions_for(judge: Judge, key: bytes, org_id: str) -> list[StateRecord]:
 
 
 def _names(judge: Judge, record: StateRecord, org_id: str) -> bool:
-    """Tell whether what is here of a version's body names an organisation as recipient."""
+    """Tell whether what is here of a version's body names an organisation as a party."""
     body = judge.shelf.at(record.key, record.version)
-    return body is not None and body.body_hash == record.body_hash and body.content.get("recipient") == org_id
+    return body is not None and body.body_hash == record.body_hash and _is_party(body, org_id)
+
+
+def _is_party(body: Body, org_id: str) -> bool:
+    """Tell whether an emergency is of an organisation: who looked, or whose records they are."""
+    return org_id in (body.content.get("custodian"), body.content.get("recipient"))
 
 
 def _supervised(store: LedgerStore, record: StateRecord, org_id: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError
+from medchain.ledger.emergency_request import EmergencyRequest
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.members import Organisation
@@ -144,6 +145,34 @@ class Ruling(Protocol):
         ...
 
 
+class Emergencies(Protocol):
+    """What an emergency of another organisation opens here; its meaning lies higher, the roof passes it in."""
+
+    def patients(self, identifier: str) -> Sequence[str]:
+        """Find whom an identifier names.
+
+        Args:
+            identifier: ``system|value`` or a value alone.
+
+        Returns:
+            Ids of the patients who have it, more than one where it does not name one alone.
+        """
+        ...
+
+    def rule(self, recipient: str, patient: str) -> Ruling:
+        """Decide what a clinician of another organisation may be given.
+
+        Args:
+            recipient: org_id of who asks.
+            patient: keyed token.
+
+        Raises:
+            UnavailableError: the records file cannot be read; nothing may leave then.
+            VerificationError: a consent is damaged, which could deny; as above.
+        """
+        ...
+
+
 class ReleaseDecision(Protocol):
     """The decision on requests; its meaning lives on the consent floor, the roof passes it in."""
 
@@ -194,16 +223,16 @@ class NoSelection:
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """Records that go from one organisation to another under an access entry, as the audit of either is told of it.
+    """Records that go from one organisation to another, as the audit of either is told of it.
 
     Attributes:
         request: what was asked for, by whom.
-        access: the entry.
-        refs: grant and consent that it rests on.
+        access: the ledger's entry of it: an access, or an emergency.
+        refs: grant and consent that it rests on; none in an emergency.
         peer: the other organisation.
     """
 
-    request: ReleaseRequest
+    request: ReleaseRequest | EmergencyRequest
     access: Ref
     refs: tuple[Ref, ...]
     peer: Organisation
@@ -269,6 +298,7 @@ class CustodianParts:
         random: gives as many unpredictable bytes as it is asked for.
         zone: of dates in records that name none.
         selection: understands searches.
+        emergencies: what emergencies of other organisations open; None where this one answers none.
     """
 
     org_id: str
@@ -288,3 +318,4 @@ class CustodianParts:
     random: Callable[[int], bytes]
     zone: tzinfo = UTC
     selection: Selection = field(default_factory=NoSelection)
+    emergencies: Emergencies | None = None

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from medchain.node.exchange import ReceivedRecord
-from medchain.node.release_ports import Disclosure, NoSelection, Refused, ReleaseDecision, Selection
+from medchain.node.opening import ReceivedRecord
+from medchain.node.release_ports import Disclosure, Emergencies, NoSelection, Refused, ReleaseDecision, Selection
 
 
 class Disclosures(Protocol):
@@ -51,8 +51,10 @@ class Releasing:
         rules: the decision.
         selection: understands searches.
         disclosures: the audit.
+        emergencies: what emergencies of other organisations open; None where this one answers none.
     """
 
     rules: ReleaseDecision
     selection: Selection = field(default_factory=NoSelection)
     disclosures: Disclosures = field(default_factory=NoDisclosures)
+    emergencies: Emergencies | None = None

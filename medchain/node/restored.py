@@ -176,6 +176,11 @@ class GuardedReleases:
         self._restoration.check()
         return self._inner.release(document, peer)
 
+    def emergency(self, document: bytes, peer: str) -> bytes:
+        """Answer likewise."""
+        self._restoration.check()
+        return self._inner.emergency(document, peer)
+
     def grants(self, document: bytes, peer: str) -> Json:
         """Answer likewise."""
         self._restoration.check()

@@ -111,6 +111,10 @@ class ReleaseService(Protocol):
         """Answer a request for records, after its access entry is final, or raise why not."""
         ...
 
+    def emergency(self, document: bytes, peer: str) -> bytes:
+        """Answer a request for records in an emergency, once it is on disk that they were given, or raise why not."""
+        ...
+
     def grants(self, document: bytes, peer: str) -> Json:
         """Tell which grants to a member are about a record; the same for what is absent and what is forbidden."""
         ...

@@ -12,20 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from medchain.crypto.sealing import wrap_release
 from medchain.encoding import Json
-from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
+from medchain.errors import AccessDeniedError, InputError, NotFoundError, UnavailableError
+from medchain.ledger.emergency_request import EmergencyRequest
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period
 from medchain.ledger.kinds.mandate import Mandate
 from medchain.ledger.kinds.permission import PERMITTING, Permission, read_any
+from medchain.ledger.members import Key
 from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.event_time import event_span
 from medchain.node.own_consents import is_kept
-from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord
+from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, commitments_root
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
 from medchain.store.records import FHIR_JSON, NO_RESOURCES, RecordVersion
+
+TOO_LARGE: Final = "release.too_large"
+"""Code of an answer that would hold nothing, since each record is above what one may be."""
 
 _MARGIN_BYTES: Final = 1 << 20
 _PAGE: Final = 200
@@ -203,6 +209,26 @@ class Holdings:
         ruling = self._parts.decision.rule(
             question, [ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)]
         )
+        return self.pick(request, types, patient, ruling)
+
+    def pick(
+        self, request: ReleaseRequest | EmergencyRequest, types: tuple[str, ...], patient: str, ruling: Ruling
+    ) -> Choice:
+        """Pick a patient's records that were asked for and pass a decision.
+
+        Args:
+            request: verified.
+            types: FHIR types that may leave, or ``("*",)``.
+            patient: keyed token.
+            ruling: what was decided.
+
+        Returns:
+            As `choose`.
+
+        Raises:
+            AccessDeniedError: the decision's reason.
+            InputError: what is wrong with the request's search.
+        """
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
         wanted = self._parts.selection.of(types[0], request.query) if request.query else None
@@ -234,6 +260,29 @@ class Holdings:
             if len(page) < _PAGE:
                 return Choice(chosen, None, oversized)
             after = page[-1].seq
+
+    def wrapped(self, choice: Choice, request_hash: bytes, entry_id: bytes, key: Key) -> bytes:
+        """Wrap the data keys of what was chosen for who asks.
+
+        Args:
+            choice: what is to be released.
+            request_hash: of the request, 32 bytes.
+            entry_id: of the ledger's entry of it, 32 bytes.
+            key: of who asks.
+
+        Returns:
+            The wraps.
+
+        Raises:
+            AccessDeniedError: ``release.no_record`` where nothing was chosen.
+            InputError: `TOO_LARGE` where nothing was because of its size.
+        """
+        if not choice.records and choice.oversized:
+            raise InputError(TOO_LARGE, records=choice.oversized)
+        if not choice.records:
+            raise AccessDeniedError("release.no_record")
+        deks = self._parts.service.data_keys([row.stored for row in choice.records])
+        return wrap_release(key.public, request_hash, entry_id, key.id, deks)
 
     def _is_alive(self, epoch_id: bytes, known: dict[bytes, bool]) -> bool:
         """Tell whether a key still exists; what was sealed under a destroyed one is no record any more."""
@@ -324,6 +373,16 @@ class Holdings:
         if head is None or head.since < final:
             return head
         return self._parts.ledger.record_at(key, final - 1)
+
+
+def root_of(chosen: Sequence[Chosen]) -> bytes:
+    """Compute the root over what is released (`medchain.node.release.commitments_root`), 32 bytes."""
+    return commitments_root([(row.anchor.key, row.stored.version, row.stored.commitment) for row in chosen])
+
+
+def versions_of(chosen: Sequence[Chosen]) -> tuple[tuple[bytes, int], ...]:
+    """Name what is released: id of each record's object, and the version."""
+    return tuple((row.stored.object_id, row.stored.version) for row in chosen)
 
 
 def _may_be(newest: RecordVersion, wanted: Selected | None) -> bool:

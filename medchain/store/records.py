@@ -943,13 +943,13 @@ class RecordStore(
         self._tokens_used += 1
 
     def put_accesses(
-        self, rows: Sequence[Access], *, intent: tuple[str, bytes] | None = None, done: Sequence[int] = ()
+        self, rows: Sequence[Access], *, intents: Sequence[tuple[str, bytes]] = (), done: Sequence[int] = ()
     ) -> None:
         """Note accesses, and with them what it does to the outbox.
 
         Args:
             rows: with unique object ids.
-            intent: kind and payload of what is to be brought to the ledger.
+            intents: kind and payload of what is left to do.
             done: intents that are done with it, and leave the outbox.
 
         Raises:
@@ -958,8 +958,9 @@ class RecordStore(
         with self._database.write("access") as connection:
             values = [(row.object_id, row.patient, row.direction, row.time, row.position, row.detail) for row in rows]
             self._insert_access.many(connection, values)
-            if intent is not None:
-                self._insert_intent.many(connection, [(intent[0], None, intent[1], rows[0].time, None)])
+            if intents:
+                waiting = [(kind, None, payload, rows[0].time, None) for kind, payload in intents]
+                self._insert_intent.many(connection, waiting)
             if done:
                 self._drop_intent.many(connection, [(number,) for number in done])
 

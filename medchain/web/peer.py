@@ -173,11 +173,15 @@ def concern_routes(service: ConcernService) -> list[Route]:
 
 
 def release_routes(service: ReleaseService) -> list[Route]:
-    """Make the routes of releases (`docs/spec/release.md`)."""
+    """Make the routes of releases (`docs/spec/release.md`, `docs/spec/emergency-release.md`)."""
 
     @callers(Caller.PEER)
     def release(request: Request) -> Response:
         return Response(service.release(request.body, request.peer), content_type=OCTETS)
+
+    @callers(Caller.PEER)
+    def emergency(request: Request) -> Response:
+        return Response(service.emergency(request.body, request.peer), content_type=OCTETS)
 
     @callers(Caller.PEER)
     def grants(request: Request) -> Response:
@@ -191,6 +195,14 @@ def release_routes(service: ReleaseService) -> list[Route]:
             release,
             MAX_RELEASE_REQUEST_BYTES,
             is_poll=True,
+            once_bytes=MAX_RELEASE_BYTES,
+        ),
+        Route(
+            "emergencies",
+            "POST",
+            "/emergencies",
+            emergency,
+            MAX_RELEASE_REQUEST_BYTES,
             once_bytes=MAX_RELEASE_BYTES,
         ),
         Route("grants", "POST", "/grants", grants, MAX_QUESTION_BYTES),

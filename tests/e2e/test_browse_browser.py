@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import sample_data
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
 from tests.e2e.running_demo import RunningDemo
@@ -19,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
 ]
 
-HOSPITAL = "renhe-hospital"
+HOSPITAL, OTHER_HOSPITAL = "renhe-hospital", "binhai-hospital"
 SIZES = (("desk", 1280, 900), ("phone", 320, 640))
 
 
@@ -146,3 +148,32 @@ def test_a_clinician_breaks_the_glass_and_an_auditor_finds_it_waiting(demo, brow
         assert judged(other, pictures, f"{web}/concerns", "Nothing waits") == []
     finally:
         other.close()
+
+
+def test_a_clinician_breaks_the_glass_for_a_patient_of_another_hospital(browser, web, pictures):
+    place = f"{web}/emergencies/elsewhere"
+    browser.open(f"{place}?lang=en")
+    browser.script(f"document.querySelector('[name=custodian]').value = '{OTHER_HOSPITAL}'")
+    browser.type("#text", identifier_at(OTHER_HOSPITAL))
+    browser.type("#reason", "found unconscious\ue007")
+    browser.wait_until("minutes left")
+    assert judged(browser, pictures, place, "found unconscious") == []
+    for language, title in (("zh", "其他医院的资料"), ("en", "Record of another hospital")):
+        browser.open(f"{place}?lang={language}")
+        browser.click("form[action$='/records'] button")
+        browser.wait_until(title)
+        for kind, width, height in SIZES:
+            browser.resize(width, height)
+            browser.picture(pictures / f"given-{language}-{kind}.png")
+            assert browser.script("return document.documentElement.scrollWidth") <= width
+            assert violations(browser) == []
+        assert browser.script("return document.querySelectorAll('main details').length") > 1
+        assert browser.url.partition("?")[0] == f"{place}/records"
+
+
+def identifier_at(org_id: str) -> str:
+    """Name a patient of a hospital in the sample data by an identifier."""
+    file = next(iter(sorted(sample_data.BUNDLES.glob(f"{org_id}.p*.json.gz"))))
+    resources = [one["resource"] for one in json.loads(gzip.decompress(file.read_bytes()))["entry"]]
+    (patient,) = [one for one in resources if one["resourceType"] == "Patient"]
+    return f"{patient['identifier'][0]['system']}|{patient['identifier'][0]['value']}"

@@ -1,8 +1,8 @@
-"""Kind emergency: a release without consent, to save a life, that somebody must review.
+"""Kind emergency: a release without consent, to save a life, or the intent to ask another organisation for one.
 
-Keeps true: an emergency names who looked, why and at how much, and stays open until its review is on the ledger; what
-happened, and a patient's objection to it, is never changed by what comes later. Trusts the custodian for the fact that
-there was one; the review is there to judge that.
+Keeps true: an emergency names who looked, why and at how much, and stays open until somebody's review is on the ledger;
+what happened, and a patient's objection to it, is never changed by what comes later. Trusts its owner for the fact that
+there was one; the review is there to judge that. Between two organisations each tells its own: neither hides it alone.
 Source: `docs/spec/consent.md`; HL7 v3 ActReason BTG.
 """
 
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json, members, unhex
+from medchain.ledger.emergency_request import SignedEmergency, given_id, request_of
 from medchain.ledger.kind import HOLDER, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds.content import DAY_S, check_event_time, check_parties, count, fields, short_text
-from medchain.ledger.object import ACTIVE, ENDED, Body
+from medchain.ledger.members import AUTHENTICATION_KEY
+from medchain.ledger.object import ACTIVE, ENDED, Body, Evidence
+from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S
 from medchain.ledger.transaction import HASH_BYTES
 
 EMERGENCY_S: Final = 3600
@@ -87,7 +90,7 @@ class Emergency:
     Attributes:
         custodian: org_id that released.
         recipient: org_id that received.
-        patient: the custodian's own reference to the patient.
+        patient: the owner's own reference to the patient.
         staff: who asked.
         reason: why.
         request_hash: hash of the signed request, 32 bytes.
@@ -111,6 +114,16 @@ class Emergency:
     time: int
     objection: Objection | None = None
     review: Review | None = None
+
+    @property
+    def owner(self) -> str:
+        """Who tells of it: the custodian what it gave; who asks another organisation, that it is about to ask."""
+        return self.recipient if self.is_declared_elsewhere else self.custodian
+
+    @property
+    def is_declared_elsewhere(self) -> bool:
+        """Whether it says that an organisation asks another one: nothing was given when it was made."""
+        return self.recipient != self.custodian and self.count == 0
 
     @property
     def due(self) -> int:
@@ -168,13 +181,42 @@ def check_form(body: Body, place: Place) -> None:
 
     Raises:
         InputError: for a malformed content.
-        VerificationError: ``emergency.custodian`` for one that another than its owner tells, ``emergency.review``.
+        VerificationError: ``emergency.custodian`` for one that another tells than who may, ``emergency.review``;
+            ``emergency.request``, ``.id`` for a release to another organisation that its request does not bear.
     """
     emergency = read_shown(body.content)
-    if emergency.custodian != place.creator:
-        refuse("emergency.custodian", org_id=emergency.custodian)
+    if emergency.owner != place.creator:
+        refuse("emergency.custodian", org_id=emergency.owner)
     if (emergency.review is not None) != (place.status == ENDED):
         refuse("emergency.review")
+    if emergency.count and emergency.recipient != emergency.custodian and isinstance(body.evidence, Evidence):
+        _check_request(emergency, request_of(body), place)
+
+
+def _check_request(emergency: Emergency, signed: SignedEmergency | None, place: Place) -> None:
+    """Refuse a release that no request bears, or another one; signatures are not looked at."""
+    if signed is None:
+        refuse("emergency.request")
+    asked = signed.request
+    told = (emergency.custodian, emergency.recipient, emergency.staff, emergency.reason, emergency.request_hash)
+    if told != (asked.custodian, asked.recipient, asked.staff, asked.reason, asked.hash):
+        refuse("emergency.request")
+    if not -REQUEST_AHEAD_S <= emergency.time - asked.time <= REQUEST_LIFE_S:
+        refuse("emergency.request", time=emergency.time)
+    if place.object_id != given_id(asked.hash):
+        # One request is one release, where its asker looks: a second one would be hidden behind the first.
+        refuse("emergency.id")
+
+
+def _check_signature(signed: SignedEmergency | None, context: CheckContext) -> None:
+    """Refuse a request that its recipient has not signed for this ledger, with a key that it has now."""
+    if signed is None:
+        return
+    recipient = context.members.organisations[signed.request.recipient]
+    keys = {key.id: key.public for key in recipient.keys if key.use == AUTHENTICATION_KEY}
+    public = keys.get(signed.key_id)
+    if public is None or signed.request.ledger != context.genesis.ledger or not signed.is_signed_by(public):
+        refuse("emergency.request")
 
 
 def check(body: Body, context: CheckContext) -> None:
@@ -183,11 +225,14 @@ def check(body: Body, context: CheckContext) -> None:
     Raises:
         InputError: for a malformed content.
         VerificationError: ``emergency.organisation``, ``.party``, ``.role``, ``.custodian``, ``.time``, ``.review``,
-            ``.objection``, ``.changed``.
+            ``.objection``, ``.changed``, ``.request``, ``.id``.
     """
     emergency = (read_shown if context.role == HOLDER else read)(body.content)
     check_parties(context, (emergency.custodian, emergency.recipient), "emergency")
     check_form(body, context.place)
+    if context.version == 1:
+        # What bears it is the same in later versions; the key that signed may be exchanged by then.
+        _check_signature(request_of(body), context)
     check_event_time(context, emergency.time, "emergency.time")
     reviewed = emergency.review is not None
     before = None if context.previous is None else context.previous[1].content

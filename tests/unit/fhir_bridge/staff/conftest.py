@@ -32,9 +32,11 @@ from fhir_bridge.smart.patients import Patients
 from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.other_hospitals import OtherHospitalPages, Outside
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.node.emergency import EmergencyDesk
+from medchain.node.exchange_client import ExchangeClient
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.accounts import Account, Role
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
@@ -42,9 +44,10 @@ from medchain.web.service import check_callers, prepare
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
 from medchain.web.signed import Signed
+from tests.unit.fhir_bridge.exchanging import Tracer
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.desks import Desks, Local, running_desks
-from tests.unit.medchain.node.federation import ORIGIN, RENHE
+from tests.unit.medchain.node.federation import ORIGIN, RENHE, TONGJI
 
 HOST = ORIGIN.removeprefix("https://")
 
@@ -113,6 +116,8 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         site.records, SearchIndex(site.records, bases=frozenset({f"{ORIGIN}/fhir"})), key, genesis().ledger, clock
     )
     service = RecordService(site.records, genesis().ledger, key, clock, index=search.index)
+    local = desks.local(org_id)
+    local.operations.update({"member.keys": lambda _document: {"keys": [], "origins": ["https://renhe.example"]}})
     core = Core(
         service=service,
         search=search,
@@ -126,6 +131,8 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         prove=lambda stored: {"entry.bin": stored.object_id},
         audit=audit,
         catch_up=AuditDrain(site.folder, key, site.records, service, clock, org_id).catch_up,
+        tracer=Tracer(org_id),
+        others=ExchangeClient(local),
     )
     web = Site(
         org_id=org_id,
@@ -140,7 +147,6 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     pages = Pages(web, {**BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
     pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
     desk = EmergencyDesk(org_id, site.records, service, clock, fresh)
-    local = desks.local(org_id)
     ward = Ward(pages, desk, Patients(service, search, seen_by(audit)), site.records, local)
     app = Flask("test-staff", static_folder=None)
     prepare(app)
@@ -148,6 +154,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     app.register_blueprint(sign_in_blueprint(pages, Floor(lambda _: "", lambda _: ("", ""), lambda: None)))
     app.register_blueprint(BrowsePages(pages, core).blueprint())
     app.register_blueprint(EmergencyPages(ward).blueprint())
+    app.register_blueprint(OtherHospitalPages(Outside(pages, desk, core, local)).blueprint())
     app.register_blueprint(OversightPages(pages, local).blueprint())
     app.register_blueprint(ConcernAnswers(ConcernDesk(pages, local, site.records, audit)).blueprint())
     patients = PatientSite(
@@ -164,6 +171,13 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
 def desks(tmp_path_factory) -> Iterator[Desks]:
     with running_desks(tmp_path_factory.mktemp("staff")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def abroad(desks) -> Iterator[World]:
+    """The pages of another hospital."""
+    with ExitStack() as stack:
+        yield opened(desks, TONGJI, stack)
 
 
 @pytest.fixture(scope="module")

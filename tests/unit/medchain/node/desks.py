@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from consent.release import ReleaseRules
+from fhir_bridge.emergency_rules import EmergencyRules
+from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
@@ -44,6 +46,11 @@ class Ways:
         self.desks.federation.reach(self.sender, org_id)
         return canonical(self.desks.nodes[org_id].grants(document, self.sender))
 
+    def emergency(self, org_id: str, document: bytes) -> bytes:
+        self.desks.federation.reach(self.sender, org_id)
+        self.desks.asked.append(document)
+        return self.desks.on_answer(self.desks.nodes[org_id].emergency(document, self.sender))
+
     def ask(self, org_id: str, document: bytes) -> None:
         self.desks.federation.reach(self.sender, org_id)
         self.desks.asking[org_id].receive(document, self.sender)
@@ -77,19 +84,25 @@ class Desks:
     asking: dict[str, AskDesk] = field(default_factory=dict)
     concerns: dict[str, ConcernBook] = field(default_factory=dict)
     disclosing: Callable[[str], Disclosures] = lambda _org_id: NoDisclosures()
+    asked: list[bytes] = field(default_factory=list)
+    on_answer: Callable[[bytes], bytes] = lambda data: data
 
     def __post_init__(self) -> None:
         """Put the nodes together."""
-        for org_id, site in self.federation.sites.items():
-            way, clock = Ways(self, org_id), self.federation.clock
-            authentication = Es384Signer(seed(org_id, "authentication", 1))
-            releasing = replace(selecting(site, clock), disclosures=self.disclosing(org_id))
-            around = ExchangeSurroundings(site.node, site.records, site.service, authentication, releasing, way, clock)
-            self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
-            ledger = genesis().ledger
-            self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
-            kept = site.records, site.service, self.nodes[org_id].notices
-            self.concerns[org_id] = ConcernBook(ConcernParts(org_id, site.node.replica, *kept, way, clock, fresh))
+        for org_id in self.federation.sites:
+            self.put_together(org_id)
+
+    def put_together(self, org_id: str) -> None:
+        """Put a node together, also after a crash."""
+        site, way, clock = self.federation.sites[org_id], Ways(self, org_id), self.federation.clock
+        authentication = Es384Signer(seed(org_id, "authentication", 1))
+        releasing = replace(selecting(site, clock), disclosures=self.disclosing(org_id))
+        around = ExchangeSurroundings(site.node, site.records, site.service, authentication, releasing, way, clock)
+        self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
+        ledger = genesis().ledger
+        self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
+        kept = site.records, site.service, self.nodes[org_id].notices
+        self.concerns[org_id] = ConcernBook(ConcernParts(org_id, site.node.replica, *kept, way, clock, fresh))
 
     def local(self, org_id: str = RENHE) -> Local:
         """Return the way to a node's operations."""
@@ -137,7 +150,9 @@ def selecting(site: Site, clock: Callable[[], int]) -> Releasing:
     """Decide and select as a node's daemon does."""
     index = SearchIndex(site.records)
     searches = SearchService(site.records, index, seed(site.org_id, "records"), genesis().ledger, clock)
-    return Releasing(ReleaseRules(), SearchSelection(searches, Judge(index, site.records.find_page, clock)))
+    selection = SearchSelection(searches, Judge(index, site.records.find_page, clock))
+    enforcement = Enforcement(site.org_id, searches, site.records, site.service, clock)
+    return Releasing(ReleaseRules(), selection, emergencies=EmergencyRules(searches, enforcement))
 
 
 def terms(subject: str) -> dict[str, Json]:

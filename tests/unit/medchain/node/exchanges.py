@@ -16,7 +16,8 @@ from medchain.encoding import parse_canonical
 from medchain.errors import MedchainError
 from medchain.ledger.request import access_key
 from medchain.node.custodian import Custodian
-from medchain.node.exchange import Asker, AskerParts, ReceivedRecord, Wish
+from medchain.node.exchange import Asker, AskerParts, Wish
+from medchain.node.opening import ReceivedRecord
 from medchain.node.records import NewRecord
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused, SubmittedAccess
 from medchain.node.relying import Reliance

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from medchain.ledger.object import StateRecord
-from medchain.node.exchange import Received, ReceivedRecord
+from medchain.node.exchange import Received
 from medchain.node.exchange_node import received_json
+from medchain.node.opening import ReceivedRecord
 
 ENTRY = StateRecord("access", "renhe-hospital", bytes(16), 1, "active", bytes(32), None, None, (), 9, None)
 

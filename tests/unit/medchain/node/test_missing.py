@@ -8,8 +8,10 @@ from itertools import count
 
 import pytest
 
+from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical, parse_canonical
 from medchain.errors import InputError, NotFoundError, UnavailableError
+from medchain.ledger.emergency_request import EmergencyRequest, given_id, sign_emergency
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, Emergency, Objection, Review
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import ACTIVE, ENDED, build_body, map_key
@@ -18,7 +20,7 @@ from medchain.node.emergency import EMERGENCY
 from medchain.node.missing import ABSENT, BEHIND, GRACE_S, MISSING, UNREACHABLE, WANTED_TYPE, WITHHELD, MissingBodies
 from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED
-from tests.unit.medchain.ledger.world import ROLES, World, fresh, genesis, key, sign
+from tests.unit.medchain.ledger.world import ROLES, World, fresh, genesis, key, seed, sign
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, NOW, RENHE, TONGJI, Federation, Patient
 
 NOTHING = bytes(32)
@@ -32,17 +34,40 @@ class Glass:
     def __init__(self, federation: Federation, recipient: str = RENHE) -> None:
         """Think of one."""
         self.federation = federation
-        self.object_id = fresh(16)
-        self.key = map_key(EMERGENCY, RENHE, self.object_id)
         self.patient = f"patient-{next(_PATIENTS)}"
         self.content = Emergency(
             RENHE, recipient, self.patient, "Dr Li", "curiosity", NOTHING, 0, NOTHING, NOTHING, federation.time
         )
+        self.object_id, self.evidence = fresh(16), None
+        if recipient != RENHE:
+            self._ask(recipient)
+        self.key = map_key(EMERGENCY, RENHE, self.object_id)
+
+    def _ask(self, recipient: str) -> None:
+        """Have the other hospital ask for what is given."""
+        made = EmergencyRequest(
+            ledger=genesis().ledger,
+            custodian=RENHE,
+            recipient=recipient,
+            declaration=fresh(16),
+            declared=self.federation.time,
+            identifier=self.patient,
+            staff=self.content.staff,
+            reason=self.content.reason,
+            resource_types=("*",),
+            after=0,
+            encryption_key=key(recipient, "encryption").id,
+            nonce=fresh(16),
+            time=self.federation.time,
+        )
+        signed = sign_emergency(Es384Signer(seed(recipient, "authentication", 1)), made)
+        self.object_id, self.evidence = given_id(made.hash), {"request": signed.to_json()}
+        self.content = replace(self.content, request_hash=made.hash, count=1)
 
     def told(self, content: Emergency | None = None, status: str = ACTIVE, *, lost: tuple[str, ...] = ()) -> None:
         """Bring the next version to the ledger everywhere; deliveries to some are lost for good."""
         self.content = content or self.content
-        body = build_body(EMERGENCY, self.content.to_content(), None, fresh)
+        body = build_body(EMERGENCY, self.content.to_content(), self.evidence, fresh)
         self.federation.tamper = _losing(lost)
         try:
             done = self.site(RENHE).node.submitter.submit(Draft(EMERGENCY, self.object_id, body, status))

@@ -282,7 +282,7 @@ def test_accesses_are_noted_with_their_intent_and_found_by_patient(store):
     rows = [
         Access(bytes([n]) * 16, "patient-token" if n < 3 else "another", "given", 100 + n, b"{}") for n in range(1, 5)
     ]
-    store.put_accesses(rows, intent=("access", b"entry"))
+    store.put_accesses(rows, intents=[("access", b"entry")])
     store.mark_access(rows[0].object_id, 8)
     assert store.accesses("patient-token") == [replace(rows[0], position=8), rows[1]]
     assert store.accesses("patient-token", after=102) == [rows[1]]
@@ -297,7 +297,7 @@ WRITES = {
     "put_intent": lambda s: s.put_intent("access", b"payload", 5),
     "mark_ordered": lambda s: s.mark_ordered([1, 2], 77),
     "drop_intents": lambda s: s.drop_intents([1]),
-    "put_accesses": lambda s: s.put_accesses([Access(b"a" * 16, "p", "given", 1, b"{}")], intent=("access", b"")),
+    "put_accesses": lambda s: s.put_accesses([Access(b"a" * 16, "p", "given", 1, b"{}")], intents=[("access", b"")]),
     "mark_access": lambda s: s.mark_access(b"b" * 16, 9),
     "put_versions of a key": lambda s: s.put_versions([], epochs=[Epoch(b"f" * 16, "p", 1, 1, b"w")]),
     "rewrap_epochs": lambda s: s.rewrap_epochs([(EPOCH.id, b"anew")]),

@@ -214,12 +214,12 @@ def test_accesses_of_another_form_are_malformed(case, member, value):
 
 EMERGENCY = Emergency(
     custodian=RENHE,
-    recipient=TONGJI,
+    recipient=RENHE,
     patient="7f3a",
     staff="doctor-17",
     reason="unconscious",
     request_hash=b"\x01" * 32,
-    count=2,
+    count=0,
     commitments_root=b"\x02" * 32,
     wraps_hash=b"\x03" * 32,
     time=TIME,

@@ -1,0 +1,49 @@
+"""How pages name a resource, its type and its elements in the reader's language.
+
+Keeps true: what is shown is what the resource holds (`fhir_bridge.browse.view`). Trusts the page for the language.
+Source: `docs/glossary.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_bridge.browse.reading import objects_in
+from fhir_bridge.browse.view import line_of, moment, when_of
+from fhir_bridge.browse.words import ELEMENTS, TYPES
+from fhir_bridge.document import Resource
+from fhir_bridge.smart.patients import name_text
+from medchain.web.pages import Pages, language
+
+_PATIENT: Final = "Patient"
+
+
+def line_in(pages: Pages, resource: Resource) -> dict[str, str]:
+    """Say in a line what a resource is."""
+    kind, line, when = str(resource.get("resourceType")), line_of(resource), moment(when_of(resource))
+    if kind == _PATIENT:
+        names = objects_in(resource.get("name"))
+        line = name_text(names[0]) if names else ""
+        sex = resource.get("gender")
+        line += f" ({pages.say(f'browse.gender.{sex}')})" if sex in ("female", "male") else ""
+    return {
+        "type": type_in(kind),
+        "line": line or str(resource.get("id")),
+        "when": when,
+        "place": place_of(resource),
+    }
+
+
+def type_in(name: str) -> str:
+    """Name a type in the reader's language, as FHIR does where it has no word."""
+    return TYPES.get(name, name) if language() == "zh" else name
+
+
+def element_in(name: str) -> str:
+    """Name an element likewise."""
+    return ELEMENTS.get(name, name) if language() == "zh" else name
+
+
+def place_of(resource: Resource) -> str:
+    """Name a resource."""
+    return f"{resource.get('resourceType')}/{resource.get('id')}"
