@@ -200,7 +200,11 @@ def _beat(heartbeat: Heartbeat, plan: Plan) -> None:
         if standing > STALL_S:
             _LOG.error("daemon.stalled", part=watched.name, seconds=int(standing))
             return
-    heartbeat.beat()
+    try:
+        heartbeat.beat()
+    except OSError as error:
+        # A disk without room, where what is there is written anew elsewhere: for `STALL_S` it may find some.
+        _LOG.error("daemon.unheard", error)
 
 
 def _run_job(job: Job, end: Event, stop: Event, failed: Event) -> None:

@@ -1,9 +1,11 @@
-"""What a hospital's network and machines do to a node: power cuts, two writers at once, clients that stand still."""
+"""What networks and machines do to a node: power cuts, full disks, two writers at once, clients that stand still."""
 
 from __future__ import annotations
 
 import json
+import resource
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from http.client import HTTPException
 
 import pytest
 
+from medchain.node.daemon import BEAT_S
 from tests.e2e.running_node import Answer, RunningNode, running_node
 from tests.waiting import eventually
 
@@ -31,10 +34,15 @@ def victim(tmp_path_factory) -> Iterator[RunningNode]:
 
 def large(mark: str) -> bytes:
     """Write a transaction of 5,000 entries about one patient."""
+    return large_of(mark, ENTRIES)
+
+
+def large_of(mark: str, entries: int) -> bytes:
+    """Write a transaction of so many entries about one patient."""
     patient = {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": mark}]}
     about = {"reference": "urn:uuid:5b3a1c1e-52a1-4a5e-9a56-0d4f6c1f1a11"}
     rows = [{"fullUrl": about["reference"], "resource": patient, "request": {"method": "POST", "url": "Patient"}}]
-    for number in range(ENTRIES - 1):
+    for number in range(entries - 1):
         one = {"resourceType": "Observation", "status": "final", "code": {"text": mark}, "subject": about}
         one["valueInteger"] = number
         rows.append({"resource": one, "request": {"method": "POST", "url": "Observation"}})
@@ -90,6 +98,56 @@ def test_an_export_goes_on_after_a_kill(victim):
     lines = victim.ask("GET", row["url"].partition(victim.host)[2], None, bearer(victim)).body.splitlines()
     total = victim.call("GET", "Patient?_summary=count").document["total"]
     assert len(lines) == row.get("count", total) == total
+
+
+def limit_files(node: RunningNode, size: int) -> None:
+    """Let no process of a node write behind a place in a file, as a disk that has no room; or let it again."""
+    for pid in everybody(node):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def everybody(node: RunningNode) -> list[int]:
+    """List a node's processes, those of its processes too."""
+    table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = dict(map(int, line.split()) for line in table.splitlines())
+    found = [node.process.pid]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def test_a_disk_without_room_refuses_what_it_cannot_keep_and_is_done_with_when_there_is_room(victim):
+    """All of it, from the write to the audit of a read: 503, nothing lost, nothing half done, and no start anew."""
+    mark = "room"
+    assert victim.call("POST", "", large_of(mark, 3)).status == 200
+    # What they count lies in memory, but for this limit a file as any: each has begun its own.
+    counting = victim.folder / "run" / "metrics"
+    assert eventually(lambda: victim.call("GET", "metadata").status == 200 and len([*counting.glob("counter_*")]) > 2)
+    before = victim.pids()
+    limit_files(victim, 0)
+    try:
+        refused = [
+            victim.call("POST", "", large_of(mark, 3)),
+            victim.call("POST", "Basic", {"resourceType": "Basic", "code": {"text": mark}}),
+            victim.call("POST", "Binary", b"x" * 50_000, Content_Type="application/octet-stream"),
+            victim.call("GET", f"Patient?identifier=urn:mrn|{mark}"),
+        ]
+        # Its jobs, and its heart, find no room either.
+        time.sleep(3 * BEAT_S)
+    finally:
+        limit_files(victim, resource.RLIM_INFINITY)
+    assert [answer.status for answer in refused] == [503] * 4, [answer.body for answer in refused]
+    assert all("retry-after" in {name.lower() for name in answer.headers} for answer in refused)
+    assert eventually(lambda: victim.ask("GET", "/readyz").status == 200)
+    assert victim.pids() == before
+    assert counts(victim, mark) == (1, 2)
+    assert victim.call("GET", f"Basic?code:text={mark}&_summary=count").document["total"] == 0
+    assert victim.call("POST", "", large_of(mark, 3)).status == 200
+    assert counts(victim, mark) == (2, 4)
+    found = victim.call("GET", f"Patient?identifier=urn:mrn|{mark}").document["entry"]
+    names = [f"Patient/{row['resource']['id']}" for row in found]
+    assert eventually(lambda: all("final" in victim.call("GET", one).headers["medchain-anchored"] for one in names))
 
 
 def bearer(node: RunningNode) -> dict[str, str]:

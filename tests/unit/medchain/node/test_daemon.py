@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import closing, suppress
 from threading import Event, Thread
@@ -19,6 +20,7 @@ from medchain.web import server as server_module
 from medchain.web.peer import local_routes
 from medchain.web.routing import Router
 from medchain.web.server import DaemonServer
+from tests.waiting import eventually
 
 ANYWHERE = Address("127.0.0.1", 0)
 
@@ -119,6 +121,21 @@ def test_it_beats(layout):
     assert age_s is not None
     assert 0 <= age_s < 60
     running.end()
+
+
+def test_a_beat_that_the_disk_does_not_take_ends_nothing(layout, monkeypatch):
+    """A disk that writes anew elsewhere what it has needs room for that, and a node that can still read must go on."""
+    tried = []
+
+    def full(_heartbeat):
+        tried.append(None)
+        if len(tried) > 1:
+            raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Heartbeat, "beat", full)
+    running = Running(layout)
+    assert eventually(lambda: len(tried) > 3)
+    assert running.end() == 0
 
 
 def test_a_part_that_stands_still_stops_the_beat(layout):
