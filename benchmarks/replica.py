@@ -1,10 +1,11 @@
 """How fast a replica applies blocks on one core, beside the floor of the signature checks alone.
 
-    python benchmarks/replica.py --transactions 2000 --block 100 --prefill 0 --signatures 2
+    python benchmarks/replica.py --transactions 2000 --block 100 --prefill 0 --signatures 2 --threads 1
 
 Each transaction has two signatures (a subject, endorsed by the drawn organisation) or one (a record's anchor).
 `--prefill` first puts that many objects into the ledger without executing anything, so that the cost at a size can be
-seen. Prints one line a phase, the configuration and the commit; of what else runs, CPU tells less than time.
+seen; `--threads` is how many check a block's signatures. Prints one line a phase, the configuration and the commit; of
+what else runs, CPU tells less than time.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from medchain.ledger.machine import BlockEffects
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import pae
 from medchain.node import replica as replicas
+from medchain.node.checking import SignatureChecks
 from medchain.node.replica import Replica
 from medchain.ordering.block import Block
 from medchain.store.engine import FileKind, open_database
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=100)
     parser.add_argument("--prefill", type=int, default=0)
     parser.add_argument("--signatures", type=int, choices=(1, 2), default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     revision = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(revision, check=False, cwd=ROOT, capture_output=True, text=True).stdout  # ours
@@ -58,7 +61,7 @@ def main() -> None:
         orderer.store.flush()
         first.backup(Path(folder) / "follower.db")
         second = open_database(Path(folder) / "follower.db", bytes(32), kind=FileKind.LEDGER, adopt=True)
-        follower = replica_on(LedgerStore(second))
+        follower = Replica(LedgerStore(second), checks=SignatureChecks(options.threads))
         start = process_time()
         follower.store.warm()
         print(f"pages read into memory in {(process_time() - start) * 1e3:,.0f} ms of CPU")
