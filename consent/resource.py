@@ -19,6 +19,9 @@ from medchain.ledger.kinds.content import ANY_TYPE, Period
 IDENTIFIER: Final = "urn:medchain:consent"
 """System of the identifier of a consent object: its map key in hex."""
 
+SUBJECT: Final = "urn:medchain:subject"
+"""System of the identifier by which a subject of the ledger is named where no Patient is here: its map key in hex."""
+
 ORGANISATION: Final = "urn:medchain:organisation"
 """System of the identifiers of organisations."""
 
@@ -65,13 +68,14 @@ def written(content: Consent, key: bytes, patient: str, *, is_in_force: bool) ->
     Args:
         content: of its body.
         key: map key, 32 bytes.
-        patient: reference of the Patient; empty where none is here.
+        patient: reference of the Patient; empty where none is here: then it names the ledger's subject.
         is_in_force: whether it counts now.
 
     Returns:
         The resource, without an id and `meta`.
     """
-    named: dict[str, object] = {"patient": {"reference": patient}} if patient else {}
+    subject = {"type": "Patient", "identifier": {"system": SUBJECT, "value": content.patient.hex()}}
+    named: dict[str, object] = {"patient": {"reference": patient} if patient else subject}
     if patient and content.acting_for is None:
         named["performer"] = [{"reference": patient}]
     return {

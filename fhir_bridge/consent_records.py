@@ -64,7 +64,7 @@ class Told(Protocol):
 
     @property
     def patient(self) -> str:
-        """Keyed token of the patient."""
+        """Keyed token of the patient; empty for who is not known here."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class ConsentRecords:
         self._store = store
         self._service = service
         self._clock = clock
-        self._known: dict[bytes, tuple[int, bool]] = {}
+        self._known: dict[bytes, tuple[int, bool, str]] = {}
 
     def run(self, end: Event) -> None:
         """Work until told to stop."""
@@ -134,11 +134,11 @@ class ConsentRecords:
     def round(self) -> int:
         """Store what has changed; returns how many versions that were."""
         count = 0
-        changed = [one for one in self._listed() if self._known.get(one.key) != (one.version, one.is_in_force)]
+        changed = [one for one in self._listed() if self._known.get(one.key) != _state(one)]
         # What may deny comes first, and waits for no long list of others.
         for one in sorted(changed, key=lambda one: not one.is_inside)[:MANY]:
             count += self._keep(one)
-            self._known[one.key] = (one.version, one.is_in_force)
+            self._known[one.key] = _state(one)
         return count
 
     def _keep(self, one: Told) -> bool:
@@ -160,7 +160,7 @@ class ConsentRecords:
 
     def _written(self, one: Told, name: str, number: int) -> bytes:
         """Write a version."""
-        patients = self._store.by_patient(one.patient, ("Patient",), limit=1)
+        patients = self._store.by_patient(one.patient, ("Patient",), limit=1) if one.patient else []
         reference = f"Patient/{patients[0].id}" if patients else ""
         meta: dict[str, object] = {"versionId": str(number), "lastUpdated": instant(self._clock())}
         # One without rules says nothing beyond the ledger's own fields, which are about releases.
@@ -188,6 +188,11 @@ class ConsentRecords:
             _LOG.error("consents.unreadable", error, consent=one.key.hex())
             made = {**_DENIES_ALL, **named, "status": "active", **subject, **status}
         return orjson.dumps(made)
+
+
+def _state(one: Told) -> tuple[int, bool, str]:
+    """Name what a record says of a consent: another version, its end, or who it is about."""
+    return one.version, one.is_in_force, one.patient
 
 
 def _within(consent: Mapping[str, object], period: Period) -> object:

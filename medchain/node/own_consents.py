@@ -1,4 +1,4 @@
-"""Consents of the ledger to which this organisation is a party, of patients who are known here.
+"""Consents of the ledger to which this organisation is a party.
 
 A patient denies something to staff of a hospital by a consent whose recipient and custodian that hospital is; others
 say what a custodian may release, or a recipient be given. Keeps true: who is no party is told of none, whatever bodies
@@ -40,7 +40,7 @@ class OwnConsent:
 
     Attributes:
         key: map key, 32 bytes.
-        patient: keyed token of the patient.
+        patient: keyed token of the patient; empty for who is not known here, as most are to a recipient.
         content: of its body.
         version: of that body.
         is_inside: whether it is about this organisation and its own records alone.
@@ -72,7 +72,7 @@ class OwnConsents:
     clock: Clock
 
     def listed(self) -> list[OwnConsent]:
-        """List all whose bodies are here, of patients who are known here."""
+        """List all whose bodies are here; those about this organisation alone, of patients who are known here."""
         keys = self.side.shelf.index.consents()
         heads = self.side.replica.store.heads(keys)
         found = [self._told(key) for key in keys if heads[key] is not None]
@@ -96,8 +96,8 @@ class OwnConsents:
         is_custodian, is_recipient = self.org_id in content.custodians, content.recipient == self.org_id
         if not (is_custodian or is_recipient):
             return None
-        patient = self.records.patient_of(content.patient)
-        if patient is None:
+        patient, is_inside = self.records.patient_of(content.patient) or "", is_custodian and is_recipient
+        if is_inside and not patient:
             return None
         counts = in_force(record, self.clock() // DAY_S) and not self.side.stops.is_stopped(key)
-        return OwnConsent(key, patient, content, body_version, is_custodian and is_recipient, counts)
+        return OwnConsent(key, patient, content, body_version, is_inside, counts)

@@ -18,6 +18,7 @@ from tests.unit.fhir_bridge.conftest import NODE, NOW
 from tests.unit.fhir_bridge.consent_oracle import consent, deny
 
 KEY = bytes(range(32))
+OBSERVATION = {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "x"}}
 SINCE = Period(NOW - 1, None)
 PATH = f"/fhir/Consent/{KEY.hex()}"
 
@@ -159,6 +160,38 @@ def found(ward, query: str) -> list[str]:
 def test_a_consent_of_releases_is_found_by_what_it_says(ward, query, is_found):
     job(ward, [release(ward)]).round()
     assert (KEY.hex() in found(ward, query)) is is_found
+
+
+def test_of_who_is_not_known_here_it_names_the_subject_until_that_is_linked_to_a_patient(ward):
+    of_nobody = replace(release(ward), patient="")
+    held = [of_nobody]
+    kept = job(ward, held)
+    assert kept.round() == 1
+    subject = f"patient:identifier=urn:medchain:subject|{(b's' * 32).hex()}"
+    assert found(ward, subject) == [KEY.hex()]
+    assert found(ward, f"{subject}&actor=Organization/anxin&status=active") == [KEY.hex()]
+    assert found(ward, f"patient:identifier=urn:medchain:subject|{(b't' * 32).hex()}") == []
+    assert found(ward, "patient=Patient/p1") == []
+    shown = orjson.loads(ward.call("GET", PATH).data)
+    assert shown["patient"] == {
+        "type": "Patient",
+        "identifier": {"system": "urn:medchain:subject", "value": (b"s" * 32).hex()},
+    }
+    assert "performer" not in shown
+    held[0] = release(ward)
+    assert (kept.round(), kept.round()) == (1, 0)
+    assert found(ward, "patient=Patient/p1") == [KEY.hex()]
+    assert found(ward, subject) == []
+    held[0] = replace(release(ward), is_in_force=False)
+    assert kept.round() == 1
+    assert found(ward, "patient=Patient/p1&status=inactive") == [KEY.hex()]
+
+
+def test_attack_a_consent_of_nobody_here_takes_nothing_from_this_organisation(ward):
+    ward.call("PUT", "/fhir/Observation/o1", {**OBSERVATION, "subject": {"reference": "Patient/p1"}})
+    held = [replace(release(ward, deny()), patient="")]
+    assert job(ward, held).round() == 1
+    assert ward.call("GET", "/fhir/Observation/o1").status_code == 200
 
 
 def test_one_that_ended_is_inactive_and_found_as_such(ward):
