@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from fhir_bridge.audit import BEGUN, COUNT, RECEIVE, RELEASE, Happening
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
+from medchain.store.records import CONCERN
 
 _TERMS: Final = "http://terminology.hl7.org/CodeSystem/"
 REST_TYPE: Final = f"{_TERMS}audit-event-type|rest"
@@ -29,6 +30,7 @@ _ACCOUNT: Final = "urn:medchain:account"
 _ATTESTATION: Final = "urn:medchain:attestation"
 _OBJECT: Final = "urn:medchain:object"
 _DEED: Final = "urn:medchain:deed"
+_CONCERN: Final = "urn:medchain:concern"
 _RECEIPT: Final = "urn:medchain:decision-receipts"
 _ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _LIFECYCLE: Final = f"{_TERMS}iso-21089-lifecycle"
@@ -243,7 +245,7 @@ def _agents(happening: Happening, action: str, organisation: str) -> Iterable[El
 def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element]:
     """Say what it was about: versions, their patients, the query, the request."""
     for one in versions:
-        yield _entity("2", "4", {"reference": f"{one.type}/{one.id}/_history/{one.version}"})
+        yield _entity_of(one)
     yield from _entities_elsewhere(happening)
     if not versions and not happening.elsewhere and happening.type and happening.id and _is_done(happening):
         yield _entity("2", "4", {"reference": f"{happening.type}/{happening.id}"})
@@ -270,6 +272,14 @@ def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element
         "what": {"identifier": {"value": happening.request}},
         "type": _coding(_BALP, "XrequestId"),
     }
+
+
+def _entity_of(one: Version) -> Resource:
+    """Name a version: by its address, or, of what is no resource, by an identifier."""
+    if one.type != CONCERN:
+        return _entity("2", "4", {"reference": f"{one.type}/{one.id}/_history/{one.version}"})
+    named: Element = {"type": "version", "valueString": str(one.version)}
+    return {**_entity("2", "4", {"identifier": {"system": _CONCERN, "value": one.id}}), "detail": [named]}
 
 
 def _entities_elsewhere(happening: Happening) -> Iterable[Element]:

@@ -13,9 +13,11 @@ from fhir_bridge.audit_events import REST_TYPE
 from fhir_bridge.browse.reading import Reading, RefusedError
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.validation.check import check
 from medchain.errors import UnavailableError
 from medchain.node.records import NewRecord
 from medchain.store.accounts import Role
+from tests.unit.consent.web.test_concerns import concerns_of
 from tests.unit.fhir_bridge.staff.conftest import opened
 from tests.unit.medchain.node.federation import COMMISSION, DAY_S, RENHE
 
@@ -62,21 +64,16 @@ def code_of(response) -> str:
     return "" if found is None else found[1]
 
 
-def events(world, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
+def events(world, name: str) -> list[tuple[str, str, tuple[tuple[str, str], ...]]]:
     access = Access("auditor", parse_scopes("user/AuditEvent.rs"), user="Practitioner/a1", role="auditor")
-    found = Reading(world.core, access, "en").listed(
-        "AuditEvent", f"patient=Patient/{name}&type={REST_TYPE}&_count=200"
-    )
-    return [(event["subtype"][0]["code"], _person(event), _concerns(event)) for event in found.resources]
+    query = f"patient=Patient/{name}&type={REST_TYPE}&_count=200"
+    found = Reading(world.core, access, "en").listed("AuditEvent", query)
+    assert [check(event, warnings=False) for event in found.resources if concerns_of(event)][:1] == [[]]
+    return [(event["subtype"][0]["code"], _person(event), tuple(concerns_of(event))) for event in found.resources]
 
 
 def _person(event: dict) -> str:
     return next(one["who"]["reference"] for one in event["agent"] if "reference" in one["who"])
-
-
-def _concerns(event: dict) -> tuple[str, ...]:
-    places = [one.get("what", {}).get("reference", "") for one in event["entity"]]
-    return tuple(place for place in places if place.startswith("Concern/"))
 
 
 def test_a_clinician_answers_a_correction_once_the_record_has_a_later_version(world):
@@ -171,9 +168,8 @@ def test_who_saw_and_who_answered_is_on_the_audit_with_the_versions(world):
     browser.get("/concerns")
     answer(browser, concern, "declined", "why")
     found = events(world, "kept")
-    place = f"Concern/{concern['id']}/_history/"
-    assert ("search", PERSON) in [(what, who) for what, who, seen in found if f"{place}1" in seen]
-    assert [(what, who) for what, who, seen in found if seen == (f"{place}2",)] == [("update", PERSON)]
+    assert ("search", PERSON) in [(what, who) for what, who, seen in found if (concern["id"], "1") in seen]
+    assert [(what, who) for what, who, seen in found if seen == ((concern["id"], "2"),)] == [("update", PERSON)]
 
 
 def test_nothing_is_answered_that_the_audit_cannot_keep(world, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.object import map_key
 from medchain.ledger.policy import default_policy
 from medchain.node import backup as backup_module
@@ -37,10 +37,11 @@ from medchain.node.local import LocalClient
 from medchain.node.records import NewRecord, RecordService
 from medchain.node.restored import read_mark
 from medchain.store.asks import AskRow
+from medchain.store.concerns import ToldRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.keeping import ERASURE
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import Erasure, RecordStore
+from medchain.store.records import CONCERN, Erasure, RecordStore
 from tests.children import child
 from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for
 
@@ -329,6 +330,11 @@ def test_a_newer_backup_tells_whose_erasure_is_to_be_carried_out_again_and_stays
     ledger = found(node).ledger
     create(node, ledger, "o1", "o2")
     ask = put_ask(node, ledger, "patient of o1")
+    told = ToldRow("tongji-hospital", b"\x09" * 16, 1, 5000, 900, b"{}")
+    with closing(records_of(node)) as store:
+        service = service_of(node, ledger, store)
+        service.create_many([NewRecord(CONCERN, name, b"{}", f"patient of {name}") for name in ("o1", "o2")])
+        store.put_told(told.custodian, [told], (), 900)
     make_backup(node.layout.folder, node.org_id, node.halves, tmp_path / "old", clock=lambda: 1000)
     with closing(records_of(node)) as store:
         eraser = Eraser(node.org_id, store, service_of(node, ledger, store), lambda: 1100, os.urandom)
@@ -347,6 +353,12 @@ def test_a_newer_backup_tells_whose_erasure_is_to_be_carried_out_again_and_stays
     with closing(RecordStore(opened)) as store:
         assert [item.payload for item in store.pending(9, kind=ERASURE)] == [newer.patients[0].intent]
         assert store.asks_of(ask.patient, 1000) == []
+        # What a patient brought goes with the patient, another's and what a regulator was told come back.
+        service = service_of(node, ledger, store)
+        assert service.read(CONCERN, "o2").content == b"{}"
+        with pytest.raises(NotFoundError, match=r"record\.erased"):
+            service.read(CONCERN, "o1")
+        assert store.told() == [told]
 
 
 def test_an_erasure_that_was_carried_out_while_the_backup_was_made_is_carried_out_again(tmp_path):

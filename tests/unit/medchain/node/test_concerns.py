@@ -12,6 +12,7 @@ from medchain.ledger.object import map_key
 from medchain.node import concerns
 from medchain.node.concern import encode_reports
 from medchain.node.erasure import Eraser
+from medchain.node.notices import NoticeBook
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.records import CONCERN
 from medchain.store.versions import Past, VersionReader
@@ -402,3 +403,27 @@ def test_a_disk_that_fails_keeps_nothing(case, monkeypatch):
         case.open()
     monkeypatch.undo()
     assert case.listed() == []
+
+
+def test_every_step_outlives_a_kill_of_the_node(tmp_path):
+    with running_desks(tmp_path) as desks:
+        case = Case(desks)
+        opened = case.open()
+
+        def killed() -> None:
+            site = desks.federation.crash(RENHE)
+            judge, clock = site.node.submitter._judge, desks.federation.clock  # noqa: SLF001  # the node's own
+            kept = site.records, site.service, NoticeBook(judge, site.records, site.service)
+            way = desks.concerns[RENHE]._parts.regulators  # noqa: SLF001  # likewise
+            parts = concerns.ConcernParts(RENHE, site.node.replica, *kept, way, clock, fresh)
+            desks.concerns[RENHE] = concerns.ConcernBook(parts)
+
+        killed()
+        assert opened["id"] in case.waiting()
+        case.answer(opened, "declined", "why")
+        killed()
+        case.step(opened, "reopened", "still wrong")
+        killed()
+        case.round()
+        assert [step["step"] for step in case.listed()[0]["steps"]] == ["opened", "declined", "reopened"]
+        assert case.reported(opened)["state"] == "reopened"

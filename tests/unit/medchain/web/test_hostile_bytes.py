@@ -16,6 +16,7 @@ from medchain.encoding import canonical
 from medchain.errors import MedchainError
 from medchain.node.addresses import is_unicast
 from medchain.node.assembly import DaemonParts, LocalOperations
+from medchain.node.concern import parse_concern, parse_reports
 from medchain.node.custodian import Custodian
 from medchain.node.endorse import parse_endorsement
 from medchain.node.grant_search import GrantDesk
@@ -171,6 +172,8 @@ READERS = {
     "decision": parse_decision,
     "note": parse_note,
     "entries": parse_entry_bundle,
+    "concern": parse_concern,
+    "concerns": lambda data: parse_reports(data, bytes(32)),
 }
 
 
