@@ -15,7 +15,14 @@ from threading import Event, Lock
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, members, parse_canonical
-from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError, NotFoundError
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    VerificationError,
+)
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.emergency import SUPERVISOR
 from medchain.ledger.object import map_key
@@ -192,14 +199,15 @@ class ConcernBook:
         except MedchainError:
             self._has_news = True
             raise
-        self._has_news |= left > 0
+        if left:
+            self._has_news = True
         return left
 
     def _tell_all(self, now: int) -> int:
         """Tell whoever was not told; returns how many are left."""
         rows = self._parts.records.newest_records(CONCERN)
-        for row in self._untold("", rows):
-            self._tell_patient(row)
+        for row, concern in self._opened(self._untold("", rows)):
+            self._tell_patient(row, concern)
         told = [row for row in rows if row.seq not in self._over or row.created >= now - TOLD_S]
         regulators = {one.org_id for one in self._parts.replica.members.active if one.role == SUPERVISOR}
         return sum(self._tell(org_id, told) for org_id in sorted(regulators - {self._parts.org_id}))
@@ -275,7 +283,8 @@ class ConcernBook:
         kinds = _kinds(members(document, {"kinds": list})["kinds"])
         now = self._parts.clock()
         rows = [row for row in self._parts.records.newest_records(CONCERN) if row.seq not in self._over]
-        shown = [self._shown(row, one) for row, one in self._opened(rows) if one.kind in kinds and one.due is not None]
+        living = [(row, one) for row, one in self._opened(rows) if one is not None]
+        shown = [self._shown(row, one) for row, one in living if one.kind in kinds and one.due is not None]
         return {"concerns": [*sorted(shown, key=lambda one: (one["due"], one["id"]))], "time": now}
 
     def _answer(self, document: Json) -> Json:
@@ -326,13 +335,16 @@ class ConcernBook:
         after = 0
         while page := self._parts.records.by_patient(token, (CONCERN,), after=after):
             after = page[-1].seq
-            yield from self._opened(page)
+            yield from ((row, one) for row, one in self._opened(page) if one is not None)
 
-    def _opened(self, rows: Sequence[RecordVersion]) -> Iterator[tuple[RecordVersion, Concern]]:
-        """Open those that were not erased."""
+    def _opened(self, rows: Sequence[RecordVersion]) -> Iterator[tuple[RecordVersion, Concern | None]]:
+        """Open concerns as `_read` does; one that is damaged is reported, and hides no other."""
         for row in rows:
-            found = self._read(row)
-            if found is not None:
+            try:
+                found = self._read(row)
+            except (ConflictError, InputError, VerificationError) as error:
+                _LOG.error("concern.unreadable", error, number=row.seq)
+            else:
                 yield row, found
 
     def _read(self, row: RecordVersion) -> Concern | None:
@@ -349,9 +361,8 @@ class ConcernBook:
         """List the versions of which somebody was not told."""
         return [row for row in rows if self._told.get((org_id, row.id)) != row.version]
 
-    def _tell_patient(self, row: RecordVersion) -> None:
+    def _tell_patient(self, row: RecordVersion, concern: Concern | None) -> None:
         """Tell the patient of an answer; the same one is kept once."""
-        concern = self._read(row)
         if concern is not None and concern.state in ANSWERS:
             own, step = self._parts.org_id, concern.steps[-1]
             fields: dict[str, Json] = {"by": own, "kind": concern.kind.value, "state": step.kind.value}
@@ -363,8 +374,7 @@ class ConcernBook:
         """Tell a regulator of what it was not told; returns how many are left."""
         untold = self._untold(org_id, rows)
         for done in range(0, len(untold), MAX_REPORTED):
-            part = untold[done : done + MAX_REPORTED]
-            found = [(row, self._read(row)) for row in part]
+            found = [*self._opened(untold[done : done + MAX_REPORTED])]
             reports = [report_of(row.object_id, row.version, one) for row, one in found if one is not None]
             erased = [row.object_id for row, one in found if one is None]
             try:
@@ -372,7 +382,7 @@ class ConcernBook:
             except MedchainError as error:
                 _LOG.warning("concerns.delayed", code=error.code, org_id=org_id)
                 return len(untold) - done
-            self._told.update({(org_id, row.id): row.version for row in part})
+            self._told.update({(org_id, row.id): row.version for row, _ in found})
         return 0
 
     def _shown(self, row: RecordVersion, concern: Concern) -> dict[str, Json]:

@@ -7,7 +7,14 @@ from itertools import count
 import pytest
 
 from medchain.encoding import canonical
-from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.object import map_key
 from medchain.node import concerns
 from medchain.node.concern import encode_reports
@@ -381,6 +388,22 @@ def test_an_erasure_takes_it_along_and_the_regulator_keeps_that_it_was_there(cas
     row = case.reported(opened)
     assert (row["state"], row["overdue"]) == ("erased", False)
     assert "texts" not in row
+
+
+def test_one_that_is_damaged_hides_no_other_and_is_not_told_as_erased(case, monkeypatch):
+    damaged, whole = case.open(), case.open()
+    before = RecordService.open
+
+    def opened(service: RecordService, stored):
+        if stored.id == damaged["id"]:
+            raise VerificationError("record.commitment")
+        return before(service, stored)
+
+    monkeypatch.setattr(RecordService, "open", opened)
+    assert [row["id"] for row in case.listed()] == [whole["id"]]
+    assert whole["id"] in case.waiting()
+    assert case.round() == 0
+    assert (case.reported(damaged), case.reported(whole)["state"]) == (None, "opened")
 
 
 def test_two_answers_at_once_are_one(case, monkeypatch):
