@@ -39,6 +39,7 @@ from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.mandates import MandatePages
 from fhir_bridge.staff.other_hospitals import OtherHospitalPages, Outside
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.paper import PaperConsent, PaperEnrolment, PaperPages
@@ -104,7 +105,7 @@ def mount(
 
 
 def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
-    """Make the pages of the desk, and those that it shares with clinicians."""
+    """Make the pages of the desk, and those that it shares with clinicians and auditors."""
     attesting = Attesting(counter.site.pages.site)
     recoveries, consent = RecoveryPages(counter, attesting), PaperConsent(counter)
     hands: dict[Attested, SecondHand] = {
@@ -118,6 +119,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         PaperPages(counter, attesting, consent),
         PermissionPages(counter),
         AskPages(counter),
+        MandatePages(counter),
         ProposedPages(counter, attesting, hands),
     )
     return tuple(one.blueprint() for one in pages)

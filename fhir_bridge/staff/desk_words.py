@@ -190,6 +190,54 @@ DESK_WORDS: Final[Words] = {
         "该患者或该机构等待答复的请求太多，请以后再试。",
         "Too many asks wait there already; try again later.",
     ),
+    "mandates.title": ("法律依据", "Legal bases"),
+    "mandates.lead": (
+        "法院命令、法定报告和公共卫生：不是患者的许可，会告知患者。由监管机构录入，另一家独立机构背书，再由保管机构开放。",
+        (
+            "Court orders, reports that the law demands, public health: no permission of the patient's, who is told. A "
+            "regulator enters one, a drawn organisation endorses it, and the custodian lets the recipient in."
+        ),
+    ),
+    "mandates.none": ("没有法律依据。", "There is none here."),
+    "mandates.opens": (
+        "{recipient}可以为“{purpose}”查看{custodian}的记录",
+        "{recipient} may see records of {custodian}, for {purpose}",
+    ),
+    "mandates.patient": ("患者编号 {patient}", "patient {patient}"),
+    "mandates.by": ("由{name}录入", "entered by {name}"),
+    "mandates.over": ("已结束", "over"),
+    "mandates.granted": ("已开放", "the recipient is let in"),
+    "mandates.not_granted": ("尚未开放", "the recipient is not let in"),
+    "mandates.releases": ("给出记录：{count} 项账本记录", "entries of releases: {count}"),
+    "mandates.grant": ("开放", "Let the recipient in"),
+    "mandates.grant.lead": (
+        "请先看到文书原件，并与上面核对。",
+        "See the original paper first, and compare it with the above.",
+    ),
+    "mandates.enter": ("录入法律依据", "Enter a legal basis"),
+    "mandates.enter.lead": (
+        "请按文书填写；患者会看到机关、案号和范围。",
+        "Write what the paper says; the patient reads authority, reference and scope.",
+    ),
+    "mandates.enter.button": ("录入", "Enter it"),
+    "mandates.basis": ("依据和用途", "Basis and purpose"),
+    "mandates.authority": ("作出决定的机关，或法律名称", "Who ordered it, or whose law it is"),
+    "mandates.reference": ("案号或条款", "File number, or article"),
+    "mandates.scope": ("范围", "What it covers"),
+    "error.mandates.parties": (
+        "请选择保管机构和接收机构，二者不能相同。",
+        "Choose the custodian and the recipient, which are not the same.",
+    ),
+    "error.mandates.basis": ("请选择依据和用途。", "Choose basis and purpose."),
+    "error.mandate.issuer": ("只有监管机构可以录入。", "A regulator alone enters one."),
+    "error.mandate.unknown": (
+        "没有这项依据，或不是由本机构录入。",
+        "There is no such basis, or another organisation entered it.",
+    ),
+    "error.transaction.policy_missing": (
+        "联盟的策略还没有关于法律依据的规则。",
+        "The consortium's policy has no rule for legal bases yet.",
+    ),
     "permissions.of": ("{name}的许可", "Permissions of {name}"),
     "permissions.none": ("没有许可。", "There is no permission."),
     "permissions.whole": ("全部记录", "all records"),

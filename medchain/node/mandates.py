@@ -17,6 +17,7 @@ from medchain.ledger.kinds import mandate as mandates
 from medchain.ledger.kinds.content import DAY_S, names, period
 from medchain.ledger.kinds.mandate import Basis, Mandate
 from medchain.ledger.object import build_body, in_force
+from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.submit import Draft, Submitted
@@ -92,15 +93,22 @@ class MandateDesk:
         if record is None or body is None:
             return None
         final, day = self.side.replica.store.final(), self.side.replica.store.head.time // DAY_S
+        grants, custodian = self.side.shelf.index.of(key), str(body.content.get("custodian"))
         return {
             "content": {name: value for name, value in body.content.items() if name != "stop"},
             "creator": record.creator,
             "final": final is not None and record.since < final.size,
-            "granted": bool(self.side.shelf.index.of(key)),
+            "granted": bool(grants),
             "in_force": in_force(record, day) and not self.side.stops.is_stopped(key),
             "key": key.hex(),
+            "releases": sum(self._releases(access_key(grant, custodian)) for grant in grants),
             "since": record.since,
         }
+
+    def _releases(self, chain: bytes) -> int:
+        """Count the entries of a chain of accesses; 0 for one that was not begun."""
+        record = self.side.replica.store.record(chain)
+        return 0 if record is None else record.version
 
     def _issue(self, document: Json) -> Json:
         """Enter one."""

@@ -39,6 +39,9 @@ class Kind(StrEnum):
     REJECTION = "attestation-dropped"
     ASK = "permission-asked"
     STOP = "permission-stopped"
+    MANDATE = "mandate-entered"
+    MANDATE_GRANT = "mandate-granted"
+    MANDATE_STOP = "mandate-stopped"
     RECOVERY = "recovery-announced"
     CARRYING_OUT = "recovery-carried-out"
 

@@ -18,6 +18,7 @@ WORDS: Final[Words] = {
     "language.other.code": ("en", "zh"),
     "menu.account": ("我的账号", "My account"),
     "menu.browse": ("记录", "Records"),
+    "menu.mandates": ("法律依据", "Legal bases"),
     "menu.asks": ("请求许可", "Ask a patient"),
     "menu.permissions": ("患者许可", "Permissions"),
     "menu.desk": ("登记窗口", "Desk"),
