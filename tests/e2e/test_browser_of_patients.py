@@ -240,6 +240,45 @@ def looks(browser: Browser, name: str, pictures: Path, widths: tuple[int, ...] =
     return found
 
 
+def test_a_correction_and_a_complaint_are_sent_answered_and_followed(consortium, phone, home, pictures):
+    hospital = consortium.nodes[HOSPITAL].local
+    phone.open(f"{home}/record?lang=en")
+    place = phone.script("return document.querySelector('.mc-line a').href")
+    phone.open(place)
+    phone.click("details summary")
+    found = looks(phone, "correct", pictures)
+    phone.type("#text-record", "the dose is wrong")
+    phone.click("form[action$='/correction'] button")
+    phone.wait_until("the dose is wrong")
+    phone.open(f"{home}/looked?lang=en")
+    phone.click("summary[aria-label^='Was this not right']")
+    found += looks(phone, "complain", pictures)
+    phone.type("[open] textarea", "nobody asked me")
+    phone.click("[open] label[for^='shared-']")
+    phone.click("[open] form button")
+    phone.wait_until("nobody asked me")
+    for kind in ("correction", "complaint"):
+        waiting = hospital.call("concern.waiting", {"kinds": [kind]})["concerns"]
+        newest = max(waiting, key=lambda one: one["number"])
+        asked = {"by": "Practitioner/d1", "id": newest["id"], "kinds": [kind], "step": "declined", "text": "we looked"}
+        hospital.call("concern.answer", asked)
+    phone.open(f"{home}/concerns?lang=en")
+    assert phone.text.count("we looked") == 2
+    phone.script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found += looks(phone, "concerns", pictures)
+    phone.type(".mc-card textarea", "look again")
+    phone.click("form[action$='/reopen'] button")
+    assert "waiting again" in phone.wait_until("look again")
+    assert eventually(lambda: "has answered" in notices(phone, home), 30)
+    assert found == []
+
+
+def notices(browser: Browser, home: str) -> str:
+    """Read what the first page says."""
+    browser.open(f"{home}?lang=en")
+    return browser.text
+
+
 def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pictures):
     helper.open(f"{home}/family?lang=en")
     helper.click("form[action='/my/family/code'] button")
