@@ -12,10 +12,14 @@ from medchain.web.words import Words
 CONCERN_WORDS: Final[Words] = {
     "concern.title": ("我的更正请求和投诉", "My corrections and complaints"),
     "concern.lead": (
-        "每一步都作为医院的记录写入账本，医院不能否认或改动；监管机构知道答复的期限。",
         (
-            "Each step is a record of the hospital's that the ledger vouches for, so that it can be neither denied nor "
-            "changed. The regulator knows by when an answer is due."
+            "每一步都是医院的一条记录；记入账本之后，医院不能否认或改动，请保存回执。医院会把答复的期限告知监管机构；"
+            "回执可以向监管机构证明。"
+        ),
+        (
+            "Each step is a record of the hospital's. Once the ledger has it, the hospital can neither deny nor change "
+            "it: keep the receipt. The hospital tells the regulator by when an answer is due; the receipt proves it "
+            "there."
         ),
     ),
     "concern.none": (
@@ -41,13 +45,13 @@ CONCERN_WORDS: Final[Words] = {
     "concern.you": ("您", "You"),
     "concern.due": ("医院须在 {day} 前答复。", "The hospital has to answer by {day}."),
     "concern.overdue": (
-        "已逾期：本应在 {day} 前答复。监管机构也看得到。",
-        "Overdue: an answer was due by {day}. The regulator sees that, too.",
+        "已逾期：本应在 {day} 前答复。您可以把回执交给监管机构。",
+        "Overdue: an answer was due by {day}. You can take the receipt to the regulator.",
     ),
     "concern.shared": ("监管机构也能看到所写的内容。", "The regulator is shown what is written here, too."),
     "concern.unshared": (
-        "监管机构只知道有一项诉求和它的期限，不知道是谁、写了什么。",
-        "The regulator knows that there is one and by when it is due, not whose it is or what it says.",
+        "监管机构只被告知有一项诉求和它的期限，不知道是谁、写了什么。",
+        "The regulator is told that there is one and by when it is due, not whose it is or what it says.",
     ),
     "concern.record": ("该记录第 {version} 版", "version {version} of this record"),
     "concern.corrected": ("已由第 {version} 版更正。", "Corrected by version {version}."),
@@ -76,8 +80,8 @@ CONCERN_WORDS: Final[Words] = {
     ),
     "concern.ask.send": ("发送更正请求", "Send"),
     "concern.complain.lead": (
-        "医院的审计人员须在 3 天内答复，并且不是您的主治人员；监管机构知道期限。",
-        "The hospital's auditors, who do not treat you, have to answer within 3 days; the regulator knows by when.",
+        "医院的审计人员须在 3 天内答复，并且不是您的主治人员；期限会告知监管机构。",
+        "The hospital's auditors, who do not treat you, have to answer within 3 days; the regulator is told by when.",
     ),
     "concern.complain.text": (
         "请说明为什么不对（最多 1000 字）",
