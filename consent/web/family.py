@@ -168,7 +168,7 @@ class FamilyPages:
             return self._name_one(me, self._chosen(me, request.form.get("choice", "")))
         person = self._site.require_person(me)
         ending = _delegation(person, name)
-        return self._end_signed(me, person.subject, ending, {_key_of(ending): self._display(ending.delegate)})
+        return self._end_signed(me, person.subject, ending, {_key_of(ending): self._site.who(ending.delegate)})
 
     def leave(self, name: str) -> Response:
         """Draft that the patient acts for somebody no more, and lead to where that is signed."""
@@ -212,7 +212,7 @@ class FamilyPages:
         }
         draft = self._site.local.call("subject.draft", asked, QUICK)
         known = [*(one.delegate for one in person.delegations), unhex(chosen["subject"], HASH_BYTES)]
-        names = {key.hex(): self._display(key) for key in known}
+        names = {key.hex(): self._site.who(key) for key in known}
         return self._signing.lead(me, person.subject, draft, Act.CHANGE, Way(FAMILY, FAMILY, names=names))
 
     def _end_signed(self, me: Patient, signer: bytes, ending: Delegation, names: dict[str, str]) -> Response:
@@ -220,10 +220,6 @@ class FamilyPages:
         asked: Json = {"delegation": _key_of(ending), "signer": signer.hex()}
         draft = self._site.local.call("delegation.draft-end", asked, QUICK)
         return self._signing.lead(me, signer, draft, Act.END_HELPER, Way(FAMILY, FAMILY, names=names))
-
-    def _display(self, subject: bytes) -> str:
-        """Name who has a subject and signs in here."""
-        return self._site.display_of(self._site.patient_of(subject)) or self._site.pages.say("family.unnamed")
 
     def _mine(self, me: Patient) -> Person:
         """Return the patient's subject, if this organisation changes it."""
@@ -271,7 +267,7 @@ class FamilyPages:
             "person": one.person.hex(),
             "delegate": one.delegate.hex(),
             "patient_name": self._site.display_of(patient) or self._name(patient) or say("family.unnamed"),
-            "delegate_name": self._display(one.delegate),
+            "delegate_name": self._site.who(one.delegate),
             "role": say(f"family.role.{one.role}"),
             "is_guardian": one.role == GUARDIAN,
             "may": [say(f"family.may.{deed}") for deed in (READ, CONSENT, STOP) if deed in one.may],

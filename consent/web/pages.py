@@ -17,6 +17,7 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
+from consent.web import joint
 from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
 from consent.web.difference import difference_of, earlier_of
@@ -39,6 +40,7 @@ from consent.web.view import (
     find_given,
     given_of,
     people_in,
+    sensitive_of,
 )
 from medchain.encoding import Json, canonical, unbase64, unhex
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
@@ -223,6 +225,9 @@ class PatientPages:
         """Show what is asked for, all of it chosen but what is sensitive."""
         me = self._site.require()
         ask = self._signing.waiting(me, name)
+        signed = joint.find(self._site.pages.site.accounts, name, self._site.pages.site.clock())
+        if signed is not None:
+            return self._joint(me, ask, signed)
         kinds = kinds_within(ask, self._types(me))
         return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), choices_of(ask)[1][-1]))
 
@@ -230,9 +235,15 @@ class PatientPages:
         """Take a choice: show what it would let through, lead to where it is signed, or decline."""
         me = self._site.check_form(CONSENT)
         ask, form = self._signing.waiting(me, name), request.form
+        accounts, now = self._site.pages.site.accounts, self._site.pages.site.clock()
         if form.get("step") == "decline":
             self._signing.answer(me, name, asking.DECLINED)
+            joint.drop(accounts, name, now)
             return redirected("/my")
+        signed = joint.find(accounts, name, now)
+        if signed is not None:
+            # What others have signed is signed as it is, or not at all.
+            return self._signing.join(me, ask, signed) if form.get("step") == "sign" else self._joint(me, ask, signed)
         choice = choice_of(ask, form.getlist("kind"), form.getlist("sensitive"), form.get("days", ""))
         if form.get("step") == "sign":
             return self._signing.give(me, ask, choice)
@@ -352,6 +363,25 @@ class PatientPages:
         grants = self._row(me, key).get("grants")
         return isinstance(grants, list) and bool(grants)
 
+    def _joint(self, me: Patient, ask: Mapping[str, Json], signed: joint.Joint) -> Response:
+        """Show what some have signed, and who must sign too."""
+        content, who = signed.content, self._signing.signer(me).hex() if me.subjects else ""
+        kinds = [self._site.pages.say(f"kind.{kind}") for kind in kinds_of(content.resource_types)]
+        named = [(self._site.who(unhex(one, HASH_BYTES)), one in signed.given) for one in signed.signers]
+        return self._site.render(
+            "joint.html",
+            me,
+            ask=self._ask_row(me, ask),
+            kinds=kinds,
+            sensitive=[self._site.pages.say(f"sensitive.{kind}") for kind in sensitive_of(dict(content.fhir))],
+            end="" if content.period.end is None else self._site.day(content.period.end),
+            signed=[name for name, has_signed in named if has_signed],
+            missing=[name for name, has_signed in named if not has_signed],
+            until=self._site.moment(signed.until),
+            may_sign=me.may(CONSENT) and who in signed.missing,
+            may_decide=me.may(CONSENT),
+        )
+
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
         now, say = self._site.pages.site.clock(), self._site.pages.say
@@ -381,6 +411,7 @@ class PatientPages:
         return self._site.render(
             "ask.html",
             me,
+            beside=[self._site.who(one) for one in self._signing.beside(me)],
             ask=self._ask_row(me, ask),
             rows=rows,
             sensitive=[

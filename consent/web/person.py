@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from medchain.encoding import Json, unbase64, unhex
 from medchain.errors import InputError
+from medchain.ledger.kinds.capacity import GUARDIAN
 from medchain.ledger.transaction import HASH_BYTES
 
 _NAME_DIGITS = 32
@@ -123,6 +124,7 @@ class Person:
         standing: ``dead``, ``incapable`` or empty.
         is_minor: whether the patient is under age.
         delegations: who may act for the patient, those that do not count now included.
+        is_disputed: whether the guardians disagree: what permits more is signed by all of them then.
     """
 
     subject: bytes
@@ -133,11 +135,21 @@ class Person:
     standing: str
     is_minor: bool = False
     delegations: tuple[Delegation, ...] = ()
+    is_disputed: bool = False
 
     @property
     def is_able(self) -> bool:
         """Whether the patient decides alone, and may decide for others."""
         return not self.standing and not self.is_minor
+
+    def beside(self, signer: bytes) -> list[bytes]:
+        """List who must sign a permission with one who does; map keys, sorted.
+
+        Args:
+            signer: map key of the subject of who signs, 32 bytes.
+        """
+        counted = [one.delegate for one in self.delegations if one.role == GUARDIAN and one.is_in_force]
+        return sorted(one for one in counted if one != signer) if self.is_disputed and signer in counted else []
 
 
 def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
@@ -157,6 +169,7 @@ def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
         standing=str(standing.get("state")) if isinstance(standing, dict) else "",
         is_minor=answer.get("minor") is True,
         delegations=tuple(_delegation(subject, one) for one in _objects(answer.get("delegates"))),
+        is_disputed=answer.get("disputed") is True,
     )
 
 

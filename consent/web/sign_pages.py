@@ -20,7 +20,7 @@ from typing import Final
 from flask import Blueprint, Flask, Response, request
 from orjson import JSONDecodeError, loads
 
-from consent.web import ticket
+from consent.web import joint, ticket
 from consent.web.kinds import KINDS, SENSITIVE
 from consent.web.person import key_name, represented_of
 from consent.web.ports import Local
@@ -226,11 +226,18 @@ class SigningDesk:
             raise AccessDeniedError("patient.limits")
 
     def _give(self, found: Ticket, signed: dict[str, Json]) -> str:
-        """Submit the permission, answer the ask, and let the recipient in."""
+        """Submit the permission, answer the ask, and let the recipient in; where several sign, after the last one."""
         local = self._parts.local
         asks = local.call(asking.LIST, {"patient": found.patient}, QUICK)
         asking.require_waiting(asks if isinstance(asks, dict) else {}, found.name)
+        accounts, now = self._parts.pages.site.accounts, self._parts.pages.site.clock()
+        if joint.is_joint(found.draft):
+            so_far = joint.add(accounts, found.name, found.draft, (found.delegate, signed["assertion"]), now)
+            if so_far.missing:
+                return f"/my/asks/{found.name}"
+            signed = so_far.answers()
         placed = local.call("consent.give", signed, SLOW)
+        joint.drop(accounts, found.name, now)
         key = str(placed.get("key")) if isinstance(placed, dict) else ""
         unhex(key, HASH_BYTES)
         answered: dict[str, Json] = {"answer": asking.GIVEN, "id": found.name, "patient": found.patient}

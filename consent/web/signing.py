@@ -10,7 +10,7 @@ Source: `docs/spec/consent.md` 7, 8; `docs/spec/patient-pages.md` 6;
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from orjson import JSONDecodeError, loads
 
 from consent.web import ticket
 from consent.web.acting import NOTHING
+from consent.web.joint import Joint
 from consent.web.offer import Choice, check_limits, terms_of
 from consent.web.ports import Local
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
@@ -136,11 +137,30 @@ class Signing:
         if me.acting is not None:
             check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
+            terms["joined"] = [one.hex() for one in self.beside(me)]
         draft = self._site.local.call("consent.draft", terms, QUICK)
         parties = (str(ask["asker"]), self._site.org_id)
-        names = {org_id: self._site.organisation(me, org_id) for org_id in parties}
+        names = {org_id: self._site.organisation(me, org_id) for org_id in parties} | self._named(self.beside(me))
         name = str(ask["id"])
         return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
+
+    def join(self, me: Patient, ask: Mapping[str, Json], signed: Joint) -> Response:
+        """Lead to where who must sign with others signs what the first of them has chosen."""
+        signer, name = self.signer(me), str(ask["id"])
+        draft: Json = {"challenge": signed.challenge(signer.hex()), "draft": signed.draft}
+        parties = (str(ask["asker"]), self._site.org_id)
+        names = {org_id: self._site.organisation(me, org_id) for org_id in parties}
+        names |= self._named([unhex(one, HASH_BYTES) for one in signed.signers])
+        return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
+
+    def beside(self, me: Patient) -> list[bytes]:
+        """List who must sign a permission with who acts for the patient; map keys."""
+        person = None if me.acting is None else self._site.person(me)
+        return [] if person is None else person.beside(self.signer(me))
+
+    def _named(self, subjects: Sequence[bytes]) -> dict[str, str]:
+        """Name those who sign, by their map keys."""
+        return {one.hex(): self._site.who(one) for one in subjects}
 
     def stop(self, me: Patient, key: str, recipient: str) -> Response:
         """Draft the end of a permission, and lead to where it is signed."""

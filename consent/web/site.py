@@ -172,6 +172,10 @@ class PatientSite:
         account = self.pages.site.accounts.account_named(account_name(patient)) if patient else None
         return "" if account is None else account.display
 
+    def who(self, subject: bytes) -> str:
+        """Name who has a subject (map key) and signs in here; a word for nobody in particular where nobody does."""
+        return self.display_of(self.patient_of(subject)) or self.pages.say("family.unnamed")
+
     def name_of(self, me: Patient) -> str:
         """Name whom a page is for; may be empty."""
         if me.acting is None:

@@ -300,7 +300,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         custodians=_texts(content.get("custodians")) or _texts([content.get("custodian")]),
         purpose=str(content.get("purpose", "")),
         kinds=(*KINDS, OTHER) if types == (ANY_TYPE,) else tuple(kinds_of(types)),
-        sensitive=_sensitive(content.get("fhir")),
+        sensitive=sensitive_of(content.get("fhir")),
         is_whole=types == (ANY_TYPE,),
         start=_number(period.get("start")) if isinstance(period, dict) else 0,
         until=_number_or_none(period.get("end")) if isinstance(period, dict) else None,
@@ -343,7 +343,7 @@ def _release(row: Mapping[str, Json]) -> Release:
     )
 
 
-def _sensitive(fhir: Json) -> tuple[str, ...]:
+def sensitive_of(fhir: Json) -> tuple[str, ...]:
     """Tell which sensitive kinds a FHIR Consent of ours does not deny; of any other one, all may be permitted."""
     provision = fhir.get("provision") if isinstance(fhir, dict) else None
     below = _objects(provision.get("provision")) if isinstance(provision, dict) else []

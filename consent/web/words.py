@@ -343,6 +343,25 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "ask.sign": ("同意，去签署", "Agree and sign"),
     "ask.decline": ("不同意", "Say no"),
+    "joint.beside": (
+        "监护人意见不一，须由所有监护人签署；您签署后，还须{names}签署，才会生效。",
+        "The guardians disagree, so all of them sign: nothing counts before {names} has signed after you.",
+    ),
+    "joint.lead": (
+        "须由所有监护人签署。全部签署之前，什么都不会提供。",
+        "All guardians must sign this. Nothing is given before they have.",
+    ),
+    "joint.signed": ("已签署", "Signed by"),
+    "joint.missing": ("等待签署", "Waiting for"),
+    "joint.until": ("签署期限", "To be signed by"),
+    "joint.decline": (
+        "不同意则整个申请作废，已有的签名不再有效。",
+        "To say no ends the whole request; signatures that were given count for nothing then.",
+    ),
+    "error.patient.joint_other": (
+        "另一位监护人已签署了另一份选择，请重新打开申请。",
+        "Another guardian has signed another choice meanwhile. Open the request again.",
+    ),
     "ask.elsewhere": (
         "本院没有设置签署地址，这里不能签署。",
         "This hospital has set up no address for signing, so nothing is signed here.",

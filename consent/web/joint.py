@@ -1,0 +1,134 @@
+"""A permission that several guardians sign, one after another: kept from the first signature until the last one.
+
+Keeps true: what the others sign is what the first one chose, byte for byte; each signs a document of his own, once;
+nothing goes to the ledger before all have; it belongs to an ask that waits, and is over when that is, or after
+`JOINT_S`. Trusts the endorsers to check every signature again.
+Source: `docs/spec/patient-pages.md` 17; `docs/spec/consent.md` 4, 6, 7; `docs/spec/subject.md` 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
+from medchain.errors import ConflictError, NotFoundError
+from medchain.ledger.kinds import consent as consents
+from medchain.ledger.kinds.consent import Consent
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.drafts import ToSign
+from medchain.store.accounts import AccountStore
+
+JOINT_S: Final = 3 * DAY_S - 3600
+"""How long a first signature waits for the others: endorsers take none that is older than three days."""
+
+_KIND: Final = "patient-joint"
+_MAX_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A draft that some have signed.
+
+    Attributes:
+        draft: as the daemon gave it and wants it back.
+        given: map key of each subject that has signed, hexadecimal → its passkey's answer.
+        until: by when the others must sign, Unix seconds.
+    """
+
+    draft: str
+    given: Mapping[str, Json]
+    until: int
+
+    @property
+    def signers(self) -> list[str]:
+        """Map keys of the subjects that must sign, hexadecimal, in the order of their answers."""
+        return [str(row["subject"]) for row in self._to_sign().documents]
+
+    @property
+    def missing(self) -> list[str]:
+        """Those who have not signed."""
+        return [one for one in self.signers if one not in self.given]
+
+    @property
+    def content(self) -> Consent:
+        """What is signed."""
+        return consents.read(self._to_sign().body.content)
+
+    def challenge(self, signer: str) -> str:
+        """Return what one of them signs, hexadecimal; raises `NotFoundError` ``page.unknown`` for who need not."""
+        if signer not in self.missing:
+            raise NotFoundError("page.unknown")
+        return self._to_sign().challenges[self.signers.index(signer)].hex()
+
+    def answers(self) -> dict[str, Json]:
+        """Write what the daemon wants back, once nobody is missing."""
+        first, *others = [self.given[one] for one in self.signers]
+        return {"assertion": first, "draft": self.draft, "joined": list[Json](others)}
+
+    def _to_sign(self) -> ToSign:
+        """Read the draft."""
+        return ToSign.decode(unbase64(self.draft, max_bytes=_MAX_BYTES))
+
+
+def is_joint(draft: str) -> bool:
+    """Tell whether several sign a draft."""
+    return len(Joint(draft, {}, 0).signers) > 1
+
+
+def find(accounts: AccountStore, ask: str, now: int) -> Joint | None:
+    """Find what some have signed for an ask.
+
+    Args:
+        accounts: keeps it.
+        ask: id of the ask.
+        now: Unix seconds.
+    """
+    document = accounts.see_ticket(_KIND, ask, now)
+    return None if document is None else _read(document)
+
+
+def add(accounts: AccountStore, ask: str, draft: str, answer: tuple[str, Json], now: int) -> Joint:
+    """Keep a signature.
+
+    Args:
+        accounts: keeps it.
+        ask: id of the ask.
+        draft: what was signed.
+        answer: map key of the subject that signed, hexadecimal, and its passkey's answer.
+        now: Unix seconds.
+
+    Returns:
+        What is signed so far, this one included.
+
+    Raises:
+        ConflictError: ``patient.joint_other`` where others have signed another draft meanwhile.
+    """
+    kept = find(accounts, ask, now) or Joint(draft, {}, now + JOINT_S)
+    if kept.draft != draft:
+        raise ConflictError("patient.joint_other")
+    signed = Joint(draft, {**kept.given, answer[0]: answer[1]}, kept.until)
+    drop(accounts, ask, now)
+    document = canonical({"draft": draft, "given": dict(signed.given), "until": signed.until})
+    accounts.put_ticket(_KIND, document, signed.until, now, ask)
+    return signed
+
+
+def drop(accounts: AccountStore, ask: str, now: int) -> None:
+    """Forget what was signed for an ask; arguments as for `find`."""
+    accounts.take_ticket(_KIND, ask, now)
+
+
+def _read(document: bytes) -> Joint:
+    """Read what is kept."""
+    top = members(parse_canonical(document, max_bytes=_MAX_BYTES), {"draft": str, "given": dict, "until": int})
+    given, until = top["given"], top["until"]
+    rows = given if isinstance(given, dict) else {}
+    return Joint(str(top["draft"]), {unhex(name, HASH_BYTES).hex(): row for name, row in rows.items()}, _number(until))
+
+
+def _number(value: Json) -> int:
+    """Narrow a member whose type `members` has checked."""
+    return value if isinstance(value, int) else 0
