@@ -56,7 +56,12 @@ MAX_UNKNOWN: Final = 100
 UNKNOWN: Final = "emergency.patient"
 """Reason that is noted where an identifier names nobody here, or several."""
 
+OTHER_PATIENT: Final = "emergency.other_patient"
+"""Reason that is noted where records of another patient were given in the same emergency: each is one patient's."""
+
 _NOTHING: Final = "release.nothing"
+# Both count: who is refused for one and not for the other would learn who is here.
+_GUESSED: Final = frozenset({UNKNOWN, OTHER_PATIENT})
 # The first depends on the request alone; the second is told to who may have the records.
 _TOLD: Final = frozenset({"release.replayed", TOO_LARGE})
 _RATE_S: Final = 600
@@ -147,7 +152,7 @@ class EmergencyCustodian:
         of_all = {one.declaration for one in given} | {request.declaration}
         releases = sum(one.declaration == request.declaration for one in given)
         today = self._parts.records.refusals(since_day=now // _DAY_S)
-        unknown = sum(row.count for row in today if (row.requester, row.reason) == (request.recipient, UNKNOWN))
+        unknown = sum(row.count for row in today if row.requester == request.recipient and row.reason in _GUESSED)
         if (
             len(noted) >= MAX_PAGE
             or len(of_person) > MAX_OF_PERSON
@@ -171,6 +176,7 @@ class EmergencyCustodian:
         if not patient:
             raise NotFoundError(UNKNOWN)
         request = signed.request
+        self._check_same(request, patient)
         ruling = emergencies.rule(request.recipient, patient)
         choice = self._holdings.pick(request, request.resource_types, patient, ruling)
         made = self._made(request, key, patient, choice)
@@ -180,6 +186,18 @@ class EmergencyCustodian:
         self._parts.released(Disclosure(request, entry, (), peer), self._holdings.numbers(made.versions))
         _LOG.warning("emergency.given", peer=request.recipient, records=made.content.count)
         return made.answer.encode()
+
+    def _check_same(self, request: EmergencyRequest, patient: str) -> None:
+        """Refuse another patient in an emergency in which records were given: it would be a way around the rate.
+
+        Raises:
+            AccessDeniedError: `OTHER_PATIENT`.
+        """
+        for row in self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S):
+            noted = noted_for(row)
+            is_same = (noted.recipient, noted.declaration) == (request.recipient, request.declaration)
+            if is_same and row.patient != patient:
+                raise AccessDeniedError(OTHER_PATIENT)
 
     def _made(self, request: EmergencyRequest, key: Key, patient: str, choice: Choice) -> _Made:
         """Write the answer, and the emergency that says what is in it."""

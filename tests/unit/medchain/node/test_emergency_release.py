@@ -365,6 +365,23 @@ def test_attack_one_clinician_or_one_hospital_breaks_it_again_and_again(glass, m
     assert refused(glass, other) == "UnavailableError emergency.rate"
 
 
+def test_attack_a_daemon_that_lies_asks_for_one_patient_after_another_in_one_emergency(glass, own, monkeypatch):
+    """It would be one emergency of those that are counted, with two hundred patients."""
+    own.store()
+    declared = glass.declare()
+    glass.send(glass.request(declared))
+    other = glass.request(declared, identifier=own.identifier)
+    assert refused(glass, other) == "NotFoundError release.nothing"
+    assert "emergency.other_patient" in own.refusals()
+    assert own.noted() == []
+    # Its own emergency is another one; and who was given the first patient's records still is.
+    glass.send(glass.request(declared, identifier=own.identifier, declaration=fresh(16)))
+    glass.send(glass.request(declared))
+    # It is stopped as one that guesses is: or it would learn who is here by not being stopped.
+    monkeypatch.setattr(emergency_release, "MAX_UNKNOWN", 1)
+    assert refused(glass, other) == "UnavailableError emergency.rate"
+
+
 def test_one_person_declares_so_many_at_a_time_and_asking_twice_is_one(glass):
     first = glass.declare()
     assert glass.declare() == first
