@@ -87,6 +87,14 @@ class Town:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         return json.loads(done.stdout).get("health") or {} if done.stdout else {}
 
+    def is_mirrored(self, org_id: str) -> bool:
+        """Tell whether the log of a node holds under the policy of its members."""
+        trusted, config = self.folder / "trusted.txt", self.config(org_id)
+        trusted.write_text(self.run("policy", "show", "--trusted", "--config", config))
+        words = ("log", "mirror", self.folder / "mirror", "--policy", trusted, "--config", config)
+        command = [sys.executable, "-m", "medchain.cli", *map(str, words)]
+        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+
     def kill(self, org_id: str) -> None:
         """Let a machine burn down."""
         state = json.loads((self.folder / org_id / "run" / "node.json").read_bytes())
@@ -198,6 +206,8 @@ def test_members_suspend_reinstate_change_their_policy_hand_over_take_over_and_a
     # The orderer hands over, and the new one burns down.
     town.agree(town.at(RENHE, "orderer", "hand-over", BINHAI), BINHAI, COMMISSION)
     assert town.at(RENHE, "log", "witnesses")["log"]["orderer"] == BINHAI
+    # Nothing is ordered since, and what is there holds all the same: the new orderer has signed that end, too.
+    town.eventually(lambda: town.is_mirrored(COMMISSION))
     town.kill(BINHAI)
     stuck = town.at(ANXIN, "policy", "propose", town.folder / "policy.json", code=2)
     assert stuck is None, "it is so already"
