@@ -104,6 +104,7 @@ def lines(told: Told, say: Say, language: str) -> Iterator[str]:
     node, patient = consortium.nodes[HOSPITALS[0]], consortium.facts["patient"]
     yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
     yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
+    yield say(texts.DESK, command=command, config=node.config_path, web=node.web_url)
 
 
 def name_of(org_id: str, language: str) -> str:

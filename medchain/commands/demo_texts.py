@@ -178,6 +178,17 @@ CORRECTION_TEXT: Final = Text(
     "我已搬家，登记的住址是旧的，请更正。",
     "I have moved; the address here is the old one. Please correct it.",
 )
+DESK: Final = Text(
+    "\n登记窗口（发放登记码、恢复、没有手机者的纸质登记和许可）：两位工作人员，各有一个账号，各用一个浏览器：\n"
+    "  {command} account add desk-1 --role desk --config {config}\n"
+    "  {command} account add desk-2 --role desk --config {config}\n"
+    "  登录后打开：{web}/desk",
+    "\nThe enrolment desk (codes, recoveries; people without a phone on paper): two members of the staff, each\n"
+    "  with an account and a browser of their own:\n"
+    "  {command} account add desk-1 --role desk --config {config}\n"
+    "  {command} account add desk-2 --role desk --config {config}\n"
+    "  Once signed in: {web}/desk",
+)
 PERSON: Final = Text(
     "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"
     "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。\n"

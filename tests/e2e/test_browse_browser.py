@@ -53,6 +53,18 @@ def pictures(tmp_path_factory) -> Path:
     return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
 
 
+def signed_in(demo, folder: Path, name: str, role: str) -> Browser:
+    """Open a browser of somebody of the staff, as the demo's summary says."""
+    made = Browser(folder)
+    made.add_authenticator()
+    config = demo.folder / HOSPITAL / "node.toml"
+    told = demo.run("account", "add", name, "--role", role, "--display", name, "--config", config, "--json")
+    made.open(json.loads(told)["url"])
+    made.click("[data-passkey=enrol] button")
+    made.wait_until(name)
+    return made
+
+
 def shots(browser: Browser, folder: Path, name: str) -> None:
     """Take pictures in both languages at both sizes; nothing stands out to the side."""
     place = browser.url.partition("#")[0]
@@ -135,14 +147,8 @@ def test_a_clinician_breaks_the_glass_and_an_auditor_finds_it_waiting(demo, brow
     assert browser.url.partition("?")[0] == f"{web}/emergencies"
     assert judged(browser, pictures, f"{web}/emergencies", "found unconscious") == []
     assert judged(browser, pictures, f"{web}/concerns", "I have moved") == []
-    other = Browser(tmp_path_factory.mktemp("auditor"))
+    other = signed_in(demo, tmp_path_factory.mktemp("auditor"), "auditor", "auditor")
     try:
-        other.add_authenticator()
-        config = demo.folder / HOSPITAL / "node.toml"
-        words = ("account", "add", "auditor", "--role", "auditor", "--display", "Ms Li", "--config", config, "--json")
-        other.open(json.loads(demo.run(*words))["url"])
-        other.click("[data-passkey=enrol] button")
-        other.wait_until("Ms Li")
         assert judged(other, pictures, f"{web}/emergencies/reviews", "found unconscious") == []
         assert judged(other, pictures, f"{web}/oversight", "Download") == []
         assert judged(other, pictures, f"{web}/concerns", "Nothing waits") == []
@@ -177,3 +183,34 @@ def identifier_at(org_id: str) -> str:
     resources = [one["resource"] for one in json.loads(gzip.decompress(file.read_bytes()))["entry"]]
     (patient,) = [one for one in resources if one["resourceType"] == "Patient"]
     return f"{patient['identifier'][0]['system']}|{patient['identifier'][0]['value']}"
+
+
+def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible(demo, web, pictures, tmp_path_factory):
+    first = signed_in(demo, tmp_path_factory.mktemp("desk-1"), "desk-1", "desk")
+    second = signed_in(demo, tmp_path_factory.mktemp("desk-2"), "desk-2", "desk")
+    try:
+        first.open(f"{web}/desk?lang=en")
+        first.type("#text", "王\ue007")
+        first.wait_until("Patients who were found")
+        assert violations(first) == []
+        # The last one that is found: neither of the demo's own two patients.
+        first.script("[...document.querySelectorAll('form[action=\"/desk/open\"] button')].at(-1).click()")
+        first.wait_until("No phone: enrolment on paper")
+        found = judged(first, pictures, first.url.partition("?")[0], "Not enrolled")
+        first.script("document.querySelector('#paper-identity-card').checked = true")
+        first.click("form[action$='/enrolment'] button")
+        first.wait_until("Another member of the staff confirms it")
+        assert "王" not in first.url
+        second.open(f"{web}/desk?lang=en")
+        second.click("a[href^='/desk/proposed/']")
+        second.wait_until("See the person and the original paper yourself")
+        found += judged(second, pictures, second.url.partition("?")[0], "Proposed by desk-1")
+        second.click("button[value=confirm]")
+        second.wait_until("No passkey: enrolled on paper")
+        for place, word in ((f"{web}/asks", "What was asked"), (f"{web}/mandates", "Legal bases")):
+            found += judged(second, pictures, place, word)
+        found += judged(second, pictures, f"{web}/desk/recoveries", "No recovery is under way")
+        assert found == []
+    finally:
+        first.close()
+        second.close()
