@@ -39,7 +39,7 @@ from medchain.node.release import Answer, ReleasedRecord, access_entry_id, wraps
 from medchain.node.release_ports import CustodianParts, Disclosure, Emergencies, Refused
 from medchain.node.requests import verified
 from medchain.node.standing import TOO_LARGE, Choice, Holdings, root_of, versions_of
-from medchain.store.records import MAX_PAGE, Access
+from medchain.store.records import Access
 
 MAX_OF_PERSON: Final = 10
 """Emergencies of one clinician of another organisation that are answered within an hour."""
@@ -49,6 +49,9 @@ MAX_OF_ORGANISATION: Final = 100
 
 MAX_RELEASES: Final = 200
 """Releases in one emergency."""
+
+MAX_RELEASES_OF_ORGANISATION: Final = 500
+"""Releases to one organisation within an hour, in all its emergencies: what one asks leaves room for the others."""
 
 MAX_UNKNOWN: Final = 100
 """Requests of one organisation about patients who are not here, on one day: who guesses identifiers is stopped."""
@@ -64,6 +67,8 @@ _NOTHING: Final = "release.nothing"
 _GUESSED: Final = frozenset({UNKNOWN, OTHER_PATIENT})
 # The first depends on the request alone; the second is told to who may have the records.
 _TOLD: Final = frozenset({"release.replayed", TOO_LARGE})
+# More than all members together are given within an hour.
+_MOST_NOTED: Final = 50_000
 _RATE_S: Final = 600
 _DAY_S: Final = 86_400
 _LOG: Final = Log("emergency")
@@ -145,8 +150,7 @@ class EmergencyCustodian:
 
     def _check_rate(self, request: EmergencyRequest, document: bytes) -> None:
         """Refuse who asks too often, whoever the patients are."""
-        now = self._parts.clock()
-        noted = self._parts.records.emergencies(now - EMERGENCY_S)
+        now, noted = self._parts.clock(), self._noted()
         given = [one for one in map(noted_for, noted) if one.recipient == request.recipient]
         of_person = {one.declaration for one in given if one.staff == request.staff} | {request.declaration}
         of_all = {one.declaration for one in given} | {request.declaration}
@@ -154,14 +158,19 @@ class EmergencyCustodian:
         today = self._parts.records.refusals(since_day=now // _DAY_S)
         unknown = sum(row.count for row in today if row.requester == request.recipient and row.reason in _GUESSED)
         if (
-            len(noted) >= MAX_PAGE
+            len(noted) >= _MOST_NOTED
             or len(of_person) > MAX_OF_PERSON
             or len(of_all) > MAX_OF_ORGANISATION
             or releases >= MAX_RELEASES
+            or len(given) >= MAX_RELEASES_OF_ORGANISATION
             or unknown >= MAX_UNKNOWN
         ):
             note_refusal(self._parts, Refused(document, request.recipient, "", RATE))
             raise UnavailableError(RATE, retry_after_s=_RATE_S)
+
+    def _noted(self) -> list[Access]:
+        """Return all that was noted of emergencies within the hour, however much other members have asked for."""
+        return self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S, limit=_MOST_NOTED)
 
     def _patient(self, request: EmergencyRequest, emergencies: Emergencies) -> str:
         """Find whose records are asked for; returns the keyed token, empty for nobody who is here alone."""
@@ -193,7 +202,7 @@ class EmergencyCustodian:
         Raises:
             AccessDeniedError: `OTHER_PATIENT`.
         """
-        for row in self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S):
+        for row in self._noted():
             noted = noted_for(row)
             is_same = (noted.recipient, noted.declaration) == (request.recipient, request.declaration)
             if is_same and row.patient != patient:

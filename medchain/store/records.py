@@ -980,12 +980,12 @@ class RecordStore(
             rows = connection.execute(chosen.order_by(access.c.time, access.c.seq).limit(min(limit, MAX_PAGE))).all()
         return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
 
-    def emergencies(self, after: int) -> list[Access]:
+    def emergencies(self, after: int, *, limit: int = MAX_PAGE) -> list[Access]:
         """Return what was noted of emergencies from a time on (Unix seconds), of all patients, the newest first."""
         # Written out, not bound: only so the index of these few rows is used.
         chosen = select(access).where(access.c.direction == literal_column("'emergency'"), access.c.time >= after)
         with self._database.read("access") as connection:
-            newest = chosen.order_by(access.c.time.desc(), access.c.seq.desc()).limit(MAX_PAGE)
+            newest = chosen.order_by(access.c.time.desc(), access.c.seq.desc()).limit(limit)
             rows = connection.execute(newest).all()
         return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
 

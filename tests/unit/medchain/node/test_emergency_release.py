@@ -17,15 +17,16 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.ledger.emergency_request import about, parse_emergency
+from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.ledger.members import SUSPENDED
 from medchain.ledger.object import build_body
 from medchain.node import emergency_release, emergency_watch
-from medchain.node.emergency import EMERGENCY, MAX_ELSEWHERE
+from medchain.node.emergency import EMERGENCY, MAX_ELSEWHERE, noted_for
 from medchain.node.emergency_asking import EmergencyAsker
 from medchain.node.missing import WANTED_TYPE, BodyAnswers
 from medchain.node.release import parse_answer
 from medchain.ordering.embedded import EmbeddedDriver
-from medchain.store.records import RecordStore
+from medchain.store.records import MAX_PAGE, Access, RecordStore
 from tests.unit.fhir_bridge.consent_oracle import consent, label
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.desks import running_desks
@@ -365,6 +366,16 @@ def test_attack_one_clinician_or_one_hospital_breaks_it_again_and_again(glass, m
     assert refused(glass, other) == "UnavailableError emergency.rate"
 
 
+def test_attack_one_hospital_asks_without_end_in_ever_other_emergencies(glass, monkeypatch):
+    declared = glass.declare()
+    noted = map(noted_for, glass.site().records.emergencies(NOW - EMERGENCY_S))
+    given = sum(one.recipient == TONGJI for one in noted)
+    monkeypatch.setattr(emergency_release, "MAX_RELEASES_OF_ORGANISATION", given + 1)
+    glass.send(glass.request(declared))
+    other = glass.request(declared, declaration=fresh(16), staff="Practitioner/other")
+    assert refused(glass, other) == "UnavailableError emergency.rate"
+
+
 def test_attack_a_daemon_that_lies_asks_for_one_patient_after_another_in_one_emergency(glass, own, monkeypatch):
     """It would be one emergency of those that are counted, with two hundred patients."""
     own.store()
@@ -620,3 +631,14 @@ def test_a_custodian_that_is_away_is_told_as_such(glass, desks):
 def test_the_hospitals_that_can_be_asked_are_the_other_ones(desks):
     found = desks.local(TONGJI).call("emergency.custodians", {})["custodians"]
     assert [one["org_id"] for one in found] == [RENHE]
+
+
+def test_attack_hospitals_that_ask_without_end_keep_no_other_one_from_asking(glass):
+    """A thousand releases of an hour, of whomever, had the custodian answer nobody."""
+    detail = {"count": 1, "reason": REASON, "recipient": "other-hospital", "staff": "Practitioner/o", "until": NOW}
+    rows = [
+        Access(fresh(16), glass.token, EMERGENCY, NOW, canonical(detail | {"declaration": fresh(16).hex()}))
+        for _ in range(MAX_PAGE)
+    ]
+    glass.site().records.put_accesses(rows)
+    assert glass.send(glass.request(glass.declare()))
