@@ -25,7 +25,7 @@ from medchain.node import verdicts
 from medchain.node.bodies import OpenedBody
 from medchain.node.submit import Draft
 from medchain.ordering.receipt import Refused
-from tests.unit.medchain.ledger.world import TAIPING, fresh, genesis, key, ledger_signer, sign
+from tests.unit.medchain.ledger.world import ROLES, TAIPING, fresh, genesis, key, ledger_signer, sign
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, DAY_S, RENHE, TONGJI, Federation, Patient
 from tests.unit.medchain.node.ledgers import Author
 from tests.unit.medchain.node.liar import Liar
@@ -36,10 +36,16 @@ MINUTE_S = 60
 
 
 @pytest.fixture
-def federation(tmp_path):
+def members():
+    """Whose nodes run."""
+    return tuple(ROLES)
+
+
+@pytest.fixture
+def federation(tmp_path, members):
     """Nodes of their own for each test: time goes on in it."""
     made = Federation(tmp_path)
-    made.start()
+    made.start(members)
     yield made
     made.stop()
 
@@ -183,6 +189,7 @@ def test_each_change_meanwhile_is_another_place_to_look_from_and_there_are_so_ma
     assert alarms(federation, TONGJI, patient.key) == told
 
 
+@pytest.mark.parametrize("members", [tuple(org_id for org_id in ROLES if org_id != TAIPING)])
 def test_a_custodian_that_is_suspended_meanwhile_takes_the_subject_from_no_holder(federation):
     patient, _, _ = acted(federation, (RENHE, TAIPING, TONGJI))
     orderer, voters = federation.sites[COMMISSION], [RENHE, TONGJI, ANXIN]
