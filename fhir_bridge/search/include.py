@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
+from fhir_bridge.search.by_url import named_by_url, of_url
 from fhir_bridge.search.conditions import is_reference
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.paths import is_nested, targets_of
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.tree import Include
-from medchain.store.finding import Condition, Ids, Match, Row, Search, merged
+from medchain.store.finding import AnyOf, Condition, Ids, Match, Row, Search, merged
 from medchain.store.indexing import FoundRow
 from medchain.store.records import RecordStore
 
@@ -104,19 +105,21 @@ class Includer:
             codes = self._references(type_name, rule.code)
             parameters = [self._index.number(type_name, code) * VARIANTS for code in codes]
             if parameters:
-                yield from self._targets(self._store.linked_keys(numbers, parameters), type_name, codes, rule)
+                yield from self._targets(self._store.linked(numbers, parameters), type_name, codes, rule)
 
-    def _targets(self, keys: Sequence[str], type_name: str, codes: Sequence[str], rule: Include) -> Iterable[FoundRow]:
-        """Find resources by what rows of references say."""
+    def _targets(
+        self, named: Sequence[tuple[str, str]], type_name: str, codes: Sequence[str], rule: Include
+    ) -> Iterable[FoundRow]:
+        """Find resources by what rows of references say: keys, and the versions that they name."""
         wanted = rule.target
         ids: dict[str, list[str]] = {}
         urls = []
-        for key in keys:
+        for key, version in named:
             target, slash, record_id = key.partition("/")
             if slash and wanted in ("", target) and target not in rule.apart and is_resource_type(target):
                 ids.setdefault(target, []).append(record_id)
             elif ":" in key:
-                urls.append(key)
+                urls.append((key, version))
         for target, listed in ids.items():
             for start in range(0, len(listed), _AT_ONCE):
                 yield from self._find(target, Ids(tuple(listed[start : start + _AT_ONCE])))
@@ -124,8 +127,8 @@ class Includer:
             for target in self._canonical(type_name, codes, wanted):
                 if target in rule.apart:
                     continue
-                match = Match(self._index.number(target, "url") * VARIANTS, keys=tuple(urls))
-                yield from self._find(target, Row((match,), _RANK))
+                numbers = self._planner.named_by(target)
+                yield from self._find(target, AnyOf(tuple(of_url(*numbers, *one) for one in urls)))
 
     def _canonical(self, type_name: str, codes: Sequence[str], wanted: str) -> list[str]:
         """List the types that references by URL may mean."""
@@ -138,10 +141,7 @@ class Includer:
         """Find what refers to resources."""
         chosen = [row for row in rows if rule.target in ("", row.type)]
         keys = [f"{row.type}/{row.id}" for row in chosen]
-        for row in chosen:
-            if "url" in self._planner.registry(row.type):
-                own = self._index.number(row.type, "url") * VARIANTS
-                keys += self._store.linked_keys([row.number], [own])
+        urls = [one for row in chosen if (one := self._url_of(row))[0]]
         sources = [rule.source] if rule.source else sorted(type_names("resource"))
         numbers = {
             self._index.number(source, code) * VARIANTS: source
@@ -150,7 +150,8 @@ class Includer:
         }
         if not keys:
             return
-        used = list(numbers) if rule.code else self._store.referring_parameters(keys, list(numbers))
+        spelled = [*keys, *(url for of_one, _ in urls for url in of_one)]
+        used = list(numbers) if rule.code else self._store.referring_parameters(spelled, list(numbers))
         by_type: dict[str, list[int]] = {}
         for number in used:
             by_type.setdefault(numbers[number], []).append(number)
@@ -158,6 +159,17 @@ class Includer:
             for start in range(0, len(keys), _AT_ONCE):
                 some = tuple(keys[start : start + _AT_ONCE])
                 yield from self._find(source, Row(merged(Match(one, keys=some) for one in parameters), _RANK))
+            by_url = [match for one in parameters for of_one in urls for match in named_by_url(one, *of_one)]
+            if by_url:
+                yield from self._find(source, Row(tuple(by_url), _RANK))
+
+    def _url_of(self, row: FoundRow) -> tuple[list[str], list[str]]:
+        """Return the URLs by which a resource may be referred to, and its own versions."""
+        url, version = self._planner.named_by(row.type)
+        if not url:
+            return [], []
+        versions = self._store.linked([row.number], [version]) if version else []
+        return [key for key, _ in self._store.linked([row.number], [url])], [key for key, _ in versions]
 
     def _references(self, type_name: str, code: str) -> list[str]:
         """List the reference parameters of a type that are meant."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from fhir_bridge.document import Resource
+from fhir_bridge.search.by_url import named_by_url, of_url
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.tree import Condition as Asked
@@ -142,10 +143,11 @@ class Judge:
                 return _together(rows, in_place, one.rows)
             case Linked():
                 return self._is_linked(condition, one)
-            case Referred(number, _, inner):
-                keys = (one.key, *(row[2] for row in one.rows if row[0] in condition.urls)) if one.key else ()
-                refers = AnyRow((Match(number, keys=keys),))
-                return bool(keys) and bool(self._find(Search((), (refers, inner), limit=1)).rows)
+            case Referred(number, _, inner, url, version):
+                urls = tuple(row[2] for row in one.rows if url and row[0] == url)
+                versions = [row[2] for row in one.rows if version and row[0] == version]
+                refers = AnyRow((Match(number, keys=(one.key,)), *named_by_url(number, urls, versions)))
+                return bool(one.key) and bool(self._find(Search((), (refers, inner), limit=1)).rows)
             case OfType(types):
                 return one.type in types
             case Ids(ids):
@@ -168,11 +170,11 @@ class Judge:
     def _is_linked(self, condition: Linked, one: Subject) -> bool:
         """Tell whether what a resource refers to fulfils a condition."""
         chosen, name = set(condition.numbers), condition.type
-        keys = sorted({row[2] for row in one.rows if row[0] in chosen})
-        ids = tuple(key.partition("/")[2] for key in keys if key.startswith(f"{name}/"))
-        urls = tuple(key for key in keys if condition.url and ":" in key)
+        keys = sorted({(row[2], row[3]) for row in one.rows if row[0] in chosen})
+        ids = tuple(key.partition("/")[2] for key, _ in keys if key.startswith(f"{name}/"))
         named: list[Condition] = [Ids(ids)] if ids else []
-        named += [AnyRow((Match(condition.url, keys=urls),))] if urls else []
+        if condition.url:
+            named += [of_url(condition.url, condition.version, key, version) for key, version in keys if ":" in key]
         return any(self._find(Search((name,), (way, condition.condition), limit=1)).rows for way in named)
 
 

@@ -188,9 +188,11 @@ class Planner:
         found = self.conditions((condition,), (type_name,))
         return found[0] if len(found) == 1 else AllOf(found)
 
-    def _url(self, type_name: str) -> int:
-        """Return the number of the parameter that is a type's own URL; 0 for a type that has none."""
-        return self.number(type_name, "url") * VARIANTS if "url" in self.registry(type_name) else 0
+    def named_by(self, type_name: str) -> tuple[int, int]:
+        """Return the numbers of the parameters that are a type's own URL and version; 0 for what it has not."""
+        known = self.registry(type_name)
+        url, version = (self.number(type_name, code) * VARIANTS if code in known else 0 for code in ("url", "version"))
+        return url, version
 
     def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
         """Plan a rule of the order."""
@@ -209,23 +211,10 @@ class Planner:
         match condition:
             case Criterion():
                 return self._criterion(condition, types)
-            case Chain(code, targets):
-                # What lies within a record is judged where that is opened (`rest/chained.py`).
-                numbers = tuple(self.number(one, code) * VARIANTS for one in types if self._refers(one, code))
-                if not numbers:
-                    return AnyOf(())
-                by_url = any(targets_of(self.registry(one)[code], one).urls for one in types)
-                links = [
-                    Linked(numbers, name, self._linked(inner, name), self._url(name) if by_url else 0)
-                    for name, inner in targets
-                ]
-                return links[0] if len(links) == 1 else AnyOf(tuple(links))
-            case Has(source, code, _) if not self._refers(source, code):
-                return AnyOf(())
-            case Has(source, code, inner):
-                by_url = targets_of(self.registry(source)[code], source).urls
-                urls = tuple(url for one in types if by_url and (url := self._url(one)))
-                return Referred(self.number(source, code) * VARIANTS, types, self._linked(inner, source), urls)
+            case Chain():
+                return self._chain(condition, types)
+            case Has():
+                return self._has(condition, types)
             case Listed(lists):
                 return self._listed(lists, types)
             case InCompartment(code, name):
@@ -243,6 +232,27 @@ class Planner:
             case Sighted(hidden, upto, owners, but):
                 return finding.Sighted(hidden, upto, owners, but)
         assert_never(condition)
+
+    def _chain(self, one: Chain, types: tuple[str, ...]) -> finding.Condition:
+        """Plan a chain; what lies within a record is judged where that is opened (`rest/chained.py`)."""
+        able = [name for name in types if self._refers(name, one.code)]
+        by_url = any(targets_of(self.registry(name)[one.code], name).urls for name in able)
+        numbers = tuple(self.number(name, one.code) * VARIANTS for name in able)
+        links = [
+            Linked(numbers, name, self._linked(inner, name), *(self.named_by(name) if by_url else ()))
+            for name, inner in (one.targets if able else ())
+        ]
+        return links[0] if len(links) == 1 else AnyOf(tuple(links))
+
+    def _has(self, one: Has, types: tuple[str, ...]) -> finding.Condition:
+        """Plan that something refers to a resource."""
+        if not self._refers(one.type, one.code):
+            return AnyOf(())
+        number, wanted = self.number(one.type, one.code) * VARIANTS, self._linked(one.condition, one.type)
+        if not targets_of(self.registry(one.type)[one.code], one.type).urls:
+            return Referred(number, types, wanted)
+        found = [Referred(number, (name,), wanted, *self.named_by(name)) for name in types]
+        return found[0] if len(found) == 1 else AnyOf(tuple(found))
 
     def _refers(self, type_name: str, code: str) -> bool:
         """Tell whether a reference parameter of a type has references, and no resources themselves."""

@@ -149,12 +149,14 @@ class Linked:
         type: type of what is referred to.
         condition: what that fulfils.
         url: of the parameter that is that type's own URL, where references may be URLs; 0 for none.
+        version: of the parameter that is its business version, which a reference by URL may name; 0 for none.
     """
 
     numbers: tuple[int, ...]
     type: str
     condition: Condition
     url: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +167,15 @@ class Referred:
         number: of the reference parameter, which also says the type of what refers.
         types: types that this one may have.
         condition: what the other fulfils.
-        urls: of the parameters that are the own URLs of those types, where references may be URLs.
+        url: of the parameter that is the own URL of the only type, where references may be URLs; 0 for none.
+        version: as in `Linked`.
     """
 
     number: int
     types: tuple[str, ...]
     condition: Condition
-    urls: tuple[int, ...] = ()
+    url: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,10 +352,10 @@ class Form:
                 return self._row(condition)
             case Together(rows, in_place):
                 return Together(tuple(self._row(one) for one in rows), in_place)
-            case Linked(numbers, type_name, inner):
-                return Linked(numbers, type_name, self._condition(inner), condition.url)
-            case Referred(number, types, inner):
-                return Referred(number, types, self._condition(inner), condition.urls)
+            case Linked(numbers, type_name, inner, url, version):
+                return Linked(numbers, type_name, self._condition(inner), url, version)
+            case Referred(number, types, inner, url, version):
+                return Referred(number, types, self._condition(inner), url, version)
             case Ids(ids):
                 return Ids(self._several(ids))
             case Updated(alternatives):

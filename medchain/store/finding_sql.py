@@ -96,7 +96,7 @@ def prepared_count(search: Search, dialect: Dialect) -> Prepared:
 
 
 def prepared_links(numbers: Sequence[int], parameters: Sequence[int], dialect: Dialect) -> Prepared:
-    """Make the query of the keys that some record versions have for some parameters; neither may be empty."""
+    """Make the query of the keys and details that record versions have for some parameters; neither may be empty."""
     some, wanted = _padded(numbers), _padded(parameters)
     return Prepared(_links_sql(len(some), len(wanted), dialect), (*some, *wanted))
 
@@ -117,7 +117,10 @@ def _padded(values: Sequence[int]) -> tuple[int, ...]:
 @lru_cache(maxsize=256)
 def _links_sql(numbers: int, parameters: int, dialect: Dialect) -> str:
     """Put that query into SQL, for so many values each."""
-    chosen = select(entry.c.key).where(
+    said = select(detail.c.text).where(detail.c.number == entry.c.detail).scalar_subquery()
+    # Most have none, and are not looked up.
+    text = case((entry.c.detail == literal_column("0"), literal_column("''")), else_=said)
+    chosen = select(entry.c.key, text).where(
         entry.c.resource.in_([bindparam(f"n{place}", required=False) for place in range(numbers)]),
         entry.c.number.in_([bindparam(f"p{place}", required=False) for place in range(parameters)]),
     )
@@ -272,7 +275,7 @@ class _Writer:
             select(link.c.resource)
             .join_from(target, own, own.c.resource == target.c.number)
             .join(link, link.c.key == own.c.key)
-            .where(own.c.number == condition.url, *wanted)
+            .where(own.c.number == condition.url, *_named_version(condition.version, link, target.c.number), *wanted)
         )
         return select(union_all(by_id, by_url).subquery().c[0])
 
@@ -294,12 +297,12 @@ class _Writer:
             inner = self._test(condition.condition, source.c.number, source)
             wanted = [link.c.number == condition.number, exists().where(*alive, inner)]
         by_id = select(target.c.number).join_from(link, target, names).where(*wanted)
-        if not condition.urls:
+        if not condition.url:
             return by_id
         by_url = (
             select(own.c.resource)
             .join_from(link, own, own.c.key == link.c.key)
-            .where(own.c.number.in_(condition.urls), *wanted)
+            .where(own.c.number == condition.url, *_named_version(condition.version, link, own.c.resource), *wanted)
         )
         return select(union_all(by_id, by_url).subquery().c[0])
 
@@ -361,7 +364,11 @@ class _Writer:
         )
         if condition.url:
             yield exists().where(
-                own.c.number == condition.url, own.c.key == link.c.key, target.c.number == own.c.resource, *wanted
+                own.c.number == condition.url,
+                own.c.key == link.c.key,
+                target.c.number == own.c.resource,
+                *_named_version(condition.version, link, own.c.resource),
+                *wanted,
             )
 
     def _referrers(
@@ -376,10 +383,24 @@ class _Writer:
             self._test(condition.condition, source.c.number, source),
         ]
         yield exists().where(link.c.key == table.c.type.concat("/").concat(table.c.id), *wanted)
-        if condition.urls:
+        if condition.url:
             yield exists().where(
-                own.c.resource == number, own.c.number.in_(condition.urls), link.c.key == own.c.key, *wanted
+                own.c.resource == number,
+                own.c.number == condition.url,
+                link.c.key == own.c.key,
+                *_named_version(condition.version, link, number),
+                *wanted,
             )
+
+
+def _named_version(version: int, link: FromClause, target: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    """Ask whether a reference by URL names no version, or none but that of its target, if that says one."""
+    if not version:
+        return []
+    own = entry.alias()
+    said = select(func.lower(detail.c.text)).where(detail.c.number == link.c.detail).correlate(link).scalar_subquery()
+    is_other = exists().where(own.c.resource == target, own.c.number == version, own.c.key != said)
+    return [or_(link.c.detail == 0, not_(is_other.correlate_except(own)))]
 
 
 def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
@@ -389,7 +410,7 @@ def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
             return 0
         case Row(_, rank):
             return rank
-        case Linked(_, _, inner) | Referred(_, _, inner):
+        case Linked(condition=inner) | Referred(condition=inner):
             return 1 + _rank(inner)
         case Together(rows, _):
             return min(_rank(row) for row in rows)

@@ -165,17 +165,17 @@ class SearchTable(IndexWriter):
         if generation not in (ANY_STATE, self.index_generation()):
             raise ConflictError("store.conflict", table="index_state")
 
-    def linked_keys(self, numbers: Sequence[int], parameters: Sequence[int]) -> list[str]:
-        """List what record versions refer to.
+    def linked(self, numbers: Sequence[int], parameters: Sequence[int]) -> list[tuple[str, str]]:
+        """List what record versions have for some parameters, such as references.
 
         Args:
             numbers: of the versions.
-            parameters: numbers of the reference parameters.
+            parameters: numbers of the parameters.
 
         Returns:
-            The keys of their rows, each once.
+            Keys and details of their rows, each pair once.
         """
-        found: dict[str, None] = {}
+        found: dict[tuple[str, str], None] = {}
         last = max(numbers, default=0)
 
         def part(some: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -186,7 +186,7 @@ class SearchTable(IndexWriter):
             )
 
         for start in range(0, len(numbers), _NUMBERS):
-            found |= dict.fromkeys(row[0] for row in part(numbers[start : start + _NUMBERS]))
+            found |= dict.fromkeys((row[0], row[1]) for row in part(numbers[start : start + _NUMBERS]))
         return list(found)
 
     def referring_parameters(self, keys: Sequence[str], parameters: Sequence[int]) -> list[int]:

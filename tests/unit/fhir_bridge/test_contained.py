@@ -366,9 +366,10 @@ def test_a_chain_from_what_is_contained_goes_through_a_url(server):
         "status": "active",
         "url": "http://x.example/f",
         "title": "Pain",
+        "version": "1",
     }
     server.call("PUT", "/fhir/Questionnaire/f", form)
-    for name, url in (("o1", "http://x.example/f|1"), ("o2", "http://x.example/none")):
+    for name, url in (("o1", f"{form['url']}|1"), ("o2", "http://x.example/none"), ("o3", f"{form['url']}|2")):
         answer = {"resourceType": "QuestionnaireResponse", "id": "a", "status": "completed", "questionnaire": url}
         body = {"resourceType": "Observation", "id": name, "status": "final", "code": {"text": "x"}}
         body |= {"contained": [answer], "derivedFrom": [{"reference": "#a"}]}

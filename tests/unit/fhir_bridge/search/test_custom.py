@@ -131,14 +131,14 @@ def test_what_is_included_by_a_parameter_that_goes_meanwhile_is_asked_for_again(
     node.index.refresh()
     text = "Observation?_include=Observation:seen"
     assert node.included(text) == ["Practitioner/d"]
-    linked = node.store.linked_keys
+    linked = node.store.linked
 
     def first_dropped(*given: object):
         node.store.drop_custom(seen["url"], [("Observation", "seen")])
         monkeypatch.undo()
-        return [*linked(*given), "Practitioner/d"]
+        return [*linked(*given), ("Practitioner/d", "")]
 
-    monkeypatch.setattr(type(node.store), "linked_keys", lambda _store, *given: first_dropped(*given))
+    monkeypatch.setattr(type(node.store), "linked", lambda _store, *given: first_dropped(*given))
     with pytest.raises(ConflictError, match=r"store\.conflict"):
         node.search(text)
 

@@ -331,6 +331,8 @@ def forms():
         answer | {"id": "a2", "questionnaire": f"{url}|2", "status": "amended"},
         answer | {"id": "a3", "questionnaire": f"{url}/none"},
         answer | {"id": "a4", "questionnaire": f"{url}/other", "status": "in-progress"},
+        answer | {"id": "a5", "questionnaire": f"{url}|1", "status": "stopped"},
+        answer | {"id": "a6", "questionnaire": f"{url}/other|7", "status": "stopped"},
     )
     return made
 
@@ -340,12 +342,16 @@ def forms():
     [
         ("QuestionnaireResponse?questionnaire.title=pain", ["a1", "a2"]),
         ("QuestionnaireResponse?questionnaire:Questionnaire.title=pain", ["a1", "a2"]),
-        ("QuestionnaireResponse?questionnaire.title=pain,mood", ["a1", "a2", "a4"]),
-        ("QuestionnaireResponse?questionnaire.status:not=draft", ["a1", "a2", "a4"]),
+        # One that says no version of its own is meant by whatever version.
+        ("QuestionnaireResponse?questionnaire.title=pain,mood", ["a1", "a2", "a4", "a6"]),
+        ("QuestionnaireResponse?questionnaire.status:not=draft", ["a1", "a2", "a4", "a6"]),
         ("QuestionnaireResponse?questionnaire.title=pain&_id=a2,a4", ["a2"]),
         ("QuestionnaireResponse?questionnaire.title:missing=true", []),
         ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status=amended", ["f1"]),
         ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status:not=completed", ["f1", "f3"]),
+        ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status=stopped", ["f3"]),
+        ("Questionnaire?_has:QuestionnaireResponse:questionnaire:status=stopped&_id=f1,f3", ["f3"]),
+        ("QuestionnaireResponse?questionnaire.title=pain&_id=a2,a5", ["a2"]),
         ("Questionnaire?_has:QuestionnaireResponse:questionnaire:_id=a1,a3,a4&_id=f1,f2", ["f1"]),
     ],
 )

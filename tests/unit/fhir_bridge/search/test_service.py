@@ -103,6 +103,34 @@ def test_a_chain_through_a_url_leads_to_the_newest_version_of_what_has_it(node):
     assert [node.found(text) for text in (asked[1], f"{has}amended")] == [[], []]
 
 
+@pytest.mark.parametrize(("one", "other"), [("1.0", "2.0"), ("1-draft", "1-FINAL")])
+def test_a_url_with_a_version_means_no_other_version_of_a_form(node, one, other):
+    """§2.29 (canonical): a version may be appended, and then the resource of that version is meant."""
+    url = "http://x.example/f"
+    form = {"resourceType": "Questionnaire", "status": "active", "url": url}
+    answer = {"resourceType": "QuestionnaireResponse", "status": "completed"}
+    node.put(
+        form | {"id": "f1", "version": one, "title": "Pain"},
+        form | {"id": "f2", "version": other, "title": "Sleep"},
+        answer | {"id": "a0", "questionnaire": url},
+        answer | {"id": "a1", "questionnaire": f"{url}|{one}"},
+        answer | {"id": "a2", "questionnaire": f"{url}|{other}"},
+        answer | {"id": "a3", "questionnaire": f"{url}|3"},
+    )
+    answers, forms = "QuestionnaireResponse", "Questionnaire"
+    assert node.found(f"{answers}?questionnaire.title=pain") == [f"{answers}/a0", f"{answers}/a1"]
+    assert node.found(f"{answers}?questionnaire.title=sleep&_id=a0,a1,a2") == [f"{answers}/a0", f"{answers}/a2"]
+    assert node.found(f"{forms}?_has:{answers}:questionnaire:_id=a2") == [f"{forms}/f2"]
+    assert node.found(f"{forms}?_has:{answers}:questionnaire:_id=a3") == []
+    included = {
+        name: node.included(f"{answers}?_id={name}&_include={answers}:questionnaire") for name in ("a0", "a1", "a3")
+    }
+    assert included == {"a0": [f"{forms}/f1", f"{forms}/f2"], "a1": [f"{forms}/f1"], "a3": []}
+    if one.upper() == one:
+        back = node.included(f"{forms}?_id=f1&_revinclude={answers}:questionnaire")
+        assert back == [f"{answers}/a0", f"{answers}/a1"]
+
+
 # Pages and snapshots, §3.1.1.5.3
 
 

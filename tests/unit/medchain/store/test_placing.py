@@ -277,7 +277,7 @@ def test_a_search_is_answered_where_nothing_can_be_written(store):
             page = store.find_page(EVERY).rows
             assert [row.id for row in page] == ["id-1", "id-2"]
             # What they refer to, too, which a search asks for afterwards (`_include`).
-            assert store.linked_keys([row.number for row in page], [8]) == ["k"]
+            assert store.linked([row.number for row in page], [8]) == [("k", "urn:d")]
         # Nothing of it was kept.
         assert count(store, unmerged) == 3
     assert found(store) == ["id-1", "id-2"]
@@ -342,7 +342,8 @@ def test_a_search_waits_for_nobody_who_writes(store, written):
         with written():
             page = store.find_page(EVERY, counted=99)
             assert ([(row.id, row.number) for row in page.rows], page.total, page.snapshot) == (wanted, 3, 7)
-            assert sorted(store.linked_keys([row.number for row in page.rows], [8])) == ["new", "newer", "old"]
+            linked = store.linked([row.number for row in page.rows], [8])
+            assert sorted(key for key, _ in linked) == ["new", "newer", "old"]
             keys = [Search((), (Row((Match(8, keys=(key,)),)),)) for key in ("old", "new", "newer")]
             assert [found(store, one) for one in keys] == [["id-3"], ["id-4"], ["id-1"]]
             # A page of before, of which nothing waits.
