@@ -32,8 +32,10 @@ from medchain.web.sign_in import shown_time
 
 _FIELDS: Final = (
     "key",
+    "owner",
     "custodian",
     "recipient",
+    "count",
     "staff",
     "reason",
     "time",
@@ -100,7 +102,7 @@ class OversightPages:
         late = [row for row in rows if row["overdue"]]
         return self._pages.render(
             "staff/oversight.html",
-            late=[_shown(row) for row in late],
+            late=[{**_shown(row), "between": self._between(row)} for row in late],
             late_objections=sum(row["objection"] is not None for row in late),
             waiting=sum(row["review"] is None for row in rows),
             total=len(rows),
@@ -156,6 +158,15 @@ class OversightPages:
         self._pages.site.require(Role.AUDITOR)
         return _rows(self._local.call("emergency.list", {}, _LIMITS), "emergencies", _FIELDS)
 
+    def _between(self, row: Mapping[str, Json]) -> str:
+        """Say which other organisation has a part in an emergency; empty where none has."""
+        custodian, recipient = str(row["custodian"]), str(row["recipient"])
+        if custodian == recipient:
+            return ""
+        if row["owner"] == custodian:
+            return self._pages.say("oversight.given", organisation=recipient, count=row["count"])
+        return self._pages.say("reviews.asked", organisation=custodian)
+
     def _missing(self) -> tuple[int, list[dict[str, Json]]]:
         """Tell how many versions of emergencies this node was not given in time, and list them."""
         answer = self._local.call(MISSING, {}, _LIMITS)
@@ -197,7 +208,7 @@ def _shown(row: Mapping[str, Json]) -> dict[str, str]:
     """Show an emergency that is late."""
     objection = row["objection"]
     return {
-        "custodian": str(row["custodian"]),
+        "owner": str(row["owner"]),
         "staff": str(row["staff"]),
         "reason": str(row["reason"]),
         "time": _time(row["time"]),

@@ -94,6 +94,7 @@ STAFF_WORDS: Final[Words] = {
     "reviews.send": ("记录复核", "Record the review"),
     "reviews.send.of": ("记录复核：{staff}，{time}", "Record the review of {staff}, {time}"),
     "oversight.title": ("监督", "Oversight"),
+    "oversight.given": ("提供给{organisation}：{count} 条记录", "given to {organisation}: {count} records"),
     "oversight.late": (
         "{count} 次紧急访问逾期未复核，其中 {objections} 次患者有异议",
         "{count} emergencies are past their review, {objections} of them with an objection",

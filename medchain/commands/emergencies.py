@@ -47,9 +47,20 @@ def _line(context: Context, row: Mapping[str, Json]) -> str:
     else:
         state = messages.EMERGENCY_OPEN
     times = {name: instant(value) for name in ("due", "time") if isinstance(value := row[name], int)}
-    named = {name: row[name] for name in ("custodian", "key", "reason", "staff")}
+    named = {name: row[name] for name in ("key", "owner", "reason", "staff")}
     objected = "" if row.get("objection") is None else context.say(messages.EMERGENCY_OBJECTED)
-    return context.say(messages.EMERGENCY_ROW, **named, **times, state=context.say(state)) + objected
+    told = context.say(messages.EMERGENCY_ROW, **named, **times, state=context.say(state))
+    return told + _between(context, row) + objected
+
+
+def _between(context: Context, row: Mapping[str, Json]) -> str:
+    """Say which other organisation has a part in an emergency; empty where none has."""
+    custodian, recipient = str(row["custodian"]), str(row["recipient"])
+    if custodian == recipient:
+        return ""
+    if row["owner"] == custodian:
+        return context.say(messages.EMERGENCY_GIVEN, organisation=recipient, count=row["count"])
+    return context.say(messages.EMERGENCY_ASKED, organisation=custodian)
 
 
 def _review_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:

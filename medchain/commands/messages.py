@@ -591,9 +591,11 @@ EMERGENCY_LIST_EXAMPLES: Final = Text("medchain emergency list --all", "medchain
 EMERGENCY_ALL: Final = Text("已复核的也列出", "those that were reviewed, too")
 EMERGENCY_NONE: Final = Text("没有待复核的紧急访问。", "No emergency is to be reviewed.")
 EMERGENCY_ROW: Final = Text(
-    "{key}\n  {time} {custodian} {staff}：{reason}；{state}，期限 {due}",
-    "{key}\n  {time} {custodian} {staff}: {reason}; {state}, due {due}",
+    "{key}\n  {time} {owner} {staff}：{reason}；{state}，期限 {due}",
+    "{key}\n  {time} {owner} {staff}: {reason}; {state}, due {due}",
 )
+EMERGENCY_ASKED: Final = Text("；向{organisation}调阅", "; asked {organisation} for the record")
+EMERGENCY_GIVEN: Final = Text("；提供给{organisation}：{count} 条记录", "; {count} records given to {organisation}")
 EMERGENCY_OPEN: Final = Text("待复核", "to be reviewed")
 EMERGENCY_OVERDUE: Final = Text("逾期未复核", "overdue")
 EMERGENCY_REVIEWED: Final = Text("已复核", "reviewed")

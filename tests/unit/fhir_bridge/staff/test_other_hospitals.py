@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import html
+import io
 import re
 from itertools import count
 
 import pytest
 
 from fhir_bridge.staff.other_hospitals import PLACE
+from medchain.commands.command import Context
+from medchain.commands.emergencies import _line
 from medchain.store.accounts import Role
 from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
 from tests.unit.medchain.node.glass import Glass
@@ -162,6 +166,18 @@ def test_the_review_pages_of_both_tell_of_the_other_and_of_the_objection(clinici
     assert f"asked {RENHE} for the record" in here
     assert "The patient objects: I was awake" in here
     assert "given to" not in here
+
+
+def test_the_command_names_who_is_to_review_and_the_other_hospital(clinician, patient, abroad):
+    declared(clinician, patient)
+    looked(clinician)
+    patient.settle()
+    rows = abroad.desks.local(TONGJI).call("emergency.list", {})["emergencies"]
+    silent = io.StringIO()
+    context = Context(argparse.Namespace(), "en", as_json=False, out=silent, err=silent, clock=lambda: 0)
+    told = {row["owner"]: _line(context, row) for row in rows if row["recipient"] == TONGJI}
+    assert f"; asked {RENHE} for the record" in told[TONGJI]
+    assert f" records given to {TONGJI}" in told[RENHE]
 
 
 def test_the_pages_are_in_both_languages(clinician, patient):

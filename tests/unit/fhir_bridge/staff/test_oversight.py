@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import ExitStack
 
 import pytest
@@ -20,6 +21,7 @@ from medchain.store.accounts import Role
 from medchain.store.watching import Endorsed
 from tests.unit.fhir_bridge.staff.conftest import opened
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, TONGJI
+from tests.unit.medchain.node.glass import Glass
 from tests.waiting import eventually
 
 PATHS = ("/oversight", "/oversight/evidence.json", "/oversight/evidence.csv")
@@ -58,6 +60,22 @@ def test_what_is_past_its_clock_is_said_first_and_what_others_wrote_is_no_markup
     assert "ordering.split_view" in page
     assert "&lt;i&gt;anxin&lt;/i&gt;" in page
     assert page.index("overdue since") < page.index("ordering.split_view")
+
+
+def test_of_an_emergency_between_two_hospitals_each_is_late_with_its_own_entry(desks, office):
+    patient = Glass(desks)
+    patient.store()
+    patient.ask(patient.declare(reason="<i>abroad</i>"))
+    patient.settle()
+    office.desks.federation.time += 8 * 86400
+    try:
+        page = re.sub(r"\s+", " ", office.staff(Role.AUDITOR).get("/oversight?lang=en").text)
+    finally:
+        office.desks.federation.time -= 8 * 86400
+    for owner, between in ((TONGJI, f"asked {RENHE} for the record"), (RENHE, f"given to {TONGJI}: 3 records")):
+        head = rf"{owner} · {patient.staff} · [^<]+</h3> <p>{between}</p>"
+        assert re.search(head, page), owner
+    assert patient.local not in page
 
 
 def test_the_evidence_names_no_patient_at_the_regulator_nor_at_the_hospital(world, office):
