@@ -14,10 +14,58 @@ from typing import Final, NamedTuple, Protocol
 from medchain.encoding import Json
 from medchain.ledger.members import Members
 from medchain.ordering.cosign import Awaited
-from medchain.store.ledger import LedgerStore
 
 AWAITED_S: Final = 120
 """So long blocks may wait before somebody is to look: cosignatures take seconds where members are there."""
+
+
+class Block(Protocol):
+    """The end of a block."""
+
+    @property
+    def height(self) -> int:
+        """From 1."""
+        ...
+
+    @property
+    def time(self) -> int:
+        """Unix seconds."""
+        ...
+
+
+class Covered(Protocol):
+    """The newest final checkpoint."""
+
+    @property
+    def size(self) -> int:
+        """Leaves that it covers."""
+        ...
+
+
+class Blocks(Protocol):
+    """A node's ledger; `medchain.store.ledger.LedgerStore`, which who only reads a status does not load."""
+
+    @property
+    def head(self) -> Block:
+        """The newest block."""
+        ...
+
+    @property
+    def members(self) -> Members:
+        """Those of the newest block."""
+        ...
+
+    def final(self) -> Covered | None:
+        """Return the newest final checkpoint."""
+        ...
+
+    def block(self, height: int) -> Block:
+        """Return a block."""
+        ...
+
+    def block_of_size(self, size: int) -> Block:
+        """Return the block that ends at a size."""
+        ...
 
 
 class Awaits(Protocol):
@@ -28,7 +76,7 @@ class Awaits(Protocol):
         ...
 
 
-def awaited(store: LedgerStore, cosigner: Awaits) -> Json:
+def awaited(store: Blocks, cosigner: Awaits) -> Json:
     """Tell what the newest blocks wait for.
 
     Args:
