@@ -782,8 +782,12 @@ class Cosigner:
         return is_replaced and reading.size > vouched.replaced_from
 
     def _remind(self, reading: Reading) -> None:
-        """Learn what this node signed and has forgotten, since it was restored: it must sign no other root there."""
-        is_mine = any(name.org_id == self._notary.org_id for name in reading.lines)
+        """Learn what this node cosigned and has forgotten, since it was restored: it must sign no other root there.
+
+        A log line of its own says nothing of that: any member could put it behind another's, and have a node that
+        orders take for cosigned what it has yet to cosign.
+        """
+        is_mine = any(name.org_id == self._notary.org_id and name.use in COSIGN_USES for name in reading.lines)
         if not is_mine or reading.size < self._vouched.floor:
             return
         vouched, is_ours = self._vouched, self._replica.root_at(reading.size) == reading.root

@@ -8,7 +8,8 @@ Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature; `docs/spec/genesis.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -44,27 +45,24 @@ class CosignKeys(NamedTuple):
     mldsa44: MlDsa44Signer
 
 
-class _LogKey(NamedTuple):
-    """A log key in force."""
+class _Key(NamedTuple):
+    """A log or cosigning key in force."""
 
     name: LineName
     key: VerifierKey
 
 
-class _CosignKey(NamedTuple):
-    """A cosigning key in force."""
-
-    name: LineName
-    key: VerifierKey
+_Keys = Mapping[tuple[str, bytes], Sequence[_Key]]
+"""Name and key id of a line → the keys that it may be by: anyone finds a key of another's id, which has 4 bytes."""
 
 
 class _Directory(NamedTuple):
-    """The keys of a members snapshot, by name and key id."""
+    """The keys of a members snapshot."""
 
     members: Members
     earlier: Sequence[Members]
-    logs: Mapping[tuple[str, bytes], _LogKey]
-    cosigners: Mapping[tuple[str, bytes], _CosignKey]
+    logs: _Keys
+    cosigners: _Keys
 
 
 class _Verified(NamedTuple):
@@ -76,14 +74,15 @@ class _Verified(NamedTuple):
     checkpoint: Checkpoint
     before: Reading | None
 
-    def log_line(self, signer: _LogKey, signature: Signature) -> str:
-        """Verify a log's line; returns its text."""
+    def log_line(self, log: _Key, signature: Signature) -> Line:
+        """Verify a log's line."""
         text = signature.line()
-        if self.before is None or self.before.log_line != text:
-            verify_log_signature(self.checkpoint, signer.key, signature)
-        return text
+        before = self.before
+        if before is None or (before.log_org, before.log_line) != (log.name.org_id, text):
+            verify_log_signature(self.checkpoint, log.key, signature)
+        return Line(0, text)
 
-    def line(self, cosigner: _CosignKey, signature: Signature) -> Line:
+    def line(self, cosigner: _Key, signature: Signature) -> Line:
         """Verify a cosigner's line."""
         text = signature.line()
         known = None if self.before is None else self.before.lines.get(cosigner.name)
@@ -126,19 +125,20 @@ class LedgerNotary:
         directory = self._directory_of(members, earlier)
         before = known.get(checkpoint.size)
         verified = _Verified(checkpoint, before if before is not None and before.root == checkpoint.root else None)
-        logs: list[tuple[LineName, str]] = []
+        logs: list[tuple[LineName, Line]] = []
         lines: dict[LineName, Line] = {}
         for signature in parsed.signatures:
             name = signature.name, signature.key_id
-            if (signer := directory.logs.get(name)) is not None:
-                logs.append((signer.name, verified.log_line(signer, signature)))
-            elif (cosigner := directory.cosigners.get(name)) is not None:
-                lines[cosigner.name] = verified.line(cosigner, signature)
+            if (known_logs := directory.logs.get(name)) is not None:
+                logs.append(_by_one_of(known_logs, signature, verified.log_line))
+            elif (cosigners := directory.cosigners.get(name)) is not None:
+                by, line = _by_one_of(cosigners, signature, verified.line)
+                lines[by] = line
         if not logs:
             raise VerificationError("checkpoint.log_line", size=checkpoint.size)
         (first, log_line), *others = logs
-        lines.update((name, Line(0, text)) for name, text in others if name != first)
-        return Reading(checkpoint.size, checkpoint.root, first.org_id, log_line, lines)
+        lines.update((by, line) for by, line in others if by != first)
+        return Reading(checkpoint.size, checkpoint.root, first.org_id, log_line.text, lines)
 
     def cosign(self, size: int, root: bytes, time: int) -> Mapping[LineName, Line]:
         """Make this organisation's two lines."""
@@ -176,33 +176,49 @@ class LedgerNotary:
         """Return the keys that count, gathered anew only when the members change."""
         found = self._directory
         if found is None or found.members is not members or [*map(id, found.earlier)] != [*map(id, earlier)]:
-            logs = {_name(item.key): item for item in self._logs(members)}
-            cosigners = {_name(item.key): item for item in self._cosigners((*earlier, members))}
+            logs, cosigners = _listed(self._logs(members)), _listed(self._cosigners((*earlier, members)))
             found = self._directory = _Directory(members, tuple(earlier), logs, cosigners)
         return found
 
-    def _logs(self, members: Members) -> Iterator[_LogKey]:
+    def _logs(self, members: Members) -> Iterator[_Key]:
         """List the log keys: the orderer's is not the only one whose lines are out there.
 
         Whoever orders a block by which it hands over and takes part no more has signed the end of that block, which all
         others have to cosign. A key that an active organisation has by now is that one's.
         """
-        for organisation in sorted(members.organisations.values(), key=lambda item: item.status == ACTIVE):
+        for organisation in sorted(members.organisations.values(), key=lambda item: item.status != ACTIVE):
             listed = organisation.key(LOG_KEY)
             name = LineName(organisation.org_id, LOG_KEY, listed.id)
-            yield _LogKey(name, VerifierKey(self._origin, KeyType.ED25519, listed.public))
+            yield _Key(name, VerifierKey(self._origin, KeyType.ED25519, listed.public))
 
-    def _cosigners(self, sets: Sequence[Members]) -> Iterator[_CosignKey]:
+    def _cosigners(self, sets: Sequence[Members]) -> Iterator[_Key]:
         """List the cosigning keys of all who take part, or did so in one of the sets."""
         for organisation in (item for members in sets for item in members.active):
             for use in COSIGN_USES:
                 name = LineName(organisation.org_id, use, organisation.key(use).id)
-                yield _CosignKey(name, cosigner_key(organisation, self._origin, use))
+                yield _Key(name, cosigner_key(organisation, self._origin, use))
 
 
-def _name(key: VerifierKey) -> tuple[str, bytes]:
-    """Name a key as a note's lines do."""
-    return key.name, key.key_id
+def _listed(keys: Iterable[_Key]) -> _Keys:
+    """List keys as a note's lines name them, each once; those given first come first."""
+    found: dict[tuple[str, bytes], dict[LineName, _Key]] = {}
+    for item in keys:
+        found.setdefault((item.key.name, item.key.key_id), {}).setdefault(item.name, item)
+    return {name: tuple(known.values()) for name, known in found.items()}
+
+
+def _by_one_of(
+    keys: Sequence[_Key], signature: Signature, verify: Callable[[_Key, Signature], Line]
+) -> tuple[LineName, Line]:
+    """Verify a line under the first key under which it holds; raises `VerificationError` where it holds under none.
+
+    By one alone a member whose key has the id of another's would have all lines of that one condemned.
+    """
+    *others, last = keys
+    for item in others:
+        with suppress(VerificationError):
+            return item.name, verify(item, signature)
+    return last.name, verify(last, signature)
 
 
 def log_pen(signer: Ed25519Signer, origin: str, size: int, root: bytes) -> str:
