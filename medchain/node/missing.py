@@ -15,7 +15,7 @@ from threading import Event
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
+from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.transaction import HASH_BYTES
@@ -289,5 +289,8 @@ def _supervised(store: LedgerStore, record: StateRecord, org_id: str) -> bool:
 
 
 def _is_silence(error: MedchainError) -> bool:
-    """Tell whether somebody could not be asked: down, suspended, or without an address."""
-    return isinstance(error, UnavailableError) or error.code == _NO_ADDRESS
+    """Tell whether somebody could not be asked: down, suspended, without an address, or one that does not let us in.
+
+    Whoever is suspended itself, or has a wrong clock, is refused by those who withhold nothing.
+    """
+    return isinstance(error, UnavailableError | AccessDeniedError) or error.code == _NO_ADDRESS

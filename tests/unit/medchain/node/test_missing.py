@@ -10,7 +10,7 @@ import pytest
 
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical, parse_canonical
-from medchain.errors import InputError, NotFoundError, UnavailableError
+from medchain.errors import AccessDeniedError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.emergency_request import EmergencyRequest, given_id, sign_emergency
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, Emergency, Objection, Review
 from medchain.ledger.members import organisation_content
@@ -257,6 +257,16 @@ def test_a_suspended_custodian_cannot_be_asked_and_is_not_said_to_withhold(glass
     glass.look()
     glass.look(after_s=GRACE_S)
     assert (glass.alarms(UNREACHABLE), glass.alarms(WITHHELD)) == ([(RENHE, 1, "peer.unknown")], [])
+
+
+@pytest.mark.parametrize("code", ["peer_auth.unknown", "peer_auth.time"])
+def test_who_is_not_let_in_cannot_ask_and_accuses_nobody_of_withholding(glass, code):
+    """A regulator that is suspended, or whose clock is wrong, is refused by honest custodians."""
+    glass.told(lost=(COMMISSION,))
+    glass.federation.tamper = _answering(AccessDeniedError(code))
+    glass.look()
+    glass.look(after_s=GRACE_S)
+    assert (glass.alarms(UNREACHABLE), glass.alarms(WITHHELD)) == ([(RENHE, 1, code)], [])
 
 
 def test_a_body_that_comes_late_within_the_grace_raises_nothing(glass):
