@@ -48,6 +48,9 @@ MAX_ELSEWHERE: Final = 10
 ASKED_ROLE: Final = "hospital"
 """Role of the organisations that ask each other in emergencies."""
 
+MOST_NOTED: Final = 50_000
+"""More notes of emergencies than all members together can have made within an hour."""
+
 RATE: Final = "emergency.rate"
 """Code of what is refused to who asks others too often."""
 
@@ -249,7 +252,7 @@ class EmergencyDesk:
     def open_of(self, staff: str) -> list[tuple[str, Declared]]:
         """Return the emergencies in which a person may look now, each with the patient's token, the newest first."""
         now = self._clock()
-        rows = self._records.emergencies(now - EMERGENCY_S)
+        rows = self._records.emergencies(now - EMERGENCY_S, limit=MOST_NOTED)
         found = [(row.patient, _declared(row)) for row in rows if not noted_for(row).custodian]
         return [(token, one) for token, one in found if one.staff == staff and now < one.until]
 
@@ -543,7 +546,7 @@ def open_elsewhere(records: RecordStore, staff: str, now: int) -> list[Noted]:
     Returns:
         Those that are open, the newest first.
     """
-    found = map(noted_for, records.emergencies(now - EMERGENCY_S))
+    found = map(noted_for, records.emergencies(now - EMERGENCY_S, limit=MOST_NOTED))
     return [one for one in found if one.custodian and one.staff == staff and now < one.until]
 
 

@@ -31,7 +31,7 @@ from medchain.ledger.members import Key
 from medchain.ledger.object import build_body, map_key
 from medchain.ledger.request import REQUEST_AHEAD_S
 from medchain.ledger.transaction import Ref
-from medchain.node.emergency import ASKED_ROLE, EMERGENCY, RATE, intent_of, noted_for
+from medchain.node.emergency import ASKED_ROLE, EMERGENCY, MOST_NOTED, RATE, intent_of, noted_for
 from medchain.node.emergency_watch import WATCH, Expected
 from medchain.node.log import Log
 from medchain.node.refusing import note_refusal
@@ -67,8 +67,6 @@ _NOTHING: Final = "release.nothing"
 _GUESSED: Final = frozenset({UNKNOWN, OTHER_PATIENT})
 # The first depends on the request alone; the second is told to who may have the records.
 _TOLD: Final = frozenset({"release.replayed", TOO_LARGE})
-# More than all members together are given within an hour.
-_MOST_NOTED: Final = 50_000
 _RATE_S: Final = 600
 _DAY_S: Final = 86_400
 _LOG: Final = Log("emergency")
@@ -158,7 +156,7 @@ class EmergencyCustodian:
         today = self._parts.records.refusals(since_day=now // _DAY_S)
         unknown = sum(row.count for row in today if row.requester == request.recipient and row.reason in _GUESSED)
         if (
-            len(noted) >= _MOST_NOTED
+            len(noted) >= MOST_NOTED
             or len(of_person) > MAX_OF_PERSON
             or len(of_all) > MAX_OF_ORGANISATION
             or releases >= MAX_RELEASES
@@ -170,7 +168,7 @@ class EmergencyCustodian:
 
     def _noted(self) -> list[Access]:
         """Return all that was noted of emergencies within the hour, however much other members have asked for."""
-        return self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S, limit=_MOST_NOTED)
+        return self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S, limit=MOST_NOTED)
 
     def _patient(self, request: EmergencyRequest, emergencies: Emergencies) -> str:
         """Find whose records are asked for; returns the keyed token, empty for nobody who is here alone."""
