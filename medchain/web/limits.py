@@ -3,7 +3,8 @@
 Keeps true: who has not shown who he is holds at most `MAX_STRANGERS` connections, `MAX_STRANGERS_EACH` from one place,
 whatever he sends; the rest are for callers who have, and for places from which one came before; one member has at most
 `MAX_REQUESTS_EACH` requests under way and `MAX_KEPT_EACH` connections kept; bodies of at most `MAX_BUFFERED_BYTES` are
-in memory, and of large answers that wait to be taken at most `MAX_ANSWERS_BYTES`, one member's `MAX_ANSWERS_EACH`.
+in memory, and of large answers that wait to be taken at most `MAX_ANSWERS_BYTES`, one member's `MAX_ANSWERS_EACH`,
+beside `OWN_ANSWERS_BYTES` that no others take from a member.
 Trusts the address of an accepted connection, which TCP makes hard to forge.
 Source: `docs/spec/node-protocol.md`.
 """
@@ -36,6 +37,9 @@ MAX_ANSWERS_BYTES: Final = 256 << 20
 
 MAX_ANSWERS_EACH: Final = 64 << 20
 """Large answers of one member held at a time; more than the largest there is."""
+
+OWN_ANSWERS_BYTES: Final = 8 << 20
+"""Answers that a member is given however much others hold: more than blocks come in, which some could keep from all."""
 
 SMALL_ANSWER_BYTES: Final = 1 << 16
 """Largest answer that is not counted: a connection has one, and whoever asks how the node is gets it always."""
@@ -196,9 +200,10 @@ class Answers:
             yield
             return
         with self._lock:
-            if self._held[org_id] + size > MAX_ANSWERS_EACH or self._held.total() + size > MAX_ANSWERS_BYTES:
+            own, total = self._held.get(org_id, 0) + size, self._held.total() + size
+            if own > MAX_ANSWERS_EACH or (own > OWN_ANSWERS_BYTES and total > MAX_ANSWERS_BYTES):
                 raise UnavailableError("request.busy")
-            self._held[org_id] += size
+            self._held[org_id] = own
         try:
             yield
         finally:

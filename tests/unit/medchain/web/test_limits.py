@@ -8,8 +8,9 @@ import pytest
 
 from medchain.errors import UnavailableError
 from medchain.node.release import MAX_ANSWER_BYTES
+from medchain.ordering.block import MAX_ANSWER_BYTES as MAX_BLOCKS_BYTES
 from medchain.web import limits
-from medchain.web.limits import Answers, Buffered, Connections, UnderWay, place_of
+from medchain.web.limits import OWN_ANSWERS_BYTES, Answers, Buffered, Connections, UnderWay, place_of
 
 MIB = 1 << 20
 
@@ -97,13 +98,27 @@ def test_large_answers_are_held_up_to_a_bound_for_each_member_and_one_for_all_an
             held.enter_context(answers.hold(member, 4 * MIB))
             for size in (65_536, 1):
                 held.enter_context(answers.hold(member, size))
-        # One more of a member that has as much as it may, and of one that has nothing.
-        for member in ("insurer", "fifth"):
-            with pytest.raises(UnavailableError) as caught, answers.hold(member, 65_537):
+        # One more of a member that has as much as it may, and of one that has nothing more than blocks come in.
+        for member, size in (("insurer", 65_537), ("fifth", 8 * MIB + 1)):
+            with pytest.raises(UnavailableError) as caught, answers.hold(member, size):
                 pass
             assert caught.value.code == "request.busy"
     with answers.hold("insurer", 64 * MIB), pytest.raises(UnavailableError), answers.hold("insurer", 65_537):
         pass
+    assert not answers._held  # noqa: SLF001  # that it does not grow is the point
+
+
+def test_attack_members_that_take_nothing_keep_no_other_from_its_blocks():
+    """Of thirteen members four may lie, which is as many as fill what is held for all."""
+    assert OWN_ANSWERS_BYTES >= 2 * MAX_BLOCKS_BYTES, "blocks, with the note of a round"
+    answers = Answers()
+    with ExitStack() as held:
+        for number in range(4):
+            held.enter_context(answers.hold(f"liar-{number}", 64 * MIB))
+        for number in range(9):
+            held.enter_context(answers.hold(f"member-{number}", 8 * MIB))
+            with pytest.raises(UnavailableError), answers.hold(f"member-{number}", 65_537):
+                pass
     assert not answers._held  # noqa: SLF001  # that it does not grow is the point
 
 
