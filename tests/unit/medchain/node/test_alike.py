@@ -18,6 +18,11 @@ ALIKE = {
     "Cyrillic capitals": ("TOP CAPE", "\u0422\u041e\u0420 \u0421\u0410\u0420\u0415"),
     "Greek": ("ATHENA", "\u0391\u03a4\u0397\u0395\u039d\u0391"),
     "compatibility ideograph": ("\u91d1", "\uf90a"),
+    "radicals": ("人民医院", "\u2f08\u2ea0医院"),
+    "a radical of before": ("长青门诊", "\u2ed3\u2ed8\u2ed4诊"),
+    "I and l": ("Clinic of Allied Care", "CIinic of AIIied Care"),
+    "1 and l": ("Clinic", "C1inic"),
+    "O and 0": ("Oriental", "0riental"),
     "signs alone": ("\u2014", "\u2026"),
 }
 
@@ -31,7 +36,13 @@ def test_what_differs_by_what_is_hardly_seen_looks_alike(name):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("仁和医院", "仁济医院"), ("Renhe Hospital", "Renhe Hospital 2"), ("Больница", "Bolnitsa"), ("Anxin", "Anxing")],
+    [
+        ("仁和医院", "仁济医院"),
+        ("Renhe Hospital", "Renhe Hospital 2"),
+        ("Больница", "Bolnitsa"),
+        ("Anxin", "Anxing"),
+        ("Mali", "Mail"),
+    ],
 )
 def test_other_names_do_not(one, other):
     assert not look_alike(one, other)
