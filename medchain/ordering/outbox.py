@@ -52,11 +52,12 @@ Fate: TypeAlias = Ordered | Refused
 
 @dataclass(slots=True)
 class _Pending:
-    """A transaction under way."""
+    """A transaction under way; `alone` once it was refused together with others, for which it may not be to blame."""
 
     leaf: bytes
     due: float = 0.0
     failures: int = 0
+    alone: bool = False
     done: threading.Event = field(default_factory=threading.Event)
     fate: Fate | None = None
 
@@ -187,7 +188,8 @@ class Outbox:
     def _due(self, now: float) -> list[tuple[bytes, _Pending]]:
         """Choose what to submit now, the oldest first: stops before all else, and apart from it.
 
-        Of a suspended member nothing is taken but stops, nor a batch in which there is anything else.
+        Of a suspended member nothing is taken but stops of its own, nor a batch in which there is anything else: where
+        stops are refused together, each is tried alone, or one of another's that it has heard of would hold up its own.
         """
         with self._changed:
             others = (row for row in self._pending.items() if row[0] not in self._stops)
@@ -195,11 +197,13 @@ class Outbox:
 
     def _delay(self, batch: Sequence[tuple[bytes, _Pending]], error: MedchainError) -> None:
         """Try again later, as late as the error asks for."""
+        is_refused = not isinstance(error, UnavailableError)
         least = float(error.retry_after_s) if isinstance(error, UnavailableError) else 0.0
         now = time.monotonic()
         with self._changed:
-            for _, pending in batch:
+            for known, pending in batch:
                 pending.failures += 1
+                pending.alone = is_refused and known in self._stops
                 pending.due = now + max(least * (0.5 + backoff_s(1)), backoff_s(pending.failures))
 
     def _take_refusal(self, known: bytes, refused: Refused) -> None:
@@ -225,8 +229,10 @@ def _batch(waiting: Iterable[tuple[bytes, _Pending]], now: float) -> list[tuple[
         if pending.due > now:
             continue
         size += len(pending.leaf)
-        if batch and (len(batch) == _BATCH or size > _MAX_BATCH_BYTES):
+        if batch and (pending.alone or len(batch) == _BATCH or size > _MAX_BATCH_BYTES):
             break
         pending.due = now + RESEND_S
         batch.append((known, pending))
+        if pending.alone:
+            break
     return batch

@@ -115,6 +115,22 @@ def test_stops_are_submitted_before_all_else_and_apart_from_it(consortium, outbo
     assert (wire.got[2:], len(outbox)) == ([[again]], 2)
 
 
+def test_stops_that_are_refused_together_are_tried_each_alone(consortium, outbox, wire):
+    """A suspended member has heard of another's stop, which is not taken of it, and holds up none of its own."""
+    others, own, later = (consortium.narrow(name) for name in ("org-0", "org-1", "org-1"))
+    for leaf in (others, own):
+        outbox.add(leaf)
+    wire.answers = [AccessDeniedError("ordering.stops_only"), AccessDeniedError("ordering.stops_only")]
+    wire.answers += [[Refused("stop.unknown")], [Refused("stop.unknown")]]
+    assert outbox.step() == 0
+    for pending in outbox._pending.values():  # noqa: SLF001  # it has no other clock to move
+        pending.due = 0.0
+    outbox.add(later)
+    assert [outbox.step() for _ in range(3)] == [0, 1, 1]
+    assert wire.got == [[others, own], [others], [own], [later]]
+    assert len(outbox) == 1
+
+
 def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
     known = outbox.add(consortium.anchor("org-1"))
     found = []
