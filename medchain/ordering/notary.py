@@ -133,7 +133,9 @@ class LedgerNotary:
                 logs.append(_by_one_of(known_logs, signature, verified.log_line))
             elif (cosigners := directory.cosigners.get(name)) is not None:
                 by, line = _by_one_of(cosigners, signature, verified.line)
-                lines[by] = line
+                # Two lines of one name and id are one too many for who has a policy: of those by an exchanged key none.
+                if by == cosigners[0].name:
+                    lines[by] = line
         if not logs:
             raise VerificationError("checkpoint.log_line", size=checkpoint.size)
         (first, log_line), *others = logs
@@ -176,7 +178,7 @@ class LedgerNotary:
         """Return the keys that count, gathered anew only when the members change."""
         found = self._directory
         if found is None or found.members is not members or [*map(id, found.earlier)] != [*map(id, earlier)]:
-            logs, cosigners = _listed(self._logs(members)), _listed(self._cosigners((*earlier, members)))
+            logs, cosigners = _listed(self._logs(members)), _listed(self._cosigners((members, *reversed(earlier))))
             found = self._directory = _Directory(members, tuple(earlier), logs, cosigners)
         return found
 
@@ -192,7 +194,7 @@ class LedgerNotary:
             yield _Key(name, VerifierKey(self._origin, KeyType.ED25519, listed.public))
 
     def _cosigners(self, sets: Sequence[Members]) -> Iterator[_Key]:
-        """List the cosigning keys of all who take part, or did so in one of the sets."""
+        """List the cosigning keys of all who take part, or did so in one of the sets, in the order of these."""
         for organisation in (item for members in sets for item in members.active):
             for use in COSIGN_USES:
                 name = LineName(organisation.org_id, use, organisation.key(use).id)
