@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from consent.decision import Decision, Deny, Permit, Resource, passes
 from consent.directive import SUBJECT, span_of_seconds
 from consent.facts import facts_of
+from fhir_bridge.binary import TYPE as BINARY
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.service import SearchService
 from medchain.errors import InputError
@@ -45,6 +46,9 @@ class EmergencyRuling:
         """Tell whether a record may be read; of what is no FHIR JSON nothing is known."""
         if isinstance(self.decision, Permit):
             return True
+        if resource_type == BINARY:
+            # It is as the record of its security context, which its bytes do not tell: beside a denial none leaves.
+            return False
         when = None if span is None else span_of_seconds(span)
         if content is None:
             record = Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=when)

@@ -168,7 +168,9 @@ class EmergencyCustodian:
 
     def _noted(self) -> list[Access]:
         """Return all that was noted of emergencies within the hour, however much other members have asked for."""
-        return self._parts.records.emergencies(self._parts.clock() - EMERGENCY_S, limit=MOST_NOTED)
+        # A declaration may lie ahead of this clock: it counts so much longer, and so does whose it is.
+        since = self._parts.clock() - EMERGENCY_S - REQUEST_AHEAD_S
+        return self._parts.records.emergencies(since, limit=MOST_NOTED)
 
     def _patient(self, request: EmergencyRequest, emergencies: Emergencies) -> str:
         """Find whose records are asked for; returns the keyed token, empty for nobody who is here alone."""

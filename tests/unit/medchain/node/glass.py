@@ -18,7 +18,7 @@ from medchain.ledger.emergency_request import (
 )
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY, EmergencyDesk, Noted
-from medchain.node.records import NewRecord, RecordService
+from medchain.node.records import NewRecord, NewStream, RecordService
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.desks import Desks, selecting
 from tests.unit.medchain.node.federation import RENHE, TONGJI, Site, key
@@ -51,14 +51,24 @@ class Glass:
         """Store the patient and records at Renhe, found by a search, final everywhere."""
         patient = {"resourceType": "Patient", "id": self.local, "identifier": [{"system": SYSTEM, "value": self.local}]}
         rows = [patient, self.observation(1), self.observation(2), *more]
-        site = self.site()
-        indexed = selecting(site, self.desks.federation.clock).emergencies._searches.index  # noqa: SLF001  # as a worker
-        clock = self.desks.federation.clock
-        service = RecordService(site.records, genesis().ledger, seed(RENHE, "records"), clock, index=indexed)
         for one in rows:
             made = NewRecord(one["resourceType"], one["id"], json.dumps(one).encode(), self.local, document=one)
-            service.create(made)
+            self._indexing().create(made)
         self.anchor()
+
+    def scan(self, about: str) -> None:
+        """Store a Binary with a record of Renhe's as its security context, final everywhere."""
+        name, context = f"{self.local}-b1", {"reference": about}
+        head = {"resourceType": "Binary", "id": name, "contentType": "image/jpeg", "securityContext": context}
+        made = NewStream("Binary", name, "image/jpeg", json.dumps(head).encode(), self.token)
+        self._indexing().create_stream(made, [b"scan"])
+        self.anchor()
+
+    def _indexing(self) -> RecordService:
+        """Store as a worker does."""
+        site, clock = self.site(), self.desks.federation.clock
+        indexed = selecting(site, clock).emergencies._searches.index  # noqa: SLF001  # as a worker
+        return RecordService(site.records, genesis().ledger, seed(RENHE, "records"), clock, index=indexed)
 
     def anchor(self) -> None:
         """Bring what was stored to the ledger, and wait until it is final everywhere."""

@@ -20,6 +20,7 @@ from medchain.ledger.emergency_request import about, parse_emergency
 from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.ledger.members import SUSPENDED
 from medchain.ledger.object import build_body
+from medchain.ledger.request import REQUEST_AHEAD_S
 from medchain.node import emergency_release, emergency_watch
 from medchain.node.emergency import EMERGENCY, MAX_ELSEWHERE, noted_for
 from medchain.node.emergency_asking import EmergencyAsker
@@ -184,6 +185,25 @@ def test_what_a_consent_denies_to_who_breaks_the_glass_here_is_given_to_nobody_e
     own.store(secret, said_by(own, {"type": "permit", "provision": [{"type": "deny", "securityLabel": label("PSY")}]}))
     found = {one["id"] for one in contents(own.ask(own.declare(), "Observation"))}
     assert found == {f"{own.local}-o1", f"{own.local}-o2"}
+
+
+def test_attack_the_scan_of_a_record_that_a_consent_denies_leaves_as_a_binary(own):
+    """A clinician here does not see it: R4 has the record of its security context decide about it."""
+    condition = f"{own.local}-c1"
+    denied = {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Condition"}]}
+    own.store(
+        {"resourceType": "Condition", "id": condition, "subject": {"reference": f"Patient/{own.local}"}},
+        said_by(own, {"type": "permit", "provision": [denied]}),
+    )
+    own.scan(f"Condition/{condition}")
+    types = {row["content_type"] for row in own.ask(own.declare())["records"]}
+    assert types == {"application/fhir+json"}
+
+
+def test_a_scan_leaves_where_no_consent_denies_anything(own):
+    own.store()
+    own.scan(f"Patient/{own.local}")
+    assert "image/jpeg" in {row["content_type"] for row in own.ask(own.declare())["records"]}
 
 
 def test_a_patient_who_denies_all_is_as_one_who_is_not_here(own):
@@ -391,6 +411,17 @@ def test_attack_a_daemon_that_lies_asks_for_one_patient_after_another_in_one_eme
     # It is stopped as one that guesses is: or it would learn who is here by not being stopped.
     monkeypatch.setattr(emergency_release, "MAX_UNKNOWN", 1)
     assert refused(glass, other) == "UnavailableError emergency.rate"
+
+
+def test_attack_a_declaration_dated_ahead_outlives_what_is_remembered_of_its_patient(glass, own, desks):
+    own.store()
+    declared = own.declare()
+    ahead = declared.time + REQUEST_AHEAD_S
+    own.send(own.request(declared, declared=ahead))
+    desks.federation.time += EMERGENCY_S + 1
+    other = glass.request(declared, declared=ahead, identifier=glass.identifier)
+    assert refused(glass, other) == "NotFoundError release.nothing"
+    assert "emergency.other_patient" in glass.refusals()
 
 
 def test_one_person_declares_so_many_at_a_time_and_asking_twice_is_one(glass):
