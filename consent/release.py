@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from consent.decision import Reason, Request, Resource
 from consent.directive import SUBJECT, LedgerDecision, compile_content, span_of_seconds
@@ -18,6 +19,8 @@ from consent.facts import facts_of
 from medchain.dates import Span
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.node.release_ports import ConsentInForce, Question, Ruling
+
+_BINARY: Final = "Binary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class DecisionRuling:
         """Tell whether a record may be read; what is not told of it passes no rule that asks for it."""
         when = None if span is None else span_of_seconds(span)
         record = _unknown(resource_type, when) if content is None else facts_of(content, SUBJECT, when)
-        return record.type == resource_type and any(found.passes(record) for found in self.decisions)
+        # A Binary is as the record of its security context, which its bytes do not tell.
+        counting = [found for found in self.decisions if resource_type != _BINARY or found.spares_all]
+        return record.type == resource_type and any(found.passes(record) for found in counting)
 
 
 class ReleaseRules:

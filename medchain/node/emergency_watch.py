@@ -17,8 +17,9 @@ from typing import Final, Protocol
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, MedchainError, NotFoundError
 from medchain.ledger.kinds.emergency import Review, read
-from medchain.ledger.object import ENDED, MAX_BODY_BYTES
+from medchain.ledger.object import ENDED, MAX_BODY_BYTES, map_key
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+from medchain.node.emergency import EMERGENCY
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
 from medchain.store.records import Intent, RecordStore
@@ -120,19 +121,24 @@ class EmergencyWatch:
         return expected.closes is None or self._is_closed(expected.key, expected.closes)
 
     def _is_closed(self, key: bytes, own: bytes) -> bool:
-        """Close our own emergency once who looked has a review; tells whether it is closed."""
+        """Close our own emergency once who looked has a review; tells whether nothing is left to wait for.
+
+        A review that the ledger had before it had ours is of what was declared and not of what was given: who asks
+        would else shut off the patient's objection before there is anything to object to.
+        """
         head = self._judge.shelf.head(key)
         review = read(head[1].content).review if head is not None and head[0].status == ENDED else None
-        if review is None:
+        if head is None or review is None:
             return False
+        given = self._judge.replica.store.version(map_key(EMERGENCY, self._judge.org_id, own), 1)
+        if given is None or given.since > head[0].since:
+            # One that is closed already gets no other review: somebody here gives it then.
+            return given is not None
         try:
             self._reviews.take_over(own, review)
-        except ConflictError:
-            # By somebody here, who did not wait for it.
+        except (ConflictError, NotFoundError):
+            # By somebody here, who did not wait for it; or its patient was erased.
             return True
-        except NotFoundError:
-            # Our own is not on the ledger yet.
-            return False
         return True
 
     def _alarm(self, code: str, expected: Expected) -> None:

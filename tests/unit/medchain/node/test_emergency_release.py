@@ -239,6 +239,26 @@ def test_the_review_of_who_looked_closes_what_the_custodian_told_and_the_patient
     assert {row["kind"] for row in told} == {"emergency.declared", "emergency.reviewed"}
 
 
+def test_a_review_from_before_anything_was_given_closes_nothing_at_the_custodian(glass, desks):
+    """Who asks could else review what it declared first, and the patient of the custodian could object to nothing."""
+    declared = glass.declare()
+    glass.settle(TONGJI)
+    glass.everywhere(declared_key(declared))
+    asked = {"by": "officer-9", "finding": "justified", "object": declared_key(declared).hex()}
+    desks.local(TONGJI).call("emergency.review", asked)
+    glass.everywhere(declared_key(declared), 2)
+    glass.ask(declared)
+    glass.settle()
+    given = given_key(desks.asked[-1])
+    glass.everywhere(given)
+    desks.nodes[RENHE].watch.round()
+    assert glass.told(RENHE, given)["review"] is None
+    objection = {"by": "Patient/p1", "object": given.hex(), "reason": "nobody was unconscious"}
+    desks.local(RENHE).call("emergency.object", objection)
+    glass.everywhere(given, 2)
+    assert glass.told(RENHE, given)["objection"]["reason"] == "nobody was unconscious"
+
+
 def test_who_did_not_wait_for_that_review_has_closed_it(glass, desks):
     declared = glass.declare()
     glass.ask(declared)
