@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from consent.web.person import Person
@@ -28,6 +29,10 @@ from medchain.web.session import SignedIn
 CASE_S: Final = 3600
 """How long a page about a patient can be opened again, and a form of it counts."""
 
+ADULT_YEARS: Final = 18
+"""From which birthday on the desk enrols somebody as of age, as the default policy's terms have it."""
+
+_LATEST_DAY: Final = "9999-12-31"
 _CASE: Final = "desk-case"
 _FORM: Final = "desk-form"
 _ACTIVE: Final = "active"
@@ -153,6 +158,23 @@ class Counter:
     def person(self, attended: Attended) -> Person | None:
         """Ask the daemon for the patient's subject in force; None for one who is not enrolled."""
         return self.site.person_of(attended.subjects)
+
+    def check_new(self, who: Identity) -> None:
+        """See that somebody can be enrolled here; raises `ConflictError` ``patient.enrolled``, ``desk.minor``."""
+        if self.site.person_of(self.subjects(who.id)) is not None:
+            raise ConflictError("patient.enrolled")
+        if self.may_be_minor(who):
+            raise ConflictError("desk.minor")
+
+    def may_be_minor(self, who: Identity) -> bool:
+        """Tell whether somebody is under age by the record: on the latest day that a birth date may mean.
+
+        Whoever is enrolled here signs alone, and a child signs by its guardians (`docs/spec/subject.md` 4).
+        """
+        today = datetime.fromtimestamp(self.site.pages.site.clock(), UTC).date()
+        adult = f"{today.year - ADULT_YEARS:04}-{today.month:02}-{today.day:02}"
+        latest = who.birth_date + _LATEST_DAY[len(who.birth_date) :]
+        return bool(who.birth_date) and latest > adult
 
     def organisations(self) -> Json:
         """Ask the daemon how the members are called."""

@@ -18,7 +18,7 @@ from fhir_bridge.browse.pages import showing
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
 from fhir_bridge.staff.counter import Attended, Counter, Identity
-from medchain.errors import ConflictError, InputError
+from medchain.errors import InputError
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
@@ -92,6 +92,7 @@ class DeskPages:
             "staff/desk_patient.html",
             one=attended,
             state=self._state(self._counter.person(attended)),
+            is_minor=self._counter.may_be_minor(attended.who),
             methods=METHODS,
             form=self._counter.form(me),
         )
@@ -107,8 +108,7 @@ class DeskPages:
         attended, method = self._counter.attended(me, case), request.form.get("method", "")
         if method not in METHODS:
             raise InputError("desk.method")
-        if self._counter.person(attended) is not None:
-            raise ConflictError("patient.enrolled")
+        self._counter.check_new(attended.who)
         return self._given(me, attended, method)
 
     def _given(self, me: SignedIn, attended: Attended, method: str) -> Response:

@@ -346,6 +346,13 @@ DESK_WORDS: Final[Words] = {
         "This page has ended, or was opened by somebody else. Find the patient again.",
     ),
     "error.desk.method": ("请选择核对的证件。", "Choose the paper that was checked."),
+    "error.desk.minor": (
+        "按出生日期，此人未成年（或可能未成年），须由监护人登记，本页不办理。如出生日期有误，请先更正病历。",
+        (
+            "By the birth date this person is under age, or may be: a child is enrolled with its guardians, "
+            "which is not done on this page. If the date is wrong, have the record corrected first."
+        ),
+    ),
     "error.desk.patient": ("此处没有这位患者。", "There is no such patient here."),
     "error.desk.repeated": (
         "这张表单已经提交过，没有再次办理。请重新打开页面。",

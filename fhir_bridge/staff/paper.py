@@ -25,7 +25,7 @@ from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Attended, Counter
 from fhir_bridge.staff.desk import METHODS
 from medchain.encoding import Json
-from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.store.accounts import Role
 from medchain.web.pages import redirected
@@ -118,7 +118,7 @@ class PaperEnrolment:
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Enrol the person; final when this answers."""
         patient = confirmed.proposal.patient
-        check_new(self._counter, patient)
+        self._counter.check_new(self._counter.identity(me, patient))
         place = self._counter.open(me, patient)
         asked: Json = {
             "credentials": [],
@@ -211,7 +211,7 @@ class PaperPages:
         attended, method = self._counter.attended(me, case), request.form.get("method", "")
         if method not in METHODS:
             raise InputError("desk.method")
-        check_new(self._counter, attended.who.id)
+        self._counter.check_new(attended.who)
         made = self._attesting.propose(me, Attested.ENROLMENT, attended.who.id, {"method": method})
         return redirected(f"/desk/proposed/{made.id}")
 
@@ -266,9 +266,3 @@ class PaperPages:
             problem="" if problem is None else self._pages.say_or(f"error.{problem.code}", problem.code),
             form=self._counter.form(me),
         )
-
-
-def check_new(counter: Counter, patient: str) -> None:
-    """See that a patient is not enrolled yet; raises `ConflictError` ``patient.enrolled``."""
-    if counter.site.person_of(counter.subjects(patient)) is not None:
-        raise ConflictError("patient.enrolled")

@@ -80,10 +80,11 @@ class World:
     local: Local
     patients: PatientSite
 
-    def patient(self, name: str) -> str:
+    def patient(self, name: str, born: str = "1958-03-04") -> str:
         """Store a patient with a record; returns the id."""
         identifier = [{"system": "urn:mrn", "value": f"MRN-{name}"}]
         row = {"resourceType": "Patient", "id": name, "name": [{"text": f"王{name}"}], "identifier": identifier}
+        row |= {"birthDate": born}
         seen = {"resourceType": "Observation", "id": f"{name}-o", "status": "final", "code": {"text": "血糖"}}
         seen |= {"subject": {"reference": f"Patient/{name}"}}
         for one in (row, seen):

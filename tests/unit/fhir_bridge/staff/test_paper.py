@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,6 +80,32 @@ def test_who_is_enrolled_meanwhile_is_not_enrolled_again(world):
     assert code_of(decided(second, waiting)) == "patient.enrolled"
     form = form_of(first, opened(first, world.patient("paper-2-form")))
     assert code_of(first.post(f"{case}/enrolment", form | {"method": "passport"})) == "patient.enrolled"
+
+
+@pytest.mark.parametrize(
+    ("years", "days", "form", "is_minor"),
+    [
+        (18, 0, "%Y-%m-%d", False),
+        (18, 1, "%Y-%m-%d", True),
+        (18, 1, "%Y-%m", True),
+        (18, 366, "%Y", True),
+        (20, 0, "%Y", False),
+    ],
+)
+def test_attack_a_child_is_not_enrolled_as_of_age_by_code_or_on_paper(world, years, days, form, is_minor):
+    """Two of the staff could permit in its name, and no guardian be asked; a date counts as the latest it may be."""
+    today = datetime.fromtimestamp(world.site.clock(), UTC)
+    born = (today.replace(year=today.year - years) + timedelta(days=days)).strftime(form)
+    patient, browser = world.patient(f"paper-born-{years}-{days}-{len(born)}", born), world.staff(Role.DESK)
+    case = opened(browser, patient)
+    page = browser.get(f"{case}?lang=en").text
+    assert ("under age" in page, "/code" in page) == (is_minor, not is_minor)
+    if is_minor:
+        # The forms of another patient's page, sent for this one.
+        given_form = form_of(browser, opened(browser, world.patient(f"{patient}-b"))) | {"method": "passport"}
+        assert code_of(browser.post(f"{case}/code", given_form)) == "desk.minor"
+        paper_form = form_of(browser, opened(browser, world.patient(f"{patient}-c"))) | {"method": "passport"}
+        assert code_of(browser.post(f"{case}/enrolment", paper_form)) == "desk.minor"
 
 
 def test_a_permission_on_paper_is_previewed_confirmed_and_marked_as_attested(world):
