@@ -125,4 +125,6 @@ def test_it_is_a_valid_consent_with_what_searches_look_for_at_its_root(given: di
 def test_who_signs_for_another_is_not_named_and_a_patient_who_is_not_here_neither() -> None:
     for_another = written(read({**BASE, "acting_for": "33" * 32}), KEY, "Patient/p1", is_in_force=True)
     assert "performer" not in for_another
-    assert {"patient", "performer"}.isdisjoint(written(read(BASE), KEY, "", is_in_force=True))
+    unknown = written(read(BASE), KEY, "", is_in_force=True)
+    subject = {"system": "urn:medchain:subject", "value": BASE["subject"]}
+    assert (unknown["patient"], "performer" in unknown) == ({"type": "Patient", "identifier": subject}, False)

@@ -143,7 +143,7 @@ class Desk:
 
     def emergency(self, **changes: object) -> Request:
         made = emergency.Emergency(
-            RENHE, TAIPING, "p1", "doctor-17", "unconscious", fresh(32), 1, fresh(32), fresh(32), NOW
+            RENHE, RENHE, "p1", "doctor-17", "unconscious", fresh(32), 1, fresh(32), fresh(32), NOW
         )
         return Request("emergency", fresh(16), build_body("emergency", {**made.to_content(), **changes}, None, fresh))
 

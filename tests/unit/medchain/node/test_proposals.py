@@ -449,11 +449,13 @@ def test_a_lost_orderer_is_taken_over_from(assembly):
     name = assembly.propose(RENHE, "suspend", ANXIN)
     assembly.approve(name, TONGJI, COMMISSION)
     assert assembly.is_everywhere(lambda members: members.protocol.quorum == 3)
+    # Whoever is suspended gets no further until it is reinstated.
+    assembly.federation.down = {ANXIN}
     name = assembly.propose(RENHE, "hand-over", TAIPING)
     assembly.approve(name, COMMISSION, TAIPING)
     assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
     wait_until_final(assembly, RENHE)
-    assembly.federation.down = {TAIPING}
+    assembly.federation.down = {ANXIN, TAIPING}
     name = assembly.propose(TONGJI, "take-over", reason="排序方失联")
     assembly.approve(name, RENHE)
     assert assembly.state(TONGJI, name) == "open"
@@ -589,7 +591,7 @@ def test_who_was_replaced_is_proposed_as_orderer_only_when_its_log_key_is_exchan
     assembly.approve(name, COMMISSION, TAIPING)
     assert assembly.is_everywhere(lambda members: members.protocol.orderer == TAIPING)
     wait_until_final(assembly, RENHE)
-    assembly.federation.down = {TAIPING}
+    assembly.federation.down = {ANXIN, TAIPING}
     name = assembly.propose(TONGJI, "take-over")
     assembly.approve(name, RENHE, ANXIN, COMMISSION)
     assert assembly.is_everywhere(lambda members: members.protocol.orderer == TONGJI)

@@ -18,6 +18,7 @@ from medchain.node.addresses import is_unicast
 from medchain.node.assembly import DaemonParts, LocalOperations
 from medchain.node.concern import parse_concern, parse_reports
 from medchain.node.custodian import Custodian
+from medchain.node.emergency_release import EmergencyCustodian
 from medchain.node.endorse import parse_endorsement
 from medchain.node.grant_search import GrantDesk
 from medchain.node.orderer_client import HttpOrdererClient
@@ -100,10 +101,14 @@ class Releases:
     """Both sides of a custodian, as its node has them."""
 
     custodian: Custodian
+    emergencies: EmergencyCustodian
     desk: GrantDesk
 
     def release(self, document, peer):
         return self.custodian.release(document, peer)
+
+    def emergency(self, document, peer):
+        return self.emergencies.release(document, peer)
 
     def grants(self, document, peer):
         return self.desk.find(document, peer)
@@ -119,7 +124,11 @@ def parts(exchange):
         ordering=site.node.driver,
         endorsement=site.node.endorser,
         bodies=site.node.bodies,
-        releases=Releases(exchange.custodian(), GrantDesk(exchange.parts(), site.node.shelf.index.of)),
+        releases=Releases(
+            exchange.custodian(),
+            EmergencyCustodian(exchange.parts()),
+            GrantDesk(exchange.parts(), site.node.shelf.index.of),
+        ),
     )
 
 
