@@ -54,7 +54,10 @@ MAX_RELEASES_OF_ORGANISATION: Final = 500
 """Releases to one organisation within an hour, in all its emergencies: what one asks leaves room for the others."""
 
 MAX_UNKNOWN: Final = 100
-"""Requests of one organisation about patients who are not here, on one day: who guesses identifiers is stopped."""
+"""Requests of one organisation that are answered with nothing, on one day: who guesses identifiers is stopped.
+
+Whatever the reason: who is stopped for one and not for another would learn who is here, and whose consent denies.
+"""
 
 UNKNOWN: Final = "emergency.patient"
 """Reason that is noted where an identifier names nobody here, or several."""
@@ -62,9 +65,10 @@ UNKNOWN: Final = "emergency.patient"
 OTHER_PATIENT: Final = "emergency.other_patient"
 """Reason that is noted where records of another patient were given in the same emergency: each is one patient's."""
 
+NOTHING_GIVEN: Final = "emergency.nothing"
+"""Reason under which all are counted that get the one answer of who is told nothing."""
+
 _NOTHING: Final = "release.nothing"
-# Both count: who is refused for one and not for the other would learn who is here.
-_GUESSED: Final = frozenset({UNKNOWN, OTHER_PATIENT})
 # The first depends on the request alone; the second is told to who may have the records.
 _TOLD: Final = frozenset({"release.replayed", TOO_LARGE})
 _RATE_S: Final = 600
@@ -130,8 +134,12 @@ class EmergencyCustodian:
             except UnavailableError:
                 raise
             except MedchainError as error:
-                note_refusal(self._parts, Refused(document, peer, patient, error.code))
-                if error.code in _TOLD:
+                is_told = error.code in _TOLD
+                # Who was given the patient's records guesses nothing with another question about them.
+                guesses = not is_told and patient not in self._given(signed.request)
+                refused = Refused(document, peer, patient, error.code)
+                note_refusal(self._parts, refused, NOTHING_GIVEN if guesses else "")
+                if is_told:
                     raise
                 raise NotFoundError(_NOTHING) from None
 
@@ -154,7 +162,7 @@ class EmergencyCustodian:
         of_all = {one.declaration for one in given} | {request.declaration}
         releases = sum(one.declaration == request.declaration for one in given)
         today = self._parts.records.refusals(since_day=now // _DAY_S)
-        unknown = sum(row.count for row in today if row.requester == request.recipient and row.reason in _GUESSED)
+        unknown = sum(row.count for row in today if (row.requester, row.reason) == (request.recipient, NOTHING_GIVEN))
         if (
             len(noted) >= MOST_NOTED
             or len(of_person) > MAX_OF_PERSON
@@ -202,11 +210,14 @@ class EmergencyCustodian:
         Raises:
             AccessDeniedError: `OTHER_PATIENT`.
         """
-        for row in self._noted():
-            noted = noted_for(row)
-            is_same = (noted.recipient, noted.declaration) == (request.recipient, request.declaration)
-            if is_same and row.patient != patient:
-                raise AccessDeniedError(OTHER_PATIENT)
+        if self._given(request) - {patient}:
+            raise AccessDeniedError(OTHER_PATIENT)
+
+    def _given(self, request: EmergencyRequest) -> set[str]:
+        """Return whose records were given in the same emergency."""
+        rows = [(row.patient, noted_for(row)) for row in self._noted()]
+        same = (request.recipient, request.declaration)
+        return {patient for patient, noted in rows if (noted.recipient, noted.declaration) == same}
 
     def _made(self, request: EmergencyRequest, key: Key, patient: str, choice: Choice) -> _Made:
         """Write the answer, and the emergency that says what is in it."""

@@ -25,12 +25,13 @@ MAX_NOTED: Final = 100
 _LOG: Final = Log("release")
 
 
-def note_refusal(parts: CustodianParts, refused: Refused) -> None:
+def note_refusal(parts: CustodianParts, refused: Refused, counted: str = "") -> None:
     """Note a refusal with its reason.
 
     Args:
         parts: of the custodian.
         refused: what was refused.
+        counted: reason under which it is counted, where that must be the same for several; empty for its own.
 
     Raises:
         UnavailableError: the disk, or the audit cannot keep it; nothing may be answered then.
@@ -40,7 +41,7 @@ def note_refusal(parts: CustodianParts, refused: Refused) -> None:
     name = digest("medchain/refusal/v1", refused.document, refused.reason.encode("ascii"))[:ID_BYTES]
     _LOG.warning("release.refused", code=refused.reason, peer=refused.peer)
     now = parts.clock()
-    if parts.records.count_refusal(refused.peer, refused.reason, now) > MAX_NOTED:
+    if parts.records.count_refusal(refused.peer, counted or refused.reason, now) > MAX_NOTED:
         return
     # First the audit: were it last, a second attempt would be noted already and have no event.
     parts.refused(refused)

@@ -93,6 +93,12 @@ def refused(glass: Glass, signed, peer: str = TONGJI) -> str:
     return f"{type(caught.value).__name__} {caught.value.code}"
 
 
+def nothings(glass: Glass) -> int:
+    """How many questions of Tongji's Renhe has answered with nothing."""
+    rows = glass.site().records.refusals()
+    return sum(row.count for row in rows if (row.requester, row.reason) == (TONGJI, emergency_release.NOTHING_GIVEN))
+
+
 def said_by(glass: Glass, provision: dict) -> dict:
     """A consent of the patient at the custodian."""
     patient = {"reference": f"Patient/{glass.local}"}
@@ -382,15 +388,38 @@ def test_absent_ambiguous_and_forbidden_look_alike_and_each_question_is_noted(ow
 
 
 def test_attack_identifiers_are_guessed(glass, monkeypatch):
-    monkeypatch.setattr(emergency_release, "MAX_UNKNOWN", 3)
-    known = sum(reason == "emergency.patient" for reason in glass.refusals())
-    monkeypatch.setattr(emergency_release, "MAX_UNKNOWN", 3 + known)
+    monkeypatch.setattr(emergency_release, "MAX_UNKNOWN", 3 + nothings(glass))
     declared = glass.declare()
     for number in range(3):
         refused(glass, glass.request(declared, identifier=f"urn:mrn|guess-{number}"))
     # Whoever the next one is about: nothing more is told today.
     for identifier in (glass.identifier, "urn:mrn|guess-4"):
         assert refused(glass, glass.request(declared, identifier=identifier)) == "UnavailableError emergency.rate"
+
+
+def test_attack_a_hospital_counts_how_many_questions_it_has_left(glass, own, desks):
+    """Who denies, who has nothing of a kind, and who is not here: each takes one of them."""
+    own.store(said_by(own, {"type": "deny"}))
+    other = Glass(desks)
+    other.store()
+    asked = (
+        own.request(own.declare()),
+        other.request(other.declare(), resource_types=("Condition",)),
+        glass.request(glass.declare(), identifier="urn:mrn|nobody"),
+    )
+    costs = []
+    for one in asked:
+        before = nothings(glass)
+        assert refused(glass, one) == "NotFoundError release.nothing"
+        costs.append(nothings(glass) - before)
+    assert costs == [1, 1, 1]
+
+
+def test_who_was_given_the_records_may_ask_for_what_is_not_there(glass):
+    declared, before = glass.declare(), nothings(glass)
+    glass.send(glass.request(declared))
+    assert refused(glass, glass.request(declared, resource_types=("Condition",))) == "NotFoundError release.nothing"
+    assert nothings(glass) == before
 
 
 def test_attack_one_clinician_or_one_hospital_breaks_it_again_and_again(glass, monkeypatch):
