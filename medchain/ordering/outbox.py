@@ -52,12 +52,23 @@ Fate: TypeAlias = Ordered | Refused
 
 @dataclass(slots=True)
 class _Pending:
-    """A transaction under way; `alone` once it was refused together with others, for which it may not be to blame."""
+    """A transaction under way.
+
+    Attributes:
+        leaf: its envelope.
+        due: when it is submitted next, on the monotonic clock.
+        failures: how often in a row that has failed.
+        alone: once it was refused together with others, for which it may not be to blame.
+        answered: when it was answered last, on the same clock; 0 while it is to be submitted as if it never had been.
+        done: set with its fate.
+        fate: what became of it; None as long as nothing has.
+    """
 
     leaf: bytes
     due: float = 0.0
     failures: int = 0
     alone: bool = False
+    answered: float = 0.0
     done: threading.Event = field(default_factory=threading.Event)
     fate: Fate | None = None
 
@@ -142,7 +153,9 @@ class Outbox:
         rows = [(known, outcome) for (known, _), outcome in zip(batch, outcomes, strict=True)]
         receipts = [(known, outcome) for known, outcome in rows if not isinstance(outcome, Refused)]
         found = self._promises.take(receipts, asked, voided)
+        now = time.monotonic()
         for (known, outcome), (_, pending) in zip(rows, batch, strict=True):
+            pending.answered = now
             if isinstance(outcome, Refused):
                 self._take_refusal(known, outcome)
             elif known not in found:
@@ -175,14 +188,14 @@ class Outbox:
         with self._changed:
             for known in withheld:
                 if known in self._pending:
-                    self._pending[known].due = 0.0
+                    self._pending[known].due = self._pending[known].answered = 0.0
 
     def reset(self) -> None:
         """Submit everything anew: after a takeover, receipts of the lost orderer bind nobody."""
         self._promises.void()
         with self._changed:
             for pending in self._pending.values():
-                pending.due = 0.0
+                pending.due = pending.answered = 0.0
             self._changed.notify_all()
 
     def _due(self, now: float) -> list[tuple[bytes, _Pending]]:
@@ -190,10 +203,14 @@ class Outbox:
 
         Of a suspended member nothing is taken but stops of its own, nor a batch in which there is anything else: where
         stops are refused together, each is tried alone, or one of another's that it has heard of would hold up its own.
+        So few are taken at a time, and it sees no block that has them, that those which were answered wait for others.
         """
         with self._changed:
+            stops = sorted(self._stops.items(), key=lambda row: row[1].answered)
+            if any(not (pending.answered or pending.alone) for _, pending in stops):
+                stops = [row for row in stops if not row[1].answered]
             others = (row for row in self._pending.items() if row[0] not in self._stops)
-            return _batch(self._stops.items(), now) or _batch(others, now)
+            return _batch(stops, now) or _batch(others, now)
 
     def _delay(self, batch: Sequence[tuple[bytes, _Pending]], error: MedchainError) -> None:
         """Try again later, as late as the error asks for."""

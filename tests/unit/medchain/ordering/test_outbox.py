@@ -131,6 +131,35 @@ def test_stops_that_are_refused_together_are_tried_each_alone(consortium, outbox
     assert len(outbox) == 1
 
 
+def test_stops_of_a_suspended_member_all_come_to_be_answered_however_few_are_taken_in_a_minute(
+    consortium, outbox, wire, replica, monkeypatch
+):
+    """It sees no block that has them: were the oldest submitted again first, they would use up what it may bring."""
+    monkeypatch.setattr(module, "_BATCH", 1)
+    leaves = [consortium.narrow("org-1") for _ in range(3)]
+    names = [outbox.add(leaf) for leaf in leaves]
+    promises = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 1, NOW)] for known in names]
+    full = UnavailableError("ordering.quota", retry_after_s=60)
+
+    def minute(*answers: object) -> list[bytes]:
+        """What is submitted while the quota takes what is answered."""
+        wire.got.clear()
+        wire.answers = list(answers)
+        for pending in outbox._pending.values():  # noqa: SLF001  # it has no other clock to move
+            pending.due = 0.0
+        for _ in range(4):
+            outbox.step()
+        return [leaf for (leaf,) in wire.got]
+
+    first, second, third = leaves
+    assert minute(promises[0], full, full) == [first, second, third]
+    # As one that is due again while the others wait for the next minute.
+    assert minute(promises[1], full) == [second, third]
+    assert minute(promises[2], *promises[:2]) == [third, first, second]
+    # Then again, those first that were answered the longest ago.
+    assert minute(full, full, full) == [third, first, second]
+
+
 def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
     known = outbox.add(consortium.anchor("org-1"))
     found = []
