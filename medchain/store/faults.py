@@ -21,6 +21,9 @@ from medchain.errors import ConflictError, InputError, MedchainError, Unavailabl
 FOREIGN: Final = (dbapi2.Error, SQLAlchemyError)
 """What the driver and SQLAlchemy raise."""
 
+FULL: Final = "store.full"
+"""Code of what finds no room on the disk."""
+
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CORRUPT: Final = frozenset({11, 26})
 _CORRUPT_READS: Final = frozenset({10 | 2 << 8, 10 | 32 << 8, 10 | 33 << 8})
@@ -34,7 +37,7 @@ _RETRIED: Final = {
     6: "store.busy",
     8: "store.read_only",
     10: "store.io",
-    13: "store.full",
+    13: FULL,
     14: "store.io",
 }
 
@@ -101,7 +104,7 @@ def is_busy(error: dbapi2.Error) -> bool:
 
 def disk_fault(error: OSError, table: str) -> UnavailableError:
     """Choose our error for one of a file that is no database: ``store.full`` or ``store.io``."""
-    return UnavailableError("store.full" if error.errno in _NO_ROOM else "store.io", table=table)
+    return UnavailableError(FULL if error.errno in _NO_ROOM else "store.io", table=table)
 
 
 def corrupt(table: str, key: int | str | bytes = "") -> VerificationError:

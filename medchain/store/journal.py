@@ -23,7 +23,7 @@ from medchain.crypto.frames import open_frame, seal_frame
 from medchain.crypto.keywrap import derive
 from medchain.crypto.xchacha import TAG_BYTES
 from medchain.errors import InputError, UnavailableError, VerificationError
-from medchain.store.faults import disk_fault
+from medchain.store.faults import FULL, disk_fault
 
 MAX_CONTENT_BYTES: Final = 60_000
 """Largest content of a frame."""
@@ -105,11 +105,20 @@ class Journal:
     """The journal of one process. Threads may share it."""
 
     def __init__(self, folder: Path, key: bytes) -> None:
-        """Begin a file; raises `UnavailableError` ``store.full``, ``store.io``."""
+        """Begin a file, on a full disk once there is room: until then what is appended is refused.
+
+        Raises:
+            UnavailableError: ``store.io``.
+        """
         self._folder = folder
         self._key = key
         self._lock = threading.Lock()
-        self._file = _Writing(folder, key)
+        self._file: _Writing | None = None
+        try:
+            self._current()
+        except UnavailableError as error:
+            if error.code != FULL:
+                raise
         # Full, and something that was begun in them is not done.
         self._retired: list[_Writing] = []
         self._unsynced: list[_Writing] = []
@@ -195,16 +204,20 @@ class Journal:
         """End the files and leave them to the reader."""
         with self._lock:
             for file in (*self._retired, self._file):
-                self._end(file)
+                if file is not None:
+                    self._end(file)
 
     def _current(self) -> _Writing:
         """Return the file for new frames: another one where it has grown too large, or takes no more."""
-        if self._file.size > MAX_FILE_BYTES or self._file.is_spent:
-            full, self._file = self._file, _Writing(self._folder, self._key)
-            if full.undone:
-                self._retired.append(full)
+        file = self._file
+        if file is not None and file.size <= MAX_FILE_BYTES and not file.is_spent:
+            return file
+        self._file = _Writing(self._folder, self._key)
+        if file is not None:
+            if file.undone:
+                self._retired.append(file)
             else:
-                self._end(full)
+                self._end(file)
         return self._file
 
     def _end(self, file: _Writing) -> None:
@@ -249,7 +262,7 @@ class _Writing:
             raise disk_fault(error, _TABLE) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._descriptor, self._prefix)
+            _write_whole(self._descriptor, self._prefix)
             sync_folder(folder)
         except OSError as error:
             # Nobody knows of it, and a full disk would have one more at each attempt.
@@ -272,13 +285,11 @@ class _Writing:
         self.number += 1
 
     def _write_all(self, frame: bytes) -> None:
-        """Write a frame in one call; where a part of it was written only, the next call tells why."""
-        written = 0
+        """Write a frame, or nothing of it."""
         try:
-            while written < len(frame):
-                written += os.write(self._descriptor, frame[written:])
+            _write_whole(self._descriptor, frame)
         except OSError:
-            if written:
+            if os.fstat(self._descriptor).st_size > self.size:
                 self.is_spent = True
                 os.ftruncate(self._descriptor, self.size)
             raise
@@ -299,6 +310,13 @@ class _Writing:
         finally:
             self.is_open = False
             os.close(self._descriptor)
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Write in one call; where a part was written only, the next call tells why."""
+    written = 0
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
 
 
 def _sync(descriptor: int) -> None:

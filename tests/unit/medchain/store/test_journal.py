@@ -265,19 +265,39 @@ def test_two_frames_are_never_sealed_under_one_nonce(tmp_path, monkeypatch):
     assert [contents(tmp_path, other) for other in set(names(tmp_path)) - {name}] == [[b"b" * 1000]]
 
 
-def test_a_file_that_cannot_be_begun_is_not_left_behind(tmp_path, monkeypatch):
-    """A full disk that is asked again and again would else have as many, and the process as many open."""
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_journal_that_is_begun_on_a_full_disk_refuses_until_there_is_room(tmp_path, monkeypatch, room):
+    """No process dies of it; and what is asked again and again leaves no file behind, nor has one open."""
+    write, left = os.write, []
 
-    def full(_descriptor: int, _data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "disk")
+    def full(descriptor: int, data: bytes) -> int:
+        if not left or not left[-1]:
+            left.append(room)
+            raise OSError(errno.ENOSPC, "disk")
+        return write(descriptor, data[: left.pop()])
 
     opened = len([*Path("/proc/self/fd").iterdir()])
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "write", full)
-        with pytest.raises(UnavailableError, match=r"store\.full"):
-            Journal(tmp_path, KEY)
+        made = Journal(tmp_path, KEY)
+        for attempt in (made.append, made.begin):
+            with pytest.raises(UnavailableError, match=r"store\.full"):
+                attempt(b"a")
+        made.sync()
     assert names(tmp_path) == []
     assert len([*Path("/proc/self/fd").iterdir()]) == opened
+    made.append(b"b")
+    made.close()
+    assert contents(tmp_path, *names(tmp_path)) == [b"b"]
+
+
+def test_a_journal_that_never_found_room_ends_as_any(tmp_path, monkeypatch):
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "disk")
+
+    monkeypatch.setattr(journal.os, "write", full)
+    Journal(tmp_path, KEY).close()
+    assert names(tmp_path) == []
 
 
 def test_held_journals_are_copied_as_they_were_whatever_happens_to_them(tmp_path):
