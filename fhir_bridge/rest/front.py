@@ -31,7 +31,6 @@ from fhir_bridge.rest.turns import Turns
 from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node import metrics
 from medchain.web.gateway import REFUSAL, Environ, Start
-from medchain.web.routing import error_response
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
 
 PREFIX: Final = "/fhir"
@@ -99,11 +98,11 @@ class Front:
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
-        refusal: MedchainError | None = environ.get(REFUSAL)
         if not _is_ours(environ):
-            return self._elsewhere(environ, start) if refusal is None else _refused(refusal, start)
+            return self._elsewhere(environ, start)
         began = time.monotonic()
         ask = self._ask(environ, environ["PATH_INFO"][len(PREFIX) + 1 :])
+        refusal: MedchainError | None = environ.get(REFUSAL)
         if refusal is not None:
             reply = refused(ask, refusal)
         elif _is_short(ask):
@@ -296,13 +295,6 @@ def _is_ours(environ: Environ) -> bool:
     path: str = environ.get("PATH_INFO", "")
     after = path[len(PREFIX) : len(PREFIX) + 1]
     return path.startswith(PREFIX) and after in ("", "/") and not path.startswith(_ELSEWHERE)
-
-
-def _refused(error: MedchainError, start: Start) -> Iterable[bytes]:
-    """Answer one of our errors where no view is asked."""
-    found = error_response(error, new_request_id())
-    start(_line(found.status), list({**HEADERS, **found.headers, "Content-Type": found.content_type}.items()))
-    return (found.body,)
 
 
 def _sent(ask: Ask, reply: Reply, start: Start, began: float) -> Iterable[bytes]:

@@ -187,6 +187,7 @@ _WORDS: Final[Mapping[str, Words]] = {
         "Purpose-Of-Use is a code of a purpose of use in v3-ActReason, such as TREAT.",
     ),
     "request.length": Words("请求内容中断。", "The body broke off."),
+    "request.malformed": Words("请求不符合 HTTP 的格式。", "The request does not keep to HTTP."),
     "request.query": Words("查询串不可识别。", "The query cannot be read."),
     "request.slow": Words("请求内容到达过慢。", "The body came too slowly."),
     "request.too_large": Words("请求内容过大。", "The body is too large."),

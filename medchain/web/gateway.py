@@ -2,16 +2,17 @@
 
 The event loop waits for clients, threads do the work. Keeps true: no thread waits for a small body, nor for a client to
 take an answer; a client that takes nothing for `TAKE_S` is cut off, and an answer that breaks off never looks whole;
-more work than the threads can take soon is refused, not queued without end; the loop answers by itself only what has
-shown to be quick, and only while no thread does anything longer, so that it waits for no lock or connection that one
-has. Trusts the server for heads: their size, their deadline, and that they are HTTP.
-Source: ASGI 3.0; PEP 3333; RFC 3875; `docs/adr/0030-web-workers-speak-asgi.md`.
+more work than the threads can take soon is refused, not queued without end, and so is who names no host, or two; the
+loop answers by itself only what has shown to be quick, and only while no thread does anything longer, so that it waits
+for no lock or connection that one has. Trusts the server for heads: their size, their deadline, and that they are HTTP.
+Source: ASGI 3.0; PEP 3333; RFC 3875; RFC 9112 §3.2; `docs/adr/0030-web-workers-speak-asgi.md`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
@@ -44,6 +45,10 @@ Send: TypeAlias = "Callable[[dict[str, Any]], Awaitable[None]]"
 """ASGI's send; Any because its messages have members of many types."""
 
 _PIECE_BYTES: Final = 1 << 18
+# uri-host [ ":" port ] (RFC 9112 §3.2, RFC 3986 §3.2.2), without percent-encoding, which no name in DNS has.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]*)?")
+# granian writes it without the minor version.
+_HTTP_1_0: Final = frozenset({"1", "1.0"})
 _LOG: Final = Log("web")
 
 
@@ -102,7 +107,10 @@ class Gateway:
     async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Read, answer, send; Any as in `Receive`."""
         environ = environ_of(scope)
-        environ["wsgi.input"] = await self._body(environ, receive)
+        if _names_host(scope):
+            environ["wsgi.input"] = await self._body(environ, receive)
+        else:
+            environ |= {REFUSAL: InputError("request.malformed"), "wsgi.input": io.BytesIO()}
         answer = await self._answer(environ)
         head = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
         if answer.rest is None and len(answer.body) <= _PIECE_BYTES:
@@ -129,7 +137,8 @@ class Gateway:
     async def _answer(self, environ: Environ) -> _Answer:
         """Answer here or in a thread."""
         if self._busy >= self._most:
-            environ[REFUSAL] = UnavailableError("request.busy")
+            environ.setdefault(REFUSAL, UnavailableError("request.busy"))
+        if REFUSAL in environ:
             return self._run(environ)
         is_read = isinstance(environ["wsgi.input"], io.BytesIO)
         kind = self._application.kind_of(environ) if is_read else None
@@ -218,6 +227,18 @@ def _more(pieces: Iterator[bytes]) -> bytes:
         if size > _PIECE_BYTES:
             break
     return made[0] if len(made) == 1 else b"".join(made)
+
+
+def _names_host(scope: dict[str, Any]) -> bool:
+    """Tell whether a request names its host once and well, or is HTTP/1.0 and names none (RFC 9112 §3.2).
+
+    Of two hosts a proxy in front may have gone by the other one. Any as in `environ_of`.
+    """
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    # granian gives an empty one where there is none.
+    if hosts in ([], [b""]):
+        return scope["http_version"] in _HTTP_1_0
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
 
 
 @lru_cache(256)

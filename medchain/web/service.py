@@ -22,6 +22,7 @@ from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFou
 from medchain.node import metrics
 from medchain.node.log import Log
 from medchain.node.peers import JSON
+from medchain.web.gateway import REFUSAL
 from medchain.web.routing import Caller, callers, callers_of, error_response
 
 MAX_REQUEST_BYTES: Final = 32 << 20
@@ -105,9 +106,12 @@ def health_blueprint(status: Callable[[], Json], metrics_token: str | None) -> B
 
 
 def _begin() -> None:
-    """Note the time and an id."""
+    """Note the time and an id; raises what the door before the application has found."""
     g.request_id = secrets.token_hex(8)
     g.started = time.monotonic()
+    refusal: MedchainError | None = request.environ.get(REFUSAL)
+    if refusal is not None:
+        raise refusal
 
 
 def _finish(response: Response) -> Response:

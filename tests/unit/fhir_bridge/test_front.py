@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from werkzeug.test import create_environ
 
 from fhir_bridge.rest import front
 from fhir_bridge.rest.front import Arriving, read_body
@@ -99,11 +100,11 @@ def test_of_a_stranger_no_body_is_read(server):
 )
 def test_what_the_door_refuses_is_told_in_the_words_of_the_place(server, path, said):
     told: list[str] = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, REFUSAL: UnavailableError("request.busy")}
+    environ = create_environ(path) | {REFUSAL: UnavailableError("request.busy")}
     answered = b"".join(
         server.front(environ, lambda status, headers: told.extend((status, dict(headers)["Retry-After"])))
     )
-    assert told == ["503 Service Unavailable", "1"]
+    assert [word.lower() for word in told] == ["503 service unavailable", "1"]
     assert said in answered
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from consent.web.sign_words import SIGN_WORDS
 from consent.web.ticket import SIGN_S
+from medchain.errors import UnavailableError
+from medchain.web.gateway import REFUSAL
 from tests.unit.consent.web.conftest import PORTAL, code_of
 from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.federation import ORIGIN
@@ -120,6 +122,11 @@ def test_the_page_that_opened_a_draft_is_given_it_again_for_the_other_language(w
         world.desks.federation.time -= SIGN_S
     assert browser.signed(again).status_code == 200
     assert code_of(browser.at_sign("/sign/begin", {"begun": begun})) == "page.ended"
+
+
+def test_what_the_door_of_the_signing_origin_refuses_is_done_by_nobody(world):
+    refused = world.sign_app.test_client().get("/sign", environ_overrides={REFUSAL: UnavailableError("request.busy")})
+    assert (refused.status_code, code_of(refused)) == (503, "request.busy")
 
 
 def test_signing_out_at_the_portal_ends_what_was_to_be_signed(world):

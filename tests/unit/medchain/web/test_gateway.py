@@ -28,7 +28,7 @@ def scope(method: str = "GET", path: str = "/fhir/Patient/p1", query: bytes = b"
         "scheme": "http",
         "path": path,
         "query_string": query,
-        "headers": list(headers),
+        "headers": [(b"host", b"node.test"), *headers],
         "client": ("203.0.113.7", 50000),
         "server": ("127.0.0.1", 8080),
     }
@@ -136,6 +136,43 @@ def test_an_environment_is_that_of_pep_3333():
 
 def test_a_field_that_would_pass_for_one_of_a_proxy_is_none():
     assert "HTTP_X_FORWARDED_FOR" not in environ_of(scope(headers=[(b"x_forwarded_for", b"192.0.2.1")]))
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [],
+        [b"a.test", b"b.test"],
+        [b"a.test", b"a.test"],
+        [b""],
+        [b"a.test/x"],
+        [b"u@a.test"],
+        [b"a.test:http"],
+        [b"[::1"],
+    ],
+)
+def test_attack_a_request_names_no_host_or_two_or_what_is_none(hosts):
+    """RFC 9112 §3.2: answered with 400, and nothing of its body is waited for."""
+    asked = scope("POST") | {"headers": [(b"content-length", b"3"), *((b"host", host) for host in hosts)]}
+    client = Client([])
+    asyncio.run(Gateway(Echo(), 2)(asked, client.receive, client.send))
+    assert (client.status, client.body) == (400, b"request.malformed")
+
+
+@pytest.mark.parametrize("host", [b"a.test", b"A.test:8443", b"127.0.0.1:1", b"[::1]:80", b"a_b.test:"])
+def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(host):
+    client = Client([])
+    asyncio.run(Gateway(Echo(), 2)(scope() | {"headers": [(b"host", host)]}, client.receive, client.send))
+    assert client.status == 200
+
+
+@pytest.mark.parametrize("version", ["1", "1.0"])
+def test_http_1_0_names_its_host_at_most_once(version):
+    for hosts, status in (([], 200), ([b""], 200), ([b"a.test"], 200), ([b"", b"a.test"], 400), ([b"a.test"] * 2, 400)):
+        asked = scope() | {"http_version": version, "headers": [(b"host", host) for host in hosts]}
+        client = Client([])
+        asyncio.run(Gateway(Echo(), 2)(asked, client.receive, client.send))
+        assert client.status == status
 
 
 def test_a_small_body_is_there_before_the_application_is_asked():
