@@ -472,7 +472,7 @@ class Enforcement:
         """
         stored = self._store.numbered(number)
         try:
-            content = self._told(stored) if stored is not None else b""
+            content = binary.told(self._service, stored) if stored is not None else b""
         except (NotFoundError, VerificationError):
             stored, content = None, b""
         if stored is None:
@@ -489,10 +489,6 @@ class Enforcement:
         newest = self._store.get(type_name, record_id)
         facts = None if newest is None or type_name == binary.TYPE else self._read(type_name, newest.seq)
         return facts[0] if facts else Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None)
-
-    def _told(self, stored: RecordVersion) -> bytes:
-        """Open a version; of what is no FHIR JSON, what is told of it."""
-        return self._service.open(stored).content if stored.head is None else self._service.head(stored).text
 
     def _zone(self) -> tzinfo:
         """Return the zone of dates without one."""

@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from fhir_bridge import binary
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
@@ -30,7 +31,7 @@ from fhir_bridge.search.indexer import VARIANTS
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import ByType, Condition, Either, InCompartment
-from fhir_bridge.smart.access import Access, Clause, Permit, permit
+from fhir_bridge.smart.access import BY_CONTEXT_TYPE, Access, Clause, Permit, permit
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import AccessDeniedError, NotFoundError
 from medchain.node.own_consents import RECORD_TYPE as CONSENT
@@ -99,7 +100,7 @@ class Gate:
         sight = self._enforcement.sight(access) if rows else None
         return [
             (found := permits[row.type]) is not None
-            and (found.is_whole or self._is_shown(found, row, admitted))
+            and (found.is_whole or self._is_shown(found, row, admitted) or self._is_of_context(access, found, row))
             and (sight is None or not sight.hides(row))
             for row in rows
         ]
@@ -314,7 +315,7 @@ class Gate:
         if newest is None or newest == row.seq:
             return newest is not None
         try:
-            content = self._service.open(row).content
+            content = binary.told(self._service, row)
         except NotFoundError:
             # Erased, and so nobody's any more.
             return False
@@ -326,6 +327,39 @@ class Gate:
         return allowed.admits(
             lambda patient: f"{_PATIENT}/{patient}" in keys, lambda query: self.meets(row.type, resource, query)
         )
+
+    def _is_of_context(self, access: Access, allowed: Permit, row: RecordVersion) -> bool:
+        """Judge a version of a Binary under scopes of one patient, by what its security context names.
+
+        As with any record, an older version needs the newest to be allowed as well.
+        """
+        clauses = [clause for clause in allowed.clauses if clause.patient]
+        if row.type != BY_CONTEXT_TYPE or not clauses:
+            return False
+        newest = self._service.history(row.type, row.id)[0]
+        versions = {one.seq: one for one in (newest, row)}.values()
+        return all(any(self._context_admits(access, clause, one) for clause in clauses) for one in versions)
+
+    def _context_admits(self, access: Access, clause: Clause, row: RecordVersion) -> bool:
+        """Judge a Binary by the record that its security context names, as that is now (R4 Binary.securityContext).
+
+        It must be of the clause's patient, as the Binary was when it was sealed; and where it is more than the Patient,
+        which says no more than whose the Binary is, this caller must be allowed to read it.
+        """
+        if row.head is None or row.patient != self._service.patient_token(clause.patient):
+            return False
+        try:
+            shell = parse(self._service.head(row).text)
+        except NotFoundError:
+            return False
+        if (about := binary.about_in(shell)) is None:
+            return False
+        of_patient = (InCompartment(_PATIENT, clause.patient),)
+        if not self._searches.rows(about[0], f"_id={about[1]}", within=of_patient):
+            return False
+        if about[0] != _PATIENT and not self.shown(access, self._service.history(*about)[:1])[0]:
+            return False
+        return not clause.query or self.meets(row.type, shell, clause.query)
 
     def _admits(self, clause: Clause, type_name: str, resource: Resource) -> bool:
         """Judge a resource that is not stored yet: by whom it is about, and by what a constraint says of it."""

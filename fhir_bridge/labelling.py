@@ -19,6 +19,7 @@ import orjson
 from consent.decision import coding_key
 from consent.labels import CARRIED, MINOR, PRIVATE_OF_MINORS, Because, LabelSet, labelled, lowered, read_set
 from consent.vocabulary import ACT_CODE, CONFIDENTIALITY, LEVELS, SENSITIVITIES
+from fhir_bridge import binary
 from fhir_bridge.document import Element, Resource, member, parse
 from fhir_bridge.references import patient_of
 from medchain.errors import InputError, NotFoundError
@@ -78,7 +79,7 @@ class Labeller:
         if stored is None:
             return None
         try:
-            content = self._service.open(stored).content if stored.head is None else self._service.head(stored).text
+            content = binary.told(self._service, stored)
         except NotFoundError:
             return None
         return parse(content) if content else None

@@ -33,6 +33,9 @@ DIRECTORY_TYPES: Final = frozenset(
 SEVERAL_TYPES: Final = frozenset({"AuditEvent", "Group"})
 """Types of which one resource tells of several patients: a scope of one patient gives none of them."""
 
+BY_CONTEXT_TYPE: Final = "Binary"
+"""Type that is in no compartment itself: it is read as what its `securityContext` names (FHIR R4 Binary)."""
+
 _READING: Final = frozenset({Action.READ, Action.SEARCH})
 _MAX_KNOWN: Final = 1024
 
@@ -82,7 +85,8 @@ class Clause:
     """What a resource must fulfil.
 
     Attributes:
-        patient: id of the patient in whose compartment it must be; empty for any or none.
+        patient: id of the patient in whose compartment it must be, of a Binary what its security context names; empty
+            for any or none.
         query: search conditions of its type that it must meet, all of them; empty for none.
     """
 
@@ -160,11 +164,18 @@ def _permit(access: Access, type_name: str, action: Action) -> Permit | None:
                 clauses[Clause("", scope.query)] = None
         elif type_name in SEVERAL_TYPES:
             continue
-        elif access.patient and (type_name == "Patient" or type_name in compartment("Patient")):
+        elif access.patient and _is_of_patients(type_name, action):
             clauses[Clause(access.patient, scope.query)] = None
     if not clauses:
         return None
     return Permit((_WHOLE,) if _WHOLE in clauses else _merged(list(clauses)))
+
+
+def _is_of_patients(type_name: str, action: Action) -> bool:
+    """Tell whether something can be done to a type's resources as those of one patient."""
+    if type_name == BY_CONTEXT_TYPE:
+        return action is Action.READ
+    return type_name == "Patient" or type_name in compartment("Patient")
 
 
 def access_document(access: Access) -> Json:

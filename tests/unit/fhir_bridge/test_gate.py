@@ -140,6 +140,98 @@ def test_a_security_context_tells_nobody_who_is_a_patient_here(hers):
     assert code_of(told[0]) == code_of(told[1]) == "binary.security_context"
 
 
+@pytest.fixture
+def scan(ward):
+    """Store a scan under an id, with what its security context is to name."""
+
+    def stored(name: str, about: str = "", **headers: str) -> str:
+        context = {"X-Security-Context": about} if about else {}
+        made = ward.call("PUT", f"/fhir/Binary/{name}", b"scan", Content_Type="image/png", **context, **headers)
+        assert made.status_code in (200, 201), made.data
+        return f"/fhir/Binary/{name}"
+
+    return stored
+
+
+@pytest.mark.parametrize("about", ["Patient/p1", "Patient/p1/_history/1", "Observation/of-p1"])
+def test_an_application_of_a_patient_reads_what_was_scanned_of_the_patient(hers, scan, about):
+    """FHIR R4 Binary.securityContext: who may have access to what it names may have it to the Binary."""
+    path = scan("b1", about)
+    assert hers("GET", path, scopes="patient/*.rs").data == b"scan"
+    assert hers("GET", f"{path}/_history/1", scopes="patient/*.rs").data == b"scan"
+    entries = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": "Binary/b1"}}]}
+    told = json.loads(hers("POST", "/fhir", entries, "patient/*.rs").data)["entry"][0]
+    assert told["resource"]["securityContext"] == {"reference": about}
+
+
+@pytest.mark.parametrize("about", ["", "Patient/p2", "Observation/of-p2", "Binary/of-p1", "Group/g1"])
+def test_attack_an_application_of_a_patient_reads_what_was_scanned_of_others(ward, hers, scan, about):
+    member = [{"entity": {"reference": "Patient/p1"}}]
+    group = {"resourceType": "Group", "id": "g1", "type": "person", "actual": True, "member": member}
+    assert ward.call("PUT", "/fhir/Group/g1", group).status_code == 201
+    scan("of-p1", "Patient/p1")
+    path = scan("b1", about)
+    for way in (path, f"{path}/_history/1", f"{path}/_history"):
+        assert hers("GET", way, scopes="patient/*.cruds").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [
+        ("patient/Binary.r", 404),
+        ("patient/Binary.s patient/Observation.r", 404),
+        ("patient/Observation.rs", 404),
+        ("patient/Binary.r patient/Observation.s", 404),
+        ("patient/Binary.r patient/Observation.r?status=amended", 404),
+        ("patient/Binary.r?_tag=x patient/Observation.r", 404),
+        ("patient/Binary.r patient/Observation.r?status=final", 200),
+        ("patient/Binary.r patient/Observation.r", 200),
+    ],
+)
+def test_a_scan_is_read_with_the_right_to_it_and_to_what_stands_for_it(hers, scan, scopes, status):
+    assert hers("GET", scan("b1", "Observation/of-p1"), scopes=scopes).status_code == status
+
+
+def test_a_scan_of_which_the_patient_alone_is_named_needs_no_other_right(hers, scan):
+    assert hers("GET", scan("b1", "Patient/p1"), scopes="patient/Binary.r").status_code == 200
+
+
+def test_an_application_of_a_patient_finds_writes_and_exports_no_scan(hers, scan):
+    path = scan("b1", "Patient/p1")
+    assert hers("GET", "/fhir/Binary?_id=b1").status_code == 403
+    assert hers("PUT", path, b"other").status_code == 403
+    assert hers("DELETE", path).status_code == 403
+    assert hers("GET", path).data == b"scan"
+
+
+def test_attack_a_scan_whose_context_moves_to_another_patient_takes_its_versions_along(ward, hers, scan):
+    """Neither what was another patient's before, nor what is another's now, is hers."""
+    path = scan("b1", "Observation/of-p2")
+    assert ward.call("PUT", "/fhir/Observation/of-p2", observation("of-p2", "p1")).status_code == 200
+    assert hers("GET", path).status_code == 404
+    scan("b1", "Patient/p1")
+    assert [hers("GET", f"{path}/_history/{number}").status_code for number in (1, 2)] == [404, 200]
+    scan("b1", "Patient/p2")
+    assert [hers("GET", f"{path}/_history/{number}").status_code for number in (1, 2, 3)] == [404, 404, 404]
+
+
+def test_a_scan_that_is_gone_or_whose_context_is_gone_is_not_there(ward, hers, scan):
+    path = scan("b1", "Observation/of-p1")
+    assert ward.call("DELETE", "/fhir/Observation/of-p1").status_code == 204
+    assert hers("GET", path).status_code == 404
+    other = scan("b2", "Patient/p1")
+    assert ward.call("DELETE", other).status_code == 204
+    assert [hers("GET", way).status_code for way in (other, f"{other}/_history/1")] == [404, 404]
+
+
+def test_an_older_scan_under_a_constraint_is_judged_by_what_is_told_of_it(ward, scan):
+    """What a scan is made of is no FHIR, and is not read as such."""
+    path = scan("b1", "Patient/p1")
+    scan("b1", "Patient/p1")
+    for scope, status in (("user/Binary.r?_id=b1", 200), ("user/Binary.r?_tag=x", 404)):
+        assert ward.call("GET", f"{path}/_history/1", scope=scope).status_code == status
+
+
 def test_a_constraint_holds_of_what_is_written_before_and_after(hers):
     def labelled(code: str) -> dict:
         system = "http://terminology.hl7.org/CodeSystem/observation-category"
