@@ -31,7 +31,8 @@ from fhir_bridge.search.values import token_key
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
-from medchain.store.finding import Known
+from medchain.store.finding import Known, Search
+from medchain.store.indexing import FoundPage
 from medchain.store.records import RecordStore
 
 PATIENT_MEMBERS: Final = ("subject", "patient", "beneficiary", "individual", "for")
@@ -49,6 +50,8 @@ MAX_CONDITIONS: Final = 10_000
 JUDGED_AT_ONCE: Final = 100
 """How many entries of the request itself are judged by a condition in about as long."""
 
+_BUT: Final = "&_id:not="
+_MAX_APART: Final = 100
 _PATIENT: Final = "Patient"
 # What a Bundle holds refers to its own entries (FHIR R4 §2.36.4), whose ids may be those of others here. An AuditEvent
 # outlives an erasure. A Consent of a patient is a rule on that patient's records: only one that says so is.
@@ -204,8 +207,12 @@ class Resolver:
         """Tell whether the caller may ask for records of a type by a condition."""
         return self._may_read(type_name)
 
-    def find(self, wanted: Wanted) -> str | None:
+    def find(self, wanted: Wanted, own: Own | None = None) -> str | None:
         """Find the id of the record that fulfils a condition, None where there is none.
+
+        Args:
+            wanted: the condition.
+            own: what a Bundle's entries change: those records are passed over where others fulfil it, too.
 
         Raises:
             InputError: ``search.condition`` for a condition that says nothing, ``search.*``; ``reference.too_many``.
@@ -219,17 +226,18 @@ class Resolver:
             if not self._may_read(wanted.type):
                 raise AccessDeniedError("scope.denied")
             self._spend(1)
-            known = self._known[wanted] = self._searches.anew(lambda: self._ask(wanted))
+            search, page = self._searches.anew(lambda: self._ask(wanted))
+            if len(page.rows) > 1:
+                changed = [row.id for row in page.rows if own is not None and own.changes(wanted.type, row.id)]
+                return self.find(_without(wanted, changed), own)
+            found = [(row.number, row.id) for row in page.rows]
+            known = self._known[wanted] = Known(search, page.snapshot, *(found[0] if found else ()))
         return known.id or None
 
-    def _ask(self, wanted: Wanted) -> Known:
+    def _ask(self, wanted: Wanted) -> tuple[Search, FoundPage]:
         """Search for what fulfils a condition."""
         search = self._searches.planned(wanted.type, wanted.condition, within=self._within())
-        page = self._store.find_page(search)
-        if len(page.rows) > 1:
-            raise ConflictError("reference.ambiguous", type=wanted.type)
-        found = page.rows[0] if page.rows else None
-        return Known(search, page.snapshot) if found is None else Known(search, page.snapshot, found.number, found.id)
+        return search, self._store.find_page(search)
 
     def whose(self, type_name: str, resource: Resource, own: Own) -> str:
         """Return the id of the patient whom a resource names without a reference to the patient.
@@ -335,6 +343,13 @@ def parse_condition(type_name: str, query: str) -> Wanted:
     return Wanted(type_name, parameters if is_address else query)
 
 
+def _without(wanted: Wanted, ids: Sequence[str]) -> Wanted:
+    """Say of a condition that some of those that fulfil it are not meant; raises `ConflictError` as `Resolver.find`."""
+    if not ids or wanted.condition.count(_BUT) + len(ids) > _MAX_APART:
+        raise ConflictError("reference.ambiguous", type=wanted.type)
+    return wanted._replace(condition=wanted.condition + "".join(f"{_BUT}{one}" for one in ids))
+
+
 def _identified(wanted: Wanted) -> Identifier | None:
     """Read ``identifier=SYSTEM|VALUE``, which is looked up among the entries of the same Bundle; None for another."""
     pairs = parse_qsl(wanted.condition, keep_blank_values=True)
@@ -407,6 +422,11 @@ class Own:
     of_type: Callable[[str], Iterable[Resource]] = lambda _type: ()
     settled: dict[Wanted, str] = field(default_factory=dict)
     _subjects: dict[str, list[Subject] | None] = field(default_factory=dict)
+
+    def changes(self, type_name: str, record_id: str) -> bool:
+        """Tell whether they write or delete a record."""
+        place = type_name, record_id
+        return place in self.deleted or place in self.written
 
     def subjects(self, type_name: str, judge: Judge) -> list[Subject] | None:
         """Prepare what they write of a type to be judged, once; None while that is under way.
@@ -565,10 +585,9 @@ def _settled(wanted: Wanted, mine: Sequence[str], own: Own, resolver: Resolver) 
     """
     found = set(mine)
     # Who may not read what is here is told nothing of it.
-    there = resolver.find(wanted) if not found or resolver.may_find(wanted.type) else None
+    there = resolver.find(wanted, own) if not found or resolver.may_find(wanted.type) else None
     # What an entry writes counts as it says, and what one deletes does not.
-    place = wanted.type, there or ""
-    if there is not None and place not in own.deleted and place not in own.written:
+    if there is not None and not own.changes(wanted.type, there):
         found.add(there)
     if len(found) > 1:
         raise ConflictError("reference.ambiguous", type=wanted.type)

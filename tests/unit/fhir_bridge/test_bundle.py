@@ -52,8 +52,12 @@ def transaction(*entries: dict) -> dict:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
 
 
+def place_of(response, number: int) -> str:
+    return json.loads(response.data)["entry"][number]["response"]["location"].split("/_history")[0]
+
+
 def locations(response) -> list[str]:
-    return [row["response"]["location"].split("/_history")[0] for row in json.loads(response.data)["entry"]]
+    return [place_of(response, number) for number in range(len(json.loads(response.data)["entry"]))]
 
 
 def code_of(response) -> str:
@@ -243,7 +247,7 @@ def test_each_condition_of_references_is_searched_for_once(server, monkeypatch):
     """Also one that an entry of the Bundle fulfils, and nothing here."""
     found = []
     find = Resolver.find
-    monkeypatch.setattr(Resolver, "find", lambda resolver, wanted: found.append(wanted) or find(resolver, wanted))
+    monkeypatch.setattr(Resolver, "find", lambda resolver, *asked: found.append(asked[0]) or find(resolver, *asked))
     rows = [{"resource": NAMED, "request": {"method": "POST", "url": "Practitioner"}}, *[observation(BY_NAME)] * 5]
     assert server.call("POST", "/fhir", transaction(PATIENT, *rows)).status_code == 200
     assert len(found) == 1
@@ -301,6 +305,43 @@ def test_what_the_bundle_has_counts_beside_what_is_here(server, before, rows, st
     response = server.call("POST", "/fhir", transaction(PATIENT, observation(BY_TWO), *rows))
     assert (response.status_code, code_of(response)) == (status, code)
     assert server.store.count() == count
+
+
+GONE = {"request": {"method": "DELETE", "url": "Practitioner/d1"}}
+RENAMED = {
+    "resource": {"resourceType": "Practitioner", "id": "d1"},
+    "request": {"method": "PUT", "url": "Practitioner/d1"},
+}
+
+
+@pytest.mark.parametrize("condition", [BY_NAME, BY_TWO])
+@pytest.mark.parametrize("entry", [GONE, RENAMED], ids=["deleted", "without it now"])
+def test_of_two_that_fulfil_a_condition_the_one_that_stays_is_meant(server, condition, entry):
+    """§3.1.0.11.2: conditional references are resolved last; what the Bundle takes away is no match then."""
+    for number in range(3):
+        name = ZHANG | {"identifier": NAMED["identifier"] if number else [], "id": f"d{number}"}
+        server.call("PUT", f"/fhir/Practitioner/d{number}", name | ({} if number else {"gender": "male"}))
+    response = server.call("POST", "/fhir", transaction(PATIENT, observation(condition), entry))
+    assert performer_of(server, place_of(response, 1)) == "Practitioner/d2"
+
+
+def test_of_three_that_fulfil_a_condition_two_may_not_stay(server):
+    for name in ("d1", "d2", "d3"):
+        server.call("PUT", f"/fhir/Practitioner/{name}", NAMED | {"id": name})
+    response = server.call("POST", "/fhir", transaction(PATIENT, GONE, observation(BY_NAME)))
+    assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+
+
+def test_what_a_bundle_takes_from_a_condition_has_an_end(server, monkeypatch):
+    monkeypatch.setattr(references, "_MAX_APART", 1)
+    for name in ("d1", "d2", "d3"):
+        server.call("PUT", f"/fhir/Practitioner/{name}", NAMED | {"id": name})
+    other = {"request": {"method": "DELETE", "url": "Practitioner/d2"}}
+    response = server.call("POST", "/fhir", transaction(PATIENT, GONE, other, observation(BY_NAME)))
+    assert (response.status_code, code_of(response)) == (412, "reference.ambiguous")
+    monkeypatch.setattr(references, "_MAX_APART", 2)
+    response = server.call("POST", "/fhir", transaction(PATIENT, GONE, other, observation(BY_NAME)))
+    assert performer_of(server, place_of(response, 3)) == "Practitioner/d3"
 
 
 def test_two_entries_of_one_identifier_are_told_apart_by_no_reference(server):
