@@ -19,9 +19,10 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.wording import CODE_SYSTEM
 from medchain.encoding import digest
 from medchain.errors import InputError
-from medchain.ledger.emergency_request import EmergencyRequest, parse_emergency
+from medchain.ledger.emergency_request import EmergencyRequest
 from medchain.ledger.members import Members, Organisation
-from medchain.ledger.request import ReleaseRequest, parse_request
+from medchain.ledger.request import ReleaseRequest
+from medchain.ledger.signed_request import parse_request
 from medchain.node.opening import ReceivedRecord
 from medchain.node.release_ports import Disclosure, Refused
 from medchain.store.records import FHIR_JSON, RecordStore
@@ -112,9 +113,10 @@ class KeptDisclosures:
 
 def _asked(document: bytes) -> ReleaseRequest | EmergencyRequest | None:
     """Read what was asked for; None for what is no request."""
-    for read in (parse_request, parse_emergency):
+    kind: type[ReleaseRequest | EmergencyRequest]
+    for kind in (ReleaseRequest, EmergencyRequest):
         try:
-            return read(document).request
+            return parse_request(kind, document).request
         except InputError:
             continue
     return None

@@ -24,6 +24,7 @@ from medchain.node import metrics, proposal_desk, rotation
 from medchain.node.addresses import is_public, is_unicast
 from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
+from medchain.node.asker import HttpCustodians
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.awaited import awaited
 from medchain.node.checking import SignatureChecks
@@ -33,7 +34,6 @@ from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.directory import MEMBER_KEYS, MembersDirectory
 from medchain.node.endorse import Identity
-from medchain.node.exchange import HttpCustodians
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.keystore import (
     DaemonKeys,

@@ -33,7 +33,8 @@ from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import Accesses
 from medchain.ledger.members import Key
 from medchain.ledger.object import StateRecord, build_body
-from medchain.ledger.request import REQUEST_LIFE_S, SignedRequest, access_id, access_key, parse_request
+from medchain.ledger.request import ReleaseRequest, access_id, access_key
+from medchain.ledger.signed_request import REQUEST_LIFE_S, SignedRequest, parse_request
 from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
@@ -71,7 +72,7 @@ class _Asked:
 class _Waiting:
     """A request that waits for its entry."""
 
-    signed: SignedRequest
+    signed: SignedRequest[ReleaseRequest]
     key: Key
     release: Release | None = None
     error: MedchainError | None = None
@@ -112,7 +113,7 @@ class Custodian:
         """Answer a request for records, after its access entry is final.
 
         Args:
-            document: from `medchain.node.release.SignedRequest.encode`.
+            document: from `medchain.ledger.signed_request.SignedRequest.encode`.
             peer: org_id of who calls.
 
         Returns:
@@ -128,7 +129,7 @@ class Custodian:
         """
         asked = _Asked(document, peer)
         try:
-            signed = parse_request(document)
+            signed = parse_request(ReleaseRequest, document)
             key = verified(signed, peer, self._parts)
         except (InputError, AccessDeniedError) as error:
             self._refuse(asked, "", error.code)
@@ -153,7 +154,7 @@ class Custodian:
                 with self._lock:
                     self._asked.discard(request_hash)
 
-    def _again(self, signed: SignedRequest, asked: _Asked) -> Release:
+    def _again(self, signed: SignedRequest[ReleaseRequest], asked: _Asked) -> Release:
         """Find the release of a request that was entered and never answered; brings its entry to the ledger if needed.
 
         The node may have ended before its entry was ordered: the same entry is tried again, never another one.
@@ -174,7 +175,7 @@ class Custodian:
             raise NotFoundError(_NOTHING) from None
         return release
 
-    def _entered(self, signed: SignedRequest, key: Key, asked: _Asked) -> Release:
+    def _entered(self, signed: SignedRequest[ReleaseRequest], key: Key, asked: _Asked) -> Release:
         """Have an access entry made for a request, together with others under the same grant."""
         item = _Waiting(signed, key)
         grant = signed.request.grant
@@ -283,7 +284,11 @@ class Custodian:
         return row, release
 
     def _entry(
-        self, grant: bytes, version: int, standing: Standing, rows: Sequence[tuple[SignedRequest, AccessRow]]
+        self,
+        grant: bytes,
+        version: int,
+        standing: Standing,
+        rows: Sequence[tuple[SignedRequest[ReleaseRequest], AccessRow]],
     ) -> AccessEntry:
         """Write the access object's next version; the signed requests are its evidence."""
         content = Accesses(grant, (standing.grant.consent,), tuple(row for _, row in rows)).to_content()
@@ -302,7 +307,7 @@ class Custodian:
             # An attempt of which nobody knew what became may be what stands in its way: then it is only waited for.
             self._parts.access.place(entry, keep)
 
-    def _hand_out(self, release: Release, signed: SignedRequest, asked: _Asked) -> bytes:
+    def _hand_out(self, release: Release, signed: SignedRequest[ReleaseRequest], asked: _Asked) -> bytes:
         """Write the answer, if its entry is final and neither permission nor member was stopped since; once."""
         found = self._pending.find(release.request_hash)
         if found is None:

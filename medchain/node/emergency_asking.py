@@ -8,26 +8,22 @@ Source: `docs/spec/emergency-release.md`.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
 
-from medchain.encoding import Json, canonical
-from medchain.errors import AccessDeniedError, UnavailableError, VerificationError
-from medchain.ledger.emergency_request import EmergencyRequest, SignedEmergency, given_id, sign_emergency
+from medchain.encoding import Json
+from medchain.errors import AccessDeniedError
+from medchain.ledger.emergency_request import EmergencyRequest, given_id
 from medchain.ledger.object import StateRecord, map_key
-from medchain.ledger.transaction import ID_BYTES, Ref
+from medchain.ledger.signed_request import sign_request
+from medchain.ledger.transaction import Ref
+from medchain.node.asker import RECEIVED, AskerParts, Extent, access_of, again, common_of, listed, noting_rejected
 from medchain.node.emergency import EMERGENCY, RATE, Noted, open_elsewhere
 from medchain.node.emergency_watch import WATCH, Expected
-from medchain.node.exchange import RECEIVED, REJECTED, AskerParts
-from medchain.node.log import Log
-from medchain.node.opening import ATTEMPTS, Opener, ReceivedRecord, Wrapped, answer_to, root_of
+from medchain.node.opening import ReceivedRecord, Wrapped, answer_to, root_of
 from medchain.node.release import Answer, access_entry_id, wraps_hash
 from medchain.node.release_ports import Disclosure
-from medchain.store.records import Access
-
-_LOG: Final = Log("exchange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +33,13 @@ class EmergencyWish:
     Attributes:
         declaration: object id of this organisation's own emergency, 16 bytes.
         staff: who looks.
-        resource_types: FHIR types, or ``*`` alone.
-        after: where to go on, `EmergencyReceived.following`; 0 for the first request.
-        query: search parameters of the one type that is asked for; empty for all of it.
-        count: most records; None for as many as an answer holds.
+        extent: how much.
         patient: id that the patient must have there; empty where it is not known.
     """
 
     declaration: bytes
     staff: str
-    resource_types: tuple[str, ...]
-    after: int = 0
-    query: str = ""
-    count: int | None = None
+    extent: Extent
     patient: str = ""
 
 
@@ -61,7 +51,7 @@ class EmergencyReceived:
         request_hash: of our request, 32 bytes.
         entry: map key of the custodian's emergency, which it must bring to the ledger; 32 bytes.
         records: in the custodian's order.
-        following: `EmergencyWish.after` of a further request, None where there is no more.
+        following: `Extent.after` of a further request, None where there is no more.
         oversized: how many records the custodian left out because each alone is larger than an answer may be.
     """
 
@@ -84,7 +74,7 @@ class EmergencyAsker:
             parts: of the asker.
         """
         self._parts = parts
-        self._opener = Opener(parts.ledger_id, parts.ledger, parts.encryption)
+        self._opener = parts.opener()
 
     def request(self, wish: EmergencyWish) -> EmergencyReceived:
         """Ask for records in an emergency that is open, and open what comes.
@@ -106,54 +96,29 @@ class EmergencyAsker:
         noted = next((one for one in opened if one.object_id == wish.declaration), None)
         if noted is None:
             raise AccessDeniedError("emergency.over")
-        signed, data = self._sent(noted, wish)
-        try:
-            answer, anchors, received = self._opened(signed.request, data)
-        except VerificationError as error:
-            _LOG.warning("exchange.rejected", code=error.code, peer=signed.request.custodian)
-            self._note(REJECTED, signed, {"reason": error.code})
-            raise
-        listed: list[Json] = [[row.object_id.hex(), row.version] for row in received.records]
-        self._note(RECEIVED, signed, {"records": listed}, _expected(signed.request, answer, anchors))
-        peer = parts.ledger.members.organisations[signed.request.custodian]
-        parts.received(Disclosure(signed.request, Ref(received.entry, 1), (), peer), received.records)
+        # Another request each time: where the way was lost, the one before may have been answered.
+        request, data = again(lambda: self._sent(noted, wish), noted.custodian, final=RATE)
+        with noting_rejected(noted.custodian, partial(self._note, request, None)):
+            answer, anchors, received = self._opened(request, data)
+        self._note(request, _expected(request, answer, anchors), RECEIVED, listed(received.records))
+        peer = parts.ledger.members.organisations[noted.custodian]
+        parts.received(Disclosure(request, Ref(received.entry, 1), (), peer), received.records)
         return received
 
-    def _sent(self, noted: Noted, wish: EmergencyWish) -> tuple[SignedEmergency, bytes]:
-        """Sign and send; where the way was lost, another request: the first one may have been answered."""
-        for _ in range(ATTEMPTS - 1):
-            signed = self._signed(noted, wish)
-            try:
-                return signed, self._parts.custodians.emergency(noted.custodian, signed.encode())
-            except UnavailableError as error:
-                if error.code == RATE:
-                    raise
-                _LOG.info("exchange.again", code=error.code, peer=noted.custodian)
-        signed = self._signed(noted, wish)
-        return signed, self._parts.custodians.emergency(noted.custodian, signed.encode())
-
-    def _signed(self, noted: Noted, wish: EmergencyWish) -> SignedEmergency:
-        """Sign a request."""
+    def _sent(self, noted: Noted, wish: EmergencyWish) -> tuple[EmergencyRequest, bytes]:
+        """Sign a request and send it."""
         parts = self._parts
         request = EmergencyRequest(
-            ledger=parts.ledger_id,
-            custodian=noted.custodian,
-            recipient=parts.org_id,
+            **common_of(parts, noted.custodian, self._opener.key_of(parts.org_id), wish.extent),
             declaration=noted.object_id,
             declared=noted.time,
             identifier=noted.identifier,
             staff=noted.staff,
             reason=noted.reason,
-            resource_types=tuple(sorted(set(wish.resource_types))),
-            after=wish.after,
-            encryption_key=self._opener.key_of(parts.org_id),
-            nonce=secrets.token_bytes(ID_BYTES),
-            time=parts.clock(),
-            query=wish.query,
-            count=wish.count,
             patient=wish.patient,
         )
-        return sign_emergency(parts.authentication, request)
+        signed = sign_request(parts.authentication, request)
+        return request, parts.custodians.emergency(noted.custodian, signed.encode())
 
     def _opened(self, request: EmergencyRequest, data: bytes) -> tuple[Answer, list[StateRecord], EmergencyReceived]:
         """Open an answer, and compare it with our own ledger."""
@@ -176,14 +141,10 @@ class EmergencyAsker:
         ledger.until(look, self._parts.wait_s)
 
     def _note(
-        self, direction: str, signed: SignedEmergency, more: Mapping[str, Json], expected: Expected | None = None
+        self, request: EmergencyRequest, expected: Expected | None, direction: str, detail: Mapping[str, Json]
     ) -> None:
         """Note what came, and in the same write what the custodian must tell of it."""
-        request = signed.request
-        named: dict[str, Json] = {"custodian": request.custodian, "request_hash": request.hash.hex()}
-        name = request.hash[:ID_BYTES] if direction == RECEIVED else request.hash[ID_BYTES:]
-        detail = canonical({**named, **more})
-        row = Access(name, request.declaration_key.hex(), direction, self._parts.clock(), detail)
+        row = access_of(request, direction, request.declaration_key.hex(), self._parts.clock(), detail)
         intents = [] if expected is None else [(WATCH, expected.encode())]
         self._parts.records.put_accesses([row], intents=intents)
 

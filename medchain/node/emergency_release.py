@@ -25,11 +25,11 @@ from medchain.errors import (
     NotFoundError,
     UnavailableError,
 )
-from medchain.ledger.emergency_request import EmergencyRequest, SignedEmergency, about, given_id, parse_emergency
+from medchain.ledger.emergency_request import EmergencyRequest, about, given_id
 from medchain.ledger.kinds.emergency import EMERGENCY_S, Emergency
 from medchain.ledger.members import Key
 from medchain.ledger.object import build_body, map_key
-from medchain.ledger.request import REQUEST_AHEAD_S
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, SignedRequest, parse_request
 from medchain.ledger.transaction import Ref
 from medchain.node.emergency import ASKED_ROLE, EMERGENCY, MOST_NOTED, RATE, intent_of, noted_for
 from medchain.node.emergency_watch import WATCH, Expected
@@ -104,7 +104,7 @@ class EmergencyCustodian:
         """Answer a request for records in an emergency, once it is on disk that they were given.
 
         Args:
-            document: from `SignedEmergency.encode`.
+            document: from `medchain.ledger.signed_request.SignedRequest.encode`.
             peer: org_id of who calls.
 
         Returns:
@@ -119,7 +119,7 @@ class EmergencyCustodian:
             UnavailableError: ``emergency.rate`` for who asks too often; the disk or the audit.
         """
         try:
-            signed = parse_emergency(document)
+            signed = parse_request(EmergencyRequest, document)
             key = verified(signed, peer, self._parts)
             emergencies = self._allowed(signed.request)
         except (InputError, AccessDeniedError) as error:
@@ -188,7 +188,9 @@ class EmergencyCustodian:
         token = self._parts.service.patient_token(found[0])
         return token if self._parts.records.living_epochs(token) else ""
 
-    def _released(self, signed: SignedEmergency, key: Key, patient: str, emergencies: Emergencies) -> bytes:
+    def _released(
+        self, signed: SignedRequest[EmergencyRequest], key: Key, patient: str, emergencies: Emergencies
+    ) -> bytes:
         """Choose, note, and give."""
         if not patient:
             raise NotFoundError(UNKNOWN)
@@ -240,7 +242,7 @@ class EmergencyCustodian:
         answer = Answer(request.hash, 1, wraps, records, choice.following, choice.oversized)
         return _Made(content, answer, versions)
 
-    def _note(self, signed: SignedEmergency, made: _Made) -> None:
+    def _note(self, signed: SignedRequest[EmergencyRequest], made: _Made) -> None:
         """Have on disk, in one write, that records leave, what the ledger is to be told, and what the asker must tell.
 
         Raises:

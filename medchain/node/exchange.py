@@ -9,126 +9,30 @@ Source: `docs/spec/release.md`.
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
-from medchain.crypto.es384 import Es384Signer
-from medchain.crypto.sealing import SealingPrivateKey
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import check_requests, signed_requests
-from medchain.ledger.kinds.content import ANY_TYPE, Period
+from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import ACTIVE, Body, StateRecord
-from medchain.ledger.request import ReleaseRequest, SignedRequest, access_key, sign_request
-from medchain.ledger.transaction import ID_BYTES, Ref
-from medchain.node.clock import Clock
+from medchain.ledger.request import ReleaseRequest, access_key
+from medchain.ledger.signed_request import SignedRequest, sign_request
+from medchain.ledger.transaction import Ref
+from medchain.node.asker import RECEIVED, AskerParts, Extent, access_of, again, common_of, listed, noting_rejected
 from medchain.node.log import Log
-from medchain.node.opening import Opener, ReceivedRecord, Wrapped, again, answer_to, root_of
-from medchain.node.peers import JSON, Limits, PeerClient
-from medchain.node.release import MAX_ANSWER_BYTES, Answer, access_entry_id, wraps_hash
+from medchain.node.opening import ReceivedRecord, Wrapped, answer_to, root_of
+from medchain.node.release import Answer, access_entry_id, wraps_hash
 from medchain.node.release_ports import Disclosure
-from medchain.store.ledger import LedgerStore
-from medchain.store.records import Access, RecordStore
-
-RECEIVED: Final = "received"
-"""Direction of a noted access: records that another organisation released to this node."""
-
-REJECTED: Final = "rejected"
-"""Direction of a noted answer that was not what the ledger says."""
-
-WAIT_S: Final = 30.0
-"""How long to wait until our own ledger has the access entry and the records, and this node the entry's body."""
 
 _LOOK_S: Final = 0.05
-
-_LIMITS: Final = Limits(timeout_s=75.0, max_bytes=MAX_ANSWER_BYTES)
-_QUESTION_LIMITS: Final = Limits(timeout_s=15.0)
 _LOG: Final = Log("exchange")
-
-
-class Custodians(Protocol):
-    """The way to other organisations' records."""
-
-    def release(self, org_id: str, document: bytes) -> bytes:
-        """Ask for records; raises `UnavailableError`, or the error of the refusal."""
-        ...
-
-    def grants(self, org_id: str, document: bytes) -> bytes:
-        """Ask which grants are about a record (`medchain.node.grant_search`); raises likewise."""
-        ...
-
-    def emergency(self, org_id: str, document: bytes) -> bytes:
-        """Ask for records in an emergency (`medchain.node.emergency_release`); raises likewise."""
-        ...
-
-
-class BodyVersions(Protocol):
-    """Bodies that this organisation holds."""
-
-    def at(self, key: bytes, version: int) -> Body | None:
-        """Return what is kept for a version of an object, None if nothing is."""
-        ...
-
-
-class HttpCustodians:
-    """The same over HTTP."""
-
-    __slots__ = ("_peers",)
-
-    def __init__(self, peers: PeerClient) -> None:
-        """Use the node's calls."""
-        self._peers = peers
-
-    def release(self, org_id: str, document: bytes) -> bytes:
-        """Ask for records."""
-        return self._peers.post(org_id, "/release", document, JSON, _LIMITS).body
-
-    def grants(self, org_id: str, document: bytes) -> bytes:
-        """Ask which grants are about a record."""
-        return self._peers.post(org_id, "/grants", document, JSON, _QUESTION_LIMITS).body
-
-    def emergency(self, org_id: str, document: bytes) -> bytes:
-        """Ask for records in an emergency."""
-        return self._peers.post(org_id, "/emergencies", document, JSON, _LIMITS).body
-
-
-@dataclass(frozen=True, slots=True)
-class AskerParts:
-    """What an asker is made from.
-
-    Attributes:
-        org_id: this organisation.
-        ledger_id: 32 bytes.
-        authentication: signs requests.
-        encryption: this organisation's encryption keys by id.
-        ledger: the ledger file.
-        records: the records file.
-        bodies: bodies that were sent to this organisation.
-        custodians: the way to others.
-        relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
-        received: has the audit keep what was released to this node; raises `UnavailableError` where that cannot be
-            done, and nobody may be given it then.
-        clock: gives Unix seconds.
-        wait_s: how long to wait until our own ledger has what an answer names.
-    """
-
-    org_id: str
-    ledger_id: bytes
-    authentication: Es384Signer
-    encryption: Mapping[str, SealingPrivateKey]
-    ledger: LedgerStore
-    records: RecordStore
-    bodies: BodyVersions
-    custodians: Custodians
-    relies: Callable[[Ref], None]
-    received: Callable[[Disclosure, Sequence[ReceivedRecord]], None]
-    clock: Clock
-    wait_s: float = WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +62,15 @@ class Wish:
         custodian: org_id of the organisation that holds the records.
         grant: map key of its grant to us, 32 bytes.
         purpose: purpose-of-use code.
-        resource_types: FHIR types, or ``*`` alone.
+        extent: how much.
         period: dates of records; None for all.
-        after: where to go on, `Received.following`; 0 for the first request.
-        query: search parameters of the one type that is asked for; empty for all of it.
-        count: most records; None for as many as an answer holds.
     """
 
     custodian: str
     grant: bytes
     purpose: str
-    resource_types: tuple[str, ...] = (ANY_TYPE,)
+    extent: Extent
     period: Period | None = None
-    after: int = 0
-    query: str = ""
-    count: int | None = None
 
 
 class Asker:
@@ -187,13 +85,13 @@ class Asker:
             parts: what it is made from.
         """
         self._parts = parts
-        self._opener = Opener(parts.ledger_id, parts.ledger, parts.encryption)
+        self._opener = parts.opener()
 
     def request_release(self, wish: Wish) -> Received:
         """Ask for records, and open what comes; arguments and errors as in `prepare` and `fetch`."""
         return self.fetch(self.prepare(wish))
 
-    def prepare(self, wish: Wish) -> SignedRequest:
+    def prepare(self, wish: Wish) -> SignedRequest[ReleaseRequest]:
         """Sign a request; who keeps it can send it again while it is young, also after a crash.
 
         Args:
@@ -207,23 +105,14 @@ class Asker:
         """
         parts = self._parts
         request = ReleaseRequest(
-            ledger=parts.ledger_id,
-            custodian=wish.custodian,
-            recipient=parts.org_id,
+            **common_of(parts, wish.custodian, self._opener.key_of(parts.org_id), wish.extent),
             grant=wish.grant,
             purpose=wish.purpose,
-            resource_types=tuple(sorted(set(wish.resource_types))),
             period=wish.period,
-            after=wish.after,
-            encryption_key=self._opener.key_of(parts.org_id),
-            nonce=secrets.token_bytes(ID_BYTES),
-            time=parts.clock(),
-            query=wish.query,
-            count=wish.count,
         )
         return sign_request(parts.authentication, request)
 
-    def fetch(self, signed: SignedRequest) -> Received:
+    def fetch(self, signed: SignedRequest[ReleaseRequest]) -> Received:
         """Send a request, open the answer and compare it with our own ledger.
 
         Args:
@@ -240,21 +129,17 @@ class Asker:
                 record. Nothing of it is returned, and it is noted.
             UnavailableError: the way, our own ledger is behind, or the audit cannot keep it.
         """
-        data = again(lambda: self._parts.custodians.release(signed.request.custodian, signed.encode()))
-        try:
+        request, custodian = signed.request, signed.request.custodian
+        data = again(lambda: self._parts.custodians.release(custodian, signed.encode()), custodian)
+        with noting_rejected(custodian, partial(self._note, request, None)):
             received = self.open(signed, data)
-        except VerificationError as error:
-            _LOG.warning("exchange.rejected", code=error.code, peer=signed.request.custodian)
-            self._note(REJECTED, signed, None, {"reason": error.code})
-            raise
-        listed: list[Json] = [[row.object_id.hex(), row.version] for row in received.records]
-        self._note(RECEIVED, signed, received.access, {"records": listed})
-        access, peer = received.access, self._parts.ledger.members.organisations[signed.request.custodian]
-        disclosure = Disclosure(signed.request, Ref(access.key, access.version), access.refs, peer)
+        self._note(request, received.access, RECEIVED, listed(received.records))
+        access, peer = received.access, self._parts.ledger.members.organisations[custodian]
+        disclosure = Disclosure(request, Ref(access.key, access.version), access.refs, peer)
         self._parts.received(disclosure, received.records)
         return received
 
-    def open(self, signed: SignedRequest, data: bytes) -> Received:
+    def open(self, signed: SignedRequest[ReleaseRequest], data: bytes) -> Received:
         """Open an answer, however it came; arguments and errors as in `fetch`."""
         request = signed.request
         answer = answer_to(request.hash, data)
@@ -298,7 +183,7 @@ class Asker:
             time.sleep(_LOOK_S)
         return body
 
-    def _row(self, signed: SignedRequest, entry: StateRecord) -> AccessRow:
+    def _row(self, signed: SignedRequest[ReleaseRequest], entry: StateRecord) -> AccessRow:
         """Find our request in the access entry's body, which must be here: both sides hold the log of accesses."""
         body = self._delivered(entry)
         if body is None or body.body_hash != entry.body_hash or entry.status != ACTIVE:
@@ -337,23 +222,15 @@ class Asker:
         if (len(anchors), root_of(anchors)) != (row.count, row.commitments_root):
             raise VerificationError("exchange.records", count=len(anchors))
 
-    def _note(self, direction: str, signed: SignedRequest, entry: StateRecord | None, more: Mapping[str, Json]) -> None:
+    def _note(
+        self, request: ReleaseRequest, entry: StateRecord | None, direction: str, more: Mapping[str, Json]
+    ) -> None:
         """Note what came; the same request is noted once in each direction."""
-        request = signed.request
-        detail = canonical(
-            {
-                "access": None if entry is None else [entry.key.hex(), entry.version],
-                "custodian": request.custodian,
-                "grant": request.grant.hex(),
-                "request_hash": request.hash.hex(),
-                **more,
-            }
-        )
-        name = request.hash[:ID_BYTES] if direction == RECEIVED else request.hash[ID_BYTES:]
-        position = None if entry is None else entry.since
+        access: Json = None if entry is None else [entry.key.hex(), entry.version]
+        grant = request.grant.hex()
+        detail: dict[str, Json] = {"access": access, "grant": grant, **more}
+        row = access_of(request, direction, grant, self._parts.clock(), detail)
         try:
-            self._parts.records.put_accesses(
-                [Access(name, request.grant.hex(), direction, self._parts.clock(), detail, position)]
-            )
+            self._parts.records.put_accesses([replace(row, position=None if entry is None else entry.since)])
         except ConflictError:
             return

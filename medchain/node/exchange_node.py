@@ -9,7 +9,7 @@ Source: `docs/spec/release.md`, `docs/spec/node-protocol.md`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -19,6 +19,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json, base64_text, members, unhex
 from medchain.ledger.kinds.content import Period, names, period
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+from medchain.node.asker import AskerParts, Custodians, Extent
 from medchain.node.clock import Clock
 from medchain.node.custodian import Custodian
 from medchain.node.daemon import Job
@@ -29,7 +30,7 @@ from medchain.node.emergency_release import EmergencyCustodian
 from medchain.node.emergency_watch import EmergencyWatch
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
-from medchain.node.exchange import Asker, AskerParts, Custodians, Received, Wish
+from medchain.node.exchange import Asker, Received, Wish
 from medchain.node.exchange_client import GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST
 from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
@@ -204,16 +205,12 @@ class ExchangeNode:
         """Ask another organisation for records."""
         required = {"custodian": str, "grant": str, "purpose": str, "resource_types": list}
         top = members(document, required, {"after": int, "count": int, "period": dict, "query": str})
-        after, count = top.get("after", 0), top.get("count")
         wish = Wish(
             custodian=str(top["custodian"]),
             grant=unhex(top["grant"], HASH_BYTES),
             purpose=str(top["purpose"]),
-            resource_types=names(top["resource_types"]),
+            extent=_extent(top),
             period=_period(top.get("period")),
-            after=after if isinstance(after, int) else 0,
-            query=str(top.get("query", "")),
-            count=count if isinstance(count, int) else None,
         )
         return received_json(self.asker.request_release(wish))
 
@@ -221,14 +218,10 @@ class ExchangeNode:
         """Ask another organisation for records, in an emergency that somebody here has declared."""
         required = {"after": int, "count": int, "declaration": str, "patient": str, "query": str}
         top = members(document, required | {"resource_types": list, "staff": str})
-        after, count = top["after"], top["count"]
         wish = EmergencyWish(
             declaration=unhex(top["declaration"], ID_BYTES),
             staff=str(top["staff"]),
-            resource_types=names(top["resource_types"]),
-            after=after if isinstance(after, int) else 0,
-            query=str(top["query"]),
-            count=count if isinstance(count, int) else None,
+            extent=_extent(top),
             patient=str(top["patient"]),
         )
         return emergency_json(self._emergency_asker.request(wish))
@@ -368,23 +361,19 @@ def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
 
 def received_json(received: Received) -> Json:
     """Write what was received, for the node's own workers."""
-    return {
-        "access": {
-            "key": received.access.key.hex(),
-            "position": received.access.since,
-            "version": received.access.version,
-        },
-        "following": received.following,
-        "oversized": received.oversized,
-        "records": [_record_json(record) for record in received.records],
-        "request_hash": received.request_hash.hex(),
-    }
+    access = received.access
+    return _received_json(received, {"key": access.key.hex(), "position": access.since, "version": access.version})
 
 
 def emergency_json(received: EmergencyReceived) -> Json:
     """Write the same of what was received in an emergency, whose entry is still to come."""
+    return _received_json(received, {"key": received.entry.hex(), "position": None, "version": 1})
+
+
+def _received_json(received: Received | EmergencyReceived, access: Json) -> Json:
+    """Write what was received, with the entry of the ledger that tells of it."""
     return {
-        "access": {"key": received.entry.hex(), "position": None, "version": 1},
+        "access": access,
         "following": received.following,
         "oversized": received.oversized,
         "records": [_record_json(record) for record in received.records],
@@ -421,6 +410,17 @@ def _signed(document: Json) -> tuple[ToSign, list[Assertion]]:
     joined = top.get("joined", [])
     rows = [top["assertion"], *(joined if isinstance(joined, list) else [])]
     return read_draft(top["draft"]), [read_assertion(row) for row in rows]
+
+
+def _extent(top: Mapping[str, Json]) -> Extent:
+    """Read how much is asked for."""
+    after, count = top.get("after"), top.get("count")
+    return Extent(
+        resource_types=names(top["resource_types"]),
+        after=after if isinstance(after, int) else 0,
+        query=str(top.get("query", "")),
+        count=count if isinstance(count, int) else None,
+    )
 
 
 def _period(value: Json) -> Period | None:

@@ -8,7 +8,7 @@ Source: `docs/spec/release.md` 16.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
 
@@ -19,16 +19,11 @@ from medchain.crypto.sealing import SealingPrivateKey, open_release
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import ACTIVE, StateRecord, map_key
-from medchain.node.log import Log
 from medchain.node.release import Answer, ReleasedRecord, commitments_root, parse_answer
 from medchain.store.ledger import LedgerStore
 
-ATTEMPTS: Final = 3
-"""How often one signed request is sent where the way was lost."""
-
 _STREAM: Final = b"\1"
 _FORM_AT: Final = 4
-_LOG: Final = Log("exchange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +179,6 @@ class Opener:
             anchor.since,
             head is not None and head.version == record.version,
         )
-
-
-def again(send: Callable[[], bytes]) -> bytes:
-    """Send, and again where the way was lost; raises what the last attempt does."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return send()
-        except UnavailableError as error:
-            _LOG.info("exchange.again", code=error.code)
-    return send()
 
 
 def answer_to(request_hash: bytes, data: bytes) -> Answer:

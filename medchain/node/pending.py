@@ -16,7 +16,7 @@ from typing import Final
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.object import Body
-from medchain.ledger.request import REQUEST_LIFE_S
+from medchain.ledger.signed_request import REQUEST_LIFE_S
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log

@@ -26,7 +26,7 @@ class Disclosures(Protocol):
         ...
 
     def received(self, disclosure: Disclosure, records: Sequence[ReceivedRecord]) -> None:
-        """Keep what came; see `medchain.node.exchange.AskerParts.received`."""
+        """Keep what came; see `medchain.node.asker.AskerParts.received`."""
         ...
 
 

@@ -7,62 +7,13 @@ Source: `docs/spec/release.md` 3.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from medchain.errors import AccessDeniedError
 from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key, Members
-from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, Request, SignedRequest
 from medchain.node.release_ports import CustodianParts
 
 
-class Asking(Protocol):
-    """What every request says; `medchain.ledger.request.ReleaseRequest`."""
-
-    @property
-    def ledger(self) -> bytes:
-        """Ledger id, 32 bytes."""
-        ...
-
-    @property
-    def custodian(self) -> str:
-        """Whom it asks."""
-        ...
-
-    @property
-    def recipient(self) -> str:
-        """Who asks."""
-        ...
-
-    @property
-    def encryption_key(self) -> str:
-        """Key of the recipient to which data keys are wrapped."""
-        ...
-
-    @property
-    def time(self) -> int:
-        """Unix seconds."""
-        ...
-
-
-class Signed(Protocol):
-    """A request with its signature; `medchain.ledger.request.SignedRequest`."""
-
-    @property
-    def request(self) -> Asking:
-        """What is asked."""
-        ...
-
-    @property
-    def key_id(self) -> str:
-        """Key that signed."""
-        ...
-
-    def is_signed_by(self, public: bytes) -> bool:
-        """Tell whether the signature is that of a key."""
-        ...
-
-
-def verified(signed: Signed, peer: str, parts: CustodianParts) -> Key:
+def verified(signed: SignedRequest[Request], peer: str, parts: CustodianParts) -> Key:
     """Check that a request is by who calls, for this node and of now.
 
     Args:
@@ -91,7 +42,7 @@ def verified(signed: Signed, peer: str, parts: CustodianParts) -> Key:
     return target
 
 
-def listed_keys(signed: Signed, members: Members) -> tuple[Key, Key]:
+def listed_keys(signed: SignedRequest[Request], members: Members) -> tuple[Key, Key]:
     """Return the keys that sign a request and that its answer is wrapped to, as members list them now.
 
     Raises:

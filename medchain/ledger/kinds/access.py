@@ -20,15 +20,9 @@ from medchain.ledger.kind import CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import check_event_time, check_parties, count, fields, short_text
 from medchain.ledger.kinds.permission import PERMITTING
-from medchain.ledger.members import AUTHENTICATION_KEY
 from medchain.ledger.object import ACTIVE, Body, Evidence, StateRecord
-from medchain.ledger.request import (
-    REQUEST_AHEAD_S,
-    REQUEST_LIFE_S,
-    SignedRequest,
-    access_id,
-    read_request,
-)
+from medchain.ledger.request import ReleaseRequest, access_id
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest, read_request
 from medchain.ledger.transaction import HASH_BYTES
 
 MAX_ACCESSES: Final = 1000
@@ -152,16 +146,16 @@ def check(body: Body, context: CheckContext) -> None:
         _check_row(row, grant, accesses, context)
 
 
-def signed_requests(body: Body) -> tuple[SignedRequest, ...]:
+def signed_requests(body: Body) -> tuple[SignedRequest[ReleaseRequest], ...]:
     """Read the signed requests in the evidence of an access; raises `InputError`."""
     value = body.evidence.value if isinstance(body.evidence, Evidence) else None
     rows = value.get("requests") if isinstance(value, dict) and value.keys() == {"requests"} else None
     if not isinstance(rows, list):
         raise InputError("access.requests")
-    return tuple(read_request(row) for row in rows)
+    return tuple(read_request(ReleaseRequest, row) for row in rows)
 
 
-def check_requests(accesses: Accesses, requests: Sequence[SignedRequest], custodian: str) -> None:
+def check_requests(accesses: Accesses, requests: Sequence[SignedRequest[ReleaseRequest]], custodian: str) -> None:
     """Check that each access is what one request asked for, in the order of the rows; signatures are not looked at.
 
     Args:
@@ -186,15 +180,13 @@ def check_requests(accesses: Accesses, requests: Sequence[SignedRequest], custod
             refuse("access.request", time=row.time)
 
 
-def _check_signatures(requests: Sequence[SignedRequest], grant: grants.Grant, context: CheckContext) -> None:
+def _check_signatures(
+    requests: Sequence[SignedRequest[ReleaseRequest]], grant: grants.Grant, context: CheckContext
+) -> None:
     """Refuse a request that the grant's recipient has not signed for this ledger, with a key that it has now."""
     recipient = context.members.organisations[grant.recipient]
-    keys = {key.id: key.public for key in recipient.keys if key.use == AUTHENTICATION_KEY}
-    for signed in requests:
-        public = keys.get(signed.key_id)
-        is_theirs = signed.request.recipient == grant.recipient and signed.request.ledger == context.genesis.ledger
-        if public is None or not is_theirs or not signed.is_signed_by(public):
-            refuse("access.request")
+    if not all(signed.is_of(recipient, context.genesis.ledger) for signed in requests):
+        refuse("access.request")
 
 
 def _grant(accesses: Accesses, context: CheckContext) -> grants.Grant:

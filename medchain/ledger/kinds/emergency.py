@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.encoding import Json, members, unhex
-from medchain.ledger.emergency_request import SignedEmergency, given_id, request_of
+from medchain.ledger.emergency_request import EmergencyRequest, given_id, request_of
 from medchain.ledger.kind import HOLDER, CheckContext, Kind, Place, refuse
 from medchain.ledger.kinds.content import DAY_S, check_event_time, check_parties, count, fields, short_text
-from medchain.ledger.members import AUTHENTICATION_KEY
 from medchain.ledger.object import ACTIVE, ENDED, Body, Evidence
-from medchain.ledger.request import REQUEST_AHEAD_S, REQUEST_LIFE_S
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest
 from medchain.ledger.transaction import HASH_BYTES
 
 EMERGENCY_S: Final = 3600
@@ -193,7 +192,7 @@ def check_form(body: Body, place: Place) -> None:
         _check_request(emergency, request_of(body), place)
 
 
-def _check_request(emergency: Emergency, signed: SignedEmergency | None, place: Place) -> None:
+def _check_request(emergency: Emergency, signed: SignedRequest[EmergencyRequest] | None, place: Place) -> None:
     """Refuse a release that no request bears, or another one; signatures are not looked at."""
     if signed is None:
         refuse("emergency.request")
@@ -208,14 +207,12 @@ def _check_request(emergency: Emergency, signed: SignedEmergency | None, place: 
         refuse("emergency.id")
 
 
-def _check_signature(signed: SignedEmergency | None, context: CheckContext) -> None:
+def _check_signature(signed: SignedRequest[EmergencyRequest] | None, context: CheckContext) -> None:
     """Refuse a request that its recipient has not signed for this ledger, with a key that it has now."""
     if signed is None:
         return
     recipient = context.members.organisations[signed.request.recipient]
-    keys = {key.id: key.public for key in recipient.keys if key.use == AUTHENTICATION_KEY}
-    public = keys.get(signed.key_id)
-    if public is None or signed.request.ledger != context.genesis.ledger or not signed.is_signed_by(public):
+    if not signed.is_of(recipient, context.genesis.ledger):
         refuse("emergency.request")
 
 

@@ -22,6 +22,7 @@ from fhir_bridge.validation.check import check
 from medchain.encoding import unhex
 from medchain.errors import InputError, NotFoundError, UnavailableError
 from medchain.ledger.request import access_key
+from medchain.node.asker import Extent
 from medchain.node.exchange import Wish
 from medchain.node.exchange_client import GRANTS
 from medchain.node.records import NewRecord, RecordService
@@ -246,7 +247,7 @@ def full(_ask: Ask, _status: int) -> None:
 
 def test_nothing_leaves_that_the_audit_cannot_keep_and_it_does_once_it_can(nodes, case):
     asker, custodian = nodes.nodes[ANXIN].asker, nodes.nodes[RENHE].custodian
-    signed = asker.prepare(Wish(RENHE, unhex(case.grant, 32), "HPAYMT", ("Observation",)))
+    signed = asker.prepare(Wish(RENHE, unhex(case.grant, 32), "HPAYMT", Extent(("Observation",))))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(nodes.audits.journals[RENHE], "note", full)
         with pytest.raises(UnavailableError, match=r"store\.full"):

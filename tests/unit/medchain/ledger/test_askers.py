@@ -12,7 +12,7 @@ from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.askers import Listing, asked_by, check_askers, open_askers, organisation_key, write_askers
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import Body, StateRecord, build_body, organisation_id, public_body_hash
-from medchain.ledger.request import sign_request
+from medchain.ledger.signed_request import sign_request
 from medchain.tlog.statemap import MapRoot, prove, update
 from tests.unit.medchain.ledger.kinds.case import access_row, accesses, request
 from tests.unit.medchain.ledger.test_disclosures import CONSENT, GRANT, chain

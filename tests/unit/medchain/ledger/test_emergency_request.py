@@ -10,18 +10,10 @@ import pytest
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical, parse_canonical
 from medchain.errors import InputError
-from medchain.ledger.emergency_request import (
-    BREAKING,
-    EmergencyRequest,
-    about,
-    given_id,
-    parse_emergency,
-    read_emergency,
-    request_of,
-    sign_emergency,
-)
+from medchain.ledger.emergency_request import BREAKING, EmergencyRequest, about, given_id, request_of
 from medchain.ledger.kinds.emergency import Emergency, Review
 from medchain.ledger.object import build_body, map_key
+from medchain.ledger.signed_request import parse_request, read_request, sign_request
 from tests.unit.medchain.ledger.kinds.case import ConsentCase, code
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TIME, TONGJI, fresh, genesis, key, seed
 
@@ -43,7 +35,7 @@ REQUEST = EmergencyRequest(
 
 
 def signed(pen: str = TONGJI, **changes: object):
-    return sign_emergency(Es384Signer(seed(pen, "authentication", 1)), replace(REQUEST, **changes))
+    return sign_request(Es384Signer(seed(pen, "authentication", 1)), replace(REQUEST, **changes))
 
 
 NARROW = {"resource_types": ("Observation",), "query": "code=718-7", "count": 5, "patient": "p1"}
@@ -52,7 +44,7 @@ NARROW = {"resource_types": ("Observation",), "query": "code=718-7", "count": 5,
 @pytest.mark.parametrize("changes", [{}, NARROW])
 def test_a_request_is_read_as_it_was_written_and_signed(changes):
     made = signed(**changes)
-    assert parse_emergency(made.encode()) == made
+    assert parse_request(EmergencyRequest, made.encode()) == made
     assert made.is_signed_by(Es384Signer(seed(TONGJI, "authentication", 1)).public)
     assert not made.is_signed_by(Es384Signer(seed(RENHE, "authentication", 1)).public)
     assert (made.request.purpose, made.request.period) == (BREAKING, None)
@@ -127,7 +119,7 @@ def test_the_asker_names_the_patient_so_that_nobody_reads_it():
 def test_what_is_no_request_is_refused(changes):
     document = signed().to_json()
     with pytest.raises(InputError):
-        parse_emergency(canonical({**document, "request": {**document["request"], **changes}}))
+        parse_request(EmergencyRequest, canonical({**document, "request": {**document["request"], **changes}}))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +127,7 @@ def test_what_is_no_request_is_refused(changes):
 )
 def test_what_is_not_signed_so_is_refused(changes):
     with pytest.raises(InputError):
-        read_emergency({**signed().to_json(), **changes})
+        read_request(EmergencyRequest, {**signed().to_json(), **changes})
 
 
 # Entries

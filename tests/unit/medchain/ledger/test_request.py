@@ -12,7 +12,8 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import Period
-from medchain.ledger.request import ReleaseRequest, access_id, access_key, parse_request, sign_request
+from medchain.ledger.request import ReleaseRequest, access_id, access_key
+from medchain.ledger.signed_request import parse_request, sign_request
 
 REQUEST = ReleaseRequest(
     ledger=b"\x11" * 32,
@@ -64,7 +65,7 @@ def test_a_search_and_a_count_are_members_of_their_own_and_absent_without():
     document = REQUEST.to_json() | {"count": 10, "query": "code=718-7", "resource_types": ["Observation"]}
     assert narrowed.hash == tagged("medchain/release-request/v1", by_hand(document))
     signed = sign_request(SIGNER, narrowed)
-    assert parse_request(signed.encode()) == signed
+    assert parse_request(ReleaseRequest, signed.encode()) == signed
     for changed in (replace(narrowed, query="code=1"), replace(narrowed, count=11), replace(narrowed, count=None)):
         assert not replace(signed, request=changed).is_signed_by(SIGNER.public)
 
@@ -84,7 +85,7 @@ def test_a_search_and_a_count_are_members_of_their_own_and_absent_without():
 def test_a_search_of_several_types_and_what_is_no_search_or_count_is_refused(changes):
     signed = sign_request(SIGNER, replace(REQUEST, **({"resource_types": ("Observation",)} | changes)))
     with pytest.raises(InputError, match=r"release\.malformed"):
-        parse_request(signed.encode())
+        parse_request(ReleaseRequest, signed.encode())
 
 
 @pytest.mark.parametrize("changes", [{"query": ""}, {"count": None}, {"query": None}])
@@ -92,12 +93,12 @@ def test_a_member_that_asks_nothing_is_refused_as_another_spelling(changes):
     document = sign_request(SIGNER, REQUEST).to_json()
     document["request"] |= changes
     with pytest.raises(InputError):
-        parse_request(canonical(document))
+        parse_request(ReleaseRequest, canonical(document))
 
 
 def test_a_signed_request_is_read_as_it_was_written():
     signed = sign_request(SIGNER, REQUEST)
-    assert parse_request(signed.encode()) == signed
+    assert parse_request(ReleaseRequest, signed.encode()) == signed
     assert signed.is_signed_by(SIGNER.public)
     assert not replace(signed, request=replace(REQUEST, after=1)).is_signed_by(SIGNER.public)
 
@@ -161,24 +162,24 @@ def spoiled(**changes: object) -> bytes:
 )
 def test_what_is_no_request_is_refused(changes):
     with pytest.raises(InputError):
-        parse_request(spoiled(**changes))
+        parse_request(ReleaseRequest, spoiled(**changes))
 
 
 def test_a_request_of_another_type_is_refused():
     document = json.loads(sign_request(SIGNER, REQUEST).encode())
     document["request"]["type"] = "medchain/signed-release-request/v1"
     with pytest.raises(InputError, match=r"release\.malformed"):
-        parse_request(by_hand(document))
+        parse_request(ReleaseRequest, by_hand(document))
 
 
 def test_another_spelling_of_a_request_is_refused():
     with pytest.raises(InputError, match=r"encoding\.not_canonical"):
-        parse_request(sign_request(SIGNER, REQUEST).encode() + b" ")
+        parse_request(ReleaseRequest, sign_request(SIGNER, REQUEST).encode() + b" ")
 
 
 def test_a_request_is_bounded_before_it_is_read():
     with pytest.raises(InputError, match=r"encoding\.too_large"):
-        parse_request(b"{" * (32 * 1024 + 1))
+        parse_request(ReleaseRequest, b"{" * (32 * 1024 + 1))
 
 
 def test_the_chain_of_accesses_follows_from_the_grant():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 
 import pytest
@@ -15,8 +15,9 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import MedchainError
 from medchain.ledger.request import access_key
+from medchain.node.asker import AskerParts, Extent
 from medchain.node.custodian import Custodian
-from medchain.node.exchange import Asker, AskerParts, Wish
+from medchain.node.exchange import Asker, Wish
 from medchain.node.opening import ReceivedRecord
 from medchain.node.records import NewRecord
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused, SubmittedAccess
@@ -164,8 +165,9 @@ class Exchange:
 
     def wish(self, **changes: object) -> Wish:
         """What the insurer asks for."""
-        values = {"custodian": RENHE, "grant": self.grant, "purpose": "HPAYMT", "resource_types": ("Observation",)}
-        return Wish(**(values | changes))
+        extent = {field.name: changes.pop(field.name) for field in fields(Extent) if field.name in changes}
+        wish = Wish(RENHE, self.grant, "HPAYMT", Extent(**({"resource_types": ("Observation",)} | extent)))
+        return replace(wish, **changes)
 
     @property
     def token(self) -> str:

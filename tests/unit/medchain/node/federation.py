@@ -24,7 +24,8 @@ from medchain.ledger.kinds.capacity import Capacity
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.object import Body, StateRecord, build_body, map_key
-from medchain.ledger.request import ReleaseRequest, access_id, sign_request
+from medchain.ledger.request import ReleaseRequest, access_id
+from medchain.ledger.signed_request import sign_request
 from medchain.ledger.transaction import Ref
 from medchain.node.directory import MEMBERS, MembersDirectory, Standing
 from medchain.node.endorse import Identity

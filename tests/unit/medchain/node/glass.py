@@ -9,14 +9,9 @@ from itertools import count
 
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
-from medchain.ledger.emergency_request import (
-    EmergencyRequest,
-    SignedEmergency,
-    given_id,
-    parse_emergency,
-    sign_emergency,
-)
+from medchain.ledger.emergency_request import EmergencyRequest, given_id
 from medchain.ledger.object import map_key
+from medchain.ledger.signed_request import SignedRequest, parse_request, sign_request
 from medchain.node.emergency import EMERGENCY, EmergencyDesk, Noted
 from medchain.node.records import NewRecord, NewStream, RecordService
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
@@ -112,7 +107,7 @@ class Glass:
         }
         return self.desks.local(org_id).call("exchange.emergency", asked | changes)
 
-    def request(self, noted: Noted, org_id: str = TONGJI, **changes: object) -> SignedEmergency:
+    def request(self, noted: Noted, org_id: str = TONGJI, **changes: object) -> SignedRequest[EmergencyRequest]:
         """Sign a request as an organisation's daemon does, or as one that lies."""
         made = EmergencyRequest(
             ledger=genesis().ledger,
@@ -129,9 +124,9 @@ class Glass:
             nonce=fresh(16),
             time=self.desks.federation.time,
         )
-        return sign_emergency(Es384Signer(seed(org_id, "authentication", 1)), replace(made, **changes))
+        return sign_request(Es384Signer(seed(org_id, "authentication", 1)), replace(made, **changes))
 
-    def send(self, signed: SignedEmergency, peer: str = TONGJI) -> bytes:
+    def send(self, signed: SignedRequest[EmergencyRequest], peer: str = TONGJI) -> bytes:
         return self.desks.nodes[RENHE].emergency(signed.encode(), peer)
 
     def settle(self, *org_ids: str) -> None:
@@ -173,4 +168,4 @@ def declared_key(declared: Noted, org_id: str = TONGJI) -> bytes:
 
 def given_key(document: bytes) -> bytes:
     """Map key of what the custodian tells of a request."""
-    return map_key(EMERGENCY, RENHE, given_id(parse_emergency(document).request.hash))
+    return map_key(EMERGENCY, RENHE, given_id(parse_request(EmergencyRequest, document).request.hash))

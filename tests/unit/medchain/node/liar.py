@@ -8,7 +8,8 @@ from medchain.errors import UnavailableError
 from medchain.ledger.kinds.access import Access, Accesses
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS
 from medchain.ledger.object import Body, build_body, map_key
-from medchain.ledger.request import ReleaseRequest, SignedRequest, access_id
+from medchain.ledger.request import ReleaseRequest, access_id
+from medchain.ledger.signed_request import SignedRequest
 from medchain.ledger.transaction import (
     CREATOR,
     INDEPENDENT,

@@ -16,11 +16,11 @@ from medchain.errors import (
     UnavailableError,
     VerificationError,
 )
-from medchain.ledger.emergency_request import about, parse_emergency
+from medchain.ledger.emergency_request import EmergencyRequest, about
 from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.ledger.members import SUSPENDED
 from medchain.ledger.object import build_body
-from medchain.ledger.request import REQUEST_AHEAD_S
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, parse_request
 from medchain.node import emergency_release, emergency_watch
 from medchain.node.emergency import EMERGENCY, MAX_ELSEWHERE, noted_for
 from medchain.node.emergency_asking import EmergencyAsker
@@ -136,7 +136,7 @@ def test_the_custodians_entry_bears_the_signed_request_and_the_askers_names_nobo
     declared = glass.declare()
     glass.ask(declared)
     glass.settle()
-    signed = parse_emergency(desks.asked[-1])
+    signed = parse_request(EmergencyRequest, desks.asked[-1])
     body = glass.site(TONGJI).node.shelf.at(given_key(desks.asked[-1]), 1)
     assert body.evidence.value == {"request": signed.to_json()}
     assert signed.request.declaration_key == declared_key(declared)

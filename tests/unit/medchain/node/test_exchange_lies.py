@@ -17,7 +17,8 @@ from medchain.errors import (
 )
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.content import Period
-from medchain.ledger.request import SignedRequest, access_key, parse_request, sign_request
+from medchain.ledger.request import ReleaseRequest, access_key
+from medchain.ledger.signed_request import SignedRequest, parse_request, sign_request
 from medchain.node.exchange import Asker
 from medchain.node.release import access_entry_id, parse_answer, wraps_hash
 from tests.unit.medchain.ledger.world import fresh, seed
@@ -264,7 +265,7 @@ def test_a_custodian_that_wraps_other_keys_than_its_entry_says_is_refused(exchan
 
 def test_a_request_survives_being_written_and_read(exchange):
     signed = exchange.asker().prepare(exchange.wish(period=Period(1, None), after=7))
-    again = parse_request(signed.encode())
+    again = parse_request(ReleaseRequest, signed.encode())
     assert isinstance(again, SignedRequest)
     assert again == signed
 

@@ -11,10 +11,11 @@ import pytest
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, NotFoundError, UnavailableError
-from medchain.ledger.emergency_request import EmergencyRequest, given_id, sign_emergency
+from medchain.ledger.emergency_request import EmergencyRequest, given_id
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, Emergency, Objection, Review
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import ACTIVE, ENDED, build_body, map_key
+from medchain.ledger.signed_request import sign_request
 from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.emergency import EMERGENCY
 from medchain.node.missing import ABSENT, BEHIND, GRACE_S, MISSING, UNREACHABLE, WANTED_TYPE, WITHHELD, MissingBodies
@@ -60,7 +61,7 @@ class Glass:
             nonce=fresh(16),
             time=self.federation.time,
         )
-        signed = sign_emergency(Es384Signer(seed(recipient, "authentication", 1)), made)
+        signed = sign_request(Es384Signer(seed(recipient, "authentication", 1)), made)
         self.object_id, self.evidence = given_id(made.hash), {"request": signed.to_json()}
         self.content = replace(self.content, request_hash=made.hash, count=1)
 

@@ -22,7 +22,8 @@ from medchain.ledger.kinds.passkeys import passkey
 from medchain.ledger.kinds.registry import check_body
 from medchain.ledger.kinds.subject import Operation, Subject
 from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
-from medchain.ledger.request import ReleaseRequest, SignedRequest, sign_request
+from medchain.ledger.request import ReleaseRequest
+from medchain.ledger.signed_request import SignedRequest, sign_request
 from medchain.ledger.transaction import Change, ObjectRow, Ref, Signer
 from tests.unit.medchain.ledger.world import (
     ANXIN,
@@ -236,7 +237,7 @@ def accesses(grant: StateRecord, consent: StateRecord, *rows: Access) -> Accesse
     return Accesses(grant.key, (consent.key,), rows or (access_row(),))
 
 
-def request(stands_on: StateRecord, pen: str = ANXIN, **changes: object) -> SignedRequest:
+def request(stands_on: StateRecord, pen: str = ANXIN, **changes: object) -> SignedRequest[ReleaseRequest]:
     """Have an organisation sign a request for records under a grant."""
     made = ReleaseRequest(
         ledger=genesis().ledger,
