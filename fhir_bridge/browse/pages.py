@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
@@ -23,8 +21,7 @@ from fhir_bridge.document import Resource, write_pretty
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.cursor import PARAMETER
 from medchain.errors import NotFoundError
-from medchain.web.pages import Pages, attached, language, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import Pages, add_views, attached, language, redirected
 
 _PATIENT: Final = "Patient"
 _BINARY: Final = "Binary"
@@ -39,25 +36,14 @@ _SHOWN: Final = 10
 _GONE: Final = 410
 
 
-def showing(pages: Pages, view: Callable[..., Response]) -> Callable[..., Response]:
-    """Have a view show what the server refuses as a page.
+def showing_refusals(pages: Pages, blueprint: Blueprint) -> Blueprint:
+    """Have a blueprint's errors shown as pages, and with them what the server refuses."""
 
-    Args:
-        pages: render it.
-        view: asks the server.
+    def refused(error: RefusedError) -> Response:
+        return pages.render("error.html", error.status, text=error.text)
 
-    Returns:
-        The view.
-    """
-
-    @wraps(view)
-    def answer(**values: Any) -> Response:  # noqa: ANN401  # of the address
-        try:
-            return view(**values)
-        except RefusedError as error:
-            return pages.render("error.html", error.status, text=error.text)
-
-    return answer
+    blueprint.register_error_handler(RefusedError, refused)
+    return pages.guard(blueprint)
 
 
 class BrowsePages:
@@ -73,8 +59,7 @@ class BrowsePages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("browse", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             ("/browse", self.begin, "GET"),
             ("/browse/find", self.again, "GET"),
             ("/browse/find", self.find, "POST"),
@@ -84,10 +69,9 @@ class BrowsePages:
             ("/browse/<type_name>/<record_id>/versions/<int:version>", self.version, "GET"),
             ("/browse/<type_name>/<record_id>/versions/<int:version>/proof", self.proof, "GET"),
             ("/browse/<type_name>/<record_id>/versions/<int:version>/content", self.content, "GET"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, f"{view.__name__}-{method}".lower(), answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        blueprint = Blueprint("browse", __name__, template_folder="templates")
+        return showing_refusals(self._pages, add_views(blueprint, rows))
 
     def begin(self) -> Response:
         """Show the search."""

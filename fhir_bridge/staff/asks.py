@@ -17,7 +17,6 @@ from werkzeug.datastructures import MultiDict
 from consent.web.kinds import KINDS, kinds_of
 from consent.web.offer import choices_of
 from consent.web.site import QUICK, SLOW, organisation_name
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.paper import LONGEST_DAYS, PURPOSES
 from medchain.encoding import Json
@@ -27,7 +26,6 @@ from medchain.node import asking
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 ASKS: Final = "/asks"
@@ -50,11 +48,7 @@ class AskPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("asks", __name__, template_folder="templates")
-        for view, method in ((self.show, "GET"), (self.ask, "POST")):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(ASKS, view.__name__, answer, methods=[method])
-        return self._pages.guard(blueprint)
+        return self._counter.blueprint("asks", ((ASKS, self.show, "GET"), (ASKS, self.ask, "POST")))
 
     def show(self) -> Response:
         """Show what was asked, and an empty form."""
@@ -62,7 +56,7 @@ class AskPages:
 
     def ask(self) -> Response:
         """Ask a patient; when this answers, the custodian has it."""
-        me = self._counter.check_form(request.form.get("form", ""), *ASKING)
+        me = self._counter.check_form(*ASKING)
         try:
             wish = self._wish(me, request.form)
         except InputError as error:

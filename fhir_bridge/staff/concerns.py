@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
 from flask import Blueprint, Response, request
@@ -25,8 +24,7 @@ from medchain.node import concerns
 from medchain.node.concern import ConcernKind, Shown, StepKind, shown_in, shown_of
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
-from medchain.web.pages import Pages, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import Pages, add_views, redirected
 from medchain.web.session import SignedIn
 from medchain.web.sign_in import shown_time
 
@@ -83,9 +81,7 @@ class ConcernAnswers:
     def blueprint(self) -> Blueprint:
         """Make the routes."""
         blueprint = Blueprint("concerns", __name__, template_folder="templates")
-        for view, method in ((self.waiting, "GET"), (self.answer, "POST")):
-            blueprint.add_url_rule(PLACE, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return self._pages.guard(blueprint)
+        return self._pages.guard(add_views(blueprint, ((PLACE, self.waiting, "GET"), (PLACE, self.answer, "POST"))))
 
     def waiting(self) -> Response:
         """List what this person may answer, what is due first at the top."""

@@ -9,21 +9,24 @@ Source: `docs/spec/smart.md` 29.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from flask import Blueprint, Response, request
+
 from consent.web.person import Person
 from consent.web.site import QUICK, PatientSite, organisation_name
+from fhir_bridge.browse.pages import showing_refusals
 from fhir_bridge.browse.reading import Reading, access_of, objects_in
 from fhir_bridge.document import Resource
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.patients import name_text
 from medchain.encoding import Json, canonical, members, parse_canonical
-from medchain.errors import AccessDeniedError, ConflictError, NotFoundError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from medchain.store.accounts import Role
-from medchain.web.pages import language
+from medchain.web.pages import add_views, language
 from medchain.web.session import SignedIn
 
 CASE_S: Final = 3600
@@ -31,6 +34,9 @@ CASE_S: Final = 3600
 
 ADULT_YEARS: Final = 18
 """From which birthday on the desk enrols somebody as of age, as the default policy's terms have it."""
+
+METHODS: Final = ("identity-card", "passport", "insurance-card")
+"""How the desk may have checked who somebody is."""
 
 _LATEST_DAY: Final = "9999-12-31"
 _CASE: Final = "desk-case"
@@ -84,16 +90,20 @@ class Counter:
     site: PatientSite
     core: Core
 
+    def blueprint(self, name: str, rows: Iterable[tuple[str, Callable[..., Response], str]]) -> Blueprint:
+        """Make the routes of some pages; rows as of `add_views`."""
+        blueprint = Blueprint(name, __name__, template_folder="templates")
+        return showing_refusals(self.site.pages, add_views(blueprint, rows))
+
     def form(self, me: SignedIn) -> str:
         """Make what a form carries so that it counts once."""
         site = self.site.pages.site
         return site.signed.sign(_FORM, {"account": me.account.id}, site.clock() + CASE_S)
 
-    def check_form(self, given: str, *roles: Role) -> SignedIn:
-        """See that a form comes from a page of this session's, and for the first time.
+    def check_form(self, *roles: Role) -> SignedIn:
+        """See that a form comes from a page of this session's, and carries what `form` made for the first time.
 
         Args:
-            given: what `form` made.
             roles: that may send it; none for the desk alone.
 
         Returns:
@@ -104,7 +114,7 @@ class Counter:
             ConflictError: ``desk.repeated``.
         """
         site = self.site.pages.site
-        me, now = site.check_form(*(roles or (Role.DESK,))), site.clock()
+        me, now, given = site.check_form(*(roles or (Role.DESK,))), site.clock(), request.form.get("form", "")
         if site.signed.open(_FORM, given, now) != {"account": me.account.id}:
             raise AccessDeniedError("session.form")
         if not site.use_once(f"{_FORM}/{given}", now + CASE_S):
@@ -117,8 +127,8 @@ class Counter:
         found = self._reading(me).patients(text).resources if text else []
         return [_identity(one) for one in found]
 
-    def open(self, me: SignedIn, patient: str) -> str:
-        """Open a case of a patient; returns the address of its page at the desk.
+    def open(self, me: SignedIn, patient: str) -> Attended:
+        """Open a case of a patient.
 
         Raises:
             NotFoundError: ``desk.patient`` for what is no id.
@@ -126,9 +136,10 @@ class Counter:
         """
         if _ID.fullmatch(patient) is None:
             raise NotFoundError("desk.patient")
-        self.identity(me, patient)
+        who = self.identity(me, patient)
         site, document = self.site.pages.site, canonical({"account": me.account.id, "patient": patient})
-        return f"/desk/{site.accounts.put_ticket(_CASE, document, site.clock() + CASE_S, site.clock())}"
+        case = site.accounts.put_ticket(_CASE, document, site.clock() + CASE_S, site.clock())
+        return self._attended(who, case)
 
     def attended(self, me: SignedIn, case: str) -> Attended:
         """Return whom a case is about.
@@ -144,26 +155,40 @@ class Counter:
         found = members(parse_canonical(document, max_bytes=_MAX_CASE_BYTES), {"account": str, "patient": str})
         if found["account"] != me.account.id:
             raise NotFoundError("desk.case")
-        patient = str(found["patient"])
-        return Attended(self.identity(me, patient), f"/desk/{case}", self.subjects(patient))
+        return self._attended(self.identity(me, str(found["patient"])), case)
+
+    def identified(self, me: SignedIn, case: str) -> tuple[Attended, str]:
+        """Return whom a case is about, and how a form says that the desk has checked who it is.
+
+        Raises:
+            InputError: ``desk.method``.
+            NotFoundError: as `attended`; `RefusedError` likewise.
+        """
+        attended, method = self.attended(me, case), request.form.get("method", "")
+        if method not in METHODS:
+            raise InputError("desk.method")
+        return attended, method
 
     def identity(self, me: SignedIn, patient: str) -> Identity:
         """Read who a patient is, in the name of one of the staff; raises `RefusedError`."""
         return _identity(self._reading(me).resource(f"Patient/{patient}")[0])
 
-    def subjects(self, patient: str) -> tuple[bytes, ...]:
-        """Return the map keys of a patient's subject objects."""
-        return tuple(self.site.links.subjects_of(self.site.token(patient)))
-
     def person(self, attended: Attended) -> Person | None:
         """Ask the daemon for the patient's subject in force; None for one who is not enrolled."""
         return self.site.person_of(attended.subjects)
 
-    def check_new(self, who: Identity) -> None:
+    def enrolled(self, attended: Attended) -> Person:
+        """Ask for the same of who is enrolled; raises `NotFoundError` ``subject.unknown`` for who is not."""
+        person = self.person(attended)
+        if person is None:
+            raise NotFoundError("subject.unknown")
+        return person
+
+    def check_new(self, attended: Attended) -> None:
         """See that somebody can be enrolled here; raises `ConflictError` ``patient.enrolled``, ``desk.minor``."""
-        if self.site.person_of(self.subjects(who.id)) is not None:
+        if self.person(attended) is not None:
             raise ConflictError("patient.enrolled")
-        if self.may_be_minor(who):
+        if self.may_be_minor(attended.who):
             raise ConflictError("desk.minor")
 
     def may_be_minor(self, who: Identity) -> bool:
@@ -195,6 +220,10 @@ class Counter:
         """Name organisations in the reader's language."""
         known = self.organisations()
         return [organisation_name(known, one) for one in org_ids]
+
+    def _attended(self, who: Identity, case: str) -> Attended:
+        """Say whom a case is about."""
+        return Attended(who, f"/desk/{case}", tuple(self.site.links.subjects_of(self.site.token(who.id))))
 
     def _reading(self, me: SignedIn) -> Reading:
         """Ask in the name of one of the staff."""

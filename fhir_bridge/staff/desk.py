@@ -14,23 +14,17 @@ from flask import Blueprint, Response, request
 
 from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from consent.web.person import Person
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
-from fhir_bridge.staff.counter import Attended, Counter, Identity
-from medchain.errors import InputError
+from fhir_bridge.staff.counter import METHODS, Attended, Counter, Identity
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 DESK: Final = "/desk"
 """The desk's first page."""
-
-METHODS: Final = ("identity-card", "passport", "insurance-card")
-"""How the desk may have checked who somebody is."""
 
 
 class DeskPages:
@@ -47,8 +41,7 @@ class DeskPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("desk", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             (DESK, self.begin, "GET"),
             ("/desk/find", self.again, "GET"),
             ("/desk/find", self.find, "POST"),
@@ -57,10 +50,8 @@ class DeskPages:
             ("/desk/<case>", self.patient, "GET"),
             ("/desk/<case>/code", self.after_code, "GET"),
             ("/desk/<case>/code", self.code, "POST"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, f"{view.__name__}-{path}-{method}", answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._counter.blueprint("desk", rows)
 
     def begin(self) -> Response:
         """Show the search for a patient."""
@@ -82,7 +73,7 @@ class DeskPages:
     def open(self) -> Response:
         """Open the page of a patient who was found."""
         me = self._site.check_form(Role.DESK)
-        return redirected(self._counter.open(me, request.form.get("patient", "")))
+        return redirected(self._counter.open(me, request.form.get("patient", "")).place)
 
     def patient(self, case: str) -> Response:
         """Show a patient, and what can be done."""
@@ -104,11 +95,9 @@ class DeskPages:
 
     def code(self, case: str) -> Response:
         """Give a code to enrol with, and show it."""
-        me = self._counter.check_form(request.form.get("form", ""))
-        attended, method = self._counter.attended(me, case), request.form.get("method", "")
-        if method not in METHODS:
-            raise InputError("desk.method")
-        self._counter.check_new(attended.who)
+        me = self._counter.check_form()
+        attended, method = self._counter.identified(me, case)
+        self._counter.check_new(attended)
         return self._given(me, attended, method)
 
     def _given(self, me: SignedIn, attended: Attended, method: str) -> Response:

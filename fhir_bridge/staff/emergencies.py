@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlencode
 
@@ -27,8 +26,7 @@ from medchain.node.emergency import EmergencyDesk
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.store.records import RecordVersion
-from medchain.web.pages import Pages, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import Pages, add_views, redirected
 from medchain.web.session import SignedIn
 from medchain.web.sign_in import shown_time
 
@@ -91,17 +89,15 @@ class EmergencyPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("emergencies", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             ("/emergencies", self.begin, "GET"),
             ("/emergencies", self.declare, "POST"),
             ("/emergencies/find", self.again, "GET"),
             ("/emergencies/find", self.find, "POST"),
             ("/emergencies/reviews", self.reviews, "GET"),
             ("/emergencies/reviews", self.review, "POST"),
-        ):
-            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._pages.guard(add_views(Blueprint("emergencies", __name__, template_folder="templates"), rows))
 
     def begin(self) -> Response:
         """Show the search for a patient, and the emergencies in which this person may look now."""

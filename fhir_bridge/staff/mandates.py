@@ -17,7 +17,6 @@ from werkzeug.datastructures import MultiDict
 from consent.web.kinds import KINDS, kinds_of
 from consent.web.offer import choices_of
 from consent.web.site import QUICK, SLOW, organisation_name
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.staff.counter import Counter
 from medchain.encoding import Json, unhex
 from medchain.errors import AccessDeniedError, InputError
@@ -27,7 +26,6 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 MANDATES: Final = "/mandates"
@@ -53,16 +51,13 @@ class MandatePages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("mandates", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             (MANDATES, self.show, "GET"),
             (MANDATES, self.enter, "POST"),
             (f"{MANDATES}/<key>/grant", self.grant, "POST"),
             (f"{MANDATES}/<key>/stop", self.stop, "POST"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._counter.blueprint("mandates", rows)
 
     def show(self) -> Response:
         """List legal bases, and an empty form where this organisation may enter one."""
@@ -70,7 +65,7 @@ class MandatePages:
 
     def enter(self) -> Response:
         """Enter a legal basis; final when the page answers."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         if not self._may_enter(me, self._counter.organisations()):
             raise AccessDeniedError("mandate.issuer")
         try:
@@ -91,7 +86,7 @@ class MandatePages:
 
     def _done(self, key: str, kind: Kind, operation: str, member: str) -> Response:
         """Have the daemon do something with a legal basis."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         mandate = unhex(key, HASH_BYTES).hex()
         with self._site.deeds.doing(by(me.account, kind, subject=mandate)):
             self._counter.site.local.call(operation, {member: mandate}, SLOW)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -29,8 +28,7 @@ from medchain.ledger.emergency_request import BREAKING
 from medchain.node.emergency import CUSTODIANS, EmergencyDesk, Noted
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
-from medchain.web.pages import Pages, language, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import Pages, add_views, language, redirected
 from medchain.web.session import SignedIn
 from medchain.web.sign_in import shown_time
 
@@ -80,15 +78,13 @@ class OtherHospitalPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("other-hospitals", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             (PLACE, self.begin, "GET"),
             (PLACE, self.declare, "POST"),
             (f"{PLACE}/records", self.again, "GET"),
             (f"{PLACE}/records", self.look, "POST"),
-        ):
-            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._pages.guard(add_views(Blueprint("other-hospitals", __name__, template_folder="templates"), rows))
 
     def begin(self) -> Response:
         """Show the form, and the emergencies in which this person may look now."""

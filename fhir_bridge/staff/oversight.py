@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -26,8 +25,7 @@ from medchain.node.missing import MISSING
 from medchain.node.peers import Limits
 from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.store.accounts import Role
-from medchain.web.pages import Pages, attached
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import Pages, add_views, attached
 from medchain.web.sign_in import shown_time
 
 _FIELDS: Final = (
@@ -81,14 +79,12 @@ class OversightPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("oversight", __name__, template_folder="templates")
-        for path, view in (
-            ("/oversight", self.page),
-            ("/oversight/evidence.json", self.as_json),
-            ("/oversight/evidence.csv", self.as_csv),
-        ):
-            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=["GET"])
-        return self._pages.guard(blueprint)
+        rows = (
+            ("/oversight", self.page, "GET"),
+            ("/oversight/evidence.json", self.as_json, "GET"),
+            ("/oversight/evidence.csv", self.as_csv, "GET"),
+        )
+        return self._pages.guard(add_views(Blueprint("oversight", __name__, template_folder="templates"), rows))
 
     def page(self) -> Response:
         """Show what is late first, then what this node has seen of other members."""

@@ -20,16 +20,13 @@ from consent.web.kinds import KINDS, SENSITIVE
 from consent.web.offer import choice_of, choices_of, terms_of
 from consent.web.signing import let_in
 from consent.web.site import QUICK, SLOW
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Attended, Counter
-from fhir_bridge.staff.desk import METHODS
 from medchain.encoding import Json
-from medchain.errors import InputError, NotFoundError
+from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.store.accounts import Role
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 PURPOSES: Final = ("TREAT", "HPAYMT", "COVERAGE", "HRESCH", "PATRQT")
@@ -117,18 +114,17 @@ class PaperEnrolment:
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Enrol the person; final when this answers."""
-        patient = confirmed.proposal.patient
-        self._counter.check_new(self._counter.identity(me, patient))
-        place = self._counter.open(me, patient)
+        attended = self._counter.open(me, confirmed.proposal.patient)
+        self._counter.check_new(attended)
         asked: Json = {
             "credentials": [],
             "custodians": [],
             "method": str(confirmed.proposal.terms.get("method")),
-            "patient": patient,
+            "patient": attended.who.id,
             "staff": list(confirmed.staff),
         }
         self._counter.site.local.call("subject.enrol", asked, SLOW)
-        return redirected(place)
+        return redirected(attended.place)
 
 
 class PaperConsent:
@@ -146,17 +142,15 @@ class PaperConsent:
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Give the permission and let the recipient in; final when this answers."""
-        patient, local, site = confirmed.proposal.patient, self._counter.site.local, self._counter.site.pages.site
-        person = self._counter.site.person_of(self._counter.subjects(patient))
-        if person is None:
-            raise NotFoundError("subject.unknown")
-        place = self._counter.open(me, patient)
+        local, site = self._counter.site.local, self._counter.site.pages.site
+        attended = self._counter.open(me, confirmed.proposal.patient)
+        person = self._counter.enrolled(attended)
         terms = self._paper(confirmed.proposal).to_terms(site.org_id, person.subject.hex(), site.clock())
         draft = local.call("consent.draft", terms, QUICK)
         text = draft.get("draft") if isinstance(draft, dict) else None
         done = local.call("consent.attest", {"draft": text, "staff": list(confirmed.staff)}, SLOW)
         let_in(local, str(done.get("key")) if isinstance(done, dict) else "")
-        return redirected(place)
+        return redirected(attended.place)
 
     def worded(self, paper: Paper) -> dict[str, object]:
         """Word a permission."""
@@ -195,23 +189,18 @@ class PaperPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("paper", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             ("/desk/<case>/enrolment", self.propose_enrolment, "POST"),
             ("/desk/<case>/paper", self.begin, "GET"),
             ("/desk/<case>/paper", self.draft, "POST"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._counter.blueprint("paper", rows)
 
     def propose_enrolment(self, case: str) -> Response:
         """Propose to enrol a person without a passkey, as the first of two."""
-        me = self._counter.check_form(request.form.get("form", ""))
-        attended, method = self._counter.attended(me, case), request.form.get("method", "")
-        if method not in METHODS:
-            raise InputError("desk.method")
-        self._counter.check_new(attended.who)
+        me = self._counter.check_form()
+        attended, method = self._counter.identified(me, case)
+        self._counter.check_new(attended)
         made = self._attesting.propose(me, Attested.ENROLMENT, attended.who.id, {"method": method})
         return redirected(f"/desk/proposed/{made.id}")
 
@@ -222,7 +211,7 @@ class PaperPages:
 
     def draft(self, case: str) -> Response:
         """Show what a paper would permit, or propose it as the first of two."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         attended = self._attended(me, case)
         try:
             paper = read_paper(request.form.to_dict(flat=False), self._counter.others())
@@ -236,8 +225,7 @@ class PaperPages:
     def _attended(self, me: SignedIn, case: str) -> Attended:
         """Return whom a case is about; raises `NotFoundError` ``subject.unknown`` for who is not enrolled."""
         attended = self._counter.attended(me, case)
-        if self._counter.person(attended) is None:
-            raise NotFoundError("subject.unknown")
+        self._counter.enrolled(attended)
         return attended
 
     def _show(

@@ -17,7 +17,6 @@ from flask import Blueprint, Response, request
 from consent.web.signing import let_in
 from consent.web.site import QUICK, SLOW, organisation_name
 from consent.web.view import Given, find_given, given_of
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.counter import Attended, Counter, Identity
 from medchain.encoding import Json
@@ -25,7 +24,6 @@ from medchain.errors import NotFoundError
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 
 PERMISSIONS: Final = "/permissions"
 """Where a clinician looks for a patient's permissions."""
@@ -49,18 +47,15 @@ class PermissionPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("permissions", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             (PERMISSIONS, self.begin, "GET"),
             (f"{PERMISSIONS}/find", self.find, "POST"),
             (f"{PERMISSIONS}/open", self.open, "POST"),
             (_PLACE, self.show, "GET"),
             (f"{_PLACE}/stop", self.stop, "POST"),
             (f"{_PLACE}/let-in", self.let_in, "POST"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._counter.blueprint("permissions", rows)
 
     def begin(self) -> Response:
         """Show a clinician the search for a patient."""
@@ -78,7 +73,7 @@ class PermissionPages:
     def open(self) -> Response:
         """Open the permissions of a patient who was found."""
         me = self._site.check_form(Role.CLINICIAN)
-        return redirected(f"{self._counter.open(me, request.form.get('patient', ''))}/permissions")
+        return redirected(f"{self._counter.open(me, request.form.get('patient', '')).place}/permissions")
 
     def show(self, case: str) -> Response:
         """List a patient's permissions, those in force at the top."""
@@ -96,7 +91,7 @@ class PermissionPages:
 
     def stop(self, case: str) -> Response:
         """Stop a permission because the patient says so; it binds when the page answers."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         attended = self._counter.attended(me, case)
         key = self._in_force(attended).key
         with self._site.deeds.doing(by(me.account, Kind.STOP, subject=key)):
@@ -105,7 +100,7 @@ class PermissionPages:
 
     def let_in(self, case: str) -> Response:
         """Let the recipient of a permission in, where that failed when it was given."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         attended = self._counter.attended(me, case)
         let_in(self._counter.site.local, self._in_force(attended).key)
         return redirected(f"{attended.place}/permissions")

@@ -12,12 +12,10 @@ from typing import Final, Protocol
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Counter
 from medchain.store.accounts import Role
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 _PLACE: Final = "/desk/proposed/<name>"
@@ -49,11 +47,7 @@ class ProposedPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("proposed", __name__, template_folder="templates")
-        for view, method in ((self.show, "GET"), (self.decide, "POST")):
-            answer = callers(Caller.PUBLIC)(showing(self._counter.site.pages, view))
-            blueprint.add_url_rule(_PLACE, view.__name__, answer, methods=[method])
-        return self._counter.site.pages.guard(blueprint)
+        return self._counter.blueprint("proposed", ((_PLACE, self.show, "GET"), (_PLACE, self.decide, "POST")))
 
     def show(self, name: str) -> Response:
         """Show what waits, to either of the two."""
@@ -73,7 +67,7 @@ class ProposedPages:
 
     def decide(self, name: str) -> Response:
         """Confirm what another one proposed, or turn it down."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         if request.form.get("step") != "confirm":
             self._attesting.drop(me, name)
             return redirected("/desk")

@@ -11,25 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from consent.web.codes import RECOVER_PAGE, RECOVERY_CODE_S, Attestation, enrol_url, give_recovery_code
 from consent.web.person import Person
 from consent.web.site import QUICK, SLOW, organisation_name
-from fhir_bridge.browse.pages import showing
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Counter
-from fhir_bridge.staff.desk import METHODS
 from medchain.encoding import Json, unhex
-from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.errors import ConflictError
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.subject_operations import OPEN_RECOVERIES
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
 from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
 from medchain.web.session import SignedIn
 
 RECOVERIES: Final = "/desk/recoveries"
@@ -50,25 +47,18 @@ class RecoveryPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("recoveries", __name__, template_folder="templates")
-        for path, view, method in (
+        rows = (
             (RECOVERIES, self.under_way, "GET"),
             (f"{RECOVERIES}/<key>/carry-out", self.carry_out, "POST"),
             ("/desk/<case>/recovery", self.propose, "POST"),
-        ):
-            answer = callers(Caller.PUBLIC)(showing(self._pages, view))
-            blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
-        return self._pages.guard(blueprint)
+        )
+        return self._counter.blueprint("recoveries", rows)
 
     def propose(self, case: str) -> Response:
         """Propose a recovery, as the first of two."""
-        me = self._counter.check_form(request.form.get("form", ""))
-        attended, method = self._counter.attended(me, case), request.form.get("method", "")
-        if method not in METHODS:
-            raise InputError("desk.method")
-        person = self._counter.person(attended)
-        if person is None:
-            raise NotFoundError("subject.unknown")
+        me = self._counter.check_form()
+        attended, method = self._counter.identified(me, case)
+        person = self._counter.enrolled(attended)
         check_recoverable(person, self._site.org_id)
         terms: Mapping[str, Json] = {"method": method, "subject": person.subject.hex()}
         made = self._attesting.propose(me, Attested.RECOVERY, attended.who.id, terms)
@@ -100,7 +90,7 @@ class RecoveryPages:
 
     def carry_out(self, key: str) -> Response:
         """Carry out a recovery of a patient whom this organisation enrolled; final when the page answers."""
-        me = self._counter.check_form(request.form.get("form", ""))
+        me = self._counter.check_form()
         recovery = unhex(key, HASH_BYTES).hex()
         with self._site.deeds.doing(by(me.account, Kind.CARRYING_OUT, subject=recovery)):
             self._counter.site.local.call("recovery.carry-out", {"recovery": recovery}, SLOW)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -136,6 +137,24 @@ class Pages:
         blueprint.register_error_handler(MedchainError, self.refuse)
         blueprint.register_error_handler(HTTPException, lambda _error: self.refuse(NotFoundError("page.unknown")))
         return blueprint
+
+
+def add_views(blueprint: Blueprint, rows: Iterable[tuple[str, Callable[..., Response], str]]) -> Blueprint:
+    """Add pages to a blueprint, open to all callers: each view looks at the session itself, and refuses by a page.
+
+    Args:
+        blueprint: takes them.
+        rows: address, view and method of each.
+
+    Returns:
+        The blueprint.
+    """
+    answers: dict[str, Callable[..., Response]] = {}
+    for path, view, method in rows:
+        name = f"{view.__name__}-{method}".lower()
+        answer = answers.setdefault(name, callers(Caller.PUBLIC)(partial(view)))
+        blueprint.add_url_rule(path, name, answer, methods=[method])
+    return blueprint
 
 
 def pages_blueprint(pages: Pages) -> Blueprint:
