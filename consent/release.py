@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consent.decision import Reason, Request, Resource
+from consent.decision import Decision, Permit, Reason, Request, Resource, passes
 from consent.directive import SUBJECT, LedgerDecision, compile_content, span_of_seconds
 from consent.facts import facts_of
+from consent.hiding import decide_hidden, hidden_in
 from medchain.dates import Span
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.node.release_ports import ConsentInForce, Question, Ruling
@@ -25,39 +26,51 @@ _BINARY: Final = "Binary"
 
 @dataclass(frozen=True, slots=True)
 class DecisionRuling:
-    """Decisions, as a custodian asks them record by record: one of the consents given must permit.
+    """Decisions, as a custodian asks them record by record: one of the consents given must permit, and no hiding deny.
 
     Attributes:
         decisions: of those consents that permit something.
         denial: why nothing passes; None if something may.
+        hidden: of what the patient hides.
     """
 
     decisions: tuple[LedgerDecision, ...]
     denial: str | None
+    hidden: Decision
 
     @property
     def needs_content(self) -> bool:
         """Whether more matters of a record than its type."""
-        return any(found.needs_content for found in self.decisions)
+        return any(found.needs_content or not self._hides_nothing for found in self.decisions)
 
     def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
         """Tell whether a record may be read; what is not told of it passes no rule that asks for it."""
         when = None if span is None else span_of_seconds(span)
         record = _unknown(resource_type, when) if content is None else facts_of(content, SUBJECT, when)
         # A Binary is as the record of its security context, which its bytes do not tell.
+        spares_all = resource_type != _BINARY or self._hides_nothing
         counting = [found for found in self.decisions if resource_type != _BINARY or found.spares_all]
-        return record.type == resource_type and any(found.passes(record) for found in counting)
+        is_permitted = record.type == resource_type and any(found.passes(record) for found in counting)
+        return is_permitted and spares_all and passes(self.hidden, record)
+
+    @property
+    def _hides_nothing(self) -> bool:
+        """Whether the patient hides nothing."""
+        return isinstance(self.hidden, Permit)
 
 
 class ReleaseRules:
     """Decides requests for a release."""
 
-    def rule(self, question: Question, given: Sequence[ConsentInForce]) -> Ruling:
+    def rule(
+        self, question: Question, given: Sequence[ConsentInForce], inside: Sequence[ConsentInForce] = ()
+    ) -> Ruling:
         """Decide.
 
         Args:
             question: who asks for what.
             given: consents in force.
+            inside: the patient's consents in force about the custodian alone, the hidings among them.
 
         Returns:
             The decision.
@@ -73,10 +86,12 @@ class ReleaseRules:
         found = [compile_content(item.content, item.key.hex(), str(item.version)).decide(request) for item in given]
         asked = [_unknown(None if name == ANY_TYPE else name, None) for name in question.resource_types]
         standing = [one for one in found if one.denial is None and any(one.may_pass(record) for record in asked)]
+        hidden = decide_hidden(request, {name for item in inside if (name := hidden_in(item.content))})
         if standing:
-            return DecisionRuling(tuple(standing), None)
+            return DecisionRuling(tuple(standing), None, hidden)
         reasons = [one.denial.reason.value for one in found if one.denial is not None]
-        return DecisionRuling((), min(reasons, default=Reason.NOT_PERMITTED.value if found else Reason.NONE.value))
+        denial = min(reasons, default=Reason.NOT_PERMITTED.value if found else Reason.NONE.value)
+        return DecisionRuling((), denial, hidden)
 
 
 def _unknown(resource_type: str | None, span: Span | None) -> Resource:

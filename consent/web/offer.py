@@ -7,23 +7,19 @@ Source: `docs/spec/patient-pages.md`; `docs/spec/consent.md` D5, D9, D18; PIPL a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Final
 
-from consent.decision import Request, Resource
-from consent.directive import SUBJECT, compile_content, span_of_seconds
-from consent.facts import facts_of
 from consent.vocabulary import ACT_CODE, SENSITIVITIES
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kind_of, kinds_of
 from consent.web.ports import PatientRecord
+from consent.web.replay import Replay
 from medchain.encoding import Json, unhex
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, period, types_within
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
-from medchain.node.event_time import event_span
 
 EXAMPLES: Final = 3
 """So many records of a kind are shown as examples."""
@@ -143,48 +139,30 @@ def terms_of(ask: Mapping[str, Json], choice: Choice, custodian: str, subject: s
     }
 
 
-def previewed(terms: Mapping[str, Json], records: Sequence[PatientRecord], now: int, zone: tzinfo) -> list[KindPreview]:
+def previewed(terms: Mapping[str, Json], replay: Replay) -> list[KindPreview]:
     """Replay the decision over the patient's records, as if the terms were in force.
 
     Args:
         terms: from `terms_of`.
-        records: the patient's.
-        now: Unix seconds.
-        zone: of dates without one.
+        replay: the records.
 
     Returns:
         What would pass, by kind; kinds of which the patient has nothing are left out.
     """
-    content = _content(terms, now)
-    custodians = terms["custodians"]
-    asked = Request(
-        now=now * 1_000_000,
-        patient=SUBJECT,
-        organization=f"Organization/{terms['recipient']}",
-        groups=None,
-        purpose=str(terms["purpose"]),
-        custodian=f"Organization/{custodians[0]}" if isinstance(custodians, list) else None,
-    )
-    decision = compile_content(content, "", "", zone=zone).decide(asked)
-    found: dict[str, tuple[list[PatientRecord], int]] = {}
-    for one in records:
-        passing, withheld = found.setdefault(kind_of(one.type), ([], 0))
-        if decision.denial is None and decision.passes(_facts(one, now, zone)):
-            passing.append(one)
-        else:
-            found[kind_of(one.type)] = passing, withheld + 1
-    return [
-        KindPreview(kind, len(passing), withheld, tuple(passing[:EXAMPLES]))
-        for kind in kinds_of(one.type for one in records)
-        for passing, withheld in (found[kind],)
-    ]
+    through = replay.passing(_content(terms, replay.now))
+    found = []
+    for kind in kinds_of(one.type for one in replay.records):
+        passing = [one for one in through if kind_of(one.type) == kind]
+        count = sum(kind_of(one.type) == kind for one in replay.records)
+        found.append(KindPreview(kind, len(passing), count - len(passing), tuple(passing[:EXAMPLES])))
+    return found
 
 
-def sensitive_in(records: Iterable[PatientRecord], now: int, zone: tzinfo) -> dict[str, int]:
+def sensitive_in(replay: Replay) -> dict[str, int]:
     """Count the records that carry each kind of sensitive label; kinds without any are left out."""
     counts: dict[str, int] = {}
-    for one in records:
-        labels = _facts(one, now, zone).labels or frozenset()
+    for one in replay.records:
+        labels = replay.facts(one).labels or frozenset()
         for kind, codes in SENSITIVE.items():
             if labels & frozenset().union(*(_covered(code) for code in codes)):
                 counts[kind] = counts.get(kind, 0) + 1
@@ -209,12 +187,6 @@ def _content(terms: Mapping[str, Json], now: int) -> dict[str, Json]:
         stop=bytes(HASH_BYTES),
         signed_at=now,
     ).to_content()
-
-
-def _facts(record: PatientRecord, now: int, zone: tzinfo) -> Resource:
-    """Tell of a record what a release tells the decision."""
-    span = event_span(record.content, now, zone)
-    return facts_of(record.content, SUBJECT, None if span is None else span_of_seconds(span))
 
 
 def _covered(code: str) -> frozenset[str]:

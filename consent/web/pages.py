@@ -22,6 +22,7 @@ from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
 from consent.web.difference import difference_of, earlier_of
 from consent.web.family import FamilyPages
+from consent.web.hiding import HidingPages, state_of
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
 from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of
@@ -30,7 +31,7 @@ from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, let_in
-from consent.web.site import QUICK, SLOW, Patient, PatientSite
+from consent.web.site import QUICK, SLOW, Patient, PatientSite, check_place
 from consent.web.view import (
     EMERGENCY,
     Event,
@@ -63,8 +64,6 @@ WEEK_S: Final = 7 * DAY_S
 _ROUTINE: Final = frozenset({"consent.given", "recovery.stopped", "stopped", "subject.enrol"})
 _NOTICES: Final = 10
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 class PatientPages:
@@ -204,7 +203,7 @@ class PatientPages:
         """Give the receipt of a consent."""
         me = self._site.require()
         given = self._permission(me, key)
-        content = self._content(me, key)
+        content = self._site.content(me, key)
         origin = self._site.pages.site.origins[0]
         document = consent_receipt(given, content, self._site.genesis.ledger, origin, language())
         return attached(canonical(document), "application/json", f"receipt-{key[:16]}.json")
@@ -212,7 +211,8 @@ class PatientPages:
     def proof(self, key: str) -> Response:
         """Give the proof of a consent's state, to be verified anywhere."""
         me = self._site.require()
-        self._given(me, key)
+        if not self._site.consent(me, key):
+            raise NotFoundError("page.unknown")
         answer = self._site.local.call(PROVE, {"key": key}, QUICK)
         files = answer.get("files") if isinstance(answer, dict) else None
         packed = io.BytesIO()
@@ -289,9 +289,11 @@ class PatientPages:
     def record(self) -> Response:
         """Show the patient's own records by kind."""
         me = self._site.require()
-        records, is_cut = self._site.records_of(me).all(me.id, language())
+        replay, is_cut = self._site.replay(me)
+        hidden = {one.reference for one in replay.kept_back(replay.hidden, self._site.org_id)}
         groups = {
-            kind: [one for one in records if kind_of(one.type) == kind] for kind in kinds_of(r.type for r in records)
+            kind: [one for one in replay.records if kind_of(one.type) == kind]
+            for kind in kinds_of(one.type for one in replay.records)
         }
         say = self._site.pages.say
         return self._site.render(
@@ -300,21 +302,28 @@ class PatientPages:
             groups=[
                 (kind, say(f"kind.{kind}"), [self._record_row(one) for one in rows]) for kind, rows in groups.items()
             ],
+            hidden=hidden,
             is_cut=is_cut,
         )
 
     def one(self, type_name: str, record_id: str) -> Response:
         """Show one record."""
         me = self._site.require()
-        _check(type_name, record_id)
+        check_place(type_name, record_id)
         opened = self._site.records_of(me).one(me.id, type_name, record_id, language())
-        row = self._record_row(opened.record)
-        return self._site.render("record_one.html", me, record=row, rows=opened.rows, versions=opened.versions)
+        return self._site.render(
+            "record_one.html",
+            me,
+            record=self._record_row(opened.record),
+            rows=opened.rows,
+            versions=opened.versions,
+            hiding=state_of(self._site, me, opened.record),
+        )
 
     def record_proof(self, type_name: str, record_id: str) -> Response:
         """Give a record's proof, to be verified anywhere."""
         me = self._site.require()
-        _check(type_name, record_id)
+        check_place(type_name, record_id)
         packed = self._site.records_of(me).proof(me.id, type_name, record_id, language())
         return attached(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
 
@@ -345,22 +354,9 @@ class PatientPages:
             raise NotFoundError("page.unknown")
         return found
 
-    def _row(self, me: Patient, key: str) -> dict[str, Json]:
-        """Find what the daemon told of a consent."""
-        rows = self._site.consents(me).get("consents")
-        found = (
-            [row for row in rows if isinstance(row, dict) and row.get("key") == key] if isinstance(rows, list) else []
-        )
-        return found[0] if found else {}
-
-    def _content(self, me: Patient, key: str) -> dict[str, Json]:
-        """Return what was signed."""
-        content = self._row(me, key).get("content")
-        return content if isinstance(content, dict) else {}
-
     def _is_open(self, me: Patient, key: str) -> bool:
         """Tell whether this organisation lets the recipient in."""
-        grants = self._row(me, key).get("grants")
+        grants = self._site.consent(me, key).get("grants")
         return isinstance(grants, list) and bool(grants)
 
     def _joint(self, me: Patient, ask: Mapping[str, Json], signed: joint.Joint) -> Response:
@@ -385,7 +381,7 @@ class PatientPages:
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
         now, say = self._site.pages.site.clock(), self._site.pages.say
-        records, is_cut = self._site.records_of(me).all(me.id, language())
+        replay, is_cut = self._site.replay(me)
         subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
@@ -393,9 +389,9 @@ class PatientPages:
         everything = terms_of(
             ask, Choice(frozenset(offered), frozenset(SENSITIVE), days[-1]), self._site.org_id, subject, now
         )
-        counts = {one.kind: one for one in previewed(everything, records, now, self._site.zone)}
-        chosen = {one.kind: one for one in previewed(terms, records, now, self._site.zone)}
-        found = sensitive_in(records, now, self._site.zone)
+        counts = {one.kind: one for one in previewed(everything, replay)}
+        chosen = {one.kind: one for one in previewed(terms, replay)}
+        found = sensitive_in(replay)
         rows = [
             {
                 "kind": kind,
@@ -422,6 +418,7 @@ class PatientPages:
             withheld=sum(one.withheld for one in chosen.values()),
             until=self._site.day(now + choice.days * DAY_S),
             is_cut=is_cut,
+            hides=bool(replay.hidden),
             renewed=self._renewed(me, ask, terms, choice),
             before=[
                 self._given_row(me, one)
@@ -564,7 +561,7 @@ class PatientPages:
         """Word a record."""
         state, _, position = record.anchored.partition("; position=")
         return {
-            "place": f"{record.type}/{record.id}",
+            "place": record.reference,
             "kind": self._site.pages.say(f"kind.{kind_of(record.type)}"),
             "type": record.type,
             "title": record.title or record.type,
@@ -582,7 +579,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    rooms = (SettingsPages(site), FamilyPages(site), ConcernPages(site))
+    rooms = (SettingsPages(site), FamilyPages(site), ConcernPages(site), HidingPages(site))
     floors = (*(room.blueprint() for room in rooms), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:
@@ -593,9 +590,3 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
 def _may_object(me: Patient) -> bool:
     """Tell whether who is signed in may object to an emergency: the patient, and who has custody."""
     return me.acting is None or me.acting.delegation.role == GUARDIAN
-
-
-def _check(type_name: str, record_id: str) -> None:
-    """See that an address names a record; raises `NotFoundError` ``page.unknown``."""
-    if _TYPE.fullmatch(type_name) is None or _ID.fullmatch(record_id) is None:
-        raise NotFoundError("page.unknown")

@@ -284,8 +284,8 @@ PERSON_WORDS: Final[Words] = {
     ),
     "acting.stop": ("不再替{name}办理，回到我自己的页面", "Stop acting for {name}, back to my own pages"),
     "acting.not_decide": (
-        "您可以查看这项请求，但不能替对方答复。",
-        "You may see this request, but not decide on it.",
+        "您可以查看，但不能替对方决定。",
+        "You may see this, but not decide on it.",
     ),
     "acting.beyond": (
         "也请求了、但超出您可以决定的范围",

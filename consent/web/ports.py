@@ -39,6 +39,11 @@ class PatientRecord:
     content: bytes
     anchored: str
 
+    @property
+    def reference(self) -> str:
+        """As other records refer to it."""
+        return f"{self.type}/{self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

@@ -159,6 +159,7 @@ class SigningDesk:
         self._parts = parts
         self._finishes: Mapping[Act, Callable[[Ticket, dict[str, Json]], str]] = {
             Act.GIVE: self._give,
+            Act.HIDE: self._hide,
             Act.STOP: self._stop,
             Act.CANCEL: self._cancel,
             Act.CHANGE: self._change,
@@ -244,6 +245,11 @@ class SigningDesk:
         local.call(asking.ANSWER, answered | ({"by": found.delegate} if found.delegate else {}), QUICK)
         let_in(local, key)
         return f"/my/access/{key}?new=1"
+
+    def _hide(self, found: Ticket, signed: dict[str, Json]) -> str:
+        """Bring to the ledger that a record is hidden; it binds this organisation when it answers."""
+        self._parts.local.call("consent.give", signed, SLOW)
+        return found.then
 
     def _stop(self, found: Ticket, signed: dict[str, Json]) -> str:
         """End a permission with the patient's signature; it binds this organisation when it answers."""

@@ -9,6 +9,7 @@ Source: `docs/spec/patient-pages.md`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -19,6 +20,8 @@ from flask import Response, g, request
 from consent.web.acting import NOTHING, OWN, chosen_in, cookie_name, limits_of
 from consent.web.person import Delegation, Person, person_of, represented_of
 from consent.web.ports import Links, Local, PatientRecords
+from consent.web.replay import Replay
+from consent.web.view import Given, hidings_of
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -38,6 +41,9 @@ SLOW: Final = Limits(timeout_s=45.0, max_bytes=16 << 20)
 
 REFERENCE: Final = "Patient/"
 """How the reference of a patient begins."""
+
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,27 @@ class PatientSite:
             g.patient_consents = answer if isinstance(answer, dict) else {}
         found: Mapping[str, Json] = g.patient_consents
         return found
+
+    def consent(self, me: Patient, key: str) -> Mapping[str, Json]:
+        """Find what the daemon told of one of the patient's consents (map key in hexadecimal); empty for none."""
+        rows = self.consents(me).get("consents")
+        found = (row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict))
+        return next((row for row in found if row.get("key") == key), {})
+
+    def content(self, me: Patient, key: str) -> Mapping[str, Json]:
+        """Return what was signed; empty for none of the patient's consents."""
+        content = self.consent(me, key).get("content")
+        return content if isinstance(content, dict) else {}
+
+    def hidings(self, me: Patient) -> list[Given]:
+        """List what the patient hides here."""
+        return hidings_of(self.consents(me), self.org_id)
+
+    def replay(self, me: Patient) -> tuple[Replay, bool]:
+        """Give the patient's records to replay decisions over, and whether there are more than those."""
+        records, is_cut = self.records_of(me).all(me.id, language())
+        hidden = frozenset(one.hides for one in self.hidings(me))
+        return Replay(records, hidden, self.pages.site.clock(), self.zone), is_cut
 
     def asks(self, me: Patient) -> list[Mapping[str, Json]]:
         """Ask the daemon what the patient is asked, once a request; those that were answered too."""
@@ -366,3 +393,9 @@ def organisation_name(organisations: Json, org_id: str) -> str:
 def account_name(patient: str) -> str:
     """Name the account of a patient; a name of the staff's accounts cannot begin so."""
     return f"patient:{hashlib.sha256(patient.encode()).hexdigest()[:40]}"
+
+
+def check_place(type_name: str, record_id: str) -> None:
+    """See that an address names a record; raises `NotFoundError` ``page.unknown``."""
+    if _TYPE.fullmatch(type_name) is None or _ID.fullmatch(record_id) is None:
+        raise NotFoundError("page.unknown")

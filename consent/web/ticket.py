@@ -32,6 +32,7 @@ class Act(StrEnum):
     """What is signed, and so what is done with it."""
 
     GIVE = "give"
+    HIDE = "hide"
     STOP = "stop"
     CANCEL = "cancel"
     CHANGE = "change"

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from consent.hiding import hidden_in
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
 from consent.web.ports import Look
 from medchain.encoding import Json, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.node.ending import Ending
 from medchain.store.records import Access
 
 REFUSED: Final = "refused"
@@ -26,6 +28,7 @@ EMERGENCY: Final = "emergency"
 """Direction of what is noted of an emergency (`medchain.node.emergency`)."""
 
 _MAX_DETAIL: Final = 1 << 20
+_OF_OTHERS: Final = frozenset({Ending.ORGANISATION.value, Ending.SUPERSEDED.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Given:
         patient: map key of the subject whose records it is about, hexadecimal.
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
         law: what it rests on where it is no consent; None for a consent.
+        hides: reference of the record that it hides; empty for what permits something.
     """
 
     key: str
@@ -123,6 +127,7 @@ class Given:
     patient: str = ""
     withdrawn_by: str = ""
     law: Law | None = None
+    hides: str = ""
 
     @property
     def last_used(self) -> int | None:
@@ -175,13 +180,14 @@ class Event:
 
 
 def given_of(answer: Mapping[str, Json]) -> list[Given]:
-    """Read what ``patient.consents`` answered, the newest first; what cannot be read is left out."""
-    found = []
-    for row in _objects(answer.get("consents")):
-        content = row.get("content")
-        if isinstance(content, dict) and isinstance(content.get("recipient"), str):
-            found.append(_given(row, content))
-    return found
+    """Read what ``patient.consents`` answered of permissions, the newest first; what cannot be read is left out."""
+    return [one for one in _read(answer) if not one.hides]
+
+
+def hidings_of(answer: Mapping[str, Json], org_id: str) -> list[Given]:
+    """Read what is hidden at an organisation, likewise, as long as it counts there (`docs/spec/consent.md` C13)."""
+    hidings = (one for one in _read(answer) if one.hides and one.recipient == org_id)
+    return [one for one in hidings if one.is_in_force or (one.ended in _OF_OTHERS and one.ended_by != org_id)]
 
 
 def find_given(answer: Mapping[str, Json], key: str) -> Given | None:
@@ -254,6 +260,16 @@ def by_kind(given: Iterable[Given]) -> dict[str, list[Given]]:
     return {kind: rows for kind, rows in found.items() if rows}
 
 
+def _read(answer: Mapping[str, Json]) -> list[Given]:
+    """Read all consents and mandates that an answer tells of."""
+    found = []
+    for row in _objects(answer.get("consents")):
+        content = row.get("content")
+        if isinstance(content, dict) and isinstance(content.get("recipient"), str):
+            found.append(_given(row, content))
+    return found
+
+
 def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> list[Event]:
     """Tell the looks of one person or system on one day as one, at the time of the last; entered where all are."""
     found: dict[tuple[str, str, bool, int], Event] = {}
@@ -322,6 +338,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         patient=str(content.get("acting_for") or content.get("subject", "")),
         withdrawn_by=str(row.get("withdrawn_by") or ""),
         law=_law(content.get("basis")),
+        hides=hidden_in(content),
     )
 
 

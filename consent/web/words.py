@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 from consent.web.concern_words import CONCERN_WORDS
+from consent.web.hiding_words import HIDING_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.sign_words import SIGN_WORDS
 from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
     **CONCERN_WORDS,
+    **HIDING_WORDS,
     **PERSON_WORDS,
     **SIGN_WORDS,
     "patient.nav": ("主菜单", "Main menu"),
@@ -117,7 +119,10 @@ PATIENT_WORDS: Final[Words] = {
     "home.see": ("查看", "See which"),
     "home.notices": ("通知", "Notices"),
     "home.seen": ("知道了", "I have seen this"),
-    "notice.consent.given": ("一项许可已用您的名义签署。", "A permission was signed in your name."),
+    "notice.consent.given": (
+        "一项许可（或对一条记录的隐藏）已用您的名义签署。",
+        "A permission, or the hiding of a record, was signed in your name.",
+    ),
     "notice.consent": ("您的一项许可有变化。", "One of your permissions has changed."),
     "notice.mandate.given": (
         "有法律依据（法院命令、法定报告或公共卫生）要求给出您的部分记录。请在“谁能看”中查看依据。",
@@ -127,7 +132,10 @@ PATIENT_WORDS: Final[Words] = {
         ),
     ),
     "notice.mandate": ("一项法律依据已停止。", "A legal basis for opening your record was stopped."),
-    "notice.stopped": ("一项许可已停止。", "A permission was stopped."),
+    "notice.stopped": (
+        "一项许可已停止，或一条隐藏的记录已恢复。",
+        "A permission was stopped, or a hidden record was released.",
+    ),
     "notice.subject.enrol": ("您已在本系统登记。", "You were enrolled here."),
     "notice.subject": (
         "您的登记信息有变化（通行密钥、联系方式或可以替您办理的人）。如果不是您本人办理，请立即联系医院窗口。",

@@ -37,6 +37,7 @@ from medchain.node.ledger_node import LedgerNode
 from medchain.node.mandates import MandateDesk
 from medchain.node.notices import NoticeBook
 from medchain.node.opening import ReceivedRecord
+from medchain.node.own_consents import OwnConsents
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
 from medchain.node.release_ports import CustodianParts, SubmittedAccess
@@ -315,6 +316,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         access=SubmittedAccess(identity.org_id, ledger, side.submitter),
         decision=around.releasing.rules,
         patients=LinkedPatients(around.records),
+        inside=OwnConsents(identity.org_id, side, around.records, around.clock).inside,
         is_stopped=side.stops.is_stopped,
         relies=Reliance(side.judge, side.verdicts).check,
         released=around.releasing.disclosures.released,

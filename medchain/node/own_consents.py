@@ -18,15 +18,18 @@ from medchain.errors import InputError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import DAY_S
-from medchain.ledger.object import in_force
+from medchain.ledger.object import StateRecord, in_force
 from medchain.node.clock import Clock
+from medchain.node.ending import Ending
 from medchain.node.ledger_node import LedgerNode
+from medchain.node.release_ports import ConsentInForce
 from medchain.store.records import RecordStore
 
 RECORD_TYPE: Final = "Consent"
 """Type of the records as which they are kept."""
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
+_OF_OTHERS: Final = frozenset({Ending.ORGANISATION, Ending.SUPERSEDED})
 
 
 def is_kept(type_name: str, record_id: str) -> bool:
@@ -78,6 +81,16 @@ class OwnConsents:
         found = [self._told(key) for key in keys if heads[key] is not None]
         return [one for one in found if one is not None]
 
+    def inside(self, patient: str) -> list[ConsentInForce]:
+        """List those in force of one patient (keyed token) that are about this organisation alone."""
+        keys = {key for subject in self.records.subjects_of(patient) for key in self.side.shelf.index.of(subject)}
+        found = [one for key in sorted(keys) if (one := self._told(key)) is not None]
+        return [
+            ConsentInForce(one.key, one.version, one.content.to_content())
+            for one in found
+            if one.is_inside and one.is_in_force and one.patient == patient
+        ]
+
     def _told(self, key: bytes) -> OwnConsent | None:
         """Tell of one; None for one that is between others."""
         record = self.side.replica.store.record(key)
@@ -99,5 +112,15 @@ class OwnConsents:
         patient, is_inside = self.records.patient_of(content.patient) or "", is_custodian and is_recipient
         if is_inside and not patient:
             return None
-        counts = in_force(record, self.clock() // DAY_S) and not self.side.stops.is_stopped(key)
+        counts = self._is_in_force(record) or (is_inside and self._denies_still(key, content))
         return OwnConsent(key, patient, content, body_version, is_inside, counts)
+
+    def _is_in_force(self, record: StateRecord) -> bool:
+        """Tell whether an object counts; any stop ends it."""
+        return in_force(record, self.clock() // DAY_S) and not self.side.stops.is_stopped(record.key)
+
+    def _denies_still(self, key: bytes, content: Consent) -> bool:
+        """Tell whether what ended counts nevertheless: who endorsed a denial could stop it, and open what it denies."""
+        ended, end = self.side.stops.ending(key), content.period.end
+        is_over = end is not None and end < self.clock()
+        return ended is not None and ended.how in _OF_OTHERS and ended.by != self.org_id and not is_over

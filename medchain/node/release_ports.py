@@ -176,8 +176,16 @@ class Emergencies(Protocol):
 class ReleaseDecision(Protocol):
     """The decision on requests; its meaning lives on the consent floor, the roof passes it in."""
 
-    def rule(self, question: Question, given: Sequence[ConsentInForce]) -> Ruling:
-        """Decide under the consents in force."""
+    def rule(
+        self, question: Question, given: Sequence[ConsentInForce], inside: Sequence[ConsentInForce] = ()
+    ) -> Ruling:
+        """Decide.
+
+        Args:
+            question: who asks for what.
+            given: consents in force under which it is asked; one must permit.
+            inside: the patient's consents in force about the custodian alone, by which records may be hidden.
+        """
         ...
 
 
@@ -289,6 +297,7 @@ class CustodianParts:
         access: brings access entries to the ledger.
         decision: decides.
         patients: finds patients.
+        inside: lists a patient's (keyed token) consents in force about this organisation alone.
         is_stopped: whether a stop of an object (map key) was heard, ordered or not.
         relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
         released: has the audit keep a release, and the numbers of its record versions in the records file; raises
@@ -310,6 +319,7 @@ class CustodianParts:
     access: AccessLedger
     decision: ReleaseDecision
     patients: Patients
+    inside: Callable[[str], Sequence[ConsentInForce]]
     is_stopped: Callable[[bytes], bool]
     relies: Callable[[Ref], None]
     released: Callable[[Disclosure, Sequence[int]], None]

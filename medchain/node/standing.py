@@ -206,9 +206,10 @@ class Holdings:
         if not types or not standing.grant.period.contains(Period(now, now)):
             raise AccessDeniedError("release.period" if types else "release.types")
         question = Question(request.custodian, request.recipient, request.purpose, now, types)
-        ruling = self._parts.decision.rule(
-            question, [ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)]
-        )
+        given = ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)
+        # What a patient hides is a matter of the patient's own permissions: a mandate of the law asks no patient.
+        inside = () if isinstance(standing.permission, Mandate) else self._parts.inside(patient)
+        ruling = self._parts.decision.rule(question, [given], inside)
         return self.pick(request, types, patient, ruling)
 
     def pick(

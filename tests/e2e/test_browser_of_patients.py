@@ -273,6 +273,41 @@ def test_a_correction_and_a_complaint_are_sent_answered_and_followed(consortium,
     assert found == []
 
 
+def test_a_record_is_hidden_and_released_with_a_signature_each(phone, home, pictures):
+    found = []
+    for language, says in (
+        ("zh", ("已隐藏", "恢复一条隐藏的记录", "没有隐藏")),
+        ("en", ("hidden", "release", "not hidden")),
+    ):
+        hidden, releases, shown = says
+        phone.open(f"{home}/record?lang={language}")
+        place = phone.script("return document.querySelector('.mc-line a[href*=\"/Observation/\"]').href")
+        phone.open(place)
+        phone.wait_until(shown)
+        found += looks(phone, f"record-{language}", pictures, (390, 1280))
+        follow(phone, place.removeprefix(home.removesuffix("/my")) + "/hide")
+        phone.wait_for("form[action$='/hide'] button")
+        found += looks(phone, f"hide-{language}", pictures, (320, 390, 1280))
+        phone.click("form[action$='/hide'] button")
+        phone.wait_for("[data-passkey=sign] button")
+        # The page reads the record's name in the draft itself.
+        assert "Observation/" + place.rpartition("/")[2] in phone.text
+        found += looks(phone, f"sign-hide-{language}", pictures, (390, 1280))
+        phone.click("[data-passkey=sign] button")
+        phone.wait_until(hidden)
+        found += looks(phone, f"hidden-{language}", pictures, (390, 1280))
+        phone.open(f"{home}/record?lang={language}")
+        found += looks(phone, f"record-hidden-{language}", pictures, (390,))
+        phone.open(place)
+        phone.click("form[action$='/release'] button")
+        phone.wait_for("[data-passkey=sign] button")
+        assert releases in phone.text
+        found += looks(phone, f"sign-release-{language}", pictures, (390,))
+        phone.click("[data-passkey=sign] button")
+        phone.wait_until(shown)
+    assert found == []
+
+
 def notices(browser: Browser, home: str) -> str:
     """Read what the first page says."""
     browser.open(f"{home}?lang=en")

@@ -1,5 +1,5 @@
 // The page on which a patient signs: shows what stands in the draft itself, and has the passkey sign that and no more.
-import { check, keptBack } from "./signed.js";
+import { check, hidden, keptBack } from "./signed.js";
 import { arm, assertion, DiffersError, post, say } from "./webauthn.js";
 
 const page = document.querySelector("#sign");
@@ -39,13 +39,18 @@ const short = (id) => `${id.slice(0, 12)}…`;
 
 function consent({ content }, names) {
   if (content.data_period !== null || content.joined.length) throw new DiffersError("consent");
+  const reference = hidden(content);
+  const until = ["until", content.period.end === null ? words.no_end : day(content.period.end)];
+  if (reference !== null) {
+    return [["hides", named(names, reference)], ["hides_from", words.others], ["seen_by", named(names, content.recipient)], until];
+  }
   return [
     ["recipient", named(names, content.recipient)],
     ["purpose", purposes[content.purpose] ?? content.purpose],
     ["kinds", kindsOf(content.resource_types)],
     ["sensitive", passing(keptBack(content)) || words.none],
     ["custodians", listed(content.custodians.map((one) => named(names, one)))],
-    ["until", content.period.end === null ? words.no_end : day(content.period.end)],
+    until,
   ];
 }
 
@@ -101,7 +106,8 @@ async function show(begun) {
     }
   }
   const heading = page.querySelector("h1");
-  heading.textContent = operations[operation];
+  const isHiding = operation === "consent/create" && hidden(found.content) !== null;
+  heading.textContent = isHiding ? words.hide : operations[operation];
   page.querySelector("[data-shown]").hidden = false;
   heading.focus();
   return found;

@@ -62,6 +62,34 @@ export function keptBack(content) {
   return rows.flatMap((one) => one.securityLabel.map((label) => label.code));
 }
 
+// The record that a hiding denies to all but the organisation that has it; null for a consent that is no hiding. One of
+// any other form could say more than a page shows: docs/spec/consent.md C13.
+export function hidden({ custodians, fhir, recipient }) {
+  if (fhir.provision?.type !== "deny") return null;
+  const reference = fhir.provision.data?.[0]?.reference?.reference;
+  const coded = (code, system) => ({ coding: [{ code, system }] });
+  const terminology = "http://terminology.hl7.org/CodeSystem/";
+  const own = {
+    reference: { reference: `Organization/${recipient}` },
+    role: coded("IRCP", `${terminology}v3-ParticipationType`),
+  };
+  const form = {
+    category: [coded("59284-0", "http://loinc.org")],
+    policyRule: coded("OPTIN", `${terminology}v3-ActCode`),
+    provision: {
+      data: [{ meaning: "dependents", reference: { reference } }],
+      provision: [{ actor: [own], type: "permit" }],
+      type: "deny",
+    },
+    resourceType: "Consent",
+    scope: coded("patient-privacy", `${terminology}consentscope`),
+    status: "active",
+  };
+  const isWhole = typeof reference === "string" && canonical(custodians) === canonical([recipient]);
+  if (!isWhole || canonical(fhir) !== canonical(form)) throw new DiffersError("fhir");
+  return reference;
+}
+
 // Works out what the passkey will sign, on a ledger; throws DiffersError where that is not what the server asks it to
 // sign. Returns the content, the root over it, and the document that is signed.
 export async function check(begun, ledger) {

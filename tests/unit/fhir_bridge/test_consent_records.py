@@ -8,8 +8,13 @@ from threading import Event, Thread
 import orjson
 import pytest
 
+from consent.decision import Permit, passes
+from consent.directive import SUBJECT
+from consent.facts import facts_of
+from consent.hiding import hiding_of
 from fhir_bridge import consent_records
 from fhir_bridge.consent_records import ConsentRecords
+from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.smart.access import Access
 from medchain.errors import UnavailableError
 from medchain.ledger.kinds.consent import Consent
@@ -79,6 +84,19 @@ def test_what_the_ledger_has_is_a_consent_record_and_denies_at_once_until_it_end
     assert keeper.round() == 1
     assert ward.call("GET", "/fhir/Patient/p1").status_code == 200
     assert orjson.loads(ward.call("GET", PATH).data)["status"] == "inactive"
+
+
+def test_a_hiding_takes_nothing_from_the_custodians_own_people_and_all_from_other_hospitals_in_an_emergency(ward):
+    ward.call("PUT", "/fhir/Observation/o1", {**OBSERVATION, "subject": {"reference": "Patient/p1"}})
+    enforcement = Enforcement(NODE, ward.core.search, ward.store, ward.service, ward.core.clock)
+    patient = ward.service.patient_token("p1")
+    assert isinstance(enforcement.in_emergency("tongji-hospital", patient), Permit)
+    assert job(ward, [told(ward, hiding_of("Observation/o1", NODE))]).round() == 1
+    for access in (Access("ehr", ()), Access("ehr", (), user="Practitioner/d1", role="clinician")):
+        assert enforcement.sight(access) is None
+    decision = enforcement.in_emergency("tongji-hospital", patient)
+    rows = [OBSERVATION, OBSERVATION | {"id": "o2"}]
+    assert [passes(decision, facts_of(orjson.dumps(row), SUBJECT, None)) for row in rows] == [False, True]
 
 
 def test_a_start_anew_stores_nothing_twice(ward):

@@ -219,7 +219,7 @@ def test_a_helper_who_may_view_only_decides_and_stops_nothing(world):
     _, helper = acting(world, "viewed", may="view", kind=[])
     ask = world.ask("viewed")
     page = said(helper, f"/my/asks/{ask}")
-    assert "You may see this request, but not decide on it." in page
+    assert "You may see this, but not decide on it." in page
     assert 'value="sign"' not in helper.text(f"/my/asks/{ask}")
     assert code_of(give(helper, ask)) == "patient.limits"
     for step in ("decline", "preview"):

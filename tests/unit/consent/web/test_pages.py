@@ -107,7 +107,7 @@ def test_notices_are_told_until_the_patient_has_seen_them(world):
         page = english(browser, "/my")
         assert "2 need your attention" in page
         assert "Somebody asks to replace your passkeys" in page
-        assert "A permission was signed in your name." in page
+        assert "A permission, or the hiding of a record, was signed in your name." in page
         assert "unheard.of" in page
         assert "or to appoint guardians for you, was cancelled." in page
         assert "Who may act for you" not in page

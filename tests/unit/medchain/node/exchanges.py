@@ -127,6 +127,7 @@ class Exchange:
             access=Placed(self, site),
             decision=ReleaseRules(),
             patients=Links(self, site),
+            inside=lambda _patient: (),
             is_stopped=site.node.stops.is_stopped,
             relies=Reliance(site.node.judge, site.node.verdicts).check,
             released=self.on_released,

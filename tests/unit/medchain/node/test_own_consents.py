@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.encoding import unhex
 from medchain.node.own_consents import OwnConsents
 from tests.unit.medchain.node.desks import Desks, phone_of, running_desks
-from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE
+from tests.unit.medchain.node.federation import ANXIN, COMMISSION, DAY_S, RENHE
 
 PHONE = phone_of("phone of who denies")
 DENIAL = {"resourceType": "Consent", "status": "active", "provision": {"type": "deny"}}
@@ -60,3 +61,31 @@ def test_what_a_patient_signs_about_the_custodian_is_told_until_it_is_withdrawn(
     assert told() == [(True, False)]
     desks.settle(key, 2)
     assert told() == [(True, False)]
+
+
+def test_what_a_patient_denies_here_is_told_by_patient_and_ended_by_no_other_organisation(desks, subject):
+    site, sites = desks.federation.sites[RENHE], desks.federation.sites
+    consents = OwnConsents(RENHE, site.node, site.records, desks.federation.clock)
+    token = site.service.patient_token("pat-1")
+    permitted = desks.consent(PHONE, subject)
+    key = desks.consent(PHONE, subject, recipient=RENHE, fhir=DENIAL, purpose="TREAT")
+    ended = desks.consent(PHONE, subject, recipient=RENHE, fhir=DENIAL, purpose="HRESCH")
+
+    def told() -> set[str]:
+        assert consents.inside(site.service.patient_token("pat-2")) == []
+        return {one.key.hex() for one in consents.inside(token)}
+
+    assert {key, ended} <= told()
+    assert permitted not in told()
+    desks.everywhere(key, 1)
+    holder = next(name for name, one in sites.items() if name != RENHE and one.node.shelf.terms(unhex(key, 32)))
+    desks.local(holder).call("stop", {"object": key})
+    sites[holder].node.driver.outbox.step()
+    desks.everywhere(key, 2)
+    desks.local().call("stop", {"object": ended})
+    assert (key in told(), ended in told()) == (True, False)
+    desks.federation.time += 31 * DAY_S
+    try:
+        assert key not in told()
+    finally:
+        desks.federation.time -= 31 * DAY_S

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from consent.hiding import hiding_of
 from consent.web.kinds import SENSITIVE
 from consent.web.offer import Choice, terms_of
 from medchain.encoding import base64_text, base64url, canonical
@@ -22,13 +23,14 @@ from medchain.ledger.object import build_body
 from medchain.node.drafts import Target, ToSign
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, TIME, fresh, genesis, seed
 
-HARNESS = """import { check, keptBack } from "./signed.js";
+HARNESS = """import { check, hidden, keptBack } from "./signed.js";
 import { readFileSync } from "node:fs";
 const told = [];
 for (const [begun, ledger] of JSON.parse(readFileSync("cases.json", "utf8"))) {
   try {
     const { content, root, signed } = await check(begun, ledger);
-    told.push(signed.operation === "consent/create" ? [root, keptBack(content)] : [root]);
+    const says = () => hidden(content) ?? keptBack(content);
+    told.push(signed.operation === "consent/create" ? [root, says()] : [root]);
   }
   catch (error) { told.push(`${error.constructor.name} ${error.message}`); }
 }
@@ -206,3 +208,30 @@ def test_attack_sensitive_records_are_not_let_through_by_terms_of_another_form(j
         whole["provision"] = provision | ({"provision": rows} if rows else {})
     made = drafted(consent.to_content() | {"fhir": whole}, consent.signed()[0])
     assert judged((begun(made), LEDGER)) == ["DiffersError fhir"]
+
+
+def hiding(**changes: object) -> dict[str, Any]:
+    """Make the draft of a hiding."""
+    consent = consent_of()
+    terms = {"custodians": [RENHE], "fhir": hiding_of("Observation/o1", RENHE), "recipient": RENHE}
+    return drafted(consent.to_content() | terms | changes, consent.signed()[0])
+
+
+def test_a_hiding_is_told_with_the_record_that_it_names(judged):
+    made = hiding()
+    assert judged((begun(made), LEDGER)) == [[made["documents"][0]["content_root"], "Observation/o1"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipient": ANXIN},
+        {"custodians": [ANXIN, RENHE]},
+        {"fhir": hiding_of("Observation/o1", ANXIN)},
+        {"fhir": {**hiding_of("Observation/o1", RENHE), "policyRule": {"coding": [{"code": "OPTOUT"}]}}},
+        {"fhir": {**hiding_of("Observation/o1", RENHE), "extension": []}},
+        {"fhir": {**hiding_of("Observation/o1", RENHE), "provision": {"type": "deny"}}},
+    ],
+)
+def test_attack_a_hiding_of_another_form_is_not_signed(judged, changes):
+    assert judged((begun(hiding(**changes)), LEDGER)) == ["DiffersError fhir"]

@@ -1,0 +1,64 @@
+"""The decision replayed over a patient's records: what somebody would be given of them. Pure.
+
+Keeps true: what is said to pass is what a release would let pass, asked with the same decision over the same bytes;
+what the patient hides is left out. Trusts the caller for the records and hidings being the patient's.
+Source: `docs/spec/patient-pages.md` 5, 18; `docs/spec/consent.md` C13, D18; `docs/spec/release.md` 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from consent.decision import Request, Resource, passes
+from consent.directive import SUBJECT, compile_content, span_of_seconds
+from consent.facts import facts_of
+from consent.hiding import decide_hidden
+from consent.web.ports import PatientRecord
+from medchain.encoding import Json
+from medchain.node.event_time import event_span
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A patient's records at one moment.
+
+    Attributes:
+        records: in their newest versions.
+        hidden: references of what the patient hides.
+        now: Unix seconds.
+        zone: of dates without one.
+    """
+
+    records: Sequence[PatientRecord]
+    hidden: frozenset[str]
+    now: int
+    zone: tzinfo
+
+    def passing(self, content: Mapping[str, Json]) -> list[PatientRecord]:
+        """List what the content of a consent object would let through if it were in force."""
+        custodians = content["custodians"]
+        asked = Request(
+            now=self.now * 1_000_000,
+            patient=SUBJECT,
+            organization=f"Organization/{content['recipient']}",
+            groups=None,
+            purpose=str(content["purpose"]),
+            custodian=f"Organization/{custodians[0]}" if isinstance(custodians, list) else None,
+        )
+        decision = compile_content(content, "", "", zone=self.zone).decide(asked)
+        hidden = decide_hidden(asked, self.hidden)
+        through = (one for one in self.records if decision.denial is None and decision.passes(self.facts(one)))
+        return [one for one in through if passes(hidden, self.facts(one))]
+
+    def kept_back(self, references: Collection[str], custodian: str) -> list[PatientRecord]:
+        """List what hiding some records of a custodian keeps from others: those, and what refers to one of them."""
+        other = Request(now=self.now * 1_000_000, patient=SUBJECT, groups=None, custodian=f"Organization/{custodian}")
+        decision = decide_hidden(other, references)
+        return [one for one in self.records if not passes(decision, self.facts(one))]
+
+    def facts(self, record: PatientRecord) -> Resource:
+        """Tell of a record what a release tells the decision."""
+        span = event_span(record.content, self.now, self.zone)
+        return facts_of(record.content, SUBJECT, None if span is None else span_of_seconds(span))

@@ -1,0 +1,203 @@
+"""A patient hides a record from other organisations and releases it again; and the attacks on that."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from consent.hiding import hiding_terms
+from medchain.encoding import unhex
+from medchain.errors import NotFoundError
+from tests.unit.consent.web.conftest import PORTAL, code_of
+from tests.unit.consent.web.test_family import act, acting, observe, token
+from tests.unit.consent.web.test_joint import Family
+from tests.unit.consent.web.test_pages import condition, english, records
+from tests.unit.medchain.node.desks import signed
+from tests.unit.medchain.node.federation import ANXIN, RENHE
+
+
+def hide(browser, place: str):
+    """Hide a record, and sign it; gives the last answer."""
+    return browser.step(f"/my/record/{place}/hide")
+
+
+def release(browser, place: str):
+    """Release a record, and sign that; gives the last answer."""
+    return browser.step(f"/my/record/{place}/release")
+
+
+def given(world, consent: str) -> set[str]:
+    """Tell what the insurer is given under a consent."""
+    return {row["id"] for row in world.read(consent)["records"]}
+
+
+def of_visit(patient: str, number: int) -> dict:
+    """Give a condition, and an observation that refers to it."""
+    return {
+        "resourceType": "Observation",
+        "id": f"{patient}-of{number}",
+        "status": "final",
+        "code": {"text": "随诊"},
+        "subject": {"reference": f"Patient/{patient}"},
+        "focus": [{"reference": f"Condition/{patient}-c{number}"}],
+        "effectiveDateTime": "2026-11-03",
+    }
+
+
+def test_what_is_hidden_is_given_to_nobody_else_until_the_patient_releases_it(world):
+    records(world, "hides", condition("hides", 1), condition("hides", 2), of_visit("hides", 1))
+    browser = world.patient("hides")
+    consent = world.give(browser, world.ask("hides"))
+    assert given(world, consent) == {"hides-o1", "hides-c1", "hides-c2", "hides-of1"}
+    page = english(browser, "/my/record/Condition/hides-c1/hide")
+    assert "4 records today, 2 once it is hidden" in page
+    assert "Hidden with it: one record that refers to it 随诊" in page
+    done = hide(browser, "Condition/hides-c1")
+    assert json.loads(done.data)["next"] == f"{PORTAL}/my/record/Condition/hides-c1"
+    assert given(world, consent) == {"hides-o1", "hides-c2"}
+    page = english(browser, "/my/record/Condition/hides-c1")
+    assert "Hidden from other organisations since" in page
+    assert "entry" in page
+    page = english(browser, "/my/record/Observation/hides-of1")
+    assert "It is not given, because it refers to what you hide: Condition/hides-c1" in page
+    assert browser.text("/my/record?lang=en").count(">hidden<") == 2
+    assert release(browser, "Condition/hides-c1").status_code == 200
+    assert "It is not hidden" in english(browser, "/my/record/Condition/hides-c1")
+    assert given(world, consent) == {"hides-o1", "hides-c1", "hides-c2", "hides-of1"}
+
+
+def test_a_hiding_is_shown_as_no_permission_and_its_proof_is_there(world):
+    records(world, "quiet")
+    browser = world.patient("quiet")
+    assert hide(browser, "Observation/quiet-o1").status_code == 200
+    assert "You have let no other organisation see your record." in english(browser, "/my/access")
+    assert "You have let no other organisation see your record." in english(browser, "/my")
+    page = browser.text("/my/record/Observation/quiet-o1")
+    key = re.search(r"/my/access/([0-9a-f]{64})/proof", page)[1]
+    assert browser.get(f"/my/access/{key}/proof").status_code == 200
+    for path in ("", "/receipt"):
+        assert browser.get(f"/my/access/{key}{path}").status_code == 404
+    # Without a passkey's signature nothing is released here, and nobody is let in.
+    for path in ("stop", "withdraw", "open"):
+        answer = browser.post(f"/my/access/{key}/{path}", {"csrf": browser.csrf()})
+        assert (answer.status_code, code_of(answer)) == (404, "page.unknown")
+
+
+def test_a_preview_of_a_permission_leaves_out_what_is_hidden(world):
+    records(world, "later", condition("later", 1))
+    browser = world.patient("later")
+    assert hide(browser, "Condition/later-c1").status_code == 200
+    ask = world.ask("later")
+    page = english(browser, f"/my/asks/{ask}")
+    assert "could see 1 records today" in page
+    assert "What you hide is not counted" in page
+    assert given(world, world.give(browser, ask)) == {"later-o1"}
+
+
+def test_what_is_hidden_is_hidden_once_and_what_is_not_is_not_released(world):
+    records(world, "once")
+    browser = world.patient("once")
+    assert code_of(release(browser, "Observation/once-o1")) == "page.unknown"
+    assert hide(browser, "Observation/once-o1").status_code == 200
+    again = hide(browser, "Observation/once-o1")
+    assert (again.status_code, code_of(again)) == (409, "hide.hidden")
+
+
+@pytest.mark.parametrize("place", ["Patient/mine", "Observation/other-o1", "Observation/no-such", "observation/x"])
+def test_nothing_else_is_hidden_neither_the_patient_nor_what_is_another_ones(world, place):
+    if "mine" not in world.subjects:
+        records(world, "mine")
+        records(world, "other")
+    browser = world.patient("mine")
+    assert browser.get(f"/my/record/{place}/hide").status_code == 404
+    for step in (hide, release):
+        assert code_of(step(browser, place)) == "page.unknown"
+
+
+def test_attack_a_hiding_that_somebody_elses_passkey_signed_counts_for_nothing(world):
+    records(world, "signs")
+    browser, other = world.patient("signs"), world.patient("stranger")
+    opened = browser.led(browser.post("/my/record/Observation/signs-o1/hide", {"csrf": browser.csrf()}))
+    assert browser.signed(opened, other.phone).status_code == 422
+    assert "It is not hidden" in english(browser, "/my/record/Observation/signs-o1")
+
+
+def test_attack_a_form_of_another_site_hides_and_releases_nothing(world):
+    records(world, "forged")
+    browser = world.patient("forged")
+    for step in ("hide", "release"):
+        form = {"csrf": browser.csrf()}
+        answer = browser.post(f"/my/record/Observation/forged-o1/{step}", form, "https://evil.example")
+        assert (answer.status_code, code_of(answer)) == (403, "session.form")
+        answer = browser.post(f"/my/record/Observation/forged-o1/{step}", {"csrf": "x" * 43})
+        assert (answer.status_code, code_of(answer)) == (403, "session.form")
+
+
+def test_attack_an_organisation_that_endorsed_a_hiding_stops_it_and_the_record_stays_hidden(world):
+    records(world, "stopped")
+    browser = world.patient("stopped")
+    consent = world.give(browser, world.ask("stopped"))
+    assert hide(browser, "Observation/stopped-o1").status_code == 200
+    key = re.search(r"/my/access/([0-9a-f]{64})/proof", browser.text("/my/record/Observation/stopped-o1"))[1]
+    world.desks.everywhere(key, 1)
+    sites = world.desks.federation.sites
+    holder = next(one for one, site in sites.items() if one != RENHE and site.node.shelf.terms(unhex(key, 32)))
+    world.desks.local(holder).call("stop", {"object": key})
+    sites[holder].node.driver.outbox.step()
+    world.desks.everywhere(key, 2)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.read(consent)
+    page = english(browser, "/my/record/Observation/stopped-o1")
+    assert "Hidden from other organisations since" in page
+    assert "You cannot release it here" in page
+
+
+def test_the_hospitals_own_stop_ends_a_hiding_and_the_page_says_so(world):
+    records(world, "ended")
+    browser = world.patient("ended")
+    consent = world.give(browser, world.ask("ended"))
+    assert hide(browser, "Observation/ended-o1").status_code == 200
+    key = re.search(r"/my/access/([0-9a-f]{64})/proof", browser.text("/my/record/Observation/ended-o1"))[1]
+    world.local.call("stop", {"object": key})
+    assert given(world, consent) == {"ended-o1"}
+    assert "It is not hidden" in english(browser, "/my/record/Observation/ended-o1")
+
+
+def test_a_hiding_signed_elsewhere_about_this_hospital_is_none_of_another_recipient(world):
+    """One of the same form that names another organisation is a permission for it, and hides nothing."""
+    records(world, "lookalike")
+    browser = world.patient("lookalike")
+    subject = world.subjects["lookalike"]
+    odd = hiding_terms("Observation/lookalike-o1", ANXIN, subject, world.time) | {"custodians": [RENHE]}
+    draft = world.local.call("consent.draft", odd)
+    world.local.call("consent.give", signed(browser.phone, draft))
+    assert "It is not hidden" in english(browser, "/my/record/Observation/lookalike-o1")
+
+
+def test_a_helper_who_may_decide_hides_and_one_who_may_not_does_not(world):
+    _, helper = acting(world, "hid-by")
+    observe(world, "hid-by")
+    place = "Observation/hid-by-o1"
+    form = {"csrf": token(helper)}
+    assert helper.signed(helper.led(helper.post(f"/my/record/{place}/hide", form))).status_code == 200
+    assert "Hidden from other organisations since" in english(helper, f"/my/record/{place}")
+    assert helper.signed(helper.led(helper.post(f"/my/record/{place}/release", form))).status_code == 200
+    _, reader = acting(world, "seen-by", may="view", kind=[])
+    observe(world, "seen-by")
+    place, form = "Observation/seen-by-o1", {"csrf": token(reader)}
+    page = english(reader, f"/my/record/{place}/hide")
+    assert "but not decide on it" in page
+    assert "Hide it, and sign that" not in page
+    for step in ("hide", "release"):
+        assert code_of(reader.post(f"/my/record/{place}/{step}", form)) == "patient.limits"
+
+
+def test_guardians_who_disagree_hide_nothing_alone(world):
+    family = Family(world)
+    family.disagree()
+    observe(world, family.child)
+    act(world, family.mother, family.child)
+    answer = family.mother.post(f"/my/record/Observation/{family.child}-o1/hide", {"csrf": token(family.mother)})
+    assert (answer.status_code, code_of(answer)) == (409, "hide.joint")
