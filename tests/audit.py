@@ -159,7 +159,7 @@ class Auditor:
             assert list(effects.leaves) == list(leaves[:-1])
         else:
             assert len(leaves) > 1
-            context = block_context(height, state["time"], len(replay.leaves), self._genesis.ledger)
+            context = block_context(height, state["time"], len(replay.leaves), self._genesis)
             effects = apply_block(replay, context, leaves[:-1], strict=True)
         replay.records.update(effects.records)
         replay.draw_states.update(effects.draws)

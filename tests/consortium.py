@@ -335,7 +335,7 @@ class MemoryReplica:
         return checkpoint.size, checkpoint.root, signed
 
     def _execute(self, leaves, time, *, strict):
-        context = block_context(self.height + 1, time, self.size, self.ledger)
+        context = block_context(self.height + 1, time, self.size, self.genesis)
         effects = apply_block(self, context, leaves, strict=strict)
         return replace(effects, members=succeeded(self.members, effects.members, self.genesis.origin))
 

@@ -22,6 +22,7 @@ from medchain.ledger.members import (
     COSIGN_ED25519_KEY,
     COSIGN_MLDSA44_KEY,
     COSIGN_USES,
+    LINE_USES,
     LOG_KEY,
     Members,
     Organisation,
@@ -183,8 +184,9 @@ def parse_genesis(data: bytes) -> Genesis:
         time=_number(top["time"]),
     )
     _check(genesis, str(top["type"]))
-    lineage = lineage_after(genesis.members.lineage, set_digest(genesis.members, genesis.origin))
-    return replace(genesis, members=replace(genesis.members, lineage=lineage))
+    listed = with_line_ids(genesis.members, {}, genesis.origin)
+    lineage = lineage_after(listed.lineage, set_digest(listed, genesis.origin))
+    return replace(genesis, members=replace(listed, lineage=lineage))
 
 
 def genesis_signatures(proofs: Mapping[str, Mapping[str, bytes]]) -> Json:
@@ -240,10 +242,46 @@ def cosigner_name(org_id: str, origin: str, use: str) -> str:
     return f"{org_id}.{origin.partition('/')[0]}/cosigner/{use.removeprefix('cosign-')}"
 
 
-def cosigner_key(organisation: Organisation, origin: str, use: str) -> VerifierKey:
-    """Return the key under which an organisation's cosignature lines verify; arguments as for `cosigner_name`."""
-    name = cosigner_name(organisation.org_id, origin, use)
-    return VerifierKey(name, _COSIGNER_TYPES[use], organisation.key(use).public)
+def line_key(organisation: Organisation, origin: str, use: str) -> VerifierKey:
+    """Return the key under which an organisation's lines on checkpoints verify.
+
+    Args:
+        organisation: the member.
+        origin: origin line of the ledger, which names log keys.
+        use: one of `LINE_USES`.
+    """
+    name = origin if use == LOG_KEY else cosigner_name(organisation.org_id, origin, use)
+    return VerifierKey(name, _LINE_TYPES[use], organisation.key(use).public)
+
+
+def with_line_ids(snapshot: Members, before: Mapping[str, Organisation], origin: str) -> Members:
+    """Note the key ids, on checkpoints, of the log and cosigning keys that organisations list anew.
+
+    An id has 4 bytes: some 90,000 trials find two keys that have one, and 2^32 a key that has another's. No policy can
+    tell the lines of such keys apart, and what a former log key signed would be its holder's word again.
+
+    Args:
+        snapshot: members as they will be, with the ids of before.
+        before: org_id → organisation as it was.
+        origin: origin line of the ledger.
+
+    Returns:
+        The members with all ids that there have been.
+
+    Raises:
+        VerificationError: ``members.key_id`` for one that is, or was, another such key's, or a former key's own.
+    """
+    known = set(snapshot.line_ids)
+    for org_id, organisation in snapshot.organisations.items():
+        listed = before.get(org_id)
+        for use in LINE_USES:
+            if listed is not None and listed.key(use) == organisation.key(use):
+                continue
+            line_id = line_key(organisation, origin, use).key_id.hex()
+            if line_id in known:
+                raise VerificationError("members.key_id", org_id=org_id, use=use)
+            known.add(line_id)
+    return snapshot if len(known) == len(snapshot.line_ids) else replace(snapshot, line_ids=frozenset(known))
 
 
 def trusted_policy_text(snapshot: Members, origin: str) -> str:
@@ -294,12 +332,12 @@ def policy_text(origin: str, log: bytes, cosigners: Iterable[tuple[str, bytes, b
         quorum: k.
         group: name of the group of k of them.
     """
-    lines = [f"log {VerifierKey(origin, KeyType.ED25519, log)}"]
+    lines = [f"log {VerifierKey(origin, _LINE_TYPES[LOG_KEY], log)}"]
     names = []
     for org_id, *publics in cosigners:
         names.append(org_id)
         for use, suffix, public in zip(COSIGN_USES, ("ed", "pq"), publics, strict=True):
-            key = VerifierKey(cosigner_name(org_id, origin, use), _COSIGNER_TYPES[use], public)
+            key = VerifierKey(cosigner_name(org_id, origin, use), _LINE_TYPES[use], public)
             lines.append(f"witness {org_id}-{suffix} {key}")
         lines.append(f"group {org_id} all {org_id}-ed {org_id}-pq")
     lines += [f"group {group} {quorum} {' '.join(names)}", f"quorum {group}", ""]
@@ -320,9 +358,10 @@ def policy_digest(snapshot: Members, origin: str) -> bytes:
     return sha256(trusted_policy_text(snapshot, origin).encode()).digest()
 
 
-_COSIGNER_TYPES: Final = {
+_LINE_TYPES: Final = {
     COSIGN_ED25519_KEY: KeyType.COSIGNATURE_ED25519,
     COSIGN_MLDSA44_KEY: KeyType.COSIGNATURE_MLDSA44,
+    LOG_KEY: KeyType.ED25519,
 }
 
 

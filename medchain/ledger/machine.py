@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, MedchainError, VerificationError
-from medchain.ledger.genesis import Genesis
+from medchain.ledger.genesis import Genesis, with_line_ids
 from medchain.ledger.kind import Kind
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.members import (
@@ -166,6 +166,7 @@ class BlockContext(NamedTuple):
         time: of its block, Unix seconds.
         position: leaf index that it gets.
         ledger: ledger id, 32 bytes.
+        origin: origin line of the ledger's checkpoints.
         day: of its block, days since 1970-01-01 (UTC).
         orderer: org_id of who orders the block, where transactions before it in the block may have named another;
             empty for who orders now.
@@ -175,13 +176,14 @@ class BlockContext(NamedTuple):
     time: int
     position: int
     ledger: bytes
+    origin: str
     day: int
     orderer: str = ""
 
 
-def block_context(height: int, time: int, position: int, ledger: bytes) -> BlockContext:
+def block_context(height: int, time: int, position: int, genesis: Genesis) -> BlockContext:
     """Make the context of a block's first transaction; the day follows from the time."""
-    return BlockContext(height, time, position, ledger, time // DAY_S)
+    return BlockContext(height, time, position, genesis.ledger, genesis.origin, time // DAY_S)
 
 
 class Effects(NamedTuple):
@@ -293,7 +295,7 @@ def apply_block(
     accepted: list[bytes] = []
     ids: list[bytes] = []
     refusals: list[tuple[int, Refusal]] = []
-    height, time, position, ledger, day, _ = context0
+    height, time, position, ledger, origin, day, _ = context0
     orderer = view.members.protocol.orderer
     left = MAX_BLOCK_BYTES
     for index, (leaf, parsed, is_checked) in enumerate(_parsed(overlay, leaves, checks)):
@@ -302,7 +304,7 @@ def apply_block(
         elif isinstance(parsed, Refusal):
             refusal = parsed
         else:
-            context = BlockContext(height, time, position, ledger, day, orderer)
+            context = BlockContext(height, time, position, ledger, origin, day, orderer)
             outcome = execute(overlay, parsed, context, verified=is_checked)
             if isinstance(outcome, Effects):
                 overlay.add(outcome)
@@ -551,7 +553,8 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
         _check_rule(snapshot, rule, transaction)
     if after is snapshot:
         return Effects(records, None, draws)
-    _check_log_keys(snapshot, _sound(after), context)
+    after = _sound(after, snapshot, context)
+    _check_log_keys(snapshot, after, context)
     return Effects(records, after, draws)
 
 
@@ -747,29 +750,24 @@ def _members_after(
     return rule, snapshot.with_protocol(parse_protocol(content))
 
 
-def _sound(after: Members) -> Members:
-    """Check the members as all changes together leave them."""
+def _sound(after: Members, before: Members, context: BlockContext) -> Members:
+    """Check the members as all changes together leave them; returns them with all key ids that there have been."""
     try:
         after.check()
+        return with_line_ids(after, before.organisations, context.origin)
     except VerificationError as error:
         raise _RefusedError("transaction." + error.code.partition(".")[2], **error.fields) from error
-    return after
 
 
 def _check_log_keys(before: Members, after: Members, context: BlockContext) -> None:
-    """Check that who orders now, and who orders this block, keep their log keys, and that new ones are new.
+    """Check that who orders now, and who orders this block, keep their log keys.
 
     What the block before the exchange was signed with would else be no key in force where the next one begins: nobody
-    could cosign the end of that block, nor go over to a ledger that holds it. And what a former key has signed, as an
-    orderer's, in a reign of before would be its holder's word again.
+    could cosign the end of that block, nor go over to a ledger that holds it.
     """
     for org_id in (before.protocol.orderer, context.orderer or before.protocol.orderer):
         if after.organisations[org_id].key(LOG_KEY) != before.organisations[org_id].key(LOG_KEY):
             raise _RefusedError("transaction.log_key", org_id=org_id)
-    for org_id, organisation in after.organisations.items():
-        known, listed = before.organisations.get(org_id), organisation.key(LOG_KEY)
-        if (known is None or known.key(LOG_KEY) != listed) and listed.id in before.log_keys:
-            raise _RefusedError("transaction.log_key_former", org_id=org_id)
 
 
 def _check_draw(

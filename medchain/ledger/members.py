@@ -37,6 +37,9 @@ COSIGN_MLDSA44_KEY: Final = "cosign-mldsa44"
 COSIGN_USES: Final = (COSIGN_ED25519_KEY, COSIGN_MLDSA44_KEY)
 """Key uses of cosignatures: a member has cosigned only what it cosigned with both."""
 
+LINE_USES: Final = (LOG_KEY, *COSIGN_USES)
+"""Key uses of lines on checkpoints."""
+
 AUTHENTICATION_KEY: Final = "authentication"
 """Key use: tokens between nodes and SMART backend services (ES384)."""
 
@@ -71,7 +74,7 @@ MAX_MEMBERS: Final = 64
 MAX_KEYS_PER_USE: Final = 2
 """Most keys of one use while one replaces the other; of log and cosigning keys there is always one."""
 
-_SINGLE: Final = frozenset({*COSIGN_USES, LOG_KEY})
+_SINGLE: Final = frozenset(LINE_USES)
 _PUBLIC_BYTES: Final = {ED25519: 32, MLDSA44: 1312, X_WING: 1216}
 _ORG_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?\Z")
@@ -160,7 +163,8 @@ class Members:
         organisations: org_id → organisation, removed ones included.
         policy: the rules in force.
         protocol: orderer, quorum and version.
-        log_keys: ids of all log keys that organisations list or have ever listed; given, those of before.
+        line_ids: key ids on checkpoints, 8 hexadecimal digits each, of all log and cosigning keys that organisations
+            list or have ever listed, as `medchain.ledger.genesis.with_line_ids` gathers them.
         lineage: of their policy, as `medchain.ledger.genesis.succeeded` continues it; zeros before that.
         active: organisations that take part, sorted by org_id.
         keys: key id → key, of all organisations that are not removed.
@@ -173,7 +177,7 @@ class Members:
     organisations: Mapping[str, Organisation]
     policy: Policy
     protocol: ProtocolRules
-    log_keys: frozenset[str] = frozenset()
+    line_ids: frozenset[str] = frozenset()
     lineage: bytes = bytes(32)
     active: tuple[Organisation, ...] = field(init=False)
     keys: Mapping[str, Key] = field(init=False)
@@ -187,8 +191,6 @@ class Members:
         ordered = sorted(self.organisations.values(), key=lambda organisation: organisation.org_id)
         active = tuple(organisation for organisation in ordered if organisation.status == ACTIVE)
         present = [organisation for organisation in ordered if organisation.status != REMOVED]
-        listed = {key.id for organisation in ordered for key in organisation.keys if key.use == LOG_KEY}
-        object.__setattr__(self, "log_keys", self.log_keys | listed)
         object.__setattr__(self, "active", active)
         object.__setattr__(self, "keys", {key.id: key for organisation in present for key in organisation.keys})
         signers = {

@@ -16,14 +16,14 @@ from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
-from medchain.ledger.genesis import Genesis, parse_genesis, set_digest, trusted_policy_text
+from medchain.ledger.genesis import Genesis, line_key, parse_genesis, set_digest, trusted_policy_text
 from medchain.ledger.lineage import asks_for_more, lineage_after, members_policy
 from medchain.ledger.members import LOG_KEY, Members, parse_organisation, parse_protocol
 from medchain.ledger.object import ORGANISATION
 from medchain.ledger.transaction import HASH_BYTES, MAX_LEAF_BYTES, Stop, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_inclusion
-from medchain.tlog.note import KeyType, Note, VerifierKey, parse_note
+from medchain.tlog.note import Note, parse_note
 from medchain.tlog.policy import Log, Policy
 
 CHAIN_FILE: Final = "policy-chain.json"
@@ -225,7 +225,7 @@ class _Walk:
     def _log(self) -> Log:
         """Return the log of who orders."""
         orderer = self._snapshot.organisations[self._snapshot.protocol.orderer]
-        return Log(VerifierKey(self._genesis.origin, KeyType.ED25519, orderer.key(LOG_KEY).public))
+        return Log(line_key(orderer, self._genesis.origin, LOG_KEY))
 
     def _parsed(self) -> Policy:
         """Return the policy that follows from members that fit together."""

@@ -179,7 +179,7 @@ class Judge:
         """Run the machine at the next place; signatures, which may still be missing, are not looked at."""
         head = self.replica.store.head
         now = max(self.clock(), head.time)
-        context = block_context(head.height + 1, now, head.size, self.replica.ledger)
+        context = block_context(head.height + 1, now, head.size, self.replica.genesis)
         return execute(self.replica.store, Envelope(payload, transaction, (), b""), context, verified=True)
 
     def check(

@@ -19,6 +19,7 @@ from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import (
     Genesis,
+    line_key,
     parse_genesis,
     policy_digest,
     succeeded,
@@ -47,7 +48,7 @@ from medchain.store.ledger import BlockWrite, LedgerStore
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint, verify_log_signature
 from medchain.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
-from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
+from medchain.tlog.note import MAX_SIGNATURES, Note, Signature, VerifierKey, parse_note
 from medchain.tlog.policy import Policy
 from medchain.tlog.statemap import MapProof, check_ways, prove, update, verify_map
 from medchain.tlog.tiles import consistency_proof, inclusion_proof, tiles_for_append
@@ -555,7 +556,7 @@ class Replica:
     def _execute(self, leaves: Sequence[bytes], time: int, *, strict: bool) -> BlockEffects:
         """Run the machine for the next block, and continue the lineage of the members."""
         head = self.store.head
-        context = block_context(head.height + 1, time, head.size, self.genesis.ledger)
+        context = block_context(head.height + 1, time, head.size, self.genesis)
         try:
             effects = apply_block(self.store, context, leaves, strict=strict, checks=self._checks)
         except VerificationError as error:
@@ -588,9 +589,9 @@ def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:
 
 def _is_signed(checkpoint: Checkpoint, line: Signature, members: Members) -> bool:
     """Tell whether a line is that of the organisation that orders."""
-    public = members.organisations[members.protocol.orderer].key(LOG_KEY).public
+    log_key = line_key(members.organisations[members.protocol.orderer], checkpoint.origin, LOG_KEY)
     try:
-        verify_log_signature(checkpoint, VerifierKey(checkpoint.origin, KeyType.ED25519, public), line)
+        verify_log_signature(checkpoint, log_key, line)
     except VerificationError:
         return False
     return True

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from medchain.encoding import Json
-from medchain.ledger.genesis import cosigner_key
+from medchain.ledger.genesis import line_key
 from medchain.ledger.members import COSIGN_USES, Organisation
 from medchain.node.clock import Clock
 from medchain.store.ledger import LedgerStore
@@ -73,7 +73,7 @@ def _last_lines(notes: Iterable[str]) -> dict[_Name, Cosigned]:
 
 def _cosigned(member: Organisation, origin: str, last: Mapping[_Name, Cosigned]) -> Cosigned | None:
     """Tell what a member cosigned last with both keys: the older of the two."""
-    keys = [cosigner_key(member, origin, use) for use in COSIGN_USES]
+    keys = [line_key(member, origin, use) for use in COSIGN_USES]
     found = [last.get((key.name, key.key_id)) for key in keys]
     known = [item for item in found if item is not None]
     return min(known) if len(known) == len(found) else None

@@ -213,7 +213,7 @@ class StopBook:
         """Run the machine on our own state, signature included."""
         replica = self._judge.replica
         head = replica.store.head
-        context = block_context(head.height + 1, max(self._judge.clock(), head.time), head.size, replica.ledger)
+        context = block_context(head.height + 1, max(self._judge.clock(), head.time), head.size, replica.genesis)
         outcome = execute(replica.store, envelope, context)
         if isinstance(outcome, Refusal):
             conflict = outcome.code in {"stop.repeated", "stop.not_stoppable"}

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from medchain.encoding import Json
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.genesis import parse_genesis
+from medchain.ledger.genesis import line_key, parse_genesis
 from medchain.ledger.members import LOG_KEY
 from medchain.node import metrics
 from medchain.node.clock import Clock
@@ -29,7 +29,7 @@ from medchain.node.witness_file import OutsideWitness
 from medchain.store.ledger import LedgerStore
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import parse_checkpoint, parse_decimal, verify_cosignature
-from medchain.tlog.note import KeyType, Note, Signature, VerifierKey, parse_note, parse_signatures
+from medchain.tlog.note import Note, Signature, parse_note, parse_signatures
 from medchain.tlog.witness import AddCheckpointRequest
 
 INTERVAL_S: Final = 10.0
@@ -303,10 +303,7 @@ def log_report(store: LedgerStore) -> Json:
     members, origin = store.members, parse_genesis(store.leaf(0)).origin
     orderer = members.protocol.orderer
     ordered = sorted(members.active, key=lambda item: (item.org_id != orderer, item.org_id))
-    keys: list[Json] = [
-        {"key": str(VerifierKey(origin, KeyType.ED25519, item.key(LOG_KEY).public)), "org_id": item.org_id}
-        for item in ordered
-    ]
+    keys: list[Json] = [{"key": str(line_key(item, origin, LOG_KEY)), "org_id": item.org_id} for item in ordered]
     return {"keys": keys, "orderer": orderer, "origin": origin}
 
 

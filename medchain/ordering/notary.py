@@ -8,22 +8,21 @@ Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature; `docs/spec/genesis.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer, key_id
 from medchain.errors import VerificationError
-from medchain.ledger.genesis import cosigner_key, cosigner_name
+from medchain.ledger.genesis import cosigner_name, line_key
 from medchain.ledger.members import (
-    ACTIVE,
     ALGORITHMS,
     COSIGN_ED25519_KEY,
     COSIGN_MLDSA44_KEY,
     COSIGN_USES,
     LOG_KEY,
     Members,
+    Organisation,
 )
 from medchain.ordering.cosign import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
@@ -34,7 +33,7 @@ from medchain.tlog.checkpoint import (
     verify_cosignature,
     verify_log_signature,
 )
-from medchain.tlog.note import MAX_SIGNATURES, KeyType, Note, Signature, VerifierKey, parse_note
+from medchain.tlog.note import MAX_SIGNATURES, Note, Signature, VerifierKey, parse_note
 
 
 class CosignKeys(NamedTuple):
@@ -52,8 +51,8 @@ class _Key(NamedTuple):
     key: VerifierKey
 
 
-_Keys = Mapping[tuple[str, bytes], Sequence[_Key]]
-"""Name and key id of a line → the keys that it may be by: anyone finds a key of another's id, which has 4 bytes."""
+_Keys = Mapping[tuple[str, bytes], _Key]
+"""Name and key id of a line → the key that it is by: no ledger lists two of one id (`docs/spec/transaction.md` 2)."""
 
 
 class _Directory(NamedTuple):
@@ -129,13 +128,10 @@ class LedgerNotary:
         lines: dict[LineName, Line] = {}
         for signature in parsed.signatures:
             name = signature.name, signature.key_id
-            if (known_logs := directory.logs.get(name)) is not None:
-                logs.append(_by_one_of(known_logs, signature, verified.log_line))
-            elif (cosigners := directory.cosigners.get(name)) is not None:
-                by, line = _by_one_of(cosigners, signature, verified.line)
-                # Two lines of one name and id are one too many for who has a policy: of those by an exchanged key none.
-                if by == cosigners[0].name:
-                    lines[by] = line
+            if (log := directory.logs.get(name)) is not None:
+                logs.append((log.name, verified.log_line(log, signature)))
+            elif (cosigner := directory.cosigners.get(name)) is not None:
+                lines[cosigner.name] = verified.line(cosigner, signature)
         if not logs:
             raise VerificationError("checkpoint.log_line", size=checkpoint.size)
         (first, log_line), *others = logs
@@ -178,49 +174,34 @@ class LedgerNotary:
         """Return the keys that count, gathered anew only when the members change."""
         found = self._directory
         if found is None or found.members is not members or [*map(id, found.earlier)] != [*map(id, earlier)]:
-            logs, cosigners = _listed(self._logs(members)), _listed(self._cosigners((members, *reversed(earlier))))
+            logs, cosigners = self._listed(_logs(members)), self._listed(_cosigners((*earlier, members)))
             found = self._directory = _Directory(members, tuple(earlier), logs, cosigners)
         return found
 
-    def _logs(self, members: Members) -> Iterator[_Key]:
-        """List the log keys: the orderer's is not the only one whose lines are out there.
-
-        Whoever orders a block by which it hands over and takes part no more has signed the end of that block, which all
-        others have to cosign. A key that an active organisation has by now is that one's.
-        """
-        for organisation in sorted(members.organisations.values(), key=lambda item: item.status != ACTIVE):
-            listed = organisation.key(LOG_KEY)
-            name = LineName(organisation.org_id, LOG_KEY, listed.id)
-            yield _Key(name, VerifierKey(self._origin, KeyType.ED25519, listed.public))
-
-    def _cosigners(self, sets: Sequence[Members]) -> Iterator[_Key]:
-        """List the cosigning keys of all who take part, or did so in one of the sets, in the order of these."""
-        for organisation in (item for members in sets for item in members.active):
-            for use in COSIGN_USES:
-                name = LineName(organisation.org_id, use, organisation.key(use).id)
-                yield _Key(name, cosigner_key(organisation, self._origin, use))
+    def _listed(self, keys: Iterator[tuple[Organisation, str]]) -> _Keys:
+        """List organisations' keys of a use as a note's lines name them."""
+        found = {}
+        for organisation, use in keys:
+            key = line_key(organisation, self._origin, use)
+            found[key.name, key.key_id] = _Key(LineName(organisation.org_id, use, organisation.key(use).id), key)
+        return found
 
 
-def _listed(keys: Iterable[_Key]) -> _Keys:
-    """List keys as a note's lines name them, each once; those given first come first."""
-    found: dict[tuple[str, bytes], dict[LineName, _Key]] = {}
-    for item in keys:
-        found.setdefault((item.key.name, item.key.key_id), {}).setdefault(item.name, item)
-    return {name: tuple(known.values()) for name, known in found.items()}
+def _logs(members: Members) -> Iterator[tuple[Organisation, str]]:
+    """List the log keys: the orderer's is not the only one whose lines are out there.
 
-
-def _by_one_of(
-    keys: Sequence[_Key], signature: Signature, verify: Callable[[_Key, Signature], Line]
-) -> tuple[LineName, Line]:
-    """Verify a line under the first key under which it holds; raises `VerificationError` where it holds under none.
-
-    By one alone a member whose key has the id of another's would have all lines of that one condemned.
+    Whoever orders a block by which it hands over and takes part no more has signed the end of that block, which all
+    others have to cosign.
     """
-    *others, last = keys
-    for item in others:
-        with suppress(VerificationError):
-            return item.name, verify(item, signature)
-    return last.name, verify(last, signature)
+    for organisation in members.organisations.values():
+        yield organisation, LOG_KEY
+
+
+def _cosigners(sets: Sequence[Members]) -> Iterator[tuple[Organisation, str]]:
+    """List the cosigning keys of all who take part, or did so in one of the sets."""
+    for organisation in (item for members in sets for item in members.active):
+        for use in COSIGN_USES:
+            yield organisation, use
 
 
 def log_pen(signer: Ed25519Signer, origin: str, size: int, root: bytes) -> str:

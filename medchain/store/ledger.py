@@ -903,12 +903,12 @@ def _transaction_id(leaf: bytes) -> bytes:
 
 
 def _encode_members(snapshot: Members) -> bytes:
-    """Encode members as their objects' contents, their lineage, and the log keys that there were."""
+    """Encode members as their objects' contents, their lineage, and the key ids that there were."""
     organisations = snapshot.organisations.values()
     return canonical(
         {
+            "line_ids": list[Json](sorted(snapshot.line_ids)),
             "lineage": snapshot.lineage.hex(),
-            "log_keys": list[Json](sorted(snapshot.log_keys)),
             "organisations": [organisation_content(organisation) for organisation in organisations],
             "policy": dict(snapshot.policy.content),
             "protocol": protocol_content(snapshot.protocol),
@@ -935,7 +935,7 @@ def _decode_members(data: bytes) -> Members:
         top = orjson.loads(data)
         organisations = [parse_organisation(content)[0] for content in top["organisations"]]
         rules, protocol = parse_policy(top["policy"]), parse_protocol(top["protocol"])
-        log_keys = frozenset(map(str, top["log_keys"]))
+        line_ids = frozenset(map(str, top["line_ids"]))
         lineage = unhex(top["lineage"], HASH_BYTES) if "lineage" in top else None
     except (MedchainError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise corrupt("members") from error
@@ -943,4 +943,4 @@ def _decode_members(data: bytes) -> Members:
         # What is appended would name another policy than any other node does.
         raise VerificationError("policy.unnamed")
     known = {organisation.org_id: organisation for organisation in organisations}
-    return Members(known, rules, protocol, log_keys, lineage)
+    return Members(known, rules, protocol, line_ids, lineage)

@@ -32,7 +32,19 @@ from medchain.ledger.policy import default_policy, drawable, parse_policy
 from medchain.ledger.transaction import Signer
 from medchain.tlog.note import KeyType, VerifierKey
 from medchain.tlog.policy import Policy
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, ROLES, TIME, genesis, key, organisation, prove
+from tests.unit.medchain.ledger.world import (
+    ANXIN,
+    COMMISSION,
+    LOG_TWINS,
+    RENHE,
+    ROLES,
+    TIME,
+    genesis,
+    key,
+    organisation,
+    prove,
+    public_text,
+)
 
 
 def document():
@@ -198,6 +210,18 @@ def test_two_members_with_one_key_are_refused():
     spoiled["members"][0]["keys"]["ledger"] = spoiled["members"][1]["keys"]["ledger"]
     with pytest.raises(VerificationError, match=r"members\.key"):
         parse_genesis(canonical(spoiled))
+
+
+def test_attack_two_members_whose_log_keys_have_one_id_found_a_ledger():
+    """Lines under a name and id that two have are condemned with the one or the other."""
+    first, second = LOG_TWINS
+    twins = document()
+    for member, generation in zip(twins["members"], (first, second), strict=False):
+        member["keys"]["log"] = public_text(RENHE, "log", generation)
+    with pytest.raises(VerificationError, match=r"members\.key_id"):
+        parse_genesis(canonical(twins))
+    twins["members"][1]["keys"]["log"] = public_text(RENHE, "log", 2)
+    parse_genesis(canonical(twins))
 
 
 @pytest.mark.parametrize(

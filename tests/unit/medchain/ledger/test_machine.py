@@ -33,7 +33,9 @@ from medchain.ledger.transaction import Change, Draw, Envelope, Signer, parse_en
 from tests.unit.medchain.ledger.world import (
     ANXIN,
     COMMISSION,
+    COSIGN_TWINS,
     DAY,
+    LOG_TWINS,
     RENHE,
     ROLES,
     TAIPING,
@@ -42,6 +44,7 @@ from tests.unit.medchain.ledger.world import (
     fresh,
     genesis,
     key,
+    line_id,
     next_row,
     organisation,
     organisation_key,
@@ -746,8 +749,53 @@ def test_a_former_log_key_is_listed_by_nobody_again(world, org_id):
     for generation in (2, 3):
         world.apply(world.public(RENHE, rotated(world, RENHE, "log", generation)))
         former = world.public(org_id, rotated(world, org_id, "log", 1, RENHE))
-        assert world.refusal(former) == "transaction.log_key_former"
+        assert world.refusal(former) == "transaction.key_id"
     assert world.refusal(world.public(org_id, rotated(world, org_id, "log", 4, RENHE))) == ""
+
+
+def test_a_former_cosigning_key_is_not_listed_again(world):
+    world.apply(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519")))
+    assert world.refusal(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519", 1))) == "transaction.key_id"
+
+
+@pytest.mark.parametrize(("use", "twins"), [("cosign-ed25519", COSIGN_TWINS), ("log", LOG_TWINS)])
+def test_attack_a_member_exchanges_a_key_for_one_of_the_same_id(world, use, twins):
+    """Its lines by both, on the end of that block, could be told apart by no policy."""
+    first, second = twins
+    assert line_id(RENHE, use, first) == line_id(RENHE, use, second)
+    world.apply(world.public(RENHE, rotated(world, RENHE, use, first)))
+    twin = world.public(RENHE, rotated(world, RENHE, use, second))
+    assert world.refusal(twin) == "transaction.key_id"
+    world.apply(world.public(RENHE, rotated(world, RENHE, use, 2)))
+    assert world.refusal(world.public(RENHE, rotated(world, RENHE, use, second))) == "transaction.key_id"
+    assert world.refusal(world.public(RENHE, rotated(world, RENHE, use, 3))) == ""
+
+
+def test_attack_a_member_has_a_log_key_of_anothers_id(world):
+    """All log keys sign under the ledger's name, so that the lines of that one would be condemned with its own."""
+    first, second = LOG_TWINS
+    world.apply(world.public(RENHE, rotated(world, RENHE, "log", first)))
+    for status in ("active", "removed"):
+        world.apply(world.public(ANXIN, suspended(world, RENHE, status), signers=[TONGJI, COMMISSION]))
+        twin = world.public(TONGJI, rotated(world, TONGJI, "log", second, RENHE))
+        assert world.refusal(twin) == "transaction.key_id"
+
+
+def test_attack_two_members_list_log_keys_of_one_id_at_once(world):
+    first, second = LOG_TWINS
+    twins = rotated(world, RENHE, "log", first), rotated(world, TONGJI, "log", second, RENHE)
+    payload = world.public(RENHE, *twins, signers=[TONGJI, COMMISSION])
+    assert world.refusal(payload) == "transaction.key_id"
+    assert world.refusal(world.public(RENHE, twins[0], signers=[TONGJI, COMMISSION])) == ""
+
+
+def test_all_key_ids_that_there_have_been_are_known_and_no_others(world):
+    """Keys of other uses have none: they sign no checkpoint."""
+    first = {(org_id, use, 1) for org_id in ROLES for use in ("cosign-ed25519", "cosign-mldsa44", "log")}
+    assert world.members.line_ids == {line_id(*row).hex() for row in first}
+    world.apply(world.public(RENHE, rotated(world, RENHE, "log")))
+    world.apply(world.public(RENHE, rotated(world, RENHE, "ledger")))
+    assert world.members.line_ids == {line_id(*row).hex() for row in {*first, (RENHE, "log", 2)}}
 
 
 def test_who_joins_lists_no_former_log_key(world):
@@ -759,15 +807,15 @@ def test_who_joins_lists_no_former_log_key(world):
     secret = Ed25519Signer(seed(RENHE, "log", 1))
     proofs[former.id] = base64_text(secret.sign(proof_message(world.genesis.ledger, former)))
     payload = world.public(RENHE, ("organisation", joining(world, member, proofs)), signers=[TONGJI, COMMISSION])
-    assert world.refusal(payload) == "transaction.log_key_former"
+    assert world.refusal(payload) == "transaction.key_id"
 
 
 def test_what_else_changes_leaves_a_log_key_listed(world):
-    """Also where its organisation was away meanwhile; and a former key of another use is no log key."""
+    """Also where its organisation was away meanwhile."""
     world.apply(world.public(RENHE, suspended(world, ANXIN), signers=[TONGJI, COMMISSION]))
     world.apply(world.public(RENHE, suspended(world, ANXIN, "active"), signers=[TONGJI, COMMISSION]))
     world.apply(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519")))
-    assert world.refusal(world.public(ANXIN, rotated(world, ANXIN, "cosign-ed25519", 1))) == ""
+    assert world.members.organisations[ANXIN].key("log") == key(ANXIN, "log")
 
 
 def handed_over(world: World, org_id: str):
@@ -1091,8 +1139,8 @@ def test_a_state_leaf_of_before_names_no_policy():
 
 
 def test_the_day_of_a_block_follows_from_its_time():
-    assert block_context(1, 86400 * 5 - 1, 2, bytes(32)).day == 4
-    assert block_context(1, 86400 * 5, 2, bytes(32)).day == 5
+    assert block_context(1, 86400 * 5 - 1, 2, genesis()).day == 4
+    assert block_context(1, 86400 * 5, 2, genesis()).day == 5
 
 
 def test_what_transactions_name_are_the_objects_that_they_change_refer_to_and_stop(world):

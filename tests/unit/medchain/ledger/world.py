@@ -47,6 +47,8 @@ RENHE, TONGJI = "renhe-hospital", "tongji-hospital"
 ANXIN, TAIPING = "anxin-insurance", "taiping-insurance"
 COMMISSION = "health-commission"
 ROLES = {RENHE: "hospital", TONGJI: "hospital", ANXIN: "insurer", TAIPING: "insurer", COMMISSION: "regulator"}
+COSIGN_TWINS, LOG_TWINS = (11928, 46236), (43810, 61812)
+"""Generations of Renhe's cosigning (Ed25519) and log keys that have one key id: it has 4 bytes."""
 _NUMBERS = count(1)
 
 
@@ -88,6 +90,16 @@ USES = ("authentication", "cosign-ed25519", "cosign-mldsa44", "encryption", "led
 def key(org_id: str, use: str, generation: int = 1) -> Key:
     """Return a public key of an organisation."""
     return make_key(org_id, use, public_text(org_id, use, generation))
+
+
+def line_id(org_id: str, use: str, generation: int) -> bytes:
+    """Compute the key id of a line (C2SP signed-note; `docs/spec/genesis.md` 6)."""
+    kind, name = {
+        "log": (b"\x01", "medchain.example/test"),
+        "cosign-ed25519": (b"\x04", f"{org_id}.medchain.example/cosigner/ed25519"),
+        "cosign-mldsa44": (b"\x06", f"{org_id}.medchain.example/cosigner/mldsa44"),
+    }[use]
+    return sha256(name.encode() + b"\n" + kind + key(org_id, use, generation).public).digest()[:4]
 
 
 def prove(ledger: bytes, made: Key, generation: int = 1) -> bytes:
@@ -165,7 +177,7 @@ class World:
 
     @property
     def context(self):
-        return block_context(self.height, self.time, self.position, self.genesis.ledger)
+        return block_context(self.height, self.time, self.position, self.genesis)
 
     def _keep(self, effects: BlockEffects) -> None:
         self.records.update(effects.records)

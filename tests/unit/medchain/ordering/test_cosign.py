@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from hashlib import sha256
 from threading import Event, Thread
 
 import pytest
 
-from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import base64_text
 from medchain.errors import InputError, UnavailableError, VerificationError
-from medchain.ledger.genesis import cosigner_name
-from medchain.ledger.members import COSIGN_ED25519_KEY, LOG_KEY, Members, make_key
-from medchain.ordering.cosign import Reading
+from medchain.ledger.members import Members
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.takeover import LogEnd, Shown, kept_end, new_orderer
 from medchain.tlog.checkpoint import parse_checkpoint
@@ -22,12 +16,6 @@ from medchain.tlog.policy import Log, Policy
 from medchain.tlog.witness import split_view
 from tests.consortium import Consortium, cosign_keys, genesis, log_signer
 from tests.roll import COSIGN_USES
-
-LOG_TWINS = (16925, 72746)
-"""Seeds of two log keys that have one key id."""
-
-COSIGN_TWINS = (163464, 176684)
-"""Seeds of two cosigning keys of org-4 that have one key id."""
 
 NAMES = [f"org-{number}" for number in range(5)]
 
@@ -123,53 +111,6 @@ def test_a_note_of_another_log_or_without_a_members_log_line_is_refused(consorti
     note = log_pen(log_signer("stranger"), consortium.genesis.origin, 2, bytes(32))
     with pytest.raises(VerificationError, match=r"checkpoint\.log_line"):
         notary.read(note, replica.members)
-
-
-def listing(members: Members, org_id: str, use: str, public: bytes) -> Members:
-    """Have an organisation list another key of a use."""
-    organisation = members.organisations[org_id]
-    keys = [*(item for item in organisation.keys if item.use != use), make_key(org_id, use, base64_text(public))]
-    return members.with_organisation(replace(organisation, keys=tuple(sorted(keys, key=lambda item: item.id))))
-
-
-def test_attack_a_member_has_a_log_key_of_the_orderers_id_and_the_orderers_lines_count_all_the_same():
-    """A key id of C2SP has 4 bytes: 2^32 trials find one of another's, some 90,000 two of one id, as here."""
-    origin, root = genesis(5).origin, bytes(32)
-    orderers, liars = (Ed25519Signer(sha256(b"log %d" % number).digest()) for number in LOG_TWINS)
-    ids = {VerifierKey(origin, KeyType.ED25519, pen.public).key_id for pen in (orderers, liars)}
-    assert len(ids) == 1
-    members = listing(genesis(5).members, "org-0", LOG_KEY, orderers.public)
-    notary = LedgerNotary(origin, cosign_keys("org-1"))
-    for org_id in ("org-1", "org-4"):
-        both = listing(members, org_id, LOG_KEY, liars.public)
-        both.check()
-        first = notary.read(log_pen(orderers, origin, 4, root), both)
-        again = notary.read(log_pen(orderers, origin, 4, root), both, {4: first})
-        assert first == again == Reading(4, root, "org-0", log_pen(orderers, origin, 4, root).partition("\n\n")[2], {})
-        other = notary.read(log_pen(liars, origin, 4, root), both, {4: first})
-        assert other.log_org == org_id
-        with pytest.raises(VerificationError, match=r"tlog\.signature"):
-            notary.read(log_pen(orderers, origin, 4, root).replace("\n4\n", "\n5\n"), both)
-
-
-def test_attack_a_member_exchanges_its_cosigning_key_for_one_of_the_same_id_and_no_note_is_condemned():
-    origin, root = genesis(5).origin, bytes(32)
-    pens = [Ed25519Signer(sha256(b"cosign %d" % number).digest()) for number in COSIGN_TWINS]
-    name = cosigner_name("org-4", origin, COSIGN_ED25519_KEY)
-    assert len({VerifierKey(name, KeyType.COSIGNATURE_ED25519, pen.public).key_id for pen in pens}) == 1
-    before, after = (listing(genesis(5).members, "org-4", COSIGN_ED25519_KEY, pen.public) for pen in pens)
-    lines = LedgerNotary(origin, cosign_keys("org-2")).cosign(4, root, 1_000)
-    former, newer = (
-        LedgerNotary(origin, cosign_keys("org-4")._replace(ed25519=pen)).cosign(4, root, 1_000) for pen in pens
-    )
-    notary = LedgerNotary(origin, cosign_keys("org-1"))
-    log_line = log_pen(log_signer("org-0"), origin, 4, root).partition("\n\n")[2]
-    note = notary.write(4, root, log_line, lines | former | newer)
-    read = notary.read(note, after, earlier=[before])
-    # Of two lines that a policy cannot tell apart the one by the former key is left out, or no note would hold.
-    assert read.lines == lines | newer
-    assert notary.read(note, after, {4: read}, [before]) == read
-    assert notary.read(notary.write(4, root, log_line, former), before).lines == former
 
 
 def test_attack_a_member_shows_the_orderer_its_own_log_line_and_keeps_it_from_cosigning_nothing():

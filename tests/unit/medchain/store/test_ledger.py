@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.members import organisation_content
+from medchain.ledger.members import LINE_USES, organisation_content
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
@@ -273,26 +273,26 @@ def with_former_keys(replica, orderer, author):
     return replica.members
 
 
-def test_the_log_keys_that_there_were_are_known_at_each_height_and_after_a_rewind(database, with_former_keys, replica):
+def test_the_key_ids_that_there_were_are_known_at_each_height_and_after_a_rewind(database, with_former_keys, replica):
     store = LedgerStore(database)
-    first = {world.key(org_id, "log").id for org_id in ROLES}
-    later = [world.key(RENHE, "log", generation).id for generation in (2, 3)]
-    assert [store.members_at(height).log_keys for height in range(3)] == [first, first | {later[0]}, {*first, *later}]
+    first = {world.line_id(org_id, use, 1).hex() for org_id in ROLES for use in LINE_USES}
+    later = [world.line_id(RENHE, "log", generation).hex() for generation in (2, 3)]
+    assert [store.members_at(height).line_ids for height in range(3)] == [first, first | {later[0]}, {*first, *later}]
     assert store.members == with_former_keys
     replica.rewind(1)
-    assert replica.members.log_keys == first | {later[0]}
+    assert replica.members.line_ids == first | {later[0]}
 
 
-def test_a_file_of_before_gets_the_log_keys_that_there_were(store_engine, database, with_former_keys):
+def test_a_file_of_before_gets_the_key_ids_that_there_were(store_engine, database, with_former_keys):
     with database.write("file") as connection:
-        before = "CAST(json_remove(CAST(data AS TEXT), '$.log_keys') AS BLOB)"
+        before = "CAST(json_remove(CAST(data AS TEXT), '$.line_ids') AS BLOB)"
         connection.execute(text(f"UPDATE members SET data = {before}"))  # noqa: S608  # a constant
         connection.execute(text("DROP TABLE destroyed_body"))
         connection.execute(text("UPDATE alembic_version SET version_num = 'ledger_0003'"))
     database.engine.dispose()
     again = LedgerStore(store_engine(LEDGER))
     assert again.members == with_former_keys
-    assert again.members_at(1).log_keys == with_former_keys.log_keys - {world.key(RENHE, "log", 3).id}
+    assert again.members_at(1).line_ids == with_former_keys.line_ids - {world.line_id(RENHE, "log", 3).hex()}
 
 
 def test_a_file_whose_members_have_no_lineage_is_not_read(store_engine, database, with_former_keys):
