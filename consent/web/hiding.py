@@ -21,7 +21,6 @@ from consent.web.site import Patient, PatientSite, check_place
 from consent.web.view import Given, given_of
 from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT
-from medchain.ledger.transaction import HASH_BYTES
 from medchain.web.pages import language
 from medchain.web.routing import Caller, callers
 
@@ -102,9 +101,7 @@ class HidingPages:
     def _fewer(self, me: Patient, given: Given, replay: Replay, kept: Sequence[PatientRecord]) -> dict[str, object]:
         """Say how many records a permission lets through now, and how many fewer it would."""
         hidden = {one.reference for one in kept}
-        # What stops it is told to no page, and matters to no decision.
-        content = {**self._site.content(me, given.key), "stop": bytes(HASH_BYTES).hex()}
-        passing = replay.passing(content)
+        passing = replay.passing(self._site.content(me, given.key))
         return {
             "name": self._site.organisation(me, given.recipient),
             "purpose": self._site.purpose(given.purpose),

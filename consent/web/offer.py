@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`; `docs/spec/consent.md` D5, D9, D18; PIPL a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,13 +52,11 @@ class KindPreview:
     Attributes:
         kind: which.
         count: records that pass.
-        withheld: records of the kind that would not.
         examples: the first of those that pass.
     """
 
     kind: str
     count: int
-    withheld: int
     examples: tuple[PatientRecord, ...]
 
 
@@ -139,34 +137,29 @@ def terms_of(ask: Mapping[str, Json], choice: Choice, custodian: str, subject: s
     }
 
 
-def previewed(terms: Mapping[str, Json], replay: Replay) -> list[KindPreview]:
-    """Replay the decision over the patient's records, as if the terms were in force.
+def passing_under(terms: Mapping[str, Json], replay: Replay) -> list[PatientRecord]:
+    """Replay the decision over the patient's records, as if terms (`terms_of`) were in force."""
+    return replay.passing(_content(terms, replay.now))
 
-    Args:
-        terms: from `terms_of`.
-        replay: the records.
 
-    Returns:
-        What would pass, by kind; kinds of which the patient has nothing are left out.
-    """
-    through = replay.passing(_content(terms, replay.now))
-    found = []
-    for kind in kinds_of(one.type for one in replay.records):
-        passing = [one for one in through if kind_of(one.type) == kind]
-        count = sum(kind_of(one.type) == kind for one in replay.records)
-        found.append(KindPreview(kind, len(passing), count - len(passing), tuple(passing[:EXAMPLES])))
+def previewed(through: Sequence[PatientRecord]) -> dict[str, KindPreview]:
+    """Count what passes (`passing_under`), by kind; kinds of which nothing does are left out."""
+    found = {}
+    for kind in kinds_of(one.type for one in through):
+        rows = [one for one in through if kind_of(one.type) == kind]
+        found[kind] = KindPreview(kind, len(rows), tuple(rows[:EXAMPLES]))
     return found
 
 
-def sensitive_in(replay: Replay) -> dict[str, int]:
-    """Count the records that carry each kind of sensitive label; kinds without any are left out."""
-    counts: dict[str, int] = {}
-    for one in replay.records:
+def sensitive_in(passing: Sequence[PatientRecord], replay: Replay) -> dict[str, list[PatientRecord]]:
+    """List, of records that pass, those of each sensitive kind; kinds without any are left out."""
+    found: dict[str, list[PatientRecord]] = {}
+    for one in passing:
         labels = replay.facts(one).labels or frozenset()
         for kind, codes in SENSITIVE.items():
             if labels & frozenset().union(*(_covered(code) for code in codes)):
-                counts[kind] = counts.get(kind, 0) + 1
-    return counts
+                found.setdefault(kind, []).append(one)
+    return found
 
 
 def _content(terms: Mapping[str, Json], now: int) -> dict[str, Json]:

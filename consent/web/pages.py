@@ -20,12 +20,12 @@ from flask import Blueprint, Response, request
 from consent.web import joint
 from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
-from consent.web.difference import difference_of, earlier_of
+from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_rows, unless_row
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages, state_of
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
 from consent.web.looked import looked_at
-from consent.web.offer import Choice, choice_of, choices_of, kinds_within, previewed, sensitive_in, terms_of
+from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
 from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
 from consent.web.settings import SettingsPages
@@ -386,18 +386,15 @@ class PatientPages:
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
         within = kinds_within(ask, self._types(me))
-        everything = terms_of(
-            ask, Choice(frozenset(offered), frozenset(SENSITIVE), days[-1]), self._site.org_id, subject, now
-        )
-        counts = {one.kind: one for one in previewed(everything, replay)}
-        chosen = {one.kind: one for one in previewed(terms, replay)}
-        found = sensitive_in(replay)
+        everything = Choice(frozenset(offered), frozenset(SENSITIVE), days[-1])
+        most = passing_under(terms_of(ask, everything, self._site.org_id, subject, now), replay)
+        through, counts = passing_under(terms, replay), previewed(most)
+        offer = Offered(ask, choice, names(terms["resource_types"]), through)
         rows = [
             {
                 "kind": kind,
                 "name": say(f"kind.{kind}"),
                 "count": counts[kind].count if kind in counts else 0,
-                "passing": chosen[kind].count if kind in chosen else 0,
                 "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
                 "is_chosen": kind in choice.kinds,
                 "is_within": kind in within,
@@ -410,16 +407,16 @@ class PatientPages:
             beside=[self._site.who(one) for one in self._signing.beside(me)],
             ask=self._ask_row(me, ask),
             rows=rows,
-            sensitive=[
-                (kind, say(f"sensitive.{kind}"), found.get(kind, 0), kind in choice.sensitive) for kind in SENSITIVE
-            ],
+            sensitive=sensitive_rows(self._site, choice, most, replay),
             days=[(one, say("ask.days", days=one), one == choice.days) for one in days],
-            passing=sum(one.count for one in chosen.values()),
-            withheld=sum(one.withheld for one in chosen.values()),
+            passing=len(through),
+            sensitive_passing=sensitive_count(through, replay),
+            withheld=len(replay.records) - len(through),
             until=self._site.day(now + choice.days * DAY_S),
             is_cut=is_cut,
             hides=bool(replay.hidden),
-            renewed=self._renewed(me, ask, terms, choice),
+            renewed=renewed_row(self._site, me, offer, replay),
+            unless=unless_row(self._site, me, ask, replay),
             before=[
                 self._given_row(me, one)
                 for one in given_of(self._site.consents(me))
@@ -427,30 +424,6 @@ class PatientPages:
             ],
             may_decide=me.may(CONSENT) and bool(within),
         )
-
-    def _renewed(
-        self, me: Patient, ask: Mapping[str, Json], terms: Mapping[str, Json], choice: Choice
-    ) -> dict[str, object] | None:
-        """Word what a choice would change against the permission that it renews; None where it renews none."""
-        earlier = earlier_of(given_of(self._site.consents(me)), ask)
-        if earlier is None:
-            return None
-        say, until = self._site.pages.say, self._site.pages.site.clock() + choice.days * DAY_S
-        found = difference_of(earlier, names(terms["resource_types"]), choice, until)
-
-        def worded(rows: Sequence[tuple[str, bool]], area: str) -> list[str]:
-            return [say("diff.part" if is_part else "diff.whole", kind=say(f"{area}.{kind}")) for kind, is_part in rows]
-
-        return {
-            "key": earlier.key,
-            "signed": self._site.day(earlier.signed_at),
-            "more": worded(found.more, "kind") + worded([(one, False) for one in found.more_sensitive], "sensitive"),
-            "less": worded(found.less, "kind") + worded([(one, False) for one in found.less_sensitive], "sensitive"),
-            "until": self._site.day(until),
-            "before": say("access.no_end") if earlier.until is None else self._site.day(earlier.until),
-            "is_later": found.is_later,
-            "is_only_date": found.is_only_date,
-        }
 
     def _types(self, me: Patient) -> tuple[str, ...]:
         """Tell within which types who is signed in may permit."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Final
 
 from consent.decision import Request, Resource, passes
 from consent.directive import SUBJECT, compile_content, span_of_seconds
@@ -17,7 +18,10 @@ from consent.facts import facts_of
 from consent.hiding import decide_hidden
 from consent.web.ports import PatientRecord
 from medchain.encoding import Json
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.event_time import event_span
+
+_NO_STOP: Final = bytes(HASH_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,11 @@ class Replay:
     zone: tzinfo
 
     def passing(self, content: Mapping[str, Json]) -> list[PatientRecord]:
-        """List what the content of a consent object would let through if it were in force."""
+        """List what the content of a consent object would let through if it were in force.
+
+        Args:
+            content: of its body; what stops it may be left out, which is told to no page and matters to no decision.
+        """
         custodians = content["custodians"]
         asked = Request(
             now=self.now * 1_000_000,
@@ -47,7 +55,7 @@ class Replay:
             purpose=str(content["purpose"]),
             custodian=f"Organization/{custodians[0]}" if isinstance(custodians, list) else None,
         )
-        decision = compile_content(content, "", "", zone=self.zone).decide(asked)
+        decision = compile_content({"stop": _NO_STOP, **content}, "", "", zone=self.zone).decide(asked)
         hidden = decide_hidden(asked, self.hidden)
         through = (one for one in self.records if decision.denial is None and decision.passes(self.facts(one)))
         return [one for one in through if passes(hidden, self.facts(one))]

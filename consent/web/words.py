@@ -315,6 +315,11 @@ PATIENT_WORDS: Final[Words] = {
             "records of these kinds fall under them too."
         ),
     ),
+    "ask.effect.sensitive": (
+        "其中敏感记录 {count} 条，因为您单独勾选了它们。",
+        "Sensitive records among them: {count}, since you ticked those.",
+    ),
+    "ask.effect.sensitive.none": ("其中没有敏感记录。", "None of them is labelled as sensitive."),
     "ask.cut": ("记录很多，预览只计算了最新的一部分。", "There are many records; the preview counts the newest only."),
     "ask.before": ("您已许可{name}的", "What you let {name} see already"),
     "ask.before.lead": (
@@ -328,6 +333,14 @@ PATIENT_WORDS: Final[Words] = {
     "diff.shorter": ("更短：", "Shorter:"),
     "diff.whole": ("{kind}", "{kind}"),
     "diff.part": ("{kind}的一部分", "a part of {kind}"),
+    "diff.records.more": (
+        "现在多给出 {count} 条记录：",
+        "Records that it gives and the earlier one does not, today {count}: ",
+    ),
+    "diff.records.less": (
+        "现在少给出 {count} 条记录：",
+        "Records that the earlier one gives and it does not, today {count}: ",
+    ),
     "diff.end": ("到{day}为止，原来是{before}", "until {day}, where it was {before}"),
     "diff.same_end": ("截止日期不变：{day}", "the same end: {day}"),
     "diff.only_date": ("其他都不变", "nothing else changes"),
@@ -338,12 +351,21 @@ PATIENT_WORDS: Final[Words] = {
     "diff.earlier": ("查看或停止原来的许可", "See the earlier one, or stop it"),
     "ask.no": ("如果我不同意？", "What if I say no?"),
     "ask.no.lead": (
-        "本院不会给出任何记录，您的诊治不受影响。对方可能会请您自己提供材料，或因材料不足无法办理。对方不会从这里得知您的回答。",
+        "本院不会因这项请求给出任何记录，您的诊治不受影响。对方可能会请您自己提供材料，或因材料不足无法办理。对方不会从这里得知您的回答。",
         (
-            "This hospital gives nothing, and your treatment does not change. The asker may want papers from you, or "
-            "not be able to go on without them. It is not told your answer from here."
+            "This hospital gives nothing for this request, and your treatment does not change. The asker may want "
+            "papers from you, or not be able to go on without them. It is not told your answer from here."
         ),
     ),
+    "ask.no.nothing": (
+        "您没有许可{name}的其他项目：它从本院看不到任何记录。",
+        "Nothing else lets {name} see your record: it is given none by this hospital.",
+    ),
+    "ask.no.still": (
+        "您以前给{name}的许可继续有效：它现在仍可看到 {count} 条记录，直到您停止那些许可。",
+        "What you permitted {name} before stays: it could still see {count} records today, until you stop that.",
+    ),
+    "ask.no.law": ("{name}依法律可以查看的不受影响。", "What the law lets {name} see is given all the same."),
     "ask.decide": ("您的决定", "Your decision"),
     "ask.decide.lead": (
         "下一页在单独的签署地址上再次列出您将签署的内容，并在那里用通行密钥确认。",

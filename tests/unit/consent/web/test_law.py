@@ -92,6 +92,23 @@ def test_the_patient_is_told_on_the_first_page(world, opened, language, word):
     assert word in shown(opened[0], "/my", language)
 
 
+def test_a_hiding_does_not_hold_up_what_the_law_opens_and_who_says_no_is_told_of_it(world, opened):
+    browser, mandate = opened
+    page = browser.text("/my/record/Observation/judged-o1/hide?lang=en")
+    assert "Who may see by law is still given it:" in page
+    assert browser.step("/my/record/Observation/judged-o1/hide").status_code == 200
+    grant = next(
+        row["key"]
+        for row in world.desks.local(ANXIN).call("grants.received", {})["grants"]
+        if row["consent"] == mandate
+    )
+    asked = {"custodian": RENHE, "grant": grant, "purpose": "HLEGAL", "resource_types": ["Observation"]}
+    assert len(world.desks.local(ANXIN).call("request", asked)["records"]) == 1
+    page = browser.text(f"/my/asks/{world.ask('judged')}?lang=en")
+    assert "is given all the same" in page
+    assert "could see 0 records today" in page
+
+
 def test_one_that_was_stopped_is_among_those_that_ended(world, opened):
     browser, mandate = opened
     world.desks.local(COMMISSION).call("mandate.stop", {"object": mandate})
