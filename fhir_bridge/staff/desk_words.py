@@ -318,6 +318,10 @@ DESK_WORDS: Final[Words] = {
     "recoveries.opens": ("最早于{time}由{name}执行", "To be carried out by {name}, from {time} on"),
     "recoveries.tellers": ("通知本人的机构：{names}", "Who tells the person: {names}"),
     "recoveries.told.seen": ("本院的通知：本人已看到", "The notice here: the person has seen it"),
+    "recoveries.told.undelivered": (
+        "本院的通知：发不到所留的联系方式，请另行告知本人",
+        "The notice here: the contact given does not take it; tell the person in another way",
+    ),
     "recoveries.told.sent": ("本院的通知：已发送，尚未看到", "The notice here: sent, not seen yet"),
     "recoveries.told.waiting": (
         "本院的通知：等待本人登录查看，没有可发送的联系方式或尚未送达",

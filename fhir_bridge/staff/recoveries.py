@@ -125,14 +125,16 @@ class RecoveryPages:
             return ""
 
     def _told(self, row: Mapping[str, Json]) -> str:
-        """Tell how far the person was told here: ``seen``, ``sent`` or ``waiting``."""
+        """Tell how far the person was told here: ``seen``, ``sent``, ``undelivered`` or ``waiting``."""
         answer = self._counter.site.local.call("notices.list", {"subjects": [row.get("subject")]}, QUICK)
         found = answer.get("notices") if isinstance(answer, dict) else None
         notices = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
         mine = [one for one in notices if one.get("object") == row.get("key")]
         if any(one.get("acknowledged") is not None for one in mine):
             return "seen"
-        return "sent" if any(one.get("sent") is not None for one in mine) else "waiting"
+        if any(one.get("sent") is not None for one in mine):
+            return "sent"
+        return "undelivered" if any(one.get("undelivered") for one in mine) else "waiting"
 
 
 def check_recoverable(person: Person, org_id: str) -> None:

@@ -25,12 +25,16 @@ from medchain.commands.running import lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
+from medchain.ledger.kinds.subject import CHANNELS
 from medchain.node.assembly import read_genesis
 from medchain.node.awaited import AWAITED_S, read_awaited
+from medchain.node.clock import Clock
 from medchain.node.config import NodeConfig, explain
+from medchain.node.dispatching import LATE_S, NOT_LATE
 from medchain.node.keystore import Layout, Unlock, WebKeys, open_daemon_keys, open_web_keys
 from medchain.node.ledger_driver import VOUCHED_NAME, VouchedFile
 from medchain.node.local import LocalClient
+from medchain.node.mail import MailChannel
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
 from medchain.ordering.clock_doubt import CLOCK
@@ -100,6 +104,7 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
     yield daemon
     yield _finality(context, config)
     yield signing(config, is_running=daemon.state != _SKIPPED)
+    yield mail(config, context.clock)
     yield from _peers(context, config, halves, is_running=daemon.state != _SKIPPED)
 
 
@@ -142,6 +147,7 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
     layout = Layout(config.folder)
     if layout.records.exists():
         yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
+        yield _try("messages", lambda: _messages(layout, records_key, context.clock()))
         yield _try("confirmations", lambda: _confirmations(layout, records_key))
         yield _try("blobs", lambda: _blobs(layout, web_keys, context.clock, full=full))
     for check, path, key, kind in (
@@ -180,6 +186,18 @@ def _outbox(layout: Layout, key: bytes, now: int) -> str:
     age_s = max(0, now - oldest[0].created) if oldest else 0
     if age_s > MAX_OUTBOX_AGE_S:
         raise UnavailableError("doctor.outbox", waiting=waiting, age_s=age_s)
+    return f"{waiting}, {age_s} s"
+
+
+def _messages(layout: Layout, key: bytes, now: int) -> str:
+    """See how long word of notices waits on its way to people; raises `UnavailableError` ``doctor.messages``."""
+    opened = open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False)
+    with closing(RecordStore(opened)) as records:
+        found = [records.waiting_dispatches(channel, NOT_LATE) for channel in CHANNELS]
+    waiting = sum(count for count, _ in found)
+    age_s = max((now - since for _, since in found if since is not None), default=0)
+    if age_s > LATE_S:
+        raise UnavailableError("doctor.messages", waiting=waiting, age_s=age_s)
     return f"{waiting}, {age_s} s"
 
 
@@ -279,6 +297,22 @@ def signing(config: NodeConfig, *, is_running: bool) -> Finding:
     # Another node's page, or a proxy's own, would have nothing signed that this ledger takes.
     is_ours = f'data-ledger="{genesis.ledger.hex()}"'.encode() in page
     return Finding("signing", _GOOD if is_ours else _BAD, config.sign_origin)
+
+
+def mail(config: NodeConfig, clock: Clock) -> Finding:
+    """See that the mail server would take notices from this node; nothing is sent.
+
+    Args:
+        config: of the node.
+        clock: gives Unix seconds.
+
+    Returns:
+        What was found.
+    """
+    if config.mail is None:
+        return Finding("mail", _SKIPPED, "mail.server")
+    server = config.mail
+    return _try("mail", lambda: MailChannel(server, clock).probe())
 
 
 def _peers(context: Context, config: NodeConfig, halves: Unlock | None, *, is_running: bool) -> Iterator[Finding]:

@@ -97,11 +97,36 @@ ERRORS: Final[Mapping[str, Text]] = {
         "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",
         "Of {count} files of large content {bad} are absent or damaged. Restore from a backup.",
     ),
+    "doctor.messages": Text(
+        "{waiting} 条通知未能发出，最久 {age_s} 秒。",
+        "{waiting} notices wait to be sent to people, the oldest for {age_s} s.",
+    ),
     "doctor.outbox": Text(
         "{waiting} 条记录待上链，最久 {age_s} 秒。",
         "{waiting} records wait for their anchor, the oldest for {age_s} s.",
     ),
     "doctor.bad": Text("{count} 项异常。", "{count} checks found something wrong."),
+    "mail.authorities": Text(
+        "mail.ca 指向的文件不是 PEM 证书。", "The file that mail.ca names holds no certificates (PEM)."
+    ),
+    "mail.login": Text(
+        "邮件服务器不接受 mail.user 与 mail.password。", "The mail server does not accept mail.user and mail.password."
+    ),
+    "mail.password": Text(
+        "无法从 {path} 读取密码：应为一行可打印的 ASCII 字符。",
+        "{path} holds no password: it must be one line of printable ASCII.",
+    ),
+    "mail.sender": Text(
+        "邮件服务器不接受 mail.sender 作为发件地址。", "The mail server does not take letters from mail.sender."
+    ),
+    "mail.tls": Text(
+        "与邮件服务器之间无法建立可信的 TLS：服务器不支持，或证书不属于该名称或不受信任（mail.ca）。",
+        "There is no TLS to the mail server to be trusted: it offers none, or its certificate has another name or "
+        "comes from nobody trusted (mail.ca).",
+    ),
+    "mail.unreachable": Text(
+        "连不上邮件服务器，或它没有作答。", "The mail server cannot be reached, or gives no answer."
+    ),
     "encoding.hex": Text(
         "应为 {size_bytes} 字节的小写十六进制数。", "It must be {size_bytes} bytes in lower-case hexadecimal."
     ),

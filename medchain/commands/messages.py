@@ -782,6 +782,8 @@ DOCTOR_SKIPPED: Final = Text("略过  {check}：{detail}", "skip  {check}: {deta
 DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "libraries": Text("密码库版本", "cryptographic libraries"),
     "outbox": Text("待上链记录", "records waiting for their anchor"),
+    "messages": Text("待发出的通知", "notices waiting to be sent to people"),
+    "mail": Text("邮件服务器", "mail server"),
     "confirmations": Text("恢复后待确认的账号与客户端", "accounts and clients to confirm after a restore"),
     "signatures": Text("签名判定规则", "rule of signatures"),
     "configuration": Text("配置", "configuration"),

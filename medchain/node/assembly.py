@@ -33,6 +33,7 @@ from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
 from medchain.node.directory import MEMBER_KEYS, MembersDirectory
+from medchain.node.dispatching import Channel
 from medchain.node.endorse import Identity
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.keystore import (
@@ -47,6 +48,7 @@ from medchain.node.keystore import (
 from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
+from medchain.node.mail import MailChannel
 from medchain.node.own_consents import OwnConsent, OwnConsents
 from medchain.node.peer_auth import PeerSigner
 from medchain.node.peers import PeerClient
@@ -376,8 +378,16 @@ def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, releasing:
             HttpCustodians(node.peers),
             node.clock,
             time_zone(node.config.time_zone),
+            _channels(node),
+            node.config.web_origin,
         ),
     )
+
+
+def _channels(node: DaemonNode) -> tuple[Channel, ...]:
+    """List the ways to people that the configuration names."""
+    mail = node.config.mail
+    return () if mail is None else (MailChannel(mail, node.clock),)
 
 
 def _record_service(node: DaemonNode) -> RecordService:

@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from medchain.errors import InputError, MedchainError
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.members import check_org_id, is_origin
+from medchain.node.contact_address import email_address
 from medchain.node.keystore import Layout
 from medchain.node.witness_file import read_witnesses
 
@@ -65,6 +66,27 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where letters to people are handed in.
+
+    Attributes:
+        address: host and port.
+        security: ``starttls``, ``tls`` from the first byte, or ``none``, on this machine alone.
+        authorities: PEM file with the authorities that its certificate must come from; None for the system's.
+        sender: address in whose name letters go out, and to which those come back that could not be brought.
+        user: name to sign in with; empty where nobody does.
+        password: file with the password, one line; None where nobody signs in.
+    """
+
+    address: Address
+    security: str
+    authorities: Path | None
+    sender: str
+    user: str
+    password: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All settings of a node, checked.
 
@@ -98,6 +120,7 @@ class NodeConfig:
         sign_origin: address at which browsers reach them, of which the genesis must have signatures count; empty
             without them.
         emergency_release: whether emergencies at other hospitals are answered.
+        mail: where letters to people are handed in; None where none are sent.
     """
 
     folder: Path
@@ -128,6 +151,7 @@ class NodeConfig:
     sign_tls: Tls | None = None
     sign_origin: str = ""
     emergency_release: bool = True
+    mail: MailServer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +215,14 @@ def _optional_address_problem(value: Value) -> str | None:
 def _origin_problem(value: Value) -> str | None:
     """Check a web origin, or nothing."""
     return None if value == "" or is_origin(str(value)) else "config.origin"
+
+
+def _sender_problem(value: Value) -> str | None:
+    """Check an e-mail address, or nothing."""
+    try:
+        return None if value == "" or email_address(str(value)) == value else "config.email"
+    except InputError:
+        return "config.email"
 
 
 def time_zone(name: str) -> tzinfo:
@@ -350,6 +382,37 @@ SETTINGS: Final = (
         low=600,
         high=604_800,
     ),
+    Setting(
+        "mail.server",
+        "",
+        "发送通知邮件的服务器，例如 mail.renhe.example:587；空则不发邮件",
+        "server that notices are handed to by e-mail, such as mail.renhe.example:587; without it, none are sent",
+        _optional_address_problem,
+    ),
+    Setting(
+        "mail.security",
+        "starttls",
+        "与邮件服务器的加密方式；none 只可用于本机",
+        "how the way to it is secured; none on this machine alone",
+        choices=("starttls", "tls", "none"),
+    ),
+    Setting(
+        "mail.ca",
+        "",
+        "邮件服务器证书的 CA（PEM）；空则用系统的",
+        "authorities of its certificate (PEM), or the system's",
+    ),
+    Setting(
+        "mail.sender",
+        "",
+        "发件地址，例如 notices@renhe.example",
+        "address in whose name they go out, such as notices@renhe.example",
+        _sender_problem,
+    ),
+    Setting(
+        "mail.user", "", "登录邮件服务器的用户名；空则不登录", "name to sign in there with; without it, nobody does"
+    ),
+    Setting("mail.password", "", "登录邮件服务器的密码文件", "file with the password for it"),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
 )
@@ -366,6 +429,8 @@ _FILES: Final = (
     "witnesses.file",
     "metrics.token",
     "login.provider",
+    "mail.ca",
+    "mail.password",
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -431,6 +496,21 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         (
             "The genesis has the portal's address {value} among its sign_origins. A portal offers no signature: set "
             "sign.origin to that address, and web.origin to another one for the portal."
+        ),
+    ),
+    "config.email": (
+        "{setting} 应为一个小写的电子邮件地址，例如 notices@renhe.example，现为 {value}。",
+        "{setting} must be an e-mail address in small letters, such as notices@renhe.example, not {value}.",
+    ),
+    "config.half_mail": (
+        "缺少 {setting}：{because} 需要它。",
+        "{setting} is missing: {because} needs it.",
+    ),
+    "config.plain_mail": (
+        "{setting} 为 none，而 {value} 不在本机：通知和密码会以明文经过网络。请用 starttls 或 tls。",
+        (
+            "{setting} is none, and {value} is not this machine: notices and the password would cross the network in "
+            "clear. Set starttls or tls."
         ),
     ),
     "config.half_tls": (
@@ -623,6 +703,7 @@ def _judge(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     for section in ("peer", "web", "sign"):
         problems += _judge_tls(folder, section, values)
     problems += _judge_sign(folder, values)
+    problems += _judge_mail(values)
     problems += _judge_files(folder, values)
     return problems
 
@@ -644,6 +725,20 @@ def _judge_sign(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     if genesis is not None and origin not in counting:
         return [_problem("config.sign_unlisted", "sign.origin", value=origin)]
     return []
+
+
+def _judge_mail(values: Mapping[str, Value]) -> list[Problem]:
+    """Judge the mail server: it needs a sender, a name needs a password, and in clear it is this machine."""
+    server, security = str(values.get("mail.server", "")), values.get("mail.security")
+    needed = (("mail.server", "mail.sender"), ("mail.user", "mail.password"), ("mail.password", "mail.user"))
+    problems = [
+        _problem("config.half_mail", missing, because=given)
+        for given, missing in needed
+        if values.get(given) and not values.get(missing)
+    ]
+    if server and security == "none" and not _is_loopback(_address(server).host):
+        problems.append(_problem("config.plain_mail", "mail.security", value=server))
+    return problems
 
 
 def _genesis_in(folder: Path) -> Genesis | None:
@@ -680,9 +775,10 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     witnesses = str(values.get("witnesses.file", ""))
     if witnesses and (folder / witnesses).is_file():
         problems += _judge_witnesses(folder / witnesses)
-    token = folder / str(values.get("metrics.token") or "")
-    if token.is_file():
-        problems += _judge_mode(token, "metrics.token")
+    for name in ("metrics.token", "mail.password"):
+        secret = folder / str(values.get(name) or "")
+        if secret.is_file():
+            problems += _judge_mode(secret, name)
     root = folder / str(values.get("keys.file", ""))
     if root.is_file():
         problems += _judge_mode(root, "keys.file")
@@ -739,6 +835,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         sign_tls=_tls(folder, "sign", values),
         sign_origin=str(values["sign.origin"]),
         emergency_release=values["emergency.release"] == "yes",
+        mail=_mail(folder, values),
     )
 
 
@@ -763,6 +860,21 @@ def read_metrics_token(path: Path | None) -> str | None:
     if not 32 <= len(token) <= 256 or not all("!" <= char <= "~" for char in token):  # noqa: PLR2004  # documented
         raise InputError("metrics.token", path=str(path))
     return token
+
+
+def _mail(folder: Path, values: Mapping[str, Value]) -> MailServer | None:
+    """Name the mail server, if there is one."""
+    server, authorities, password = (str(values[name]) for name in ("mail.server", "mail.ca", "mail.password"))
+    if not server:
+        return None
+    return MailServer(
+        address=_address(server),
+        security=str(values["mail.security"]),
+        authorities=folder / authorities if authorities else None,
+        sender=str(values["mail.sender"]),
+        user=str(values["mail.user"]),
+        password=folder / password if password else None,
+    )
 
 
 def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:

@@ -9,7 +9,7 @@ Source: `docs/spec/release.md`, `docs/spec/node-protocol.md`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -21,8 +21,10 @@ from medchain.ledger.kinds.content import Period, names, period
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.asker import AskerParts, Custodians, Extent
 from medchain.node.clock import Clock
+from medchain.node.correspondence import Correspondence
 from medchain.node.custodian import Custodian
 from medchain.node.daemon import Job
+from medchain.node.dispatching import Channel
 from medchain.node.drafts import Assertion, ToSign
 from medchain.node.emergency import EmergencyBook
 from medchain.node.emergency_asking import EmergencyAsker, EmergencyReceived, EmergencyWish
@@ -72,6 +74,8 @@ class ExchangeSurroundings:
         custodians: the way to other organisations' records.
         clock: gives Unix seconds.
         zone: of dates in records that name none.
+        channels: ways to people.
+        portal: address of this organisation's own portal; empty for the one that the ledger names.
     """
 
     side: LedgerNode
@@ -82,6 +86,8 @@ class ExchangeSurroundings:
     custodians: Custodians
     clock: Clock
     zone: tzinfo = UTC
+    channels: Sequence[Channel] = ()
+    portal: str = ""
 
 
 class ExchangeNode:
@@ -136,7 +142,9 @@ class ExchangeNode:
         self._subjects = SubjectOperations(self.changes, side)
         self._view = PatientView(identity.org_id, side)
         self.statements = StatementBook(side.judge, around.records, side.submitter, side.stops, secrets.token_bytes)
-        self.notices = NoticeBook(side.judge, around.records, around.service)
+        reached = [channel.name for channel in around.channels]
+        self.notices = NoticeBook(side.judge, around.records, around.service, reached)
+        self._letters = Correspondence(side, around.records, self.notices, around.channels, around.portal)
         self.emergencies = EmergencyBook(side.judge, around.records, side.submitter, self.notices, secrets.token_bytes)
         self.watch = EmergencyWatch(side.judge, around.records, self.emergencies)
         self.erasure = ErasureJob(
@@ -151,6 +159,7 @@ class ExchangeNode:
             Job("emergency-watch", self.watch.run),
             Job("statements", self.statements.run),
             Job("notices", self.notices.run),
+            *self._letters.jobs(),
         )
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:

@@ -68,6 +68,17 @@ WITNESS_SIZE: Final = Gauge(
 OUTBOX: Final = Gauge("medchain_outbox_pending", "Intents not ordered yet", multiprocess_mode="mostrecent")
 """Set by the daemon."""
 
+MESSAGES: Final = Counter("medchain_messages", "Messages to people", ("channel", "outcome"))
+"""By channel, and outcome: sent, refused (tried again), given_up, or unavailable (the channel is away)."""
+
+MESSAGES_WAITING: Final = Gauge(
+    "medchain_messages_waiting",
+    "Notices for people on their way, but for those that wait for their turn",
+    ("channel",),
+    multiprocess_mode="mostrecent",
+)
+"""Set by the daemon."""
+
 ALARMS: Final = Counter("medchain_alarms", "What must never happen: split view, refused block, damaged data", ("code",))
 """By code; any increase needs a person."""
 

@@ -1,16 +1,18 @@
 """Notices: what people are to be told of their subjects, recoveries and consents, whoever would rather they were not.
 
 Keeps true: each node that holds a body tells of it by itself, from its own ledger, once it is final; an event that was
-noted is not forgotten over a crash; contents lie sealed. Trusts channels for sending what they say that they sent.
+noted is not forgotten over a crash; contents lie sealed. Where word of them goes is kept with them, and sent by
+`medchain.node.dispatching`. Trusts the ledger for what is final.
 Source: `docs/spec/notice.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import hmac
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from medchain.crypto.frames import open_frame, seal_frame
 from medchain.crypto.keywrap import derive
@@ -30,7 +32,7 @@ from medchain.node.clock import Clock
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.store.notices import NoticeRow
+from medchain.store.notices import Dispatch, NoticeRow
 from medchain.store.records import Intent, RecordStore
 
 DUE: Final = "notice"
@@ -45,24 +47,17 @@ PERIOD_S: Final = 1.0
 GIVEN_UP_S: Final = 900
 """After how long a version that the ledger never took is forgotten."""
 
+URGENT: Final = frozenset({"emergency.declared", "recovery.announced"})
+"""Kinds of which people are sent word at once, however much they were sent before."""
+
+OLD_S: Final = 3 * DAY_S
+"""Of what happened longer ago nobody is sent word."""
+
 _TOLD: Final = frozenset({"consent", "delegation", "mandate", "recovery", "subject"})
 _PAGE: Final = 200
 _MAX_BYTES: Final = 64 * 1024
 _CONTEXT: Final = NOTICE_TYPE.encode()
 _LOG: Final = Log("notices")
-
-
-class Channel(Protocol):
-    """A way to people: e-mail, short messages."""
-
-    @property
-    def name(self) -> str:
-        """Channel of the contacts that it reaches: ``email`` or ``sms``."""
-        ...
-
-    def send(self, contact: Contact, told: Told) -> None:
-        """Send; raises `UnavailableError` where that can be tried again, another `MedchainError` where it cannot."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +136,7 @@ class NoticeBook:
         judge: Judge,
         records: RecordStore,
         service: RecordService,
-        channels: Sequence[Channel] = (),
+        channels: Collection[str] = (),
     ) -> None:
         """Prepare.
 
@@ -149,20 +144,19 @@ class NoticeBook:
             judge: this node's ledger, bodies and clock.
             records: keeps the notices.
             service: knows the patients' tokens, and the key of notices.
-            channels: ways to people; without one they see notices when they sign in.
+            channels: of contacts that can be reached; without one, people see notices when they sign in.
         """
         self._judge = judge
         self._records = records
         self._service = service
         self._key = service.notice_key
-        self._channels = {channel.name: channel for channel in channels}
+        self._channels = frozenset(channels)
 
     def run(self, stop: Event) -> None:
-        """Look and send until told to stop."""
+        """Look until told to stop."""
         while not stop.wait(PERIOD_S):
             try:
                 self.round()
-                self.send()
             except MedchainError as error:
                 _LOG.warning("notices.delayed", code=error.code)
 
@@ -179,7 +173,9 @@ class NoticeBook:
         name = told.version.to_bytes(8, "big"), told.kind.encode(), addressee.subject + addressee.patient.encode()
         notice_id = digest(NOTICE_TYPE, told.object, *name)[:ID_BYTES]
         sealed = seal_frame(derive(self._key, notice_id.hex()), 0, _CONTEXT, canonical(told.to_json()))
-        return self._records.put_notice(NoticeRow(notice_id, *addressee, told.time, sealed))
+        return self._records.put_notice(
+            NoticeRow(notice_id, *addressee, told.time, sealed), self._dispatches(notice_id, addressee, told)
+        )
 
     def tell_patient(self, patient: str, told: Told) -> None:
         """Keep a notice of what this node did itself: for a patient, and the patient's guardians.
@@ -208,29 +204,42 @@ class NoticeBook:
             left += len(page) - len(done)
         return left
 
-    def send(self) -> int:
-        """Send what no channel has taken yet; returns how many notices were sent."""
-        sent = 0
-        for row in self._unsent():
-            told = self._opened(row)
-            reached = [contact for contact in told.contacts if contact.channel in self._channels]
-            try:
-                for contact in reached:
-                    self._channels[contact.channel].send(contact, told)
-            except MedchainError as error:
-                _LOG.warning("notice.unsent", code=error.code)
-                continue
-            if reached:
-                self._records.mark_notice_sent(row.id, self._judge.clock())
-                sent += 1
-        return sent
+    def contact(self, dispatch: Dispatch) -> tuple[Addressee, Contact]:
+        """Tell whom a dispatch goes to.
 
-    def _unsent(self) -> Iterator[NoticeRow]:
-        """Read all notices that wait for a channel; those that none reaches hide no later ones."""
-        after = (-1, b"")
-        while self._channels and (page := self._records.unsent_notices(_PAGE, after=after)):
-            after = (page[-1].time, page[-1].id)
-            yield from page
+        Args:
+            dispatch: from the records file.
+
+        Returns:
+            Who is told, and where.
+
+        Raises:
+            NotFoundError: ``notice.unknown`` for one that was destroyed.
+            VerificationError: ``store.corrupt``.
+        """
+        row = self._records.notice(dispatch.notice)
+        addressee = Addressee(row.subject, row.patient)
+        for contact in self._opened(row).contacts:
+            if self.place(addressee, contact) == dispatch.place:
+                return addressee, contact
+        raise VerificationError("store.corrupt", table="dispatch")
+
+    def place(self, addressee: Addressee, contact: Contact) -> bytes:
+        """Name a person's contact for this node alone, 16 bytes: without its key nobody tells which it is."""
+        named = canonical([addressee.subject.hex(), addressee.patient, contact.channel, contact.address])
+        return hmac.digest(derive(self._key, "place"), named, "sha256")[:ID_BYTES]
+
+    def _dispatches(self, notice_id: bytes, addressee: Addressee, told: Told) -> list[Dispatch]:
+        """List where word of a notice goes; what happened long ago, as a node that catches up learns it, is no news."""
+        now = self._judge.clock()
+        if told.time < now - OLD_S:
+            return []
+        urgent = int(told.kind in URGENT)
+        return [
+            Dispatch(notice_id, self.place(addressee, contact), contact.channel, urgent, now, now)
+            for contact in told.contacts
+            if contact.channel in self._channels
+        ]
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
@@ -240,7 +249,12 @@ class NoticeBook:
         """List the notices for ``subjects``, and for a ``patient`` of this node, the newest first."""
         top = members(document, {"subjects": list}, {"patient": str})
         rows = self._records.notices_of(*self._addressees(top))
-        return {"notices": [{**self._opened(row).to_json(), **_state(row)} for row in rows]}
+        undelivered = self._records.undelivered([row.id for row in rows])
+        return {
+            "notices": [
+                {**self._opened(row).to_json(), **_state(row), "undelivered": row.id in undelivered} for row in rows
+            ]
+        }
 
     def _acknowledge(self, document: Json) -> Json:
         """Note that a person has seen a notice."""

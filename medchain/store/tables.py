@@ -496,7 +496,23 @@ notice: Final = Table(
 
 notice_by_subject: Final = Index("notice_by_subject", notice.c.subject, notice.c.time)
 notice_by_patient: Final = Index("notice_by_patient", notice.c.patient, notice.c.time)
-notice_by_sent: Final = Index("notice_by_sent", notice.c.sent, notice.c.time)
+
+dispatch: Final = Table(
+    "dispatch",
+    RECORDS,
+    Column("notice", LargeBinary, primary_key=True),
+    Column("place", LargeBinary, primary_key=True),
+    Column("channel", String(8), nullable=False),
+    Column("urgent", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=True),
+    Column("sent", BigInteger, nullable=True),
+    Column("code", String(40), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dispatch_by_due: Final = Index("dispatch_by_due", dispatch.c.channel, dispatch.c.due)
+dispatch_by_place: Final = Index("dispatch_by_place", dispatch.c.place, dispatch.c.sent)
 
 retention: Final = Table(
     "retention",

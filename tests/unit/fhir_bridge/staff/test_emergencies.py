@@ -47,7 +47,7 @@ DERIVED = {
     "permissions.how.": ("attested", "law", "passkey", "unknown"),
     "purpose.": PURPOSES,
     "recoveries.": (REPLACE, GUARDIANSHIP),
-    "recoveries.told.": ("seen", "sent", "waiting"),
+    "recoveries.told.": ("seen", "sent", "undelivered", "waiting"),
     "reviews.finding.": emergencies.FINDINGS,
 }
 """Words whose keys are put together: their beginnings, and all ends."""

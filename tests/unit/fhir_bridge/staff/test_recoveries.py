@@ -251,6 +251,26 @@ def test_attack_no_other_role_begins_confirms_sees_or_carries_out(world, tongji,
         assert browser.post(path, sent).status_code == 403
 
 
+def test_the_desk_sees_how_far_the_person_was_told(world, tongji):
+    one = lost(world, tongji, "lost-12")
+    code = code_of(decided(tongji.staff(Role.DESK), proposed(tongji.staff(Role.DESK), one.name)))
+    assert enrolled(tongji, code, "lost-12 new", RECOVER).status_code == 200
+    key, operations, desk = recovery_of(tongji, one)["key"], tongji.local.operations, tongji.staff(Role.DESK)
+    listed = operations["notices.list"]
+    told = {"acknowledged": None, "object": key, "sent": None, "undelivered": False}
+    try:
+        for changes, words in (
+            ({}, "waits until the person signs in"),
+            ({"undelivered": True}, "the contact given does not take it"),
+            ({"sent": 5, "undelivered": True}, "sent, not seen yet"),
+            ({"acknowledged": 6, "sent": 5}, "the person has seen it"),
+        ):
+            operations["notices.list"] = lambda _document, row=told | changes: {"notices": [row]}
+            assert words in desk.get(f"{LIST}?lang=en").text
+    finally:
+        operations["notices.list"] = listed
+
+
 def test_each_step_is_on_the_audit_with_who_did_it(world, tongji):
     one = lost(world, tongji, "lost-11")
     first, second = tongji.staff(Role.DESK, "Practitioner/one"), tongji.staff(Role.DESK, "Practitioner/two")

@@ -26,17 +26,20 @@ from medchain.errors import UnavailableError
 from medchain.ledger.genesis import parse_genesis, trusted_policy_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.clock import system_clock
-from medchain.node.config import Address, load_config
+from medchain.node.config import Address, MailServer, load_config
+from medchain.node.dispatching import LATE_S
 from medchain.node.keystore import Layout, open_root_file, open_web_keys, unlock, write_private_file
 from medchain.node.ledger_driver import VouchedFile
 from medchain.node.local import write_state
 from medchain.node.records import NewRecord, RecordService
 from medchain.ordering.cosign import Vouched
 from medchain.store.engine import FileKind, open_database
+from medchain.store.notices import Dispatch, NoticeRow
 from medchain.store.records import CONCERN, RecordStore
 from medchain.web.peer import local_routes
 from medchain.web.routing import Router
 from medchain.web.server import DaemonServer
+from tests.mail_server import MailBox, mail_server
 
 CLIENT = Es384Signer(b"c" * 32)
 PATIENT = {"resourceType": "Patient", "id": "p1"}
@@ -400,6 +403,28 @@ def test_the_doctor_says_whether_patients_find_the_page_of_this_ledger_to_sign_o
 
 def test_the_doctor_skips_the_address_of_signing_where_patients_do_not_sign(run, filled):
     assert findings(run, filled)["signing"] == "skipped"
+
+
+@pytest.mark.parametrize(("answers", "state"), [({}, "good"), ({"CONNECT": "554 no"}, "bad")])
+def test_the_doctor_says_whether_the_mail_server_would_take_notices(filled, answers, state):
+    with mail_server(MailBox(answers=answers)) as box:
+        server = MailServer(Address("127.0.0.1", box.port), "none", None, "notices@renhe.example", "", None)
+        config = replace(load_config(filled, {}, {}), mail=server)
+        found = doctor.mail(config, system_clock)
+    assert (found.check, found.state, box.letters) == ("mail", state, [])
+
+
+def test_the_doctor_skips_a_mail_server_that_nobody_names(run, filled):
+    assert findings(run, filled)["mail"] == "skipped"
+
+
+@pytest.mark.parametrize(("age_s", "state"), [(LATE_S - 60, "good"), (LATE_S + 60, "bad")])
+def test_the_doctor_minds_notices_that_wait_for_long(run, filled, age_s, state):
+    since = system_clock() - age_s
+    with closing(opened(filled)) as store:
+        way = Dispatch(b"\x01" * 16, b"\x02" * 16, "email", 0, since, since)
+        store.put_notice(NoticeRow(way.notice, b"\x03" * 32, "", since, b"sealed"), [way])
+    assert findings(run, filled)["messages"] == state
 
 
 def test_the_doctor_finds_a_damaged_database(run, filled):

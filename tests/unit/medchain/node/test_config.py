@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from medchain.errors import InputError
-from medchain.node.config import Address, Problem, config_text, explain, load_config, setting_names, time_zone
+from medchain.node.config import (
+    Address,
+    MailServer,
+    Problem,
+    config_text,
+    explain,
+    load_config,
+    setting_names,
+    time_zone,
+)
 from tests.unit.medchain.ledger.world import genesis
 
 
@@ -25,6 +34,7 @@ def only(problems: list[Problem]) -> Problem:
 
 MINIMAL = '[organisation]\nid = "renhe-hospital"\n'
 SIGN = '[sign]\nlisten = "127.0.0.1:41002"\norigin = "https://s.example"\n'
+MAIL = '[mail]\nserver = "mail.example:587"\nsender = "notices@renhe.example"\n'
 
 
 def test_a_minimal_file_gives_a_node_on_loopback(tmp_path):
@@ -86,6 +96,27 @@ def test_an_address_for_signing_is_one_that_the_genesis_lists_and_a_portals_is_w
     assert (shared.setting, shared.code, shared.fatal) == ("sign.origin", "config.sign_missing", False)
 
 
+def test_a_mail_server_is_named_with_its_password(tmp_path):
+    assert load_config(write(tmp_path, MINIMAL), {}, {}).mail is None
+    password = tmp_path / "mail.password"
+    password.write_text("secret")
+    password.chmod(0o600)
+    path = write(tmp_path, MINIMAL + MAIL + 'user = "renhe"\npassword = "mail.password"\n')
+    mail = load_config(path, {}, {}).mail
+    assert mail == MailServer(
+        Address("mail.example", 587), "starttls", None, "notices@renhe.example", "renhe", tmp_path / "mail.password"
+    )
+    password.chmod(0o640)
+    found = only(explain(path))
+    assert (found.setting, found.code, found.fatal) == ("mail.password", "config.open_key", True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_mail_server_in_clear_is_on_this_machine(tmp_path, host):
+    text = MINIMAL + MAIL.replace("mail.example:587", f"{host}:25") + 'security = "none"\n'
+    assert explain(write(tmp_path, text)) == []
+
+
 def test_a_mistake_keeps_the_node_from_starting(tmp_path):
     with pytest.raises(InputError) as caught:
         load_config(write(tmp_path, MINIMAL + "[web]\nworkers = 0\n"), {}, {})
@@ -123,6 +154,13 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
             "config.sign_is_portal",
             "of its own",
         ),
+        (MINIMAL + '[mail]\nserver = "mail.example"\n', "mail.server", "config.address", "host:port"),
+        (MINIMAL + '[mail]\nserver = "mail.example:587"\n', "mail.sender", "config.half_mail", "mail.server"),
+        (MINIMAL + MAIL + 'user = "renhe"\n', "mail.password", "config.half_mail", "mail.user"),
+        (MINIMAL + MAIL + 'security = "none"\n', "mail.security", "config.plain_mail", "in clear"),
+        (MINIMAL + MAIL + 'ca = "no.pem"\n', "mail.ca", "config.no_file", "no.pem"),
+        (MINIMAL + '[mail]\nsender = "Renhe <a@b.example>"\n', "mail.sender", "config.email", "small letters"),
+        (MINIMAL + '[mail]\nsender = "a@B.example"\n', "mail.sender", "config.email", "small letters"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
         (MINIMAL + '[witnesses]\nfile = "node.toml"\n', "witnesses.file", "config.witnesses", "line=1"),

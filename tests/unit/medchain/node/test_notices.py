@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from medchain.errors import NotFoundError, UnavailableError, VerificationError
-from medchain.node.notices import Addressee, NoticeBook, Told, note
+from medchain.errors import NotFoundError, VerificationError
+from medchain.ledger.kinds.subject import Contact
+from medchain.node.notices import OLD_S, Addressee, NoticeBook, Told, note
 from tests.unit.medchain.node.desks import phone_of, running_desks
 from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
 from tests.unit.medchain.node.test_subject_changes import MAIL, STAFF, TODAY, Someone, announced, consent, delegate, one
@@ -177,43 +178,68 @@ def test_what_the_ledger_never_took_is_forgotten_and_what_it_may_still_take_is_n
     assert book.round() == 0
 
 
-# Channels
+# Where word of them goes
+
+LI = Contact("email", "li@mail.example")
 
 
-@dataclass
-class Mail:
-    """A channel that notes what it sends, or fails."""
-
-    name: str = "email"
-    sent: list = field(default_factory=list)
-    error: Exception | None = None
-
-    def send(self, contact, event) -> None:
-        if self.error is not None:
-            raise self.error
-        self.sent.append((contact.address, event.kind))
+def book_with_mail(desks, org_id: str = RENHE) -> NoticeBook:
+    site = desks.federation.sites[org_id]
+    return NoticeBook(site.node.judge, site.records, site.service, ["email"])
 
 
-def test_a_notice_is_sent_once_to_each_contact_that_can_be_reached(desks):
-    contacts = [*MAIL, {"address": "+86 10 1234", "channel": "sms"}]
-    patient = Someone(desks, "mailed", contacts=contacts)
-    told(desks, patient.key)
-    site, mail = desks.federation.sites[RENHE], Mail()
-    book = NoticeBook(site.node.judge, site.records, site.service, [mail])
-    mail.error = UnavailableError("mail.unreachable")
-    book.send()
-    assert told(desks, patient.key)[0]["sent"] is None
-    mail.error = None
-    assert book.send() >= 1
-    assert book.send() == 0
-    assert mail.sent.count(("li@mail.example", "subject.enrol")) >= 1
-    assert told(desks, patient.key)[0]["sent"] is not None
+def ways(desks, who: str, *contacts: Contact, kind: str = "consent.given", age_s: int = 0):
+    """Tell somebody something by a book that can send mail; list where word of it goes to each contact."""
+    book, addressee = book_with_mail(desks), Addressee(who.encode().ljust(32))
+    event = Told(kind, b"", b"\x06" * 32, 1, desks.federation.clock() - age_s, {}, contacts)
+    assert book.tell(addressee, event)
+    records = desks.federation.sites[RENHE].records
+    return [way for contact in contacts for way in records.dispatches_to(book.place(addressee, contact))]
 
 
-def test_without_a_channel_nothing_is_said_to_be_sent(desks):
-    patient = Someone(desks, "unmailed", contacts=[{"address": "+86 10 1234", "channel": "sms"}])
-    told(desks, patient.key)
-    site = desks.federation.sites[RENHE]
-    assert desks.nodes[RENHE].notices.send() == 0
-    NoticeBook(site.node.judge, site.records, site.service, [Mail()]).send()
-    assert told(desks, patient.key)[0]["sent"] is None
+def test_word_goes_to_each_contact_that_a_channel_reaches(desks):
+    (way,) = ways(desks, "mailed", LI, Contact("sms", "+861012345678"))
+    assert (way.channel, way.urgent, way.code) == ("email", 0, "")
+    assert book_with_mail(desks).contact(way) == (Addressee(b"mailed".ljust(32)), LI)
+
+
+def test_without_a_channel_word_goes_nowhere(desks):
+    assert ways(desks, "unmailed", Contact("sms", "+861012345678")) == []
+    (row,) = desks.local().call("notices.list", {"subjects": [b"unmailed".ljust(32).hex()]})["notices"]
+    assert (row["sent"], row["undelivered"]) == (None, False)
+
+
+def test_a_place_names_the_contact_of_one_person_at_one_node(desks):
+    book, mine = book_with_mail(desks), Addressee(b"\x01" * 32)
+    others = [
+        book_with_mail(desks, TONGJI).place(mine, LI),
+        book.place(Addressee(b"\x02" * 32), LI),
+        book.place(mine, Contact("sms", LI.address)),
+    ]
+    assert book.place(mine, LI) not in others
+    assert book.place(mine, LI) == book_with_mail(desks).place(mine, LI)
+
+
+def test_a_contact_that_a_notice_does_not_name_is_sent_nothing(desks):
+    (way,) = ways(desks, "exchanged", LI)
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        book_with_mail(desks).contact(way._replace(place=b"\x01" * 16))
+
+
+def test_what_happened_long_ago_is_no_news(desks):
+    assert ways(desks, "old", LI, age_s=OLD_S + 1) == []
+    assert len(ways(desks, "not-so-old", LI, age_s=OLD_S)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "urgent"), [("emergency.declared", 1), ("recovery.announced", 1), ("emergency.reviewed", 0)]
+)
+def test_an_emergency_and_a_recovery_are_urgent(desks, kind, urgent):
+    (way,) = ways(desks, kind, LI, kind=kind)
+    assert way.urgent == urgent
+
+
+def test_what_did_not_arrive_is_listed_so(desks):
+    desks.federation.sites[RENHE].records.put_off(ways(desks, "undelivered", LI), None, "dispatch.refused")
+    (row,) = desks.local().call("notices.list", {"subjects": [b"undelivered".ljust(32).hex()]})["notices"]
+    assert row["undelivered"]

@@ -23,6 +23,7 @@ _LATER = {
     26: "DROP TABLE told_concern",
     27: "DROP TABLE missing_body",
     28: "DROP TABLE sent_ask",
+    29: "DROP TABLE dispatch",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from medchain.errors import NotFoundError
 from medchain.store.engine import FileKind, open_database
-from medchain.store.notices import NoticeRow
+from medchain.store.notices import Dispatch, NoticeRow
 from medchain.store.records import RecordStore
 
 
@@ -16,17 +19,74 @@ def store(tmp_path):
     made.close()
 
 
-def test_unsent_notices_are_read_page_by_page_the_oldest_first(store):
-    rows = [NoticeRow(bytes([n]) * 16, b"\x01" * 32, "", 5 + n // 2, b"sealed") for n in range(5)]
-    for row in reversed(rows):
-        assert store.put_notice(row)
-        assert not store.put_notice(row)
-    store.mark_notice_sent(rows[1].id, 9)
-    store.acknowledge_notice(rows[3].id, [rows[3].subject], [], 9)
-    waiting = [rows[0], rows[2], rows[4]]
-    assert store.unsent_notices(2) == waiting[:2]
-    assert store.unsent_notices(2, after=(rows[2].time, rows[2].id)) == waiting[2:]
-    assert store.unsent_notices(2, after=(rows[4].time, rows[4].id)) == []
+def row(number: int, **changes: object) -> NoticeRow:
+    return replace(NoticeRow(bytes([number]) * 16, b"\x01" * 32, "", 5, b"sealed"), **changes)
+
+
+def way(number: int, place: bytes = b"\x07" * 16, **changes: object) -> Dispatch:
+    return Dispatch(bytes([number]) * 16, place, "email", 0, 10 + number, 10 + number)._replace(**changes)
+
+
+def test_a_notice_is_kept_once_with_where_it_goes(store):
+    assert store.put_notice(row(1), [way(1)])
+    assert not store.put_notice(row(1), [way(1, b"\x08" * 16)])
+    assert store.notice(row(1).id) == row(1)
+    assert store.dispatches_to(b"\x07" * 16) == [way(1)]
+    assert store.dispatches_to(b"\x08" * 16) == []
+    with pytest.raises(NotFoundError, match=r"notice\.unknown"):
+        store.notice(b"\x02" * 16)
+
+
+def test_what_is_urgent_comes_first_then_what_has_been_due_for_longest(store):
+    ways = [way(2), way(1), way(3, urgent=1), way(4, channel="sms")]
+    for one in ways:
+        store.put_notice(row(one.notice[0]), [one])
+    assert store.next_dispatch("email", 9) is None
+    assert store.next_dispatch("email", 11) == way(1)
+    assert store.next_dispatch("email", 13) == way(3, urgent=1)
+    store.mark_sent([way(3, urgent=1)], 13)
+    assert store.next_dispatch("email", 13) == way(1)
+    assert store.next_dispatch("sms", 20) == way(4, channel="sms")
+
+
+def test_a_message_sends_all_that_it_covers_and_nothing_that_came_since(store):
+    for number in (1, 2, 3):
+        store.put_notice(row(number), [way(number)])
+    store.mark_sent([way(1), way(2)], 20)
+    assert store.dispatches_to(way(3).place) == [way(3)]
+    assert [one.sent for one in sorted(store.notices_of([row(1).subject]), key=lambda one: one.id)] == [20, 20, None]
+    store.mark_sent([way(3)], 30)
+    assert store.sent_to(way(1).place, 20) == [20, 30]
+    assert store.sent_to(way(1).place, 21) == [30]
+    assert store.sent_to(b"\x08" * 16, 0) == []
+
+
+def test_who_has_seen_a_notice_is_sent_nothing_of_it_any_more(store):
+    store.put_notice(row(1), [way(1)])
+    store.put_off([way(1)], 50, "dispatch.refused")
+    store.acknowledge_notice(row(1).id, [row(1).subject], [], 20)
+    assert store.next_dispatch("email", 99) is None
+    assert store.undelivered([row(1).id]) == set()
+    store.put_off([way(1)], 60, "mail.unreachable")
+    assert store.next_dispatch("email", 99) is None
+
+
+def test_what_is_given_up_is_told_and_what_waits_is_counted(store):
+    for number in (1, 2, 3):
+        store.put_notice(row(number), [way(number)])
+    store.put_off([way(1)], None, "dispatch.refused")
+    store.put_off([way(2)], 90, "dispatch.digest")
+    assert store.undelivered([row(number).id for number in (1, 2, 3)]) == {row(1).id}
+    assert store.waiting_dispatches("email", ["dispatch.digest"]) == (1, 13)
+    assert store.waiting_dispatches("email", []) == (2, 12)
+    assert store.waiting_dispatches("sms", []) == (0, None)
+
+
+def test_where_notices_went_is_destroyed_with_them(store):
+    store.put_notice(row(1), [way(1)])
+    store.put_notice(row(2, subject=b"\x02" * 32), [way(2)])
+    assert store.drop_notices([row(1).subject], []) == 1
+    assert store.dispatches_to(way(1).place) == [way(2)]
 
 
 def test_the_empty_name_is_nobodys(store):
