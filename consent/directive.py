@@ -8,13 +8,12 @@ Source: `docs/spec/consent.md` 4, 10, D18.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from consent.decision import (
-    DENY,
     PERMIT,
     Decision,
     Deny,
@@ -115,22 +114,8 @@ class LedgerDecision:
     @property
     def needs_content(self) -> bool:
         """Whether more matters of a record than its type."""
-        return self.denial is None and any(map(_asks_more, self._nodes()))
-
-    @property
-    def spares_all(self) -> bool:
-        """Whether no rule denies anything, so that a record may be read whatever it stands for."""
-        return self.denial is None and not any(map(_denies, self._nodes()))
-
-    def _nodes(self) -> Iterator[Node]:
-        """List the rules at the top."""
-        for one in (one for found in self.decisions for one in found.case.applying):
-            yield from (node for node in (one.root, one.base) if node is not None)
-
-
-def _denies(node: Node) -> bool:
-    """Tell whether a rule or one below it denies."""
-    return bool(node.rule.effect & DENY) or any(map(_denies, node.children))
+        nodes = [node for found in self.decisions for one in found.case.applying for node in (one.root, one.base)]
+        return self.denial is None and any(node is not None and _asks_more(node) for node in nodes)
 
 
 def _asks_more(node: Node) -> bool:

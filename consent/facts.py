@@ -14,7 +14,9 @@ from typing import Final
 import orjson
 
 from consent.decision import Resource, coding_key, unversioned
+from consent.directive import SUBJECT, span_of_seconds
 from medchain.dates import Span
+from medchain.ledger.kinds.content import Period
 
 AUTHORS: Final = frozenset({"asserter", "author", "enterer", "performer", "recorder", "requester"})
 """Elements of R4's types that say who wrote a record, or stands for it."""
@@ -52,6 +54,20 @@ def facts_of(content: bytes, patient: str, span: Span | None) -> Resource:
         span=span,
         related=frozenset(_references(inside)),
     )
+
+
+def facts_told(resource_type: str | None, span: Period | None, content: bytes | None) -> Resource:
+    """Read what is told of a record of `SUBJECT`, such as to a custodian's release.
+
+    Args:
+        resource_type: its FHIR type, None for one that is not known.
+        span: when what it tells of happened, Unix seconds; None where nobody can tell.
+        content: FHIR JSON; None where no more than that is known.
+    """
+    when = None if span is None else span_of_seconds(span)
+    if content is None:
+        return Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=when)
+    return facts_of(content, SUBJECT, when)
 
 
 def _labels(meta: object) -> frozenset[str] | None:

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from consent.decision import Decision, Permit, Reason, Request, Resource, passes
-from consent.directive import SUBJECT, LedgerDecision, compile_content, span_of_seconds
-from consent.facts import facts_of
+from consent.decision import Decision, Permit, Reason, Request, passes
+from consent.directive import SUBJECT, LedgerDecision, compile_content
+from consent.facts import facts_told
 from consent.hiding import decide_hidden, hidden_in
-from medchain.dates import Span
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.node.release_ports import ConsentInForce, Question, Ruling
-
-_BINARY: Final = "Binary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +37,13 @@ class DecisionRuling:
     @property
     def needs_content(self) -> bool:
         """Whether more matters of a record than its type."""
-        return any(found.needs_content or not self._hides_nothing for found in self.decisions)
+        return any(found.needs_content or not isinstance(self.hidden, Permit) for found in self.decisions)
 
     def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
         """Tell whether a record may be read; what is not told of it passes no rule that asks for it."""
-        when = None if span is None else span_of_seconds(span)
-        record = _unknown(resource_type, when) if content is None else facts_of(content, SUBJECT, when)
-        # A Binary is as the record of its security context, which its bytes do not tell.
-        spares_all = resource_type != _BINARY or self._hides_nothing
-        counting = [found for found in self.decisions if resource_type != _BINARY or found.spares_all]
-        is_permitted = record.type == resource_type and any(found.passes(record) for found in counting)
-        return is_permitted and spares_all and passes(self.hidden, record)
-
-    @property
-    def _hides_nothing(self) -> bool:
-        """Whether the patient hides nothing."""
-        return isinstance(self.hidden, Permit)
+        record = facts_told(resource_type, span, content)
+        is_permitted = record.type == resource_type and any(found.passes(record) for found in self.decisions)
+        return is_permitted and passes(self.hidden, record)
 
 
 class ReleaseRules:
@@ -84,7 +71,7 @@ class ReleaseRules:
             custodian=f"Organization/{question.custodian}",
         )
         found = [compile_content(item.content, item.key.hex(), str(item.version)).decide(request) for item in given]
-        asked = [_unknown(None if name == ANY_TYPE else name, None) for name in question.resource_types]
+        asked = [facts_told(None if name == ANY_TYPE else name, None, None) for name in question.resource_types]
         standing = [one for one in found if one.denial is None and any(one.may_pass(record) for record in asked)]
         hidden = decide_hidden(request, {name for item in inside if (name := hidden_in(item.content))})
         if standing:
@@ -92,8 +79,3 @@ class ReleaseRules:
         reasons = [one.denial.reason.value for one in found if one.denial is not None]
         denial = min(reasons, default=Reason.NOT_PERMITTED.value if found else Reason.NONE.value)
         return DecisionRuling((), denial, hidden)
-
-
-def _unknown(resource_type: str | None, span: Span | None) -> Resource:
-    """Say of a record that no more is known of it."""
-    return Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=span)

@@ -22,6 +22,7 @@ from fhir_bridge.references import with_identity
 from fhir_bridge.xml import parse_xml, write_xml
 from medchain.errors import InputError
 from medchain.node.records import Head, NewStream, RecordService
+from medchain.node.telling import context_of, local_record
 from medchain.store.records import RecordStore, RecordVersion
 
 TYPE: Final = "Binary"
@@ -44,7 +45,6 @@ _MEDIA_TYPE: Final = re.compile(rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:
 # What a header field may hold: a reference of another form was stored, too, but is not sent as one.
 _FIELD: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_MEDIA_TYPE_CHARS: Final = 100
-_LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _BASE64_BYTES: Final = 3 * (1 << 14)
 _MARK_BYTES: Final = 16
 
@@ -72,7 +72,7 @@ class Shell:
     @property
     def about(self) -> str:
         """Reference of the security context, empty for none."""
-        return _context(self.resource)
+        return context_of(self.resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +163,11 @@ def patient_token(about: str, service: RecordService, store: RecordStore) -> str
     """
     if not about:
         return service.patient_token("")
-    match = _LOCAL.fullmatch(about)
-    stored = None if match is None else store.get(match[1], match[2])
+    named = local_record(about)
+    stored = None if named is None else store.get(*named)
     if stored is None:
         raise InputError("binary.security_context")
     return stored.patient
-
-
-def about_in(shell: Resource) -> tuple[str, str] | None:
-    """Name the record of this node that a Binary's shell says it is about, by type and id; None for none."""
-    match = _LOCAL.fullmatch(_context(shell))
-    return None if match is None else (match[1], match[2])
 
 
 def new_stream(shell: Shell, record_id: str, version: int, now: int, patient: str) -> NewStream:
@@ -210,7 +204,7 @@ def pieces_of(stream: Readable, size: int | None) -> Iterator[bytes]:
 
 def about_of(head: Head) -> str:
     """Return the reference of a stored Binary's security context; empty for none, or one that is no header field."""
-    reference = _context(parse(head.text))
+    reference = context_of(parse(head.text))
     return reference if _FIELD.fullmatch(reference) else ""
 
 
@@ -232,20 +226,9 @@ def _frame(head: Head, before: bytes, after: bytes) -> Frame:
     return Frame(before, after, len(before) + (head.size + 2) // 3 * 4 + len(after))
 
 
-def told(service: RecordService, stored: RecordVersion) -> bytes:
-    """Open a version, of a Binary only what is told beside its data; nothing for a deletion. Errors as in `open`."""
-    return service.open(stored).content if stored.head is None else service.head(stored).text
-
-
 def is_binary(stored: RecordVersion) -> bool:
     """Tell whether a stored version is a Binary's content, and no FHIR JSON."""
     return stored.head is not None
-
-
-def _context(shell: Resource) -> str:
-    """Read the reference of a security context; empty for none."""
-    context = shell.get("securityContext")
-    return member(context, "reference") if isinstance(context, dict) else ""
 
 
 def _media_type(text: str) -> str:

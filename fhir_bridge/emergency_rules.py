@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from consent.decision import Decision, Deny, Permit, Resource, passes
-from consent.directive import SUBJECT, span_of_seconds
-from consent.facts import facts_of
-from fhir_bridge.binary import TYPE as BINARY
+from consent.decision import Decision, Deny, Permit, passes
+from consent.facts import facts_told
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.service import SearchService
 from medchain.errors import InputError
@@ -46,14 +44,7 @@ class EmergencyRuling:
         """Tell whether a record may be read; of what is no FHIR JSON nothing is known."""
         if isinstance(self.decision, Permit):
             return True
-        if resource_type == BINARY:
-            # It is as the record of its security context, which its bytes do not tell: beside a denial none leaves.
-            return False
-        when = None if span is None else span_of_seconds(span)
-        if content is None:
-            record = Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=when)
-        else:
-            record = facts_of(content, SUBJECT, when)
+        record = facts_told(resource_type, span, content)
         return record.type == resource_type and passes(self.decision, record)
 
 

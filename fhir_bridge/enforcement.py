@@ -32,12 +32,10 @@ from consent.decision import (
     compile_consent,
     passes,
 )
-from consent.directive import SUBJECT, span_of_seconds
-from consent.facts import facts_of
+from consent.directive import SUBJECT
+from consent.facts import facts_told
 from consent.receipt import receipt
-from fhir_bridge import binary
 from fhir_bridge.consent_records import is_of_releases
-from fhir_bridge.document import parse
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -49,6 +47,7 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
+from medchain.node.telling import BINARY, Telling
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -64,7 +63,6 @@ ORGANISATION: Final = "urn:medchain:organisation"
 _TREATING: Final = "TREAT"
 _CLINICIAN: Final = "clinician"
 _CONSENT: Final = "Consent"
-_PATIENT: Final = "Patient"
 _TEAMS: Final = {"CareTeam": "participant", "Group": "member"}
 _SELF: Final = {"Organization": "identifier"}
 _WHO: Final = frozenset({*_TEAMS, *_SELF})
@@ -163,6 +161,7 @@ class Enforcement:
         self._searches = searches
         self._store = store
         self._service = service
+        self._telling = Telling(store, service)
         self._clock = clock
         self._rows = ConsentRows(store.database)
         self._lock = RLock()
@@ -240,7 +239,7 @@ class Enforcement:
             return decision is not None
         # When it was stored there is not told: what is open since some day is taken to reach until now.
         when = event_span(content, self._clock(), self._zone())
-        return not passes(decision, facts_of(content, SUBJECT, None if when is None else span_of_seconds(when)))
+        return not passes(decision, facts_told(None, when, content))
 
     def in_emergency(self, organisation: str, patient: str) -> Decision:
         """Decide what a clinician of another organisation may see of a patient, as of one here who breaks the glass.
@@ -417,9 +416,7 @@ class Enforcement:
         for patient, touched in names.items():
             # A Binary is as the record of its security context, which may be one of those.
             rows = [
-                row
-                for row in self._rows.of_patient(patient)
-                if (row.type, row.id) in touched or row.type == binary.TYPE
+                row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched or row.type == BINARY
             ]
             kept = self._kept_of(rows, view.decisions[patient])
             view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}
@@ -465,30 +462,15 @@ class Enforcement:
         return tuple(found) if is_shown else tuple(numbers)
 
     def _read(self, type_name: str, number: int) -> tuple[Resource, ...] | None:
-        """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known.
-
-        The record that a Binary's security context names stands for it (FHIR R4 Binary.securityContext), as it is now;
-        a Patient says no more than whose it is.
-        """
+        """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
         stored = self._store.numbered(number)
         try:
-            content = binary.told(self._service, stored) if stored is not None else b""
+            told = None if stored is None else self._telling.of(stored, self._zone())
         except (NotFoundError, VerificationError):
-            stored, content = None, b""
-        if stored is None:
-            return (Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None),)
-        if not content:
-            return None
-        when = event_span(content, stored.created, self._zone())
-        facts = facts_of(content, SUBJECT, None if when is None else span_of_seconds(when))
-        named = binary.about_in(parse(content)) if type_name == binary.TYPE else None
-        return (facts,) if named is None or named[0] == _PATIENT else (facts, self._standing_for(*named))
-
-    def _standing_for(self, type_name: str, record_id: str) -> Resource:
-        """Read what decisions ask of a record as it is now; of one that is gone, nothing is known."""
-        newest = self._store.get(type_name, record_id)
-        facts = None if newest is None or type_name == binary.TYPE else self._read(type_name, newest.seq)
-        return facts[0] if facts else Resource(None, type_name, SUBJECT, codes=None, labels=None, authors=None)
+            told = None
+        if told is None:
+            return (facts_told(type_name, None, None),)
+        return tuple(facts_told(one.type, one.span, one.content) for one in told) or None
 
     def _zone(self) -> tzinfo:
         """Return the zone of dates without one."""

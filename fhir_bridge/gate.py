@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from fhir_bridge import binary
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
@@ -37,6 +36,7 @@ from medchain.errors import AccessDeniedError, NotFoundError
 from medchain.node.own_consents import RECORD_TYPE as CONSENT
 from medchain.node.own_consents import is_kept
 from medchain.node.records import RecordService
+from medchain.node.telling import about_in, said
 from medchain.store.records import RecordVersion
 
 _PATIENT: Final = "Patient"
@@ -315,7 +315,7 @@ class Gate:
         if newest is None or newest == row.seq:
             return newest is not None
         try:
-            content = binary.told(self._service, row)
+            content = said(self._service, row)
         except NotFoundError:
             # Erased, and so nobody's any more.
             return False
@@ -352,7 +352,7 @@ class Gate:
             shell = parse(self._service.head(row).text)
         except NotFoundError:
             return False
-        if (about := binary.about_in(shell)) is None:
+        if (about := about_in(shell)) is None:
             return False
         of_patient = (InCompartment(_PATIENT, clause.patient),)
         if not self._searches.rows(about[0], f"_id={about[1]}", within=of_patient):

@@ -19,13 +19,13 @@ import orjson
 from consent.decision import coding_key
 from consent.labels import CARRIED, MINOR, PRIVATE_OF_MINORS, Because, LabelSet, labelled, lowered, read_set
 from consent.vocabulary import ACT_CODE, CONFIDENTIALITY, LEVELS, SENSITIVITIES
-from fhir_bridge import binary
 from fhir_bridge.document import Element, Resource, member, parse
 from fhir_bridge.references import patient_of
 from medchain.errors import InputError, NotFoundError
 from medchain.node.event_time import ELEMENTS
 from medchain.node.keystore import Layout
 from medchain.node.records import RecordService
+from medchain.node.telling import said
 from medchain.store.records import RecordStore
 
 BASIS: Final = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-basis"
@@ -79,7 +79,7 @@ class Labeller:
         if stored is None:
             return None
         try:
-            content = binary.told(self._service, stored)
+            content = said(self._service, stored)
         except NotFoundError:
             return None
         return parse(content) if content else None

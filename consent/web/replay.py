@@ -13,8 +13,8 @@ from datetime import tzinfo
 from typing import Final
 
 from consent.decision import Request, Resource, passes
-from consent.directive import SUBJECT, compile_content, span_of_seconds
-from consent.facts import facts_of
+from consent.directive import SUBJECT, compile_content
+from consent.facts import facts_told
 from consent.hiding import decide_hidden
 from consent.web.ports import PatientRecord
 from medchain.encoding import Json
@@ -68,5 +68,4 @@ class Replay:
 
     def facts(self, record: PatientRecord) -> Resource:
         """Tell of a record what a release tells the decision."""
-        span = event_span(record.content, self.now, self.zone)
-        return facts_of(record.content, SUBJECT, None if span is None else span_of_seconds(span))
+        return facts_told(record.type, event_span(record.content, self.now, self.zone), record.content)

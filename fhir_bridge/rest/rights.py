@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fhir_bridge import binary
 from fhir_bridge.document import Document, member, parse
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.records import NewRecord
+from medchain.node.telling import about_in
 
 _ACTIONS: Final = {
     "DELETE": Action.DELETE,
@@ -98,7 +98,7 @@ def owned(core: Core, records: Sequence[NewRecord]) -> list[NewRecord]:
     made = {(one.type, one.id): one for one in records}
 
     def keyed(record: NewRecord) -> NewRecord:
-        about = binary.about_in(parse(record.head)) if record.head and not record.patient else None
+        about = about_in(parse(record.head)) if record.head and not record.patient else None
         if about is None:
             return record
         beside = made.get(about)

@@ -35,6 +35,7 @@ from fhir_bridge.smart.scopes import Action
 from fhir_bridge.subset import check_whole
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
+from medchain.node.telling import about_in
 from medchain.store.finding import Known
 from medchain.store.records import RecordVersion
 
@@ -465,7 +466,7 @@ def _concerned(core: Core, ask: Ask, shell: binary.Shell) -> str:
         InputError: ``binary.security_context`` for a record that is not here, and alike for one that the caller may
             not see, or it could ask who is a patient here.
     """
-    named = binary.about_in(shell.resource)
+    named = about_in(shell.resource)
     stored = None if named is None else core.store.get(*named)
     if stored is not None and not core.gate.shown(ask.who, [stored])[0]:
         raise InputError("binary.security_context")

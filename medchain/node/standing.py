@@ -24,11 +24,11 @@ from medchain.ledger.members import Key
 from medchain.ledger.object import ACTIVE, StateRecord, in_force, map_key
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
-from medchain.node.event_time import event_span
 from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, commitments_root
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
-from medchain.store.records import FHIR_JSON, NO_RESOURCES, RecordVersion
+from medchain.node.telling import BINARY, Telling, Told
+from medchain.store.records import NO_RESOURCES, RecordVersion
 
 TOO_LARGE: Final = "release.too_large"
 """Code of an answer that would hold nothing, since each record is above what one may be."""
@@ -85,20 +85,22 @@ class Choice:
 class _Sieve:
     """Judges records for one request: each is opened where more than its type matters, else each type is judged once.
 
-    A decision without a record's content says the same of every record of a type.
+    A decision without a record's content says the same of every record of a type, but for a Binary, which is as the
+    record that it stands beside.
     """
 
-    __slots__ = ("_by_type", "_is_by_type", "_parts", "_period", "_ruling", "_wanted")
+    __slots__ = ("_by_type", "_is_by_type", "_parts", "_period", "_ruling", "_telling", "_wanted")
 
     def __init__(self, parts: CustodianParts, period: Period | None, ruling: Ruling, wanted: Selected | None) -> None:
         """Prepare for what a request asks for and the decision lets pass."""
         self._parts, self._period, self._ruling, self._wanted = parts, period, ruling, wanted
+        self._telling = Telling(parts.records, parts.service)
         self._is_by_type = period is None and wanted is None and not ruling.needs_content
         self._by_type: dict[str, bool] = {}
 
     def passes(self, stored: RecordVersion) -> bool:
         """Judge one record."""
-        if not self._is_by_type:
+        if not self._is_by_type or stored.type == BINARY:
             return self._passes_opened(stored)
         if stored.type not in self._by_type:
             self._by_type[stored.type] = self._ruling.passes(stored.type, None, None)
@@ -106,14 +108,18 @@ class _Sieve:
 
     def _passes_opened(self, stored: RecordVersion) -> bool:
         """Judge one record by its content."""
-        # What is no FHIR JSON tells nothing of itself.
-        content = self._parts.service.open(stored).content if stored.content_type == FHIR_JSON else None
-        span = None if content is None else event_span(content, stored.created, self._parts.zone)
+        told = self._telling.of(stored, self._parts.zone)
+        return bool(told) and self._is_wanted(told[0]) and all(map(self._is_permitted, told))
+
+    def _is_wanted(self, told: Told) -> bool:
+        """Tell whether a record is one that was asked for."""
         # A date that nobody can tell is outside every limit, the asker's own included.
-        within = self._period is None or (span is not None and self._period.contains(span))
-        if not within or not self._ruling.passes(stored.type, span, content):
-            return False
-        return self._wanted is None or (content is not None and self._wanted.finds(content))
+        within = self._period is None or (told.span is not None and self._period.contains(told.span))
+        return within and (self._wanted is None or (told.content is not None and self._wanted.finds(told.content)))
+
+    def _is_permitted(self, told: Told) -> bool:
+        """Tell whether the decision lets a record pass."""
+        return self._ruling.passes(told.type, told.span, told.content)
 
 
 class Holdings:

@@ -104,13 +104,15 @@ def test_a_release_leaves_out_what_is_hidden_whatever_is_permitted():
     assert released(types, [{**HIDING, **provision(provision=[])}]) == list(RECORDS)
 
 
-def test_beside_a_hiding_each_record_is_opened_and_no_binary_leaves():
+def test_beside_a_hiding_each_record_is_opened_and_a_binary_that_stands_beside_what_is_hidden_stays():
     question = Question("renhe-hospital", "anxin-insurance", "CLMATTCH", START + 5, ("Binary", "Observation"))
     given = ConsentInForce(b"\x01" * 32, 1, {**BASE, "resource_types": ["Binary", "Observation"]})
-    scan = orjson.dumps({"resourceType": "Binary", "id": "b1"})
+    scan = {"resourceType": "Binary", "id": "b1"}
+    beside, other = (orjson.dumps({**scan, "securityContext": {"reference": name}}) for name in (VISIT, "Encounter/e2"))
     free = ReleaseRules().rule(question, [given])
-    assert (free.needs_content, free.passes("Binary", None, scan)) == (False, True)
+    assert (free.needs_content, free.passes("Binary", None, beside)) == (False, True)
     kept = ReleaseRules().rule(question, [given], [ConsentInForce(KEY, 1, HIDING)])
-    assert (kept.denial, kept.needs_content, kept.passes("Binary", None, scan)) == (None, True, False)
+    assert (kept.denial, kept.needs_content) == (None, True)
+    assert [kept.passes("Binary", None, one) for one in (beside, other)] == [False, True]
     # Of what was not opened nobody knows whether it is what is hidden.
     assert not kept.passes("Observation", None, None)

@@ -94,17 +94,5 @@ def test_the_labels_of_a_record_count_and_are_read_from_it() -> None:
     assert not found.passes("Observation", None, None)
 
 
-def test_a_binary_leaves_only_under_a_consent_that_denies_nothing() -> None:
-    """A denied record may have a scan, of which nothing tells whose record it stands for (Binary.securityContext)."""
-    denied = {"type": "deny", "class": [{"code": "Condition"}]}
-    for rules, expected in (({"type": "permit"}, True), ({"type": "permit", "provision": [denied]}, False)):
-        fhir = {"resourceType": "Consent", "status": "active", "scope": SCOPE, "provision": rules}
-        found = ruling(("*",), fhir=fhir, resource_types=["*"])
-        assert found.denial is None
-        assert found.passes("Binary", None, None) is expected
-        assert found.passes("Observation", None, None)
-    assert ruling(("Binary",), resource_types=["Binary"]).passes("Binary", None, None)
-
-
 def test_a_content_of_another_type_than_it_is_kept_under_never_passes() -> None:
     assert not ruling(data_period=None).passes("Condition", None, RECORD % b"N")

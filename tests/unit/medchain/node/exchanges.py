@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from medchain.node.asker import AskerParts, Extent
 from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, Wish
 from medchain.node.opening import ReceivedRecord
-from medchain.node.records import NewRecord
+from medchain.node.records import NewRecord, NewStream
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused, SubmittedAccess
 from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
@@ -33,6 +34,13 @@ def observation(number: int, when: str = "2026-11-20T08:00:00Z") -> bytes:
         number,
         when.encode(),
     )
+
+
+def scan_of(about: str, media_type: str, patient: str) -> NewStream:
+    """A Binary of a patient, told by a keyed token, with a record as its security context."""
+    name = f"scan-{patient[:8]}-{about.replace('/', '-')}"
+    head = {"resourceType": "Binary", "id": name, "contentType": media_type, "securityContext": {"reference": about}}
+    return NewStream("Binary", name, media_type, json.dumps(head).encode(), patient)
 
 
 @dataclass
@@ -96,6 +104,11 @@ class Exchange:
                 for at, content in enumerate(contents)
             ]
         )
+        self.anchor()
+
+    def scan(self, about: str, media_type: str) -> None:
+        """Store a Binary that stands beside a record, and anchor it."""
+        self.federation.sites[RENHE].service.create_stream(scan_of(about, media_type, self.token), [b"scan"])
         self.anchor()
 
     def anchor(self) -> None:

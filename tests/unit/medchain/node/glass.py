@@ -13,9 +13,10 @@ from medchain.ledger.emergency_request import EmergencyRequest, given_id
 from medchain.ledger.object import map_key
 from medchain.ledger.signed_request import SignedRequest, parse_request, sign_request
 from medchain.node.emergency import EMERGENCY, EmergencyDesk, Noted
-from medchain.node.records import NewRecord, NewStream, RecordService
+from medchain.node.records import NewRecord, RecordService
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.desks import Desks, selecting
+from tests.unit.medchain.node.exchanges import scan_of
 from tests.unit.medchain.node.federation import RENHE, TONGJI, Site, key
 
 _NUMBERS = count(1)
@@ -51,12 +52,9 @@ class Glass:
             self._indexing().create(made)
         self.anchor()
 
-    def scan(self, about: str) -> None:
+    def scan(self, about: str, media_type: str) -> None:
         """Store a Binary with a record of Renhe's as its security context, final everywhere."""
-        name, context = f"{self.local}-b1", {"reference": about}
-        head = {"resourceType": "Binary", "id": name, "contentType": "image/jpeg", "securityContext": context}
-        made = NewStream("Binary", name, "image/jpeg", json.dumps(head).encode(), self.token)
-        self._indexing().create_stream(made, [b"scan"])
+        self._indexing().create_stream(scan_of(about, media_type, self.token), [b"scan"])
         self.anchor()
 
     def _indexing(self) -> RecordService:

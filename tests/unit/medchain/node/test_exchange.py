@@ -43,6 +43,14 @@ from tests.unit.medchain.node.exchanges import (
 from tests.unit.medchain.node.federation import COMMISSION, NOW, TONGJI, grant
 
 DAY_S = 86400
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+NO_PSYCHIATRY = {"type": "deny", "securityLabel": [{"system": ACT_CODE, "code": "PSY"}]}
+
+
+def said(provision: dict) -> dict:
+    """Write what a patient rules, as FHIR."""
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    return {"resourceType": "Consent", "status": "active", "scope": scope, "provision": provision}
 
 
 class Killed(BaseException):
@@ -177,15 +185,37 @@ def test_only_records_within_the_dates_of_the_consent_leave(own):
 
 
 def test_what_the_rules_of_the_consent_keep_back_does_not_leave(own):
-    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
-    psychiatry = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY"}
-    rules = {"type": "permit", "provision": [{"type": "deny", "securityLabel": [psychiatry]}]}
-    own.open(fhir={"resourceType": "Consent", "status": "active", "scope": scope, "provision": rules})
+    own.open(fhir=said({"type": "permit", "provision": [NO_PSYCHIATRY]}))
     labelled = b'{"resourceType":"Observation","id":"o3","meta":{"security":[{"code":"PSY"},{"code":"R"}]}}'
     own.store(labelled, b'{"resourceType":"Observation","id":"o4","meta":{"security":[{"code":"R"}]}}')
     contents = [row.content for row in own.asker().request_release(own.wish()).records]
     assert len(contents) == 3
     assert labelled not in contents
+
+
+def test_attack_the_scan_of_a_record_that_the_rules_keep_back_leaves_as_a_binary(own):
+    """A Binary leaves where the record of its security context would; of one that is gone nothing is known."""
+    own.open(fhir=said({"type": "permit", "provision": [NO_PSYCHIATRY]}), resource_types=["Binary", "Observation"])
+    own.store(b'{"resourceType":"Observation","id":"o3","meta":{"security":[{"code":"PSY"},{"code":"R"}]}}')
+    newest = own.federation.sites[RENHE].records.by_patient(own.token, ("Observation",))
+    plain, labelled = newest[0].id, newest[-1].id
+    own.scan(f"Observation/{labelled}", "image/jpeg")
+    own.scan(f"Observation/{plain}", "image/png")
+    own.scan("Observation/gone", "image/tiff")
+    own.scan("Condition/of-no-type-that-is-permitted", "image/bmp")
+    own.grant = own.give(resource_types=["Binary"])
+    received = own.asker().request_release(own.wish(resource_types=("Binary",)))
+    assert [row.content_type for row in received.records] == ["image/png"]
+
+
+def test_a_scan_leaves_by_the_types_of_a_consent_without_rules(own):
+    own.open(resource_types=["Binary", "Observation"])
+    own.store()
+    own.scan("Observation/gone", "image/tiff")
+    own.scan("Condition/of-no-type-that-is-permitted", "image/bmp")
+    own.grant = own.give(resource_types=["Binary"])
+    received = own.asker().request_release(own.wish(resource_types=("Binary",)))
+    assert [row.content_type for row in received.records] == ["image/tiff"]
 
 
 def test_a_record_leaves_only_once_it_is_final(exchange):

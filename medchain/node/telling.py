@@ -1,0 +1,116 @@
+"""What a record version tells whoever decides about it, of itself and of the record that it stands beside.
+
+Keeps true: what is decided about a Binary is decided about the record of its security context as well, as that is now,
+for whoever asks, here or at another organisation; of what is gone or cannot be opened nothing is told. Trusts the
+records file for whose records they are.
+Source: FHIR R4 Binary.securityContext; `docs/spec/consent.md` C4, `docs/spec/release.md` 7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+import orjson
+
+from medchain.errors import NotFoundError, VerificationError
+from medchain.ledger.kinds.content import Period
+from medchain.node.event_time import event_span
+from medchain.node.records import RecordService
+from medchain.store.records import FHIR_JSON, RecordStore, RecordVersion
+
+BINARY: Final = "Binary"
+"""The resource type whose content is no FHIR."""
+
+_PATIENT: Final = "Patient"
+_LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a record.
+
+    Attributes:
+        type: its FHIR type.
+        content: FHIR JSON; None where nothing more is known of it.
+        span: when what it tells of happened; None where nobody can tell.
+    """
+
+    type: str
+    content: bytes | None
+    span: Period | None
+
+
+class Telling:
+    """Tells of the records of a node. Threads may share it."""
+
+    __slots__ = ("_records", "_service")
+
+    def __init__(self, records: RecordStore, service: RecordService) -> None:
+        """Use a node's records.
+
+        Args:
+            records: the records file.
+            service: opens them.
+        """
+        self._records = records
+        self._service = service
+
+    def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
+        """Tell of a record version.
+
+        Args:
+            stored: as it is stored.
+            zone: of dates that name none.
+
+        Returns:
+            What it says itself, then of the record that it stands beside, if there is one but the Patient, who says no
+            more than whose it is. All of it has to pass. Nothing for a deletion.
+
+        Raises:
+            NotFoundError: ``record.erased`` and others of `RecordService.open`.
+            VerificationError: it is damaged.
+        """
+        content = said(self._service, stored)
+        if not content:
+            return ()
+        if stored.head is None and stored.content_type != FHIR_JSON:
+            return (Told(stored.type, None, None),)
+        told = Told(stored.type, content, event_span(content, stored.created, zone))
+        named = about_in(orjson.loads(content)) if stored.type == BINARY else None
+        return (told,) if named is None or named[0] == _PATIENT else (told, self._beside(*named, zone))
+
+    def _beside(self, type_name: str, record_id: str, zone: tzinfo) -> Told:
+        """Tell of a record as it is now."""
+        newest = None if type_name == BINARY else self._records.get(type_name, record_id)
+        try:
+            told = () if newest is None else self.of(newest, zone)
+        except (NotFoundError, VerificationError):
+            told = ()
+        return told[0] if told else Told(type_name, None, None)
+
+
+def said(service: RecordService, stored: RecordVersion) -> bytes:
+    """Open a version, of a Binary only what is told beside its data; nothing for a deletion. Errors as in `open`."""
+    return service.open(stored).content if stored.head is None else service.head(stored).text
+
+
+def context_of(shell: Mapping[str, object]) -> str:
+    """Read the reference of a Binary's security context; empty for none."""
+    context = shell.get("securityContext")
+    reference = context.get("reference") if isinstance(context, dict) else None
+    return reference if isinstance(reference, str) else ""
+
+
+def local_record(reference: str) -> tuple[str, str] | None:
+    """Name the record of this node that a reference names, by type and id; None for a reference of another form."""
+    match = _LOCAL.fullmatch(reference)
+    return None if match is None else (match[1], match[2])
+
+
+def about_in(shell: Mapping[str, object]) -> tuple[str, str] | None:
+    """Name the record of this node that a Binary's shell says it is about, by type and id; None for none."""
+    return local_record(context_of(shell))
