@@ -10,7 +10,7 @@ Source: `docs/spec/labels.md`; HL7 DS4P 1.0 (extension-sec-label-basis); FHIR R4
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,9 +37,6 @@ SET: Final = "urn:medchain:label-set"
 TAKEN_BACK: Final = "urn:medchain:label-taken-back"
 """Extension of a resource's meta: a label that a person has taken back."""
 
-MAJORITY_YEARS: Final = 18
-"""Age from which on nobody is a minor."""
-
 _KEPT_CODES: Final = 20_000
 _META: Final = "meta"
 _NOBODY: Final[Mapping[str, str]] = {}
@@ -57,16 +54,20 @@ class Label(NamedTuple):
 class Labeller:
     """Sets the labels of what is stored. Threads share it."""
 
-    __slots__ = ("_known", "_service", "_sets", "_store")
+    __slots__ = ("_known", "_majority_years", "_service", "_sets", "_store")
 
-    def __init__(self, sets: Sequence[LabelSet], service: RecordService, store: RecordStore) -> None:
+    def __init__(
+        self, sets: Sequence[LabelSet], service: RecordService, store: RecordStore, majority_years: Callable[[], int]
+    ) -> None:
         """Prepare.
 
         Args:
             sets: code sets; all count.
             service: opens what is stored.
             store: the records file.
+            majority_years: tells from which age on nobody is a minor.
         """
+        self._majority_years = majority_years
         self._sets = tuple(sets)
         self._service = service
         self._store = store
@@ -154,7 +155,8 @@ class Labeller:
         type_name, record_id = str(resource.get("resourceType")), str(resource.get("id"))
         patient = patient_of(type_name, record_id, resource)
         born = (births.get(patient) or self._born(patient)) if patient else ""
-        return _is_before_majority(born, _happened(type_name, resource) or member(_about(resource), "lastUpdated"))
+        moment = _happened(type_name, resource) or member(_about(resource), "lastUpdated")
+        return bool(born) and _is_before_majority(born, self._majority_years(), moment)
 
     def _born(self, patient: str) -> str:
         """Tell the birth date of a patient of this node; empty where it is not known."""
@@ -271,11 +273,11 @@ def _happened(type_name: str, resource: Resource) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _is_before_majority(born: str, moment: str) -> bool:
+def _is_before_majority(born: str, years: int, moment: str) -> bool:
     """Tell whether who was born on a date was a minor at a moment, both as FHIR writes them; who may have been, was."""
     year = born[:_YEAR_CHARS]
     if not (moment and len(year) == _YEAR_CHARS and year.isascii() and year.isdigit()):
         return False
-    majority = f"{int(year) + MAJORITY_YEARS:04d}{born[_YEAR_CHARS:]}"
+    majority = f"{int(year) + years:04d}{born[_YEAR_CHARS:]}"
     told = min(len(majority), len(moment), _DATE_CHARS)
     return moment[:told] < majority[:told] or (told < _DATE_CHARS and moment[:told] == majority[:told])

@@ -55,6 +55,7 @@ from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import ExchangeClient
 from medchain.node.jobs import JobPool
 from medchain.node.peers import Limits
+from medchain.node.policy_terms import PolicyTerms
 from medchain.node.proofs import RecordTracer, opening_of, record_proof
 from medchain.node.records import RecordService
 from medchain.web.pages import Pages, read_asset
@@ -183,6 +184,7 @@ def make_core(
         token_url=f"{parts.issuer.origin}/token",
         clock=node.clock,
         final_size=Remembered(lambda: _final_size(node)),
+        majority_years=PolicyTerms(node.local, genesis.members.policy.terms).majority_years,
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
         tracer=RecordTracer(node.config.org_id, genesis.ledger, node.local, service),
         mode=Mode(node.config.fhir_validation),

@@ -111,6 +111,7 @@ class Core:
         token_url: where clients get tokens.
         clock: gives Unix seconds.
         final_size: tells how many leaves of the log are final.
+        majority_years: tells from which age on nobody is a minor.
         prove: exports the proof bundle of a record version, file name → content.
         tracer: tells where a record version stands on the ledger.
         mode: how strictly resources are validated.
@@ -140,6 +141,7 @@ class Core:
     token_url: str
     clock: Clock
     final_size: Callable[[], int]
+    majority_years: Callable[[], int]
     prove: Callable[[RecordVersion], Mapping[str, bytes]]
     tracer: Tracer = field(default_factory=NoLedger)
     mode: Mode = Mode.STRICT
@@ -167,7 +169,7 @@ class Core:
         object.__setattr__(self, "reader", VersionReader(self.store))
         object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
         object.__setattr__(self, "identifier_key", identifier_key(self.records_key))
-        object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store))
+        object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store, self.majority_years))
 
     def resolver(self, access: Access) -> Resolver:
         """Look things up for a caller: only where it may see them, or it could ask who is a patient here."""

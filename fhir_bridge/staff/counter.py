@@ -32,9 +32,6 @@ from medchain.web.session import SignedIn
 CASE_S: Final = 3600
 """How long a page about a patient can be opened again, and a form of it counts."""
 
-ADULT_YEARS: Final = 18
-"""From which birthday on the desk enrols somebody as of age, as the default policy's terms have it."""
-
 METHODS: Final = ("identity-card", "passport", "insurance-card")
 """How the desk may have checked who somebody is."""
 
@@ -197,7 +194,7 @@ class Counter:
         Whoever is enrolled here signs alone, and a child signs by its guardians (`docs/spec/subject.md` 4).
         """
         today = datetime.fromtimestamp(self.site.pages.site.clock(), UTC).date()
-        adult = f"{today.year - ADULT_YEARS:04}-{today.month:02}-{today.day:02}"
+        adult = f"{today.year - self.core.majority_years():04}-{today.month:02}-{today.day:02}"
         latest = who.birth_date + _LATEST_DAY[len(who.birth_date) :]
         return bool(who.birth_date) and latest > adult
 

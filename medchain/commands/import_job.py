@@ -31,6 +31,7 @@ from medchain.node.clock import system_clock
 from medchain.node.config import load_config
 from medchain.node.jobs import bound, read_secret, serve
 from medchain.node.keystore import Layout, Unlock
+from medchain.node.policy_terms import PolicyTerms
 from medchain.node.records import RecordService
 
 MODULE: Final = "medchain.commands.import_job"
@@ -99,7 +100,8 @@ class FileImporter:
         self._validation = Mode(node.config.fhir_validation)
         searches = open_search(node, genesis.ledger, api_bases(node, genesis))
         self._service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock, index=searches.index)
-        self._labeller = Labeller(label_sets(node.config.folder), self._service, node.records)
+        terms = PolicyTerms(node.local, genesis.members.policy.terms)
+        self._labeller = Labeller(label_sets(node.config.folder), self._service, node.records, terms.majority_years)
         self._resolver = Resolver(searches, node.records, identifier_key(node.keys.records))
 
     def take(self, path: Path, *, may_wait: bool) -> Outcome:

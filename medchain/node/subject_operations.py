@@ -22,6 +22,7 @@ from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord, in_force
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.drafts import Assertion, ToSign
 from medchain.node.ledger_node import LedgerNode
+from medchain.node.policy_terms import TERMS
 from medchain.node.subject_changes import SubjectChanges
 from medchain.node.subjects import Credential
 from medchain.node.submit import Submitted
@@ -57,6 +58,7 @@ class SubjectOperations:
             "recovery.cancel": self._cancel,
             "recovery.carry-out": self._carry_out,
             "recovery.draft-cancel": self._draft_cancel,
+            TERMS: self._terms,
             OPEN_RECOVERIES: self._open_recoveries,
             "subject.change": self._change,
             "subject.declare-death": self._declare_death,
@@ -68,6 +70,10 @@ class SubjectOperations:
             "subject.represented": self._represented,
             "subject.show": self._show,
         }
+
+    def _terms(self, _document: Json) -> Json:
+        """Give the terms of the policy in force."""
+        return dict(self._side.replica.members.policy.terms)
 
     def _draft(self, document: Json) -> Json:
         """Draft a change: ``{"operation","subject"}`` and what the operation needs."""

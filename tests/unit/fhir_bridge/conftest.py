@@ -111,6 +111,7 @@ def opened(folder: Path) -> Iterator[Server]:
             token_url=TOKEN_URL,
             clock=lambda: time[0],
             final_size=lambda: final[0],
+            majority_years=lambda: 18,
             prove=lambda stored: {"entry.bin": stored.object_id, "version": str(stored.version).encode()},
             audit=audit,
             catch_up=AuditDrain(folder, key, store, service, lambda: time[0], NODE).catch_up,

@@ -180,6 +180,7 @@ def api_of(desks: Desks, org_id: str) -> Iterator[Insurer]:
             token_url="https://insurer.example/token",
             clock=clock,
             final_size=lambda: site.ledger.final().size,
+            majority_years=lambda: 18,
             prove=lambda stored: {"entry.bin": stored.object_id},
             tracer=Tracer(org_id),
             audit=audit,

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from consent.labels import CARRIED
-from fhir_bridge.labelling import BASIS, TAKEN_BACK, label_sets, load_set
+from fhir_bridge.labelling import BASIS, TAKEN_BACK, Labeller, label_sets, load_set
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import InputError
@@ -168,6 +168,14 @@ def test_what_a_minor_may_want_to_keep_is_labelled_so(server, born, onset, is_mi
     patient = {"resourceType": "Patient", "id": "p1"} | ({} if born is None else {"birthDate": born})
     server.call("PUT", "/fhir/Patient/p1", patient)
     made = body(server.call("POST", "/fhir/Condition", condition(onsetDateTime=onset)))
+    assert ("ADOL" in labels(made)) is is_minor
+
+
+@pytest.mark.parametrize(("years", "is_minor"), [(15, False), (16, True)])
+def test_who_is_a_minor_is_as_the_policy_says(server, years, is_minor):
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1", "birthDate": "2010-05-04"})
+    labeller = Labeller((CARRIED,), server.service, server.store, lambda: years)
+    made = labeller.labelled(condition(onsetDateTime="2026-01-01") | {"id": "c1"}, None)
     assert ("ADOL" in labels(made)) is is_minor
 
 

@@ -232,6 +232,7 @@ def made(desks: Desks) -> Iterator[World]:
             token_url=f"{PORTAL}/token",
             clock=clock,
             final_size=lambda: site.ledger.final().size,
+            majority_years=lambda: 18,
             prove=lambda stored: record_proof(local, RENHE, stored, opening_of(service, stored)),
             audit=audit,
             catch_up=AuditDrain(folder, KEY, site.records, service, clock, RENHE).catch_up,

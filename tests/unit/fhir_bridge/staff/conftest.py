@@ -37,6 +37,7 @@ from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import ExchangeClient
+from medchain.node.policy_terms import PolicyTerms
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.accounts import Account, Role
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
@@ -129,6 +130,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         token_url=f"{ORIGIN}/token",
         clock=clock,
         final_size=lambda: site.ledger.final().size,
+        majority_years=PolicyTerms(local, {}).majority_years,
         prove=lambda stored: {"entry.bin": stored.object_id},
         audit=audit,
         catch_up=AuditDrain(site.folder, key, site.records, service, clock, org_id).catch_up,
