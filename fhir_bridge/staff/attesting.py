@@ -1,6 +1,7 @@
 """What one member of the staff proposes and another one confirms, where two of them attest what no passkey signs.
 
-Keeps true: nothing is done before the second hand; nobody is both, under whatever account; each confirmation counts
+Keeps true: nothing is done before the second hand; nobody is both, under whatever account: who attests is named as a
+person, whom another account does not make another one; each confirmation counts
 once, and what failed can be confirmed again; who proposed still works here when it counts. Trusts the session for who
 it is, and each of the two for having seen the person and the paper.
 Source: `docs/spec/smart.md` 30; `docs/spec/subject.md` 2, 8; `docs/spec/consent.md` 6.
@@ -100,7 +101,11 @@ class Attesting:
 
         Returns:
             What waits for another member of the staff.
+
+        Raises:
+            AccessDeniedError: ``attesting.person`` for an account that names no person.
         """
+        _person(me.account)
         made = Proposal(secrets.token_hex(16), deed, patient, me.account.id, self._site.clock(), terms)
         with self._site.deeds.doing(by(me.account, Kind.PROPOSAL, subject=made.id)):
             self._put(made)
@@ -140,7 +145,7 @@ class Attesting:
         Raises:
             NotFoundError: as `find`.
             AccessDeniedError: ``attesting.same`` for who proposed it, ``attesting.first`` where that person no longer
-                works at the desk.
+                works at the desk, ``attesting.person`` for an account that names no person.
         """
         proposal = self.find(name)
         with self._site.deeds.doing(by(me.account, Kind.CONFIRMATION, subject=proposal.id)):
@@ -159,8 +164,8 @@ class Attesting:
         first = self.proposer(proposal)
         if first is None:
             raise AccessDeniedError("attesting.first")
-        staff = {_named(first), _named(second)}
-        if first.id == second.id or len(staff) == 1:
+        staff = {_person(first), _person(second)}
+        if len(staff) == 1:
             raise AccessDeniedError("attesting.same")
         return tuple(sorted(staff))
 
@@ -175,9 +180,11 @@ class Attesting:
             raise NotFoundError("attesting.unknown")
 
 
-def _named(account: Account) -> str:
-    """Name a member of the staff as the ledger does."""
-    return account.fhir_user or account.id
+def _person(account: Account) -> str:
+    """Name a member of the staff as the ledger does; raises `AccessDeniedError` ``attesting.person``."""
+    if not account.is_person:
+        raise AccessDeniedError("attesting.person")
+    return account.fhir_user
 
 
 def _read(document: bytes) -> Proposal:

@@ -337,6 +337,10 @@ DESK_WORDS: Final[Words] = {
         "须由另一位工作人员确认：同一人不能既提出又确认。",
         "Another member of the staff confirms: nobody is both who proposes and who confirms.",
     ),
+    "error.attesting.person": (
+        "此账号或提出者的账号没有写明是哪位医务人员（Practitioner），不能用于证明。请联系管理员。",
+        "This account, or the proposer's, names no Practitioner and attests nothing. Ask an administrator for one.",
+    ),
     "error.attesting.first": (
         "提出者已不在窗口工作，须重新提出。",
         "Who proposed this no longer works at the desk. Propose it again.",

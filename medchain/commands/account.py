@@ -19,7 +19,7 @@ from medchain.commands import client_texts as texts
 from medchain.commands.client import Say, opened
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, canonical
-from medchain.errors import InputError, NotFoundError
+from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.ledger.kinds.content import short_text
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
@@ -59,6 +59,28 @@ def _add(context: Context) -> int:
         with command(node, Kind.ACCOUNT, account.id):
             node.records.accounts.put_account(account)
         return _told(context, node, account)
+
+
+def _person_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
+    """Declare what `account person` takes."""
+    _name_argument(parser, say)
+    parser.add_argument("fhir_user", metavar="TYPE/ID", help=say(texts.ACCOUNT_FHIR_USER))
+
+
+def _person(context: Context) -> int:
+    """Say whose an account is."""
+    given = context.arguments
+    if not _PERSON.fullmatch(given.fhir_user):
+        raise InputError("account.malformed")
+    with opened(context) as node:
+        account, accounts = _found(node, given.name), node.records.accounts
+        if account.identity is not None:
+            raise ConflictError("account.provider", name=account.name)
+        with command(node, Kind.ACCOUNT, account.id):
+            accounts.change_account(account.id, display=account.display, role=account.role, fhir_user=given.fhir_user)
+    answer: Json = {"account": account.name, "fhir_user": given.fhir_user}
+    context.answer(answer, [context.say(texts.ACCOUNT_PERSON, name=account.name, person=given.fhir_user)])
+    return Exit.DONE
 
 
 def _told(context: Context, node: WebNode, account: Account) -> int:
@@ -173,6 +195,9 @@ def _invite(context: Context) -> int:
 COMMANDS: Final = (
     Command(("account", "invite"), texts.INVITE_SUMMARY, texts.INVITE_EXAMPLES, _invite, _invite_arguments),
     Command(("account", "add"), texts.ACCOUNT_ADD_SUMMARY, texts.ACCOUNT_ADD_EXAMPLES, _add, _add_arguments),
+    Command(
+        ("account", "person"), texts.ACCOUNT_PERSON_SUMMARY, texts.ACCOUNT_PERSON_EXAMPLES, _person, _person_arguments
+    ),
     Command(("account", "list"), texts.ACCOUNT_LIST_SUMMARY, texts.ACCOUNT_LIST_EXAMPLES, _list),
     Command(("account", "enrol"), texts.ACCOUNT_ENROL_SUMMARY, texts.ACCOUNT_ENROL_EXAMPLES, _enrol, _enrol_arguments),
     Command(

@@ -132,6 +132,12 @@ ACCOUNT_ADDED: Final = Text(
     "Made the account {name} ({role}). Within {minutes} minutes, the person opens this address to enrol a passkey; it "
     "is good once:\n{url}",
 )
+ACCOUNT_PERSON_SUMMARY: Final = Text("写明账号属于哪个人", "say which person an account belongs to")
+ACCOUNT_PERSON_EXAMPLES: Final = Text(
+    "medchain account person wang Practitioner/17",
+    "medchain account person wang Practitioner/17",
+)
+ACCOUNT_PERSON: Final = Text("账号 {name} 属于 {person}。", "The account {name} belongs to {person}.")
 INVITE_SUMMARY: Final = Text(
     "窗口核对身份后，给患者一个登记通行密钥的一次性网址",
     "give a patient, whose identity the desk has checked, an address to enrol a passkey",

@@ -180,13 +180,13 @@ CORRECTION_TEXT: Final = Text(
 )
 DESK: Final = Text(
     "\n登记窗口（发放登记码、恢复、没有手机者的纸质登记和许可）：两位工作人员，各有一个账号，各用一个浏览器：\n"
-    "  {command} account add desk-1 --role desk --config {config}\n"
-    "  {command} account add desk-2 --role desk --config {config}\n"
+    "  {command} account add desk-1 --role desk --fhir-user Practitioner/desk-1 --config {config}\n"
+    "  {command} account add desk-2 --role desk --fhir-user Practitioner/desk-2 --config {config}\n"
     "  登录后打开：{web}/desk",
     "\nThe enrolment desk (codes, recoveries; people without a phone on paper): two members of the staff, each\n"
     "  with an account and a browser of their own:\n"
-    "  {command} account add desk-1 --role desk --config {config}\n"
-    "  {command} account add desk-2 --role desk --config {config}\n"
+    "  {command} account add desk-1 --role desk --fhir-user Practitioner/desk-1 --config {config}\n"
+    "  {command} account add desk-2 --role desk --fhir-user Practitioner/desk-2 --config {config}\n"
     "  Once signed in: {web}/desk",
 )
 PERSON: Final = Text(

@@ -39,6 +39,7 @@ from medchain.node.peers import Limits
 from medchain.node.records import RecordService
 from medchain.ordering.clock_doubt import CLOCK
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR
+from medchain.store.accounts import Role
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import BlobRow, RecordStore
 
@@ -149,6 +150,7 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
         yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
         yield _try("messages", lambda: _messages(layout, records_key, context.clock()))
         yield _try("confirmations", lambda: _confirmations(layout, records_key))
+        yield _try("attesting", lambda: _attesting(layout, records_key))
         yield _try("blobs", lambda: _blobs(layout, web_keys, context.clock, full=full))
     for check, path, key, kind in (
         ("records", layout.records, records_key, FileKind.RECORDS),
@@ -209,6 +211,16 @@ def _confirmations(layout: Layout, key: bytes) -> None:
         clients = len(records.accounts.unconfirmed_clients())
     if accounts or clients:
         raise UnavailableError("doctor.confirmations", accounts=accounts, clients=clients)
+
+
+def _attesting(layout: Layout, key: bytes) -> None:
+    """See that whoever is at the desk can attest; raises `UnavailableError` ``doctor.attesting`` otherwise."""
+    opened = open_database(layout.records, key, kind=FileKind.RECORDS, migrate=False)
+    with closing(RecordStore(opened)) as records:
+        accounts = [one for one in records.accounts.accounts() if one.role is Role.DESK and one.disabled is None]
+    names = [one.name for one in accounts if not one.is_person]
+    if names:
+        raise UnavailableError("doctor.attesting", names=", ".join(names))
 
 
 def _blobs(layout: Layout, keys: WebKeys, clock: Callable[[], int], *, full: bool) -> str:

@@ -66,6 +66,15 @@ ERRORS: Final[Mapping[str, Text]] = {
         "{accounts} account(s) and {clients} client(s) are shut since a restore and wait to be confirmed (`account "
         "confirm`, `client confirm`)",
     ),
+    "doctor.attesting": Text(
+        "窗口账号 {names} 没有写明是哪位医务人员，不能用于双人证明（account person NAME Practitioner/ID）",
+        "the desk's account(s) {names} do not say which Practitioner they belong to, and attest nothing (`account "
+        "person NAME Practitioner/ID`)",
+    ),
+    "account.provider": Text(
+        "账号 {name} 的人员信息由身份提供方给出。",
+        "Who the account {name} belongs to is what its identity provider says.",
+    ),
     "client.exists": Text("客户端 {client} 已登记。", "Client {client} is registered already."),
     "client.unknown": Text("没有登记客户端 {client}。", "Client {client} is not registered."),
     "daemon.not_running": Text(

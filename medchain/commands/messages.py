@@ -785,6 +785,9 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "messages": Text("待发出的通知", "notices waiting to be sent to people"),
     "mail": Text("邮件服务器", "mail server"),
     "confirmations": Text("恢复后待确认的账号与客户端", "accounts and clients to confirm after a restore"),
+    "attesting": Text(
+        "窗口账号是否写明医务人员（account person）", "which Practitioner the desk's accounts name (`account person`)"
+    ),
     "signatures": Text("签名判定规则", "rule of signatures"),
     "configuration": Text("配置", "configuration"),
     "keys": Text("密钥", "keys"),

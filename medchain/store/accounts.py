@@ -65,6 +65,8 @@ class Role(StrEnum):
 STAFF: Final = frozenset(Role) - {Role.PATIENT}
 """Roles of those who work here."""
 
+_PRACTITIONER: Final = "Practitioner/"
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -89,6 +91,14 @@ class Account:
     identity: bytes | None
     disabled: int | None
     created: int
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it says who it belongs to, so that two accounts can be told to be of two people.
+
+        Somebody may have several roles, and a PractitionerRole for each: only a Practitioner counts.
+        """
+        return self.fhir_user.startswith(_PRACTITIONER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,20 @@ def signed_in(demo, folder: Path, name: str, role: str) -> Browser:
     made = Browser(folder)
     made.add_authenticator()
     config = demo.folder / HOSPITAL / "node.toml"
-    told = demo.run("account", "add", name, "--role", role, "--display", name, "--config", config, "--json")
+    told = demo.run(
+        "account",
+        "add",
+        name,
+        "--role",
+        role,
+        "--display",
+        name,
+        "--fhir-user",
+        f"Practitioner/{name}",
+        "--config",
+        config,
+        "--json",
+    )
     made.open(json.loads(told)["url"])
     made.click("[data-passkey=enrol] button")
     made.wait_until(name)

@@ -93,9 +93,11 @@ class World:
             self.core.service.create(NewRecord(one["resourceType"], one["id"], content, name, document=one))
         return name
 
-    def staff(self, role: Role = Role.CLINICIAN, person: str = "") -> Browser:
-        """Sign somebody new in."""
+    def staff(self, role: Role = Role.CLINICIAN, person: str | None = None) -> Browser:
+        """Sign somebody new in; whoever is at the desk is some Practitioner, where nobody else is named."""
         now, account = self.site.clock(), secrets.token_hex(16)
+        if person is None:
+            person = f"Practitioner/{account}" if role is Role.DESK else ""
         self.site.accounts.put_account(Account(account, account, "李医生", role, person, None, None, now))
         client = self.app.test_client()
         secret = self.site.accounts.begin_session(account, "passkey", now, now + 8 * 3600, None)

@@ -57,6 +57,9 @@ def proposed(browser, name: str, **changes: object) -> str:
     return answer.headers["Location"]
 
 
+METHOD = {"method": "passport"}
+
+
 def consents(world, subject: bytes) -> list[dict]:
     return world.local.call("patient.consents", {"subjects": [subject.hex()]})["consents"]
 
@@ -181,6 +184,24 @@ def test_attack_a_permission_takes_no_effect_by_who_proposed_it(world):
     for who in (browser, world.staff(Role.DESK, "Practitioner/alone")):
         assert code_of(decided(who, waiting)) == "attesting.same"
     assert consents(world, subject) == []
+
+
+@pytest.mark.parametrize("person", ["", "PractitionerRole/surgeon"])
+def test_attack_one_person_with_two_accounts_attests_as_two(world, person):
+    """Somebody may have an account that names nobody, or one for each role, beside the first."""
+    patient, named, nameless = (
+        world.patient(f"paper-6-{len(person)}"),
+        world.staff(Role.DESK),
+        world.staff(Role.DESK, person),
+    )
+    case = opened(nameless, patient)
+    assert code_of(nameless.post(f"{case}/enrolment", form_of(nameless, case) | METHOD)) == "attesting.person"
+    case = opened(named, patient)
+    waiting = named.post(f"{case}/enrolment", form_of(named, case) | METHOD).headers["Location"]
+    answer = decided(nameless, waiting)
+    assert (answer.status_code, code_of(answer)) == (403, "attesting.person")
+    assert "请联系管理员" in answer.text
+    assert world.site.accounts.see_ticket("desk-proposed", waiting.rpartition("/")[2], world.site.clock()) is not None
 
 
 def test_what_fails_can_be_confirmed_again_and_once(world):

@@ -14,7 +14,7 @@ from fhir_bridge.smart.keys import ACCESS
 from medchain.node.assembly import open_web_node
 from medchain.node.config import load_config
 from medchain.node.keystore import open_root_file, unlock
-from medchain.store.accounts import Passkey
+from medchain.store.accounts import Account, Passkey, Role
 from medchain.store.journal import names, read_all
 
 KEYS = [ECKey.generate_key("P-384"), RSAKey.generate_key(2048)]
@@ -183,8 +183,41 @@ def test_who_was_closed_since_the_backup_does_not_get_in_by_a_restore(run, node,
 
 
 def confirmations(ran) -> str:
+    return examined(ran, "confirmations")
+
+
+def examined(ran, check: str) -> str:
     rows = json.loads(ran.out.splitlines()[0])["findings"]
-    return next(row["state"] for row in rows if row["check"] == "confirmations")
+    return next(row["state"] for row in rows if row["check"] == check)
+
+
+def test_the_doctor_minds_accounts_of_the_desk_that_name_nobody_until_they_do(run, node):
+    config = ("--config", node)
+    for name, role, *person in (("d1", "desk"), ("d2", "desk", "--fhir-user", "Practitioner/2"), ("c1", "clinician")):
+        assert run("account", "add", name, "--role", role, *person, *config).code == 0
+    for language, word in (
+        ("zh", "异常  窗口账号是否写明医务人员（account person）"),
+        ("en", "bad   which Practitioner the desk's accounts name (`account person`)"),
+    ):
+        assert (
+            f"{word}{'：' if language == 'zh' else ': '}doctor.attesting names=d1\n"
+            in run("doctor", *config, "--lang", language).out
+        )
+    assert run("account", "person", "d1", "Dr Li", *config).code == 2
+    assert run("account", "person", "nobody", "Practitioner/1", *config).code == 4
+    made = run("account", "person", "d1", "Practitioner/1", *config, "--json")
+    assert made.document == {"account": "d1", "fhir_user": "Practitioner/1"}
+    assert examined(run("doctor", "--json", *config), "attesting") == "good"
+    with opened(node) as after:
+        account = after.records.accounts.account_named("d1")
+        assert (account.fhir_user, account.role, account.display) == ("Practitioner/1", Role.DESK, "d1")
+
+
+def test_who_signs_in_at_an_identity_provider_is_who_that_says(run, node):
+    with opened(node) as before:
+        identity = b"i" * 32
+        before.records.accounts.put_account(Account("a" * 32, "idp-1", "Li", Role.DESK, "", identity, None, 1))
+    assert run("account", "person", "idp-1", "Practitioner/1", "--config", node).code == 6
 
 
 def test_what_waits_for_a_confirmation_is_listed_and_the_doctor_minds(run, node, restored):
