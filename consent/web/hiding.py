@@ -9,7 +9,6 @@ Source: `docs/spec/patient-pages.md` 18; `docs/spec/consent.md` C13.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response
@@ -21,8 +20,7 @@ from consent.web.site import Patient, PatientSite, check_place
 from consent.web.view import Given, given_of
 from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT
-from medchain.web.pages import language
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import add_views, language
 
 NEVER_HIDDEN: Final = "Patient"
 """Type of the record that is never hidden: all others refer to it."""
@@ -42,14 +40,12 @@ class HidingPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("patient_hiding", __name__)
-        for path, view, method in (
+        rows = (
             (_PLACE, self.preview, "GET"),
             (_PLACE, self.hide, "POST"),
             ("/my/record/<type_name>/<record_id>/release", self.release, "POST"),
-        ):
-            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return blueprint
+        )
+        return add_views(Blueprint("patient_hiding", __name__), rows)
 
     def preview(self, type_name: str, record_id: str) -> Response:
         """Show what hiding a record would keep back, and from whom."""

@@ -14,9 +14,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from consent.web.codes import CODE, ENROL_PAGE, RECOVER_PAGE, RECOVERY_CODE, Attestation
+from consent.web.in_app import application_of
 from consent.web.site import QUICK, SLOW, PatientSite, account_name
 from medchain.crypto.assertion import AssertionRequest, CredentialKey, check_assertion, encode_credential_key
 from medchain.crypto.registration import NewPasskey, check_registration
@@ -36,6 +37,10 @@ from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, answering, json_answer
 HOME: Final = "/my"
 """The patient's first page."""
 
+WITHOUT_PAGE: Final = "/my/without"
+"""Where it says what to do in a browser that has no passkeys."""
+
+_SIGN_IN_PAGE: Final = "/my/sign-in"
 _SIGN_IN: Final = "patient-sign-in"
 _ENROL: Final = "patient-enrol"
 _RECOVER: Final = "patient-recover"
@@ -56,20 +61,29 @@ def sign_in_blueprint(site: PatientSite) -> Blueprint:
     blueprint = Blueprint("patient_sign_in", __name__)
     ceremonies = PatientCeremonies(site)
 
-    @blueprint.get("/my/sign-in")
+    def opened(template: str) -> Response:
+        application = application_of(request.headers.get("User-Agent", ""))
+        return site.pages.render(template, application=application)
+
+    @blueprint.get(_SIGN_IN_PAGE)
     @callers(Caller.PUBLIC)
     def page() -> Response:
-        return redirected(HOME) if site.current() is not None else site.pages.render("patient/sign_in.html")
+        return redirected(HOME) if site.current() is not None else opened("patient/sign_in.html")
 
     @blueprint.get(ENROL_PAGE)
     @callers(Caller.PUBLIC)
     def enrol() -> Response:
-        return site.pages.render("patient/enrol.html")
+        return opened("patient/enrol.html")
 
     @blueprint.get(RECOVER_PAGE)
     @callers(Caller.PUBLIC)
     def recover() -> Response:
-        return site.pages.render("patient/recover.html")
+        return opened("patient/recover.html")
+
+    @blueprint.get(WITHOUT_PAGE)
+    @callers(Caller.PUBLIC)
+    def without() -> Response:
+        return site.pages.render("patient/without.html", address=site.pages.site.origins[0] + _SIGN_IN_PAGE)
 
     @blueprint.get("/my/recover/done")
     @callers(Caller.PUBLIC)

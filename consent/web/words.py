@@ -13,6 +13,7 @@ from consent.web.concern_words import CONCERN_WORDS
 from consent.web.hiding_words import HIDING_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.sign_words import SIGN_WORDS
+from consent.web.without_words import WITHOUT_WORDS
 from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
@@ -20,6 +21,7 @@ PATIENT_WORDS: Final[Words] = {
     **HIDING_WORDS,
     **PERSON_WORDS,
     **SIGN_WORDS,
+    **WITHOUT_WORDS,
     "patient.nav": ("主菜单", "Main menu"),
     "nav.home": ("首页", "Home"),
     "nav.access": ("谁能看", "Access"),
@@ -61,10 +63,10 @@ PATIENT_WORDS: Final[Words] = {
         "What came back to be signed is not what this page shows. Nothing was signed. Please tell the hospital.",
     ),
     "passkey.without": (
-        "此浏览器不支持通行密钥（微信等应用内的浏览器常常如此）。请在系统浏览器中打开本页，或到医院窗口、自助机办理。",
+        "此浏览器不支持通行密钥，这一步在这里做不了。请在系统浏览器中打开本页，或到医院窗口、自助机办理。",
         (
-            "This browser has no passkeys; browsers inside other apps often have none. Open this page in your phone's "
-            "own browser, or go to the hospital's desk or kiosk."
+            "This browser has no passkeys, so this step cannot be done here. Open this page in your phone's own "
+            "browser, or go to the hospital's desk or kiosk."
         ),
     ),
     "my_sign_in.title": ("登录我的健康档案", "Sign in to your health record"),

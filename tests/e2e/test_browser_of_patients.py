@@ -361,7 +361,7 @@ def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, p
     browser = Browser(tmp_path)
     try:
         found = []
-        for number, page in enumerate(("sign-in", "enrol", "recover", "recover/done", "verify")):
+        for number, page in enumerate(("sign-in", "enrol", "recover", "recover/done", "verify", "without")):
             for language in ("zh", "en"):
                 place = f"{home}/{page}"
                 browser.open(f"{place}?lang={language}")
@@ -373,6 +373,37 @@ def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, p
         assert found == []
         browser.open(home)
         assert browser.url == f"{home}/sign-in"
+    finally:
+        browser.close()
+    assert demo.process.poll() is None
+
+
+WECHAT = "Mozilla/5.0 (Linux; Android 13; wv) AppleWebKit/537.36 Chrome/111.0 Mobile MicroMessenger/8.0.42"
+
+
+@pytest.mark.parametrize(
+    ("language", "says", "way"),
+    [("zh", "此浏览器不支持通行密钥", "在浏览器打开"), ("en", "This browser has no passkeys", "Open in browser")],
+)
+def test_a_browser_inside_another_app_has_no_passkeys_and_is_led_out_of_it(
+    demo, home, pictures, tmp_path, language, says, way
+):
+    browser = Browser(tmp_path, more=[f"--user-agent={WECHAT}"])
+    try:
+        found = []
+        # It has `navigator.credentials` all the same.
+        with browser.early_script("delete window.PublicKeyCredential;"):
+            for page, code in (("sign-in", ""), ("enrol", "#ABCDE-FGHJK")):
+                browser.open(f"{home}/{page}?lang={language}{code}")
+                assert says in browser.wait_until(says)
+                assert browser.script("return [...document.querySelectorAll('main button')].every((one) => one.hidden)")
+                # What was given after the # goes along into the other browser.
+                assert browser.script("return document.querySelector('[data-address]').value === location.href")
+                found += looks(browser, f"in-app-{page}-{language}", pictures, (390, 1280))
+            browser.click("[data-without] a[href='/my/without']")
+            browser.wait_until(way)
+            found += looks(browser, f"without-{language}", pictures, (320, 390, 1280))
+        assert found == []
     finally:
         browser.close()
     assert demo.process.poll() is None

@@ -63,8 +63,11 @@ export function arm(ceremonies) {
     const failed = place.querySelector("[role=alert]");
     const wait = place.querySelector("[role=status]");
     const without = place.querySelector("[data-without]");
-    button.hidden = !("credentials" in navigator);
+    // Browsers inside other apps can have one without the other.
+    button.hidden = !("credentials" in navigator && "PublicKeyCredential" in window);
     if (without) without.hidden = !button.hidden;
+    // What is after the # of an address, such as a code, no server knows.
+    for (const field of without?.querySelectorAll("[data-address]") ?? []) field.value = location.href;
     button.addEventListener("click", async () => {
       failed.hidden = button.disabled = true;
       if (wait) wait.hidden = false;

@@ -13,6 +13,7 @@ from medchain.encoding import canonical
 from medchain.errors import InputError, UnavailableError
 from medchain.store.accounts import Account, Passkey, Role
 from medchain.web.sign_in import ENROL
+from tests.unit.consent.web.conftest import PORTAL
 from tests.unit.medchain.node.desks import phone_of
 from tests.unit.medchain.node.federation import RENHE
 
@@ -154,3 +155,50 @@ def test_who_fails_again_and_again_waits(world):
 def test_an_id_that_can_be_none_makes_no_account(world):
     with pytest.raises(InputError, match=r"account\.malformed"):
         account_of(world.site.pages.site.accounts, "", "", world.time)
+
+
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+ANDROID = "Mozilla/5.0 (Linux; Android 13; V2218A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/111.0"
+
+
+@pytest.mark.parametrize(
+    ("agent", "names"),
+    [
+        (f"{PHONE} Mobile/15E148 MicroMessenger/8.0.42(0x18002a32) NetType/WIFI Language/zh_CN", ("微信", "WeChat")),
+        (f"{PHONE} Mobile/15E148 Ariver/1.1.0 AliApp(AP/10.5.30) AlipayClient/10.5.30", ("支付宝", "Alipay")),
+        (f"{ANDROID} Mobile Safari/537.36 V1_AND_SQ_8.9.50 QQ/8.9.50.10650", ("QQ", "QQ")),
+        (f"{PHONE} Mobile/15E148 [FBAN/FBIOS;FBAV/443.0.0.26.69]", ("Facebook", "Facebook")),
+        (f"{ANDROID} Mobile Safari/537.36", ("另一个应用", "another app")),
+    ],
+)
+@pytest.mark.parametrize("page", ["sign-in", "enrol", "recover"])
+def test_in_another_apps_browser_a_page_says_so_and_leads_out_of_it_without_a_script(world, page, agent, names):
+    browser = world.browser("in app")
+    for language, said in zip(("zh", "en"), (f"您正在{names[0]}里打开", f"inside {names[1]}. "), strict=True):
+        text = browser.get(f"/my/{page}?lang={language}", **{"User-Agent": agent}).text
+        assert said in text
+        assert 'href="/my/without"' in text
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        f"{PHONE} Version/17.0 Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; U; Android 12; zh-cn) AppleWebKit/537.36 Chrome/98.0 MQQBrowser/13.5 Mobile Safari/537.36",
+        "",
+    ],
+)
+def test_in_a_browser_of_its_own_a_page_names_no_app(world, agent):
+    text = world.browser("own").get("/my/sign-in?lang=en", **{"User-Agent": agent}).text
+    assert "You have opened this page inside" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("zh", ("在浏览器打开", "自助机", "服务窗口")), ("en", ("Open in browser", "kiosk", "Go to the desk"))],
+)
+def test_without_passkeys_there_is_the_phones_browser_a_kiosk_and_the_desk(world, language, words):
+    text = world.browser("nobody").text(f"/my/without?lang={language}")
+    assert all(word in text for word in words)
+    assert f"{PORTAL}/my/sign-in" in text
+    assert "<script" not in text
