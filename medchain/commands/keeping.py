@@ -18,7 +18,7 @@ from typing import Final
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json
-from medchain.errors import UnavailableError
+from medchain.errors import MedchainError, UnavailableError
 from medchain.ledger.members import make_key
 from medchain.node.administrator import with_proof
 from medchain.node.assembly import read_genesis
@@ -32,7 +32,7 @@ from medchain.node.backup import (
     restore_backup,
     unpacked,
 )
-from medchain.node.config import CONFIG_NAME, load_config
+from medchain.node.config import CONFIG_NAME, NodeConfig, load_config
 from medchain.node.keystore import (
     KeyUse,
     Layout,
@@ -41,6 +41,7 @@ from medchain.node.keystore import (
     adopt_candidates,
     candidate_keys,
     draw_candidates,
+    drop_candidates,
     open_daemon_keys,
     open_root_file,
     unlock,
@@ -48,7 +49,7 @@ from medchain.node.keystore import (
 )
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
-from medchain.node.rotation import ORDERED_TIMEOUT_S, ROTATE, USES
+from medchain.node.rotation import ORDERED_TIMEOUT_S, ORDERS, ROTATE, USES
 from medchain.node.supervisor import read_node_state
 
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
@@ -156,10 +157,27 @@ def _rotate_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str
 
 def _rotate(context: Context) -> int:
     """Exchange the keys of one use on the ledger, then in the node; again after a crash goes on where it stopped."""
-    config, uses = context.config(), USES[context.arguments.use]
-    folder, halves = config.folder, context.halves(config, messages.PASSPHRASE)
+    config, use = context.config(), context.arguments.use
+    halves = context.halves(config, messages.PASSPHRASE)
+    is_new = draw_candidates(config.folder, USES[use], halves)
+    try:
+        document = _exchange_all(context, config, halves)
+    except (MedchainError, OSError, KeyboardInterrupt) as error:
+        if is_new and isinstance(error, MedchainError) and error.code == ORDERS:
+            # Nobody has them, and they would keep keys of all other uses from being exchanged.
+            drop_candidates(config.folder)
+        else:
+            context.tell(messages.ROTATE_AGAIN, use=use)
+        raise
+    context.answer(document, [context.say(messages.ROTATE_DONE, **document)])
+    context.tell(messages.ROTATE_BACKUP)
+    return Exit.DONE
+
+
+def _exchange_all(context: Context, config: NodeConfig, halves: Unlock) -> dict[str, Json]:
+    """Have the ledger list the keys that wait, and the node use them; returns what is answered."""
+    folder, uses = config.folder, USES[context.arguments.use]
     genesis, _ = read_genesis(Layout(folder))
-    draw_candidates(folder, uses, halves)
     if KeyUse.ENCRYPTION in uses:
         admit_encryption_candidates(folder)
         # Also where it was there before: whoever was killed here has not had it opened.
@@ -172,10 +190,7 @@ def _rotate(context: Context) -> int:
     if KeyUse.AUTHENTICATION in uses:
         # Until now the old key counted too, so that no call was refused. Now it goes.
         version = _exchange(folder, keys, halves, context)
-    document: Json = {"keys": list[Json](listed), "use": context.arguments.use, "version": version}
-    context.answer(document, [context.say(messages.ROTATE_DONE, use=context.arguments.use, version=version)])
-    context.tell(messages.ROTATE_BACKUP)
-    return Exit.DONE
+    return {"keys": list[Json](listed), "use": context.arguments.use, "version": version}
 
 
 def _exchange(folder: Path, keys: list[Json], halves: Unlock, context: Context) -> Json:

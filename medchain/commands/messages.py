@@ -763,6 +763,12 @@ ROTATE_EXAMPLES: Final = Text(
 )
 ROTATE_USE: Final = Text("密钥的用途", "what the keys are for")
 ROTATE_RESTART: Final = Text("正在重新启动节点的进程。", "The node's processes start anew.")
+ROTATE_AGAIN: Final = Text(
+    "更换尚未完成，在完成之前本节点的签署可能不被承认。请排除原因（例如磁盘已满），"
+    "再执行一次 medchain key rotate {use}：它会从中断处继续。",
+    "The exchange is not finished, and what the node signs until then may not count. Remove what stopped it, such as a "
+    "full disk, and run `medchain key rotate {use}` again: it goes on where it stopped.",
+)
 ROTATE_DONE: Final = Text(
     "{use} 密钥已更换（本机构在账本上的第 {version} 版）。",
     "The {use} keys were exchanged (version {version} of the organisation on the ledger).",

@@ -325,13 +325,16 @@ def add_key(folder: Path, use: KeyUse, halves: Unlock) -> str:
     return row.key_id
 
 
-def draw_candidates(folder: Path, uses: Collection[KeyUse], halves: Unlock) -> None:
+def draw_candidates(folder: Path, uses: Collection[KeyUse], halves: Unlock) -> bool:
     """Draw keys that are to take the place of others, once the ledger lists them; again after a crash changes nothing.
 
     Args:
         folder: the node's folder.
         uses: what the keys are for.
         halves: both halves of the root key.
+
+    Returns:
+        Whether they were drawn just now.
 
     Raises:
         NotFoundError: ``keystore.missing``.
@@ -345,6 +348,12 @@ def draw_candidates(folder: Path, uses: Collection[KeyUse], halves: Unlock) -> N
     if not waiting:
         rows = [_draw(use, org_id, halves) for use in sorted(uses)]
         write_private_file(layout.candidates, _encode(org_id, rows, _CANDIDATES_TYPE))
+    return not waiting
+
+
+def drop_candidates(folder: Path) -> None:
+    """Forget keys that wait, which nobody may have brought to the ledger."""
+    Layout(folder).candidates.unlink()
 
 
 def candidate_uses(folder: Path) -> tuple[KeyUse, ...]:

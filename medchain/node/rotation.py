@@ -49,6 +49,9 @@ ROTATE: Final = "organisation.keys"
 ADMINISTRATOR: Final = "rotation.administrator"
 """Refusal: without the administrator's proof."""
 
+ORDERS: Final = "rotation.orderer"
+"""Refusal: of the log key of who orders."""
+
 USES: Final[Mapping[str, tuple[KeyUse, ...]]] = {
     "authentication": (KeyUse.AUTHENTICATION,),
     "cosign": (KeyUse.COSIGN_ED25519, KeyUse.COSIGN_MLDSA44),
@@ -110,7 +113,7 @@ class KeyRotation:
 
         Raises:
             InputError: for malformed keys.
-            ConflictError: ``rotation.orderer`` for the log key of who orders, ``transaction.version``.
+            ConflictError: `ORDERS`, ``transaction.version``.
             VerificationError: what the rules of the ledger refuse.
             UnavailableError: ``rotation.not_ordered``: it may be ordered later; ask again.
         """
@@ -127,7 +130,7 @@ class KeyRotation:
         before = snapshot.organisations[self._identity.org_id]
         if any(key.use == LOG_KEY for key in new) and snapshot.protocol.orderer == before.org_id:
             # Its checkpoints are signed with that key from one block to the next: hand over first.
-            raise ConflictError("rotation.orderer", org_id=before.org_id)
+            raise ConflictError(ORDERS, org_id=before.org_id)
         after = _exchanged(before, new, self._authentication)
         if after != before:
             known = {key.id for key in before.keys}

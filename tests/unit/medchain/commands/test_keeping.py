@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
 from medchain.commands import doctor, keeping
-from medchain.errors import UnavailableError
+from medchain.errors import ConflictError, UnavailableError
 from medchain.node.keystore import KeyUse, candidate_uses
 
 
@@ -60,6 +62,48 @@ def test_one_exchange_is_finished_before_the_next(run, node):
         ran = run("key", "rotate", "ledger", "--config", node, "--lang", language)
         assert (ran.code, word in ran.err) == (6, True)
     assert set(candidate_uses(node.parent)) == {KeyUse.COSIGN_ED25519, KeyUse.COSIGN_MLDSA44}
+
+
+@pytest.mark.parametrize("use", ["authentication", "cosign", "encryption", "ledger", "log"])
+def test_an_exchange_that_finds_no_room_on_the_disk_says_so_and_goes_on_when_it_is_asked_again(
+    run, node, monkeypatch, use
+):
+    """The ledger lists the keys already: what the node signs with the old ones counts no more."""
+    rename, full, asked = Path.replace, [True], []
+
+    def replace(path: Path, target: Path) -> Path:
+        if full[0] and target.name == "keystore.json" and asked:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(keeping, "_start_anew", lambda *_given: None)
+    monkeypatch.setattr(
+        keeping, "_exchange", lambda _folder, keys, *_given: asked.append([key["public"] for key in keys]) or 2
+    )
+    monkeypatch.setattr(Path, "replace", replace)
+    # An encryption key is in the keystore before that, and needs no more room.
+    for language, word in (("zh", "尚未完成"), ("en", f"medchain key rotate {use}")) if use != "encryption" else ():
+        ran = run("key", "rotate", use, "--config", node, "--lang", language)
+        assert (ran.code, word in ran.err) == (7, True), ran.err
+    full[0] = False
+    assert run("key", "rotate", use, "--config", node, "--json").document["version"] == 2
+    assert all(keys == asked[0] for keys in asked)
+    assert candidate_uses(node.parent) == ()
+
+
+def test_who_orders_is_left_with_no_log_key_that_keeps_others_from_being_exchanged(run, node, monkeypatch):
+    def refuse(*_given: object) -> None:
+        raise ConflictError("rotation.orderer", org_id="renhe-hospital")
+
+    monkeypatch.setattr(keeping, "_exchange", refuse)
+    assert run("key", "rotate", "log", "--config", node).code == 6
+    assert candidate_uses(node.parent) == ()
+    # What an earlier call has drawn may be on its way to the ledger.
+    monkeypatch.undo()
+    assert run("key", "rotate", "log", "--config", node).code == 7
+    monkeypatch.setattr(keeping, "_exchange", refuse)
+    assert run("key", "rotate", "log", "--config", node).code == 6
+    assert candidate_uses(node.parent) == (KeyUse.LOG,)
 
 
 def findings(ran) -> dict[str, tuple[str, str]]:
