@@ -28,7 +28,7 @@ from medchain.node.asker import HttpCustodians
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.awaited import awaited
 from medchain.node.checking import SignatureChecks
-from medchain.node.clock import Clock
+from medchain.node.clock import Clock, steady_timer
 from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
@@ -423,6 +423,7 @@ def _ordering(node: DaemonNode) -> LedgerDriver:
         is_erasing=lambda: bool(node.records.pending(1, kind=ERASURE)),
         is_split=node.records.is_alarm_open(SPLIT_VIEW),
         settled=settled_notes(node.records),
+        timer=steady_timer,
     )
 
 

@@ -17,3 +17,8 @@ Clock: TypeAlias = Callable[[], int]
 def system_clock() -> int:
     """Return the time of day in Unix seconds."""
     return int(time.time())  # noqa: TID251  # this is the clock that the roof passes in
+
+
+def steady_timer() -> float:
+    """Return seconds that no setting of the clock moves, and that go on while the machine sleeps (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

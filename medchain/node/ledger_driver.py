@@ -366,6 +366,7 @@ class LedgerDriver:
         is_erasing: Callable[[], bool],
         is_split: bool = False,
         settled: Sequence[str] = (),
+        timer: Callable[[], float] | None = None,
     ) -> None:
         """Put the driver together; nothing runs yet.
 
@@ -379,6 +380,7 @@ class LedgerDriver:
             is_erasing: whether an erasure is not carried out yet, which a restored node must not serve before.
             is_split: whether an alarm over a split view is open: the node cosigns nothing until it was acknowledged.
             settled: notes that prove those which were.
+            timer: as `Ports` takes it.
 
         Raises:
             VerificationError: ``vouched.missing``.
@@ -400,6 +402,7 @@ class LedgerDriver:
             connect=lambda name: PulsedClient(HttpOrdererClient(peers, name), self._pulse),
             is_split=is_split,
             settled=settled,
+            timer=timer,
         )
         self.driver = EmbeddedDriver(org_id, keys.log, ports, restored=self.restoration.is_under_way)
         orderer = self.driver.orderer

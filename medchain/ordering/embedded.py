@@ -18,6 +18,7 @@ from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ordering.agreed_clock import AgreedClock
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block
 from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
@@ -76,6 +77,7 @@ class Ports:
         connect: org_id → the way to that organisation; asked anew at each use, so that a new address needs nothing.
         is_split: whether a split view that an earlier run saw is not settled: then nothing is cosigned in this one.
         settled: notes that prove split views which an operator has acknowledged: they stop nothing again.
+        timer: gives seconds that no setting of the clock moves; None where nobody sets it.
     """
 
     replica: Replica
@@ -87,6 +89,7 @@ class Ports:
     connect: Callable[[str], OrdererClient]
     is_split: bool = False
     settled: Sequence[str] = ()
+    timer: Callable[[], float] | None = None
 
 
 class EmbeddedDriver:
@@ -149,6 +152,7 @@ class EmbeddedDriver:
             settled=ports.settled,
         )
         self._doubt = ClockDoubt(replica, clock, heard=self.cosigner.heard, raise_alarm=self._raise_alarm)
+        self._dating = AgreedClock(replica, clock, ports.timer, heard=self.cosigner.heard)
         self.orderer = self._make_orderer(log_signer, limits)
         self.follower = Follower(
             replica,
@@ -185,7 +189,7 @@ class EmbeddedDriver:
             self._ports.replica,
             self._org_id,
             log_signer,
-            self._ports.clock,
+            self._dating.now,
             pen=self._pen,
             feed=self.feed,
             limits=limits,
@@ -355,6 +359,10 @@ class EmbeddedDriver:
             alarms.append(self.follower.alarm)
         if self._doubt.alarm is not None:
             alarms.append(self._doubt.alarm)
+        # Watched by whoever may order next as well: by then the lines that tell have come.
+        moved = self._dating.alarm
+        if moved is not None and self.is_orderer:
+            alarms.append(moved)
         if self._is_behind and (self.is_orderer or self.follower.is_caught_up):
             alarms.append(Alarm(NOT_GIVEN, self.height(), {"orderer": self._ports.replica.members.protocol.orderer}))
         failure = self.orderer.failure

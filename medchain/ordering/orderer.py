@@ -117,7 +117,7 @@ class Orderer:
             replica: the node's ledger.
             org_id: the node's organisation.
             log_signer: its log key.
-            clock: gives Unix seconds.
+            clock: gives Unix seconds; raises `UnavailableError` where nothing may be dated now.
             pen: held by whoever writes to the replica.
             feed: told of each block.
             on_block: told of each block.
@@ -185,8 +185,8 @@ class Orderer:
 
         Raises:
             InputError: ``block.frame`` for none, or more than a block may hold.
-            UnavailableError: ``ordering.full``, ``ordering.stopped``, ``ordering.not_orderer``, or the disk's; an
-                envelope may have been ordered all the same: submit it again.
+            UnavailableError: ``ordering.full``, ``ordering.stopped``, ``ordering.not_orderer``, ``ordering.clock``, or
+                the disk's; an envelope may have been ordered all the same: submit it again.
         """
         if not 0 < len(leaves) <= MAX_BLOCK_TRANSACTIONS:
             raise InputError("block.frame", count=len(leaves), limit=MAX_BLOCK_TRANSACTIONS)

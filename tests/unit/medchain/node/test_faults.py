@@ -209,6 +209,33 @@ def test_a_node_whose_clock_is_a_day_fast_follows_and_says_so_and_cosigns_nothin
     assert driver.cosigner.vouched.floor == 4
 
 
+@pytest.mark.parametrize("by_s", [DAY_S, -DAY_S])
+def test_an_orderer_whose_clock_moves_by_a_day_orders_nothing_by_it_and_goes_on_when_it_is_right(nodes, by_s):
+    """One block that is dated so would be refused by all, and everything after it."""
+    create(nodes, "o1")
+    nodes.anchor()
+    nodes.time += 1000
+    nodes.settle()
+    driver = nodes.sites[COMMISSION].node.driver
+    driver._dating._timer, driver._dating._ahead = nodes.clock, 0.0  # noqa: SLF001  # what nobody sets
+    parts = driver._dating, driver.cosigner, driver._doubt  # noqa: SLF001  # all that ask this node's clock
+    for part in parts:
+        part._clock = lambda: nodes.time + by_s  # noqa: SLF001  # this node's clock alone
+    create(nodes, "o2")
+    with pytest.raises(UnavailableError) as caught:
+        nodes.sites[RENHE].node.anchor.round()
+    assert (caught.value.code, dict(caught.value.fields)) == ("ordering.clock", {"now": nodes.time + by_s})
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {1}
+    assert [alarm.code for alarm in driver.health().alarms] == ["ordering.clock"]
+    for part in parts:
+        part._clock = nodes.clock  # noqa: SLF001  # set right again
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {2}
+    assert final(nodes) == nodes.sites[RENHE].replica.size
+    assert all(site.node.driver.health().alarms == () for site in nodes.sites.values())
+
+
 def test_with_three_of_five_away_records_are_stored_and_read_and_what_needs_a_quorum_waits(nodes):
     hospital = nodes.sites[RENHE]
     nodes.down = {org_id for org_id in ROLES if org_id not in {RENHE, COMMISSION}}
