@@ -136,6 +136,26 @@ def members(value: Json, required: Mapping[str, type], optional: Mapping[str, ty
     return value
 
 
+def as_object(value: Json) -> dict[str, Json]:
+    """Take an object; an empty one for what is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Json) -> list[Json]:
+    """Take a list; an empty one for what is none."""
+    return value if isinstance(value, list) else []
+
+
+def as_objects(value: Json) -> list[dict[str, Json]]:
+    """Take the objects of a list; what is none is left out."""
+    return [one for one in as_list(value) if isinstance(one, dict)]
+
+
+def as_number(value: Json) -> int:
+    """Take a number; 0 for what is none."""
+    return value if isinstance(value, int) else 0
+
+
 def unhex(text: Json, size_bytes: int) -> bytes:
     """Decode lower-case hexadecimal of a fixed size.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir_bridge.smart.scopes import Asked, Scope, Special, parse_asked
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, as_number, canonical, members, parse_canonical
 from medchain.errors import InputError
 
 _MAX_BYTES: Final = 64 * 1024
@@ -75,7 +75,6 @@ def parse_authorisation(document: bytes) -> Authorisation:
     asked = parse_asked(_text(given["scopes"]))
     if asked.ignored:
         raise InputError("scope.malformed")
-    auth_time = given["auth_time"]
     return Authorisation(
         scopes=asked.resources,
         special=asked.special,
@@ -85,7 +84,7 @@ def parse_authorisation(document: bytes) -> Authorisation:
         encounter=_text(given["encounter"]),
         intent=_text(given["intent"]),
         banner=given["banner"] is True,
-        auth_time=auth_time if isinstance(auth_time, int) else 0,
+        auth_time=as_number(given["auth_time"]),
         nonce=_text(given["nonce"]),
     )
 

@@ -19,7 +19,7 @@ from consent.web.offer import choices_of
 from consent.web.site import QUICK, SLOW, organisation_name
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.paper import LONGEST_DAYS, PURPOSES
-from medchain.encoding import Json
+from medchain.encoding import Json, as_number, as_object, as_objects
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, short_text
 from medchain.node import asking
@@ -107,7 +107,7 @@ class AskPages:
 
     def _sent(self, row: Mapping[str, Json], names: Json) -> dict[str, object]:
         """Word what was asked, and whether it can still be answered."""
-        site, until = self._counter.site, _number(row.get("until"))
+        site, until = self._counter.site, as_number(row.get("until"))
         return {
             "custodian": organisation_name(names, str(row.get("custodian"))),
             "patient": str(row.get("patient")),
@@ -116,15 +116,15 @@ class AskPages:
             "reason": str(row.get("reason")),
             "kinds": self._kinds(row.get("resource_types")),
             "days": row.get("days"),
-            "created": site.moment(_number(row.get("created"))),
+            "created": site.moment(as_number(row.get("created"))),
             "until": site.day(until),
             "is_waiting": until > self._site.clock(),
         }
 
     def _received(self, row: Mapping[str, Json], names: Json) -> dict[str, object]:
         """Word a permission in force under which this organisation may read."""
-        period, types = row.get("period"), row.get("resource_types")
-        end = period.get("end") if isinstance(period, dict) else None
+        types = row.get("resource_types")
+        end = as_object(row.get("period")).get("end")
         return {
             "custodian": organisation_name(names, str(row.get("custodian"))),
             "purpose": self._counter.site.purpose(str(row.get("purpose"))),
@@ -145,10 +145,4 @@ def _days() -> list[int]:
 
 def _rows(answer: Json, name: str) -> list[dict[str, Json]]:
     """Read rows of the daemon's."""
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _number(value: Json) -> int:
-    """Read a time of the daemon's."""
-    return value if isinstance(value, int) else 0
+    return as_objects(as_object(answer).get(name))

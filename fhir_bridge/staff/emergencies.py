@@ -19,7 +19,7 @@ from flask import Blueprint, Response, request
 
 from fhir_bridge.browse.reading import access_of
 from fhir_bridge.smart.patients import FoundPatient, Patients
-from medchain.encoding import Json
+from medchain.encoding import Json, as_number, as_object, as_objects
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.node.emergency import EmergencyDesk
@@ -127,8 +127,7 @@ class EmergencyPages:
         """List what waits for its review, what is due first at the top."""
         self._site.require(Role.AUDITOR)
         answer = self._ward.local.call("emergency.list", {}, _LIST)
-        listed = answer.get("emergencies") if isinstance(answer, dict) else None
-        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        rows = as_objects(as_object(answer).get("emergencies"))
         own = [_with_objections(row, rows) for row in rows if row.get("owner") == self._site.org_id]
         waiting = [self._waiting(row) for row in own if row.get("review") is None]
         return self._pages.render(
@@ -174,7 +173,7 @@ class EmergencyPages:
 
     def _waiting(self, row: Mapping[str, Json]) -> dict[str, object]:
         """Show one that waits: who, why, when, by when, and how its looks are found on the audit."""
-        time, due, staff = _number(row.get("time")), _number(row.get("due")), str(row.get("staff", ""))
+        time, due, staff = as_number(row.get("time")), as_number(row.get("due")), str(row.get("staff", ""))
         objection, is_person = row.get("objection"), _PRACTITIONER.fullmatch(staff) is not None
         span = [("date", f"ge{_instant(time)}"), ("date", f"le{_instant(time + EMERGENCY_S)}")]
         return {
@@ -199,7 +198,7 @@ class EmergencyPages:
         if custodian == recipient:
             return ""
         if custodian == self._site.org_id:
-            return self._pages.say("reviews.given", organisation=recipient, count=_number(row.get("count")))
+            return self._pages.say("reviews.given", organisation=recipient, count=as_number(row.get("count")))
         return self._pages.say("reviews.asked", organisation=custodian)
 
 
@@ -208,15 +207,10 @@ def _with_objections(row: Mapping[str, Json], rows: Sequence[Mapping[str, Json]]
     given = [one for one in rows if one.get("declaration") == row.get("key") and one.get("objection") is not None]
     if not given:
         return row
-    first = min(given, key=lambda one: _number(one.get("due")))
+    first = min(given, key=lambda one: as_number(one.get("due")))
     is_late = bool(row["overdue"]) or (row.get("review") is None and bool(first["overdue"]))
-    due = min(_number(row.get("due")), _number(first.get("due")))
+    due = min(as_number(row.get("due")), as_number(first.get("due")))
     return {**row, "due": due, "objection": first["objection"], "overdue": is_late}
-
-
-def _number(value: Json) -> int:
-    """Read a time of the daemon's."""
-    return value if isinstance(value, int) else 0
 
 
 def _instant(seconds: int) -> str:

@@ -18,7 +18,7 @@ from consent.web.kinds import KINDS, kinds_of
 from consent.web.offer import choices_of
 from consent.web.site import QUICK, SLOW, organisation_name
 from fhir_bridge.staff.counter import Counter
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json, as_list, as_number, as_object, as_objects, unhex
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, short_text
 from medchain.ledger.kinds.mandate import ISSUER, PURPOSES
@@ -94,7 +94,7 @@ class MandatePages:
 
     def _may_enter(self, me: SignedIn, organisations: Json) -> bool:
         """Tell whether somebody enters legal bases: the desk of a regulator does."""
-        row = organisations.get(self._site.org_id) if isinstance(organisations, dict) else None
+        row = as_object(organisations).get(self._site.org_id)
         return me.account.role is Role.DESK and isinstance(row, dict) and row.get("role") == ISSUER
 
     def _terms(self, given: MultiDict[str, str]) -> dict[str, Json]:
@@ -128,8 +128,7 @@ class MandatePages:
         """Show legal bases, and a form where this organisation may enter one."""
         say, site, names = self._pages.say, self._counter.site, self._counter.organisations()
         answer = site.local.call("mandate.list", {}, QUICK)
-        found = answer.get("mandates") if isinstance(answer, dict) else None
-        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        rows = as_objects(as_object(answer).get("mandates"))
         others, chosen = self._counter.others(), given.getlist("kind")
         return self._pages.render(
             "staff/mandates.html",
@@ -152,8 +151,8 @@ class MandatePages:
 
     def _row(self, me: SignedIn, row: Mapping[str, Json], names: Json) -> dict[str, object]:
         """Word a legal basis, and what this person may do with it."""
-        content, site, own = _object(row.get("content")), self._counter.site, self._site.org_id
-        basis, types, end = _object(content.get("basis")), content.get("resource_types"), _end(content)
+        content, site, own = as_object(row.get("content")), self._counter.site, self._site.org_id
+        basis, types, end = as_object(content.get("basis")), as_list(content.get("resource_types")), _end(content)
         is_desk, is_in_force = me.account.role is Role.DESK, row.get("in_force") is True
         is_granted = row.get("granted") is True
         return {
@@ -167,7 +166,7 @@ class MandatePages:
             "recipient": organisation_name(names, str(content.get("recipient"))),
             "patient": str(content.get("patient")) if is_desk else "",
             "purpose": site.purpose(str(content.get("purpose"))),
-            "kinds": [self._pages.say(f"kind.{kind}") for kind in kinds_of(map(str, _list(types)))],
+            "kinds": [self._pages.say(f"kind.{kind}") for kind in kinds_of(map(str, types))],
             "until": site.day(end),
             "releases": row.get("releases"),
             "is_in_force": is_in_force,
@@ -182,17 +181,6 @@ def _days() -> list[int]:
     return choices_of({"days": _LONGEST_DAYS, "resource_types": [ANY_TYPE]})[1]
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    """Read an object."""
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Json) -> list[Json]:
-    """Read a list."""
-    return value if isinstance(value, list) else []
-
-
 def _end(content: Mapping[str, Json]) -> int:
     """Read the end of a legal basis; it has one."""
-    end = _object(content.get("period")).get("end")
-    return end if isinstance(end, int) else 0
+    return as_number(as_object(content.get("period")).get("end"))

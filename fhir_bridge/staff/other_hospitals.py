@@ -23,6 +23,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.elsewhere import PARAMETER
 from fhir_bridge.search.cursor import PARAMETER as CURSOR
 from fhir_bridge.staff.emergencies import Local
+from medchain.encoding import as_object, as_objects
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.emergency_request import BREAKING
 from medchain.node.emergency import CUSTODIANS, EmergencyDesk, Noted
@@ -159,8 +160,7 @@ class OtherHospitalPages:
     def _hospitals(self) -> list[Hospital]:
         """List the hospitals that can be asked."""
         answer = self._outside.local.call(CUSTODIANS, {}, _LIMITS)
-        rows = answer.get("custodians") if isinstance(answer, dict) else None
-        found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        found = as_objects(as_object(answer).get("custodians"))
         return [_hospital(str(row.get("org_id")), row.get("name")) for row in found]
 
     def _open(self, case: Noted) -> dict[str, str]:

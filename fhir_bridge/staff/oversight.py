@@ -17,7 +17,7 @@ from typing import Final
 from flask import Blueprint, Response
 
 from fhir_bridge.staff.emergencies import Local
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json, as_number, as_object, as_objects, canonical
 from medchain.node.awaited import AWAITED_S, read_awaited
 from medchain.node.concerns import REPORTED
 from medchain.node.endorsed import ENDORSED
@@ -129,7 +129,7 @@ class OversightPages:
         endorsements: list[Json] = [*endorsed]
         document: Json = {
             "alarms": alarms,
-            "awaited": status.get("awaited") if isinstance(status, dict) else None,
+            "awaited": as_object(status).get("awaited"),
             "concerns": told,
             "days": days,
             "emergencies": rows,
@@ -166,8 +166,7 @@ class OversightPages:
     def _missing(self) -> tuple[int, list[dict[str, Json]]]:
         """Tell how many versions of emergencies this node was not given in time, and list them."""
         answer = self._local.call(MISSING, {}, _LIMITS)
-        count = answer.get("count") if isinstance(answer, dict) else None
-        return count if isinstance(count, int) else 0, _rows(answer, "missing", _MISSING)
+        return as_number(as_object(answer).get("count")), _rows(answer, "missing", _MISSING)
 
     def _concerns(self) -> list[dict[str, Json]]:
         """List what custodians tell of their patients' corrections and complaints, what is due first at the top."""
@@ -180,12 +179,12 @@ class OversightPages:
     def _cosigned(self) -> tuple[Json, list[dict[str, Json]]]:
         """Tell up to where the ledger is final, and of each member what it cosigned last, those that are late first."""
         answer = self._local.call(ROLL_CALL, {}, _LIMITS)
-        return answer.get("final") if isinstance(answer, dict) else None, _rows(answer, "members", _MEMBER)
+        return as_object(answer).get("final"), _rows(answer, "members", _MEMBER)
 
     def _endorsed(self) -> tuple[Json, list[dict[str, Json]]]:
         """Tell over how many days, and how many transactions of whom and of what kind each member endorsed in them."""
         answer = self._local.call(ENDORSED, {}, _LIMITS)
-        return answer.get("days") if isinstance(answer, dict) else None, _rows(answer, "rows", _ENDORSED)
+        return as_object(answer).get("days"), _rows(answer, "rows", _ENDORSED)
 
 
 def _alarms(status: Json) -> list[dict[str, Json]]:
@@ -195,8 +194,7 @@ def _alarms(status: Json) -> list[dict[str, Json]]:
 
 def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json]]:
     """Read rows of the daemon's, the named members alone."""
-    found = answer.get(name) if isinstance(answer, dict) else None
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = as_objects(as_object(answer).get(name))
     return [{field: row.get(field) for field in fields} for row in rows]
 
 

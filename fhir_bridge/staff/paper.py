@@ -22,7 +22,7 @@ from consent.web.signing import let_in
 from consent.web.site import QUICK, SLOW
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Attended, Counter
-from medchain.encoding import Json
+from medchain.encoding import Json, as_object
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.store.accounts import Role
@@ -147,7 +147,7 @@ class PaperConsent:
         person = self._counter.enrolled(attended)
         terms = self._paper(confirmed.proposal).to_terms(site.org_id, person.subject.hex(), site.clock())
         draft = local.call("consent.draft", terms, QUICK)
-        text = draft.get("draft") if isinstance(draft, dict) else None
+        text = as_object(draft).get("draft")
         done = local.call("consent.attest", {"draft": text, "staff": list(confirmed.staff)}, SLOW)
         let_in(local, str(done.get("key")) if isinstance(done, dict) else "")
         return redirected(attended.place)

@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.commands import concern_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, instant
-from medchain.encoding import Json
+from medchain.encoding import Json, as_object, as_objects
 from medchain.node.concern import ConcernKind
 from medchain.node.concerns import REPORTED, WAITING
 from medchain.node.local import LocalClient
@@ -35,8 +35,7 @@ def _list(context: Context) -> int:
     asked: Json = {} if context.arguments.told else {"kinds": [kind.value for kind in ConcernKind]}
     with closing(LocalClient(config.folder)) as client:
         answer = client.call(REPORTED if context.arguments.told else WAITING, asked, _LIST)
-    found = answer.get("concerns") if isinstance(answer, dict) else None
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = as_objects(as_object(answer).get("concerns"))
     shown = [
         {name: row.get(name, config.org_id if name == "custodian" else None) for name in _SHOWN}
         for row in rows

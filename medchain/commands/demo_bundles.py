@@ -21,7 +21,7 @@ from typing import Final
 
 from medchain.commands.command import Exit
 from medchain.commands.demo_consortium import Node
-from medchain.encoding import Json, base64_text, unbase64
+from medchain.encoding import Json, as_object, base64_text, unbase64
 from medchain.errors import VerificationError
 from medchain.node.peers import Limits
 from medchain.node.proofs import PROVE, PROVE_ENTRY
@@ -129,7 +129,7 @@ def judge_tampered(folder: Path, policy: Path) -> Judged:
 
 def _files(answer: Json) -> dict[str, bytes]:
     """Read the files that a node answered."""
-    files = answer.get("files") if isinstance(answer, dict) else None
+    files = as_object(answer).get("files")
     if not isinstance(files, dict):
         raise VerificationError("demo.answer", step="prove")
     return {name: unbase64(content, max_bytes=_MAX_FILE_BYTES) for name, content in files.items()}

@@ -28,7 +28,7 @@ from medchain.commands import demo_texts as texts
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
 from medchain.commands.demo_ports import Ports, is_free, take_again, take_ports
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, as_object, canonical, members, parse_canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
 from medchain.node.keystore import Layout, write_private_file
@@ -286,7 +286,7 @@ class Consortium:
     def orderer(self) -> str:
         """Ask who orders now: after a takeover it is another than at first."""
         answer = self.nodes[REGULATOR].local.call(WITNESSES, {}, _QUICK)
-        log = answer.get("log") if isinstance(answer, dict) else None
+        log = as_object(answer).get("log")
         return str(log.get("orderer")) if isinstance(log, dict) else ORDERER
 
     def policy(self) -> bytes:
@@ -296,7 +296,7 @@ class Consortium:
     def status(self, org_id: str) -> dict[str, Json]:
         """Ask a daemon how it is."""
         answer = self.nodes[org_id].local.call("status", {}, _QUICK)
-        return answer if isinstance(answer, dict) else {}
+        return as_object(answer)
 
     def remember(self, **facts: Json) -> None:
         """Keep facts for the next run."""

@@ -16,7 +16,7 @@ from medchain.commands import demo_texts as texts
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import Consortium, call
 from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Story
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json, as_list, as_object, unhex
 from medchain.errors import MedchainError, NotFoundError
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking, concerns
@@ -126,16 +126,15 @@ class Person:
     def _grants(self) -> list[tuple[str, str]]:
         """List the insurer's grants: (grant, consent)."""
         answer = self.consortium.nodes[RECIPIENT].local.call("grants.received", {}, _QUICK)
-        rows = answer.get("grants") if isinstance(answer, dict) else None
         return [
             (str(row["key"]), str(row["consent"]))
-            for row in (rows if isinstance(rows, list) else [])
+            for row in as_list(as_object(answer).get("grants"))
             if isinstance(row, dict) and row.get("final") is True
         ]
 
     def _is_stopped(self, consent: str) -> bool:
         """Tell whether the insurer's node has heard of a stop."""
         answer = self.consortium.nodes[RECIPIENT].local.call("object", {"object": consent}, _QUICK)
-        record = answer.get("record") if isinstance(answer, dict) else None
+        record = as_object(answer).get("record")
         is_over = isinstance(record, dict) and record.get("status") != "active"
         return is_over or (isinstance(answer, dict) and answer.get("stopped") is True)

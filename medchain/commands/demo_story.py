@@ -18,7 +18,7 @@ from typing import Final
 from medchain.commands.demo_consortium import HOSPITALS, Consortium, Node
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
-from medchain.encoding import Json, base64_text, canonical, unhex
+from medchain.encoding import Json, as_list, as_object, base64_text, canonical, unhex
 from medchain.errors import NotFoundError, VerificationError
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import ACTIVE, Body, StateRecord
@@ -203,7 +203,7 @@ class Story:
         }
         answer = self._consortium.nodes[org_id].local.call("request", asked, _SLOW)
         seconds = time.monotonic() - began
-        rows = answer.get("records") if isinstance(answer, dict) else None
+        rows = as_object(answer).get("records")
         if not isinstance(rows, list):
             raise VerificationError("demo.answer", step="read")
         types = {str(row.get("type")) for row in rows if isinstance(row, dict)}
@@ -237,13 +237,13 @@ class Story:
         key = access_key(grant, CUSTODIAN)
         head = self.head(node, key)
         answer = node.local.call("body", {"object": key.hex()}, _SLOW)
-        shown = answer.get("body") if isinstance(answer, dict) else None
+        shown = as_object(answer).get("body")
         if shown is None:
             raise VerificationError("demo.answer", step="accesses")
         body = Body.from_json(shown)
         body.verify(head.body_hash)
         rows = body.content["accesses"]
-        return head, rows if isinstance(rows, list) else []
+        return head, as_list(rows)
 
     def wait_status(self, key: bytes, status: str, org_ids: Sequence[str]) -> float:
         """Wait until an object has a final status on several nodes; returns the seconds."""
@@ -256,7 +256,7 @@ class Story:
     def head(self, node: Node, key: bytes) -> StateRecord:
         """Return an object's head on a node; raises `NotFoundError` ``demo.no_object``."""
         answer = node.local.call("object", {"object": key.hex()}, _SLOW)
-        shown = answer.get("record") if isinstance(answer, dict) else None
+        shown = as_object(answer).get("record")
         if shown is None:
             raise NotFoundError("demo.no_object", key=key.hex())
         return record_of(shown)

@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text, instant
-from medchain.encoding import Json, members
+from medchain.encoding import Json, as_objects, members
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 
@@ -31,7 +31,7 @@ def _list(context: Context) -> int:
     """List emergencies."""
     with closing(LocalClient(context.config().folder)) as client:
         found = members(client.call("emergency.list", {}, _LIST), {"emergencies": list, "time": int})["emergencies"]
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = as_objects(found)
     shown = [row for row in rows if context.arguments.all or row.get("review") is None]
     lines = [_line(context, row) for row in shown]
     context.answer({"emergencies": [*shown]}, lines or [context.say(messages.EMERGENCY_NONE)])

@@ -21,7 +21,7 @@ from fhir_bridge.search.service import open_search
 from fhir_bridge.smart.origins import api_bases
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.encoding import Json, members
+from medchain.encoding import Json, as_list, members
 from medchain.errors import ConflictError, InputError, UnavailableError
 from medchain.ledger.object import map_key
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
@@ -199,7 +199,7 @@ def _erased(context: Context) -> int:
     with closing(LocalClient(context.config().folder)) as client:
         if grant is None:
             rows = members(client.call("erasure.due", {}), {"grants": list})["grants"]
-            listed = rows if isinstance(rows, list) else []
+            listed = as_list(rows)
             lines = [context.say(messages.ERASED_DUE, **row) for row in listed if isinstance(row, dict)]
             context.answer({"grants": listed}, lines or [context.say(messages.ERASED_NONE)])
             return Exit.DONE

@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.commands import mandate_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, instant
-from medchain.encoding import Json, members
+from medchain.encoding import Json, as_object, as_objects, members
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.mandate import MAX_DAYS, PURPOSES
 from medchain.node.clock import system_clock
@@ -70,7 +70,7 @@ def _list(context: Context) -> int:
     """List bases."""
     with closing(LocalClient(context.config().folder)) as client:
         found = members(client.call("mandate.list", {}, _LIST), {"mandates": list})["mandates"]
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = as_objects(found)
     context.answer({"mandates": [*rows]}, [_line(context, row) for row in rows] or [context.say(texts.NONE)])
     return Exit.DONE
 
@@ -78,8 +78,8 @@ def _list(context: Context) -> int:
 def _line(context: Context, row: Mapping[str, Json]) -> str:
     """Word one basis."""
     content = row["content"] if isinstance(row["content"], dict) else {}
-    basis, period = content.get("basis"), content.get("period")
-    end = period.get("end") if isinstance(period, dict) else None
+    basis = content.get("basis")
+    end = as_object(content.get("period")).get("end")
     state = texts.OVER if not row["in_force"] else texts.GRANTED if row["granted"] else texts.IN_FORCE
     named = {name: content.get(name) for name in ("custodian", "purpose", "recipient")}
     told = {name: basis.get(name) for name in ("authority", "kind", "reference")} if isinstance(basis, dict) else {}

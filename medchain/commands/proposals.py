@@ -18,7 +18,7 @@ from fhir_bridge.references import instant
 from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, visible
-from medchain.encoding import Json, canonical, unbase64
+from medchain.encoding import Json, as_number, as_object, as_objects, canonical, unbase64
 from medchain.errors import ConflictError, UnavailableError
 from medchain.node.administrator import with_proof
 from medchain.node.keystore import open_daemon_keys
@@ -158,7 +158,7 @@ def _ask(context: Context, operation: str, document: dict[str, Json]) -> dict[st
     """Ask the node's daemon."""
     with closing(LocalClient(context.config().folder)) as local:
         answer = local.call(operation, document)
-    return answer if isinstance(answer, dict) else {}
+    return as_object(answer)
 
 
 def _ask_as_administrator(context: Context, operation: str, document: dict[str, Json]) -> dict[str, Json]:
@@ -172,15 +172,15 @@ def _lines(context: Context, found: dict[str, Json]) -> Iterator[str]:
     """Word a proposal, line by line."""
     say, creator = context.say, visible(str(found["creator"]))
     state = say(texts.STATES[str(found["state"])])
-    made, until = instant(_number(found["time"])), instant(_number(found["until"]))
+    made, until = instant(as_number(found["time"])), instant(as_number(found["until"]))
     yield say(texts.HEAD, id=str(found["id"])[:_SHORT], state=state, creator=creator, time=made, until=until)
     if found["reason"]:
         yield say(texts.REASON_LINE, creator=creator, reason=visible(str(found["reason"])))
     if found["way"] == "take-over":
         yield say(texts.TAKE_OVER)
-    for row in _rows(found["changes"]):
+    for row in as_objects(found["changes"]):
         yield _change(context, row)
-    for row in _rows(found["rules"]):
+    for row in as_objects(found["rules"]):
         yield say(texts.RULE_LINE, rule=visible(str(row["rule"])), words=_words(context, row["expression"]))
     yield from _signatures(context, found)
 
@@ -266,19 +266,9 @@ def _whom(context: Context, text: str) -> str:
     return context.say(texts.MEMBERS) if text == "member" else context.say(texts.ALL_OF_ROLE, role=visible(text[5:]))
 
 
-def _rows(value: Json) -> list[dict[str, Json]]:
-    """Narrow a list of documents."""
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
 def _names(value: Json) -> list[str]:
     """Narrow a list of names."""
     return [visible(str(item)) for item in value] if isinstance(value, list) else []
-
-
-def _number(value: Json) -> int:
-    """Narrow a time."""
-    return value if isinstance(value, int) else 0
 
 
 COMMANDS: Final = (

@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text, instant
-from medchain.encoding import Json
+from medchain.encoding import Json, as_object, as_objects
 from medchain.errors import InputError, UnavailableError
 from medchain.node.awaited import Lacking, read_awaited
 from medchain.node.config import explain
@@ -71,7 +71,7 @@ def _status(context: Context) -> int:
     lines += _alarms(context, health.get("alarms"))
     if isinstance(processes, dict):
         for name, row in processes.items():
-            fields = row if isinstance(row, dict) else {}
+            fields = as_object(row)
             pid, restarts = fields.get("pid"), fields.get("restarts")
             text = messages.STATUS_PROCESS if pid else messages.STATUS_NO_PROCESS
             lines.append(context.say(text, name=name, pid=pid, restarts=restarts))
@@ -99,7 +99,7 @@ def lacking_lines(context: Context, since: int, sets: Sequence[Lacking]) -> list
 def _alarms(context: Context, rows: Json) -> list[str]:
     """Word the alarms that nobody has acknowledged."""
     names = ("id", "code", "subject", "height", "count")
-    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    found = as_objects(rows)
     return [context.say(messages.STATUS_ALARM, **{name: row.get(name) for name in names}) for row in found]
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text, instant
-from medchain.encoding import Json
+from medchain.encoding import Json, as_list, as_object, as_objects
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.content import DAY_S
 from medchain.node.local import LocalClient
@@ -41,7 +41,7 @@ def _asked(context: Context) -> dict[str, Json]:
     """Ask the daemon what is known of a subject."""
     with closing(LocalClient(context.config().folder)) as client:
         answer = client.call("subject.show", {"subject": context.arguments.subject}, _SHOW)
-    return answer if isinstance(answer, dict) else {}
+    return as_object(answer)
 
 
 def _show(context: Context) -> int:
@@ -58,27 +58,27 @@ def _lines(context: Context, found: Mapping[str, Json]) -> Iterator[str]:
         state = messages.SUBJECT_DEAD if standing.get("state") == "dead" else messages.SUBJECT_INCAPABLE
     else:
         state = messages.SUBJECT_MINOR if found.get("minor") is True else messages.SUBJECT_ABLE
-    custodians = ", ".join(str(one) for one in _list(found.get("custodians")))
+    custodians = ", ".join(str(one) for one in as_list(found.get("custodians")))
     fields = {"custodians": custodians, "enroller": found.get("enroller"), "version": found.get("version")}
     yield context.say(messages.SUBJECT_HEAD, key=context.arguments.subject, state=context.say(state), **fields)
-    for row in _objects(found.get("passkeys")):
+    for row in as_objects(found.get("passkeys")):
         yield context.say(messages.SUBJECT_PASSKEY, since=_instant(row.get("since")))
-    for row in _objects(found.get("delegates")):
+    for row in as_objects(found.get("delegates")):
         yield _delegate(context, row)
     yield from _recoveries_of(context, found)
 
 
 def _delegate(context: Context, row: Mapping[str, Json]) -> str:
     """Word who may act for the person."""
-    limits, ended = row.get("delegate"), row.get("ended")
-    told: Mapping[str, Json] = limits if isinstance(limits, dict) else {}
+    ended = row.get("ended")
+    told: Mapping[str, Json] = as_object(row.get("delegate"))
     if isinstance(ended, dict):
         state = messages.SUBJECT_ENDED
     else:
         state = messages.SUBJECT_IN_FORCE if row.get("in_force") is True else messages.SUBJECT_NOT_IN_FORCE
     until = told.get("until")
     day = instant(until * DAY_S)[:10] if isinstance(until, int) else ""
-    may = ", ".join(str(one) for one in _list(told.get("may")))
+    may = ", ".join(str(one) for one in as_list(told.get("may")))
     named = {"role": told.get("role"), "subject": told.get("subject")}
     return context.say(messages.SUBJECT_DELEGATE, **named, may=may, until=day, state=context.say(state))
 
@@ -87,14 +87,14 @@ def _recoveries(context: Context) -> int:
     """List a subject's recoveries that are under way."""
     found = _asked(context)
     lines = [*_recoveries_of(context, found)]
-    answer: Json = {"recoveries": _list(found.get("recoveries")), "subject": context.arguments.subject}
+    answer: Json = {"recoveries": as_list(found.get("recoveries")), "subject": context.arguments.subject}
     context.answer(answer, lines or [context.say(messages.SUBJECT_NO_RECOVERY)])
     return Exit.DONE
 
 
 def _recoveries_of(context: Context, found: Mapping[str, Json]) -> Iterator[str]:
     """Word the recoveries that are under way."""
-    for row in _objects(found.get("recoveries")):
+    for row in as_objects(found.get("recoveries")):
         is_passkeys = row.get("operation") == "replace"
         what = messages.SUBJECT_REPLACE if is_passkeys else messages.SUBJECT_GUARDIANSHIP
         times = {name: _instant(row.get(name)) for name in ("announced", "carry_out_from")}
@@ -107,7 +107,7 @@ def _cancel(context: Context) -> int:
     key: str = context.arguments.recovery
     with closing(LocalClient(context.config().folder)) as client:
         known = client.call("object", {"object": key}, _SHOW)
-        record = known.get("record") if isinstance(known, dict) else None
+        record = as_object(known).get("record")
         if not isinstance(record, dict) or record.get("kind") != _RECOVERY:
             raise NotFoundError("recovery.unknown")
         if not context.arguments.yes and not _is_meant(context):
@@ -128,16 +128,6 @@ def _is_meant(context: Context) -> bool:
 def _instant(value: Json) -> str:
     """Write a time as people read it; nothing for what is none."""
     return instant(value) if isinstance(value, int) else ""
-
-
-def _list(value: Json) -> list[Json]:
-    """Read a list; an empty one for what is none."""
-    return value if isinstance(value, list) else []
-
-
-def _objects(value: Json) -> list[dict[str, Json]]:
-    """List the objects of a list."""
-    return [one for one in _list(value) if isinstance(one, dict)]
 
 
 COMMANDS: Final = (

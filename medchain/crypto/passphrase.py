@@ -17,7 +17,7 @@ from nacl.utils import random
 
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.crypto.xchacha import NONCE_BYTES, TAG_BYTES, seal, unseal
-from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical, unbase64
+from medchain.encoding import as_number, base64_text, canonical, digest, members, parse_canonical, unbase64
 from medchain.errors import InputError, VerificationError
 
 MIN_PASSPHRASE_CHARACTERS: Final = 12
@@ -109,7 +109,7 @@ def open_root_key(file: bytes, passphrase: str) -> SecretBytes:
     except InputError:
         # Without its cause: what is no sealed file may be a key file, which it would quote.
         raise InputError("passphrase.format") from None
-    cost = Cost(_integer(found["iterations"]), _integer(found["memory_kib"]))
+    cost = Cost(as_number(found["iterations"]), as_number(found["memory_kib"]))
     _check_cost(cost)
     sizes = len(salt), len(nonce), len(sealed)
     if found["type"] != _TYPE or sizes != (_SALT_BYTES, NONCE_BYTES, KEY_BYTES + TAG_BYTES):
@@ -148,11 +148,6 @@ def read_key_file(file: bytes) -> SecretBytes:
         # Without its cause, which would quote the file.
         raise InputError("passphrase.key_file") from None
     raise InputError("passphrase.key_file")
-
-
-def _integer(value: Json) -> int:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, int) else 0
 
 
 def _check_cost(cost: Cost) -> None:

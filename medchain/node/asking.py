@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json, as_list, as_number, as_object, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
@@ -206,7 +206,6 @@ class AskDesk:
         """Ask a patient."""
         texts = dict.fromkeys(("custodian", "patient", "person", "purpose", "reason"), str)
         top = members(document, texts | {"days": int, "resource_types": list})
-        days = top["days"]
         ask = Ask(
             id=self._parts.random(ID_BYTES),
             patient=str(top["patient"]),
@@ -214,7 +213,7 @@ class AskDesk:
             purpose=str(top["purpose"]),
             reason=str(top["reason"]),
             resource_types=names(top["resource_types"]),
-            days=days if isinstance(days, int) else 0,
+            days=as_number(top["days"]),
         )
         encoded = ask.encode(self._parts.ledger_id)
         parse_ask(encoded, self._parts.ledger_id)
@@ -269,8 +268,7 @@ class AskDesk:
 
 def require_waiting(rows: Json, ask_id: str) -> dict[str, Json]:
     """Find an ask that waits among what `LIST` answered; raises `NotFoundError` ``ask.unknown``."""
-    asks = rows.get("asks") if isinstance(rows, dict) else None
-    for row in asks if isinstance(asks, list) else []:
+    for row in as_list(as_object(rows).get("asks")):
         if isinstance(row, dict) and row.get("id") == ask_id and row.get("answer") is None:
             return row
     raise NotFoundError("ask.unknown")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from medchain.encoding import Json
+from medchain.encoding import Json, as_number, as_object, as_objects
 from medchain.ledger.members import Members
 from medchain.ordering.cosign import Awaited
 
@@ -115,18 +115,16 @@ def read_awaited(status: Json) -> tuple[int, list[Lacking]]:
     Returns:
         Since when blocks wait, Unix seconds, and what each set of members lacks; 0 and none where nothing waits.
     """
-    told = status.get("awaited") if isinstance(status, dict) else None
+    told = as_object(status).get("awaited")
     if not isinstance(told, dict):
         return 0, []
-    since, rows = told.get("since"), told.get("sets")
-    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    return since if isinstance(since, int) else 0, [_lacking(row) for row in found]
+    found = as_objects(told.get("sets"))
+    return as_number(told.get("since")), [_lacking(row) for row in found]
 
 
 def _lacking(row: dict[str, Json]) -> Lacking:
     """Read what one set of members lacks."""
-    needed = row.get("needed")
-    count = needed if isinstance(needed, int) else 0
+    count = as_number(row.get("needed"))
     return Lacking(count, _joined(row.get("missing")), _joined(row.get("leaving")))
 
 

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from medchain.crypto.keywrap import derive
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json, as_number, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import parse_genesis
 from medchain.node.clock import Clock
@@ -549,9 +549,9 @@ def _parse(document: Json) -> tuple[Manifest, bytes]:
     manifest = Manifest(
         org_id=str(top["org_id"]),
         ledger=unhex(top["ledger"], 32) if has_ledger else None,
-        height=_number(top["height"]),
-        size=_number(top["size"]),
-        time=_number(top["time"]),
+        height=as_number(top["height"]),
+        size=as_number(top["size"]),
+        time=as_number(top["time"]),
         files={name: str(digest) for name, digest in files.items()},
         erasures=tuple(_erasure(item) for item in erasures),
     )
@@ -561,15 +561,10 @@ def _parse(document: Json) -> tuple[Manifest, bytes]:
 def _erasure(item: Json) -> Erasure:
     """Read one erasure."""
     row = members(item, {"epoch": str, "time": int})
-    return Erasure(unhex(row["epoch"], _EPOCH_BYTES), _number(row["time"]), None)
+    return Erasure(unhex(row["epoch"], _EPOCH_BYTES), as_number(row["time"]), None)
 
 
 def _is_plain(name: str) -> bool:
     """Tell whether a name stays inside its folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
-
-
-def _number(value: Json) -> int:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, int) else 0

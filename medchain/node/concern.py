@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json, as_object, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError
 from medchain.ledger.kinds.content import DAY_S, count, short_text
 from medchain.ledger.kinds.emergency import OBJECTION_DUE_S
@@ -249,7 +249,7 @@ class Shown:
 
 def shown_of(value: Json) -> Shown:
     """Read what `Shown.to_json` wrote; raises as `parse_concern`."""
-    row = value if isinstance(value, dict) else {}
+    row = as_object(value)
     due, position = row.get("due"), row.get("position")
     return Shown(
         id=str(row.get("id")),
@@ -263,7 +263,7 @@ def shown_of(value: Json) -> Shown:
 
 def shown_in(answer: Json) -> list[Shown]:
     """Read a list of the daemon's; raises as `parse_concern`."""
-    rows = answer.get("concerns") if isinstance(answer, dict) else None
+    rows = as_object(answer).get("concerns")
     return [shown_of(row) for row in rows] if isinstance(rows, list) else []
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import Final, Protocol
 
-from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
+from medchain.encoding import Json, as_number, canonical, digest, members, parse_canonical, unhex
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -223,7 +223,6 @@ class EmergencyDesk:
 
     def _declared(self, custodian: str, patient: str, said: Mapping[str, Json]) -> Emergency:
         """Write an emergency in which nothing was given yet."""
-        time = said["time"]
         return Emergency(
             custodian=custodian,
             recipient=self._org_id,
@@ -234,7 +233,7 @@ class EmergencyDesk:
             count=0,
             commitments_root=commitments_root([]),
             wraps_hash=wraps_hash(b""),
-            time=time if isinstance(time, int) else 0,
+            time=as_number(said["time"]),
         )
 
     def open_for(self, patient: str, staff: str) -> Declared | None:
@@ -553,18 +552,17 @@ def open_elsewhere(records: RecordStore, staff: str, now: int) -> list[Noted]:
 def noted_for(row: Access) -> Noted:
     """Read what is noted of an emergency; raises `InputError` for what is none."""
     told: Mapping[str, Json] = members(parse_canonical(row.detail, max_bytes=4096), _DETAIL, _OF_OTHERS)
-    until, count = told["until"], told.get("count", 0)
     return Noted(
         object_id=row.object_id,
         recipient=str(told["recipient"]),
         staff=str(told["staff"]),
         reason=str(told["reason"]),
         time=row.time,
-        until=until if isinstance(until, int) else 0,
+        until=as_number(told["until"]),
         custodian=str(told.get("custodian", "")),
         identifier=str(told.get("identifier", "")),
         declaration=unhex(told["declaration"], ID_BYTES) if "declaration" in told else b"",
-        count=count if isinstance(count, int) else 0,
+        count=as_number(told.get("count", 0)),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, canonical, digest, members, parse_canonical, unhex
+from medchain.encoding import as_list, canonical, digest, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.erasure import Erasure, read
 from medchain.ledger.object import MAX_BODY_BYTES, Body, build_body
@@ -176,8 +176,8 @@ class ErasureIntent:
             unhex(top["id"], ID_BYTES),
             Body.from_json(top["body"]),
             str(top["patient"]),
-            tuple(unhex(key, ID_BYTES) for key in _list(top["keys"])),
-            tuple(unhex(key, HASH_BYTES) for key in _list(top["subjects"])),
+            tuple(unhex(key, ID_BYTES) for key in as_list(top["keys"])),
+            tuple(unhex(key, HASH_BYTES) for key in as_list(top["subjects"])),
         )
 
 
@@ -185,8 +185,3 @@ def forget_told(records: RecordStore, erasure: ErasureIntent) -> None:
     """Destroy what an erased patient was told and asked for; again changes nothing."""
     records.drop_notices(erasure.subjects, (erasure.patient,))
     records.drop_asks(erasure.patient)
-
-
-def _list(value: Json) -> list[Json]:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, list) else []

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.encoding import Json, members, unbase64, unhex
+from medchain.encoding import Json, as_number, members, unbase64, unhex
 from medchain.errors import InputError
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.directory import MEMBER_KEYS
@@ -246,16 +246,16 @@ def _given(custodian: str, answer: Json) -> Given:
     if not isinstance(access, dict):
         raise InputError("encoding.members", member="access")
     position = access["position"]
-    rows, following, oversized = answer["records"], answer["following"], answer["oversized"]
+    rows, following = answer["records"], answer["following"]
     return Given(
         custodian=custodian,
         request_hash=unhex(answer["request_hash"], HASH_BYTES),
         access=str(access["key"]),
-        access_version=_number(access["version"]),
+        access_version=as_number(access["version"]),
         access_position=position if isinstance(position, int) else None,
         records=tuple(_record(row) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else (),
         following=following if isinstance(following, int) else None,
-        oversized=_number(oversized),
+        oversized=as_number(answer["oversized"]),
     )
 
 
@@ -265,11 +265,6 @@ def _record(row: Mapping[str, Json]) -> ForeignRecord:
     return ForeignRecord(
         content_type=str(top["content_type"]),
         content=unbase64(top["content"], max_bytes=MAX_LOCAL_BYTES),
-        version=_number(top["version"]),
-        position=_number(top["position"]),
+        version=as_number(top["version"]),
+        position=as_number(top["position"]),
     )
-
-
-def _number(value: Json) -> int:
-    """Take a number of the daemon's."""
-    return value if isinstance(value, int) else 0

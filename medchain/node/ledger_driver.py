@@ -19,7 +19,7 @@ from threading import Event
 from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json, as_number, unhex
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.node.checked import checked, read_checked
 from medchain.node.daemon import Watched
@@ -188,17 +188,17 @@ def _vouched(slot: bytes) -> tuple[Vouched, int]:
         raise InputError("vouched.type")
     root, spent = str(found["root"]), str(found.get("spent", ""))
     vouched = Vouched(
-        floor=_number(found["floor"]),
-        size=_number(found["size"]),
+        floor=as_number(found["floor"]),
+        size=as_number(found["size"]),
         root=unhex(root, 32) if root else b"",
         stood_down=str(found["stood_down"]),
         replaced=str(found["replaced"]),
-        replaced_from=_number(found["replaced_from"]),
+        replaced_from=as_number(found["replaced_from"]),
         # Files of before have no version, and one spent key at most, in the slot itself.
-        version=_number(found.get("version", 0)),
+        version=as_number(found.get("version", 0)),
         spent=frozenset({spent} if spent else ()),
     )
-    return vouched, _number(found.get("spent_keys", 0))
+    return vouched, as_number(found.get("spent_keys", 0))
 
 
 def _slot(vouched: Vouched) -> bytes:
@@ -465,8 +465,3 @@ def _beating(pulse: Pulse) -> Iterator[None]:
         yield
     finally:
         pulse.beat()
-
-
-def _number(value: Json) -> int:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, int) else 0

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from medchain.encoding import Json, canonical, parse_canonical
+from medchain.encoding import Json, as_list, canonical, parse_canonical
 from medchain.errors import NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.looks import CHAIN_BYTES, LookEntry, LookRow, LooksRoot, place_of, write_looks
 from medchain.node.records import RecordService
@@ -41,7 +41,7 @@ def pack_looks(looks: Iterable[tuple[str, LookRow]]) -> bytes:
 def unpack_looks(looks: bytes) -> Iterator[tuple[str, LookRow]]:
     """Read what `pack_looks` has written."""
     rows = _unzipped(looks)
-    for row in rows if isinstance(rows, list) else []:
+    for row in as_list(rows):
         if isinstance(row, list):
             yield str(row[0]), LookRow.from_json(row[1])
 

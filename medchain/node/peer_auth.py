@@ -25,7 +25,7 @@ from joserfc.jwk import ECKey
 
 from medchain.crypto.es384 import ES384, Es384Signer, public_jwk
 from medchain.crypto.signing import key_id
-from medchain.encoding import Json, canonical, digest, members, parse_canonical
+from medchain.encoding import Json, as_number, canonical, digest, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError
 from medchain.node.clock import Clock
 from medchain.node.directory import ANY, MEMBERS, Standing
@@ -265,7 +265,7 @@ class PeerVerifier:
         if not _is_signed(signed, self._key(issuer, key_name, allowed)):
             raise AccessDeniedError("peer_auth.signature")
         is_harmless = method == "GET" or target.startswith(_ORDERING)
-        expires = _number(claims["exp"])
+        expires = as_number(claims["exp"])
         return PeerClaim(
             issuer, key_name, str(claims["jti"]), expires, str(claims["body"]), is_harmless, allowed=allowed
         )
@@ -362,7 +362,7 @@ class PeerVerifier:
             raise AccessDeniedError("peer_auth.audience")
         if (claims["htm"], claims["htu"]) != (method, target):
             raise AccessDeniedError("peer_auth.request")
-        now, issued, expires = self._clock(), _number(claims["iat"]), _number(claims["exp"])
+        now, issued, expires = self._clock(), as_number(claims["iat"]), as_number(claims["exp"])
         lives = issued < expires <= issued + MAX_LIFETIME_S
         if not lives or issued > now + MAX_SKEW_S or expires <= now:
             raise AccessDeniedError("peer_auth.time")
@@ -437,8 +437,3 @@ def _is_signed(signed: jws.CompactSignature, public: bytes) -> bool:
 def _key(public: bytes) -> ECKey:
     """Prepare a public point; the ledger says at each request which one counts."""
     return ECKey.import_key(dict(public_jwk(public)))
-
-
-def _number(value: Json) -> int:
-    """Narrow a claim whose type `members` has checked."""
-    return value if isinstance(value, int) else 0

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from medchain.encoding import Json
+from medchain.encoding import Json, as_object
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -517,6 +517,6 @@ def _code_of(body: bytes) -> str | None:
         document: Json = orjson.loads(body[:_MAX_ERROR_BYTES])
     except orjson.JSONDecodeError:
         return None
-    code = document.get("code") if isinstance(document, dict) else None
+    code = as_object(document).get("code")
     plausible = isinstance(code, str) and len(code) <= 64 and code.replace(".", "").replace("_", "").isalnum()  # noqa: PLR2004  # longer than any code
     return code if plausible and isinstance(code, str) and code.isascii() else None

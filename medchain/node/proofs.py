@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.encoding import Json, base64_text, members, unbase64, unhex
+from medchain.encoding import Json, as_object, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import short_text
@@ -211,7 +211,7 @@ def record_proof(
 
 def proof_files(answer: Json) -> Mapping[str, bytes]:
     """Read the bundle in the daemon's answer; raises `VerificationError` ``encoding.members`` if there is none."""
-    files = answer.get("files") if isinstance(answer, dict) else None
+    files = as_object(answer).get("files")
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")
     return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}

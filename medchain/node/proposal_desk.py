@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from medchain.encoding import Json, base64_text, members, unhex
+from medchain.encoding import Json, as_object, base64_text, members, unhex
 from medchain.errors import InputError
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.administrator import AdministratorDoor
@@ -96,7 +96,7 @@ class ProposalDesk:
         is_final = now.position is not None and final is not None and now.position < final.size
         current = self._book.judge.replica.members
         rows, content = differences(proposal, current), current.policy.content["rules"]
-        rules = content if isinstance(content, dict) else {}
+        rules = as_object(content)
         return {
             "approved": list[Json](now.approved),
             "changes": list[Json](rows),

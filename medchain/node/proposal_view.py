@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, canonical
+from medchain.encoding import Json, as_object, canonical
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.machine import POLICY, Refusal
 from medchain.ledger.members import (
@@ -169,7 +169,7 @@ def differences(proposal: Proposal, current: Members) -> list[dict[str, Json]]:
     """
     rows: list[dict[str, Json]] = []
     for change, body in zip(proposal.transaction.changes, proposal.transaction.bodies, strict=False):
-        after = body if isinstance(body, dict) else {}
+        after = as_object(body)
         subject = str(after.get("org_id", "")) if change.kind == ORGANISATION else change.kind
         before = _flat(change.kind, _in_force(change.kind, subject, current))
         changed = _flat(change.kind, after)
@@ -207,7 +207,7 @@ def versions_of(transaction: Transaction, kind: str) -> list[tuple[bytes, int]]:
 def _key(kind: str, body: Json) -> bytes | None:
     """Name the object that a content is of."""
     try:
-        owner, object_id = public_owner(kind, body if isinstance(body, dict) else {})
+        owner, object_id = public_owner(kind, as_object(body))
     except (KeyError, ValueError):
         return None
     return map_key(kind, owner, object_id)

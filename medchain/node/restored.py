@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from medchain.encoding import Json
+from medchain.encoding import Json, as_number
 from medchain.errors import InputError, UnavailableError
 from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import Transaction, parse_envelope
@@ -73,7 +73,7 @@ def read_mark(folder: Path) -> RestoreMark | None:
     found = read_checked(content, shape, {}, name=Layout(folder).restored.name, max_bytes=_MAX_MARK_BYTES)
     if found["type"] != _TYPE:
         raise InputError("restored.type")
-    return RestoreMark(_number(found["height"]), _number(found["restored"]), _number(found["erasures_until"]))
+    return RestoreMark(as_number(found["height"]), as_number(found["restored"]), as_number(found["erasures_until"]))
 
 
 def missing_erasures(store: LedgerStore, org_id: str, mark: RestoreMark) -> int:
@@ -211,8 +211,3 @@ def _erasures(leaf: bytes, org_id: str) -> int:
     # A statement on what others released destroyed no key.
     keys = (change for change in payload.changes if (change.kind, change.status) == ("erasure", ACTIVE))
     return sum(len(change.objects) for change in keys)
-
-
-def _number(value: Json) -> int:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, int) else 0

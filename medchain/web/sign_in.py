@@ -20,7 +20,7 @@ from orjson import JSONDecodeError, loads
 
 from medchain.crypto.assertion import AssertionRequest, check_assertion, encode_credential_key, parse_credential_key
 from medchain.crypto.registration import check_registration
-from medchain.encoding import Json, base64url, canonical, members, parse_canonical, unbase64url
+from medchain.encoding import Json, as_object, base64url, canonical, members, parse_canonical, unbase64url
 from medchain.errors import AccessDeniedError, InputError, MedchainError, UnavailableError
 from medchain.node.log import Log
 from medchain.store.accounts import STAFF, Account, Passkey, Role
@@ -179,7 +179,7 @@ def answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> C
             if request.mimetype != "application/json" or (request.content_length or 0) > MAX_BYTES:
                 raise InputError("session.form")
             given = loads(request.get_data(cache=False))
-            return view(given if isinstance(given, dict) else {})
+            return view(as_object(given))
         except (MedchainError, JSONDecodeError) as error:
             if isinstance(error, UnavailableError):
                 raise

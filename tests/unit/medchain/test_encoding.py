@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 from medchain.encoding import (
     MAX_DEPTH,
     MAX_INT,
+    as_list,
+    as_number,
+    as_object,
+    as_objects,
     base64_text,
     base64url,
     canonical,
@@ -165,6 +169,15 @@ def test_members_that_are_missing_unknown_or_of_another_type_are_refused(value, 
     with pytest.raises(InputError) as caught:
         members(value, {"a": str}, {"b": int})
     assert (caught.value.code, caught.value.fields) == ("encoding.members", {"member": member})
+
+
+def test_what_is_taken_loosely_is_itself_or_nothing():
+    rows = [{"a": 1}, "x", {}]
+    assert (as_object(rows[0]), as_list(rows), as_objects(rows), as_number(7)) == ({"a": 1}, rows, [{"a": 1}, {}], 7)
+    assert [(as_object(one), as_list(one), as_objects(one), as_number(one)) for one in (None, "7")] == [
+        ({}, [], [], 0),
+        ({}, [], [], 0),
+    ]
 
 
 @given(st.binary(max_size=40))
