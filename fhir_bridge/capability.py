@@ -27,6 +27,9 @@ SYSTEM_CODES: Final = ("transaction", "batch", "search-system", "history-system"
 HAVE_EVERYTHING: Final = ("Encounter", "Patient")
 """Types that have the operation $everything."""
 
+LACKED: Final[Mapping[str, frozenset[str]]] = {"Binary": frozenset({"meta-add", "meta-delete", "patch"})}
+"""Type → names of interactions and operations that it lacks: a Binary is bytes, and is replaced as a whole (§2.40)."""
+
 _EXPORT: Final = "export"
 _BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata"
 # Operations that are not of every type: operation → the types whose it is.
@@ -88,7 +91,7 @@ def statement(
     codes = list(dict.fromkeys(one.code for one in served if one.code))
     operations = list(dict.fromkeys(one.operation for one in served if one.operation))
     of_all = list(dict.fromkeys(one.operation for one in served if one.operation and one.shape.startswith("$")))
-    of_types: list[Element] = [{"code": code} for code in codes if code not in SYSTEM_CODES]
+    of_types = [code for code in codes if code not in SYSTEM_CODES]
     of_system: list[Element] = [{"code": code} for code in codes if code in SYSTEM_CODES]
     if "transaction" in codes:
         of_system.append({"code": "batch"})
@@ -155,7 +158,7 @@ def _security(token_url: str) -> Resource:
 
 def _of_type(
     name: str,
-    interactions: list[Element],
+    interactions: Sequence[str],
     operations: Sequence[str],
     registered: Mapping[str, SearchParameter],
     referring: Mapping[str, list[Element]],
@@ -168,13 +171,14 @@ def _of_type(
     ]
     includes: list[Element] = [f"{name}:{one.code}" for one in known if is_reference(one)]
     judged = profiles_of(name)
-    served = [one for one in operations if name in _ONLY_OF.get(one, (name,))]
+    lacked = LACKED.get(name, frozenset())
+    served = [one for one in operations if name in _ONLY_OF.get(one, (name,)) and one not in lacked]
     listed: list[Element] = [_operation(one, name) for one in served]
     return {
         "type": name,
         "profile": PREFIX + name,
         **({"supportedProfile": [*judged]} if judged else {}),
-        "interaction": interactions,
+        "interaction": [{"code": code} for code in interactions if code not in lacked],
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,

@@ -290,7 +290,7 @@ def _checked(value: Element, text: str, depth: int) -> Element:
         and _ESCAPED_SURROGATE.search(text)
         and _SURROGATE.search(json.dumps(value, default=str, ensure_ascii=False))
     ):
-        raise InputError("document.text")
+        raise InputError("document.character")
     # Control characters stand in JSON as escapes only.
     is_doubtful = is_escaped and _ESCAPED_NO_XML.search(text) is not None
     if (is_doubtful or "\ufffe" in text or "\uffff" in text) and not all(map(_is_writable, _texts(value))):

@@ -201,6 +201,7 @@ RESPONSES: Final[Mapping[str, Answer]] = {
     "403": Answer(("权限不足", "The token does not allow it"), "resource"),
     "404": Answer(("没有，或无权看见", "Not there, or not for this token to see"), "resource"),
     "406": Answer(("不提供此格式", "The form is not served"), "resource"),
+    "405": Answer(("该类型没有此交互", "The type lacks this interaction"), "resource"),
     "409": Answer(("与已有内容冲突", "In conflict with what there is"), "resource"),
     "410": Answer(("已删除或已销毁", "Deleted or erased"), "resource"),
     "412": Answer(("条件不成立，或多于一个匹配", "The condition does not hold, or matches more than one"), "resource"),
@@ -291,7 +292,7 @@ ABOUT: Final[Mapping[str, About]] = {
         "resource",
         _BODY_ERRORS,
     ),
-    "PATCH patch": About(("修补", "patch"), _FOUND, ("If-Match", "Prefer"), "patch", _BODY_ERRORS),
+    "PATCH patch": About(("修补", "patch"), _FOUND, ("If-Match", "Prefer"), "patch", (*_BODY_ERRORS, "405")),
     "DELETE delete": About(
         ("删除，历史保留", "delete; its history stays"),
         {"204": "none"},

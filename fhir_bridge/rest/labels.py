@@ -80,8 +80,9 @@ def _answer(core: Core, ask: Ask, types: Iterable[str]) -> Reply:
     about: Resource = {
         name: [rows[label] for label in sorted(rows)] for code, name in _PARAMETERS.items() if (rows := found[code])
     }
-    row: Resource = {"name": "return", **({"valueMeta": about} if about else {})}
-    return Reply(200, write({"resourceType": "Parameters", "parameter": [row]}))
+    # A parameter without a value is none of R4's (inv-1), nor is an empty Meta.
+    told: Resource = {"parameter": [{"name": "return", "valueMeta": about}]} if about else {}
+    return Reply(200, write({"resourceType": "Parameters", **told}))
 
 
 def _listed(core: Core, types: Iterable[str]) -> Iterator[tuple[str, _Label]]:

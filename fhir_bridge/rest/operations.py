@@ -39,6 +39,7 @@ MAX_POINTED: Final = 200
 _META: Final = "meta"
 _PARAMETERS: Final = "Parameters"
 _MODES: Final = ("create", "update", "delete")
+_MODES_OF_ONE: Final = ("update", "delete")
 _VALID: Final = ("没有发现问题。", "No problem was found.")
 
 
@@ -71,7 +72,7 @@ def validate(core: Core, ask: Ask) -> Reply:
         issues += [*resources.check_definition(resource), *_absent(core, ask, resource)]
     if resource.get("resourceType") != ask.type:
         issues.insert(0, Issue(Rule.TYPE, "Resource", expected=ask.type))
-    if asked.mode == "update" and ask.id and resource.get("id") != ask.id:
+    if asked.mode == "update" and resource.get("id") != ask.id:
         issues.append(Issue(Rule.VALUE, f"{ask.type}.id", expected="id"))
     claimed = resources.unknown_profiles(resource)
     if asked.profile and not resources.is_judged(asked.profile, ask.type):
@@ -167,7 +168,8 @@ def _asked(ask: Ask) -> _Asked:
         mode = member(given.get("mode", {}), "valueCode") or mode
         profile = next((str(value) for key, value in given.get("profile", {}).items() if key != "name"), profile)
         body = inner if isinstance(inner, dict) else None
-    if mode and mode not in _MODES:
+    # Of a type alone, only what is not there yet can be asked about (Resource-validate, "Modes").
+    if mode and (mode not in _MODES or (mode in _MODES_OF_ONE and not ask.id)):
         raise InputError("operation.parameter", parameter="mode")
     return _Asked(body, mode, profile)
 
@@ -175,8 +177,6 @@ def _asked(ask: Ask) -> _Asked:
 def _deletable(core: Core, ask: Ask) -> Reply:
     """Tell whether a record could be deleted: any that is there, by who may."""
     core.gate.require(ask.who, ask.type, Action.DELETE)
-    if not ask.id:
-        raise InputError("operation.parameter", parameter="mode")
     _stored(core, ask)
     return Reply(200, write(report((), ask.language, _VALID)))
 

@@ -218,7 +218,7 @@ INTERACTIONS: Final = (
     Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
     Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),
     Interaction("update", "PUT", "Type/id", _of_binary(writing.update, writing.update_binary), Action.UPDATE, "update"),
-    Interaction("update", "PUT", "Type", writing.update_where, Action.UPDATE),
+    Interaction("update", "PUT", "Type", _of_binary(writing.update_where, writing.update_binary_where), Action.UPDATE),
     Interaction("patch", "PATCH", "Type/id", writing.patch, Action.UPDATE, "patch"),
     Interaction("patch", "PATCH", "Type", writing.patch_where, Action.UPDATE),
     Interaction("delete", "DELETE", "Type/id", writing.delete, Action.DELETE, "delete"),
@@ -231,7 +231,6 @@ _NOT_KEPT: Final = NoAudit()
 _VARYING: Final = frozenset({_TYPE, _ID, _VERSION})
 _OURS: Final = frozenset(part for one in INTERACTIONS for part in one.shape.split("/")) - _VARYING - {""}
 _BY_SHAPE: Final = {f"{one.method} {one.shape}": one for one in INTERACTIONS}
-_SHAPES: Final = {one.shape for one in INTERACTIONS}
 _READ_METHODS: Final = {"HEAD": "GET"}
 
 
@@ -345,17 +344,26 @@ def find(ask: Ask) -> Interaction:
     """
     shape = _shape(ask)
     found = _BY_SHAPE.get(f"{_READ_METHODS.get(ask.method, ask.method)} {shape}")
-    if found is None:
-        if shape in _SHAPES:
-            raise InputError("http.405")
-        raise NotFoundError("route.unknown")
-    return found
+    if found is not None and not _is_lacked(found, ask):
+        return found
+    if _at(ask, shape):
+        raise InputError("http.405")
+    raise NotFoundError("route.unknown")
+
+
+def _at(ask: Ask, shape: str) -> list[Interaction]:
+    """List the interactions of an address."""
+    return [one for one in INTERACTIONS if one.shape == shape and not _is_lacked(one, ask)]
+
+
+def _is_lacked(interaction: Interaction, ask: Ask) -> bool:
+    """Tell whether the type of the address lacks an interaction."""
+    return interaction.name in capability.LACKED.get(ask.type, ())
 
 
 def methods_of(ask: Ask) -> list[str]:
     """List the methods of an address; asking for the head of an export would begin one that nobody is told of."""
-    shape = _shape(ask)
-    known = {one.method: one.name for one in INTERACTIONS if one.shape == shape}
+    known = {one.method: one.name for one in _at(ask, _shape(ask))}
     return sorted({*known, *(("HEAD",) if known.get("GET", "export") != "export" else ())})
 
 

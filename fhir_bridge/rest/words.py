@@ -60,7 +60,8 @@ _WORDS: Final[Mapping[str, Words]] = {
         "XML 元素带有 FHIR 没有的属性。", "An element of the XML has an attribute that FHIR does not have."
     ),
     "document.character": Words(
-        "文本中有 XML 无法表示的控制字符。", "A text holds a control character, which XML cannot hold."
+        "文本中有 XML 无法表示的字符（控制字符，或不成对的代理项）。",
+        "A text holds what XML cannot: a control character, or half of a surrogate pair.",
     ),
     "document.declaration": Words("不接受带文档类型或实体的 XML。", "XML with a document type or entities is refused."),
     "document.depth": Words("嵌套过深。", "The document nests too deeply."),

@@ -136,11 +136,20 @@ def update_binary(core: Core, ask: Ask) -> Reply:
     """Store the next version of a Binary, or its first."""
     if resources.ID_PATTERN.fullmatch(ask.id) is None:
         raise InputError("resource.id")
-    newest = core.store.get(binary.TYPE, ask.id)
-    check_replaced(core, ask, Action.UPDATE, newest)
-    is_deleted = newest is not None and core.service.is_deleted(newest)
-    check_match(ask, newest, is_deleted=is_deleted)
-    return _put_binary(core, ask, ask.id, newest, core.resolver(ask.who), is_new=newest is None or is_deleted)
+    return _follow_binary(core, ask, ask.id, core.resolver(ask.who))
+
+
+def update_binary_where(core: Core, ask: Ask) -> Reply:
+    """Store the next version of the Binary that a condition finds, or a new one where it finds none (§3.1.0.4.3).
+
+    A new one is under an id of the server's: that of a resource would stand in a body which may be of any size.
+    """
+    resolver = core.resolver(ask.who)
+    there = resolver.find(parse_condition(binary.TYPE, condition_of(ask)))
+    if there is not None:
+        return _follow_binary(core, ask, there, resolver)
+    check_match(ask, None)
+    return _put_binary(core, ask, random_id(), None, resolver)
 
 
 def _create_condition(ask: Ask) -> str | None:
@@ -415,6 +424,15 @@ def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Reply:
     return Reply(204, b"", headers, "")
 
 
+def _follow_binary(core: Core, ask: Ask, record_id: str, resolver: Resolver) -> Reply:
+    """Store the version of a Binary after the one that is the newest now."""
+    newest = core.store.get(binary.TYPE, record_id)
+    check_replaced(core, ask, Action.UPDATE, newest)
+    is_deleted = newest is not None and core.service.is_deleted(newest)
+    check_match(ask, newest, is_deleted=is_deleted)
+    return _put_binary(core, ask, record_id, newest, resolver, is_new=newest is None or is_deleted)
+
+
 def _put_binary(
     core: Core,
     ask: Ask,
@@ -432,7 +450,8 @@ def _put_binary(
         body = ask.body()
         resource, pieces = binary.is_resource(body, is_xml=sent_format(ask.content_type) is Format.XML), [body]
         if resource is not None:
-            if ask.method == "PUT" and resource.get("id") != record_id:
+            named = resource.get("id", "" if ask.id else record_id)
+            if ask.method == "PUT" and named != record_id:
                 raise InputError("resource.id", at="Binary.id")
             resources.check(resource, binary.TYPE, core.mode)
             shell, data = binary.unpacked(resource)

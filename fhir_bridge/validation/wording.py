@@ -98,8 +98,8 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "structure",
         "resourceType 不是 FHIR R4 的资源类型。",
         "The resourceType is none of FHIR R4.",
-        "resourceType 不是 FHIR R4 的资源类型。",
-        "The resourceType is none of FHIR R4.",
+        "resourceType 应为 {expected}，与地址一致。",
+        "The resourceType is to be {expected}, as the address says.",
     ),
     Rule.REQUIRED: _Words(
         "required",

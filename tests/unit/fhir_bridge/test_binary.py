@@ -296,6 +296,39 @@ def test_a_create_with_a_condition_stores_nothing_where_it_finds_one(server):
     assert server.store.count() == 2
 
 
+def test_an_update_by_a_condition_changes_the_one_it_finds_or_stores_a_new_one(server):
+    """FHIR R4 §3.1.0.4.3 (conditional update), as bytes and as a resource; what comes back says what it is."""
+    made = server.call("PUT", "/fhir/Binary?_id=none", b"one", Content_Type="text/plain")
+    path = path_of(made)
+    name = path.rsplit("/", 1)[1]
+    assert json.loads(made.data)["resourceType"] == "OperationOutcome"
+    again = server.call("PUT", f"/fhir/Binary?_id={name}", b"two", Content_Type="text/plain", If_Match='W/"1"')
+    assert (again.status_code, again.headers["ETag"], server.call("GET", path).data) == (200, 'W/"2"', b"two")
+    given = {"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"three").decode()}
+    asked = f"/fhir/Binary?_id={name}"
+    whole = server.call("PUT", asked, given, Prefer="return=representation", Accept="application/fhir+json")
+    assert (whole.status_code, json.loads(whole.data)["data"]) == (200, given["data"])
+    assert server.call("GET", path).data == b"three"
+    assert server.call("PUT", asked, b"four", Content_Type="text/plain", If_Match='W/"1"').status_code == 412
+    assert code_of(server.call("PUT", asked, given | {"id": "other"})) == "resource.id"
+    assert code_of(server.call("PUT", "/fhir/Binary", b"four", Content_Type="text/plain")) == "search.condition"
+
+
+def test_attack_an_update_by_a_condition_puts_a_binary_beside_its_patients_key(server):
+    """Or an erasure would miss it."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    subject = {"subject": {"reference": "Patient/p1"}}
+    observation = {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "x"}} | subject
+    server.call("PUT", "/fhir/Observation/o1", observation)
+    given = {"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="}
+    about = {"securityContext": {"reference": "Observation/o1"}}
+    made = server.call("PUT", "/fhir/Binary?_id=none", given | about)
+    stored = server.store.get("Binary", path_of(made).rsplit("/", 1)[1])
+    assert stored.patient == server.service.patient_token("p1")
+    about = {"securityContext": {"reference": "Observation/none"}}
+    assert code_of(server.call("PUT", "/fhir/Binary?_id=none", given | about)) == "binary.security_context"
+
+
 def test_versions_follow_one_another_and_each_can_be_read(server):
     path = path_of(post(server))
     record_id = path.rsplit("/", 1)[1]

@@ -108,16 +108,30 @@ def test_every_interaction_of_every_type_is_answered(node, told):
             "patch": node.call("PATCH", f"/fhir/{name}/one", PATCH, Content_Type="application/json-patch+json"),
             "delete": node.call("DELETE", f"/fhir/{name}/one"),
         }
-        assert answers.keys() == codes
-        wanted = {"create": 201, "update": 201, "delete": 204}
         # A Binary is bytes: there is no member of it that a patch could change (§2.40).
-        wanted |= {"patch": 404} if name == "Binary" else {}
+        lacked = {"patch"} if name == "Binary" else set()
+        assert answers.keys() == codes | lacked
+        wanted = {"create": 201, "update": 201, "delete": 204} | dict.fromkeys(lacked, 405)
         for code, answer in answers.items():
             assert answer.status_code == wanted.get(code, 200), (name, code, answer.data[:500])
         for one in ("history-type", "search-type"):
             assert json.loads(answers[one].data)["entry"], (name, one)
         assert node.call("GET", f"/fhir/{name}/one").status_code == 410
         assert node.call("POST", f"/fhir/{name}/$validate", body).status_code == 200
+
+
+def test_what_a_type_lacks_is_not_told_and_not_there(node, told):
+    """§2.40: a Binary is changed as a whole. Neither an address nor its methods say otherwise."""
+    row = next(row for row in told["resource"] if row["type"] == "Binary")
+    assert {one["name"] for one in row["operation"]} == {"meta", "validate"}
+    assert node.call("PUT", "/fhir/Binary/whole", b"x", Content_Type="text/plain").status_code == 201
+    for path in ("/fhir/Binary/whole", "/fhir/Binary?_id=whole"):
+        refused = node.call("PATCH", path, PATCH, Content_Type="application/json-patch+json")
+        assert (refused.status_code, "PATCH" in refused.headers["Allow"]) == (405, False)
+    tagged = {"parameter": [{"name": "meta", "valueMeta": {"tag": [{"system": "urn:x", "code": "a"}]}}]}
+    for name in ("$meta-add", "$meta-delete"):
+        answer = node.call("POST", f"/fhir/Binary/whole/{name}", {"resourceType": "Parameters"} | tagged)
+        assert answer.status_code == 404
 
 
 def test_every_interaction_with_the_system_and_every_operation_is_named_as_hl7_does(told):

@@ -54,7 +54,7 @@ def test_a_name_that_stands_twice_is_refused_at_any_depth():
 
 def test_a_lone_surrogate_is_refused_in_values_and_names():
     for data in (rb'{"a":"\ud800"}', rb'{"\udfff":1}'):
-        with pytest.raises(InputError, match=r"document\.text"):
+        with pytest.raises(InputError, match=r"document\.character"):
             parse(data)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fhir_bridge.document import parse
 from fhir_bridge.rest.routes import INTERACTIONS
-from fhir_bridge.validation.check import check
+from fhir_bridge.validation.check import Mode, check
 from fhir_bridge.xml import parse_xml, write_xml
 from tests.unit.fhir_bridge.conftest import BASE_URL
 
@@ -69,6 +69,10 @@ def test_validate_takes_parameters_modes_and_stored_resources(server):
     assert code_of(server.call("POST", "/fhir/Patient/$validate", b"")) == "operation.parameter"
     other = server.call("POST", "/fhir/Observation/$validate", PATIENT)
     assert ("error", "resource.type", "Resource") in issues(other)
+    assert json.loads(other.data)["issue"][0]["details"]["text"].startswith("The resourceType is to be Observation")
+    for mode in ("update", "delete"):
+        of_none = server.call("POST", f"/fhir/Patient/$validate?mode={mode}", PATIENT)
+        assert (of_none.status_code, code_of(of_none)) == (400, "operation.parameter")
     renamed = server.call("POST", "/fhir/Patient/p1/$validate?mode=update", PATIENT | {"id": "p2"})
     assert ("error", "resource.value", "Patient.id") in issues(renamed)
     asked = server.call("POST", "/fhir/Patient/$validate?profile=http://example.org/p", PATIENT)
@@ -128,8 +132,11 @@ def labelled(name: str, **about: list) -> dict:
 
 
 def in_use(response) -> dict:
-    (row,) = json.loads(response.data)["parameter"]
-    return row.get("valueMeta", {})
+    told = json.loads(response.data)
+    # R4 Parameters, inv-1: a parameter has a value; and no element is empty.
+    assert check(told, Mode.STRICT) == []
+    (row,) = told.get("parameter", [{"valueMeta": {}}])
+    return row["valueMeta"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
