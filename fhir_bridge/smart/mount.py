@@ -125,9 +125,15 @@ def register(
     server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
     authorise = AuthorisePages(pages, server, patients)
     has_provider = provider is not None
-    floor = Floor(authorise.application, lambda grant: _described(parts, grant), parts.tokens.forget, has_provider)
+    floor = Floor(
+        authorise.application,
+        lambda grant: _described(parts, grant),
+        parts.tokens.forget,
+        has_provider,
+        authorise.since,
+    )
     if provider is not None:
-        app.register_blueprint(RelyingParty(provider, pages, parts, fetcher).blueprint())
+        app.register_blueprint(RelyingParty(provider, pages, parts, fetcher, authorise.since).blueprint())
     app.register_blueprint(oauth_blueprint(server, site.place, site.deeds))
     app.register_blueprint(pages_blueprint(pages))
     app.register_blueprint(sign_in_blueprint(pages, floor))

@@ -7,6 +7,7 @@ Source: SMART App Launch 2.2 §2.0.8, §3.0; RFC 6749 §3.3; OpenID Connect Core
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ from medchain.store.accounts import Role
 
 _CONTEXT: Final = frozenset({Special.LAUNCH_PATIENT, Special.LAUNCH_ENCOUNTER, Special.LAUNCH})
 _MAX_STATE_CHARS: Final = 2048
+_AGE: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def check_request(parameters: Mapping[str, str], audiences: Collection[str]) -> 
         raise InvalidRequestError("Only the response_mode query is supported.")
     if "none" in parameters.get("prompt", "").split():
         raise OAuth2Error(error="interaction_required")
+    if not _AGE.fullmatch(parameters.get("max_age", "0")):
+        raise InvalidRequestError("The max_age parameter is a number of seconds.")
     try:
         asked = parse_asked(parameters.get("scope", ""))
     except InputError as error:
@@ -75,6 +79,21 @@ def check_request(parameters: Mapping[str, str], audiences: Collection[str]) -> 
     if (Special.LAUNCH in asked.special) != ("launch" in parameters):
         raise InvalidRequestError("The launch parameter goes with the scope launch.")
     return asked
+
+
+def signed_in_since(parameters: Mapping[str, str], time: int) -> int:
+    """Tell from when on a person must have signed in to decide about a request (OpenID Connect Core §3.1.2.1).
+
+    Args:
+        parameters: of the request, checked.
+        time: when it came, Unix seconds.
+
+    Returns:
+        Unix seconds; 0 for at any time.
+    """
+    if "login" in parameters.get("prompt", "").split():
+        return time
+    return time - int(parameters["max_age"]) if "max_age" in parameters else 0
 
 
 def make_offer(asked: Asked, client: Client, role: Role, *, has_patient: bool) -> Offer:

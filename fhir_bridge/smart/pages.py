@@ -10,7 +10,7 @@ Source: RFC 6749 §4.1, §10.12, §10.15; RFC 9207; SMART App Launch 2.2 §2.0.8
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -22,7 +22,7 @@ from fhir_bridge.smart.clients import Client, origin_of
 from fhir_bridge.smart.discovery import AUTHORIZE
 from fhir_bridge.smart.launch import Launch, see_launch, take_launch
 from fhir_bridge.smart.oauth import Decision, PlainRequest, Refusal, SmartServer, once
-from fhir_bridge.smart.offer import Offer, check_request, chosen, make_offer
+from fhir_bridge.smart.offer import Offer, check_request, chosen, make_offer, signed_in_since
 from fhir_bridge.smart.patients import FoundPatient, Patients
 from fhir_bridge.smart.roles import CHOOSING
 from fhir_bridge.smart.scopes import Action, Asked, Context, Scope, Special
@@ -52,6 +52,7 @@ class Request:
         redirect_uri: where the person goes back to.
         asked: what for.
         signed: the request, signed, as it goes through the browser.
+        since: from when on the person must have signed in, Unix seconds.
     """
 
     plain: PlainRequest
@@ -60,6 +61,7 @@ class Request:
     redirect_uri: str
     asked: Asked
     signed: str = ""
+    since: int = 0
 
 
 class AuthorisePages:
@@ -101,6 +103,13 @@ class AuthorisePages:
         except (MedchainError, Refusal):
             return ""
 
+    def since(self, signed: str) -> int:
+        """Tell from when on a person must have signed in for a signed request; 0 for at any time."""
+        try:
+            return self._opened(signed).since
+        except (MedchainError, Refusal):
+            return 0
+
     def authorize(self) -> Response:
         """Take a request. It goes on from a page of this site, or the session's cookie would not come with it."""
         values = request.form if request.method == "POST" else request.args
@@ -112,8 +121,10 @@ class AuthorisePages:
             self._checked(parameters)
         except Refusal as error:
             return self._refused(error, parameters)
-        document: Json = dict[str, Json](parameters)
-        signed = self._site.signed.sign(_PURPOSE, {"parameters": document}, self._site.clock() + REQUEST_S)
+        now = self._site.clock()
+        document: dict[str, Json] = {"parameters": dict[str, Json](parameters)}
+        document["since"] = signed_in_since(parameters, now)
+        signed = self._site.signed.sign(_PURPOSE, document, now + REQUEST_S)
         return self._pages.render("smart/continue.html", target=f"{CONSENT}?request={signed}")
 
     def consent(self) -> Response:
@@ -124,7 +135,7 @@ class AuthorisePages:
         except Refusal as error:
             return self._page_of(error)
         me = self._site.current()
-        if me is None or me.account.role not in STAFF:
+        if me is None or me.account.role not in STAFF or me.session.created < found.since:
             return redirected(f"/sign-in?request={signed}")
         launch = self._launch(found, me)
         return self._asked(found, me, launch, {})
@@ -136,12 +147,18 @@ class AuthorisePages:
             found = self._opened(signed_request(request.form.get("request", "")))
         except Refusal as error:
             return self._page_of(error)
-        launch, step = self._launch(found, me), request.form.get("step", "")
-        if step == "deny":
+        if me.session.created < found.since:
+            return redirected(f"/sign-in?request={found.signed}")
+        launch = self._launch(found, me)
+        if request.form.get("step") == "deny":
             return self._refused(Refusal(error="access_denied", redirect_uri=found.redirect_uri), found.plain.form)
+        return self._allowed(found, me, launch)
+
+    def _allowed(self, found: Request, me: SignedIn, launch: Launch) -> Response:
+        """Give the application what was left in, or ask once more."""
         offer = self._offer(found, me, launch)
         scopes, special = chosen(offer, request.form.getlist("scope"), offline="offline" in request.form)
-        if step != "allow":
+        if request.form.get("step") != "allow":
             return self._asked(found, me, launch, request.form)
         needs_patient = any(scope.context is Context.PATIENT for scope in scopes)
         wants = needs_patient or (offer.wants_patient and Special.LAUNCH_PATIENT in special)
@@ -193,10 +210,11 @@ class AuthorisePages:
     def _opened(self, signed: str) -> Request:
         """Open a signed request, and check it anew: since then a client can have been disabled."""
         document = self._site.signed.open(_PURPOSE, signed, self._site.clock())
-        given = document.get("parameters")
+        given, since = document.get("parameters"), document.get("since")
+        if not isinstance(since, int):
+            raise AccessDeniedError("page.ended")
         parameters = {name: str(value) for name, value in given.items()} if isinstance(given, dict) else {}
-        found = self._checked(parameters)
-        return Request(found.plain, found.grant, found.client, found.redirect_uri, found.asked, signed)
+        return replace(self._checked(parameters), signed=signed, since=since)
 
     def _launch(self, found: Request, me: SignedIn) -> Launch:
         """Return the launch of a request; an empty one that shows a banner where it stands alone."""

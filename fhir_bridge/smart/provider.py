@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -117,9 +117,11 @@ def read_provider(path: Path, fetcher: Fetcher) -> Provider:
 class RelyingParty:
     """Signs people in at a provider."""
 
-    __slots__ = ("_fetcher", "_kept", "_keys", "_pages", "_parts", "_provider", "_site")
+    __slots__ = ("_fetcher", "_kept", "_keys", "_pages", "_parts", "_provider", "_since", "_site")
 
-    def __init__(self, provider: Provider, pages: Pages, parts: Parts, fetcher: Fetcher) -> None:
+    def __init__(
+        self, provider: Provider, pages: Pages, parts: Parts, fetcher: Fetcher, since: Callable[[str], int]
+    ) -> None:
         """Prepare; nothing is fetched yet.
 
         Args:
@@ -127,7 +129,9 @@ class RelyingParty:
             pages: renders.
             parts: of the authorisation server, whose keys sign this node's assertions to the provider.
             fetcher: fetches what the provider says.
+            since: tells from when on a person must have signed in for a signed request; 0 for at any time.
         """
+        self._since = since
         self._kept: tuple[int, Mapping[str, str]] | None = None
         self._provider = provider
         self._pages = pages
@@ -159,6 +163,8 @@ class RelyingParty:
         secret = secrets.token_urlsafe(32)
         document = {"cookie": _part(secret, "state"), "then": then}
         state = self._site.signed.sign(_PURPOSE, dict(document), self._site.clock() + LOGIN_S)
+        # A provider that knows the person still would let her pass without a word.
+        anew = {"prompt": "login"} if then and self._since(then) else {}
         target = prepare_grant_uri(
             self._described()["authorization_endpoint"],
             client_id=self._provider.client_id,
@@ -169,6 +175,7 @@ class RelyingParty:
             nonce=_part(secret, "nonce"),
             code_challenge=create_s256_code_challenge(_part(secret, "verifier")),
             code_challenge_method="S256",
+            **anew,
         )
         response = self._pages.render("smart/continue.html", target=target)
         self._site.set_passing(response, _COOKIE, secret)

@@ -59,12 +59,14 @@ class Floor:
         described: authorisation → (name of its application, what it allows).
         revoked: called after an authorisation was taken back.
         has_provider: whether people may sign in at an identity provider.
+        since: signed request of an application → from when on a person must have signed in for it, Unix seconds.
     """
 
     application: Callable[[str], str]
     described: Callable[[Grant], tuple[str, str]]
     revoked: Callable[[], None]
     has_provider: bool = False
+    since: Callable[[str], int] = lambda _then: 0
 
 
 def sign_in_blueprint(pages: Pages, floor: Floor) -> Blueprint:
@@ -85,7 +87,7 @@ def sign_in_blueprint(pages: Pages, floor: Floor) -> Blueprint:
     def page() -> Response:
         then = signed_request(request.args.get("request", ""))
         me = site.current()
-        if me is not None and me.account.role in STAFF:
+        if me is not None and me.account.role in STAFF and me.session.created >= floor.since(then):
             return redirected(after(then))
         name = floor.application(then) if then else ""
         return pages.render("sign_in.html", then=then, application=name, has_provider=floor.has_provider)

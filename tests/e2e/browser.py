@@ -157,6 +157,25 @@ class Browser:
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
         self._call("POST", f"{self._session}/goog/cdp/execute", command)
 
+    def back(self) -> None:
+        """Go to the page before, as its button does."""
+        self._call("POST", f"{self._session}/back", {})
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """Look into the first frame of the page, whatever stands there."""
+        found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": "iframe"})
+        self._call("POST", f"{self._session}/frame", {"id": found})
+        try:
+            yield
+        finally:
+            self._call("POST", f"{self._session}/frame", {"id": None})
+
+    def plant(self, name: str, value: str) -> None:
+        """Set a cookie for the host of the page, as nobody but the browser's owner can."""
+        cookie = {"name": name, "value": value, "secure": True, "httpOnly": True, "sameSite": "Strict", "path": "/"}
+        self._call("POST", f"{self._session}/cookie", {"cookie": cookie})
+
     def media(self, kind: str) -> None:
         """Look at the page as on paper (``print``), or on a screen again (an empty text)."""
         command = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": kind}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -68,6 +69,9 @@ def test_a_launch_from_the_record_system_brings_its_context_and_counts_once(worl
         ({"request": "x"}, "request_not_supported"),
         ({"request_uri": "https://x.example"}, "request_uri_not_supported"),
         ({"prompt": "none"}, "interaction_required"),
+        ({"prompt": "login none"}, "interaction_required"),
+        ({"max_age": "-1"}, "invalid_request"),
+        ({"max_age": "soon"}, "invalid_request"),
         ({"scope": "nonsense"}, "invalid_scope"),
         ({"scope": None}, "invalid_scope"),
         ({"scope": "launch patient/*.rs"}, "invalid_request"),
@@ -94,6 +98,15 @@ def test_a_wrong_request_is_told_to_the_application_with_the_issuers_name(world,
         {"redirect_uri": "https://app.example:444/cb"},
         {"redirect_uri": "https://app.example@evil.example/cb"},
         {"redirect_uri": "https://APP.example/cb"},
+        {"redirect_uri": "https://\u0430pp.example/cb"},
+        {"redirect_uri": "https://xn--pp-6kc.example/cb"},
+        {"redirect_uri": "https://app.example/cb/../evil"},
+        {"redirect_uri": "https://app.example\\@evil.example/cb"},
+        {"redirect_uri": "https://app.example/cb%2f"},
+        {"redirect_uri": "//evil.example/cb"},
+        {"redirect_uri": "http://[::1]/cb"},
+        {"redirect_uri": "http://localhost/cb"},
+        {"redirect_uri": "http://127.1/cb"},
         {"redirect_uri": "javascript:alert(1)"},
         {"redirect_uri": 'https://app.example/cb"'},
         {"redirect_uri": "http://127.0.0.1:x/cb"},
@@ -362,6 +375,41 @@ def test_who_is_not_signed_in_does_so_first_and_comes_back_to_the_request(world)
     assert "生长曲线" in world.get(answer.headers["Location"]).text
     world.sign_in()
     assert world.get(answer.headers["Location"]).headers["Location"] == f"/auth/consent?request={signed}"
+
+
+@pytest.mark.parametrize("asked", [{"prompt": "consent login"}, {"max_age": "0"}, {"max_age": "60"}])
+def test_who_signed_in_too_long_ago_does_so_again(world, asked):
+    """OpenID Connect Core §3.1.2.1: with prompt=login, and past max_age, whoever is there shows again who it is."""
+    world.sign_in()
+    world.time[0] += 61
+    signed = world.begin(**asked)
+    for _ in range(2):
+        answer = world.get(f"/auth/consent?request={signed}")
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"/sign-in?request={signed}")
+        assert world.get(answer.headers["Location"]).status_code == 200
+    world.time[0] += 61
+    world.sign_in()
+    assert world.get(f"/sign-in?request={signed}").headers["Location"] == f"/auth/consent?request={signed}"
+    claims = json.loads(world.turn_in(back(world.decide(signed, patient="p1"))["code"]).data)["id_token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["auth_time"] == world.time[0]
+
+
+def test_attack_somebody_at_an_open_screen_decides_where_the_person_is_to_show_up(world):
+    """The decision asks for it again: the page of another request has the same token."""
+    world.sign_in()
+    token = world.csrf(world.get(f"/auth/consent?request={world.begin()}").text)
+    world.time[0] += 1
+    signed = world.begin(prompt="login")
+    form = {"csrf": token, "request": signed, "step": "allow", "patient": "p1", "scope": "patient/*.rs"}
+    answer = world.post("/auth/consent", form)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/sign-in?request={signed}")
+
+
+def test_who_has_signed_in_just_now_need_not_again(world):
+    world.sign_in()
+    world.time[0] += 59
+    for asked in ({"max_age": "60"}, {"prompt": "consent"}):
+        assert world.get(f"/auth/consent?request={world.begin(**asked)}").status_code == 200
 
 
 def test_signing_in_leads_to_no_other_site(world):

@@ -129,6 +129,13 @@ def test_somebody_whom_the_provider_knows_is_signed_in_with_the_role_it_gives(wo
     assert (claims["iss"], claims["aud"]) == ("medchain", f"{ISSUER}/token")
 
 
+@pytest.mark.usefixtures("idp")
+def test_who_must_sign_in_anew_does_so_at_the_provider(world):
+    """OpenID Connect Core §3.1.2.1: a provider that knows the person still would let anybody at the screen pass."""
+    asked = [begin(world, world.begin(**more)) for more in ({"prompt": "login"}, {"max_age": "60"}, {})]
+    assert [one.get("prompt") for one in [*asked, begin(world)]] == ["login", "login", None, None]
+
+
 def test_a_person_keeps_the_account_and_gets_the_role_of_today(world, idp):
     for groups, role in (("doctor", Role.CLINICIAN), (["it"], Role.ADMINISTRATOR)):
         asked = begin(world)
