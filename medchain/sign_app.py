@@ -25,6 +25,7 @@ from medchain.node.clock import system_clock
 from medchain.node.config import time_zone
 from medchain.node.garbage import settle
 from medchain.node.keystore import Layout, Unlock
+from medchain.store.steps import Steps
 from medchain.web.deeds import Deeds
 from medchain.web.gateway import Environ, Gateway, Start
 from medchain.web.handover import begin
@@ -54,6 +55,11 @@ class _Whole:
     def kind_of(self, _environ: Environ, /) -> Hashable:
         """Tell that no request is known to be quick."""
         return None
+
+    def in_steps(self, environ: Environ, start: Start, /) -> Steps[Iterable[bytes]]:
+        """Answer in one step."""
+        yield from ()
+        return self(environ, start)
 
 
 def create_app(node: WebNode, genesis: Genesis, deeds: Deeds) -> Flask:

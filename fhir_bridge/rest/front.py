@@ -22,14 +22,16 @@ from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from fhir_bridge import binary
+from fhir_bridge.rest import attachments
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id, own_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.elsewhere import PARAMETER as OF_OTHERS
 from fhir_bridge.rest.negotiate import takes_gzip
-from fhir_bridge.rest.routes import answer, methods_of, refused
+from fhir_bridge.rest.routes import answer, answering, methods_of, refused
 from fhir_bridge.rest.turns import Turns
 from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node import metrics
+from medchain.store.steps import Steps
 from medchain.web.gateway import REFUSAL, Environ, Start
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
 
@@ -49,6 +51,8 @@ Elsewhere: TypeAlias = "Callable[[Environ, Start], Iterable[bytes]]"
 """A WSGI application."""
 
 _ELSEWHERE: Final = f"{PREFIX}/.well-known/"
+# Binaries, and what is compared with Binaries, of whatever size these are.
+_WITH_CONTENTS: Final = frozenset({f"{PREFIX}/{binary.TYPE}", f"{PREFIX}/{attachments.TYPE}"})
 _PIECE_BYTES: Final = 1 << 16
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
 _GZIP: Final = 31
@@ -101,15 +105,22 @@ class Front:
         if not _is_ours(environ):
             return self._elsewhere(environ, start)
         began = time.monotonic()
-        ask = self._ask(environ, environ["PATH_INFO"][len(PREFIX) + 1 :])
+        ask = self._ask(environ)
         refusal: MedchainError | None = environ.get(REFUSAL)
         if refusal is not None:
             reply = refused(ask, refusal)
-        elif _is_short(ask):
+        elif _is_short(environ):
             with self._turns.one():
                 reply = answer(self._core, ask)
         else:
             reply = _preflight(ask) if ask.method == "OPTIONS" else answer(self._core, ask)
+        return _sent(ask, reply, start, began)
+
+    def in_steps(self, environ: Environ, start: Start) -> Steps[Iterable[bytes]]:
+        """Answer one request that `kind_of` names, in steps."""
+        began = time.monotonic()
+        ask = self._ask(environ)
+        reply = yield from answering(self._core, ask)
         return _sent(ask, reply, start, began)
 
     def takes_large(self, environ: Environ) -> bool:
@@ -117,10 +128,14 @@ class Front:
         return _is_ours(environ)
 
     def kind_of(self, environ: Environ) -> Hashable:
-        """Name reads by type, shape of the address and names of parameters; nothing else is named."""
-        if environ["REQUEST_METHOD"] != "GET" or not _is_ours(environ):
+        """Name reads by type, shape of the address and names of parameters, and plain creates by type and size."""
+        if not _is_ours(environ):
             return None
         segments = environ["PATH_INFO"].split("/")[2:]
+        if _is_plain_create(environ):
+            return "create", *segments, int(environ.get("CONTENT_LENGTH") or 0).bit_length()
+        if environ["REQUEST_METHOD"] != "GET":
+            return None
         named = [part if part[:1] in ("$", "_") else "" for part in segments[1:]]
         names = [pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&")]
         if any(name == OF_OTHERS or "%" in name for name in names):
@@ -128,12 +143,12 @@ class Front:
             return None
         return (*segments[:1], *named, *names, environ.get("HTTP_ACCEPT"))
 
-    def _ask(self, environ: Environ, path: str) -> Ask:
+    def _ask(self, environ: Environ) -> Ask:
         """Make the request."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         ask = Ask(
             environ["REQUEST_METHOD"],
-            path,
+            environ["PATH_INFO"][len(PREFIX) + 1 :],
             environ.get("QUERY_STRING", ""),
             fields=environ,
             read=lambda: self._read(ask),
@@ -276,12 +291,23 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     return made
 
 
-def _is_short(ask: Ask) -> bool:
-    """Tell what is answered in turn: reads, and single creates whose body is there and which wait for no anchor."""
-    if ask.method == "GET":
+def _is_short(environ: Environ) -> bool:
+    """Tell what is answered in turn: reads, and creates whose body is there and which wait for no anchor."""
+    if environ["REQUEST_METHOD"] == "GET":
         return True
-    is_create = ask.method == "POST" and ask.path.isalpha()
-    return is_create and "HTTP_PREFER" not in ask.fields and isinstance(ask.fields.get("wsgi.input"), io.BytesIO)
+    return _is_single_create(environ) and isinstance(environ.get("wsgi.input"), io.BytesIO)
+
+
+def _is_single_create(environ: Environ) -> bool:
+    """Tell a create that waits for no anchor."""
+    is_create = environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"][len(PREFIX) + 1 :].isalpha()
+    return is_create and "HTTP_PREFER" not in environ
+
+
+def _is_plain_create(environ: Environ) -> bool:
+    """Tell a create that looks nothing up but what it refers to, and whose content is stored as it is judged."""
+    is_conditional = environ["QUERY_STRING"] or "HTTP_IF_NONE_EXIST" in environ
+    return _is_single_create(environ) and not is_conditional and environ["PATH_INFO"] not in _WITH_CONTENTS
 
 
 def _preflight(ask: Ask) -> Reply:

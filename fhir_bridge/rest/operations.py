@@ -28,6 +28,7 @@ from fhir_bridge.validation.check import Mode, check
 from fhir_bridge.validation.issue import Issue, Rule
 from fhir_bridge.validation.pointers import pointers
 from medchain.errors import AccessDeniedError, InputError, NotFoundError
+from medchain.store.steps import Steps
 from medchain.store.versions import Found
 
 LISTS: Final = {"profile": (), "security": ("system", "code"), "tag": ("system", "code")}
@@ -122,7 +123,7 @@ def meta(core: Core, ask: Ask) -> Reply:
     return _meta_reply(Reply(200), _stored(core, ask))
 
 
-def meta_add(core: Core, ask: Ask) -> Reply:
+def meta_add(core: Core, ask: Ask) -> Steps[Reply]:
     """Add profiles, tags and labels to a record."""
     given = _given_meta(ask)
 
@@ -138,7 +139,7 @@ def meta_add(core: Core, ask: Ask) -> Reply:
     return _changed_meta(core, ask, add)
 
 
-def meta_delete(core: Core, ask: Ask) -> Reply:
+def meta_delete(core: Core, ask: Ask) -> Steps[Reply]:
     """Take profiles, tags and labels from a record; what it has not is passed over.
 
     What makes a record less guarded only a person takes: that is a review, which stays written in the record.
@@ -191,9 +192,11 @@ def _stored(core: Core, ask: Ask) -> Resource:
     return parse(content)
 
 
-def _changed_meta(core: Core, ask: Ask, change: Callable[[Resource], Resource], taken: Sequence[Label] = ()) -> Reply:
+def _changed_meta(
+    core: Core, ask: Ask, change: Callable[[Resource], Resource], taken: Sequence[Label] = ()
+) -> Steps[Reply]:
     """Store a record with another meta, and answer it."""
-    reply = changed(core, ask, change, taken=taken)
+    reply = yield from changed(core, ask, change, taken=taken)
     return _meta_reply(reply, parse(reply.body) if isinstance(reply.body, bytes) and reply.body else {})
 
 

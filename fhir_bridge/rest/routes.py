@@ -33,9 +33,10 @@ from fhir_bridge.smart.scopes import Action
 from medchain.encoding import canonical
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
 from medchain.node.log import Log
+from medchain.store.steps import Steps, in_thread
 from medchain.web.routing import Caller
 
-Handler = Callable[[Core, Ask], Reply]
+Handler = Callable[[Core, Ask], Reply | Steps[Reply]]
 """Answers one kind of request."""
 
 _LOG: Final = Log("fhir")
@@ -117,7 +118,7 @@ def _description(base_url: str, token_url: str, language: str, registry: Registr
 def _of_binary(general: Handler, special: Handler) -> Handler:
     """Answer Binary in its own way."""
 
-    def handle(core: Core, ask: Ask) -> Reply:
+    def handle(core: Core, ask: Ask) -> Reply | Steps[Reply]:
         return special(core, ask) if ask.type == _BINARY else general(core, ask)
 
     return handle
@@ -234,8 +235,8 @@ _BY_SHAPE: Final = {f"{one.method} {one.shape}": one for one in INTERACTIONS}
 _READ_METHODS: Final = {"HEAD": "GET"}
 
 
-def answer(core: Core, ask: Ask) -> Reply:
-    """Answer a request, errors included, and keep what was done.
+def answering(core: Core, ask: Ask) -> Steps[Reply]:
+    """Answer a request, errors included, and keep what was done; in steps, `answer` does them all.
 
     Args:
         core: of the server.
@@ -244,7 +245,7 @@ def answer(core: Core, ask: Ask) -> Reply:
     Returns:
         The answer, in the form that was asked for.
     """
-    reply = attempt(core, ask, core.audit)
+    reply = yield from attempting(core, ask, core.audit)
     if ask.access is not None:
         try:
             ask.trail.receipt = core.gate.receipt(ask.access)
@@ -254,8 +255,11 @@ def answer(core: Core, ask: Ask) -> Reply:
     return reply
 
 
-def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
-    """Answer a request.
+answer = in_thread(answering)
+
+
+def attempting(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Steps[Reply]:
+    """Answer a request; in steps, `attempt` does them all.
 
     Args:
         core: of the server.
@@ -281,7 +285,8 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
         if interaction.is_change:
             core.gate.require_free(ask.type, ask.id)
             audit.begin(ask)
-        return shaped(ask, interaction.handle(core, ask))
+        handled = interaction.handle(core, ask)
+        return shaped(ask, handled if isinstance(handled, Reply) else (yield from handled))
     except MedchainError as error:
         if isinstance(error, HiddenError):
             # The audit keeps that it was refused, which the answer does not tell from what is absent.
@@ -292,6 +297,9 @@ def attempt(core: Core, ask: Ask, audit: Auditor = _NOT_KEPT) -> Reply:
         reply = refused(ask, UnavailableError("internal"))
         reply.status = 500
         return reply
+
+
+attempt = in_thread(attempting)
 
 
 def _identified(core: Core, ask: Ask) -> Access:

@@ -38,6 +38,7 @@ from medchain.node.records import NewRecord
 from medchain.node.telling import about_in
 from medchain.store.finding import Known
 from medchain.store.records import RecordVersion
+from medchain.store.steps import ONLY_THREAD, Steps
 
 SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
 """Parameters that are no part of a condition."""
@@ -49,7 +50,7 @@ _DELETED: Final = ("已删除；历史版本仍在。", "Deleted; the history is
 _Result = TypeVar("_Result")
 
 
-def create(core: Core, ask: Ask) -> Reply:
+def create(core: Core, ask: Ask) -> Steps[Reply]:
     """Store a new record, unless a condition finds one that is there."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
@@ -58,19 +59,19 @@ def create(core: Core, ask: Ask) -> Reply:
     # The same for the same identifier. Mostly nobody has it, so it is not looked up before.
     chosen = resolver.derived_id(ask.type, resource) or random_id()
 
-    def attempt() -> Reply:
+    def attempt() -> Steps[Reply]:
         nonlocal chosen
         there = None if condition is None else resolver.find(parse_condition(ask.type, condition))
         if there is not None:
             return _present(core, ask, there)
         record_id, chosen = chosen, random_id()
-        return _store(core, ask, resolver, resource, record_id, None)
+        return (yield from _store(core, ask, resolver, resource, record_id, None))
 
     # Of two creates with one identifier at once both are stored, unless a condition says otherwise.
     return persistently(ask, attempt, resolver)
 
 
-def update(core: Core, ask: Ask) -> Reply:
+def update(core: Core, ask: Ask) -> Steps[Reply]:
     """Store the next version of a record, or its first."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
@@ -80,7 +81,7 @@ def update(core: Core, ask: Ask) -> Reply:
     return persistently(ask, lambda: _follow(core, ask, resource, ask.id, resolver), resolver)
 
 
-def update_where(core: Core, ask: Ask) -> Reply:
+def update_where(core: Core, ask: Ask) -> Steps[Reply]:
     """Store the next version of the record that a condition finds, or a first one where it finds none (§3.1.0.4.3)."""
     resource = ask.resource()
     resources.check_type(resource, ask.type)
@@ -88,37 +89,37 @@ def update_where(core: Core, ask: Ask) -> Reply:
     wanted = parse_condition(ask.type, condition_of(ask))
     given = resource.get("id")
 
-    def attempt() -> Reply:
+    def attempt() -> Steps[Reply]:
         there = resolver.find(wanted)
         if given is not None and (not isinstance(given, str) or resources.ID_PATTERN.fullmatch(given) is None):
             raise InputError("resource.id", at=f"{ask.type}.id")
         if there is None and given is None:
             check_match(ask, None)
-            return _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None)
+            return (yield from _store(core, ask, resolver, resource, resolver.new_id(ask.type, resource, set()), None))
         if there is not None and given not in (None, there):
             raise InputError("resource.id", at=f"{ask.type}.id")
-        return _follow(core, ask, resource, str(there if given is None else given), resolver, wanted)
+        return (yield from _follow(core, ask, resource, str(there if given is None else given), resolver, wanted))
 
     # Of two at once that find nothing, the second finds what the first has stored, and changes it.
     return persistently(ask, attempt, resolver)
 
 
-def patch(core: Core, ask: Ask) -> Reply:
+def patch(core: Core, ask: Ask) -> Steps[Reply]:
     """Store what a patch makes of the newest version (§3.1.0.6)."""
     return changed(core, ask, _change(ask))
 
 
-def patch_where(core: Core, ask: Ask) -> Reply:
+def patch_where(core: Core, ask: Ask) -> Steps[Reply]:
     """Patch the record that a condition finds."""
     return changed(core, ask, _change(ask), parse_condition(ask.type, condition_of(ask)))
 
 
-def delete(core: Core, ask: Ask) -> Reply:
+def delete(core: Core, ask: Ask) -> Steps[Reply]:
     """Store an empty version, after which the record is gone and its history stays (§3.1.0.7)."""
     return _delete(core, ask)
 
 
-def delete_where(core: Core, ask: Ask) -> Reply:
+def delete_where(core: Core, ask: Ask) -> Steps[Reply]:
     """Delete the record that a condition finds (§3.1.0.7.1)."""
     return _delete(core, ask, parse_condition(ask.type, condition_of(ask)))
 
@@ -247,7 +248,7 @@ def awaited(core: Core, ask: Ask, stored: RecordVersion) -> RecordVersion:
         core.waiting.release()
 
 
-def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -> _Result:
+def persistently(ask: Ask, attempt: Callable[[], Steps[_Result]], resolver: Resolver) -> Steps[_Result]:
     """Do something on the newest version again where another writer came first, unless the client named a version.
 
     Args:
@@ -262,7 +263,7 @@ def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -
     names_version = any(ask.header(name) is not None for name in ("If-Match", "If-None-Match"))
     for is_last in rounds():
         try:
-            return attempt()
+            return (yield from attempt())
         except ConflictError as error:
             if error.code not in ("record.version", "store.conflict"):
                 raise
@@ -271,12 +272,14 @@ def persistently(ask: Ask, attempt: Callable[[], _Result], resolver: Resolver) -
             if is_last:
                 break
             resolver.forget()
+        # Before the next one is a pause.
+        yield ONLY_THREAD
     raise ConflictError("store.conflict")
 
 
 def _follow(  # what decides about the version before
     core: Core, ask: Ask, resource: Resource, record_id: str, resolver: Resolver, wanted: Wanted | None = None
-) -> Reply:
+) -> Steps[Reply]:
     """Store the version after the one that is the newest now; what is there must fulfil the condition, if there is one.
 
     An update by a condition that nothing fulfils is an update as create (§3.1.0.4.3), which is of an id that nothing
@@ -298,7 +301,7 @@ def changed(
     change: Callable[[Resource], Resource],
     wanted: Wanted | None = None,
     taken: Sequence[Label] = (),
-) -> Reply:
+) -> Steps[Reply]:
     """Store what a change makes of the newest version of a record.
 
     Args:
@@ -310,7 +313,7 @@ def changed(
     """
     resolver = core.resolver(ask.who)
 
-    def attempt() -> Reply:
+    def attempt() -> Steps[Reply]:
         record_id = ask.id if wanted is None else resolver.find(wanted)
         it = None if record_id is None else core.reader.find(ask.type, record_id)
         if record_id is None or it is None or it.stored.head is not None:
@@ -320,7 +323,8 @@ def changed(
         content = core.content(it)
         if not content:
             raise NotFoundError("record.deleted", version=it.stored.version)
-        return _store(core, ask, resolver, change(parse(content)), record_id, it.stored, is_new=False, taken=taken)
+        made = change(parse(content))
+        return (yield from _store(core, ask, resolver, made, record_id, it.stored, is_new=False, taken=taken))
 
     return persistently(ask, attempt, resolver)
 
@@ -344,7 +348,7 @@ def _store(  # what a version is made of
     *,
     is_new: bool = True,
     taken: Sequence[Label] = (),
-) -> Reply:
+) -> Steps[Reply]:
     """Check a resource, store it as the version after the newest, and answer it."""
     newest = 0 if before is None else before.version
 
@@ -362,7 +366,7 @@ def _store(  # what a version is made of
     )
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})
-    stored = commit(core, record, resolver.known)
+    stored = yield from _commit(core, record, resolver.known)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
 
 
@@ -372,10 +376,10 @@ def _check_right(core: Core, ask: Ask, before: RecordVersion | None, resource: R
     core.gate.require_written(ask.who, action, before, {**resource, "id": record_id}, ask.type)
 
 
-def commit(core: Core, record: NewRecord, known: Sequence[Known]) -> RecordVersion:
+def _commit(core: Core, record: NewRecord, known: Sequence[Known]) -> Steps[RecordVersion]:
     """Store one version if what is known is still so; raises `ConflictError` ``record.version`` for both."""
     try:
-        return core.service.create_many([record], known=known)[0]
+        return (yield from core.service.creating_many([record], known=known))[0]
     except ConflictError as error:
         raise ConflictError("record.version") from error
 
@@ -395,14 +399,14 @@ def _present(core: Core, ask: Ask, record_id: str) -> Reply:
     return reply
 
 
-def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Reply:
+def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Steps[Reply]:
     """Delete a record; one that is not there, or not any more, is as good as deleted.
 
     For who may not delete all of the type it is unknown: what is another's must look the same.
     """
     resolver = core.resolver(ask.who)
 
-    def attempt() -> RecordVersion | None:
+    def attempt() -> Steps[RecordVersion | None]:
         record_id = ask.id if wanted is None else resolver.find(wanted)
         if record_id is None:
             return None
@@ -413,9 +417,9 @@ def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Reply:
             core.gate.require_written(ask.who, Action.DELETE, newest, None, ask.type)
         if newest is None:
             return None
-        return core.service.delete(ask.type, record_id, expected=newest.version, known=resolver.known)
+        return (yield from core.service.deleting(ask.type, record_id, expected=newest.version, known=resolver.known))
 
-    stored = persistently(ask, attempt, resolver)
+    stored = yield from persistently(ask, attempt, resolver)
     headers = {} if stored is None else {"ETag": f'W/"{stored.version}"'}
     if stored is not None:
         ask.trail.numbers.append(stored.seq)

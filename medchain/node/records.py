@@ -53,6 +53,7 @@ from medchain.store.finding import Known
 from medchain.store.index_rows import IndexRows
 from medchain.store.looks import LookStep
 from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, Epoch, RecordStore, RecordVersion
+from medchain.store.steps import Steps, finished, in_thread
 from medchain.store.versions import Found
 
 FIELD_ROOT_TYPES: Final = frozenset(
@@ -320,7 +321,7 @@ class RecordService:
         """Store a record; arguments and errors as in `create_many`."""
         return self.create_many([record])[0]
 
-    def create_many(
+    def creating_many(
         self,
         records: Sequence[NewRecord],
         *,
@@ -329,8 +330,8 @@ class RecordService:
         refused: bytes = b"",
         known: Sequence[Known] = (),
         looks: bytes | LookStep | None = None,
-    ) -> list[RecordVersion]:
-        """Store records, first or later versions, all together.
+    ) -> Steps[list[RecordVersion]]:
+        """Store records, first or later versions, all together; in steps, `create_many` does them all.
 
         Args:
             records: each the first version of its record or the next one.
@@ -350,13 +351,15 @@ class RecordService:
                 known is so no more; nothing is stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
-        return self._store_all(
+        return self._storing(
             [(record, record.token or self.patient_token(record.patient)) for record in records],
             deadline,
             None if unit is None else (unit, self._clock(), refused),
             known,
             looks,
         )
+
+    create_many = in_thread(creating_many)
 
     def create_segment(self, record_id: str, parts: Sequence[bytes], *, unit: str, looks: bytes = b"") -> RecordVersion:
         """Store many small resources under one seal and one anchor.
@@ -510,12 +513,15 @@ class RecordService:
             ConflictError: ``record.version`` if another version is the newest.
         """
         newest = self._newest(record.type, record.id, expected)
-        return self._follow(newest, replace(record, version=newest.version + 1), self.patient_token(record.patient))
+        following = replace(record, version=newest.version + 1)
+        return finished(self._following(newest, following, self.patient_token(record.patient)))
 
-    def delete(
+    def deleting(
         self, type_name: str, record_id: str, *, expected: int | None = None, known: Sequence[Known] = ()
-    ) -> RecordVersion:
+    ) -> Steps[RecordVersion]:
         """Store an empty next version, which the ledger shows as deleted; earlier versions stay.
+
+        In steps; `delete` does them all.
 
         Args:
             type_name: FHIR resource type.
@@ -534,7 +540,9 @@ class RecordService:
         if self.is_deleted(newest):
             return newest
         following = NewRecord(type_name, record_id, b"", "", newest.version + 1, DELETED)
-        return self._follow(newest, following, newest.patient, known)
+        return (yield from self._following(newest, following, newest.patient, known))
+
+    delete = in_thread(deleting)
 
     def is_deleted(self, stored: RecordVersion) -> bool:
         """Tell whether a version is a deletion; errors as in `read`."""
@@ -697,25 +705,25 @@ class RecordService:
             raise ConflictError("record.version", expected=expected, newest=newest.version)
         return newest
 
-    def _follow(
+    def _following(
         self, newest: RecordVersion, record: NewRecord, token: str, known: Sequence[Known] = ()
-    ) -> RecordVersion:
+    ) -> Steps[RecordVersion]:
         """Store the version after the newest."""
         try:
-            return self._store_all([(record, token)], known=known)[0]
+            return (yield from self._storing([(record, token)], known=known))[0]
         except ConflictError as error:
             if error.fields.get("table") in _PASSING:
                 raise
             raise ConflictError("record.version", expected=newest.version) from error
 
-    def _store_all(
+    def _storing(
         self,
         records: Sequence[tuple[NewRecord, str]],
         deadline: int | None = None,
         unit: tuple[str, int, bytes] | None = None,
         known: Sequence[Known] = (),
         looks: bytes | LookStep | None = None,
-    ) -> list[RecordVersion]:
+    ) -> Steps[list[RecordVersion]]:
         """Seal and store records, each with its patient's token."""
         if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
             # An empty content is how a deletion is told from a record.
@@ -730,7 +738,7 @@ class RecordService:
                     current = {token: self._current(token) for token in {token for _, token in records}}
                 rows = self._sealed(records, current, writing)
                 try:
-                    numbers = self._store.put_versions(
+                    numbers = yield from self._store.putting_versions(
                         rows,
                         deadline=deadline,
                         payloads=payloads,

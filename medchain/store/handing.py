@@ -10,6 +10,7 @@ Source: unix(7); `docs/spec/store.md` 2, `docs/adr/0049-one-process-stores-singl
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ _LENGTH: Final = struct.Struct(">I")
 class WriterDoor:
     """The way to the writer. Threads share it; each process has its own."""
 
-    __slots__ = ("_asking", "_idle", "_patience")
+    __slots__ = ("_asking", "_idle", "_listening", "_patience", "_patience_s")
 
     def __init__(self, asking: socket.socket, patience_s: float = PATIENCE_S) -> None:
         """Use the socket by which the writer is handed new ways.
@@ -47,10 +48,13 @@ class WriterDoor:
             patience_s: how long an answer is waited for, in seconds.
         """
         self._asking = asking
+        self._patience_s = patience_s
         # A timeval, as setsockopt takes it.
         self._patience = struct.pack("ll", int(patience_s), int(patience_s % 1 * 1_000_000))
         # Each with one thread at a time; as many as there were threads at once.
         self._idle: list[socket.socket] = []
+        # Of the event loop, for one task at a time.
+        self._listening: list[_HeardWay] = []
 
     def put(self, write: Write) -> bool:
         """Have a plain write stored, and note its numbers.
@@ -65,15 +69,18 @@ class WriterDoor:
             MedchainError: why it was refused; ``store.io`` where it is not known whether it was stored, or will be.
         """
         message = encode(write)
-        answer = self._asked(message) if len(message) <= MAX_MESSAGE_BYTES else b""
-        if answer:
-            write.numbers = read_answer(answer)
-        return bool(answer)
+        return _note(write, self._asked(message) if len(message) <= MAX_MESSAGE_BYTES else b"")
+
+    async def put_soon(self, write: Write) -> bool:
+        """Do as `put`, but wait on the event loop, which is one and the same all the time."""
+        message = encode(write)
+        return _note(write, await self._heard(message) if len(message) <= MAX_MESSAGE_BYTES else b"")
 
     def close(self) -> None:
         """Close all ways that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        for ways in (self._idle, self._listening):
+            while ways:
+                ways.pop().close()
 
     def _asked(self, message: bytes) -> bytes:
         """Hand a message over and wait for its answer; empty where nobody is there to do it."""
@@ -96,6 +103,19 @@ class WriterDoor:
             way.close()
         return answer
 
+    async def _heard(self, message: bytes) -> bytes:
+        """Do as `_asked`, waiting on the event loop."""
+        try:
+            way = self._listening.pop() if self._listening else _HeardWay(self._opened())
+            answer = await way.ask(message, self._patience_s)
+        except TimeoutError as error:
+            raise UnavailableError("store.io", table="record") from error
+        except OSError:
+            return b""
+        if answer:
+            self._listening.append(way)
+        return answer
+
     def _way(self) -> socket.socket:
         """Take a way that nobody uses, or make one; raises OSError."""
         try:
@@ -115,6 +135,58 @@ class WriterDoor:
                 ours.close()
                 raise
         return ours
+
+
+class _HeardWay:
+    """A way on which the event loop waits for answers."""
+
+    __slots__ = ("_answer", "_loop", "_way")
+
+    def __init__(self, way: socket.socket) -> None:
+        """Listen to a way, on the loop that runs."""
+        way.settimeout(0)
+        self._way = way
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._loop.add_reader(way, self._hear)
+
+    async def ask(self, message: bytes, patience_s: float) -> bytes:
+        """Hand a message over and wait for its answer; empty where nobody is there to do it.
+
+        Where it is not waited for to the end, the way is closed, so that a writer who comes to it after all may see
+        that nobody waits.
+
+        Raises:
+            OSError: nobody is there; TimeoutError where no answer comes.
+        """
+        self._answer = self._loop.create_future()
+        is_told = False
+        try:
+            self._way.send(message)
+            async with asyncio.timeout(patience_s):
+                answer = await self._answer
+            is_told = bool(answer)
+            return answer
+        finally:
+            if not is_told:
+                self.close()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._way.fileno() >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(self._way)
+        self._way.close()
+
+    def _hear(self) -> None:
+        """Take an answer, or that the way has ended."""
+        try:
+            answer = self._way.recv(MAX_MESSAGE_BYTES)
+        except OSError:
+            answer = b""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(answer)
+        if not answer:
+            self.close()
 
 
 def encode(write: Write) -> bytes:
@@ -152,6 +224,13 @@ def decode(message: bytes) -> Write:
     tail.check_end()
     index = [None if one is None else IndexRows(() if one[1] else None, None, one[0]) for one in head["index"]]
     return Write(rows, None, payloads, index, None, epochs, apart=apart)
+
+
+def _note(write: Write, answer: bytes) -> bool:
+    """Note the numbers of an answer; tells whether there is one."""
+    if answer:
+        write.numbers = read_answer(answer)
+    return bool(answer)
 
 
 def answer_of(write: Write, error: Exception | None) -> bytes:

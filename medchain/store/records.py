@@ -52,6 +52,7 @@ from medchain.store.missing import MissingTable
 from medchain.store.notices import NoticeTable
 from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
 from medchain.store.proposals import ProposalTable
+from medchain.store.steps import Steps, in_thread
 from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, segment, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
 
@@ -308,6 +309,10 @@ class Writer(Protocol):
         """Have a plain write stored, and note its numbers; `medchain.store.handing.WriterDoor.put` tells of it."""
         ...
 
+    async def put_soon(self, write: Write) -> bool:
+        """Do as `put`, waiting on the event loop."""
+        ...
+
     def close(self) -> None:
         """Hand nothing over any more."""
         ...
@@ -403,7 +408,7 @@ class RecordStore(
         self._aside = aside
         self._tokens_used = 0
 
-    def put_versions(  # noqa: PLR0913  # all that must be written together
+    def putting_versions(  # noqa: PLR0913  # all that must be written together
         self,
         rows: Sequence[RecordVersion],
         *,
@@ -416,8 +421,10 @@ class RecordStore(
         parts: int = 0,
         whole: int | None = None,
         looks: bytes | LookStep | None = None,
-    ) -> list[int]:
+    ) -> Steps[list[int]]:
         """Store record versions, and the intents to anchor them, together; parts have no intents of their own.
+
+        In steps; `put_versions` does them all.
 
         Args:
             rows: each the first version of its record or the next one.
@@ -445,17 +452,33 @@ class RecordStore(
         # Here, not in the turn at writing: others wait for that.
         apart = [self._encoded(one) for one in found] if len(rows) <= MAX_APART else None
         write = Write(rows, deadline, given, found, unit, epochs, known, parts, whole, looks, apart)
-        with self._aside():
-            self._store(write)
-        return write.numbers
+        storing = _Storing(self, write)
+        yield storing
+        return storing.numbers()
 
-    def _store(self, write: Write) -> None:
-        """Have a write stored, by whom it falls to."""
-        if self._writer is not None and write.is_plain:
-            if self._writer.put(write):
-                return
-            write.in_doubt = True
-        self._grouped.do(write, len(write.rows))
+    put_versions = in_thread(putting_versions)
+
+    def store(self, write: Write) -> None:
+        """Have a write stored by whom it falls to, and wait for it; raises why it was refused."""
+        with self._aside():
+            if self._writer is not None and write.is_plain:
+                if self._writer.put(write):
+                    return
+                write.in_doubt = True
+            self._grouped.do(write, len(write.rows))
+
+    async def store_soon(self, write: Write) -> bool:
+        """Have a write stored by the writer, and wait for it on the event loop; raises why it was refused.
+
+        Returns:
+            Whether it is stored; if not, it is for `store` to do, as it is where this is broken off.
+        """
+        if self._writer is None or not write.is_plain:
+            return False
+        # Until it is told: who has it stored may be asked no more.
+        write.in_doubt = True
+        write.in_doubt = not await self._writer.put_soon(write)
+        return not write.in_doubt
 
     def put_group(self, take: Callable[[], Sequence[Write]]) -> list[Exception | None]:
         """Do writes in one transaction, each whole or not at all.
@@ -1067,6 +1090,39 @@ def _versions() -> Select[Any]:
 def anchored_as() -> ColumnElement[int]:
     """Say under which number a version is anchored: a part under that of its segment."""
     return func.coalesce(record.c.segment, record.c.seq)
+
+
+class _Storing:
+    """A write that is waited for."""
+
+    __slots__ = ("_error", "_store", "_write")
+
+    def __init__(self, store: RecordStore, write: Write) -> None:
+        """Prepare."""
+        self._store = store
+        self._write = write
+        self._error: Exception | None = None
+
+    def now(self) -> None:
+        """Have it stored, in this thread."""
+        try:
+            self._store.store(self._write)
+        except Exception as error:  # noqa: BLE001  # raised where its numbers are asked for
+            self._error = error
+
+    async def soon(self) -> bool:
+        """Have it stored by the writer."""
+        try:
+            return await self._store.store_soon(self._write)
+        except Exception as error:  # noqa: BLE001  # likewise
+            self._error = error
+            return True
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of its rows; raises why it was refused."""
+        if self._error is not None:
+            raise self._error
+        return self._write.numbers
 
 
 def _together(writes: Sequence[Write]) -> Write:

@@ -4,8 +4,10 @@ The event loop waits for clients, threads do the work. Keeps true: no thread wai
 take an answer; a client that takes nothing for `TAKE_S` is cut off, and an answer that breaks off never looks whole;
 more work than the threads can take soon is refused, not queued without end, and so is who names no host, or two; the
 loop answers by itself only what has shown to be quick, and only while no thread does anything longer, so that it waits
-for no lock or connection that one has. Trusts the server for heads: their size, their deadline, and that they are HTTP.
-Source: ASGI 3.0; PEP 3333; RFC 3875; RFC 9112 §3.2; `docs/adr/0030-web-workers-speak-asgi.md`.
+for no lock or connection that one has; what it has begun and cannot end, or is not let end, a thread ends. Trusts the
+server for heads: their size, their deadline, and that they are HTTP.
+Source: ASGI 3.0; PEP 3333; RFC 3875; RFC 9112 §3.2; `docs/adr/0030-web-workers-speak-asgi.md`,
+`docs/adr/0062-single-writes-wait-on-the-event-loop.md`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterab
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node.log import Log
+from medchain.store.steps import ONLY_THREAD, Steps, Wait
 from medchain.web.incoming import SMALL_BYTES, Incoming, Receive, Refused, read_small
 from medchain.web.pace import Pace
 
@@ -44,6 +47,8 @@ Start: TypeAlias = "Callable[..., Any]"
 Send: TypeAlias = "Callable[[dict[str, Any]], Awaitable[None]]"
 """ASGI's send; Any because its messages have members of many types."""
 
+_Value = TypeVar("_Value")
+_Made = TypeVar("_Made")
 _PIECE_BYTES: Final = 1 << 18
 # uri-host [ ":" port ] (RFC 9112 §3.2, RFC 3986 §3.2.2), without percent-encoding, which no name in DNS has.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]*)?")
@@ -64,7 +69,11 @@ class Application(Protocol):
         ...
 
     def kind_of(self, environ: Environ, /) -> Hashable:
-        """Name a request that only reads as all that take about as long; None for any other."""
+        """Name a request that may be answered in steps as all that take about as long; None for any other."""
+        ...
+
+    def in_steps(self, environ: Environ, start: Start, /) -> Steps[Iterable[bytes]]:
+        """Answer one that has a name, as `__call__` would; until it gives a wait, it has waited for nothing."""
         ...
 
 
@@ -78,6 +87,66 @@ class _Answer:
     cpu_s: float
     rest: Iterator[bytes] | None = None
     close: Callable[[], None] | None = None
+
+
+class _Told:
+    """WSGI's start_response of one request: keeps what it is told."""
+
+    __slots__ = ("_headers", "_status")
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
+        """Note the head of the answer."""
+        self._status, self._headers = status, headers
+
+    def answer(self, result: Iterable[bytes], began: float, cpu_s: float = 0.0) -> _Answer:
+        """Make the answer of what the application returned, which has used the processor before and since it began."""
+        pieces = iter(result)
+        body = _more(pieces)
+        fields = [(_name(name), value.encode("latin-1")) for name, value in self._headers]
+        answer = _Answer(int(self._status[:3]), fields, body, cpu_s + time.thread_time() - began)
+        close = getattr(result, "close", None)
+        if len(body) > _PIECE_BYTES:
+            # There may be more, unless all of it was one piece: then no thread need be asked.
+            answer.rest = None if isinstance(result, tuple) and len(result) == 1 else pieces
+            answer.close = close
+        elif close is not None:
+            close()
+        return answer
+
+
+class _Begun:
+    """A request that is answered in steps.
+
+    Attributes:
+        wait: what it waits for.
+    """
+
+    __slots__ = ("_cpu_s", "_steps", "_told", "wait")
+
+    def __init__(self, application: Application, environ: Environ) -> None:
+        """Begin with nothing done."""
+        self._told = _Told()
+        self._steps = application.in_steps(environ, self._told)
+        self._cpu_s = 0.0
+        self.wait: Wait = ONLY_THREAD
+
+    def step(self) -> _Answer | None:
+        """Do the next step; returns the answer where it was the last, else there is something to wait for."""
+        began = time.thread_time()
+        try:
+            self.wait = next(self._steps)
+        except StopIteration as end:
+            return self._told.answer(end.value, began, self._cpu_s)
+        self._cpu_s += time.thread_time() - began
+        return None
+
+    def end(self) -> _Answer:
+        """Wait, and do all steps that are left, in this thread."""
+        answer = None
+        while answer is None:
+            self.wait.now()
+            answer = self.step()
+        return answer
 
 
 class Gateway:
@@ -140,16 +209,37 @@ class Gateway:
             environ.setdefault(REFUSAL, UnavailableError("request.busy"))
         if REFUSAL in environ:
             return self._run(environ)
-        is_read = isinstance(environ["wsgi.input"], io.BytesIO)
-        kind = self._application.kind_of(environ) if is_read else None
+        is_there = isinstance(environ["wsgi.input"], io.BytesIO)
+        kind = self._application.kind_of(environ) if is_there else None
         is_quick = kind is not None and self._pace.is_quick(kind)
         by_loop = is_quick and not self._long
-        answer = self._run(environ) if by_loop else await self._in_thread(self._run, environ, is_quick=is_quick)
+        answer = await (self._here(environ) if by_loop else self._in_thread(self._run, environ, is_quick=is_quick))
         if kind is not None:
             self._pace.note(kind, answer.cpu_s, by_loop=by_loop)
         return answer
 
-    async def _in_thread(self, work: Callable[[Any], Any], value: Any, *, is_quick: bool = False) -> Any:  # noqa: ANN401  # whatever the work is
+    async def _here(self, environ: Environ) -> _Answer:
+        """Answer on the loop, which does other things while the request waits; what only a thread can, one ends."""
+        begun = _Begun(self._application, environ)
+        self._busy += 1
+        try:
+            while (answer := begun.step()) is None:
+                if not await self._waited(begun):
+                    return await self._in_thread(_Begun.end, begun)
+        finally:
+            self._busy -= 1
+        return answer
+
+    async def _waited(self, begun: _Begun) -> bool:
+        """Wait for what a request waits for; tells whether that is over."""
+        try:
+            return await begun.wait.soon()
+        except BaseException:
+            # The client has gone, or the loop ends: what was begun is ended all the same.
+            self._pool.submit(begun.end)
+            raise
+
+    async def _in_thread(self, work: Callable[[_Value], _Made], value: _Value, *, is_quick: bool = False) -> _Made:
         """Have a thread do something."""
         self._busy += 1
         self._long += not is_quick
@@ -162,25 +252,9 @@ class Gateway:
     def _run(self, environ: Environ) -> _Answer:
         """Call the application."""
         began = time.thread_time()
-        told: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
-            told[:] = [(status, headers)]
-
-        result = self._application(environ, start)
-        pieces = iter(result)
-        body = _more(pieces)
-        ((status, headers),) = told
-        fields = [(_name(name), value.encode("latin-1")) for name, value in headers]
-        answer = _Answer(int(status[:3]), fields, body, time.thread_time() - began)
-        close = getattr(result, "close", None)
-        if len(body) > _PIECE_BYTES:
-            # There may be more, unless all of it was one piece: then no thread need be asked.
-            answer.rest = None if isinstance(result, tuple) and len(result) == 1 else pieces
-            answer.close = close
-        elif close is not None:
-            close()
-        return answer
+        told = _Told()
+        result = self._application(environ, told)
+        return told.answer(result, began)
 
     async def _send_long(self, head: dict[str, Any], answer: _Answer, receive: Receive, send: Send) -> None:
         """Send an answer piece by piece, as fast as it is taken; Any as in `Send`."""

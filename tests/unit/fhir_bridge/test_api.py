@@ -13,6 +13,7 @@ from fhir_bridge.references import Resolver
 from fhir_bridge.rest.again import MOST
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import ConflictError
+from medchain.store.steps import finished
 from tests.unit.fhir_bridge.conftest import BASE_URL, ORIGIN
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "测试"}]}
@@ -142,13 +143,13 @@ def test_an_error_does_not_repeat_names_that_the_sender_made_up(server):
 
 def test_a_conditional_create_that_another_one_overtook_finds_what_that_one_made(server, monkeypatch):
     body = PATIENT | {"identifier": [{"system": "urn:x", "value": "7"}]}
-    real = server.service.create_many
+    real = server.service.creating_many
 
-    def overtaken(records, **more: object):
-        real(records, **more)
+    def overtaken(_self: object, records, **more: object):
+        finished(real(records, **more))
         return real(records, **more)
 
-    monkeypatch.setattr(type(server.service), "create_many", lambda _self, records, **more: overtaken(records, **more))
+    monkeypatch.setattr(type(server.service), "creating_many", overtaken)
     response = server.call("POST", "/fhir/Patient", body, If_None_Exist="identifier=urn:x|7")
     assert (response.status_code, response.headers["ETag"]) == (200, 'W/"1"')
     assert server.store.count() == 1
@@ -487,8 +488,8 @@ def faster(monkeypatch):
     plain = Resolver.find
 
     def prepare(other) -> None:
-        def find(self, wanted):
-            found = plain(self, wanted)
+        def find(self, *wanted: object):
+            found = plain(self, *wanted)
             monkeypatch.setattr(Resolver, "find", plain)
             other()
             return found
@@ -635,7 +636,7 @@ def test_a_transaction_that_always_comes_second_is_refused_and_stores_nothing(se
         tried.append(1)
         raise ConflictError("store.conflict", table="record")
 
-    monkeypatch.setattr(server.store, "put_versions", losing)
+    monkeypatch.setattr(type(server.store), "store", losing)
     rows = [{"resource": RACER, "request": {"method": "POST", "url": "Patient"}}]
     response = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": rows})
     assert (response.status_code, code_of(response)) == (409, "store.conflict")
@@ -654,7 +655,7 @@ def test_a_write_that_always_comes_second_is_a_conflict_and_no_condition_that_do
         tried.append(1)
         raise ConflictError("store.conflict", table="record")
 
-    monkeypatch.setattr(server.store, "put_versions", losing)
+    monkeypatch.setattr(type(server.store), "store", losing)
     patch = json.dumps([{"op": "add", "path": "/active", "value": True}]).encode()
     body = {"PUT": RACER | {"id": "p1"}, "PATCH": patch}.get(method)
     kind = {"Content_Type": "application/json-patch+json"} if method == "PATCH" else {}

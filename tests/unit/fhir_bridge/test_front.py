@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from contextlib import ExitStack
 
@@ -13,7 +14,10 @@ from fhir_bridge.rest import front
 from fhir_bridge.rest.front import Arriving, read_body
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import InputError, UnavailableError
+from medchain.store.steps import ONLY_THREAD, finished
 from medchain.web.gateway import REFUSAL
+
+PATIENT = {"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "1"}]}
 
 
 def body(stream, length: str | None = None, limit: int = 1000, **fields: str) -> bytes:
@@ -127,6 +131,74 @@ def test_reads_of_one_kind_differ_in_values_only(server, one, other):
     assert kind(one) != kind((f"{one[0]}/$everything", one[1]))
     assert kind(one, "POST") is None
     assert server.front.kind_of({"REQUEST_METHOD": "GET", "PATH_INFO": "/token", "QUERY_STRING": ""}) is None
+
+
+def created(server, **fields: str) -> dict:
+    """Make the environment of a create."""
+    content = json.dumps(PATIENT).encode()
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/fhir/Patient",
+        "QUERY_STRING": "",
+        "CONTENT_TYPE": "application/fhir+json",
+        "CONTENT_LENGTH": str(len(content)),
+        "HTTP_AUTHORIZATION": f"Bearer {server.tokens.issue('test', parse_scopes('system/*.cruds'))}",
+        "wsgi.input": io.BytesIO(content),
+        **fields,
+    }
+
+
+def test_creates_of_one_kind_are_of_a_type_and_about_a_size(server):
+    def kind(**fields: str):
+        return server.front.kind_of(created(server, **fields))
+
+    assert kind() is not None
+    assert kind(CONTENT_LENGTH="1025") == kind(CONTENT_LENGTH="2000") != kind(CONTENT_LENGTH="20000")
+    assert kind(PATH_INFO="/fhir/Observation") != kind()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"PATH_INFO": "/fhir/Binary"},
+        {"PATH_INFO": "/fhir/DocumentReference"},
+        {"PATH_INFO": "/fhir"},
+        {"PATH_INFO": "/fhir/Patient/_search"},
+        {"HTTP_IF_NONE_EXIST": "identifier=1"},
+        {"HTTP_PREFER": "wait=5"},
+        {"QUERY_STRING": "identifier=1"},
+        {"REQUEST_METHOD": "PUT", "PATH_INFO": "/fhir/Patient/a"},
+    ],
+)
+def test_what_looks_up_or_waits_for_more_than_it_is_stored_is_of_no_kind(server, fields):
+    assert server.front.kind_of(created(server, **fields)) is None
+
+
+def test_a_create_holds_nothing_while_it_waits_and_is_kept_by_the_audit_once_it_is_stored(server):
+    told: list[tuple] = []
+    steps = server.front.in_steps(created(server), lambda *head: told.append(head))
+    wait = next(steps)
+    # All that others do meanwhile goes on; so does what wants the same id, which comes first.
+    first = server.call("POST", "/fhir/Patient", PATIENT)
+    assert (first.status_code, server.store.count("Patient"), told) == (201, 1, [])
+    # Its key and its id are taken: another attempt comes after a pause, for which no event loop stands still.
+    while wait is not ONLY_THREAD:
+        wait.now()
+        wait = next(steps)
+    body = b"".join(finished(steps))
+    ((status, headers),) = told
+    assert (status, server.store.count("Patient")) == ("201 Created", 2)
+    assert json.loads(body)["id"] != first.get_json()["id"]
+    assert dict(headers)["ETag"] == 'W/"1"'
+    assert server.drain() == 2
+
+
+def test_what_is_refused_waits_for_nothing(server):
+    told: list[tuple] = []
+    steps = server.front.in_steps(created(server, HTTP_AUTHORIZATION=""), lambda *head: told.append(head))
+    with pytest.raises(StopIteration):
+        next(steps)
+    assert [status for status, _ in told] == ["401 Unauthorized"]
 
 
 def test_a_request_id_is_taken_if_it_is_one(server):

@@ -255,11 +255,11 @@ def test_two_processes_that_draw_a_key_at_the_same_moment_use_one(service, store
 
         is_first = True
 
-        def put_versions(self, rows, *, epochs=(), **given: object):
+        def store(self, write):
             if self.is_first:
                 self.is_first = False
                 service.create(observation(id="o0"))
-            return super().put_versions(rows, epochs=epochs, **given)
+            super().store(write)
 
     slow = RecordService(Slow(store._database), LEDGER, KEY, lambda: NOW)  # noqa: SLF001  # a second process
     second = slow.create(observation())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from medchain.store.engine import FileKind, open_database
 from medchain.store.handing import WriterDoor, decode, encode
 from medchain.store.index_rows import IndexRows
 from medchain.store.records import Epoch, RecordStore, RecordVersion, Write
+from medchain.store.steps import Steps, Wait
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, kill
 from tests.unit.medchain.store.test_records import EPOCH, version
@@ -183,6 +185,121 @@ def test_of_a_writer_that_is_silent_nothing_is_known_and_it_does_not_store_for_w
                 store.put_versions([version(2)])
             working.join(LONG_S)
             assert [own.newest_version("Observation", f"id-{number}") for number in (1, 2)] == [0, 1]
+
+
+def ended(steps: Steps[list[int]]) -> list[int]:
+    """Do what is left of steps that wait for nothing any more."""
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    numbers: list[int] = end.value.value
+    return numbers
+
+
+async def soon(steps: Steps[list[int]]) -> list[int]:
+    """Do steps on the event loop."""
+    assert await next(steps).soon()
+    return ended(steps)
+
+
+def test_an_event_loop_waits_for_many_at_a_time_each_of_which_is_told_of_its_own(path):
+    async def many(store: RecordStore) -> list[object]:
+        rows = [version(1), version(2), version(1), version(3, epoch_id=b"unknown")]
+        return await asyncio.gather(*(soon(store.putting_versions([row])) for row in rows), return_exceptions=True)
+
+    async def twice(store: RecordStore) -> list[object]:
+        return [*await many(store), *await many(store)]
+
+    with closing(opened(path)) as own, served(own) as asking:
+        door = WriterDoor(asking)
+        with closing(opened(path, door)) as store:
+            first, second, third, fourth, *again = asyncio.run(twice(store))
+            assert sorted([*first, *second]) == [1, 2]
+            assert [(one.code, one.fields["table"]) for one in (third, fourth)] == [
+                ("store.conflict", "record"),
+                ("store.conflict", "epoch"),
+            ]
+            assert {one.code for one in again} == {"store.conflict"}
+            assert own.count() == 2
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_what_a_writer_that_dies_leaves_an_event_loop_is_stored_once_by_a_thread(path, step):
+    asking, pid = forked(dying(path, step))
+    with closing(asking), closing(opened(path, WriterDoor(asking))) as store:
+        steps = store.putting_versions([version(1)])
+        wait = next(steps)
+        assert not asyncio.run(wait.soon())
+        os.waitpid(pid, 0)
+        wait.now()
+        assert ended(steps) == [1]
+        assert store.count() == 1
+
+
+def test_an_event_loop_leaves_to_a_thread_what_no_writer_takes(path):
+    large = version(1, envelope=bytes(handing.MAX_MESSAGE_BYTES))
+    with closing(opened(path)) as own, served(own) as asking:
+        with closing(opened(path, WriterDoor(asking))) as store:
+            for number, steps in enumerate(
+                (store.putting_versions([large]), store.putting_versions([version(2)], deadline=1)), 1
+            ):
+                wait = next(steps)
+                assert not asyncio.run(wait.soon())
+                wait.now()
+                assert ended(steps) == [number]
+        assert not asyncio.run(next(own.putting_versions([version(3)])).soon())
+
+
+def test_what_an_event_loop_waits_for_in_vain_is_not_known_and_not_stored_later(path):
+    asking, asked = pair()
+    with closing(asked), closing(asking):
+        with closing(opened(path, WriterDoor(asking, 0.05))) as store, pytest.raises(UnavailableError) as raised:
+            asyncio.run(soon(store.putting_versions([version(1)])))
+        assert (raised.value.code, raised.value.fields["table"]) == ("store.io", "record")
+        with closing(opened(path)) as own, closing(Writing(own, asked)) as writing:
+            working = Thread(target=writing.serve)
+            working.start()
+            with closing(opened(path, WriterDoor(asking))) as store:
+                store.put_versions([version(2)])
+            asking.close()
+            working.join(LONG_S)
+            assert [own.newest_version("Observation", f"id-{number}") for number in (1, 2)] == [0, 1]
+
+
+def test_what_is_broken_off_while_it_waits_a_thread_stores_once(path):
+    async def broken_off(wait: Wait, store: RecordStore) -> None:
+        with store.database.write("record"):
+            waiting = asyncio.create_task(wait.soon())
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    with closing(opened(path)) as own, served(own) as asking, closing(opened(path, WriterDoor(asking))) as store:
+        steps = store.putting_versions([version(1)])
+        wait = next(steps)
+        asyncio.run(broken_off(wait, store))
+        wait.now()
+        assert ended(steps) == [1]
+        assert store.put_versions([version(2)]) == [2]
+
+
+def test_what_is_broken_off_once_it_is_stored_is_not_stored_again(path):
+    async def broken_off(wait: Wait, own: RecordStore) -> None:
+        waiting = asyncio.create_task(wait.soon())
+        await asyncio.sleep(0)
+        while not own.count():
+            # The loop stands still, so that it is not told before it is broken off.
+            time.sleep(0.001)  # noqa: ASYNC251
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with closing(opened(path)) as own, served(own) as asking, closing(opened(path, WriterDoor(asking))) as store:
+        steps = store.putting_versions([version(1)])
+        wait = next(steps)
+        asyncio.run(broken_off(wait, own))
+        wait.now()
+        assert ended(steps) == [1]
 
 
 def dying(path: Path, step: int) -> Callable[[socket.socket], int]:

@@ -78,6 +78,7 @@ class Echo:
         self.kind = kind
         self.threads: list[int] = []
         self.closed = False
+        self.waits = []
 
     def __call__(self, environ, start) -> Iterable[bytes]:
         self.threads.append(threading.get_ident())
@@ -102,6 +103,14 @@ class Echo:
 
     def kind_of(self, _environ):
         return self.kind
+
+    def in_steps(self, environ, start):
+        waits = self.waits
+        yield from waits
+        answer = self(environ, start)
+        for wait in waits:
+            wait.gone_on.set()
+        return answer
 
 
 def call(application, client: Client, **request: str | list[tuple[bytes, bytes]]) -> Client:
@@ -345,6 +354,99 @@ def test_the_loop_answers_what_is_quick_unless_a_thread_does_something_longer():
         return here
 
     assert asyncio.run(some()) == [False, True, False, True]
+
+
+class Waiting:
+    """Is over when it is let; on the loop, or for a thread alone."""
+
+    def __init__(self, *, for_thread: bool = False) -> None:
+        """Wait for a thread, or for whoever asks."""
+        self.let, self.gone_on = threading.Event(), threading.Event()
+        self.begun, self.for_thread = asyncio.Event(), for_thread
+        self.threads: list[int] = []
+
+    def now(self) -> None:
+        self.threads.append(threading.get_ident())
+        assert self.let.wait(60)
+
+    async def soon(self) -> bool:
+        self.begun.set()
+        return not self.for_thread and await asyncio.to_thread(self.let.wait, 60)
+
+
+def in_steps(waiting: Waiting, then) -> tuple[Client, Echo]:
+    """Have the loop answer what waits, and do something meanwhile."""
+    application, client = Echo(kind="quick"), Client([])
+
+    async def some() -> None:
+        door = Gateway(application, 2)
+        await door(scope(), Client([]).receive, Client([]).send)
+        application.waits = [waiting]
+        answering = asyncio.create_task(door(scope(), client.receive, client.send))
+        await waiting.begun.wait()
+        application.waits = []
+        await then(door, answering)
+
+    asyncio.run(some())
+    return client, application
+
+
+def test_while_a_request_waits_the_loop_answers_others():
+    waiting, other = Waiting(), Client([])
+
+    async def then(door, answering) -> None:
+        await door(scope(), other.receive, other.send)
+        assert (other.status, answering.done()) == (200, False)
+        waiting.let.set()
+        await answering
+
+    client, application = in_steps(waiting, then)
+    assert (client.status, client.body, waiting.threads) == (200, b"read", [])
+    assert set(application.threads[1:]) == {threading.get_ident()}
+
+
+def test_what_only_a_thread_can_wait_for_a_thread_ends():
+    waiting = Waiting(for_thread=True)
+
+    async def then(_door, answering) -> None:
+        waiting.let.set()
+        await answering
+
+    client, application = in_steps(waiting, then)
+    assert (client.status, client.body) == (200, b"read")
+    assert waiting.threads == application.threads[1:]
+    assert waiting.threads != [threading.get_ident()]
+
+
+def test_what_is_broken_off_while_it_waits_is_ended_all_the_same():
+    waiting = Waiting()
+
+    async def then(_door, answering) -> None:
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+        waiting.let.set()
+        # By the thread that goes on when it is over.
+        assert await asyncio.to_thread(waiting.gone_on.wait, 60)
+
+    client, application = in_steps(waiting, then)
+    assert client.got == []
+    assert application.threads[1:] == waiting.threads
+    assert waiting.threads != [threading.get_ident()]
+
+
+def test_requests_that_wait_on_the_loop_are_bounded():
+    waiting = Waiting()
+
+    async def then(door, answering) -> None:
+        door.__dict__["_most"] = 1
+        refused = Client([])
+        await door(scope(), refused.receive, refused.send)
+        assert refused.body == b"request.busy"
+        waiting.let.set()
+        await answering
+
+    assert in_steps(waiting, then)[0].status == 200
 
 
 def test_a_kind_is_quick_by_its_average_and_unknown_ones_are_not():
