@@ -20,6 +20,7 @@ from flask import Blueprint, Response, request
 from consent.web import joint
 from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
+from consent.web.contacts import ContactPages
 from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_rows, unless_row
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages, state_of
@@ -552,7 +553,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    rooms = (SettingsPages(site), FamilyPages(site), ConcernPages(site), HidingPages(site))
+    rooms = (SettingsPages(site), ContactPages(site), FamilyPages(site), ConcernPages(site), HidingPages(site))
     floors = (*(room.blueprint() for room in rooms), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:

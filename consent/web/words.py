@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from consent.web.concern_words import CONCERN_WORDS
+from consent.web.contact_words import CONTACT_WORDS
 from consent.web.hiding_words import HIDING_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.sign_words import SIGN_WORDS
@@ -18,6 +19,7 @@ from medchain.web.words import Words
 
 PATIENT_WORDS: Final[Words] = {
     **CONCERN_WORDS,
+    **CONTACT_WORDS,
     **HIDING_WORDS,
     **PERSON_WORDS,
     **SIGN_WORDS,

@@ -1,4 +1,4 @@
-"""What is an e-mail address here, and what a telephone number. Pure.
+"""What is an e-mail address here, and by which local operations web workers ask the daemon about contacts. Pure.
 
 Keeps true: what comes out is one address and nothing else, in ASCII, without what could be taken for another header,
 command or recipient; whoever writes one down, and whoever sends to one, asks here.
@@ -8,6 +8,7 @@ Source: RFC 5321 §4.1.2 (dot-string), §4.5.3.1; RFC 1035 §2.3.1; ITU-T E.164;
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from medchain.errors import InputError
@@ -15,13 +16,41 @@ from medchain.errors import InputError
 EMAIL: Final = "email"
 """Channel of e-mail addresses."""
 
-_MAX_EMAIL: Final = 254
+CODE: Final = "contacts.code"
+"""Name of the local operation that sends a code to an address."""
+
+SHOW: Final = "contacts.show"
+"""Name of the local operation that tells the contacts of a subject."""
+
+CODE_S: Final = 900
+"""How long a code counts that confirms a contact."""
+
+# As much as a contact on the ledger has room for (docs/spec/subject.md); RFC 5321 would let 254 be.
+_MAX_EMAIL: Final = 200
 _MAX_LOCAL: Final = 64
 _MAX_DOMAIN: Final = 253
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LOCAL: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+
+
+def address_of(channel: str, text: str) -> str:
+    """Read an address of a channel.
+
+    Args:
+        channel: which.
+        text: as somebody wrote it.
+
+    Returns:
+        The address.
+
+    Raises:
+        InputError: ``contact.channel`` for one that nobody knows; else as the reader of that channel.
+    """
+    if channel not in _READERS:
+        raise InputError("contact.channel")
+    return _READERS[channel](text)
 
 
 def email_address(text: str) -> str:
@@ -42,3 +71,6 @@ def email_address(text: str) -> str:
     if not at or not is_short or not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         raise InputError("contact.email")
     return f"{local}@{domain.lower()}"
+
+
+_READERS: Final[Mapping[str, Callable[[str], str]]] = {EMAIL: email_address}

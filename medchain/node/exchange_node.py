@@ -182,6 +182,7 @@ class ExchangeNode:
             **self.emergencies.operations(),
             **self.statements.operations(),
             **self.notices.operations(),
+            **self._letters.operations(),
             **self._mandates.operations(),
         }
 

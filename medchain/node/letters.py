@@ -1,7 +1,7 @@
 """What is written to people by e-mail and short message: that there is something new for them, and where.
 
-Keeps true: a letter names the organisation that writes and where to sign in, and nothing of the person or of what
-happened: who reads others' mail, or keeps it, learns that somebody has to do with the organisation. It has both
+Keeps true: a letter names the organisation that writes and where to sign in, or a code, and nothing of the person or of
+what happened: who reads others' mail, or keeps it, learns that somebody has to do with the organisation. It has both
 languages, since an organisation also writes to people who have never been at its pages. Pure.
 Source: `docs/spec/notice.md` 8; `docs/adr/0061-letters-say-that-there-is-something-new.md`.
 """
@@ -23,6 +23,15 @@ _URGENT: Final = ("此事紧急，请今天就查看。", "It is urgent: please 
 _WITNESS: Final = (
     "若在那里看不到新内容，请直接询问{name}：有人以您的名义办理了事项，本机构为此作证。",
     "If nothing new is shown there, ask {name}: something was done in your name, of which it was told as a witness.",
+)
+_CODE_TITLES: Final = ("验证码", "Your code")
+_CODE: Final = (
+    "{name}：确认此联系方式的验证码是 {code}，{minutes} 分钟内有效。",
+    "{name}: the code that confirms this contact is {code}. It counts for {minutes} minutes.",
+)
+_CARE: Final = (
+    "请只在您要求发送它的页面上输入，不要告诉任何人。若不是您要求的，请忽略。",
+    "Enter it only on the page at which you asked for it, and tell it to nobody. If you did not ask, ignore it.",
 )
 _PROMISE: Final = (
     "此类消息不含健康信息，也从不索要密码或验证码。",
@@ -83,7 +92,23 @@ def news(letter_id: str, sender: Sender, *, urgent: bool) -> Letter:
     )
 
 
-def _worded(sender: Sender, at: int, sentences: tuple[tuple[str, ...], ...]) -> str:
+def confirmation(letter_id: str, sender: Sender, code: str, minutes: int) -> Letter:
+    """Write the code by which somebody shows to read what comes to a contact.
+
+    Args:
+        letter_id: of the letter.
+        sender: who writes.
+        code: what the person enters.
+        minutes: for how long it counts.
+
+    Returns:
+        The letter.
+    """
+    said = [_worded(sender, at, (_CODE, _CARE), code=code, minutes=str(minutes)) for at in range(len(_LANGUAGES))]
+    return Letter(letter_id, " / ".join(_CODE_TITLES), "\n".join(said), "\n\n".join(said) + "\n")
+
+
+def _worded(sender: Sender, at: int, sentences: tuple[tuple[str, ...], ...], **more: str) -> str:
     """Word some sentences in one language."""
     name = str(sender.name.get(_LANGUAGES[at]) or next(iter(sender.name.values()), ""))
-    return "\n".join(sentence[at].format(name=name, portal=sender.portal) for sentence in sentences)
+    return "\n".join(sentence[at].format(name=name, portal=sender.portal, **more) for sentence in sentences)

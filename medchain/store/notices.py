@@ -176,6 +176,15 @@ class NoticeTable:
             count, oldest = connection.execute(select(func.count(), func.min(dispatch.c.created)).where(waiting)).one()
         return int(count), oldest
 
+    def is_given_up(self, place: bytes) -> bool:
+        """Tell whether what a contact was to be sent last was given up."""
+        ended = (dispatch.c.place == place) & dispatch.c.due.is_(None)
+        ended &= dispatch.c.sent.is_not(None) | (dispatch.c.code != "")
+        chosen = select(dispatch.c.sent).where(ended).order_by(dispatch.c.created.desc())
+        with self._database.read("dispatch") as connection:
+            row = connection.execute(chosen.limit(1)).first()
+        return row is not None and row.sent is None
+
     def undelivered(self, notices: Collection[bytes]) -> set[bytes]:
         """Tell of which of some notices (their ids) a contact was not reached, and is tried no more."""
         given_up = dispatch.c.due.is_(None) & dispatch.c.sent.is_(None) & (dispatch.c.code != "")

@@ -12,12 +12,22 @@ from medchain.commands.demo_consortium import Consortium
 from tests.e2e.outside import install_clients
 from tests.e2e.running_demo import RunningDemo
 from tests.e2e.running_node import RunningNode, running_node
+from tests.mail_server import MailBox, mail_server
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+def mail() -> Iterator[MailBox]:
+    """A mail server that takes the letters of all nodes of the demo."""
+    with mail_server(MailBox()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, mail: MailBox) -> Iterator[RunningDemo]:
     place: Path = tmp_path_factory.mktemp("demo")
-    running = RunningDemo(place / "consortium", sample_data.BUNDLES)
+    settings = {"SERVER": f"127.0.0.1:{mail.port}", "SECURITY": "none", "SENDER": "notices@consortium.example"}
+    environment = {f"MEDCHAIN_MAIL_{name}": value for name, value in settings.items()}
+    running = RunningDemo(place / "consortium", sample_data.BUNDLES, environment)
     running.start()
     yield running
     if running.process.poll() is None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,7 @@ class RunningDemo:
 
     folder: Path
     data: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen = None
     said: dict[str, Json] = field(default_factory=dict)
     _errors: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ class RunningDemo:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TMPDIR": str(self.temporary)},
+            env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TMPDIR": str(self.temporary)} | self.environment,
         )
         self._readers = [threading.Thread(target=self._keep_errors, args=(self.process,), daemon=True)]
         self._readers[0].start()

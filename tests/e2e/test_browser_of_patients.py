@@ -314,6 +314,41 @@ def notices(browser: Browser, home: str) -> str:
     return browser.text
 
 
+def test_an_address_is_confirmed_by_a_code_signed_for_and_told_of_its_removal(phone, home, mail, pictures):
+    address, found = "xiaomei@mail.example", []
+    for language in ("zh", "en"):
+        phone.open(f"{home}/contacts?lang={language}")
+        found += looks(phone, f"contacts-none-{language}", pictures)
+    phone.type("#address-email", address)
+    phone.click("form[action='/my/contacts/code'] button")
+    phone.wait_until(address)
+    found += looks(phone, "contacts-code-en", pictures)
+    phone.type("#code", re.search(r"\b\d{6}\b", mail.messages(address)[0].get_content())[0])
+    phone.click("form[action='/my/contacts/confirm'] button")
+    phone.wait_for("[data-passkey=sign] button")
+    assert "Change where notices go" in phone.text
+    assert address in phone.text
+    found += looks(phone, "contacts-sign-en", pictures)
+    phone.click("[data-passkey=sign] button")
+    phone.wait_until("Remove")
+    assert urlsplit(phone.url).path == "/my/contacts"
+    # Word of the change comes by itself, from the hospital and from the organisation that endorsed it.
+    assert eventually(lambda: len(mail.messages(address)) >= 2, 60)
+    told = mail.messages(address)[1].get_content()
+    assert "there is something new for you" in told
+    assert urlsplit(home).netloc in told
+    phone.open(f"{home}/contacts?lang=zh")
+    phone.click("main .mc-card summary")
+    found += looks(phone, "contacts-zh", pictures)
+    count = len(mail.messages(address))
+    phone.click("main .mc-card form button")
+    phone.wait_for("[data-passkey=sign] button")
+    phone.click("[data-passkey=sign] button")
+    phone.wait_until("还没有联系方式")
+    assert eventually(lambda: len(mail.messages(address)) > count, 60)
+    assert found == []
+
+
 def test_a_helper_is_named_by_a_code_acts_and_is_ended(phone, helper, home, pictures):
     helper.open(f"{home}/family?lang=en")
     helper.click("form[action='/my/family/code'] button")

@@ -81,6 +81,9 @@ async function subject({ content, signed }, names) {
   if (isOfPasskeys) {
     return [["passkeys", listed(await Promise.all(content.passkeys.map((one) => passkeyName(one.credential_id))))]];
   }
+  if (signed.operation.endsWith("/change-contacts")) {
+    return [["contacts", listed(content.contacts.map((one) => one.address)) || words.no_contact]];
+  }
   // Who gives up acting for somebody is shown nothing of that person's but the name.
   if (signed.acting_for !== null) return [];
   const told = content.delegates.map((one) => ["delegates", delegate(names, one)]);

@@ -1,0 +1,250 @@
+"""Where a patient's notices go, on the pages, with a real mail server: code, signature, removal; and the attacks."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from consent.web import contacts as contacts_module
+from medchain.ledger.kinds.subject import Contact
+from medchain.node.contact_address import CODE_S
+from medchain.node.notices import Addressee, Told
+from tests.mail_server import MailBox, mail_server
+from tests.unit.consent.web.conftest import ORIGIN, Browser, code_of
+from tests.unit.medchain.node.federation import RENHE
+from tests.unit.medchain.node.test_correspondence import posting, sent
+
+PAGE = "/my/contacts"
+
+
+@pytest.fixture
+def box(world):
+    with mail_server(MailBox()) as running:
+        before = dict(world.local.operations)
+        world.local.operations |= posting(world.desks, running)[1].operations()
+        yield running
+        world.local.operations.clear()
+        world.local.operations |= before
+
+
+def said(browser: Browser, language: str = "en") -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", browser.text(f"{PAGE}?lang={language}")))
+
+
+def contacts(world, name: str) -> list[str]:
+    return [row["address"] for row in world.local.call("contacts.show", {"subject": world.subjects[name]})["contacts"]]
+
+
+def ask(browser: Browser, address: str, channel: str = "email"):
+    """Have a code sent."""
+    return browser.post(f"{PAGE}/code", {"csrf": browser.csrf(PAGE), "address": address, "channel": channel})
+
+
+def code_in(box: MailBox, address: str) -> str:
+    """Read the code that came last, the same in both languages."""
+    codes = set(re.findall(r"\b\d{6}\b", box.messages(address)[-1].get_content()))
+    assert len(codes) == 1
+    return codes.pop()
+
+
+def confirm(browser: Browser, address: str, code: str, phone=None):
+    """Enter a code, and sign."""
+    form = {"csrf": browser.csrf(PAGE), "address": address, "channel": "email", "code": code}
+    return browser.signed(browser.led(browser.post(f"{PAGE}/confirm", form)), phone)
+
+
+def add(browser: Browser, box: MailBox, address: str) -> None:
+    """Add an address."""
+    assert ask(browser, address).status_code == 200
+    done = confirm(browser, address, code_in(box, address))
+    assert done.status_code == 200, done.text
+
+
+def remove_path(browser: Browser, at: int = 0) -> str:
+    return re.findall(rf'action="({PAGE}/[0-9a-f]+/remove)"', browser.text(PAGE))[at]
+
+
+def test_an_address_counts_once_its_code_has_come_back_and_was_signed(world, box):
+    browser = world.patient("adds-mail")
+    assert "There is none yet" in said(browser)
+    assert "还没有联系方式" in said(browser, "zh")
+    asked = ask(browser, " li@Mail.example ")
+    assert "A code was sent to li@mail.example" in re.sub(r"\s+", " ", asked.text) or "验证码已发往" in asked.text
+    assert contacts(world, "adds-mail") == []
+    message = box.messages("li@mail.example")[0]
+    assert message["Subject"] == "验证码 / Your code"
+    assert "机构：确认此联系方式的验证码是" in message.get_content()
+    assert "王" not in message.get_content()
+    done = confirm(browser, "li@mail.example", code_in(box, "li@mail.example"))
+    assert urlsplit(json.loads(done.data)["next"]).path == PAGE
+    assert contacts(world, "adds-mail") == ["li@mail.example"]
+    assert "li@mail.example" in said(browser)
+
+
+def test_what_is_signed_names_the_addresses_as_they_are_afterwards(world, box):
+    browser = world.patient("reads-mail")
+    ask(browser, "reads@mail.example")
+    form = {"csrf": browser.csrf(PAGE), "address": "reads@mail.example", "channel": "email"}
+    opened = browser.led(browser.post(f"{PAGE}/confirm", form | {"code": code_in(box, "reads@mail.example")}))
+    draft = json.loads(opened.data)["draft"]
+    assert "reads@mail.example" not in draft  # in base64
+    assert contacts(world, "reads-mail") == []
+
+
+def test_old_and_new_addresses_are_told_of_each_change(world, box):
+    browser = world.patient("moves-mail")
+    add(browser, box, "old@mail.example")
+    add(browser, box, "new@mail.example")
+    done = browser.step(remove_path(browser))
+    assert done.status_code == 200, done.text
+    assert contacts(world, "moves-mail") == ["new@mail.example"]
+    book, letters = posting(world.desks, box)
+    book.round()
+    # One letter covers what waits: that the second came, and that the first went.
+    sent(letters, box, "old@mail.example", 2)
+    sent(letters, box, "new@mail.example", 2)
+
+
+def test_a_code_counts_once_for_one_account_one_address_and_a_quarter_of_an_hour(world, box):
+    browser, other = world.patient("codes"), world.patient("codes-other")
+    for wrong, sender, address, later_s in (
+        ("another account", other, "codes@mail.example", 0),
+        ("another address", browser, "codes2@mail.example", 0),
+        ("too late", browser, "codes@mail.example", CODE_S),
+    ):
+        ask(browser, "codes@mail.example")
+        code = code_in(box, "codes@mail.example")
+        world.desks.federation.time += later_s
+        answer = confirm(sender, address, code)
+        assert "data-code" not in answer.text, wrong
+        assert 'role="alert"' in answer.text, wrong
+    add(browser, box, "codes@mail.example")
+    used = code_in(box, "codes@mail.example")
+    browser.step(remove_path(browser))
+    assert 'role="alert"' in confirm(browser, "codes@mail.example", used).text
+    assert contacts(world, "codes") == contacts(world, "codes-other") == []
+
+
+def test_who_guesses_a_code_waits(world, box):
+    browser = world.patient("guesses")
+    ask(browser, "guesses@mail.example")
+    right = code_in(box, "guesses@mail.example")
+    wrong = f"{(int(right) + 1) % 10**6:06}"
+    for _ in range(5):
+        assert 'role="alert"' in confirm(browser, "guesses@mail.example", wrong).text
+    assert code_of(confirm(browser, "guesses@mail.example", right)) == "session.locked"
+    assert contacts(world, "guesses") == []
+
+
+def test_nobody_floods_an_address_with_codes(world, box):
+    one, two = world.patient("floods"), world.patient("floods-too")
+    for _ in range(5):
+        assert ask(one, "victim@mail.example").status_code == 200
+    assert [code_of(ask(who, "victim@mail.example")) for who in (one, two)] == 2 * ["session.locked"]
+    assert code_of(ask(one, "another@mail.example")) == "session.locked"
+    assert len(box.letters) == 5
+
+
+@pytest.mark.parametrize(
+    "address", ["", "li", "a@b.example,c@d.example", "a@b.example\r\nBcc: c@d.example", "李@b.example"]
+)
+def test_what_is_no_address_is_sent_nothing(world, box, address):
+    browser = world.patient("malformed")
+    assert code_of(ask(browser, address)) == "contact.email"
+    assert box.said == []
+
+
+def test_a_channel_that_is_not_here_is_refused(world, box):
+    browser = world.patient("channels")
+    assert code_of(ask(browser, "li@mail.example", "fax")) == "contact.channel"
+    assert box.said == []
+
+
+def test_an_address_that_is_there_is_not_added_again_and_there_are_eight_at_most(world, box, monkeypatch):
+    browser = world.patient("many")
+    for number in range(2):
+        add(browser, box, f"many{number}@mail.example")
+    assert code_of(ask(browser, "many1@mail.example")) == "contact.known"
+    assert contacts_module.MAX_CONTACTS == 8
+    monkeypatch.setattr(contacts_module, "MAX_CONTACTS", 2)
+    assert code_of(ask(browser, "many2@mail.example")) == "contact.many"
+
+
+def test_a_server_that_does_not_take_the_code_is_told_and_nothing_is_kept(world, box):
+    browser = world.patient("unsent")
+    for answers in ({"RCPT": "550 nobody"}, {"CONNECT": "554 away"}):
+        box.answers = answers
+        assert code_of(ask(browser, "unsent@mail.example")) == "contact.unsent"
+    assert contacts(world, "unsent") == []
+
+
+def test_without_a_mail_server_no_address_is_asked_for(world):
+    browser = world.patient("no-server")
+    page = said(browser)
+    assert "sends no messages at present" in page
+    assert "Send a code" not in page
+    assert code_of(ask(browser, "li@mail.example")) == "contact.channel"
+
+
+def test_an_address_that_takes_nothing_is_shown_so_until_it_does(world, box):
+    browser = world.patient("bounces")
+    add(browser, box, "bounces@mail.example")
+    subject, records = bytes.fromhex(world.subjects["bounces"]), world.desks.federation.sites[RENHE].records
+    book, letters = posting(world.desks, box)
+    book.round()
+    contact = Contact("email", "bounces@mail.example")
+    place = book.place(Addressee(subject), contact)
+    records.put_off(records.dispatches_to(place), None, "dispatch.refused")
+    assert "Not delivered" in said(browser)
+    world.desks.federation.time += 1
+    book.tell(Addressee(subject), Told("consent.given", b"", b"\x06" * 32, 1, world.time, {}, (contact,)))
+    sent(letters, box, "bounces@mail.example", 2)
+    assert "Not delivered" not in said(browser)
+
+
+def test_attack_another_patients_contact_is_not_removed_nor_one_of_nobody(world, box):
+    victim, thief = world.patient("robbed"), world.patient("robs")
+    add(victim, box, "robbed@mail.example")
+    path = remove_path(victim)
+    for name in (path, f"{PAGE}/{'0' * 32}/remove"):
+        assert thief.post(name, {"csrf": thief.csrf()}).status_code == 404
+    assert contacts(world, "robbed") == ["robbed@mail.example"]
+
+
+@pytest.mark.parametrize("path", [f"{PAGE}/code", f"{PAGE}/confirm", f"{PAGE}/{'0' * 32}/remove"])
+def test_attack_a_form_from_elsewhere_does_nothing(world, box, path):
+    browser = world.patient("forged")
+    form = {"address": "li@mail.example", "channel": "email", "code": "000000"}
+    assert browser.post(path, form | {"csrf": "x"}).status_code == 403
+    assert browser.post(path, form | {"csrf": browser.csrf()}, origin=ORIGIN).status_code == 403
+    assert box.said == []
+
+
+def test_no_page_address_names_a_contact(world, box):
+    browser = world.patient("private")
+    add(browser, box, "private@mail.example")
+    addresses = re.findall(r'(?:href|action)="([^"]*)"', browser.text(PAGE))
+    assert not [one for one in addresses if "private" in one or "%40" in one or "@" in one]
+
+
+def test_nothing_is_kept_of_an_address_before_its_code_came_back(world, box):
+    browser = world.patient("unkept")
+    ask(browser, "unkept@mail.example")
+    assert code_in(box, "unkept@mail.example")
+    accounts, now = world.site.pages.site.accounts, world.time
+    assert accounts.tickets("contact-code", now)
+    assert set(accounts.tickets("contact-code", now)) == {b""}
+
+
+def test_where_another_organisation_keeps_the_enrolment_the_page_names_it(world, monkeypatch, box):
+    browser = world.patient("elsewhere")
+    show = world.local.operations["subject.show"]
+    monkeypatch.setitem(
+        world.local.operations, "subject.show", lambda document: {**show(document), "enroller": "tongji-hospital"}
+    )
+    assert "Send a code" not in said(browser)
+    assert code_of(ask(browser, "li@mail.example")) == "subject.elsewhere"
+    assert box.said == []
