@@ -288,8 +288,7 @@ def test_what_is_broken_off_once_it_is_stored_is_not_stored_again(path):
         waiting = asyncio.create_task(wait.soon())
         await asyncio.sleep(0)
         while not own.count():
-            # The loop stands still, so that it is not told before it is broken off.
-            time.sleep(0.001)  # noqa: ASYNC251
+            time.sleep(0.001)  # noqa: ASYNC251  # the loop stands still, and is not told before it is broken off
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
