@@ -199,7 +199,7 @@ def test_an_address_is_taken(text):
         "li@mail.example,zhang@mail.example",
         "li@mail.example zhang@mail.example",
         "li@zhang@mail.example",
-        f"li@{'.'.join(['a' * 48] * 4)}",
+        f"li@{'.'.join(['a' * 49] * 4)}",
         "李@mail.example",
         "li@邮件.example",
     ],
