@@ -39,11 +39,12 @@ from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
+from fhir_bridge.staff.guardians import Appointment, GuardianPages, Guardians
 from fhir_bridge.staff.mandates import MandatePages
 from fhir_bridge.staff.other_hospitals import OtherHospitalPages, Outside
 from fhir_bridge.staff.oversight import OversightPages
 from fhir_bridge.staff.paper import PaperConsent, PaperEnrolment, PaperPages
-from fhir_bridge.staff.permissions import PermissionPages
+from fhir_bridge.staff.permissions import PaperWithdrawal, PermissionPages
 from fhir_bridge.staff.proposed import ProposedPages, SecondHand
 from fhir_bridge.staff.recoveries import RecoveryPages
 from fhir_bridge.validation.check import Mode
@@ -108,17 +109,23 @@ def mount(
 def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     """Make the pages of the desk, and those that it shares with clinicians and auditors."""
     attesting = Attesting(counter.site.pages.site)
-    recoveries, consent = RecoveryPages(counter, attesting), PaperConsent(counter)
+    recoveries, consent, guardians = RecoveryPages(counter, attesting), PaperConsent(counter), Guardians(counter)
+    appointment = Appointment(counter, guardians)
     hands: dict[Attested, SecondHand] = {
+        Attested.CHILD: appointment,
         Attested.CONSENT: consent,
+        Attested.DEATH: appointment,
         Attested.ENROLMENT: PaperEnrolment(counter),
+        Attested.GUARDIANSHIP: appointment,
         Attested.RECOVERY: recoveries,
+        Attested.WITHDRAWAL: PaperWithdrawal(counter),
     }
     pages = (
         DeskPages(counter, attesting),
         recoveries,
         PaperPages(counter, attesting, consent),
-        PermissionPages(counter),
+        GuardianPages(counter, attesting, guardians),
+        PermissionPages(counter, attesting),
         AskPages(counter),
         MandatePages(counter),
         ProposedPages(counter, attesting, hands),

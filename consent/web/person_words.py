@@ -158,6 +158,9 @@ PERSON_WORDS: Final[Words] = {
     "method.identity-card": ("身份证件", "identity card"),
     "method.passport": ("护照", "passport"),
     "method.insurance-card": ("医保卡", "insurance card"),
+    "method.household-register": ("户口簿", "household register"),
+    "method.birth-certificate": ("出生医学证明", "birth certificate"),
+    "method.death-certificate": ("死亡医学证明", "death certificate"),
     "method.court-order": ("法院文书", "court order"),
     "recovery.other": (
         "有人申请更换{name}的通行密钥或监护人",

@@ -28,7 +28,7 @@ EMERGENCY: Final = "emergency"
 """Direction of what is noted of an emergency (`medchain.node.emergency`)."""
 
 _MAX_DETAIL: Final = 1 << 20
-_OF_OTHERS: Final = frozenset({Ending.ORGANISATION.value, Ending.SUPERSEDED.value})
+_OF_OTHERS: Final = frozenset({Ending.ATTESTED.value, Ending.ORGANISATION.value, Ending.SUPERSEDED.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ class Given:
         signed: ``passkey``, ``attested`` or ``unknown``.
         is_in_force: whether it is.
         is_final: whether what is said of it is final.
-        ended: how it ended: ``patient``, ``organisation``, ``expired``, ``superseded``; empty while it is in force.
+        ended: how it ended: ``patient``, ``attested``, ``organisation``, ``expired``, ``superseded``; empty
+            while it is in force.
         ended_by: org_id of who ended it, where somebody did.
         position: entry of the ledger.
         version: of the object.

@@ -230,6 +230,10 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "signed.unknown": ("本院没有签名的内容", "the signature is not held here"),
     "ended.patient": ("您已撤回", "withdrawn by you"),
+    "ended.attested": (
+        "按您的意愿以纸质方式停止，由{name}的两名工作人员证明（不等同于您的签名）",
+        "stopped on paper as you wished, as two of the staff of {name} attest (not equal to your signature)",
+    ),
     "ended.organisation": ("由{name}停止", "stopped by {name}"),
     "ended.expired": ("已到期或已停止", "expired or stopped"),
     "ended.superseded": ("已被取代或结束", "replaced or ended"),

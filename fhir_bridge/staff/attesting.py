@@ -33,10 +33,18 @@ _MEMBERS: Final = {"account": str, "deed": str, "id": str, "patient": str, "term
 class Attested(StrEnum):
     """What two of the staff attest."""
 
+    CHILD = "child"
+    """That a child is enrolled with those who are its guardians."""
     CONSENT = "consent"
     """That a person has signed a permission on paper."""
+    DEATH = "death"
+    """That a person has died."""
     ENROLMENT = "enrolment"
     """That they know who it is who is enrolled without a passkey."""
+    GUARDIANSHIP = "guardianship"
+    """That a court has appointed guardians for who is enrolled."""
+    WITHDRAWAL = "withdrawal"
+    """That a person has stopped a permission on paper."""
     RECOVERY = "recovery"
     """That they know who it is who has lost all passkeys."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -23,6 +23,7 @@ from fhir_bridge.browse.reading import Reading, access_of, objects_in
 from fhir_bridge.document import Resource
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.patients import name_text
+from medchain.dates import span_of
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from medchain.store.accounts import Role
@@ -35,7 +36,6 @@ CASE_S: Final = 3600
 METHODS: Final = ("identity-card", "passport", "insurance-card")
 """How the desk may have checked who somebody is."""
 
-_LATEST_DAY: Final = "9999-12-31"
 _CASE: Final = "desk-case"
 _FORM: Final = "desk-form"
 _ACTIVE: Final = "active"
@@ -170,6 +170,10 @@ class Counter:
         """Read who a patient is, in the name of one of the staff; raises `RefusedError`."""
         return _identity(self._reading(me).resource(f"Patient/{patient}")[0])
 
+    def subjects(self, patient: str) -> tuple[bytes, ...]:
+        """Return the map keys of a patient's subject objects."""
+        return tuple(self.site.links.subjects_of(self.site.token(patient)))
+
     def person(self, attended: Attended) -> Person | None:
         """Ask the daemon for the patient's subject in force; None for one who is not enrolled."""
         return self.site.person_of(attended.subjects)
@@ -182,21 +186,40 @@ class Counter:
         return person
 
     def check_new(self, attended: Attended) -> None:
-        """See that somebody can be enrolled here; raises `ConflictError` ``patient.enrolled``, ``desk.minor``."""
-        if self.person(attended) is not None:
-            raise ConflictError("patient.enrolled")
+        """See that somebody can be enrolled alone; raises `ConflictError` ``patient.enrolled``, ``desk.minor``."""
+        self._check_unknown(attended)
         if self.may_be_minor(attended.who):
             raise ConflictError("desk.minor")
 
-    def may_be_minor(self, who: Identity) -> bool:
-        """Tell whether somebody is under age by the record: on the latest day that a birth date may mean.
+    def check_child(self, attended: Attended) -> None:
+        """See that somebody can be enrolled with guardians; raises `ConflictError` as `check_new`, ``desk.of_age``."""
+        self._check_unknown(attended)
+        if not self.may_be_minor(attended.who):
+            raise ConflictError("desk.of_age")
 
-        Whoever is enrolled here signs alone, and a child signs by its guardians (`docs/spec/subject.md` 4).
-        """
-        today = datetime.fromtimestamp(self.site.pages.site.clock(), UTC).date()
-        adult = f"{today.year - self.core.majority_years():04}-{today.month:02}-{today.day:02}"
-        latest = who.birth_date + _LATEST_DAY[len(who.birth_date) :]
-        return bool(who.birth_date) and latest > adult
+    def _check_unknown(self, attended: Attended) -> None:
+        """See that somebody is not enrolled."""
+        if self.person(attended) is not None:
+            raise ConflictError("patient.enrolled")
+
+    def may_be_minor(self, who: Identity) -> bool:
+        """Tell whether somebody is under age by the record: a child signs by guardians (`docs/spec/subject.md` 4)."""
+        majority = self.majority(who)
+        return majority is not None and self._today() < majority
+
+    def majority(self, who: Identity) -> date | None:
+        """Tell when somebody is of age who was born on the latest day that the record may mean; None without one."""
+        span = span_of(who.birth_date)
+        if span is None:
+            return None
+        born = datetime.fromtimestamp(span.high // 1_000_000 - 1, UTC).date()
+        # Whoever was born on the 29th of February is of age on the 1st of March.
+        year = born.year + self.core.majority_years()
+        return date(year, born.month, born.day) if (born.month, born.day) != (2, 29) else date(year, 3, 1)
+
+    def _today(self) -> date:
+        """Tell the day, as the ledger counts days."""
+        return datetime.fromtimestamp(self.site.pages.site.clock(), UTC).date()
 
     def organisations(self) -> Json:
         """Ask the daemon how the members are called."""
@@ -220,7 +243,7 @@ class Counter:
 
     def _attended(self, who: Identity, case: str) -> Attended:
         """Say whom a case is about."""
-        return Attended(who, f"/desk/{case}", tuple(self.site.links.subjects_of(self.site.token(who.id))))
+        return Attended(who, f"/desk/{case}", self.subjects(who.id))
 
     def _reading(self, me: SignedIn) -> Reading:
         """Ask in the name of one of the staff."""

@@ -115,6 +115,7 @@ class DeskPages:
             return None
         enroller, *custodians = self._counter.named((person.enroller, *person.custodians))
         return {
+            "can_die": person.enroller == self._site.org_id and person.standing != DEAD,
             "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,
             "is_own": person.enroller == self._site.org_id,

@@ -111,6 +111,67 @@ DESK_WORDS: Final[Words] = {
         ),
     ),
     "desk.enrol_paper.button": ("已核对，提出纸质登记", "It is right, propose the enrolment"),
+    "desk.deed.child": ("儿童登记（由监护人代理）", "Enrolment of a child with its guardians"),
+    "desk.deed.guardianship": ("指定监护人", "Appointment of guardians"),
+    "desk.deed.withdrawal": ("纸质停止许可", "Stop of a permission on paper"),
+    "desk.deed.death": ("登记去世", "Record of a death"),
+    "desk.death": ("去世", "A death"),
+    "desk.death.lead": (
+        "由两名工作人员核对死亡医学证明并见证。立即生效：不再能为此人作出新的许可；已有许可到期前仍有效，可停止。",
+        (
+            "Two members of the staff see the death certificate and attest it. It counts at once: nothing new can "
+            "be permitted for this person. What was permitted before lasts until its end, and can be stopped."
+        ),
+    ),
+    "desk.death.button": ("已核对，提出登记去世", "It is right, propose to record the death"),
+    "guardians.child": ("与监护人一起登记儿童", "Enrol the child with its guardians"),
+    "guardians.guardianship": ("指定监护人", "Appoint guardians"),
+    "guardians.lead.child": (
+        "由两名工作人员核对监护关系的证明并见证，另一家独立机构共同背书。监护人以自己的通行密钥为孩子查看、许可和停止，直到孩子成年。",
+        (
+            "Two members of the staff see the paper that shows who the guardians are, and attest it; another, "
+            "independent organisation endorses it. With their own passkeys the guardians see, permit and stop for the "
+            "child, until it is of age."
+        ),
+    ),
+    "guardians.lead.guardianship": (
+        "由两名工作人员核对证明并见证。先公告等待，由登记机构执行；期间本人可用通行密钥取消。执行后取代此前的监护人；成年人将登记为无法自行决定。",
+        (
+            "Two members of the staff see the paper and attest it. It is announced, and carried out by the "
+            "organisation that enrolled the person once the wait is over; until then the person can cancel it with a "
+            "passkey. These take the place of all guardians before, and who is of age is on record as unable to decide."
+        ),
+    ),
+    "guardians.name": ("监护人 {number}", "Guardian {number}"),
+    "guardians.name.hint": (
+        "标识号或姓名，只能对应一位已在此登记的患者",
+        "An identifier or a name, of one patient alone who is enrolled here",
+    ),
+    "guardians.find": ("查找", "Find"),
+    "guardians.found": ("监护人", "Guardians"),
+    "guardians.propose": ("已核对，提出", "It is right, propose it"),
+    "error.guardian.none": ("请填写一位或两位不同的监护人。", "Name one guardian, or two different ones."),
+    "error.guardian.unknown": (
+        "没有查到，或查到不止一位。请用标识号。",
+        "Nobody was found, or more than one. Use an identifier.",
+    ),
+    "error.guardian.same": ("本人不能是自己的监护人。", "Nobody is the own guardian."),
+    "error.guardian.unable": (
+        "监护人须已在此登记、成年，并能自行决定。",
+        "A guardian is enrolled here, of age, and decides alone.",
+    ),
+    "error.guardian.birth": (
+        "病历中没有出生日期，无法确定何时成年。",
+        "The record has no birth date, so nobody can tell when the child is of age.",
+    ),
+    "error.desk.of_age": (
+        "按出生日期，此人已成年，由本人登记。",
+        "By the birth date this person is of age, and is enrolled alone.",
+    ),
+    "error.desk.death": (
+        "只有登记此人的机构可以登记去世，且只登记一次。",
+        "The organisation that enrolled the person records a death, and once.",
+    ),
     "paper.title": ("纸质许可", "Permission on paper"),
     "paper.lead": (
         "按患者的口述填写，先预览并打印，由患者签字。",
@@ -252,7 +313,23 @@ DESK_WORDS: Final[Words] = {
     "permissions.no_end": ("没有结束日期", "without an end"),
     "permissions.used": ("最近一次给出记录：{time}", "records last went out {time}"),
     "permissions.unused": ("尚未给出过记录", "no records went out yet"),
+    "permissions.on_paper": ("按纸质意愿停止", "Stop on paper"),
+    "permissions.on_paper.lead": (
+        "本人在纸上写明要停止的，可由两名工作人员证明为本人的意愿，第二位确认时生效；急需时请直接停止。",
+        (
+            "What the person wishes on paper two members of the staff can attest as that wish; it ends when the second "
+            "one confirms. Where it is urgent, stop it at once."
+        ),
+    ),
+    "permissions.withdraws": (
+        "停止{recipient}为“{purpose}”查看记录的许可。",
+        "The permission of {recipient} for {purpose} is stopped.",
+    ),
     "permissions.ended.patient": ("已由本人撤回", "withdrawn by the person"),
+    "permissions.ended.attested": (
+        "按本人意愿以纸质方式停止，由{name}的两名工作人员证明",
+        "stopped on paper as the person wished, as two of the staff of {name} attest",
+    ),
     "permissions.ended.organisation": ("已由{name}停止", "stopped by {name}"),
     "permissions.ended.expired": ("已到期", "its time is over"),
     "permissions.ended.superseded": ("已被新的许可取代", "superseded"),
@@ -355,10 +432,10 @@ DESK_WORDS: Final[Words] = {
     ),
     "error.desk.method": ("请选择核对的证件。", "Choose the paper that was checked."),
     "error.desk.minor": (
-        "按出生日期，此人未成年（或可能未成年），须由监护人登记，本页不办理。如出生日期有误，请先更正病历。",
+        "按出生日期，此人未成年（或可能未成年），须与监护人一起登记。如出生日期有误，请先更正病历。",
         (
-            "By the birth date this person is under age, or may be: a child is enrolled with its guardians, "
-            "which is not done on this page. If the date is wrong, have the record corrected first."
+            "By the birth date this person is under age, or may be: a child is enrolled with its guardians. "
+            "If the date is wrong, have the record corrected first."
         ),
     ),
     "error.desk.patient": ("此处没有这位患者。", "There is no such patient here."),

@@ -1,8 +1,9 @@
 """How a consent, or a grant, came to an end: by the patient, by an organisation, by its time, or by what came after it.
 
 One answer for everybody who shows it. Keeps true: "withdrawn by the patient" is said only where the stop names evidence
-that is here, and the evidence holds under the passkeys that the patient had when the stop was ordered; every doubt
-leaves "stopped by ORG". Trusts this node's ledger.
+that is here, and the evidence holds under the passkeys that the patient had when the stop was ordered; what the staff
+of who stopped it attest of the patient's wish is called that and no signature; every doubt leaves "stopped by ORG".
+Trusts this node's ledger.
 Source: `docs/spec/consent.md` 8.
 """
 
@@ -20,6 +21,7 @@ from medchain.ledger.kinds.consent import check_withdrawal
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.delegation import check_ending
 from medchain.ledger.kinds.recovery import check_cancellation
+from medchain.ledger.kinds.signing import has_assertion
 from medchain.ledger.kinds.subject import check_joining
 from medchain.ledger.object import ACTIVE, STOPPED, Body, StateRecord
 from medchain.ledger.transaction import CREATOR, Change, ObjectRow, Stop, parse_envelope
@@ -42,6 +44,8 @@ class Ending(StrEnum):
     """It is in force."""
     PATIENT = "patient"
     """Withdrawn by the patient, with a signature that holds."""
+    ATTESTED = "attested"
+    """Stopped by an organisation, two of whose staff attest that the patient wishes it."""
     ORGANISATION = "organisation"
     """Stopped by an organisation that knew how; no signature of the patient is here that holds."""
     EXPIRED = "expired"
@@ -121,8 +125,10 @@ def how_ended(judge: Judge, key: bytes, heard: bytes | None = None) -> Ended | N
         by = stop.creator if isinstance(stop, Stop) else ""
         before = judge.replica.store.record_at(key, record.since - 1)
         evidence = judge.shelf.at(key, record.version)
-        is_hers = before is not None and _is_hers(judge, before, evidence, record.body_hash, record.since)
-        return Ended(Ending.PATIENT if is_hers else Ending.ORGANISATION, by, record.version, record.since)
+        how = Ending.ORGANISATION
+        if before is not None:
+            how = _how_stopped(judge, before, evidence, record.body_hash, record.since)
+        return Ended(how, by, record.version, record.since)
     if record.status != ACTIVE:
         return Ended(Ending.SUPERSEDED, record.creator, record.version, record.since)
     if heard is not None:
@@ -133,7 +139,7 @@ def how_ended(judge: Judge, key: bytes, heard: bytes | None = None) -> Ended | N
 
 
 def check_evidence(judge: Judge, evidence: Body, record: StateRecord, body: Body, position: int | None = None) -> None:
-    """Check that the patient signed a withdrawal, another end, or that it is a patient here.
+    """Check that the patient signed a withdrawal, or wished it on paper, another end, or that it is a patient here.
 
     Args:
         judge: this node's ledger, bodies and clock.
@@ -175,21 +181,24 @@ def _heard(judge: Judge, record: StateRecord, leaf: bytes) -> Ended:
     stop = parse_envelope(leaf).transaction
     by = stop.creator if isinstance(stop, Stop) else ""
     named = stop.evidence if isinstance(stop, Stop) else None
-    is_hers = _is_hers(judge, record, judge.shelf.at(record.key, record.version + 1), named, None)
-    return Ended(Ending.PATIENT if is_hers else Ending.ORGANISATION, by, record.version + 1, None)
+    how = _how_stopped(judge, record, judge.shelf.at(record.key, record.version + 1), named, None)
+    return Ended(how, by, record.version + 1, None)
 
 
-def _is_hers(
+def _how_stopped(
     judge: Judge, before: StateRecord, evidence: Body | None, named: bytes | None, position: int | None
-) -> bool:
-    """Tell whether evidence is what a stop names and the patient's signature in it holds; every doubt is a no."""
+) -> Ending:
+    """Tell whether evidence is what a stop names and holds: the patient's signature, or that the staff attests it.
+
+    Every doubt leaves the organisation that brought it.
+    """
     body = body_of(judge.shelf, before)
     if evidence is None or body is None or named is None or evidence.body_hash != named:
-        return False
+        return Ending.ORGANISATION
     if named == before.body_hash:
-        return False
+        return Ending.ORGANISATION
     try:
         check_evidence(judge, evidence, before, body, position)
     except MedchainError:
-        return False
-    return True
+        return Ending.ORGANISATION
+    return Ending.PATIENT if has_assertion(evidence) else Ending.ATTESTED

@@ -175,6 +175,7 @@ class ExchangeNode:
             "patient": self._patient,
             REQUEST: self._request,
             "subject.enrol": self._enrol,
+            "withdrawal.attest": self._attest_withdrawal,
             "withdrawal.draft": self._draft_withdrawal,
             "withdrawal.give": self._withdraw,
             **self._subjects.operations(),
@@ -305,6 +306,13 @@ class ExchangeNode:
         draft, assertions = _signed(document)
         self.desk.withdraw(draft, assertions[0])
         return {"object": draft.object.hex(), "stopped": True}
+
+    def _attest_withdrawal(self, document: Json) -> Json:
+        """Stop a consent because the patient wishes it, as two members of staff attest; binding when it answers."""
+        top = members(document, {"consent": str, "staff": list, "subject": str})
+        consent, subject = unhex(top["consent"], HASH_BYTES), unhex(top["subject"], HASH_BYTES)
+        self.desk.attest_withdrawal(consent, subject, names(top["staff"]))
+        return {"object": consent.hex(), "stopped": True}
 
     def _give_grant(self, document: Json) -> Json:
         """Let a consent's recipient read what this node holds."""

@@ -29,7 +29,7 @@ RECORD_TYPE: Final = "Consent"
 """Type of the records as which they are kept."""
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_OF_OTHERS: Final = frozenset({Ending.ORGANISATION, Ending.SUPERSEDED})
+_OF_OTHERS: Final = frozenset({Ending.ATTESTED, Ending.ORGANISATION, Ending.SUPERSEDED})
 
 
 def is_kept(type_name: str, record_id: str) -> bool:

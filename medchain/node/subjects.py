@@ -335,6 +335,24 @@ class SubjectDesk:
         """
         return self._parts.stops.stop(draft.object, self._drafts.signed(draft, [assertion]))
 
+    def attest_withdrawal(self, consent: bytes, subject: bytes, staff: Sequence[str]) -> bytes:
+        """Stop a consent because the patient wishes it on paper, as two members of staff attest; it binds at once.
+
+        Args:
+            consent: its map key, 32 bytes.
+            subject: map key of the subject object of whose wish it is.
+            staff: who attests it.
+
+        Returns:
+            The envelope of the stop.
+
+        Raises:
+            NotFoundError, ConflictError: as `draft_withdrawal`.
+            VerificationError: of the withdrawal's check; `stop` is still possible.
+        """
+        draft = self.draft_withdrawal(consent, subject)
+        return self._parts.stops.stop(draft.object, self._drafts.attested(draft, staff))
+
     def stop(self, key: bytes) -> bytes:
         """Stop a consent or grant without a signature, as this organisation; it binds when this returns."""
         return self._parts.stops.stop(key)

@@ -198,6 +198,32 @@ def identifier_at(org_id: str) -> str:
     return f"{patient['identifier'][0]['system']}|{patient['identifier'][0]['value']}"
 
 
+def guardian_named(demo, browser: Browser, web: str, pictures: Path, guardian: str) -> list[str]:
+    """Propose that a child is enrolled with a guardian; returns what is wrong with the pages."""
+    identifier = {"system": "urn:mrn", "value": "MRN-CHILD"}
+    child = {"resourceType": "Patient", "id": "child-1", "identifier": [identifier], "name": [{"text": "小明"}]}
+    file = pictures / "child.ndjson"
+    file.write_text(json.dumps(child | {"birthDate": "2021-05-04"}))
+    demo.run("import", file, "--config", demo.folder / HOSPITAL / "node.toml")
+    browser.open(f"{web}/desk?lang=en")
+    browser.type("#text", "MRN-CHILD\ue007")
+    browser.wait_until("Patients who were found")
+    browser.click("form[action='/desk/open'] button")
+    browser.wait_until("under age")
+    browser.click("a[href$='/guardians']")
+    browser.wait_until("Guardian 1")
+    found = judged(browser, pictures, browser.url.partition("?")[0], "Enrol the child with its guardians")
+    browser.type("#guardian-1", guardian)
+    browser.script("document.querySelector('#household-register').checked = true")
+    browser.click("button[value=find]")
+    browser.wait_until("Checked: household register")
+    browser.picture(pictures / "guardians-found.png")
+    found += violations(browser)
+    browser.click("button[value=propose]")
+    browser.wait_until("Another member of the staff confirms it")
+    return found + judged(browser, pictures, browser.url.partition("?")[0], "Enrolment of a child with its guardians")
+
+
 def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible(demo, web, pictures, tmp_path_factory):
     first = signed_in(demo, tmp_path_factory.mktemp("desk-1"), "desk-1", "desk")
     second = signed_in(demo, tmp_path_factory.mktemp("desk-2"), "desk-2", "desk")
@@ -220,9 +246,11 @@ def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible
         found += judged(second, pictures, second.url.partition("?")[0], "Proposed by desk-1")
         second.click("button[value=confirm]")
         second.wait_until("No passkey: enrolled on paper")
+        guardian = second.script("return document.querySelector('.mc-mono').textContent.split(' · ')[0]")
         for place, word in ((f"{web}/asks", "What was asked"), (f"{web}/mandates", "Legal bases")):
             found += judged(second, pictures, place, word)
         found += judged(second, pictures, f"{web}/desk/recoveries", "No recovery is under way")
+        found += guardian_named(demo, second, web, pictures, guardian)
         assert found == []
     finally:
         first.close()

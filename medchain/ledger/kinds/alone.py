@@ -18,9 +18,15 @@ from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 
 
 def check_stop(
-    body: Body, context: CheckContext, operation: str, code: str, person_of: Callable[[Mapping[str, Json]], bytes]
+    body: Body,
+    context: CheckContext,
+    operation: str,
+    code: str,
+    person_of: Callable[[Mapping[str, Json]], bytes],
+    *,
+    may_be_attested: bool = False,
 ) -> None:
-    """Judge the body of a stop that a person signed.
+    """Judge the body of a stop that a person signed, or wished on paper.
 
     Args:
         body: content ``{"nonce","object","operation","subject"}`` with an assertion as evidence; ``subject`` signs.
@@ -28,6 +34,7 @@ def check_stop(
         operation: kind and operation, such as ``consent/withdraw``.
         code: of what is not this stop of this object.
         person_of: reads from the head's content whose object it is: the map key of the subject.
+        may_be_attested: whether two members of staff may attest it in place of a signature.
 
     Raises:
         InputError: for a malformed content.
@@ -43,7 +50,12 @@ def check_stop(
     person = person_of(before.content)
     able = capacity.read(capacity.shown(person, context, kind))
     # Each who may narrow can end it, whoever signed it before.
-    check_signer(body, context, operation, (person, able), Deed(STOP, widens=False))
+    deed = Deed(STOP, widens=False)
+    if may_be_attested and not signing.has_assertion(body):
+        capacity.check_signers(context, kind, (person, able), (unhex(content["subject"], HASH_BYTES),), deed)
+        signing.check_attested(body, code)
+    else:
+        check_signer(body, context, operation, (person, able), deed)
 
 
 def check_signer(body: Body, context: CheckContext, operation: str, person: tuple[bytes, Capacity], deed: Deed) -> None:

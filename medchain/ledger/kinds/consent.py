@@ -202,10 +202,11 @@ def check(body: Body, context: CheckContext) -> None:
 
 
 def check_withdrawal(body: Body, context: CheckContext) -> None:
-    """Judge the body of a stop: whether the patient signed it (else the stop is the organisation's own).
+    """Judge the body of a stop: whether it is the patient's (else the stop is the organisation's own).
 
     Args:
-        body: content ``{"nonce","object","operation":"withdraw","subject"}`` with an assertion as evidence.
+        body: content ``{"nonce","object","operation":"withdraw","subject"}`` with an assertion as evidence, or with two
+            members of staff who attest that the patient wishes it.
         context: as for the consent's next version: its creator, ``previous`` its head.
 
     Raises:
@@ -213,7 +214,8 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
         VerificationError: ``consent.withdrawal``, ``.subject``, ``.dead``, ``.delegate``, ``signing.*``,
             ``assertion.*``.
     """
-    alone.check_stop(body, context, f"consent/{WITHDRAW}", "consent.withdrawal", lambda content: read(content).patient)
+    operation, code = f"consent/{WITHDRAW}", "consent.withdrawal"
+    alone.check_stop(body, context, operation, code, lambda content: read(content).patient, may_be_attested=True)
 
 
 def _check_terms(consent: Consent, context: CheckContext) -> None:

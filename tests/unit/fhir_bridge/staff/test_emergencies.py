@@ -14,7 +14,7 @@ from consent.web.words import PATIENT_WORDS
 from fhir_bridge import staff
 from fhir_bridge.browse.words import BROWSE_WORDS
 from fhir_bridge.smart.words import SMART_WORDS
-from fhir_bridge.staff import counter, emergencies
+from fhir_bridge.staff import counter, emergencies, guardians
 from fhir_bridge.staff.attesting import Attested
 from fhir_bridge.staff.paper import PURPOSES
 from fhir_bridge.staff.words import STAFF_WORDS
@@ -39,11 +39,13 @@ DERIVED = {
     "answers.title.": ConcernKind,
     "desk.deed.": Attested,
     "desk.standing.": ("dead", "incapable", "minor"),
-    "method.": counter.METHODS,
+    "guardians.": (Attested.CHILD, Attested.GUARDIANSHIP),
+    "guardians.lead.": (Attested.CHILD, Attested.GUARDIANSHIP),
+    "method.": (*counter.METHODS, *guardians.METHODS, guardians.DEATH),
     "oversight.concern.": ConcernKind,
     "oversight.kind.": KINDS.keys() - {"state"},
     "paper.signature.": ("person", "first", "second"),
-    "permissions.ended.": ("patient", "organisation", "expired", "superseded"),
+    "permissions.ended.": ("attested", "patient", "organisation", "expired", "superseded"),
     "permissions.how.": ("attested", "law", "passkey", "unknown"),
     "purpose.": PURPOSES,
     "recoveries.": (REPLACE, GUARDIANSHIP),

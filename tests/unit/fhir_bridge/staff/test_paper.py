@@ -164,6 +164,29 @@ def test_a_permission_is_stopped_at_the_desk_by_one_at_once(world):
     assert code_of(second.post(f"{place}/stop", form | {"key": row["key"]})) == "desk.repeated"
 
 
+def test_a_permission_is_stopped_on_paper_as_the_persons_wish_once_two_attest_it(world):
+    subject, _ = on_paper(world, "paper-4b")
+    first, second = world.staff(Role.DESK, "Practitioner/w1"), world.staff(Role.DESK, "Practitioner/w2")
+    place = decided(second, proposed(first, "paper-4b")).headers["Location"] + "/permissions"
+    (row,) = consents(world, subject)
+    answer = second.post(f"{place}/paper", form_of(second, place) | {"key": row["key"]})
+    waiting = answer.headers["Location"]
+    assert consents(world, subject)[0]["in_force"]
+    shown = text_of(first.get(f"{waiting}?lang=en"))
+    assert "The permission of anxin-insurance for payment and claims is stopped." in shown
+    assert code_of(decided(second, waiting)) == "attesting.same"
+    assert decided(first, waiting).status_code == 303
+    (row,) = consents(world, subject)
+    assert (row["in_force"], row["ending"]["how"], row["ending"]["by"]) == (False, "attested", RENHE)
+    body = world.desks.federation.sites[RENHE].node.shelf.at(unhex(row["key"], 32), 2)
+    assert body.evidence.value == {"attested_by": ["Practitioner/w1", "Practitioner/w2"]}
+    page = text_of(second.get(f"{place}?lang=en"))
+    assert "as two of the staff of renhe-hospital attest" in page
+    # What was stopped meanwhile, by whomever, is not stopped a second time.
+    other = second.post(f"{place}/paper", form_of(second, place.replace("permissions", "paper")) | {"key": row["key"]})
+    assert (other.status_code, code_of(other)) == (404, "consent.unknown")
+
+
 def test_attack_nobody_elses_permission_is_stopped_or_opened(world):
     subject, _ = on_paper(world, "paper-5")
     on_paper(world, "paper-5-other")

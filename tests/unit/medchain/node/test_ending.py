@@ -6,8 +6,10 @@ import time
 
 import pytest
 
-from medchain.errors import ConflictError
+from medchain.errors import ConflictError, VerificationError
+from medchain.ledger.object import build_body
 from medchain.node.ending import Ended, Ending
+from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, TONGJI, Federation, Patient
 
 DAY_S = 86_400
@@ -79,6 +81,34 @@ def test_a_withdrawal_with_the_patients_signature_is_hers_heard_or_ordered_here_
     assert hospital.stops.ending(consent) == Ended(Ending.PATIENT, RENHE, 2, position)
     ordered(insurer, consent)
     assert insurer.stops.ending(consent) == Ended(Ending.PATIENT, RENHE, 2, position)
+
+
+def attested(hospital, patient, consent, evidence=("nurse-1", "nurse-2")):
+    """What two of the staff attest of the patient's wish, as a body without a signature."""
+    head = hospital.replica.store.record(consent)
+    signed = patient.withdrawal(consent, 2, head.digest)
+    return build_body("consent", signed.content, {"attested_by": list(evidence)}, fresh)
+
+
+def test_what_two_of_the_staff_attest_of_her_wish_is_told_as_that_here_and_elsewhere(
+    federation, hospital, patient, consent
+):
+    insurer = federation.sites[ANXIN].node
+    insurer.submitter.wait_final(consent, 1, 10)
+    hospital.stops.stop(consent, attested(hospital, patient, consent))
+    assert hospital.stops.ending(consent) == Ended(Ending.ATTESTED, RENHE, 2, None)
+    assert insurer.stops.ending(consent).how is Ending.ATTESTED
+    ordered(hospital, consent)
+    position = hospital.replica.store.record(consent).since
+    ordered(insurer, consent)
+    for node in (hospital, insurer):
+        assert node.stops.ending(consent) == Ended(Ending.ATTESTED, RENHE, 2, position)
+
+
+def test_attack_one_alone_attests_what_the_patient_wishes(hospital, patient, consent):
+    with pytest.raises(VerificationError, match=r"consent\.withdrawal"):
+        hospital.stops.stop(consent, attested(hospital, patient, consent, ("nurse-1",)))
+    assert hospital.stops.ending(consent).how is Ending.NOT_ENDED
 
 
 def test_a_stop_without_a_signature_is_the_organisations_and_names_it(federation, hospital, consent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medchain.encoding import unhex
+from medchain.node.ending import Ending
 from medchain.node.own_consents import OwnConsents
 from tests.unit.medchain.node.desks import Desks, phone_of, running_desks
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, DAY_S, RENHE
@@ -84,6 +85,18 @@ def test_what_a_patient_denies_here_is_told_by_patient_and_ended_by_no_other_org
     desks.everywhere(key, 2)
     desks.local().call("stop", {"object": ended})
     assert (key in told(), ended in told()) == (True, False)
+    # Nor by one whose staff attest that the patient wishes it; this organisation's own may.
+    for who, counts in ((None, True), (RENHE, False)):
+        wished = desks.consent(PHONE, subject, recipient=RENHE, fhir=DENIAL, purpose="HPAYMT" if who else "PATRQT")
+        desks.everywhere(wished, 1)
+        by = who or next(
+            name for name, one in sites.items() if name != RENHE and one.node.shelf.terms(unhex(wished, 32))
+        )
+        desks.local(by).call("withdrawal.attest", {"consent": wished, "staff": ["a", "b"], "subject": subject})
+        sites[by].node.driver.outbox.step()
+        desks.everywhere(wished, 2)
+        assert site.node.stops.ending(unhex(wished, 32)).how is Ending.ATTESTED
+        assert (wished in told()) is counts
     desks.federation.time += 31 * DAY_S
     try:
         assert key not in told()

@@ -520,6 +520,34 @@ def test_a_withdrawal_of_something_else_is_none(case):
     assert code(body, replace(context, previous=None), check_withdrawal) == "consent.withdrawal"
 
 
+def wished(case, evidence, before=None, **changes: object):
+    """A withdrawal that no passkey signs."""
+    body, context = withdrawal(case, before=before, **changes)
+    return build_body("consent", body.content, evidence, fresh), context
+
+
+def test_two_of_the_staff_attest_that_the_patient_withdraws(case):
+    assert code(*wished(case, {"attested_by": ["doctor", "nurse"]}), check_withdrawal) == ""
+
+
+@pytest.mark.parametrize("evidence", [None, {}, {"attested_by": ["doctor"]}, {"attested_by": ["a", "b", "c"]}])
+def test_attack_a_withdrawal_that_nobody_or_one_alone_attests_is_no_patients(case, evidence):
+    assert code(*wished(case, evidence), check_withdrawal) == "consent.withdrawal"
+
+
+def test_an_attested_withdrawal_is_that_of_the_patient_or_of_who_may_stop_for_it(case):
+    attested = {"attested_by": ["doctor", "nurse"]}
+    helper, consent = delegated(case, DAY)
+    assert helper is not None
+    before = case.kept_consent(consent)
+    for signer in (consent.patient, consent.subject):
+        assert code(*wished(case, attested, before=before, signer=signer), check_withdrawal) == ""
+    assert code(*wished(case, attested, subject="00" * 32), check_withdrawal) == "consent.delegate"
+    person = Person(case, "phone", capacity=able(standing=Standing("dead", "certificate", TIME)))
+    before = case.kept_consent(case.consent(subject=person.key))
+    assert code(*wished(case, attested, before=before, signer=person.key), check_withdrawal) == "consent.dead"
+
+
 def test_patient_and_delegate_can_each_withdraw_what_the_delegate_signed(case):
     helper, consent = delegated(case, DAY)
     before = case.kept_consent(consent)

@@ -1,0 +1,153 @@
+"""Guardians and deaths at the desk: what two of the staff attest, what the ledger has of it then, and attacks."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from medchain.encoding import unhex
+from medchain.ledger.kinds.content import DAY_S
+from medchain.store.accounts import Role
+from tests.unit.fhir_bridge.staff.test_desk import form_of, opened
+from tests.unit.fhir_bridge.staff.test_paper import code_of, decided, text_of
+from tests.unit.fhir_bridge.staff.test_recoveries import LIST, lost, recovery_of, tongji  # noqa: F401  # a fixture
+from tests.unit.medchain.node.federation import RENHE
+
+BORN = "2020-02-29"
+OF_AGE = (date(2038, 3, 1) - date(1970, 1, 1)).days
+
+
+def named(browser, name: str, *guardians: str, method: str = "household-register"):
+    """Name guardians as the page does; returns the answer."""
+    place = f"{opened(browser, name)}/guardians"
+    form = form_of(browser, place) | {"guardian": list(guardians), "method": method}
+    return browser.post(f"{place}?lang=en", form)
+
+
+def proposed(browser, name: str, *guardians: str) -> str:
+    """Propose guardians from the page that shows them; returns the address of what waits."""
+    page = named(browser, name, *guardians)
+    shown = re.search(r'<form method="post" action="/desk/[^"]+/guardians".*?</form>', page.text, re.DOTALL)[0]
+    values = re.findall(r'type="hidden" name="([a-z]+)" value="([^"]*)"', shown)
+    form: dict[str, object] = dict(values) | {"step": "propose"}
+    form["guardian"] = [value for name, value in values if name == "guardian"]
+    answer = browser.post(re.search(r'action="([^"]+)"', shown)[1], form)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"]
+
+
+def shown_of(world, patient: str) -> dict:
+    (subject,) = world.patients.links.subjects_of(world.patients.token(patient))
+    world.desks.everywhere(subject.hex(), 1)
+    return world.local.call("subject.show", {"subject": subject.hex()})
+
+
+def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji):  # noqa: F811
+    mother, father = lost(world, tongji, "ward-mother"), lost(world, tongji, "ward-father")
+    child, first, second = world.patient("ward-1", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
+    assert f"{opened(first, child)}/guardians"[-10:] in first.get(opened(first, child)).text
+    page = text_of(named(first, child, "MRN-ward-mother", "MRN-ward-father"))
+    assert "王ward-mother" in page
+    assert "Checked: household register" in page
+    waiting = proposed(first, child, "MRN-ward-mother", "MRN-ward-father")
+    shown = text_of(second.get(f"{waiting}?lang=en"))
+    assert "Enrolment of a child with its guardians" in shown
+    assert "王ward-father" in shown
+    assert world.patients.links.subjects_of(world.patients.token(child)) == []
+    assert decided(second, waiting).status_code == 303
+    found = shown_of(world, child)
+    assert found["minor"]
+    assert found["passkeys"] == []
+    rows = [one["delegate"] for one in found["delegates"]]
+    assert {row["subject"] for row in rows} == {mother.subject, father.subject}
+    assert {(row["role"], row["until"], tuple(row["may"])) for row in rows} == {
+        ("guardian", OF_AGE, ("consent", "read", "stop"))
+    }
+    (subject,) = world.patients.links.subjects_of(world.patients.token(child))
+    body = world.desks.federation.sites[RENHE].node.shelf.head(subject)[1]
+    assert body.content["of_age"] == OF_AGE
+    assert body.content["verified_by"]["method"] == "household-register"
+    assert len(body.evidence.value["attested_by"]) == 2
+    page = text_of(second.get(f"{opened(second, child)}?lang=en"))
+    assert "Under age" in page
+
+
+def test_attack_who_cannot_decide_or_is_not_known_becomes_nobodys_guardian(world, tongji):  # noqa: F811
+    lost(world, tongji, "ward-able")
+    born = datetime.fromtimestamp(world.site.clock(), UTC).date() - timedelta(days=3650)
+    child, browser = world.patient("ward-2", born.isoformat()), world.staff(Role.DESK)
+    world.patient("ward-stranger")
+    sibling = world.patient("ward-sibling", born.isoformat())
+    for guardians, said in (
+        ((), "Name one guardian"),
+        (("MRN-ward-able", "MRN-ward-able"), "Name one guardian"),
+        (("MRN-nobody",), "Nobody was found"),
+        (("MRN-ward-2",), "Nobody is the own guardian"),
+        (("MRN-ward-stranger",), "A guardian is enrolled here"),
+        ((f"MRN-{sibling}",), "A guardian is enrolled here"),
+    ):
+        answer = named(browser, child, *guardians)
+        assert (answer.status_code, said in text_of(answer)) == (400, True), guardians
+    assert code_of(named(browser, child, "MRN-ward-able", method="passport")) == "desk.method"
+
+
+def test_a_guardian_who_dies_before_the_second_hand_is_none(world, tongji):  # noqa: F811
+    one = lost(world, tongji, "ward-mortal")
+    child, first, second = world.patient("ward-3", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
+    waiting = proposed(first, child, "MRN-ward-mortal")
+    asked = {"method": "death-certificate", "staff": ["a", "b"], "subject": one.subject}
+    world.local.call("subject.declare-death", asked)
+    assert code_of(decided(second, waiting)) == "guardian.unable"
+    assert world.patients.links.subjects_of(world.patients.token(child)) == []
+
+
+@pytest.mark.parametrize(("born", "code"), [("1990-01-01", "desk.of_age"), ("", "desk.of_age")])
+def test_who_is_of_age_or_has_no_birth_date_is_enrolled_with_no_guardian(world, born, code):
+    patient, browser = world.patient(f"ward-4{born}", born), world.staff(Role.DESK)
+    place = opened(browser, patient)
+    assert code_of(browser.get(f"{place}/guardians")) == code
+    other = form_of(browser, f"{opened(browser, world.patient(f'ward-4b{born}', BORN))}/guardians")
+    assert code_of(browser.post(f"{place}/guardians", other | {"guardian": ["x"], "method": "court-order"})) == code
+
+
+def test_guardians_whom_a_court_appoints_are_announced_wait_and_take_the_place_of_those_before(world, tongji):  # noqa: F811
+    person, guardian = lost(world, tongji, "ward-5"), lost(world, tongji, "ward-guardian")
+    first, second = tongji.staff(Role.DESK, "Practitioner/g1"), tongji.staff(Role.DESK, "Practitioner/g2")
+    waiting = proposed(first, person.name, "MRN-ward-guardian")
+    assert "unable to decide" in text_of(second.get(f"{waiting}?lang=en"))
+    assert decided(second, waiting).headers["Location"] == LIST
+    row = recovery_of(tongji, person)
+    assert (row["operation"], row["method"]) == ("guardianship", "household-register")
+    world.desks.everywhere(row["key"], 1)
+    body = world.desks.federation.sites[RENHE].node.shelf.head(unhex(row["key"], 32))[1]
+    assert body.evidence.value == {"attested_by": ["Practitioner/g1", "Practitioner/g2"]}
+    assert "Appointment of guardians" in text_of(world.staff(Role.DESK).get(f"{LIST}?lang=en"))
+    world.desks.federation.time += 7 * DAY_S
+    desk = world.staff(Role.DESK)
+    assert desk.post(f"{LIST}/{row['key']}/carry-out", form_of(desk, LIST)).status_code == 303
+    found = world.local.call("subject.show", {"subject": person.subject})
+    assert found["standing"]["state"] == "incapable"
+    assert [one["delegate"]["subject"] for one in found["delegates"]] == [guardian.subject]
+    # Who enrolled the person cannot begin it: no organisation alone gives others power over somebody.
+    assert code_of(desk.get(f"{opened(desk, 'ward-guardian')}/guardians")) == "recovery.second"
+
+
+def test_a_death_counts_once_two_have_seen_the_certificate_and_at_the_enroller_alone(world, tongji):  # noqa: F811
+    one = lost(world, tongji, "ward-6")
+    first, second = world.staff(Role.DESK), world.staff(Role.DESK)
+    place = opened(first, one.name)
+    waiting = first.post(f"{place}/death", form_of(first, place)).headers["Location"]
+    assert "Checked: death certificate" in text_of(second.get(f"{waiting}?lang=en"))
+    assert world.local.call("subject.show", {"subject": one.subject})["standing"] is None
+    assert code_of(decided(first, waiting)) == "attesting.same"
+    assert decided(second, waiting).status_code == 303
+    assert world.local.call("subject.show", {"subject": one.subject})["standing"]["state"] == "dead"
+    page = first.get(f"{opened(first, one.name)}?lang=en").text
+    assert "On record as dead" in page
+    assert "/death" not in page
+    elsewhere = tongji.staff(Role.DESK)
+    place = opened(elsewhere, lost(world, tongji, "ward-7").name)
+    assert "/death" not in elsewhere.get(place).text
+    assert code_of(elsewhere.post(f"{place}/death", form_of(elsewhere, place))) == "desk.death"
