@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Final, Protocol
 
+import orjson
+
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import (
     AccessDeniedError,
@@ -35,6 +37,7 @@ from medchain.node.concern import (
     MAX_REPORT_BYTES,
     MAX_REPORTED,
     MEDIA_TYPE,
+    About,
     Concern,
     ConcernKind,
     Report,
@@ -56,6 +59,7 @@ from medchain.node.log import Log
 from medchain.node.notices import Told
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.records import NewRecord, RecordService
+from medchain.node.refusing import REFUSED
 from medchain.node.replica import Replica
 from medchain.store.concerns import ToldRow
 from medchain.store.records import CONCERN, RecordStore, RecordVersion
@@ -244,21 +248,38 @@ class ConcernBook:
         first = Step(StepKind.OPENED, str(top["by"]), now, str(top["text"]))
         concern = checked(Concern(kind_of(top["kind"]), about_of(top["about"]), top["shared"] is True, (first,)))
         with self._lock:
-            self._check_may_open(token, concern, now)
+            self._check_may_open(str(top["patient"]), token, concern, now)
             object_id = self._parts.random(ID_BYTES)
             return self._shown(self._stored(object_id, 1, token, concern), concern)
 
-    def _check_may_open(self, token: str, concern: Concern, now: int) -> None:
-        """See that a concern is about the patient's own record, and one of not too many."""
+    def _check_may_open(self, patient: str, token: str, concern: Concern, now: int) -> None:
+        """See that a concern is about the patient's own record, or a look at one, and one of not too many."""
         if not self._parts.records.living_epochs(token):
             raise NotFoundError("concern.patient")
-        if concern.kind is ConcernKind.CORRECTION:
-            stored = self._parts.records.get(*concern.about.record, concern.about.version)
-            if stored is None or stored.patient != token:
-                raise NotFoundError("record.unknown")
+        is_own = self._is_own_record if concern.kind is ConcernKind.CORRECTION else self._is_own_look
+        if not is_own(patient, token, concern.about):
+            raise NotFoundError("record.unknown")
         opened = [one for _, one in self._of(token)]
         if sum(one.due is not None or one.steps[0].time > now - DAY_S for one in opened) >= MAX_OF_PATIENT:
             raise ConflictError("concern.many", most=MAX_OF_PATIENT)
+
+    def _is_own_record(self, _patient: str, token: str, about: About) -> bool:
+        """Tell whether a correction is asked for a version of a record of the patient's."""
+        stored = self._parts.records.get(*about.record, about.version)
+        return stored is not None and stored.patient == token
+
+    def _is_own_look(self, patient: str, token: str, about: About) -> bool:
+        """Tell whether a complaint is about a look at the patient; an entry of the ledger by itself names nobody."""
+        kind, name = about.record
+        match kind:
+            case "AuditEvent":
+                stored = self._parts.records.get(kind, name)
+                return stored is not None and _is_of(self._parts.service.open(stored).content, f"Patient/{patient}")
+            case "refusal":
+                noted = self._parts.records.accesses(token, direction=REFUSED)
+                return any(row.object_id.hex() == name for row in noted)
+            case _:
+                return True
 
     def _list(self, document: Json) -> Json:
         """List what a patient has brought, the newest first."""
@@ -416,6 +437,13 @@ class ConcernBook:
 def _due(report: Report, now: int) -> int | None:
     """Say by when an answer is due: from when this was heard at the latest, whatever the custodian's clock says."""
     return None if report.due is None else min(report.due, now + DUE_S[report.kind])
+
+
+def _is_of(event: bytes, patient: str) -> bool:
+    """Tell whether an AuditEvent names a patient, as what it is about or as who acts; nothing for a deletion."""
+    told = orjson.loads(event) if event else {}
+    named = [one.get("what") for one in told.get("entity", ())] + [one.get("who") for one in told.get("agent", ())]
+    return any(isinstance(one, dict) and one.get("reference") == patient for one in named)
 
 
 def _kinds(value: Json) -> frozenset[ConcernKind]:

@@ -1,8 +1,8 @@
 """Erasure: a patient's keys are destroyed, for ever, and the ledger is to be told of it.
 
-Keeps true: all keys of a patient, the note that they are gone and the intent to tell the ledger change together or not
-at all, never under a legal lock. The rest is the daemon's (`medchain.node.erasure_job`). Trusts the operator for who
-the patient is.
+Keeps true: all keys of a patient, what waits to be done about the patient, the note that they are gone and the intent
+to tell the ledger change together or not at all, never under a legal lock. The rest is the daemon's
+(`medchain.node.erasure_job`). Trusts the operator for who the patient is.
 Source: `docs/spec/keys.md` 10, `docs/spec/consent.md` 12.
 """
 
@@ -133,7 +133,8 @@ class Eraser:
         # Who is enrolled anew later is not meant.
         subjects = tuple(self._records.subjects_of(token))
         intent = ErasureIntent(object_id, body, token, tuple(keys), subjects)
-        number = self._records.erase_patient(token, keys, now, intent.encode())
+        names = (patient, f"Patient/{patient}", *(subject.hex() for subject in subjects))
+        number = self._records.erase_patient(token, keys, now, intent.encode(), names)
         return Erased(extent, object_id, number, intent.keys)
 
 

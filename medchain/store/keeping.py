@@ -28,7 +28,9 @@ from sqlalchemy import (
     update,
 )
 
+from medchain.encoding import canonical
 from medchain.errors import ConflictError, NotFoundError
+from medchain.store.account_tables import ticket
 from medchain.store.engine import Database, Statement, put_into
 from medchain.store.placing import forget_rows
 from medchain.store.tables import (
@@ -138,7 +140,9 @@ class RetentionTable:
             records, versions = connection.execute(chosen).one()
         return int(records), int(versions)
 
-    def erase_patient(self, patient: str, epochs: Sequence[bytes], time: int, intent: bytes) -> int:
+    def erase_patient(
+        self, patient: str, epochs: Sequence[bytes], time: int, intent: bytes, names: Iterable[str] = ()
+    ) -> int:
         """Destroy all keys of a patient for ever, and note the erasure with the intent to say so on the ledger.
 
         Args:
@@ -146,6 +150,7 @@ class RetentionTable:
             epochs: ids of the keys, exactly those of `living_epochs`: the intent names them.
             time: Unix seconds.
             intent: payload of the outbox row (kind `ERASURE`).
+            names: by which what waits to be done once (`ticket`) may name the patient: it goes too.
 
         Returns:
             The number of the intent.
@@ -163,6 +168,9 @@ class RetentionTable:
                 raise ConflictError("erasure.moved_on")
             connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time))
             forget_rows(connection, epochs)
+            for name in names:
+                # Canonical JSON has a text in one form, wherever it stands.
+                connection.execute(delete(ticket).where(func.instr(ticket.c.document, canonical(name)) > 0))
             connection.execute(insert(erasure), [{"epoch_id": name, "time": time, "position": None} for name in epochs])
             connection.execute(insert(patient_erasure).values(_kept(PatientErasure(intent, time))))
             return _put_erasure(connection, intent, time)

@@ -40,6 +40,9 @@ def ask(world, name: str, kind: str = "correction", **changes: object) -> dict:
     about = {"version": 1, "what": f"Observation/{name}-o"}
     if kind == "complaint":
         about = {"version": 0, "what": f"AuditEvent/{name}.1"}
+        entity = {"what": {"reference": f"Patient/{name}"}}
+        event = json.dumps({"resourceType": "AuditEvent", "id": f"{name}.1", "entity": [entity]}).encode()
+        world.core.service.create(NewRecord("AuditEvent", f"{name}.1", event, ""))
     asked = {"about": about, "by": f"Patient/{name}", "kind": kind, "patient": name, "shared": False, "text": MARKUP}
     return world.local.call("concern.open", asked | changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
 
 import pytest
@@ -21,7 +22,7 @@ from medchain.node.concern import encode_reports
 from medchain.node.erasure import Eraser
 from medchain.node.notices import NoticeBook
 from medchain.node.records import NewRecord, RecordService
-from medchain.store.records import CONCERN
+from medchain.store.records import CONCERN, Access
 from medchain.store.versions import Past, VersionReader
 from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import Desks, running_desks
@@ -30,6 +31,7 @@ from tests.unit.medchain.node.federation import ANXIN, COMMISSION, DAY_S, NOW, R
 LEDGER = genesis().ledger
 TEXT = "血型记成了 A 型，应为 B 型 <script>alert(1)</script>"
 _PATIENTS = count(1)
+_LOOKS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,16 @@ class Case:
         return self.call("open", **(given | changes))
 
     def complain(self, **changes: object) -> dict:
-        return self.open(**({"about": {"version": 0, "what": "AuditEvent/0a.1"}, "kind": "complaint"} | changes))
+        about = {"version": 0, "what": self.looked(self.patient)}
+        return self.open(**({"about": about, "kind": "complaint"} | changes))
+
+    def looked(self, patient: str) -> str:
+        """Store that somebody looked at a patient; returns the AuditEvent."""
+        name = f"look-{next(_LOOKS)}"
+        entity = {"what": {"reference": f"Patient/{patient}"}}
+        event = {"resourceType": "AuditEvent", "id": name, "agent": [{"requestor": True}], "entity": [entity]}
+        self.site.service.create(NewRecord("AuditEvent", name, json.dumps(event).encode(), ""))
+        return f"AuditEvent/{name}"
 
     def step(self, opened: dict, step: str, text: str = "", patient: str = "") -> dict:
         who = patient or self.patient
@@ -146,6 +157,21 @@ def test_it_lies_sealed_under_the_patients_key_and_no_fhir_way_leads_to_it(case)
     assert "Observation" in {found.stored.type for found in past}
     # Nobody searches it: it has no rows, and none are to be made.
     assert stored.seq not in case.site.records.unindexed(10_000)
+
+
+def test_attack_a_page_complains_of_a_look_that_was_at_somebody_else_or_never_was(case):
+    """Whoever answers would be shown whom else somebody looked at, and the regulator's clock run for nothing."""
+    refused = bytes([next(_LOOKS)]) * 16
+    token = case.site.service.patient_token("somebody-else")
+    case.site.records.put_accesses([Access(refused, token, "refused", NOW, b"{}")])
+    for what in (case.looked("somebody-else"), "AuditEvent/none", f"refusal/{refused.hex()}", f"refusal/{'0' * 32}"):
+        with pytest.raises(NotFoundError, match=r"record\.unknown"):
+            case.complain(about={"version": 0, "what": what})
+    assert case.listed() == []
+    own = bytes([next(_LOOKS)]) * 16
+    case.site.records.put_accesses([Access(own, case.site.service.patient_token(case.patient), "refused", NOW, b"{}")])
+    for what in (f"refusal/{own.hex()}", "entry/7"):
+        assert case.complain(about={"version": 0, "what": what})["about"]["what"] == what
 
 
 def test_the_staff_see_what_waits_what_is_due_first_at_the_top(case):

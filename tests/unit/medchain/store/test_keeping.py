@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import delete, insert, select
 
+from medchain.encoding import canonical
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store import engine
 from medchain.store.engine import FileKind, open_database
@@ -46,6 +47,18 @@ def test_all_keys_of_a_patient_go_together_and_with_the_intent_to_say_so(store):
     ]
     assert [(item.id, item.payload) for item in store.pending(9, kind=ERASURE)] == [(number, b"entry")]
     assert store.living_epochs(HIS) == [b"\x03" * 16]
+
+
+def test_what_waits_to_be_done_about_a_patient_goes_with_the_keys_and_what_is_about_others_stays(store):
+    hers = [{"patient": "p1"}, {"who": {"user": "Patient/p1"}}, {"guardians": ["p2", "p1"]}]
+    others = [{"patient": "p11"}, {"text": 'he said "p1"'}]
+    kept = [store.accounts.put_ticket("case", canonical(document), 900, 100) for document in (*hers, *others)]
+    with pytest.raises(ConflictError):
+        store.erase_patient(HER, [b"\x09" * 16], 500, b"entry", ("p1", "Patient/p1"))
+    assert len(store.accounts.tickets("case", 100)) == 5
+    store.erase_patient(HER, store.living_epochs(HER), 500, b"entry", ("p1", "Patient/p1"))
+    left = [at for at, secret in enumerate(kept) if store.accounts.see_ticket("case", secret, 100) is not None]
+    assert left == [3, 4]
 
 
 def sealed(patient: str, epoch_id: bytes, name: str, version: int = 1) -> RecordVersion:
