@@ -29,7 +29,7 @@ from medchain.store.steps import Steps
 from medchain.web.deeds import Deeds
 from medchain.web.gateway import Environ, Gateway, Start
 from medchain.web.handover import begin
-from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
 from medchain.web.service import check_callers, prepare
 from medchain.web.signed import Signed
 
@@ -91,7 +91,7 @@ def create_app(node: WebNode, genesis: Genesis, deeds: Deeds) -> Flask:
     zone, portal = time_zone(node.config.time_zone), public_origins(node, genesis)[0]
     app.register_blueprint(pages_blueprint(pages))
     mount_signing(app, SigningParts(pages, node.local, genesis, zone, portal))
-    remember_language(app)
+    remember_reading(app)
     check_callers(app)
     return app
 

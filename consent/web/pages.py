@@ -25,6 +25,7 @@ from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages, state_of
 from consent.web.kinds import SENSITIVE, kind_of, kinds_of
+from consent.web.leave import LeavePages
 from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
 from consent.web.ports import PatientRecord
@@ -553,8 +554,8 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    rooms = (SettingsPages(site), ContactPages(site), FamilyPages(site), ConcernPages(site), HidingPages(site))
-    floors = (*(room.blueprint() for room in rooms), sign_in_blueprint(site))
+    kinds = (SettingsPages, ContactPages, FamilyPages, ConcernPages, HidingPages, LeavePages)
+    floors = (*(kind(site).blueprint() for kind in kinds), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:
         blueprint.register_error_handler(MedchainError, pages.refuse)

@@ -42,7 +42,7 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
 from medchain.node.log import Log
 from medchain.store.accounts import Role
-from medchain.web.pages import language, redirected
+from medchain.web.pages import TEXT_SIZES, is_large, language, redirected
 from medchain.web.routing import status_of
 from medchain.web.sign_in import MAX_BYTES, json_answer
 
@@ -253,7 +253,9 @@ class Signing:
             names={**self._persons(me), **way.names},
         )
         secret = ticket.put(site.accounts, made, site.clock())
-        return f"{self._site.sign_origin}{SIGN}?lang={language()}#{secret}"
+        # The page is at an address of its own, where no cookie of the portal's says how the person reads.
+        size = f"&text={TEXT_SIZES[is_large()]}"
+        return f"{self._site.sign_origin}{SIGN}?lang={language()}{size}#{secret}"
 
     def signer(self, me: Patient) -> bytes:
         """Return the subject whose passkey signs: that of who acts for the patient, else the patient's own."""

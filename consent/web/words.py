@@ -12,6 +12,7 @@ from typing import Final
 from consent.web.concern_words import CONCERN_WORDS
 from consent.web.contact_words import CONTACT_WORDS
 from consent.web.hiding_words import HIDING_WORDS
+from consent.web.leave_words import LEAVE_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.sign_words import SIGN_WORDS
 from consent.web.without_words import WITHOUT_WORDS
@@ -21,6 +22,7 @@ PATIENT_WORDS: Final[Words] = {
     **CONCERN_WORDS,
     **CONTACT_WORDS,
     **HIDING_WORDS,
+    **LEAVE_WORDS,
     **PERSON_WORDS,
     **SIGN_WORDS,
     **WITHOUT_WORDS,
@@ -535,16 +537,15 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "settings.title": ("设置", "Settings"),
     "settings.name": ("姓名", "Name"),
+    "settings.text": ("文字大小", "Size of text"),
+    "settings.text.usual": ("标准", "Usual"),
+    "settings.text.large": ("大字", "Large"),
+    "settings.text.lead": (
+        "本院的所有页面和签署页面都会用您选的大小，记在这个浏览器里。",
+        "All pages of this hospital and the page for signing use it; this browser remembers it.",
+    ),
     "settings.language": ("语言", "Language"),
     "settings.verify": ("在浏览器中核验证明", "Check a proof in your browser"),
-    "settings.leave": ("退出", "Leave"),
-    "settings.leave.lead": (
-        "您可以在{name}的窗口退出。退出后您的密钥和同意书内容会被销毁；账本上只剩无法联系到您的编号，已经给出的记录也无法收回。",
-        (
-            "You can leave at the desk of {name}. Your keys and the contents of your consents are destroyed then; "
-            "numbers that lead nowhere stay on the ledger, and what was given to others cannot be called back."
-        ),
-    ),
     "kind.visits": ("就诊", "Visits"),
     "kind.diagnoses": ("诊断", "Diagnoses"),
     "kind.tests": ("检查和检验", "Tests and measurements"),

@@ -42,7 +42,7 @@ from medchain.node.directory import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.authorisations import Grant
 from medchain.web.deeds import Deeds
-from medchain.web.pages import Pages, pages_blueprint, remember_language
+from medchain.web.pages import Pages, pages_blueprint, remember_reading
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
 from medchain.web.signed import Signed
@@ -139,7 +139,7 @@ def register(
     app.register_blueprint(sign_in_blueprint(pages, floor))
     app.register_blueprint(authorise.blueprint())
     app.register_blueprint(client_blueprint(pages, parts, fetcher))
-    remember_language(app)
+    remember_reading(app)
     return pages
 
 

@@ -30,6 +30,13 @@ LANGUAGES: Final = ("zh", "en")
 LANGUAGE_COOKIE: Final = "__Host-medchain-lang"
 """Remembers what a reader has chosen."""
 
+TEXT_SIZES: Final = ("usual", "large")
+"""Sizes of text, the first is the usual one."""
+
+TEXT_COOKIE: Final = "__Host-medchain-text"
+"""Remembers which one a reader has chosen."""
+
+_READING: Final = {"lang": (LANGUAGE_COOKIE, LANGUAGES), "text": (TEXT_COOKIE, TEXT_SIZES)}
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 _NAMES: Final = ("pages.css", "passkey.js", "webauthn.js")
 _POLICY: Final = (
@@ -105,6 +112,7 @@ class Pages:
             template,
             t=self.say,
             lang=language(),
+            is_large=is_large(),
             me=self.site.current(),
             site_name=self.site.name[LANGUAGES.index(language())],
             asset=lambda name: f"/static/{name}?v={self.assets[name].version}",
@@ -180,15 +188,23 @@ def pages_blueprint(pages: Pages) -> Blueprint:
     return pages.guard(blueprint)
 
 
-def remember_language(app: Flask) -> None:
-    """Remember the language that a reader chooses with `?lang=`."""
+def remember_reading(app: Flask) -> None:
+    """Remember how a reader wants the pages: the language chosen with `?lang=`, the size of text with `?text=`."""
 
     @app.after_request
     def keep(response: Response) -> Response:
-        chosen = request.args.get("lang", "") if request.method == "GET" else ""
-        if chosen in LANGUAGES and response.mimetype == "text/html":
-            response.set_cookie(LANGUAGE_COOKIE, chosen, secure=True, httponly=True, samesite="Lax", path="/")
+        if request.method == "GET" and response.mimetype == "text/html":
+            for name, (cookie, offered) in _READING.items():
+                chosen = request.args.get(name, "")
+                if chosen in offered:
+                    response.set_cookie(cookie, chosen, secure=True, httponly=True, samesite="Lax", path="/")
         return response
+
+
+def is_large() -> bool:
+    """Tell whether the reader wants large text: as chosen, as remembered, else not."""
+    rows = (request.args.get("text", ""), request.cookies.get(TEXT_COOKIE, ""))
+    return next((one for one in rows if one in TEXT_SIZES), TEXT_SIZES[0]) != TEXT_SIZES[0]
 
 
 def language() -> str:

@@ -162,6 +162,7 @@ def places(browser: Browser, home: str) -> list[str]:
     browser.open(f"{home}/record?lang=en")
     record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
     fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/concerns", "/verify", "/family", "/settings"]
+    fixed.append("/leave")
     fixed.append("/access/" + "0" * 64)
     return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, record))]
 
@@ -181,6 +182,27 @@ def test_every_page_is_accessible_and_fits_in_both_languages_at_both_sizes(conso
                 if phone.script("return document.documentElement.scrollWidth") > width:
                     found.append(f"{place} {language} {kind} is wider than {width}")
     phone.resize(390, 844)
+    assert found == []
+
+
+def test_in_large_text_every_page_fits_a_small_screen_and_so_does_the_one_for_signing(phone, home, pictures):
+    found = []
+    try:
+        for language in ("zh", "en"):
+            phone.open(f"{home}/settings?lang={language}&text=large")
+            for number, place in enumerate(places(phone, home)):
+                phone.open(f"{place}{'&' if '?' in place else '?'}lang={language}")
+                assert phone.script("return getComputedStyle(document.documentElement).fontSize") == "20px"
+                found += looks(phone, f"large-{number}-{language}", pictures, (320, 390))
+        phone.open(f"{home}/record?lang=en")
+        record = phone.script("return document.querySelector('.mc-line a[href*=\"/Observation/\"]').href")
+        phone.open(f"{record}/hide")
+        phone.click("form[action$='/hide'] button")
+        phone.wait_for("[data-passkey=sign] button")
+        assert phone.script("return getComputedStyle(document.documentElement).fontSize") == "20px"
+        found += looks(phone, "large-sign", pictures, (320, 390))
+    finally:
+        phone.open(f"{home}/settings?text=usual")
     assert found == []
 
 

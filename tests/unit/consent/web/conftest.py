@@ -37,7 +37,7 @@ from medchain.encoding import base64url, unbase64url
 from medchain.node.proofs import PROVE, opening_of, prove_object, record_proof
 from medchain.node.records import RecordService
 from medchain.store.accounts import Passkey
-from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
 from medchain.web.service import check_callers, prepare
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
@@ -258,7 +258,7 @@ def made(desks: Desks) -> Iterator[World]:
         prepare(sign_app)
         sign_app.register_blueprint(pages_blueprint(signing))
         mount_signing(sign_app, SigningParts(signing, local, genesis(), UTC, PORTAL))
-        remember_language(sign_app)
+        remember_reading(sign_app)
         check_callers(sign_app)
         app = Flask("test-patient", static_folder=None)
         prepare(app)
@@ -266,7 +266,7 @@ def made(desks: Desks) -> Iterator[World]:
         app.register_blueprint(sign_in_blueprint(pages, Floor(lambda _: "", lambda _: ("", ""), lambda: None)))
         for blueprint in patient_blueprints(patients):
             app.register_blueprint(blueprint)
-        remember_language(app)
+        remember_reading(app)
         check_callers(app)
         yield World(desks, core, patients, local, app, sign_app)
 

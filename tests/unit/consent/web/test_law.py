@@ -104,6 +104,8 @@ def test_a_hiding_does_not_hold_up_what_the_law_opens_and_who_says_no_is_told_of
     )
     asked = {"custodian": RENHE, "grant": grant, "purpose": "HLEGAL", "resource_types": ["Observation"]}
     assert len(world.desks.local(ANXIN).call("request", asked)["records"]) == 1
+    assert browser.post("/my/leave", {"csrf": browser.csrf()}).status_code == 303
+    assert len(world.desks.local(ANXIN).call("request", asked)["records"]) == 1
     page = browser.text(f"/my/asks/{world.ask('judged')}?lang=en")
     assert "is given all the same" in page
     assert "could see 0 records today" in page

@@ -31,7 +31,7 @@ def test_the_portal_leads_to_the_signing_origin_with_a_secret_that_only_the_frag
     ask = world.ask("led")
     place = urlsplit(place_of(browser, ask))
     assert f"{place.scheme}://{place.netloc}{place.path}" == f"{ORIGIN}/sign"
-    assert re.fullmatch(r"lang=(zh|en)", place.query)
+    assert re.fullmatch(r"lang=(zh|en)&text=usual", place.query)
     assert len(place.fragment) >= 32
     policy = browser.get(f"/my/asks/{ask}").headers["Content-Security-Policy"]
     assert f"form-action 'self' {ORIGIN}" in policy

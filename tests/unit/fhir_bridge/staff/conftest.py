@@ -40,7 +40,7 @@ from medchain.node.exchange_client import ExchangeClient
 from medchain.node.policy_terms import PolicyTerms
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.accounts import Account, Role
-from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_language
+from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
 from medchain.web.service import check_callers, prepare
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
@@ -167,7 +167,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     )
     for blueprint in (*desk_blueprints(Counter(patients, core)), *patient_blueprints(patients)):
         app.register_blueprint(blueprint)
-    remember_language(app)
+    remember_reading(app)
     check_callers(app)
     return World(desks, core, web, desk, app, local, patients)
 
