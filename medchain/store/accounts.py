@@ -44,6 +44,10 @@ LONGEST_LOCK_S: Final = 900
 FORGET_S: Final = 3600
 """After how long without a failure those before it count no more."""
 
+AHEAD_S: Final = 60
+"""How far ahead of the clock a session may have been seen, or a failure noted: one further ahead was before it was set
+back, and nobody knows how long ago that is."""
+
 MAX_TICKETS: Final = 500
 """Most that is listed of what counts once."""
 
@@ -312,7 +316,8 @@ class StaffTable:
             return None
         width = len(Session.__slots__)
         session, account = Session(*row[:width]), _account(row[width:])
-        if not now < session.until or now - session.seen >= idle_s or account.disabled is not None:
+        is_fresh = -AHEAD_S <= now - session.seen < idle_s
+        if not now < session.until or not is_fresh or account.disabled is not None:
             return None
         if now - session.seen >= _SEEN_STEP_S:
             with self._database.write("web_session") as connection:
@@ -321,10 +326,10 @@ class StaffTable:
 
     def session_lives(self, token: bytes, now: int) -> bool:
         """Tell whether a session goes on, by the hash of its secret."""
-        chosen = select(web_session.c.until).where(web_session.c.token == token)
+        chosen = select(web_session.c.until, web_session.c.seen).where(web_session.c.token == token)
         with self._database.read("web_session") as connection:
-            until = connection.execute(chosen).scalar_one_or_none()
-        return until is not None and now < until
+            row = connection.execute(chosen).first()
+        return row is not None and now < row.until and row.seen <= now + AHEAD_S
 
     def end_session(self, secret: str) -> None:
         """Sign somebody out."""
@@ -385,10 +390,10 @@ class TicketTable:
 
     def locked_for(self, key: str, now: int) -> int:
         """Tell for how many seconds a key is locked; 0 if it is not."""
-        chosen = select(login_failure.c.until).where(login_failure.c.key == hashed(key))
+        chosen = select(login_failure.c.until, login_failure.c.last).where(login_failure.c.key == hashed(key))
         with self._database.read("login_failure") as connection:
-            until = connection.execute(chosen).scalar_one_or_none()
-        return max(0, (until or 0) - now)
+            row = connection.execute(chosen).first()
+        return 0 if row is None or row.last > now + AHEAD_S else max(0, row.until - now)
 
     def put_failure(self, keys: Sequence[str], now: int, note: str) -> None:
         """Count a failure of each key; from the one after `FREE_FAILURES` on, each locks for twice as long."""

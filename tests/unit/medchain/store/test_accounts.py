@@ -23,6 +23,7 @@ from medchain.store.account_tables import (
 from medchain.store.accounts import Account, AccountStore, Passkey, Role
 from medchain.store.authorisations import Grant, SigningKeyRow
 from medchain.store.engine import FileKind
+from medchain.store.secret import hashed
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail
 
 NOW = 1_796_083_200
@@ -156,6 +157,23 @@ def test_failures_are_forgotten_after_an_hour_and_after_success(store):
     assert store.locked_for("place", NOW + 19) == 900
     store.put_failure(["place"], NOW + 19 + 3600, "x")
     assert store.locked_for("place", NOW + 19 + 3600) == 0
+
+
+def test_a_clock_that_was_a_day_fast_leaves_nobody_signed_in_for_longer_and_nobody_locked_out(store):
+    fast = NOW + 86_400
+    secret = store.begin_session(WANG.id, "passkey", fast, fast + 3600, None)
+    for _ in range(9):
+        store.put_failure(["place"], fast, "x")
+    assert store.session(secret, fast, 900) is not None
+    assert store.locked_for("place", fast) > 0
+    assert store.session(secret, NOW, 900) is None
+    assert not store.session_lives(hashed(secret), NOW)
+    assert store.locked_for("place", NOW) == 0
+    # What fails then locks as ever, and a clock that is set by seconds ends nothing.
+    store.put_failure(["place"], NOW, "x")
+    assert store.locked_for("place", NOW) > 0
+    assert store.session(secret, fast - 60, 900) is not None
+    assert store.session_lives(hashed(secret), fast - 60)
 
 
 def test_what_ended_long_ago_is_forgotten(store):
