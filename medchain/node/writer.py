@@ -4,18 +4,20 @@ Whoever writes alone finds his pages in his cache: SQLite drops a connection's c
 With a process for each worker, each commit began with reading, deciphering and authenticating what it changes, and
 each waited for the others' threads as well as for the disk. Keeps true: a write is answered once it is on the disk, and
 not before; who asked and waits no more has nothing done for him; what is merged in between takes a bounded number of
-versions, with the writes that came meanwhile before the next. It ends when nobody is left who could ask. Trusts who
-asks, and nothing for what is found: where it is gone, who writes does so himself, and who searches merges.
-Source: `docs/spec/store.md` 2, `docs/adr/0049-one-process-stores-single-writes.md`.
+versions, with the writes that came meanwhile before the next; who writes to it is not pushed aside by it. It ends when
+nobody is left who could ask. Trusts who asks, and nothing for what is found: where it is gone, who writes does so
+himself, and who searches merges.
+Source: `docs/spec/store.md` 2, `docs/adr/0049-one-process-stores-single-writes.md`; sched(7), `SCHED_BATCH`.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from medchain.crypto.keywrap import SecretBytes
@@ -162,8 +164,16 @@ class Writing:
         self._next = time.monotonic() + PERIOD_S
 
 
+def let_others_go_on() -> None:
+    """Have this process, when it is woken, not push aside who wakes it: more writes come until it is its turn."""
+    # Where that is forbidden, as in some containers, it is woken as all others are.
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def _serve(config: NodeConfig, half: SecretBytes, asked: socket.socket) -> int:
     """Be the writer."""
+    let_others_go_on()
     layout = Layout(config.folder)
     open_log(layout.logs, "writer", config.log_level)
     log_uncaught()

@@ -301,6 +301,20 @@ def test_what_is_broken_off_once_it_is_stored_is_not_stored_again(path):
         assert ended(steps) == [1]
 
 
+def test_a_writer_that_is_woken_pushes_nobody_aside_where_the_system_lets_it(monkeypatch):
+    pid = os.fork()
+    if pid == 0:
+        writer_module.let_others_go_on()
+        os._exit(os.sched_getscheduler(0))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == os.SCHED_BATCH
+
+    def forbidden(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    writer_module.let_others_go_on()
+
+
 def dying(path: Path, step: int) -> Callable[[socket.socket], int]:
     """Make a writer that is killed before its n-th statement; at 0 once all is stored, before it answers."""
 
