@@ -19,9 +19,9 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import MedchainError, UnavailableError
 from medchain.ledger.object import Body
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.bodies import OpenedBody, bodies_document, encryption_key, seal_body
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
+from medchain.node.sealed_body import OpenedBody, bodies_document, encryption_key, seal_body
 from medchain.store.records import Intent, RecordStore
 
 DELIVER_FOR_S: Final = 600

@@ -30,9 +30,11 @@ from medchain.ledger.transaction import (
     parse_payload,
     transaction_id,
 )
-from medchain.node.bodies import MAX_BODIES, MAX_DOCUMENT_BYTES, BodyShelf, OpenedBody, announced_hashes, open_body
+from medchain.node.bodies import BodyShelf
+from medchain.node.body_receiver import announced_hashes
 from medchain.node.clock import Clock
 from medchain.node.replica import Replica
+from medchain.node.sealed_body import MAX_BODIES, MAX_DOCUMENT_BYTES, OpenedBody, open_body
 from medchain.node.unaccepted import Announced, Unaccepted
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore

@@ -23,10 +23,11 @@ from medchain.errors import ConflictError, InputError, MedchainError, Unavailabl
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, StateRecord, in_force
 from medchain.ledger.transaction import HASH_BYTES, INDEPENDENT, Transaction, parse_envelope
-from medchain.node.bodies import MAX_DOCUMENT_BYTES, parties
+from medchain.node.body_parties import parties
 from medchain.node.endorse import Judge
 from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.log import Log
+from medchain.node.sealed_body import MAX_DOCUMENT_BYTES
 from medchain.node.submit import Draft, Submitted
 from medchain.store.keeping import ERASURE
 from medchain.store.records import Intent, RecordStore

@@ -19,7 +19,8 @@ from medchain.ledger.kind import DecisionPort
 from medchain.ledger.object import MAX_BODY_BYTES, Body
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.anchor import Anchor
-from medchain.node.bodies import BODIES_TYPE, MAX_DOCUMENT_BYTES, BodyReceiver, BodyShelf
+from medchain.node.bodies import BodyShelf
+from medchain.node.body_receiver import BodyReceiver
 from medchain.node.clock import Clock
 from medchain.node.daemon import Job
 from medchain.node.deliver import Deliveries
@@ -31,6 +32,7 @@ from medchain.node.missing import GRACE_S, WANTED_TYPE, BodyAnswers, MissingBodi
 from medchain.node.notices import note
 from medchain.node.replica import Replica
 from medchain.node.roll_call import ROLL_CALL, roll_call
+from medchain.node.sealed_body import BODIES_TYPE, MAX_DOCUMENT_BYTES
 from medchain.node.stops import NOTICE_TYPE, StopBook
 from medchain.node.submit import Draft, OtherMembers, Submitter
 from medchain.node.unaccepted import Unaccepted

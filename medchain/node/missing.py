@@ -19,10 +19,10 @@ from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFou
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.object import Body, StateRecord
 from medchain.ledger.transaction import HASH_BYTES
-from medchain.node.bodies import MAX_DOCUMENT_BYTES, OpenedBody, delivery, encryption_key, seal_body
 from medchain.node.emergency import EMERGENCY
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
+from medchain.node.sealed_body import MAX_DOCUMENT_BYTES, OpenedBody, delivery, encryption_key, seal_body
 from medchain.node.verdicts import accuse
 from medchain.store.ledger import LedgerStore
 from medchain.store.missing import MissingBody
@@ -65,7 +65,7 @@ _LOG: Final = Log("missing")
 
 
 class Receives(Protocol):
-    """Takes bodies that members send; `medchain.node.bodies.BodyReceiver`."""
+    """Takes bodies that members send; `medchain.node.body_receiver.BodyReceiver`."""
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Open, compare and keep bodies."""
@@ -234,7 +234,7 @@ class BodyAnswers:
             peer: org_id of who asks.
 
         Returns:
-            A delivery, see `medchain.node.bodies.delivery`.
+            A delivery, see `medchain.node.sealed_body.delivery`.
 
         Raises:
             InputError: ``encoding.*``.

@@ -29,11 +29,12 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.bodies import MAX_BODIES, OpenedBody, encryption_key, open_body, parties, seal_body
+from medchain.node.body_parties import parties
 from medchain.node.ending import Ended, check_evidence, how_ended
 from medchain.node.endorse import Identity, Judge
 from medchain.node.log import Log
 from medchain.node.notices import note
+from medchain.node.sealed_body import MAX_BODIES, OpenedBody, encryption_key, open_body, seal_body
 from medchain.store.records import RecordStore
 
 STOP: Final = "stop"

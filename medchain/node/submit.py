@@ -42,11 +42,12 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.bodies import MAX_DOCUMENT_BYTES, OpenedBody, encryption_key, parties, seal_body, shares
+from medchain.node.body_parties import parties, shares
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import BEHIND, BLOCK_LAG_S, DOUBLE, Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
 from medchain.node.peers import JSON, Limits, PeerClient
+from medchain.node.sealed_body import MAX_DOCUMENT_BYTES, OpenedBody, encryption_key, seal_body
 from medchain.ordering.receipt import Outcome, Refused
 
 UNTIL_S: Final = 45

@@ -23,8 +23,8 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.emergency import EMERGENCY
+from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from tests.unit.medchain.ledger.world import fresh, genesis, key, ledger_signer
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, Federation
 from tests.unit.medchain.node.federation import COMMISSION

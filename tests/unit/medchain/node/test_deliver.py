@@ -13,9 +13,9 @@ import pytest
 from consent.directive import ConsentDecision
 from medchain.errors import UnavailableError, VerificationError
 from medchain.node import deliver
-from medchain.node.bodies import OpenedBody
 from medchain.node.deliver import Deliveries, deliver_kind
 from medchain.node.endorse import Judge
+from medchain.node.sealed_body import OpenedBody
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, TONGJI, Federation, Patient
 
 DAY_S = 86_400

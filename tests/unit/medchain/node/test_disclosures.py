@@ -19,8 +19,8 @@ from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.object import Body
 from medchain.ledger.request import access_key
-from medchain.node.bodies import OpenedBody
 from medchain.node.proofs import prove_disclosures
+from medchain.node.sealed_body import OpenedBody
 from medchain.node.trace import export_disclosures
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, observation

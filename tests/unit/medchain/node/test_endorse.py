@@ -18,8 +18,9 @@ from medchain.ledger.members import ENCRYPTION_KEY
 from medchain.ledger.object import Evidence, build_body, map_key, stop_hash
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Ref, pae, payload_bytes
 from medchain.node import unaccepted
-from medchain.node.bodies import BodyShelf, OpenedBody, seal_body
+from medchain.node.bodies import BodyShelf
 from medchain.node.endorse import Endorser, Judge, endorse_request, parse_endorsement
+from medchain.node.sealed_body import OpenedBody, seal_body
 from medchain.node.unaccepted import Unaccepted
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore

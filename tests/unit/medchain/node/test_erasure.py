@@ -20,11 +20,11 @@ from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
 from medchain.node.backup import ask_again
-from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
 from medchain.node.erasure import Eraser, ErasureIntent, epoch_hash
 from medchain.node.erasure_job import RESTORED_TYPE, ErasureJob
 from medchain.node.records import NewRecord
+from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from medchain.node.submit import Draft, Submitted
 from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database

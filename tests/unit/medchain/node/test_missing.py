@@ -16,9 +16,9 @@ from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, Emergency, Object
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import ACTIVE, ENDED, build_body, map_key
 from medchain.ledger.signed_request import sign_request
-from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.emergency import EMERGENCY
 from medchain.node.missing import ABSENT, BEHIND, GRACE_S, MISSING, UNREACHABLE, WANTED_TYPE, WITHHELD, MissingBodies
+from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED
 from tests.unit.medchain.ledger.world import ROLES, World, fresh, genesis, key, seed, sign

@@ -38,12 +38,12 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node import stops, submit
-from medchain.node.bodies import OpenedBody, bodies_document, seal_body
 from medchain.node.deliver import deliver_kind
 from medchain.node.ending import Ending
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import NewRecord
+from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from medchain.node.stops import notice
 from medchain.node.submit import Draft, Submitter
 from tests.unit.medchain.ledger.world import (

@@ -26,11 +26,12 @@ from medchain.ledger.transaction import (
     ObjectRow,
 )
 from medchain.node import verdicts
-from medchain.node.bodies import OpenedBody, Verdict, seal_body
+from medchain.node.bodies import Verdict
 from medchain.node.emergency import EMERGENCY, EmergencyBook
 from medchain.node.endorse import endorse_request
 from medchain.node.notices import NoticeBook
 from medchain.node.proofs import prove_disclosures
+from medchain.node.sealed_body import OpenedBody, seal_body
 from medchain.node.submit import Draft
 from medchain.node.verdicts import REFUSED, Verdicts
 from medchain.store import watching

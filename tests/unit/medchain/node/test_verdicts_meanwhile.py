@@ -22,7 +22,7 @@ from medchain.ledger.object import Body, StateRecord, build_body
 from medchain.ledger.policy import draw_order
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Ref, pae, seal
 from medchain.node import verdicts
-from medchain.node.bodies import OpenedBody
+from medchain.node.sealed_body import OpenedBody
 from medchain.node.submit import Draft
 from medchain.ordering.receipt import Refused
 from tests.unit.medchain.ledger.world import ROLES, TAIPING, fresh, genesis, key, ledger_signer, sign
