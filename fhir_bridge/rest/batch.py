@@ -21,6 +21,7 @@ from typing import Final
 
 from fhir_bridge import binary
 from fhir_bridge import bundle as plans
+from fhir_bridge.bundle_entries import READING, Current, FullUrls, Newest, requests_of, url_of
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import KEPT_ROWS, Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, status_of
@@ -208,9 +209,9 @@ def _parsed(ask: Ask) -> Document:
 
 def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a transaction: all that is written first, then what is read."""
-    requests = plans.requests_of(given, core.search.index.setting.bases)
+    requests = requests_of(given, core.search.index.setting.bases)
     for method, url in sorted(set(requests)):
-        if method not in plans.READING:
+        if method not in READING:
             core.gate.require(ask.who, rights.type_of(url), rights.action_of(method))
     rights.check_hidden(core, ask.who, given, requests)
     now = core.clock()
@@ -224,7 +225,7 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)
     for index, (method, _) in enumerate(requests):
-        if method in plans.READING:
+        if method in READING:
             others[index] = _answered(core, ask, given.rows[index], attempt, answers)
     whole = ask.preference.returned is Returned.REPRESENTATION
     body = plans.response(plan, now, others, whole=whole)
@@ -249,7 +250,7 @@ def _check_attachments(core: Core, access: Access, plan: plans.Plan) -> None:
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a batch: each entry for itself."""
     answers = _Answers([], deadline=time.monotonic() + (ask.preference.wait_s or 0))
-    named = plans.FullUrls()
+    named = FullUrls()
     rows = [_answered(core, ask, row, attempt, answers, named) for row in given.rows]
     return Done(
         200, plans.response_of("batch-response", rows), kind="batch", numbers=answers.numbers, query=answers.query
@@ -279,7 +280,7 @@ class _Answers:
 
 
 def _answered(  # what an entry is answered with
-    core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers, named: plans.FullUrls | None = None
+    core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers, named: FullUrls | None = None
 ) -> bytes:
     """Answer one entry as the request that it is; of a batch, whose entries have not been looked at yet."""
     try:
@@ -304,10 +305,8 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(request, dict):
         raise InputError("bundle.request")
-    path, _, query = (
-        plans.url_of(request, row.get("resource"), core.search.index.setting.bases).lstrip("/").partition("?")
-    )
-    if not path and not (query and member(request, "method") in plans.READING):
+    path, _, query = url_of(request, row.get("resource"), core.search.index.setting.bases).lstrip("/").partition("?")
+    if not path and not (query and member(request, "method") in READING):
         # A Bundle in a Bundle; a search of all types says something (§3.1.1.3).
         raise InputError("bundle.method")
     fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
@@ -379,15 +378,15 @@ def _whole(reply: Reply) -> bytes:
     return b"".join(pieces)
 
 
-def _current(core: Core) -> plans.Current:
+def _current(core: Core) -> Current:
     """Open newest versions."""
 
-    def current(type_name: str, record_id: str) -> plans.Newest | None:
+    def current(type_name: str, record_id: str) -> Newest | None:
         found = core.reader.find(type_name, record_id)
         if found is None:
             return None
         content = core.content(found)
-        return plans.Newest(found.stored.version, found.stored.patient, parse(content) if content else None)
+        return Newest(found.stored.version, found.stored.patient, parse(content) if content else None)
 
     return current
 
