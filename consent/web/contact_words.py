@@ -72,6 +72,10 @@ CONTACT_WORDS: Final[Words] = {
         "这不是一个可用的电子邮箱地址。请只填一个地址，例如 li@mail.example。",
         "This is no e-mail address that can be used. Enter one address, such as li@mail.example.",
     ),
+    "error.contact.sms": (
+        "这不是一个可用的手机号码。请填一个号码，例如 138 0000 0000 或 +852 5123 4567。",
+        "This is no mobile number that can be used. Enter one number, such as 138 0000 0000 or +852 5123 4567.",
+    ),
     "error.contact.channel": (
         "这里不使用这种联系方式。",
         "That kind of contact is not used here.",

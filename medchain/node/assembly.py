@@ -87,6 +87,7 @@ from medchain.node.services import (
     ReleaseService,
     health_document,
 )
+from medchain.node.sms import CommandChannel
 from medchain.node.submit import HttpMembers
 from medchain.node.upkeep import Upkeep
 from medchain.node.wal import WalJob
@@ -386,8 +387,9 @@ def _exchange(node: DaemonNode, identity: Identity, side: LedgerNode, releasing:
 
 def _channels(node: DaemonNode) -> tuple[Channel, ...]:
     """List the ways to people that the configuration names."""
-    mail = node.config.mail
-    return () if mail is None else (MailChannel(mail, node.clock),)
+    mail, program = node.config.mail, node.config.sms_command
+    by_mail = () if mail is None else (MailChannel(mail, node.clock),)
+    return by_mail if program is None else (*by_mail, CommandChannel(program))
 
 
 def _record_service(node: DaemonNode) -> RecordService:

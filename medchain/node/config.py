@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -121,6 +122,7 @@ class NodeConfig:
             without them.
         emergency_release: whether emergencies at other hospitals are answered.
         mail: where letters to people are handed in; None where none are sent.
+        sms_command: program that sends short messages to people; None where none are sent.
     """
 
     folder: Path
@@ -152,6 +154,7 @@ class NodeConfig:
     sign_origin: str = ""
     emergency_release: bool = True
     mail: MailServer | None = None
+    sms_command: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,11 @@ def _optional_address_problem(value: Value) -> str | None:
 def _origin_problem(value: Value) -> str | None:
     """Check a web origin, or nothing."""
     return None if value == "" or is_origin(str(value)) else "config.origin"
+
+
+def _absolute_problem(value: Value) -> str | None:
+    """Check an absolute path, or nothing."""
+    return None if value == "" or Path(str(value)).is_absolute() else "config.absolute"
 
 
 def _sender_problem(value: Value) -> str | None:
@@ -413,6 +421,13 @@ SETTINGS: Final = (
         "mail.user", "", "登录邮件服务器的用户名；空则不登录", "name to sign in there with; without it, nobody does"
     ),
     Setting("mail.password", "", "登录邮件服务器的密码文件", "file with the password for it"),
+    Setting(
+        "sms.command",
+        "",
+        "发送短信通知的程序（绝对路径）；空则不发短信",
+        "program that sends notices by short message (absolute path); without it, none are sent",
+        _absolute_problem,
+    ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
 )
@@ -431,6 +446,7 @@ _FILES: Final = (
     "login.provider",
     "mail.ca",
     "mail.password",
+    "sms.command",
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -501,6 +517,14 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.email": (
         "{setting} 应为一个小写的电子邮件地址，例如 notices@renhe.example，现为 {value}。",
         "{setting} must be an e-mail address in small letters, such as notices@renhe.example, not {value}.",
+    ),
+    "config.absolute": (
+        "{setting} 应为绝对路径，例如 /usr/local/bin/send-sms，现为 {value}。",
+        "{setting} must be an absolute path, such as /usr/local/bin/send-sms, not {value}.",
+    ),
+    "config.program": (
+        "{value} 不可执行，或可被其他用户改写。请执行 chmod 755 {value}，并检查其所有者。",
+        "{value} cannot be executed, or can be written by other users. Run chmod 755 {value}, and see who owns it.",
     ),
     "config.half_mail": (
         "缺少 {setting}：{because} 需要它。",
@@ -779,6 +803,9 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
         secret = folder / str(values.get(name) or "")
         if secret.is_file():
             problems += _judge_mode(secret, name)
+    program = str(values.get("sms.command", ""))
+    if program and (folder / program).is_file():
+        problems += _judge_program(Path(program))
     root = folder / str(values.get("keys.file", ""))
     if root.is_file():
         problems += _judge_mode(root, "keys.file")
@@ -796,6 +823,13 @@ def _judge_witnesses(path: Path) -> list[Problem]:
         reason = " ".join([error.code, *(f"{name}={value}" for name, value in error.fields.items())])
         return [_problem("config.witnesses", "witnesses.file", value=str(path), reason=reason)]
     return []
+
+
+def _judge_program(path: Path) -> list[Problem]:
+    """Refuse a program that is none, or that others can exchange: it is told who is written to."""
+    found = path.stat()
+    is_own = found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+    return [] if is_own and os.access(path, os.X_OK) else [_problem("config.program", "sms.command", value=str(path))]
 
 
 def _judge_mode(path: Path, name: str) -> list[Problem]:
@@ -836,6 +870,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         sign_origin=str(values["sign.origin"]),
         emergency_release=values["emergency.release"] == "yes",
         mail=_mail(folder, values),
+        sms_command=Path(str(values["sms.command"])) if values["sms.command"] else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is an e-mail address here, and by which local operations web workers ask the daemon about contacts. Pure.
+"""What is an e-mail address here, and what a telephone number; how web workers ask the daemon about contacts. Pure.
 
 Keeps true: what comes out is one address and nothing else, in ASCII, without what could be taken for another header,
 command or recipient; whoever writes one down, and whoever sends to one, asks here.
@@ -15,6 +15,9 @@ from medchain.errors import InputError
 
 EMAIL: Final = "email"
 """Channel of e-mail addresses."""
+
+SMS: Final = "sms"
+"""Channel of telephone numbers."""
 
 CODE: Final = "contacts.code"
 """Name of the local operation that sends a code to an address."""
@@ -33,6 +36,8 @@ _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LOCAL: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+_CHINESE: Final = re.compile(r"1[3-9][0-9]{9}")
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{7,14}")
 
 
 def address_of(channel: str, text: str) -> str:
@@ -73,4 +78,23 @@ def email_address(text: str) -> str:
     return f"{local}@{domain.lower()}"
 
 
-_READERS: Final[Mapping[str, Callable[[str], str]]] = {EMAIL: email_address}
+def phone_number(text: str) -> str:
+    """Read a telephone number.
+
+    Args:
+        text: as somebody wrote it, with or without spaces and hyphens; a Chinese mobile number needs no country code.
+
+    Returns:
+        ``+`` and 8 to 15 digits (E.164).
+
+    Raises:
+        InputError: ``contact.sms`` for anything else.
+    """
+    digits = text.replace(" ", "").replace("-", "")
+    number = f"+86{digits}" if _CHINESE.fullmatch(digits) else digits
+    if not _NUMBER.fullmatch(number):
+        raise InputError("contact.sms")
+    return number
+
+
+_READERS: Final[Mapping[str, Callable[[str], str]]] = {EMAIL: email_address, SMS: phone_number}

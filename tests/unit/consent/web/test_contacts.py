@@ -11,9 +11,11 @@ import pytest
 from consent.web import contacts as contacts_module
 from medchain.ledger.kinds.subject import Contact
 from medchain.node.contact_address import CODE_S
+from medchain.node.correspondence import Correspondence
 from medchain.node.notices import Addressee, Told
+from medchain.node.sms import CommandChannel
 from tests.mail_server import MailBox, mail_server
-from tests.unit.consent.web.conftest import ORIGIN, Browser, code_of
+from tests.unit.consent.web.conftest import ORIGIN, PORTAL, Browser, code_of
 from tests.unit.medchain.node.federation import RENHE
 from tests.unit.medchain.node.test_correspondence import posting, sent
 
@@ -187,6 +189,28 @@ def test_without_a_mail_server_no_address_is_asked_for(world):
     assert "sends no messages at present" in page
     assert "Send a code" not in page
     assert code_of(ask(browser, "li@mail.example")) == "contact.channel"
+
+
+def test_a_mobile_number_is_confirmed_by_a_short_message(world, tmp_path, monkeypatch):
+    program, side = tmp_path / "send-sms", world.desks.federation.sites[RENHE]
+    program.write_text(f"#!/bin/sh\ncat > {tmp_path}/given\n")
+    program.chmod(0o755)
+    book = world.desks.nodes[RENHE].notices
+    letters = Correspondence(side.node, side.records, book, [CommandChannel(program)], PORTAL)
+    for name, operation in letters.operations().items():
+        monkeypatch.setitem(world.local.operations, name, operation)
+    browser = world.patient("texts")
+    assert 'type="tel"' in browser.text(PAGE)
+    assert code_of(ask(browser, "12", "sms")) == "contact.sms"
+    assert ask(browser, "138 0000 0000", "sms").status_code == 200
+    number, *text = (tmp_path / "given").read_text(encoding="utf-8").splitlines()
+    assert number == "+8613800000000"
+    form = {"csrf": browser.csrf(PAGE), "address": number, "channel": "sms"}
+    code = re.search(r"\b\d{6}\b", text[0])[0]
+    done = browser.signed(browser.led(browser.post(f"{PAGE}/confirm", form | {"code": code})))
+    assert done.status_code == 200, done.text
+    assert contacts(world, "texts") == ["+8613800000000"]
+    assert "Mobile number" in said(browser)
 
 
 def test_an_address_that_takes_nothing_is_shown_so_until_it_does(world, box):

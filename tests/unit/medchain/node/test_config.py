@@ -111,6 +111,20 @@ def test_a_mail_server_is_named_with_its_password(tmp_path):
     assert (found.setting, found.code, found.fatal) == ("mail.password", "config.open_key", True)
 
 
+@pytest.mark.parametrize(
+    ("mode", "is_good"), [(0o755, True), (0o700, True), (0o600, False), (0o775, False), (0o757, False)]
+)
+def test_a_program_that_sends_short_messages_is_one_that_nobody_else_can_exchange(tmp_path, mode, is_good):
+    program = tmp_path / "send-sms"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(mode)
+    path = write(tmp_path, MINIMAL + f'[sms]\ncommand = "{program}"\n')
+    if is_good:
+        assert load_config(path, {}, {}).sms_command == program
+    else:
+        assert only(explain(path)).code == "config.program"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_mail_server_in_clear_is_on_this_machine(tmp_path, host):
     text = MINIMAL + MAIL.replace("mail.example:587", f"{host}:25") + 'security = "none"\n'
@@ -161,6 +175,8 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + MAIL + 'ca = "no.pem"\n', "mail.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[mail]\nsender = "Renhe <a@b.example>"\n', "mail.sender", "config.email", "small letters"),
         (MINIMAL + '[mail]\nsender = "a@B.example"\n', "mail.sender", "config.email", "small letters"),
+        (MINIMAL + '[sms]\ncommand = "send-sms"\n', "sms.command", "config.absolute", "/usr/local/bin/send-sms"),
+        (MINIMAL + '[sms]\ncommand = "/no/send-sms"\n', "sms.command", "config.no_file", "/no/send-sms"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
         (MINIMAL + '[witnesses]\nfile = "node.toml"\n', "witnesses.file", "config.witnesses", "line=1"),
