@@ -23,7 +23,7 @@ from fhir_bridge.xml import parse_xml, write_xml
 from medchain.errors import InputError
 from medchain.node.records import Head, NewStream, RecordService
 from medchain.node.telling import context_of, local_record
-from medchain.store.records import RecordStore, RecordVersion
+from medchain.store.records import RecordStore
 
 TYPE: Final = "Binary"
 """The resource type."""
@@ -224,11 +224,6 @@ def in_xml(head: Head) -> Frame:
 def _frame(head: Head, before: bytes, after: bytes) -> Frame:
     """Put a frame together."""
     return Frame(before, after, len(before) + (head.size + 2) // 3 * 4 + len(after))
-
-
-def is_binary(stored: RecordVersion) -> bool:
-    """Tell whether a stored version is a Binary's content, and no FHIR JSON."""
-    return stored.head is not None
 
 
 def _media_type(text: str) -> str:

@@ -96,11 +96,6 @@ class SealingPrivateKey:
             raise VerificationError("sealing.authentication") from None
 
 
-def sealing_public(seed: bytes) -> bytes:
-    """Derive the 1,216-byte public key of a 32-byte seed; raises `InputError` ``sealing.seed`` for another size."""
-    return SealingPrivateKey(seed).public
-
-
 def seal_to(public: bytes, info: bytes, aad: bytes, plaintext: bytes) -> bytes:
     """Seal a message to a public key.
 

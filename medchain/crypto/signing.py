@@ -128,16 +128,6 @@ class Ed25519Signer:
         return bindings.crypto_sign(message, self._secret)[:ED25519_SIGNATURE_BYTES]
 
 
-def ed25519_public(seed: bytes) -> bytes:
-    """Derive the 32-byte public key of a 32-byte seed; raises `InputError` ``signing.seed`` for another size."""
-    return Ed25519Signer(seed).public
-
-
-def ed25519_sign(seed: bytes, message: bytes) -> bytes:
-    """Sign once; who signs often keeps an `Ed25519Signer`. Raises `InputError` ``signing.seed``."""
-    return Ed25519Signer(seed).sign(message)
-
-
 def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether libsodium accepts an Ed25519 signature.
 
@@ -224,16 +214,6 @@ class MlDsa44Signer:
         if len(context) > MLDSA44_MAX_CONTEXT_BYTES:
             raise InputError("signing.context", size=len(context))
         return self._key.sign(message, context)
-
-
-def mldsa44_public(seed: bytes) -> bytes:
-    """Derive the 1,312-byte public key of a 32-byte seed; raises `InputError` ``signing.seed`` for another size."""
-    return MlDsa44Signer(seed).public
-
-
-def mldsa44_sign(seed: bytes, message: bytes, context: bytes = b"") -> bytes:
-    """Sign once; who signs often keeps an `MlDsa44Signer`. Raises `InputError` as that does."""
-    return MlDsa44Signer(seed).sign(message, context)
 
 
 def mldsa44_verify(public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:

@@ -47,9 +47,6 @@ MAX_BODY_BYTES: Final = 512 * 1024
 MIN_LEAVES: Final = 8
 """Fewest leaves of a body's tree, so that few fields look like eight."""
 
-MAX_LEAVES: Final = 64
-"""Most leaves of a body's tree."""
-
 _RECORD_TYPE: Final = "medchain/state-record/v1"
 _BODY_TYPE: Final = "medchain/body/v1"
 _RECORD: Final = {

@@ -121,13 +121,12 @@ def test_what_is_no_public_key_is_refused(public):
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_seed_of_another_size_is_refused(size):
     with pytest.raises(InputError) as caught:
-        sealing.sealing_public(bytes(size))
+        sealing.SealingPrivateKey(bytes(size))
     assert caught.value.code == "sealing.seed"
 
 
 def test_a_private_key_does_not_show_itself():
     assert repr(PRIVATE) == f"SealingPrivateKey(key_id={PRIVATE.key_id})"
-    assert sealing.sealing_public(SEED) == PRIVATE.public
 
 
 def test_released_keys_come_back_in_order():

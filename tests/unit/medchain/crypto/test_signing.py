@@ -55,8 +55,6 @@ def test_ed25519_signs_as_rfc_8032_says(seed, public, message, signature):
     signer = signing.Ed25519Signer(bytes.fromhex(seed))
     assert signer.public.hex() == public
     assert signer.sign(bytes.fromhex(message)).hex() == signature
-    assert signing.ed25519_public(bytes.fromhex(seed)).hex() == public
-    assert signing.ed25519_sign(bytes.fromhex(seed), bytes.fromhex(message)).hex() == signature
 
 
 def test_ed25519_accepts_exactly_what_wycheproof_calls_valid(vectors):
@@ -101,13 +99,13 @@ def test_openssl_would_judge_other_edge_cases_so_it_may_not(vectors):
 
 @pytest.mark.parametrize("public_size", [0, 31, 33])
 def test_an_ed25519_key_of_another_size_is_not_valid(public_size):
-    signature = signing.ed25519_sign(SEED, b"m")
-    assert not signing.ed25519_verify(signing.ed25519_public(SEED).ljust(33, b"\0")[:public_size], b"m", signature)
+    signer = signing.Ed25519Signer(SEED)
+    assert not signing.ed25519_verify(signer.public.ljust(33, b"\0")[:public_size], b"m", signer.sign(b"m"))
 
 
 def test_bytes_of_the_message_cannot_pass_over_into_the_signature():
-    signature = signing.ed25519_sign(SEED, b"message")
-    public = signing.ed25519_public(SEED)
+    signer = signing.Ed25519Signer(SEED)
+    signature, public = signer.sign(b"message"), signer.public
     assert signing.ed25519_verify(public, b"message", signature)
     assert not signing.ed25519_verify(public, b"essage", signature + b"m")
     assert not signing.ed25519_verify(public, signature[-1:] + b"message", signature[:-1])
@@ -151,7 +149,7 @@ def test_mldsa44_accepts_exactly_what_wycheproof_calls_valid(vectors):
 
 def test_an_mldsa44_key_comes_from_its_seed_as_in_rfc_9881():
     # RFC 9881 appendix C.1, seed 00…1f: the first 32 bytes of the public key.
-    assert signing.mldsa44_public(SEED)[:32].hex() == (
+    assert signing.MlDsa44Signer(SEED).public[:32].hex() == (
         "d7b2b47254aae0db45e7930d4a98d2c97d8f1397d1789dafa17024b316e9bec9"
     )
 
@@ -164,15 +162,14 @@ def test_an_mldsa44_signature_holds_for_its_message_and_context_only():
     assert signing.mldsa44_verify(signer.public, b"message", signature, b"context")
     assert not signing.mldsa44_verify(signer.public, b"massage", signature, b"context")
     assert not signing.mldsa44_verify(signer.public, b"message", signature)
-    assert signing.mldsa44_verify(signer.public, b"message", signing.mldsa44_sign(SEED, b"message"))
+    assert signing.mldsa44_verify(signer.public, b"message", signer.sign(b"message"))
 
 
 def test_an_mldsa44_context_is_at_most_255_bytes():
-    assert signing.mldsa44_verify(
-        signing.mldsa44_public(SEED), b"m", signing.mldsa44_sign(SEED, b"m", bytes(255)), bytes(255)
-    )
+    signer = signing.MlDsa44Signer(SEED)
+    assert signing.mldsa44_verify(signer.public, b"m", signer.sign(b"m", bytes(255)), bytes(255))
     with pytest.raises(InputError) as caught:
-        signing.mldsa44_sign(SEED, b"m", bytes(256))
+        signer.sign(b"m", bytes(256))
     assert caught.value.code == "signing.context"
 
 
