@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from fhir_bridge.capability import HAVE_EVERYTHING, searched, served_types
+from fhir_bridge.capability import HAVE_EVERYTHING, LACKED, searched, served_types
 from fhir_bridge.definitions.parameters import SearchParameter, parameters_of
 from fhir_bridge.openapi_texts import ABOUT, INFO, PARAMETERS, RESPONSES, SECURITY, About, Text
 from fhir_bridge.search.conditions import Registry
@@ -116,6 +116,8 @@ class _Writer:
         found: dict[str, dict[str, Json]] = {}
         for one in listed:
             for path, type_name in _paths_of(one.shape):
+                if one.name in LACKED.get(type_name, ()):
+                    continue
                 found.setdefault(path, {})[one.method.lower()] = self._operation(one, path, type_name)
         return dict[str, Json](found)
 

@@ -128,6 +128,7 @@ def refusal(error: MedchainError, language: str) -> Resource:
     }
     if detail:
         issue["diagnostics"] = detail
+    issue |= located(str(told.get("parameter", "")))
     if "at" in error.fields:
         issue["expression"] = [str(error.fields["at"])]
     entry = error.fields.get("entry")
@@ -135,6 +136,11 @@ def refusal(error: MedchainError, language: str) -> Resource:
         element = error.fields.get("element")
         issue["expression"] = [f"Bundle.entry[{entry}]" + (f".{element}" if element else "")]
     return outcome_of([issue])
+
+
+def located(parameter: str) -> Resource:
+    """Say which parameter of the request an issue is about (R4 OperationOutcome.issue.location); empty for none."""
+    return {"location": [f"http.{parameter}"]} if parameter else {}
 
 
 def report(issues: Iterable[Issue], language: str, done: tuple[str, str]) -> Resource:

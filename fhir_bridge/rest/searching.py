@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import COMPARTMENTS, compartment
 from fhir_bridge.document import Element, parse, write
-from fhir_bridge.outcome import outcome_of
+from fhir_bridge.outcome import located, outcome_of
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
@@ -274,6 +274,7 @@ def _warnings(problems: list[Problem], language: str) -> list[Element]:
                 "text": say("search.parameter", language),
             },
             "diagnostics": f"parameter={one.parameter}" + (f" expected={one.nearest}" if one.nearest else ""),
+            **located(one.parameter),
         }
         for one in problems[:_MAX_NAMED]
     ]

@@ -57,6 +57,12 @@ def test_it_lists_what_the_registry_serves_and_nothing_else(document):
     assert set(ABOUT) == {f"{one.method} {one.name}" for one in INTERACTIONS}
 
 
+def test_what_a_type_lacks_is_not_listed(document):
+    """A Binary is bytes, and no patch changes a part of it: neither at its own address, nor unsaid at that of any."""
+    assert set(document["paths"]["/Binary"]) == {"delete", "get", "post", "put"}
+    assert "405" in document["paths"]["/{type}/{id}"]["patch"]["responses"]
+
+
 def test_every_name_of_an_operation_stands_once(document):
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))

@@ -13,11 +13,14 @@ import pytest
 from fhir_bridge import search
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import parameters_of
+from fhir_bridge.document import parse
 from fhir_bridge.rest.words import _WORDS
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.validation.check import check
+from fhir_bridge.xml import parse_xml
 from medchain import store
 from tests.unit.fhir_bridge.conftest import BASE_URL
 
@@ -135,6 +138,24 @@ def test_unknown_parameters_are_warned_of_or_refused(ward):
     assert "nickname" not in link(response, "self")
     strict = ward.call("GET", "/fhir/Patient?nickname=x", Prefer="handling=strict")
     assert (strict.status_code, code_of(strict)) == (400, "search.parameter")
+
+
+def test_what_is_wrong_with_a_search_is_told_with_the_parameters_place(ward):
+    """R4 OperationOutcome.issue.location: for HTTP errors ``http.`` and the parameter's name."""
+    for query, place in (
+        ("birthdate=soon", "http.birthdate"),
+        ("name:brew=x", "http.name"),
+        ("_sort=nickname", "http._sort"),
+        ("_filter=x", "http._filter"),
+        ("nickname=x", "http.nickname"),
+    ):
+        for form in ("application/fhir+json", "application/fhir+xml"):
+            response = ward.call("GET", f"/fhir/Patient?{query}", Accept=form, Prefer="handling=strict")
+            told = parse(response.data) if form.endswith("json") else parse_xml(response.data)
+            assert (response.status_code, told["issue"][0]["location"], check(told)) == (400, [place], [])
+    lenient = json.loads(ward.call("GET", "/fhir/Patient?nickname=x").data)["entry"][0]["resource"]
+    assert lenient["issue"][0]["location"] == ["http.nickname"]
+    assert "location" not in json.loads(ward.call("GET", "/fhir/Patient/none").data)["issue"][0]
 
 
 def test_parts_of_matches(ward):

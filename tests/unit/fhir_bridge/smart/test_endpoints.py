@@ -30,6 +30,7 @@ from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN, PUBLIC
 URL = "http://127.0.0.1:41000/token"
 EC = ECKey.generate_key("P-384", parameters={"kid": "e"})
 RSA = RSAKey.generate_key(2048, parameters={"kid": "r"})
+STRANGER = ECKey.generate_key("P-384", parameters={"kid": "e"})
 KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MEMBER = "anxin-insurance"
 COUNT = iter(range(1_000_000))
@@ -78,8 +79,12 @@ def test_a_system_gets_a_token_with_either_of_its_keys(world, lab, key):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"key": ECKey.generate_key("P-384", parameters={"kid": "e"})},
+        {"key": STRANGER},
         {"key": EC, "header": {"kid": "other"}},
+        # The header brings no key along, and names no place of one (RFC 8725 §3.10).
+        {"key": STRANGER, "header": {"jku": "https://evil.example/jwks.json"}},
+        {"key": STRANGER, "header": {"jwk": STRANGER.as_dict(private=False)}},
+        {"key": STRANGER, "header": {"x5u": "https://evil.example/chain.pem"}},
         {"key": EC, "header": {"kid": 7}},
         {"key": RSA, "alg": "RS256"},
         {"key": OctKey.import_key(str(EC.as_dict(private=False)["x"]), {"kid": "e"}), "alg": "HS384"},
