@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields, replace
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from fhir_bridge.definitions.elements import is_resource_type
@@ -67,6 +67,8 @@ _OURS: Final = "exchange"
 _RETRY_S: Final = 5
 _RECORD_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _REFERENCE: Final = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+# The patient whom a mandate of the law is about, whom its recipient need not know.
+_MANDATE: Final = re.compile(r"urn:medchain:mandate\|([0-9a-f]{64})")
 # Parameters of HL7's that say whose a record is.
 _WHOSE: Final = frozenset({"patient", "subject", "beneficiary"})
 _SHAPING: Final = frozenset({"_count", "_elements", "_format", "_pretty", "_summary", "_total"})
@@ -89,6 +91,7 @@ class _Wanted:
         permits: what the caller may see, by type: the types that are asked for.
         meets: tells whether a resource is what was searched for.
         shape: what shapes the answer.
+        mandate: map key in hexadecimal of the mandate of the law by which it is asked for; empty for none.
     """
 
     custodian: str
@@ -98,6 +101,7 @@ class _Wanted:
     permits: dict[str, Permit]
     meets: Callable[[str, Resource], bool]
     shape: Query
+    mandate: str = ""
 
     @property
     def count(self) -> int:
@@ -108,6 +112,22 @@ class _Wanted:
         """Say it to the daemon."""
         types = tuple(sorted(self.permits))
         return Narrowing(access.purpose, types, self.query, count, access.user, self.patient)
+
+
+class _Whose(NamedTuple):
+    """Whose records a search asks for.
+
+    Attributes:
+        patient: id of the patient; empty where it is not known.
+        about: record of the custodian that leads to the grants; empty for none.
+        pair: the parameter that says so.
+        mandate: as of `_Wanted`.
+    """
+
+    patient: str
+    about: str
+    pair: tuple[str, str]
+    mandate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,17 +260,18 @@ def _search(core: Core, ask: Ask, given: Pairs) -> Reply:
     query = parse_query(said.pairs, ask.type, context)
     _check_shape(query)
     asked = [pair for pair in query.used if pair[0] not in _SHAPING]
-    named = _named(ask.type, asked, is_federated=custodian == ALL, is_emergency=bool(_opened(core, ask, custodian)))
+    whose = _whose(ask.type, asked, is_federated=custodian == ALL, is_emergency=bool(_opened(core, ask, custodian)))
     # With `*` the patient is named as here, where no custodian knows it: the grant says whose records they are.
-    sent = [pair for pair in asked if custodian != ALL or pair is not named[2]]
+    sent = [pair for pair in asked if custodian != ALL or pair is not whose.pair]
     wanted = _Wanted(
         custodian=custodian,
-        patient=named[0],
-        about=named[1],
+        patient=whose.patient,
+        about=whose.about,
         query=_narrowed(urlencode(sent), allowed),
         permits={ask.type: allowed},
         meets=_meets(core, ask.type, sent, context),
         shape=query,
+        mandate=whose.mandate,
     )
     ask.trail.query = urlencode([(PARAMETER, custodian), *query.used])
     page = _page(core, ask, wanted, said.places)
@@ -340,8 +361,8 @@ def _narrowed(query: str, allowed: Permit) -> str:
     return "&".join(one for one in (query, allowed.clauses[0].query) if one)
 
 
-def _named(type_name: str, pairs: Pairs, *, is_federated: bool, is_emergency: bool) -> tuple[str, str, tuple[str, str]]:
-    """Find by what a search names a patient: the patient's id, the record that leads to the grants, the parameter.
+def _whose(type_name: str, pairs: Pairs, *, is_federated: bool, is_emergency: bool) -> _Whose:
+    """Find by what a search names a patient.
 
     In an emergency the patient was named as it was declared; an identifier then leads to the id.
 
@@ -353,13 +374,16 @@ def _named(type_name: str, pairs: Pairs, *, is_federated: bool, is_emergency: bo
         is_whose = code in _WHOSE and modifier in ("", _PATIENT)
         found = _REFERENCE.fullmatch(pair[1]) if is_whose or (type_name, pair[0]) == (_PATIENT, "_id") else None
         if found is not None:
-            return found[1], f"{_PATIENT}/{found[1]}", pair
+            return _Whose(found[1], f"{_PATIENT}/{found[1]}", pair)
+        by_law = _MANDATE.fullmatch(pair[1]) if is_federated and code in _WHOSE and modifier == "identifier" else None
+        if by_law is not None:
+            return _Whose("", "", pair, by_law[1])
     for pair in pairs:
         if pair[0] == "_id" and not is_federated and _RECORD_ID.fullmatch(pair[1]):
-            return "", f"{type_name}/{pair[1]}", pair
+            return _Whose("", f"{type_name}/{pair[1]}", pair)
     found_by = next((pair for pair in pairs if is_emergency and (type_name, pair[0]) == (_PATIENT, "identifier")), None)
     if found_by is not None:
-        return "", "", found_by
+        return _Whose("", "", found_by)
     raise InputError("exchange.patient")
 
 
@@ -385,6 +409,8 @@ def _places(core: Core, ask: Ask, wanted: _Wanted) -> list[Place]:
     if wanted.custodian != ALL:
         with _asking(wanted.custodian):
             return core.others.grants(wanted.custodian, wanted.about, narrowing)
+    if wanted.mandate:
+        return core.others.under_mandate(wanted.mandate, narrowing)
     return core.others.of_patient(wanted.patient, narrowing)
 
 
@@ -412,7 +438,7 @@ def _page(core: Core, ask: Ask, wanted: _Wanted, places: Sequence[Place] | None 
         UnavailableError: ``exchange.busy`` while half of the threads wait for others: custodians that answer slowly, or
             not at all, must not stop those who ask for this node's own records.
     """
-    if wanted.custodian == ALL:
+    if wanted.custodian == ALL and not wanted.mandate:
         _require_patient(core, ask, wanted)
     if not core.waiting.acquire(blocking=False):
         raise UnavailableError("exchange.busy", retry_after_s=_RETRY_S)

@@ -24,6 +24,9 @@ GRANTS: Final = "exchange.grants"
 OF_PATIENT: Final = "exchange.patient"
 """Local operation: which grants of other organisations to this one are about a patient of this node."""
 
+UNDER_MANDATE: Final = "exchange.mandate"
+"""Local operation: which grants of other organisations to this one are under a mandate of the law."""
+
 REQUEST: Final = "request"
 """Local operation: ask another organisation for records."""
 
@@ -140,6 +143,10 @@ class Others(Protocol):
         """List under which grants something of a patient of this node can be asked for, of any custodian."""
         ...
 
+    def under_mandate(self, mandate: str, asked: Narrowing) -> list[Place]:
+        """List under which grants something can be asked for by a mandate of the law, told by its map key in hex."""
+        ...
+
     def request(self, place: Place, asked: Narrowing) -> Given:
         """Ask for records, under a grant or in an emergency.
 
@@ -163,6 +170,10 @@ class NoOthers:
     def of_patient(self, patient: str, asked: Narrowing) -> list[Place]:
         """Refuse."""
         raise InputError("exchange.custodian", size=len(patient + asked.query))
+
+    def under_mandate(self, mandate: str, asked: Narrowing) -> list[Place]:
+        """Refuse."""
+        raise InputError("exchange.custodian", size=len(mandate + asked.query))
 
     def request(self, place: Place, asked: Narrowing) -> Given:
         """Refuse."""
@@ -198,12 +209,16 @@ class ExchangeClient:
 
     def of_patient(self, patient: str, asked: Narrowing) -> list[Place]:
         """List what this node holds; arguments as the port says."""
-        document: Json = {
-            "patient": patient,
-            "purpose": asked.purpose,
-            "resource_types": list(asked.resource_types),
-        }
-        rows = members(self._local.call(OF_PATIENT, document, _QUICK), {"grants": list})["grants"]
+        return self._held(OF_PATIENT, {"patient": patient}, asked)
+
+    def under_mandate(self, mandate: str, asked: Narrowing) -> list[Place]:
+        """List what this node holds; arguments as the port says."""
+        return self._held(UNDER_MANDATE, {"mandate": mandate}, asked)
+
+    def _held(self, operation: str, about: dict[str, Json], asked: Narrowing) -> list[Place]:
+        """List grants by what this node holds."""
+        document: Json = {**about, "purpose": asked.purpose, "resource_types": list(asked.resource_types)}
+        rows = members(self._local.call(operation, document, _QUICK), {"grants": list})["grants"]
         named = {"custodian": str, "grant": str, "patient": str}
         found = [members(row, named) for row in rows] if isinstance(rows, list) else []
         return [Place(str(row["custodian"]), str(row["grant"]), 0, str(row["patient"])) for row in found]

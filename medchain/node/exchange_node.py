@@ -33,7 +33,7 @@ from medchain.node.emergency_watch import EmergencyWatch
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.exchange import Asker, Received, Wish
-from medchain.node.exchange_client import GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST
+from medchain.node.exchange_client import GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST, UNDER_MANDATE
 from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.mandates import MandateDesk
@@ -169,6 +169,7 @@ class ExchangeNode:
             "consent.draft": self._draft_consent,
             GRANTS: self._grants,
             OF_PATIENT: self._grants_of_patient,
+            UNDER_MANDATE: self._grants_of_mandate,
             IN_EMERGENCY: self._request_in_emergency,
             "consent.give": self._give_consent,
             "grant.give": self._give_grant,
@@ -212,6 +213,13 @@ class ExchangeNode:
         token, types = self._service.patient_token(str(top["patient"])), names(top["resource_types"])
         found = self.finder.of_patient(token, str(top["purpose"]), types)
         return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": token} for custodian, key in found]}
+
+    def _grants_of_mandate(self, document: Json) -> Json:
+        """List the grants of other organisations to this one under a mandate of the law."""
+        top = members(document, {"mandate": str, "purpose": str, "resource_types": list})
+        mandate, types = unhex(top["mandate"], HASH_BYTES), names(top["resource_types"])
+        found = self.finder.of_mandate(mandate, str(top["purpose"]), types)
+        return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": ""} for custodian, key in found]}
 
     def _request(self, document: Json) -> Json:
         """Ask another organisation for records."""
@@ -376,6 +384,7 @@ def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
         below=shelf.index.of,
         ways=around.custodians,
         clock=around.clock,
+        mandates=shelf.index.mandates,
     )
 
 

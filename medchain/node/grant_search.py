@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -227,6 +227,7 @@ class GrantFinder:
         below: as for `GrantDesk`.
         ways: the way to others.
         clock: gives Unix seconds.
+        mandates: as for `GrantDesk`.
     """
 
     org_id: str
@@ -237,6 +238,7 @@ class GrantFinder:
     below: Callable[[bytes], Sequence[bytes]]
     ways: GrantWays
     clock: Clock
+    mandates: Callable[[], Sequence[bytes]] = tuple
 
     def about(self, custodian: str, about: str, purpose: str, resource_types: Sequence[str]) -> list[bytes]:
         """Ask a custodian which of our grants are about a record of its own.
@@ -287,8 +289,28 @@ class GrantFinder:
             org_id of the custodian and map key of each, sorted.
         """
         subjects = self.records.subjects_of(patient)
-        keys = {grant for one in subjects for consent in self.below(one) for grant in self.below(consent)}
+        permitting = {consent for one in subjects for consent in self.below(one)}
+        return self._under(permitting, purpose, resource_types)
+
+    def of_mandate(self, mandate: bytes, purpose: str, resource_types: Sequence[str]) -> list[tuple[str, bytes]]:
+        """List the grants under a mandate of the law, which names a patient whom this node need not know.
+
+        Args:
+            mandate: its map key, 32 bytes.
+            purpose: purpose-of-use code.
+            resource_types: FHIR types, or ``*`` alone.
+
+        Returns:
+            As `of_patient`.
+        """
+        return self._under({mandate} & set(self.mandates()), purpose, resource_types)
+
+    def _under(
+        self, permitting: Collection[bytes], purpose: str, resource_types: Sequence[str]
+    ) -> list[tuple[str, bytes]]:
+        """List the grants of others to this organisation under some consents, or mandates."""
         types = tuple(sorted(set(resource_types)))
+        keys = {grant for one in permitting for grant in self.below(one)}
         found = [(self._custodian_of(key, purpose, types), key) for key in keys]
         return sorted((custodian, key) for custodian, key in found if custodian)
 

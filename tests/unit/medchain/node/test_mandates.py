@@ -12,11 +12,12 @@ from medchain.node.erasure import Eraser
 from medchain.node.exchange_client import GRANTS
 from medchain.node.mandates import read_terms
 from medchain.node.records import NewRecord
-from tests.unit.fhir_bridge.exchanging import Case
+from tests.unit.fhir_bridge.exchanging import Case, api_of, code_of
 from tests.unit.medchain.ledger.world import TAIPING, fresh
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE, TONGJI
 from tests.unit.medchain.node.lawful import lawful_desks, terms
 
+LAW = "urn:medchain:mandate|"
 _NUMBERS = count(1)
 
 
@@ -62,6 +63,35 @@ def test_what_a_regulator_enters_lets_a_custodian_release_no_more_than_it_says(d
         ask(desks, key, resource_types=["Condition"])
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         ask(desks, key, purpose="HPAYMT")
+
+
+def test_its_recipient_asks_all_by_it_and_need_not_know_whose_records_it_opens(desks, case):
+    mandate, other = issue(desks, case.name), issue(desks, case.name, purpose="HLEGAL", recipient=TAIPING)
+    ungranted = issue(desks, case.name)
+    grant(desks, mandate)
+    with api_of(desks, ANXIN) as insurer:
+
+        def found(key: str, path: str = "Observation?_custodian=*&", **more: str) -> list[str]:
+            asked = {"purpose": "HLEGAL"} | more
+            return sorted(row["id"] for row in insurer.found(f"{path}patient:identifier={LAW}{key}", **asked))
+
+        assert found(mandate) == [f"{case.name}-o1", f"{case.name}-o2"]
+        assert found(mandate, f"Observation?_custodian=*&_id={case.name}-o2&") == [f"{case.name}-o2"]
+        # Of another type or purpose, another's, one that nobody granted, a consent, and one that is none: alike.
+        assert found(mandate, "Condition?_custodian=*&") == []
+        assert found(mandate, purpose="HPAYMT") == []
+        assert [found(key) for key in (other, ungranted, "00" * 32)] == [[], [], []]
+        permitted = case.permit("Observation", purpose="HLEGAL")
+        assert permitted
+        assert found(case.consent) == []
+        # At one custodian, whose ids are meant, it is no way to name a patient.
+        answer = insurer.get(f"Observation?_custodian={RENHE}&patient:identifier={LAW}{mandate}", purpose="HLEGAL")
+        assert code_of(answer) == "exchange.patient"
+        assert insurer.get(f"Observation?_custodian=*&patient:identifier={LAW}x", purpose="HLEGAL").status_code == 400
+    desks.local(COMMISSION).call("mandate.stop", {"object": mandate})
+    settle(desks, mandate)
+    with api_of(desks, ANXIN) as insurer:
+        assert insurer.found(f"Observation?_custodian=*&patient:identifier={LAW}{mandate}", purpose="HLEGAL") == []
 
 
 def test_without_the_custodians_grant_it_opens_nothing(desks, case):
