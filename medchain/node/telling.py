@@ -20,7 +20,7 @@ from medchain.errors import NotFoundError, VerificationError
 from medchain.ledger.kinds.content import Period
 from medchain.node.event_time import event_span
 from medchain.node.records import RecordService
-from medchain.store.records import FHIR_JSON, RecordStore, RecordVersion
+from medchain.store.records import RecordStore, RecordVersion
 
 BINARY: Final = "Binary"
 """The resource type whose content is no FHIR."""
@@ -76,9 +76,8 @@ class Telling:
         """
         content = said(self._service, stored)
         if not content:
-            return ()
-        if stored.head is None and stored.content_type != FHIR_JSON:
-            return (Told(stored.type, None, None),)
+            # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
+            return () if stored.head is None else (Told(stored.type, None, None),)
         told = Told(stored.type, content, event_span(content, stored.created, zone))
         named = about_in(orjson.loads(content)) if stored.type == BINARY else None
         return (told,) if named is None or named[0] == _PATIENT else (told, self._beside(*named, zone))
