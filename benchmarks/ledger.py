@@ -6,6 +6,8 @@ Five daemons, each in a process group of its own, with real HTTP, real files and
 cosign. Transactions are made and signed before the clock starts; four organisations submit them in batches to the
 orderer's `/ordering/submit`, each call with an assertion of its own. A figure's clock stops when all five nodes have
 applied everything, and again when all five know it final (four cosignatures). CPU is that of all five daemons.
+With `--blocks 3000` it measures one thing alone: how fast a node catches up that was away for so many blocks of one
+transaction each, from the moment at which its process answers.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.consortium import ORDERER, Author, Consortium, commit, machine
+from benchmarks.consortium import ORDERER, Author, Consortium, Node, commit, machine
 from medchain.crypto.signing import Ed25519Signer, ed25519_verify
 from medchain.node.peers import Limits, PeerClient
 from medchain.ordering.block import submission
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--singles", type=int, default=100)
+    parser.add_argument("--blocks", type=int, default=0)
     options = parser.parse_args()
     print(f"commit {commit()}  python {sys.version.split()[0]}  {machine()}  {vars(options)}")
     check_us = floor_us()
@@ -62,6 +65,9 @@ def main() -> None:
         consortium.start()
         authors = {org_id: Author(consortium, org_id) for org_id in CREATORS}
         clients = {org_id: consortium.client(org_id) for org_id in CREATORS}
+        if options.blocks:
+            catch_up_blocks(consortium, clients[CREATORS[0]], authors[CREATORS[0]], options.blocks)
+            return
         load = Load(consortium, clients, options.batch)
         load.run({org_id: list(author.subjects(50)) for org_id, author in authors.items()})
         each = options.transactions // len(CREATORS)
@@ -139,11 +145,7 @@ def latency(client: PeerClient, author: Author, count: int) -> None:
 
 def catch_up(consortium: Consortium) -> None:
     """Let one node begin anew with nothing, and follow to the end."""
-    node = consortium.nodes[LATE]
-    if node.process is None:
-        return
-    node.process.terminate()
-    node.process.wait()
+    node = _end(consortium, LATE)
     for path in node.layout.folder.glob("ledger.db*"):
         path.unlink()
     size = consortium.size()
@@ -156,6 +158,33 @@ def catch_up(consortium: Consortium) -> None:
         f"{size / (applied - begin):,.0f} entries/s; the process answered after {started - begin:.2f} s; "
         f"{node.cpu_s() / size * 1e6:.0f} us of CPU an entry; {machine()}"
     )
+
+
+def catch_up_blocks(consortium: Consortium, client: PeerClient, author: Author, count: int) -> None:
+    """Let one node be away for blocks of one transaction each, and follow to the end."""
+    node = _end(consortium, LATE)
+    for leaf in author.anchors(count):
+        _submit(client, 1, submission([leaf]))
+    size = consortium.size()
+    consortium.start(LATE)
+    begin, first, before = time.perf_counter(), node.status()["size"], node.cpu_s()
+    applied, _ = consortium.wait_final(size, (LATE,))
+    # A block of one transaction has two leaves.
+    blocks, spent = (size - first) // 2, node.cpu_s() - before
+    print(
+        f"catch-up: {blocks:,} blocks of one transaction in {applied - begin:.2f} s, {blocks / (applied - begin):,.0f} "
+        f"blocks/s; {spent / blocks * 1e6:.0f} us of CPU a block; {machine()}"
+    )
+
+
+def _end(consortium: Consortium, org_id: str) -> Node:
+    """End a node's process."""
+    node = consortium.nodes[org_id]
+    if node.process is None:
+        sys.exit(f"{org_id} does not run")
+    node.process.terminate()
+    node.process.wait()
+    return node
 
 
 def _print_run(name: str, run: Run, check_us: float) -> None:

@@ -231,6 +231,27 @@ class MemoryReplica:
         return other
 
     def apply(self, block: Block) -> Applied:
+        return self.apply_all([block])[0]
+
+    def apply_all(self, blocks: Sequence[Block]) -> list[Applied]:
+        applied: list[Applied] = []
+        before = self.members
+        for block in blocks:
+            try:
+                after = self._after(block)
+            except VerificationError:
+                if applied:
+                    break
+                raise
+            if applied and after.members is not before:
+                break
+            self.__dict__.update(after.__dict__)
+            applied.append(Applied(self.height, self.time, self.size, self.root))
+            if self.members is not before:
+                break
+        return applied
+
+    def _after(self, block: Block) -> MemoryReplica:
         if block.height != self.height + 1:
             raise VerificationError("block.height", height=block.height)
         if block.time < self.time:
@@ -251,8 +272,7 @@ class MemoryReplica:
             raise VerificationError("block.size", size=size)
         if after.root != root:
             raise VerificationError("block.root", size=size)
-        self.__dict__.update(after.__dict__)
-        return Applied(self.height, self.time, self.size, self.root)
+        return after
 
     def propose(self, leaves: Sequence[bytes], time: int, *, takeover: bool = False) -> Proposal:
         effects = self._execute(leaves, time, strict=False)
@@ -606,7 +626,7 @@ class Killer:
 
     def __enter__(self) -> Self:
         """Stand between the node and its disk."""
-        writes = ("apply", "propose", "rewind", "forget_dropped")
+        writes = ("apply_all", "propose", "rewind", "forget_dropped")
         for holder, names in ((self._node.disk, ("save", "put")), (self._node.replica, writes)):
             for name in names:
                 setattr(holder, name, self._watched(getattr(holder, name)))

@@ -10,13 +10,13 @@ Source: `docs/spec/ordering.md` 1; `docs/spec/transaction.md` 9; `docs/spec/proo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
 from medchain.encoding import Json
-from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
 from medchain.ledger.genesis import (
     Genesis,
     line_key,
@@ -27,6 +27,7 @@ from medchain.ledger.genesis import (
     verify_genesis,
 )
 from medchain.ledger.machine import (
+    MAX_BLOCK_BYTES,
     BlockEffects,
     Checks,
     apply_block,
@@ -43,6 +44,7 @@ from medchain.node.policy_steps import PolicySteps
 from medchain.ordering.block import Block
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.takeover import taker_of
+from medchain.store.draft import LedgerDraft
 from medchain.store.faults import corrupt
 from medchain.store.ledger import BlockWrite, LedgerStore
 from medchain.store.notes import StoredCheckpoint
@@ -57,7 +59,8 @@ LogPen = Callable[[Checkpoint], Note]
 """Signs a checkpoint with this organisation's log key: `medchain.tlog.checkpoint.sign_checkpoint` with its signer."""
 
 _TIMESTAMP_BYTES: Final = 8
-_MAX_ENDS: Final = 31
+_MAX_ENDS: Final = 32
+_WRITE_ENTRIES: Final = 512
 _ABOUT_OBJECTS: Final = frozenset({"transaction.version", "transaction.ref", "stop.unknown"})
 
 
@@ -168,10 +171,12 @@ class Replica:
         verify_genesis(genesis, signatures)
         if store.head.height < 0:
             named = policy_digest(genesis.members, genesis.origin)
-            write = _write(store, 0, genesis.time, apply_genesis(genesis), named)
+            draft = LedgerDraft(store)
+            write = _write(draft, genesis.time, apply_genesis(genesis), named)
             # Every node makes block 0 from the genesis by itself: its checkpoint needs nobody's signature.
-            made = Checkpoint(genesis.origin, write.frontier.size, write.frontier.root())
-            store.commit_block(replace(write, members=genesis.members, checkpoint=made.text()))
+            made = Checkpoint(genesis.origin, write.frontier.size, write.root)
+            draft.add(replace(write, checkpoint=made.text()))
+            draft.keep()
         replica = cls(store, pen=pen, checks=checks)
         if replica.genesis.ledger != genesis.ledger:
             raise VerificationError("replica.ledger", own=replica.genesis.ledger.hex())
@@ -216,48 +221,71 @@ class Replica:
         return self.store.members_changes()
 
     def apply(self, block: Block) -> Applied:
-        """Execute a block of another orderer, compare everything, and keep it in one transaction.
+        """Execute a block of another orderer, compare everything, and keep it; as `apply_all` for one block."""
+        return self.apply_all([block])[0]
+
+    def apply_all(self, blocks: Sequence[Block]) -> list[Applied]:
+        """Execute blocks of another orderer, compare everything, and keep as many as one transaction may hold.
+
+        A block that changes the members is kept alone: whoever is told of one finds the members that it was made under.
 
         Args:
-            block: exactly the next one; how near its time is to the clock is the driver's business.
+            blocks: exactly the next ones, at least one; how near their times are to the clock is the driver's business.
 
         Returns:
-            What is kept.
+            What is kept: at least the first block, and none behind one that does not hold.
 
         Raises:
             VerificationError: ``block.height``, ``block.time``, ``block.empty``, ``block.transaction``,
-                ``block.checkpoint`` (origin, form or log line), ``block.size``, ``block.root``. Nothing is kept then,
-                and it is an alarm.
-            UnavailableError: as `LedgerStore.commit_block`; the block may have been kept then, `height` tells.
+                ``block.checkpoint`` (origin, form or log line), ``block.size``, ``block.root``, of the first block.
+                Nothing is kept then, and it is an alarm.
+            UnavailableError: as `LedgerStore.commit_blocks`; the blocks may have been kept then, `height` tells.
         """
         with self._lock:
-            head, before = self.store.head, self.store.members
-            if block.height != head.height + 1:
-                raise VerificationError("block.height", height=block.height, own=head.height)
-            if block.time < head.time:
-                raise VerificationError("block.time", height=block.height, time=block.time)
-            if not block.transactions:
-                raise VerificationError("block.empty", height=block.height)
-            claimed, line = _read(block.checkpoint, self.genesis.origin)
-            is_current = _is_signed(claimed, line, before)
-            # Only the block that names a new orderer may be that one's own, and it holds nothing else.
-            if not is_current and len(block.transactions) > 1:
-                raise VerificationError("block.checkpoint", height=block.height)
-            effects = self._execute(block.transactions, block.time, strict=True)
-            if not is_current and not (
-                _is_takeover(block.transactions[0], before, effects.members)
-                and _is_signed(claimed, line, effects.members)
-            ):
-                raise VerificationError("block.checkpoint", height=block.height)
-            named = self._named(effects.members)
-            write = _write(self.store, block.height, block.time, effects, named, is_compared=True)
-            if claimed.size != write.frontier.size:
-                raise VerificationError("block.size", height=block.height, size=claimed.size)
-            if claimed.root != write.frontier.root():
-                _check_pages(self.store, [key for key, _, _ in write.history])
-                raise VerificationError("block.root", height=block.height, size=claimed.size)
-            self._commit(write, effects, block.checkpoint)
-            return Applied(block.height, block.time, claimed.size, claimed.root)
+            draft = LedgerDraft(self.store)
+            for block in _of_one_write(blocks):
+                try:
+                    write = self._judge(block, draft)
+                except MedchainError:
+                    if draft.writes:
+                        # It is asked for again, and told of then.
+                        break
+                    raise
+                if draft.writes and write.members is not None:
+                    break
+                draft.add(write)
+                if write.members is not None:
+                    break
+            self._keep(draft)
+            return [Applied(made.height, made.time, made.frontier.size, made.root) for made in draft.writes]
+
+    def _judge(self, block: Block, draft: LedgerDraft) -> BlockWrite:
+        """Execute a block behind those of a draft, and compare everything; raises as `apply_all`."""
+        head, before = draft.head, draft.members
+        if block.height != head.height + 1:
+            raise VerificationError("block.height", height=block.height, own=head.height)
+        if block.time < head.time:
+            raise VerificationError("block.time", height=block.height, time=block.time)
+        if not block.transactions:
+            raise VerificationError("block.empty", height=block.height)
+        claimed, line = _read(block.checkpoint, self.genesis.origin)
+        is_current = _is_signed(claimed, line, self._log_key(before))
+        # Only the block that names a new orderer may be that one's own, and it holds nothing else.
+        if not is_current and len(block.transactions) > 1:
+            raise VerificationError("block.checkpoint", height=block.height)
+        effects = self._execute(draft, block.transactions, block.time, strict=True)
+        if not is_current and not (
+            _is_takeover(block.transactions[0], before, effects.members)
+            and _is_signed(claimed, line, self._log_key(effects.members))
+        ):
+            raise VerificationError("block.checkpoint", height=block.height)
+        write = _write(draft, block.time, effects, self._named(effects.members), is_compared=True)
+        if claimed.size != write.frontier.size:
+            raise VerificationError("block.size", height=block.height, size=claimed.size)
+        if claimed.root != write.root:
+            _check_pages(draft, [key for key, _, _ in write.history])
+            raise VerificationError("block.root", height=block.height, size=claimed.size)
+        return replace(write, checkpoint=block.checkpoint)
 
     def propose(self, leaves: Sequence[bytes], time: int, *, takeover: bool = False) -> Proposal:
         """Make the next block of the transactions that the machine accepts, sign it and keep it.
@@ -273,27 +301,29 @@ class Replica:
         Raises:
             VerificationError: ``block.protocol`` if this organisation's log key is not the one that must sign;
                 ``store.corrupt``, also where a damaged page hides what a transaction is about: it is not refused then.
-            UnavailableError: as `LedgerStore.commit_block`; the block may have been kept then, `height` tells.
+            UnavailableError: as `LedgerStore.commit_blocks`; the block may have been kept then, `height` tells.
         """
         with self._lock:
-            before = self.store.members
+            draft = LedgerDraft(self.store)
+            before = draft.members
             if self._pen is None or (takeover and len(leaves) != 1):
                 raise VerificationError("block.protocol", takeover=int(takeover))
-            time = max(time, self.store.head.time)
-            effects = self._execute(leaves, time, strict=False)
+            time = max(time, draft.head.time)
+            effects = self._execute(draft, leaves, time, strict=False)
             refusals = {index: refusal.code for index, refusal in effects.refusals}
-            _check_missing(self.store, [leaves[index] for index, code in refusals.items() if code in _ABOUT_OBJECTS])
+            _check_missing(draft, [leaves[index] for index, code in refusals.items() if code in _ABOUT_OBJECTS])
             if not effects.leaves:
                 return Proposal(None, refusals)
             if takeover and not _is_takeover(leaves[0], before, effects.members):
                 raise VerificationError("block.protocol", takeover=1)
-            write = _write(self.store, self.store.head.height + 1, time, effects, self._named(effects.members))
-            made = Checkpoint(self.genesis.origin, write.frontier.size, write.frontier.root())
+            write = _write(draft, time, effects, self._named(effects.members))
+            made = Checkpoint(self.genesis.origin, write.frontier.size, write.root)
             note = self._pen(made)
-            if not _is_signed(made, note.signatures[0], effects.members if takeover else before):
+            if not _is_signed(made, note.signatures[0], self._log_key(effects.members if takeover else before)):
                 raise VerificationError("block.protocol", takeover=int(takeover))
             checkpoint = note.to_bytes().decode()
-            self._commit(write, effects, checkpoint)
+            draft.add(replace(write, checkpoint=checkpoint))
+            self._keep(draft)
             return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals, effects.ids)
 
     def blocks(self, first: int, max_bytes: int) -> list[Block]:
@@ -548,31 +578,48 @@ class Replica:
             standing = self._standing = _Standing(snapshot, height, size, policy, named)
         return standing
 
+    def _log_key(self, members: Members) -> VerifierKey:
+        """Return the log key of who orders; that of the present members is in their policy."""
+        standing = self._now_standing()
+        if standing.members is members:
+            return standing.policy.log_keys[0]
+        return line_key(members.organisations[members.protocol.orderer], self.genesis.origin, LOG_KEY)
+
     def _named(self, members: Members) -> bytes:
         """Return what the state leaf names the policy after a block by; written anew only where it is another's."""
         standing = self._now_standing()
         return standing.named if standing.members is members else policy_digest(members, self.genesis.origin)
 
-    def _execute(self, leaves: Sequence[bytes], time: int, *, strict: bool) -> BlockEffects:
+    def _execute(self, draft: LedgerDraft, leaves: Sequence[bytes], time: int, *, strict: bool) -> BlockEffects:
         """Run the machine for the next block, and continue the lineage of the members."""
-        head = self.store.head
+        head = draft.head
         context = block_context(head.height + 1, time, head.size, self.genesis)
         try:
-            effects = apply_block(self.store, context, leaves, strict=strict, checks=self._checks)
+            effects = apply_block(draft, context, leaves, strict=strict, checks=self._checks)
         except VerificationError as error:
             if error.code == "block.transaction":
                 # What is refused may be right, and the object that it is about be hidden by a damaged page.
-                _check_pages(self.store, named_keys(leaves))
+                _check_pages(draft, named_keys(leaves))
             raise
-        return replace(effects, members=succeeded(self.store.members, effects.members, self.genesis.origin))
+        members = succeeded(draft.members, effects.members, self.genesis.origin)
+        return effects if members is effects.members else replace(effects, members=members)
 
-    def _commit(self, write: BlockWrite, effects: BlockEffects, checkpoint: str) -> None:
-        """Keep a block."""
-        changed = effects.members is not self.store.members
-        members = effects.members if changed else None
-        self.store.commit_block(replace(write, members=members, checkpoint=checkpoint, ids=effects.ids))
-        newest = [*self._ends.items()][-_MAX_ENDS:]
-        self._ends = {**dict(newest), write.frontier.size: _End(write.height, write.frontier.root())}
+    def _keep(self, draft: LedgerDraft) -> None:
+        """Keep blocks."""
+        draft.keep()
+        ends = {made.frontier.size: _End(made.height, made.root) for made in draft.writes}
+        self._ends = dict([*self._ends.items(), *ends.items()][-_MAX_ENDS:])
+
+
+def _of_one_write(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Choose the first blocks that one transaction may hold: always the first one."""
+    entries, size = _WRITE_ENTRIES, MAX_BLOCK_BYTES
+    for number, block in enumerate(blocks):
+        entries -= len(block.transactions)
+        size -= sum(map(len, block.transactions))
+        if number and (entries < 0 or size < 0):
+            return
+        yield block
 
 
 def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:
@@ -587,9 +634,8 @@ def _read(checkpoint: str, origin: str) -> tuple[Checkpoint, Signature]:
     return claimed, note.signatures[0]
 
 
-def _is_signed(checkpoint: Checkpoint, line: Signature, members: Members) -> bool:
-    """Tell whether a line is that of the organisation that orders."""
-    log_key = line_key(members.organisations[members.protocol.orderer], checkpoint.origin, LOG_KEY)
+def _is_signed(checkpoint: Checkpoint, line: Signature, log_key: VerifierKey) -> bool:
+    """Tell whether a line is by a log key."""
     try:
         verify_log_signature(checkpoint, log_key, line)
     except VerificationError:
@@ -674,13 +720,12 @@ def _is_takeover(leaf: bytes, before: Members, after: Members) -> bool:
 
 
 def _write(
-    store: LedgerStore, height: int, time: int, effects: BlockEffects, policy: bytes, *, is_compared: bool = False
+    draft: LedgerDraft, time: int, effects: BlockEffects, policy: bytes, *, is_compared: bool = False
 ) -> BlockWrite:
-    """Compute map, state leaf and log after a block; members and checkpoint are still to be set.
+    """Compute map, state leaf and log after the next block; the checkpoint is still to be set.
 
     Args:
-        store: the newest state.
-        height: of the block.
+        draft: the state before it.
         time: of the block, Unix seconds.
         effects: of its transactions.
         policy: `policy_digest` of the members after it.
@@ -692,30 +737,43 @@ def _write(
     history = [(record.key, record, record.encode()) for record in effects.history]
     changes = {key: sha256(data).digest() for key, _, data in history}
     try:
-        changed = update(store.map_root, changes, store, is_compared=is_compared)
+        changed = update(draft.map_root, changes, draft, is_compared=is_compared)
     except VerificationError as error:
         raise _page_corrupt(error) from error
+    head = draft.head
+    height = head.height + 1
     leaves = (*effects.leaves, state_leaf(height, time, changed.root.hash, policy))
     hashes = [leaf_hash(leaf) for leaf in leaves]
-    head = store.head
-    tiles = tiles_for_append(head.size, hashes, store)
+    tiles, frontier = tiles_for_append(head.size, hashes, draft), head.frontier.append(hashes)
+    members = None if height and effects.members is draft.members else effects.members
     return BlockWrite(
-        height, time, leaves, head.frontier.append(hashes), tiles, changed, history, None, effects.draws, ""
+        height,
+        time,
+        leaves,
+        frontier,
+        frontier.root(),
+        tiles,
+        changed,
+        history,
+        members,
+        effects.draws,
+        "",
+        effects.ids,
     )
 
 
-def _check_pages(store: LedgerStore, keys: Sequence[bytes]) -> None:
+def _check_pages(draft: LedgerDraft, keys: Sequence[bytes]) -> None:
     """Tell whether it comes of a damaged page that a block does not hold; raises ``store.corrupt`` then."""
     try:
-        check_ways(store.map_root, keys, store)
+        check_ways(draft.map_root, keys, draft)
     except VerificationError as error:
         raise _page_corrupt(error) from error
 
 
-def _check_missing(store: LedgerStore, refused: Sequence[bytes]) -> None:
+def _check_missing(draft: LedgerDraft, refused: Sequence[bytes]) -> None:
     """Tell whether objects that refused transactions name are missing because of a damaged page; as `_check_pages`."""
     if refused:
-        _check_pages(store, [key for key, record in store.heads(named_keys(refused)).items() if record is None])
+        _check_pages(draft, [key for key, record in draft.heads(named_keys(refused)).items() if record is None])
 
 
 def _page_corrupt(error: VerificationError) -> VerificationError:

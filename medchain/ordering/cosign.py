@@ -405,6 +405,22 @@ class Cosigner:
                 return
             self._keep(reading if known is None else replace(known, lines=lines))
 
+    def reach(self, ends: Mapping[int, str]) -> None:
+        """Take the checkpoints of blocks that were applied together: the newest, and those of which others' are known.
+
+        Of what lies between, nothing is cosigned, and nobody has said anything that it could contradict or make final.
+
+        Args:
+            ends: size → checkpoint, in order.
+
+        Raises:
+            VerificationError: as `learn`.
+        """
+        newest = max(ends)
+        for size, checkpoint in ends.items():
+            if size == newest or size in self._notes:
+                self.learn(checkpoint)
+
     def vouch(self, is_caught_up: Callable[[], bool]) -> str | None:
         """Cosign a block end, if it is time and nothing speaks against it: the newest, or one where others wait.
 

@@ -94,6 +94,18 @@ class Replica(Protocol):
         """Return the heights of the blocks that changed the members, height 0 included, in order."""
         ...
 
+    def apply_all(self, blocks: Sequence[Block]) -> Sequence[Applied]:
+        """Execute blocks of another orderer, compare everything, commit as many as one transaction may hold.
+
+        At least the first; none behind one that does not hold, and one that changes the members alone: who is told of a
+        block finds the members that it was made under. Nobody sees one of them before all are committed.
+
+        Raises:
+            VerificationError: as `apply`, for the first block.
+            UnavailableError: the disk; all may have been kept all the same, `height` tells.
+        """
+        ...
+
     def apply(self, block: Block) -> Applied:
         """Execute a block of another orderer, compare everything, commit it in one transaction.
 

@@ -121,8 +121,7 @@ class EmbeddedDriver:
                 of members has said, in this run, that there is nothing newer.
             poll_s: how long a poll waits.
         """
-        self._org_id, self._ports = org_id, ports
-        self._poll_s = poll_s
+        self._org_id, self._ports, self._poll_s = org_id, ports, poll_s
         self._pen = threading.Lock()
         self._stopping, self._came = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
@@ -160,7 +159,7 @@ class EmbeddedDriver:
             clock,
             pen=self._pen,
             feed=self.feed,
-            on_block=self._applied,
+            on_blocks=self._applied,
             reroute=self._look_at,
             is_held=self._is_held,
             ask=self._ask,
@@ -566,15 +565,16 @@ class EmbeddedDriver:
         self._came.set()
         self._tell(block)
 
-    def _applied(self, block: Block, applied: Applied) -> None:
-        """Take note of a block of another orderer."""
+    def _applied(self, blocks: Sequence[Block], applied: Sequence[Applied]) -> None:
+        """Take note of blocks of another orderer; of several, none has changed the members."""
         orderer = self._ports.replica.members.protocol.orderer
         # A takeover may be in the place of a hand-over to the same organisation.
         if orderer != self._last_orderer or orderer == self.cosigner.vouched.stood_down:
-            self._change_orderer(block, applied, orderer)
-        self._doubt.applied(block)
-        self.cosigner.learn(block.checkpoint)
-        self._tell(block)
+            self._change_orderer(blocks[-1], applied[-1], orderer)
+        self._doubt.applied(blocks[-1])
+        self.cosigner.reach({made.size: block.checkpoint for made, block in zip(applied, blocks, strict=True)})
+        for block in blocks:
+            self._tell(block)
 
     def _tell(self, block: Block) -> None:
         """Tell of a block: our own outbox, and whoever else watches."""

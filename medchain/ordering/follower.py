@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
@@ -57,7 +58,7 @@ class Follower:
         *,
         pen: threading.Lock,
         feed: Feed,
-        on_block: Callable[[Block, Applied], None],
+        on_blocks: Callable[[Sequence[Block], Sequence[Applied]], None],
         reroute: Callable[[Source], bool],
         is_held: Callable[[Block], bool],
         ask: Callable[[Source, int, int], Sequence[Block]] = lambda source, first, wait_s: source.client.blocks(
@@ -72,7 +73,7 @@ class Follower:
             clock: gives Unix seconds.
             pen: held by whoever writes to the replica.
             feed: told of each block.
-            on_block: told of each block applied.
+            on_blocks: told of blocks that were applied together.
             reroute: given whom to ask, looks for a takeover there; tells whether it found one.
             is_held: tells whether enough members have a block that seems too old.
             ask: asks a source for blocks from a height on, and may wait so long for the first one.
@@ -82,7 +83,7 @@ class Follower:
         self._clock = clock
         self._pen = pen
         self._feed = feed
-        self._on_block = on_block
+        self._on_blocks = on_blocks
         self._reroute = reroute
         self._is_held = is_held
         self._ask = ask
@@ -125,17 +126,30 @@ class Follower:
         """Choose how long to wait before the next step."""
         return backoff_s(self.failures)
 
-    def apply(self, block: Block) -> Applied:
-        """Verify and keep one block; raises as `Replica.apply`, and ``block.time``."""
-        now = self._clock()
-        if block.time > now + MAX_CLOCK_DIFFERENCE_S or self.is_too_old(block):
-            raise VerificationError("block.time", time=block.time, now=now)
+    def apply(self, blocks: Sequence[Block]) -> int:
+        """Verify blocks that come next, and keep as many as one write of the replica may hold, at least the first.
+
+        Returns:
+            How many.
+
+        Raises:
+            MedchainError: as `Replica.apply_all`, and ``block.time``, for the first block.
+        """
+        timely = [*takewhile(self._is_timely, blocks)]
+        if not timely:
+            raise VerificationError("block.time", time=blocks[0].time, now=self._clock())
         with self._pen:
-            applied = self._replica.apply(block)
+            applied = self._replica.apply_all(timely)
+        kept = timely[: len(applied)]
         self.alarm = None
-        self._feed.publish(block)
-        self._on_block(block, applied)
-        return applied
+        for block in kept:
+            self._feed.publish(block)
+        self._on_blocks(kept, applied)
+        return len(kept)
+
+    def _is_timely(self, block: Block) -> bool:
+        """Tell whether a block's time is near enough to our clock."""
+        return block.time <= self._clock() + MAX_CLOCK_DIFFERENCE_S and not self.is_too_old(block)
 
     def is_too_old(self, block: Block) -> bool:
         """Tell whether a block says that it was made before the orderer said that there was none."""
@@ -158,9 +172,10 @@ class Follower:
 
     def _apply_all(self, blocks: Sequence[Block], source: Source) -> int:
         """Apply blocks up to the first that is wrong."""
-        for applied, block in enumerate(blocks):
+        applied = 0
+        while applied < len(blocks):
             try:
-                self._take(block)
+                applied += self._take(blocks[applied:])
             except UnavailableError:
                 self.failures += 1
                 return applied
@@ -169,14 +184,14 @@ class Follower:
                     self._refuse(error)
                 return applied
         self.failures = 0
-        return len(blocks)
+        return applied
 
-    def _take(self, block: Block) -> None:
-        """Apply a block, one that seems too old as well if enough members have it; raises as `apply`."""
-        if self.is_too_old(block) and self._is_held(block):
+    def _take(self, blocks: Sequence[Block]) -> int:
+        """Apply blocks, one that seems too old as well if enough members have it; as `apply`."""
+        if self.is_too_old(blocks[0]) and self._is_held(blocks[0]):
             # Whoever said that there was nothing had been replaced, and did not know it; or lied.
             self.forget_level()
-        self.apply(block)
+        return self.apply(blocks)
 
     def look(self, source: Source, *, answers: int = LOOK_ANSWERS) -> Look:
         """Take what another member than the orderer has beyond ours, and look whether it has left ours at a takeover.
@@ -211,8 +226,8 @@ class Follower:
             blocks = source.client.blocks(self._replica.height + 1, 0)
             if not blocks:
                 return Look.LEVEL
-            for block in blocks:
-                self._take(block)
+            while blocks:
+                blocks = blocks[self._take(blocks) :]
         return Look.MORE
 
     def _refuse(self, error: MedchainError) -> None:

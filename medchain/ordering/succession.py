@@ -789,7 +789,7 @@ class Succession:
                     if self._replica.size < size:
                         if self._is_takeover(block) and _version(block.transactions[0]) >= version:
                             return
-                        self._follower.apply(block)
+                        self._follower.apply([block])
 
 
 def _transactions(blocks: Sequence[Block]) -> list[bytes]:

@@ -1,9 +1,9 @@
-"""The ledger file: blocks, leaves, tiles, state records and what follows from them; one transaction a block.
+"""The ledger file: blocks, leaves, tiles, state records and what follows from them; a block or more a transaction.
 
 It is the machine's `View`, the tree's `TileSource` and the map's `PageSource` of the newest state. Keeps true: a block
 is there with all that belongs to it, or not at all, also when the process dies or a commit's outcome is unknown; leaves
-that are served hash to what the tiles say. Trusts the caller of `commit_block` to have executed and verified the block,
-and to be the only process that writes the file.
+that are served hash to what the tiles say. Trusts the caller of `commit_blocks` to have executed and verified them, and
+to be the only process that writes the file.
 Source: `docs/spec/store.md`.
 """
 
@@ -103,7 +103,8 @@ class BlockWrite:
         height: one more than the newest block's.
         time: Unix seconds.
         leaves: its transactions, and its state leaf last.
-        frontier: right edge of the log after it; gives size and root.
+        frontier: right edge of the log after it, which has its size.
+        root: root of the log after it.
         tiles: from `medchain.tlog.tiles.tiles_for_append`.
         map: from `medchain.tlog.statemap.update`.
         history: map key and canonical bytes of every state record made, around the record, in order.
@@ -117,6 +118,7 @@ class BlockWrite:
     time: int
     leaves: Sequence[bytes]
     frontier: Frontier
+    root: bytes
     tiles: Mapping[tuple[int, int], bytes]
     map: MapUpdate
     history: Sequence[tuple[bytes, StateRecord, bytes]]
@@ -165,6 +167,24 @@ class PolicyRow(NamedTuple):
     organisations: Mapping[str, SignerKeys]
     orderer: str
     quorum: int
+
+
+class _Numbered(NamedTuple):
+    """A block's place in the file.
+
+    Attributes:
+        write: the block.
+        first: position of its first leaf.
+        head: the newest block once it is kept.
+        rows: its state records.
+        heads: key → number of its last state record.
+    """
+
+    write: BlockWrite
+    first: int
+    head: Head
+    rows: Sequence[tuple[int, int | None, bytes, bytes]]
+    heads: Mapping[bytes, int]
 
 
 _EMPTY: Final = Head(-1, 0, 0, Frontier.empty().root(), MapRoot.empty().hash, Frontier.empty(), 0)
@@ -348,32 +368,32 @@ class LedgerStore(CheckpointTable, BodyTable):
             row = self._block_row(height)
             yield self._index.at(height, row.map_root)
 
-    def commit_block(self, write: BlockWrite) -> None:
-        """Keep a block, with all that belongs to it, in one transaction.
+    def commit_blocks(self, writes: Sequence[BlockWrite]) -> None:
+        """Keep blocks, with all that belongs to them, in one transaction.
 
         Args:
-            write: an executed and verified block.
+            writes: executed and verified blocks, at least one.
 
         Raises:
-            ConflictError: ``store.height`` unless it follows the newest block.
-            UnavailableError: ``store.full`` and others; if the commit itself failed, the block may have been kept, and
-                `head` tells.
+            ConflictError: ``store.height`` unless they follow the newest block and each other.
+            UnavailableError: ``store.full`` and others; if the commit itself failed, all may have been kept, and `head`
+                tells.
         """
         with self._fresh():
-            if write.height != self._head.height + 1 or write.frontier.size != self._head.size + len(write.leaves):
-                raise ConflictError("store.height", height=write.height, own=self._head.height)
-            rows, heads = self._record_rows(write.history)
-            last_record = self._head.last_record + len(rows)
-            folded = self._index.share(len(rows)) if self._index.is_due() else 0
+            blocks = self._numbered(writes)
+            records = sum([len(block.rows) for block in blocks])
+            folded = self._index.share(records) if self._index.is_due() else 0
             self._is_loaded = False
-            with self._database.write("block", str(write.height)) as connection:
-                self._insert(connection, write, rows)
+            with self._database.write("block", str(writes[0].height)) as connection:
+                self._insert(connection, blocks)
                 if folded:
                     self._index.write(connection, folded)
-            self._index.advance(write.height, last_record, write.map, heads)
+            for block in blocks:
+                self._index.advance(block.head.height, block.head.last_record, block.write.map, block.heads)
             if folded:
                 self._index.written()
-            self._advance(write, last_record)
+            for block in blocks:
+                self._advance(block)
             self._is_loaded = True
 
     def flush(self) -> None:
@@ -692,31 +712,40 @@ class LedgerStore(CheckpointTable, BodyTable):
         with translated("block"):
             return [(row[0], row[1]) for row in self._reader.execute(chosen)]
 
-    def _insert(self, connection: Connection, write: BlockWrite, rows: list[tuple[object, ...]]) -> None:
-        """Write the rows that a block appends, and the few that it replaces."""
-        first = self._head.size
+    def _numbered(self, writes: Sequence[BlockWrite]) -> list[_Numbered]:
+        """Give blocks and their state records their places; raises as `commit_blocks`."""
+        blocks: list[_Numbered] = []
+        head, heads = self._head, dict[bytes, int]()
+        for write in writes:
+            if write.height != head.height + 1 or write.frontier.size != head.size + len(write.leaves):
+                raise ConflictError("store.height", height=write.height, own=head.height)
+            rows = self._record_rows(write.history, head.last_record + 1, heads)
+            first, head = head.size, head_after(head, write)
+            blocks.append(_Numbered(write, first, head, rows, {key: seq for seq, _, key, _ in rows}))
+        return blocks
+
+    def _insert(self, connection: Connection, blocks: Sequence[_Numbered]) -> None:
+        """Write the rows that blocks append, and the few that they replace."""
         full = TILE_WIDTH * HASH_BYTES
         insert = self._inserts
-        insert["leaf"].many(connection, list(enumerate(write.leaves, first)))
-        insert["state_record"].many(connection, rows)
-        done = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) == full]
-        grown = [(level, number, data) for (level, number), data in write.tiles.items() if len(data) != full]
+        leaves = [leaf for block in blocks for leaf in block.write.leaves]
+        insert["leaf"].many(connection, list(enumerate(leaves, blocks[0].first)))
+        insert["state_record"].many(connection, [row for block in blocks for row in block.rows])
+        # Of a tile that several blocks have extended the last one counts.
+        tiles = {place: data for block in blocks for place, data in block.write.tiles.items()}
+        done = [(level, number, data) for (level, number), data in tiles.items() if len(data) == full]
+        grown = [(level, number, data) for (level, number), data in tiles.items() if len(data) != full]
         insert["tile"].many(connection, done)
         self._put_edge.many(connection, grown)
-        height = write.height
-        drawn = [(creator, height, draw.number, draw.used, draw.given_up) for creator, draw in write.draws.items()]
-        insert["draw"].many(connection, drawn)
-        if write.members is not None:
-            insert["members"].many(connection, [(write.height, _encode_members(write.members))])
-        frontier = write.frontier
-        # In the order of the table's columns.
-        row = (write.height, write.time, first, frontier.size, self._head.last_record + len(rows), frontier.root())
-        ids = b"".join([name[:ID_PREFIX_BYTES] for name in write.ids]).ljust(ID_PREFIX_BYTES * len(write.leaves), b"\0")
-        insert["block"].many(connection, [(*row, write.map.root.hash, frontier.to_bytes(), ids, write.checkpoint)])
+        insert["draw"].many(connection, [row for block in blocks for row in _draw_rows(block.write)])
+        changed = [(write.height, write.members) for write, *_ in blocks if write.members is not None]
+        insert["members"].many(connection, [(height, _encode_members(members)) for height, members in changed])
+        insert["block"].many(connection, [_row_of(block) for block in blocks])
 
-    def _advance(self, write: BlockWrite, last_record: int) -> None:
+    def _advance(self, block: _Numbered) -> None:
         """Move on in memory to a block that was kept."""
         full = TILE_WIDTH * HASH_BYTES
+        write = block.write
         for (level, number), data in write.tiles.items():
             if len(data) == full:
                 self._tiles.put((level, number), data, _TILE_COST)
@@ -728,21 +757,24 @@ class LedgerStore(CheckpointTable, BodyTable):
         if write.members is not None:
             self._members = write.members
             self._member_heights.append(write.height)
-        frontier = write.frontier
-        root, map_root = frontier.root(), write.map.root.hash
-        self._head = Head(write.height, write.time, frontier.size, root, map_root, frontier, last_record)
+        self._head = block.head
 
     def _record_rows(
-        self, history: Sequence[tuple[bytes, StateRecord, bytes]]
-    ) -> tuple[list[tuple[object, ...]], dict[bytes, int]]:
-        """Number a block's state records, each with the number of its object's previous one."""
-        rows: list[tuple[object, ...]] = []
-        heads: dict[bytes, int] = {}
-        for seq, (key, record, data) in enumerate(history, self._head.last_record + 1):
+        self, history: Sequence[tuple[bytes, StateRecord, bytes]], first: int, heads: dict[bytes, int]
+    ) -> list[tuple[int, int | None, bytes, bytes]]:
+        """Number a block's state records, each with the number of its object's previous one.
+
+        Args:
+            history: of the block.
+            first: number of its first record.
+            heads: key → number of the newest record that is not in the file yet; grows.
+        """
+        rows: list[tuple[int, int | None, bytes, bytes]] = []
+        for seq, (key, record, data) in enumerate(history, first):
             previous = None if record.version == 1 else heads.get(key) or self._index.head(key)
             rows.append((seq, previous, key, data))
             heads[key] = seq
-        return rows, heads
+        return rows
 
     def _record_at(self, seq: int, key: bytes) -> tuple[int | None, StateRecord]:
         """Read a state record by number; returns the number of the previous version too."""
@@ -795,6 +827,25 @@ class LedgerStore(CheckpointTable, BodyTable):
         if row is None:
             raise NotFoundError("store.block", number=number)
         return StoredBlock(*row)
+
+
+def head_after(head: Head, write: BlockWrite) -> Head:
+    """Return what is the newest block once one more is kept."""
+    last_record, map_root = head.last_record + len(write.history), write.map.root.hash
+    return Head(write.height, write.time, write.frontier.size, write.root, map_root, write.frontier, last_record)
+
+
+def _draw_rows(write: BlockWrite) -> list[tuple[object, ...]]:
+    """Write the draws that a block changes, in the order of the table's columns."""
+    return [(creator, write.height, *draw) for creator, draw in write.draws.items()]
+
+
+def _row_of(block: _Numbered) -> tuple[object, ...]:
+    """Write a block's row, in the order of the table's columns."""
+    write, head = block.write, block.head
+    ids = b"".join([name[:ID_PREFIX_BYTES] for name in write.ids]).ljust(ID_PREFIX_BYTES * len(write.leaves), b"\0")
+    place = (head.height, head.time, block.first, head.size, head.last_record, head.root, head.map_root)
+    return (*place, head.frontier.to_bytes(), ids, write.checkpoint)
 
 
 def _head(row: Any) -> Head:  # noqa: ANN401  # SQLAlchemy's row

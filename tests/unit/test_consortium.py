@@ -380,7 +380,7 @@ def test_an_answer_of_an_orderer_that_is_replaced_meanwhile_binds_nobody(consort
     def slowly(leaves):
         outcomes = submit(leaves)
         consortium.nodes["org-0"].is_up = False
-        node.driver.follower.apply(taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES)))
+        node.driver.follower.apply([taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))])
         return outcomes
 
     with monkeypatch.context() as patch:
@@ -425,7 +425,7 @@ def test_a_follower_that_ends_before_it_has_gone_on_after_a_takeover_goes_on_lat
     block = taker.driver.takeover(consortium.hand_over("org-2", taker, voters=NAMES))
     monkeypatch.setattr(node.driver.cosigner, "resume", killed)
     with pytest.raises(KilledError):
-        node.driver.follower.apply(block)
+        node.driver.follower.apply([block])
     node.restart()
     assert (node.replica.height, node.disk.vouched.stood_down) == (2, "org-2")
     # Four of five are a quorum, so that its lines are missed until it goes on.

@@ -15,9 +15,10 @@ from medchain.errors import ConflictError, NotFoundError, UnavailableError, Veri
 from medchain.ledger.genesis import set_digest, trusted_policy_text
 from medchain.ledger.lineage import lineage_after
 from medchain.ledger.machine import parse_state_leaf
-from medchain.ledger.members import protocol_content
+from medchain.ledger.members import organisation_content, protocol_content
 from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import Change, Envelope, ObjectRow
+from medchain.node import replica as replicas
 from medchain.node.replica import Replica
 from medchain.ordering.driver import Proposal
 from medchain.store import index
@@ -115,6 +116,44 @@ def test_a_follower_reaches_the_same_roots(orderer, follower, author):
         assert (applied.height, applied.size, applied.root) == (orderer.height, orderer.size, orderer.root)
     assert follower.store.map_root == orderer.store.map_root
     assert follower.blocks(1, 1 << 20) == orderer.blocks(1, 1 << 20)
+
+
+def test_a_bad_block_keeps_those_before_it_and_is_told_of_when_it_is_the_next(orderer, follower, author):
+    blocks = [block_of(orderer, author.anchor(1)) for _ in range(4)]
+    root = follower.root
+    lie = replace(blocks[2], checkpoint=blocks[1].checkpoint)
+    assert [made.height for made in follower.apply_all([*blocks[:2], lie, blocks[3]])] == [1, 2]
+    for _ in range(2):
+        with pytest.raises(VerificationError, match=r"block\.size"):
+            follower.apply_all([lie, blocks[3]])
+        assert (follower.height, follower.root != root) == (2, True)
+    assert [made.height for made in follower.apply_all(blocks[2:])] == [3, 4]
+    assert (follower.root, follower.blocks(1, 1 << 20)) == (orderer.root, blocks)
+
+
+def test_a_block_that_changes_the_members_is_kept_alone(orderer, follower, author):
+    blocks = [block_of(orderer, author.anchor(1)) for _ in range(2)]
+    moved = organisation_content(replace(author.members.organisations[RENHE], url="https://moved.example"))
+    blocks.append(block_of(orderer, author.public(RENHE, ("organisation", moved), until=None)))
+    blocks += [block_of(orderer, author.anchor(1)) for _ in range(2)]
+    kept = []
+    while blocks:
+        kept.append(len(follower.apply_all(blocks)))
+        blocks = blocks[kept[-1] :]
+        assert follower.members_at(follower.height - kept[-1] + 1) == follower.members
+    assert kept == [2, 1, 2]
+    assert (follower.members, follower.root) == (orderer.members, orderer.root)
+
+
+def test_what_is_kept_together_is_bounded_by_transactions_and_by_bytes(orderer, follower, author, monkeypatch):
+    blocks = [block_of(orderer, *(author.anchor(1) for _ in range(count))) for count in (3, 2, 1, 1)]
+    size = sum(map(len, blocks[0].transactions))
+    monkeypatch.setattr(replicas, "_WRITE_ENTRIES", 2)
+    assert [len(follower.apply_all(blocks[at:])) for at in (0, 1)] == [1, 1]
+    monkeypatch.setattr(replicas, "_WRITE_ENTRIES", 100)
+    monkeypatch.setattr(replicas, "MAX_BLOCK_BYTES", size // 3)
+    assert [len(follower.apply_all(blocks[at:])) for at in (2, 3)] == [1, 1]
+    assert follower.root == orderer.root
 
 
 def test_blocks_are_cut_at_a_size_but_never_below_one(orderer, author):

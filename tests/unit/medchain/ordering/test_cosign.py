@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
 
 from medchain.errors import InputError, UnavailableError, VerificationError
 from medchain.ledger.members import Members
+from medchain.ordering.block import Block
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.takeover import LogEnd, Shown, kept_end, new_orderer
 from medchain.tlog.checkpoint import parse_checkpoint
@@ -161,6 +163,53 @@ def test_the_alarm_over_a_split_view_holds_the_two_notes_that_prove_it(consortiu
     only_the_log = Policy((Log(VerifierKey(origin, KeyType.ED25519, signer.public)),), (), "none")
     assert split_view(*notes, only_the_log)
     assert parse_checkpoint(parse_note(notes[0]).text).root == (bytes(32) if ahead else node.replica.root)
+
+
+def missed(consortium: Consortium, node: str) -> list[Block]:
+    """Have four blocks ordered while a node is away, of which the last one is not final."""
+    consortium.cut_off = {node}
+    for _ in range(3):
+        ordered(consortium)
+    consortium.orderer.driver.order([consortium.anchor("org-2")])
+    consortium.cut_off = set()
+    return consortium.orderer.replica.blocks(consortium.nodes[node].replica.height + 1, 1 << 20)
+
+
+def test_attack_a_fork_that_was_heard_of_is_found_also_between_blocks_that_are_applied_together(consortium):
+    node, blocks = consortium.nodes["org-1"], missed(consortium, "org-1")
+    size = parse_checkpoint(parse_note(blocks[1].checkpoint.encode()).text).size
+    node.driver.cosign(log_pen(log_signer("org-0"), consortium.genesis.origin, size, bytes(32)))
+    assert (node.alarms(), node.driver.follower.apply(blocks)) == (set(), 4)
+    assert node.alarms() == {"checkpoint.split_view"}
+
+
+def test_what_a_quorum_cosigned_between_blocks_that_are_applied_together_is_final_with_them(consortium):
+    node, blocks = consortium.nodes["org-1"], missed(consortium, "org-1")
+    final = consortium.orderer.driver.cosigner.final_note
+    node.driver.cosign(final.text)
+    assert node.replica.size < final.size > node.driver.cosigner.final_size
+    assert node.driver.follower.apply(blocks) == 4
+    assert node.replica.size > final.size == node.driver.cosigner.final_size
+
+
+def test_of_blocks_that_are_applied_together_the_newest_can_be_cosigned(consortium):
+    node, blocks = consortium.nodes["org-1"], missed(consortium, "org-1")
+    node.driver.follower.apply(blocks)
+    ends = [parse_checkpoint(parse_note(block.checkpoint.encode()).text).size for block in blocks]
+    assert [node.driver.cosigner.note(size) is not None for size in ends] == [False, False, False, True]
+
+
+def test_a_bad_block_behind_good_ones_keeps_these_and_accuses(consortium):
+    node, blocks = consortium.nodes["org-1"], missed(consortium, "org-1")
+    bad = replace(blocks[-1], checkpoint=blocks[0].checkpoint)
+    consortium.orderer.lies["blocks"] = lambda _source, first: [*blocks[first - blocks[0].height : -1], bad]
+    follower = node.driver.follower
+    assert [follower.step(), node.replica.height, node.driver.is_caught_up] == [3, bad.height - 1, False]
+    assert (follower.alarm.code, follower.alarm.height) == ("block.size", bad.height)
+    assert (follower.step(), follower.alarm.code) == (0, "block.size")
+    consortium.orderer.lies.clear()
+    consortium.settle(3)
+    assert (node.replica.root, follower.alarm) == (consortium.orderer.replica.root, None)
 
 
 def test_a_split_view_is_kept_before_the_note_that_showed_it_is_answered(consortium):

@@ -448,7 +448,7 @@ def test_a_member_that_was_given_another_block_goes_over_to_the_takeover_and_kee
         for name in names[1:-1]:
             consortium.nodes[name].driver.follow_once()
             consortium.nodes[name].driver.cosign_once()
-        misled.driver.follower.apply(forked)
+        misled.driver.follower.apply([forked])
         misled.driver.cosigner.vouch(is_caught_up=lambda: True)
         assert misled.disk.vouched.root == misled.replica.root != taker.replica.root
         lost.is_up, consortium.cut_off = False, set()

@@ -306,7 +306,7 @@ def follower(replica, wire):
         lambda: NOW,
         pen=threading.Lock(),
         feed=Feed(replica),
-        on_block=lambda _block, _applied: None,
+        on_blocks=lambda _blocks, _applied: None,
         reroute=lambda _source: False,
         is_held=lambda _block: False,
     )
@@ -333,7 +333,7 @@ def test_an_answer_that_is_no_block_is_an_alarm(follower, wire):
 def test_a_disk_that_fails_while_applying_is_tried_again(consortium, follower, wire, replica):
     block = replica.fork().propose([consortium.anchor("org-1")], NOW).block
     wire.answers = [[block], [block]]
-    apply, calls = replica.apply, []
+    apply, calls = replica.apply_all, []
 
     def fail_once(given):
         calls.append(given)
@@ -341,7 +341,7 @@ def test_a_disk_that_fails_while_applying_is_tried_again(consortium, follower, w
             raise UnavailableError("store.full")
         return apply(given)
 
-    replica.apply = fail_once
+    replica.apply_all = fail_once
     assert follower.step() == 0
     assert follower.alarm is None
     assert follower.step() == 1

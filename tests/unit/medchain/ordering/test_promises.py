@@ -230,7 +230,7 @@ def test_a_receipt_that_comes_between_a_takeovers_block_and_the_notice_of_it_acc
     """One thread applies the block, and has not voided the promises yet; another one takes the answer of before."""
     victim, taker = consortium.nodes[VICTIM], consortium.nodes[TAKER]
     victim.driver.outbox.add(consortium.anchor(VICTIM))
-    submit, notice = victim.driver.submit, victim.driver.follower._on_block  # noqa: SLF001  # the two threads' steps
+    submit, notice = victim.driver.submit, victim.driver.follower._on_blocks  # noqa: SLF001  # the two threads' steps
     unnoticed = []
 
     def answered_late(leaves):
@@ -242,7 +242,7 @@ def test_a_receipt_that_comes_between_a_takeovers_block_and_the_notice_of_it_acc
 
     with monkeypatch.context() as between:
         between.setattr(victim.driver.outbox, "_submit", answered_late)
-        between.setattr(victim.driver.follower, "_on_block", lambda *given: unnoticed.append(given))
+        between.setattr(victim.driver.follower, "_on_blocks", lambda *given: unnoticed.append(given))
         victim.driver.outbox.step()
     [(block, applied)] = unnoticed
     assert victim.replica.members.protocol.orderer == TAKER

@@ -419,7 +419,7 @@ def test_who_has_a_forked_block_goes_over_to_a_ledger_in_which_log_keys_are_exch
     """That of who orders is not, the machine refuses it; that of who did, and of who takes over, may be."""
     lost, other, taker, away = (consortium.nodes[name] for name in (LOST, OTHER, TAKER, AWAY))
     consortium.cut_off = {AWAY}
-    away.driver.follower.apply(lost.replica.fork().propose([consortium.anchor(OTHER)], consortium.now).block)
+    away.driver.follower.apply([lost.replica.fork().propose([consortium.anchor(OTHER)], consortium.now).block])
     refused = lost.driver.order([consortium.rotate(LOST, lost)])
     assert [outcome.code for outcome in refused] == ["transaction.log_key"]
     there = [LOST, OTHER, TAKER]

@@ -611,7 +611,7 @@ def test_what_is_signed_under_the_key_of_a_former_reign_says_nothing_whoever_sho
         checkpoint=log_pen(log_signer(LOST), origin, member.replica.size + 2, bytes(32)),
     )
     with pytest.raises(VerificationError, match=r"^block\.checkpoint"):
-        member.driver.follower.apply(old)
+        member.driver.follower.apply([old])
     level_and_final(consortium, LOST)
 
 

@@ -10,7 +10,9 @@ from sqlalchemy import text
 from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.members import LINE_USES, organisation_content
+from medchain.ledger.transaction import Change, parse_envelope
 from medchain.node.replica import Replica
+from medchain.ordering.block import Block
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.store.notes import KEPT_CHECKPOINTS
@@ -147,6 +149,110 @@ def test_a_process_killed_at_any_step_leaves_the_block_whole_or_absent(store_eng
     assert len(outcomes) > 8
 
 
+def made_one_by_one(orderer, author) -> list[Block]:
+    """Make blocks of one or two transactions: new objects, new versions of them, draws, and a tile that gets full."""
+    first = author.anchor(2)
+    blocks = [block_of(orderer, author.anchor(1) if number else first) for number in range(130)]
+    for number in (1, 2):
+        changed = tuple(row for key in anchored(first) for row in next_row(orderer.store.record(key)))
+        again = Change("record", "active", tuple(sorted(changed)))
+        envelope = sign(author.transaction(RENHE, again, until=None))
+        blocks.append(block_of(orderer, envelope, author.subject(number)))
+    return blocks
+
+
+@pytest.mark.usefixtures("limit")
+def test_blocks_that_are_kept_together_leave_what_they_leave_one_by_one(replica, orderer, author):
+    blocks = made_one_by_one(orderer, author)
+    assert len(replica.apply_all(blocks)) == len(blocks)
+    assert state(replica.store) == state(orderer.store)
+    assert replica.size > 256
+    for height in (1, 100, 132):
+        assert replica.store.block(height) == orderer.store.block(height)
+    for key in anchored(parse_envelope(blocks[0].transactions[0])):
+        assert replica.store.history(key) == orderer.store.history(key)
+        # In the map after a block between the others, too.
+        assert replica.prove_record(key, 4).record.version == 1
+        assert replica.prove_record(key).record.version == 3
+    replica.apply(block_of(orderer, author.anchor()))
+    assert state(replica.store) == state(orderer.store)
+
+
+@pytest.mark.usefixtures("limit")
+def test_blocks_that_fail_together_at_any_step_are_not_kept_and_can_be_applied_again(
+    database, replica, orderer, author
+):
+    replica.apply(block_of(orderer, author.anchor()))
+    before = state(replica.store)
+    blocks = [block_of(orderer, author.anchor(1), author.subject(number)) for number in (1, 2, 3)]
+    step = 0
+    while True:
+        step += 1
+        with at_step(database, step, fail) as seen:
+            try:
+                replica.apply_all(blocks)
+                break
+            except UnavailableError as error:
+                assert error.code == "store.full"  # noqa: PT017  # the last step does not fail
+        assert seen
+        assert replica.height == 1
+        assert state(replica.store) == before
+    assert step >= 9
+    assert state(replica.store) == state(orderer.store)
+
+
+def test_blocks_whose_common_commit_failed_but_was_kept_are_known_afterwards(database, replica, orderer, author):
+    blocks = [block_of(orderer, author.anchor(1), author.subject(number)) for number in (1, 2, 3)]
+    with commit_kept_but_failed(database), pytest.raises(UnavailableError):
+        replica.apply_all(blocks)
+    assert (replica.height, replica.root) == (3, orderer.root)
+    assert state(replica.store) == state(orderer.store)
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_process_killed_at_any_step_leaves_blocks_that_are_kept_together_whole_or_absent(
+    store_engine, replica, orderer, author
+):
+    replica.apply(block_of(orderer, author.anchor(), author.subject(1)))
+    before = state(replica.store)
+    blocks = [block_of(orderer, author.anchor(1), author.subject(number)) for number in (2, 3)]
+    after = state(orderer.store)
+    outcomes = []
+    while not outcomes or outcomes[-1] == before:
+
+        def work() -> None:
+            own = store_engine(LEDGER)
+            child = Replica(LedgerStore(own))
+            with at_step(own, len(outcomes) + 1, kill):
+                child.apply_all(blocks)
+            kill()
+
+        assert killed(work)
+        reopened = store_engine(LEDGER)
+        outcomes.append(state(LedgerStore(reopened)))
+        reopened.check()
+        reopened.engine.dispose()
+    assert outcomes[-1] == after
+    assert len(outcomes) > 8
+
+
+def test_nobody_sees_a_block_before_all_that_are_kept_with_it_are_on_the_disk(replica, orderer, author, monkeypatch):
+    blocks = [block_of(orderer, author.anchor(1)) for _ in range(3)]
+    keys = [key for block in blocks for key in anchored(parse_envelope(block.transactions[0]))]
+    commit, seen = replica.store.commit_blocks, []
+
+    def watched(writes):
+        again = LedgerStore(replica.store._database)  # noqa: SLF001  # what a process would find that starts now
+        seen.extend((store.head.height, store.heads(keys)) for store in (replica.store, again))
+        again._reader.close()  # noqa: SLF001  # the file stays open
+        commit(writes)
+
+    monkeypatch.setattr(replica.store, "commit_blocks", watched)
+    replica.apply_all(blocks)
+    assert seen == [(0, dict.fromkeys(keys))] * 2
+    assert (replica.height, None in replica.store.heads(keys).values()) == (3, False)
+
+
 def test_what_waits_in_memory_is_computed_again_at_the_next_start(database, replica, orderer, author):
     keys = []
     for number in range(1, 6):
@@ -222,7 +328,7 @@ def test_blocks_come_in_order_and_whole(replica, orderer, author):
     replica.apply(block)
     store = replica.store
     with pytest.raises(ConflictError, match=r"store\.height"):
-        store.commit_block(type("Write", (), {"height": 3})())
+        store.commit_blocks([type("Write", (), {"height": 3})()])
     assert store.block(1).checkpoint == block.checkpoint
     assert store.block_at(2) == store.block(1)
     assert store.block_of_size(4).height == 1
