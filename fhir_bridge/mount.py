@@ -115,6 +115,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         Attested.CHILD: appointment,
         Attested.CONSENT: consent,
         Attested.DEATH: appointment,
+        Attested.DISPUTE: appointment,
         Attested.ENROLMENT: PaperEnrolment(counter),
         Attested.GUARDIANSHIP: appointment,
         Attested.RECOVERY: recoveries,

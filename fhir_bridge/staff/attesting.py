@@ -39,6 +39,8 @@ class Attested(StrEnum):
     """That a person has signed a permission on paper."""
     DEATH = "death"
     """That a person has died."""
+    DISPUTE = "dispute"
+    """That a person's guardians disagree."""
     ENROLMENT = "enrolment"
     """That they know who it is who is enrolled without a passkey."""
     GUARDIANSHIP = "guardianship"

@@ -17,6 +17,7 @@ from consent.web.person import Person
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
 from fhir_bridge.staff.counter import METHODS, Attended, Counter, Identity
+from fhir_bridge.staff.guardians import may_dispute
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
@@ -116,10 +117,12 @@ class DeskPages:
         enroller, *custodians = self._counter.named((person.enroller, *person.custodians))
         return {
             "can_die": person.enroller == self._site.org_id and person.standing != DEAD,
+            "can_dispute": may_dispute(person, self._site.org_id),
             "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,
             "is_own": person.enroller == self._site.org_id,
             "custodians": custodians,
+            "is_disputed": person.is_disputed,
             "passkeys": len(person.keys),
             "recoveries": len(person.recoveries),
             "standing": person.standing or ("minor" if person.is_minor else ""),

@@ -115,6 +115,25 @@ DESK_WORDS: Final[Words] = {
     "desk.deed.guardianship": ("指定监护人", "Appointment of guardians"),
     "desk.deed.withdrawal": ("纸质停止许可", "Stop of a permission on paper"),
     "desk.deed.death": ("登记去世", "Record of a death"),
+    "desk.deed.dispute": ("监护人意见不一", "Guardians who disagree"),
+    "desk.dispute": ("监护人意见不一", "The guardians disagree"),
+    "desk.dispute.lead": (
+        "由两名工作人员见证，立即生效：此后扩大许可须由全体监护人签名，停止仍只需其中一位。由法院指定监护人，或由全体监护人签名后结束。",
+        (
+            "Two members of the staff attest it, and it counts at once: from then on all guardians sign what permits "
+            "more, and any of them still stops. It ends when a court's appointment is carried out, or all guardians "
+            "sign that they agree."
+        ),
+    ),
+    "desk.dispute.button": ("已核对，提出登记", "It is so, propose to record it"),
+    "desk.disputed": (
+        "监护人意见不一：扩大许可须由全体监护人签名",
+        "The guardians disagree: all of them sign what permits more",
+    ),
+    "error.desk.dispute": (
+        "只有登记此人的机构可以登记，且须有两位监护人、尚未登记。",
+        "The organisation that enrolled the person records it, where there are two guardians, and once.",
+    ),
     "desk.death": ("去世", "A death"),
     "desk.death.lead": (
         "由两名工作人员核对死亡医学证明并见证。立即生效：不再能为此人作出新的许可；已有许可到期前仍有效，可停止。",

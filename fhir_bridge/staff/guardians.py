@@ -1,4 +1,4 @@
-"""The desk's pages for people who do not decide alone: a child's guardians, those whom a court appoints, and a death.
+"""The desk's pages for people who do not decide alone: guardians of a child, or by a court, who disagree; and a death.
 
 Keeps true: two of the staff attest each of them before it has any effect; guardians are of age, able, enrolled, known
 here, and other people; a child is enrolled with guardians, until the day on which it is of age by the record and the
@@ -139,7 +139,8 @@ class Appointment:
         """Word what the second hand confirms."""
         me = self._counter.site.pages.site.require(Role.DESK)
         people = [self._counter.identity(me, one) for one in _patients(proposal)]
-        return {"method": self._counter.site.pages.say(f"method.{proposal.terms.get('method')}"), "guardians": people}
+        method = str(proposal.terms.get("method", ""))
+        return {"method": self._counter.site.pages.say(f"method.{method}") if method else "", "guardians": people}
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Bring it to the ledger; final when this answers."""
@@ -152,6 +153,10 @@ class Appointment:
             case Attested.GUARDIANSHIP:
                 self._announce(attended, guardians, asked)
                 return redirected(RECOVERIES)
+            case Attested.DISPUTE:
+                subject = self._counter.enrolled(attended).subject.hex()
+                disputed: Json = {"staff": asked["staff"], "subject": subject}
+                self._counter.site.local.call("subject.declare-dispute", disputed, SLOW)
             case _:
                 subject = self._counter.enrolled(attended).subject.hex()
                 self._counter.site.local.call("subject.declare-death", {**asked, "subject": subject}, SLOW)
@@ -194,6 +199,7 @@ class GuardianPages:
             ("/desk/<case>/guardians", self.begin, "GET"),
             ("/desk/<case>/guardians", self.name, "POST"),
             ("/desk/<case>/death", self.propose_death, "POST"),
+            ("/desk/<case>/dispute", self.propose_dispute, "POST"),
         )
         return self._counter.blueprint("guardians", rows)
 
@@ -231,6 +237,15 @@ class GuardianPages:
         made = self._attesting.propose(me, Attested.DEATH, attended.who.id, {"method": DEATH})
         return redirected(f"/desk/proposed/{made.id}")
 
+    def propose_dispute(self, case: str) -> Response:
+        """Propose to declare that the guardians disagree, as the first of two."""
+        me = self._counter.check_form()
+        attended = self._counter.attended(me, case)
+        if not may_dispute(self._counter.enrolled(attended), self._site.org_id):
+            raise ConflictError("desk.dispute")
+        made = self._attesting.propose(me, Attested.DISPUTE, attended.who.id, {})
+        return redirected(f"/desk/proposed/{made.id}")
+
     def _deed(self, attended: Attended) -> Attested:
         """Tell what naming guardians comes to: a child's enrolment, or a recovery of who is enrolled."""
         person = self._counter.person(attended)
@@ -265,6 +280,12 @@ class GuardianPages:
             problem=said,
             form=self._counter.form(me),
         )
+
+
+def may_dispute(person: Person, org_id: str) -> bool:
+    """Tell whether it can be declared here that a person's guardians disagree."""
+    guardians = [one for one in person.delegations if one.role == GUARDIAN and one.is_in_force]
+    return person.enroller == org_id and len(guardians) > 1 and not person.is_disputed
 
 
 def _patients(proposal: Proposal) -> list[str]:

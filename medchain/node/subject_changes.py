@@ -182,6 +182,20 @@ class SubjectChanges:
         after = replace(before, capacity=replace(before.capacity, standing=standing))
         return self._submit(record, self._next(after, Operation.DECLARE_DEATH, ()), staff)
 
+    def declare_dispute(self, subject: bytes, staff: Sequence[str]) -> Submitted:
+        """Declare that the guardians do not agree: from then on all of them sign what permits more.
+
+        Args:
+            subject: map key of the subject object, 32 bytes.
+            staff: two members of staff who attest it.
+
+        Returns:
+            The subject's version, final.
+        """
+        record, before = self._own(subject)
+        after = self._next(_disputed(before, disputed=True), Operation.DISPUTE, ())
+        return self._submit(record, after, staff)
+
     def announce_passkeys(
         self, subject: bytes, credentials: Sequence[Credential], method: str, staff: Sequence[str]
     ) -> Submitted:

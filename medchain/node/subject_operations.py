@@ -62,6 +62,7 @@ class SubjectOperations:
             OPEN_RECOVERIES: self._open_recoveries,
             "subject.change": self._change,
             "subject.declare-death": self._declare_death,
+            "subject.declare-dispute": self._declare_dispute,
             "subject.draft": self._draft,
             "subject.draft-join": self._draft_join,
             "subject.find": self._find,
@@ -119,6 +120,11 @@ class SubjectOperations:
         top = members(document, {"method": str, "staff": list, "subject": str})
         subject = unhex(top["subject"], HASH_BYTES)
         return placed(self._changes.declare_death(subject, str(top["method"]), names(top["staff"])))
+
+    def _declare_dispute(self, document: Json) -> Json:
+        """Declare that guardians disagree."""
+        top = members(document, {"staff": list, "subject": str})
+        return placed(self._changes.declare_dispute(unhex(top["subject"], HASH_BYTES), names(top["staff"])))
 
     def _announce(self, document: Json) -> Json:
         """Announce a recovery: ``credentials``, or ``guardians`` and whether the person is ``incapable``."""

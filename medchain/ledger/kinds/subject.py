@@ -340,7 +340,7 @@ def _read_before(shown: Body, after: Subject, context: CheckContext) -> Subject:
 def _check_evidence(body: Body, after: Subject, context: CheckContext, rule: _Rule) -> None:
     """Check the signatures of the signers, and the attestation where one is needed."""
     evidence = signing.shown_evidence(body)
-    if rule.is_attested:
+    if rule.is_attested or (rule.may_be_attested and not after.signers):
         signing.check_attested(body, "subject.attested")
     elif "attested_by" in evidence:
         refuse("subject.attested")
@@ -391,12 +391,14 @@ class _Rule(NamedTuple):
         holds: whether they differ as they should.
         signers: refuses others than those who may sign it.
         is_attested: whether two of the staff must attest it.
+        may_be_attested: whether they may in place of all signatures.
     """
 
     changes: frozenset[str]
     holds: Callable[[Subject, Subject], bool]
     signers: Callable[[Subject, Subject, CheckContext], None]
     is_attested: bool = False
+    may_be_attested: bool = False
 
 
 def _by_person(before: Subject, after: Subject, context: CheckContext) -> None:
@@ -454,9 +456,9 @@ def _by_person_or_delegate(before: Subject, after: Subject, context: CheckContex
 
 
 def _by_a_guardian(before: Subject, after: Subject, context: CheckContext) -> None:
-    """Let any guardian sign."""
+    """Let any guardian sign, or none where that is attested."""
     guardians = before.capacity.guardians(context.time // DAY_S)
-    if not after.signers or not set(after.signers) <= guardians:
+    if not guardians or not set(after.signers) <= guardians:
         refuse("subject.guardian")
 
 
@@ -535,6 +537,7 @@ _RULES: Final[Mapping[Operation, _Rule]] = {
         frozenset({"disputed"}),
         lambda before, after: after.capacity.disputed and not before.capacity.disputed,
         _by_a_guardian,
+        may_be_attested=True,
     ),
     Operation.SETTLE: _Rule(
         frozenset({"disputed"}),

@@ -74,6 +74,26 @@ def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji
     assert "Under age" in page
 
 
+def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no_staff(world, tongji):  # noqa: F811
+    for name in ("ward-left", "ward-right"):
+        lost(world, tongji, name)
+    child, first, second = world.patient("ward-8", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
+    assert decided(second, proposed(first, child, "MRN-ward-left", "MRN-ward-right")).status_code == 303
+    assert not shown_of(world, child)["disputed"]
+    place = opened(first, child)
+    waiting = first.post(f"{place}/dispute", form_of(first, place)).headers["Location"]
+    assert "any of them still stops" in text_of(second.get(f"{waiting}?lang=en"))
+    assert decided(second, waiting).status_code == 303
+    assert shown_of(world, child)["disputed"]
+    page = first.get(f"{opened(first, child)}?lang=en").text
+    assert "all of them sign what permits more" in text_of(first.get(f"{opened(first, child)}?lang=en"))
+    assert "/dispute" not in page
+    # Not twice, nor of who has no two guardians.
+    for name in (child, "ward-left"):
+        place = opened(first, name)
+        assert code_of(first.post(f"{place}/dispute", form_of(first, place))) == "desk.dispute"
+
+
 def test_attack_who_cannot_decide_or_is_not_known_becomes_nobodys_guardian(world, tongji):  # noqa: F811
     lost(world, tongji, "ward-able")
     born = datetime.fromtimestamp(world.site.clock(), UTC).date() - timedelta(days=3650)

@@ -463,7 +463,7 @@ def test_a_minors_own_passkey_permits_nothing(case):
 def test_one_guardian_disputes_and_both_settle(case, child, mother, father, helper):
     assert code(*changed(case, child, "dispute", [father], disputed=True)) == ""
     assert code(*changed(case, child, "dispute", [helper], disputed=True)) == "subject.guardian"
-    assert code(*changed(case, child, "dispute", [], disputed=True)) == "subject.guardian"
+    assert code(*changed(case, child, "dispute", [], disputed=True)) == "subject.attested"
     disputed = Person(case, "child", passkeys=(), capacity=replace(child.subject.capacity, disputed=True))
     assert code(*changed(case, disputed, "settle", [mother], disputed=False)) == "subject.guardians"
     assert code(*changed(case, disputed, "settle", [father, mother], disputed=False)) == ""
@@ -480,6 +480,22 @@ def test_guardians_who_disagree_widen_together_and_narrow_alone(case, child, mot
 
 
 # Death and incapacity
+
+
+def test_two_of_the_staff_attest_a_dispute_that_no_guardian_signs_and_no_settlement(
+    case, child, patient, mother, father
+):
+    attested = ("doctor", "nurse")
+    assert code(*changed(case, child, "dispute", [], disputed=True, attested_by=attested)) == ""
+    for staff in ((), ("doctor",)):
+        assert code(*changed(case, child, "dispute", [], disputed=True, attested_by=staff)) == "subject.attested"
+    # Beside a guardian's signature nobody attests anything, and of who has no guardian there is nothing to dispute.
+    assert code(*changed(case, child, "dispute", [father], disputed=True, attested_by=attested)) == "subject.attested"
+    assert code(*changed(case, patient, "dispute", [], disputed=True, attested_by=attested)) == "subject.guardian"
+    disputed = Person(case, "child", passkeys=(), capacity=replace(child.subject.capacity, disputed=True))
+    assert code(*changed(case, disputed, "settle", [], disputed=False, attested_by=attested)) == "subject.guardians"
+    made = changed(case, disputed, "settle", [father, mother], disputed=False, attested_by=attested)
+    assert code(*made) == "subject.attested"
 
 
 def declared(case, person, **changes: object):
