@@ -223,12 +223,12 @@ class Gateway:
         begun = _Begun(self._application, environ)
         self._busy += 1
         try:
-            while (answer := begun.step()) is None:
-                if not await self._waited(begun):
-                    return await self._in_thread(_Begun.end, begun)
+            answer = begun.step()
+            while answer is None and await self._waited(begun):
+                answer = begun.step()
         finally:
             self._busy -= 1
-        return answer
+        return await self._in_thread(_Begun.end, begun) if answer is None else answer
 
     async def _waited(self, begun: _Begun) -> bool:
         """Wait for what a request waits for; tells whether that is over."""

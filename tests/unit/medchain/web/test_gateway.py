@@ -361,12 +361,13 @@ class Waiting:
 
     def __init__(self, *, for_thread: bool = False) -> None:
         """Wait for a thread, or for whoever asks."""
-        self.let, self.gone_on = threading.Event(), threading.Event()
+        self.let, self.gone_on, self.gone_to_thread = threading.Event(), threading.Event(), threading.Event()
         self.begun, self.for_thread = asyncio.Event(), for_thread
         self.threads: list[int] = []
 
     def now(self) -> None:
         self.threads.append(threading.get_ident())
+        self.gone_to_thread.set()
         assert self.let.wait(60)
 
     async def soon(self) -> bool:
@@ -406,15 +407,19 @@ def test_while_a_request_waits_the_loop_answers_others():
 
 
 def test_what_only_a_thread_can_wait_for_a_thread_ends():
-    waiting = Waiting(for_thread=True)
+    waiting, other = Waiting(for_thread=True), Client([])
 
-    async def then(_door, answering) -> None:
+    async def then(door, answering) -> None:
+        door.__dict__["_most"] = 2
+        await asyncio.to_thread(waiting.gone_to_thread.wait, 60)
+        # It counts as one of those under way, not as two.
+        await door(scope(), other.receive, other.send)
         waiting.let.set()
         await answering
 
     client, application = in_steps(waiting, then)
-    assert (client.status, client.body) == (200, b"read")
-    assert waiting.threads == application.threads[1:]
+    assert (client.status, client.body, other.body) == (200, b"read", b"read")
+    assert waiting.threads == application.threads[2:]
     assert waiting.threads != [threading.get_ident()]
 
 
