@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
+from medchain.encoding import Json, as_number, as_object, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds.consent import Consent
@@ -124,11 +124,5 @@ def drop(accounts: AccountStore, ask: str, now: int) -> None:
 def _read(document: bytes) -> Joint:
     """Read what is kept."""
     top = members(parse_canonical(document, max_bytes=_MAX_BYTES), {"draft": str, "given": dict, "until": int})
-    given, until = top["given"], top["until"]
-    rows = given if isinstance(given, dict) else {}
-    return Joint(str(top["draft"]), {unhex(name, HASH_BYTES).hex(): row for name, row in rows.items()}, _number(until))
-
-
-def _number(value: Json) -> int:
-    """Narrow a member whose type `members` has checked."""
-    return value if isinstance(value, int) else 0
+    given = {unhex(name, HASH_BYTES).hex(): row for name, row in as_object(top["given"]).items()}
+    return Joint(str(top["draft"]), given, as_number(top["until"]))

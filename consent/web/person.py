@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from medchain.encoding import Json, unbase64, unhex
+from medchain.encoding import Json, as_list, as_number, as_objects, unbase64, unhex
 from medchain.errors import InputError
 from medchain.ledger.kinds.capacity import GUARDIAN
 from medchain.ledger.transaction import HASH_BYTES
@@ -163,12 +163,12 @@ def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:
     return Person(
         subject=subject,
         enroller=str(answer.get("enroller", "")),
-        custodians=tuple(str(one) for one in _list(answer.get("custodians"))),
+        custodians=tuple(str(one) for one in as_list(answer.get("custodians"))),
         keys=tuple(_keys(answer)),
-        recoveries=tuple(_recovery(one) for one in _objects(answer.get("recoveries"))),
+        recoveries=tuple(_recovery(one) for one in as_objects(answer.get("recoveries"))),
         standing=str(standing.get("state")) if isinstance(standing, dict) else "",
         is_minor=answer.get("minor") is True,
-        delegations=tuple(_delegation(subject, one) for one in _objects(answer.get("delegates"))),
+        delegations=tuple(_delegation(subject, one) for one in as_objects(answer.get("delegates"))),
         is_disputed=answer.get("disputed") is True,
     )
 
@@ -177,7 +177,7 @@ def represented_of(answer: Mapping[str, Json]) -> list[Delegation]:
     """Read what ``subject.represented`` answered: those that count now."""
     return [
         _delegation(unhex(row.get("subject"), HASH_BYTES), {**row, "in_force": True})
-        for row in _objects(answer.get("represented"))
+        for row in as_objects(answer.get("represented"))
     ]
 
 
@@ -186,15 +186,15 @@ def changes_of(answer: Mapping[str, Json]) -> list[Change]:
     return [
         Change(
             operation=str(row.get("operation")),
-            time=_number(row.get("time")),
+            time=as_number(row.get("time")),
             by=str(row.get("by", "")),
-            position=_number(row.get("position")),
+            position=as_number(row.get("position")),
             is_final=row.get("final") is True,
-            version=_number(row.get("version")) or None,
-            signers=tuple(str(one) for one in _list(row.get("signers"))),
-            delegates=tuple(str(one) for one in _list(row.get("delegates"))),
+            version=as_number(row.get("version")) or None,
+            signers=tuple(str(one) for one in as_list(row.get("signers"))),
+            delegates=tuple(str(one) for one in as_list(row.get("delegates"))),
         )
-        for row in _objects(answer.get("changes"))
+        for row in as_objects(answer.get("changes"))
     ]
 
 
@@ -205,12 +205,12 @@ def key_name(credential: bytes) -> str:
 
 def _keys(answer: Mapping[str, Json]) -> Iterator[Key]:
     """Read the passkeys."""
-    for row in _objects(answer.get("passkeys")):
+    for row in as_objects(answer.get("passkeys")):
         try:
             credential = unbase64(row.get("credential_id"))
         except InputError:
             continue
-        yield Key(key_name(credential), credential, _number(row.get("since")))
+        yield Key(key_name(credential), credential, as_number(row.get("since")))
 
 
 def _delegation(person: bytes, row: Mapping[str, Json]) -> Delegation:
@@ -222,11 +222,11 @@ def _delegation(person: bytes, row: Mapping[str, Json]) -> Delegation:
         person=person,
         delegate=unhex(limits.get("subject"), HASH_BYTES),
         role=str(limits.get("role")),
-        until=_number(limits.get("until")),
-        may=tuple(str(one) for one in _list(limits.get("may"))),
-        resource_types=tuple(str(one) for one in _list(limits.get("resource_types"))),
+        until=as_number(limits.get("until")),
+        may=tuple(str(one) for one in as_list(limits.get("may"))),
+        resource_types=tuple(str(one) for one in as_list(limits.get("resource_types"))),
         is_in_force=row.get("in_force") is True,
-        since=_number(when.get("time")),
+        since=as_number(when.get("time")),
         key=str(limits.get("delegation") or ""),
         is_ended=isinstance(ended, dict),
         is_ordered=isinstance(ended, dict) and ended.get("position") is not None,
@@ -240,21 +240,6 @@ def _recovery(row: Mapping[str, Json]) -> Recovery:
         by=str(row.get("by")),
         method=str(row.get("method")),
         operation=str(row.get("operation")),
-        announced=_number(row.get("announced")),
-        takes_effect=_number(row.get("carry_out_from")),
+        announced=as_number(row.get("announced")),
+        takes_effect=as_number(row.get("carry_out_from")),
     )
-
-
-def _list(value: Json) -> list[Json]:
-    """Read a list; an empty one for what is none."""
-    return value if isinstance(value, list) else []
-
-
-def _objects(value: Json) -> list[dict[str, Json]]:
-    """List the objects of a list."""
-    return [one for one in _list(value) if isinstance(one, dict)]
-
-
-def _number(value: Json) -> int:
-    """Read a number; 0 for what is none."""
-    return value if isinstance(value, int) else 0

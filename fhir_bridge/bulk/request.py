@@ -15,7 +15,7 @@ from typing import Final
 from fhir_bridge.document import Resource, member
 from fhir_bridge.resources import is_storable
 from medchain.dates import span_of
-from medchain.encoding import Json, members
+from medchain.encoding import Json, as_list, members
 from medchain.errors import InputError
 
 FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
@@ -222,7 +222,7 @@ def parse_order(document: Json) -> Order:
         found["access"],
         _texts(found["types"]),
         str(found["since"]),
-        tuple((one[0], one[1]) for row in _rows(filters) if len(one := _texts(row)) == 2),  # noqa: PLR2004  # a pair
+        tuple((one[0], one[1]) for row in as_list(filters) if len(one := _texts(row)) == 2),  # noqa: PLR2004  # a pair
         _texts(found["elements"]),
         found["of_patients"] is True,
         None if patients is None else _texts(patients),
@@ -245,11 +245,6 @@ def _listed(values: Iterable[str]) -> list[str]:
     return [one.strip() for value in values for one in value.split(",") if one.strip()]
 
 
-def _rows(value: Json) -> list[Json]:
-    """Narrow a list."""
-    return value if isinstance(value, list) else []
-
-
 def _texts(value: Json) -> tuple[str, ...]:
     """Narrow a list of texts."""
-    return tuple(str(one) for one in _rows(value))
+    return tuple(str(one) for one in as_list(value))

@@ -35,7 +35,7 @@ from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED, http_date
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
-from medchain.encoding import Json, members
+from medchain.encoding import Json, as_number, members
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError
 
 SMALL_BYTES: Final = 256 << 10
@@ -159,12 +159,12 @@ def _do_elsewhere(core: Core, ask: Ask) -> Done:
     found = members(result.document, shape)
     numbers = found["numbers"] if isinstance(found["numbers"], list) else []
     return Done(
-        _number(found["status"]),
+        as_number(found["status"]),
         result.content,
-        _number(found["first"]),
-        _number(found["last"]),
+        as_number(found["first"]),
+        as_number(found["last"]),
         str(found["kind"]),
-        [_number(one) for one in numbers],
+        [as_number(one) for one in numbers],
         str(found["query"]),
     )
 
@@ -413,8 +413,3 @@ def _state(core: Core, done: Done) -> str:
     if not done.first or count <= done.last - done.first:
         return "pending"
     return core.anchored(position)
-
-
-def _number(value: Json) -> int:
-    """Narrow a number."""
-    return value if isinstance(value, int) else 0

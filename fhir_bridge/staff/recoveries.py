@@ -19,7 +19,7 @@ from consent.web.site import QUICK, SLOW, organisation_name
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Counter
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json, as_number, as_object, as_objects, unhex
 from medchain.errors import ConflictError
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.ledger.transaction import HASH_BYTES
@@ -83,8 +83,7 @@ class RecoveryPages:
         """List the recoveries that are under way, as far as this node holds them, those that end first at the top."""
         me = self._site.require(Role.DESK)
         answer = self._counter.site.local.call(OPEN_RECOVERIES, {}, QUICK)
-        found = answer.get("recoveries") if isinstance(answer, dict) else None
-        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        rows = as_objects(as_object(answer).get("recoveries"))
         names = self._counter.organisations()
         return self._pages.render("staff/recoveries.html", rows=[self._row(me, row, names) for row in rows])
 
@@ -98,7 +97,7 @@ class RecoveryPages:
 
     def _row(self, me: SignedIn, row: Mapping[str, Json], names: Json) -> dict[str, object]:
         """Word a recovery."""
-        moment, opens = self._counter.site.moment, _number(row.get("carry_out_from"))
+        moment, opens = self._counter.site.moment, as_number(row.get("carry_out_from"))
         is_own = row.get("enroller") == self._site.org_id
         return {
             "key": str(row.get("key")),
@@ -106,7 +105,7 @@ class RecoveryPages:
             "name": self._name(me, str(row.get("subject"))),
             "by": organisation_name(names, str(row.get("by"))),
             "method": self._pages.say_or(f"method.{row.get('method')}", str(row.get("method"))),
-            "announced": moment(_number(row.get("announced"))),
+            "announced": moment(as_number(row.get("announced"))),
             "opens": moment(opens),
             "enroller": organisation_name(names, str(row.get("enroller"))),
             "tellers": [organisation_name(names, one) for one in _texts(row.get("custodians"))],
@@ -127,8 +126,7 @@ class RecoveryPages:
     def _told(self, row: Mapping[str, Json]) -> str:
         """Tell how far the person was told here: ``seen``, ``sent``, ``undelivered`` or ``waiting``."""
         answer = self._counter.site.local.call("notices.list", {"subjects": [row.get("subject")]}, QUICK)
-        found = answer.get("notices") if isinstance(answer, dict) else None
-        notices = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        notices = as_objects(as_object(answer).get("notices"))
         mine = [one for one in notices if one.get("object") == row.get("key")]
         if any(one.get("acknowledged") is not None for one in mine):
             return "seen"
@@ -143,11 +141,6 @@ def check_recoverable(person: Person, org_id: str) -> None:
         raise ConflictError("recovery.second")
     if person.standing == DEAD:
         raise ConflictError("recovery.dead")
-
-
-def _number(value: Json) -> int:
-    """Read a time of the daemon's."""
-    return value if isinstance(value, int) else 0
 
 
 def _texts(value: Json) -> Sequence[str]:
