@@ -98,7 +98,7 @@ class Client:
         """An address must be given each time (RFC 9700 §2.1)."""
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        """Scopes are judged by `fhir_bridge.smart.authorize`."""
+        """Scopes are judged by `fhir_bridge.smart.offer`."""
         return scope
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:

@@ -302,29 +302,6 @@ def create_keys(folder: Path, org_id: str, halves: Unlock) -> dict[str, Json]:
     return _newest_public(rows)
 
 
-def add_key(folder: Path, use: KeyUse, halves: Unlock) -> str:
-    """Draw a further key of one use, the newest from now on; the old ones stay.
-
-    The ledger hears of it by an organisation transaction, which must be final before the node starts anew.
-
-    Args:
-        folder: the node's folder.
-        use: what the key is for.
-        halves: both halves of the root key.
-
-    Returns:
-        Its key id.
-
-    Raises:
-        NotFoundError: ``keystore.missing``.
-    """
-    path = Layout(folder).keystore
-    org_id, rows = _read(path)
-    row = _draw(use, org_id, halves)
-    write_private_file(path, _encode(org_id, [*rows, row]))
-    return row.key_id
-
-
 def draw_candidates(folder: Path, uses: Collection[KeyUse], halves: Unlock) -> bool:
     """Draw keys that are to take the place of others, once the ledger lists them; again after a crash changes nothing.
 
