@@ -19,7 +19,8 @@ from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
 from fhir_bridge.browse.view import line_of, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
-from fhir_bridge.document import Resource, write
+from fhir_bridge.document import Element, Resource, write
+from fhir_bridge.references import instant
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import zip_bundle
 from fhir_bridge.search.cursor import PARAMETER
@@ -41,6 +42,7 @@ MAX_PAGES: Final = 5
 _OWN: Final = parse_scopes("patient/*.rs")
 _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/PractitionerRole.rs")
 _COUNT: Final = "_count=200&_sort=-_lastUpdated"
+_VERSIONS: Final = 50
 _LOOKS: Final = "_count=100&_sort=-date"
 _REFUSED: Final = "4"
 _ELSEWHERE: Final = frozenset({"AuditEvent", "Provenance"})
@@ -119,6 +121,17 @@ class RecordsOfPatients:
             raise NotFoundError("page.unknown") from error
         return reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
 
+    def bundle(self, patient: str, references: Sequence[str], language: str) -> bytes:
+        """Give records as a FHIR Bundle with their Provenance; see the port."""
+        reading = self._reading(patient, language)
+        try:
+            resources = [one for place in references for one in _with_provenance(reading, place)]
+        except RefusedError as error:
+            raise NotFoundError("page.unknown") from error
+        entries: list[Element] = [self._entry(one) for one in resources]
+        made: Resource = {"resourceType": "Bundle", "type": "collection", "timestamp": instant(self._core.clock())}
+        return write({**made, "entry": entries})
+
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
         reading = Reading(
@@ -180,6 +193,11 @@ class RecordsOfPatients:
                 event=str(event.get("id", "")),
             )
 
+    def _entry(self, resource: Resource) -> Resource:
+        """Write an entry of a Bundle."""
+        place = f"{resource.get('resourceType')}/{resource.get('id')}"
+        return {"fullUrl": f"{self._core.base_url}/{place}", "resource": resource}
+
     def _reading(self, patient: str, language: str) -> Reading:
         """Ask as a token for this one patient would."""
         return Reading(self._core, self._access(patient), language)
@@ -204,6 +222,12 @@ def _record(reading: Reading, resource: Resource) -> PatientRecord:
         content=write(resource),
         anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
     )
+
+
+def _with_provenance(reading: Reading, place: str) -> Iterator[Resource]:
+    """Give a record, and what the ledger says of its versions; raises `RefusedError`."""
+    yield reading.resource(place)[0]
+    yield from reading.listed("Provenance", urlencode({"target": place, "_count": _VERSIONS})).resources
 
 
 def _is_kept(resource: Resource) -> bool:

@@ -59,6 +59,9 @@ from medchain.web.routing import Caller, callers
 PATIENT_ASSETS: Final = ("proof.js", "verify.js")
 """Files of these pages."""
 
+BUNDLED: Final = 100
+"""Most records that one file holds: the node proves each of them anew for it."""
+
 WEEK_S: Final = 7 * DAY_S
 """What "this week" is: the last seven days."""
 
@@ -98,6 +101,8 @@ class PatientPages:
             ("/my/emergencies/<name>", self.object_to, "POST"),
             ("/my/record", self.record, "GET"),
             ("/my/record/<type_name>/<record_id>", self.one, "GET"),
+            ("/my/record/bundle", self.bundle, "GET"),
+            ("/my/record/<type_name>/<record_id>/bundle", self.record_bundle, "GET"),
             ("/my/record/<type_name>/<record_id>/proof", self.record_proof, "GET"),
             ("/my/verify", self.verify, "GET"),
         ):
@@ -306,6 +311,7 @@ class PatientPages:
             ],
             hidden=hidden,
             is_cut=is_cut,
+            bundled=BUNDLED if len(replay.records) > BUNDLED else 0,
         )
 
     def one(self, type_name: str, record_id: str) -> Response:
@@ -328,6 +334,23 @@ class PatientPages:
         check_place(type_name, record_id)
         packed = self._site.records_of(me).proof(me.id, type_name, record_id, language())
         return attached(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
+
+    def record_bundle(self, type_name: str, record_id: str) -> Response:
+        """Give a record as a FHIR Bundle with its proof."""
+        me = self._site.require()
+        check_place(type_name, record_id)
+        return self._bundled(me, [f"{type_name}/{record_id}"], f"{type_name}-{record_id}.json")
+
+    def bundle(self) -> Response:
+        """Give the patient's records as a FHIR Bundle with their proofs, the newest ones of many."""
+        me = self._site.require()
+        records, _ = self._site.records_of(me).all(me.id, language())
+        return self._bundled(me, [one.reference for one in records[:BUNDLED]], "my-record.json")
+
+    def _bundled(self, me: Patient, references: Sequence[str], name: str) -> Response:
+        """Give records as a file."""
+        content = self._site.records_of(me).bundle(me.id, references, language())
+        return attached(content, "application/fhir+json", name)
 
     def verify(self) -> Response:
         """Show where a proof is checked; who it is about does not matter, so anybody may."""

@@ -112,6 +112,19 @@ class PatientRecords(Protocol):
         """Give a record's proof bundle (zip); raises as `one`."""
         ...
 
+    def bundle(self, patient: str, references: Sequence[str], language: str) -> bytes:
+        """Give records as a FHIR Bundle, each with what the ledger says of its versions, the proof in it.
+
+        Args:
+            patient: whose they are.
+            references: of the records, ``TYPE/ID``.
+            language: of names in it.
+
+        Raises:
+            NotFoundError: ``page.unknown`` for one that is not the patient's.
+        """
+        ...
+
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
         ...

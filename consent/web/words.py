@@ -492,6 +492,12 @@ PATIENT_WORDS: Final[Words] = {
     "record.versions": ("版本数", "Versions"),
     "record.ledger": ("账本存证", "On the ledger"),
     "record.proof": ("下载证明包", "Download its proof"),
+    "record.bundle": ("下载为 FHIR 文件，含证明", "Download as a FHIR bundle with its proof"),
+    "record.bundle.all": (
+        "下载全部记录（FHIR 文件，含证明）",
+        "Download these records as a FHIR bundle with their proofs",
+    ),
+    "record.bundle.newest": ("最新的 {count} 条", "the newest {count}"),
     "record.all": ("全部内容", "All that it says"),
     "verify.title": ("核验证明", "Check a proof"),
     "verify.lead": (

@@ -34,7 +34,7 @@ from fhir_bridge.search.service import SearchService
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import base64url, unbase64url
-from medchain.node.proofs import PROVE, opening_of, prove_object, record_proof
+from medchain.node.proofs import PROVE, TRACE, RecordTracer, opening_of, prove_object, record_proof, trace_record
 from medchain.node.records import RecordService
 from medchain.store.accounts import Passkey
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
@@ -218,6 +218,7 @@ def made(desks: Desks) -> Iterator[World]:
     audit = JournalAudit(folder, KEY, clock)
     local = desks.local()
     local.operations[PROVE] = partial(prove_object, site.replica)
+    local.operations[TRACE] = partial(trace_record, site.replica)
     with closing(audit):
         index = SearchIndex(site.records, bases=frozenset({f"{PORTAL}/fhir"}))
         search = SearchService(site.records, index, KEY, genesis().ledger, clock)
@@ -233,6 +234,7 @@ def made(desks: Desks) -> Iterator[World]:
             clock=clock,
             final_size=lambda: site.ledger.final().size,
             majority_years=lambda: 18,
+            tracer=RecordTracer(RENHE, genesis().ledger, local, service),
             prove=lambda stored: record_proof(local, RENHE, stored, opening_of(service, stored)),
             audit=audit,
             catch_up=AuditDrain(folder, KEY, site.records, service, clock, RENHE).catch_up,
