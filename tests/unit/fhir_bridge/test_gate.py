@@ -463,7 +463,7 @@ def test_who_waits_for_anchors_leaves_threads_for_others(ward):
 
 
 def test_a_create_that_loses_a_race_is_stored_under_another_id(ward, monkeypatch):
-    kept, left = type(ward.service).create_many, [1]
+    kept, left = type(ward.service).creating_many, [1]
 
     def late(self, records, **more: object):
         if left and records[0].type == "Basic":
@@ -471,7 +471,7 @@ def test_a_create_that_loses_a_race_is_stored_under_another_id(ward, monkeypatch
             raise ConflictError("store.conflict")
         return kept(self, records, **more)
 
-    monkeypatch.setattr(type(ward.service), "create_many", late)
+    monkeypatch.setattr(type(ward.service), "creating_many", late)
     body = {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": "urn:x", "value": "1"}]}
     assert ward.call("POST", "/fhir/Basic", body).status_code == 201
     left.append(1)
@@ -482,15 +482,15 @@ def test_a_create_that_loses_a_race_is_stored_under_another_id(ward, monkeypatch
 
 def test_of_two_conditional_creates_at_once_the_second_is_answered_what_the_first_stored(ward, monkeypatch):
     """FHIR R4 §3.1.0.8.1: one match: the server ignores the post and returns 200."""
-    kept, others = type(ward.service).create_many, []
+    kept, others = type(ward.service).creating_many, []
     body = {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": "urn:x", "value": "7"}]}
 
     def late(self, records, **more: object):
         if records[0].type == "Basic" and not others:
-            others.extend(kept(self, records))
+            others.extend(self.create_many(records))
         return kept(self, records, **more)
 
-    monkeypatch.setattr(type(ward.service), "create_many", late)
+    monkeypatch.setattr(type(ward.service), "creating_many", late)
     second = ward.call("POST", "/fhir/Basic", body, If_None_Exist="identifier=urn:x|7")
     assert second.status_code == 200
     assert second.headers["Location"].endswith(f"/Basic/{others[0].id}/_history/1")
