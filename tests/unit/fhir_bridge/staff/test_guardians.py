@@ -44,7 +44,7 @@ def shown_of(world, patient: str) -> dict:
     return world.local.call("subject.show", {"subject": subject.hex()})
 
 
-def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji):  # noqa: F811
+def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji):  # noqa: F811  # the fixture
     mother, father = lost(world, tongji, "ward-mother"), lost(world, tongji, "ward-father")
     child, first, second = world.patient("ward-1", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
     assert f"{opened(first, child)}/guardians"[-10:] in first.get(opened(first, child)).text
@@ -74,7 +74,7 @@ def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji
     assert "Under age" in page
 
 
-def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no_staff(world, tongji):  # noqa: F811
+def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no_staff(world, tongji):  # noqa: F811  # the fixture
     for name in ("ward-left", "ward-right"):
         lost(world, tongji, name)
     child, first, second = world.patient("ward-8", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
@@ -94,7 +94,7 @@ def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no
         assert code_of(first.post(f"{place}/dispute", form_of(first, place))) == "desk.dispute"
 
 
-def test_attack_who_cannot_decide_or_is_not_known_becomes_nobodys_guardian(world, tongji):  # noqa: F811
+def test_attack_who_cannot_decide_or_is_not_known_becomes_nobodys_guardian(world, tongji):  # noqa: F811  # the fixture
     lost(world, tongji, "ward-able")
     born = datetime.fromtimestamp(world.site.clock(), UTC).date() - timedelta(days=3650)
     child, browser = world.patient("ward-2", born.isoformat()), world.staff(Role.DESK)
@@ -113,7 +113,7 @@ def test_attack_who_cannot_decide_or_is_not_known_becomes_nobodys_guardian(world
     assert code_of(named(browser, child, "MRN-ward-able", method="passport")) == "desk.method"
 
 
-def test_a_guardian_who_dies_before_the_second_hand_is_none(world, tongji):  # noqa: F811
+def test_a_guardian_who_dies_before_the_second_hand_is_none(world, tongji):  # noqa: F811  # the fixture
     one = lost(world, tongji, "ward-mortal")
     child, first, second = world.patient("ward-3", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
     waiting = proposed(first, child, "MRN-ward-mortal")
@@ -132,7 +132,7 @@ def test_who_is_of_age_or_has_no_birth_date_is_enrolled_with_no_guardian(world, 
     assert code_of(browser.post(f"{place}/guardians", other | {"guardian": ["x"], "method": "court-order"})) == code
 
 
-def test_guardians_whom_a_court_appoints_are_announced_wait_and_take_the_place_of_those_before(world, tongji):  # noqa: F811
+def test_guardians_whom_a_court_appoints_are_announced_wait_and_take_the_place_of_those_before(world, tongji):  # noqa: F811  # the fixture
     person, guardian = lost(world, tongji, "ward-5"), lost(world, tongji, "ward-guardian")
     first, second = tongji.staff(Role.DESK, "Practitioner/g1"), tongji.staff(Role.DESK, "Practitioner/g2")
     waiting = proposed(first, person.name, "MRN-ward-guardian")
@@ -154,7 +154,7 @@ def test_guardians_whom_a_court_appoints_are_announced_wait_and_take_the_place_o
     assert code_of(desk.get(f"{opened(desk, 'ward-guardian')}/guardians")) == "recovery.second"
 
 
-def test_a_death_counts_once_two_have_seen_the_certificate_and_at_the_enroller_alone(world, tongji):  # noqa: F811
+def test_a_death_counts_once_two_have_seen_the_certificate_and_at_the_enroller_alone(world, tongji):  # noqa: F811  # the fixture
     one = lost(world, tongji, "ward-6")
     first, second = world.staff(Role.DESK), world.staff(Role.DESK)
     place = opened(first, one.name)
