@@ -8,7 +8,6 @@ Source: `docs/spec/concern.md`; `docs/spec/patient-pages.md` 16.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -21,8 +20,7 @@ from medchain.errors import NotFoundError
 from medchain.ledger.kinds.capacity import READ
 from medchain.node import concerns
 from medchain.node.concern import ANSWERS, ConcernKind, Shown, Step, StepKind, shown_in, shown_of
-from medchain.web.pages import attached, language, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import add_views, attached, language, redirected
 
 CONCERNS: Final = "/my/concerns"
 """Address of the page."""
@@ -39,17 +37,15 @@ class ConcernPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("patient_concerns", __name__)
-        for path, view, method in (
+        rows = (
             (CONCERNS, self.listed, "GET"),
             (f"{CONCERNS}/<name>/proof", self.proof, "GET"),
             (f"{CONCERNS}/<name>/reopen", self.reopen, "POST"),
             (f"{CONCERNS}/<name>/close", self.close, "POST"),
             ("/my/record/<type_name>/<record_id>/correction", self.correction, "POST"),
             ("/my/looked/complaint", self.complaint, "POST"),
-        ):
-            blueprint.add_url_rule(path, view.__name__, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return blueprint
+        )
+        return add_views(Blueprint("patient_concerns", __name__), rows)
 
     def listed(self) -> Response:
         """Show what the patient has brought, with its clock and what was answered."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -31,8 +30,7 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
 from medchain.node.log import Log
 from medchain.store.accounts import Role
-from medchain.web.pages import language, redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import add_views, language, redirected
 
 FAMILY: Final = "/my/family"
 """Where they are."""
@@ -73,8 +71,7 @@ class FamilyPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("patient_family", __name__)
-        for path, view, method in (
+        rows = (
             (FAMILY, self.family, "GET"),
             (f"{FAMILY}/new", self.back, "GET"),
             (f"{FAMILY}/new", self.new, "POST"),
@@ -84,10 +81,8 @@ class FamilyPages:
             ("/my/helpers/<name>/end", self.end, "POST"),
             ("/my/helpers/<name>/sign", self.sign, "POST"),
             ("/my/represented/<name>/sign", self.leave, "POST"),
-        ):
-            name = f"{path.strip('/').replace('/', '-')}-{method}".lower().replace("<name>", "one")
-            blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return blueprint
+        )
+        return add_views(Blueprint("patient_family", __name__), rows)
 
     def family(self) -> Response:
         """Show who may act for the patient, and for whom the patient acts."""
