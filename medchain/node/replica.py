@@ -42,7 +42,7 @@ from medchain.ledger.object import StateRecord
 from medchain.ledger.transaction import parse_envelope
 from medchain.node.policy_steps import PolicySteps
 from medchain.ordering.block import Block
-from medchain.ordering.driver import Applied, Proposal
+from medchain.ordering.driver import MAX_WRITE_ENTRIES, Applied, Proposal
 from medchain.ordering.takeover import taker_of
 from medchain.store.draft import LedgerDraft
 from medchain.store.faults import corrupt
@@ -60,7 +60,6 @@ LogPen = Callable[[Checkpoint], Note]
 
 _TIMESTAMP_BYTES: Final = 8
 _MAX_ENDS: Final = 32
-_WRITE_ENTRIES: Final = 512
 _ABOUT_OBJECTS: Final = frozenset({"transaction.version", "transaction.ref", "stop.unknown"})
 
 
@@ -613,7 +612,7 @@ class Replica:
 
 def _of_one_write(blocks: Sequence[Block]) -> Iterator[Block]:
     """Choose the first blocks that one transaction may hold: always the first one."""
-    entries, size = _WRITE_ENTRIES, MAX_BLOCK_BYTES
+    entries, size = MAX_WRITE_ENTRIES, MAX_BLOCK_BYTES
     for number, block in enumerate(blocks):
         entries -= len(block.transactions)
         size -= sum(map(len, block.transactions))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from medchain.ledger.members import Members
 from medchain.ordering.block import Block
@@ -19,6 +19,9 @@ from medchain.ordering.round import Ask, Round
 
 Clock: TypeAlias = Callable[[], int]
 """Gives Unix seconds (UTC)."""
+
+MAX_WRITE_ENTRIES: Final = 512
+"""Most transactions of blocks that a replica keeps together; one block alone may have more."""
 
 
 @dataclass(frozen=True, slots=True)

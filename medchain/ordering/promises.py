@@ -19,7 +19,7 @@ from medchain.errors import VerificationError
 from medchain.ledger.members import LOG_KEY, Key, Members
 from medchain.ordering.block import Block, accepted_id
 from medchain.ordering.cosign import Notary
-from medchain.ordering.driver import Alarm, Clock, Replica
+from medchain.ordering.driver import MAX_WRITE_ENTRIES, Alarm, Clock, Replica
 from medchain.ordering.receipt import Receipt, verify_receipt
 from medchain.ordering.takeover import ended_log_keys
 
@@ -169,14 +169,14 @@ class PromiseBook:
     def recall(self) -> None:
         """Know again, after a start, what was promised for heights that had not been judged.
 
-        A receipt for a height of before was judged when its block came. The newest block may have been applied without
-        that, if the node ended between the two.
+        A receipt for a height of before was judged when its block came. The newest blocks may have been applied without
+        that, as many as are kept in one write, if the node ended between the two.
         """
         receipts, told = self._receipts.newest()
-        height = self._replica.height
+        height, unjudged = self._replica.height, self._unjudged_from() if receipts else 0
         reigns: list[bytes] | None = None
         for receipt in receipts:
-            if receipt.height_at_most < height:
+            if receipt.height_at_most < unjudged:
                 continue
             if reigns is None:
                 reigns = self._reigns()
@@ -303,6 +303,16 @@ class PromiseBook:
         fields: dict[str, int | str | None] = {"id": known.hex(), "height_at_most": at_most}
         self._raise_alarm(Alarm(code, height, fields, latched=True))
         self._receipts.put_broken(Broken(known, at_most))
+
+    def _unjudged_from(self) -> int:
+        """Return the lowest height of the blocks that may have been kept together with the newest."""
+        lowest, entries = self._replica.height, MAX_WRITE_ENTRIES
+        for height in range(lowest, 0, -1):
+            entries -= len(self._replica.blocks(height, 0)[0].transactions)
+            if entries < 0:
+                break
+            lowest = height
+        return lowest
 
     def _reigns(self) -> list[bytes]:
         """List the log keys of all who order, or ordered and were not replaced by a takeover, the newest first."""

@@ -148,9 +148,9 @@ def test_a_block_that_changes_the_members_is_kept_alone(orderer, follower, autho
 def test_what_is_kept_together_is_bounded_by_transactions_and_by_bytes(orderer, follower, author, monkeypatch):
     blocks = [block_of(orderer, *(author.anchor(1) for _ in range(count))) for count in (3, 2, 1, 1)]
     size = sum(map(len, blocks[0].transactions))
-    monkeypatch.setattr(replicas, "_WRITE_ENTRIES", 2)
+    monkeypatch.setattr(replicas, "MAX_WRITE_ENTRIES", 2)
     assert [len(follower.apply_all(blocks[at:])) for at in (0, 1)] == [1, 1]
-    monkeypatch.setattr(replicas, "_WRITE_ENTRIES", 100)
+    monkeypatch.setattr(replicas, "MAX_WRITE_ENTRIES", 100)
     monkeypatch.setattr(replicas, "MAX_BLOCK_BYTES", size // 3)
     assert [len(follower.apply_all(blocks[at:])) for at in (2, 3)] == [1, 1]
     assert follower.root == orderer.root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.ordering import promises
 from medchain.ordering.block import accepted_id
 from medchain.ordering.driver import Alarm
 from medchain.ordering.notary import LedgerNotary
@@ -86,6 +87,28 @@ def test_a_breach_in_a_block_that_was_applied_and_not_judged_is_found_at_the_sta
     desk.ordered(is_seen=False)
     desk.start()
     assert desk.codes == ["ordering.withheld"]
+
+
+@pytest.mark.parametrize(("late", "code"), [(False, "ordering.withheld"), (True, "ordering.reordered")])
+def test_a_breach_in_blocks_that_were_kept_together_and_not_judged_is_found_at_the_start(desk, late, code):
+    """A node that was away keeps several blocks in one write, and is killed before it has told of them."""
+    kept, broken = desk.promised(1), desk.promised(1)
+    desk.ordered(kept, is_seen=False)
+    desk.ordered(*([broken] if late else []), is_seen=False)
+    desk.ordered(is_seen=False)
+    desk.start()
+    assert [(alarm.code, alarm.fields["id"]) for alarm in desk.alarms] == [(code, accepted_id(broken).hex())]
+    desk.start()
+    assert desk.codes == []
+
+
+def test_what_was_kept_in_a_write_before_the_newest_was_judged_then_and_is_not_again(desk, monkeypatch):
+    monkeypatch.setattr(promises, "MAX_WRITE_ENTRIES", 2)
+    desk.promised(1)
+    for _ in range(3):
+        desk.ordered(is_seen=False)
+    desk.start()
+    assert (desk.codes, len(desk.book)) == ([], 0)
 
 
 def test_what_was_kept_in_a_block_that_was_not_judged_is_no_breach(desk):
