@@ -2,7 +2,7 @@
 
 Keeps true: what comes out is one address and nothing else, in ASCII, without what could be taken for another header,
 command or recipient; whoever writes one down, and whoever sends to one, asks here.
-Source: RFC 5321 §4.1.2 (dot-string), §4.5.3.1; RFC 1035 §2.3.1; ITU-T E.164; `docs/spec/notice.md` 9.
+Source: RFC 5321 §4.1.2 (dot-string), §4.5.3.1; RFC 2047 §2; RFC 1035 §2.3.1; ITU-T E.164; `docs/spec/notice.md` 9.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _MAX_LOCAL: Final = 64
 _MAX_DOMAIN: Final = 253
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_LOCAL: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+# "=?" begins an encoded word (RFC 2047 §2): who writes a header reads it as what it encodes, be it another line.
+_LOCAL: Final = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*")
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _CHINESE: Final = re.compile(r"1[3-9][0-9]{9}")
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{7,14}")
@@ -68,8 +69,8 @@ def email_address(text: str) -> str:
         The address, its domain in small letters.
 
     Raises:
-        InputError: ``contact.email`` for anything else, such as two addresses, a display name, an address literal or
-            letters beyond ASCII.
+        InputError: ``contact.email`` for anything else, such as two addresses, a display name, an address literal,
+            letters beyond ASCII or an encoded word.
     """
     local, at, domain = text.strip(" ").rpartition("@")
     is_short = len(local) <= _MAX_LOCAL and len(domain) <= _MAX_DOMAIN and len(local) + 1 + len(domain) <= _MAX_EMAIL

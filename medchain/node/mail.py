@@ -122,7 +122,8 @@ class MailChannel:
             raise UnavailableError("mail.tls") from error
         except smtplib.SMTPAuthenticationError as error:
             raise UnavailableError("mail.login") from error
-        except (OSError, smtplib.SMTPException, UnicodeError) as error:
+        # ValueError: a question that is no base64, and others that smtplib lets through.
+        except (OSError, smtplib.SMTPException, ValueError) as error:
             raise UnavailableError("mail.unreachable") from error
 
     def _connected(self) -> smtplib.SMTP:

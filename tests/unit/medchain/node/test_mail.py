@@ -147,6 +147,12 @@ def test_a_server_that_takes_nothing_is_away(command, answer, code):
     assert caught.value.code == code
 
 
+def test_a_server_that_asks_in_no_base64_is_away(secret):
+    box = MailBox(answers={"EHLO": "250-mail.example\r\n250 AUTH CRAM-MD5", "AUTH": "334 a"})
+    with mail_server(box), pytest.raises(UnavailableError, match=r"mail\.unreachable"):
+        channel(box, user="renhe", password=secret).probe()
+
+
 def test_a_server_that_is_not_there_or_says_nothing_is_away(monkeypatch):
     monkeypatch.setattr(mail_module, "TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -202,6 +208,8 @@ def test_an_address_is_taken(text):
         f"li@{'.'.join(['a' * 49] * 4)}",
         "李@mail.example",
         "li@邮件.example",
+        "=?utf-8?q?li?=@mail.example",
+        "li=?utf-8?q?na?=@mail.example",
     ],
 )
 def test_what_is_no_address_is_refused(text):
@@ -217,6 +225,10 @@ def test_what_is_no_address_is_refused(text):
         "li@mail.example>\r\nRCPT TO:<zhang@mail.example",
         "li@mail.example\0",
         "li@mail.example\u2028x",
+        # As encoded words (RFC 2047).
+        "=?utf-8?q?li=0D=0ABcc=3A_zhang?=@mail.example",
+        "=?utf-8?b?bGkNCkJjYzogemhhbmc?=@mail.example",
+        "=?utf-8?q?li=40mail.example=2C_zhang?=@mail.example",
     ],
 )
 def test_nobody_puts_a_header_a_command_or_another_recipient_into_an_address(address):
