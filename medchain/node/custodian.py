@@ -320,8 +320,10 @@ class Custodian:
         try:
             # Suspended, or its key taken from the list, while the entry was on its way: it gets nothing more.
             listed_keys(signed, self._parts.ledger.members)
-            if self._holdings.standing(release.grant).refs != entry.refs:
+            standing = self._holdings.standing(release.grant)
+            if standing.refs != entry.refs:
                 raise AccessDeniedError("release.grant")
+            self._holdings.check_passing(signed.request, standing, release.patient, release.records)
             records = self._holdings.sealed(release.records)
             numbers = self._holdings.numbers(release.records)
         except UnavailableError:

@@ -207,16 +207,44 @@ class Holdings:
             AccessDeniedError: the decision's reason, ``release.types`` or ``release.period``.
             InputError: what is wrong with the request's search.
         """
+        types, ruling = self._ruled(request, standing, patient)
+        return self.pick(request, types, patient, ruling)
+
+    def check_passing(
+        self, request: ReleaseRequest, standing: Standing, patient: str, versions: Sequence[tuple[bytes, int]]
+    ) -> None:
+        """See that what was chosen passes still: the patient may have hidden some of it since.
+
+        Args:
+            request: verified.
+            standing: grant and consent in force.
+            patient: keyed token of the patient whose consent it is.
+            versions: (id of the record's object, version).
+
+        Raises:
+            AccessDeniedError: ``release.no_record``, and as `choose`.
+        """
+        if not self._hidings(standing, patient):
+            return
+        _, ruling = self._ruled(request, standing, patient)
+        sieve = _Sieve(self._parts, None, ruling, None)
+        rows = self._parts.records.by_objects(versions)
+        if ruling.denial is not None or not all(row is not None and sieve.passes(row) for row in rows):
+            raise AccessDeniedError("release.no_record")
+
+    def _ruled(self, request: ReleaseRequest, standing: Standing, patient: str) -> tuple[tuple[str, ...], Ruling]:
+        """Ask the decision; returns the types that may leave as well. Arguments and errors as of `choose`."""
         types = types_of_both(request.resource_types, standing.grant.resource_types)
         now = self._now()
         if not types or not standing.grant.period.contains(Period(now, now)):
             raise AccessDeniedError("release.period" if types else "release.types")
         question = Question(request.custodian, request.recipient, request.purpose, now, types)
         given = ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)
-        # What a patient hides is a matter of the patient's own permissions: a mandate of the law asks no patient.
-        inside = () if isinstance(standing.permission, Mandate) else self._parts.inside(patient)
-        ruling = self._parts.decision.rule(question, [given], inside)
-        return self.pick(request, types, patient, ruling)
+        return types, self._parts.decision.rule(question, [given], self._hidings(standing, patient))
+
+    def _hidings(self, standing: Standing, patient: str) -> Sequence[ConsentInForce]:
+        """List by what the patient may hide records; a mandate of the law asks no patient."""
+        return () if isinstance(standing.permission, Mandate) else self._parts.inside(patient)
 
     def pick(
         self, request: ReleaseRequest | EmergencyRequest, types: tuple[str, ...], patient: str, ruling: Ruling

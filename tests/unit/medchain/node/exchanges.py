@@ -21,7 +21,7 @@ from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, Wish
 from medchain.node.opening import ReceivedRecord
 from medchain.node.records import NewRecord, NewStream
-from medchain.node.release_ports import CustodianParts, Disclosure, Refused, SubmittedAccess
+from medchain.node.release_ports import ConsentInForce, CustodianParts, Disclosure, Refused, SubmittedAccess
 from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
@@ -62,6 +62,7 @@ class Exchange:
     before_keep: Callable[[], None] = lambda: None
     before_place: Callable[[], None] = lambda: None
     after_place: Callable[[], None] = lambda: None
+    inside: list[ConsentInForce] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     entries: list = field(default_factory=list)
     timeout_s: float = 10.0
@@ -85,9 +86,8 @@ class Exchange:
 
     def another(self) -> Exchange:
         """Return another patient's exchange under the same consent, with a grant of its own."""
-        return replace(
-            self, local=f"patient-{next(_NUMBERS)}", grant=self.give(), custodians={}, askers={}, sent=[], entries=[]
-        )
+        own = {"local": f"patient-{next(_NUMBERS)}", "grant": self.give(), "inside": []}
+        return replace(self, **own, custodians={}, askers={}, sent=[], entries=[])
 
     def give(self, **changes: object) -> bytes:
         """Record a grant."""
@@ -140,7 +140,7 @@ class Exchange:
             access=Placed(self, site),
             decision=ReleaseRules(),
             patients=Links(self, site),
-            inside=lambda _patient: (),
+            inside=lambda _patient: tuple(self.inside),
             is_stopped=site.node.stops.is_stopped,
             relies=Reliance(site.node.judge, site.node.verdicts).check,
             released=self.on_released,

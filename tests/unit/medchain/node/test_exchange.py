@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from consent.hiding import hiding_terms
 from medchain.errors import (
     ConflictError,
     InputError,
@@ -26,6 +27,7 @@ from medchain.node.exchange import Asker
 from medchain.node.pending import PendingReleases
 from medchain.node.records import NewRecord, NewStream
 from medchain.node.release import parse_answer
+from medchain.node.release_ports import ConsentInForce
 from medchain.node.submit import Draft, Submitter
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import CONCERN
@@ -488,6 +490,31 @@ def test_a_stop_that_is_ordered_first_refuses_the_entry(own):
     assert entry_version(own) == 0
     assert len(reasons(own)) == 1
     assert own.federation.sites[RENHE].records.pending(10, kind="release") == []
+
+
+def hiding(reference: str) -> ConsentInForce:
+    """Write a hiding of a record that is in force."""
+    return ConsentInForce(bytes(32), 1, hiding_terms(reference, RENHE, "22" * 32, NOW))
+
+
+def test_what_is_hidden_is_left_out_of_what_leaves(exchange):
+    exchange.inside.append(hiding("Observation/o1"))
+    received = exchange.asker().request_release(exchange.wish())
+    assert [row.content for row in received.records] == [observation(2)]
+
+
+def test_attack_a_record_that_was_hidden_between_entry_and_answer_leaves(exchange):
+    """The request could be sent again for as long as it is young, and its answer fetched once the hiding counted."""
+    exchange.after_place = lambda: exchange.inside.append(hiding("Observation/o1"))
+    assert refused(exchange) == "NotFoundError release.nothing"
+    assert entry_version(exchange) == 1
+    assert reasons(exchange) == {"release.no_record"}
+
+
+def test_what_is_hidden_between_entry_and_answer_holds_nothing_else_back(exchange):
+    chosen = exchange.wish(count=1)
+    exchange.after_place = lambda: exchange.inside.append(hiding("Observation/o2"))
+    assert len(exchange.asker().request_release(chosen).records) == 1
 
 
 def test_a_stop_between_entry_and_answer_holds_the_records_back(granted):
