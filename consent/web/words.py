@@ -494,7 +494,7 @@ PATIENT_WORDS: Final[Words] = {
     "record.proof": ("下载证明包", "Download its proof"),
     "record.bundle": ("下载为 FHIR 文件，含证明", "Download as a FHIR bundle with its proof"),
     "record.bundle.all": (
-        "下载全部记录（FHIR 文件，含证明）",
+        "下载这些记录（FHIR 文件，含证明）",
         "Download these records as a FHIR bundle with their proofs",
     ),
     "record.bundle.newest": ("最新的 {count} 条", "the newest {count}"),
