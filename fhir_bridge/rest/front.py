@@ -307,7 +307,9 @@ def _is_single_create(environ: Environ) -> bool:
 def _is_plain_create(environ: Environ) -> bool:
     """Tell a create that looks nothing up but what it refers to, and whose content is stored as it is judged."""
     is_conditional = environ["QUERY_STRING"] or "HTTP_IF_NONE_EXIST" in environ
-    return _is_single_create(environ) and not is_conditional and environ["PATH_INFO"] not in _WITH_CONTENTS
+    # What it is packed in says nothing of how large it is.
+    is_measured = _encoding(environ) == _PLAIN and environ["PATH_INFO"] not in _WITH_CONTENTS
+    return _is_single_create(environ) and not is_conditional and is_measured
 
 
 def _preflight(ask: Ask) -> Reply:

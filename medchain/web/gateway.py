@@ -228,7 +228,8 @@ class Gateway:
                 answer = begun.step()
         finally:
             self._busy -= 1
-        return await self._in_thread(_Begun.end, begun) if answer is None else answer
+        # Broken off before it is a thread's turn, it would be ended by nobody.
+        return await asyncio.shield(self._in_thread(_Begun.end, begun)) if answer is None else answer
 
     async def _waited(self, begun: _Begun) -> bool:
         """Wait for what a request waits for; tells whether that is over."""

@@ -166,6 +166,8 @@ def test_creates_of_one_kind_are_of_a_type_and_about_a_size(server):
         {"PATH_INFO": "/fhir/Patient/_search"},
         {"HTTP_IF_NONE_EXIST": "identifier=1"},
         {"HTTP_PREFER": "wait=5"},
+        # A packed body of 7 kB held the loop for nine seconds.
+        {"HTTP_CONTENT_ENCODING": "gzip"},
         {"QUERY_STRING": "identifier=1"},
         {"REQUEST_METHOD": "PUT", "PATH_INFO": "/fhir/Patient/a"},
     ],

@@ -440,6 +440,25 @@ def test_what_is_broken_off_while_it_waits_is_ended_all_the_same():
     assert waiting.threads != [threading.get_ident()]
 
 
+def test_what_is_broken_off_before_a_thread_is_free_to_end_it_is_ended_all_the_same():
+    waiting, free = Waiting(for_thread=True), threading.Event()
+    waiting.let.set()
+
+    async def then(door, answering) -> None:
+        for _ in range(2):
+            door.__dict__["_pool"].submit(free.wait, 60)
+        # Given back to the loop, the request stands in line for a thread.
+        await asyncio.sleep(0)
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+        assert waiting.threads == []
+        free.set()
+        assert await asyncio.to_thread(waiting.gone_on.wait, 60)
+
+    assert in_steps(waiting, then)[0].got == []
+
+
 def test_requests_that_wait_on_the_loop_are_bounded():
     waiting = Waiting()
 
