@@ -3,7 +3,8 @@
 Keeps true: what waits is on the disk, and is sent at least once; one message covers all that waits for one address, and
 nobody is sent more than `MAX_A_DAY` in a day but for what is urgent, which waits for nothing; what an address does not
 take is tried ever more rarely, and given up after `GIVEN_UP_S`, visibly. While the channel itself is away nothing is
-given up. Trusts a channel for having sent what it says that it sent.
+given up. What a clock that was ahead has noted keeps nothing back once it is set back. Trusts a channel for having sent
+what it says that it sent.
 Source: `docs/spec/notice.md` 6, 7.
 """
 
@@ -48,6 +49,7 @@ REFUSED: Final = "dispatch.refused"
 NOT_LATE: Final = (DIGEST, REFUSED)
 """What waits for these reasons is not kept back by the channel."""
 
+_AHEAD_S: Final = 60
 _FIRST_WAIT_S: Final = 60
 _LAST_WAIT_S: Final = 6 * 3600
 _LAST_WAIT_AWAY_S: Final = 300
@@ -130,14 +132,14 @@ class Dispatcher:
             UnavailableError: the channel, or the disk.
         """
         now = self._clock()
-        first = self._records.next_dispatch(self._channel.name, now)
+        first = self._records.next_dispatch(self._channel.name, now, now + _LAST_WAIT_S + _AHEAD_S)
         if first is None:
             return False
         waiting = self._records.dispatches_to(first.place)
         urgent = any(one.urgent for one in waiting)
-        sent = [] if urgent else self._records.sent_to(first.place, now - DAY_S)
+        sent = [] if urgent else self._records.sent_to(first.place, now - DAY_S, now + _AHEAD_S)
         if len(sent) >= MAX_A_DAY:
-            self._records.put_off(waiting, sent[-MAX_A_DAY] + DAY_S + 1, DIGEST)
+            self._records.put_off(waiting, min(sent[-MAX_A_DAY] + DAY_S + 1, now + _LAST_WAIT_S), DIGEST)
         else:
             self._send(first, waiting, now, urgent=urgent)
         return True
@@ -168,7 +170,9 @@ class Dispatcher:
         """Try again: each time after twice as long, since a wait is as long as all before it."""
         if waiting:
             age_s = now - max(one.created for one in waiting)
-            self._records.put_off(waiting, now + min(max(age_s, _FIRST_WAIT_S), longest_s), code)
+            # Nobody knows how long what was noted ahead has waited.
+            wait_s = longest_s if age_s < -_AHEAD_S else min(max(age_s, _FIRST_WAIT_S), longest_s)
+            self._records.put_off(waiting, now + wait_s, code)
 
     def _give_up(self, dispatches: Sequence[Dispatch], code: str) -> None:
         """Try no more."""

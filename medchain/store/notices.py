@@ -125,9 +125,12 @@ class NoticeTable:
             connection.execute(delete(dispatch).where(dispatch.c.notice.in_(select(notice.c.id).where(mine))))
             return int(connection.execute(delete(notice).where(mine)).rowcount)
 
-    def next_dispatch(self, channel: str, now: int) -> Dispatch | None:
-        """Return what a channel is to send next: what is urgent, then what has been due for longest."""
-        due = (dispatch.c.channel == channel) & (dispatch.c.due <= now)
+    def next_dispatch(self, channel: str, now: int, latest: int) -> Dispatch | None:
+        """Return what a channel is to send next: what is urgent, then what has been due for longest.
+
+        What is due after the latest time to which anything is put off was noted by a clock that was ahead: it is due.
+        """
+        due = (dispatch.c.channel == channel) & ((dispatch.c.due <= now) | (dispatch.c.due > latest))
         chosen = select(dispatch).where(due).order_by(dispatch.c.urgent.desc(), dispatch.c.due)
         with self._database.read("dispatch") as connection:
             row = connection.execute(chosen.limit(1)).first()
@@ -140,9 +143,9 @@ class NoticeTable:
         with self._database.read("dispatch") as connection:
             return [Dispatch(*row) for row in connection.execute(chosen.limit(MAX_LISTED))]
 
-    def sent_to(self, place: bytes, since: int) -> list[int]:
-        """Return at which times a contact was sent a message from a time on, in their order."""
-        chosen = select(dispatch.c.sent).where((dispatch.c.place == place) & (dispatch.c.sent >= since))
+    def sent_to(self, place: bytes, since: int, until: int) -> list[int]:
+        """Return at which times from one to another a contact was sent a message, in their order."""
+        chosen = select(dispatch.c.sent).where((dispatch.c.place == place) & dispatch.c.sent.between(since, until))
         with self._database.read("dispatch") as connection:
             return list(connection.execute(chosen.distinct().order_by(dispatch.c.sent)).scalars())
 

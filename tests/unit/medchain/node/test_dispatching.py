@@ -105,6 +105,35 @@ def test_an_address_is_sent_so_many_in_a_day_and_one_for_the_rest_after_it(post)
     assert post.waiting("li") == []
 
 
+def test_what_was_sent_by_a_clock_that_was_ahead_keeps_nothing_back_once_it_is_set_back(post):
+    post.time = NOW + 365 * DAY_S
+    for _ in range(MAX_A_DAY):
+        post.tell("li")
+        assert post.drain() == [("li", False)]
+        post.time += 1
+    post.time = NOW
+    post.tell("li")
+    assert post.drain() == [("li", False)]
+
+
+@pytest.mark.parametrize("days", [1, 365])
+@pytest.mark.parametrize("urgent", [True, False])
+def test_what_waits_since_a_clock_was_ahead_is_due_once_it_is_set_back(post, urgent, days):
+    post.time = NOW + days * DAY_S
+    post.tell("li", urgent=urgent)
+    post.time = NOW
+    assert post.drain() == [("li", urgent)]
+
+
+def test_what_waits_since_a_clock_was_ahead_is_tried_as_rarely_as_what_is_old(post):
+    post.time = NOW + 365 * DAY_S
+    post.refusing = {"li"}
+    post.tell("li")
+    post.time = NOW
+    assert post.drain() == []
+    assert post.waiting("li")[0].due == NOW + 6 * 3600
+
+
 def test_what_is_urgent_is_never_one_too_many_and_goes_first(post):
     for _ in range(MAX_A_DAY):
         post.tell("li")

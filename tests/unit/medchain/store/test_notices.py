@@ -41,12 +41,12 @@ def test_what_is_urgent_comes_first_then_what_has_been_due_for_longest(store):
     ways = [way(2), way(1), way(3, urgent=1), way(4, channel="sms")]
     for one in ways:
         store.put_notice(row(one.notice[0]), [one])
-    assert store.next_dispatch("email", 9) is None
-    assert store.next_dispatch("email", 11) == way(1)
-    assert store.next_dispatch("email", 13) == way(3, urgent=1)
+    assert store.next_dispatch("email", 9, 100) is None
+    assert store.next_dispatch("email", 11, 100) == way(1)
+    assert store.next_dispatch("email", 13, 100) == way(3, urgent=1)
     store.mark_sent([way(3, urgent=1)], 13)
-    assert store.next_dispatch("email", 13) == way(1)
-    assert store.next_dispatch("sms", 20) == way(4, channel="sms")
+    assert store.next_dispatch("email", 13, 100) == way(1)
+    assert store.next_dispatch("sms", 20, 100) == way(4, channel="sms")
 
 
 def test_a_message_sends_all_that_it_covers_and_nothing_that_came_since(store):
@@ -56,19 +56,20 @@ def test_a_message_sends_all_that_it_covers_and_nothing_that_came_since(store):
     assert store.dispatches_to(way(3).place) == [way(3)]
     assert [one.sent for one in sorted(store.notices_of([row(1).subject]), key=lambda one: one.id)] == [20, 20, None]
     store.mark_sent([way(3)], 30)
-    assert store.sent_to(way(1).place, 20) == [20, 30]
-    assert store.sent_to(way(1).place, 21) == [30]
-    assert store.sent_to(b"\x08" * 16, 0) == []
+    assert store.sent_to(way(1).place, 20, 30) == [20, 30]
+    assert store.sent_to(way(1).place, 21, 30) == [30]
+    assert store.sent_to(way(1).place, 20, 29) == [20]
+    assert store.sent_to(b"\x08" * 16, 0, 30) == []
 
 
 def test_who_has_seen_a_notice_is_sent_nothing_of_it_any_more(store):
     store.put_notice(row(1), [way(1)])
     store.put_off([way(1)], 50, "dispatch.refused")
     store.acknowledge_notice(row(1).id, [row(1).subject], [], 20)
-    assert store.next_dispatch("email", 99) is None
+    assert store.next_dispatch("email", 99, 100) is None
     assert store.undelivered([row(1).id]) == set()
     store.put_off([way(1)], 60, "mail.unreachable")
-    assert store.next_dispatch("email", 99) is None
+    assert store.next_dispatch("email", 99, 100) is None
 
 
 def test_what_is_given_up_is_told_and_what_waits_is_counted(store):
