@@ -54,12 +54,12 @@ class Correspondence:
         self._portal = portal
 
     def jobs(self) -> tuple[Job, ...]:
-        """Return what runs for as long as the daemon: one a channel."""
-        clock = self._side.judge.clock
-        return tuple(
-            Job(f"send-{channel.name}", Dispatcher(channel, self._records, self.opened, clock).run)
-            for channel in self._channels
-        )
+        """Return what runs for as long as the daemon: for each channel who sends, and who watches that."""
+        jobs: list[Job] = []
+        for channel in self._channels:
+            dispatcher = Dispatcher(channel, self._records, self.opened, self._side.judge.clock)
+            jobs += [Job(f"send-{channel.name}", dispatcher.run), Job(f"watch-{channel.name}", dispatcher.watch)]
+        return tuple(jobs)
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""

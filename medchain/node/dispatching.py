@@ -10,7 +10,6 @@ Source: `docs/spec/notice.md` 6, 7.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Final, Protocol
@@ -30,6 +29,9 @@ WAITING: Final = "notices.waiting"
 
 PERIOD_S: Final = 1.0
 """How often it is looked whether something is to be sent."""
+
+WATCH_S: Final = 30.0
+"""How often it is looked how much waits."""
 
 MAX_A_DAY: Final = 4
 """How many messages an address is sent within a day; what comes beyond them is covered by one later."""
@@ -54,7 +56,6 @@ _FIRST_WAIT_S: Final = 60
 _LAST_WAIT_S: Final = 6 * 3600
 _LAST_WAIT_AWAY_S: Final = 300
 _LAST_PAUSE_S: Final = 60.0
-_WATCH_S: Final = 30.0
 _LOG: Final = Log("dispatching")
 
 
@@ -84,9 +85,9 @@ class Channel(Protocol):
 
 
 class Dispatcher:
-    """Sends by one channel. One thread calls it, so that a channel that is away holds up no other."""
+    """Sends by one channel. One thread sends, so that a channel that is away holds up no other; another one watches."""
 
-    __slots__ = ("_channel", "_clock", "_opened", "_records", "_watched")
+    __slots__ = ("_channel", "_clock", "_opened", "_records")
 
     def __init__(
         self,
@@ -107,20 +108,26 @@ class Dispatcher:
         self._records = records
         self._opened = opened
         self._clock = clock
-        self._watched = 0.0
 
     def run(self, stop: Event) -> None:
         """Send until told to stop; after a failure it pauses, ever longer up to a minute."""
         pause_s = PERIOD_S
         while not stop.wait(pause_s):
             try:
-                self._watch(time.monotonic())
                 while self.step() and not stop.is_set():
                     pass
                 pause_s = PERIOD_S
             except MedchainError as error:
                 _LOG.warning("dispatching.delayed", channel=self._channel.name, code=error.code)
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+
+    def watch(self, stop: Event) -> None:
+        """Look until told to stop: a server that trickles holds who sends for longer than it may be away unseen."""
+        while not stop.wait(WATCH_S):
+            try:
+                self.look()
+            except MedchainError as error:
+                _LOG.warning("dispatching.unwatched", channel=self._channel.name, code=error.code)
 
     def step(self) -> bool:
         """Send the next message.
@@ -143,6 +150,16 @@ class Dispatcher:
         else:
             self._send(first, waiting, now, urgent=urgent)
         return True
+
+    def look(self) -> None:
+        """Tell how much waits, and raise the alarm where it has for too long; raises `UnavailableError` of the disk."""
+        now, name = self._clock(), self._channel.name
+        count, since = self._records.waiting_dispatches(name, NOT_LATE)
+        metrics.MESSAGES_WAITING.labels(name).set(count)
+        if since is not None and now - since > LATE_S and not self._records.is_alarm_open(WAITING):
+            fields: Json = {"count": count, "since": since}
+            self._records.raise_alarm(WAITING, name, 0, canonical(fields), now)
+            _LOG.error("dispatching.late", channel=name, count=count)
 
     def _send(self, first: Dispatch, waiting: Sequence[Dispatch], now: int, *, urgent: bool) -> None:
         """Send one message for all that waits for one address."""
@@ -184,16 +201,3 @@ class Dispatcher:
     def _count(self, outcome: str) -> None:
         """Count what became of a message."""
         metrics.MESSAGES.labels(self._channel.name, outcome).inc()
-
-    def _watch(self, at: float) -> None:
-        """Tell how much waits, and raise the alarm where it has for too long."""
-        if at < self._watched:
-            return
-        self._watched = at + _WATCH_S
-        now, name = self._clock(), self._channel.name
-        count, since = self._records.waiting_dispatches(name, NOT_LATE)
-        metrics.MESSAGES_WAITING.labels(name).set(count)
-        if since is not None and now - since > LATE_S and not self._records.is_alarm_open(WAITING):
-            fields: Json = {"count": count, "since": since}
-            self._records.raise_alarm(WAITING, name, 0, canonical(fields), now)
-            _LOG.error("dispatching.late", channel=name, count=count)

@@ -17,6 +17,7 @@ from medchain.node.letters import Sender, news
 from medchain.store.engine import FileKind, open_database
 from medchain.store.notices import Dispatch, NoticeRow
 from medchain.store.records import RecordStore
+from tests.waiting import eventually
 
 NOW = 1_796_083_200
 SENDER = Sender({"en": "Renhe Hospital", "zh": "仁和医院"}, "https://renhe.example")
@@ -242,17 +243,33 @@ def test_what_was_sent_and_perhaps_not_noted_is_sent_at_least_once(post, monkeyp
     assert post.sent == times * [("li", False)]
 
 
-def test_who_waits_too_long_for_a_channel_is_an_alarm_once(post, monkeypatch):
-    monkeypatch.setattr(dispatching, "PERIOD_S", 0.01)
+def test_who_waits_too_long_for_a_channel_is_an_alarm_once(post):
     post.errors = {"li": UnavailableError("mail.unreachable")}
     post.tell("li")
     for age_s, raised in ((LATE_S, 0), (LATE_S + 1, 1), (LATE_S + 2, 1)):
         post.time = NOW + age_s
-        post.dispatcher._watch(0.0)  # noqa: SLF001  # what `run` does every half minute
+        post.dispatcher.look()
         assert len(post.records.alarms(code=WAITING)) == raised
     (alarm,) = post.records.alarms(code=WAITING)
     assert (alarm.subject, alarm.count) == ("email", 1)
     assert parse_canonical(alarm.fields, max_bytes=1000) == {"count": 1, "since": NOW}
+
+
+def test_a_channel_that_comes_to_no_end_is_an_alarm_all_the_same(post, monkeypatch):
+    for name in ("PERIOD_S", "WATCH_S"):
+        monkeypatch.setattr(dispatching, name, 0.01)
+    stop, is_sending, dispatcher = threading.Event(), threading.Event(), post.dispatcher
+    monkeypatch.setattr(post, "send", lambda *_: is_sending.set() or stop.wait())
+    post.tell("li")
+    threads = [threading.Thread(target=job, args=(stop,)) for job in (dispatcher.run, dispatcher.watch)]
+    for thread in threads:
+        thread.start()
+    assert is_sending.wait(10)
+    post.time = NOW + LATE_S + 1
+    assert eventually(lambda: post.records.is_alarm_open(WAITING), 10)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
 
 
 def test_a_person_who_had_enough_for_today_is_no_alarm(post):
@@ -264,7 +281,7 @@ def test_a_person_who_had_enough_for_today_is_no_alarm(post):
     post.tell("zhang")
     post.drain()
     post.time += LATE_S + 1
-    post.dispatcher._watch(0.0)  # noqa: SLF001  # as above
+    post.dispatcher.look()
     assert post.records.alarms(code=WAITING) == []
 
 
