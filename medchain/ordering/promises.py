@@ -173,10 +173,11 @@ class PromiseBook:
         that, as many as are kept in one write, if the node ended between the two.
         """
         receipts, told = self._receipts.newest()
-        height, unjudged = self._replica.height, self._unjudged_from() if receipts else 0
+        unjudged = self._unjudged() if receipts else []
+        first = unjudged[0].height if unjudged else self._replica.height
         reigns: list[bytes] | None = None
         for receipt in receipts:
-            if receipt.height_at_most < unjudged:
+            if receipt.height_at_most < first:
                 continue
             if reigns is None:
                 reigns = self._reigns()
@@ -184,8 +185,7 @@ class PromiseBook:
             for known in receipt.ids if giver is not None else ():
                 if Broken(known, receipt.height_at_most) not in told:
                     self._add(known, receipt, giver or b"", self.voided)
-        if height and self._promises:
-            [block] = self._replica.blocks(height, 0)[:1]
+        for block in unjudged if self._promises else ():
             self.seen(block, frozenset(map(accepted_id, block.transactions)))
 
     def seen(self, block: Block, ids: Collection[bytes]) -> list[bytes]:
@@ -304,15 +304,19 @@ class PromiseBook:
         self._raise_alarm(Alarm(code, height, fields, latched=True))
         self._receipts.put_broken(Broken(known, at_most))
 
-    def _unjudged_from(self) -> int:
-        """Return the lowest height of the blocks that may have been kept together with the newest."""
-        lowest, entries = self._replica.height, MAX_WRITE_ENTRIES
-        for height in range(lowest, 0, -1):
-            entries -= len(self._replica.blocks(height, 0)[0].transactions)
-            if entries < 0:
-                break
-            lowest = height
-        return lowest
+    def _unjudged(self) -> list[Block]:
+        """Return the blocks that may have been kept together with the newest, in order."""
+        blocks: list[Block] = []
+        entries = MAX_WRITE_ENTRIES
+        # A block that is damaged is told of where it is served; a node starts without it.
+        with suppress(VerificationError):
+            for height in range(self._replica.height, 0, -1):
+                block = self._replica.blocks(height, 0)[0]
+                entries -= len(block.transactions)
+                if blocks and entries < 0:
+                    break
+                blocks.insert(0, block)
+        return blocks
 
     def _reigns(self) -> list[bytes]:
         """List the log keys of all who order, or ordered and were not replaced by a takeover, the newest first."""

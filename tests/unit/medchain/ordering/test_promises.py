@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.errors import VerificationError
 from medchain.ordering import promises
 from medchain.ordering.block import accepted_id
 from medchain.ordering.driver import Alarm
@@ -109,6 +110,22 @@ def test_what_was_kept_in_a_write_before_the_newest_was_judged_then_and_is_not_a
         desk.ordered(is_seen=False)
     desk.start()
     assert (desk.codes, len(desk.book)) == ([], 0)
+
+
+def test_a_block_that_is_damaged_keeps_no_node_from_starting(desk, monkeypatch):
+    desk.promised(2)
+    for _ in range(3):
+        desk.ordered(is_seen=False)
+    blocks = desk.replica.blocks
+
+    def damaged(first, max_bytes):
+        if first == 1:
+            raise VerificationError("store.corrupt")
+        return blocks(first, max_bytes)
+
+    monkeypatch.setattr(desk.replica, "blocks", damaged)
+    desk.start()
+    assert desk.codes == ["ordering.withheld"]
 
 
 def test_what_was_kept_in_a_block_that_was_not_judged_is_no_breach(desk):
