@@ -161,7 +161,6 @@ class Enforcement:
         self._searches = searches
         self._store = store
         self._service = service
-        self._telling = Telling(store, service)
         self._clock = clock
         self._rows = ConsentRows(store.database)
         self._lock = RLock()
@@ -442,9 +441,10 @@ class Enforcement:
             # A consent that denies all would hide itself from those who are to end it.
             if row.type != _CONSENT:
                 records.setdefault((row.type, row.id), []).append(row.seq)
-        return {name: self._hidden(name[0], numbers, decision) for name, numbers in records.items()}
+        telling = Telling(self._store, self._service)
+        return {name: self._hidden(name[0], numbers, decision, telling) for name, numbers in records.items()}
 
-    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision) -> tuple[int, ...]:
+    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision, telling: Telling) -> tuple[int, ...]:
         """List which versions of a record a decision keeps back.
 
         All where it does the newest, since who may not see that would see what it was before; else those that were such
@@ -455,17 +455,17 @@ class Enforcement:
         found: list[int] = []
         is_shown = False
         for number in numbers:
-            facts = self._read(type_name, number)
+            facts = self._read(type_name, number, telling)
             is_shown = is_shown if facts is None else all(passes(decision, one) for one in facts)
             if not is_shown:
                 found.append(number)
         return tuple(found) if is_shown else tuple(numbers)
 
-    def _read(self, type_name: str, number: int) -> tuple[Resource, ...] | None:
+    def _read(self, type_name: str, number: int, telling: Telling) -> tuple[Resource, ...] | None:
         """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
         stored = self._store.numbered(number)
         try:
-            told = None if stored is None else self._telling.of(stored, self._zone())
+            told = None if stored is None else telling.of(stored, self._zone())
         except (NotFoundError, VerificationError):
             told = None
         if told is None:

@@ -1,9 +1,9 @@
 """What a record version tells whoever decides about it, of itself and of the record that it stands beside.
 
-Keeps true: what is decided about a Binary is decided about the record of its security context as well, as that is now,
-for whoever asks, here or at another organisation; of what is gone or cannot be opened nothing is told. Trusts the
-records file for whose records they are.
-Source: FHIR R4 Binary.securityContext; `docs/spec/consent.md` C4, `docs/spec/release.md` 7.
+Keeps true: what is decided about a Binary is decided about the record of its security context as well, and about the
+documents of the same patient that have it as their attachment, as those are now, for whoever asks, here or at another
+organisation; of what is gone or cannot be opened nothing is told. Trusts the records file for whose records they are.
+Source: FHIR R4 Binary.securityContext, Attachment.url; `docs/spec/consent.md` C4, `docs/spec/release.md` 7.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ BINARY: Final = "Binary"
 """The resource type whose content is no FHIR."""
 
 _PATIENT: Final = "Patient"
+_DOCUMENTS: Final = ("DiagnosticReport", "DocumentReference", "Media")
+_PAGE: Final = 200
+# Whatever the base: what a document means elsewhere keeps back one record too many here, never one too few.
+_ATTACHED: Final = re.compile(r"(?:.*/)?Binary/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
@@ -45,9 +49,9 @@ class Told:
 
 
 class Telling:
-    """Tells of the records of a node. Threads may share it."""
+    """Tells of the records of a node, for one look at them: documents are as they were when a Binary first asked."""
 
-    __slots__ = ("_records", "_service")
+    __slots__ = ("_attached", "_records", "_service")
 
     def __init__(self, records: RecordStore, service: RecordService) -> None:
         """Use a node's records.
@@ -58,6 +62,7 @@ class Telling:
         """
         self._records = records
         self._service = service
+        self._attached: dict[str, dict[str, list[RecordVersion]]] = {}
 
     def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
         """Tell of a record version.
@@ -68,7 +73,8 @@ class Telling:
 
         Returns:
             What it says itself, then of the record that it stands beside, if there is one but the Patient, who says no
-            more than whose it is. All of it has to pass. Nothing for a deletion.
+            more than whose it is, and of documents whose attachment it is. All of it has to pass. Nothing for a
+            deletion.
 
         Raises:
             NotFoundError: ``record.erased`` and others of `RecordService.open`.
@@ -79,8 +85,12 @@ class Telling:
             # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
             return () if stored.head is None else (Told(stored.type, None, None),)
         told = Told(stored.type, content, event_span(content, stored.created, zone))
-        named = about_in(orjson.loads(content)) if stored.type == BINARY else None
-        return (told,) if named is None or named[0] == _PATIENT else (told, self._beside(*named, zone))
+        if stored.type != BINARY:
+            return (told,)
+        named = about_in(orjson.loads(content))
+        beside = () if named is None or named[0] == _PATIENT else (self._beside(*named, zone),)
+        documents = (one for row in self._documents(stored) for one in self.of(row, zone))
+        return (told, *beside, *documents)
 
     def _beside(self, type_name: str, record_id: str, zone: tzinfo) -> Told:
         """Tell of a record as it is now."""
@@ -90,6 +100,43 @@ class Telling:
         except (NotFoundError, VerificationError):
             told = ()
         return told[0] if told else Told(type_name, None, None)
+
+    def _documents(self, binary: RecordVersion) -> list[RecordVersion]:
+        """List the documents of a Binary's patient that have it as their attachment."""
+        if binary.patient not in self._attached:
+            self._attached[binary.patient] = self._attached_to(binary.patient)
+        return self._attached[binary.patient].get(binary.id, [])
+
+    def _attached_to(self, patient: str) -> dict[str, list[RecordVersion]]:
+        """Find the documents of a patient (keyed token), by the ids of the Binaries that are their attachments."""
+        found: dict[str, list[RecordVersion]] = {}
+        after = 0
+        while page := self._records.by_patient(patient, _DOCUMENTS, after=after, limit=_PAGE):
+            after = page[-1].seq
+            for row in page:
+                try:
+                    content = said(self._service, row)
+                except NotFoundError:
+                    continue
+                for name in attached_in(orjson.loads(content)) if content else ():
+                    found.setdefault(name, []).append(row)
+        return found
+
+
+def attached_in(document: object) -> set[str]:
+    """List the ids of Binaries that are attachments of a document."""
+    found: set[str] = set()
+    waiting = [document]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            url = one.get("url")
+            match = _ATTACHED.fullmatch(url) if isinstance(url, str) else None
+            found.update(match.groups() if match is not None else ())
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return found
 
 
 def said(service: RecordService, stored: RecordVersion) -> bytes:

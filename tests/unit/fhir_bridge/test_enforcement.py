@@ -366,6 +366,26 @@ def test_a_binary_is_kept_back_with_the_record_that_stands_for_it(ward):
     assert unlabelled.ask("Binary/of-hiv").status_code == 404
 
 
+@pytest.mark.parametrize("url", ["Binary/scan", "Binary/scan/_history/1", "http://localhost:8080/fhir/Binary/scan"])
+def test_attack_the_scan_of_a_document_that_is_kept_back_is_read_since_it_stands_beside_the_patient(ward, url):
+    """Most systems name the Patient alone as what a Binary is about: what it is the scan of, the document says."""
+    scanned(ward, "scan", "Patient/p1")
+    scanned(ward, "other", "Patient/p1")
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    assert seen.ask("Binary/scan").status_code == 200
+    document = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "subject": {"reference": "Patient/p1"},
+        "type": condition("hiv", "B20", "2024-01-01")["code"],
+        "content": [{"attachment": {"contentType": "application/pdf", "url": url}}],
+    }
+    assert ward.call("PUT", "/fhir/DocumentReference/d", document).status_code == 201
+    assert seen.ask("DocumentReference/d").status_code == 404
+    assert [seen.ask(f"Binary/{name}").status_code for name in ("scan", "other")] == [404, 200]
+
+
 def test_a_binary_whose_record_is_gone_is_known_to_be_nothing(ward):
     scanned(ward, "of-cold", "Condition/cold")
     seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])

@@ -511,6 +511,21 @@ def test_attack_a_record_that_was_hidden_between_entry_and_answer_leaves(exchang
     assert reasons(exchange) == {"release.no_record"}
 
 
+def test_attack_the_file_of_a_hidden_document_leaves_as_a_binary(own):
+    types = ["Binary", "DocumentReference"]
+    own.open(resource_types=[*types, "Observation"])
+    own.scan("Patient/p1", "image/png")
+    url = f"Binary/{own.federation.sites[RENHE].records.by_patient(own.token, ('Binary',))[0].id}"
+    content = b'{"resourceType":"DocumentReference","id":"d1","content":[{"attachment":{"url":"%s"}}]}' % url.encode()
+    own.store(content, type_name="DocumentReference")
+    own.grant = own.give(resource_types=types)
+    wish = own.wish(resource_types=tuple(types))
+    assert len(own.asker().request_release(wish).records) == 2
+    own.inside.append(hiding("DocumentReference/d1"))
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        own.asker().request_release(wish)
+
+
 def test_what_is_hidden_between_entry_and_answer_holds_nothing_else_back(exchange):
     chosen = exchange.wish(count=1)
     exchange.after_place = lambda: exchange.inside.append(hiding("Observation/o2"))
