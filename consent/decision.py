@@ -990,14 +990,19 @@ def _data_test(rows: Sequence[tuple[str, str | None]]) -> Data:
     near = frozenset(name for meaning, name in rows if meaning in {"related", "dependents"} and name is not None)
     authors = frozenset(name for meaning, name in rows if meaning == "authoredby" and name is not None)
     doubt = any(name is None for _, name in rows)
+    itself_ends, near_ends, author_ends = (frozenset(map(_end_of, names)) for names in (itself, near, authors))
 
     def test(resource: Resource) -> Match:
         if resource.reference in itself or not near.isdisjoint(resource.related):
             return YES
         if authors and resource.authors is not None and not authors.isdisjoint(resource.authors):
             return YES
-        unknown = (itself and resource.reference is None) or (authors and resource.authors is None)
-        return PERHAPS if doubt or unknown else NO
+        if doubt or (itself and (resource.reference is None or _end_of(resource.reference) in itself_ends)):
+            return PERHAPS
+        if near and not near_ends.isdisjoint(map(_end_of, resource.related)):
+            return PERHAPS
+        unknown = authors and (resource.authors is None or not author_ends.isdisjoint(map(_end_of, resource.authors)))
+        return PERHAPS if unknown else NO
 
     return test
 
@@ -1027,6 +1032,11 @@ def _same(one: str | None, other: str | None) -> Match:
     if one == other:
         return YES
     return PERHAPS if one.endswith("/" + other) or other.endswith("/" + one) else NO
+
+
+def _end_of(reference: str) -> str:
+    """Return type and id of a reference, in which an absolute one and a relative one to the same record are alike."""
+    return "/".join(reference.rsplit("/", 2)[-2:])
 
 
 def _type_of(reference: str) -> str:

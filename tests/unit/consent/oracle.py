@@ -258,8 +258,17 @@ def _named(row: Json, resource: Json) -> bool | None:
     if name is None:
         return UNKNOWN
     if meaning == "authoredby":
-        return name in resource["authors"]
-    return name == resource["reference"] or (meaning != "instance" and name == resource.get("encounter"))
+        has = resource["authors"]
+    else:
+        has = [resource["reference"], *([resource.get("encounter")] if meaning != "instance" else [])]
+    if name in has:
+        return True
+    return UNKNOWN if any(one is not None and _ends_alike(name, one) for one in has) else False
+
+
+def _ends_alike(one: str, other: str) -> bool:
+    """D13: with a base or without, the same type and id may be the same record."""
+    return one.split("/")[-2:] == other.split("/")[-2:]
 
 
 def _dated(period: Json, resource: Json) -> bool | None:

@@ -60,7 +60,10 @@ NAMED = st.builds(
     st.sampled_from(
         [
             {"reference": name}
-            for name in ("Observation/r", "Encounter/e", "Encounter/f", "Practitioner/a", "Practitioner/b")
+            for name in (
+                *("Observation/r", "Encounter/e", "Encounter/f", "Practitioner/a", "Practitioner/b"),
+                "https://h.example/fhir/Encounter/e",
+            )
         ]
         + [{"identifier": {"value": "7"}}]
     ),
