@@ -8,7 +8,6 @@ Source: `docs/spec/patient-pages.md` 20; `docs/spec/subject.md` 10; `docs/spec/n
 
 from __future__ import annotations
 
-from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -23,8 +22,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, ConflictError, NotFoundError, UnavailableError
 from medchain.ledger.kinds.subject import MAX_CONTACTS, Contact, Operation, read_contacts
 from medchain.node.contact_address import CODE, CODE_S, SHOW, address_of
-from medchain.web.pages import redirected
-from medchain.web.routing import Caller, callers
+from medchain.web.pages import add_views, redirected
 
 CONTACTS: Final = "/my/contacts"
 """Where they are."""
@@ -45,16 +43,14 @@ class ContactPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        blueprint = Blueprint("patient_contacts", __name__)
-        for path, name, view, method in (
-            (CONTACTS, "contacts", self.contacts, "GET"),
-            (f"{CONTACTS}/code", "code-form", self.back, "GET"),
-            (f"{CONTACTS}/code", "code", self.code, "POST"),
-            (f"{CONTACTS}/confirm", "confirm", self.confirm, "POST"),
-            (f"{CONTACTS}/<name>/remove", "remove", self.remove, "POST"),
-        ):
-            blueprint.add_url_rule(path, name, callers(Caller.PUBLIC)(partial(view)), methods=[method])
-        return blueprint
+        rows = (
+            (CONTACTS, self.contacts, "GET"),
+            (f"{CONTACTS}/code", self.back, "GET"),
+            (f"{CONTACTS}/code", self.code, "POST"),
+            (f"{CONTACTS}/confirm", self.confirm, "POST"),
+            (f"{CONTACTS}/<name>/remove", self.remove, "POST"),
+        )
+        return add_views(Blueprint("patient_contacts", __name__), rows)
 
     def contacts(self) -> Response:
         """Show where notices go."""
