@@ -56,9 +56,11 @@ class Replay:
             custodian=f"Organization/{custodians[0]}" if isinstance(custodians, list) else None,
         )
         decision = compile_content({"stop": _NO_STOP, **content}, "", "", zone=self.zone).decide(asked)
+        if decision.denial is not None:
+            return []
         hidden = decide_hidden(asked, self.hidden)
-        through = (one for one in self.records if decision.denial is None and decision.passes(self.facts(one)))
-        return [one for one in through if passes(hidden, self.facts(one))]
+        told = ((one, self.facts(one)) for one in self.records)
+        return [one for one, facts in told if decision.passes(facts) and passes(hidden, facts)]
 
     def kept_back(self, references: Collection[str], custodian: str) -> list[PatientRecord]:
         """List what hiding some records of a custodian keeps from others: those, and what refers to one of them."""
