@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import base64_text, canonical
+from medchain.encoding import base64_text, canonical, unbase64
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.bundle import Verdict, answer_document, verify_bundle
 from medchain.ledger.genesis import cosigner_name, set_digest, trusted_policy_text
@@ -315,6 +315,20 @@ class TestAttack:
         )
         with pytest.raises(VerificationError, match=r"tlog\.quorum"):
             verify(with_steps(files, [replace(step, changes=changes, checkpoint=final.note)]), policy(), author)
+
+    def test_a_step_that_the_log_did_not_sign_is_refused(self, author: Author, honest: dict[str, bytes]) -> None:
+        """What the log did not sign is no step, nor is one with a false line beside a true one (C2SP signed-note)."""
+        (step,) = read_chain(honest[CHAIN_FILE])
+        (line,) = (line for line in step.checkpoint.splitlines() if line.startswith(f"— {ORIGIN} "))
+        signature = bytearray(unbase64(line.rpartition(" ")[2]))
+        signature[-1] ^= 1
+        false = f"— {ORIGIN} {base64_text(bytes(signature))}"
+        for unsigned in (step.checkpoint.replace(line, false), step.checkpoint.replace(f"{line}\n", "")):
+            with pytest.raises(VerificationError, match=r"tlog\.log_signature"):
+                verify(with_steps(honest, [replace(step, checkpoint=unsigned)]), policy(), author)
+        beside = replace(step, checkpoint=step.checkpoint.replace(line, f"{false}\n{line}"))
+        with pytest.raises(VerificationError, match=r"tlog\.signature"):
+            verify(with_steps(honest, [beside]), policy(), author)
 
     def test_a_policy_that_never_was_is_refused_without_its_own_quorum(self, author: Author) -> None:
         """Exchanges of two are kept back: their old keys, of which they may be rid, would count on."""
