@@ -13,13 +13,15 @@ import hashlib
 import secrets
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
+from fhir_bridge.bulk.deletions import PART as DELETIONS_PART
+from fhir_bridge.bulk.deletions import Deletions
 from fhir_bridge.bulk.request import Order, order_document, parse_order
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.service import SearchService
@@ -27,9 +29,12 @@ from fhir_bridge.search.tree import ByType, Condition, Either, InCompartments, Q
 from fhir_bridge.smart.access import Access
 from medchain.crypto.frames import open_frame, seal_frame
 from medchain.crypto.keywrap import derive
+from medchain.dates import span_of
 from medchain.errors import ConflictError, UnavailableError
-from medchain.store.exports import ExportRow, FileRow, Progress
+from medchain.store.exports import DELETED, ExportRow, FileRow, Progress
 from medchain.store.faults import corrupt
+from medchain.store.placing import MICROSECONDS
+from medchain.store.records import RecordVersion
 
 FILE_RECORDS: Final = 10_000
 """Most records of one file."""
@@ -63,19 +68,33 @@ class Kept(Protocol):
         ...
 
 
+class Rights(NamedTuple):
+    """What who asked for an export may have of it.
+
+    Attributes:
+        within: what must hold of each record.
+        shown: tells of record versions which of them; for those that no search finds any more.
+    """
+
+    within: Sequence[Condition]
+    shown: Callable[[Sequence[RecordVersion]], Sequence[bool]]
+
+
 class Exports:
     """Begins exports and finds what they consist of. Threads share it."""
 
-    __slots__ = ("_kept", "_key", "_search")
+    __slots__ = ("_deletions", "_kept", "_key", "_search")
 
-    def __init__(self, kept: Kept, search: SearchService, records_key: bytes) -> None:
+    def __init__(self, kept: Kept, search: SearchService, deletions: Deletions, records_key: bytes) -> None:
         """Prepare.
 
         Args:
             kept: where they are kept.
             search: finds records.
+            deletions: finds what was deleted.
             records_key: the node's records key.
         """
+        self._deletions = deletions
         self._kept = kept
         self._search = search
         self._key = derive(records_key, "bulk-export")
@@ -100,13 +119,13 @@ class Exports:
             raise corrupt("export_file", row.id)
         return list(accumulate(orjson.loads(zlib.decompress(content))))
 
-    def advance(self, row: ExportRow, order: Order, within: Sequence[Condition], budget_s: float) -> ExportRow:
+    def advance(self, row: ExportRow, order: Order, rights: Rights, budget_s: float) -> ExportRow:
         """Find more of what an export consists of.
 
         Args:
             row: the export as it was read.
             order: its order.
-            within: what must hold of each record, for the rights of who asked.
+            rights: of who asked.
             budget_s: for how long, in seconds; at least one part is found.
 
         Returns:
@@ -116,8 +135,8 @@ class Exports:
         progress, files = row.progress, list[FileRow]()
         there = frozenset(self._kept.indexed_types())
         try:
-            while progress.step < len(order.types):
-                progress = self._search.anew(partial(self._part, row, order, within, progress, files, there))
+            while progress.step < len(order.steps):
+                progress = self._search.anew(partial(self._part, row, order, rights, progress, files, there))
                 if time.monotonic() > deadline:
                     break
         except UnavailableError as error:
@@ -136,33 +155,47 @@ class Exports:
         self,
         row: ExportRow,
         order: Order,
-        within: Sequence[Condition],
+        rights: Rights,
         progress: Progress,
         files: list[FileRow],
         there: frozenset[str],
     ) -> Progress:
         """Find one part, and add its files."""
-        name = order.types[progress.step]
-        following = Progress(progress.step + 1, 0, progress.files)
-        if name not in there:
-            return following
-        if order.patients is None:
+        name, is_deleted = order.steps[progress.step]
+        after: int | None = None
+        if is_deleted:
+            found, after = self._deleted(row, order, rights, progress.after, name)
+        elif name not in there:
+            found = []
+        elif order.patients is None:
             query = self._query(order, name, None)
+            within = rights.within
             found = self._search.numbers(query, row.snapshot, progress.after, PART, within=within, now=row.created)
-            if len(found) == PART:
-                following = Progress(progress.step, found[-1], progress.files)
+            after = found[-1] if len(found) == PART else None
         else:
-            found = self._of_patients(row, order, within, name)
-        made = list(self._files(row, name, found, progress.files))
+            found = self._of_patients(row, order, rights.within, name)
+        made = list(self._files(row, DELETED + name if is_deleted else name, found, progress.files))
         files += made
-        return following._replace(files=progress.files + len(made))
+        reached = Progress(progress.step + 1) if after is None else Progress(progress.step, after)
+        return reached._replace(files=progress.files + len(made))
+
+    def _deleted(
+        self, row: ExportRow, order: Order, rights: Rights, after: int, name: str
+    ) -> tuple[list[int], int | None]:
+        """Find what was deleted of a type; returns the numbers of the deletions, and where the next part begins."""
+        span = span_of(order.since, self._search.index.setting.zone)
+        since = 0 if span is None else span.low // MICROSECONDS
+        looked = self._deletions.candidates(name, since, after, row.snapshot)
+        shown = [one for one, is_shown in zip(looked, rights.shown(looked), strict=True) if is_shown]
+        ways = [self._query(order, name, part, is_since=False).conditions for part in _parts(order.patients)]
+        found = [one.seq for one in self._deletions.of_export(name, shown, ways)]
+        return found, looked[-1].seq if len(looked) == DELETIONS_PART else None
 
     def _of_patients(self, row: ExportRow, order: Order, within: Sequence[Condition], name: str) -> list[int]:
         """Find all records of a type that are in the compartments of some patients."""
         found: set[int] = set()
-        patients = order.patients or ()
-        for start in range(0, len(patients), _PATIENTS_AT_ONCE):
-            query = self._query(order, name, patients[start : start + _PATIENTS_AT_ONCE])
+        for patients in _parts(order.patients):
+            query = self._query(order, name, patients)
             after = 0
             while True:
                 part = self._search.numbers(query, row.snapshot, after, PART, within=within, now=row.created)
@@ -172,10 +205,10 @@ class Exports:
                 after = part[-1]
         return sorted(found)
 
-    def _query(self, order: Order, name: str, patients: tuple[str, ...] | None) -> Query:
-        """Say what is looked for of one type."""
+    def _query(self, order: Order, name: str, patients: tuple[str, ...] | None, *, is_since: bool = True) -> Query:
+        """Say what is looked for of one type, whenever it was changed where that is not asked."""
         # Not before it, rather than after it: what was stored later in the same second must not be lost.
-        since = [("_lastUpdated", f"ge{order.since}")] if order.since else []
+        since = [("_lastUpdated", f"ge{order.since}")] if order.since and is_since else []
         query = parse_query(since, name, self._search.context())
         if order.of_patients:
             query.conditions.append(InCompartments(_PATIENT, patients))
@@ -196,6 +229,13 @@ class Exports:
     def _key_of(self, name: str) -> bytes:
         """Derive the key of one export: then the number of a file is enough of a nonce."""
         return derive(self._key, f"export/{name}")
+
+
+def _parts(patients: tuple[str, ...] | None) -> list[tuple[str, ...] | None]:
+    """Part patients into as many as are looked for at once; None, for anybody's, is one part."""
+    if patients is None:
+        return [None]
+    return [patients[start : start + _PATIENTS_AT_ONCE] for start in range(0, len(patients), _PATIENTS_AT_ONCE)]
 
 
 def owner_of(access: Access) -> str:

@@ -86,6 +86,12 @@ class Order:
     patients: tuple[str, ...] | None = None
     passed: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> tuple[tuple[str, bool], ...]:
+        """Of what it is found, one after the other: types, and then, with `since`, of which types what was deleted."""
+        there = tuple((name, False) for name in self.types)
+        return there + tuple((name, True) for name in self.types) if self.since else there
+
 
 class Reader:
     """Reads the parameters of one kick-off."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from consent.labels import CARRIED, LabelSet
+from fhir_bridge.bulk.deletions import Deletions
 from fhir_bridge.bulk.finding import Exports
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.gate import Gate
@@ -167,7 +168,8 @@ class Core:
         object.__setattr__(self, "enforcement", enforcement)
         object.__setattr__(self, "gate", Gate(self.search, self.service, self.judge, enforcement))
         object.__setattr__(self, "reader", VersionReader(self.store))
-        object.__setattr__(self, "exports", Exports(self.store, self.search, self.records_key))
+        deletions = Deletions(self.reader, self.service, self.judge)
+        object.__setattr__(self, "exports", Exports(self.store, self.search, deletions, self.records_key))
         object.__setattr__(self, "identifier_key", identifier_key(self.records_key))
         object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store, self.majority_years))
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
 import orjson
 
-from fhir_bridge.bulk.finding import owner_of
+from fhir_bridge.bulk.finding import Rights, owner_of
 from fhir_bridge.bulk.request import MAX_PATIENTS, NDJSON, Asked, Order, Reader, pairs_of, refused
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
@@ -27,16 +28,16 @@ from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import AUDIT_EVENT, Core
-from fhir_bridge.rest.export_lines import lines, paced, packed, permitted
+from fhir_bridge.rest.export_lines import EACH, deletions, lines, paced, packed, permitted
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
 from fhir_bridge.rest.words import say
 from fhir_bridge.search.cursor import LIFE_S, PARAMETER, Position
-from fhir_bridge.smart.access import access_document, parse_access
+from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.validation.wording import CODE_SYSTEM
 from medchain.errors import AccessDeniedError, InputError, NotFoundError
-from medchain.store.exports import ExportRow
+from medchain.store.exports import ExportRow, FileRow
 
 STATUS: Final = "$export-status"
 """Where the state of an export is asked."""
@@ -57,6 +58,7 @@ STALE_S: Final = 3_600
 """How long the finding may take; the index keeps what was replaced since the snapshot so long, and no longer."""
 
 _OUTCOMES: Final = 0
+_BUNDLE: Final = "Bundle"
 _PATIENT: Final = "Patient"
 _GROUP: Final = "Group"
 # What shapes an answer and finds nothing (FHIR R4 §3.1.1.5).
@@ -122,22 +124,24 @@ def status(core: Core, ask: Ask) -> Reply:
     """Go on with an export for a while, and tell how far it is; at its end the manifest."""
     row, order = _begun(core, ask)
     now = core.clock()
-    if row.progress.step < len(order.types):
+    if row.progress.step < len(order.steps):
         if now > row.created + STALE_S:
             raise NotFoundError("export.expired")
-        row = core.exports.advance(row, order, core.gate.exported(parse_access(order.access)), LOOK_S)
-    done, whole = row.progress.step, len(order.types)
+        row = core.exports.advance(row, order, _rights(core, parse_access(order.access)), LOOK_S)
+    done, whole = row.progress.step, len(order.steps)
     if done < whole:
         headers = {"X-Progress": f"{100 * done // whole}% of the types searched", "Retry-After": "1"}
         return Reply(202, b"", headers, "")
-    files = [one for one in core.store.export_files(row.id) if core.gate.may_export(ask.who, one.type)]
+    files = [one for one in core.store.export_files(row.id) if core.gate.may_export(ask.who, one.of_type)]
     manifest: dict[str, object] = {
         "transactionTime": instant(row.created),
         "request": order.url,
         "requiresAccessToken": True,
-        "output": [{"type": one.type, "url": _link(core, ask, row, one.number), "count": one.size} for one in files],
+        "output": [_item(core, ask, row, one) for one in files if not one.has_deletions],
         "error": [_outcomes_item(core, ask, row, order)] if order.passed else [],
     }
+    if order.since:
+        manifest["deleted"] = [_item(core, ask, row, one) for one in files if one.has_deletions]
     return Reply(200, orjson.dumps(manifest), {"Expires": http_date(now + LINK_S)}, "application/json")
 
 
@@ -149,7 +153,7 @@ def cancel(core: Core, ask: Ask) -> Reply:
 
 
 def fetch(core: Core, ask: Ask) -> Reply:
-    """Send a file: records as they are stored, one a line."""
+    """Send a file: records as they are stored, one a line, or Bundles of what was deleted."""
     row, order = _begun(core, ask)
     number = _file_of(core, ask)
     if number == _OUTCOMES:
@@ -157,14 +161,16 @@ def fetch(core: Core, ask: Ask) -> Reply:
     file = core.store.export_file(row.id, number)
     if file is None:
         raise NotFoundError("export.link")
-    if not core.gate.may_export(ask.who, file.type):
+    if not core.gate.may_export(ask.who, file.of_type):
         raise AccessDeniedError("scope.denied")
-    elements = order.elements
     numbers = core.exports.numbers(row, file)
-    if not core.gate.exports_all(ask.who, file.type):
+    if not core.gate.exports_all(ask.who, file.of_type):
         numbers = permitted(core, ask.who, numbers)
     ask.trail.numbers.extend(numbers)
-    pieces = paced(lines(core, ask.who, numbers, frozenset(elements)))
+    if file.has_deletions:
+        pieces = paced(deletions(core, ask.who, numbers))
+    else:
+        pieces = paced(lines(core, ask.who, numbers, frozenset(order.elements)))
     headers = {"Vary": "Accept-Encoding"}
     if takes_gzip(ask.header("Accept-Encoding") or ""):
         headers["Content-Encoding"] = "gzip"
@@ -216,8 +222,13 @@ def _begin(core: Core, ask: Ask, asked: Asked, patients: tuple[str, ...] | None,
         asked.passed,
     )
     row = core.exports.begin(owner_of(ask.who), order, core.clock())
-    core.exports.advance(row, order, core.gate.exported(ask.who), KICK_OFF_S)
+    core.exports.advance(row, order, _rights(core, ask.who), KICK_OFF_S)
     return Reply(202, b"", {"Content-Location": f"{core.base_url}/{STATUS}/{row.id}"}, "")
+
+
+def _rights(core: Core, access: Access) -> Rights:
+    """Say what a caller may have of an export."""
+    return Rights(core.gate.exported(access), partial(core.gate.exported_rows, access))
 
 
 def _types(core: Core, ask: Ask, asked: Asked, *, of_patients: bool) -> tuple[str, ...]:
@@ -290,6 +301,12 @@ def _link(core: Core, ask: Ask, row: ExportRow, number: int) -> str:
     path, now = f"{FILE}/{row.id}", core.clock()
     sealed = core.search.cursors.seal(Position((path,), (), 0, now, (number,), owner_of(ask.who)))
     return f"{core.base_url}/{path}?{PARAMETER}={sealed}"
+
+
+def _item(core: Core, ask: Ask, row: ExportRow, file: FileRow) -> dict[str, object]:
+    """Name a file of records, or of Bundles that list what was deleted."""
+    name, count = (_BUNDLE, -(-file.size // EACH)) if file.has_deletions else (file.type, file.size)
+    return {"type": name, "url": _link(core, ask, row, file.number), "count": count}
 
 
 def _outcomes_item(core: Core, ask: Ask, row: ExportRow, order: Order) -> dict[str, object]:

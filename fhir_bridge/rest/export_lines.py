@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from fhir_bridge import binary
-from fhir_bridge.document import Resource, member, objects, parse, write
+from fhir_bridge.document import Element, Resource, member, objects, parse, write
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
 from fhir_bridge.subset import with_elements
@@ -28,6 +28,9 @@ SLOWEST_BYTES: Final = 1 << 14
 
 PATIENCE_S: Final = 60.0
 """How long a client may be slower, in seconds."""
+
+EACH: Final = 200
+"""Most deletions of one Bundle."""
 
 _AT_ONCE: Final = 200
 _GZIP: Final = 31
@@ -73,6 +76,26 @@ def lines(core: Core, access: Access, numbers: Sequence[int], elements: frozense
             made.clear()
             yield from _binary_line(core, one)
         yield b"".join(made)
+
+
+def deletions(core: Core, access: Access, numbers: Sequence[int]) -> Iterator[bytes]:
+    """List what record versions delete, as Bundles of type ``transaction`` with a ``DELETE`` for each, one a line.
+
+    Args:
+        core: of the server.
+        access: who asks.
+        numbers: of the versions.
+    """
+    for start in range(0, len(numbers), EACH):
+        rows = [one.stored for one in core.reader.numbered(numbers[start : start + EACH]) if one is not None]
+        shown = core.gate.exported_rows(access, rows)
+        entries: list[Element] = [
+            {"request": {"method": "DELETE", "url": f"{row.type}/{row.id}"}}
+            for row, is_shown in zip(rows, shown, strict=True)
+            if is_shown
+        ]
+        if entries:
+            yield write({"resourceType": "Bundle", "type": "transaction", "entry": entries}) + b"\n"
 
 
 def _line(core: Core, one: Found, elements: frozenset[str], known: dict[bytes, WrappingKey]) -> bytes:

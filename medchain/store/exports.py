@@ -24,6 +24,9 @@ MAX_EACH: Final = 32
 KEPT_S: Final = 86_400
 """How long an export is kept, in seconds."""
 
+DELETED: Final = "-"
+"""Stands before the type of a file that lists what was deleted."""
+
 
 class Progress(NamedTuple):
     """How far the finding has come.
@@ -44,7 +47,7 @@ class FileRow(NamedTuple):
 
     Attributes:
         number: in its export, from 1.
-        type: resource type of what it has.
+        type: resource type of what it has, behind `DELETED` where that are deletions.
         size: how many record versions it has.
         content: their numbers, sealed; empty where that was not asked for.
     """
@@ -53,6 +56,16 @@ class FileRow(NamedTuple):
     type: str
     size: int
     content: bytes = b""
+
+    @property
+    def has_deletions(self) -> bool:
+        """Whether it lists what was deleted."""
+        return self.type.startswith(DELETED)
+
+    @property
+    def of_type(self) -> str:
+        """Resource type of what it has, or of what was deleted."""
+        return self.type.removeprefix(DELETED)
 
 
 _BEGINNING: Final = Progress()

@@ -119,6 +119,36 @@ class VersionReader:
         chosen = _with_keys().join(after, is_next)
         return self._all(chosen.where(after.c.seq.in_(numbers), func.length(record.c.envelope) == size_bytes))
 
+    def newest_of_size(  # a range of versions, and a bound
+        self, type_name: str, size_bytes: int, since: int, after: int, until: int, limit: int
+    ) -> list[RecordVersion]:
+        """Return newest versions of a type whose envelopes are of a size, by their numbers.
+
+        Args:
+            type_name: resource type.
+            size_bytes: of the envelope.
+            since: stored not before this, Unix seconds.
+            after: number behind which they begin.
+            until: number of the last version that there is for this question.
+            limit: most rows.
+        """
+        later = record.alias("later")
+        replaced = select(later.c.seq).where(
+            later.c.type == record.c.type,
+            later.c.id == record.c.id,
+            later.c.version > record.c.version,
+            later.c.seq <= until,
+        )
+        chosen = _with_keys().where(
+            record.c.type == type_name,
+            record.c.created >= since,
+            record.c.seq > after,
+            record.c.seq <= until,
+            func.length(record.c.envelope) == size_bytes,
+            ~replaced.exists(),
+        )
+        return [one.stored for one in self._all(chosen.order_by(record.c.seq).limit(limit))]
+
     def past_count(self, asked: Past, limit: int) -> int:
         """Count versions as `past` lists them, on all pages, none of them read; no more than the limit."""
         found = _of_past(select(record.c.seq), asked).limit(limit).subquery()

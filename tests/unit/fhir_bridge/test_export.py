@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import delete, insert, update
 
-from fhir_bridge.bulk import finding
+from fhir_bridge.bulk import deletions, finding
 from fhir_bridge.rest import export, export_lines
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.clients import client_document, make_client
@@ -205,6 +205,109 @@ def test_since_counts_from_its_own_second_on(ward):
         ("2026-12-01T00:01:41Z", []),
     ):
         assert names(ward, begin(ward, f"$export?_type=Observation&_since={since}")) == found
+
+
+SINCE = "_since=2026-12-01T00:01:40Z"
+
+
+def deleted(server, status: str, **given: str) -> list[str]:
+    """List what an export says was deleted (Response - Complete Status, ``deleted``)."""
+    found = []
+    for row in manifest(server, status, **given)["deleted"]:
+        assert row["type"] == "Bundle"
+        bundles = lines(server.call("GET", path_of(row["url"]), **given))
+        assert len(bundles) == row["count"]
+        for bundle in bundles:
+            checked = server.call("POST", "/fhir/Bundle/$validate", bundle)
+            assert all(issue["severity"] != "error" for issue in json.loads(checked.data)["issue"])
+            assert bundle["type"] == "transaction"
+            assert {row["request"]["method"] for row in bundle["entry"]} == {"DELETE"}
+            found += [row["request"]["url"] for row in bundle["entry"]]
+    return found
+
+
+def test_what_was_deleted_since_is_listed_and_is_in_no_file_of_records(ward):
+    """Response - Complete Status: those that match the request and were deleted since, as Bundles with DELETE."""
+    ward.call("DELETE", "/fhir/Observation/o5")
+    ward.time[0] += 100
+    for name in ("Observation/o0", "Observation/o4", "Practitioner/d1"):
+        ward.call("DELETE", f"/fhir/{name}")
+    ward.call("PUT", "/fhir/Observation/o4", observation(4, "p2"))
+    status = begin(ward, f"$export?{SINCE}")
+    ward.call("DELETE", "/fhir/Patient/p3")
+    assert deleted(ward, status) == ["Observation/o0", "Practitioner/d1"]
+    assert names(ward, status) == ["Observation/o4"]
+    assert deleted(ward, begin(ward, f"$export?_type=Location&{SINCE}")) == []
+    assert "deleted" not in manifest(ward, begin(ward, "$export?_type=Observation"))
+
+
+def test_what_was_deleted_must_have_been_what_the_export_is_of(ward):
+    """Group, patients and `_typeFilter` hold of it as it last was."""
+    ward.time[0] += 100
+    for name in ("o0", "o3", "o5", "o9"):
+        ward.call("DELETE", f"/fhir/Observation/{name}")
+    assert deleted(ward, begin(ward, f"Patient/$export?{SINCE}")) == [f"Observation/o{number}" for number in (0, 3, 5)]
+    assert deleted(ward, begin(ward, f"Group/g1/$export?{SINCE}")) == ["Observation/o0", "Observation/o3"]
+    filters = "_typeFilter=Observation?status=final"
+    assert deleted(ward, begin(ward, f"$export?{SINCE}&_type=Observation&{filters}")) == [
+        "Observation/o0",
+        "Observation/o9",
+    ]
+    both = f"{filters}%26subject=Patient/p1,Observation?status=preliminary"
+    assert deleted(ward, begin(ward, f"Patient/$export?{SINCE}&{both}")) == [
+        f"Observation/o{number}" for number in (0, 3, 5)
+    ]
+    ward.call("DELETE", "/fhir/Patient/p1")
+    assert deleted(ward, begin(ward, f"Group/g1/$export?_type=Patient&{SINCE}")) == ["Patient/p1"]
+    nobody = {"resourceType": "Group", "id": "g2", "type": "person", "actual": True}
+    ward.call("PUT", "/fhir/Group/g2", nobody)
+    assert deleted(ward, begin(ward, f"Group/g2/$export?{SINCE}")) == []
+
+
+def test_of_deletions_nobody_hears_who_may_not_have_all_of_a_type(ward):
+    ward.time[0] += 100
+    status = begin(ward, f"$export?{SINCE}")
+    ward.call("DELETE", "/fhir/Observation/o0")
+    ward.call("DELETE", "/fhir/Location/l1")
+    assert deleted(ward, status) == []
+    for scope, found in (
+        ("system/*.rs", ["Location/l1", "Observation/o0"]),
+        ("system/Location.rs", ["Location/l1"]),
+        ("system/Observation.rs?status=final system/Location.rs", ["Location/l1"]),
+    ):
+        assert deleted(ward, begin(ward, f"$export?{SINCE}", scope=scope), scope=scope) == found
+    # A later token of less is told of less; one of more does not get what could not be asked for.
+    assert deleted(ward, begin(ward, f"$export?{SINCE}"), scope="system/Location.rs") == ["Location/l1"]
+    narrow = begin(ward, f"$export?{SINCE}", scope="system/Observation.rs?status=final system/Location.rs")
+    assert deleted(ward, narrow) == ["Location/l1"]
+    (row,) = manifest(ward, begin(ward, f"$export?_type=Observation&{SINCE}"))["deleted"]
+    only = "system/Observation.rs?status=final"
+    assert lines(ward.call("GET", path_of(row["url"]), scope=only)) == []
+    assert ward.call("GET", path_of(row["url"]), scope="system/Location.rs").status_code == 403
+
+
+def test_deletions_are_found_in_parts_and_those_of_whom_all_was_erased_are_left_out(ward, monkeypatch):
+    monkeypatch.setattr(deletions, "PART", 2)
+    monkeypatch.setattr(finding, "DELETIONS_PART", 2)
+    monkeypatch.setattr(export_lines, "EACH", 1)
+    monkeypatch.setattr(export, "EACH", 1)
+    monkeypatch.setattr(finding, "FILE_RECORDS", 2)
+    ward.time[0] += 100
+    for number in range(5):
+        ward.call("DELETE", f"/fhir/Observation/o{number}")
+    status = begin(ward, f"$export?_type=Observation&{SINCE}")
+    assert [row["count"] for row in manifest(ward, status)["deleted"]] == [2, 2, 1]
+    assert deleted(ward, status) == [f"Observation/o{number}" for number in range(5)]
+    ward.store.erase(ward.store.get("Observation", "o0").epoch_id, 1)
+    assert deleted(ward, begin(ward, f"$export?_type=Observation&{SINCE}")) == [f"Observation/o{n}" for n in (1, 2, 4)]
+
+
+def test_a_fetch_of_deletions_leaves_events_of_them(ward):
+    ward.time[0] += 100
+    ward.call("DELETE", "/fhir/Practitioner/d1")
+    (row,) = manifest(ward, begin(ward, f"$export?_type=Practitioner&{SINCE}"))["deleted"]
+    ward.call("GET", path_of(row["url"]))
+    assert events(ward)[-1]["entity"][0]["what"]["reference"] == "Practitioner/d1/_history/2"
 
 
 def test_elements_leave_out_what_is_not_mandatory_and_say_so(ward):
@@ -407,7 +510,8 @@ def test_of_two_looks_at_once_one_goes_on_and_both_are_told_the_same(ward, monke
     name = begin(ward, "$export?_type=Group,Observation").rsplit("/", 1)[1]
     row = ward.store.export(name, finding.owner_of(Access("test", ())), ward.time[0])
     order = ward.core.exports.order(row)
-    first, second = (ward.core.exports.advance(row, order, (), 1.0) for _ in range(2))
+    rights = finding.Rights((), lambda rows: [True] * len(rows))
+    first, second = (ward.core.exports.advance(row, order, rights, 1.0) for _ in range(2))
     assert first == second
     assert [one.number for one in ward.store.export_files(name)] == [1, 2]
 
