@@ -118,6 +118,33 @@ def _time(day: int, clock: tuple[int, int, str | None, str | None], written: str
     return Span(low, low + 10 ** max(0, 6 - len(fraction)))
 
 
+def majority_of(birth_date: str, years: int) -> date | None:
+    """Tell when somebody is of age.
+
+    Args:
+        birth_date: as recorded, of any precision: the latest day that it may mean counts.
+        years: at which age a person decides alone.
+
+    Returns:
+        The day, as UTC counts days; None for what is no date.
+    """
+    span = span_of(birth_date)
+    if span is None:
+        return None
+    born = datetime.fromtimestamp(span.high // _SECOND - 1, UTC).date()
+    year = born.year + years
+    if year > date.max.year:
+        return date.max
+    # Whoever was born on the 29th of February is of age on the 1st of March.
+    return date(year, born.month, born.day) if (born.month, born.day) != (2, 29) else date(year, 3, 1)
+
+
+def may_be_minor(birth_date: str, years: int, now: int) -> bool:
+    """Tell whether somebody may be under age at a moment, Unix seconds; arguments as of `majority_of`."""
+    majority = majority_of(birth_date, years)
+    return majority is not None and datetime.fromtimestamp(now, UTC).date() < majority
+
+
 def span_of_period(value: object, zone: tzinfo = UTC) -> Span | None:
     """Read a Period; None where it has neither a start nor an end, or one that is no date."""
     if not isinstance(value, dict):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -23,7 +23,7 @@ from fhir_bridge.browse.reading import Reading, access_of, objects_in
 from fhir_bridge.document import Resource
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.patients import name_text
-from medchain.dates import span_of
+from medchain.dates import majority_of, may_be_minor
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from medchain.store.accounts import Role
@@ -204,22 +204,11 @@ class Counter:
 
     def may_be_minor(self, who: Identity) -> bool:
         """Tell whether somebody is under age by the record: a child signs by guardians (`docs/spec/subject.md` 4)."""
-        majority = self.majority(who)
-        return majority is not None and self._today() < majority
+        return may_be_minor(who.birth_date, self.core.majority_years(), self.site.pages.site.clock())
 
     def majority(self, who: Identity) -> date | None:
-        """Tell when somebody is of age who was born on the latest day that the record may mean; None without one."""
-        span = span_of(who.birth_date)
-        if span is None:
-            return None
-        born = datetime.fromtimestamp(span.high // 1_000_000 - 1, UTC).date()
-        # Whoever was born on the 29th of February is of age on the 1st of March.
-        year = born.year + self.core.majority_years()
-        return date(year, born.month, born.day) if (born.month, born.day) != (2, 29) else date(year, 3, 1)
-
-    def _today(self) -> date:
-        """Tell the day, as the ledger counts days."""
-        return datetime.fromtimestamp(self.site.pages.site.clock(), UTC).date()
+        """Tell when somebody is of age by the record; None for who has no birth date there."""
+        return majority_of(who.birth_date, self.core.majority_years())
 
     def organisations(self) -> Json:
         """Ask the daemon how the members are called."""

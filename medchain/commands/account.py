@@ -14,15 +14,20 @@ from typing import Final
 
 from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from fhir_bridge.deeds import command
+from fhir_bridge.document import parse
 from fhir_bridge.smart.origins import public_origins
 from medchain.commands import client_texts as texts
 from medchain.commands.client import Say, opened
 from medchain.commands.command import Command, Context, Exit, Text
+from medchain.dates import may_be_minor
 from medchain.encoding import Json, canonical
 from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.ledger.genesis import Genesis
 from medchain.ledger.kinds.content import short_text
 from medchain.node.assembly import WebNode, read_genesis
 from medchain.node.keystore import Layout
+from medchain.node.policy_terms import PolicyTerms
+from medchain.node.records import RecordService
 from medchain.store.accounts import STAFF, Account, Role
 from medchain.web.deeds import Kind
 from medchain.web.sign_in import ENROL, ENROL_S
@@ -182,14 +187,30 @@ def _invite(context: Context) -> int:
     given, now = context.arguments, context.clock()
     short_text(given.method)
     with opened(context) as node:
-        if node.records.get("Patient", given.patient) is None:
-            raise NotFoundError("account.no_patient")
+        genesis, _ = read_genesis(Layout(node.config.folder))
+        _check_of_age(node, genesis, given.patient)
         with command(node, Kind.ACCOUNT, CODE):
             code = give_code(node.records.accounts, given.patient, given.method, now)
-        genesis, _ = read_genesis(Layout(node.config.folder))
         url = enrol_url(public_origins(node, genesis), genesis.rp_id, code)
     context.answer({"url": url}, [context.say(texts.INVITED, hours=CODE_S // 3600, url=url)])
     return Exit.DONE
+
+
+def _check_of_age(node: WebNode, genesis: Genesis, patient: str) -> None:
+    """See that somebody may have an account alone, as the desk does: a child is enrolled with its guardians.
+
+    Raises:
+        NotFoundError: ``account.no_patient``, also for one who was deleted or erased.
+        ConflictError: ``account.minor``.
+    """
+    service = RecordService(node.records, genesis.ledger, node.keys.records, node.clock)
+    try:
+        born = parse(service.read("Patient", patient).content).get("birthDate")
+    except NotFoundError as error:
+        raise NotFoundError("account.no_patient") from error
+    years = PolicyTerms(node.local, genesis.members.policy.terms).majority_years()
+    if isinstance(born, str) and may_be_minor(born, years, node.clock()):
+        raise ConflictError("account.minor")
 
 
 COMMANDS: Final = (

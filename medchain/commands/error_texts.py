@@ -33,6 +33,10 @@ ERROR_KINDS: Final[Mapping[type[MedchainError], Text]] = {
 """What is said of a code that has no text of its own."""
 
 ERRORS: Final[Mapping[str, Text]] = {
+    "account.minor": Text(
+        "按出生日期，此人未成年（或可能未成年），须在登记窗口与监护人一起登记。",
+        "By the birth date this person is under age, or may be: the desk enrols a child with its guardians.",
+    ),
     "account.no_patient": Text("本院没有这个编号的患者。", "There is no Patient of that id here."),
     "ask.exists": Text("已有同一编号的另一请求。", "There is another ask of that id."),
     "ask.malformed": Text("请求的内容有误。", "What is asked is not right."),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medchain.dates import BEGINNING, END, span_of, span_of_period, span_of_timing
+from medchain.dates import (
+    BEGINNING,
+    END,
+    majority_of,
+    may_be_minor,
+    span_of,
+    span_of_period,
+    span_of_timing,
+)
 
 SECOND = 1_000_000
 CHINA = timezone(timedelta(hours=8))
@@ -151,3 +159,25 @@ def test_a_timing_counts_by_its_outer_limits():
 @pytest.mark.parametrize("value", [None, {}, {"repeat": {"boundsDuration": {"value": 3}}}, {"event": [None, "x"]}])
 def test_a_timing_without_time_covers_nothing(value):
     assert span_of_timing(value) is None
+
+
+@pytest.mark.parametrize(
+    ("born", "years", "day"),
+    [
+        ("2008-05-06", 18, date(2026, 5, 6)),
+        ("2008-05", 18, date(2026, 5, 31)),
+        ("2008", 18, date(2026, 12, 31)),
+        ("2008-02-29", 18, date(2026, 3, 1)),
+        ("2008-02", 18, date(2026, 3, 1)),
+        ("9990-01-01", 100, date.max),
+        ("not a date", 18, None),
+        ("", 18, None),
+    ],
+)
+def test_somebody_is_of_age_who_was_born_on_the_latest_day_that_the_record_may_mean(born, years, day):
+    assert majority_of(born, years) == day
+    if day is not None:
+        first = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        assert [may_be_minor(born, years, first - second) for second in (1, 0)] == [True, False]
+    else:
+        assert not may_be_minor(born, years, 0)

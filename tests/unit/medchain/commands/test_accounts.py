@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from consent.web.codes import CODE
 from consent.web.sign_in import account_of
 from consent.web.site import account_name
 from fhir_bridge.audit import BEGUN, journal_key, journals, read_frame
 from fhir_bridge.smart.keys import ACCESS
 from medchain.node.assembly import open_web_node
+from medchain.node.clock import system_clock
 from medchain.node.config import load_config
 from medchain.node.keystore import open_root_file, unlock
 from medchain.store.accounts import Account, Passkey, Role
@@ -115,6 +118,33 @@ def test_an_account_is_made_with_a_code_that_no_server_sees(run, node):
 def test_an_account_with_a_mistake_is_not_made(run, node, words):
     assert run("account", "add", *words, "--config", node).code == 2
     assert "no account" in run("account", "list", "--config", node).out
+
+
+def stored_patient(run, node, patient: str, born: str) -> None:
+    """Import a patient."""
+    file = node.parent / f"{patient}.json"
+    file.write_text(json.dumps({"resourceType": "Patient", "id": patient, "birthDate": born}))
+    assert run("import", file, "--config", node).code == 0
+
+
+def test_a_patient_of_age_is_invited_at_an_address_of_the_portal_and_who_is_not_here_is_not(run, node):
+    stored_patient(run, node, "grown", "1980-01-02")
+    invited = run("account", "invite", "grown", "--json", "--config", node)
+    assert (invited.code, "/my/enrol#" in invited.document["url"]) == (0, True)
+    nobody = run("account", "invite", "nobody", "--config", node)
+    assert (nobody.code, "account.no_patient" in nobody.err) == (4, True)
+
+
+@pytest.mark.parametrize("shape", ["%Y-%m-%d", "%Y-%m", "%Y"])
+def test_attack_a_child_is_not_invited_to_an_account_of_its_own(run, node, shape):
+    """The desk refuses it, and no guardian would be asked; a date counts as the latest that it may be."""
+    today = datetime.fromtimestamp(system_clock(), UTC)
+    born = today.replace(year=today.year - 18, day=28) + timedelta(days=31)
+    stored_patient(run, node, "child", born.strftime(shape))
+    refused = run("account", "invite", "child", "--config", node)
+    assert (refused.code, "account.minor" in refused.err) == (6, True)
+    with opened(node) as after:
+        assert after.records.accounts.tickets(CODE, int(today.timestamp())) == []
 
 
 def test_signing_keys_are_replaced_by_a_command(run, node):
