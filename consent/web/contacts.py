@@ -19,7 +19,7 @@ from consent.web.signing import Signing, Way
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.ticket import Act
 from medchain.encoding import Json, canonical
-from medchain.errors import AccessDeniedError, ConflictError, NotFoundError, UnavailableError
+from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.ledger.kinds.subject import MAX_CONTACTS, Contact, Operation, read_contacts
 from medchain.node.contact_address import CODE, CODE_S, SHOW, address_of
 from medchain.web.pages import add_views, redirected
@@ -66,11 +66,9 @@ class ContactPages:
         person, contact = self._mine(me), _contact()
         _check_new(contact, self._known(person))
         site = self._site.pages.site
-        tried = f"contact-code/{me.signed_in.account.id}", f"contact-address/{contact.address}"
+        asker, address = f"contact-code/{me.signed_in.account.id}", f"contact-address/{contact.address}"
+        site.attempt(asker, address, note="contact-code")
         now = site.clock()
-        if any(site.accounts.locked_for(key, now) for key in tried):
-            raise AccessDeniedError("session.locked")
-        site.accounts.put_failure(tried, now, "contact-code")
         code = self._sent(contact)
         site.accounts.put_ticket(_TICKET, b"", now + CODE_S, now, _secret(me, contact, code))
         return self._page(me, asked=contact)
@@ -136,11 +134,8 @@ class ContactPages:
     def _is_right(self, me: Patient, contact: Contact, code: str) -> bool:
         """Use a code up; who guesses waits longer and longer (`AccessDeniedError` ``session.locked``)."""
         site, tried = self._site.pages.site, f"contact-guess/{me.signed_in.account.id}"
-        now = site.clock()
-        if site.accounts.locked_for(tried, now):
-            raise AccessDeniedError("session.locked")
-        if site.accounts.take_ticket(_TICKET, _secret(me, contact, code), now) is None:
-            site.accounts.put_failure([tried], now, "contact-guess")
+        site.attempt(tried, note="contact-guess")
+        if site.accounts.take_ticket(_TICKET, _secret(me, contact, code), site.clock()) is None:
             return False
         site.accounts.forget_failures(tried)
         return True

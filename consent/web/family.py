@@ -234,12 +234,10 @@ class FamilyPages:
         """Find whose a code is; who guesses waits longer and longer."""
         site, tried = self._site.pages.site, f"helper-code/{me.signed_in.account.id}"
         now = site.clock()
-        if site.accounts.locked_for(tried, now):
-            raise AccessDeniedError("session.locked")
+        site.attempt(tried, note="helper-code")
         code = "".join(one for one in text.upper() if one in _LETTERS)
         document = site.accounts.see_ticket(_CODE, code, now)
         if document is None:
-            site.accounts.put_failure([tried], now, "helper-code")
             raise NotFoundError("patient.helper_code")
         site.accounts.forget_failures(tried)
         return unhex(members(parse_canonical(document, max_bytes=_MAX_BYTES), {"subject": str})["subject"], HASH_BYTES)

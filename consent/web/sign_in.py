@@ -130,20 +130,15 @@ class PatientCeremonies:
         if account is None or account.role is not Role.PATIENT or account.disabled is not None:
             raise AccessDeniedError("session.account")
         mine = f"account/{account.id}"
-        if site.accounts.locked_for(mine, now):
-            raise AccessDeniedError("session.locked")
         key = self._listed(account, credential)
-        try:
-            check_assertion(
-                self._asked(texts["begun"]),
-                key,
-                unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
-                unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
-                unbase64url(texts["signature"], max_bytes=1024),
-            )
-        except Exception:
-            site.accounts.put_failure([mine], now, "passkey")
-            raise
+        site.attempt(mine, note="passkey")
+        check_assertion(
+            self._asked(texts["begun"]),
+            key,
+            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["signature"], max_bytes=1024),
+        )
         self._use_once(texts["begun"])
         site.accounts.forget_failures(mine)
         if known is None:

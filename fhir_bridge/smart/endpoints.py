@@ -158,7 +158,7 @@ def _answered(
         attempt.status = response.status_code
     if response.status_code == _UNAUTHORISED:
         if key:
-            accounts.put_failure([key], now, "client")
+            accounts.put_attempt([key], now, "client")
         if keeping is not None:
             keeping.refused(name, response.status_code)
     return response

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
@@ -390,16 +390,30 @@ class TicketTable:
 
     def locked_for(self, key: str, now: int) -> int:
         """Tell for how many seconds a key is locked; 0 if it is not."""
-        chosen = select(login_failure.c.until, login_failure.c.last).where(login_failure.c.key == hashed(key))
         with self._database.read("login_failure") as connection:
-            row = connection.execute(chosen).first()
-        return 0 if row is None or row.last > now + AHEAD_S else max(0, row.until - now)
+            return _wait(connection.execute(_failures(key)).first(), now)
 
-    def put_failure(self, keys: Sequence[str], now: int, note: str) -> None:
-        """Count a failure of each key; from the one after `FREE_FAILURES` on, each locks for twice as long."""
+    def put_attempt(self, keys: Sequence[str], now: int, note: str) -> int:
+        """Count an attempt of each key, unless one of them is locked: both in one transaction, over all processes.
+
+        What can be guessed is looked at after its attempt was counted, and `forget_failures` called where it was right:
+        of many who guess at once nobody comes before the lock. From the one after `FREE_FAILURES` on, each locks for
+        twice as long.
+
+        Args:
+            keys: what is counted together.
+            now: Unix seconds.
+            note: what was tried.
+
+        Returns:
+            For how many seconds one of them is locked; 0 where the attempt was counted.
+        """
         with self._database.write("login_failure") as connection:
-            for key in keys:
-                row = connection.execute(select(login_failure).where(login_failure.c.key == hashed(key))).first()
+            rows = {key: connection.execute(_failures(key)).first() for key in keys}
+            wait = max((_wait(row, now) for row in rows.values()), default=0)
+            if wait:
+                return wait
+            for key, row in rows.items():
                 count = 1 if row is None or now - row.last >= FORGET_S else int(row[1]) + 1
                 over = count - FREE_FAILURES
                 until = now + min(LONGEST_LOCK_S, FIRST_LOCK_S << min(over, 16)) if over >= 0 else now
@@ -409,6 +423,7 @@ class TicketTable:
             size = connection.execute(select(func.count()).select_from(login_failure)).scalar_one()
             if size > MAX_FAILURE_KEYS:
                 connection.execute(delete(login_failure).where(login_failure.c.last <= now - FORGET_S))
+        return 0
 
     def forget_failures(self, key: str) -> None:
         """Count a key's failures no more, after it was shown who it is."""
@@ -457,6 +472,16 @@ _ACCOUNT: Final = "account"
 def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:
     """Choose a ticket that counts."""
     return ticket.c.token == hashed(secret), ticket.c.kind == kind, ticket.c.until > now
+
+
+def _failures(key: str) -> Select[Any]:
+    """Choose what is known of a key's failures."""
+    return select(login_failure).where(login_failure.c.key == hashed(key))
+
+
+def _wait(row: Row[Any] | None, now: int) -> int:
+    """Tell for how many seconds a key with such a row is locked."""
+    return 0 if row is None or row.last > now + AHEAD_S else max(0, row.until - now)
 
 
 def _account(row: Row[Any] | tuple[Any, ...]) -> Account:

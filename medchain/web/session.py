@@ -133,6 +133,19 @@ class Site:
         if (origin is not None and origin not in self.origins) or site not in (None, "same-origin"):
             raise AccessDeniedError("session.form")
 
+    def attempt(self, *tried: str, note: str) -> None:
+        """Count that something is tried which can be guessed, before it is looked at.
+
+        Args:
+            tried: by whom, and at what, each counted.
+            note: what.
+
+        Raises:
+            AccessDeniedError: ``session.locked`` for who has to wait.
+        """
+        if self.accounts.put_attempt(tried, self.clock(), note):
+            raise AccessDeniedError("session.locked")
+
     def begin(self, response: Response, account: Account, method: str, credential: bytes | None = None) -> None:
         """Sign somebody in: an earlier session of this browser ends, and the cookie gets another value."""
         before, now = request.cookies.get(self.cookie), self.clock()

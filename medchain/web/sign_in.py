@@ -186,12 +186,11 @@ def answering(pages: Pages, view: Callable[[Mapping[str, Json]], Response]) -> C
             if isinstance(error, UnavailableError):
                 raise
             code = error.code if isinstance(error, MedchainError) else "session.form"
-            wait = site.accounts.locked_for(place, now)
+            wait = site.accounts.put_attempt([place], now, "sign-in")
             if wait:
                 # Only who fails again waits: nobody in a hospital must be able to keep all others there out.
                 return json_answer({"code": "session.locked"}, 429, {"Retry-After": str(wait)})
             _LOG.info("sign_in.refused", code=code)
-            site.accounts.put_failure([place], now, "sign-in")
             # Whose account it was tried on, where that is known; how many there are is bounded by the lock-out.
             site.deeds.refused(g.get("tried", Deed(Kind.LOGIN)), 403)
             return json_answer({"code": "session.refused"}, 403, {})
@@ -226,19 +225,14 @@ class Ceremonies:
             raise AccessDeniedError("session.account")
         g.tried = by(account, Kind.LOGIN)
         mine = f"account/{account.id}"
-        if site.accounts.locked_for(mine, now):
-            raise AccessDeniedError("session.locked")
-        try:
-            check_assertion(
-                self._asked(texts["begun"]),
-                parse_credential_key(passkey.public),
-                unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
-                unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
-                unbase64url(texts["signature"], max_bytes=1024),
-            )
-        except MedchainError:
-            site.accounts.put_failure([mine], now, "passkey")
-            raise
+        site.attempt(mine, note="passkey")
+        check_assertion(
+            self._asked(texts["begun"]),
+            parse_credential_key(passkey.public),
+            unbase64url(texts["client_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["authenticator_data"], max_bytes=MAX_BYTES),
+            unbase64url(texts["signature"], max_bytes=1024),
+        )
         self._use_once(texts["begun"])
         site.accounts.forget_failures(mine)
         response = json_answer({"next": after(signed_request(texts["request"]))}, 200, {})

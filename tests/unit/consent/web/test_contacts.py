@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -139,6 +141,28 @@ def test_who_guesses_a_code_waits(world, box):
         assert 'role="alert"' in confirm(browser, "guesses@mail.example", wrong).text
     assert code_of(confirm(browser, "guesses@mail.example", right)) == "session.locked"
     assert contacts(world, "guesses") == []
+
+
+def test_attack_codes_guessed_at_once_are_looked_at_five_times(world, box):
+    """A six-digit code, guessed by as many requests as there are workers: each had seen that nothing was locked."""
+    browser = world.patient("races")
+    ask(browser, "races@mail.example")
+    right, csrf = int(code_in(box, "races@mail.example")), browser.csrf(PAGE)
+    cookie = browser.client.get_cookie(world.site.pages.site.cookie, urlsplit(PORTAL).hostname)
+    form = {"csrf": csrf, "address": "races@mail.example", "channel": "email"}
+    gate = threading.Barrier(24)
+
+    def guess(number: int) -> str:
+        client = browser.client.application.test_client(use_cookies=False)
+        headers = {"Origin": PORTAL, "Cookie": f"{cookie.key}={cookie.value}"}
+        gate.wait()
+        code = f"{(right + 1 + number) % 10**6:06}"
+        return code_of(client.post(f"{PAGE}/confirm", base_url=PORTAL, data=form | {"code": code}, headers=headers))
+
+    with ThreadPoolExecutor(24) as pool:
+        codes = list(pool.map(guess, range(24)))
+    assert codes.count("session.locked") == 19
+    assert code_of(confirm(browser, "races@mail.example", f"{right:06}")) == "session.locked"
 
 
 def test_nobody_floods_an_address_with_codes(world, box):

@@ -185,7 +185,7 @@ def test_an_account_under_attack_from_many_places_is_locked_for_a_while(world):
     mine = f"account/{world.accounts[Role.CLINICIAN].id}"
     enrolled(world)
     for _ in range(6):
-        world.store.put_failure([mine], NOW, "passkey")
+        world.store.put_attempt([mine], NOW, "passkey")
     assert ask(world, "/sign-in/passkey/finish", answered(world)).status_code == 403
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -69,7 +70,7 @@ WRITES = {
     "put_passkey": lambda s: s.put_passkey(replace(KEY, credential=b"other")),
     "begin_session": lambda s: s.begin_session(WANG.id, "passkey", NOW, NOW + 9, KEY.credential),
     "put_ticket": lambda s: s.put_ticket("launch", b"{}", NOW + 9, NOW),
-    "put_failure": lambda s: s.put_failure(["a", "b"], NOW, "x"),
+    "put_attempt": lambda s: s.put_attempt(["a", "b"], NOW, "x"),
     "put_client": lambda s: s.put_client("other", b"{}", NOW),
     "disable_client": lambda s: s.disable_client("app", NOW),
     "drop_client": lambda s: s.drop_client("app", NOW),
@@ -147,30 +148,60 @@ def test_passkeys_that_are_forgotten_end_what_began_with_them(store):
 
 def test_failures_are_forgotten_after_an_hour_and_after_success(store):
     for _ in range(5):
-        store.put_failure(["place"], NOW, "x")
+        store.put_attempt(["place"], NOW, "x")
     assert store.locked_for("place", NOW) == 30
     store.forget_failures("place")
     store.forget_failures("nobody")
     assert store.locked_for("place", NOW) == 0
-    for second in range(20):
-        store.put_failure(["place"], NOW + second, "x")
-    assert store.locked_for("place", NOW + 19) == 900
-    store.put_failure(["place"], NOW + 19 + 3600, "x")
-    assert store.locked_for("place", NOW + 19 + 3600) == 0
+    later = NOW
+    for _ in range(12):
+        later += store.locked_for("place", later)
+        assert store.put_attempt(["place"], later, "x") == 0
+    assert store.locked_for("place", later) == 900
+    later += 3600
+    store.put_attempt(["place"], later, "x")
+    assert store.locked_for("place", later) == 0
+
+
+def test_what_is_locked_is_counted_no_further_and_neither_is_what_is_tried_with_it(store):
+    for _ in range(5):
+        assert store.put_attempt(["place"], NOW, "x") == 0
+    assert store.put_attempt(["account", "place"], NOW + 10, "x") == 20
+    assert store.locked_for("place", NOW + 10) == 20
+    for _ in range(4):
+        assert store.put_attempt(["account"], NOW + 10, "x") == 0
+    assert store.locked_for("account", NOW + 10) == 0
+
+
+def test_attack_of_many_who_guess_at_once_none_comes_before_the_lock(store, store_engine):
+    """Each is a worker of its own; all have seen that nothing is locked before the first of them is counted."""
+    stores = [store, *(AccountStore(store_engine(FileKind.RECORDS)) for _ in range(3))]
+    gate = threading.Barrier(48)
+
+    def guess(number: int) -> int:
+        one = stores[number % len(stores)]
+        assert one.locked_for("code", NOW) == 0
+        gate.wait()
+        return one.put_attempt(["code"], NOW, "guess")
+
+    with ThreadPoolExecutor(48) as pool:
+        waits = list(pool.map(guess, range(48)))
+    assert (waits.count(0), set(waits)) == (5, {0, 30})
+    assert store.locked_for("code", NOW) == 30
 
 
 def test_a_clock_that_was_a_day_fast_leaves_nobody_signed_in_for_longer_and_nobody_locked_out(store):
     fast = NOW + 86_400
     secret = store.begin_session(WANG.id, "passkey", fast, fast + 3600, None)
     for _ in range(9):
-        store.put_failure(["place"], fast, "x")
+        store.put_attempt(["place"], fast, "x")
     assert store.session(secret, fast, 900) is not None
     assert store.locked_for("place", fast) > 0
     assert store.session(secret, NOW, 900) is None
     assert not store.session_lives(hashed(secret), NOW)
     assert store.locked_for("place", NOW) == 0
     # What fails then locks as ever, and a clock that is set by seconds ends nothing.
-    store.put_failure(["place"], NOW, "x")
+    store.put_attempt(["place"], NOW, "x")
     assert store.locked_for("place", NOW) > 0
     assert store.session(secret, fast - 60, 900) is not None
     assert store.session_lives(hashed(secret), fast - 60)
