@@ -103,7 +103,7 @@ class Indexer:
         if self._contained is not None and "contained" in resource:
             number = self._contained * VARIANTS
             out += [(number, 0, name, "", None, None) for name in _held(resource)]
-        owner = self._owner(resource, out)
+        owner = self._owner(out)
         # A row without numbers of its own says whose it is.
         return list(
             dict.fromkeys(
@@ -113,12 +113,12 @@ class Indexer:
             )
         )
 
-    def _owner(self, resource: Resource, rows: Iterable[Row]) -> int:
-        """Tell which patient a resource refers to, or is."""
+    def _owner(self, rows: Iterable[Row]) -> int:
+        """Tell which patient a resource refers to."""
+        if self.type_name == PATIENT:
+            return SEVERAL
         patients = self._patients
         found = {row[2] for row in rows if row[0] in patients and row[2].startswith(_OF_PATIENT)}
-        if self.type_name == PATIENT:
-            found.add(f"{_OF_PATIENT}{resource.get('id')}")
         if not found:
             return NOBODY
         return owner_of(found.pop()) if len(found) == 1 else SEVERAL

@@ -16,7 +16,10 @@ NOBODY: Final = 0
 """Owner of what refers to no patient."""
 
 SEVERAL: Final = -1
-"""Owner of what refers to several."""
+"""Owner of what refers to several, and of patients themselves.
+
+Who looks for a patient by a number of his own has him by his id; new patients' rows lie one behind the other for it.
+"""
 
 _BYTES: Final = 3
 

@@ -154,6 +154,8 @@ class Planner:
 
     def _owners(self, query: Query) -> tuple[float, ...]:
         """Tell whose rows fulfil a search that lies within one patient; empty where it does not, or may not."""
+        if query.types == (PATIENT,):
+            return ()
         for one in (*query.conditions, *self.within):
             if isinstance(one, InCompartment) and one.code == PATIENT:
                 return _owners_of((f"{PATIENT}/{one.id}",))

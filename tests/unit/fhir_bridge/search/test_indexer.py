@@ -340,7 +340,7 @@ def test_rows_say_to_which_patient_their_resource_refers():
     assert owners(observation(**about, performer=[{"reference": "Patient/a"}])) == {owner_of("Patient/a")}
     assert owners(observation(**about, performer=[{"reference": "Patient/b"}])) == {SEVERAL}
     assert owners(observation(status="final", subject={"reference": "Group/a"})) == {None}
-    assert owners(patient(id="a", gender="male")) == {owner_of("Patient/a")}
+    assert owners(patient(id="a", gender="male")) == {SEVERAL}
     assert owners(patient(id="a", gender="male", link=[{"other": {"reference": "Patient/b"}}])) == {SEVERAL}
 
 

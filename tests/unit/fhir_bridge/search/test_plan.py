@@ -11,6 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from fhir_bridge.definitions.parameters import parameters_of
 from fhir_bridge.search.indexer import Indexer
+from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import parse_query
 from medchain.dates import span_of
@@ -433,6 +434,16 @@ def test_no_table_is_walked_from_end_to_end(shelf, text):
     steps = plan_of(shelf, text)
     assert not [step for step in steps if step.startswith("SCAN") and "resource" in step + "entry"], steps
     assert any("entry_by_key" in step or "PRIMARY KEY" in step for step in steps)
+
+
+def test_rows_of_a_patient_are_few_within_the_patient_but_those_of_patients_are_not(shelf):
+    """What is looked for among the rows of one patient goes first; a Patient's own lie among those of all others."""
+
+    def owned(text):
+        return [row.alternatives[0].owners for row in shelf.search(text).conditions]
+
+    assert owned("Observation?subject=Patient/p1&status=final") == [(), (owner_of("Patient/p1"), SEVERAL)]
+    assert owned("Patient?link=Patient/p1&gender=male") == [(), ()]
 
 
 def test_values_are_bound_and_never_part_of_the_sql(shelf):

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from fhir_bridge.search.cursor import LIFE_S, Cursors
+from fhir_bridge.search.indexer import Indexer
+from fhir_bridge.search.owner import owner_of
 from fhir_bridge.search.tree import ByType, Either, InCompartment
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import RecordService
@@ -273,6 +275,19 @@ def test_patients_who_share_an_owner_are_kept_apart(ward, monkeypatch):
     ward.put(observation("c1", "p1", "718-7"), observation("c2", "p2", "718-7"))
     assert ward.found("Observation?patient=p1&code=718-7") == ["Observation/c1"]
     assert ward.found("Observation?code=718-7", within=[HER_OWN]) == ["Observation/c1"]
+
+
+def test_within_one_patient_a_patient_is_found_whichever_owner_the_rows_have(ward, monkeypatch):
+    """Files hold rows of before, which say whose a Patient is, beside those of today."""
+    with monkeypatch.context() as before:
+        before.setattr(Indexer, "_owner", lambda _self, _rows: owner_of("Patient/old"))
+        ward.put({"resourceType": "Patient", "id": "old", "gender": "other"})
+    ward.put({"resourceType": "Patient", "id": "new", "gender": "other"})
+    for name in ("old", "new"):
+        for text in ("Patient?gender=other", "?_type=Patient,Person&gender=other"):
+            query = ward.query(text)
+            query.conditions.append(InCompartment("Patient", name))
+            assert ward.names(ward.searches.search(query).matches) == [f"Patient/{name}"]
 
 
 # Includes, §3.1.1.5.4
